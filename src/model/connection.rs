@@ -1,0 +1,331 @@
+//! One connection: what edge learnt about it, and what edge and gateway tell each other while it lives.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{ClientIp, Host, ListenerName, UnixTime};
+
+/// The application protocol that TLS agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Alpn {
+    /// HTTP/1.1, or none was offered.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// What a TLS handshake settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// The host that the client named, in canonical form.
+    pub sni: Option<Host>,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher suite, by its IANA name.
+    pub cipher: &'static str,
+    /// The key exchange group.
+    pub group: &'static str,
+    /// The application protocol.
+    pub alpn: Alpn,
+    /// Whether an earlier session was resumed.
+    pub resumed: bool,
+}
+
+/// How a connection is carried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Plain TCP, where the operator said so.
+    Plain,
+    /// TLS.
+    Tls(TlsFacts),
+}
+
+/// What is known of a connection once it is open. It does not change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// A number that no other connection of this process has.
+    pub id: u64,
+    /// The listener that took it.
+    pub listener: ListenerName,
+    /// The listener's own address.
+    pub local: SocketAddr,
+    /// Who connected: the socket's other end.
+    pub peer: SocketAddr,
+    /// Who connected according to the PROXY header, otherwise the peer.
+    pub source: SocketAddr,
+    /// How it is carried.
+    pub transport: Transport,
+    /// When it was taken.
+    pub accepted: UnixTime,
+}
+
+impl Facts {
+    /// Returns the address that trusted forwarding headers may refine.
+    pub fn source_ip(&self) -> ClientIp {
+        ClientIp::from(self.source.ip())
+    }
+
+    /// Returns what TLS settled.
+    pub fn tls(&self) -> Option<&TlsFacts> {
+        match &self.transport {
+            Transport::Plain => None,
+            Transport::Tls(tls) => Some(tls),
+        }
+    }
+}
+
+/// Where an HTTP/1 connection stands. HTTP/2 connections stay in [`Phase::Multiplexed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// No byte of the next head has come.
+    Idle,
+    /// Part of a head has come.
+    Head,
+    /// The head is whole; nobody has begun the request yet.
+    HeadRead,
+    /// A request is being served: what comes is its body.
+    Request,
+    /// The request became a tunnel (101).
+    Tunnel,
+    /// HTTP/2.
+    Multiplexed,
+}
+
+impl Phase {
+    const fn number(self) -> u8 {
+        match self {
+            Self::Idle => 0,
+            Self::Head => 1,
+            Self::HeadRead => 2,
+            Self::Request => 3,
+            Self::Tunnel => 4,
+            Self::Multiplexed => 5,
+        }
+    }
+}
+
+/// The deadlines and bounds of a head, from the limits of the policy that was in force when the connection was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadDeadlines {
+    /// How long a head may take from its first byte (the first one: from the end of the handshake).
+    pub header_timeout: Duration,
+    /// How long a kept-alive connection may wait for the next head.
+    pub idle_timeout: Duration,
+    /// How large a head may be.
+    pub header_bytes: usize,
+    /// How long the other side may take none of what we send.
+    pub write_stall: Duration,
+}
+
+/// One connection. Edge's stream feeds it, the gateway asks it; both hold it in an `Arc`, and its end is the connection's end.
+#[derive(Debug)]
+pub struct Connection {
+    facts: Facts,
+    deadlines: HeadDeadlines,
+    phase: AtomicU8,
+    head: Mutex<Vec<u8>>,
+    requests: AtomicU32,
+    body_min_rate: AtomicU64,
+    tunnel_idle_millis: AtomicU64,
+}
+
+impl Connection {
+    /// Begins a connection.
+    pub fn new(facts: Facts, deadlines: HeadDeadlines) -> Self {
+        let multiplexed = facts.tls().is_some_and(|tls| tls.alpn == Alpn::Http2);
+        let phase = if multiplexed { Phase::Multiplexed } else { Phase::Idle };
+        Self {
+            facts,
+            deadlines,
+            phase: AtomicU8::new(phase.number()),
+            head: Mutex::new(Vec::new()),
+            requests: AtomicU32::new(0),
+            body_min_rate: AtomicU64::new(0),
+            tunnel_idle_millis: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns what is known of it.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Returns its deadlines.
+    pub fn deadlines(&self) -> HeadDeadlines {
+        self.deadlines
+    }
+
+    /// Returns where it stands.
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Idle,
+            1 => Phase::Head,
+            2 => Phase::HeadRead,
+            3 => Phase::Request,
+            4 => Phase::Tunnel,
+            _ => Phase::Multiplexed,
+        }
+    }
+
+    /// Returns how many requests it has carried.
+    pub fn requests(&self) -> u32 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Takes in bytes as they were received; the stream calls it for every read. Keeps them while they belong to a head.
+    ///
+    /// Bounded: what exceeds `header_bytes` by a read is not kept, and the head counts as read, so that it is judged too large.
+    pub fn received(&self, bytes: &[u8]) {
+        if bytes.is_empty() || !matches!(self.phase(), Phase::Idle | Phase::Head) {
+            return;
+        }
+        let mut head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
+        let looked_at = head.len().saturating_sub(3);
+        head.extend_from_slice(bytes);
+        let phase = match end_of_head(&head, looked_at) {
+            Some(end) => {
+                head.truncate(end);
+                Phase::HeadRead
+            }
+            None if head.len() > self.deadlines.header_bytes => Phase::HeadRead,
+            None => Phase::Head,
+        };
+        self.phase.store(phase.number(), Ordering::Release);
+    }
+
+    /// Tells that the gateway has begun a request, and hands it the head as received (HTTP/1 only).
+    pub fn request_begins(&self) -> Option<Vec<u8>> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        if self.phase() == Phase::Multiplexed {
+            return None;
+        }
+        self.phase.store(Phase::Request.number(), Ordering::Release);
+        Some(self.take_head())
+    }
+
+    /// Hands over the head as received so far, for a request that nobody began.
+    pub fn take_head(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.head.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Tells that the request is over: what comes next is another head.
+    pub fn request_ends(&self) {
+        self.body_min_rate.store(0, Ordering::Relaxed);
+        self.tunnel_idle_millis.store(0, Ordering::Relaxed);
+        if self.phase() != Phase::Multiplexed {
+            self.phase.store(Phase::Idle.number(), Ordering::Release);
+        }
+    }
+
+    /// Tells that the request became a tunnel that may be silent for so long.
+    pub fn becomes_tunnel(&self, idle: Duration) {
+        self.tunnel_idle_millis.store(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        if self.phase() != Phase::Multiplexed {
+            self.phase.store(Phase::Tunnel.number(), Ordering::Release);
+        }
+    }
+
+    /// Returns how long a tunnel may be silent.
+    pub fn tunnel_idle(&self) -> Option<Duration> {
+        Some(self.tunnel_idle_millis.load(Ordering::Relaxed)).filter(|&millis| millis > 0).map(Duration::from_millis)
+    }
+
+    /// Sets the lowest rate, in bytes per second, at which the body of this request may come; 0 is no bound.
+    pub fn expect_body_rate(&self, bytes_per_second: u64) {
+        self.body_min_rate.store(bytes_per_second, Ordering::Relaxed);
+    }
+
+    /// Returns the lowest rate of the body in bytes per second; 0 is no bound.
+    pub fn body_min_rate(&self) -> u64 {
+        self.body_min_rate.load(Ordering::Relaxed)
+    }
+}
+
+/// Finds where a head ends: after the first empty line, with whatever line ends the HTTP library would accept.
+///
+/// `from` is how far an earlier search came.
+fn end_of_head(head: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    while let Some(found) = head.get(at..).and_then(|rest| memchr::memchr(b'\n', rest)) {
+        let after = at + found + 1;
+        match head.get(after..) {
+            Some([b'\n', ..]) => return Some(after + 1),
+            Some([b'\r', b'\n', ..]) => return Some(after + 2),
+            _ => at = after,
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection() -> Connection {
+        let facts = Facts {
+            id: 1,
+            listener: "public".parse().unwrap(),
+            local: "127.0.0.1:8443".parse().unwrap(),
+            peer: "192.0.2.1:5".parse().unwrap(),
+            source: "192.0.2.1:5".parse().unwrap(),
+            transport: Transport::Plain,
+            accepted: UnixTime::from_secs(1),
+        };
+        let second = Duration::from_secs(1);
+        Connection::new(facts, HeadDeadlines { header_timeout: second, idle_timeout: second, header_bytes: 64, write_stall: second })
+    }
+
+    #[test]
+    fn the_head_is_kept_as_received_and_the_body_is_not() {
+        let connection = connection();
+
+        connection.received(b"POST / HTTP/1.1\r\nHost: a.te");
+        assert_eq!(connection.phase(), Phase::Head);
+        connection.received(b"st\r\n\r\nbody");
+        assert_eq!(connection.phase(), Phase::HeadRead);
+        connection.received(b"more body");
+
+        assert_eq!(connection.request_begins(), Some(b"POST / HTTP/1.1\r\nHost: a.test\r\n\r\n".to_vec()));
+        connection.received(b"GET / HTTP/1.1\r\n\r\n");
+        connection.request_ends();
+        assert_eq!((connection.phase(), connection.take_head()), (Phase::Idle, Vec::new()));
+    }
+
+    #[test]
+    fn an_empty_line_ends_the_head_however_it_is_written() {
+        assert_eq!(end_of_head(b"a\r\n\r\nb", 0), Some(5));
+        assert_eq!(end_of_head(b"a\n\nb", 0), Some(3));
+        assert_eq!(end_of_head(b"a\n\r\nb", 0), Some(4));
+        assert_eq!(end_of_head(b"a\r\n\r", 0), None);
+        assert_eq!(end_of_head(b"a\r\n\r\n", 1), Some(5));
+    }
+
+    #[test]
+    fn a_head_split_anywhere_is_found() {
+        let head = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
+        for split in 1..head.len() {
+            let connection = connection();
+            connection.received(&head[..split]);
+            connection.received(&head[split..]);
+            assert_eq!(connection.phase(), Phase::HeadRead, "{split}");
+            assert_eq!(connection.take_head(), head);
+        }
+    }
+
+    #[test]
+    fn a_head_without_end_is_bounded() {
+        let connection = connection();
+
+        connection.received(&[b'a'; 65]);
+        connection.received(&[b'a'; 1000]);
+
+        assert_eq!(connection.phase(), Phase::HeadRead);
+        assert_eq!(connection.take_head().len(), 65);
+    }
+}

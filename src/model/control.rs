@@ -1,0 +1,129 @@
+//! What an operator can ask of a running octroi, whoever carries the question.
+
+use std::time::Duration;
+
+use super::{BoxFuture, SessionId, TenantName, UnixTime, UserId};
+
+/// What a principal may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Reads status.
+    Viewer,
+    /// Reads status, reloads, revokes.
+    Operator,
+    /// Reads status and records.
+    Auditor,
+}
+
+impl Role {
+    /// Returns the name that the configuration uses.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Auditor => "auditor",
+        }
+    }
+}
+
+/// A named operator, proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// The configured name, or `local:<uid>` over the control socket.
+    pub name: String,
+    /// What they may do.
+    pub roles: Vec<Role>,
+}
+
+impl Principal {
+    /// Says whether they may do what needs the role. Every principal may read status.
+    pub fn may(&self, role: Role) -> bool {
+        role == Role::Viewer || self.roles.contains(&role)
+    }
+}
+
+/// Whose sessions to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    /// One session.
+    Session(SessionId),
+    /// Every session that a user of a tenant has.
+    User(TenantName, UserId),
+    /// Every session of a tenant.
+    Tenant(TenantName),
+}
+
+/// A wish to end sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// Whose.
+    pub whose: Revoked,
+    /// When: now, unless a later time is named.
+    pub at: Option<UnixTime>,
+    /// Why, in the operator's words; kept in the journal's neighbour, the log.
+    pub note: Option<String>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevocationReport {
+    /// How many nodes follow it: one, without a shared store.
+    pub nodes: u32,
+    /// How long it took until it was in force and durable.
+    pub took: Duration,
+    /// When it takes effect.
+    pub at: UnixTime,
+}
+
+/// How a running octroi is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The program's version.
+    pub version: &'static str,
+    /// The node's name.
+    pub node: String,
+    /// The process.
+    pub pid: u32,
+    /// When it started.
+    pub started: UnixTime,
+    /// The policy's revision: a digest of its files.
+    pub revision: String,
+    /// When the policy was loaded.
+    pub loaded: UnixTime,
+    /// What the last reload said: nothing if it was well.
+    pub reload_error: Option<String>,
+    /// Tenants in force.
+    pub tenants: usize,
+    /// Connections open now.
+    pub connections: u64,
+    /// Revocations in force.
+    pub revocations: usize,
+    /// Whether it is draining.
+    pub draining: bool,
+    /// The listeners, by name and bound address.
+    pub listeners: Vec<(String, String)>,
+}
+
+/// Why a wish was not granted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ControlError {
+    /// The new configuration is bad; the old one stays.
+    #[error("{0}")]
+    Config(String),
+    /// A name that the policy does not have.
+    #[error("{0}")]
+    Unknown(String),
+    /// A store cannot keep it.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// The one set of levers. `app` implements it; the admin API and the CLI pull it.
+pub trait Control: Send + Sync {
+    /// Tells how it is.
+    fn status(&self) -> Status;
+    /// Loads the configuration again: all of it or nothing. Returns the new revision.
+    fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>>;
+    /// Ends sessions; returns once that is in force on this node and durable.
+    fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<RevocationReport, ControlError>>;
+}

@@ -1,0 +1,32 @@
+//! The words everyone shares: names, addresses, hosts, times, reasons, verdicts.
+//!
+//! Floor 0: std and small data crates only. Nothing here knows YAML, sockets or rules.
+
+mod answer;
+mod connection;
+mod control;
+mod host;
+mod id;
+mod net;
+mod path;
+mod reason;
+mod secret;
+mod time;
+mod verdict;
+mod view;
+
+pub use answer::{QuotaAnswer, RevocationAnswer};
+pub use connection::{Alpn, Connection, Facts, HeadDeadlines, Phase, TlsFacts, Transport};
+pub use control::{Control, ControlError, Principal, Revocation, RevocationReport, Revoked, Role, Status};
+pub use host::{Host, HostError, HostPattern};
+pub use id::{ListenerName, NameError, QuotaName, RequestId, RouteId, SessionId, TenantName, UpstreamName, UserId};
+pub use net::{ClientIp, ClientPrefix, Range, RangeError};
+pub use path::{Path, PathError, PathRules};
+pub use reason::{Reason, Stage};
+pub use secret::Secret;
+pub use time::{Clock, ManualClock, SystemClock, Tick, UnixTime};
+pub use verdict::{Decision, Deny, Mode, Origin, Step, Trail, Verdict};
+pub use view::{HttpVersion, RequestView};
+
+/// A boxed future, for the few traits that must be object safe.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,0 +1,208 @@
+//! Addresses and ranges, folded to one form before anybody compares them.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use ipnet::IpNet;
+
+/// The one decided client address of a request: ranges, quotas, sessions and logs all use it.
+///
+/// An IPv4 address in IPv6 clothes (`::ffff:192.0.2.1`) is folded here, once. Other embeddings (`64:ff9b::/96`, 6to4, Teredo)
+/// stay IPv6: they name a translator, not the client.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientIp(IpAddr);
+
+impl ClientIp {
+    /// Returns the address.
+    pub const fn addr(self) -> IpAddr {
+        self.0
+    }
+
+    /// Returns what per-client tables are keyed by: an IPv4 address or an IPv6 /64, which one host commands alone.
+    pub fn prefix(self) -> ClientPrefix {
+        match self.0 {
+            IpAddr::V4(v4) => ClientPrefix(u128::from(u32::from(v4)) | (0xffff << 32)),
+            IpAddr::V6(v6) => ClientPrefix(u128::from(v6) & !u128::from(u64::MAX)),
+        }
+    }
+}
+
+impl From<IpAddr> for ClientIp {
+    fn from(addr: IpAddr) -> Self {
+        Self(addr.to_canonical())
+    }
+}
+
+impl fmt::Display for ClientIp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for ClientIp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An IPv4 address or an IPv6 /64, as one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientPrefix(pub u128);
+
+/// Why a text is not an address range.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RangeError {
+    /// Neither an address nor an address with a prefix.
+    #[error("not an address range: `{0}`")]
+    Syntax(String),
+    /// The prefix is longer than the address.
+    #[error("not an address range: `{text}`; the prefix of an {family} range is 0 to {max}")]
+    Prefix {
+        /// The text as written.
+        text: String,
+        /// `IPv4` or `IPv6`.
+        family: &'static str,
+        /// The longest prefix of that family.
+        max: u8,
+    },
+    /// Bits after the prefix are set, so the writer meant another range or another prefix.
+    #[error("`{text}` has bits set after the prefix; the range is `{range}`")]
+    HostBits {
+        /// The text as written.
+        text: String,
+        /// The range that the prefix selects.
+        range: Range,
+    },
+    /// An IPv4-mapped range that reaches beyond the mapped block (CVE-2026-92395).
+    #[error("`{0}` is an IPv4-mapped range with a prefix under 96, which would match every IPv4 address; write the IPv4 range")]
+    Mapped(String),
+    /// A zone identifier, which names an interface of one machine.
+    #[error("`{0}` names an interface (`%`); a range has none")]
+    Zone(String),
+}
+
+/// An address range without host bits, folded to IPv4 where it is IPv4-mapped.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Range(IpNet);
+
+impl Range {
+    /// Returns the first address.
+    pub fn first(&self) -> IpAddr {
+        self.0.network()
+    }
+
+    /// Returns the last address.
+    pub fn last(&self) -> IpAddr {
+        self.0.broadcast()
+    }
+
+    /// Returns the length of the prefix.
+    pub fn prefix_len(&self) -> u8 {
+        self.0.prefix_len()
+    }
+
+    /// Says whether the address lies in the range.
+    pub fn contains(&self, client: ClientIp) -> bool {
+        self.0.contains(&client.addr())
+    }
+
+    /// Says whether the range is a whole family: `0.0.0.0/0` or `::/0`.
+    pub fn is_everything(&self) -> bool {
+        self.0.prefix_len() == 0
+    }
+}
+
+impl FromStr for Range {
+    type Err = RangeError;
+
+    fn from_str(text: &str) -> Result<Self, RangeError> {
+        if text.contains('%') {
+            return Err(RangeError::Zone(text.to_owned()));
+        }
+        let (addr, prefix) = match text.split_once('/') {
+            Some((addr, prefix)) => (addr, Some(prefix)),
+            None => (text, None),
+        };
+        let addr: IpAddr = addr.parse().map_err(|_| RangeError::Syntax(text.to_owned()))?;
+        let (family, max) = if addr.is_ipv4() { ("IPv4", 32) } else { ("IPv6", 128) };
+        let prefix = match prefix {
+            None => max,
+            Some(digits) => digits
+                .parse::<u8>()
+                .ok()
+                .filter(|&prefix| prefix <= max && digits.bytes().all(|byte| byte.is_ascii_digit()))
+                .ok_or_else(|| RangeError::Prefix { text: text.to_owned(), family, max })?,
+        };
+        let (addr, prefix) = match addr {
+            IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+                Some(_) if prefix < 96 => return Err(RangeError::Mapped(text.to_owned())),
+                Some(v4) => (IpAddr::V4(v4), prefix - 96),
+                None => (addr, prefix),
+            },
+            IpAddr::V4(_) => (addr, prefix),
+        };
+        let net = IpNet::new(addr, prefix).map_err(|_| RangeError::Syntax(text.to_owned()))?;
+        let range = Self(net.trunc());
+        if net.addr() != net.network() {
+            return Err(RangeError::HostBits { text: text.to_owned(), range });
+        }
+        Ok(range)
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(text: &str) -> Result<String, RangeError> {
+        text.parse::<Range>().map(|range| range.to_string())
+    }
+
+    #[test]
+    fn a_mapped_address_is_folded_once() {
+        let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
+
+        assert_eq!(ClientIp::from(mapped).addr(), "192.0.2.1".parse::<IpAddr>().unwrap());
+    }
+
+    #[test]
+    fn other_embeddings_stay_ipv6() {
+        let nat64: IpAddr = "64:ff9b::192.0.2.1".parse().unwrap();
+
+        assert!(ClientIp::from(nat64).addr().is_ipv6());
+    }
+
+    #[test]
+    fn ipv6_clients_are_counted_by_their_64() {
+        let a = ClientIp::from("2001:db8::1".parse::<IpAddr>().unwrap());
+        let b = ClientIp::from("2001:db8::ffff:1".parse::<IpAddr>().unwrap());
+        let c = ClientIp::from("2001:db8:0:1::1".parse::<IpAddr>().unwrap());
+
+        assert_eq!(a.prefix(), b.prefix());
+        assert_ne!(a.prefix(), c.prefix());
+    }
+
+    #[test]
+    fn ranges_say_what_is_wrong_with_them() {
+        assert_eq!(range("192.0.2.0/24"), Ok("192.0.2.0/24".into()));
+        assert_eq!(range("192.0.2.7"), Ok("192.0.2.7/32".into()));
+        assert_eq!(range("::ffff:192.0.2.0/120"), Ok("192.0.2.0/24".into()));
+        assert_eq!(range("::ffff:10.0.0.0/8"), Err(RangeError::Mapped("::ffff:10.0.0.0/8".into())));
+        assert_eq!(range("10.0.0.0/33"), Err(RangeError::Prefix { text: "10.0.0.0/33".into(), family: "IPv4", max: 32 }));
+        assert!(matches!(range("192.0.2.1/24"), Err(RangeError::HostBits { .. })));
+        assert_eq!(range("fe80::1%eth0"), Err(RangeError::Zone("fe80::1%eth0".into())));
+        assert_eq!(range("10.0.0.256"), Err(RangeError::Syntax("10.0.0.256".into())));
+        assert!(matches!(range("192.0.2.0/+8"), Err(RangeError::Prefix { .. })));
+    }
+}

@@ -1,0 +1,307 @@
+//! The path of a request: refused or accepted, never repaired (`security.md` 2.3).
+
+use std::borrow::Cow;
+
+/// Why a path is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PathError {
+    /// It does not begin with `/`.
+    #[error("the path does not begin with `/`")]
+    NoSlash,
+    /// A byte that RFC 3986 does not allow in a path, a control character, or text that is not UTF-8 after decoding.
+    #[error("a character that a path does not have")]
+    Octet,
+    /// `%` without two hexadecimal digits.
+    #[error("`%` without two hexadecimal digits")]
+    Escape,
+    /// An escape that decodes to another dangerous escape.
+    #[error("an escape inside an escape")]
+    DoubleEncoding,
+    /// A segment that is `.` or `..`, plain, encoded or before a `;`.
+    #[error("a dot segment")]
+    DotSegment,
+    /// `\`, plain or encoded.
+    #[error("a backslash")]
+    Backslash,
+    /// `%2F` on a route without `allow_encoded_slash`.
+    #[error("an encoded slash")]
+    EncodedSlash,
+    /// `;` on a route without `allow_path_parameters`.
+    #[error("a path parameter (`;`)")]
+    Parameter,
+    /// `//` on a route without `merge_slashes`.
+    #[error("an empty segment (`//`)")]
+    EmptySegment,
+}
+
+/// What a route lets a path have beyond the strict form. All off unless the operator says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PathRules {
+    /// `%2F` may stand in a segment and is matched as the three characters it is.
+    pub allow_encoded_slash: bool,
+    /// `;name=value` may follow a segment and is left out when the segment is compared.
+    pub allow_path_parameters: bool,
+    /// `//` is read, matched and forwarded as `/`.
+    pub merge_slashes: bool,
+}
+
+/// An accepted path: the bytes as received, and the decoded form that routes are matched with.
+///
+/// What only some routes allow (an encoded slash, parameters, empty segments) is noted, left out of the matching form where
+/// the option would leave it out, and judged by [`Path::permit`] once the route is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path<'a> {
+    raw: &'a str,
+    matching: Cow<'a, str>,
+    encoded_slash: bool,
+    parameters: bool,
+    empty_segments: bool,
+}
+
+impl<'a> Path<'a> {
+    /// Reads the path of a request target, which is what stands before the first `?`.
+    pub fn parse(raw: &'a [u8]) -> Result<Self, PathError> {
+        if raw.first() != Some(&b'/') {
+            return Err(PathError::NoSlash);
+        }
+        let mut plain = true;
+        for &byte in raw {
+            match byte {
+                b'\\' => return Err(PathError::Backslash),
+                b'%' | b';' => plain = false,
+                _ if is_path_octet(byte) => {}
+                _ => return Err(PathError::Octet),
+            }
+        }
+        let raw = std::str::from_utf8(raw).map_err(|_| PathError::Octet)?;
+        let empty_segments = raw.contains("//");
+        let mut path = Self { raw, matching: Cow::Borrowed(raw), encoded_slash: false, parameters: false, empty_segments };
+        // Most paths have nothing to decode: they are compared where they lie.
+        if plain && !empty_segments {
+            raw.split('/').try_for_each(dots)?;
+            return Ok(path);
+        }
+        let mut decoded = String::with_capacity(raw.len());
+        let mut segments = raw.split('/').skip(1).peekable();
+        while let Some(segment) = segments.next() {
+            if segment.is_empty() && segments.peek().is_some() {
+                continue;
+            }
+            decoded.push('/');
+            path.decode(segment, &mut decoded)?;
+        }
+        path.matching = Cow::Owned(decoded);
+        Ok(path)
+    }
+
+    /// Returns the path as received.
+    pub fn raw(&self) -> &'a str {
+        self.raw
+    }
+
+    /// Returns the decoded form that routes are matched with.
+    pub fn matching(&self) -> &str {
+        &self.matching
+    }
+
+    /// Judges what only some routes allow.
+    pub fn permit(&self, rules: PathRules) -> Result<(), PathError> {
+        if self.encoded_slash && !rules.allow_encoded_slash {
+            return Err(PathError::EncodedSlash);
+        }
+        if self.parameters && !rules.allow_path_parameters {
+            return Err(PathError::Parameter);
+        }
+        if self.empty_segments && !rules.merge_slashes {
+            return Err(PathError::EmptySegment);
+        }
+        Ok(())
+    }
+
+    /// Returns the path to forward: as received, or with empty segments merged where the route says so.
+    pub fn forwarded(&self) -> Cow<'a, str> {
+        if !self.empty_segments {
+            return Cow::Borrowed(self.raw);
+        }
+        let mut merged = String::with_capacity(self.raw.len());
+        for character in self.raw.chars() {
+            if !(character == '/' && merged.ends_with('/')) {
+                merged.push(character);
+            }
+        }
+        Cow::Owned(merged)
+    }
+
+    /// Decodes one segment once and appends what it is compared as.
+    fn decode(&mut self, segment: &str, matching: &mut String) -> Result<(), PathError> {
+        let mut bytes = Vec::with_capacity(segment.len());
+        let mut rest = segment.as_bytes();
+        while let Some((&byte, after)) = rest.split_first() {
+            rest = after;
+            if byte != b'%' {
+                bytes.push(byte);
+                continue;
+            }
+            let escaped = match after {
+                [high, low, after @ ..] => {
+                    rest = after;
+                    digit(*high).zip(digit(*low))
+                }
+                _ => None,
+            };
+            match escaped {
+                Some((high, low)) => match high << 4 | low {
+                    b'/' => {
+                        self.encoded_slash = true;
+                        bytes.extend_from_slice(b"%2F");
+                    }
+                    b'\\' => return Err(PathError::Backslash),
+                    byte if byte < 0x20 || byte == 0x7f => return Err(PathError::Octet),
+                    byte => {
+                        if byte == b'%' && hides_an_escape(rest) {
+                            return Err(PathError::DoubleEncoding);
+                        }
+                        bytes.push(byte);
+                    }
+                },
+                None => return Err(PathError::Escape),
+            }
+        }
+        let text = String::from_utf8(bytes).map_err(|_| PathError::Octet)?;
+        let compared = match text.split_once(';') {
+            Some((name, _)) => {
+                self.parameters = true;
+                name
+            }
+            None => &text,
+        };
+        dots(compared)?;
+        matching.push_str(compared);
+        Ok(())
+    }
+}
+
+/// Refuses a segment that a file system or router would walk.
+fn dots(segment: &str) -> Result<(), PathError> {
+    if segment == "." || segment == ".." { Err(PathError::DotSegment) } else { Ok(()) }
+}
+
+/// Says whether what follows a decoded `%` would make an escape of `.`, `/`, `\`, `;`, `%` or NUL for the next decoder.
+///
+/// The digits may themselves be written as escapes, so they are decoded too.
+fn hides_an_escape(rest: &[u8]) -> bool {
+    let (high, rest) = decoded_octet(rest);
+    let (low, _) = decoded_octet(rest);
+    let Some((high, low)) = high.and_then(digit).zip(low.and_then(digit)) else { return false };
+    matches!(high << 4 | low, b'.' | b'/' | b'\\' | b';' | b'%' | 0)
+}
+
+/// Reads one byte, plain or escaped.
+fn decoded_octet(bytes: &[u8]) -> (Option<u8>, &[u8]) {
+    match bytes {
+        [b'%', high, low, rest @ ..] => match digit(*high).zip(digit(*low)) {
+            Some((high, low)) => (Some(high << 4 | low), rest),
+            None => (None, rest),
+        },
+        [byte, rest @ ..] => (Some(*byte), rest),
+        [] => (None, bytes),
+    }
+}
+
+/// The value of a hexadecimal digit.
+fn digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+/// `pchar` of RFC 3986, section 3.3, and the slash; `%` and `\` are looked at before.
+fn is_path_octet(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'/' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matching(raw: &str) -> Result<String, PathError> {
+        Path::parse(raw.as_bytes()).map(|path| path.matching().to_owned())
+    }
+
+    #[test]
+    fn plain_paths_are_matched_as_they_are() {
+        assert_eq!(matching("/"), Ok("/".into()));
+        assert_eq!(matching("/public/app.js"), Ok("/public/app.js".into()));
+        assert_eq!(matching("/public/"), Ok("/public/".into()));
+        assert_eq!(matching("/a...b/.well-known/x"), Ok("/a...b/.well-known/x".into()));
+    }
+
+    #[test]
+    fn escapes_are_decoded_once_before_matching() {
+        assert_eq!(matching("/%61dmin"), Ok("/admin".into()));
+        assert_eq!(matching("/a%20b/c"), Ok("/a b/c".into()));
+        assert_eq!(matching("/%C3%A9t%C3%A9"), Ok("/été".into()));
+        assert_eq!(matching("/100%25"), Ok("/100%".into()));
+        assert_eq!(matching("/100%2541"), Ok("/100%41".into()));
+    }
+
+    #[test]
+    fn dot_segments_are_refused_in_every_spelling() {
+        for raw in ["/..", "/a/../b", "/.", "/a/./b", "/%2e%2e/x", "/.%2E", "/a/..;/b", "/a/.;x/b", "/%2e;a", "/..%3bx"] {
+            assert_eq!(matching(raw), Err(PathError::DotSegment), "{raw}");
+        }
+    }
+
+    #[test]
+    fn double_encoding_is_refused() {
+        for raw in ["/%252e%252e/", "/%252f", "/%255c", "/%253b", "/%2500", "/%2525", "/%25%32%66", "/%25%32f"] {
+            assert_eq!(matching(raw), Err(PathError::DoubleEncoding), "{raw}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_path_is_refused() {
+        assert_eq!(matching("a"), Err(PathError::NoSlash));
+        assert_eq!(matching(""), Err(PathError::NoSlash));
+        assert_eq!(matching("*"), Err(PathError::NoSlash));
+        assert_eq!(matching("/a\\b"), Err(PathError::Backslash));
+        assert_eq!(matching("/a%5Cb"), Err(PathError::Backslash));
+        assert_eq!(matching("/%zz"), Err(PathError::Escape));
+        assert_eq!(matching("/%4"), Err(PathError::Escape));
+        assert_eq!(matching("/%u0041"), Err(PathError::Escape));
+        assert_eq!(matching("/%00"), Err(PathError::Octet));
+        assert_eq!(matching("/%0d%0a"), Err(PathError::Octet));
+        assert_eq!(matching("/%c0%ae"), Err(PathError::Octet));
+        assert_eq!(matching("/a b"), Err(PathError::Octet));
+        assert_eq!(matching("/a#b"), Err(PathError::Octet));
+        assert_eq!(matching("/é"), Err(PathError::Octet));
+    }
+
+    #[test]
+    fn what_a_route_must_allow_is_judged_by_the_route() {
+        let strict = PathRules::default();
+        let permit = |raw: &'static str, rules| Path::parse(raw.as_bytes()).unwrap().permit(rules);
+
+        assert_eq!(permit("/a%2fb", strict), Err(PathError::EncodedSlash));
+        assert_eq!(permit("/a%2fb", PathRules { allow_encoded_slash: true, ..strict }), Ok(()));
+        assert_eq!(permit("/a;v=1", strict), Err(PathError::Parameter));
+        assert_eq!(permit("/a%3bv", strict), Err(PathError::Parameter));
+        assert_eq!(permit("/a;v=1", PathRules { allow_path_parameters: true, ..strict }), Ok(()));
+        assert_eq!(permit("/a//b", strict), Err(PathError::EmptySegment));
+        assert_eq!(permit("//a", strict), Err(PathError::EmptySegment));
+        assert_eq!(permit("/a//b", PathRules { merge_slashes: true, ..strict }), Ok(()));
+    }
+
+    #[test]
+    fn the_matching_form_leaves_out_what_the_option_leaves_out() {
+        assert_eq!(matching("/a%2Fb"), Ok("/a%2Fb".into()));
+        assert_eq!(matching("/admin;x=1/b"), Ok("/admin/b".into()));
+        assert_eq!(matching("/a//b"), Ok("/a/b".into()));
+        assert_eq!(matching("//a//"), Ok("/a/".into()));
+    }
+
+    #[test]
+    fn the_received_bytes_are_forwarded_unless_slashes_are_merged() {
+        assert_eq!(Path::parse(b"/a%20b;x").unwrap().forwarded(), "/a%20b;x");
+        assert_eq!(Path::parse(b"/a//b///").unwrap().forwarded(), "/a/b/");
+    }
+}

@@ -1,0 +1,206 @@
+//! Why a request is refused: one closed table of codes, statuses and stages.
+//!
+//! The code is what the access line, the metric label, the audit record and `octroi explain` say. Codes are never renamed or
+//! reused once released. The client never sees them: it sees the status, a fixed text and the request id.
+
+use std::fmt;
+
+/// The steps of a decision, in the order in which they are taken (`design.md`, section 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// One unambiguous, bounded request?
+    Hygiene,
+    /// Whose address?
+    Client,
+    /// Whose host?
+    Tenant,
+    /// May this address reach this tenant?
+    IpAccess,
+    /// Which rule?
+    Route,
+    /// Within the quotas by client and route?
+    QuotaBefore,
+    /// Whose session?
+    Session,
+    /// May the session's tenant be here?
+    Member,
+    /// Ended by somebody?
+    Revocation,
+    /// Within the quotas by tenant, user and session?
+    QuotaAfter,
+    /// May this session do this?
+    Authorization,
+    /// May the app's grant stand?
+    Grant,
+    /// Did the upstream answer?
+    Upstream,
+    /// The gateway itself.
+    Gateway,
+}
+
+impl Stage {
+    /// Returns the name that logs and metrics use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hygiene => "hygiene",
+            Self::Client => "client",
+            Self::Tenant => "tenant",
+            Self::IpAccess => "ip_access",
+            Self::Route => "route",
+            Self::QuotaBefore => "quota_before",
+            Self::Session => "session",
+            Self::Member => "member",
+            Self::Revocation => "revocation",
+            Self::QuotaAfter => "quota_after",
+            Self::Authorization => "authorization",
+            Self::Grant => "grant",
+            Self::Upstream => "upstream",
+            Self::Gateway => "gateway",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+macro_rules! reasons {
+    ($($variant:ident $stage:ident $status:literal $code:literal $meaning:literal)*) => {
+        /// Why a request is refused.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason {
+            $(#[doc = $meaning] $variant,)*
+        }
+
+        impl Reason {
+            /// Every reason, in the order of the stages.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Returns the code that logs, metrics and records say.
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code,)* }
+            }
+
+            /// Returns the HTTP status of the refusal.
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$variant => $status,)* }
+            }
+
+            /// Returns the stage that refuses with this reason.
+            pub const fn stage(self) -> Stage {
+                match self { $(Self::$variant => Stage::$stage,)* }
+            }
+
+            /// Says in one sentence, for operators, when this reason is given.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    HeadOctet          Hygiene 400 "head_octet"          "The head holds a bare CR, a bare LF, a NUL or another control character."
+    HeadSyntax         Hygiene 400 "head_syntax"         "A line of the head is folded, has no colon, or its name is not a token; or the request line is not `METHOD target HTTP/1.x`."
+    HeadDuplicate      Hygiene 400 "head_duplicate"      "A field that may stand once (Host, Authorization) stands twice."
+    FramingClTe        Hygiene 400 "framing_cl_te"       "Content-Length and Transfer-Encoding stand in one request."
+    FramingTe          Hygiene 400 "framing_te"          "Transfer-Encoding is not exactly one `chunked`, or stands in HTTP/1.0 or HTTP/2."
+    FramingCl          Hygiene 400 "framing_cl"          "Content-Length is not one line of 1 to 18 digits."
+    FramingChunk       Hygiene 400 "framing_chunk"       "The chunks of the body are malformed."
+    ConnectionField    Hygiene 400 "connection_field"    "An HTTP/2 request carries a field that belongs to one HTTP/1 connection (RFC 9113, section 8.2.2)."
+    Protocol           Hygiene 400 "protocol"            "The request breaks the protocol in a way that the HTTP library refused by itself."
+    TargetForm         Hygiene 400 "target_form"         "The request target is neither a path nor an absolute URL with the authority of Host."
+    AuthorityConflict  Hygiene 400 "authority_conflict"  "Host and the authority of the request target or `:authority` differ."
+    HostMissing        Hygiene 400 "host_missing"        "No Host, or an empty one."
+    HostSyntax         Hygiene 400 "host_syntax"         "The host name has characters, a label or a port that no host name has."
+    PathDotSegment     Hygiene 400 "path_dot_segment"    "The path has a `.` or `..` segment, plain or encoded."
+    PathEncoding       Hygiene 400 "path_encoding"       "The path has a malformed, double or dangerous escape, a backslash, or a character that paths do not have."
+    Expect             Hygiene 417 "expect"              "Expect is not `100-continue`."
+    BodyTooLarge       Hygiene 413 "body_too_large"      "The body is larger than `body_bytes` allows."
+    UriTooLong         Hygiene 414 "uri_too_long"        "The request target is longer than `uri_bytes`, or its path than `path_bytes`."
+    HeadTooLarge       Hygiene 431 "head_too_large"      "The head is larger than `header_bytes`."
+    FieldTooLarge      Hygiene 431 "field_too_large"     "One field is larger than `field_bytes`."
+    TooManyFields      Hygiene 431 "too_many_fields"     "The head has more fields than `header_count`."
+    CookieTooLarge     Hygiene 431 "cookie_too_large"    "More than 100 cookies, or more than 16 KiB of them."
+    TimeoutHead        Hygiene 408 "timeout_head"        "The head was not complete within `header_timeout`."
+    TimeoutBody        Hygiene 408 "timeout_body"        "The body came slower than `body_min_rate`."
+    MethodUnknown      Hygiene 405 "method_unknown"      "CONNECT, TRACE, TRACK, or a method that no route can allow."
+    XffMalformed       Client 400 "xff_malformed"        "A trusted proxy sent a forwarding header with an element that is not an address."
+    XffTooLong         Client 400 "xff_too_long"         "A trusted proxy sent a forwarding header with more than 32 elements."
+    HostUnknown        Tenant 421 "host_unknown"         "No tenant has this host, or the port is not the listener's."
+    SniMissing         Tenant 421 "sni_missing"          "The TLS handshake named no host, and the tenant does not `allow_no_sni`."
+    SniMismatch        Tenant 421 "sni_mismatch"         "The TLS handshake named another tenant than the request."
+    PlaintextRefused   Tenant 403 "plaintext_refused"    "The listener is plain and serves redirects only; this request cannot be redirected."
+    TenantSuspended    Tenant 403 "tenant_suspended"     "The tenant is suspended."
+    IpDenied           IpAccess 403 "ip_denied"          "The client's address is in one of the tenant's `deny` ranges."
+    IpNotAllowed       IpAccess 403 "ip_not_allowed"     "The client's address is in none of the tenant's `allow` ranges."
+    PathParameter      Route 400 "path_param"            "The path has a `;`, and the route does not `allow_path_parameters`."
+    PathEncodedSlash   Route 400 "path_encoded_slash"    "The path has a `%2F`, and the route does not `allow_encoded_slash`."
+    PathEmptySegment   Route 400 "path_empty_segment"    "The path has a `//`, and the route does not `merge_slashes`."
+    RouteNone          Route 404 "route_none"            "No rule matches, and the set says `unmatched: deny`."
+    MethodNotAllowed   Route 405 "method_not_allowed"    "The rule does not list this method."
+    UpgradeRefused     Route 400 "upgrade_refused"       "A WebSocket upgrade on a route without `websocket: true`, or one that is malformed."
+    QuotaExceeded      QuotaBefore 429 "quota_exceeded"  "A quota by client or route is used up."
+    SessionMissing     Session 401 "session_missing"     "The route needs a session and the request has none."
+    SessionInvalid     Session 401 "session_invalid"     "The token does not open: altered, of another key, or of another host."
+    SessionExpired     Session 401 "session_expired"     "The session reached its absolute end."
+    SessionIdle        Session 401 "session_idle"        "The session was idle for too long."
+    SessionNotYet      Session 401 "session_not_yet"     "The session begins in the future by more than 60 seconds."
+    SessionTenant      Session 401 "session_tenant"      "The session's tenant is neither this realm nor one of its members, or was removed and added again since."
+    SessionBinding     Session 401 "session_binding"     "The session is bound to another client prefix or user agent."
+    CookieAmbiguous    Session 401 "cookie_ambiguous"    "The session cookie stands more than once."
+    CredentialConflict Session 401 "credential_conflict" "Cookie and Bearer token name different sessions."
+    MemberSuspended    Member 403 "member_suspended"     "The session's tenant is suspended."
+    MemberIpDenied     Member 403 "member_ip_denied"     "The client's address is in one of the `deny` ranges of the session's tenant."
+    MemberIpNotAllowed Member 403 "member_ip_not_allowed" "The client's address is in none of the `allow` ranges of the session's tenant."
+    SessionRevoked     Revocation 401 "session_revoked"  "The session, its user or its tenant was revoked."
+    RevocationUnavailable Revocation 503 "revocation_unavailable" "The revocation journal cannot be written, so a session event cannot be kept."
+    TenantQuotaExceeded QuotaAfter 429 "tenant_quota_exceeded" "A quota by tenant, user or session is used up."
+    RoleMissing        Authorization 403 "role_missing"  "The session has none of the roles that the route asks for."
+    AuthTooOld         Authorization 401 "auth_too_old"  "The sign-in is older than the route's `max_auth_age`."
+    Csrf               Authorization 403 "csrf"          "The request comes from another site, on a route with `origin_check` or `grant`."
+    GrantMalformed     Grant 502 "grant_malformed"       "The upstream's `Octroi-Session-Grant` is not what the contract says."
+    GrantTenant        Grant 403 "grant_tenant"          "The grant names a tenant that is neither the realm nor one of its members."
+    GrantIpDenied      Grant 403 "grant_ip_denied"       "The client's address may not reach the tenant that the grant names."
+    GrantSuspended     Grant 403 "grant_suspended"       "The grant names a suspended tenant."
+    UpstreamConnect    Upstream 502 "upstream_connect"   "No server of the upstream took the connection."
+    UpstreamTls        Upstream 502 "upstream_tls"       "The upstream's certificate or handshake is bad."
+    UpstreamProtocol   Upstream 502 "upstream_protocol"  "The upstream's answer is malformed or upgrades without being asked."
+    UpstreamClosed     Upstream 502 "upstream_closed"    "The upstream closed the connection before it answered."
+    UpstreamTimeout    Upstream 504 "upstream_timeout"   "The upstream did not connect, answer or go on in time."
+    ClientClosed       Gateway 499 "client_closed"       "The client went away before the answer was complete."
+    Draining           Gateway 503 "draining"            "The gateway is going down."
+    Internal           Gateway 500 "internal"            "The gateway failed; the log says how."
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_code_is_said_by_one_reason_only() {
+        let codes: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.code()).collect();
+
+        assert_eq!(codes.len(), Reason::ALL.len());
+    }
+
+    #[test]
+    fn the_table_follows_the_order_of_the_stages() {
+        assert!(Reason::ALL.windows(2).all(|pair| pair[0].stage() <= pair[1].stage()));
+    }
+
+    #[test]
+    fn a_refusal_is_a_client_or_server_error() {
+        assert!(Reason::ALL.iter().all(|reason| (400..600).contains(&reason.status())));
+    }
+}

@@ -1,0 +1,171 @@
+//! Time as a value: wall-clock milliseconds, monotonic nanoseconds, and the one trait that reads a clock.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant, SystemTime},
+};
+
+/// Milliseconds since 1970-01-01 UTC: what tokens, logs and certificates speak.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct UnixTime(u64);
+
+impl UnixTime {
+    /// Wraps milliseconds since 1970.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// Wraps seconds since 1970.
+    pub const fn from_secs(secs: u64) -> Self {
+        Self(secs.saturating_mul(1000))
+    }
+
+    /// Returns milliseconds since 1970.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// Returns whole seconds since 1970.
+    pub const fn as_secs(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// Adds a duration, stopping at the end of time.
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// Takes a duration off, stopping at 1970.
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// Returns the time since `earlier`, zero if that lies ahead.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl fmt::Debug for UnixTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}ms", self.0)
+    }
+}
+
+/// Nanoseconds on a clock that never goes back, from a start that means nothing. Quotas and durations use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Tick(u64);
+
+impl Tick {
+    /// Wraps nanoseconds.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Returns nanoseconds.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Adds a duration, stopping at the end of time.
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    /// Returns the time since `earlier`, zero if that lies ahead.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Reads time. Everything that decides takes it as an argument; only floors 4 and up hold a clock.
+pub trait Clock: Send + Sync {
+    /// Returns the wall clock.
+    fn now(&self) -> UnixTime;
+    /// Returns the monotonic clock.
+    fn tick(&self) -> Tick;
+}
+
+/// The machine's clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock {
+    start: Instant,
+}
+
+impl SystemClock {
+    /// Starts a monotonic count now.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
+    pub fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+    fn now(&self) -> UnixTime {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        UnixTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn tick(&self) -> Tick {
+        // One second ahead of zero, so that "long before the start" can be said.
+        Tick(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX).saturating_add(1_000_000_000))
+    }
+}
+
+/// A clock that stands still until it is told otherwise, for tests and `explain`.
+#[derive(Debug, Default)]
+pub struct ManualClock {
+    millis: AtomicU64,
+}
+
+impl ManualClock {
+    /// Stands at a time.
+    pub fn new(now: UnixTime) -> Self {
+        Self { millis: AtomicU64::new(now.as_millis()) }
+    }
+
+    /// Goes forward.
+    pub fn advance(&self, by: Duration) {
+        self.millis.fetch_add(u64::try_from(by.as_millis()).unwrap_or(0), Ordering::Relaxed);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> UnixTime {
+        UnixTime(self.millis.load(Ordering::Relaxed))
+    }
+
+    fn tick(&self) -> Tick {
+        Tick(self.millis.load(Ordering::Relaxed).saturating_mul(1_000_000))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_stops_at_its_ends() {
+        assert_eq!(UnixTime::from_millis(u64::MAX).plus(Duration::from_secs(1)), UnixTime::from_millis(u64::MAX));
+        assert_eq!(UnixTime::from_millis(5).minus(Duration::from_secs(1)), UnixTime::from_millis(0));
+        assert_eq!(UnixTime::from_millis(5).since(UnixTime::from_millis(9)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_manual_clock_moves_both_hands() {
+        let clock = ManualClock::new(UnixTime::from_secs(10));
+
+        clock.advance(Duration::from_millis(5));
+
+        assert_eq!(clock.now(), UnixTime::from_millis(10_005));
+        assert_eq!(clock.tick(), Tick::from_nanos(10_005_000_000));
+    }
+}

@@ -1,0 +1,182 @@
+//! Verdicts, and the trail of the steps that led to one.
+
+use std::{borrow::Cow, fmt, time::Duration};
+
+use super::{Reason, Stage};
+
+/// What a check answers: what it proved, or why the request is refused.
+pub type Verdict<T = ()> = Result<T, Deny>;
+
+/// A refusal. It is an answer, not a failure, so it is no `Error`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deny {
+    /// Why: decides the status and what the client reads.
+    pub reason: Reason,
+    /// The facts, for the operator only. It holds no secret and no query.
+    pub detail: Cow<'static, str>,
+    /// When it is worth asking again.
+    pub retry_after: Option<Duration>,
+    /// The rule that decided, if one did.
+    pub rule: Option<Origin>,
+}
+
+impl Deny {
+    /// Refuses for a reason.
+    pub fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason, detail: detail.into(), retry_after: None, rule: None }
+    }
+
+    /// Names the rule that decided.
+    pub fn by(mut self, rule: Origin) -> Self {
+        self.rule = Some(rule);
+        self
+    }
+
+    /// Says when to ask again.
+    pub fn after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+}
+
+/// Where a rule was written: a file of the policy, by index, and a line from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    /// Index into the policy's files.
+    pub file: u16,
+    /// Line, from 1; 0 where no line is known (a default).
+    pub line: u32,
+}
+
+/// Whether a rule refuses, or only writes down that it would have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The rule refuses.
+    #[default]
+    Enforce,
+    /// The rule lets pass and is recorded as `would=deny`.
+    Observe,
+}
+
+/// One step of a decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Which check.
+    pub stage: Stage,
+    /// What it found: nothing where it passed.
+    pub deny: Option<Deny>,
+    /// Whether the finding was only written down.
+    pub observed: bool,
+    /// What passed, in words, and by which rule. Kept only when the trail is kept.
+    pub note: Option<(Cow<'static, str>, Option<Origin>)>,
+}
+
+/// The steps of one decision.
+///
+/// Traffic keeps only what was found ([`Trail::brief`]); `octroi explain` keeps every step ([`Trail::full`]).
+#[derive(Clone, Debug, Default)]
+pub struct Trail {
+    steps: Vec<Step>,
+    full: bool,
+}
+
+impl Trail {
+    /// Keeps only denials and what would have been one.
+    pub fn brief() -> Self {
+        Self { steps: Vec::new(), full: false }
+    }
+
+    /// Keeps every step.
+    pub fn full() -> Self {
+        Self { steps: Vec::with_capacity(16), full: true }
+    }
+
+    /// Writes down how a check ended and hands its verdict on.
+    pub fn note<T>(&mut self, stage: Stage, verdict: Verdict<T>) -> Verdict<T> {
+        match &verdict {
+            Ok(_) if self.full => self.steps.push(Step { stage, deny: None, observed: false, note: None }),
+            Ok(_) => {}
+            Err(deny) => self.steps.push(Step { stage, deny: Some(deny.clone()), observed: false, note: None }),
+        }
+        verdict
+    }
+
+    /// Writes down a finding that the tenant's or quota's observe mode lets pass.
+    pub fn observe(&mut self, stage: Stage, deny: Deny) {
+        self.steps.push(Step { stage, deny: Some(deny), observed: true, note: None });
+    }
+
+    /// Says in words what the last step found and by which rule, where every step is kept. The words are made only then.
+    pub fn explain(&mut self, words: impl FnOnce() -> (Cow<'static, str>, Option<Origin>)) {
+        if let (true, Some(step)) = (self.full, self.steps.last_mut()) {
+            step.note = Some(words());
+        }
+    }
+
+    /// Returns the steps in the order in which they were taken.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Returns the first finding that observe mode let pass: the `would` of the access line.
+    pub fn would(&self) -> Option<&Deny> {
+        self.steps.iter().find(|step| step.observed).and_then(|step| step.deny.as_ref())
+    }
+}
+
+/// How a request ended, for logs and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Decision {
+    /// It was forwarded.
+    Allow,
+    /// It was refused.
+    Deny(Reason),
+    /// It was redirected to HTTPS.
+    Redirect,
+}
+
+impl Decision {
+    /// Returns the word that logs and metrics use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny(_) => "deny",
+            Self::Redirect => "redirect",
+        }
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_brief_trail_keeps_only_findings() {
+        let mut trail = Trail::brief();
+
+        let passed: Verdict<u8> = trail.note(Stage::Client, Ok(7));
+        trail.observe(Stage::IpAccess, Deny::new(Reason::IpDenied, "192.0.2.1 is in 192.0.2.0/24"));
+        let refused: Verdict = trail.note(Stage::Route, Err(Deny::new(Reason::RouteNone, "")));
+
+        assert_eq!(passed, Ok(7));
+        assert!(refused.is_err());
+        assert_eq!(trail.steps().len(), 2);
+        assert_eq!(trail.would().map(|deny| deny.reason), Some(Reason::IpDenied));
+    }
+
+    #[test]
+    fn a_full_trail_keeps_the_words_of_each_step() {
+        let mut trail = Trail::full();
+
+        let _ = trail.note(Stage::Client, Ok(()));
+        trail.explain(|| ("192.0.2.1, the peer".into(), None));
+
+        assert_eq!(trail.steps()[0].note, Some(("192.0.2.1, the peer".into(), None)));
+    }
+}

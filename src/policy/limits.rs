@@ -1,0 +1,37 @@
+//! Bounds of connections and requests.
+
+use std::time::Duration;
+
+/// Bounds of a connection, before any tenant is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long a TLS handshake may take.
+    pub handshake_timeout: Duration,
+    /// How long a request head may take from its first byte to its last.
+    pub header_timeout: Duration,
+    /// How many bytes a head may have.
+    pub header_bytes: usize,
+    /// How many fields a head may have.
+    pub header_count: usize,
+    /// How many bytes one field, name and value, may have.
+    pub field_bytes: usize,
+    /// How many bytes a path may have.
+    pub path_bytes: usize,
+    /// How many bytes a request target may have.
+    pub uri_bytes: usize,
+    /// How long a kept-alive connection may wait for its next request.
+    pub idle_timeout: Duration,
+    /// How long a client may take none of the answer.
+    pub write_stall: Duration,
+}
+
+/// Bounds of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestLimits {
+    /// How many bytes a body may have.
+    pub body_bytes: u64,
+    /// How many bytes of body must come per second, on average after the first ten seconds.
+    pub body_min_rate: u64,
+    /// How long a WebSocket may be silent.
+    pub websocket_idle: Duration,
+}

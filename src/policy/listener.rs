@@ -1,0 +1,59 @@
+//! The doors.
+
+use std::net::SocketAddr;
+
+use super::IpSet;
+use crate::model::{ListenerName, Origin};
+
+/// One listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name in logs and metrics.
+    pub name: ListenerName,
+    /// Where it was written.
+    pub origin: Origin,
+    /// The address to bind.
+    pub address: SocketAddr,
+    /// The port that clients see in Host, where it is not the address's.
+    pub public_port: Option<u16>,
+    /// What it serves.
+    pub kind: ListenerKind,
+    /// How many connections it holds at once.
+    pub max_connections: usize,
+    /// How many of them one client (an IPv4 address or an IPv6 /64) may hold.
+    pub max_connections_per_client: usize,
+    /// How many TLS handshakes it begins per second, all clients together; absent: no bound.
+    pub max_handshakes_per_second: Option<std::num::NonZeroU32>,
+    /// Whether a PROXY header is required, and from whom.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// Peers whose forwarding header is believed here, instead of the server's list.
+    pub trusted_proxies: Option<IpSet>,
+}
+
+/// What a listener serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenerKind {
+    /// The tenants, over TLS.
+    Tls,
+    /// The tenants in clear text: the operator wrote `plaintext: true`.
+    Plaintext,
+    /// Redirects to HTTPS on this port, nothing else.
+    Redirect {
+        /// The port that the redirect names; 443 is left out of the URL.
+        port: u16,
+    },
+}
+
+/// PROXY protocol, required.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// Who must send the header. Everybody else is closed.
+    pub trusted: IpSet,
+}
+
+impl Listener {
+    /// Says whether a port in Host is this listener's: the one clients see, its own, or 443.
+    pub fn answers_port(&self, port: u16) -> bool {
+        self.public_port == Some(port) || self.address.port() == port || port == 443
+    }
+}

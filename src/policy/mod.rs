@@ -1,0 +1,97 @@
+//! The validated, immutable rules. What stands here is true: nobody checks it again.
+//!
+//! A request takes one `Arc<Policy>` when it begins and keeps it to the end. `config` is the only maker.
+
+mod access_log;
+mod admin;
+mod ip_access;
+mod ip_set;
+mod limits;
+mod listener;
+mod quota;
+mod route;
+mod session;
+mod tenant;
+mod tls;
+mod upstream;
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+pub use access_log::{AccessLog, LogFormat, LogTarget, Rotation};
+pub use admin::{Admin, AdminPrincipal};
+pub use ip_access::{Access, IpAccess, RangeRule};
+pub use ip_set::IpSet;
+pub use limits::{Limits, RequestLimits};
+pub use listener::{Listener, ListenerKind, ProxyProtocol};
+pub use quota::{Charge, Quota, QuotaBy};
+pub use route::{Access as RouteAccess, Route, RouteTable, RouteTableBuilder, SameRoute, Unmatched};
+pub use session::{Binding, OnStale, SessionRules, Sessions};
+pub use tenant::{HostConflict, Tenant, Tenants};
+pub use tls::{Certificate, CertificateSource, MinVersion, Tls, UnknownSni};
+pub use upstream::{Balance, Server, ServerAddress, Upstream, UpstreamTimeouts, UpstreamTls};
+
+use crate::model::{Origin, UnixTime, UpstreamName};
+
+/// All rules of one revision.
+#[derive(Debug)]
+pub struct Policy {
+    /// A digest of every file that the rules were read from: the first 16 hexadecimal digits of SHA-256.
+    pub revision: String,
+    /// The files that rules were read from, in the order in which [`Origin::file`] counts them.
+    pub files: Vec<PathBuf>,
+    /// This node's name.
+    pub node: String,
+    /// How many worker threads.
+    pub threads: usize,
+    /// How long open requests may go on after TERM.
+    pub drain: Duration,
+    /// Where octroi keeps what must survive it.
+    pub state_dir: PathBuf,
+    /// Peers whose forwarding header is believed, on every listener.
+    pub trusted_proxies: IpSet,
+    /// The one forwarding header that is read.
+    pub client_ip_header: ClientIpHeader,
+    /// The doors.
+    pub listeners: Vec<Arc<Listener>>,
+    /// Bounds of a connection, before any tenant is known.
+    pub limits: Limits,
+    /// Bounds of a request, where neither tenant nor route says otherwise.
+    pub request_limits: RequestLimits,
+    /// Where Prometheus scrapes and orchestrators ask. It holds no secret.
+    pub metrics: Option<SocketAddr>,
+    /// The admin listener; the control socket is there always.
+    pub admin: Option<Admin>,
+    /// Certificates and versions.
+    pub tls: Tls,
+    /// Session keys, the cookie and what holds for every tenant.
+    pub sessions: Option<Sessions>,
+    /// Where requests go.
+    pub upstreams: BTreeMap<UpstreamName, Arc<Upstream>>,
+    /// Customer accounts, by name and by host.
+    pub tenants: Tenants,
+    /// Where access lines go.
+    pub access_log: Vec<AccessLog>,
+    /// When the next range or principal expires: the policy is loaded again then.
+    pub next_expiry: Option<UnixTime>,
+}
+
+impl Policy {
+    /// Says where a rule was written: `conf/octroi.yaml:41`.
+    pub fn locate(&self, origin: Origin) -> String {
+        match (self.files.get(usize::from(origin.file)), origin.line) {
+            (_, 0) => "default".to_owned(),
+            (Some(file), line) => format!("{}:{line}", file.display()),
+            (None, line) => format!("line {line}"),
+        }
+    }
+}
+
+/// The forwarding header that trusted proxies write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientIpHeader {
+    /// `X-Forwarded-For`.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}

@@ -1,0 +1,50 @@
+//! Sessions: keys, cookie, clocks.
+
+use std::time::Duration;
+
+use crate::session::Ring;
+
+/// What holds for the sessions of every tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sessions {
+    /// The cookie's name, `__Host-…`.
+    pub cookie: Box<str>,
+    /// The master keys.
+    pub ring: Ring,
+    /// The clocks, where a tenant does not say otherwise.
+    pub rules: SessionRules,
+    /// Whether a granted user may look like an e-mail address.
+    pub allow_email_user: bool,
+    /// Where a browser without a session is sent.
+    pub login_url: Option<Box<str>>,
+}
+
+/// The clocks and bindings of a tenant's sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRules {
+    /// How long a session may rest.
+    pub idle: Duration,
+    /// How long it may live.
+    pub absolute: Duration,
+    /// What else must stay the same.
+    pub bind: Vec<Binding>,
+}
+
+/// What a session may be bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Binding {
+    /// The client's /24 (IPv4) or /48 (IPv6).
+    ClientPrefix,
+    /// The `User-Agent` field.
+    UserAgent,
+}
+
+/// What to do when the shared revocation store has been silent for too long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnStale {
+    /// Session routes answer 503.
+    #[default]
+    Deny,
+    /// They go on with what is known.
+    Allow,
+}

@@ -1,0 +1,114 @@
+//! Tenants: customer accounts, found by name and by host.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use super::{IpAccess, Quota, RequestLimits, RouteTable, SessionRules, Upstream};
+use crate::model::{Host, HostPattern, Mode, Origin, TenantName};
+
+/// One tenant.
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    /// Its name.
+    pub name: TenantName,
+    /// Where it was written.
+    pub origin: Origin,
+    /// The hosts it owns; a member has none.
+    pub hosts: Box<[HostPattern]>,
+    /// Where its requests go.
+    pub upstream: Arc<Upstream>,
+    /// Its rules by path.
+    pub routes: Arc<RouteTable>,
+    /// Its quotas, beside those of a route.
+    pub quotas: Box<[Arc<Quota>]>,
+    /// Who may reach it.
+    pub ip_access: IpAccess,
+    /// Its sessions' clocks.
+    pub sessions: SessionRules,
+    /// Bounds of a request.
+    pub limits: RequestLimits,
+    /// Tenants whose users sign in at this one's host.
+    pub members: Box<[TenantName]>,
+    /// Whether it enforces or observes.
+    pub mode: Mode,
+    /// Whether every request is refused.
+    pub suspended: bool,
+    /// Whether a TLS client that names no host may come in.
+    pub allow_no_sni: bool,
+    /// Response fields that it adds or replaces; an empty value takes a default field away.
+    pub response_headers: Box<[(http::HeaderName, http::HeaderValue)]>,
+    /// Cookies that the app may set; none listed: all.
+    pub cookies_allow: Option<Box<[Box<str>]>>,
+}
+
+impl Tenant {
+    /// Says whether sessions of this tenant may be used at this realm.
+    pub fn admits(&self, tenant: &TenantName) -> bool {
+        self.name == *tenant || self.members.contains(tenant)
+    }
+}
+
+/// All tenants.
+#[derive(Clone, Debug, Default)]
+pub struct Tenants {
+    by_name: BTreeMap<TenantName, Arc<Tenant>>,
+    exact: HashMap<Host, Arc<Tenant>, ahash::RandomState>,
+    wildcard: HashMap<Host, Arc<Tenant>, ahash::RandomState>,
+}
+
+/// Two tenants claim one host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostConflict {
+    /// The host.
+    pub host: HostPattern,
+    /// Who has it.
+    pub owner: TenantName,
+}
+
+impl Tenants {
+    /// Adds a tenant. Its hosts that another tenant (or itself) has already are returned, and stay with their first owner.
+    pub fn add(&mut self, tenant: Arc<Tenant>) -> Vec<HostConflict> {
+        let mut conflicts = Vec::new();
+        for pattern in &tenant.hosts {
+            let (map, host) = match pattern {
+                HostPattern::Exact(host) => (&mut self.exact, host),
+                HostPattern::Wildcard(host) => (&mut self.wildcard, host),
+            };
+            match map.get(host) {
+                Some(owner) => conflicts.push(HostConflict { host: pattern.clone(), owner: owner.name.clone() }),
+                None => {
+                    map.insert(host.clone(), Arc::clone(&tenant));
+                }
+            }
+        }
+        self.by_name.insert(tenant.name.clone(), tenant);
+        conflicts
+    }
+
+    /// Finds a tenant by name.
+    pub fn named(&self, name: &str) -> Option<&Arc<Tenant>> {
+        self.by_name.get(name)
+    }
+
+    /// Finds the tenant that owns a host: by the exact name, else by a wildcard one label above.
+    pub fn owning(&self, host: &Host) -> Option<&Arc<Tenant>> {
+        self.exact.get(host).or_else(|| self.wildcard.get(host.parent()?))
+    }
+
+    /// Returns every tenant, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Tenant>> {
+        self.by_name.values()
+    }
+
+    /// Returns how many there are.
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// Says whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+}

@@ -1,0 +1,3 @@
+//! The session token.
+mod key;
+pub use key::{MasterKey, Ring};
