@@ -1,1 +1,7 @@
-fn main(){}
+//! The program: arguments → one command → exit code.
+
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    octroi::cli::main()
+}

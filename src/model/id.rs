@@ -199,6 +199,9 @@ impl fmt::Debug for SessionId {
 pub struct RequestId([u8; 26]);
 
 impl RequestId {
+    /// The identifier of nothing, for answers that belong to no request.
+    pub const ZERO: Self = Self([b'0'; 26]);
+
     /// Builds an identifier from milliseconds since 1970 and random bits, of which the low 80 count.
     pub fn new(millis: u64, random: u128) -> Self {
         const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";

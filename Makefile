@@ -1,0 +1,26 @@
+# octroi: `make demo` and `make test` work on a fresh machine with Rust; the rest is for those who change it.
+CARGO ?= cargo
+
+.PHONY: demo test check-conf suites bench setup docs
+
+setup:
+	@scripts/setup.sh cmake=cmake cc=gcc curl=curl openssl=openssl
+
+demo: setup
+	$(CARGO) build --locked --bin octroi --example demo_app
+	@exec scripts/demo.sh
+
+# What CI runs. Cold, on two cores: under 45 minutes.
+test: setup
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) check --locked --no-default-features --lib
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib
+	$(CARGO) test --locked
+	scripts/check-conf.sh
+
+suites: setup
+	scripts/suites.sh
+
+bench: setup
+	$(CARGO) bench --locked

@@ -1,0 +1,93 @@
+//! The levers: status, reload, revoke.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arc_swap::ArcSwap;
+
+use super::{doors::Doors, reload};
+use crate::{
+    edge::TlsState,
+    gateway::Shared,
+    model::{BoxFuture, Control, ControlError, Revocation, RevocationReport, Revoked, Status, UnixTime},
+};
+
+/// The running gateway, as its levers see it.
+pub(super) struct App {
+    pub(super) config: PathBuf,
+    pub(super) shared: Arc<Shared>,
+    pub(super) tls: Arc<ArcSwap<TlsState>>,
+    pub(super) doors: Doors,
+    pub(super) started: UnixTime,
+    pub(super) last_reload: Mutex<LastReload>,
+    /// One reload at a time.
+    pub(super) reloading: tokio::sync::Mutex<()>,
+}
+
+/// What the last load of the configuration said.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LastReload {
+    pub(super) at: UnixTime,
+    pub(super) error: Option<String>,
+}
+
+impl Control for App {
+    fn status(&self) -> Status {
+        let snapshot = self.shared.snapshot.load();
+        let last = self.last_reload.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            node: snapshot.policy.node.clone(),
+            pid: std::process::id(),
+            started: self.started,
+            revision: snapshot.policy.revision.clone(),
+            loaded: last.at,
+            reload_error: last.error,
+            tenants: snapshot.policy.tenants.len(),
+            connections: self.doors.open(),
+            revocations: self.shared.revocations.len(),
+            draining: self.shared.is_draining(),
+            listeners: self.doors.addresses(),
+        }
+    }
+
+    fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>> {
+        Box::pin(reload::reload(self))
+    }
+
+    fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<RevocationReport, ControlError>> {
+        Box::pin(self.end_sessions(revocation))
+    }
+}
+
+impl App {
+    async fn end_sessions(&self, revocation: Revocation) -> Result<RevocationReport, ControlError> {
+        let began = self.shared.clock.tick();
+        let now = self.shared.clock.now();
+        let at = revocation.at.filter(|&at| at > now).unwrap_or(now);
+        let policy = Arc::clone(&self.shared.snapshot.load().policy);
+        let tenant = match &revocation.whose {
+            Revoked::Session(_) => None,
+            Revoked::User(tenant, _) | Revoked::Tenant(tenant) => Some(tenant),
+        };
+        // A tenant that was taken out has no live sessions; naming it is a typing mistake more often than not.
+        let longest = match tenant {
+            Some(name) => match policy.tenants.named(name.as_str()) {
+                Some(tenant) => tenant.sessions.absolute,
+                None => return Err(ControlError::Unknown(format!("no tenant is named `{name}`"))),
+            },
+            None => policy.tenants.iter().map(|tenant| tenant.sessions.absolute).max().unwrap_or_default(),
+        };
+        let journal = Arc::clone(&self.shared.revocations);
+        let whose = revocation.whose;
+        let written = tokio::task::spawn_blocking(move || journal.revoke(&whose, at, at.plus(longest))).await;
+        match written {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(ControlError::Unavailable(error.to_string())),
+            Err(error) => return Err(ControlError::Unavailable(error.to_string())),
+        }
+        Ok(RevocationReport { nodes: 1, took: self.shared.clock.tick().since(began), at })
+    }
+}

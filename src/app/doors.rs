@@ -1,0 +1,162 @@
+//! The listeners that are open, and how a new policy changes them.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use crate::{
+    edge::{self, Bound, Connections, Handler, Rules, TlsState, Witness},
+    model::{Clock, ListenerName},
+    policy::{Listener, Policy},
+};
+
+/// What every door needs to open.
+pub(super) struct Hinges {
+    pub(super) handler: Arc<dyn Handler>,
+    pub(super) witness: Arc<dyn Witness>,
+    pub(super) tls: Arc<ArcSwap<TlsState>>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+/// The open listeners.
+pub(super) struct Doors {
+    hinges: Hinges,
+    open: Mutex<BTreeMap<ListenerName, Door>>,
+    /// Connections of doors that were taken out and still live.
+    closed: Mutex<Vec<Connections>>,
+    /// Addresses that are not tenants' doors: metrics, admin.
+    others: Mutex<Vec<(String, String)>>,
+}
+
+struct Door {
+    listener: Arc<Listener>,
+    local: std::net::SocketAddr,
+    connections: Connections,
+    rules: Arc<ArcSwap<Rules>>,
+    stop: watch::Sender<bool>,
+}
+
+/// A listener could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("listener `{name}`: cannot listen on {address}: {source}")]
+pub struct BindError {
+    name: ListenerName,
+    address: std::net::SocketAddr,
+    source: io::Error,
+}
+
+/// Listeners that a new policy adds: bound, not yet accepting. Dropping them closes them again.
+#[derive(Debug, Default)]
+pub(super) struct Added(Vec<(Arc<Listener>, Bound)>);
+
+impl Doors {
+    pub(super) fn new(hinges: Hinges) -> Self {
+        Self { hinges, open: Mutex::default(), closed: Mutex::default(), others: Mutex::default() }
+    }
+
+    /// Binds what a policy has and is not open yet, so that everything that can fail has failed before anything changes.
+    pub(super) fn bind_new(&self, policy: &Policy) -> Result<Added, BindError> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut added = Added::default();
+        for listener in &policy.listeners {
+            if open.get(&listener.name).is_some_and(|door| same_socket(&door.listener, listener)) {
+                continue;
+            }
+            let bound = edge::bind(listener).map_err(|source| BindError { name: listener.name.clone(), address: listener.address, source })?;
+            added.0.push((Arc::clone(listener), bound));
+        }
+        Ok(added)
+    }
+
+    /// Opens what was bound, closes what the policy has no more, and gives the others their new rules. Connections stay.
+    pub(super) fn settle(&self, policy: &Policy, added: Added) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<ListenerName> = open
+            .iter()
+            .filter(|(name, door)| !policy.listeners.iter().any(|listener| listener.name == **name && same_socket(&door.listener, listener)))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in gone {
+            if let Some(door) = open.remove(&name) {
+                tracing::info!(listener = %name, address = %door.local, "no longer listening");
+                door.stop.send_replace(true);
+                self.closed.lock().unwrap_or_else(PoisonError::into_inner).push(door.connections);
+            }
+        }
+        for listener in &policy.listeners {
+            if let Some(door) = open.get_mut(&listener.name) {
+                door.rules.store(Arc::new(Rules::new(listener, policy)));
+                door.listener = Arc::clone(listener);
+            }
+        }
+        for (listener, bound) in added.0 {
+            tracing::info!(listener = %listener.name, address = %bound.local_addr(), "listening");
+            open.insert(listener.name.clone(), self.open_door(policy, listener, bound));
+        }
+    }
+
+    fn open_door(&self, policy: &Policy, listener: Arc<Listener>, bound: Bound) -> Door {
+        let (stop, shutdown) = watch::channel(false);
+        let rules = Arc::new(ArcSwap::from_pointee(Rules::new(&listener, policy)));
+        let (local, connections) = (bound.local_addr(), bound.connections());
+        let Hinges { handler, witness, tls, clock } = &self.hinges;
+        let name = listener.name.clone();
+        let serving = bound.run(Arc::clone(handler), Arc::clone(witness), Arc::clone(tls), Arc::clone(&rules), Arc::clone(clock), shutdown);
+        tokio::spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(listener = %name, %error, "the listener ended");
+            }
+        });
+        Door { listener, local, connections, rules, stop }
+    }
+
+    /// Stops taking connections.
+    pub(super) fn stop(&self) {
+        for door in self.open.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            door.stop.send_replace(true);
+        }
+    }
+
+    /// Waits until no connection is open, no longer than `within`; returns how many are left.
+    pub(super) async fn drained(&self, within: Duration) -> usize {
+        let open: Vec<Connections> = {
+            let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+            open.values().map(|door| door.connections.clone()).chain(closed.iter().cloned()).collect()
+        };
+        let left = futures_util::future::join_all(open.iter().map(|connections| connections.drained(within))).await;
+        left.into_iter().sum()
+    }
+
+    /// Returns how many connections are open.
+    pub(super) fn open(&self) -> u64 {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        closed.retain(|connections| connections.open() > 0);
+        let count: usize = open.values().map(|door| door.connections.open()).chain(closed.iter().map(Connections::open)).sum();
+        u64::try_from(count).unwrap_or(u64::MAX)
+    }
+
+    /// Tells of an address that is no tenant's door.
+    pub(super) fn note_other(&self, name: &str, address: String) {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).push((name.to_owned(), address));
+    }
+
+    /// Returns every address that is listened on.
+    pub(super) fn addresses(&self) -> Vec<(String, String)> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        open.iter().map(|(name, door)| (name.to_string(), door.local.to_string())).chain(others.iter().cloned()).collect()
+    }
+}
+
+/// Says whether a listener can go on with the socket it has. Whether it speaks TLS is settled when it opens.
+fn same_socket(before: &Listener, after: &Listener) -> bool {
+    before.address == after.address && before.kind == after.kind
+}

@@ -1,0 +1,14 @@
+//! Ties the parts together: `prepare` builds everything but sockets, `start` binds and serves, `reload` swaps the rules.
+
+mod control;
+mod doors;
+mod handler;
+mod prepare;
+mod reload;
+mod run;
+mod schedule;
+mod shutdown;
+mod witness;
+
+pub use prepare::{PrepareError, Prepared, prepare};
+pub use run::{RunError, run};

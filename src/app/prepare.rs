@@ -1,0 +1,60 @@
+//! Policy → parts, without a socket. `check`, start and reload all come through here.
+
+use std::{path::Path, sync::Arc};
+
+use crate::{
+    config::{self, Problem},
+    edge::{TlsError, TlsState},
+    gateway::Snapshot,
+    model::{Clock, UnixTime},
+    policy::Policy,
+    telemetry::{AccessLog, LogError},
+};
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// It has mistakes.
+    #[error("the configuration has {} mistake(s)", .0.len())]
+    Config(Vec<Problem>),
+    /// A certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A log cannot be written.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// A configuration, ready to serve.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The rules.
+    pub policy: Arc<Policy>,
+    /// The certificates.
+    pub tls: Arc<TlsState>,
+    /// What is odd, yet allowed.
+    pub warnings: Vec<Problem>,
+}
+
+/// Loads a configuration and its certificates.
+pub fn prepare(path: &Path, clock: &dyn Clock) -> Result<Prepared, PrepareError> {
+    let now = clock.now();
+    let loaded = config::load(path, now, &config::ProcessEnv).map_err(PrepareError::Config)?;
+    let policy = Arc::new(loaded.policy);
+    let tls = Arc::new(TlsState::build(&policy, now)?);
+    Ok(Prepared { policy, tls, warnings: loaded.warnings })
+}
+
+/// Opens the access log of a policy, or keeps the one that is open where nothing about it changed.
+pub(super) fn snapshot(policy: Arc<Policy>, before: Option<&Snapshot>) -> Result<Snapshot, LogError> {
+    let log = match before {
+        Some(before) if before.policy.access_log == policy.access_log => Arc::clone(&before.log),
+        Some(_) | None => Arc::new(AccessLog::open(&policy.access_log)?),
+    };
+    Ok(Snapshot::new(policy, log))
+}
+
+/// When the policy must be loaded again because something in it expires.
+pub(super) fn next_expiry(policy: &Policy) -> Option<UnixTime> {
+    policy.next_expiry
+}

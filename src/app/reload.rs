@@ -1,0 +1,85 @@
+//! Another revision: all of it or nothing.
+
+use std::sync::{Arc, PoisonError};
+
+use super::{
+    control::{App, LastReload},
+    prepare::{self, PrepareError, Prepared},
+};
+use crate::{model::ControlError, policy::Policy};
+
+/// Loads the configuration again. The old rules and every connection stay where anything is wrong.
+pub(super) async fn reload(app: &App) -> Result<String, ControlError> {
+    let _one_at_a_time = app.reloading.lock().await;
+    let outcome = attempt(app).await;
+    let at = app.shared.clock.now();
+    let mut last = app.last_reload.lock().unwrap_or_else(PoisonError::into_inner);
+    match &outcome {
+        Ok(revision) => {
+            *last = LastReload { at, error: None };
+            app.shared.metrics.reload_succeeded();
+            tracing::info!(policy.revision = %revision, "configuration loaded");
+        }
+        Err(error) => {
+            last.error = Some(error.to_string());
+            app.shared.metrics.reload_failed();
+            tracing::error!(%error, "configuration refused; the old one stays in force");
+        }
+    }
+    outcome
+}
+
+async fn attempt(app: &App) -> Result<String, ControlError> {
+    let (path, clock) = (app.config.clone(), Arc::clone(&app.shared.clock));
+    // Reading files and keys blocks; traffic does not wait for it.
+    let prepared = tokio::task::spawn_blocking(move || prepare::prepare(&path, &*clock))
+        .await
+        .map_err(|error| ControlError::Config(error.to_string()))?
+        .map_err(refusal)?;
+    let Prepared { policy, tls, warnings } = prepared;
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    let before = app.shared.snapshot.load_full();
+    needs_restart(&before.policy, &policy)?;
+    let snapshot = prepare::snapshot(Arc::clone(&policy), Some(&before)).map_err(|error| ControlError::Config(error.to_string()))?;
+    let added = app.doors.bind_new(&policy).map_err(|error| ControlError::Config(error.to_string()))?;
+    let journal = Arc::clone(&app.shared.revocations);
+    let (settled, now) = (Arc::clone(&policy), app.shared.clock.now());
+    tokio::task::spawn_blocking(move || journal.settle_tenants(settled.tenants.iter().map(|tenant| &tenant.name), now))
+        .await
+        .map_err(|error| ControlError::Unavailable(error.to_string()))?
+        .map_err(|error| ControlError::Unavailable(error.to_string()))?;
+    // Nothing fails from here on.
+    app.shared.metrics.certificates(tls.expiries().iter().map(|expiry| (expiry.name.as_str(), expiry.not_after)));
+    app.shared.metrics.policy_in_force(&policy, now);
+    app.tls.store(tls);
+    app.shared.snapshot.store(Arc::new(snapshot));
+    app.doors.settle(&policy, added);
+    Ok(policy.revision.clone())
+}
+
+fn refusal(error: PrepareError) -> ControlError {
+    match error {
+        PrepareError::Config(problems) => {
+            ControlError::Config(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        }
+        PrepareError::Tls(error) => ControlError::Config(error.to_string()),
+        PrepareError::Log(error) => ControlError::Config(error.to_string()),
+    }
+}
+
+/// Refuses what only a restart can change, rather than leaving half of a revision in force.
+fn needs_restart(before: &Policy, after: &Policy) -> Result<(), ControlError> {
+    let changed = [
+        ("server.state_dir", before.state_dir != after.state_dir),
+        ("server.threads", before.threads != after.threads),
+        ("node", before.node != after.node),
+        ("metrics.address", before.metrics != after.metrics),
+        ("admin.address", before.admin.as_ref().map(|admin| admin.address) != after.admin.as_ref().map(|admin| admin.address)),
+    ];
+    match changed.iter().find(|(_, changed)| *changed) {
+        Some((key, _)) => Err(ControlError::Config(format!("{key} changed, and only a restart can change it"))),
+        None => Ok(()),
+    }
+}

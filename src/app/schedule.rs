@@ -1,0 +1,56 @@
+//! What happens by itself: expiry, sweeping, gauges.
+
+use std::{sync::Arc, time::Duration};
+
+use super::control::App;
+use crate::model::{Control, UnixTime};
+
+/// How often ended revocations are swept out and gauges are set.
+const SWEEP: Duration = Duration::from_secs(30);
+/// How long to wait after a reload at an expiry failed.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// Loads the policy again when something in it expires, for ever.
+pub(super) async fn expiries(app: Arc<App>) {
+    let mut tried: Option<UnixTime> = None;
+    loop {
+        let due = app.shared.snapshot.load().policy.next_expiry;
+        let now = app.shared.clock.now();
+        let wait = match due {
+            Some(due) if due > now => due.since(now).min(SWEEP),
+            Some(due) if tried != Some(due) => {
+                tried = Some(due);
+                tracing::info!("a range or principal expires; loading the configuration again");
+                // A refusal is written down by the reload itself, and tried again.
+                let _ = app.reload().await;
+                Duration::ZERO
+            }
+            Some(_) => {
+                tried = None;
+                RETRY
+            }
+            None => SWEEP,
+        };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// Sweeps what has ended and sets the gauges that nobody else sets, for ever.
+pub(super) async fn sweep(app: Arc<App>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let (journal, now) = (Arc::clone(&app.shared.revocations), app.shared.clock.now());
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || journal.sweep(now)).await {
+            tracing::error!(%error, "the revocation journal cannot be compacted");
+        }
+        gauges(&app);
+    }
+}
+
+/// Sets the gauges that are read off elsewhere.
+pub(super) fn gauges(app: &App) {
+    let shared = &app.shared;
+    shared.metrics.revocations(shared.revocations.len());
+    shared.metrics.quota_evictions(shared.quotas.evictions());
+    shared.metrics.access_log_dropped(shared.snapshot.load().log.dropped());
+}

@@ -1,0 +1,83 @@
+//! Writes down what happens at the doors.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use crate::{
+    checks::hygiene,
+    edge::{EarlyCause, EdgeRefusal, Witness},
+    gateway::{Asking, Refusal, Shared, early_line},
+    model::{Connection, Cut, Decision, Deny, ListenerName, Reason, TlsFacts},
+    telemetry::{AccessLine, Event},
+};
+
+/// Counts and logs for edge.
+pub(super) struct Clerk {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Witness for Clerk {
+    fn connection_opened(&self, listener: &ListenerName) {
+        self.shared.metrics.connection_opened(listener);
+    }
+
+    fn connection_closed(&self, listener: &ListenerName) {
+        self.shared.metrics.connection_closed(listener);
+    }
+
+    fn refused(&self, listener: &ListenerName, peer: SocketAddr, refusal: EdgeRefusal, detail: &str) {
+        match refusal {
+            EdgeRefusal::TlsTimeout
+            | EdgeRefusal::TlsProtocol
+            | EdgeRefusal::TlsAborted
+            | EdgeRefusal::UnknownSni
+            | EdgeRefusal::PlainHttp => self.shared.metrics.handshake_failed(listener, refusal.code()),
+            EdgeRefusal::CapListener
+            | EdgeRefusal::CapClient
+            | EdgeRefusal::HandshakeRate
+            | EdgeRefusal::ProxyProtocol
+            | EdgeRefusal::ProxyUntrusted => self.shared.metrics.connection_refused(listener, refusal.code()),
+        }
+        let snapshot = self.shared.snapshot.load();
+        snapshot.log.write(&AccessLine {
+            event: Event::Connection,
+            time: self.shared.clock.now(),
+            listener: Some(listener.as_str()),
+            peer: Some(peer.ip()),
+            decision: Some("deny"),
+            reason: Some(refusal.code()),
+            revision: Some(&snapshot.policy.revision),
+            detail: Some(detail).filter(|detail| !detail.is_empty()),
+            ..AccessLine::default()
+        });
+    }
+
+    fn handshake(&self, listener: &ListenerName, tls: &TlsFacts, took: Duration) {
+        self.shared.metrics.handshake(listener, tls.version, tls.resumed, took);
+    }
+
+    fn early_refusal(&self, connection: &Connection, head: &[u8], cause: EarlyCause) -> Vec<u8> {
+        let snapshot = self.shared.snapshot.load();
+        let deny = match cause {
+            EarlyCause::HeadTimeout => Deny::new(Reason::TimeoutHead, "the head was not complete in time"),
+            EarlyCause::HeadTooLarge => Deny::new(Reason::HeadTooLarge, "the head has no end within the limit"),
+            // The library says only that it is bad; our own lint says why.
+            EarlyCause::Library(status) => hygiene::lint(head, &snapshot.policy.limits).err().unwrap_or_else(|| by_status(status)),
+        };
+        let id = self.shared.request_id();
+        let now = self.shared.clock.now();
+        snapshot.log.write(&early_line(connection.facts(), now, &id, head, &deny, &snapshot.policy.revision));
+        self.shared.metrics.request(None, deny.reason.status(), Decision::Deny(deny.reason), now.since(connection.facts().accepted));
+        let asking = Asking { head: head.starts_with(b"HEAD "), ..Asking::default() };
+        Refusal::plain(deny.reason, id, asking, connection.facts().tls().is_some()).to_http1()
+    }
+
+    fn cut(&self, connection: &Connection, cut: Cut) {
+        self.shared.metrics.connection_cut(&connection.facts().listener, cut);
+    }
+}
+
+/// What the library refused and our lint finds nothing wrong with.
+fn by_status(status: u16) -> Deny {
+    let reason = if status == 405 { Reason::MethodUnknown } else { Reason::Protocol };
+    Deny::new(reason, format!("the HTTP library answered {status}"))
+}

@@ -1,0 +1,28 @@
+//! `octroi completion` and `octroi man`: made from the same description as `--help`.
+
+use clap::{Args, CommandFactory};
+
+use super::{
+    Cli,
+    output::{self, Exit},
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionArgs {
+    /// The shell.
+    shell: clap_complete::Shell,
+}
+
+pub(crate) fn completion(args: CompletionArgs) -> anyhow::Result<Exit> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "octroi", &mut script);
+    output::bytes(&script)?;
+    Ok(Exit::Fine)
+}
+
+pub(crate) fn man() -> anyhow::Result<Exit> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    output::bytes(&page)?;
+    Ok(Exit::Fine)
+}

@@ -1,0 +1,107 @@
+//! Commands: one thin file each. stdout is data, stderr is talk.
+
+mod check;
+mod control;
+mod explain;
+mod keys;
+mod manual;
+mod output;
+mod reload;
+mod run;
+mod schema;
+mod session;
+mod status;
+mod version;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+pub use output::Exit;
+
+/// A reverse-proxy security gateway for multi-tenant SaaS.
+#[derive(Debug, Parser)]
+#[command(name = "octroi", version = version::LINE, about, propagate_version = false, disable_help_subcommand = true)]
+#[command(after_help = "Exit codes: 0 fine; 1 a problem was found; 2 wrong usage; 69 cannot reach or bind; 74 cannot write; 78 bad configuration at start.")]
+pub(crate) struct Cli {
+    /// The configuration file.
+    #[arg(short, long, global = true, value_name = "FILE", env = "OCTROI_CONFIG", default_value = "/etc/octroi/octroi.yaml")]
+    config: PathBuf,
+    /// How much octroi says about itself on stderr.
+    #[arg(long, global = true, value_name = "LEVEL", env = "OCTROI_LOG_LEVEL", default_value = "info")]
+    log_level: LogLevel,
+    /// The form of what octroi says about itself on stderr.
+    #[arg(long, global = true, value_name = "FORMAT", env = "OCTROI_LOG_FORMAT", default_value = "text")]
+    log_format: LogForm,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// How much is said.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// In what form.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LogForm {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve in the foreground.
+    Run,
+    /// Check configuration files: all mistakes, with line, column and hint. Starts nothing.
+    Check(check::CheckArgs),
+    /// Say how a request would be judged, step by step, and by which rule.
+    Explain(explain::ExplainArgs),
+    /// Load the configuration again in the running octroi: all of it or nothing.
+    Reload(reload::ReloadArgs),
+    /// Say how the running octroi is.
+    Status(status::StatusArgs),
+    /// Sessions: revoke, mint, inspect.
+    Session(session::SessionArgs),
+    /// Keys and certificates that the configuration names.
+    Keys(keys::KeysArgs),
+    /// Print the JSON Schema of the configuration.
+    Schema,
+    /// Print the version.
+    Version(version::VersionArgs),
+    /// Print a completion script for a shell.
+    Completion(manual::CompletionArgs),
+    /// Print the manual page (roff).
+    Man,
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // The first provider that is installed wins: pingora would install ring later (`pingora.md` 9).
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        return output::fail(&anyhow::anyhow!("another crypto provider is installed already")).into();
+    }
+    let exit = match cli.command {
+        Command::Run => run::run(&cli.config, cli.log_level, cli.log_format),
+        Command::Check(args) => check::run(&cli.config, args),
+        Command::Explain(args) => explain::run(&cli.config, args),
+        Command::Reload(args) => reload::run(&cli.config, args),
+        Command::Status(args) => status::run(&cli.config, args),
+        Command::Session(args) => session::run(&cli.config, args),
+        Command::Keys(args) => keys::run(&cli.config, args),
+        Command::Schema => schema::run(),
+        Command::Version(args) => version::run(args),
+        Command::Completion(args) => manual::completion(args),
+        Command::Man => manual::man(),
+    };
+    match exit {
+        Ok(exit) => exit.into(),
+        Err(error) => output::fail(&error).into(),
+    }
+}

@@ -1,0 +1,18 @@
+//! Requests: the adapter between pingora and the pipeline. It decides nothing by itself.
+//!
+//! Floor 5. What pingora calls is translated once, in `proxy`; what is decided is decided in `pipeline`.
+
+mod proxy;
+mod record;
+mod reply;
+mod request_headers;
+mod response_headers;
+mod session;
+mod shared;
+mod upstream;
+mod view;
+
+pub use proxy::Gateway;
+pub use record::early_line;
+pub use reply::{Asking, Language, Refusal};
+pub use shared::{Shared, Snapshot};

@@ -1,0 +1,526 @@
+//! The translation between pingora's hooks and the pipeline.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderValue, header};
+use pingora::{
+    Error, ErrorType, Result,
+    http::{RequestHeader, ResponseHeader},
+    proxy::{FailToProxy, ProxyHttp, Session},
+    upstreams::peer::HttpPeer,
+};
+
+use super::{
+    record,
+    reply::{Asking, Extra, Refusal},
+    request_headers::{self, Fate, Stated, StatedSession},
+    response_headers::{self, CookieFate},
+    session::{self, CookieChange, GrantedTo},
+    shared::{Shared, Snapshot},
+    upstream, view,
+};
+use crate::{
+    model::{Connection, Decision, Deny, HttpVersion, Reason, RequestId, Tick, Trail, UnixTime, Verdict},
+    pipeline::{self, Known, Passage, Permit, Stores},
+    policy::Route,
+    session::cookie,
+    telemetry::SessionEvent,
+};
+
+/// The proxy: everything it needs to serve a request.
+#[derive(Debug)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+}
+
+impl Gateway {
+    /// Serves with these rules, stores and recorders.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+}
+
+/// What one request gathers on its way.
+#[derive(Debug)]
+pub struct Context {
+    pub(super) id: RequestId,
+    pub(super) began: UnixTime,
+    pub(super) tick: Tick,
+    pub(super) connection: Option<Arc<Connection>>,
+    pub(super) snapshot: Option<Arc<Snapshot>>,
+    pub(super) head: Option<Vec<u8>>,
+    pub(super) asking: Asking,
+    pub(super) known: Known,
+    pub(super) trail: Trail,
+    pub(super) permit: Option<Permit>,
+    pub(super) decision: Decision,
+    pub(super) deny: Option<Deny>,
+    pub(super) body_in: u64,
+    pub(super) upstream: Option<Exchange>,
+    pub(super) granted: Option<GrantedTo>,
+    cookie: CookieChange,
+    websocket_key: Option<HeaderValue>,
+    pub(super) upgraded: bool,
+}
+
+/// What is known of the exchange with the upstream.
+#[derive(Clone, Debug)]
+pub(super) struct Exchange {
+    pub(super) server: String,
+    pub(super) tries: u32,
+    pub(super) began: Tick,
+    pub(super) first_byte: Option<Tick>,
+    pub(super) status: Option<u16>,
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context {
+            id: self.shared.request_id(),
+            began: self.shared.clock.now(),
+            tick: self.shared.clock.tick(),
+            connection: None,
+            snapshot: None,
+            head: None,
+            asking: Asking::default(),
+            known: Known::default(),
+            trail: Trail::brief(),
+            permit: None,
+            decision: Decision::Allow,
+            deny: None,
+            body_in: 0,
+            upstream: None,
+            granted: None,
+            cookie: CookieChange::None,
+            websocket_key: None,
+            upgraded: false,
+        }
+    }
+
+    /// Takes the head as received and the rules in force. From here on the request is ours to answer and to log.
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        let connection = view::connection(session).ok_or_else(|| Error::explain(ErrorType::InternalError, "no connection under the session"))?;
+        ctx.head = connection.request_begins();
+        ctx.asking = Asking::of(session.req_header().method.as_str(), &session.req_header().headers);
+        ctx.connection = Some(connection);
+        ctx.snapshot = Some(self.shared.snapshot.load_full());
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        match self.judge(session, ctx).await {
+            Ok(Passage::Permit(permit)) => {
+                self.prepare(session, ctx, &permit);
+                ctx.permit = Some(permit);
+                Ok(false)
+            }
+            Ok(Passage::Redirect(location)) => {
+                ctx.decision = Decision::Redirect;
+                let refusal = Refusal::redirect(location, ctx.id);
+                send(session, refusal).await?;
+                Ok(true)
+            }
+            Err(deny) => {
+                self.refuse(session, ctx, deny).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+        // Only the pipeline makes a permit, and nothing but a permit leads to a server.
+        let picked = ctx.permit.as_ref().zip(ctx.snapshot.as_ref()).and_then(|(permit, snapshot)| {
+            let upstream = &permit.tenant().upstream;
+            let pool = snapshot.pool(&upstream.name)?;
+            let (index, peer) = pool.pick(upstream, &permit.acting_tenant().name, permit.websocket())?;
+            Some((pool.server_name(index).to_owned(), peer))
+        });
+        let Some((server, peer)) = picked else { return Error::e_explain(ErrorType::InternalError, "no permit, no server") };
+        let now = self.shared.clock.tick();
+        let tries = ctx.upstream.as_ref().map_or(0, |exchange| exchange.tries) + 1;
+        ctx.upstream = Some(Exchange { server, tries, began: now, first_byte: None, status: None });
+        Ok(peer)
+    }
+
+    async fn upstream_request_filter(&self, _session: &mut Session, request: &mut RequestHeader, ctx: &mut Context) -> Result<()> {
+        let (Some(permit), Some(snapshot), Some(connection)) = (&ctx.permit, &ctx.snapshot, &ctx.connection) else {
+            return Error::e_explain(ErrorType::InternalError, "no permit");
+        };
+        let spoofed: Vec<_> = request
+            .headers
+            .keys()
+            .filter_map(|name| match request_headers::fate(name.as_str()) {
+                Fate::Keep => None,
+                Fate::Spoof => Some(name.clone()),
+                Fate::Underscore => {
+                    self.shared.metrics.session_event(SessionEvent::HeaderUnderscore);
+                    Some(name.clone())
+                }
+            })
+            .collect();
+        for name in spoofed {
+            request.remove_header(&name);
+        }
+        self.credentials(request, &snapshot.policy, permit)?;
+        tracing_fields(request);
+        let hash = permit.session().zip(snapshot.policy.sessions.as_ref()).map(|(session, rules)| rules.ring.session_hash(&session.claims.id));
+        let stated = Stated {
+            request_id: ctx.id.as_str(),
+            realm: permit.tenant().name.as_str(),
+            tenant: permit.acting_tenant().name.as_str(),
+            client: permit.client().to_string(),
+            scheme: if connection.facts().tls().is_some() { "https" } else { "http" },
+            host: permit.host().as_str(),
+            port: public_port(snapshot, connection),
+            session: permit.session().zip(hash.as_deref()).map(|(session, hash)| StatedSession {
+                user: session.claims.user.as_str(),
+                roles: &session.claims.roles,
+                hash,
+                auth_time_secs: session.claims.auth_time.as_secs(),
+            }),
+        };
+        request.set_raw_path(permit.path_and_query().as_bytes())?;
+        for (name, value) in stated.fields() {
+            request.insert_header(name, value)?;
+        }
+        ctx.websocket_key = request.headers.get(header::SEC_WEBSOCKET_KEY).cloned().filter(|_| permit.websocket());
+        Ok(())
+    }
+
+    async fn request_body_filter(&self, _session: &mut Session, body: &mut Option<Bytes>, _end: bool, ctx: &mut Context) -> Result<()> {
+        let Some(bytes) = body else { return Ok(()) };
+        ctx.body_in = ctx.body_in.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        let limit = ctx.permit.as_ref().map_or(0, |permit| permit.limits().body_bytes);
+        if !ctx.upgraded && ctx.body_in > limit {
+            ctx.deny = Some(Deny::new(Reason::BodyTooLarge, format!("more than {limit} bytes came")));
+            return Error::e_explain(ErrorType::HTTPStatus(413), "body too large");
+        }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(&self, _session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
+        let status = response.status.as_u16();
+        if let Some(exchange) = &mut ctx.upstream {
+            exchange.first_byte.get_or_insert(self.shared.clock.tick());
+            exchange.status = Some(status);
+        }
+        if status == 101 {
+            if let Err(deny) = self.accept_tunnel(response, ctx) {
+                ctx.deny = Some(deny);
+                return Error::e_explain(ErrorType::HTTPStatus(502), "bad upgrade");
+            }
+            return Ok(());
+        }
+        if (100..200).contains(&status) {
+            return Ok(());
+        }
+        let (Some(permit), Some(snapshot)) = (&ctx.permit, &ctx.snapshot) else { return Ok(()) };
+        match session::apply(&self.shared, &snapshot.policy, permit, status, &response.headers, self.shared.clock.now()).await {
+            Ok(outcome) => {
+                ctx.cookie = outcome.cookie;
+                ctx.granted = outcome.granted;
+            }
+            Err(deny) => {
+                let status = deny.reason.status();
+                ctx.deny = Some(deny);
+                return Error::e_explain(ErrorType::HTTPStatus(status), "session event refused");
+            }
+        }
+        let permit = permit.clone();
+        self.give_back(&permit, status, ctx.granted.is_some());
+        Ok(())
+    }
+
+    async fn response_filter(&self, _session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
+        let (Some(permit), Some(snapshot), Some(connection)) = (&ctx.permit, &ctx.snapshot, &ctx.connection) else { return Ok(()) };
+        let hidden: Vec<_> = response.headers.keys().filter(|name| response_headers::is_hidden(name.as_str())).cloned().collect();
+        for name in hidden {
+            response.remove_header(&name);
+        }
+        if response.status.is_informational() {
+            return Ok(());
+        }
+        let tenant = permit.tenant();
+        let session_cookie = snapshot.policy.sessions.as_ref().map_or("", |sessions| &sessions.cookie);
+        if response.headers.contains_key(header::SET_COOKIE) {
+            let kept: Vec<HeaderValue> = response
+                .headers
+                .get_all(header::SET_COOKIE)
+                .iter()
+                .filter(|value| response_headers::cookie_fate(value.as_bytes(), session_cookie, tenant.cookies_allow.as_deref()) == CookieFate::Keep)
+                .cloned()
+                .collect();
+            response.remove_header(&header::SET_COOKIE);
+            for value in kept {
+                response.append_header(header::SET_COOKIE, value)?;
+            }
+        }
+        let change = match std::mem::take(&mut ctx.cookie) {
+            CookieChange::None if ctx.known.clear_cookie => CookieChange::Set(cookie::clear(session_cookie)),
+            change => change,
+        };
+        if let CookieChange::Set(value) = change {
+            response.append_header(header::SET_COOKIE, value)?;
+            // Whoever keeps this answer keeps a session.
+            response.insert_header(header::CACHE_CONTROL, "no-store")?;
+        }
+        for (name, value) in response_headers::missing(&response.headers, connection.facts().tls().is_some()) {
+            response.insert_header(name, value)?;
+        }
+        for (name, value) in &tenant.response_headers {
+            if value.is_empty() {
+                response.remove_header(name);
+            } else {
+                response.insert_header(name.clone(), value.clone())?;
+            }
+        }
+        response.insert_header("octroi-request-id", ctx.id.as_str())?;
+        if self.shared.is_draining() {
+            _session.set_keepalive(None);
+        }
+        Ok(())
+    }
+
+    fn fail_to_connect(&self, _session: &mut Session, _peer: &HttpPeer, ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
+        // Nothing was sent, so any method may go to the next server.
+        let again = self.may_retry(ctx) && upstream::reason(error.etype()) != Reason::UpstreamTls;
+        error.set_retry(again);
+        error
+    }
+
+    fn error_while_proxy(&self, peer: &HttpPeer, session: &mut Session, error: Box<Error>, ctx: &mut Context, reused: bool) -> Box<Error> {
+        let mut error = error.more_context(format!("server {}", peer._address));
+        // Only a kept-alive connection that had died at rest, a request that is safe to repeat, and no byte of a body sent.
+        let safe = reused && session.req_header().method.is_idempotent() && session.as_downstream().body_bytes_read() == 0;
+        let again = safe && error.retry() && ctx.deny.is_none() && session.response_written().is_none() && self.may_retry(ctx);
+        error.set_retry(again);
+        error
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+        let deny = ctx.deny.take().unwrap_or_else(|| self.failure(session, error, ctx));
+        let status = deny.reason.status();
+        let answered = session.response_written().is_some_and(|response| !response.status.is_informational());
+        if answered || deny.reason == Reason::ClientClosed {
+            record::failed(ctx, deny);
+        } else if self.refuse(session, ctx, deny).await.is_err() {
+            session.as_downstream_mut().shutdown().await;
+        }
+        FailToProxy { error_code: status, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Context) {
+        record::finished(&self.shared, session, ctx);
+        if let Some(connection) = &ctx.connection {
+            // The rest of an unread body must never be read as a request (CVE-2025-4366).
+            if !session.as_downstream_mut().is_body_done() {
+                session.set_keepalive(None);
+            }
+            connection.request_ends();
+        }
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Context, _error: &Error) -> bool {
+        // The access line says it all, with a reason; strangers do not get to fill the operational log.
+        true
+    }
+
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Context, _: &Error, _: pingora::proxy::ProxyWarnLogContext) -> bool {
+        true
+    }
+}
+
+impl Gateway {
+    async fn judge(&self, session: &Session, ctx: &mut Context) -> Verdict<Passage> {
+        let (Some(connection), Some(snapshot)) = (ctx.connection.clone(), ctx.snapshot.clone()) else {
+            return Err(Deny::new(Reason::Internal, "no connection under the session"));
+        };
+        let head = ctx.head.take();
+        let view = view::view(session.req_header(), head.as_deref(), connection.facts(), ctx.began, ctx.tick);
+        let stores = Stores { quotas: &self.shared.quotas, revocations: &*self.shared.revocations };
+        let verdict = pipeline::judge(&view, &snapshot.policy, stores, &mut ctx.known, &mut ctx.trail).await;
+        // Framing in doubt: whatever follows on this connection may be part of this request.
+        let in_doubt = verdict.as_ref().err().is_some_and(|deny| deny.reason.stage() == crate::model::Stage::Hygiene);
+        ctx.head = head.filter(|_| in_doubt);
+        verdict
+    }
+
+    /// Sets the bounds of the connection for a request that passed.
+    fn prepare(&self, session: &mut Session, ctx: &Context, permit: &Permit) {
+        let Some(connection) = &ctx.connection else { return };
+        let limits = permit.limits();
+        connection.expect_body_rate(limits.body_min_rate);
+        session.set_write_timeout(Some(connection.deadlines().write_stall));
+        // The stream keeps the idle and head deadlines itself; pingora's own per-read ones only have to be longer.
+        session.set_read_timeout(Some(LONGEST_READ));
+        session.as_downstream_mut().set_total_drain_timeout(Some(Duration::from_secs(1)));
+    }
+
+    async fn refuse(&self, session: &mut Session, ctx: &mut Context, deny: Deny) -> Result<()> {
+        let policy = ctx.snapshot.as_ref().map(|snapshot| Arc::clone(&snapshot.policy));
+        let sessions = policy.as_ref().and_then(|policy| policy.sessions.as_ref());
+        let extra = Extra {
+            retry_after: deny.retry_after,
+            quotas: &ctx.known.quotas,
+            allow: ctx.known.route.as_deref().map(allowed_methods),
+            login: sessions.and_then(|sessions| sessions.login_url.as_deref()).map(|url| login_location(url, session)),
+            clear_cookie: sessions.filter(|_| ctx.known.clear_cookie).map(|sessions| cookie::clear(&sessions.cookie)),
+            hsts: ctx.connection.as_ref().is_some_and(|connection| connection.facts().tls().is_some()),
+        };
+        let refusal = Refusal::new(deny.reason, ctx.id, ctx.asking, extra);
+        if deny.reason.stage() == crate::model::Stage::Hygiene || self.shared.is_draining() {
+            session.set_keepalive(None);
+        }
+        record::failed(ctx, deny);
+        send(session, refusal).await
+    }
+
+    /// Says why an exchange broke off, where no check has said it.
+    fn failure(&self, session: &Session, error: &Error, ctx: &Context) -> Deny {
+        let detail = error.to_string();
+        match error.esource() {
+            pingora::ErrorSource::Upstream => Deny::new(upstream::reason(error.root_etype()), detail),
+            pingora::ErrorSource::Downstream => match error.etype() {
+                ErrorType::ReadTimedout => Deny::new(Reason::TimeoutBody, detail),
+                ErrorType::ReadError | ErrorType::WriteError | ErrorType::WriteTimedout | ErrorType::ConnectionClosed | ErrorType::H2Error => {
+                    Deny::new(Reason::ClientClosed, detail)
+                }
+                // The body's chunks are read by the HTTP library as they are forwarded.
+                _ if view::version(session.req_header()) != HttpVersion::Http2 && ctx.permit.is_some() => Deny::new(Reason::FramingChunk, detail),
+                _ => Deny::new(Reason::Protocol, detail),
+            },
+            pingora::ErrorSource::Internal | pingora::ErrorSource::Unset => Deny::new(Reason::Internal, detail),
+        }
+    }
+
+    /// Takes our own credentials out of what is forwarded.
+    fn credentials(&self, request: &mut RequestHeader, policy: &crate::policy::Policy, permit: &Permit) -> Result<()> {
+        let Some(sessions) = &policy.sessions else { return Ok(()) };
+        if request.headers.contains_key(header::COOKIE) {
+            let stripped = cookie::strip(request.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes), &sessions.cookie);
+            for _ in 0..stripped.lookalikes {
+                self.shared.metrics.session_event(SessionEvent::CookieLookalike);
+            }
+            match stripped.rest.and_then(|rest| HeaderValue::from_bytes(&rest).ok()) {
+                Some(rest) => request.insert_header(header::COOKIE, rest)?,
+                None => drop(request.remove_header(&header::COOKIE)),
+            }
+        }
+        if permit.bearer_is_ours() {
+            request.remove_header(&header::AUTHORIZATION);
+        }
+        Ok(())
+    }
+
+    /// Judges an upgrade's answer (RFC 6455, section 4.2.2): the key must come back hashed.
+    fn accept_tunnel(&self, response: &ResponseHeader, ctx: &mut Context) -> Verdict {
+        let expected = ctx.websocket_key.as_ref().map(|key| websocket_accept(key.as_bytes()));
+        let answered = response.headers.get("sec-websocket-accept").map(HeaderValue::as_bytes);
+        let idle = ctx.permit.as_ref().map(|permit| permit.limits().websocket_idle);
+        let (Some(expected), Some(connection), Some(idle)) = (expected, &ctx.connection, idle) else {
+            return Err(Deny::new(Reason::UpstreamProtocol, "the upstream switched protocols without being asked"));
+        };
+        if answered != Some(expected.as_bytes()) {
+            return Err(Deny::new(Reason::UpstreamProtocol, "the upstream's Sec-WebSocket-Accept does not answer the key"));
+        }
+        ctx.upgraded = true;
+        connection.becomes_tunnel(idle);
+        Ok(())
+    }
+
+    /// Gives back what only failures cost.
+    fn give_back(&self, permit: &Permit, status: u16, granted: bool) {
+        let success = if permit.route().grant { granted } else { status < 400 };
+        if success {
+            for (key, limit) in permit.charged_failures() {
+                crate::state::QuotaStore::give_back(&self.shared.quotas, key, *limit, self.shared.clock.tick());
+            }
+        }
+    }
+
+    fn may_retry(&self, ctx: &Context) -> bool {
+        let (Some(permit), Some(snapshot), Some(exchange)) = (&ctx.permit, &ctx.snapshot, &ctx.upstream) else { return false };
+        let upstream = &permit.tenant().upstream;
+        exchange.tries <= u32::from(upstream.retries) && snapshot.pool(&upstream.name).is_some_and(super::upstream::Pool::may_retry)
+    }
+}
+
+/// Longer than any deadline of the stream.
+const LONGEST_READ: Duration = Duration::from_secs(24 * 3600);
+
+/// Writes a refusal through pingora. The body left unread is dealt with when the request ends.
+async fn send(session: &mut Session, refusal: Refusal) -> Result<()> {
+    let mut response = ResponseHeader::build_no_case(refusal.status, Some(refusal.fields.len()))?;
+    for (name, value) in &refusal.fields {
+        response.append_header(*name, value.as_str())?;
+    }
+    let bodiless = refusal.body.is_empty();
+    session.as_downstream_mut().write_response_header(Box::new(response)).await?;
+    if bodiless {
+        return session.as_downstream_mut().finish_body().await;
+    }
+    session.as_downstream_mut().write_response_body(Bytes::from(refusal.body), true).await
+}
+
+/// The methods of a route, for `Allow`.
+fn allowed_methods(route: &Route) -> String {
+    if route.methods.is_empty() { "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS".to_owned() } else { route.methods.join(", ") }
+}
+
+/// Where a browser signs in. The way back is the path only: a query may hold secrets and the path has passed every check.
+fn login_location(url: &str, session: &Session) -> String {
+    let path = session.req_header().uri.path();
+    if path == url {
+        return url.to_owned();
+    }
+    let next = percent_encoding::utf8_percent_encode(path, percent_encoding::NON_ALPHANUMERIC);
+    let separator = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{separator}next={next}")
+}
+
+/// `Sec-WebSocket-Accept` for a key (RFC 6455, section 1.3). SHA-1 is what the standard names; it protects nothing here.
+fn websocket_accept(key: &[u8]) -> String {
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY);
+    context.update(key);
+    context.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, context.finish())
+}
+
+/// Drops trace fields that are not well formed, and a client's request id that could break a log.
+fn tracing_fields(request: &mut RequestHeader) {
+    let fits = |name: &http::HeaderName, ok: fn(&[u8]) -> bool| {
+        let mut values = request.headers.get_all(name).iter();
+        values.next().is_some_and(|value| ok(value.as_bytes())) && values.next().is_none()
+    };
+    let id = fits(&request_headers::X_REQUEST_ID, request_headers::is_request_id);
+    let trace = fits(&request_headers::TRACEPARENT, request_headers::is_traceparent);
+    if !id {
+        request.remove_header(&request_headers::X_REQUEST_ID);
+    }
+    if !trace {
+        request.remove_header(&request_headers::TRACEPARENT);
+        request.remove_header(&request_headers::TRACESTATE);
+    }
+}
+
+/// The port that clients see.
+fn public_port(snapshot: &Snapshot, connection: &Connection) -> u16 {
+    let facts = connection.facts();
+    let listener = snapshot.policy.listeners.iter().find(|listener| listener.name == facts.listener);
+    listener.and_then(|listener| listener.public_port).unwrap_or(facts.local.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_websocket_answer_is_the_one_of_the_standard() {
+        assert_eq!(websocket_accept(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+}

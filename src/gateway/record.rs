@@ -1,0 +1,137 @@
+//! What is written down of a request: one access line, and the counters.
+
+use std::borrow::Cow;
+
+use http::header;
+use pingora::proxy::Session;
+
+use super::{proxy::Context, shared::Shared, view};
+use crate::{
+    model::{Decision, Deny, Facts, Reason, RequestId, UnixTime},
+    telemetry::{AccessLine, Event, UpstreamFacts},
+};
+
+/// Notes that a request failed, and why. The first reason stays.
+pub(super) fn failed(ctx: &mut Context, deny: Deny) {
+    if !matches!(ctx.decision, Decision::Deny(_)) {
+        ctx.decision = Decision::Deny(deny.reason);
+    }
+    ctx.deny.get_or_insert(deny);
+}
+
+/// Writes the line of a request that is over, and counts it.
+pub(super) fn finished(shared: &Shared, session: &Session, ctx: &Context) {
+    let (Some(connection), Some(snapshot)) = (&ctx.connection, &ctx.snapshot) else { return };
+    let policy = &snapshot.policy;
+    let known = &ctx.known;
+    let request = session.req_header();
+    let field = |name: header::HeaderName| request.headers.get(name).map(http::HeaderValue::as_bytes);
+    let duration = shared.clock.tick().since(ctx.tick);
+    // 499, as nginx counts them: the client was gone before there was anything to answer.
+    let status = match (session.response_written(), &ctx.deny) {
+        (Some(response), _) => response.status.as_u16(),
+        (None, Some(deny)) => deny.reason.status(),
+        (None, None) => Reason::ClientClosed.status(),
+    };
+    let hash = known
+        .session
+        .as_ref()
+        .zip(policy.sessions.as_ref())
+        .map(|(session, sessions)| Cow::Owned(sessions.ring.session_hash(&session.claims.id)))
+        .or(ctx.granted.as_ref().map(|granted| Cow::Borrowed(granted.hash.as_str())));
+    let user = known.session.as_ref().map(|session| &session.claims.user).or(ctx.granted.as_ref().map(|granted| &granted.user));
+    let member = known.member.as_ref().or(ctx.granted.as_ref().map(|granted| &granted.tenant));
+    let rule = ctx.deny.as_ref().and_then(|deny| deny.rule).map(|origin| policy.locate(origin));
+    let deny = ctx.deny.as_ref();
+    let upstream = ctx.upstream.as_ref().zip(ctx.permit.as_ref()).map(|(exchange, permit)| UpstreamFacts {
+        name: permit.tenant().upstream.name.as_str(),
+        address: Some(&exchange.server),
+        status: exchange.status,
+        duration: exchange.first_byte.map(|first| first.since(exchange.began)),
+        tries: exchange.tries,
+    });
+    let head = ctx.head.as_deref();
+    snapshot.log.write(&AccessLine {
+        request_id: Some(ctx.id.as_str()),
+        host: known.host.as_ref().map(|host| host.as_str().as_bytes()).or(field(header::HOST)).or(request.uri.host().map(str::as_bytes)),
+        tenant: known.realm.as_ref().map(|tenant| tenant.name.as_str()),
+        member: member.filter(|member| known.realm.as_ref().is_none_or(|realm| realm.name != member.name)).map(|tenant| tenant.name.as_str()),
+        client: known.client.map(crate::model::ClientIp::addr).or(Some(connection.facts().source_ip().addr())),
+        method: Some(request.method.as_str().as_bytes()),
+        path: Some(head.map_or_else(|| request.raw_path(), view::target)),
+        version: Some(view::version(request)),
+        status: Some(status),
+        decision: Some(ctx.decision.as_str()),
+        reason: deny.map(|deny| deny.reason.code()).or(known.session_fault.as_ref().map(|fault| fault.reason.code())),
+        rule: rule.as_deref(),
+        would: ctx.trail.would().map(|deny| deny.reason.code()),
+        session: hash.as_deref(),
+        user: user.map(crate::model::UserId::as_str),
+        route: known.route.as_ref().map(|route| route.id.as_str()),
+        bytes_in: Some(ctx.body_in),
+        bytes_out: u64::try_from(session.as_downstream().body_bytes_sent()).ok(),
+        duration: Some(duration),
+        upstream,
+        user_agent: field(header::USER_AGENT),
+        referer: field(header::REFERER),
+        revision: Some(&policy.revision),
+        detail: deny.map(|deny| &*deny.detail).or(known.session_fault.as_ref().map(|fault| &*fault.detail)),
+        ..of_connection(connection.facts(), ctx.began)
+    });
+    count(shared, ctx, status, duration);
+}
+
+fn count(shared: &Shared, ctx: &Context, status: u16, duration: std::time::Duration) {
+    let metrics = &shared.metrics;
+    let tenant = ctx.known.realm.as_ref().map(|tenant| &tenant.name);
+    metrics.request(tenant, status, ctx.decision, duration);
+    for step in ctx.trail.steps().iter().filter(|step| step.observed) {
+        if let Some(deny) = &step.deny {
+            metrics.observed(tenant, deny.reason);
+        }
+    }
+    if ctx.known.session.is_some() || ctx.known.session_fault.is_some() {
+        metrics.session_check(ctx.known.session_fault.as_ref().map(|fault| fault.reason));
+    }
+    if let (Some(exchange), Some(permit)) = (&ctx.upstream, &ctx.permit) {
+        let series = metrics.upstream(&permit.tenant().upstream.name);
+        match (exchange.status, exchange.first_byte, &ctx.deny) {
+            (Some(status), Some(first), _) => series.answer(status, first.since(exchange.began)),
+            (_, _, Some(deny)) if deny.reason.stage() == crate::model::Stage::Upstream => series.error(deny.reason),
+            (_, _, _) => {}
+        }
+        for _ in 1..exchange.tries {
+            series.retry();
+        }
+    }
+}
+
+/// The line of a request that was refused before anybody began it: what is known is the connection, the head and the reason.
+pub fn early_line<'a>(facts: &'a Facts, now: UnixTime, id: &'a RequestId, head: &'a [u8], deny: &'a Deny, revision: &'a str) -> AccessLine<'a> {
+    let line = head.split(|&byte| byte == b'\r' || byte == b'\n').next().unwrap_or(&[]);
+    let mut words = line.split(|&byte| byte == b' ');
+    AccessLine {
+        request_id: Some(id.as_str()),
+        client: Some(facts.source_ip().addr()),
+        method: words.next().filter(|word| !word.is_empty()),
+        path: words.next(),
+        status: Some(deny.reason.status()),
+        decision: Some(Decision::Deny(deny.reason).as_str()),
+        reason: Some(deny.reason.code()),
+        revision: Some(revision),
+        detail: Some(&deny.detail),
+        ..of_connection(facts, now)
+    }
+}
+
+fn of_connection(facts: &Facts, time: UnixTime) -> AccessLine<'_> {
+    AccessLine {
+        event: Event::Request,
+        time,
+        listener: Some(facts.listener.as_str()),
+        connection: Some(facts.id),
+        peer: Some(facts.peer.ip()),
+        tls: facts.tls(),
+        ..AccessLine::default()
+    }
+}

@@ -1,0 +1,315 @@
+//! What a refused client reads: a status, a fixed text and the request id; nothing about rules.
+
+use std::{fmt::Write, time::Duration};
+
+use http::{HeaderMap, header};
+
+use crate::{
+    model::{Reason, RequestId},
+    pipeline::QuotaState,
+};
+
+/// The languages that refusals are written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Language {
+    /// English.
+    #[default]
+    English,
+    /// French.
+    French,
+}
+
+/// What the client said it can read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asking {
+    /// The language it prefers of those we have.
+    pub language: Language,
+    /// Whether it is a browser opening a page: a GET that accepts HTML.
+    pub browser: bool,
+    /// Whether it is an API client: it accepts JSON, or anything but text.
+    pub api: bool,
+    /// Whether the answer may have a body.
+    pub head: bool,
+}
+
+impl Asking {
+    /// Reads `Accept` and `Accept-Language` (RFC 9110, sections 12.5.1 and 12.5.4).
+    pub fn of(method: &str, headers: &HeaderMap) -> Self {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let accept = text(header::ACCEPT);
+        let html = accept.contains("text/html");
+        Self {
+            language: preferred(text(header::ACCEPT_LANGUAGE)),
+            browser: html && method == "GET",
+            api: !html && accept.contains("json"),
+            head: method == "HEAD",
+        }
+    }
+}
+
+/// Chooses between English and French by quality; the first named wins a tie.
+fn preferred(accept_language: &str) -> Language {
+    let mut best = (0_u16, Language::English);
+    for item in accept_language.split(',').take(16) {
+        let (tag, parameters) = item.split_once(';').unwrap_or((item, ""));
+        let tag = tag.trim();
+        let language = match tag.get(..2) {
+            Some(prefix) if prefix.eq_ignore_ascii_case("fr") && matches!(tag.as_bytes().get(2), None | Some(b'-')) => Language::French,
+            Some(prefix) if prefix.eq_ignore_ascii_case("en") && matches!(tag.as_bytes().get(2), None | Some(b'-')) => Language::English,
+            _ => continue,
+        };
+        let quality = quality(parameters);
+        if quality > best.0 {
+            best = (quality, language);
+        }
+    }
+    best.1
+}
+
+/// Reads `q=0.7` as 700; absent is 1000, malformed is 0.
+fn quality(parameters: &str) -> u16 {
+    let Some(value) = parameters.trim().strip_prefix("q=") else { return if parameters.trim().is_empty() { 1000 } else { 0 } };
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
+    let fraction = format!("{fraction:0<3}");
+    match (whole.parse::<u16>(), fraction.get(..3).and_then(|digits| digits.parse::<u16>().ok())) {
+        (Ok(whole), Some(fraction)) => whole.saturating_mul(1000).saturating_add(fraction).min(1000),
+        (Ok(_) | Err(_), _) => 0,
+    }
+}
+
+/// One refusal, ready to be sent by whichever way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// The fields, names in lower case.
+    pub fields: Vec<(&'static str, String)>,
+    /// The body; empty for HEAD.
+    pub body: String,
+}
+
+/// What else a refusal may tell.
+#[derive(Clone, Debug, Default)]
+pub struct Extra<'a> {
+    /// When to come again.
+    pub retry_after: Option<Duration>,
+    /// The quotas that were asked, the exhausted one first.
+    pub quotas: &'a [QuotaState],
+    /// The methods that the route allows, for 405.
+    pub allow: Option<String>,
+    /// Where a browser signs in, with the way back.
+    pub login: Option<String>,
+    /// A `Set-Cookie` value that clears a dead session.
+    pub clear_cookie: Option<String>,
+    /// Whether the connection is encrypted, so that HSTS may be said.
+    pub hsts: bool,
+}
+
+impl Refusal {
+    /// Writes the answer for a reason.
+    pub fn new(reason: Reason, id: RequestId, asking: Asking, extra: Extra<'_>) -> Self {
+        let mut fields = security_fields(extra.hsts);
+        fields.push(("octroi-request-id", id.to_string()));
+        if let Some(cookie) = extra.clear_cookie {
+            fields.push(("set-cookie", cookie));
+        }
+        if let Some(location) = extra.login.filter(|_| asking.browser && reason.status() == 401) {
+            fields.push(("location", location));
+            return Self { status: 303, fields, body: String::new() }.sized();
+        }
+        if reason.status() == 401 {
+            fields.push(("www-authenticate", "Bearer".to_owned()));
+        }
+        if let Some(allow) = extra.allow.filter(|_| reason.status() == 405) {
+            fields.push(("allow", allow));
+        }
+        if let Some(wait) = extra.retry_after {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            fields.push(("retry-after", seconds.max(1).to_string()));
+        }
+        if reason.status() == 429 {
+            rate_limit_fields(extra.quotas, &mut fields);
+        }
+        let (status, text) = (reason.status(), text(reason.status(), asking.language));
+        let body = if asking.head {
+            String::new()
+        } else if asking.api {
+            fields.push(("content-type", "application/problem+json".to_owned()));
+            // RFC 9457. Title and identifier are ours, so nothing needs escaping.
+            format!("{{\"type\":\"about:blank\",\"title\":\"{text}\",\"status\":{status},\"instance\":\"urn:octroi:request:{id}\"}}\n")
+        } else {
+            fields.push(("content-type", "text/plain; charset=utf-8".to_owned()));
+            format!("{status} {text}\n{}{id}\n", if asking.language == Language::French { "Requête : " } else { "Request: " })
+        };
+        if !asking.head {
+            fields.push(("content-language", if asking.language == Language::French { "fr" } else { "en" }.to_owned()));
+        }
+        Self { status, fields, body }.sized()
+    }
+
+    /// Redirects to HTTPS: 308 keeps the method.
+    pub fn redirect(location: String, id: RequestId) -> Self {
+        let mut fields = security_fields(false);
+        fields.push(("octroi-request-id", id.to_string()));
+        fields.push(("location", location));
+        Self { status: 308, fields, body: String::new() }.sized()
+    }
+
+    fn sized(mut self) -> Self {
+        self.fields.push(("content-length", self.body.len().to_string()));
+        self
+    }
+
+    /// Writes the answer as HTTP/1.1 bytes that close the connection, for a request that the HTTP library never began.
+    pub fn to_http1(&self) -> Vec<u8> {
+        let phrase = http::StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason()).unwrap_or("");
+        let mut text = format!("HTTP/1.1 {} {phrase}\r\n", self.status);
+        for (name, value) in &self.fields {
+            let _ = write!(text, "{name}: {value}\r\n");
+        }
+        text.push_str("connection: close\r\n\r\n");
+        text.push_str(&self.body);
+        text.into_bytes()
+    }
+}
+
+/// The fields of every page of our own (`security.md` 2.4): nothing is cached, framed, sniffed or executed.
+fn security_fields(hsts: bool) -> Vec<(&'static str, String)> {
+    let mut fields = vec![
+        ("cache-control", "no-store".to_owned()),
+        ("content-security-policy", "default-src 'none'; frame-ancestors 'none'".to_owned()),
+        ("x-content-type-options", "nosniff".to_owned()),
+        ("referrer-policy", "no-referrer".to_owned()),
+        ("x-frame-options", "deny".to_owned()),
+    ];
+    if hsts {
+        fields.push(("strict-transport-security", super::response_headers::HSTS.to_owned()));
+    }
+    fields
+}
+
+/// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers): the quota that decided comes first.
+fn rate_limit_fields(quotas: &[QuotaState], fields: &mut Vec<(&'static str, String)>) {
+    let mut policy = String::new();
+    let mut now = String::new();
+    for quota in quotas {
+        let separator = if policy.is_empty() { "" } else { ", " };
+        let name = quota.name.as_str();
+        let (count, window) = (quota.limit.count, quota.limit.period.as_secs().max(1));
+        let _ = write!(policy, "{separator}\"{name}\";q={count};w={window}");
+        let reset = quota.reset.as_secs() + u64::from(quota.reset.subsec_nanos() > 0);
+        let _ = write!(now, "{separator}\"{name}\";r={};t={reset}", quota.remaining);
+    }
+    if !policy.is_empty() {
+        fields.push(("ratelimit-policy", policy));
+        fields.push(("ratelimit", now));
+    }
+}
+
+/// The fixed text of a status.
+fn text(status: u16, language: Language) -> &'static str {
+    match (language, status) {
+        (Language::English, 400) => "The request is malformed.",
+        (Language::French, 400) => "La requête est mal formée.",
+        (Language::English, 401) => "Please sign in.",
+        (Language::French, 401) => "Veuillez vous connecter.",
+        (Language::English, 403) => "You may not do this.",
+        (Language::French, 403) => "Vous n'avez pas accès à cette page.",
+        (Language::English, 404) => "There is nothing here.",
+        (Language::French, 404) => "Il n'y a rien à cette adresse.",
+        (Language::English, 405) => "This method is not allowed here.",
+        (Language::French, 405) => "Cette méthode n'est pas permise ici.",
+        (Language::English, 408) => "The request took too long.",
+        (Language::French, 408) => "La requête a pris trop de temps.",
+        (Language::English, 413) => "The body of the request is too large.",
+        (Language::French, 413) => "Le corps de la requête est trop grand.",
+        (Language::English, 414) => "The address is too long.",
+        (Language::French, 414) => "L'adresse est trop longue.",
+        (Language::English, 417) => "This expectation cannot be met.",
+        (Language::French, 417) => "Cette attente ne peut pas être satisfaite.",
+        (Language::English, 421) => "This host is not served here.",
+        (Language::French, 421) => "Ce nom d'hôte n'est pas servi ici.",
+        (Language::English, 429) => "Too many requests. Please try again later.",
+        (Language::French, 429) => "Trop de requêtes. Veuillez réessayer plus tard.",
+        (Language::English, 431) => "The head of the request is too large.",
+        (Language::French, 431) => "L'en-tête de la requête est trop grand.",
+        (Language::English, 502) => "The application did not answer properly.",
+        (Language::French, 502) => "L'application n'a pas répondu correctement.",
+        (Language::English, 503) => "The service is not available right now.",
+        (Language::French, 503) => "Le service n'est pas disponible pour le moment.",
+        (Language::English, 504) => "The application did not answer in time.",
+        (Language::French, 504) => "L'application n'a pas répondu à temps.",
+        (Language::English, _) => "Something went wrong.",
+        (Language::French, _) => "Une erreur est survenue.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: RequestId = RequestId::ZERO;
+
+    fn asking(accept: &str, language: &str) -> Asking {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, accept.parse().unwrap());
+        headers.insert(header::ACCEPT_LANGUAGE, language.parse().unwrap());
+        Asking::of("GET", &headers)
+    }
+
+    fn field<'a>(refusal: &'a Refusal, name: &str) -> Option<&'a str> {
+        refusal.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value.as_str())
+    }
+
+    #[test]
+    fn the_language_is_the_preferred_one() {
+        assert_eq!(asking("*/*", "fr-CA,fr;q=0.9,en;q=0.8").language, Language::French);
+        assert_eq!(asking("*/*", "en;q=0.5, fr;q=0.9").language, Language::French);
+        assert_eq!(asking("*/*", "de, en;q=0.1").language, Language::English);
+        assert_eq!(asking("*/*", "fr;q=0").language, Language::English);
+        assert_eq!(asking("*/*", "fry").language, Language::English);
+    }
+
+    #[test]
+    fn every_refusal_has_a_text_of_its_own_in_both_languages() {
+        for reason in Reason::ALL.iter().filter(|reason| ![499, 500].contains(&reason.status())) {
+            for language in [Language::English, Language::French] {
+                assert_ne!(text(reason.status(), language), text(0, language), "{reason}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_api_client_gets_problem_details() {
+        let refusal = Refusal::new(Reason::RoleMissing, ID, asking("application/json", ""), Extra::default());
+
+        assert_eq!(refusal.status, 403);
+        assert_eq!(field(&refusal, "content-type"), Some("application/problem+json"));
+        assert!(refusal.body.contains("\"status\":403"));
+    }
+
+    #[test]
+    fn a_browser_is_sent_to_sign_in_and_an_api_client_is_not() {
+        let extra = || Extra { login: Some("/login".into()), ..Extra::default() };
+        let browser = Refusal::new(Reason::SessionMissing, ID, asking("text/html", ""), extra());
+        let api = Refusal::new(Reason::SessionMissing, ID, asking("application/json", ""), extra());
+
+        assert_eq!((browser.status, field(&browser, "location")), (303, Some("/login")));
+        assert_eq!((api.status, field(&api, "www-authenticate")), (401, Some("Bearer")));
+    }
+
+    #[test]
+    fn waiting_times_are_rounded_up() {
+        let extra = Extra { retry_after: Some(Duration::from_millis(1200)), ..Extra::default() };
+
+        assert_eq!(field(&Refusal::new(Reason::QuotaExceeded, ID, Asking::default(), extra), "retry-after"), Some("2"));
+    }
+
+    #[test]
+    fn nothing_of_the_reason_is_shown() {
+        for reason in Reason::ALL {
+            let bytes = Refusal::new(*reason, ID, Asking::default(), Extra::default()).to_http1();
+            assert!(!String::from_utf8(bytes).unwrap().contains(reason.code()) || reason.code() == "protocol", "{reason}");
+        }
+    }
+}

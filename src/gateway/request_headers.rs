@@ -1,0 +1,223 @@
+//! Which fields of a request reach the upstream, and which are ours to say (`security.md` 2.4).
+//!
+//! The rules are functions over names and values, not over the HTTP library's types, so that every way to an upstream can
+//! share them.
+
+use http::{HeaderName, HeaderValue, header};
+
+/// What happens to a field that a client sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is forwarded as it came.
+    Keep,
+    /// It claims what only the gateway may say.
+    Spoof,
+    /// Its name has an underscore, which servers read as a hyphen (CVE-2025-64484).
+    Underscore,
+}
+
+/// Decides about a field by its name. `name` is in lower case.
+pub(super) fn fate(name: &str) -> Fate {
+    if name.contains('_') {
+        return Fate::Underscore;
+    }
+    // Other characters that a careless server maps to a hyphen are compared as one.
+    if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return if is_spoof(name) { Fate::Spoof } else { Fate::Keep };
+    }
+    let folded: String = name.chars().map(|character| if character.is_ascii_alphanumeric() { character } else { '-' }).collect();
+    if is_spoof(&folded) { Fate::Spoof } else { Fate::Keep }
+}
+
+/// Says whether a name claims identity, address or routing that only the gateway may state. Removed on every route.
+fn is_spoof(name: &str) -> bool {
+    // Most names are none of these; the first letter tells cheaply.
+    let prefixes: &[&str] = match name.as_bytes().first() {
+        Some(b'o') => &["octroi-"],
+        Some(b'x') => &[
+            "x-octroi-", "x-forwarded-", "x-envoy-", "x-appengine-", "x-original-", "x-client-cert", "x-ssl-", "x-user-", "x-auth-",
+            "x-authenticated-", "x-webauth-",
+        ],
+        Some(b'c') => &["cf-"],
+        Some(b's') => &["ssl-"],
+        Some(_) | None => &[],
+    };
+    prefixes.iter().any(|prefix| name.starts_with(prefix)) || EXACT.binary_search(&name).is_ok()
+}
+
+/// Sorted; a test says so.
+const EXACT: &[&str] = &[
+    "client-ip",
+    "fastly-client-ip",
+    "forwarded",
+    "http2-settings",
+    "proxy",
+    "remote-user",
+    "true-client-ip",
+    "x-azure-clientip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-groups",
+    "x-host",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-originating-ip",
+    "x-proxyuser-ip",
+    "x-real-ip",
+    "x-remote-addr",
+    "x-remote-ip",
+    "x-remote-user",
+    "x-rewrite-url",
+    "x-role",
+    "x-roles",
+    "x-user",
+];
+
+/// Says whether a client's `X-Request-Id` may pass: `[A-Za-z0-9._-]{1,64}`.
+pub(super) fn is_request_id(value: &[u8]) -> bool {
+    (1..=64).contains(&value.len()) && value.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+/// Says whether a `traceparent` is one (W3C Trace Context, section 3.2): version 00, not all zero.
+pub(super) fn is_traceparent(value: &[u8]) -> bool {
+    let lower_hex = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let mut parts = value.split(|&byte| byte == b'-');
+    let (Some(version), Some(trace), Some(parent), Some(flags), None) = (parts.next(), parts.next(), parts.next(), parts.next(), parts.next()) else {
+        return false;
+    };
+    let whole = version == b"00" && trace.len() == 32 && parent.len() == 16 && flags.len() == 2;
+    whole
+        && [trace, parent, flags].iter().all(|part| lower_hex(part))
+        && trace.iter().any(|&byte| byte != b'0')
+        && parent.iter().any(|&byte| byte != b'0')
+}
+
+/// The facts that the gateway states towards the upstream, one field each.
+#[derive(Debug, Default)]
+pub(super) struct Stated<'a> {
+    pub(super) request_id: &'a str,
+    pub(super) realm: &'a str,
+    pub(super) tenant: &'a str,
+    pub(super) client: String,
+    pub(super) scheme: &'static str,
+    pub(super) host: &'a str,
+    pub(super) port: u16,
+    pub(super) session: Option<StatedSession<'a>>,
+}
+
+/// The identity part. On anonymous requests none of it is there.
+#[derive(Debug)]
+pub(super) struct StatedSession<'a> {
+    pub(super) user: &'a str,
+    pub(super) roles: &'a [Box<str>],
+    pub(super) hash: &'a str,
+    pub(super) auth_time_secs: u64,
+}
+
+impl Stated<'_> {
+    /// Returns the fields to set, each exactly once.
+    pub(super) fn fields(&self) -> Vec<(HeaderName, HeaderValue)> {
+        let mut fields = Vec::with_capacity(14);
+        let mut state = |name: HeaderName, value: &str| {
+            // Every value is made of checked parts: names, hosts, addresses, visible ASCII. What still does not fit is left out.
+            if let Ok(value) = HeaderValue::from_str(value) {
+                fields.push((name, value));
+            }
+        };
+        state(header::HOST, self.host);
+        state(REQUEST_ID, self.request_id);
+        state(REALM, self.realm);
+        state(TENANT, self.tenant);
+        state(X_FORWARDED_FOR, &self.client);
+        state(X_REAL_IP, &self.client);
+        state(X_FORWARDED_PROTO, self.scheme);
+        state(X_FORWARDED_HOST, self.host);
+        state(X_FORWARDED_PORT, &self.port.to_string());
+        if let Some(session) = &self.session {
+            let mut roles: Vec<&str> = session.roles.iter().map(|role| &**role).collect();
+            roles.sort_unstable();
+            state(USER, session.user);
+            state(ROLES, &roles.join(","));
+            state(SESSION, session.hash);
+            state(AUTH_TIME, &session.auth_time_secs.to_string());
+        }
+        fields
+    }
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("octroi-request-id");
+const REALM: HeaderName = HeaderName::from_static("octroi-realm");
+const TENANT: HeaderName = HeaderName::from_static("octroi-tenant");
+const USER: HeaderName = HeaderName::from_static("octroi-user");
+const ROLES: HeaderName = HeaderName::from_static("octroi-roles");
+const SESSION: HeaderName = HeaderName::from_static("octroi-session");
+const AUTH_TIME: HeaderName = HeaderName::from_static("octroi-auth-time");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+/// The field that a client's own request identifier comes in.
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// W3C Trace Context.
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// W3C Trace Context, the vendor's part: worth nothing without a valid `traceparent`.
+pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exact_names_are_sorted() {
+        assert!(EXACT.is_sorted());
+    }
+
+    #[test]
+    fn identity_and_address_claims_are_removed_in_every_spelling() {
+        for name in [
+            "octroi-user", "x-octroi-tenant", "x-forwarded-for", "x-forwarded-anything", "forwarded", "x-real-ip", "cf-connecting-ip", "cf-ray",
+            "x-original-url", "x-rewrite-url", "x-http-method-override", "proxy", "x-user", "x-user-id", "x-auth-request-email", "remote-user",
+            "x-client-cert-cn", "ssl-client-verify", "octroi.user", "x.forwarded.for", "x-forwarded~for",
+        ] {
+            assert_eq!(fate(name), Fate::Spoof, "{name}");
+        }
+    }
+
+    #[test]
+    fn underscores_are_removed_and_told_apart() {
+        assert_eq!(fate("x_forwarded_for"), Fate::Underscore);
+        assert_eq!(fate("my_header"), Fate::Underscore);
+    }
+
+    #[test]
+    fn ordinary_fields_pass() {
+        for name in ["accept", "content-type", "x-request-id", "x-requested-with", "x-csrf-token", "proxy-status", "x-userland", "authorization", "cookie"] {
+            assert_eq!(fate(name), Fate::Keep, "{name}");
+        }
+    }
+
+    #[test]
+    fn request_ids_of_clients_are_bounded() {
+        assert!(is_request_id(b"abc-1.2_3"));
+        assert!(!is_request_id(b""));
+        assert!(!is_request_id(&[b'a'; 65]));
+        assert!(!is_request_id(b"a b"));
+    }
+
+    #[test]
+    fn traceparents_are_whole_or_nothing() {
+        assert!(is_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
+        assert!(!is_traceparent(b"00-00000000000000000000000000000000-00f067aa0ba902b7-01"));
+        assert!(!is_traceparent(b"00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01"));
+        assert!(!is_traceparent(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x"));
+    }
+
+    #[test]
+    fn an_anonymous_request_has_no_identity_fields() {
+        let stated = Stated { request_id: "r", realm: "acme", tenant: "acme", host: "a.test", scheme: "https", ..Stated::default() };
+
+        assert!(stated.fields().iter().all(|(name, _)| ![USER, ROLES, SESSION, AUTH_TIME].contains(name)));
+    }
+}

@@ -1,0 +1,173 @@
+//! What an answer does to a session: grant, renewal, end.
+
+use std::{sync::Arc, time::Duration};
+
+use http::HeaderMap;
+
+use super::{
+    response_headers::{GRANT, REVOKE},
+    shared::{Shared, random},
+};
+use crate::{
+    model::{Deny, Reason, Revoked, SessionId, UnixTime, UserId, Verdict},
+    pipeline::{self, Permit},
+    policy::{Policy, Sessions, Tenant},
+    session::{Claims, Purpose, cookie, grant},
+    telemetry::SessionEvent,
+};
+
+/// What becomes of the session cookie in an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum CookieChange {
+    /// Nothing is said about it.
+    #[default]
+    None,
+    /// A `Set-Cookie` value: a new token, or an empty one that clears it.
+    Set(String),
+}
+
+/// What the upstream's answer did.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) cookie: CookieChange,
+    pub(super) granted: Option<GrantedTo>,
+}
+
+/// Whom a grant made a session for.
+#[derive(Clone, Debug)]
+pub(super) struct GrantedTo {
+    pub(super) tenant: Arc<Tenant>,
+    pub(super) user: UserId,
+    pub(super) hash: String,
+}
+
+/// Renewal waits until this part of the idle time is used, so that most answers carry no cookie.
+const RENEW_AFTER_QUARTERS: u32 = 4;
+/// And at most once in so long.
+const RENEW_AT_MOST_EVERY: Duration = Duration::from_secs(60);
+
+/// Reads the upstream's control fields, applies them, and says what becomes of the cookie.
+///
+/// A grant that cannot stand refuses the whole answer: the app believes a session exists, and the client must not.
+pub(super) async fn apply(shared: &Shared, policy: &Policy, permit: &Permit, status: u16, headers: &HeaderMap, now: UnixTime) -> Verdict<Outcome> {
+    let Some(sessions) = &policy.sessions else { return Ok(Outcome::default()) };
+    let lines = |name| headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect::<Vec<_>>();
+    let (grants, revokes) = (lines(GRANT), lines(REVOKE));
+    let mut outcome = Outcome::default();
+    if !revokes.is_empty() && end(shared, permit, &revokes, now).await? {
+        outcome.cookie = CookieChange::Set(cookie::clear(&sessions.cookie));
+    }
+    if !grants.is_empty() {
+        if permit.route().grant && (200..400).contains(&status) {
+            return grant_session(shared, policy, sessions, permit, &grants, now).await;
+        }
+        shared.metrics.session_event(SessionEvent::GrantIgnored);
+    }
+    if outcome.cookie == CookieChange::None
+        && let Some(token) = renewed(shared, sessions, permit, now)
+    {
+        shared.metrics.session_event(SessionEvent::Renewed);
+        outcome.cookie = CookieChange::Set(cookie::set(&sessions.cookie, &token, None));
+    }
+    Ok(outcome)
+}
+
+/// Makes a session out of a grant: a new id always, and the one that was presented ends (ASVS 7.2.4).
+async fn grant_session(
+    shared: &Shared,
+    policy: &Policy,
+    sessions: &Sessions,
+    permit: &Permit,
+    lines: &[&[u8]],
+    now: UnixTime,
+) -> Verdict<Outcome> {
+    let grant = grant::parse(lines).map_err(|error| Deny::new(Reason::GrantMalformed, error.to_string()))?;
+    let tenant = pipeline::judge_grant(&grant, permit, policy, now)?;
+    if let Some(session) = permit.session() {
+        revoke(shared, Revoked::Session(session.claims.id), now, session.claims.absolute_end).await?;
+    }
+    let rules = &tenant.sessions;
+    let absolute = grant.absolute.map_or(rules.absolute, |asked| asked.min(rules.absolute));
+    let absolute_end = now.plus(absolute);
+    let claims = Claims {
+        id: SessionId::new(random()),
+        tenant: tenant.name.clone(),
+        user: grant.user,
+        roles: grant.roles,
+        issued: now,
+        auth_time: now,
+        not_before: now,
+        idle_end: now.plus(rules.idle).min(absolute_end),
+        absolute_end,
+        generation: 0,
+        epoch: crate::state::RevocationStore::epoch(&*shared.revocations, &tenant.name),
+        binding: pipeline::binding_for(&tenant, permit),
+    };
+    let hash = sessions.ring.session_hash(&claims.id);
+    let token = seal(sessions, permit, &claims)
+        .map_err(|detail| Deny::new(Reason::GrantMalformed, detail))?;
+    shared.metrics.session_event(SessionEvent::Granted);
+    Ok(Outcome {
+        cookie: CookieChange::Set(cookie::set(&sessions.cookie, &token, None)),
+        granted: Some(GrantedTo { user: claims.user, tenant, hash }),
+    })
+}
+
+fn seal(sessions: &Sessions, permit: &Permit, claims: &Claims) -> Result<String, String> {
+    sessions.ring.seal(claims, Purpose::Cookie, &permit.tenant().name, random()).map_err(|error| error.to_string())
+}
+
+/// Slides the idle end of a cookie session that has used a quarter of its rest. The absolute end stays where it is.
+fn renewed(shared: &Shared, sessions: &Sessions, permit: &Permit, now: UnixTime) -> Option<String> {
+    let session = permit.session().filter(|session| session.purpose == Purpose::Cookie)?;
+    let claims = &session.claims;
+    let used = now.since(claims.issued);
+    let idle = claims.idle_end.since(claims.issued);
+    if used < RENEW_AT_MOST_EVERY || used * RENEW_AFTER_QUARTERS < idle || shared.is_draining() && used < idle / 2 {
+        return None;
+    }
+    let idle_end = now.plus(permit.acting_tenant().sessions.idle).min(claims.absolute_end);
+    let renewed = Claims { issued: now, idle_end, generation: claims.generation.saturating_add(1), ..claims.clone() };
+    seal(sessions, permit, &renewed).ok()
+}
+
+/// Ends what the upstream asks to end. Says whether that includes the session of this request.
+///
+/// It reaches only the tenant of the request's own valid session; anything else is ignored and counted.
+async fn end(shared: &Shared, permit: &Permit, lines: &[&[u8]], now: UnixTime) -> Verdict<bool> {
+    let (Some(session), true) = (permit.session(), permit.route().revoke) else {
+        shared.metrics.session_event(SessionEvent::RevokeIgnored);
+        return Ok(false);
+    };
+    let claims = &session.claims;
+    let own = match grant::parse_revoke(lines) {
+        Ok(grant::RevokeWish::Own) => {
+            revoke(shared, Revoked::Session(claims.id), now, claims.absolute_end).await?;
+            true
+        }
+        Ok(grant::RevokeWish::User(user)) => {
+            // No session of this tenant lives longer than its absolute clock, whatever its token says.
+            let keep_until = now.plus(permit.acting_tenant().sessions.absolute);
+            let own = user == claims.user;
+            revoke(shared, Revoked::User(claims.tenant.clone(), user), now, keep_until.max(claims.absolute_end)).await?;
+            own
+        }
+        Err(_) => {
+            shared.metrics.session_event(SessionEvent::RevokeIgnored);
+            return Ok(false);
+        }
+    };
+    shared.metrics.session_event(SessionEvent::Revoked);
+    Ok(own)
+}
+
+/// Writes a revocation down and returns once it is durable. The disk is waited for off the worker threads.
+async fn revoke(shared: &Shared, whose: Revoked, at: UnixTime, keep_until: UnixTime) -> Verdict {
+    let journal = Arc::clone(&shared.revocations);
+    let written = tokio::task::spawn_blocking(move || journal.revoke(&whose, at, keep_until)).await;
+    match written {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Deny::new(Reason::RevocationUnavailable, error.to_string())),
+        Err(error) => Err(Deny::new(Reason::RevocationUnavailable, error.to_string())),
+    }
+}

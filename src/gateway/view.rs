@@ -1,0 +1,57 @@
+//! A pingora request, as the checks see it.
+
+use std::sync::Arc;
+
+use http::Version;
+use pingora::{http::RequestHeader, proxy::Session};
+
+use crate::model::{Connection, Facts, HttpVersion, RequestView, Tick, UnixTime};
+
+/// Finds the connection that edge put under this session.
+pub(super) fn connection(session: &Session) -> Option<Arc<Connection>> {
+    let digest = session.as_downstream().digest()?.proxy_digest.as_ref()?;
+    digest.user_data.as_ref()?.downcast_ref::<Arc<Connection>>().cloned()
+}
+
+/// Returns the HTTP version of a request.
+pub(super) fn version(request: &RequestHeader) -> HttpVersion {
+    match request.version {
+        Version::HTTP_2 => HttpVersion::Http2,
+        Version::HTTP_10 => HttpVersion::Http10,
+        _ => HttpVersion::Http11,
+    }
+}
+
+/// Builds the view. For HTTP/1 the target is read from the head as received: pingora escapes an illegal one before anybody sees
+/// it (`pingora.md` 45).
+pub(super) fn view<'a>(request: &'a RequestHeader, head: Option<&'a [u8]>, facts: &'a Facts, now: UnixTime, tick: Tick) -> RequestView<'a> {
+    RequestView {
+        connection: facts,
+        version: version(request),
+        method: request.method.as_str(),
+        target: head.map_or_else(|| request.raw_path(), target),
+        authority: request.uri.authority().map(http::uri::Authority::as_str),
+        headers: &request.headers,
+        head,
+        now,
+        tick,
+    }
+}
+
+/// Returns what stands between the first two spaces of the request line.
+pub(super) fn target(head: &[u8]) -> &[u8] {
+    let line = head.split(|&byte| byte == b'\r' || byte == b'\n').next().unwrap_or(&[]);
+    line.split(|&byte| byte == b' ').nth(1).unwrap_or(&[])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_target_is_what_the_client_sent() {
+        assert_eq!(target(b"GET /a%20b?c HTTP/1.1\r\nHost: a\r\n\r\n"), b"/a%20b?c");
+        assert_eq!(target(b"GET /a b HTTP/1.1\r\n\r\n"), b"/a");
+        assert_eq!(target(b"GET\r\n\r\n"), b"");
+    }
+}

@@ -1,0 +1,159 @@
+//! The real program: its own folder, free ports, stopped by pid.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use super::{Curl, eventually};
+
+pub const BINARY: &str = env!("CARGO_BIN_EXE_octroi");
+
+/// A running octroi.
+pub struct Octroi {
+    child: Option<Child>,
+    pub dir: tempfile::TempDir,
+    log: Arc<Mutex<Vec<String>>>,
+    status: serde_json::Value,
+}
+
+impl Octroi {
+    /// Writes a configuration into a folder of its own, makes its keys, and starts. `STATE` in the text is the state folder.
+    pub fn start(config: &str) -> Self {
+        let mut octroi = Self::prepared(config);
+        octroi.run();
+        octroi
+    }
+
+    /// Does all that but the start.
+    pub fn prepared(config: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("state")).unwrap();
+        let octroi = Self { child: None, dir, log: Arc::default(), status: serde_json::Value::Null };
+        octroi.configure(config);
+        let made = octroi.command(&["keys", "init"]);
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        octroi
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.path().join("octroi.yaml")
+    }
+
+    /// Writes another configuration.
+    pub fn configure(&self, config: &str) {
+        let state = self.path().join("state");
+        fs::write(self.config(), config.replace("STATE", state.to_str().unwrap())).unwrap();
+    }
+
+    /// Starts it and waits until it serves.
+    pub fn run(&mut self) {
+        let mut child = Command::new(BINARY)
+            .args(["run", "--config"])
+            .arg(self.config())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let stderr = child.stderr.take().unwrap();
+        for (name, stream) in [("out", Box::new(stdout) as Box<dyn std::io::Read + Send>), ("err", Box::new(stderr))] {
+            let log = Arc::clone(&self.log);
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    log.lock().unwrap().push(format!("{name}: {line}"));
+                }
+            });
+        }
+        self.child = Some(child);
+        self.status = eventually("the program serves", || {
+            let child = self.child.as_mut().unwrap();
+            assert!(child.try_wait().unwrap().is_none(), "it ended: {:#?}", self.log.lock().unwrap());
+            let output = self.command(&["status", "--json"]);
+            output.status.success().then(|| serde_json::from_slice(&output.stdout).unwrap())
+        });
+    }
+
+    /// Runs a command of the program with this configuration.
+    pub fn command(&self, args: &[&str]) -> Output {
+        Command::new(BINARY).args(args).arg("--config").arg(self.config()).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Runs a command that must succeed; returns what it printed.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let output = self.command(args);
+        assert!(output.status.success(), "{args:?}: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Returns where a listener is bound.
+    pub fn addr(&self, listener: &str) -> SocketAddr {
+        self.status["listeners"][listener].as_str().unwrap_or_else(|| panic!("no listener {listener}: {}", self.status)).parse().unwrap()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// Sends a signal by name.
+    pub fn signal(&self, name: &str) {
+        assert!(Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap().success());
+    }
+
+    /// Waits until it has ended; returns its exit code (or minus the signal).
+    pub fn wait(&mut self) -> i32 {
+        let mut child = self.child.take().unwrap();
+        eventually("the program ends", || child.try_wait().unwrap()).code().unwrap_or(-1)
+    }
+
+    /// Returns every line printed so far.
+    pub fn printed(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Returns the access lines so far.
+    pub fn access_lines(&self) -> Vec<serde_json::Value> {
+        self.printed()
+            .iter()
+            .filter_map(|line| line.strip_prefix("out: "))
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+            .collect()
+    }
+
+    /// Waits for an access line that fits.
+    pub fn access_line(&self, fits: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        eventually("an access line", || self.access_lines().into_iter().rev().find(&fits))
+    }
+
+    /// Asks with curl: the path of a host behind the TLS listener `public`.
+    pub fn curl(&self, host: &str, path: &str) -> Curl {
+        Curl::new(self.addr("public"), host, path).cacert(&self.path().join("certs/ca.pem"))
+    }
+
+    /// Scrapes the metrics.
+    pub fn metrics(&self) -> String {
+        let url = format!("http://{}/metrics", self.addr("metrics"));
+        String::from_utf8(Command::new("curl").args(["-sS", &url]).output().unwrap().stdout).unwrap()
+    }
+}
+
+impl Drop for Octroi {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- what octroi printed:\n{}", self.log.lock().map(|log| log.join("\n")).unwrap_or_default());
+        }
+    }
+}
