@@ -15,3 +15,4 @@ pub mod pipeline;
 pub mod policy;
 pub mod quota;
 pub mod session;
+pub mod state;

@@ -177,7 +177,9 @@ fn anonymous<T>(
     if route.access == RouteAccess::Public {
         known.clear_cookie = session::has_cookie(view, policy);
         trail.note(stage, Ok(()))?;
-        trail.explain(|| (format!("the route is public, so this session is none: {} ({})", deny.detail, deny.reason).into(), Some(route.origin)));
+        trail.explain(|| {
+            (format!("the route is public, so this session is none: {} ({})", deny.detail, deny.reason).into(), Some(route.origin))
+        });
     } else {
         relent(trail, stage, realm.mode, Err::<(), _>(deny.clone()))?;
     }

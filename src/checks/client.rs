@@ -54,17 +54,21 @@ pub fn explain(view: &RequestView<'_>, client: ClientIp) -> String {
 }
 
 fn walk(view: &RequestView<'_>, source: ClientIp, trusted: &IpSet, header: ClientIpHeader) -> Verdict<ClientIp> {
-    let (name, parse): (HeaderName, fn(&[u8]) -> Option<IpAddr>) = match header {
-        ClientIpHeader::XForwardedFor => (HeaderName::from_static("x-forwarded-for"), address),
-        ClientIpHeader::Forwarded => (http::header::FORWARDED, forwarded),
+    let name = match header {
+        ClientIpHeader::XForwardedFor => HeaderName::from_static("x-forwarded-for"),
+        ClientIpHeader::Forwarded => http::header::FORWARDED,
     };
     let mut chain = Chain::default();
     for line in view.headers.get_all(&name) {
         chain.split(line.as_bytes(), header == ClientIpHeader::Forwarded)?;
     }
     let mut client = source;
-    for element in chain.from_the_right() {
-        let Some(addr) = parse(element) else {
+    for element in chain.right_to_left() {
+        let addr = match header {
+            ClientIpHeader::XForwardedFor => address(element),
+            ClientIpHeader::Forwarded => forwarded(element),
+        };
+        let Some(addr) = addr else {
             let shown = String::from_utf8_lossy(element.get(..element.len().min(64)).unwrap_or_default()).into_owned();
             return Err(Deny::new(Reason::XffMalformed, format!("`{shown}` in {name} is not an address")));
         };
@@ -116,7 +120,7 @@ impl<'a> Chain<'a> {
         Ok(())
     }
 
-    fn from_the_right(&self) -> impl Iterator<Item = &'a [u8]> {
+    fn right_to_left(&self) -> impl Iterator<Item = &'a [u8]> {
         self.elements.iter().take(self.len).rev().copied()
     }
 }
@@ -245,7 +249,7 @@ mod tests {
 
         chain.split(b"by=\"a,b\";for=192.0.2.1, ,for=192.0.2.2", true).unwrap();
 
-        assert_eq!(chain.from_the_right().collect::<Vec<_>>(), [&b"for=192.0.2.2"[..], b"by=\"a,b\";for=192.0.2.1"]);
+        assert_eq!(chain.right_to_left().collect::<Vec<_>>(), [&b"for=192.0.2.2"[..], b"by=\"a,b\";for=192.0.2.1"]);
     }
 
     #[test]

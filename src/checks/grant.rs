@@ -20,9 +20,11 @@ pub fn check<'p>(grant: &Grant, client: ClientIp, realm: &'p Arc<Tenant>, policy
     let tenant = match &grant.tenant {
         None => realm,
         Some(name) if *name == realm.name => realm,
-        Some(name) => policy.tenants.named(name.as_str()).filter(|tenant| realm.admits(&tenant.name)).ok_or_else(|| {
-            Deny::new(Reason::GrantTenant, format!("`{name}` is no member of `{}`", realm.name)).by(realm.origin)
-        })?,
+        Some(name) => policy
+            .tenants
+            .named(name.as_str())
+            .filter(|tenant| realm.admits(&tenant.name))
+            .ok_or_else(|| Deny::new(Reason::GrantTenant, format!("`{name}` is no member of `{}`", realm.name)).by(realm.origin))?,
     };
     if tenant.suspended {
         return Err(Deny::new(Reason::GrantSuspended, format!("tenant `{}` is suspended", tenant.name)).by(tenant.origin));

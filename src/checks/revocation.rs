@@ -16,9 +16,7 @@ pub fn check(answer: RevocationAnswer, epoch: u32, claims: &Claims) -> Verdict {
         }
         RevocationAnswer::Live => Ok(()),
         RevocationAnswer::Session => revoked("the session was revoked".to_owned()),
-        RevocationAnswer::User(at) => {
-            revoked(format!("sessions of this user from before {} s since 1970 were revoked", at.as_secs()))
-        }
+        RevocationAnswer::User(at) => revoked(format!("sessions of this user from before {} s since 1970 were revoked", at.as_secs())),
         RevocationAnswer::Tenant { epoch } => {
             revoked(format!("the token is of epoch {} of tenant `{}`, which is in epoch {epoch}", claims.epoch, claims.tenant))
         }

@@ -20,7 +20,9 @@ pub enum Door<'p> {
 /// Finds the tenant that owns the host.
 pub fn find<'p>(clean: &Clean<'_>, listener: &Listener, policy: &'p Policy) -> Verdict<&'p Arc<Tenant>> {
     if let Some(port) = clean.port.filter(|&port| !listener.answers_port(port)) {
-        return Err(Deny::new(Reason::HostUnknown, format!("listener `{}` does not answer for port {port}", listener.name)).by(listener.origin));
+        return Err(
+            Deny::new(Reason::HostUnknown, format!("listener `{}` does not answer for port {port}", listener.name)).by(listener.origin)
+        );
     }
     let found = policy.tenants.owning(&clean.host);
     found.ok_or_else(|| Deny::new(Reason::HostUnknown, format!("no tenant has the host `{}`", clean.host)))
@@ -29,7 +31,13 @@ pub fn find<'p>(clean: &Clean<'_>, listener: &Listener, policy: &'p Policy) -> V
 /// Proves that the host was asked for over the transport that it is served over, and that its tenant serves at all.
 ///
 /// Asked of every request, not of every connection: browsers carry requests for several hosts over one HTTP/2 connection.
-pub fn check<'p>(view: &RequestView<'_>, clean: &Clean<'_>, tenant: &'p Arc<Tenant>, listener: &Listener, policy: &Policy) -> Verdict<Door<'p>> {
+pub fn check<'p>(
+    view: &RequestView<'_>,
+    clean: &Clean<'_>,
+    tenant: &'p Arc<Tenant>,
+    listener: &Listener,
+    policy: &Policy,
+) -> Verdict<Door<'p>> {
     match (&view.connection.transport, listener.kind) {
         (Transport::Tls(tls), _) => match &tls.sni {
             Some(sni) if policy.tenants.owning(sni).is_some_and(|owner| owner.name == tenant.name) => {}

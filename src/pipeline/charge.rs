@@ -80,7 +80,9 @@ impl<'a, Q: QuotaStore> Charging<'a, Q> {
         let deny = match quota::check(answer, quota, stage) {
             Ok(state) => {
                 trail.note(stage, Ok(()))?;
-                trail.explain(|| (format!("quota `{}` by {}: {} left", quota.name, quota.by.as_str(), state.remaining).into(), Some(quota.origin)));
+                trail.explain(|| {
+                    (format!("quota `{}` by {}: {} left", quota.name, quota.by.as_str(), state.remaining).into(), Some(quota.origin))
+                });
                 if quota.charge == Charge::Failures {
                     self.charged.push((key, quota.limit));
                 }

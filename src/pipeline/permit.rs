@@ -62,7 +62,7 @@ pub enum Passage {
 
 /// The proof that a request passed every check. Choosing an upstream needs one, and only the pipeline makes them.
 #[derive(Debug)]
-pub struct Permit(Parts);
+pub struct Permit(Box<Parts>);
 
 /// What a permit holds.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ pub(super) struct Parts {
 
 impl Permit {
     pub(super) fn new(parts: Parts) -> Self {
-        Self(parts)
+        Self(Box::new(parts))
     }
 
     pub(super) fn cross_site(&self) -> Option<&'static str> {
