@@ -1,0 +1,65 @@
+//! May this session do this, and is it really its user who asks?
+
+use super::{hygiene::Clean, session::Session};
+use crate::{
+    model::{Deny, Host, Reason, RequestView, UnixTime, Verdict},
+    policy::{Listener, Route, RouteAccess},
+};
+
+/// Refuses a session that has none of the roles that the route asks for.
+pub fn role(session: &Session, route: &Route) -> Verdict {
+    let RouteAccess::Roles(roles) = &route.access else { return Ok(()) };
+    if session.claims.roles.iter().any(|role| roles.contains(role)) {
+        return Ok(());
+    }
+    Err(Deny::new(Reason::RoleMissing, format!("`{}` asks for one of the roles {}", route.id.as_str(), roles.join(", "))).by(route.origin))
+}
+
+/// Refuses a sign-in that is older than the route allows. Renewal does not make it younger.
+pub fn age(session: &Session, route: &Route, now: UnixTime) -> Verdict {
+    let Some(most) = route.max_auth_age else { return Ok(()) };
+    let age = now.since(session.claims.auth_time);
+    if age <= most {
+        return Ok(());
+    }
+    let detail = format!("the sign-in is {} s old, `{}` allows {} s", age.as_secs(), route.id.as_str(), most.as_secs());
+    Err(Deny::new(Reason::AuthTooOld, detail).by(route.origin))
+}
+
+/// Says by what a browser tells that another site made the request, if it does.
+///
+/// `Sec-Fetch-Site` and `Origin` cannot be set by a page. Who sends neither is no browser, or an old one.
+pub fn cross_site(view: &RequestView<'_>, clean: &Clean<'_>, listener: &Listener) -> Option<&'static str> {
+    if view.headers.get_all("sec-fetch-site").iter().any(|site| site.as_bytes().eq_ignore_ascii_case(b"cross-site")) {
+        return Some("Sec-Fetch-Site is cross-site");
+    }
+    let mut origins = view.headers.get_all(http::header::ORIGIN).iter();
+    let is_own = |origin: &http::HeaderValue| origin.to_str().is_ok_and(|origin| own(origin, view, clean, listener));
+    if origins.all(is_own) { None } else { Some("Origin is another site") }
+}
+
+/// Refuses what another site must not do in a user's name: unsafe methods and WebSockets on routes with `origin_check`, and
+/// unsafe methods on routes that grant, where it would sign the victim in as somebody else.
+///
+/// A link from another site may lead to the sign-in page, so safe methods pass; no session is granted in answer to one.
+pub fn origin(cross_site: Option<&'static str>, method: &str, websocket: bool, route: &Route) -> Verdict {
+    let Some(detail) = cross_site else { return Ok(()) };
+    let unsafe_method = !matches!(method, "GET" | "HEAD" | "OPTIONS");
+    if (route.origin_check && (unsafe_method || websocket)) || (route.grant && unsafe_method) {
+        return Err(Deny::new(Reason::Csrf, detail).by(route.origin));
+    }
+    Ok(())
+}
+
+/// Says whether an Origin is the host that was asked for, over the same scheme and a port of this listener.
+fn own(origin: &str, view: &RequestView<'_>, clean: &Clean<'_>, listener: &Listener) -> bool {
+    let (authority, default) = match origin.split_once("://") {
+        Some(("https", authority)) => (authority, 443),
+        // A page in clear text must not act on one over TLS.
+        Some(("http", authority)) if view.connection.tls().is_none() => (authority, 80),
+        Some(_) | None => return false,
+    };
+    let Ok((host, port)) = Host::parse_authority(authority) else { return false };
+    let port = port.unwrap_or(default);
+    host == clean.host && (clean.port.unwrap_or(default) == port || listener.answers_port(port))
+}

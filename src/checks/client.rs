@@ -1,0 +1,262 @@
+//! Whose address? The connection's, or the one that trusted proxies name (`security.md` 2.1).
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
+
+use http::HeaderName;
+
+use crate::{
+    model::{ClientIp, Deny, Reason, RequestView, Verdict},
+    policy::{ClientIpHeader, IpSet, Listener, Policy},
+};
+
+/// Who asked, and at which door.
+#[derive(Clone, Copy, Debug)]
+pub struct Client<'p> {
+    /// The address.
+    pub ip: ClientIp,
+    /// The listener that took the connection.
+    pub listener: &'p Arc<Listener>,
+}
+
+/// Decides the one client address: ranges, quotas, sessions, logs and the upstream all get this one.
+///
+/// The forwarding header is read from right to left, as long as the one who wrote an element is trusted. An element that is
+/// no address ends the request, never the walk: the address of the proxy itself may well be on an allow list.
+pub fn check<'p>(view: &RequestView<'_>, policy: &'p Policy) -> Verdict<Client<'p>> {
+    let listener = listener(view, policy)?;
+    let source = view.connection.source_ip();
+    let trusted = listener.trusted_proxies.as_ref().unwrap_or(&policy.trusted_proxies);
+    if !trusted.contains(source) {
+        return Ok(Client { ip: source, listener });
+    }
+    walk(view, source, trusted, policy.client_ip_header).map(|ip| Client { ip, listener })
+}
+
+/// Finds the listener that took the connection, as the rules are now. One that a reload took away serves nobody any more.
+fn listener<'p>(view: &RequestView<'_>, policy: &'p Policy) -> Verdict<&'p Arc<Listener>> {
+    let found = policy.listeners.iter().find(|listener| listener.name == view.connection.listener);
+    found.ok_or_else(|| Deny::new(Reason::HostUnknown, format!("no listener `{}` any more", view.connection.listener)))
+}
+
+/// Says in words where the address comes from.
+pub fn explain(view: &RequestView<'_>, client: ClientIp) -> String {
+    let source = view.connection.source_ip();
+    if client != source {
+        format!("{client}, according to the forwarding header of {source}, a trusted proxy")
+    } else if view.connection.peer == view.connection.source {
+        format!("{client}, who connected")
+    } else {
+        format!("{client}, according to the PROXY header of {}", view.connection.peer.ip())
+    }
+}
+
+fn walk(view: &RequestView<'_>, source: ClientIp, trusted: &IpSet, header: ClientIpHeader) -> Verdict<ClientIp> {
+    let name = match header {
+        ClientIpHeader::XForwardedFor => HeaderName::from_static("x-forwarded-for"),
+        ClientIpHeader::Forwarded => http::header::FORWARDED,
+    };
+    let mut chain = Chain::default();
+    for line in view.headers.get_all(&name) {
+        chain.split(line.as_bytes(), header == ClientIpHeader::Forwarded)?;
+    }
+    let mut client = source;
+    for element in chain.right_to_left() {
+        let addr = match header {
+            ClientIpHeader::XForwardedFor => address(element),
+            ClientIpHeader::Forwarded => forwarded(element),
+        };
+        let Some(addr) = addr else {
+            let shown = String::from_utf8_lossy(element.get(..element.len().min(64)).unwrap_or_default()).into_owned();
+            return Err(Deny::new(Reason::XffMalformed, format!("`{shown}` in {name} is not an address")));
+        };
+        client = ClientIp::from(addr);
+        if !trusted.contains(client) {
+            break;
+        }
+    }
+    Ok(client)
+}
+
+/// The elements of a list field, in order. Bounded, so that nothing is allocated.
+#[derive(Default)]
+struct Chain<'a> {
+    elements: [&'a [u8]; MAX_ELEMENTS],
+    len: usize,
+}
+
+impl<'a> Chain<'a> {
+    /// Splits one line at its commas. Those within a quoted string do not count where there are quoted strings (RFC 7239).
+    fn split(&mut self, line: &'a [u8], quotes: bool) -> Verdict {
+        let (mut rest, mut at, mut quoted) = (line, 0, false);
+        loop {
+            match rest.get(at) {
+                Some(b'"') if quotes => quoted = !quoted,
+                Some(b',') if !quoted => {
+                    let (element, after) = rest.split_at_checked(at).unwrap_or((rest, &[]));
+                    self.push(element)?;
+                    (rest, at) = (after.get(1..).unwrap_or_default(), 0);
+                    continue;
+                }
+                Some(_) => {}
+                None => return self.push(rest),
+            }
+            at += 1;
+        }
+    }
+
+    fn push(&mut self, element: &'a [u8]) -> Verdict {
+        let element = element.trim_ascii();
+        if element.is_empty() {
+            return Ok(());
+        }
+        let Some(place) = self.elements.get_mut(self.len) else {
+            return Err(Deny::new(Reason::XffTooLong, format!("more than {MAX_ELEMENTS} elements")));
+        };
+        *place = element;
+        self.len += 1;
+        Ok(())
+    }
+
+    fn right_to_left(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.elements.iter().take(self.len).rev().copied()
+    }
+}
+
+/// Reads an IPv4 address in four decimal parts, or an IPv6 address without a zone, perhaps with a port.
+fn address(element: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(element).ok()?;
+    if let Some(bracketed) = text.strip_prefix('[') {
+        let (addr, after) = bracketed.split_once(']')?;
+        let port_is_one = after.is_empty() || after.strip_prefix(':').is_some_and(is_port);
+        return addr.parse::<Ipv6Addr>().ok().filter(|_| port_is_one).map(IpAddr::V6);
+    }
+    match text.split_once(':') {
+        None => text.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+        Some((addr, port)) if addr.contains('.') && is_port(port) => addr.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+        Some(_) => text.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+    }
+}
+
+fn is_port(text: &str) -> bool {
+    text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
+}
+
+/// Reads the one `for` of a `Forwarded` element. `unknown` and obfuscated names are no addresses.
+fn forwarded(element: &[u8]) -> Option<IpAddr> {
+    let mut found = None;
+    let mut rest = std::str::from_utf8(element).ok()?;
+    loop {
+        let (name, after) = rest.split_once('=')?;
+        let (value, quoted, after) = match after.strip_prefix('"') {
+            // A backslash would escape a quote. No address has one.
+            Some(open) => open.split_once('"').filter(|(value, _)| !value.contains('\\')).map(|(value, after)| (value, true, after))?,
+            None => {
+                after.find(';').map_or((after, false, ""), |end| (after.get(..end).unwrap_or(""), false, after.get(end..).unwrap_or("")))
+            }
+        };
+        if name.trim_matches([' ', '\t']).eq_ignore_ascii_case("for") {
+            let value = value.trim_matches([' ', '\t']);
+            // A colon is no token character, so a port and IPv6 are quoted, and IPv6 stands in brackets (RFC 7239, section 6).
+            let well_formed = if quoted { !value.contains(':') || value.contains(['[', '.']) } else { !value.contains([':', '[']) };
+            if found.is_some() || !well_formed {
+                return None;
+            }
+            found = Some(address(value.as_bytes())?);
+        }
+        rest = match after.trim_matches([' ', '\t']) {
+            "" => return found,
+            more => more.strip_prefix(';')?,
+        };
+    }
+}
+
+/// The longest chain of proxies that is believed.
+const MAX_ELEMENTS: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn an_element_is_an_address_and_perhaps_a_port() {
+        assert_eq!(address(b"192.0.2.1"), ip("192.0.2.1"));
+        assert_eq!(address(b"192.0.2.1:443"), ip("192.0.2.1"));
+        assert_eq!(address(b"2001:db8::1"), ip("2001:db8::1"));
+        assert_eq!(address(b"[2001:db8::1]"), ip("2001:db8::1"));
+        assert_eq!(address(b"[2001:db8::1]:443"), ip("2001:db8::1"));
+        assert_eq!(address(b"::ffff:192.0.2.1"), ip("::ffff:192.0.2.1"));
+    }
+
+    #[test]
+    fn what_some_readers_take_for_an_address_is_none() {
+        let bad: [&[u8]; 16] = [
+            b"127.1",
+            b"2130706433",
+            b"0x7f.0.0.1",
+            b"192.0.2.01",
+            b"192.0.2.256",
+            b"192.0.2.1:",
+            b"192.0.2.1:65536",
+            b"192.0.2.1:+80",
+            b"fe80::1%eth0",
+            b"[fe80::1%1]",
+            b"[192.0.2.1]",
+            b"[2001:db8::1]443",
+            b"unknown",
+            b"_hidden",
+            b"\"192.0.2.1\"",
+            b"192.0.2.1 192.0.2.2",
+        ];
+        for element in bad {
+            assert_eq!(address(element), None, "{}", String::from_utf8_lossy(element));
+        }
+    }
+
+    #[test]
+    fn a_forwarded_element_names_its_client_once() {
+        assert_eq!(forwarded(b"for=192.0.2.1"), ip("192.0.2.1"));
+        assert_eq!(forwarded(b"proto=https;For=192.0.2.1; by=\"_x;y\""), ip("192.0.2.1"));
+        assert_eq!(forwarded(b"for=\"192.0.2.1:80\""), ip("192.0.2.1"));
+        assert_eq!(forwarded(b"for=\"[2001:db8::1]:80\";proto=http"), ip("2001:db8::1"));
+        let bad: [&[u8]; 11] = [
+            b"192.0.2.1",
+            b"proto=https",
+            b"for=unknown",
+            b"for=\"_x\"",
+            b"for=192.0.2.1:80",
+            b"for=[2001:db8::1]",
+            b"for=\"2001:db8::1\"",
+            b"for=192.0.2.1;for=192.0.2.2",
+            b"for=\"192.0.2.1",
+            b"for=\"192.0.2.1\"x",
+            b"for=\"192.0.2.1\\\"\"",
+        ];
+        for element in bad {
+            assert_eq!(forwarded(element), None, "{}", String::from_utf8_lossy(element));
+        }
+    }
+
+    #[test]
+    fn a_comma_in_quotes_does_not_split() {
+        let mut chain = Chain::default();
+
+        chain.split(b"by=\"a,b\";for=192.0.2.1, ,for=192.0.2.2", true).unwrap();
+
+        assert_eq!(chain.right_to_left().collect::<Vec<_>>(), [&b"for=192.0.2.2"[..], b"by=\"a,b\";for=192.0.2.1"]);
+    }
+
+    #[test]
+    fn a_chain_has_at_most_32_elements() {
+        let line = |count| vec!["192.0.2.1"; count].join(",").into_bytes();
+
+        assert_eq!(Chain::default().split(&line(32), false), Ok(()));
+        assert_eq!(Chain::default().split(&line(33), false).map_err(|deny| deny.reason), Err(Reason::XffTooLong));
+    }
+}

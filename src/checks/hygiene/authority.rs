@@ -1,0 +1,62 @@
+//! The host that is asked for: one, the same in every place, in host syntax (`security.md` 2.2).
+
+use super::head::trim;
+use crate::model::{Deny, Host, HostError, HttpVersion, Reason, RequestView, Verdict};
+
+/// Splits a target into what stands from the path on and, of an absolute one, its authority.
+pub(super) fn split(target: &[u8]) -> Verdict<(&str, Option<&str>)> {
+    let form = |detail: &'static str| Deny::new(Reason::TargetForm, detail);
+    let text = std::str::from_utf8(target).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'));
+    let Some(text) = text else { return Err(Deny::new(Reason::PathEncoding, "the target has a `#` or bytes that are not visible ASCII")) };
+    if text.starts_with('/') {
+        return Ok((text, None));
+    }
+    // RFC 9112, section 3.2.2. The scheme says nothing: the listener knows how the request came.
+    let Some((scheme, rest)) = text.split_once("://") else { return Err(form("the target is neither a path nor an absolute URL")) };
+    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+        return Err(form("the target is a URL with another scheme than http or https"));
+    }
+    match rest.find(['/', '?']) {
+        None => Ok(("/", Some(rest))),
+        Some(at) => match rest.split_at_checked(at) {
+            Some((authority, path)) if path.starts_with('/') => Ok((path, Some(authority))),
+            Some(_) | None => Err(form("the target is a URL without a path before its query")),
+        },
+    }
+}
+
+/// Finds the one host of a request.
+pub(super) fn check(view: &RequestView<'_>, target: Option<&str>) -> Verdict<(Host, Option<u16>)> {
+    let mut lines = view.headers.get_all(http::header::HOST).iter().map(|value| trim(value.as_bytes()));
+    let (field, more) = (lines.next(), lines.next());
+    if more.is_some() {
+        return Err(Deny::new(Reason::HeadDuplicate, "Host stands twice"));
+    }
+    let asked = match view.version {
+        HttpVersion::Http2 => {
+            // RFC 9113, section 8.3.1.
+            let Some(authority) = view.authority else { return Err(Deny::new(Reason::HostMissing, "no `:authority`")) };
+            if field.is_some_and(|field| field != authority.as_bytes()) {
+                return Err(Deny::new(Reason::AuthorityConflict, "`:authority` and Host differ"));
+            }
+            authority.as_bytes()
+        }
+        HttpVersion::Http10 | HttpVersion::Http11 => field.unwrap_or_default(),
+    };
+    if asked.is_empty() {
+        return Err(Deny::new(Reason::HostMissing, "no host"));
+    }
+    if target.is_some_and(|authority| !authority.as_bytes().eq_ignore_ascii_case(asked)) {
+        return Err(Deny::new(Reason::AuthorityConflict, "the authority of the target and Host differ"));
+    }
+    let asked = std::str::from_utf8(asked).map_err(|_| Deny::new(Reason::HostSyntax, "the host is not ASCII"))?;
+    Host::parse_authority(asked).map_err(|error| {
+        let reason = match error {
+            HostError::Empty => Reason::HostMissing,
+            // No tenant is found by address, however well it is written.
+            HostError::Address => Reason::HostUnknown,
+            HostError::Octet | HostError::Length | HostError::Port | HostError::Wildcard => Reason::HostSyntax,
+        };
+        Deny::new(reason, error.to_string())
+    })
+}

@@ -1,0 +1,17 @@
+//! The checks: one file each, a pure function from a view and rules to a verdict.
+//!
+//! None of them awaits, logs, counts, writes or reads a clock. Each returns what it proved, so that the next one cannot run
+//! without it. Their order is `pipeline.rs`.
+
+pub mod authorization;
+pub mod client;
+pub mod grant;
+pub mod hygiene;
+pub mod ip_access;
+pub mod member;
+pub mod quota;
+pub mod revocation;
+pub mod route;
+pub mod session;
+pub mod tenant;
+pub mod upgrade;

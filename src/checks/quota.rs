@@ -1,0 +1,86 @@
+//! Within the quotas?
+
+use std::{sync::Arc, time::Duration};
+
+use sha2::{Digest, Sha256};
+
+use super::session::Session;
+use crate::{
+    model::{ClientIp, Deny, QuotaAnswer, QuotaName, Reason, Stage, Verdict},
+    policy::{Quota, QuotaBy, Route, Tenant},
+    quota::Limit,
+    state::QuotaKey,
+};
+
+/// How a quota stands after this request, for the `RateLimit` fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaState {
+    /// The quota.
+    pub name: QuotaName,
+    /// What it allows.
+    pub limit: Limit,
+    /// How many more it would take now.
+    pub remaining: u32,
+    /// When it is whole again; where it is used up, when it takes one more.
+    pub reset: Duration,
+}
+
+/// Whom a request counts for.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The client.
+    pub client: ClientIp,
+    /// The route.
+    pub route: &'a Route,
+    /// The session, once it is known.
+    pub session: Option<&'a Session>,
+}
+
+/// The order in which quotas are asked before the session: the narrow one first, so that one client over its own quota does
+/// not use up what all share.
+pub const BEFORE: &[QuotaBy] = &[QuotaBy::Client, QuotaBy::Route];
+
+/// The order after the session. A member's quotas by client and route can be asked only here.
+pub const AFTER: &[QuotaBy] = &[QuotaBy::Session, QuotaBy::User, QuotaBy::Client, QuotaBy::Route, QuotaBy::Tenant];
+
+/// Returns the realm's quotas that this request costs at a stage: the tenant's, then the route's that are not among them.
+pub fn of_realm<'p>(realm: &'p Tenant, route: &'p Route, before: bool) -> impl Iterator<Item = &'p Arc<Quota>> {
+    let of_route = route.quotas.iter().filter(|quota| !realm.quotas.iter().any(|other| other.name == quota.name));
+    realm.quotas.iter().chain(of_route).filter(move |quota| quota.by.is_before_session() == before)
+}
+
+/// Says what to ask the store: the quota of this tenant, for this subject.
+pub fn key(owner: &Tenant, quota: &Quota, subject: Subject<'_>) -> QuotaKey {
+    let client = subject.client.prefix().0;
+    let subject = match (quota.by, subject.session) {
+        (QuotaBy::Client, _) | (QuotaBy::User | QuotaBy::Session, None) => client,
+        (QuotaBy::Tenant, _) => 0,
+        (QuotaBy::Route, _) => digest(&[subject.route.id.as_str()]),
+        // Two members of one lobby may have a user of the same name.
+        (QuotaBy::User, Some(session)) => digest(&[session.claims.tenant.as_str(), session.claims.user.as_str()]),
+        (QuotaBy::Session, Some(session)) => u128::from_be_bytes(*session.claims.id.as_bytes()),
+    };
+    QuotaKey::new(&owner.name, &quota.name, subject)
+}
+
+/// Judges what the store says, at the stage at which it was asked.
+pub fn check(answer: QuotaAnswer, quota: &Quota, stage: Stage) -> Verdict<QuotaState> {
+    match answer {
+        QuotaAnswer::Taken { remaining, reset } => Ok(QuotaState { name: quota.name.clone(), limit: quota.limit, remaining, reset }),
+        QuotaAnswer::Exceeded { retry_after } => {
+            let reason = if stage == Stage::QuotaBefore { Reason::QuotaExceeded } else { Reason::TenantQuotaExceeded };
+            let detail = format!("quota `{}` by {} is used up", quota.name, quota.by.as_str());
+            Err(Deny::new(reason, detail).after(retry_after).by(quota.origin))
+        }
+    }
+}
+
+/// Names a subject the same on every node and after every reload.
+fn digest(parts: &[&str]) -> u128 {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    hash.finalize().first_chunk().copied().map_or(0, u128::from_be_bytes)
+}

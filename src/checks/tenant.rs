@@ -1,0 +1,72 @@
+//! Whose host? The tenant that owns it, over the transport that the listener and the handshake promised.
+
+use std::sync::Arc;
+
+use super::hygiene::Clean;
+use crate::{
+    model::{Deny, Reason, RequestView, Transport, Verdict},
+    policy::{Listener, ListenerKind, Policy, Tenant},
+};
+
+/// What a host leads to.
+#[derive(Clone, Debug)]
+pub enum Door<'p> {
+    /// The tenant that owns it: the realm of the request.
+    Realm(&'p Arc<Tenant>),
+    /// The same place over HTTPS.
+    Redirect(String),
+}
+
+/// Finds the tenant that owns the host.
+pub fn find<'p>(clean: &Clean<'_>, listener: &Listener, policy: &'p Policy) -> Verdict<&'p Arc<Tenant>> {
+    if let Some(port) = clean.port.filter(|&port| !listener.answers_port(port)) {
+        return Err(
+            Deny::new(Reason::HostUnknown, format!("listener `{}` does not answer for port {port}", listener.name)).by(listener.origin)
+        );
+    }
+    let found = policy.tenants.owning(&clean.host);
+    found.ok_or_else(|| Deny::new(Reason::HostUnknown, format!("no tenant has the host `{}`", clean.host)))
+}
+
+/// Proves that the host was asked for over the transport that it is served over, and that its tenant serves at all.
+///
+/// Asked of every request, not of every connection: browsers carry requests for several hosts over one HTTP/2 connection.
+pub fn check<'p>(
+    view: &RequestView<'_>,
+    clean: &Clean<'_>,
+    tenant: &'p Arc<Tenant>,
+    listener: &Listener,
+    policy: &Policy,
+) -> Verdict<Door<'p>> {
+    match (&view.connection.transport, listener.kind) {
+        (Transport::Tls(tls), _) => match &tls.sni {
+            Some(sni) if policy.tenants.owning(sni).is_some_and(|owner| owner.name == tenant.name) => {}
+            Some(sni) => {
+                let detail = format!("the handshake named `{sni}`, the request `{}`, which is of tenant `{}`", clean.host, tenant.name);
+                return Err(Deny::new(Reason::SniMismatch, detail));
+            }
+            None if tenant.allow_no_sni => {}
+            None => return Err(Deny::new(Reason::SniMissing, "the handshake named no host").by(tenant.origin)),
+        },
+        (Transport::Plain, ListenerKind::Plaintext | ListenerKind::Redirect { .. }) => {}
+        (Transport::Plain, ListenerKind::Tls) => {
+            return Err(Deny::new(Reason::PlaintextRefused, "a connection from before the listener had TLS").by(listener.origin));
+        }
+    }
+    if tenant.suspended {
+        return Err(Deny::new(Reason::TenantSuspended, format!("tenant `{}` is suspended", tenant.name)).by(tenant.origin));
+    }
+    match listener.kind {
+        ListenerKind::Tls | ListenerKind::Plaintext => Ok(Door::Realm(tenant)),
+        ListenerKind::Redirect { port } => redirect(clean, port).map(Door::Redirect).map_err(|deny| deny.by(listener.origin)),
+    }
+}
+
+/// Writes where the same thing is had over HTTPS. Only what can be repeated without loss is sent there.
+fn redirect(clean: &Clean<'_>, port: u16) -> Verdict<String> {
+    match clean.method {
+        "GET" | "HEAD" if port == 443 => Ok(format!("https://{}{}", clean.host, clean.target)),
+        "GET" | "HEAD" => Ok(format!("https://{}:{port}{}", clean.host, clean.target)),
+        method => Err(Deny::new(Reason::PlaintextRefused, format!("{method} cannot be redirected"))),
+    }
+}

@@ -1,0 +1,224 @@
+//! THE ORDER in which a request is judged, and the only maker of a [`Permit`].
+//!
+//! Read [`judge`] from top to bottom. Each step takes what the steps before it proved, so none can be left out or moved
+//! without the compiler noticing. Any error is a denial.
+
+mod charge;
+mod permit;
+
+use std::{borrow::Cow, sync::Arc};
+
+use crate::{
+    checks::{authorization, client, grant, hygiene, ip_access, member, revocation, route, session, tenant},
+    model::{ClientIp, Deny, Mode, Origin, Reason, RequestView, Stage, Trail, UnixTime, Verdict},
+    policy::{Policy, RangeRule, Route, RouteAccess, Tenant},
+    session::grant::Grant,
+    state::{QuotaStore, RevocationStore},
+};
+
+pub use crate::checks::{quota::QuotaState, session::Session};
+pub use permit::{Known, Passage, Permit, Stores};
+
+use charge::Charging;
+
+/// Judges one request. What became known on the way is left in `known`, the findings in `trail`, whatever the verdict.
+pub async fn judge<Q: QuotaStore, R: RevocationStore>(
+    view: &RequestView<'_>,
+    policy: &Policy,
+    stores: Stores<'_, Q, R>,
+    known: &mut Known,
+    trail: &mut Trail,
+) -> Verdict<Passage> {
+    // First of all: whatever two readers might read differently is refused before anybody reads a name or an address in it.
+    let clean = trail.note(Stage::Hygiene, hygiene::check(view, &policy.limits))?;
+    trail.explain(|| (format!("{} {}{} is one unambiguous request", clean.method, clean.host, clean.path.raw()).into(), None));
+    known.host = Some(clean.host.clone());
+
+    // Before anything that asks about an address, so that all of it asks about the same one.
+    let client::Client { ip: client, listener } = trail.note(Stage::Client, client::check(view, policy))?;
+    trail.explain(|| (client::explain(view, client).into(), Some(listener.origin)));
+    known.client = Some(client);
+
+    // Before the first rule, because every rule is some tenant's.
+    let realm = trail.note(Stage::Tenant, tenant::find(&clean, listener, policy))?;
+    known.realm = Some(Arc::clone(realm));
+    let door = trail.note(Stage::Tenant, tenant::check(view, &clean, realm, listener, policy))?;
+    trail.explain(|| (format!("host `{}` is of tenant `{}`", clean.host, realm.name).into(), Some(realm.origin)));
+    if let tenant::Door::Redirect(location) = door {
+        return Ok(Passage::Redirect(location));
+    }
+
+    // Before the route, so that a stranger learns nothing of a closed tenant's paths, and before the quotas, so that a
+    // refused address costs nobody a token.
+    let range = relent(trail, Stage::IpAccess, realm.mode, ip_access::check(client, realm, view.now))?;
+    if let Some(range) = range {
+        trail.explain(|| explain_range(client, range, realm));
+    }
+
+    // Before quotas and session: the route says which quotas there are and what a bad session means.
+    let route = route::find(&clean, realm);
+    known.route = Some(Arc::clone(route));
+    let found = trail.note(Stage::Route, route::check(view, &clean, route, realm))?;
+    trail.explain(|| (format!("`{}` allows {}", route.id.as_str(), clean.method).into(), Some(route.origin)));
+
+    // Before the session: guessing tokens is bounded, and so is the work of opening them.
+    let mut charging = Charging::new(stores.quotas, view.tick, client, route);
+    charging.before(realm, known, trail).await?;
+
+    // After the address and the quotas, because opening a token is the first step that costs something.
+    let presented = session::check(view, client, realm, policy);
+    let mut proven = match presented {
+        Ok(found) => found,
+        Err(deny) => anonymous(deny, Stage::Session, view, policy, realm, route, known, trail)?,
+    };
+    if proven.is_none() {
+        require_none(realm, route, known, trail)?;
+    }
+    if let Some(found) = &proven {
+        known.session = Some(found.session.clone());
+        trail.note(Stage::Session, Ok(()))?;
+        trail.explain(|| (format!("a session of tenant `{}`, sealed with key {}", found.tenant.name, found.session.key).into(), None));
+    }
+
+    // After the session, which alone says whose user this is; before the revocation, as the realm's own addresses are.
+    if let Some(found) = &proven
+        && found.tenant.name != realm.name
+    {
+        let member = found.tenant;
+        known.member = Some(Arc::clone(member));
+        trail.note(Stage::Member, member::standing(member))?;
+        let range = relent(trail, Stage::Member, member.mode, member::address(client, member, view.now))?;
+        if let Some(range) = range {
+            trail.explain(|| explain_range(client, range, member));
+        }
+    }
+
+    // After all that can be said without asking, before anything is done in the session's name.
+    if let Some(found) = &proven {
+        let claims = &found.session.claims;
+        let answer = stores.revocations.lookup(&claims.tenant, &claims.user, &claims.id, claims.auth_time, claims.epoch, view.now);
+        match revocation::check(answer, stores.revocations.epoch(&claims.tenant), claims) {
+            Ok(()) => {
+                trail.note(Stage::Revocation, Ok(()))?;
+                trail.explain(|| ("nobody ended the session, its user's or its tenant's".into(), None));
+            }
+            Err(deny) => {
+                proven = anonymous(deny, Stage::Revocation, view, policy, realm, route, known, trail)?;
+                (known.session, known.member) = (None, None);
+                require_none(realm, route, known, trail)?;
+            }
+        }
+    }
+
+    // After the session is believed, so that nobody is charged in another's name.
+    let (session, acting) = match proven {
+        Some(found) => (Some(found.session), found.tenant),
+        None => (None, realm),
+    };
+    charging.after(realm, acting, session.as_ref(), known, trail).await?;
+
+    // Last, because it needs all of the above and is the app's own question: may this user do this here?
+    if let Some(session) = &session {
+        relent(trail, Stage::Authorization, realm.mode, authorization::role(session, route))?;
+        trail.note(Stage::Authorization, authorization::age(session, route, view.now))?;
+    }
+    let cross_site = authorization::cross_site(view, &clean, listener);
+    let websocket = found.upgrade == route::Upgrade::WebSocket;
+    trail.note(Stage::Authorization, authorization::origin(cross_site, clean.method, websocket, route))?;
+    trail.explain(|| (explain_access(route), Some(route.origin)));
+
+    Ok(Passage::Permit(Permit::new(permit::Parts {
+        realm: Arc::clone(realm),
+        acting: Arc::clone(acting),
+        route: Arc::clone(route),
+        session,
+        client,
+        target: forwarded(&clean),
+        host: clean.host,
+        limits: found.limits,
+        charged: charging.into_charged(),
+        websocket,
+        cross_site,
+    })))
+}
+
+/// Judges a session that the app wants to grant in answer to a permitted request, and finds the tenant that it is for.
+pub fn judge_grant(grant: &Grant, permit: &Permit, policy: &Policy, now: UnixTime) -> Verdict<Arc<Tenant>> {
+    // A sign-in that another site started would sign the victim in as somebody else.
+    if let Some(detail) = permit.cross_site() {
+        return Err(Deny::new(Reason::Csrf, detail).by(permit.route().origin));
+    }
+    grant::check(grant, permit.client(), permit.tenant(), policy, now).map(Arc::clone)
+}
+
+/// Hands a verdict on, or only writes it down where the tenant whose rule it is observes: then there is nothing proven.
+fn relent<T>(trail: &mut Trail, stage: Stage, mode: Mode, verdict: Verdict<T>) -> Verdict<Option<T>> {
+    match verdict {
+        Err(deny) if mode == Mode::Observe => {
+            trail.observe(stage, deny);
+            Ok(None)
+        }
+        verdict => trail.note(stage, verdict).map(Some),
+    }
+}
+
+/// Goes on without a session that is presented but does not hold, where the route is public or the realm observes.
+#[expect(clippy::too_many_arguments, reason = "one step of the order, taken at two places")]
+fn anonymous<T>(
+    deny: Deny,
+    stage: Stage,
+    view: &RequestView<'_>,
+    policy: &Policy,
+    realm: &Tenant,
+    route: &Route,
+    known: &mut Known,
+    trail: &mut Trail,
+) -> Verdict<Option<T>> {
+    if route.access == RouteAccess::Public {
+        known.clear_cookie = session::has_cookie(view, policy);
+        trail.note(stage, Ok(()))?;
+        trail.explain(|| {
+            (format!("the route is public, so this session is none: {} ({})", deny.detail, deny.reason).into(), Some(route.origin))
+        });
+    } else {
+        relent(trail, stage, realm.mode, Err::<(), _>(deny.clone()))?;
+    }
+    known.session_fault = Some(deny);
+    Ok(None)
+}
+
+/// Judges that there is no session. One that is presented but does not hold has been judged, and counts as none.
+fn require_none(realm: &Tenant, route: &Route, known: &Known, trail: &mut Trail) -> Verdict {
+    if known.session_fault.is_some() {
+        return Ok(());
+    }
+    if relent(trail, Stage::Session, realm.mode, session::required(route))?.is_some() {
+        trail.explain(|| ("no session; the route is public".into(), Some(route.origin)));
+    }
+    Ok(())
+}
+
+fn explain_range(client: ClientIp, range: Option<&RangeRule>, tenant: &Tenant) -> (Cow<'static, str>, Option<Origin>) {
+    match range {
+        Some(rule) => (format!("{client} is in {}", rule.range).into(), Some(rule.origin)),
+        None => (format!("tenant `{}` allows every address that it does not deny", tenant.name).into(), Some(tenant.origin)),
+    }
+}
+
+fn explain_access(route: &Route) -> Cow<'static, str> {
+    match &route.access {
+        RouteAccess::Public => "everybody may".into(),
+        RouteAccess::Session => "every session may".into(),
+        RouteAccess::Roles(roles) => format!("sessions with one of the roles {} may", roles.join(", ")).into(),
+        RouteAccess::Nobody => "nobody may".into(),
+    }
+}
+
+/// Returns what is forwarded: the path that was matched, and the query, both as received.
+fn forwarded(clean: &hygiene::Clean<'_>) -> String {
+    let path = clean.path.forwarded();
+    match clean.query {
+        None => path.into_owned(),
+        Some(query) => [&*path, query].join("?"),
+    }
+}

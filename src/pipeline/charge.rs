@@ -1,0 +1,105 @@
+//! Asking the quotas, in order, and keeping what was taken.
+
+use crate::{
+    checks::{
+        quota::{self, AFTER, BEFORE, QuotaState, Subject},
+        session::Session,
+    },
+    model::{ClientIp, Mode, Stage, Tick, Trail, Verdict},
+    policy::{Charge, Quota, Route, Tenant},
+    quota::Limit,
+    state::{QuotaKey, QuotaStore},
+};
+
+use super::Known;
+
+/// The quotas of one request.
+pub(super) struct Charging<'a, Q> {
+    store: &'a Q,
+    tick: Tick,
+    client: ClientIp,
+    route: &'a Route,
+    charged: Vec<(QuotaKey, Limit)>,
+}
+
+impl<'a, Q: QuotaStore> Charging<'a, Q> {
+    pub(super) fn new(store: &'a Q, tick: Tick, client: ClientIp, route: &'a Route) -> Self {
+        Self { store, tick, client, route, charged: Vec::new() }
+    }
+
+    /// Asks the realm's quotas by client and by route.
+    pub(super) async fn before(&mut self, realm: &Tenant, known: &mut Known, trail: &mut Trail) -> Verdict {
+        for &by in BEFORE {
+            for quota in quota::of_realm(realm, self.route, true).filter(|quota| quota.by == by) {
+                self.ask(Stage::QuotaBefore, realm, quota, None, known, trail).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the realm's other quotas and, where the session's tenant is a member, all of that tenant's.
+    pub(super) async fn after(
+        &mut self,
+        realm: &Tenant,
+        acting: &Tenant,
+        session: Option<&Session>,
+        known: &mut Known,
+        trail: &mut Trail,
+    ) -> Verdict {
+        let members: &[_] = if acting.name == realm.name { &[] } else { &acting.quotas };
+        for &by in AFTER {
+            for quota in members.iter().filter(|quota| quota.by == by) {
+                self.ask(Stage::QuotaAfter, acting, quota, session, known, trail).await?;
+            }
+            for quota in quota::of_realm(realm, self.route, false).filter(|quota| quota.by == by) {
+                self.ask(Stage::QuotaAfter, realm, quota, session, known, trail).await?;
+            }
+        }
+        // The one that will refuse first is told first.
+        known.quotas.sort_by_key(|state| state.remaining);
+        Ok(())
+    }
+
+    /// Returns what was charged and is given back on success.
+    pub(super) fn into_charged(self) -> Vec<(QuotaKey, Limit)> {
+        self.charged
+    }
+
+    async fn ask(
+        &mut self,
+        stage: Stage,
+        owner: &Tenant,
+        quota: &Quota,
+        session: Option<&Session>,
+        known: &mut Known,
+        trail: &mut Trail,
+    ) -> Verdict {
+        let key = quota::key(owner, quota, Subject { client: self.client, route: self.route, session });
+        let answer = self.store.take(&key, quota.limit, self.tick).await;
+        let observes = quota.mode == Mode::Observe || owner.mode == Mode::Observe;
+        let deny = match quota::check(answer, quota, stage) {
+            Ok(state) => {
+                trail.note(stage, Ok(()))?;
+                trail.explain(|| {
+                    (format!("quota `{}` by {}: {} left", quota.name, quota.by.as_str(), state.remaining).into(), Some(quota.origin))
+                });
+                if quota.charge == Charge::Failures {
+                    self.charged.push((key, quota.limit));
+                }
+                // A quota that refuses nothing is nothing that a client should keep to.
+                if !observes {
+                    known.quotas.push(state);
+                }
+                return Ok(());
+            }
+            Err(deny) => deny,
+        };
+        if observes {
+            trail.observe(stage, deny);
+            return Ok(());
+        }
+        let reset = deny.retry_after.unwrap_or_default();
+        known.quotas.insert(0, QuotaState { name: quota.name.clone(), limit: quota.limit, remaining: 0, reset });
+        trail.note(stage, Err(deny))
+    }
+}

@@ -1,0 +1,141 @@
+//! What the pipeline hands out: the proof of a full pass, and what became known on the way.
+
+use std::sync::Arc;
+
+use super::{QuotaState, Session};
+use crate::{
+    model::{ClientIp, Deny, Host},
+    policy::{RequestLimits, Route, Tenant},
+    quota::Limit,
+    state::QuotaKey,
+};
+
+/// The stores that the pipeline asks.
+#[derive(Debug)]
+pub struct Stores<'a, Q, R> {
+    /// Who has asked how often.
+    pub quotas: &'a Q,
+    /// Which sessions were ended.
+    pub revocations: &'a R,
+}
+
+// By hand: the stores themselves are not copied.
+impl<Q, R> Clone for Stores<'_, Q, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<Q, R> Copy for Stores<'_, Q, R> {}
+
+/// What became known of a request on the way, whether it passed or not. Answers and logs are made from it; it proves nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Who asked.
+    pub client: Option<ClientIp>,
+    /// The host that was asked for.
+    pub host: Option<Host>,
+    /// The tenant that owns the host.
+    pub realm: Option<Arc<Tenant>>,
+    /// The session's tenant, where it is another one.
+    pub member: Option<Arc<Tenant>>,
+    /// The rule.
+    pub route: Option<Arc<Route>>,
+    /// The session, once its token has opened and its clocks hold. It may still be refused: only [`Permit::session`] counts.
+    pub session: Option<Session>,
+    /// Whether the answer takes the cookie away.
+    pub clear_cookie: bool,
+    /// Why a session that was presented is none, on a public route or under observe mode.
+    pub session_fault: Option<Deny>,
+    /// The quotas that were asked and refuse, the tightest first.
+    pub quotas: Vec<QuotaState>,
+}
+
+/// Where a request may go.
+#[derive(Debug)]
+pub enum Passage {
+    /// To the upstream.
+    Permit(Permit),
+    /// To this URL: the listener only redirects to HTTPS.
+    Redirect(String),
+}
+
+/// The proof that a request passed every check. Choosing an upstream needs one, and only the pipeline makes them.
+#[derive(Debug)]
+pub struct Permit(Box<Parts>);
+
+/// What a permit holds.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) realm: Arc<Tenant>,
+    pub(super) acting: Arc<Tenant>,
+    pub(super) route: Arc<Route>,
+    pub(super) session: Option<Session>,
+    pub(super) client: ClientIp,
+    pub(super) host: Host,
+    pub(super) target: String,
+    pub(super) limits: RequestLimits,
+    pub(super) charged: Vec<(QuotaKey, Limit)>,
+    pub(super) websocket: bool,
+    pub(super) cross_site: Option<&'static str>,
+}
+
+impl Permit {
+    pub(super) fn new(parts: Parts) -> Self {
+        Self(Box::new(parts))
+    }
+
+    pub(super) fn cross_site(&self) -> Option<&'static str> {
+        self.0.cross_site
+    }
+
+    /// Returns the realm: the tenant that owns the host.
+    pub fn tenant(&self) -> &Arc<Tenant> {
+        &self.0.realm
+    }
+
+    /// Returns the tenant in whose name the request acts: the session's, else the realm.
+    pub fn acting_tenant(&self) -> &Arc<Tenant> {
+        &self.0.acting
+    }
+
+    /// Returns the rule.
+    pub fn route(&self) -> &Arc<Route> {
+        &self.0.route
+    }
+
+    /// Returns the session, which holds; `None` means anonymous.
+    pub fn session(&self) -> Option<&Session> {
+        self.0.session.as_ref()
+    }
+
+    /// Returns who asked.
+    pub fn client(&self) -> ClientIp {
+        self.0.client
+    }
+
+    /// Returns the host that was asked for.
+    pub fn host(&self) -> &Host {
+        &self.0.host
+    }
+
+    /// Returns path and query to forward: as received, with `//` merged where the route says so.
+    pub fn path_and_query(&self) -> &str {
+        &self.0.target
+    }
+
+    /// Returns the bounds of the request.
+    pub fn limits(&self) -> RequestLimits {
+        self.0.limits
+    }
+
+    /// Returns the charges that are given back if the request turns out to be no failure.
+    pub fn charged_failures(&self) -> &[(QuotaKey, Limit)] {
+        &self.0.charged
+    }
+
+    /// Says whether the request is a WebSocket handshake that the route lets through.
+    pub fn websocket(&self) -> bool {
+        self.0.websocket
+    }
+}
