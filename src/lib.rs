@@ -10,9 +10,12 @@
 )]
 
 pub mod checks;
+#[cfg(feature = "gateway")]
+pub mod gateway;
 pub mod model;
 pub mod pipeline;
 pub mod policy;
 pub mod quota;
 pub mod session;
 pub mod state;
+pub mod telemetry;

@@ -1,0 +1,264 @@
+//! The access log: lines are formatted where they arise, queued, and written by one thread.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use super::{
+    AccessLine,
+    sink::Sink,
+    writer::{Complaint, Message, Shared, Writer},
+};
+use crate::policy;
+
+/// How many lines wait at most: 80 ms of 100,000 requests per second, 5 MiB.
+const QUEUE_LINES: usize = 8192;
+
+/// How many empty buffers are kept.
+const SPARE_BUFFERS: usize = 512;
+
+/// What a fresh buffer holds: a line of usual length.
+const LINE_BYTES: usize = 768;
+
+/// How long dropping the log waits for what is queued.
+const LAST_FLUSH: Duration = Duration::from_secs(2);
+
+/// Why access lines cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// A file cannot be opened for appending.
+    #[error("cannot open the access log {}", path.display())]
+    Open {
+        /// The file; `stdout` for standard output.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The writer's thread cannot be started.
+    #[error("cannot start the access log's thread")]
+    Thread(#[source] io::Error),
+}
+
+/// The access log. Writing never blocks: when the queue is full or a sink fails, lines are dropped and counted.
+#[derive(Debug)]
+pub struct AccessLog {
+    shared: Arc<Shared>,
+    queue: Sender<Message>,
+    spare: Receiver<Vec<u8>>,
+    done: Receiver<()>,
+    silent: AtomicBool,
+}
+
+impl AccessLog {
+    /// Opens every sink, or none, and starts the writer.
+    pub fn open(sinks: &[policy::AccessLog]) -> Result<Self, LogError> {
+        Self::with_queue(sinks, QUEUE_LINES)
+    }
+
+    fn with_queue(rules: &[policy::AccessLog], lines: usize) -> Result<Self, LogError> {
+        let sinks = open_all(rules)?;
+        let shared = Arc::new(Shared::default());
+        let (queue, receiver) = bounded(lines);
+        let (give_back, spare) = bounded(SPARE_BUFFERS);
+        let (ended, done) = bounded::<()>(0);
+        let writer =
+            Writer { shared: Arc::clone(&shared), sinks, queue: receiver, spare: give_back, seen: 0, complaint: Complaint::default() };
+        let work = move || {
+            writer.run();
+            drop(ended);
+        };
+        std::thread::Builder::new().name("access-log".to_owned()).spawn(work).map_err(LogError::Thread)?;
+        Ok(Self { shared, queue, spare, done, silent: AtomicBool::new(rules.is_empty()) })
+    }
+
+    /// Writes a line: formats it into a used buffer and queues it.
+    pub fn write(&self, line: &AccessLine<'_>) {
+        if self.silent.load(Ordering::Relaxed) {
+            return;
+        }
+        if self.queue.is_full() || self.shared.closing.load(Ordering::Relaxed) {
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let mut text = self.spare.try_recv().unwrap_or_else(|_| Vec::with_capacity(LINE_BYTES));
+        line.append_json(&mut text);
+        let generation = self.shared.generation.load(Ordering::Acquire);
+        if self.queue.try_send(Message::Line { text, time: line.time, generation }).is_err() {
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Has the files opened again under their names: lines written from now on go there.
+    pub fn reopen(&self) {
+        self.shared.generation.fetch_add(1, Ordering::AcqRel);
+        // A full queue means that the writer is awake; the next line tells it.
+        let _ = self.queue.try_send(Message::Wake);
+    }
+
+    /// Goes on with other sinks: opens every one of them, or changes nothing.
+    pub fn replace(&self, sinks: &[policy::AccessLog]) -> Result<(), LogError> {
+        let opened = open_all(sinks)?;
+        *self.shared.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened);
+        self.reopen();
+        self.silent.store(sinks.is_empty(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Returns how many lines were lost since the start.
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Writes what is queued and ends the writer; lines after that are dropped. Blocks up to the deadline and says whether
+    /// everything was written by then.
+    pub fn close(&self, deadline: Duration) -> bool {
+        self.shared.closing.store(true, Ordering::Release);
+        let _ = self.queue.try_send(Message::Wake);
+        // Nothing is ever sent: the writer's end closes the channel.
+        matches!(self.done.recv_timeout(deadline), Err(RecvTimeoutError::Disconnected))
+    }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        self.close(LAST_FLUSH);
+    }
+}
+
+fn open_all(rules: &[policy::AccessLog]) -> Result<Vec<Sink>, LogError> {
+    rules.iter().map(|rule| Sink::open(rule).map_err(|source| LogError::Open { path: name(rule), source })).collect()
+}
+
+fn name(rule: &policy::AccessLog) -> PathBuf {
+    match &rule.to {
+        policy::LogTarget::Stdout => PathBuf::from("stdout"),
+        policy::LogTarget::File { path, .. } => path.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write, os::unix::fs::OpenOptionsExt, path::Path};
+
+    use super::*;
+    use crate::policy::{LogFormat, LogTarget};
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn file(path: &Path) -> policy::AccessLog {
+        policy::AccessLog { to: LogTarget::File { path: path.to_owned(), rotate: None }, format: LogFormat::Json }
+    }
+
+    fn write(log: &AccessLog, status: u16) {
+        log.write(&AccessLine { status: Some(status), ..AccessLine::default() });
+    }
+
+    /// The statuses of a file's lines, each of which must be one object.
+    fn statuses(path: &Path) -> Vec<u64> {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["status"].as_u64().unwrap()).collect()
+    }
+
+    #[test]
+    fn lines_are_written_in_order_by_the_time_it_is_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("access.log");
+        let log = AccessLog::open(&[file(&path)]).unwrap();
+
+        (100..1100).for_each(|status| write(&log, status));
+
+        assert!(log.close(LONG));
+        assert!(statuses(&path).into_iter().eq(100..1100));
+        assert_eq!(log.dropped(), 0);
+    }
+
+    #[test]
+    fn lines_after_reopening_go_to_the_new_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, moved) = (dir.path().join("access.log"), dir.path().join("access.log.old"));
+        let log = AccessLog::open(&[file(&path)]).unwrap();
+
+        (200..300).for_each(|status| write(&log, status));
+        std::fs::rename(&path, &moved).unwrap();
+        log.reopen();
+        (300..400).for_each(|status| write(&log, status));
+
+        assert!(log.close(LONG));
+        assert!(statuses(&moved).into_iter().eq(200..300));
+        assert!(statuses(&path).into_iter().eq(300..400));
+    }
+
+    #[test]
+    fn other_sinks_take_over_between_two_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second) = (dir.path().join("a.log"), dir.path().join("b.log"));
+        let log = AccessLog::open(&[file(&first)]).unwrap();
+
+        write(&log, 200);
+        assert!(log.replace(&[file(&dir.path().join("missing/c.log"))]).is_err());
+        write(&log, 201);
+        log.replace(&[file(&second)]).unwrap();
+        write(&log, 202);
+
+        assert!(log.close(LONG));
+        assert_eq!((statuses(&first), statuses(&second)), (vec![200, 201], vec![202]));
+    }
+
+    #[test]
+    fn a_full_queue_drops_and_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        // Somebody holds the pipe open, never reads it, and it is full: the writer blocks.
+        let nonblocking = 0o4000;
+        let mut pipe = std::fs::OpenOptions::new().read(true).write(true).custom_flags(nonblocking).open(&fifo).unwrap();
+        while pipe.write(&[0; 4096]).is_ok() {}
+        let log = AccessLog::with_queue(&[file(&fifo)], 4).unwrap();
+
+        while log.dropped() == 0 {
+            write(&log, 200);
+        }
+
+        assert!(!log.close(Duration::from_millis(10)));
+        std::mem::forget(log);
+    }
+
+    #[test]
+    fn a_failing_disk_drops_and_counts() {
+        let log = AccessLog::open(&[file(Path::new("/dev/full"))]).unwrap();
+
+        write(&log, 200);
+        write(&log, 201);
+
+        assert!(log.close(LONG));
+        assert_eq!(log.dropped(), 2);
+        write(&log, 202);
+        assert_eq!(log.dropped(), 3);
+    }
+
+    #[test]
+    fn without_sinks_nothing_is_written_or_lost() {
+        let log = AccessLog::open(&[]).unwrap();
+
+        write(&log, 200);
+
+        assert!(log.close(LONG));
+        assert_eq!(log.dropped(), 0);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_named() {
+        let refused = AccessLog::open(&[file(Path::new("/nowhere/access.log"))]);
+
+        assert_eq!(refused.unwrap_err().to_string(), "cannot open the access log /nowhere/access.log");
+    }
+}

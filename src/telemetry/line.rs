@@ -1,0 +1,385 @@
+//! One access line: which fields it has, and how they are written.
+
+use std::{net::IpAddr, time::Duration};
+
+use super::escape;
+use crate::model::{HttpVersion, TlsFacts, UnixTime};
+
+/// What a line tells of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Event {
+    /// A request, served or refused.
+    #[default]
+    Request,
+    /// A connection that was refused before any request.
+    Connection,
+    /// A call of the admin API.
+    Admin,
+}
+
+impl Event {
+    /// Returns the word that the line uses.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Connection => "connection",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// What is written of one request, refused connection or admin call. What is not known is left out of the line.
+///
+/// Octets of strangers come as they are: they are escaped, cut to length and freed of tokens here. Query values never stand in a
+/// line: `path` and `referer` end at their `?`.
+#[derive(Clone, Debug, Default)]
+pub struct AccessLine<'a> {
+    /// What the line tells of.
+    pub event: Event,
+    /// When it began.
+    pub time: UnixTime,
+    /// `request.id`.
+    pub request_id: Option<&'a str>,
+    /// The listener's name.
+    pub listener: Option<&'a str>,
+    /// `connection`: the number of the connection.
+    pub connection: Option<u64>,
+    /// `client.ip`: who asked, after PROXY protocol and trusted forwarding headers.
+    pub client: Option<IpAddr>,
+    /// `peer.ip`: who connected.
+    pub peer: Option<IpAddr>,
+    /// The host as asked for; the canonical one where it is known.
+    pub host: Option<&'a [u8]>,
+    /// The tenant that owns the host.
+    pub tenant: Option<&'a str>,
+    /// The session's tenant, if another.
+    pub member: Option<&'a str>,
+    /// The method.
+    pub method: Option<&'a [u8]>,
+    /// The path; a query is cut off.
+    pub path: Option<&'a [u8]>,
+    /// `http.version`.
+    pub version: Option<HttpVersion>,
+    /// The status that was answered.
+    pub status: Option<u16>,
+    /// `allow`, `deny` or `redirect`.
+    pub decision: Option<&'a str>,
+    /// The code of the reason.
+    pub reason: Option<&'a str>,
+    /// The rule that decided, as `file:line`.
+    pub rule: Option<&'a str>,
+    /// The code of the first reason that observe mode let pass.
+    pub would: Option<&'a str>,
+    /// The keyed hash of the session; never its identifier.
+    pub session: Option<&'a str>,
+    /// The session's user.
+    pub user: Option<&'a str>,
+    /// The route, by the path it was written as.
+    pub route: Option<&'a str>,
+    /// `bytes.in`: of the body.
+    pub bytes_in: Option<u64>,
+    /// `bytes.out`: of the body.
+    pub bytes_out: Option<u64>,
+    /// `duration_ms`.
+    pub duration: Option<Duration>,
+    /// Where the request went.
+    pub upstream: Option<UpstreamFacts<'a>>,
+    /// What TLS settled.
+    pub tls: Option<&'a TlsFacts>,
+    /// `User-Agent`.
+    pub user_agent: Option<&'a [u8]>,
+    /// `Referer`; a query is cut off.
+    pub referer: Option<&'a [u8]>,
+    /// `policy.revision`.
+    pub revision: Option<&'a str>,
+    /// The operator who called the admin API.
+    pub principal: Option<&'a str>,
+    /// The facts, for the operator.
+    pub detail: Option<&'a str>,
+}
+
+/// Where a request went.
+#[derive(Clone, Copy, Debug)]
+pub struct UpstreamFacts<'a> {
+    /// `upstream.name`.
+    pub name: &'a str,
+    /// `upstream.addr`: the server.
+    pub address: Option<&'a str>,
+    /// `upstream.status`: what it answered.
+    pub status: Option<u16>,
+    /// `upstream.duration_ms`: from choosing a server to its answer's head.
+    pub duration: Option<Duration>,
+    /// `upstream.tries`.
+    pub tries: u32,
+}
+
+impl AccessLine<'_> {
+    /// Appends the line: one JSON object and a line feed.
+    pub fn append_json(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"time\":\"");
+        append_time(out, self.time);
+        out.push(b'"');
+        let mut line = Fields { out };
+        line.text("event", Some(self.event.as_str()));
+        line.text("request.id", self.request_id);
+        line.text("listener", self.listener);
+        line.number("connection", self.connection);
+        line.address("client.ip", self.client);
+        line.address("peer.ip", self.peer);
+        line.octets("host", self.host, HOST_CAP);
+        line.text("tenant", self.tenant);
+        line.text("member", self.member);
+        line.octets("method", self.method, METHOD_CAP);
+        line.octets("path", self.path.map(before_query), PATH_CAP);
+        line.text("http.version", self.version.map(HttpVersion::as_str));
+        line.number("status", self.status.map(u64::from));
+        line.text("decision", self.decision);
+        line.text("reason", self.reason);
+        line.text("rule", self.rule);
+        line.text("would", self.would);
+        line.text("session", self.session);
+        line.text("user", self.user);
+        line.text("route", self.route);
+        line.number("bytes.in", self.bytes_in);
+        line.number("bytes.out", self.bytes_out);
+        line.millis("duration_ms", self.duration);
+        if let Some(upstream) = &self.upstream {
+            line.text("upstream.name", Some(upstream.name));
+            line.text("upstream.addr", upstream.address);
+            line.number("upstream.status", upstream.status.map(u64::from));
+            line.millis("upstream.duration_ms", upstream.duration);
+            line.number("upstream.tries", Some(u64::from(upstream.tries)));
+        }
+        if let Some(tls) = self.tls {
+            line.text("tls.version", Some(tls.version));
+            line.text("tls.cipher", Some(tls.cipher));
+            line.text("tls.group", Some(tls.group));
+            line.octets("tls.sni", tls.sni.as_ref().map(|host| host.as_str().as_bytes()), HOST_CAP);
+            line.literal("tls.resumed", if tls.resumed { "true" } else { "false" });
+        }
+        line.octets("user_agent", self.user_agent, AGENT_CAP);
+        line.octets("referer", self.referer.map(before_query), AGENT_CAP);
+        line.text("policy.revision", self.revision);
+        line.text("principal", self.principal);
+        line.octets("detail", self.detail.map(str::as_bytes), DETAIL_CAP);
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+/// Appends members to an object that has one already. Names are ours and need no escaping.
+struct Fields<'a> {
+    out: &'a mut Vec<u8>,
+}
+
+impl Fields<'_> {
+    fn name(&mut self, name: &str) {
+        self.out.extend_from_slice(b",\"");
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+
+    fn octets(&mut self, name: &str, value: Option<&[u8]>, cap: usize) {
+        if let Some(value) = value {
+            self.name(name);
+            escape::append(self.out, value, cap);
+        }
+    }
+
+    fn text(&mut self, name: &str, value: Option<&str>) {
+        self.octets(name, value.map(str::as_bytes), TEXT_CAP);
+    }
+
+    fn literal(&mut self, name: &str, value: &str) {
+        self.name(name);
+        self.out.extend_from_slice(value.as_bytes());
+    }
+
+    fn number(&mut self, name: &str, value: Option<u64>) {
+        if let Some(value) = value {
+            self.literal(name, itoa::Buffer::new().format(value));
+        }
+    }
+
+    fn address(&mut self, name: &str, value: Option<IpAddr>) {
+        if let Some(value) = value {
+            use std::io::Write;
+            self.name(name);
+            // Writing to a vector cannot fail.
+            let _ = write!(self.out, "\"{value}\"");
+        }
+    }
+
+    /// Milliseconds with three decimals.
+    fn millis(&mut self, name: &str, value: Option<Duration>) {
+        if let Some(value) = value {
+            let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
+            self.literal(name, itoa::Buffer::new().format(micros / 1000));
+            self.out.push(b'.');
+            append_digits(self.out, micros % 1000, 3);
+        }
+    }
+}
+
+/// Cuts a query or fragment off.
+fn before_query(target: &[u8]) -> &[u8] {
+    target.split(|&byte| byte == b'?' || byte == b'#').next().unwrap_or_default()
+}
+
+/// Appends a time as RFC 3339 in UTC with milliseconds: `2026-11-23T21:49:00.123Z`.
+pub(super) fn append_time(out: &mut Vec<u8>, time: UnixTime) {
+    let (days, second) = (time.as_secs() / 86_400, time.as_secs() % 86_400);
+    let (year, month, day) = civil(days);
+    append_digits(out, year, 4);
+    out.push(b'-');
+    append_digits(out, month, 2);
+    out.push(b'-');
+    append_digits(out, day, 2);
+    out.push(b'T');
+    append_digits(out, second / 3600, 2);
+    out.push(b':');
+    append_digits(out, second / 60 % 60, 2);
+    out.push(b':');
+    append_digits(out, second % 60, 2);
+    out.push(b'.');
+    append_digits(out, time.as_millis() % 1000, 3);
+    out.push(b'Z');
+}
+
+/// Returns year, month and day of a count of days since 1970 (Gregorian; a year here begins in March, so that a leap day ends it).
+const fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days.saturating_add(719_468);
+    let era = days / 146_097;
+    let of_era = days % 146_097;
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
+    (year, month, day)
+}
+
+/// Appends a number with leading zeros.
+fn append_digits(out: &mut Vec<u8>, value: u64, width: usize) {
+    let mut buffer = itoa::Buffer::new();
+    let digits = buffer.format(value);
+    out.resize(out.len() + width.saturating_sub(digits.len()), b'0');
+    out.extend_from_slice(digits.as_bytes());
+}
+
+// Caps in bytes of what was received (security.md, section 2.9).
+const PATH_CAP: usize = 1024;
+const AGENT_CAP: usize = 256;
+const HOST_CAP: usize = 255;
+const METHOD_CAP: usize = 32;
+const TEXT_CAP: usize = 256;
+const DETAIL_CAP: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Alpn;
+
+    fn written(line: &AccessLine<'_>) -> String {
+        let mut out = Vec::new();
+        line.append_json(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn time(millis: u64) -> String {
+        let mut out = Vec::new();
+        append_time(&mut out, UnixTime::from_millis(millis));
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_line_is_one_object_in_a_stable_order() {
+        let tls = TlsFacts {
+            sni: "acme.example.test".parse().ok(),
+            version: "TLSv1.3",
+            cipher: "TLS_AES_128_GCM_SHA256",
+            group: "X25519",
+            alpn: Alpn::Http1,
+            resumed: false,
+        };
+        let line = AccessLine {
+            time: UnixTime::from_millis(1_795_470_540_123),
+            request_id: Some("01J"),
+            client: Some([203, 0, 113, 9].into()),
+            tenant: Some("acme"),
+            method: Some(b"GET"),
+            path: Some(b"/api?token=oct1.abc"),
+            version: Some(HttpVersion::Http11),
+            status: Some(200),
+            decision: Some("allow"),
+            duration: Some(Duration::from_micros(12_034)),
+            upstream: Some(UpstreamFacts { name: "app", address: Some("127.0.0.1:9000"), status: Some(200), duration: None, tries: 1 }),
+            tls: Some(&tls),
+            ..AccessLine::default()
+        };
+
+        assert_eq!(
+            written(&line),
+            concat!(
+                r#"{"time":"2026-11-23T21:49:00.123Z","event":"request","request.id":"01J","client.ip":"203.0.113.9","tenant":"acme","#,
+                r#""method":"GET","path":"/api","http.version":"HTTP/1.1","status":200,"decision":"allow","duration_ms":12.034,"#,
+                r#""upstream.name":"app","upstream.addr":"127.0.0.1:9000","upstream.status":200,"upstream.tries":1,"#,
+                r#""tls.version":"TLSv1.3","tls.cipher":"TLS_AES_128_GCM_SHA256","tls.group":"X25519","tls.sni":"acme.example.test","#,
+                "\"tls.resumed\":false}\n",
+            )
+        );
+    }
+
+    #[test]
+    fn what_strangers_sent_is_capped_by_field() {
+        let long = vec![b'x'; 5000];
+        let line =
+            AccessLine { path: Some(&long), user_agent: Some(&long), host: Some(&long), method: Some(&long), ..AccessLine::default() };
+
+        let value: serde_json::Value = serde_json::from_str(&written(&line)).unwrap();
+
+        let length = |name: &str| value[name].as_str().map(|text| (text.chars().count(), text.ends_with('…')));
+        assert_eq!(length("path"), Some((1025, true)));
+        assert_eq!(length("user_agent"), Some((257, true)));
+        assert_eq!(length("host"), Some((256, true)));
+        assert_eq!(length("method"), Some((33, true)));
+    }
+
+    #[test]
+    fn a_referer_loses_its_query() {
+        let line = AccessLine { referer: Some(b"https://a.test/x?secret=1#y"), ..AccessLine::default() };
+
+        assert!(written(&line).contains(r#""referer":"https://a.test/x""#));
+    }
+
+    #[test]
+    fn tokens_are_redacted_in_every_field() {
+        let token = "oct1.AAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        let octets = Some(token.as_bytes());
+        let text = Some(token);
+        let line = AccessLine {
+            request_id: text,
+            host: octets,
+            method: octets,
+            path: octets,
+            user: text,
+            route: text,
+            rule: text,
+            user_agent: octets,
+            referer: octets,
+            detail: text,
+            principal: text,
+            ..AccessLine::default()
+        };
+
+        assert!(!written(&line).contains("AAAA"));
+    }
+
+    #[test]
+    fn times_are_rfc_3339_in_utc() {
+        assert_eq!(time(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(time(951_782_400_000), "2000-02-29T00:00:00.000Z");
+        assert_eq!(time(4_107_542_399_999), "2100-02-28T23:59:59.999Z");
+        assert_eq!(time(4_107_542_400_000), "2100-03-01T00:00:00.000Z");
+    }
+}

@@ -1,0 +1,12 @@
+//! Metrics for Prometheus.
+
+mod code;
+mod event;
+mod named;
+mod record;
+mod series;
+mod table;
+
+pub use event::{HeaderDrop, QuotaVerdict, SessionEvent};
+pub use series::{TenantSeries, UpstreamSeries};
+pub use table::{Metrics, MetricsError};

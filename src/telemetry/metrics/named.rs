@@ -1,0 +1,68 @@
+//! Handles by configured name, bounded in number.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// Handles by name, bounded: who comes when it is full shares those of `_other`.
+#[derive(Debug)]
+pub(super) struct Named<V> {
+    known: papaya::HashMap<Box<str>, Arc<V>, ahash::RandomState>,
+    limit: usize,
+    other: OnceLock<Arc<V>>,
+    adding: Mutex<()>,
+}
+
+/// The label of everybody beyond the bound.
+pub(super) const OTHER: &str = "_other";
+
+impl<V> Named<V> {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { known: papaya::HashMap::default(), limit, other: OnceLock::new(), adding: Mutex::new(()) }
+    }
+
+    /// Returns the handles of a name, made by `make` if it is new.
+    pub(super) fn find(&self, name: &str, make: impl Fn(&str) -> V) -> Arc<V> {
+        self.with(name, make, Arc::clone)
+    }
+
+    /// Uses the handles of a name without sharing them.
+    pub(super) fn with<T>(&self, name: &str, make: impl Fn(&str) -> V, act: impl FnOnce(&Arc<V>) -> T) -> T {
+        let known = self.known.pin();
+        if let Some(found) = known.get(name) {
+            return act(found);
+        }
+        if known.len() < self.limit {
+            let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.len() < self.limit {
+                return act(known.get_or_insert_with(name.into(), || Arc::new(make(name))));
+            }
+        }
+        act(self.other.get_or_init(|| Arc::new(make(OTHER))))
+    }
+
+    /// Lets names go that are no longer configured; `forget` takes their series out. Their place is free for others.
+    pub(super) fn retain(&self, keep: impl Fn(&str) -> bool, forget: impl Fn(&V)) {
+        let known = self.known.pin();
+        let gone: Vec<_> = known.iter().filter(|(name, _)| !keep(name)).map(|(name, _)| name.clone()).collect();
+        for name in gone {
+            if let Some(series) = known.remove(&name) {
+                forget(series);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_beyond_the_bound_share_one_handle() {
+        let named = Named::new(2);
+        let name = |asked: &str| named.find(asked, str::to_owned).as_str().to_owned();
+
+        assert_eq!([name("a"), name("b"), name("c"), name("a")], ["a", "b", OTHER, "a"]);
+
+        named.retain(|name| name != "a", |_| {});
+        assert_eq!([name("c"), name("a")], ["c", OTHER]);
+    }
+}

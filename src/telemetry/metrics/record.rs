@@ -1,0 +1,158 @@
+//! How things are counted.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    HeaderDrop, QuotaVerdict, SessionEvent,
+    series::{TenantSeries, UpstreamSeries},
+    table::Metrics,
+};
+use crate::{
+    model::{Decision, ListenerName, Mode, QuotaName, Reason, TenantName, UnixTime, UpstreamName},
+    policy::Policy,
+};
+
+/// The label of what is not known.
+const UNKNOWN: &str = "-";
+
+impl Metrics {
+    /// Returns a tenant's counters, to be kept by who counts often. `None` is a request whose tenant is not known.
+    pub fn tenant(&self, tenant: Option<&TenantName>) -> Arc<TenantSeries> {
+        self.tenants.find(label(tenant), |name| TenantSeries::new(name, self))
+    }
+
+    /// Counts a request that ended: its status, its decision, its time.
+    pub fn request(&self, tenant: Option<&TenantName>, status: u16, decision: Decision, took: Duration) {
+        let [allow, deny, redirect] = &self.durations;
+        let histogram = match decision {
+            Decision::Allow => allow,
+            Decision::Deny(_) => deny,
+            Decision::Redirect => redirect,
+        };
+        histogram.observe(took.as_secs_f64());
+        self.with_tenant(tenant, |series| series.request(status, decision));
+    }
+
+    /// Counts what observe mode let pass.
+    pub fn observed(&self, tenant: Option<&TenantName>, reason: Reason) {
+        self.with_tenant(tenant, |series| series.finding(reason, Mode::Observe));
+    }
+
+    fn with_tenant(&self, tenant: Option<&TenantName>, act: impl FnOnce(&TenantSeries)) {
+        self.tenants.with(label(tenant), |name| TenantSeries::new(name, self), |series| act(series));
+    }
+
+    /// Counts a session that was presented: valid, or the reason why not.
+    pub fn session_check(&self, fault: Option<Reason>) {
+        self.session_checks.with_label_values(&[fault.map_or("valid", Reason::code)]).inc();
+    }
+
+    /// Counts what happened to a session.
+    pub fn session(&self, event: SessionEvent) {
+        self.session_events.with_label_values(&[event.as_str()]).inc();
+    }
+
+    /// Counts events of sessions that come several at once.
+    pub fn sessions(&self, event: SessionEvent, count: u32) {
+        self.session_events.with_label_values(&[event.as_str()]).inc_by(u64::from(count));
+    }
+
+    /// Counts request fields that were not forwarded.
+    pub fn headers_dropped(&self, reason: HeaderDrop, count: u32) {
+        if count > 0 {
+            self.headers_dropped.with_label_values(&[reason.as_str()]).inc_by(u64::from(count));
+        }
+    }
+
+    /// Counts what a quota said.
+    pub fn quota(&self, quota: &QuotaName, verdict: QuotaVerdict) {
+        self.quota_decisions.with_label_values(&[quota.as_str(), verdict.as_str()]).inc();
+    }
+
+    /// Takes over how many quota entries were evicted since the start.
+    pub fn quota_evictions(&self, total: u64) {
+        self.quota_evictions.rise_to(total);
+    }
+
+    /// Sets how many revocations are in force.
+    pub fn revocations(&self, count: usize) {
+        self.revocations.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Returns an upstream's metrics, to be kept by who counts often.
+    pub fn upstream(&self, upstream: &UpstreamName) -> Arc<UpstreamSeries> {
+        self.upstreams.find(upstream.as_str(), |name| UpstreamSeries::new(name, self))
+    }
+
+    /// Counts a connection that was taken.
+    pub fn connection_opened(&self, listener: &ListenerName) {
+        self.connections.with_label_values(&[listener.as_str()]).inc();
+        self.connections_accepted.with_label_values(&[listener.as_str()]).inc();
+    }
+
+    /// Counts the end of a connection that was taken.
+    pub fn connection_closed(&self, listener: &ListenerName) {
+        self.connections.with_label_values(&[listener.as_str()]).dec();
+    }
+
+    /// Counts a connection that was refused; the reason is one of edge's closed set.
+    pub fn connection_refused(&self, listener: &ListenerName, reason: &'static str) {
+        self.connections_refused.with_label_values(&[listener.as_str(), reason]).inc();
+    }
+
+    /// Counts a handshake that succeeded.
+    pub fn handshake(&self, listener: &ListenerName, version: &'static str, resumed: bool, took: Duration) {
+        let result = if resumed { "resumed" } else { "full" };
+        self.handshakes.with_label_values(&[listener.as_str(), version, result]).inc();
+        self.handshake_durations.with_label_values(&[listener.as_str()]).observe(took.as_secs_f64());
+    }
+
+    /// Counts a handshake that failed; the reason is one of edge's closed set.
+    pub fn handshake_failed(&self, listener: &ListenerName, reason: &'static str) {
+        self.handshakes.with_label_values(&[listener.as_str(), UNKNOWN, reason]).inc();
+    }
+
+    /// Takes over the certificates in use and when they expire.
+    pub fn certificates<'a>(&self, certificates: impl IntoIterator<Item = (&'a str, UnixTime)>) {
+        self.certificates.reset();
+        for (name, not_after) in certificates {
+            self.certificates.with_label_values(&[name]).set(i64::try_from(not_after.as_secs()).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Takes a policy over, at the start and after each reload that was well: its revision, and the names that it still has.
+    pub fn policy_in_force(&self, policy: &Policy, now: UnixTime) {
+        self.policy.reset();
+        self.policy.with_label_values(&[&policy.revision]).set(1);
+        self.reload_successful.set(1);
+        self.reload_time.set(Duration::from_millis(now.as_millis()).as_secs_f64());
+        self.tenants.retain(|name| name == UNKNOWN || policy.tenants.named(name).is_some(), TenantSeries::forget);
+        self.upstreams.retain(|name| policy.upstreams.contains_key(name), UpstreamSeries::forget);
+    }
+
+    /// Counts a reload that was well; [`Metrics::policy_in_force`] takes the policy over.
+    pub fn reload_succeeded(&self) {
+        self.reloads.with_label_values(&["success"]).inc();
+    }
+
+    /// Counts a reload that changed nothing because the configuration is bad.
+    pub fn reload_failed(&self) {
+        self.reloads.with_label_values(&["failure"]).inc();
+        self.reload_successful.set(0);
+    }
+
+    /// Takes over how many access lines were lost since the start.
+    pub fn access_log_dropped(&self, total: u64) {
+        self.access_log_dropped.rise_to(total);
+    }
+
+    /// Counts a call of the admin API.
+    pub fn admin_request(&self, status: u16) {
+        let code = if (100..600).contains(&status) { status.to_string() } else { "other".to_owned() };
+        self.admin_requests.with_label_values(&[&code]).inc();
+    }
+}
+
+fn label(tenant: Option<&TenantName>) -> &str {
+    tenant.map_or(UNKNOWN, TenantName::as_str)
+}

@@ -1,0 +1,139 @@
+//! Metric handles of one tenant or upstream, found once.
+
+use std::{sync::OnceLock, time::Duration};
+
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
+
+use super::{code::ByCode, table::Metrics};
+use crate::model::{Decision, Mode, Reason};
+
+/// The counters of one tenant. They are found at first use, so that a quiet tenant has few series.
+#[derive(Debug)]
+pub struct TenantSeries {
+    name: Box<str>,
+    requests: IntCounterVec,
+    decisions: IntCounterVec,
+    allowed: ByCode,
+    denied: ByCode,
+    redirected: ByCode,
+    passed: OnceLock<IntCounter>,
+    refused: Box<[OnceLock<IntCounter>]>,
+    observed: Box<[OnceLock<IntCounter>]>,
+}
+
+impl TenantSeries {
+    pub(super) fn new(name: &str, metrics: &Metrics) -> Self {
+        let slots = || Reason::ALL.iter().map(|_| OnceLock::new()).collect();
+        Self {
+            name: name.into(),
+            requests: metrics.requests.clone(),
+            decisions: metrics.decisions.clone(),
+            allowed: ByCode::new(),
+            denied: ByCode::new(),
+            redirected: ByCode::new(),
+            passed: OnceLock::new(),
+            refused: slots(),
+            observed: slots(),
+        }
+    }
+
+    /// Counts a request that ended, and its decision.
+    pub fn request(&self, status: u16, decision: Decision) {
+        let by_code = match decision {
+            Decision::Allow => &self.allowed,
+            Decision::Deny(_) => &self.denied,
+            Decision::Redirect => &self.redirected,
+        };
+        by_code.count(status, |code| self.requests.with_label_values(&[code, decision.as_str(), &self.name]));
+        match decision {
+            Decision::Allow => {
+                self.passed.get_or_init(|| self.decisions.with_label_values(&["-", "allow", "-", "enforce", &self.name])).inc();
+            }
+            Decision::Deny(reason) => self.finding(reason, Mode::Enforce),
+            Decision::Redirect => {}
+        }
+    }
+
+    /// Counts a finding: a refusal, or what observe mode let pass. [`TenantSeries::request`] has counted the refusal already.
+    pub fn finding(&self, reason: Reason, mode: Mode) {
+        let (slots, word) = match mode {
+            Mode::Enforce => (&self.refused, "enforce"),
+            Mode::Observe => (&self.observed, "observe"),
+        };
+        let slot = Reason::ALL.iter().position(|&other| other == reason).and_then(|place| slots.get(place));
+        if let Some(slot) = slot {
+            let labels = [reason.stage().as_str(), "deny", reason.code(), word, &self.name];
+            slot.get_or_init(|| self.decisions.with_label_values(&labels)).inc();
+        }
+    }
+
+    /// Takes every series of the tenant out.
+    pub(super) fn forget(&self) {
+        for (by_code, decision) in [(&self.allowed, "allow"), (&self.denied, "deny"), (&self.redirected, "redirect")] {
+            for code in by_code.labels() {
+                // Not there: somebody else took it out.
+                let _ = self.requests.remove_label_values(&[code, decision, &self.name]);
+            }
+        }
+        let _ = self.decisions.remove_label_values(&["-", "allow", "-", "enforce", &*self.name]);
+        for reason in Reason::ALL {
+            for mode in ["enforce", "observe"] {
+                let _ = self.decisions.remove_label_values(&[reason.stage().as_str(), "deny", reason.code(), mode, &self.name]);
+            }
+        }
+    }
+}
+
+/// The metrics of one upstream.
+#[derive(Debug)]
+pub struct UpstreamSeries {
+    name: Box<str>,
+    requests: IntCounterVec,
+    errors: IntCounterVec,
+    durations: HistogramVec,
+    retries: IntCounterVec,
+    answers: ByCode,
+    duration: Histogram,
+}
+
+impl UpstreamSeries {
+    pub(super) fn new(name: &str, metrics: &Metrics) -> Self {
+        Self {
+            name: name.into(),
+            requests: metrics.upstream_requests.clone(),
+            errors: metrics.upstream_errors.clone(),
+            durations: metrics.upstream_durations.clone(),
+            retries: metrics.upstream_retries.clone(),
+            answers: ByCode::new(),
+            duration: metrics.upstream_durations.with_label_values(&[name]),
+        }
+    }
+
+    /// Counts an answer, and how long its head took.
+    pub fn answer(&self, status: u16, took: Duration) {
+        self.answers.count(status, |code| self.requests.with_label_values(&[code, &self.name]));
+        self.duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts an attempt that brought no answer.
+    pub fn error(&self, reason: Reason) {
+        self.errors.with_label_values(&[reason.code(), &self.name]).inc();
+    }
+
+    /// Counts a request that was sent again.
+    pub fn retry(&self) {
+        self.retries.with_label_values(&[&*self.name]).inc();
+    }
+
+    /// Takes every series of the upstream out.
+    pub(super) fn forget(&self) {
+        for code in self.answers.labels() {
+            let _ = self.requests.remove_label_values(&[code, &self.name]);
+        }
+        for reason in Reason::ALL {
+            let _ = self.errors.remove_label_values(&[reason.code(), &self.name]);
+        }
+        let _ = self.durations.remove_label_values(&[&*self.name]);
+        let _ = self.retries.remove_label_values(&[&*self.name]);
+    }
+}

@@ -1,0 +1,363 @@
+//! Every metric: name, unit, help text and labels, declared once.
+//!
+//! Labels come from closed sets and configured names only, so strangers cannot make series. An unknown tenant is `-`; tenants
+//! beyond the first hundred that are asked for share `_other`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    core::Collector,
+};
+
+use super::{
+    HeaderDrop, SessionEvent,
+    named::Named,
+    series::{TenantSeries, UpstreamSeries},
+};
+
+/// Why metrics cannot be set up or told.
+#[derive(Debug, thiserror::Error)]
+#[error("the metrics are inconsistent")]
+pub struct MetricsError(#[from] prometheus::Error);
+
+/// Every metric of this process.
+#[derive(Debug)]
+pub struct Metrics {
+    pub(super) registry: Registry,
+    pub(super) requests: IntCounterVec,
+    pub(super) durations: [Histogram; 3],
+    pub(super) decisions: IntCounterVec,
+    pub(super) session_checks: IntCounterVec,
+    pub(super) session_events: IntCounterVec,
+    pub(super) headers_dropped: IntCounterVec,
+    pub(super) quota_decisions: IntCounterVec,
+    pub(super) quota_evictions: Total,
+    pub(super) revocations: IntGauge,
+    pub(super) upstream_requests: IntCounterVec,
+    pub(super) upstream_errors: IntCounterVec,
+    pub(super) upstream_durations: HistogramVec,
+    pub(super) upstream_retries: IntCounterVec,
+    pub(super) connections: IntGaugeVec,
+    pub(super) connections_accepted: IntCounterVec,
+    pub(super) connections_refused: IntCounterVec,
+    pub(super) handshakes: IntCounterVec,
+    pub(super) handshake_durations: HistogramVec,
+    pub(super) certificates: IntGaugeVec,
+    pub(super) reloads: IntCounterVec,
+    pub(super) reload_successful: IntGauge,
+    pub(super) reload_time: Gauge,
+    pub(super) policy: IntGaugeVec,
+    pub(super) access_log_dropped: Total,
+    pub(super) admin_requests: IntCounterVec,
+    pub(super) tenants: Named<TenantSeries>,
+    pub(super) upstreams: Named<UpstreamSeries>,
+}
+
+/// How many tenants have series of their own.
+const TENANTS: usize = 100;
+
+/// How many upstreams have series of their own.
+const UPSTREAMS: usize = 500;
+
+/// From well under a pass through the gateway to a slow upstream, in seconds.
+const REQUEST_BUCKETS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+/// From a resumed handshake to the default deadline, in seconds.
+const HANDSHAKE_BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+
+impl Metrics {
+    /// Declares every metric, with the process's own.
+    pub fn new() -> Result<Self, MetricsError> {
+        let registry = Registry::new();
+        let declare = Declare(&registry);
+        let request_durations = declare.histograms(
+            "octroi_request_duration_seconds",
+            "Time from a request's head to the end of its answer.",
+            &["decision"],
+            &REQUEST_BUCKETS,
+        )?;
+        let build = declare.gauges("octroi_build_info", "The version that runs; always 1.", &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        let metrics = Self {
+            requests: declare.counters("octroi_requests_total", "Requests that ended.", &["code", "decision", "tenant"])?,
+            durations: ["allow", "deny", "redirect"].map(|decision| request_durations.with_label_values(&[decision])),
+            decisions: declare.counters(
+                "octroi_decisions_total",
+                "Decisions: each refusal by check and reason, what observe mode let pass, and requests that passed.",
+                &["check", "verdict", "reason", "mode", "tenant"],
+            )?,
+            session_checks: declare.counters(
+                "octroi_session_checks_total",
+                "Sessions that were presented, by what was found: valid, or the reason why not.",
+                &["result"],
+            )?,
+            session_events: declare.counters("octroi_session_events_total", "What happened to sessions and their cookies.", &["event"])?,
+            headers_dropped: declare.counters(
+                "octroi_request_headers_dropped_total",
+                "Request fields that were not forwarded.",
+                &["reason"],
+            )?,
+            quota_decisions: declare.counters("octroi_quota_decisions_total", "What quotas said.", &["quota", "verdict"])?,
+            quota_evictions: Total::new(
+                declare.counter(
+                    "octroi_quota_evictions_total",
+                    "Quota entries that made room for others; each of them was forgotten early.",
+                )?,
+            ),
+            revocations: declare.gauge("octroi_revocations", "Revocations in force.")?,
+            upstream_requests: declare.counters("octroi_upstream_requests_total", "Answers of upstreams.", &["code", "upstream"])?,
+            upstream_errors: declare.counters(
+                "octroi_upstream_errors_total",
+                "Attempts at upstreams that brought no answer.",
+                &["reason", "upstream"],
+            )?,
+            upstream_durations: declare.histograms(
+                "octroi_upstream_duration_seconds",
+                "Time from choosing a server to the head of its answer.",
+                &["upstream"],
+                &REQUEST_BUCKETS,
+            )?,
+            upstream_retries: declare.counters(
+                "octroi_upstream_retries_total",
+                "Requests that were sent to an upstream again.",
+                &["upstream"],
+            )?,
+            connections: declare.gauges("octroi_connections", "Connections open now.", &["listener"])?,
+            connections_accepted: declare.counters("octroi_connections_accepted_total", "Connections that were taken.", &["listener"])?,
+            connections_refused: declare.counters(
+                "octroi_connections_refused_total",
+                "Connections that were refused before any request.",
+                &["listener", "reason"],
+            )?,
+            handshakes: declare.counters(
+                "octroi_tls_handshakes_total",
+                "TLS handshakes: full, resumed, or why they failed.",
+                &["listener", "version", "result"],
+            )?,
+            handshake_durations: declare.histograms(
+                "octroi_tls_handshake_duration_seconds",
+                "Time of a TLS handshake that succeeded.",
+                &["listener"],
+                &HANDSHAKE_BUCKETS,
+            )?,
+            certificates: declare.gauges(
+                "octroi_tls_certificate_not_after_timestamp_seconds",
+                "When a certificate expires, in seconds since 1970.",
+                &["name"],
+            )?,
+            reloads: declare.counters("octroi_config_reload_total", "Reloads of the configuration.", &["result"])?,
+            reload_successful: declare.gauge("octroi_config_last_reload_successful", "Whether the last reload was well: 1 or 0.")?,
+            reload_time: declare.float(
+                "octroi_config_last_reload_success_timestamp_seconds",
+                "When the policy in force was loaded, in seconds since 1970.",
+            )?,
+            policy: declare.gauges("octroi_policy_info", "The revision of the policy in force; always 1.", &["revision"])?,
+            access_log_dropped: Total::new(declare.counter("octroi_access_log_dropped_total", "Access lines that were lost.")?),
+            admin_requests: declare.counters("octroi_admin_requests_total", "Calls of the admin API.", &["code"])?,
+            tenants: Named::new(TENANTS),
+            upstreams: Named::new(UPSTREAMS),
+            registry: registry.clone(),
+        };
+        metrics.begin_at_zero();
+        Ok(metrics)
+    }
+
+    /// Makes the series of closed sets, so that a first event is a rise from 0.
+    fn begin_at_zero(&self) {
+        for event in SessionEvent::ALL {
+            self.session_events.with_label_values(&[event.as_str()]);
+        }
+        for reason in HeaderDrop::ALL {
+            self.headers_dropped.with_label_values(&[reason.as_str()]);
+        }
+        for result in ["success", "failure"] {
+            self.reloads.with_label_values(&[result]);
+        }
+    }
+
+    /// Tells every metric in Prometheus's text format. Takes as long as there are series: keep it off the request threads.
+    pub fn encode(&self) -> Result<String, MetricsError> {
+        Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
+    }
+}
+
+/// A counter of something that is counted elsewhere.
+#[derive(Debug)]
+pub(super) struct Total {
+    counter: IntCounter,
+    seen: AtomicU64,
+}
+
+impl Total {
+    const fn new(counter: IntCounter) -> Self {
+        Self { counter, seen: AtomicU64::new(0) }
+    }
+
+    pub(super) fn rise_to(&self, total: u64) {
+        let before = self.seen.fetch_max(total, Ordering::Relaxed);
+        self.counter.inc_by(total.saturating_sub(before));
+    }
+}
+
+/// Makes metrics and registers them.
+struct Declare<'a>(&'a Registry);
+
+impl Declare<'_> {
+    fn register<C: Collector + Clone + 'static>(&self, metric: C) -> prometheus::Result<C> {
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        self.register(IntCounter::new(name, help)?)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+        self.register(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        self.register(IntGauge::new(name, help)?)
+    }
+
+    fn float(&self, name: &str, help: &str) -> prometheus::Result<Gauge> {
+        self.register(Gauge::new(name, help)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+        self.register(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> prometheus::Result<HistogramVec> {
+        self.register(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        model::{Decision, Reason, TenantName, UnixTime},
+        telemetry::QuotaVerdict,
+    };
+
+    fn tenant(name: &str) -> TenantName {
+        name.parse().unwrap()
+    }
+
+    fn touched() -> Metrics {
+        let metrics = Metrics::new().unwrap();
+        let (acme, public, app) = (tenant("acme"), "public".parse().unwrap(), "app".parse().unwrap());
+        metrics.request(Some(&acme), 200, Decision::Allow, Duration::from_millis(3));
+        metrics.request(None, 421, Decision::Deny(Reason::HostUnknown), Duration::from_micros(30));
+        metrics.request(Some(&acme), 308, Decision::Redirect, Duration::from_micros(30));
+        metrics.observed(Some(&acme), Reason::IpDenied);
+        metrics.session_check(None);
+        metrics.session_check(Some(Reason::SessionIdle));
+        metrics.session(SessionEvent::Granted);
+        metrics.sessions(SessionEvent::CookieLookalike, 2);
+        metrics.headers_dropped(HeaderDrop::Underscore, 3);
+        metrics.quota(&"per_client".parse().unwrap(), QuotaVerdict::Deny);
+        metrics.quota_evictions(7);
+        metrics.quota_evictions(5);
+        metrics.revocations(4);
+        metrics.upstream(&app).answer(200, Duration::from_millis(2));
+        metrics.upstream(&app).error(Reason::UpstreamConnect);
+        metrics.upstream(&app).retry();
+        metrics.connection_opened(&public);
+        metrics.connection_opened(&public);
+        metrics.connection_closed(&public);
+        metrics.connection_refused(&public, "cap_client");
+        metrics.handshake(&public, "TLSv1.3", false, Duration::from_millis(2));
+        metrics.handshake_failed(&public, "timeout");
+        metrics.certificates([("acme.pem", UnixTime::from_secs(1_900_000_000))]);
+        metrics.reload_succeeded();
+        metrics.reload_failed();
+        metrics.access_log_dropped(2);
+        metrics.admin_request(403);
+        metrics
+    }
+
+    #[test]
+    fn every_event_is_counted_under_its_labels() {
+        let text = touched().encode().unwrap();
+
+        for line in [
+            r#"octroi_requests_total{code="200",decision="allow",tenant="acme"} 1"#,
+            r#"octroi_requests_total{code="421",decision="deny",tenant="-"} 1"#,
+            r#"octroi_requests_total{code="308",decision="redirect",tenant="acme"} 1"#,
+            r#"octroi_request_duration_seconds_count{decision="allow"} 1"#,
+            r#"octroi_decisions_total{check="-",mode="enforce",reason="-",tenant="acme",verdict="allow"} 1"#,
+            r#"octroi_decisions_total{check="tenant",mode="enforce",reason="host_unknown",tenant="-",verdict="deny"} 1"#,
+            r#"octroi_decisions_total{check="ip_access",mode="observe",reason="ip_denied",tenant="acme",verdict="deny"} 1"#,
+            r#"octroi_session_checks_total{result="session_idle"} 1"#,
+            r#"octroi_session_events_total{event="granted"} 1"#,
+            r#"octroi_session_events_total{event="cookie_lookalike"} 2"#,
+            r#"octroi_session_events_total{event="revoked"} 0"#,
+            r#"octroi_request_headers_dropped_total{reason="header_underscore"} 3"#,
+            r#"octroi_quota_decisions_total{quota="per_client",verdict="deny"} 1"#,
+            "octroi_quota_evictions_total 7",
+            "octroi_revocations 4",
+            r#"octroi_upstream_requests_total{code="200",upstream="app"} 1"#,
+            r#"octroi_upstream_errors_total{reason="upstream_connect",upstream="app"} 1"#,
+            r#"octroi_upstream_duration_seconds_count{upstream="app"} 1"#,
+            r#"octroi_upstream_retries_total{upstream="app"} 1"#,
+            r#"octroi_connections{listener="public"} 1"#,
+            r#"octroi_connections_accepted_total{listener="public"} 2"#,
+            r#"octroi_connections_refused_total{listener="public",reason="cap_client"} 1"#,
+            r#"octroi_tls_handshakes_total{listener="public",result="full",version="TLSv1.3"} 1"#,
+            r#"octroi_tls_handshakes_total{listener="public",result="timeout",version="-"} 1"#,
+            r#"octroi_tls_handshake_duration_seconds_count{listener="public"} 1"#,
+            r#"octroi_tls_certificate_not_after_timestamp_seconds{name="acme.pem"} 1900000000"#,
+            r#"octroi_config_reload_total{result="failure"} 1"#,
+            "octroi_config_last_reload_successful 0",
+            "octroi_access_log_dropped_total 2",
+            r#"octroi_admin_requests_total{code="403"} 1"#,
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line} is missing in\n{text}");
+        }
+        assert!(text.contains("octroi_build_info{version="));
+    }
+
+    #[test]
+    fn names_follow_the_convention() {
+        let metrics = touched();
+
+        for family in metrics.registry.gather() {
+            let (name, kind) = (family.name(), family.get_field_type());
+            assert!(name.starts_with("octroi_") || name.starts_with("process_"), "{name}");
+            assert_eq!(kind == prometheus::proto::MetricType::COUNTER, name.ends_with("_total"), "{name}");
+            assert!(family.help().ends_with('.') || name.starts_with("process_"), "{name}");
+        }
+    }
+
+    #[test]
+    fn tenants_beyond_the_bound_share_a_label() {
+        let metrics = Metrics::new().unwrap();
+
+        for number in 0..TENANTS * 3 {
+            metrics.request(Some(&tenant(&format!("t{number}"))), 200, Decision::Allow, Duration::ZERO);
+        }
+
+        let text = metrics.encode().unwrap();
+        assert_eq!(text.lines().filter(|line| line.starts_with("octroi_requests_total{")).count(), TENANTS + 1);
+        assert!(text.contains(r#"octroi_requests_total{code="200",decision="allow",tenant="_other"} 200"#));
+    }
+
+    #[test]
+    fn what_is_no_longer_configured_leaves_no_series() {
+        let metrics = touched();
+
+        metrics.tenants.retain(|name| name != "acme", TenantSeries::forget);
+        metrics.upstreams.retain(|_| false, UpstreamSeries::forget);
+
+        let text = metrics.encode().unwrap();
+        assert!(!text.contains("acme\"") && !text.contains(r#"upstream="app""#), "{text}");
+        assert!(text.contains(r#"tenant="-""#));
+    }
+}

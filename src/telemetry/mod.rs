@@ -1,0 +1,17 @@
+//! What octroi tells about itself: metrics, the access log, its own log.
+//!
+//! Floor 3. Lines are formatted on the request path and written off it; metrics are counters that are found once and kept.
+
+mod access_log;
+mod escape;
+mod line;
+#[cfg(feature = "gateway")]
+mod metrics;
+mod sink;
+pub mod tracing;
+mod writer;
+
+pub use access_log::{AccessLog, LogError};
+pub use line::{AccessLine, Event, UpstreamFacts};
+#[cfg(feature = "gateway")]
+pub use metrics::{HeaderDrop, Metrics, MetricsError, QuotaVerdict, SessionEvent, TenantSeries, UpstreamSeries};

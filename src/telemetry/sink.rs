@@ -1,0 +1,282 @@
+//! One place where lines go: a file that rotates, or standard output.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    os::{fd::AsFd, unix::fs::OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use crate::policy::{AccessLog, LogTarget, Rotation};
+
+/// How many bytes are gathered before they are written.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Owner writes, group reads (`security.md`, section 2.9).
+const FILE_MODE: u32 = 0o640;
+
+/// One sink. It belongs to the writer's thread.
+#[derive(Debug)]
+pub(super) struct Sink {
+    out: File,
+    path: Option<PathBuf>,
+    rotate: Option<Rotation>,
+    /// The file's size; counted only where it rotates.
+    size: u64,
+    /// The size at which rotation is tried next.
+    rotate_at: u64,
+    pending: Vec<u8>,
+    /// Whether `pending` begins with the rest of a line whose beginning is written.
+    torn: bool,
+}
+
+/// What a sink could not do.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// How many whole lines are lost.
+    pub(super) lost: u64,
+    /// What failed, in words.
+    pub(super) act: &'static str,
+    /// Why.
+    pub(super) error: io::Error,
+}
+
+impl Sink {
+    /// Opens a sink. A file is appended to.
+    pub(super) fn open(rule: &AccessLog) -> io::Result<Self> {
+        let (out, path, rotate) = match &rule.to {
+            // The descriptor itself: `Stdout` would flush at every line.
+            LogTarget::Stdout => (File::from(io::stdout().as_fd().try_clone_to_owned()?), None, None),
+            LogTarget::File { path, rotate } => (append_to(path)?, Some(path.clone()), *rotate),
+        };
+        let size = if rotate.is_some() { out.metadata()?.len() } else { 0 };
+        let rotate_at = rotate.map_or(u64::MAX, |rule| rule.size);
+        Ok(Self { out, path, rotate, size, rotate_at, pending: Vec::with_capacity(BUFFER_BYTES), torn: false })
+    }
+
+    /// Takes a line in; writes when the buffer is full or the file is.
+    pub(super) fn add(&mut self, line: &[u8]) -> Result<(), Failure> {
+        let after = self.size.saturating_add(length(&self.pending)).saturating_add(length(line));
+        let mut outcome = Ok(());
+        if after > self.rotate_at && after > length(line) {
+            outcome = self.flush().and_then(|()| self.rotate());
+        } else if self.pending.len() + line.len() > BUFFER_BYTES {
+            outcome = self.flush();
+        }
+        self.pending.extend_from_slice(line);
+        outcome
+    }
+
+    /// Writes what is pending. What cannot be written is lost, but for the rest of a line that is partly written:
+    /// it goes out first when the sink works again, so that every line stays whole.
+    pub(super) fn flush(&mut self) -> Result<(), Failure> {
+        let mut written = 0;
+        while let Some(rest) = self.pending.get(written..).filter(|rest| !rest.is_empty()) {
+            match self.out.write(rest) {
+                Ok(0) => return Err(self.give_up(written, io::ErrorKind::WriteZero.into())),
+                Ok(count) => {
+                    written += count;
+                    self.size = self.size.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.give_up(written, error)),
+            }
+        }
+        self.pending.clear();
+        self.torn = false;
+        Ok(())
+    }
+
+    fn give_up(&mut self, written: usize, error: io::Error) -> Failure {
+        let whole = match written.checked_sub(1).and_then(|last| self.pending.get(last)) {
+            Some(last) => *last == b'\n',
+            None => !self.torn,
+        };
+        let rest = self.pending.get(written..).unwrap_or_default();
+        let kept = if whole { 0 } else { rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |at| at + 1) };
+        let lost = rest.iter().skip(kept).filter(|&&byte| byte == b'\n').count();
+        self.pending.truncate(written + kept);
+        self.pending.drain(..written);
+        self.torn = !whole;
+        Failure { lost: u64::try_from(lost).unwrap_or(u64::MAX), act: "writing", error }
+    }
+
+    /// Opens the file again under its name, after somebody renamed it. The old one stays in use if that fails.
+    pub(super) fn reopen(&mut self) -> Result<(), Failure> {
+        let flushed = self.flush();
+        if let Some(path) = &self.path {
+            let out = append_to(path).map_err(|error| Failure { lost: 0, act: "opening", error })?;
+            self.take(out);
+        }
+        flushed
+    }
+
+    /// Puts the file aside as `path.1`, the one there as `path.2`, and begins another.
+    fn rotate(&mut self) -> Result<(), Failure> {
+        let (Some(path), Some(rule)) = (&self.path, self.rotate) else { return Ok(()) };
+        // Where this fails, the file goes on growing; it is tried again when it has grown by as much.
+        self.rotate_at = self.size.saturating_add(rule.size);
+        let renamed = put_aside(path, rule.keep).and_then(|()| append_to(path));
+        let out = renamed.map_err(|error| Failure { lost: 0, act: "rotating", error })?;
+        self.take(out);
+        Ok(())
+    }
+
+    /// Goes on with another file.
+    fn take(&mut self, out: File) {
+        // The rest of a torn line has no beginning there.
+        if self.torn {
+            self.pending.clear();
+            self.torn = false;
+        }
+        self.size = if self.rotate.is_some() { out.metadata().map_or(0, |metadata| metadata.len()) } else { 0 };
+        self.rotate_at = self.rotate.map_or(u64::MAX, |rule| rule.size);
+        self.out = out;
+    }
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)
+}
+
+/// Renames `path.N-1` to `path.N`, and so on down to `path` itself. With nothing to keep, the file is removed.
+fn put_aside(path: &Path, keep: u32) -> io::Result<()> {
+    if keep == 0 {
+        return unless_missing(std::fs::remove_file(path));
+    }
+    for number in (1..keep).rev() {
+        unless_missing(std::fs::rename(numbered(path, number), numbered(path, number + 1)))?;
+    }
+    unless_missing(std::fs::rename(path, numbered(path, 1)))
+}
+
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+fn unless_missing(outcome: io::Result<()>) -> io::Result<()> {
+    outcome.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
+fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn rule(path: &Path, rotate: Option<Rotation>) -> AccessLog {
+        AccessLog { to: LogTarget::File { path: path.to_owned(), rotate }, format: Default::default() }
+    }
+
+    fn read(path: impl AsRef<Path>) -> String {
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn a_file_is_readable_by_its_group_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("access.log");
+
+        Sink::open(&rule(&path, None)).unwrap();
+
+        assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777 & !0o640, 0);
+    }
+
+    #[test]
+    fn a_full_file_is_put_aside_between_two_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("access.log");
+        let mut sink = Sink::open(&rule(&path, Some(Rotation { size: 8, keep: 2 }))).unwrap();
+
+        for line in ["aaa\n", "bbb\n", "ccc\n", "a line longer than a file\n", "ddd\n", "eee\n"] {
+            sink.add(line.as_bytes()).unwrap();
+        }
+        sink.flush().unwrap();
+
+        assert_eq!(read(&path), "ddd\neee\n");
+        assert_eq!(read(dir.path().join("access.log.1")), "a line longer than a file\n");
+        assert_eq!(read(dir.path().join("access.log.2")), "ccc\n");
+        assert!(!dir.path().join("access.log.3").exists());
+    }
+
+    #[test]
+    fn rotation_counts_what_an_earlier_process_wrote() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("access.log");
+        std::fs::write(&path, "old old\n").unwrap();
+        let mut sink = Sink::open(&rule(&path, Some(Rotation { size: 8, keep: 1 }))).unwrap();
+
+        sink.add(b"new\n").unwrap();
+        sink.flush().unwrap();
+
+        assert_eq!(read(&path), "new\n");
+        assert_eq!(read(dir.path().join("access.log.1")), "old old\n");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_put_aside_goes_on_growing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("access.log");
+        std::fs::create_dir_all(dir.path().join("access.log.1/not_empty")).unwrap();
+        let mut sink = Sink::open(&rule(&path, Some(Rotation { size: 4, keep: 1 }))).unwrap();
+
+        sink.add(b"aaa\n").unwrap();
+        let failed = sink.add(b"bbb\n");
+        sink.flush().unwrap();
+
+        assert!(failed.is_err_and(|failure| failure.lost == 0 && failure.act == "rotating"));
+        assert_eq!(read(&path), "aaa\nbbb\n");
+    }
+
+    #[test]
+    fn a_renamed_file_is_left_on_reopening() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("access.log");
+        let mut sink = Sink::open(&rule(&path, None)).unwrap();
+
+        sink.add(b"before\n").unwrap();
+        std::fs::rename(&path, dir.path().join("moved")).unwrap();
+        sink.reopen().unwrap();
+        sink.add(b"after\n").unwrap();
+        sink.flush().unwrap();
+
+        assert_eq!(read(dir.path().join("moved")), "before\n");
+        assert_eq!(read(&path), "after\n");
+    }
+
+    #[test]
+    fn a_failed_write_loses_whole_lines_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut sink = Sink::open(&rule(&dir.path().join("access.log"), None)).unwrap();
+        sink.pending.extend_from_slice(b"one\ntwo\nthree\n");
+
+        // As if "one\ntw" had been written when the disk filled up.
+        let failure = sink.give_up(6, io::ErrorKind::StorageFull.into());
+        assert_eq!((failure.lost, sink.pending.as_slice(), sink.torn), (1, &b"o\n"[..], true));
+
+        // Still full: the rest of the torn line stays, the line after it goes.
+        sink.pending.extend_from_slice(b"four\n");
+        let failure = sink.give_up(0, io::ErrorKind::StorageFull.into());
+        assert_eq!((failure.lost, sink.pending.as_slice(), sink.torn), (1, &b"o\n"[..], true));
+
+        sink.add(b"five\n").unwrap();
+        sink.flush().unwrap();
+        assert_eq!(read(dir.path().join("access.log")), "o\nfive\n");
+    }
+
+    #[test]
+    fn a_full_disk_loses_and_counts() {
+        let mut sink = Sink::open(&rule(Path::new("/dev/full"), None)).unwrap();
+
+        sink.add(b"one\n").unwrap();
+        sink.add(b"two\n").unwrap();
+        let failure = sink.flush().unwrap_err();
+
+        assert_eq!((failure.lost, sink.pending.len()), (2, 0));
+    }
+}

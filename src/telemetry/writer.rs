@@ -1,0 +1,165 @@
+//! The thread that writes access lines.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
+
+use super::sink::{Failure, Sink};
+use crate::model::UnixTime;
+
+/// How long nothing more is said of sinks that fail.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// A buffer that grew beyond this is not used again.
+const RECYCLED_BYTES: usize = 8 * 1024;
+
+/// What comes through the queue.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// A line.
+    Line {
+        /// The line, with its line feed.
+        text: Vec<u8>,
+        /// Its time, from which the writer knows what time it is.
+        time: UnixTime,
+        /// How many changes had been asked for when it was written.
+        generation: u64,
+    },
+    /// Something was asked for.
+    Wake,
+}
+
+/// What the writer and those who write share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// Lines that were lost.
+    pub(super) dropped: AtomicU64,
+    /// How often reopening or another set of sinks was asked for. Lines carry the count, so that order is kept
+    /// without a place in a queue that may be full.
+    pub(super) generation: AtomicU64,
+    /// Sinks to go on with.
+    pub(super) next: Mutex<Option<Vec<Sink>>>,
+    /// Whether the writer shall end once the queue is empty.
+    pub(super) closing: AtomicBool,
+}
+
+/// The writer: it lives in its thread until it is told to end.
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) sinks: Vec<Sink>,
+    pub(super) queue: Receiver<Message>,
+    pub(super) spare: Sender<Vec<u8>>,
+    pub(super) seen: u64,
+    pub(super) complaint: Complaint,
+}
+
+impl Writer {
+    /// Writes lines until closing. Flushes whenever the queue is empty.
+    pub(super) fn run(mut self) {
+        loop {
+            // Asked before the queue: what was queued before closing is then seen.
+            let closing = self.shared.closing.load(Ordering::Acquire);
+            let message = match self.queue.try_recv() {
+                Ok(message) => Ok(message),
+                Err(TryRecvError::Disconnected) => break,
+                Err(TryRecvError::Empty) => {
+                    self.each(Sink::flush);
+                    if closing {
+                        break;
+                    }
+                    self.queue.recv()
+                }
+            };
+            match message {
+                Ok(Message::Line { text, time, generation }) => {
+                    self.complaint.now = time;
+                    self.follow(generation);
+                    self.each(|sink| sink.add(&text));
+                    self.recycle(text);
+                }
+                Ok(Message::Wake) => self.follow(self.shared.generation.load(Ordering::Acquire)),
+                Err(_) => break,
+            }
+        }
+        self.each(Sink::flush);
+    }
+
+    /// Does what was asked for up to a generation.
+    fn follow(&mut self, generation: u64) {
+        if generation <= self.seen {
+            return;
+        }
+        self.seen = generation;
+        let next = self.shared.next.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match next {
+            Some(sinks) => {
+                self.each(Sink::flush);
+                self.sinks = sinks;
+            }
+            None => self.each(Sink::reopen),
+        }
+    }
+
+    fn each(&mut self, mut act: impl FnMut(&mut Sink) -> Result<(), Failure>) {
+        for sink in &mut self.sinks {
+            if let Err(failure) = act(sink) {
+                self.shared.dropped.fetch_add(failure.lost, Ordering::Relaxed);
+                self.complaint.say(&failure, self.shared.dropped.load(Ordering::Relaxed));
+            }
+        }
+    }
+
+    fn recycle(&self, mut text: Vec<u8>) {
+        if text.capacity() <= RECYCLED_BYTES {
+            text.clear();
+            // Full: there are enough.
+            let _ = self.spare.try_send(text);
+        }
+    }
+}
+
+/// Says that a sink fails, but not for every line.
+#[derive(Debug, Default)]
+pub(super) struct Complaint {
+    now: UnixTime,
+    last: Option<UnixTime>,
+}
+
+impl Complaint {
+    fn say(&mut self, failure: &Failure, dropped: u64) {
+        if self.is_due() {
+            tracing::error!(error = %failure.error, act = failure.act, dropped, "the access log fails");
+        }
+    }
+
+    fn is_due(&mut self) -> bool {
+        let due = self.last.is_none_or(|last| self.now.since(last) >= SILENCE || self.now < last);
+        if due {
+            self.last = Some(self.now);
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_sink_is_spoken_of_once_a_minute() {
+        let mut complaint = Complaint { now: UnixTime::from_secs(100), last: None };
+
+        assert!(complaint.is_due());
+        assert!(!complaint.is_due());
+        complaint.now = UnixTime::from_secs(159);
+        assert!(!complaint.is_due());
+        complaint.now = UnixTime::from_secs(160);
+        assert!(complaint.is_due());
+    }
+}
