@@ -126,7 +126,9 @@ fn answer(request: &Request, notes: &Notes) -> String {
             page(303, &["Location: /"], "written\n")
         }
         ("GET" | "HEAD", "/public/") => page(200, &[], "<p>Everybody may read this page.</p>\n"),
-        ("GET" | "HEAD", "/admin/") => page(200, &[], &format!("<p>Only administrators of {} read this page. You are {}.</p>\n", text(tenant), text(user))),
+        ("GET" | "HEAD", "/admin/") => {
+            page(200, &[], &format!("<p>Only administrators of {} read this page. You are {}.</p>\n", text(tenant), text(user)))
+        }
         ("GET" | "HEAD", "/") => page(200, &[], &home(request, notes)),
         _ => page(404, &[], "not here\n"),
     }
@@ -134,7 +136,8 @@ fn answer(request: &Request, notes: &Notes) -> String {
 
 fn home(request: &Request, notes: &Notes) -> String {
     let mut body = String::from("<h1>octroi demo</h1>\n<h2>What octroi told the app</h2>\n<pre>\n");
-    let mut fields: Vec<_> = request.fields.iter().filter(|(name, _)| name.starts_with("octroi-") || name.starts_with("x-forwarded-")).collect();
+    let mut fields: Vec<_> =
+        request.fields.iter().filter(|(name, _)| name.starts_with("octroi-") || name.starts_with("x-forwarded-")).collect();
     fields.sort();
     for (name, value) in fields {
         let _ = writeln!(body, "{}: {}", text(name), text(value));
@@ -155,7 +158,8 @@ fn sign_in(realm: &str) -> String {
     for (person, tenant, roles) in PEOPLE {
         // A front door takes in the users of its members; any other realm only its own.
         if realm == "www" && tenant != "closed" || realm == tenant {
-            let _ = writeln!(body, "<p><button name=user value={person}>{person} of {tenant}, {}</button></p>", text(&roles.replace('"', "")));
+            let _ =
+                writeln!(body, "<p><button name=user value={person}>{person} of {tenant}, {}</button></p>", text(&roles.replace('"', "")));
         }
     }
     body.push_str("</form>\n");

@@ -202,7 +202,10 @@ fn a_front_door_serves_the_users_of_its_members() {
     upstream.take();
     assert_eq!(octroi.curl("www.test", "/private").cookie(&globex).status(), 200);
     let got = upstream.only();
-    assert_eq!((got.field("octroi-realm"), got.field("octroi-tenant"), got.field("octroi-user")), (Some("www"), Some("globex"), Some("u_1")));
+    assert_eq!(
+        (got.field("octroi-realm"), got.field("octroi-tenant"), got.field("octroi-user")),
+        (Some("www"), Some("globex"), Some("u_1"))
+    );
     // A member whose ranges leave the client out gets no session at all.
     let refused = octroi.curl("www.test", "/login?h-Octroi-Session-Grant=user%3D%22u_9%22%2Ctenant%3D%22initech%22").get();
     assert_eq!((refused.status, refused.all("set-cookie").len()), (403, 0));
@@ -295,7 +298,11 @@ fn malformed_requests_are_refused_in_one_voice_and_written_down() {
         client::exchange(&mut stream, head.as_bytes())
     };
     let cases = [
-        ("POST /public/ HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "framing_cl_te"),
+        (
+            "POST /public/ HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+            "framing_cl_te",
+        ),
         ("POST /public/ HTTP/1.1\r\nHost: acme.test\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400, "framing_te"),
         ("POST /public/ HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello", 400, "framing_cl"),
         ("GET /public/ HTTP/1.1\nHost: acme.test\n\n", 400, "head_octet"),
@@ -352,7 +359,8 @@ fn bodies_are_bounded_before_and_while_they_are_read() {
     let (octroi, upstream) = started();
     let body = "x".repeat(1025);
 
-    let post = |extra: &[&str], body: &str| octroi.curl("acme.test", "/small/").args(&["--http1.1", "--data-binary", body]).args(extra).status();
+    let post =
+        |extra: &[&str], body: &str| octroi.curl("acme.test", "/small/").args(&["--http1.1", "--data-binary", body]).args(extra).status();
 
     assert_eq!(post(&[], &body[..1024]), 200);
     assert_eq!(upstream.only().body.len(), 1024);
@@ -473,7 +481,10 @@ fn connections_are_kept_and_shared() {
 
     let got = upstream.take();
     assert_eq!(got.len(), 3);
-    assert!(got.iter().all(|got| got.connection == got.connection.min(0) || got.connection == 0), "one upstream connection serves all: {got:?}");
+    assert!(
+        got.iter().all(|got| got.connection == got.connection.min(0) || got.connection == 0),
+        "one upstream connection serves all: {got:?}"
+    );
 }
 
 #[test]
@@ -571,7 +582,9 @@ fn a_bad_start_is_said_plainly() {
     let octroi = Octroi::start(&config(&upstream));
     let taken = octroi.addr("public");
 
-    let mut second = Octroi::prepared(&config(&upstream).replace(r#"name: public, address: "127.0.0.1:0""#, &format!(r#"name: public, address: "{taken}""#)));
+    let mut second = Octroi::prepared(
+        &config(&upstream).replace(r#"name: public, address: "127.0.0.1:0""#, &format!(r#"name: public, address: "{taken}""#)),
+    );
     let output = second.command(&["run"]);
     assert_eq!(output.status.code(), Some(69));
     assert!(String::from_utf8_lossy(&output.stderr).contains(&taken.to_string()), "{output:?}");

@@ -2,6 +2,8 @@
 //!
 //! Floor 5. What pingora calls is translated once, in `proxy`; what is decided is decided in `pipeline`.
 
+mod failure;
+mod forward;
 mod proxy;
 mod record;
 mod reply;
@@ -9,6 +11,7 @@ mod request_headers;
 mod response_headers;
 mod session;
 mod shared;
+mod tunnel;
 mod upstream;
 mod view;
 

@@ -13,20 +13,18 @@ use pingora::{
 };
 
 use super::{
-    record,
+    failure, forward, record,
     reply::{Asking, Extra, Refusal},
-    request_headers::{self, Fate, Stated, StatedSession},
     response_headers::{self, CookieFate},
     session::{self, CookieChange, GrantedTo},
     shared::{Shared, Snapshot},
-    upstream, view,
+    tunnel, view,
 };
 use crate::{
-    model::{Connection, Decision, Deny, HttpVersion, Reason, RequestId, Tick, Trail, UnixTime, Verdict},
+    model::{Connection, Decision, Deny, Reason, RequestId, Tick, Trail, UnixTime, Verdict},
     pipeline::{self, Known, Passage, Permit, Stores},
     policy::Route,
     session::cookie,
-    telemetry::SessionEvent,
 };
 
 /// The proxy: everything it needs to serve a request.
@@ -61,7 +59,7 @@ pub struct Context {
     pub(super) upstream: Option<Exchange>,
     pub(super) granted: Option<GrantedTo>,
     cookie: CookieChange,
-    websocket_key: Option<HeaderValue>,
+    pub(super) websocket_key: Option<HeaderValue>,
     pub(super) upgraded: bool,
 }
 
@@ -104,7 +102,8 @@ impl ProxyHttp for Gateway {
 
     /// Takes the head as received and the rules in force. From here on the request is ours to answer and to log.
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        let connection = view::connection(session).ok_or_else(|| Error::explain(ErrorType::InternalError, "no connection under the session"))?;
+        let connection =
+            view::connection(session).ok_or_else(|| Error::explain(ErrorType::InternalError, "no connection under the session"))?;
         ctx.head = connection.request_begins();
         ctx.asking = Asking::of(session.req_header().method.as_str(), &session.req_header().headers);
         ctx.connection = Some(connection);
@@ -148,48 +147,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_request_filter(&self, _session: &mut Session, request: &mut RequestHeader, ctx: &mut Context) -> Result<()> {
-        let (Some(permit), Some(snapshot), Some(connection)) = (&ctx.permit, &ctx.snapshot, &ctx.connection) else {
-            return Error::e_explain(ErrorType::InternalError, "no permit");
-        };
-        let spoofed: Vec<_> = request
-            .headers
-            .keys()
-            .filter_map(|name| match request_headers::fate(name.as_str()) {
-                Fate::Keep => None,
-                Fate::Spoof => Some(name.clone()),
-                Fate::Underscore => {
-                    self.shared.metrics.session_event(SessionEvent::HeaderUnderscore);
-                    Some(name.clone())
-                }
-            })
-            .collect();
-        for name in spoofed {
-            request.remove_header(&name);
-        }
-        self.credentials(request, &snapshot.policy, permit)?;
-        tracing_fields(request);
-        let hash = permit.session().zip(snapshot.policy.sessions.as_ref()).map(|(session, rules)| rules.ring.session_hash(&session.claims.id));
-        let stated = Stated {
-            request_id: ctx.id.as_str(),
-            realm: permit.tenant().name.as_str(),
-            tenant: permit.acting_tenant().name.as_str(),
-            client: permit.client().to_string(),
-            scheme: if connection.facts().tls().is_some() { "https" } else { "http" },
-            host: permit.host().as_str(),
-            port: public_port(snapshot, connection),
-            session: permit.session().zip(hash.as_deref()).map(|(session, hash)| StatedSession {
-                user: session.claims.user.as_str(),
-                roles: &session.claims.roles,
-                hash,
-                auth_time_secs: session.claims.auth_time.as_secs(),
-            }),
-        };
-        request.set_raw_path(permit.path_and_query().as_bytes())?;
-        for (name, value) in stated.fields() {
-            request.insert_header(name, value)?;
-        }
-        ctx.websocket_key = request.headers.get(header::SEC_WEBSOCKET_KEY).cloned().filter(|_| permit.websocket());
-        Ok(())
+        forward::prepare(&self.shared, request, ctx)
     }
 
     async fn request_body_filter(&self, _session: &mut Session, body: &mut Option<Bytes>, _end: bool, ctx: &mut Context) -> Result<()> {
@@ -203,14 +161,14 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    async fn upstream_response_filter(&self, _session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
+    async fn upstream_response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
         let status = response.status.as_u16();
         if let Some(exchange) = &mut ctx.upstream {
             exchange.first_byte.get_or_insert(self.shared.clock.tick());
             exchange.status = Some(status);
         }
         if status == 101 {
-            if let Err(deny) = self.accept_tunnel(response, ctx) {
+            if let Err(deny) = tunnel::accept(response, ctx) {
                 ctx.deny = Some(deny);
                 return Error::e_explain(ErrorType::HTTPStatus(502), "bad upgrade");
             }
@@ -220,7 +178,9 @@ impl ProxyHttp for Gateway {
             return Ok(());
         }
         let (Some(permit), Some(snapshot)) = (&ctx.permit, &ctx.snapshot) else { return Ok(()) };
-        match session::apply(&self.shared, &snapshot.policy, permit, status, &response.headers, self.shared.clock.now()).await {
+        let user_agent = session.req_header().headers.get(header::USER_AGENT).map_or(&[][..], HeaderValue::as_bytes);
+        let answer = session::Answer { status, headers: &response.headers, user_agent };
+        match session::apply(&self.shared, &snapshot.policy, permit, answer, self.shared.clock.now()).await {
             Ok(outcome) => {
                 ctx.cookie = outcome.cookie;
                 ctx.granted = outcome.granted;
@@ -231,8 +191,7 @@ impl ProxyHttp for Gateway {
                 return Error::e_explain(ErrorType::HTTPStatus(status), "session event refused");
             }
         }
-        let permit = permit.clone();
-        self.give_back(&permit, status, ctx.granted.is_some());
+        self.give_back(permit, status, ctx.granted.is_some());
         Ok(())
     }
 
@@ -252,7 +211,9 @@ impl ProxyHttp for Gateway {
                 .headers
                 .get_all(header::SET_COOKIE)
                 .iter()
-                .filter(|value| response_headers::cookie_fate(value.as_bytes(), session_cookie, tenant.cookies_allow.as_deref()) == CookieFate::Keep)
+                .filter(|value| {
+                    response_headers::cookie_fate(value.as_bytes(), session_cookie, tenant.cookies_allow.as_deref()) == CookieFate::Keep
+                })
                 .cloned()
                 .collect();
             response.remove_header(&header::SET_COOKIE);
@@ -262,7 +223,8 @@ impl ProxyHttp for Gateway {
         }
         let change = match std::mem::take(&mut ctx.cookie) {
             CookieChange::None if ctx.known.clear_cookie => CookieChange::Set(cookie::clear(session_cookie)),
-            change => change,
+            CookieChange::None => CookieChange::None,
+            CookieChange::Set(value) => CookieChange::Set(value),
         };
         if let CookieChange::Set(value) = change {
             response.append_header(header::SET_COOKIE, value)?;
@@ -288,7 +250,7 @@ impl ProxyHttp for Gateway {
 
     fn fail_to_connect(&self, _session: &mut Session, _peer: &HttpPeer, ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
         // Nothing was sent, so any method may go to the next server.
-        let again = self.may_retry(ctx) && upstream::reason(error.etype()) != Reason::UpstreamTls;
+        let again = self.may_retry(ctx) && failure::upstream_reason(error.etype()) != Reason::UpstreamTls;
         error.set_retry(again);
         error
     }
@@ -303,7 +265,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
-        let deny = ctx.deny.take().unwrap_or_else(|| self.failure(session, error, ctx));
+        let deny = ctx.deny.take().unwrap_or_else(|| failure::deny(error, view::version(session.req_header()), ctx.permit.is_some()));
         let status = deny.reason.status();
         let answered = session.response_written().is_some_and(|response| !response.status.is_informational());
         if answered || deny.reason == Reason::ClientClosed {
@@ -380,59 +342,6 @@ impl Gateway {
         send(session, refusal).await
     }
 
-    /// Says why an exchange broke off, where no check has said it.
-    fn failure(&self, session: &Session, error: &Error, ctx: &Context) -> Deny {
-        let detail = error.to_string();
-        match error.esource() {
-            pingora::ErrorSource::Upstream => Deny::new(upstream::reason(error.root_etype()), detail),
-            pingora::ErrorSource::Downstream => match error.etype() {
-                ErrorType::ReadTimedout => Deny::new(Reason::TimeoutBody, detail),
-                ErrorType::ReadError | ErrorType::WriteError | ErrorType::WriteTimedout | ErrorType::ConnectionClosed | ErrorType::H2Error => {
-                    Deny::new(Reason::ClientClosed, detail)
-                }
-                // The body's chunks are read by the HTTP library as they are forwarded.
-                _ if view::version(session.req_header()) != HttpVersion::Http2 && ctx.permit.is_some() => Deny::new(Reason::FramingChunk, detail),
-                _ => Deny::new(Reason::Protocol, detail),
-            },
-            pingora::ErrorSource::Internal | pingora::ErrorSource::Unset => Deny::new(Reason::Internal, detail),
-        }
-    }
-
-    /// Takes our own credentials out of what is forwarded.
-    fn credentials(&self, request: &mut RequestHeader, policy: &crate::policy::Policy, permit: &Permit) -> Result<()> {
-        let Some(sessions) = &policy.sessions else { return Ok(()) };
-        if request.headers.contains_key(header::COOKIE) {
-            let stripped = cookie::strip(request.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes), &sessions.cookie);
-            for _ in 0..stripped.lookalikes {
-                self.shared.metrics.session_event(SessionEvent::CookieLookalike);
-            }
-            match stripped.rest.and_then(|rest| HeaderValue::from_bytes(&rest).ok()) {
-                Some(rest) => request.insert_header(header::COOKIE, rest)?,
-                None => drop(request.remove_header(&header::COOKIE)),
-            }
-        }
-        if permit.bearer_is_ours() {
-            request.remove_header(&header::AUTHORIZATION);
-        }
-        Ok(())
-    }
-
-    /// Judges an upgrade's answer (RFC 6455, section 4.2.2): the key must come back hashed.
-    fn accept_tunnel(&self, response: &ResponseHeader, ctx: &mut Context) -> Verdict {
-        let expected = ctx.websocket_key.as_ref().map(|key| websocket_accept(key.as_bytes()));
-        let answered = response.headers.get("sec-websocket-accept").map(HeaderValue::as_bytes);
-        let idle = ctx.permit.as_ref().map(|permit| permit.limits().websocket_idle);
-        let (Some(expected), Some(connection), Some(idle)) = (expected, &ctx.connection, idle) else {
-            return Err(Deny::new(Reason::UpstreamProtocol, "the upstream switched protocols without being asked"));
-        };
-        if answered != Some(expected.as_bytes()) {
-            return Err(Deny::new(Reason::UpstreamProtocol, "the upstream's Sec-WebSocket-Accept does not answer the key"));
-        }
-        ctx.upgraded = true;
-        connection.becomes_tunnel(idle);
-        Ok(())
-    }
-
     /// Gives back what only failures cost.
     fn give_back(&self, permit: &Permit, status: u16, granted: bool) {
         let success = if permit.route().grant { granted } else { status < 400 };
@@ -481,46 +390,4 @@ fn login_location(url: &str, session: &Session) -> String {
     let next = percent_encoding::utf8_percent_encode(path, percent_encoding::NON_ALPHANUMERIC);
     let separator = if url.contains('?') { '&' } else { '?' };
     format!("{url}{separator}next={next}")
-}
-
-/// `Sec-WebSocket-Accept` for a key (RFC 6455, section 1.3). SHA-1 is what the standard names; it protects nothing here.
-fn websocket_accept(key: &[u8]) -> String {
-    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY);
-    context.update(key);
-    context.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, context.finish())
-}
-
-/// Drops trace fields that are not well formed, and a client's request id that could break a log.
-fn tracing_fields(request: &mut RequestHeader) {
-    let fits = |name: &http::HeaderName, ok: fn(&[u8]) -> bool| {
-        let mut values = request.headers.get_all(name).iter();
-        values.next().is_some_and(|value| ok(value.as_bytes())) && values.next().is_none()
-    };
-    let id = fits(&request_headers::X_REQUEST_ID, request_headers::is_request_id);
-    let trace = fits(&request_headers::TRACEPARENT, request_headers::is_traceparent);
-    if !id {
-        request.remove_header(&request_headers::X_REQUEST_ID);
-    }
-    if !trace {
-        request.remove_header(&request_headers::TRACEPARENT);
-        request.remove_header(&request_headers::TRACESTATE);
-    }
-}
-
-/// The port that clients see.
-fn public_port(snapshot: &Snapshot, connection: &Connection) -> u16 {
-    let facts = connection.facts();
-    let listener = snapshot.policy.listeners.iter().find(|listener| listener.name == facts.listener);
-    listener.and_then(|listener| listener.public_port).unwrap_or(facts.local.port())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_websocket_answer_is_the_one_of_the_standard() {
-        assert_eq!(websocket_accept(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    }
 }

@@ -55,7 +55,9 @@ pub(super) fn finished(shared: &Shared, session: &Session, ctx: &Context) {
         request_id: Some(ctx.id.as_str()),
         host: known.host.as_ref().map(|host| host.as_str().as_bytes()).or(field(header::HOST)).or(request.uri.host().map(str::as_bytes)),
         tenant: known.realm.as_ref().map(|tenant| tenant.name.as_str()),
-        member: member.filter(|member| known.realm.as_ref().is_none_or(|realm| realm.name != member.name)).map(|tenant| tenant.name.as_str()),
+        member: member
+            .filter(|member| known.realm.as_ref().is_none_or(|realm| realm.name != member.name))
+            .map(|tenant| tenant.name.as_str()),
         client: known.client.map(crate::model::ClientIp::addr).or(Some(connection.facts().source_ip().addr())),
         method: Some(request.method.as_str().as_bytes()),
         path: Some(head.map_or_else(|| request.raw_path(), view::target)),
@@ -107,7 +109,14 @@ fn count(shared: &Shared, ctx: &Context, status: u16, duration: std::time::Durat
 }
 
 /// The line of a request that was refused before anybody began it: what is known is the connection, the head and the reason.
-pub fn early_line<'a>(facts: &'a Facts, now: UnixTime, id: &'a RequestId, head: &'a [u8], deny: &'a Deny, revision: &'a str) -> AccessLine<'a> {
+pub fn early_line<'a>(
+    facts: &'a Facts,
+    now: UnixTime,
+    id: &'a RequestId,
+    head: &'a [u8],
+    deny: &'a Deny,
+    revision: &'a str,
+) -> AccessLine<'a> {
     let line = head.split(|&byte| byte == b'\r' || byte == b'\n').next().unwrap_or(&[]);
     let mut words = line.split(|&byte| byte == b' ');
     AccessLine {

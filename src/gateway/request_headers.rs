@@ -35,8 +35,17 @@ fn is_spoof(name: &str) -> bool {
     let prefixes: &[&str] = match name.as_bytes().first() {
         Some(b'o') => &["octroi-"],
         Some(b'x') => &[
-            "x-octroi-", "x-forwarded-", "x-envoy-", "x-appengine-", "x-original-", "x-client-cert", "x-ssl-", "x-user-", "x-auth-",
-            "x-authenticated-", "x-webauth-",
+            "x-octroi-",
+            "x-forwarded-",
+            "x-envoy-",
+            "x-appengine-",
+            "x-original-",
+            "x-client-cert",
+            "x-ssl-",
+            "x-user-",
+            "x-auth-",
+            "x-authenticated-",
+            "x-webauth-",
         ],
         Some(b'c') => &["cf-"],
         Some(b's') => &["ssl-"],
@@ -83,7 +92,9 @@ pub(super) fn is_request_id(value: &[u8]) -> bool {
 pub(super) fn is_traceparent(value: &[u8]) -> bool {
     let lower_hex = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let mut parts = value.split(|&byte| byte == b'-');
-    let (Some(version), Some(trace), Some(parent), Some(flags), None) = (parts.next(), parts.next(), parts.next(), parts.next(), parts.next()) else {
+    let (Some(version), Some(trace), Some(parent), Some(flags), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return false;
     };
     let whole = version == b"00" && trace.len() == 32 && parent.len() == 16 && flags.len() == 2;
@@ -177,9 +188,27 @@ mod tests {
     #[test]
     fn identity_and_address_claims_are_removed_in_every_spelling() {
         for name in [
-            "octroi-user", "x-octroi-tenant", "x-forwarded-for", "x-forwarded-anything", "forwarded", "x-real-ip", "cf-connecting-ip", "cf-ray",
-            "x-original-url", "x-rewrite-url", "x-http-method-override", "proxy", "x-user", "x-user-id", "x-auth-request-email", "remote-user",
-            "x-client-cert-cn", "ssl-client-verify", "octroi.user", "x.forwarded.for", "x-forwarded~for",
+            "octroi-user",
+            "x-octroi-tenant",
+            "x-forwarded-for",
+            "x-forwarded-anything",
+            "forwarded",
+            "x-real-ip",
+            "cf-connecting-ip",
+            "cf-ray",
+            "x-original-url",
+            "x-rewrite-url",
+            "x-http-method-override",
+            "proxy",
+            "x-user",
+            "x-user-id",
+            "x-auth-request-email",
+            "remote-user",
+            "x-client-cert-cn",
+            "ssl-client-verify",
+            "octroi.user",
+            "x.forwarded.for",
+            "x-forwarded~for",
         ] {
             assert_eq!(fate(name), Fate::Spoof, "{name}");
         }
@@ -193,7 +222,17 @@ mod tests {
 
     #[test]
     fn ordinary_fields_pass() {
-        for name in ["accept", "content-type", "x-request-id", "x-requested-with", "x-csrf-token", "proxy-status", "x-userland", "authorization", "cookie"] {
+        for name in [
+            "accept",
+            "content-type",
+            "x-request-id",
+            "x-requested-with",
+            "x-csrf-token",
+            "proxy-status",
+            "x-userland",
+            "authorization",
+            "cookie",
+        ] {
             assert_eq!(fate(name), Fate::Keep, "{name}");
         }
     }

@@ -41,6 +41,15 @@ pub(super) struct GrantedTo {
     pub(super) hash: String,
 }
 
+/// The part of an exchange that decides about sessions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer<'a> {
+    pub(super) status: u16,
+    pub(super) headers: &'a HeaderMap,
+    /// The client's, for a session that is bound to it.
+    pub(super) user_agent: &'a [u8],
+}
+
 /// Renewal waits until this part of the idle time is used, so that most answers carry no cookie.
 const RENEW_AFTER_QUARTERS: u32 = 4;
 /// And at most once in so long.
@@ -49,7 +58,8 @@ const RENEW_AT_MOST_EVERY: Duration = Duration::from_secs(60);
 /// Reads the upstream's control fields, applies them, and says what becomes of the cookie.
 ///
 /// A grant that cannot stand refuses the whole answer: the app believes a session exists, and the client must not.
-pub(super) async fn apply(shared: &Shared, policy: &Policy, permit: &Permit, status: u16, headers: &HeaderMap, now: UnixTime) -> Verdict<Outcome> {
+pub(super) async fn apply(shared: &Shared, policy: &Policy, permit: &Permit, answer: Answer<'_>, now: UnixTime) -> Verdict<Outcome> {
+    let Answer { status, headers, user_agent } = answer;
     let Some(sessions) = &policy.sessions else { return Ok(Outcome::default()) };
     let lines = |name| headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect::<Vec<_>>();
     let (grants, revokes) = (lines(GRANT), lines(REVOKE));
@@ -59,14 +69,14 @@ pub(super) async fn apply(shared: &Shared, policy: &Policy, permit: &Permit, sta
     }
     if !grants.is_empty() {
         if permit.route().grant && (200..400).contains(&status) {
-            return grant_session(shared, policy, sessions, permit, &grants, now).await;
+            return grant_session(shared, policy, sessions, permit, (&grants, user_agent), now).await;
         }
-        shared.metrics.session_event(SessionEvent::GrantIgnored);
+        shared.metrics.session(SessionEvent::GrantIgnored);
     }
     if outcome.cookie == CookieChange::None
         && let Some(token) = renewed(shared, sessions, permit, now)
     {
-        shared.metrics.session_event(SessionEvent::Renewed);
+        shared.metrics.session(SessionEvent::Renewed);
         outcome.cookie = CookieChange::Set(cookie::set(&sessions.cookie, &token, None));
     }
     Ok(outcome)
@@ -78,7 +88,7 @@ async fn grant_session(
     policy: &Policy,
     sessions: &Sessions,
     permit: &Permit,
-    lines: &[&[u8]],
+    (lines, user_agent): (&[&[u8]], &[u8]),
     now: UnixTime,
 ) -> Verdict<Outcome> {
     let grant = grant::parse(lines).map_err(|error| Deny::new(Reason::GrantMalformed, error.to_string()))?;
@@ -101,12 +111,11 @@ async fn grant_session(
         absolute_end,
         generation: 0,
         epoch: crate::state::RevocationStore::epoch(&*shared.revocations, &tenant.name),
-        binding: pipeline::binding_for(&tenant, permit),
+        binding: rules.binding(permit.client(), user_agent),
     };
     let hash = sessions.ring.session_hash(&claims.id);
-    let token = seal(sessions, permit, &claims)
-        .map_err(|detail| Deny::new(Reason::GrantMalformed, detail))?;
-    shared.metrics.session_event(SessionEvent::Granted);
+    let token = seal(sessions, permit, &claims).map_err(|detail| Deny::new(Reason::GrantMalformed, detail))?;
+    shared.metrics.session(SessionEvent::Granted);
     Ok(Outcome {
         cookie: CookieChange::Set(cookie::set(&sessions.cookie, &token, None)),
         granted: Some(GrantedTo { user: claims.user, tenant, hash }),
@@ -136,7 +145,7 @@ fn renewed(shared: &Shared, sessions: &Sessions, permit: &Permit, now: UnixTime)
 /// It reaches only the tenant of the request's own valid session; anything else is ignored and counted.
 async fn end(shared: &Shared, permit: &Permit, lines: &[&[u8]], now: UnixTime) -> Verdict<bool> {
     let (Some(session), true) = (permit.session(), permit.route().revoke) else {
-        shared.metrics.session_event(SessionEvent::RevokeIgnored);
+        shared.metrics.session(SessionEvent::RevokeIgnored);
         return Ok(false);
     };
     let claims = &session.claims;
@@ -153,11 +162,11 @@ async fn end(shared: &Shared, permit: &Permit, lines: &[&[u8]], now: UnixTime) -
             own
         }
         Err(_) => {
-            shared.metrics.session_event(SessionEvent::RevokeIgnored);
+            shared.metrics.session(SessionEvent::RevokeIgnored);
             return Ok(false);
         }
     };
-    shared.metrics.session_event(SessionEvent::Revoked);
+    shared.metrics.session(SessionEvent::Revoked);
     Ok(own)
 }
 

@@ -10,13 +10,12 @@ use std::{
 };
 
 use pingora::{
-    ErrorType,
     upstreams::peer::{H1UpgradePolicy, HttpPeer},
     utils::tls::{WrappedX509, parse_x509},
 };
 
 use crate::{
-    model::{Reason, TenantName},
+    model::TenantName,
     policy::{ServerAddress, Upstream},
 };
 
@@ -153,22 +152,6 @@ fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// Says why an exchange with an upstream failed.
-pub(super) fn reason(kind: &ErrorType) -> Reason {
-    match kind {
-        ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout | ErrorType::TLSHandshakeTimedout => Reason::UpstreamTimeout,
-        ErrorType::ConnectRefused
-        | ErrorType::ConnectNoRoute
-        | ErrorType::ConnectError
-        | ErrorType::ConnectProxyFailure
-        | ErrorType::BindError
-        | ErrorType::SocketError => Reason::UpstreamConnect,
-        ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert | ErrorType::HandshakeError | ErrorType::TLSWantX509Lookup => Reason::UpstreamTls,
-        ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed => Reason::UpstreamClosed,
-        _ => Reason::UpstreamProtocol,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,14 +178,5 @@ mod tests {
         let granted = (0..1000).filter(|_| pool.may_retry()).count();
 
         assert_eq!(granted, 100);
-    }
-
-    #[test]
-    fn every_connect_failure_is_told_apart_from_a_bad_answer() {
-        assert_eq!(reason(&ErrorType::ConnectRefused), Reason::UpstreamConnect);
-        assert_eq!(reason(&ErrorType::ReadTimedout), Reason::UpstreamTimeout);
-        assert_eq!(reason(&ErrorType::InvalidCert), Reason::UpstreamTls);
-        assert_eq!(reason(&ErrorType::ConnectionClosed), Reason::UpstreamClosed);
-        assert_eq!(reason(&ErrorType::InvalidHTTPHeader), Reason::UpstreamProtocol);
     }
 }

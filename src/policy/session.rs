@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::session::Ring;
+use crate::{
+    model::ClientIp,
+    session::{Bound, Ring, binding},
+};
 
 /// What holds for the sessions of every tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +31,16 @@ pub struct SessionRules {
     pub absolute: Duration,
     /// What else must stay the same.
     pub bind: Vec<Binding>,
+}
+
+impl SessionRules {
+    /// Returns what a token keeps of the client and user agent that it is bound to; nothing where nothing binds.
+    pub fn binding(&self, client: ClientIp, user_agent: &[u8]) -> Option<[u8; 16]> {
+        binding(Bound {
+            client: self.bind.contains(&Binding::ClientPrefix).then_some(client),
+            user_agent: self.bind.contains(&Binding::UserAgent).then_some(user_agent),
+        })
+    }
 }
 
 /// What a session may be bound to.

@@ -97,7 +97,8 @@ pub fn parse(text: &str, exit: i32) -> Answer {
         let mut words = lines.next().unwrap_or("").split_whitespace();
         let version = words.next().unwrap_or("").to_owned();
         let status: u16 = words.next().and_then(|status| status.parse().ok()).unwrap_or(0);
-        let fields = lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
+        let fields =
+            lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
         if (100..200).contains(&status) && status != 101 {
             rest = body;
             continue;

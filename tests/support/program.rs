@@ -91,7 +91,12 @@ impl Octroi {
     /// Runs a command that must succeed; returns what it printed.
     pub fn ok(&self, args: &[&str]) -> String {
         let output = self.command(args);
-        assert!(output.status.success(), "{args:?}: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{args:?}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 

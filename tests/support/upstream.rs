@@ -177,7 +177,8 @@ fn echo_tunnel(got: &Got, reader: &mut BufReader<TcpStream>, writer: &mut TcpStr
     context.update(key.as_bytes());
     context.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     let accept = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, context.finish());
-    let head = format!("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n");
+    let head =
+        format!("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n");
     let _ = writer.write_all(head.as_bytes());
     let mut buffer = [0; 4096];
     while let Ok(read) = reader.read(&mut buffer) {

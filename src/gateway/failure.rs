@@ -1,0 +1,64 @@
+//! Why an exchange broke off, where no check has said it.
+
+use pingora::{Error, ErrorSource, ErrorType};
+
+use crate::model::{Deny, HttpVersion, Reason};
+
+/// Turns an error of the library into a refusal. `forwarded` says that the request had passed every check.
+pub(super) fn deny(error: &Error, version: HttpVersion, forwarded: bool) -> Deny {
+    let reason = match error.esource() {
+        ErrorSource::Upstream => upstream_reason(error.root_etype()),
+        ErrorSource::Downstream => downstream_reason(error.etype(), version, forwarded),
+        ErrorSource::Internal | ErrorSource::Unset => Reason::Internal,
+    };
+    Deny::new(reason, error.to_string())
+}
+
+/// Says why a client's side failed.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library's kinds grow; what is unknown is a refusal")]
+fn downstream_reason(kind: &ErrorType, version: HttpVersion, forwarded: bool) -> Reason {
+    match kind {
+        ErrorType::ReadTimedout => Reason::TimeoutBody,
+        ErrorType::ReadError | ErrorType::WriteError | ErrorType::WriteTimedout | ErrorType::ConnectionClosed | ErrorType::H2Error => {
+            Reason::ClientClosed
+        }
+        // HTTP/1 chunks are read by the library as they are forwarded.
+        _ if version != HttpVersion::Http2 && forwarded => Reason::FramingChunk,
+        _ => Reason::Protocol,
+    }
+}
+
+/// Says why an exchange with an upstream failed.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library's kinds grow; what is unknown is a bad answer")]
+pub(super) fn upstream_reason(kind: &ErrorType) -> Reason {
+    match kind {
+        ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout | ErrorType::TLSHandshakeTimedout => {
+            Reason::UpstreamTimeout
+        }
+        ErrorType::ConnectRefused
+        | ErrorType::ConnectNoRoute
+        | ErrorType::ConnectError
+        | ErrorType::ConnectProxyFailure
+        | ErrorType::BindError
+        | ErrorType::SocketError => Reason::UpstreamConnect,
+        ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert | ErrorType::HandshakeError | ErrorType::TLSWantX509Lookup => {
+            Reason::UpstreamTls
+        }
+        ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed => Reason::UpstreamClosed,
+        _ => Reason::UpstreamProtocol,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_connect_failure_is_told_apart_from_a_bad_answer() {
+        assert_eq!(upstream_reason(&ErrorType::ConnectRefused), Reason::UpstreamConnect);
+        assert_eq!(upstream_reason(&ErrorType::ReadTimedout), Reason::UpstreamTimeout);
+        assert_eq!(upstream_reason(&ErrorType::InvalidCert), Reason::UpstreamTls);
+        assert_eq!(upstream_reason(&ErrorType::ConnectionClosed), Reason::UpstreamClosed);
+        assert_eq!(upstream_reason(&ErrorType::InvalidHTTPHeader), Reason::UpstreamProtocol);
+    }
+}
