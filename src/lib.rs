@@ -11,10 +11,13 @@
 
 pub mod checks;
 #[cfg(feature = "gateway")]
+pub mod edge;
+#[cfg(feature = "gateway")]
 pub mod gateway;
 pub mod model;
 pub mod pipeline;
 pub mod policy;
+pub mod proxy_protocol;
 pub mod quota;
 pub mod session;
 pub mod state;

@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Mutex, PoisonError,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
@@ -89,6 +89,8 @@ pub enum Phase {
     Head,
     /// The head is whole; nobody has begun the request yet.
     HeadRead,
+    /// More than `header_bytes` came and the head did not end: nothing more is taken in.
+    HeadTooLarge,
     /// A request is being served: what comes is its body.
     Request,
     /// The request became a tunnel (101).
@@ -103,9 +105,50 @@ impl Phase {
             Self::Idle => 0,
             Self::Head => 1,
             Self::HeadRead => 2,
-            Self::Request => 3,
-            Self::Tunnel => 4,
-            Self::Multiplexed => 5,
+            Self::HeadTooLarge => 3,
+            Self::Request => 4,
+            Self::Tunnel => 5,
+            Self::Multiplexed => 6,
+        }
+    }
+
+    /// Says whether bytes of a head are there for which nobody has begun a request.
+    pub const fn is_before_request(self) -> bool {
+        matches!(self, Self::Head | Self::HeadRead | Self::HeadTooLarge)
+    }
+}
+
+/// Why edge ended a connection, or the reading of one, by a deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cut {
+    /// Not one byte of a first request came within `header_timeout`.
+    NoRequest,
+    /// The head was not whole within `header_timeout`; the client was told 408.
+    HeadTimeout,
+    /// No further request came within `idle_timeout`.
+    Idle,
+    /// The body came slower than `body_min_rate`.
+    BodyTooSlow,
+    /// The tunnel was silent for too long.
+    TunnelIdle,
+    /// The other side took nothing of what was sent within `write_stall`.
+    WriteStall,
+}
+
+impl Cut {
+    /// Every cut.
+    pub const ALL: &'static [Self] =
+        &[Self::NoRequest, Self::HeadTimeout, Self::Idle, Self::BodyTooSlow, Self::TunnelIdle, Self::WriteStall];
+
+    /// Returns the code that logs and metrics say.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NoRequest => "timeout_no_request",
+            Self::HeadTimeout => "timeout_head",
+            Self::Idle => "timeout_idle",
+            Self::BodyTooSlow => "timeout_body",
+            Self::TunnelIdle => "timeout_tunnel",
+            Self::WriteStall => "timeout_write",
         }
     }
 }
@@ -133,6 +176,7 @@ pub struct Connection {
     requests: AtomicU32,
     body_min_rate: AtomicU64,
     tunnel_idle_millis: AtomicU64,
+    cut: OnceLock<Cut>,
 }
 
 impl Connection {
@@ -148,6 +192,7 @@ impl Connection {
             requests: AtomicU32::new(0),
             body_min_rate: AtomicU64::new(0),
             tunnel_idle_millis: AtomicU64::new(0),
+            cut: OnceLock::new(),
         }
     }
 
@@ -167,8 +212,9 @@ impl Connection {
             0 => Phase::Idle,
             1 => Phase::Head,
             2 => Phase::HeadRead,
-            3 => Phase::Request,
-            4 => Phase::Tunnel,
+            3 => Phase::HeadTooLarge,
+            4 => Phase::Request,
+            5 => Phase::Tunnel,
             _ => Phase::Multiplexed,
         }
     }
@@ -179,11 +225,13 @@ impl Connection {
     }
 
     /// Takes in bytes as they were received; the stream calls it for every read. Keeps them while they belong to a head.
+    /// Returns where the connection stands now.
     ///
-    /// Bounded: what exceeds `header_bytes` by a read is not kept, and the head counts as read, so that it is judged too large.
-    pub fn received(&self, bytes: &[u8]) {
-        if bytes.is_empty() || !matches!(self.phase(), Phase::Idle | Phase::Head) {
-            return;
+    /// Bounded: once a head that did not end exceeds `header_bytes`, by at most one read, nothing more is kept.
+    pub fn received(&self, bytes: &[u8]) -> Phase {
+        let before = self.phase();
+        if bytes.is_empty() || !matches!(before, Phase::Idle | Phase::Head) {
+            return before;
         }
         let mut head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
         let looked_at = head.len().saturating_sub(3);
@@ -193,10 +241,11 @@ impl Connection {
                 head.truncate(end);
                 Phase::HeadRead
             }
-            None if head.len() > self.deadlines.header_bytes => Phase::HeadRead,
+            None if head.len() > self.deadlines.header_bytes => Phase::HeadTooLarge,
             None => Phase::Head,
         };
         self.phase.store(phase.number(), Ordering::Release);
+        phase
     }
 
     /// Tells that the gateway has begun a request, and hands it the head as received (HTTP/1 only).
@@ -237,6 +286,9 @@ impl Connection {
     }
 
     /// Sets the lowest rate, in bytes per second, at which the body of this request may come; 0 is no bound.
+    ///
+    /// The gateway sets it when a body is to come, and back to 0 once it came: a client has nothing more to send then. HTTP/2
+    /// connections are not watched by it; their bodies share one stream.
     pub fn expect_body_rate(&self, bytes_per_second: u64) {
         self.body_min_rate.store(bytes_per_second, Ordering::Relaxed);
     }
@@ -244,6 +296,16 @@ impl Connection {
     /// Returns the lowest rate of the body in bytes per second; 0 is no bound.
     pub fn body_min_rate(&self) -> u64 {
         self.body_min_rate.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a deadline ended the connection, or the reading of it. The first note stays.
+    pub fn note_cut(&self, cut: Cut) {
+        let _ = self.cut.set(cut);
+    }
+
+    /// Returns which deadline ended the connection, or the reading of it.
+    pub fn cut(&self) -> Option<Cut> {
+        self.cut.get().copied()
     }
 }
 
@@ -325,7 +387,7 @@ mod tests {
         connection.received(&[b'a'; 65]);
         connection.received(&[b'a'; 1000]);
 
-        assert_eq!(connection.phase(), Phase::HeadRead);
+        assert_eq!(connection.phase(), Phase::HeadTooLarge);
         assert_eq!(connection.take_head().len(), 65);
     }
 }

@@ -16,7 +16,7 @@ mod verdict;
 mod view;
 
 pub use answer::{QuotaAnswer, RevocationAnswer};
-pub use connection::{Alpn, Connection, Facts, HeadDeadlines, Phase, TlsFacts, Transport};
+pub use connection::{Alpn, Connection, Cut, Facts, HeadDeadlines, Phase, TlsFacts, Transport};
 pub use control::{Control, ControlError, Principal, Revocation, RevocationReport, Revoked, Role, Status};
 pub use host::{Host, HostError, HostPattern};
 pub use id::{ListenerName, NameError, QuotaName, RequestId, RouteId, SessionId, TenantName, UpstreamName, UserId};

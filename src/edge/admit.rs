@@ -1,0 +1,223 @@
+//! The way of one connection from the socket to the stream.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, timeout, timeout_at},
+};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+
+use super::{
+    Connections, EdgeRefusal, GateStream, Rules, TlsState, Witness,
+    cap::ClientGuard,
+    stream::{Inner, Wire},
+    tls::{self, Sni},
+};
+use crate::{
+    model::{ClientIp, Connection, Facts, TlsFacts, Transport, UnixTime},
+    policy::ListenerKind,
+    proxy_protocol::{self, MAX_HEADER_BYTES, Parsed},
+};
+
+/// How long the PROXY header may take; the sender has it at hand.
+const PROXY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a refusal may take to be written.
+const LAST_WORD: Duration = Duration::from_millis(250);
+/// The fatal alert `unrecognized_name` (RFC 6066, section 3) as a record, before any key is agreed on.
+const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
+/// What a browser that speaks HTTP to a TLS port shows.
+const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 38\r\n\
+    Connection: close\r\nCache-Control: no-store\r\n\r\nThis port speaks HTTPS. Use https://\r\n";
+
+/// One connection on its way in.
+pub(super) struct Admission {
+    pub(super) id: u64,
+    pub(super) accepted: UnixTime,
+    pub(super) peer: SocketAddr,
+    pub(super) rules: Arc<Rules>,
+    pub(super) tls: Arc<TlsState>,
+    pub(super) connections: Connections,
+    pub(super) witness: Arc<dyn Witness>,
+}
+
+/// A refusal and what the operator reads beside it.
+struct Refused(EdgeRefusal, String);
+
+impl Admission {
+    /// Leads a connection in. Nothing is returned for one that was refused; the witness knows why.
+    pub(super) async fn admit(self, mut tcp: TcpStream) -> Option<(GateStream, Arc<Connection>, Option<ClientGuard>)> {
+        // Answers leave at once; the write buffer sees to their size.
+        let _ = tcp.set_nodelay(true);
+        let (source, lead) = match self.proxy_header(&mut tcp).await {
+            Ok(found) => found,
+            Err(refused) => return self.refuse(self.peer, &refused),
+        };
+        match self.encrypt(tcp, source, lead).await {
+            Ok(admitted) => Some(admitted),
+            Err(refused) => self.refuse(source, &refused),
+        }
+    }
+
+    fn refuse<T>(&self, peer: SocketAddr, refused: &Refused) -> Option<T> {
+        self.witness.refused(&self.rules.listener.name, peer, refused.0, &refused.1);
+        None
+    }
+
+    /// Takes the PROXY header off where one is required. Returns who connected, and what came behind the header.
+    async fn proxy_header(&self, tcp: &mut TcpStream) -> Result<(SocketAddr, Vec<u8>), Refused> {
+        let Some(proxy) = &self.rules.listener.proxy_protocol else { return Ok((self.peer, Vec::new())) };
+        let bad = |why: &str| Refused(EdgeRefusal::ProxyProtocol, why.to_owned());
+        if !proxy.trusted.contains(ClientIp::from(self.peer.ip())) {
+            return Err(Refused(EdgeRefusal::ProxyUntrusted, String::new()));
+        }
+        let mut input = Vec::with_capacity(MAX_HEADER_BYTES);
+        let deadline = Instant::now() + PROXY_TIMEOUT;
+        loop {
+            let room = u64::try_from(MAX_HEADER_BYTES.saturating_sub(input.len())).unwrap_or(0);
+            match timeout_at(deadline, (&mut *tcp).take(room).read_buf(&mut input)).await {
+                Err(_) => return Err(bad("the header did not come in time")),
+                Ok(Err(error)) => return Err(bad(&error.to_string())),
+                Ok(Ok(0)) => return Err(bad("the connection ended before the header did")),
+                Ok(Ok(_)) => {}
+            }
+            match proxy_protocol::parse(&input) {
+                Parsed::NeedMore => {}
+                Parsed::Malformed(why) => return Err(bad(why)),
+                Parsed::Header { source, bytes } => {
+                    let source = source.map_or(self.peer, |source| SocketAddr::new(source.ip().to_canonical(), source.port()));
+                    return Ok((source, input.split_off(bytes)));
+                }
+            }
+        }
+    }
+
+    /// Counts the client, then shakes hands where the listener speaks TLS.
+    async fn encrypt(
+        &self,
+        tcp: TcpStream,
+        source: SocketAddr,
+        lead: Vec<u8>,
+    ) -> Result<(GateStream, Arc<Connection>, Option<ClientGuard>), Refused> {
+        let client = self.count_client(source)?;
+        let wire = Wire::new(tcp, lead);
+        let local = wire.local_addr().map_err(|error| Refused(EdgeRefusal::TlsAborted, error.to_string()))?;
+        let (inner, transport) = match self.rules.listener.kind {
+            ListenerKind::Plaintext | ListenerKind::Redirect { .. } => (Inner::Plain(wire), Transport::Plain),
+            ListenerKind::Tls => {
+                let (stream, facts) = self.handshake(wire.expect_tls()).await?;
+                (Inner::Tls(Box::new(stream)), Transport::Tls(facts))
+            }
+        };
+        let facts = Facts {
+            id: self.id,
+            listener: self.rules.listener.name.clone(),
+            local: SocketAddr::new(local.ip().to_canonical(), local.port()),
+            peer: self.peer,
+            source,
+            transport,
+            accepted: self.accepted,
+        };
+        let connection = Arc::new(Connection::new(facts, self.rules.head_deadlines()));
+        let stream = GateStream::new(inner, Arc::clone(&connection), Arc::clone(&self.witness));
+        Ok((stream, connection, client))
+    }
+
+    fn count_client(&self, source: SocketAddr) -> Result<Option<ClientGuard>, Refused> {
+        let ip = ClientIp::from(source.ip());
+        // Behind a proxy of ours stand many clients.
+        if self.rules.is_trusted_proxy(ip) {
+            return Ok(None);
+        }
+        match self.connections.take_client(ip.prefix(), self.rules.listener.max_connections_per_client) {
+            Some(guard) => Ok(Some(guard)),
+            None => Err(Refused(EdgeRefusal::CapClient, String::new())),
+        }
+    }
+
+    async fn handshake(&self, wire: Wire) -> Result<(TlsStream<Wire>, TlsFacts), Refused> {
+        // Before the first byte is looked at: a handshake is what costs.
+        if !self.rules.takes_handshake() {
+            return Err(Refused(EdgeRefusal::HandshakeRate, String::new()));
+        }
+        let start = Instant::now();
+        let deadline = start + self.rules.handshake_timeout();
+        let late = || Refused(EdgeRefusal::TlsTimeout, String::new());
+        let mut acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), wire);
+        let hello = match timeout_at(deadline, &mut acceptor).await {
+            Err(_) => return Err(late()),
+            Ok(Ok(hello)) => hello,
+            Ok(Err(error)) => {
+                let wire = acceptor.take_io();
+                return Err(not_a_hello(wire, &error).await);
+            }
+        };
+        let sni = match self.tls.judge_sni(hello.client_hello().server_name()) {
+            Ok(sni) => sni,
+            Err(name) => {
+                last_word(hello.io, UNRECOGNIZED_NAME).await;
+                return Err(Refused(EdgeRefusal::UnknownSni, name));
+            }
+        };
+        let config = Arc::clone(self.tls.config());
+        match timeout_at(deadline, hello.into_stream(config)).await {
+            Err(_) => Err(late()),
+            Ok(Err(error)) => Err(failed(&error)),
+            Ok(Ok(stream)) => {
+                let facts = tls::facts(
+                    stream.get_ref().1,
+                    match sni {
+                        Sni::Named(host) => Some(host),
+                        Sni::Absent => None,
+                    },
+                );
+                self.witness.handshake(&self.rules.listener.name, &facts, start.elapsed());
+                Ok((stream, facts))
+            }
+        }
+    }
+}
+
+/// Judges a connection whose first message was no ClientHello.
+async fn not_a_hello(wire: Option<Wire>, error: &io::Error) -> Refused {
+    let Some(wire) = wire else { return failed(error) };
+    let Some(first) = wire.not_tls() else { return failed(error) };
+    if proxy_protocol::looks_like_header(first) {
+        return Refused(EdgeRefusal::ProxyProtocol, "a PROXY header where none is expected".to_owned());
+    }
+    if first.iter().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b' ' | b'/' | b'*')) {
+        last_word(wire, SPEAK_TLS).await;
+        return Refused(EdgeRefusal::PlainHttp, String::new());
+    }
+    failed(error)
+}
+
+/// Says why a handshake failed: whose fault it was tells the kind of the error.
+fn failed(error: &io::Error) -> Refused {
+    let aborted = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::AlertReceived(_)) => true,
+        Some(_) => false,
+        None => error.kind() != io::ErrorKind::InvalidData,
+    };
+    let refusal = if aborted { EdgeRefusal::TlsAborted } else { EdgeRefusal::TlsProtocol };
+    Refused(refusal, error.to_string())
+}
+
+/// Writes a few bytes and closes, as far as the other side lets us.
+async fn last_word(mut wire: Wire, bytes: &[u8]) {
+    let farewell = async {
+        wire.write_all(bytes).await?;
+        wire.shutdown().await?;
+        // A close with unread bytes would send a reset and destroy what was just said.
+        let mut space = [0; 1024];
+        for _ in 0..16 {
+            if wire.read(&mut space).await? == 0 {
+                break;
+            }
+        }
+        io::Result::Ok(())
+    };
+    // Best effort: nobody is left to tell.
+    let _ = timeout(LAST_WORD, farewell).await;
+}

@@ -1,0 +1,169 @@
+//! How many connections there are: of a listener, and of each client. Guards count, and their end counts back.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::timeout};
+
+use super::Witness;
+use crate::model::{ClientPrefix, ListenerName};
+
+/// The open connections of one listener. Clones count the same ones.
+#[derive(Clone, Debug, Default)]
+pub struct Connections(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    open: AtomicUsize,
+    none: Notify,
+    clients: Clients,
+}
+
+impl Connections {
+    /// Returns how many are open now.
+    pub fn open(&self) -> usize {
+        self.0.open.load(Ordering::Acquire)
+    }
+
+    /// Waits until none is open, no longer than this; returns how many are left.
+    pub async fn drained(&self, within: Duration) -> usize {
+        let none = async {
+            loop {
+                let woken = self.0.none.notified();
+                if self.open() == 0 {
+                    return;
+                }
+                woken.await;
+            }
+        };
+        // Either way the count is the answer.
+        let _ = timeout(within, none).await;
+        self.open()
+    }
+
+    /// Counts one more, unless that exceeds the cap.
+    pub(super) fn take(&self, cap: usize, listener: &ListenerName, witness: &Arc<dyn Witness>) -> Option<OpenGuard> {
+        let more = |open: usize| (open < cap).then_some(open + 1);
+        self.0.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
+        witness.connection_opened(listener);
+        Some(OpenGuard { connections: self.clone(), listener: listener.clone(), witness: Arc::clone(witness) })
+    }
+
+    /// Counts one more of a client, unless that exceeds the cap.
+    pub(super) fn take_client(&self, client: ClientPrefix, cap: usize) -> Option<ClientGuard> {
+        self.0.clients.take(client, cap).then(|| ClientGuard { connections: self.clone(), client })
+    }
+}
+
+/// One open connection.
+pub(super) struct OpenGuard {
+    connections: Connections,
+    listener: ListenerName,
+    witness: Arc<dyn Witness>,
+}
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        self.witness.connection_closed(&self.listener);
+        if self.connections.0.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.connections.0.none.notify_waiters();
+        }
+    }
+}
+
+/// One connection of a client.
+pub(super) struct ClientGuard {
+    connections: Connections,
+    client: ClientPrefix,
+}
+
+impl Drop for ClientGuard {
+    fn drop(&mut self) {
+        self.connections.0.clients.give_back(self.client);
+    }
+}
+
+const SHARDS: usize = 16;
+
+/// Counts by client. An entry lives as long as a connection of its client, so the cap of the listener bounds the table.
+#[derive(Debug, Default)]
+struct Clients {
+    shards: [Mutex<HashMap<ClientPrefix, usize, ahash::RandomState>>; SHARDS],
+    // Seeded: which clients share a shard is nobody's to choose.
+    seed: ahash::RandomState,
+}
+
+impl Clients {
+    fn shard(&self, client: ClientPrefix) -> Option<&Mutex<HashMap<ClientPrefix, usize, ahash::RandomState>>> {
+        let index = self.seed.hash_one(client) % 16;
+        self.shards.get(usize::try_from(index).unwrap_or(0))
+    }
+
+    fn take(&self, client: ClientPrefix, cap: usize) -> bool {
+        let Some(shard) = self.shard(client) else { return false };
+        let mut counts = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        match counts.entry(client) {
+            Entry::Occupied(mut entry) if *entry.get() < cap => {
+                *entry.get_mut() += 1;
+                true
+            }
+            Entry::Vacant(entry) if cap > 0 => {
+                entry.insert(1);
+                true
+            }
+            Entry::Occupied(_) | Entry::Vacant(_) => false,
+        }
+    }
+
+    fn give_back(&self, client: ClientPrefix) {
+        let Some(shard) = self.shard(client) else { return };
+        let mut counts = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut entry) = counts.entry(client) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().unwrap().len()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_has_its_cap_and_leaves_nothing_behind() {
+        let connections = Connections::default();
+        let (a, b) = (ClientPrefix(1), ClientPrefix(2));
+
+        let first = connections.take_client(a, 2);
+        let second = connections.take_client(a, 2);
+
+        assert!(first.is_some() && second.is_some());
+        assert!(connections.take_client(a, 2).is_none());
+        assert!(connections.take_client(b, 2).is_some());
+        drop(first);
+        assert!(connections.take_client(a, 2).is_some());
+        drop(second);
+        assert_eq!(connections.0.clients.len(), 0);
+    }
+
+    #[test]
+    fn a_refused_client_is_not_kept() {
+        let connections = Connections::default();
+
+        assert!(connections.take_client(ClientPrefix(1), 0).is_none());
+        assert_eq!(connections.0.clients.len(), 0);
+    }
+}

@@ -1,0 +1,189 @@
+//! A bound socket, and the loop that accepts.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener as StdListener},
+    os::fd::AsRawFd,
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::sleep,
+};
+
+use super::{Connections, EdgeRefusal, Handler, Rules, TlsState, Witness, admit::Admission};
+use crate::{
+    model::{Clock, ListenerName},
+    policy::Listener,
+};
+
+/// How many connections the kernel holds for us until we accept them; the system's own bound (`somaxconn`) still counts.
+const BACKLOG: i32 = 4096;
+/// How long to wait after the system could not give us another connection, at first and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
+
+/// A listener that is bound and does not accept yet.
+#[derive(Debug)]
+pub struct Bound {
+    name: ListenerName,
+    socket: StdListener,
+    local: SocketAddr,
+    connections: Connections,
+}
+
+/// Binds a listener's address. The kernel takes connections from now on; [`Bound::run`] serves them.
+pub fn bind(listener: &Arc<Listener>) -> io::Result<Bound> {
+    let family = if listener.address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &listener.address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Bound::from_socket(listener, socket.into())
+}
+
+impl Bound {
+    /// Takes over a socket that listens already: the service manager's, or a predecessor's.
+    pub fn from_socket(listener: &Arc<Listener>, socket: StdListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let local = socket.local_addr()?;
+        Ok(Self { name: listener.name.clone(), socket, local, connections: Connections::default() })
+    }
+
+    /// Returns the listener's name.
+    pub fn name(&self) -> &ListenerName {
+        &self.name
+    }
+
+    /// Returns the address it is bound to, with the port that the system chose where the policy says 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Returns the count of its open connections, for gauges and for the drain.
+    pub fn connections(&self) -> Connections {
+        self.connections.clone()
+    }
+
+    /// Returns another handle of the same socket, for a hand-over to a successor.
+    pub fn socket(&self) -> io::Result<StdListener> {
+        self.socket.try_clone()
+    }
+
+    /// Accepts until `shutdown` turns true. Each connection lives in a task of its own and may outlive this future.
+    ///
+    /// Errors of the system (no descriptors left) are waited out; they never end the listener. Fails only if the socket cannot be
+    /// registered with the runtime.
+    pub async fn run(
+        self,
+        handler: Arc<dyn Handler>,
+        witness: Arc<dyn Witness>,
+        tls: Arc<ArcSwap<TlsState>>,
+        rules: Arc<ArcSwap<Rules>>,
+        clock: Arc<dyn Clock>,
+        mut shutdown: watch::Receiver<bool>,
+    ) -> io::Result<()> {
+        let listener = TcpListener::from_std(self.socket)?;
+        // No other listener of this process has the same descriptor, so no two connections have the same number.
+        let mut id = u64::try_from(listener.as_raw_fd()).unwrap_or(0) << 40;
+        let door = Door { name: self.name, connections: self.connections, handler, witness, tls, rules, clock, shutdown: shutdown.clone() };
+        let mut pause = Pause::default();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                // An error says that nobody can ever turn it: that is a shutdown too.
+                _ = shutdown.wait_for(|&down| down) => return Ok(()),
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((tcp, peer)) => {
+                    pause.over(&door.name);
+                    id += 1;
+                    door.accept(id, tcp, peer);
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => tokio::select! {
+                    biased;
+                    _ = shutdown.wait_for(|&down| down) => return Ok(()),
+                    () = sleep(pause.next(&door.name, &error)) => {}
+                },
+            }
+        }
+    }
+}
+
+/// What every connection of a listener needs.
+struct Door {
+    name: ListenerName,
+    connections: Connections,
+    handler: Arc<dyn Handler>,
+    witness: Arc<dyn Witness>,
+    tls: Arc<ArcSwap<TlsState>>,
+    rules: Arc<ArcSwap<Rules>>,
+    clock: Arc<dyn Clock>,
+    shutdown: watch::Receiver<bool>,
+}
+
+impl Door {
+    fn accept(&self, id: u64, tcp: TcpStream, peer: SocketAddr) {
+        // A dual-stack socket shows IPv4 peers in IPv6 clothes, and link-local ones with a zone; both are folded here, once.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let rules = self.rules.load_full();
+        let Some(open) = self.connections.take(rules.listener.max_connections, &self.name, &self.witness) else {
+            self.witness.refused(&self.name, peer, EdgeRefusal::CapListener, "");
+            return;
+        };
+        let admission = Admission {
+            id,
+            accepted: self.clock.now(),
+            peer,
+            rules,
+            tls: self.tls.load_full(),
+            connections: self.connections.clone(),
+            witness: Arc::clone(&self.witness),
+        };
+        let handler = Arc::clone(&self.handler);
+        let shutdown = self.shutdown.clone();
+        tokio::spawn(async move {
+            // Counted until the handler is done, also if it panics.
+            let _open = open;
+            // Boxed: what the handshake needs is given back before the connection's long life begins.
+            if let Some((stream, connection, _client)) = Box::pin(admission.admit(tcp)).await {
+                handler.serve(Box::new(stream), connection, shutdown).await;
+            }
+        });
+    }
+}
+
+/// Says whether the error belongs to the connection that was to be accepted, and not to the listener: `accept(2)`.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
+}
+
+/// Waits longer each time, and says so once.
+#[derive(Debug, Default)]
+struct Pause(Option<Duration>);
+
+impl Pause {
+    fn next(&mut self, name: &ListenerName, error: &io::Error) -> Duration {
+        let pause = match self.0 {
+            None => {
+                tracing::error!(listener = %name, %error, "no connection can be accepted; trying again until one can");
+                PAUSE.0
+            }
+            Some(last) => (last * 2).min(PAUSE.1),
+        };
+        self.0 = Some(pause);
+        pause
+    }
+
+    fn over(&mut self, name: &ListenerName) {
+        if self.0.take().is_some() {
+            tracing::info!(listener = %name, "connections are accepted again");
+        }
+    }
+}

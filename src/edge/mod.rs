@@ -1,0 +1,66 @@
+//! The doors: sockets, PROXY protocol, caps, TLS, and the stream that HTTP is spoken on.
+//!
+//! A connection goes this way, and stops at the first thing that is wrong with it:
+//!
+//! ```text
+//! accept ─ cap of the listener ─ PROXY header (required or off) ─ cap per client ─ handshake rate ─ TLS ─ Handler
+//! ```
+//!
+//! What stands behind a door is a [`Handler`]; who writes down what happens at it is a [`Witness`]. Both come from `app`, so that
+//! edge, gateway and admin never know each other.
+
+mod admit;
+mod cap;
+mod listener;
+mod refusal;
+mod rules;
+mod stream;
+mod tls;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use pingora::protocols::Stream;
+use tokio::sync::watch;
+
+pub use cap::Connections;
+pub use listener::{Bound, bind};
+pub use refusal::{EarlyCause, EdgeRefusal};
+pub use rules::Rules;
+pub use stream::GateStream;
+pub use tls::{CertificateExpiry, TlsError, TlsState, dev};
+
+use crate::model::{BoxFuture, Connection, Cut, ListenerName, TlsFacts};
+
+/// Serves connections.
+///
+/// Where HTTP/1 is spoken, the handler must call [`Connection::request_begins`] for each request before anything is answered, and
+/// [`Connection::request_ends`] after it: an answer to a request that nobody began is taken for a refusal by the library, and
+/// replaced by [`Witness::early_refusal`].
+pub trait Handler: Send + Sync {
+    /// Serves one connection to its end. `shutdown` turns true when no further request should be waited for.
+    fn serve(self: Arc<Self>, stream: Stream, connection: Arc<Connection>, shutdown: watch::Receiver<bool>) -> BoxFuture<'static, ()>;
+}
+
+/// Writes down what happens at the doors. None of it may block: it is called between two reads.
+pub trait Witness: Send + Sync {
+    /// A connection was taken and counts as open.
+    fn connection_opened(&self, listener: &ListenerName);
+
+    /// A connection that was taken is closed.
+    fn connection_closed(&self, listener: &ListenerName);
+
+    /// A connection was refused, by the cap of the listener before it counts as open, otherwise after. `peer` is who connected, as
+    /// far as it is known by then; `detail` is for the operator and may hold what the client sent.
+    fn refused(&self, listener: &ListenerName, peer: SocketAddr, refusal: EdgeRefusal, detail: &str);
+
+    /// A TLS handshake succeeded.
+    fn handshake(&self, listener: &ListenerName, tls: &TlsFacts, took: Duration);
+
+    /// A request was refused before anybody began it. Returns the whole HTTP/1 answer, with `Connection: close`.
+    ///
+    /// `head` is what came of the head, at most one read more than `header_bytes`.
+    fn early_refusal(&self, connection: &Connection, head: &[u8], cause: EarlyCause) -> Vec<u8>;
+
+    /// A deadline ended a connection or the reading of one. Heads that come too slowly are told as an early refusal instead.
+    fn cut(&self, connection: &Connection, cut: Cut);
+}

@@ -1,0 +1,69 @@
+//! Why a connection ends before a request begins.
+
+/// Why a connection was refused before HTTP was spoken on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EdgeRefusal {
+    /// The listener holds `max_connections`.
+    CapListener,
+    /// The client holds `max_connections_per_client`.
+    CapClient,
+    /// More than `max_handshakes_per_second`.
+    HandshakeRate,
+    /// The PROXY header is required and absent, malformed or late; or one came where none is expected.
+    ProxyProtocol,
+    /// The PROXY header is required and the peer is not trusted to send one.
+    ProxyUntrusted,
+    /// The handshake was not done within `handshake_timeout`.
+    TlsTimeout,
+    /// The handshake failed: no common version, suite or protocol, or bytes that are no TLS.
+    TlsProtocol,
+    /// The client went away, or refused our certificate, during the handshake.
+    TlsAborted,
+    /// No certificate is for the host that the client named, or the name is no host name.
+    UnknownSni,
+    /// HTTP in clear text on a TLS listener.
+    PlainHttp,
+}
+
+impl EdgeRefusal {
+    /// Every refusal.
+    pub const ALL: &'static [Self] = &[
+        Self::CapListener,
+        Self::CapClient,
+        Self::HandshakeRate,
+        Self::ProxyProtocol,
+        Self::ProxyUntrusted,
+        Self::TlsTimeout,
+        Self::TlsProtocol,
+        Self::TlsAborted,
+        Self::UnknownSni,
+        Self::PlainHttp,
+    ];
+
+    /// Returns the code that logs and metrics say.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::CapListener => "cap_listener",
+            Self::CapClient => "cap_client",
+            Self::HandshakeRate => "handshake_rate",
+            Self::ProxyProtocol => "proxy_protocol",
+            Self::ProxyUntrusted => "proxy_untrusted",
+            Self::TlsTimeout => "tls_timeout",
+            Self::TlsProtocol => "tls_protocol",
+            Self::TlsAborted => "tls_aborted",
+            Self::UnknownSni => "unknown_sni",
+            Self::PlainHttp => "plain_http",
+        }
+    }
+}
+
+/// Why a request was refused before anybody began it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EarlyCause {
+    /// The head was not whole within `header_timeout`.
+    HeadTimeout,
+    /// The head exceeded `header_bytes` without an end.
+    HeadTooLarge,
+    /// The HTTP library refused by itself, with this status.
+    Library(u16),
+}

@@ -1,0 +1,204 @@
+//! A TCP socket with a small write buffer, so that one answer leaves in one write.
+
+use std::{
+    io::{self, IoSlice},
+    net::SocketAddr,
+    os::fd::{AsRawFd, RawFd},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+/// What is written is kept back up to here until it is flushed; a TLS record and its neighbours fit.
+const BUFFER_BYTES: usize = 16 * 1024;
+/// A larger buffer is given back once it is empty: an idle connection costs little.
+const KEPT_BYTES: usize = 4 * 1024;
+/// How many pieces one system call takes.
+const PIECES: usize = 16;
+
+/// A socket below TLS (or below HTTP, where there is no TLS).
+///
+/// The library writes header and body apart. Without a buffer each would be a TLS record, a system call and a packet of its own,
+/// which costs 5 to 10 µs a request (`floor.md`, item 2).
+#[derive(Debug)]
+pub(crate) struct Wire {
+    tcp: TcpStream,
+    /// Bytes that came behind a PROXY header and belong to the connection.
+    lead: Vec<u8>,
+    lead_at: usize,
+    out: Vec<u8>,
+    out_at: usize,
+    sent: u64,
+    first: First,
+}
+
+/// What is known of the first bytes of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum First {
+    /// Whatever they are, they pass.
+    Any,
+    /// They must begin a TLS handshake record; none has come yet.
+    TlsAwaited,
+    /// They are not TLS: the first five bytes.
+    NotTls([u8; 5]),
+}
+
+impl Wire {
+    /// Wraps a socket; `lead` was read from it already.
+    pub(crate) fn new(tcp: TcpStream, lead: Vec<u8>) -> Self {
+        Self { tcp, lead, lead_at: 0, out: Vec::new(), out_at: 0, sent: 0, first: First::Any }
+    }
+
+    /// Makes the first read fail, without an alert, if it is not a TLS handshake record.
+    pub(crate) fn expect_tls(mut self) -> Self {
+        self.first = First::TlsAwaited;
+        self
+    }
+
+    /// Returns the first bytes, if they were not TLS although TLS was expected.
+    pub(crate) fn not_tls(&self) -> Option<&[u8]> {
+        match &self.first {
+            First::NotTls(bytes) => Some(bytes),
+            First::Any | First::TlsAwaited => None,
+        }
+    }
+
+    /// Returns how many bytes the socket has taken.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Returns the socket's number.
+    pub(crate) fn raw_fd(&self) -> RawFd {
+        self.tcp.as_raw_fd()
+    }
+
+    /// Returns our own address.
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+
+    fn waiting(&self) -> &[u8] {
+        self.out.get(self.out_at..).unwrap_or_default()
+    }
+
+    /// Counts bytes that the socket took; those of the buffer go first. Returns how many were not from the buffer.
+    fn took(&mut self, bytes: usize) -> usize {
+        self.sent = self.sent.saturating_add(u64::try_from(bytes).unwrap_or(0));
+        let buffered = self.waiting().len().min(bytes);
+        self.out_at += buffered;
+        if self.out_at == self.out.len() {
+            self.out_at = 0;
+            if self.out.capacity() > KEPT_BYTES {
+                self.out = Vec::new();
+            } else {
+                self.out.clear();
+            }
+        }
+        bytes - buffered
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.waiting().is_empty() {
+            let waiting = self.out.get(self.out_at..).unwrap_or_default();
+            let taken = ready!(Pin::new(&mut self.tcp).poll_write(cx, waiting))?;
+            if taken == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.took(taken);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn judge_first(&mut self, bytes: &[u8]) -> io::Result<()> {
+        // RFC 8446, section 5.1: the first record is a handshake (22).
+        self.first = match bytes.first() {
+            None => return Ok(()),
+            Some(22) => First::Any,
+            Some(_) => {
+                let mut head = [0; 5];
+                head.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+                First::NotTls(head)
+            }
+        };
+        match self.first {
+            First::NotTls(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "not a TLS handshake")),
+            First::Any | First::TlsAwaited => Ok(()),
+        }
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buf.filled().len();
+        if this.lead_at < this.lead.len() {
+            let rest = this.lead.get(this.lead_at..).unwrap_or_default();
+            let some = rest.get(..buf.remaining()).unwrap_or(rest);
+            buf.put_slice(some);
+            this.lead_at += some.len();
+            if this.lead_at == this.lead.len() {
+                this.lead = Vec::new();
+                this.lead_at = 0;
+            }
+        } else {
+            ready!(Pin::new(&mut this.tcp).poll_read(cx, buf))?;
+        }
+        if this.first == First::TlsAwaited {
+            this.judge_first(buf.filled().get(before..).unwrap_or_default())?;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        let new: usize = bufs.iter().map(|piece| piece.len()).sum();
+        if new == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        loop {
+            if this.waiting().len() + new <= BUFFER_BYTES {
+                for piece in bufs {
+                    this.out.extend_from_slice(piece);
+                }
+                return Poll::Ready(Ok(new));
+            }
+            // Too much to keep back: what waits and what is new go together, uncopied.
+            let waiting = this.out.get(this.out_at..).unwrap_or_default();
+            let mut pieces = [IoSlice::new(&[]); PIECES];
+            let all = std::iter::once(waiting).chain(bufs.iter().map(|piece| &**piece)).filter(|piece| !piece.is_empty());
+            let count = pieces.iter_mut().zip(all).map(|(place, piece)| *place = IoSlice::new(piece)).count();
+            let taken = ready!(Pin::new(&mut this.tcp).poll_write_vectored(cx, pieces.get(..count).unwrap_or_default()))?;
+            if taken == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            let new_taken = this.took(taken);
+            if new_taken > 0 {
+                return Poll::Ready(Ok(new_taken));
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_drain(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(cx))?;
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}

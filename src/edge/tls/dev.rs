@@ -1,0 +1,186 @@
+//! Certificates for demos and tests: a local CA, and one certificate per tenant.
+//!
+//! Whoever trusts `ca.pem` trusts everything that `ca.key` signs, so the folder is 0700 and the keys are 0600. A key that exists is
+//! never overwritten, and no certificate that this CA did not sign.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, DirBuilder, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, SerialNumber,
+};
+
+use super::{
+    TlsError,
+    certificate::{dns_names, file, not_after, parse, read_chain},
+};
+use crate::model::{HostPattern, UnixTime};
+
+/// The common name by which a CA of ours is known again.
+const CA_NAME: &str = "octroi development CA";
+const DAY: Duration = Duration::from_secs(86_400);
+/// How long a CA lasts.
+const CA_DAYS: u32 = 3650;
+/// How long a certificate lasts: no longer than browsers take.
+const LEAF_DAYS: u32 = 397;
+/// A certificate is made anew when it lasts no longer than this.
+const RENEW_DAYS: u32 = 30;
+
+/// A certificate and its key, as files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PairFiles {
+    /// The chain, leaf first.
+    pub cert: PathBuf,
+    /// The key.
+    pub key: PathBuf,
+}
+
+/// A local CA that can sign.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// Opens the CA of a folder (`ca.pem`, `ca.key`), or makes one where there is none. Makes the folder too.
+    pub fn open_or_make(dir: &Path, now: UnixTime) -> Result<Self, TlsError> {
+        make_folder(dir)?;
+        let (cert, key) = (dir.join("ca.pem"), dir.join("ca.key"));
+        let signing = key_pair(&key)?;
+        if cert.try_exists().map_err(|source| file(&cert, source))? {
+            let chain = read_chain(&cert)?;
+            let Some(der) = chain.first() else { return Err(TlsError::Empty { path: cert }) };
+            let parsed = parse(der, &cert)?;
+            let ours = parsed.subject().iter_common_name().any(|name| name.as_str() == Ok(CA_NAME));
+            if !ours || parsed.public_key().raw != rcgen::PublicKeyData::subject_public_key_info(&signing) {
+                return Err(TlsError::ForeignCa { path: cert });
+            }
+            if not_after(&parsed) <= now {
+                return Err(TlsError::Expired { path: cert });
+            }
+        } else {
+            let made = ca_params(now).self_signed(&signing).map_err(|source| TlsError::Make { path: cert.clone(), source })?;
+            replace(&cert, made.pem().as_bytes())?;
+        }
+        Ok(Self { issuer: Issuer::new(ca_params(now), signing) })
+    }
+
+    /// Makes a certificate for the hosts, unless the one that is there still serves. The key is made if it is missing.
+    pub fn make_pair(&self, files: &PairFiles, hosts: &[HostPattern], now: UnixTime) -> Result<(), TlsError> {
+        let had_key = files.key.try_exists().map_err(|source| file(&files.key, source))?;
+        let has_cert = files.cert.try_exists().map_err(|source| file(&files.cert, source))?;
+        if had_key && has_cert && serves(&files.cert, hosts, now)? {
+            return Ok(());
+        }
+        let key = key_pair(&files.key)?;
+        let make = |source| TlsError::Make { path: files.cert.clone(), source };
+        let made = leaf_params(hosts, now).map_err(make)?.signed_by(&key, &self.issuer).map_err(make)?;
+        replace(&files.cert, made.pem().as_bytes())
+    }
+}
+
+/// Provides a certificate for each tenant that has hosts, under the CA of the folder. Returns the files, by tenant.
+pub fn provide<'a>(
+    dir: &Path,
+    tenants: impl Iterator<Item = (&'a str, &'a [HostPattern])>,
+    now: UnixTime,
+) -> Result<Vec<PairFiles>, TlsError> {
+    let authority = Authority::open_or_make(dir, now)?;
+    let mut pairs = Vec::new();
+    for (name, hosts) in tenants.filter(|(_, hosts)| !hosts.is_empty()) {
+        let files = PairFiles { cert: dir.join(format!("dev-{name}.pem")), key: dir.join(format!("dev-{name}.key")) };
+        authority.make_pair(&files, hosts, now)?;
+        pairs.push(files);
+    }
+    Ok(pairs)
+}
+
+/// Says whether a certificate is for these hosts and lasts. One that our CA did not sign is its owner's: it is left alone.
+fn serves(cert: &Path, hosts: &[HostPattern], now: UnixTime) -> Result<bool, TlsError> {
+    let chain = read_chain(cert)?;
+    let Some(der) = chain.first() else { return Err(TlsError::Empty { path: cert.to_owned() }) };
+    let parsed = parse(der, cert)?;
+    let ours = parsed.issuer().iter_common_name().any(|name| name.as_str() == Ok(CA_NAME));
+    let names: BTreeSet<HostPattern> = dns_names(&parsed).into_iter().collect();
+    let fits = names.iter().eq(hosts.iter().collect::<BTreeSet<_>>()) && not_after(&parsed) > now.plus(DAY * RENEW_DAYS);
+    Ok(!ours || fits)
+}
+
+fn ca_params(now: UnixTime) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    date(&mut params, now, CA_DAYS);
+    params.distinguished_name = named(CA_NAME);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+fn leaf_params(hosts: &[HostPattern], now: UnixTime) -> Result<CertificateParams, rcgen::Error> {
+    let sans: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+    let mut params = CertificateParams::new(sans)?;
+    date(&mut params, now, LEAF_DAYS);
+    params.distinguished_name = named("octroi development certificate");
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    Ok(params)
+}
+
+/// Makes it valid from an hour ago, since clocks differ, for so many days in all, and numbers it.
+fn date(params: &mut CertificateParams, now: UnixTime, days: u32) {
+    params.not_before = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(now.as_secs().saturating_sub(3600));
+    params.not_after = params.not_before + DAY * days;
+    // Browsers refuse a second certificate of one CA with the same number.
+    let mut serial = [0; 16];
+    params.serial_number = aws_lc_rs::rand::fill(&mut serial).ok().map(|()| {
+        // A positive number of at most 20 octets (RFC 5280, section 4.1.2.2).
+        serial[0] &= 0x7f;
+        SerialNumber::from_slice(&serial)
+    });
+}
+
+fn named(name: &str) -> DistinguishedName {
+    let mut distinguished = DistinguishedName::new();
+    distinguished.push(DnType::CommonName, name);
+    distinguished
+}
+
+fn make_folder(dir: &Path) -> Result<(), TlsError> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| file(dir, source))
+}
+
+/// Reads a key, or makes one where there is none. An existing file is never overwritten.
+fn key_pair(path: &Path) -> Result<KeyPair, TlsError> {
+    let make = |source| TlsError::Make { path: path.to_owned(), source };
+    match fs::read_to_string(path) {
+        Ok(text) => KeyPair::from_pem(&text).map_err(make),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(make)?;
+            let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).and_then(|mut new| {
+                new.write_all(key.serialize_pem().as_bytes())?;
+                new.sync_all()
+            });
+            written.map_err(|source| file(path, source))?;
+            Ok(key)
+        }
+        Err(source) => Err(file(path, source)),
+    }
+}
+
+/// Writes a file as a whole: readers see the old one or the new one.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), TlsError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let beside = PathBuf::from(name);
+    fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path)).map_err(|source| file(path, source))
+}

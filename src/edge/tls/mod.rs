@@ -1,0 +1,143 @@
+//! TLS: certificates, versions, suites and tickets of all TLS listeners, built from the policy as a whole.
+
+mod certificate;
+pub mod dev;
+mod error;
+mod facts;
+mod resolver;
+
+use std::{fmt, sync::Arc};
+
+use rustls::{
+    ServerConfig,
+    crypto::{CryptoProvider, aws_lc_rs},
+    server::ServerSessionMemoryCache,
+    version::{TLS12, TLS13},
+};
+
+pub use self::{certificate::CertificateExpiry, error::TlsError};
+use self::{certificate::Loaded, resolver::Certificates};
+pub(super) use self::{facts::facts, resolver::Sni};
+use crate::{
+    model::{HostPattern, UnixTime},
+    policy::{CertificateSource, ListenerKind, MinVersion, Policy, UnknownSni},
+};
+
+/// How many TLS 1.2 sessions of clients without tickets are kept.
+const SESSIONS: usize = 8192;
+
+/// Everything a TLS handshake needs. Immutable; a reload builds another one and swaps it in.
+pub struct TlsState {
+    config: Arc<ServerConfig>,
+    certificates: Arc<Certificates>,
+    unknown_sni: UnknownSni,
+}
+
+impl TlsState {
+    /// Loads and judges every certificate of the policy, and makes what `dev: true` entries lack.
+    ///
+    /// All errors are returned at once. Blocks on files. A policy without TLS listeners needs no certificate.
+    pub fn build(policy: &Policy, now: UnixTime) -> Result<Self, Vec<TlsError>> {
+        let provider = Arc::new(provider());
+        let mut loaded = Vec::new();
+        let mut errors = Vec::new();
+        for certificate in &policy.tls.certificates {
+            match load(&certificate.source, policy, &provider, now) {
+                Ok(more) => loaded.extend(more),
+                Err(error) => errors.push(error),
+            }
+        }
+        let needs_one = policy.listeners.iter().any(|listener| listener.kind == ListenerKind::Tls);
+        if errors.is_empty() && loaded.is_empty() && needs_one {
+            errors.push(TlsError::NoCertificate);
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let certificates = Arc::new(Certificates::new(loaded));
+        let config = server_config(provider, policy.tls.min_version, &certificates).map_err(|error| vec![error])?;
+        Ok(Self { config: Arc::new(config), certificates, unknown_sni: policy.tls.unknown_sni })
+    }
+
+    /// Returns when each certificate ends, for the metric.
+    pub fn certificate_expiries(&self) -> Vec<CertificateExpiry> {
+        self.certificates.expiries()
+    }
+
+    /// Says whether a certificate is for the host, or for all hosts of the wildcard.
+    pub fn covers(&self, pattern: &HostPattern) -> bool {
+        self.certificates.covers(pattern)
+    }
+
+    pub(super) fn config(&self) -> &Arc<ServerConfig> {
+        &self.config
+    }
+
+    /// Judges the name that a client asks for; refused names are handed back.
+    pub(super) fn judge_sni(&self, name: Option<&str>) -> Result<Sni, String> {
+        self.certificates.judge(name, self.unknown_sni)
+    }
+}
+
+impl fmt::Debug for TlsState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsState").field("certificates", &self.certificate_expiries()).finish_non_exhaustive()
+    }
+}
+
+fn load(source: &CertificateSource, policy: &Policy, provider: &CryptoProvider, now: UnixTime) -> Result<Vec<Loaded>, TlsError> {
+    match source {
+        CertificateSource::Files { cert, key, ocsp } => Ok(vec![Loaded::from_files(cert, key, ocsp.as_deref(), provider, now)?]),
+        CertificateSource::Dev { dir } => {
+            let pairs = dev::provide(dir, policy.tenants.iter().map(|tenant| (tenant.name.as_str(), &*tenant.hosts)), now)?;
+            pairs.iter().map(|pair| Loaded::from_files(&pair.cert, &pair.key, None, provider, now)).collect()
+        }
+    }
+}
+
+/// The suites and groups that are spoken: forward secrecy and authenticated encryption only (`security.md`, row 24).
+fn provider() -> CryptoProvider {
+    use aws_lc_rs::{cipher_suite as suite, kx_group};
+    CryptoProvider {
+        cipher_suites: vec![
+            suite::TLS13_AES_256_GCM_SHA384,
+            suite::TLS13_AES_128_GCM_SHA256,
+            suite::TLS13_CHACHA20_POLY1305_SHA256,
+            suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+            suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+            suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+            suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+            suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+            suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+        ],
+        // The hybrid group first: what is recorded today must not be read when quantum computers come.
+        kx_groups: vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1],
+        ..aws_lc_rs::default_provider()
+    }
+}
+
+fn server_config(
+    provider: Arc<CryptoProvider>,
+    min_version: MinVersion,
+    certificates: &Arc<Certificates>,
+) -> Result<ServerConfig, TlsError> {
+    let versions: &[_] = match min_version {
+        MinVersion::Tls12 => &[&TLS13, &TLS12],
+        MinVersion::Tls13 => &[&TLS13],
+    };
+    let resolver: Arc<dyn rustls::server::ResolvesServerCert> = Arc::<Certificates>::clone(certificates);
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .map_err(TlsError::Config)?
+        .with_no_client_auth()
+        .with_cert_resolver(resolver);
+    // No overlap ends the handshake with `no_application_protocol`; a client that offers none gets HTTP/1.1 (RFC 7301, section 3.2).
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.ignore_client_order = true;
+    // Replayable by design (RFC 8446, section 8): never.
+    config.max_early_data_size = 0;
+    // New keys with every build, and every six hours: a ticket must not outlive the certificate that it stands for.
+    config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Config)?;
+    config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
+    Ok(config)
+}
