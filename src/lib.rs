@@ -14,5 +14,6 @@ pub mod model;
 pub mod pipeline;
 pub mod policy;
 pub mod quota;
+pub mod replay;
 pub mod session;
 pub mod state;
