@@ -19,6 +19,7 @@ pub mod pipeline;
 pub mod policy;
 pub mod proxy_protocol;
 pub mod quota;
+pub mod replay;
 pub mod session;
 pub mod state;
 pub mod telemetry;

@@ -9,7 +9,6 @@ use crate::{
     model::{ClientIp, Deny, QuotaAnswer, QuotaName, Reason, Stage, Verdict},
     policy::{Quota, QuotaBy, Route, Tenant},
     quota::Limit,
-    state::QuotaKey,
 };
 
 /// How a quota stands after this request, for the `RateLimit` fields.
@@ -49,18 +48,17 @@ pub fn of_realm<'p>(realm: &'p Tenant, route: &'p Route, before: bool) -> impl I
     realm.quotas.iter().chain(of_route).filter(move |quota| quota.by.is_before_session() == before)
 }
 
-/// Says what to ask the store: the quota of this tenant, for this subject.
-pub fn key(owner: &Tenant, quota: &Quota, subject: Subject<'_>) -> QuotaKey {
+/// Says whom the quota counts this request for: with the names of the quota and of its tenant, that is the key to ask for.
+pub fn subject(quota: &Quota, subject: Subject<'_>) -> u128 {
     let client = subject.client.prefix().0;
-    let subject = match (quota.by, subject.session) {
+    match (quota.by, subject.session) {
         (QuotaBy::Client, _) | (QuotaBy::User | QuotaBy::Session, None) => client,
         (QuotaBy::Tenant, _) => 0,
         (QuotaBy::Route, _) => digest(&[subject.route.id.as_str()]),
         // Two members of one lobby may have a user of the same name.
         (QuotaBy::User, Some(session)) => digest(&[session.claims.tenant.as_str(), session.claims.user.as_str()]),
         (QuotaBy::Session, Some(session)) => u128::from_be_bytes(*session.claims.id.as_bytes()),
-    };
-    QuotaKey::new(&owner.name, &quota.name, subject)
+    }
 }
 
 /// Judges what the store says, at the stage at which it was asked.

@@ -74,7 +74,9 @@ impl<'a, Q: QuotaStore> Charging<'a, Q> {
         known: &mut Known,
         trail: &mut Trail,
     ) -> Verdict {
-        let key = quota::key(owner, quota, Subject { client: self.client, route: self.route, session });
+        let subject = quota::subject(quota, Subject { client: self.client, route: self.route, session });
+        // The tenant is part of the key: one customer cannot drain another's quota.
+        let key = QuotaKey::new(&owner.name, &quota.name, subject);
         let answer = self.store.take(&key, quota.limit, self.tick).await;
         let observes = quota.mode == Mode::Observe || owner.mode == Mode::Observe;
         let deny = match quota::check(answer, quota, stage) {

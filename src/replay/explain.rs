@@ -1,0 +1,251 @@
+//! Explaining one decision.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use serde::Serialize;
+
+use super::{DescribeError, Described, Request};
+use crate::{
+    model::{Deny, QuotaAnswer, Reason, RequestView, Step, Tick, Trail, UnixTime, Verdict},
+    pipeline::{Known, Passage, Stores, judge},
+    policy::Policy,
+    quota::Limit,
+    state::{QuotaKey, QuotaStore, RevocationStore},
+};
+
+/// A decision, step by step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explained {
+    /// The revision of the policy that judged.
+    pub revision: String,
+    /// What was asked.
+    pub request: Asked,
+    /// The steps in the order in which they were taken.
+    pub steps: Vec<Told>,
+    /// How it ended: `allow`, `deny` or `redirect`.
+    pub decision: &'static str,
+    /// Why it was refused.
+    pub refusal: Option<Refusal>,
+    /// What observe mode let pass: the `would` of the access line.
+    pub would: Option<&'static str>,
+    /// What the client would get.
+    pub client_gets: String,
+}
+
+/// What was asked, and what became known of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Asked {
+    /// The method.
+    pub method: String,
+    /// The path, without the query.
+    pub path: String,
+    /// The host.
+    pub host: Option<String>,
+    /// The decided client address.
+    pub client: Option<String>,
+    /// The tenant that owns the host.
+    pub tenant: Option<String>,
+    /// The session's tenant, where it is another.
+    pub member: Option<String>,
+    /// The route.
+    pub route: Option<String>,
+    /// The session's user.
+    pub user: Option<String>,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Told {
+    /// The check.
+    pub stage: &'static str,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it found.
+    pub text: String,
+    /// The reason code, where it found something against the request.
+    pub reason: Option<&'static str>,
+    /// Where the rule that decided was written: `file:line`.
+    pub rule: Option<String>,
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It let the request go on.
+    Pass,
+    /// It would have refused, and observe mode let the request go on.
+    WouldDeny,
+    /// It refused.
+    Deny,
+}
+
+/// A refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// The reason code.
+    pub reason: &'static str,
+    /// When it is given, in general.
+    pub meaning: &'static str,
+    /// The facts of this request.
+    pub detail: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// Where the rule that decided was written.
+    pub rule: Option<String>,
+}
+
+/// Explains what the policy decides of a described request.
+///
+/// Quotas are only looked at: nobody is charged, and the answer is what a first request would get now.
+pub fn explain<Q: QuotaStore, R: RevocationStore>(
+    described: &Described,
+    policy: &Policy,
+    stores: Stores<'_, Q, R>,
+    now: UnixTime,
+    tick: Tick,
+) -> Result<Explained, DescribeError> {
+    let request = Request::new(described, policy)?;
+    let view = request.view(now, tick);
+    let (mut known, mut trail) = (Known::default(), Trail::full());
+    let peeking = Stores { quotas: &Peek(stores.quotas), revocations: stores.revocations };
+    let verdict = at_once(judge(&view, policy, peeking, &mut known, &mut trail));
+    Ok(Explained {
+        revision: policy.revision.clone(),
+        request: asked(&view, &known),
+        steps: trail.steps().iter().map(|step| told(step, policy)).collect(),
+        decision: match &verdict {
+            Ok(Passage::Permit(_)) => "allow",
+            Ok(Passage::Redirect(_)) => "redirect",
+            Err(_) => "deny",
+        },
+        client_gets: client_gets(&verdict, &known, policy),
+        refusal: verdict.err().map(|deny| refusal(&deny, policy)),
+        would: trail.would().map(|deny| deny.reason.code()),
+    })
+}
+
+/// A store that is only looked at.
+struct Peek<'a, Q>(&'a Q);
+
+impl<Q: QuotaStore> QuotaStore for Peek<'_, Q> {
+    fn take(&self, key: &QuotaKey, limit: Limit, tick: Tick) -> impl Future<Output = QuotaAnswer> + Send {
+        std::future::ready(self.0.peek(key, limit, tick))
+    }
+
+    fn give_back(&self, _key: &QuotaKey, _limit: Limit, _tick: Tick) {}
+
+    fn peek(&self, key: &QuotaKey, limit: Limit, tick: Tick) -> QuotaAnswer {
+        self.0.peek(key, limit, tick)
+    }
+}
+
+/// Runs a judgement that has nothing to wait for: the only thing it could wait for is the quota store, and that is [`Peek`].
+fn at_once<T>(judgement: impl Future<Output = Verdict<T>>) -> Verdict<T> {
+    match pin!(judgement).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(verdict) => verdict,
+        Poll::Pending => Err(Deny::new(Reason::Internal, "a store that is only looked at made the judgement wait")),
+    }
+}
+
+fn asked(view: &RequestView<'_>, known: &Known) -> Asked {
+    let target = String::from_utf8_lossy(view.target);
+    Asked {
+        method: view.method.to_owned(),
+        path: target.split('?').next().unwrap_or_default().to_owned(),
+        host: known.host.as_ref().map(ToString::to_string),
+        client: known.client.as_ref().map(ToString::to_string),
+        tenant: known.realm.as_ref().map(|tenant| tenant.name.to_string()),
+        member: known.member.as_ref().map(|tenant| tenant.name.to_string()),
+        route: known.route.as_ref().map(|route| route.id.as_str().to_owned()),
+        user: known.session.as_ref().map(|session| session.claims.user.to_string()),
+    }
+}
+
+fn told(step: &Step, policy: &Policy) -> Told {
+    let stage = step.stage.as_str();
+    if let Some(deny) = &step.deny {
+        let outcome = if step.observed { Outcome::WouldDeny } else { Outcome::Deny };
+        let rule = deny.rule.map(|origin| policy.locate(origin));
+        return Told { stage, outcome, text: deny.detail.clone().into_owned(), reason: Some(deny.reason.code()), rule };
+    }
+    let (text, rule) = match &step.note {
+        Some((text, origin)) => (text.clone().into_owned(), origin.map(|origin| policy.locate(origin))),
+        None => (String::new(), None),
+    };
+    Told { stage, outcome: Outcome::Pass, text, reason: None, rule }
+}
+
+fn refusal(deny: &Deny, policy: &Policy) -> Refusal {
+    Refusal {
+        reason: deny.reason.code(),
+        meaning: deny.reason.meaning(),
+        detail: deny.detail.clone().into_owned(),
+        status: deny.reason.status(),
+        rule: deny.rule.map(|origin| policy.locate(origin)),
+    }
+}
+
+/// Keeps what a described request says from steering the terminal that shows it.
+fn printable(text: &str) -> String {
+    text.chars().flat_map(|character| if character.is_control() { character.escape_default().collect() } else { vec![character] }).collect()
+}
+
+/// Says what the client would read. A refusal tells it nothing of rules, tenants or keys.
+fn client_gets(verdict: &Verdict<Passage>, known: &Known, policy: &Policy) -> String {
+    match verdict {
+        Ok(Passage::Redirect(location)) => format!("308 to {location}"),
+        Ok(Passage::Permit(permit)) => {
+            let upstream = &permit.tenant().upstream.name;
+            let cookie = if known.clear_cookie { ", and the session cookie taken away" } else { "" };
+            format!("what upstream `{upstream}` answers to {}{cookie}", permit.path_and_query().split('?').next().unwrap_or_default())
+        }
+        Err(deny) => {
+            let status = deny.reason.status();
+            let words = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("");
+            let login = policy.sessions.as_ref().and_then(|sessions| sessions.login_url.as_deref()).filter(|_| status == 401);
+            let login = login.map_or_else(String::new, |url| format!("; a browser that asks for a page: 303 to {url}"));
+            let retry = deny.retry_after.map_or_else(String::new, |wait| format!("; Retry-After: {}", wait.as_millis().div_ceil(1000)));
+            format!("{status} {words}: a fixed text and the request id{retry}{login}")
+        }
+    }
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Asked { method, path, host, .. } = &self.request;
+        writeln!(
+            f,
+            "{method} {}{path}, judged by revision {}",
+            host.as_deref().unwrap_or("?"),
+            self.revision,
+            path = printable(path),
+            method = printable(method)
+        )?;
+        for step in &self.steps {
+            let mark = match step.outcome {
+                Outcome::Pass => "pass",
+                Outcome::WouldDeny => "would deny",
+                Outcome::Deny => "deny",
+            };
+            write!(f, "  {:<13} {mark:<10} {}", step.stage, printable(&step.text))?;
+            if let Some(reason) = step.reason {
+                write!(f, " [{reason}]")?;
+            }
+            match &step.rule {
+                Some(rule) => writeln!(f, " ({rule})")?,
+                None => writeln!(f)?,
+            }
+        }
+        writeln!(f, "decision: {}", self.decision)?;
+        if let Some(refusal) = &self.refusal {
+            writeln!(f, "reason:   {} ({})", refusal.reason, refusal.meaning)?;
+        }
+        writeln!(f, "client:   {}", self.client_gets)
+    }
+}

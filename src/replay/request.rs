@@ -1,0 +1,231 @@
+//! A request that somebody described, in the form in which the checks see a real one.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::{
+    model::{Alpn, Facts, Host, HttpVersion, RequestView, Tick, TlsFacts, Transport, UnixTime},
+    policy::{Listener, ListenerKind, Policy},
+    session::TOKEN_PREFIX,
+};
+
+/// A request in words.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// The listener; absent: the first that fits the URL's scheme.
+    pub listener: Option<String>,
+    /// The HTTP version.
+    pub version: HttpVersion,
+    /// The method.
+    pub method: String,
+    /// `https://host[:port]/path?query`.
+    pub url: String,
+    /// Who connects, after PROXY protocol.
+    pub client: IpAddr,
+    /// What the TLS handshake names.
+    pub sni: Sni,
+    /// The session cookie's value, or a whole `Cookie` field.
+    pub cookie: Option<String>,
+    /// The token of `Authorization: Bearer`.
+    pub bearer: Option<String>,
+    /// More fields.
+    pub headers: Vec<(String, String)>,
+    /// An HTTP/1 head as it would be received, CR LF and all, instead of version, method, path and fields. What follows its
+    /// empty line is left out.
+    pub head: Option<Vec<u8>>,
+}
+
+/// What a described TLS handshake names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sni {
+    /// The host of the URL.
+    Host,
+    /// Nothing.
+    Absent,
+    /// This host.
+    Named(Host),
+}
+
+/// Why a description is no request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DescribeError {
+    /// Not a URL of ours.
+    #[error("`{0}` is not `https://host/path` or `http://host/path`")]
+    Url(String),
+    /// No listener has the name, or none serves the scheme.
+    #[error("no listener {0}")]
+    Listener(String),
+    /// A field that cannot stand in a request.
+    #[error("`{0}` is not the name or value of a field")]
+    Field(String),
+}
+
+/// A described request, with all that a [`RequestView`] borrows.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The connection.
+    pub facts: Facts,
+    /// The HTTP version.
+    pub version: HttpVersion,
+    /// The method.
+    pub method: String,
+    /// The target.
+    pub target: Vec<u8>,
+    /// HTTP/2's `:authority`.
+    pub authority: Option<String>,
+    /// The fields.
+    pub headers: HeaderMap,
+    /// HTTP/1's head.
+    pub head: Option<Vec<u8>>,
+}
+
+impl Request {
+    /// Puts a description into the form that a request has when it arrives at a listener of the policy.
+    pub fn new(described: &Described, policy: &Policy) -> Result<Self, DescribeError> {
+        let (scheme, authority, target) = split(&described.url)?;
+        let listener = listener(described.listener.as_deref(), scheme, policy)?;
+        let facts = facts(described, listener, authority);
+        if let Some(head) = &described.head {
+            return Ok(Self::read(facts, head));
+        }
+        let mut headers = HeaderMap::new();
+        if described.version != HttpVersion::Http2 {
+            append(&mut headers, "host", authority)?;
+        }
+        if let Some(cookie) = &described.cookie {
+            match policy.sessions.as_ref().filter(|_| cookie.starts_with(TOKEN_PREFIX)) {
+                Some(sessions) => append(&mut headers, "cookie", &format!("{}={cookie}", sessions.cookie))?,
+                None => append(&mut headers, "cookie", cookie)?,
+            }
+        }
+        if let Some(token) = &described.bearer {
+            append(&mut headers, "authorization", &format!("Bearer {token}"))?;
+        }
+        for (name, value) in &described.headers {
+            append(&mut headers, name, value)?;
+        }
+        let mut request = Self {
+            facts,
+            version: described.version,
+            method: described.method.clone(),
+            target: target.as_bytes().to_vec(),
+            authority: (described.version == HttpVersion::Http2).then(|| authority.to_owned()),
+            headers,
+            head: None,
+        };
+        request.write_head();
+        Ok(request)
+    }
+
+    /// Writes the head that an HTTP/1 client would send for the request as it is now.
+    pub fn write_head(&mut self) {
+        if self.version == HttpVersion::Http2 {
+            self.head = None;
+            return;
+        }
+        let mut head = [self.method.as_bytes(), b" ", &self.target, b" ", self.version.as_str().as_bytes(), b"\r\n"].concat();
+        for (name, value) in &self.headers {
+            head.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        }
+        head.extend_from_slice(b"\r\n");
+        self.head = Some(head);
+    }
+
+    /// Lends the request to the checks.
+    pub fn view(&self, now: UnixTime, tick: Tick) -> RequestView<'_> {
+        RequestView {
+            connection: &self.facts,
+            version: self.version,
+            method: &self.method,
+            target: &self.target,
+            authority: self.authority.as_deref(),
+            headers: &self.headers,
+            head: self.head.as_deref(),
+            now,
+            tick,
+        }
+    }
+
+    /// Reads a head as a lenient library would. It need not be good at it: hygiene judges the bytes themselves first.
+    fn read(facts: Facts, head: &[u8]) -> Self {
+        let end = memchr::memmem::find(head, b"\r\n\r\n").map_or(head.len(), |at| at + 4);
+        let head = head.get(..end).unwrap_or(head);
+        let mut lines = head.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+        let mut words = lines.next().unwrap_or_default().split(|&byte| byte == b' ');
+        let method = String::from_utf8_lossy(words.next().unwrap_or_default()).into_owned();
+        let target = words.next().unwrap_or_default().to_vec();
+        let version = if words.next() == Some(b"HTTP/1.0") { HttpVersion::Http10 } else { HttpVersion::Http11 };
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            let Some((name, value)) = memchr::memchr(b':', line).and_then(|colon| line.split_at_checked(colon)) else { continue };
+            let value = value.get(1..).unwrap_or_default().trim_ascii();
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+                headers.append(name, value);
+            }
+        }
+        Self { facts, version, method, target, authority: None, headers, head: Some(head.to_vec()) }
+    }
+}
+
+fn split(url: &str) -> Result<(&str, &str, &str), DescribeError> {
+    let wrong = || DescribeError::Url(url.to_owned());
+    let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
+    let (authority, target) = match rest.find('/').and_then(|slash| rest.split_at_checked(slash)) {
+        Some(parts) => parts,
+        None => (rest, "/"),
+    };
+    if authority.is_empty() || !matches!(scheme, "http" | "https") {
+        return Err(wrong());
+    }
+    Ok((scheme, authority, target))
+}
+
+fn listener<'p>(name: Option<&str>, scheme: &str, policy: &'p Policy) -> Result<&'p Listener, DescribeError> {
+    let found = match name {
+        Some(name) => policy.listeners.iter().find(|listener| listener.name.as_str() == name),
+        None => policy.listeners.iter().find(|listener| match listener.kind {
+            ListenerKind::Tls => scheme == "https",
+            ListenerKind::Plaintext | ListenerKind::Redirect { .. } => scheme == "http",
+        }),
+    };
+    let missing = || DescribeError::Listener(name.map_or_else(|| format!("serves {scheme}"), |name| format!("is named `{name}`")));
+    found.map(|listener| &**listener).ok_or_else(missing)
+}
+
+fn facts(described: &Described, listener: &Listener, authority: &str) -> Facts {
+    let source = SocketAddr::new(described.client, 0);
+    let transport = match listener.kind {
+        ListenerKind::Plaintext | ListenerKind::Redirect { .. } => Transport::Plain,
+        ListenerKind::Tls => Transport::Tls(TlsFacts {
+            sni: match &described.sni {
+                Sni::Host => Host::parse_authority(authority).ok().map(|(host, _)| host),
+                Sni::Absent => None,
+                Sni::Named(host) => Some(host.clone()),
+            },
+            version: "TLSv1.3",
+            cipher: "TLS_AES_128_GCM_SHA256",
+            group: "X25519",
+            alpn: if described.version == HttpVersion::Http2 { Alpn::Http2 } else { Alpn::Http1 },
+            resumed: false,
+        }),
+    };
+    Facts {
+        id: 0,
+        listener: listener.name.clone(),
+        local: listener.address,
+        peer: source,
+        source,
+        transport,
+        accepted: UnixTime::default(),
+    }
+}
+
+fn append(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), DescribeError> {
+    let parsed = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value));
+    // The value may be a secret, so only the name is said. The token of a described request is one.
+    let (Ok(field), Ok(mut value)) = parsed else { return Err(DescribeError::Field(name.to_owned())) };
+    value.set_sensitive(field == header::AUTHORIZATION || field == header::COOKIE);
+    headers.append(field, value);
+    Ok(())
+}
