@@ -143,6 +143,11 @@ impl Doors {
         u64::try_from(count).unwrap_or(u64::MAX)
     }
 
+    /// Says whether any listener takes connections.
+    pub(super) fn are_open(&self) -> bool {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).values().any(|door| !*door.stop.borrow())
+    }
+
     /// Tells of an address that is no tenant's door.
     pub(super) fn note_other(&self, name: &str, address: String) {
         self.others.lock().unwrap_or_else(PoisonError::into_inner).push((name.to_owned(), address));

@@ -8,7 +8,9 @@ mod reload;
 mod run;
 mod schedule;
 mod shutdown;
+mod vitals;
 mod witness;
 
-pub use prepare::{PrepareError, Prepared, prepare};
+pub use doors::BindError;
+pub use prepare::{PrepareError, Prepared, check, prepare};
 pub use run::{RunError, run};

@@ -6,7 +6,7 @@ use crate::{
     config::{self, Problem},
     edge::{TlsError, TlsState},
     gateway::Snapshot,
-    model::{Clock, UnixTime},
+    model::Clock,
     policy::Policy,
     telemetry::{AccessLog, LogError},
 };
@@ -18,8 +18,8 @@ pub enum PrepareError {
     #[error("the configuration has {} mistake(s)", .0.len())]
     Config(Vec<Problem>),
     /// A certificate cannot be used.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Tls(Vec<TlsError>),
     /// A log cannot be written.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -41,8 +41,16 @@ pub fn prepare(path: &Path, clock: &dyn Clock) -> Result<Prepared, PrepareError>
     let now = clock.now();
     let loaded = config::load(path, now, &config::ProcessEnv).map_err(PrepareError::Config)?;
     let policy = Arc::new(loaded.policy);
-    let tls = Arc::new(TlsState::build(&policy, now)?);
+    let tls = Arc::new(TlsState::build(&policy, now).map_err(PrepareError::Tls)?);
     Ok(Prepared { policy, tls, warnings: loaded.warnings })
+}
+
+/// Judges a configuration without starting or making anything: rules, keys, certificates. Returns what is odd, yet allowed.
+pub fn check(path: &Path, clock: &dyn Clock) -> Result<Vec<Problem>, PrepareError> {
+    let now = clock.now();
+    let loaded = config::load(path, now, &config::ProcessEnv).map_err(PrepareError::Config)?;
+    TlsState::judge(&loaded.policy, now).map_err(PrepareError::Tls)?;
+    Ok(loaded.warnings)
 }
 
 /// Opens the access log of a policy, or keeps the one that is open where nothing about it changed.
@@ -52,9 +60,4 @@ pub(super) fn snapshot(policy: Arc<Policy>, before: Option<&Snapshot>) -> Result
         Some(_) | None => Arc::new(AccessLog::open(&policy.access_log)?),
     };
     Ok(Snapshot::new(policy, log))
-}
-
-/// When the policy must be loaded again because something in it expires.
-pub(super) fn next_expiry(policy: &Policy) -> Option<UnixTime> {
-    policy.next_expiry
 }

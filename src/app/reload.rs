@@ -51,7 +51,7 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
         .map_err(|error| ControlError::Unavailable(error.to_string()))?
         .map_err(|error| ControlError::Unavailable(error.to_string()))?;
     // Nothing fails from here on.
-    app.shared.metrics.certificates(tls.expiries().iter().map(|expiry| (expiry.name.as_str(), expiry.not_after)));
+    app.shared.metrics.certificates(super::witness::expiries(&tls).iter().map(|(name, not_after)| (name.as_str(), *not_after)));
     app.shared.metrics.policy_in_force(&policy, now);
     app.tls.store(tls);
     app.shared.snapshot.store(Arc::new(snapshot));
@@ -64,7 +64,7 @@ fn refusal(error: PrepareError) -> ControlError {
         PrepareError::Config(problems) => {
             ControlError::Config(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
         }
-        PrepareError::Tls(error) => ControlError::Config(error.to_string()),
+        PrepareError::Tls(errors) => ControlError::Config(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
         PrepareError::Log(error) => ControlError::Config(error.to_string()),
     }
 }

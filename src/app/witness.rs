@@ -3,10 +3,11 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
+    admin::{AdminCall, Caller},
     checks::hygiene,
-    edge::{EarlyCause, EdgeRefusal, Witness},
+    edge::{EarlyCause, EdgeRefusal, TlsState, Witness},
     gateway::{Asking, Refusal, Shared, early_line},
-    model::{Connection, Cut, Decision, Deny, ListenerName, Reason, TlsFacts},
+    model::{Connection, Cut, Decision, Deny, ListenerName, Reason, TlsFacts, UnixTime},
     telemetry::{AccessLine, Event},
 };
 
@@ -74,6 +75,37 @@ impl Witness for Clerk {
     fn cut(&self, connection: &Connection, cut: Cut) {
         self.shared.metrics.connection_cut(&connection.facts().listener, cut);
     }
+}
+
+/// Returns the names and ends of the certificates in use, for the metric.
+pub(super) fn expiries(tls: &TlsState) -> Vec<(String, UnixTime)> {
+    tls.certificate_expiries().into_iter().map(|expiry| (expiry.name, expiry.not_after)).collect()
+}
+
+/// Writes the access line of an admin call, with its principal.
+pub(super) fn admin_call(shared: &Shared, call: &AdminCall<'_>) {
+    let snapshot = shared.snapshot.load();
+    let peer = match call.caller {
+        Caller::Remote(peer) => Some(peer.ip()),
+        Caller::Local { .. } => None,
+    };
+    snapshot.log.write(&AccessLine {
+        event: Event::Admin,
+        time: call.time,
+        listener: Some(if peer.is_some() { "admin" } else { "control" }),
+        peer,
+        method: call.method.map(str::as_bytes),
+        path: call.path.map(str::as_bytes),
+        status: Some(call.status),
+        decision: Some(if call.reason.is_some() { "deny" } else { "allow" }),
+        reason: call.reason,
+        duration: Some(call.duration),
+        principal: call.principal,
+        revision: Some(&snapshot.policy.revision),
+        detail: call.detail,
+        ..AccessLine::default()
+    });
+    shared.metrics.admin_request(call.status);
 }
 
 /// What the library refused and our lint finds nothing wrong with.

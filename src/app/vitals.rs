@@ -1,0 +1,22 @@
+//! What the metrics listener tells of the process.
+
+use std::sync::Arc;
+
+use super::{control::App, schedule};
+use crate::{admin::Vitals, telemetry::MetricsError};
+
+/// The process, as orchestrators and Prometheus see it.
+pub(super) struct Pulse {
+    pub(super) app: Arc<App>,
+}
+
+impl Vitals for Pulse {
+    fn is_ready(&self) -> bool {
+        !self.app.shared.is_draining() && self.app.doors.are_open()
+    }
+
+    fn metrics(&self) -> Result<String, MetricsError> {
+        schedule::gauges(&self.app);
+        self.app.shared.metrics.encode()
+    }
+}
