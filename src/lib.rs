@@ -13,3 +13,4 @@ pub mod model;
 pub mod policy;
 pub mod quota;
 pub mod session;
+pub mod state;
