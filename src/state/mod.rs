@@ -1,26 +1,42 @@
-//! interim
-use crate::{model::*, quota::Limit};
-/// k
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct QuotaKey(TenantName, QuotaName, u128);
-impl QuotaKey {
-    /// n
-    pub fn new(t: &TenantName, q: &QuotaName, s: u128) -> Self {
-        Self(t.clone(), q.clone(), s)
-    }
-}
-/// q
+//! What is remembered between requests: how often somebody asked, and which sessions were ended.
+//!
+//! Two small traits stand between the pipeline and its stores. [`MemoryQuotas`] and [`Journal`] are the stores of one node.
+
+mod error;
+mod journal;
+mod log;
+mod marks;
+mod memory;
+mod quota_key;
+mod record;
+
+pub use error::StoreError;
+pub use journal::{DEFAULT_BOUND, Journal, Torn};
+pub use memory::MemoryQuotas;
+pub use quota_key::QuotaKey;
+
+use crate::{
+    model::{QuotaAnswer, RevocationAnswer, SessionId, TenantName, Tick, UnixTime, UserId},
+    quota::Limit,
+};
+
+/// Counts charges against quotas.
 pub trait QuotaStore: Send + Sync {
-    /// t
+    /// Takes one charge, or says when one would be taken.
     fn take(&self, key: &QuotaKey, limit: Limit, tick: Tick) -> impl Future<Output = QuotaAnswer> + Send;
-    /// g
+
+    /// Gives one charge back, as far as it is not forgotten already.
     fn give_back(&self, key: &QuotaKey, limit: Limit, tick: Tick);
-    /// p
+
+    /// Says what [`QuotaStore::take`] would answer, and charges nothing.
     fn peek(&self, key: &QuotaKey, limit: Limit, tick: Tick) -> QuotaAnswer;
 }
-/// r
+
+/// Knows which sessions were ended.
 pub trait RevocationStore: Send + Sync {
-    /// l
+    /// Says whether a session was ended: itself, with all of its user who signed in up to a time, or with all of its tenant.
+    ///
+    /// `auth_time` and `epoch` are the session's own claims. A revocation for a later date counts from that date on.
     fn lookup(
         &self,
         tenant: &TenantName,
@@ -30,65 +46,7 @@ pub trait RevocationStore: Send + Sync {
         epoch: u32,
         now: UnixTime,
     ) -> RevocationAnswer;
-    /// e
-    fn epoch(&self, tenant: &TenantName) -> u32;
-}
-/// stub
-#[derive(Debug)]
-pub struct Journal;
-/// stub
-#[derive(Debug, thiserror::Error)]
-#[error("stub")]
-pub struct StoreError;
-impl Journal {
-    /// s
-    pub fn open(_dir: &std::path::Path, _now: UnixTime) -> Result<Self, StoreError> {
-        Ok(Self)
-    }
-    /// s
-    pub fn revoke(&self, _w: &Revoked, _at: UnixTime, _k: UnixTime) -> Result<(), StoreError> {
-        Ok(())
-    }
-    /// s
-    pub fn settle_tenants<'a>(&self, _n: impl Iterator<Item = &'a TenantName>, _now: UnixTime) -> Result<(), StoreError> {
-        Ok(())
-    }
-    /// s
-    pub fn len(&self) -> usize {
-        0
-    }
-    /// s
-    pub fn sweep(&self, _now: UnixTime) -> Result<(), StoreError> {
-        Ok(())
-    }
-}
-impl RevocationStore for Journal {
-    fn lookup(&self, _: &TenantName, _: &UserId, _: &SessionId, _: UnixTime, _: u32, _: UnixTime) -> RevocationAnswer {
-        RevocationAnswer::Live
-    }
-    fn epoch(&self, _: &TenantName) -> u32 {
-        0
-    }
-}
-/// stub
-#[derive(Debug)]
-pub struct MemoryQuotas;
-impl MemoryQuotas {
-    /// s
-    pub fn new(_: usize) -> Self {
-        Self
-    }
-    /// s
-    pub fn evictions(&self) -> u64 {
-        0
-    }
-}
-impl QuotaStore for MemoryQuotas {
-    async fn take(&self, _: &QuotaKey, _: Limit, _: Tick) -> QuotaAnswer {
-        QuotaAnswer::Taken { remaining: 1, reset: std::time::Duration::ZERO }
-    }
-    fn give_back(&self, _: &QuotaKey, _: Limit, _: Tick) {}
-    fn peek(&self, _: &QuotaKey, _: Limit, _: Tick) -> QuotaAnswer {
-        QuotaAnswer::Taken { remaining: 1, reset: std::time::Duration::ZERO }
-    }
+
+    /// Returns the epoch of a tenant, which a new session of it carries; 0 for one that nobody knows.
+    fn epoch(&self, tenant: &TenantName, now: UnixTime) -> u32;
 }
