@@ -31,5 +31,5 @@ pub trait RevocationStore: Send + Sync {
         now: UnixTime,
     ) -> RevocationAnswer;
     /// e
-    fn epoch(&self, tenant: &TenantName) -> u32;
+    fn epoch(&self, tenant: &TenantName, now: UnixTime) -> u32;
 }
