@@ -97,7 +97,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
     if let Some(found) = &proven {
         let claims = &found.session.claims;
         let answer = stores.revocations.lookup(&claims.tenant, &claims.user, &claims.id, claims.auth_time, claims.epoch, view.now);
-        match revocation::check(answer, stores.revocations.epoch(&claims.tenant), claims) {
+        match revocation::check(answer, stores.revocations.epoch(&claims.tenant, view.now), claims) {
             Ok(()) => {
                 trail.note(Stage::Revocation, Ok(()))?;
                 trail.explain(|| ("nobody ended the session, its user's or its tenant's".into(), None));

@@ -1,0 +1,177 @@
+//! THE ORDER: two checks fail at once, the earlier one answers; a refused request charges no token.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
+
+mod support;
+
+use std::time::Duration;
+
+use octroi::{
+    model::{Mode, Reason, RevocationAnswer, Stage, UnixTime},
+    policy::{Policy, QuotaBy, RouteAccess},
+    session::Purpose,
+};
+use support::*;
+
+/// A tenant where everything can go wrong: one address is denied, every kind of quota of one request is there.
+fn strict() -> Policy {
+    let mut acme = tenant("acme", &["acme.test"]);
+    acme.ip_access = deny(&["192.0.2.66/32"]);
+    acme.quotas = [("client", QuotaBy::Client), ("tenant", QuotaBy::Tenant), ("user", QuotaBy::User), ("session", QuotaBy::Session)]
+        .map(|(name, by)| quota(name, by, 2).into())
+        .into();
+    let mut login = route("/login", RouteAccess::Public);
+    login.methods = Box::new(["GET".into()]);
+    let mut fresh = route("/fresh", roles("admin"));
+    fresh.max_auth_age = Some(Duration::from_secs(10));
+    fresh.origin_check = true;
+    acme.routes = table(vec![login, fresh, route("/public/", RouteAccess::Public)]);
+    policy(vec![acme, tenant("other", &["other.test"])])
+}
+
+fn refused(request: &octroi::replay::Request) -> Option<Reason> {
+    ask(request, &strict(), &Empty, &Empty).reason()
+}
+
+#[test]
+fn hygiene_before_client() {
+    let request = get("https://acme.test/a/../b").from("10.0.0.1").header("x-forwarded-for", "nobody");
+
+    assert_eq!(refused(&request), Some(Reason::PathDotSegment));
+}
+
+#[test]
+fn client_before_tenant() {
+    let request = get("https://nobody.test/").from("10.0.0.1").header("x-forwarded-for", "nobody");
+
+    assert_eq!(refused(&request), Some(Reason::XffMalformed));
+}
+
+#[test]
+fn tenant_before_address() {
+    assert_eq!(refused(&get("https://acme.test/").from("192.0.2.66").sni(Some("other.test"))), Some(Reason::SniMismatch));
+}
+
+#[test]
+fn address_before_route() {
+    assert_eq!(refused(&get("https://acme.test/login").method("POST").from("192.0.2.66")), Some(Reason::IpDenied));
+}
+
+#[test]
+fn a_blocked_address_is_not_charged() {
+    assert_eq!(refused(&get("https://acme.test/public/x").from("192.0.2.66").cookie(&token("acme"))), Some(Reason::IpDenied));
+}
+
+#[test]
+fn route_before_rate() {
+    assert_eq!(refused(&get("https://acme.test/login").method("PUT")), Some(Reason::MethodNotAllowed));
+    assert_eq!(refused(&get("https://acme.test/public/a%2fb")), Some(Reason::PathEncodedSlash));
+    assert_eq!(refused(&get("https://acme.test/public/").method("POST").header("content-length", "1001")), Some(Reason::BodyTooLarge));
+}
+
+#[test]
+fn rate_by_client_before_session() {
+    let (policy, quotas) = (strict(), Counting::default());
+    let guess = get("https://acme.test/x").cookie(&format!("oct1.{}", "A".repeat(80)));
+
+    let answers: Vec<_> = (0..3).map(|_| ask(&guess, &policy, &quotas, &Empty).reason()).collect();
+
+    assert_eq!(answers, [Some(Reason::SessionInvalid), Some(Reason::SessionInvalid), Some(Reason::QuotaExceeded)]);
+    assert_eq!(quotas.charged(), ["acme/client"; 2]);
+}
+
+#[test]
+fn a_request_without_session_charges_no_tenant() {
+    let quotas = Counting::default();
+
+    let reason = ask(&get("https://acme.test/x"), &strict(), &quotas, &Empty).reason();
+
+    assert_eq!((reason, quotas.charged()), (Some(Reason::SessionMissing), vec!["acme/client".to_owned()]));
+}
+
+#[test]
+fn clocks_before_member_before_revocation() {
+    let mut lobby = tenant("lobby", &["www.test"]);
+    lobby.members = Box::new(["acme".parse().unwrap()]);
+    let mut acme = tenant("acme", &[]);
+    acme.ip_access = deny(&["192.0.2.1/32"]);
+    let policy = policy(vec![lobby, acme]);
+    let fresh = get("https://www.test/x").cookie(&seal(&claims("acme"), Purpose::Cookie, "lobby"));
+    let mut old = claims("acme");
+    old.idle_end = NOW;
+    let old = get("https://www.test/x").cookie(&seal(&old, Purpose::Cookie, "lobby"));
+
+    assert_eq!(ask(&old, &policy, &Empty, &Empty).reason(), Some(Reason::SessionIdle));
+    assert_eq!(ask(&fresh, &policy, &Empty, &Empty).reason(), Some(Reason::MemberIpDenied));
+}
+
+#[test]
+fn revocation_before_rate_by_user() {
+    let quotas = Counting::default();
+    let revoked = Says(RevocationAnswer::User(UnixTime::from_secs(1)), 0);
+
+    let reason = ask(&get("https://acme.test/x").cookie(&token("acme")), &strict(), &quotas, &revoked).reason();
+
+    assert_eq!((reason, quotas.charged()), (Some(Reason::SessionRevoked), vec!["acme/client".to_owned()]));
+}
+
+#[test]
+fn rate_by_user_before_authorization() {
+    let (policy, quotas) = (strict(), Counting::default());
+    let request = |host: u8| get("https://acme.test/fresh").from(&format!("192.0.2.{host}")).cookie(&token("acme"));
+
+    let answers: Vec<_> = (1..4).map(|host| ask(&request(host), &policy, &quotas, &LIVE).reason()).collect();
+
+    assert_eq!(answers, [Some(Reason::RoleMissing), Some(Reason::RoleMissing), Some(Reason::TenantQuotaExceeded)]);
+}
+
+#[test]
+fn the_narrow_quota_is_asked_first() {
+    let quotas = Counting::default();
+
+    let judged = ask(&get("https://acme.test/x").cookie(&token("acme")), &strict(), &quotas, &LIVE);
+
+    assert_eq!(judged.reason(), None);
+    assert_eq!(quotas.charged(), ["acme/client", "acme/session", "acme/user", "acme/tenant"]);
+}
+
+#[test]
+fn role_before_age_before_origin() {
+    let policy = strict();
+    let mut claims = claims("acme");
+    let request = |claims| {
+        let token = seal(claims, Purpose::Cookie, "acme");
+        get("https://acme.test/fresh").method("POST").header("content-length", "0").header("sec-fetch-site", "cross-site").cookie(&token)
+    };
+
+    let without_role = ask(&request(&claims), &policy, &Counting::default(), &LIVE).reason();
+    claims.roles.push("admin".into());
+    let too_old = ask(&request(&claims), &policy, &Counting::default(), &LIVE).reason();
+    claims.auth_time = NOW;
+    let foreign = ask(&request(&claims), &policy, &Counting::default(), &LIVE).reason();
+
+    assert_eq!([without_role, too_old, foreign], [Some(Reason::RoleMissing), Some(Reason::AuthTooOld), Some(Reason::Csrf)]);
+}
+
+#[test]
+fn observe_mode_goes_on_in_the_same_order() {
+    let mut acme = tenant("acme", &["acme.test"]);
+    acme.mode = Mode::Observe;
+    acme.ip_access = deny(&["192.0.2.0/24"]);
+    acme.quotas = Box::new([quota("client", QuotaBy::Client, 1).into()]);
+    let (policy, quotas) = (policy(vec![acme]), Counting::default());
+
+    ask(&get("https://acme.test/x"), &policy, &quotas, &Empty).permit();
+    let judged = ask(&get("https://acme.test/x"), &policy, &quotas, &Empty);
+
+    let found: Vec<_> = judged.trail.steps().iter().map(|step| (step.stage, step.deny.as_ref().map(|deny| deny.reason))).collect();
+    assert_eq!(
+        found,
+        [
+            (Stage::IpAccess, Some(Reason::IpDenied)),
+            (Stage::QuotaBefore, Some(Reason::QuotaExceeded)),
+            (Stage::Session, Some(Reason::SessionMissing))
+        ]
+    );
+    judged.permit();
+}
