@@ -9,6 +9,8 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")
 )]
 
+#[cfg(feature = "gateway")]
+pub mod admin;
 pub mod checks;
 #[cfg(feature = "gateway")]
 pub mod edge;

@@ -1,0 +1,473 @@
+//! The admin API: what may be asked, by whom, and how it is answered.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    caller::{self, Caller},
+    exchange::{Answer, BODY_BYTES, Fault, Head},
+    wire::{self, ErrorBody, ErrorDetail, ReloadedBody, RevokeBody, RevokedBody, StatusBody},
+};
+use crate::{
+    model::{Clock, Control, ControlError, Principal, Revocation, Revoked, Role, SessionId, UnixTime},
+    policy::Policy,
+};
+
+/// The longest note, in bytes.
+const NOTE_BYTES: usize = 256;
+
+/// One call, for the access log and the metrics.
+#[derive(Clone, Copy, Debug)]
+pub struct AdminCall<'a> {
+    /// When it came.
+    pub time: UnixTime,
+    /// How long it took to answer.
+    pub duration: Duration,
+    /// From where.
+    pub caller: Caller,
+    /// Who, once proven.
+    pub principal: Option<&'a str>,
+    /// The method as sent; nothing if no request could be read.
+    pub method: Option<&'a str>,
+    /// The path as sent.
+    pub path: Option<&'a str>,
+    /// The status that is answered.
+    pub status: u16,
+    /// The code of the refusal; nothing if the call did what it was for.
+    pub reason: Option<&'static str>,
+    /// What was done, or the facts of the refusal.
+    pub detail: Option<&'a str>,
+}
+
+/// What the API needs of the floors above.
+pub struct Levers {
+    /// What it pulls.
+    pub control: Arc<dyn Control>,
+    /// Returns the policy in force, for its principals.
+    pub policy: Box<dyn Fn() -> Arc<Policy> + Send + Sync>,
+    /// Tells when principals expire.
+    pub clock: Arc<dyn Clock>,
+    /// Is told of every call, before it is answered.
+    pub on_call: Box<dyn Fn(&AdminCall<'_>) + Send + Sync>,
+    /// The user that octroi runs as.
+    pub own_uid: u32,
+}
+
+/// The admin API, over any stream.
+pub struct Api {
+    levers: Levers,
+}
+
+/// What comes of a call.
+struct Outcome {
+    answer: Answer,
+    principal: Option<String>,
+    reason: Option<&'static str>,
+    detail: Option<String>,
+}
+
+/// What can be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Endpoint {
+    Status,
+    Reload,
+    Revoke,
+}
+
+/// Why a call is refused, once it is known who calls.
+struct Refusal {
+    status: u16,
+    code: &'static str,
+    message: String,
+}
+
+impl Api {
+    /// Builds the API over the levers.
+    pub fn new(levers: Levers) -> Self {
+        Self { levers }
+    }
+
+    /// Answers the one request of a connection.
+    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, mut stream: S, caller: Caller) {
+        let (time, began) = (self.levers.clock.now(), self.levers.clock.tick());
+        let mut head = Head::read(&mut stream).await;
+        let outcome = match &mut head {
+            Ok(head) => self.answer(head, &mut stream, caller).await,
+            Err(Fault::Gone) => return,
+            Err(fault) => Outcome::refused(fault_refusal(*fault), None),
+        };
+        let head = head.ok();
+        (self.levers.on_call)(&AdminCall {
+            time,
+            duration: self.levers.clock.tick().since(began),
+            caller,
+            principal: outcome.principal.as_deref(),
+            method: head.as_ref().map(|head| head.method.as_str()),
+            path: head.as_ref().map(|head| head.path.as_str()),
+            status: outcome.answer.status,
+            reason: outcome.reason,
+            detail: outcome.detail.as_deref(),
+        });
+        outcome.answer.write(&mut stream, head.is_some_and(|head| head.method == "HEAD")).await;
+    }
+
+    async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, head: &mut Head, stream: &mut S, caller: Caller) -> Outcome {
+        let policy = (self.levers.policy)();
+        let known = caller::identify(head, caller, policy.admin.as_ref(), self.levers.own_uid, self.levers.clock.now());
+        drop(policy);
+        let principal = match known {
+            Ok(principal) => principal,
+            Err(stranger) => {
+                let refusal = Refusal { status: stranger.status, code: stranger.code, message: stranger.message.to_owned() };
+                let mut outcome = Outcome::refused(refusal, None);
+                if stranger.status == 401 {
+                    outcome.answer = outcome.answer.with("WWW-Authenticate", "Bearer");
+                }
+                return Outcome { detail: stranger.detail, ..outcome };
+            }
+        };
+        match self.call(head, stream, &principal).await {
+            Ok((answer, detail)) => Outcome { answer, principal: Some(principal.name), reason: None, detail },
+            Err(refusal) => Outcome::refused(refusal, Some(principal.name)),
+        }
+    }
+
+    /// Does what a proven principal asks for. Returns the answer, and what was done in words.
+    async fn call<S>(&self, head: &mut Head, stream: &mut S, principal: &Principal) -> Result<(Answer, Option<String>), Refusal>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let endpoint = Endpoint::find(&head.path, &head.method)?;
+        if !principal.may(endpoint.role()) {
+            return Err(refusal(403, "role_missing", &format!("this needs the role {}", endpoint.role().as_str())));
+        }
+        match endpoint {
+            Endpoint::Status => Ok((json(200, &StatusBody::from(self.levers.control.status())), None)),
+            Endpoint::Reload => {
+                let _: Nothing = read_json(head, stream).await?;
+                let revision = self.levers.control.reload().await.map_err(control_refusal)?;
+                let detail = format!("reloaded revision={revision}");
+                Ok((json(200, &ReloadedBody { revision }), Some(detail)))
+            }
+            Endpoint::Revoke => {
+                let (wish, detail) = self.read_revocation(&read_json(head, stream).await?)?;
+                let report = self.levers.control.revoke(wish).await.map_err(control_refusal)?;
+                let body =
+                    RevokedBody { nodes: report.nodes, took_ms: report.took.as_secs_f64() * 1000.0, at: wire::write_time(report.at) };
+                Ok((json(200, &body), Some(detail)))
+            }
+        }
+    }
+
+    /// Reads a wish, and puts it into words for the log: never a session's identifier.
+    fn read_revocation(&self, body: &RevokeBody) -> Result<(Revocation, String), Refusal> {
+        let bad = |message: &str| refusal(400, "body_invalid", message);
+        let tenant = body.tenant.as_deref().map(str::parse).transpose().map_err(|_| bad("`tenant` is not a tenant's name"))?;
+        let user = body.user.as_deref().map(str::parse).transpose().map_err(|_| bad("`user` is 1 to 256 visible ASCII characters"))?;
+        let whose = match (&body.session, tenant, user) {
+            (Some(hex), None, None) => Revoked::Session(SessionId::from_hex(hex).ok_or_else(|| bad("`session` is 32 hexadecimal digits"))?),
+            (None, Some(tenant), Some(user)) => Revoked::User(tenant, user),
+            (None, Some(tenant), None) => Revoked::Tenant(tenant),
+            _ => return Err(bad("name a `session`, or a `tenant`, or a `tenant` and a `user`")),
+        };
+        let at = body.at.as_deref().map(|text| wire::read_time(text).ok_or_else(|| bad("`at` is not an RFC 3339 time"))).transpose()?;
+        if at.is_some_and(|at| at < self.levers.clock.now()) {
+            return Err(bad("`at` lies in the past; leave it out for now"));
+        }
+        if body.note.as_ref().is_some_and(|note| note.len() > NOTE_BYTES) {
+            return Err(bad("`note` has at most 256 bytes"));
+        }
+        let mut detail = match &whose {
+            Revoked::Session(_) => "revoked one session".to_owned(),
+            Revoked::User(tenant, user) => format!("revoked tenant={tenant} user={user}"),
+            Revoked::Tenant(tenant) => format!("revoked tenant={tenant}"),
+        };
+        if let Some(at) = at {
+            detail.push_str(&format!(" at={}", wire::write_time(at)));
+        }
+        if let Some(note) = &body.note {
+            detail.push_str(&format!(" note={note}"));
+        }
+        Ok((Revocation { whose, at, note: body.note.clone() }, detail))
+    }
+}
+
+impl Endpoint {
+    fn find(path: &str, method: &str) -> Result<Self, Refusal> {
+        let (endpoint, fits) = match path {
+            "/v1/status" => (Self::Status, matches!(method, "GET" | "HEAD")),
+            "/v1/reload" => (Self::Reload, method == "POST"),
+            "/v1/sessions/revoke" => (Self::Revoke, method == "POST"),
+            _ => return Err(refusal(404, "not_found", "there is no such call")),
+        };
+        if fits { Ok(endpoint) } else { Err(refusal(405, "method_not_allowed", "the call has another method")) }
+    }
+
+    const fn role(self) -> Role {
+        match self {
+            Self::Status => Role::Viewer,
+            Self::Reload | Self::Revoke => Role::Operator,
+        }
+    }
+}
+
+impl Outcome {
+    fn refused(refusal: Refusal, principal: Option<String>) -> Self {
+        let error = ErrorDetail { code: refusal.code.to_owned(), message: refusal.message };
+        Self { answer: json(refusal.status, &ErrorBody { error }), principal, reason: Some(refusal.code), detail: None }
+    }
+}
+
+/// A body that says nothing: absent, or `{}`.
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+/// Reads a JSON body. The content type must be said, as no page can say it without asking first.
+async fn read_json<T: DeserializeOwned, S>(head: &mut Head, stream: &mut S) -> Result<T, Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let media = head.only("content-type").and_then(|text| text.split(';').next()).map(str::trim);
+    if !media.is_some_and(|media| media.eq_ignore_ascii_case("application/json")) {
+        return Err(refusal(415, "not_json", "the Content-Type must be application/json"));
+    }
+    let body = head.read_body(stream).await.map_err(fault_refusal)?;
+    let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
+    // What serde says would quote what was sent.
+    serde_json::from_slice(body).map_err(|_| refusal(400, "body_invalid", "the body is not the JSON object that this call takes"))
+}
+
+fn json(status: u16, body: &impl Serialize) -> Answer {
+    // Strings and numbers always serialise.
+    let mut body = serde_json::to_vec(body).unwrap_or_default();
+    body.push(b'\n');
+    Answer { status, content_type: "application/json", fields: Vec::new(), body }
+}
+
+fn refusal(status: u16, code: &'static str, message: &str) -> Refusal {
+    Refusal { status, code, message: message.to_owned() }
+}
+
+fn control_refusal(error: ControlError) -> Refusal {
+    match error {
+        // The errors of files that the operator wrote, not of the request.
+        ControlError::Config(text) => refusal(422, "config_invalid", &text),
+        ControlError::Unknown(_) => refusal(404, "unknown", "the policy has no such tenant"),
+        ControlError::Unavailable(text) => refusal(503, "unavailable", &text),
+    }
+}
+
+fn fault_refusal(fault: Fault) -> Refusal {
+    match fault {
+        Fault::Gone | Fault::Malformed => refusal(400, "malformed", "this is not a request that the API takes"),
+        Fault::Timeout => refusal(408, "timeout", "the request came too slowly"),
+        Fault::HeadTooLarge => refusal(431, "head_too_large", "the head is too large"),
+        Fault::BodyTooLarge => refusal(413, "body_too_large", &format!("a body has at most {BODY_BYTES} bytes")),
+        Fault::LengthRequired => refusal(411, "length_required", "a body needs a Content-Length"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::fixture::{ALICE, Bench, NOW, OLD, OWN_UID, Told, VERA, ask, bench};
+
+    const REMOTE: Caller = Caller::Remote(std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)), 5000));
+    const OWN: Caller = Caller::Local { uid: OWN_UID };
+
+    async fn call(bench: &Bench, caller: Caller, request: &str) -> Told {
+        ask(|stream| bench.api.serve(stream, caller), request).await
+    }
+
+    fn get(path: &str, fields: &str) -> String {
+        format!("GET {path} HTTP/1.1\r\nHost: localhost:9901\r\n{fields}\r\n")
+    }
+
+    fn post(path: &str, body: &str) -> String {
+        let length = body.len();
+        format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
+    }
+
+    fn with_token(token: &str) -> String {
+        format!("Authorization: Bearer {token}\r\n")
+    }
+
+    async fn refused(bench: &Bench, caller: Caller, request: &str) -> (u16, String) {
+        let told = call(bench, caller, request).await;
+        (told.status, told.code())
+    }
+
+    #[tokio::test]
+    async fn a_status_is_told_in_json() {
+        let bench = bench(OWN_UID);
+
+        let told = call(&bench, OWN, &get("/v1/status", "")).await;
+
+        let status: StatusBody = serde_json::from_str(&told.body).unwrap();
+        assert_eq!(told.status, 200);
+        assert!(told.head.contains("Content-Type: application/json\r\n") && told.head.contains("Cache-Control: no-store\r\n"));
+        assert_eq!((status.revision.as_str(), status.started.as_str(), status.tenants), ("0123456789abcdef", "2026-11-23T21:40:00Z", 3));
+        let seen = (Some(format!("local:{OWN_UID}")), Some("GET /v1/status".to_owned()), 200, None, None);
+        assert_eq!(*bench.calls.lock().unwrap(), [seen]);
+    }
+
+    #[tokio::test]
+    async fn the_socket_serves_root_and_our_own_user_only() {
+        let bench = bench(OWN_UID);
+
+        assert_eq!(call(&bench, Caller::Local { uid: 0 }, &get("/v1/status", "")).await.status, 200);
+        assert_eq!(refused(&bench, Caller::Local { uid: 1 }, &get("/v1/status", "")).await, (403, "forbidden".to_owned()));
+        assert_eq!(bench.calls.lock().unwrap()[1].4.as_deref(), Some("local:1"));
+    }
+
+    #[tokio::test]
+    async fn a_token_is_needed_over_tcp() {
+        let bench = bench(OWN_UID);
+        let unauthorized = (401, "unauthorized".to_owned());
+
+        assert_eq!(call(&bench, REMOTE, &get("/v1/status", &with_token(VERA))).await.status, 200);
+        for fields in [
+            String::new(),
+            with_token("nobody"),
+            with_token(""),
+            with_token(&VERA[1..]),
+            with_token(OLD),
+            format!("Authorization: Basic {VERA}\r\n"),
+            format!("{}{}", with_token(VERA), with_token(VERA)),
+        ] {
+            assert_eq!(refused(&bench, REMOTE, &get("/v1/status", &fields)).await, unauthorized, "{fields}");
+        }
+        let told = call(&bench, REMOTE, &get("/nowhere", "")).await;
+        assert_eq!(told.status, 401);
+        assert!(told.head.contains("WWW-Authenticate: Bearer\r\n"));
+        assert!(bench.calls.lock().unwrap().iter().any(|seen| seen.4.as_deref() == Some("the token of old has expired")));
+    }
+
+    #[tokio::test]
+    async fn a_role_is_needed_to_change_anything() {
+        let bench = bench(OWN_UID);
+        let reload = |token| post("/v1/reload", "").replace("Content-Type", &format!("{}Content-Type", with_token(token)));
+
+        assert_eq!(refused(&bench, REMOTE, &reload(VERA)).await, (403, "role_missing".to_owned()));
+        let told = call(&bench, REMOTE, &reload(ALICE)).await;
+
+        assert_eq!((told.status, told.json()["revision"].as_str()), (200, Some("fedcba9876543210")));
+        assert_eq!(bench.calls.lock().unwrap()[0].0.as_deref(), Some("vera"));
+        assert_eq!(bench.calls.lock().unwrap()[1].0.as_deref(), Some("alice"));
+    }
+
+    #[tokio::test]
+    async fn an_unknown_host_is_misdirected() {
+        let bench = bench(OWN_UID);
+        let to = |host: &str| get("/v1/status", &with_token(VERA)).replace("localhost:9901", host);
+
+        assert_eq!(refused(&bench, REMOTE, &to("rebound.example")).await, (421, "host_unknown".to_owned()));
+        assert_eq!(refused(&bench, REMOTE, &to("localhost\r\nHost: localhost")).await, (400, "host_missing".to_owned()));
+        for host in ["LOCALHOST", "127.0.0.1:9901", "[::1]:9901"] {
+            assert_eq!(call(&bench, REMOTE, &to(host)).await.status, 200, "{host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_are_refused() {
+        let bench = bench(OWN_UID);
+        let cross_site = (403, "cross_site".to_owned());
+        let get = |field: &str| get("/v1/status", &format!("{}{field}\r\n", with_token(VERA)));
+
+        assert_eq!(refused(&bench, REMOTE, &get("Origin: http://localhost:9901")).await, cross_site);
+        assert_eq!(refused(&bench, REMOTE, &get("Origin: null")).await, cross_site);
+        assert_eq!(refused(&bench, REMOTE, &get("Sec-Fetch-Site: cross-site")).await, cross_site);
+        assert_eq!(refused(&bench, REMOTE, &get("Sec-Fetch-Site: none\r\nSec-Fetch-Site: same-site")).await, cross_site);
+        assert_eq!(call(&bench, REMOTE, &get("Sec-Fetch-Site: same-origin")).await.status, 200);
+    }
+
+    #[tokio::test]
+    async fn revocations_name_a_session_a_user_or_a_tenant() {
+        let bench = bench(OWN_UID);
+        let hex = "ab".repeat(16);
+
+        let told = call(&bench, OWN, &post("/v1/sessions/revoke", &format!(r#"{{"session":"{hex}","note":"left"}}"#))).await;
+        assert_eq!((told.status, told.json()["nodes"].as_u64(), told.json()["took_ms"].as_f64()), (200, Some(1), Some(0.412)));
+        let user = r#"{"tenant":"acme","user":"u_812","at":"2027-01-01T00:00:00Z"}"#;
+        assert_eq!(call(&bench, OWN, &post("/v1/sessions/revoke", user)).await.json()["at"].as_str(), Some("2027-01-01T00:00:00Z"));
+        assert_eq!(call(&bench, OWN, &post("/v1/sessions/revoke", r#"{"tenant":"acme"}"#)).await.status, 200);
+
+        let (acme, user) = ("acme".parse().unwrap(), "u_812".parse().unwrap());
+        let expected = [
+            Revocation { whose: Revoked::Session(SessionId::new([0xab; 16])), at: None, note: Some("left".to_owned()) },
+            Revocation { whose: Revoked::User(acme, user), at: Some(UnixTime::from_secs(1_798_761_600)), note: None },
+            Revocation { whose: Revoked::Tenant("acme".parse().unwrap()), at: None, note: None },
+        ];
+        assert_eq!(*bench.control.revoked.lock().unwrap(), expected);
+        let details: Vec<_> = bench.calls.lock().unwrap().iter().filter_map(|seen| seen.4.clone()).collect();
+        assert_eq!(
+            details,
+            ["revoked one session note=left", "revoked tenant=acme user=u_812 at=2027-01-01T00:00:00Z", "revoked tenant=acme"]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_not_understood_changes_nothing_and_is_not_echoed() {
+        let bench = bench(OWN_UID);
+        let past = format!(r#"{{"tenant":"acme","at":"{}"}}"#, wire::write_time(NOW.minus(Duration::from_secs(1))));
+        let long = format!(r#"{{"tenant":"acme","note":"{}"}}"#, "n".repeat(NOTE_BYTES + 1));
+
+        for body in [
+            "",
+            "{}",
+            "[]",
+            "<script>",
+            r#"{"session":"<script>"}"#,
+            r#"{"user":"u_812"}"#,
+            r#"{"session":"00","tenant":"acme"}"#,
+            r#"{"tenant":"<script>"}"#,
+            r#"{"tenant":"acme","user":"a b"}"#,
+            r#"{"tenant":"acme","tenant":"globex"}"#,
+            r#"{"tenant":"acme","<script>":1}"#,
+            r#"{"tenant":"acme","at":"<script>"}"#,
+            &past,
+            &long,
+        ] {
+            let told = call(&bench, OWN, &post("/v1/sessions/revoke", body)).await;
+
+            assert_eq!((told.status, told.code().as_str()), (400, "body_invalid"), "{body}");
+            assert!(!told.body.contains("script"));
+        }
+        assert!(bench.control.revoked.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_the_control_says_no_to_has_its_own_status() {
+        let bench = bench(OWN_UID);
+        let table = [
+            (ControlError::Config("octroi.yaml:3:1: unknown key".to_owned()), 422, "config_invalid", "octroi.yaml:3:1: unknown key"),
+            (ControlError::Unknown("acme".to_owned()), 404, "unknown", "the policy has no such tenant"),
+            (ControlError::Unavailable("the journal is full".to_owned()), 503, "unavailable", "the journal is full"),
+        ];
+
+        for (error, status, code, message) in table {
+            *bench.control.fails.lock().unwrap() = Some(error);
+
+            let told = call(&bench, OWN, &post("/v1/reload", "{}")).await;
+
+            assert_eq!((told.status, told.code().as_str(), told.json()["error"]["message"].as_str()), (status, code, Some(message)));
+        }
+    }
+
+    #[tokio::test]
+    async fn other_paths_methods_and_types_are_refused() {
+        let bench = bench(OWN_UID);
+        let form = post("/v1/reload", "{}").replace("application/json", "text/plain");
+
+        assert_eq!(refused(&bench, OWN, &get("/v2/status", "")).await, (404, "not_found".to_owned()));
+        assert_eq!(refused(&bench, OWN, &get("/v1/reload", "")).await, (405, "method_not_allowed".to_owned()));
+        assert_eq!(refused(&bench, OWN, &post("/v1/status", "")).await, (405, "method_not_allowed".to_owned()));
+        assert_eq!(refused(&bench, OWN, &form).await, (415, "not_json".to_owned()));
+        assert_eq!(refused(&bench, OWN, &post("/v1/reload", &" ".repeat(BODY_BYTES + 1))).await, (413, "body_too_large".to_owned()));
+        assert_eq!(refused(&bench, OWN, "nonsense\r\n\r\n").await, (400, "malformed".to_owned()));
+        assert_eq!(call(&bench, OWN, &post("/v1/reload", "")).await.status, 200);
+    }
+}

@@ -1,0 +1,136 @@
+//! Who calls the admin API, and from where.
+
+use std::net::SocketAddr;
+
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+use super::exchange::Head;
+use crate::{
+    model::{Principal, Role, UnixTime},
+    policy::{Admin, AdminPrincipal},
+};
+
+/// The other end of an admin connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Over TCP, from this address.
+    Remote(SocketAddr),
+    /// Over the control socket, as the kernel names it.
+    Local {
+        /// The user of the calling process.
+        uid: u32,
+    },
+}
+
+/// Why a caller is nobody here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stranger {
+    pub(super) status: u16,
+    pub(super) code: &'static str,
+    pub(super) message: &'static str,
+    /// For the operator's log only: whose expired token it was, or which user.
+    pub(super) detail: Option<String>,
+}
+
+/// Proves who calls, or says why nobody.
+///
+/// Over TCP: the Host must be listed (a page whose name was pointed here by its owner cannot name it), the call must not come from
+/// a page at all, and the Bearer token must be a principal's that has not expired. Over the control socket the kernel's word
+/// counts: root or our own user.
+pub(super) fn identify(head: &Head, caller: Caller, admin: Option<&Admin>, own_uid: u32, now: UnixTime) -> Result<Principal, Stranger> {
+    match caller {
+        Caller::Local { uid } => {
+            from_no_page(head)?;
+            local(uid, own_uid)
+        }
+        Caller::Remote(_) => {
+            let admin = admin.ok_or_else(|| stranger(403, "admin_off", "the admin listener is off"))?;
+            to_our_name(head, admin)?;
+            from_no_page(head)?;
+            bearer(head, admin, now)
+        }
+    }
+}
+
+fn local(uid: u32, own_uid: u32) -> Result<Principal, Stranger> {
+    if uid == 0 || uid == own_uid {
+        return Ok(Principal { name: format!("local:{uid}"), roles: vec![Role::Viewer, Role::Operator, Role::Auditor] });
+    }
+    let refused = stranger(403, "forbidden", "only root and octroi's own user may use the control socket");
+    Err(Stranger { detail: Some(format!("local:{uid}")), ..refused })
+}
+
+fn to_our_name(head: &Head, admin: &Admin) -> Result<(), Stranger> {
+    let host = head.only("host").ok_or_else(|| stranger(400, "host_missing", "the request has no Host, or several"))?;
+    let name = without_port(host);
+    if admin.hosts.iter().any(|listed| without_brackets(listed).eq_ignore_ascii_case(name)) {
+        return Ok(());
+    }
+    Err(stranger(421, "host_unknown", "this Host is not answered here; admin.hosts lists those that are"))
+}
+
+fn without_port(host: &str) -> &str {
+    match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None => host.split(':').next().unwrap_or(host),
+    }
+}
+
+fn without_brackets(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
+}
+
+/// Refuses what a browser sends on behalf of a page.
+fn from_no_page(head: &Head) -> Result<(), Stranger> {
+    let same = |line: &[u8]| line == b"none" || line == b"same-origin";
+    if head.lines("origin").next().is_some() || !head.lines("sec-fetch-site").all(same) {
+        return Err(stranger(403, "cross_site", "calls from web pages are refused"));
+    }
+    Ok(())
+}
+
+fn bearer(head: &Head, admin: &Admin, now: UnixTime) -> Result<Principal, Stranger> {
+    let nobody = || stranger(401, "unauthorized", "a valid Bearer token is needed");
+    let field = head.only("authorization").ok_or_else(nobody)?;
+    let (scheme, token) = field.split_once(' ').ok_or_else(nobody)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(nobody());
+    }
+    let principal = find(&admin.principals, token.trim().as_bytes()).ok_or_else(nobody)?;
+    if principal.expires.is_some_and(|end| end <= now) {
+        return Err(Stranger { detail: Some(format!("the token of {} has expired", principal.name)), ..nobody() });
+    }
+    Ok(Principal { name: principal.name.clone(), roles: principal.roles.clone() })
+}
+
+/// Finds whose token it is. Every principal is compared, digest with digest, so that time tells neither place, length nor prefix.
+fn find<'a>(principals: &'a [AdminPrincipal], token: &[u8]) -> Option<&'a AdminPrincipal> {
+    let presented = Sha256::digest(token);
+    let mut found = None;
+    for principal in principals {
+        let same: Choice = Sha256::digest(principal.token.expose()).as_slice().ct_eq(presented.as_slice());
+        if bool::from(same) {
+            found = Some(principal);
+        }
+    }
+    found
+}
+
+fn stranger(status: u16, code: &'static str, message: &'static str) -> Stranger {
+    Stranger { status, code, message, detail: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_no_part_of_the_name() {
+        assert_eq!(without_port("localhost:9901"), "localhost");
+        assert_eq!(without_port("[::1]:9901"), "::1");
+        assert_eq!(without_port("[::1]"), "::1");
+        assert_eq!(without_port("127.0.0.1"), "127.0.0.1");
+        assert_eq!(without_brackets("[::1]"), "::1");
+    }
+}

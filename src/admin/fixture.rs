@@ -1,0 +1,183 @@
+//! What the tests of this room share.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+use super::{Api, Levers};
+use crate::{
+    model::{BoxFuture, Control, ControlError, ManualClock, Revocation, RevocationReport, Role, Secret, Status, UnixTime},
+    policy::{Admin, AdminPrincipal, ClientIpHeader, IpSet, Limits, MinVersion, Policy, RequestLimits, Tenants, Tls, UnknownSni},
+};
+
+/// An answer, taken apart.
+pub(super) struct Told {
+    pub(super) status: u16,
+    pub(super) head: String,
+    pub(super) body: String,
+}
+
+impl Told {
+    pub(super) fn parse(text: &str) -> Self {
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Self { status, head: format!("{head}\r\n"), body: body.to_owned() }
+    }
+
+    pub(super) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    /// The code of an error object.
+    pub(super) fn code(&self) -> String {
+        self.json()["error"]["code"].as_str().unwrap().to_owned()
+    }
+}
+
+/// Sends a request through a pipe and reads the answer to its end.
+pub(super) async fn ask<F: Future<Output = ()>>(serve: impl FnOnce(DuplexStream) -> F, request: &str) -> Told {
+    let (ours, mut theirs) = tokio::io::duplex(1 << 20);
+    theirs.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    let reading = async {
+        theirs.read_to_string(&mut text).await.unwrap();
+        drop(theirs);
+    };
+    tokio::join!(serve(ours), reading);
+    Told::parse(&text)
+}
+
+/// A policy without tenants.
+pub(super) fn policy(admin: Option<Admin>) -> Policy {
+    let second = Duration::from_secs(1);
+    Policy {
+        revision: "0123456789abcdef".to_owned(),
+        files: Vec::new(),
+        node: "edge-1".to_owned(),
+        threads: 1,
+        drain: second,
+        state_dir: PathBuf::from("/nowhere"),
+        trusted_proxies: IpSet::default(),
+        client_ip_header: ClientIpHeader::default(),
+        listeners: Vec::new(),
+        limits: Limits {
+            handshake_timeout: second,
+            header_timeout: second,
+            header_bytes: 1,
+            header_count: 1,
+            field_bytes: 1,
+            path_bytes: 1,
+            uri_bytes: 1,
+            idle_timeout: second,
+            write_stall: second,
+        },
+        request_limits: RequestLimits { body_bytes: 1, body_min_rate: 1, websocket_idle: second },
+        metrics: None,
+        admin,
+        tls: Tls { min_version: MinVersion::Tls12, unknown_sni: UnknownSni::Refuse, certificates: Vec::new() },
+        sessions: None,
+        upstreams: BTreeMap::new(),
+        tenants: Tenants::default(),
+        access_log: Vec::new(),
+        next_expiry: None,
+    }
+}
+
+/// What a test wants to be asked and to know.
+#[derive(Default)]
+pub(super) struct FakeControl {
+    pub(super) revoked: Mutex<Vec<Revocation>>,
+    pub(super) fails: Mutex<Option<ControlError>>,
+}
+
+impl Control for FakeControl {
+    fn status(&self) -> Status {
+        Status {
+            version: "0.1.0",
+            node: "edge-1".to_owned(),
+            pid: 7,
+            started: UnixTime::from_secs(1_795_470_000),
+            revision: "0123456789abcdef".to_owned(),
+            loaded: UnixTime::from_secs(1_795_470_001),
+            reload_error: None,
+            tenants: 3,
+            connections: 2,
+            revocations: 1,
+            draining: false,
+            listeners: vec![("public".to_owned(), "127.0.0.1:8443".to_owned())],
+        }
+    }
+
+    fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>> {
+        let failure = self.fails.lock().unwrap().clone();
+        Box::pin(async move { failure.map_or_else(|| Ok("fedcba9876543210".to_owned()), Err) })
+    }
+
+    fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<RevocationReport, ControlError>> {
+        let failure = self.fails.lock().unwrap().clone();
+        let at = revocation.at.unwrap_or(NOW);
+        self.revoked.lock().unwrap().push(revocation);
+        Box::pin(async move { failure.map_or(Ok(RevocationReport { nodes: 1, took: Duration::from_micros(412), at }), Err) })
+    }
+}
+
+/// One call as the hook saw it: principal, method and path, status, reason, detail.
+pub(super) type Seen = (Option<String>, Option<String>, u16, Option<&'static str>, Option<String>);
+
+/// An API over a fake control, whose calls are kept.
+pub(super) struct Bench {
+    pub(super) api: Arc<Api>,
+    pub(super) control: Arc<FakeControl>,
+    pub(super) calls: Arc<Mutex<Vec<Seen>>>,
+}
+
+/// The time in tests.
+pub(super) const NOW: UnixTime = UnixTime::from_secs(1_795_471_200);
+
+/// The user that octroi runs as in tests.
+pub(super) const OWN_UID: u32 = 4711;
+
+/// Tokens: `alice` operates, `vera` views, `old` has expired.
+pub(super) const ALICE: &str = "alice-0123456789abcdef0123456789abcdef";
+pub(super) const VERA: &str = "vera-0123456789abcdef0123456789abcdef";
+pub(super) const OLD: &str = "old-0123456789abcdef0123456789abcdef";
+
+pub(super) fn bench(own_uid: u32) -> Bench {
+    let principal = |name: &str, token: &str, role, expires| AdminPrincipal {
+        name: name.to_owned(),
+        token: Secret::new(token.as_bytes().to_vec()),
+        roles: vec![role],
+        expires,
+    };
+    let admin = Admin {
+        address: "127.0.0.1:0".parse().unwrap(),
+        tls: None,
+        principals: vec![
+            principal("alice", ALICE, Role::Operator, Some(NOW.plus(Duration::from_secs(1)))),
+            principal("vera", VERA, Role::Viewer, None),
+            principal("old", OLD, Role::Operator, Some(NOW)),
+        ],
+        hosts: vec!["127.0.0.1".to_owned(), "localhost".to_owned(), "::1".to_owned()],
+    };
+    let policy = Arc::new(policy(Some(admin)));
+    let control = Arc::new(FakeControl::default());
+    let calls: Arc<Mutex<Vec<Seen>>> = Arc::default();
+    let seen = Arc::clone(&calls);
+    let api = Api::new(Levers {
+        control: Arc::<FakeControl>::clone(&control),
+        policy: Box::new(move || Arc::clone(&policy)),
+        clock: Arc::new(ManualClock::new(NOW)),
+        on_call: Box::new(move |call| {
+            let what = call.method.zip(call.path).map(|(method, path)| format!("{method} {path}"));
+            seen.lock().unwrap().push((call.principal.map(str::to_owned), what, call.status, call.reason, call.detail.map(str::to_owned)));
+        }),
+        own_uid,
+    });
+    Bench { api: Arc::new(api), control, calls }
+}

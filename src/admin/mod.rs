@@ -1,0 +1,21 @@
+//! What operators and their machines ask: metrics, health, and the admin API over TCP or the control socket.
+//!
+//! Floor 5. Everything here speaks HTTP/1.1 with one request per connection over any stream ([`exchange`]), so that head, body,
+//! deadlines and connections are bounded in one small place. `app` brings the streams (TLS beyond loopback) and the levers.
+
+mod api;
+mod caller;
+mod control_socket;
+mod exchange;
+mod probe;
+mod serve;
+pub mod wire;
+
+pub use api::{AdminCall, Api, Levers};
+pub use caller::Caller;
+pub use control_socket::{CONTROL_SOCKET, ControlSocket, SocketError};
+pub use probe::{Probes, Vitals};
+pub use serve::{serve_api, serve_api_over, serve_control, serve_probes};
+
+#[cfg(test)]
+mod fixture;

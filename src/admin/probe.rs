@@ -1,0 +1,146 @@
+//! The metrics listener: `/metrics` for Prometheus, health for orchestrators. It holds no secret and takes no token.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::exchange::{Answer, Fault, Head};
+use crate::telemetry::MetricsError;
+
+/// What the metrics listener tells; `app` knows it.
+pub trait Vitals: Send + Sync {
+    /// Says whether requests are served: the policy is loaded, the listeners are up, and no drain has begun.
+    fn is_ready(&self) -> bool;
+    /// Brings gauges up to date and tells every metric in Prometheus's text format. May take long; it is called off the workers.
+    fn metrics(&self) -> Result<String, MetricsError>;
+}
+
+/// The metrics listener's answers.
+pub struct Probes {
+    vitals: Arc<dyn Vitals>,
+}
+
+impl Probes {
+    /// Answers from what `vitals` knows.
+    pub fn new(vitals: Arc<dyn Vitals>) -> Self {
+        Self { vitals }
+    }
+
+    /// Answers the one request of a connection.
+    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, mut stream: S) {
+        match Head::read(&mut stream).await {
+            Ok(head) => self.answer(&head).await.write(&mut stream, head.method == "HEAD").await,
+            Err(Fault::Gone) => {}
+            Err(Fault::Timeout) => Answer::text(408, "too slow\n").write(&mut stream, false).await,
+            Err(Fault::HeadTooLarge) => Answer::text(431, "too large\n").write(&mut stream, false).await,
+            Err(Fault::Malformed | Fault::BodyTooLarge | Fault::LengthRequired) => {
+                Answer::text(400, "malformed\n").write(&mut stream, false).await;
+            }
+        }
+    }
+
+    async fn answer(&self, head: &Head) -> Answer {
+        let path = head.path.as_str();
+        match (path, head.method.as_str()) {
+            ("/metrics" | "/healthz" | "/livez" | "/readyz", "GET" | "HEAD") => {}
+            ("/metrics" | "/healthz" | "/livez" | "/readyz", _) => {
+                return Answer::text(405, "method not allowed\n").with("Allow", "GET, HEAD");
+            }
+            _ => return Answer::text(404, "not found\n"),
+        }
+        match path {
+            "/metrics" => self.metrics().await,
+            "/readyz" if !self.vitals.is_ready() => Answer::text(503, "not ready\n"),
+            _ => Answer::text(200, "ok\n"),
+        }
+    }
+
+    async fn metrics(&self) -> Answer {
+        let vitals = Arc::clone(&self.vitals);
+        match tokio::task::spawn_blocking(move || vitals.metrics()).await {
+            Ok(Ok(text)) => Answer {
+                status: 200,
+                content_type: "text/plain; version=0.0.4; charset=utf-8",
+                fields: Vec::new(),
+                body: text.into_bytes(),
+            },
+            Ok(Err(_)) | Err(_) => Answer::text(500, "the metrics cannot be told\n"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::{admin::fixture::ask, telemetry::Metrics};
+
+    struct Fake {
+        ready: AtomicBool,
+        metrics: Metrics,
+    }
+
+    impl Vitals for Fake {
+        fn is_ready(&self) -> bool {
+            self.ready.load(Ordering::Relaxed)
+        }
+
+        fn metrics(&self) -> Result<String, MetricsError> {
+            self.metrics.encode()
+        }
+    }
+
+    fn fake() -> (Arc<Fake>, Probes) {
+        let vitals = Arc::new(Fake { ready: AtomicBool::new(true), metrics: Metrics::new().unwrap() });
+        (Arc::clone(&vitals), Probes::new(vitals))
+    }
+
+    async fn status(probes: &Probes, request: &str) -> u16 {
+        ask(|stream| probes.serve(stream), request).await.status
+    }
+
+    #[tokio::test]
+    async fn metrics_and_health_are_told() {
+        let (_, probes) = fake();
+
+        let metrics = ask(|stream| probes.serve(stream), "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
+
+        assert_eq!(metrics.status, 200);
+        assert!(metrics.head.contains("Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"));
+        assert!(metrics.body.contains("octroi_build_info"));
+        for path in ["/healthz", "/livez", "/readyz", "/readyz?verbose"] {
+            assert_eq!(status(&probes, &format!("GET {path} HTTP/1.1\r\n\r\n")).await, 200, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn draining_is_alive_but_not_ready() {
+        let (vitals, probes) = fake();
+
+        vitals.ready.store(false, Ordering::Relaxed);
+
+        assert_eq!(status(&probes, "GET /readyz HTTP/1.1\r\n\r\n").await, 503);
+        assert_eq!(status(&probes, "GET /healthz HTTP/1.1\r\n\r\n").await, 200);
+    }
+
+    #[tokio::test]
+    async fn other_paths_and_methods_are_refused() {
+        let (_, probes) = fake();
+
+        assert_eq!(status(&probes, "GET / HTTP/1.1\r\n\r\n").await, 404);
+        assert_eq!(status(&probes, "GET /metrics/ HTTP/1.1\r\n\r\n").await, 404);
+        assert_eq!(status(&probes, "POST /metrics HTTP/1.1\r\n\r\n").await, 405);
+        assert_eq!(status(&probes, "nonsense\r\n\r\n").await, 400);
+    }
+
+    #[tokio::test]
+    async fn a_head_request_gets_a_length_and_no_body() {
+        let (_, probes) = fake();
+
+        let answer = ask(|stream| probes.serve(stream), "HEAD /healthz HTTP/1.1\r\n\r\n").await;
+
+        assert!(answer.head.contains("Content-Length: 3\r\n"));
+        assert_eq!(answer.body, "");
+    }
+}

@@ -1,0 +1,142 @@
+//! The JSON of the admin API, as it is sent; the command line reads it with the same types.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Status, UnixTime};
+
+/// `GET /v1/status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusBody {
+    /// The program's version.
+    pub version: String,
+    /// The node's name.
+    pub node: String,
+    /// The process.
+    pub pid: u32,
+    /// When it started.
+    pub started: String,
+    /// The policy's revision.
+    pub revision: String,
+    /// When the policy was loaded.
+    pub loaded: String,
+    /// What the last reload said; absent: it was well.
+    pub reload_error: Option<String>,
+    /// Tenants in force.
+    pub tenants: usize,
+    /// Connections open now.
+    pub connections: u64,
+    /// Revocations in force.
+    pub revocations: usize,
+    /// Whether it is draining.
+    pub draining: bool,
+    /// The listeners.
+    pub listeners: Vec<ListenerBody>,
+}
+
+/// One listener of a status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerBody {
+    /// Its name.
+    pub name: String,
+    /// The address it is bound to.
+    pub address: String,
+}
+
+/// The answer to `POST /v1/reload`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadedBody {
+    /// The revision in force.
+    pub revision: String,
+}
+
+/// What `POST /v1/sessions/revoke` takes: a session, or a tenant, or a tenant and a user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeBody {
+    /// 32 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// The tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// The user of the tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// When, as RFC 3339; absent: now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// The answer to `POST /v1/sessions/revoke`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RevokedBody {
+    /// How many nodes follow it.
+    pub nodes: u32,
+    /// How long it took until it was in force and durable, in milliseconds.
+    pub took_ms: f64,
+    /// When it takes effect.
+    pub at: String,
+}
+
+/// Every answer that is none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// What is wrong.
+    pub error: ErrorDetail,
+}
+
+/// What is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorDetail {
+    /// One of a closed set, for programs.
+    pub code: String,
+    /// For people.
+    pub message: String,
+}
+
+impl From<Status> for StatusBody {
+    fn from(status: Status) -> Self {
+        Self {
+            version: status.version.to_owned(),
+            node: status.node,
+            pid: status.pid,
+            started: write_time(status.started),
+            revision: status.revision,
+            loaded: write_time(status.loaded),
+            reload_error: status.reload_error,
+            tenants: status.tenants,
+            connections: status.connections,
+            revocations: status.revocations,
+            draining: status.draining,
+            listeners: status.listeners.into_iter().map(|(name, address)| ListenerBody { name, address }).collect(),
+        }
+    }
+}
+
+/// Writes a time as RFC 3339 in UTC.
+pub fn write_time(time: UnixTime) -> String {
+    let millis = i64::try_from(time.as_millis()).ok();
+    millis.and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok()).map_or_else(|| "never".to_owned(), |time| time.to_string())
+}
+
+/// Reads an RFC 3339 time, of any offset. Times before 1970 are none.
+pub fn read_time(text: &str) -> Option<UnixTime> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    u64::try_from(time.as_millisecond()).ok().map(UnixTime::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_their_offset() {
+        assert_eq!(read_time("2026-11-23T17:00:00-05:00"), Some(UnixTime::from_secs(1_795_471_200)));
+        assert_eq!(write_time(UnixTime::from_secs(1_795_471_200)), "2026-11-23T22:00:00Z");
+        assert_eq!(read_time("2026-11-23"), None);
+        assert_eq!(read_time("1969-12-31T23:59:59Z"), None);
+    }
+}
