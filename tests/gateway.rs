@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
 
-mod support;
+mod harness;
 
 use std::io::{Read, Write};
 
-use support::{Curl, Octroi, Upstream, client, eventually, raw_tls};
+use harness::{Curl, Octroi, Upstream, client, eventually, raw_tls};
 
 fn config(upstream: &Upstream) -> String {
     format!(

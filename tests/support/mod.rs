@@ -1,30 +1,3 @@
-<<<<<<< HEAD
-//! The real program on free ports, a real upstream that remembers what it got, and curl.
-
-#![allow(dead_code, reason = "every test file uses its own part")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(clippy::disallowed_methods, reason = "a test waits in real time, with a bound")]
-
-pub mod client;
-pub mod program;
-pub mod upstream;
-
-pub use client::{Answer, Curl, raw_tls};
-pub use program::Octroi;
-pub use upstream::Upstream;
-
-use std::time::{Duration, Instant};
-
-/// Waits until something is so, at most ten seconds.
-pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        if let Some(found) = ask() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "not within ten seconds: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-=======
 //! A small world to judge requests in: policies built by hand, described requests, stores that count or panic.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
@@ -488,6 +461,5 @@ pub fn now_or_never<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
         Poll::Pending => panic!("the future waits"),
->>>>>>> h4
     }
 }
