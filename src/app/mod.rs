@@ -12,5 +12,5 @@ mod vitals;
 mod witness;
 
 pub use doors::BindError;
-pub use prepare::{PrepareError, Prepared, check, prepare};
+pub use prepare::{PrepareError, Prepared, check, prepare, variable};
 pub use run::{RunError, run};

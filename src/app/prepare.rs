@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use crate::{
-    config::{self, Problem},
+    config::{self, ConfigErrors, Problem},
     edge::{TlsError, TlsState},
     gateway::Snapshot,
     model::Clock,
@@ -15,8 +15,8 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
     /// It has mistakes.
-    #[error("the configuration has {} mistake(s)", .0.len())]
-    Config(Vec<Problem>),
+    #[error(transparent)]
+    Config(ConfigErrors),
     /// A certificate cannot be used.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Tls(Vec<TlsError>),
@@ -39,7 +39,7 @@ pub struct Prepared {
 /// Loads a configuration and its certificates.
 pub fn prepare(path: &Path, clock: &dyn Clock) -> Result<Prepared, PrepareError> {
     let now = clock.now();
-    let loaded = config::load(path, now, &config::ProcessEnv).map_err(PrepareError::Config)?;
+    let loaded = config::load(path, now, &variable).map_err(PrepareError::Config)?;
     let policy = Arc::new(loaded.policy);
     let tls = Arc::new(TlsState::build(&policy, now).map_err(PrepareError::Tls)?);
     Ok(Prepared { policy, tls, warnings: loaded.warnings })
@@ -48,9 +48,14 @@ pub fn prepare(path: &Path, clock: &dyn Clock) -> Result<Prepared, PrepareError>
 /// Judges a configuration without starting or making anything: rules, keys, certificates. Returns what is odd, yet allowed.
 pub fn check(path: &Path, clock: &dyn Clock) -> Result<Vec<Problem>, PrepareError> {
     let now = clock.now();
-    let loaded = config::load(path, now, &config::ProcessEnv).map_err(PrepareError::Config)?;
+    let loaded = config::load(path, now, &variable).map_err(PrepareError::Config)?;
     TlsState::judge(&loaded.policy, now).map_err(PrepareError::Tls)?;
     Ok(loaded.warnings)
+}
+
+/// Looks a variable of the process's environment up.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// Opens the access log of a policy, or keeps the one that is open where nothing about it changed.

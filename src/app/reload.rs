@@ -61,9 +61,7 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
 
 fn refusal(error: PrepareError) -> ControlError {
     match error {
-        PrepareError::Config(problems) => {
-            ControlError::Config(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-        }
+        PrepareError::Config(errors) => ControlError::Config(errors.to_string()),
         PrepareError::Tls(errors) => ControlError::Config(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
         PrepareError::Log(error) => ControlError::Config(error.to_string()),
     }

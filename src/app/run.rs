@@ -170,7 +170,7 @@ async fn open_admin(
                 tasks.spawn(admin::serve_api(listener, api, stops.clone()));
             }
             Some((cert, key)) => {
-                let acceptor = crate::edge::admin_acceptor(cert, key, tls.load().min_version(), app.shared.clock.now())
+                let acceptor = crate::edge::admin_acceptor(cert, key, policy.tls.min_version, app.shared.clock.now())
                     .map_err(|error| PrepareError::Tls(vec![error]))?;
                 let wrap = move |stream| {
                     let acceptor = acceptor.clone();

@@ -13,6 +13,7 @@ use crate::{
     pipeline::{self, Permit},
     policy::{Policy, Sessions, Tenant},
     session::{Claims, Purpose, cookie, grant},
+    state::{Journal, StoreError},
     telemetry::SessionEvent,
 };
 
@@ -94,7 +95,7 @@ async fn grant_session(
     let grant = grant::parse(lines).map_err(|error| Deny::new(Reason::GrantMalformed, error.to_string()))?;
     let tenant = pipeline::judge_grant(&grant, permit, policy, now)?;
     if let Some(session) = permit.session() {
-        revoke(shared, Revoked::Session(session.claims.id), now, session.claims.absolute_end).await?;
+        revoke_session(shared, &session.claims, now).await?;
     }
     let rules = &tenant.sessions;
     let absolute = grant.absolute.map_or(rules.absolute, |asked| asked.min(rules.absolute));
@@ -110,7 +111,7 @@ async fn grant_session(
         idle_end: now.plus(rules.idle).min(absolute_end),
         absolute_end,
         generation: 0,
-        epoch: crate::state::RevocationStore::epoch(&*shared.revocations, &tenant.name),
+        epoch: crate::state::RevocationStore::epoch(&*shared.revocations, &tenant.name, now),
         binding: rules.binding(permit.client(), user_agent),
     };
     let hash = sessions.ring.session_hash(&claims.id);
@@ -151,14 +152,15 @@ async fn end(shared: &Shared, permit: &Permit, lines: &[&[u8]], now: UnixTime) -
     let claims = &session.claims;
     let own = match grant::parse_revoke(lines) {
         Ok(grant::RevokeWish::Own) => {
-            revoke(shared, Revoked::Session(claims.id), now, claims.absolute_end).await?;
+            revoke_session(shared, claims, now).await?;
             true
         }
         Ok(grant::RevokeWish::User(user)) => {
             // No session of this tenant lives longer than its absolute clock, whatever its token says.
             let keep_until = now.plus(permit.acting_tenant().sessions.absolute);
             let own = user == claims.user;
-            revoke(shared, Revoked::User(claims.tenant.clone(), user), now, keep_until.max(claims.absolute_end)).await?;
+            let (whose, keep_until) = (Revoked::User(claims.tenant.clone(), user), keep_until.max(claims.absolute_end));
+            durable(shared, move |journal| journal.revoke(&whose, now, keep_until)).await?;
             own
         }
         Err(_) => {
@@ -170,11 +172,16 @@ async fn end(shared: &Shared, permit: &Permit, lines: &[&[u8]], now: UnixTime) -
     Ok(own)
 }
 
+/// Ends one session of a tenant.
+async fn revoke_session(shared: &Shared, claims: &Claims, at: UnixTime) -> Verdict {
+    let (tenant, id, keep_until) = (claims.tenant.clone(), claims.id, claims.absolute_end);
+    durable(shared, move |journal| journal.revoke_session(&tenant, &id, at, keep_until)).await
+}
+
 /// Writes a revocation down and returns once it is durable. The disk is waited for off the worker threads.
-async fn revoke(shared: &Shared, whose: Revoked, at: UnixTime, keep_until: UnixTime) -> Verdict {
+async fn durable(shared: &Shared, write: impl FnOnce(&Journal) -> Result<(), StoreError> + Send + 'static) -> Verdict {
     let journal = Arc::clone(&shared.revocations);
-    let written = tokio::task::spawn_blocking(move || journal.revoke(&whose, at, keep_until)).await;
-    match written {
+    match tokio::task::spawn_blocking(move || write(&journal)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(Deny::new(Reason::RevocationUnavailable, error.to_string())),
         Err(error) => Err(Deny::new(Reason::RevocationUnavailable, error.to_string())),

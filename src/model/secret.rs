@@ -21,6 +21,13 @@ impl<T: Zeroize> Secret<T> {
     }
 }
 
+impl<const N: usize> Secret<[u8; N]> {
+    /// Lets a function write the value in place, so that no copy of it stays behind.
+    pub fn fill<E>(&mut self, write: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<(), E> {
+        write(&mut self.0)
+    }
+}
+
 impl<T: Zeroize> Drop for Secret<T> {
     fn drop(&mut self) {
         self.0.zeroize();

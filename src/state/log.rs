@@ -82,6 +82,19 @@ impl Log {
         Ok((Self { dir: dir.into(), path, file, length, _lock: lock }, torn))
     }
 
+    /// Hands every record of a directory's file on, and touches nothing. No file, no record.
+    pub(super) fn peek(dir: &Path, each: impl FnMut(Record)) -> Result<(), StoreError> {
+        let path = dir.join(NAME);
+        match File::open(&path) {
+            Ok(file) => {
+                let total = file.metadata().map_err(failed("reading", &path))?.len();
+                read(&file, &path, total, each).map(drop)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(failed("opening", &path)(error)),
+        }
+    }
+
     /// Appends one frame; it is durable on return. After an error nothing is known of the end of the file: [`Log::rewrite`] it.
     pub(super) fn append(&mut self, payload: &[u8]) -> Result<(), StoreError> {
         if payload.is_empty() {

@@ -2,6 +2,7 @@
 //!
 //! Two small traits stand between the pipeline and its stores. [`MemoryQuotas`] and [`Journal`] are the stores of one node.
 
+mod ended;
 mod error;
 mod journal;
 mod log;
@@ -10,6 +11,7 @@ mod memory;
 mod quota_key;
 mod record;
 
+pub use ended::Ended;
 pub use error::StoreError;
 pub use journal::{DEFAULT_BOUND, Journal, Torn};
 pub use memory::MemoryQuotas;

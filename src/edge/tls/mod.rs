@@ -6,7 +6,7 @@ mod error;
 mod facts;
 mod resolver;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use rustls::{
     ServerConfig,
@@ -59,6 +59,17 @@ impl TlsState {
         Ok(Self { config: Arc::new(config), certificates, unknown_sni: policy.tls.unknown_sni })
     }
 
+    /// Judges the certificates that are there, and makes nothing: what `dev: true` entries lack is made at the start.
+    pub fn judge(policy: &Policy, now: UnixTime) -> Result<(), Vec<TlsError>> {
+        let provider = provider();
+        let judged = policy.tls.certificates.iter().map(|certificate| match &certificate.source {
+            CertificateSource::Files { cert, key, ocsp } => Loaded::from_files(cert, key, ocsp.as_deref(), &provider, now).map(drop),
+            CertificateSource::Dev { .. } => Ok(()),
+        });
+        let errors: Vec<TlsError> = judged.filter_map(Result::err).collect();
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
     /// Returns when each certificate ends, for the metric.
     pub fn certificate_expiries(&self) -> Vec<CertificateExpiry> {
         self.certificates.expiries()
@@ -77,6 +88,15 @@ impl TlsState {
     pub(super) fn judge_sni(&self, name: Option<&str>) -> Result<Sni, String> {
         self.certificates.judge(name, self.unknown_sni)
     }
+}
+
+/// Builds what the admin listener needs for TLS: one certificate, whatever name is asked for, and HTTP/1.1.
+pub fn admin_acceptor(cert: &Path, key: &Path, min_version: MinVersion, now: UnixTime) -> Result<tokio_rustls::TlsAcceptor, TlsError> {
+    let provider = Arc::new(provider());
+    let loaded = Loaded::from_files(cert, key, None, &provider, now)?;
+    let mut config = server_config(provider, min_version, &Arc::new(Certificates::new(vec![loaded])))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config).into())
 }
 
 impl fmt::Debug for TlsState {

@@ -1,0 +1,115 @@
+//! `octroi explain`: the real pipeline over a request that is described, without traffic.
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use clap::Args;
+
+use super::output::{self, Exit};
+use crate::{
+    app,
+    config::{self, Severity},
+    model::{Clock, HttpVersion, SystemClock},
+    pipeline::Stores,
+    replay::{self, Described, Sni},
+    state::{Ended, MemoryQuotas},
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// What is asked for: https://host[:port]/path?query.
+    url: String,
+    /// Who asks.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    ip: IpAddr,
+    /// The method.
+    #[arg(short = 'X', long, default_value = "GET")]
+    method: String,
+    /// Another field, `Name: value`; may stand several times.
+    #[arg(short = 'H', long = "header", value_name = "FIELD")]
+    headers: Vec<String>,
+    /// The session token, a whole Cookie field, or @FILE that holds one.
+    #[arg(long, value_name = "COOKIE")]
+    cookie: Option<String>,
+    /// A Bearer token, or @FILE that holds one.
+    #[arg(long, value_name = "TOKEN")]
+    bearer: Option<String>,
+    /// A file with the head of an HTTP/1 request, instead of method, path and fields.
+    #[arg(long, value_name = "FILE")]
+    head: Option<PathBuf>,
+    /// The host that the TLS handshake names; the URL's, unless this says otherwise; empty: none.
+    #[arg(long, value_name = "HOST")]
+    sni: Option<String>,
+    /// The listener; the first that fits the URL, unless this names one.
+    #[arg(long, value_name = "NAME")]
+    listener: Option<String>,
+    /// Judge it as HTTP/2.
+    #[arg(long)]
+    http2: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(config: &Path, args: ExplainArgs) -> anyhow::Result<Exit> {
+    let clock = SystemClock::new();
+    let policy = match config::load(config, clock.now(), &app::variable) {
+        Ok(loaded) => loaded.policy,
+        Err(errors) => {
+            for problem in errors.problems.iter().filter(|problem| problem.severity == Severity::Error) {
+                output::talk(problem);
+            }
+            return Ok(Exit::Problem);
+        }
+    };
+    let json = args.json;
+    let described = describe(args)?;
+    let revocations = Ended::read(&policy.state_dir)?;
+    let quotas = MemoryQuotas::new(64);
+    let stores = Stores { quotas: &quotas, revocations: &revocations };
+    let explained = replay::explain(&described, &policy, stores, clock.now(), clock.tick())?;
+    if json {
+        output::json(&explained)?;
+    } else {
+        output::line(&explained)?;
+    }
+    Ok(if explained.decision == "deny" { Exit::Problem } else { Exit::Fine })
+}
+
+fn describe(args: ExplainArgs) -> anyhow::Result<Described> {
+    let headers = args
+        .headers
+        .iter()
+        .map(|field| {
+            let (name, value) = field.split_once(':').with_context(|| format!("`{field}` is not `Name: value`"))?;
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(Described {
+        listener: args.listener,
+        version: if args.http2 { HttpVersion::Http2 } else { HttpVersion::Http11 },
+        method: args.method,
+        url: args.url,
+        client: args.ip,
+        sni: match args.sni.as_deref() {
+            None => Sni::Host,
+            Some("") => Sni::Absent,
+            Some(host) => Sni::Named(host.parse().with_context(|| format!("reading --sni {host}"))?),
+        },
+        cookie: args.cookie.map(from_file).transpose()?,
+        bearer: args.bearer.map(from_file).transpose()?,
+        headers,
+        head: args.head.map(|path| std::fs::read(&path).with_context(|| format!("reading {}", path.display()))).transpose()?,
+    })
+}
+
+/// Reads `@FILE`, so that no token stands on the command line, which every process of the machine can read.
+fn from_file(value: String) -> anyhow::Result<String> {
+    match value.strip_prefix('@') {
+        None => Ok(value),
+        Some(path) => Ok(std::fs::read_to_string(path).with_context(|| format!("reading {path}"))?.trim_end().to_owned()),
+    }
+}

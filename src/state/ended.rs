@@ -1,0 +1,73 @@
+//! What a journal's file says, read without taking it: for commands beside a running octroi.
+
+use std::path::Path;
+
+use super::{
+    RevocationStore, StoreError,
+    log::Log,
+    marks::{Ledger, Marks},
+};
+use crate::model::{RevocationAnswer, SessionId, TenantName, UnixTime, UserId};
+
+/// The revocations that were durable when the file was read. It changes nothing and locks nobody out.
+pub struct Ended {
+    marks: Marks,
+}
+
+impl Ended {
+    /// Reads the journal of a state directory; a directory without one has ended nobody. A commit that is being written right now
+    /// counts as not yet made.
+    pub fn read(dir: &Path) -> Result<Self, StoreError> {
+        let (marks, mut ledger) = (Marks::default(), Ledger::default());
+        Log::peek(dir, |record| marks.apply(&mut ledger, record))?;
+        Ok(Self { marks })
+    }
+}
+
+impl RevocationStore for Ended {
+    fn lookup(
+        &self,
+        tenant: &TenantName,
+        user: &UserId,
+        session: &SessionId,
+        auth_time: UnixTime,
+        epoch: u32,
+        now: UnixTime,
+    ) -> RevocationAnswer {
+        self.marks.lookup(tenant, user, session, auth_time, epoch, now)
+    }
+
+    fn epoch(&self, tenant: &TenantName, now: UnixTime) -> u32 {
+        self.marks.epoch(tenant, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{model::Revoked, state::Journal};
+
+    #[test]
+    fn a_journal_in_use_can_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = UnixTime::from_secs(1_000);
+        let journal = Journal::open(dir.path(), now).unwrap();
+        let (tenant, user, session) = ("acme".parse().unwrap(), "u_1".parse().unwrap(), SessionId::new([7; 16]));
+        journal.revoke(&Revoked::Session(session), now, UnixTime::from_secs(2_000)).unwrap();
+
+        let ended = Ended::read(dir.path()).unwrap();
+
+        assert_eq!(ended.lookup(&tenant, &user, &session, now, 0, now), RevocationAnswer::Session);
+        assert_eq!(ended.lookup(&tenant, &user, &SessionId::new([8; 16]), now, 0, now), RevocationAnswer::Live);
+    }
+
+    #[test]
+    fn a_directory_without_a_journal_has_ended_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+
+        let ended = Ended::read(dir.path()).unwrap();
+
+        assert_eq!(ended.epoch(&"acme".parse().unwrap(), UnixTime::default()), 0);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}
