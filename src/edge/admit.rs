@@ -15,11 +15,9 @@ use super::{
     stream::{Inner, Wire},
     tls::{self, Sni},
 };
-use crate::{
-    model::{ClientIp, Connection, Facts, TlsFacts, Transport, UnixTime},
-    policy::ListenerKind,
-    proxy_protocol::{self, MAX_HEADER_BYTES, Parsed},
-};
+use crate::model::{ClientIp, Connection, Facts, TlsFacts, Transport, UnixTime};
+use crate::policy::ListenerKind;
+use crate::proxy_protocol::{self, MAX_HEADER_BYTES, Parsed};
 
 /// How long the PROXY header may take; the sender has it at hand.
 const PROXY_TIMEOUT: Duration = Duration::from_secs(2);

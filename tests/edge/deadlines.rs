@@ -1,11 +1,14 @@
 //! Deadlines, with short times.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use octroi::policy::ListenerKind;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::Instant,
+};
 
-use crate::house::{GET, House, ask, plan, rest};
+use crate::house::{GET, House, ask, plan, proxied, rest};
 
 const SHORT: Duration = Duration::from_millis(150);
 
@@ -102,17 +105,29 @@ async fn a_silent_tunnel_is_closed_and_a_busy_one_is_not() {
     house.seen.line("cut timeout_tunnel").await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_deadline_of_a_connection_costs_no_time_in_tests() {
-    // With the clock paused the runtime jumps to the next timer: sixty seconds of idling pass at once.
-    let mut plan = plan(ListenerKind::Plaintext);
-    plan.limits.idle_timeout = Duration::from_secs(60);
-    let house = House::open(plan).await;
+#[tokio::test]
+async fn a_proxy_header_that_does_not_come_is_waited_for_two_seconds() {
+    let house = House::open(proxied(plan(ListenerKind::Plaintext), &["127.0.0.0/8"])).await;
     let mut client = house.connect().await;
-    ask(&mut client, GET).await;
+    let start = Instant::now();
+    client.write_all(b"PROXY TCP4 192.0.2.1 ").await.unwrap();
 
-    let mut end = Vec::new();
-    client.read_to_end(&mut end).await.unwrap();
+    assert_eq!(rest(&mut client).await, "");
 
-    house.seen.line("cut timeout_idle").await;
+    assert!(start.elapsed() >= Duration::from_millis(1900));
+    house.seen.line("refused proxy_protocol 127.0.0.1 the header did not come in time").await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_leaves_nothing_behind() {
+    let house = House::open(plan(ListenerKind::Tls)).await;
+    let half = house.connect().await;
+    let mut whole = house.handshake("a.test").await.unwrap();
+    whole.write_all(b"GET / HTT").await.unwrap();
+    assert_eq!(house.connections.open(), 2);
+
+    drop((half, whole));
+
+    assert_eq!(house.connections.drained(Duration::from_secs(5)).await, 0);
+    house.seen.line("refused tls_aborted").await;
 }

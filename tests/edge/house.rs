@@ -20,7 +20,7 @@ use octroi::{
         RequestLimits, Tenants, Tls, UnknownSni,
     },
 };
-use pingora::protocols::Stream;
+use pingora::protocols::{Shutdown, Stream};
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use tempfile::TempDir;
@@ -107,7 +107,7 @@ impl Handler for Echo {
                     let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n").await;
                     let _ = stream.write_all(b"Server: library\r\n\r\n").await;
                     let _ = stream.flush().await;
-                    stream.shutdown().await;
+                    Shutdown::shutdown(&mut *stream).await;
                     return;
                 }
                 if !head.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -148,7 +148,7 @@ impl Handler for Echo {
                 connection.request_ends();
                 head.clear();
                 if close {
-                    stream.shutdown().await;
+                    Shutdown::shutdown(&mut *stream).await;
                     return;
                 }
             }
@@ -249,18 +249,26 @@ pub(crate) fn policy(plan: &Plan, certificates: Vec<Certificate>) -> Policy {
 
 impl House {
     pub(crate) async fn open(plan: Plan) -> Self {
-        Self::open_with(plan, &[("a", &["a.test", "*.wild.test"]), ("b", &["b.test"])]).await
+        Self::open_for(plan, &[("a", &["a.test", "*.wild.test"]), ("b", &["b.test"])], Arc::new(Echo)).await
     }
 
-    pub(crate) async fn open_with(plan: Plan, certificates: &[(&str, &[&str])]) -> Self {
-        Self::open_for(plan, certificates, Arc::new(Echo)).await
-    }
-
+    /// A door with these certificates under one CA.
     pub(crate) async fn open_for(plan: Plan, certificates: &[(&str, &[&str])], handler: Arc<dyn Handler>) -> Self {
-        let dir = TempDir::new().unwrap();
         let tls = plan.listener.kind == ListenerKind::Tls;
-        let certificates =
-            if tls { certificates.iter().map(|(name, hosts)| certificate(dir.path(), name, hosts)).collect() } else { Vec::new() };
+        let make = |dir: &Path| {
+            if tls { certificates.iter().map(|(name, hosts)| certificate(dir, name, hosts)).collect() } else { Vec::new() }
+        };
+        Self::start(plan, make, handler).await
+    }
+
+    /// A door with the certificates that a function makes.
+    pub(crate) async fn open_prepared(plan: Plan, make: impl FnOnce(&Path) -> Vec<Certificate>) -> Self {
+        Self::start(plan, make, Arc::new(Echo)).await
+    }
+
+    async fn start(plan: Plan, make: impl FnOnce(&Path) -> Vec<Certificate>, handler: Arc<dyn Handler>) -> Self {
+        let dir = TempDir::new().unwrap();
+        let certificates = make(dir.path());
         let policy = policy(&plan, certificates);
         let clock = Arc::new(SystemClock::new());
         let tls = TlsState::build(&policy, clock.now()).unwrap();

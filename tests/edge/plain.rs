@@ -179,3 +179,14 @@ async fn after_shutdown_nobody_is_accepted_and_the_open_ones_go_on() {
     assert_eq!(rest(&mut client).await, "");
     assert_eq!(house.connections.drained(Duration::from_secs(5)).await, 0);
 }
+
+#[tokio::test]
+async fn an_address_in_use_is_an_error_that_says_so() {
+    let house = House::open(plan(ListenerKind::Plaintext)).await;
+    let mut listener = plan(ListenerKind::Plaintext).listener;
+    listener.address = house.addr;
+
+    let error = octroi::edge::bind(&std::sync::Arc::new(listener)).unwrap_err();
+
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+}

@@ -270,6 +270,73 @@ async fn dev_certificates_are_made_once_and_again_when_the_hosts_change() {
 }
 
 #[tokio::test]
+async fn the_files_of_an_operator_are_left_alone() {
+    let dir = TempDir::new().unwrap();
+    let now = SystemClock::new().now();
+    let pair = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+    let files = dev::PairFiles { cert: dir.path().join("own.pem"), key: dir.path().join("own.key") };
+    std::fs::write(&files.cert, pair.cert.pem()).unwrap();
+    let authority = dev::Authority::open_or_make(&dir.path().join("ca"), now).unwrap();
+
+    authority.make_pair(&files, &patterns(&["b.test"]), now).unwrap();
+
+    assert_eq!(std::fs::read_to_string(&files.cert).unwrap(), pair.cert.pem());
+    assert!(!files.key.exists());
+
+    // A key alone is used, not replaced.
+    std::fs::remove_file(&files.cert).unwrap();
+    std::fs::write(&files.key, pair.signing_key.serialize_pem()).unwrap();
+    authority.make_pair(&files, &patterns(&["b.test"]), now).unwrap();
+    assert_eq!(std::fs::read_to_string(&files.key).unwrap(), pair.signing_key.serialize_pem());
+    assert!(files.cert.exists());
+}
+
+#[tokio::test]
+async fn a_client_gets_ecdsa_if_it_can_and_rsa_otherwise() {
+    let rsa = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+    let house = House::open_prepared(plan(ListenerKind::Tls), |dir| {
+        let key = dir.join("rsa.key");
+        std::fs::write(&key, rsa.serialize_pem()).unwrap();
+        std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        vec![certificate(dir, "rsa", &["a.test"]), certificate(dir, "ecdsa", &["a.test"])]
+    })
+    .await;
+    let leaf = |name: &str| CertificateDer::from_pem_file(house.dir.path().join(name)).unwrap();
+    let shown = async |suites: Option<&[rustls::SupportedCipherSuite]>| {
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        if let Some(suites) = suites {
+            provider.cipher_suites = suites.to_vec();
+        }
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(leaf("ca.pem")).unwrap();
+        let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = shake(house.connect().await, config, "a.test").await.unwrap();
+        stream.get_ref().1.peer_certificates().unwrap()[0].clone()
+    };
+
+    assert_eq!(shown(None).await, leaf("ecdsa.pem"));
+    let only_rsa = [rustls::crypto::aws_lc_rs::cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256];
+    assert_eq!(shown(Some(&only_rsa)).await, leaf("rsa.pem"));
+}
+
+#[tokio::test]
+async fn a_state_that_changes_nothing_is_not_taken() {
+    let dir = TempDir::new().unwrap();
+    let plan = plan(ListenerKind::Tls);
+    let now = SystemClock::new().now();
+    let build = |certificates| TlsState::build(&policy(&plan, certificates), now).unwrap();
+    let (a, b) = (certificate(dir.path(), "a", &["a.test"]), certificate(dir.path(), "b", &["b.test"]));
+    let in_force = Arc::new(build(vec![a.clone()]));
+
+    assert!(Arc::ptr_eq(&build(vec![a.clone()]).or_keep(&in_force), &in_force));
+    assert!(!Arc::ptr_eq(&build(vec![a, b]).or_keep(&in_force), &in_force));
+}
+
+#[tokio::test]
 async fn a_foreign_ca_is_left_alone() {
     let dir = TempDir::new().unwrap();
     let now = SystemClock::new().now();

@@ -182,7 +182,7 @@ impl AsyncRead for GateStream {
                 Poll::Ready(Err(error))
             }
             Poll::Pending => {
-                let Some((by, cut)) = this.watch.wait(&this.connection, Instant::now()) else { return Poll::Pending };
+                let Some((by, cut)) = this.watch.wait(&this.connection, Instant::now) else { return Poll::Pending };
                 ready!(this.alarm.poll_due(by, cx));
                 this.poll_cut(cut, cx)
             }
