@@ -15,11 +15,9 @@ use super::{
     stream::{Inner, Wire},
     tls::{self, Sni},
 };
-use crate::{
-    model::{ClientIp, Connection, Facts, TlsFacts, Transport, UnixTime},
-    policy::ListenerKind,
-    proxy_protocol::{self, MAX_HEADER_BYTES, Parsed},
-};
+use crate::model::{ClientIp, Connection, Facts, TlsFacts, Transport, UnixTime};
+use crate::policy::ListenerKind;
+use crate::proxy_protocol::{self, MAX_HEADER_BYTES, Parsed};
 
 /// How long the PROXY header may take; the sender has it at hand.
 const PROXY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -161,9 +159,9 @@ impl Admission {
             }
         };
         let config = Arc::clone(self.tls.config());
-        match timeout_at(deadline, hello.into_stream(config)).await {
+        match timeout_at(deadline, hello.into_stream(config).into_fallible()).await {
             Err(_) => Err(late()),
-            Ok(Err(error)) => Err(failed(&error)),
+            Ok(Err((error, wire))) => Err(failed(Some(wire), &error).await),
             Ok(Ok(stream)) => {
                 let facts = tls::facts(
                     stream.get_ref().1,
@@ -181,27 +179,33 @@ impl Admission {
 
 /// Judges a connection whose first message was no ClientHello.
 async fn not_a_hello(wire: Option<Wire>, error: &io::Error) -> Refused {
-    let Some(wire) = wire else { return failed(error) };
-    let Some(first) = wire.not_tls() else { return failed(error) };
-    if proxy_protocol::looks_like_header(first) {
+    let Some(first) = wire.as_ref().and_then(Wire::not_tls) else { return failed(wire, error).await };
+    if proxy_protocol::looks_like_header(&first) {
         return Refused(EdgeRefusal::ProxyProtocol, "a PROXY header where none is expected".to_owned());
     }
     if first.iter().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b' ' | b'/' | b'*')) {
-        last_word(wire, SPEAK_TLS).await;
+        if let Some(wire) = wire {
+            last_word(wire, SPEAK_TLS).await;
+        }
         return Refused(EdgeRefusal::PlainHttp, String::new());
     }
-    failed(error)
+    Refused(EdgeRefusal::TlsProtocol, error.to_string())
 }
 
-/// Says why a handshake failed: whose fault it was tells the kind of the error.
-fn failed(error: &io::Error) -> Refused {
+/// Says why a handshake failed, and lets the alert out that rustls wrote about it.
+async fn failed(wire: Option<Wire>, error: &io::Error) -> Refused {
     let aborted = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::AlertReceived(_)) => true,
         Some(_) => false,
         None => error.kind() != io::ErrorKind::InvalidData,
     };
-    let refusal = if aborted { EdgeRefusal::TlsAborted } else { EdgeRefusal::TlsProtocol };
-    Refused(refusal, error.to_string())
+    if aborted {
+        return Refused(EdgeRefusal::TlsAborted, error.to_string());
+    }
+    if let Some(wire) = wire {
+        last_word(wire, &[]).await;
+    }
+    Refused(EdgeRefusal::TlsProtocol, error.to_string())
 }
 
 /// Writes a few bytes and closes, as far as the other side lets us.

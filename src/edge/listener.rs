@@ -17,10 +17,8 @@ use tokio::{
 };
 
 use super::{Connections, EdgeRefusal, Handler, Rules, TlsState, Witness, admit::Admission};
-use crate::{
-    model::{Clock, ListenerName},
-    policy::Listener,
-};
+use crate::model::{Clock, ListenerName};
+use crate::policy::Listener;
 
 /// How many connections the kernel holds for us until we accept them; the system's own bound (`somaxconn`) still counts.
 const BACKLOG: i32 = 4096;
@@ -185,5 +183,24 @@ impl Pause {
         if self.0.take().is_some() {
             tracing::info!(listener = %name, "connections are accepted again");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_system_are_waited_out_ever_longer_up_to_a_bound() {
+        let name = "public".parse().unwrap();
+        let error = io::Error::from_raw_os_error(24);
+        let mut pause = Pause::default();
+
+        let pauses: Vec<u128> = (0..9).map(|_| pause.next(&name, &error).as_millis()).collect();
+        pause.over(&name);
+
+        assert!(!is_of_one_connection(&error));
+        assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 500, 500, 500]);
+        assert_eq!(pause.next(&name, &error), PAUSE.0);
     }
 }

@@ -4,10 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
-use crate::{
-    model::{ClientIp, HeadDeadlines},
-    policy::{IpSet, Limits, Listener, Policy},
-};
+use crate::model::{ClientIp, HeadDeadlines};
+use crate::policy::{IpSet, Limits, Listener, Policy};
 
 /// The rules of one listener.
 #[derive(Debug)]

@@ -176,9 +176,13 @@ impl AsyncRead for GateStream {
         let before = buf.filled().len();
         match Pin::new(&mut this.inner).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => this.poll_judge(cx, buf, before),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Err(error)) => {
+                // TLS may have an alert to say about it; whether it leaves changes nothing.
+                let _ = Pin::new(&mut this.inner).poll_flush(cx);
+                Poll::Ready(Err(error))
+            }
             Poll::Pending => {
-                let Some((by, cut)) = this.watch.wait(&this.connection, Instant::now()) else { return Poll::Pending };
+                let Some((by, cut)) = this.watch.wait(&this.connection, Instant::now) else { return Poll::Pending };
                 ready!(this.alarm.poll_due(by, cx));
                 this.poll_cut(cut, cx)
             }

@@ -77,16 +77,16 @@ impl Watch {
     }
 
     /// Answers until when a read may wait, and what it is if it waits longer.
-    pub(super) fn wait(&mut self, connection: &Connection, now: Instant) -> Option<(Instant, Cut)> {
+    pub(super) fn wait(&mut self, connection: &Connection, now: impl Fn() -> Instant) -> Option<(Instant, Cut)> {
         match connection.phase() {
             Phase::Idle if connection.requests() == 0 => Some((self.first_by, Cut::NoRequest)),
-            Phase::Idle => Some((*self.idle_by.get_or_insert(now + self.deadlines.idle_timeout), Cut::Idle)),
+            Phase::Idle => Some((*self.idle_by.get_or_insert_with(|| now() + self.deadlines.idle_timeout), Cut::Idle)),
             Phase::Head => Some((self.head_by.unwrap_or(self.first_by), Cut::HeadTimeout)),
             Phase::HeadRead | Phase::HeadTooLarge => None,
             Phase::Request => self.body(connection, now),
             Phase::Tunnel => {
                 let idle = connection.tunnel_idle()?;
-                Some((*self.tunnel_by.get_or_insert(now + idle), Cut::TunnelIdle))
+                Some((*self.tunnel_by.get_or_insert_with(|| now() + idle), Cut::TunnelIdle))
             }
             Phase::Multiplexed => self.silent.then_some((self.first_by, Cut::NoRequest)),
         }
@@ -94,7 +94,7 @@ impl Watch {
 
     /// A body must keep its rate on average, over the time that we waited for it: time in which we did not read, because the
     /// upstream was slow, is not the client's.
-    fn body(&mut self, connection: &Connection, now: Instant) -> Option<(Instant, Cut)> {
+    fn body(&mut self, connection: &Connection, now: impl Fn() -> Instant) -> Option<(Instant, Cut)> {
         let rate = connection.body_min_rate();
         if rate == 0 {
             self.body = Body::default();
@@ -103,7 +103,7 @@ impl Watch {
         if self.body.request != connection.requests() {
             self.body = Body { request: connection.requests(), ..Body::default() };
         }
-        let since = *self.body.since.get_or_insert(now);
+        let since = *self.body.since.get_or_insert_with(now);
         let allowed = Duration::from_secs(self.body.bytes / rate).max(BODY_GRACE);
         Some((since + allowed.saturating_sub(self.body.waited), Cut::BodyTooSlow))
     }
@@ -144,9 +144,9 @@ mod tests {
         let (connection, start) = (connection(), Instant::now());
         let mut watch = Watch::new(deadlines(), start);
 
-        assert_eq!(watch.wait(&connection, start), Some((start + 10 * SECOND, Cut::NoRequest)));
+        assert_eq!(watch.wait(&connection, || start), Some((start + 10 * SECOND, Cut::NoRequest)));
         assert_eq!(feed(&mut watch, &connection, b"GET", start + 9 * SECOND), None);
-        assert_eq!(watch.wait(&connection, start + 9 * SECOND), Some((start + 10 * SECOND, Cut::HeadTimeout)));
+        assert_eq!(watch.wait(&connection, || start + 9 * SECOND), Some((start + 10 * SECOND, Cut::HeadTimeout)));
         assert_eq!(feed(&mut watch, &connection, b" ", start + 10 * SECOND), Some(Cut::HeadTimeout));
     }
 
@@ -158,10 +158,10 @@ mod tests {
         connection.request_begins();
         connection.request_ends();
 
-        assert_eq!(watch.wait(&connection, start + SECOND), Some((start + 61 * SECOND, Cut::Idle)));
-        assert_eq!(watch.wait(&connection, start + 2 * SECOND), Some((start + 61 * SECOND, Cut::Idle)));
+        assert_eq!(watch.wait(&connection, || start + SECOND), Some((start + 61 * SECOND, Cut::Idle)));
+        assert_eq!(watch.wait(&connection, || start + 2 * SECOND), Some((start + 61 * SECOND, Cut::Idle)));
         assert_eq!(feed(&mut watch, &connection, b"GET", start + 50 * SECOND), None);
-        assert_eq!(watch.wait(&connection, start + 50 * SECOND), Some((start + 60 * SECOND, Cut::HeadTimeout)));
+        assert_eq!(watch.wait(&connection, || start + 50 * SECOND), Some((start + 60 * SECOND, Cut::HeadTimeout)));
         assert_eq!(feed(&mut watch, &connection, b" / HTTP/1.1\r\n\r\n", start + 59 * SECOND), None);
     }
 
@@ -173,12 +173,12 @@ mod tests {
         connection.request_begins();
         connection.expect_body_rate(100);
 
-        assert_eq!(watch.wait(&connection, start), Some((start + 10 * SECOND, Cut::BodyTooSlow)));
+        assert_eq!(watch.wait(&connection, || start), Some((start + 10 * SECOND, Cut::BodyTooSlow)));
         feed(&mut watch, &connection, &[0; 3000], start + 4 * SECOND);
         // 3000 bytes pay for 30 seconds, of which 4 are gone; the 16 seconds until we asked again were ours.
-        assert_eq!(watch.wait(&connection, start + 20 * SECOND), Some((start + 46 * SECOND, Cut::BodyTooSlow)));
+        assert_eq!(watch.wait(&connection, || start + 20 * SECOND), Some((start + 46 * SECOND, Cut::BodyTooSlow)));
         connection.expect_body_rate(0);
-        assert_eq!(watch.wait(&connection, start + 21 * SECOND), None);
+        assert_eq!(watch.wait(&connection, || start + 21 * SECOND), None);
     }
 
     #[test]
@@ -189,10 +189,10 @@ mod tests {
         connection.request_begins();
         connection.becomes_tunnel(5 * SECOND);
 
-        assert_eq!(watch.wait(&connection, start), Some((start + 5 * SECOND, Cut::TunnelIdle)));
+        assert_eq!(watch.wait(&connection, || start), Some((start + 5 * SECOND, Cut::TunnelIdle)));
         watch.written();
-        assert_eq!(watch.wait(&connection, start + 4 * SECOND), Some((start + 9 * SECOND, Cut::TunnelIdle)));
+        assert_eq!(watch.wait(&connection, || start + 4 * SECOND), Some((start + 9 * SECOND, Cut::TunnelIdle)));
         feed(&mut watch, &connection, b"frame", start + 8 * SECOND);
-        assert_eq!(watch.wait(&connection, start + 8 * SECOND), Some((start + 13 * SECOND, Cut::TunnelIdle)));
+        assert_eq!(watch.wait(&connection, || start + 8 * SECOND), Some((start + 13 * SECOND, Cut::TunnelIdle)));
     }
 }

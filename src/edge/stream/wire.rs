@@ -60,8 +60,8 @@ impl Wire {
     }
 
     /// Returns the first bytes, if they were not TLS although TLS was expected.
-    pub(crate) fn not_tls(&self) -> Option<&[u8]> {
-        match &self.first {
+    pub(crate) fn not_tls(&self) -> Option<[u8; 5]> {
+        match self.first {
             First::NotTls(bytes) => Some(bytes),
             First::Any | First::TlsAwaited => None,
         }

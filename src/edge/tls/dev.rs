@@ -71,17 +71,53 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(ca_params(now), signing) })
     }
 
-    /// Makes a certificate for the hosts, unless the one that is there still serves. The key is made if it is missing.
+    /// Makes a certificate for the hosts, unless the one that is there still serves. Key and folder are made if they are missing.
+    ///
+    /// A certificate that this CA did not sign is its owner's: nothing is touched then.
     pub fn make_pair(&self, files: &PairFiles, hosts: &[HostPattern], now: UnixTime) -> Result<(), TlsError> {
-        let had_key = files.key.try_exists().map_err(|source| file(&files.key, source))?;
-        let has_cert = files.cert.try_exists().map_err(|source| file(&files.cert, source))?;
-        if had_key && has_cert && serves(&files.cert, hosts, now)? {
+        let found = Found::look(files, hosts, now)?;
+        if found == Found::Foreign {
             return Ok(());
         }
+        if let Some(folder) = files.key.parent() {
+            make_folder(folder)?;
+        }
         let key = key_pair(&files.key)?;
+        if found == Found::Serves(rcgen::PublicKeyData::subject_public_key_info(&key)) {
+            return Ok(());
+        }
         let make = |source| TlsError::Make { path: files.cert.clone(), source };
         let made = leaf_params(hosts, now).map_err(make)?.signed_by(&key, &self.issuer).map_err(make)?;
         replace(&files.cert, made.pem().as_bytes())
+    }
+}
+
+/// What stands where a certificate is wanted.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    /// One that our CA did not sign.
+    Foreign,
+    /// One of ours, for other hosts or for too short a time.
+    Outdated,
+    /// One of ours that is right, for this public key.
+    Serves(Vec<u8>),
+}
+
+impl Found {
+    fn look(files: &PairFiles, hosts: &[HostPattern], now: UnixTime) -> Result<Self, TlsError> {
+        if !files.cert.try_exists().map_err(|source| file(&files.cert, source))? {
+            return Ok(Self::Nothing);
+        }
+        let chain = read_chain(&files.cert)?;
+        let Some(der) = chain.first() else { return Err(TlsError::Empty { path: files.cert.clone() }) };
+        let parsed = parse(der, &files.cert)?;
+        if !parsed.issuer().iter_common_name().any(|name| name.as_str() == Ok(CA_NAME)) {
+            return Ok(Self::Foreign);
+        }
+        let names: BTreeSet<HostPattern> = dns_names(&parsed).into_iter().collect();
+        let fits = names.iter().eq(hosts.iter().collect::<BTreeSet<_>>()) && not_after(&parsed) > now.plus(DAY * RENEW_DAYS);
+        Ok(if fits { Self::Serves(parsed.public_key().raw.to_vec()) } else { Self::Outdated })
     }
 }
 
@@ -99,17 +135,6 @@ pub fn provide<'a>(
         pairs.push(files);
     }
     Ok(pairs)
-}
-
-/// Says whether a certificate is for these hosts and lasts. One that our CA did not sign is its owner's: it is left alone.
-fn serves(cert: &Path, hosts: &[HostPattern], now: UnixTime) -> Result<bool, TlsError> {
-    let chain = read_chain(cert)?;
-    let Some(der) = chain.first() else { return Err(TlsError::Empty { path: cert.to_owned() }) };
-    let parsed = parse(der, cert)?;
-    let ours = parsed.issuer().iter_common_name().any(|name| name.as_str() == Ok(CA_NAME));
-    let names: BTreeSet<HostPattern> = dns_names(&parsed).into_iter().collect();
-    let fits = names.iter().eq(hosts.iter().collect::<BTreeSet<_>>()) && not_after(&parsed) > now.plus(DAY * RENEW_DAYS);
-    Ok(!ours || fits)
 }
 
 fn ca_params(now: UnixTime) -> CertificateParams {

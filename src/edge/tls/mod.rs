@@ -14,14 +14,13 @@ use rustls::{
     server::ServerSessionMemoryCache,
     version::{TLS12, TLS13},
 };
+use sha2::{Digest, Sha256};
 
 pub use self::{certificate::CertificateExpiry, error::TlsError};
 use self::{certificate::Loaded, resolver::Certificates};
 pub(super) use self::{facts::facts, resolver::Sni};
-use crate::{
-    model::{HostPattern, UnixTime},
-    policy::{CertificateSource, ListenerKind, MinVersion, Policy, UnknownSni},
-};
+use crate::model::{HostPattern, UnixTime};
+use crate::policy::{CertificateSource, ListenerKind, MinVersion, Policy, UnknownSni};
 
 /// How many TLS 1.2 sessions of clients without tickets are kept.
 const SESSIONS: usize = 8192;
@@ -31,6 +30,7 @@ pub struct TlsState {
     config: Arc<ServerConfig>,
     certificates: Arc<Certificates>,
     unknown_sni: UnknownSni,
+    digest: [u8; 32],
 }
 
 impl TlsState {
@@ -54,9 +54,15 @@ impl TlsState {
         if !errors.is_empty() {
             return Err(errors);
         }
+        let digest = digest(&loaded, policy);
         let certificates = Arc::new(Certificates::new(loaded));
         let config = server_config(provider, policy.tls.min_version, &certificates).map_err(|error| vec![error])?;
-        Ok(Self { config: Arc::new(config), certificates, unknown_sni: policy.tls.unknown_sni })
+        Ok(Self { config: Arc::new(config), certificates, unknown_sni: policy.tls.unknown_sni, digest })
+    }
+
+    /// Stays with the state in force if this one would change nothing: new ticket keys would end every resumption.
+    pub fn or_keep(self, in_force: &Arc<Self>) -> Arc<Self> {
+        if self.digest == in_force.digest { Arc::clone(in_force) } else { Arc::new(self) }
     }
 
     /// Judges the certificates that are there, and makes nothing: what `dev: true` entries lack is made at the start.
@@ -113,6 +119,21 @@ fn load(source: &CertificateSource, policy: &Policy, provider: &CryptoProvider, 
             pairs.iter().map(|pair| Loaded::from_files(&pair.cert, &pair.key, None, provider, now)).collect()
         }
     }
+}
+
+/// A digest of everything that a handshake shows or goes by.
+fn digest(loaded: &[Loaded], policy: &Policy) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    let settings = format!("{:?} {:?} {}", policy.tls.min_version, policy.tls.unknown_sni, loaded.len());
+    digest.update(settings);
+    for one in loaded {
+        let parts = one.key.cert.iter().map(|der| &**der).chain(one.key.ocsp.as_deref());
+        for part in parts {
+            digest.update(part.len().to_be_bytes());
+            digest.update(part);
+        }
+    }
+    digest.finalize().into()
 }
 
 /// The suites and groups that are spoken: forward secrecy and authenticated encryption only (`security.md`, row 24).

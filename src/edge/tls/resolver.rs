@@ -9,10 +9,8 @@ use rustls::{
 };
 
 use super::{CertificateExpiry, certificate::Loaded};
-use crate::{
-    model::{Host, HostPattern},
-    policy::UnknownSni,
-};
+use crate::model::{Host, HostPattern};
+use crate::policy::UnknownSni;
 
 type ByHost = HashMap<Host, Vec<Arc<CertifiedKey>>, ahash::RandomState>;
 

@@ -1,0 +1,19 @@
+//! The doors, with real sockets on loopback: what is let in, what is refused, and what is said then.
+
+#![cfg(feature = "gateway")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::as_conversions,
+    clippy::let_underscore_future,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may fail loudly"
+)]
+
+mod deadlines;
+mod house;
+mod library;
+mod plain;
+mod tls;

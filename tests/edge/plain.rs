@@ -1,0 +1,192 @@
+//! Plain listeners: caps, PROXY protocol, early refusals.
+
+use std::time::Duration;
+
+use octroi::policy::ListenerKind;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::house::{GET, House, ask, plan, proxied, ranges, rest};
+
+#[tokio::test]
+async fn a_connection_carries_request_after_request() {
+    let house = House::open(plan(ListenerKind::Plaintext)).await;
+    let mut client = house.connect().await;
+
+    assert!(ask(&mut client, GET).await.contains("tls=None"));
+    assert!(ask(&mut client, GET).await.starts_with("HTTP/1.1 200"));
+    drop(client);
+
+    assert_eq!(house.connections.drained(Duration::from_secs(5)).await, 0);
+    assert_eq!((house.seen.count("opened"), house.seen.count("closed")), (1, 1));
+}
+
+#[tokio::test]
+async fn header_and_body_leave_in_one_write() {
+    let house = House::open(plan(ListenerKind::Plaintext)).await;
+    let mut client = house.connect().await;
+
+    for _ in 0..20 {
+        client.write_all(GET.as_bytes()).await.unwrap();
+        let mut bytes = [0; 4096];
+        let read = client.read(&mut bytes).await.unwrap();
+        assert!(String::from_utf8_lossy(&bytes[..read]).contains("source="), "one read holds all of it");
+    }
+}
+
+#[tokio::test]
+async fn the_listener_takes_no_more_than_its_cap() {
+    let mut plan = plan(ListenerKind::Plaintext);
+    plan.listener.max_connections = 2;
+    let house = House::open(plan).await;
+
+    let mut first = house.connect().await;
+    let mut second = house.connect().await;
+    ask(&mut first, GET).await;
+    ask(&mut second, GET).await;
+    let mut third = house.connect().await;
+
+    assert_eq!(rest(&mut third).await, "");
+    house.seen.line("refused cap_listener 127.0.0.1").await;
+    drop(first);
+    house.seen.line("closed").await;
+    assert!(ask(&mut house.connect().await, GET).await.contains("200"));
+}
+
+#[tokio::test]
+async fn a_client_takes_no_more_than_its_cap() {
+    let mut plan = plan(ListenerKind::Plaintext);
+    plan.listener.max_connections_per_client = 1;
+    let house = House::open(plan).await;
+
+    let mut first = house.connect().await;
+    ask(&mut first, GET).await;
+
+    assert_eq!(rest(&mut house.connect().await).await, "");
+    house.seen.line("refused cap_client 127.0.0.1").await;
+}
+
+#[tokio::test]
+async fn a_proxy_of_ours_is_in_no_cap_per_client() {
+    let mut plan = plan(ListenerKind::Plaintext);
+    plan.listener.max_connections_per_client = 1;
+    plan.trusted_proxies = ranges(&["127.0.0.0/8"]);
+    let house = House::open(plan).await;
+
+    let mut first = house.connect().await;
+    ask(&mut first, GET).await;
+
+    assert!(ask(&mut house.connect().await, GET).await.contains("200"));
+}
+
+#[tokio::test]
+async fn clients_behind_a_balancer_are_counted_by_their_own_address() {
+    let mut plan = proxied(plan(ListenerKind::Plaintext), &["127.0.0.0/8"]);
+    plan.listener.max_connections_per_client = 1;
+    let house = House::open(plan).await;
+    let header = |host: u8| format!("PROXY TCP4 192.0.2.{host} 192.0.2.9 1234 443\r\n{GET}");
+
+    let mut first = house.connect().await;
+    let mut other = house.connect().await;
+    assert!(ask(&mut first, &header(1)).await.contains("source=192.0.2.1:1234 peer=127.0.0.1"));
+    assert!(ask(&mut other, &header(2)).await.contains("source=192.0.2.2:1234"));
+
+    let mut again = house.connect().await;
+    again.write_all(header(1).as_bytes()).await.unwrap();
+    assert_eq!(rest(&mut again).await, "");
+    house.seen.line("refused cap_client 192.0.2.1").await;
+}
+
+#[tokio::test]
+async fn a_header_may_come_in_pieces_and_in_either_version() {
+    let house = House::open(proxied(plan(ListenerKind::Plaintext), &["127.0.0.0/8"])).await;
+
+    let mut client = house.connect().await;
+    for piece in ["PROXY TC", "P6 2001:db8::1 2001:db8::2 5 443\r", "\n"] {
+        client.write_all(piece.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(ask(&mut client, GET).await.contains("source=[2001:db8::1]:5"));
+
+    let mut client = house.connect().await;
+    client.write_all(b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\x12\x34\x01\xbb").await.unwrap();
+    assert!(ask(&mut client, GET).await.contains("source=192.0.2.1:4660"));
+
+    let mut client = house.connect().await;
+    client.write_all(b"PROXY UNKNOWN\r\n").await.unwrap();
+    assert!(ask(&mut client, GET).await.contains("source=127.0.0.1"));
+}
+
+#[tokio::test]
+async fn without_its_header_nobody_comes_in() {
+    let house = House::open(proxied(plan(ListenerKind::Plaintext), &["127.0.0.0/8"])).await;
+    let mut client = house.connect().await;
+
+    client.write_all(GET.as_bytes()).await.unwrap();
+
+    assert_eq!(rest(&mut client).await, "");
+    house.seen.line("refused proxy_protocol 127.0.0.1 no PROXY header").await;
+}
+
+#[tokio::test]
+async fn a_stranger_may_send_no_header() {
+    let house = House::open(proxied(plan(ListenerKind::Plaintext), &["192.0.2.0/24"])).await;
+    let mut client = house.connect().await;
+
+    client.write_all(b"PROXY TCP4 192.0.2.1 192.0.2.9 1234 443\r\n").await.unwrap();
+
+    assert_eq!(rest(&mut client).await, "");
+    house.seen.line("refused proxy_untrusted 127.0.0.1").await;
+}
+
+#[tokio::test]
+async fn what_the_library_refuses_is_answered_by_us_once() {
+    let house = House::open(plan(ListenerKind::Plaintext)).await;
+    let mut client = house.connect().await;
+
+    client.write_all(b"BAD\r\n\r\n").await.unwrap();
+
+    assert_eq!(rest(&mut client).await, "HTTP/1.1 400 Ours\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    house.seen.line("early Library(400) 7").await;
+    assert_eq!(house.seen.count("early"), 1);
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_answered_although_more_of_it_is_under_way() {
+    let house = House::open(plan(ListenerKind::Plaintext)).await;
+    let mut client = house.connect().await;
+
+    let head = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(100_000));
+    client.write_all(head.as_bytes()).await.unwrap();
+
+    assert!(rest(&mut client).await.starts_with("HTTP/1.1 431 Ours"));
+    house.seen.line("early HeadTooLarge").await;
+}
+
+#[tokio::test]
+async fn after_shutdown_nobody_is_accepted_and_the_open_ones_go_on() {
+    let house = House::open(plan(ListenerKind::Plaintext)).await;
+    let mut client = house.connect().await;
+    ask(&mut client, GET).await;
+
+    house.down.send(true).unwrap();
+    while tokio::net::TcpStream::connect(house.addr).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+
+    assert_eq!(house.connections.open(), 1);
+    assert_eq!(house.connections.drained(Duration::from_millis(20)).await, 1);
+    assert!(ask(&mut client, "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n").await.contains("200"));
+    assert_eq!(rest(&mut client).await, "");
+    assert_eq!(house.connections.drained(Duration::from_secs(5)).await, 0);
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_an_error_that_says_so() {
+    let house = House::open(plan(ListenerKind::Plaintext)).await;
+    let mut listener = plan(ListenerKind::Plaintext).listener;
+    listener.address = house.addr;
+
+    let error = octroi::edge::bind(&std::sync::Arc::new(listener)).unwrap_err();
+
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+}
