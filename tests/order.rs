@@ -139,7 +139,7 @@ fn the_narrow_quota_is_asked_first() {
 fn role_before_age_before_origin() {
     let policy = strict();
     let mut claims = claims("acme");
-    let request = |claims| {
+    let request = |claims: &octroi::session::Claims| {
         let token = seal(claims, Purpose::Cookie, "acme");
         get("https://acme.test/fresh").method("POST").header("content-length", "0").header("sec-fetch-site", "cross-site").cookie(&token)
     };
