@@ -15,4 +15,5 @@ pub mod model;
 pub mod policy;
 pub mod quota;
 pub mod session;
+pub mod state;
 pub mod telemetry;

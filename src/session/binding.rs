@@ -1,0 +1,83 @@
+//! What else must stay the same while a session lives.
+
+use std::net::IpAddr;
+
+use sha2::{Digest, Sha256};
+
+use crate::model::ClientIp;
+
+/// What a session is bound to; what is `None` does not count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bound<'a> {
+    /// The client, of which the /24 (IPv4) or /48 (IPv6) counts.
+    pub client: Option<ClientIp>,
+    /// The `User-Agent` field; a request without one has an empty one.
+    pub user_agent: Option<&'a [u8]>,
+}
+
+/// Returns what a token keeps of the things it is bound to, `None` if there are none.
+///
+/// It is the first 16 bytes of SHA-256 over `octroi/binding/v1`, then for each thing its kind (1 client, 2 user agent), its length (u32,
+/// big-endian) and its bytes: four and the three first of the address, or six and the six first; the field as it was sent. The token that
+/// holds it is encrypted, so it needs no key.
+pub fn binding(bound: Bound<'_>) -> Option<[u8; 16]> {
+    if bound == Bound::default() {
+        return None;
+    }
+    let mut hash = Sha256::new();
+    hash.update(b"octroi/binding/v1");
+    if let Some(client) = bound.client {
+        match client.addr() {
+            IpAddr::V4(v4) => {
+                let [a, b, c, _] = v4.octets();
+                part(&mut hash, 1, &[4, a, b, c]);
+            }
+            IpAddr::V6(v6) => {
+                let [a, b, c, d, e, f, ..] = v6.octets();
+                part(&mut hash, 1, &[6, a, b, c, d, e, f]);
+            }
+        }
+    }
+    if let Some(agent) = bound.user_agent {
+        part(&mut hash, 2, agent);
+    }
+    hash.finalize().first_chunk().copied()
+}
+
+fn part(hash: &mut Sha256, kind: u8, bytes: &[u8]) {
+    hash.update([kind]);
+    hash.update(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
+    hash.update(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(addr: &str) -> Option<[u8; 16]> {
+        binding(Bound { client: Some(ClientIp::from(addr.parse::<IpAddr>().unwrap())), user_agent: None })
+    }
+
+    #[test]
+    fn nothing_bound_is_no_binding() {
+        assert_eq!(binding(Bound::default()), None);
+    }
+
+    #[test]
+    fn a_client_may_move_within_its_prefix() {
+        assert_eq!(at("192.0.2.1"), at("192.0.2.254"));
+        assert_ne!(at("192.0.2.1"), at("192.0.3.1"));
+        assert_eq!(at("2001:db8:1:2::1"), at("2001:db8:1:ffff::1"));
+        assert_ne!(at("2001:db8:1::1"), at("2001:db8:2::1"));
+        assert_eq!(at("192.0.2.1"), at("::ffff:192.0.2.9"));
+    }
+
+    #[test]
+    fn each_thing_counts_apart() {
+        let agent = |text: &'static str| binding(Bound { client: None, user_agent: Some(text.as_bytes()) });
+
+        assert_ne!(agent("a"), agent("b"));
+        assert_ne!(agent(""), None);
+        assert_ne!(binding(Bound { client: Some(ClientIp::from(IpAddr::from([192, 0, 2, 1]))), user_agent: Some(b"a") }), agent("a"));
+    }
+}

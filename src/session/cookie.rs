@@ -1,0 +1,327 @@
+//! The session cookie: found in a request, taken out of what is forwarded, set and cleared in a response.
+//!
+//! Octets in, octets out: browsers, back ends and this parser must not read one header in two ways (`security.md` 2.7). Lines are read
+//! as if joined with `; `, pairs end at `;`, only SP and TAB are trimmed, the first `=` ends a name, quotes mean nothing.
+
+use std::time::Duration;
+
+use super::token::{MAX_BODY_CHARS, MIN_BODY_CHARS, TOKEN_PREFIX};
+
+/// Most cookies of a request.
+const MAX_PAIRS: usize = 100;
+
+/// Most bytes of cookies of a request, all lines joined.
+const MAX_BYTES: usize = 16 * 1024;
+
+/// What a request's cookies hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found<'a> {
+    /// No session cookie.
+    None,
+    /// One, and its value could be a token.
+    One(&'a str),
+    /// The name stands more than once: somebody shadows a cookie with another.
+    Ambiguous,
+    /// One, whose value is no token.
+    Malformed,
+    /// More than 100 cookies, or more than 16 KiB of them.
+    TooLarge,
+}
+
+/// Finds the session cookie in the `Cookie` lines of a request.
+pub fn find<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) -> Found<'a> {
+    let mut found = Found::None;
+    let (mut pairs, mut bytes) = (0_usize, 0_usize);
+    for line in lines {
+        bytes = bytes.saturating_add(line.len()).saturating_add(if bytes == 0 { 0 } else { 2 });
+        if bytes > MAX_BYTES {
+            return Found::TooLarge;
+        }
+        for pair in Pairs(Some(line)) {
+            pairs += 1;
+            if pairs > MAX_PAIRS {
+                return Found::TooLarge;
+            }
+            if pair.name == name.as_bytes() {
+                found = match found {
+                    Found::None => token(pair.value).map_or(Found::Malformed, Found::One),
+                    Found::One(_) | Found::Ambiguous | Found::Malformed | Found::TooLarge => Found::Ambiguous,
+                };
+            }
+        }
+    }
+    found
+}
+
+/// What is left of a request's cookies for the upstream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stripped {
+    /// The other cookies in one line; `None` if there are none, and then the field goes too.
+    pub rest: Option<Vec<u8>>,
+    /// How many were taken out because a back end might read their name as ours.
+    pub lookalikes: u32,
+}
+
+/// Takes the session cookie out of the `Cookie` lines of a request, and what back ends could take for it.
+///
+/// A lookalike has our name in other letter case, or with octets around it that some parsers trim and some keep: Unicode spaces
+/// (octets from 0x80), controls, blanks. `$Version`, `$Path`, `$Domain` and `$Port` (RFC 2965) go too: they make some parsers read
+/// quotes again.
+pub fn strip<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) -> Stripped {
+    let mut stripped = Stripped::default();
+    for pair in lines.flat_map(|line| Pairs(Some(line))) {
+        if pair.name == name.as_bytes() || is_rfc2965(pair.name) {
+            continue;
+        }
+        if trimmed(pair.name, |byte| byte <= b' ' || byte >= 0x7f).eq_ignore_ascii_case(name.as_bytes()) {
+            stripped.lookalikes = stripped.lookalikes.saturating_add(1);
+            continue;
+        }
+        match &mut stripped.rest {
+            Some(rest) => rest.extend_from_slice(b"; "),
+            None => stripped.rest = Some(Vec::with_capacity(256)),
+        }
+        if let Some(rest) = &mut stripped.rest {
+            rest.extend_from_slice(pair.whole);
+        }
+    }
+    stripped
+}
+
+/// Returns the `Set-Cookie` value that gives the browser a token, for the time it runs or until `max_age` is over.
+pub fn set(name: &str, token: &str, max_age: Option<Duration>) -> String {
+    let mut value = format!("{name}={token}; Path=/; Secure; HttpOnly; SameSite=Lax");
+    if let Some(age) = max_age {
+        value.push_str(&format!("; Max-Age={}", age.as_secs()));
+    }
+    value
+}
+
+/// Returns the `Set-Cookie` value that takes the token from the browser.
+pub fn clear(name: &str) -> String {
+    set(name, "", Some(Duration::ZERO))
+}
+
+/// One `name=value` of a line; without a `=` it is all name.
+struct Pair<'a> {
+    whole: &'a [u8],
+    name: &'a [u8],
+    value: &'a [u8],
+}
+
+/// The pairs of one line; empty ones are passed over.
+struct Pairs<'a>(Option<&'a [u8]>);
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = Pair<'a>;
+
+    fn next(&mut self) -> Option<Pair<'a>> {
+        loop {
+            let line = self.0?;
+            let (piece, rest) = split(line, b';');
+            self.0 = rest;
+            let whole = trimmed(piece, is_blank);
+            if whole.is_empty() {
+                continue;
+            }
+            let (name, value) = split(whole, b'=');
+            let [name, value] = [name, value.unwrap_or_default()].map(|part| trimmed(part, is_blank));
+            return Some(Pair { whole, name, value });
+        }
+    }
+}
+
+/// Splits at the first separator.
+fn split(bytes: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(separator, bytes).and_then(|at| bytes.split_at_checked(at)) {
+        Some((head, tail)) => (head, tail.split_first().map(|(_, rest)| rest)),
+        None => (bytes, None),
+    }
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+fn trimmed(mut bytes: &[u8], is_trimmed: impl Fn(u8) -> bool) -> &[u8] {
+    while let Some((_, rest)) = bytes.split_first().filter(|(first, _)| is_trimmed(**first)) {
+        bytes = rest;
+    }
+    while let Some((_, rest)) = bytes.split_last().filter(|(last, _)| is_trimmed(**last)) {
+        bytes = rest;
+    }
+    bytes
+}
+
+fn is_rfc2965(name: &[u8]) -> bool {
+    [b"$Version".as_slice(), b"$Path", b"$Domain", b"$Port"].iter().any(|reserved| name.eq_ignore_ascii_case(reserved))
+}
+
+/// Reads `^oct1\.[A-Za-z0-9_-]{20,2000}$`.
+fn token(value: &[u8]) -> Option<&str> {
+    let body = value.strip_prefix(TOKEN_PREFIX.as_bytes())?;
+    let fits = (MIN_BODY_CHARS..=MAX_BODY_CHARS).contains(&body.len())
+        && body.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    fits.then(|| std::str::from_utf8(value).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NAME: &str = "__Host-octroi";
+    const TOKEN: &str = "oct1.abcdefghijklmnopqrst";
+
+    fn found<'a>(lines: &[&'a str]) -> Found<'a> {
+        find(lines.iter().map(|line| line.as_bytes()), NAME)
+    }
+
+    fn stripped(lines: &[&[u8]]) -> (Option<String>, u32) {
+        let stripped = strip(lines.iter().copied(), NAME);
+        (stripped.rest.map(|rest| String::from_utf8_lossy(&rest).into_owned()), stripped.lookalikes)
+    }
+
+    fn ours(rest: &str) -> String {
+        format!("{NAME}={rest}")
+    }
+
+    #[test]
+    fn one_cookie_is_found_wherever_it_stands() {
+        let alone = ours(TOKEN);
+        let between = format!("a=b;\t{alone} ;c=d");
+
+        assert_eq!(found(&[&alone]), Found::One(TOKEN));
+        assert_eq!(found(&[&between]), Found::One(TOKEN));
+        assert_eq!(found(&["a=b", &alone]), Found::One(TOKEN));
+        assert_eq!(found(&[&format!("{NAME} = {TOKEN}")]), Found::One(TOKEN));
+        assert_eq!(found(&["a=b", ""]), Found::None);
+        assert_eq!(found(&[]), Found::None);
+    }
+
+    #[test]
+    fn two_cookies_are_ambiguous_even_if_equal() {
+        let alone = ours(TOKEN);
+
+        assert_eq!(found(&[&alone, &alone]), Found::Ambiguous);
+        assert_eq!(found(&[&format!("{alone}; {NAME}=")]), Found::Ambiguous);
+        assert_eq!(found(&[&format!("{NAME}; {alone}")]), Found::Ambiguous);
+        assert_eq!(found(&[&format!("a=\"; {alone}; b=\"; {alone}")]), Found::Ambiguous);
+    }
+
+    #[test]
+    fn only_the_exact_name_is_ours() {
+        assert_eq!(found(&[&ours(TOKEN).to_lowercase()]), Found::None);
+        assert_eq!(found(&[&format!("\u{2000}{}", ours(TOKEN))]), Found::None);
+        assert_eq!(found(&[&format!("x{}", ours(TOKEN))]), Found::None);
+        assert_eq!(found(&[&format!("={}", ours(TOKEN))]), Found::None);
+        assert_eq!(found(&[&format!("a={}", ours(TOKEN))]), Found::None);
+    }
+
+    #[test]
+    fn a_value_that_is_no_token_is_malformed() {
+        for value in [
+            "",
+            "x",
+            "oct1.",
+            "oct1.abcdefghijklmnopqrs",
+            "\"oct1.abcdefghijklmnopqrst\"",
+            "oct1.abcdefghijklmnopqrst=",
+            "oct2.abcdefghijklmnopqrst",
+        ] {
+            assert_eq!(found(&[&ours(value)]), Found::Malformed, "{value}");
+        }
+        let longest = ours(&format!("oct1.{}", "a".repeat(2000)));
+
+        assert_eq!(found(&[&longest]), Found::One(&longest[NAME.len() + 1..]));
+        assert_eq!(found(&[&format!("{longest}a")]), Found::Malformed);
+    }
+
+    #[test]
+    fn cookies_are_bounded() {
+        let pairs = vec!["a=b"; 100].join("; ");
+        let bytes = "a".repeat(MAX_BYTES);
+
+        assert_eq!(found(&[&pairs]), Found::None);
+        assert_eq!(found(&[&pairs, "c=d"]), Found::TooLarge);
+        assert_eq!(found(&[&bytes]), Found::None);
+        assert_eq!(found(&[&format!("{bytes}a")]), Found::TooLarge);
+        assert_eq!(found(&[&bytes[..MAX_BYTES - 2], "a"]), Found::TooLarge);
+    }
+
+    #[test]
+    fn ours_does_not_reach_the_upstream() {
+        assert_eq!(stripped(&[ours(TOKEN).as_bytes()]), (None, 0));
+        assert_eq!(stripped(&[format!("a=b;{}; c=\"d e\"", ours(TOKEN)).as_bytes(), b"f=g"]), (Some("a=b; c=\"d e\"; f=g".into()), 0));
+        assert_eq!(stripped(&[format!("{0}; {0}; {NAME}", ours("x")).as_bytes()]), (None, 0));
+        assert_eq!(stripped(&[b"a=b"]), (Some("a=b".into()), 0));
+        assert_eq!(stripped(&[]), (None, 0));
+    }
+
+    #[test]
+    fn what_a_back_end_could_take_for_ours_goes_too() {
+        for name in [
+            "__HOST-OCTROI",
+            "\u{2000}__Host-octroi",
+            "__Host-octroi\u{a0}",
+            "\u{2000}__host-OCTROI\u{3000}",
+            "\x0b__Host-octroi",
+            "__Host-octroi \u{85}",
+        ] {
+            assert_eq!(stripped(&[format!("a=b; {name}=x").as_bytes()]), (Some("a=b".into()), 1), "{name:?}");
+        }
+        assert_eq!(stripped(&[b"$Version=1; $path=/; a=b; $Domain=x; $Port=1; $other=c"]), (Some("a=b; $other=c".into()), 0));
+        assert_eq!(stripped(&[b"__Host-octroi2=x"]), (Some("__Host-octroi2=x".into()), 0));
+    }
+
+    #[test]
+    fn the_cookie_is_set_with_every_guard() {
+        assert_eq!(set(NAME, TOKEN, None), format!("{NAME}={TOKEN}; Path=/; Secure; HttpOnly; SameSite=Lax"));
+        assert_eq!(clear(NAME), format!("{NAME}=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0"));
+
+        let text = set(NAME, TOKEN, Some(Duration::from_secs(1800)));
+        let read = ::cookie::Cookie::parse(text).unwrap();
+        assert_eq!((read.name(), read.value(), read.path(), read.domain()), (NAME, TOKEN, Some("/"), None));
+        assert_eq!((read.secure(), read.http_only(), read.same_site()), (Some(true), Some(true), Some(::cookie::SameSite::Lax)));
+        assert_eq!(read.max_age().map(|age| age.whole_seconds()), Some(1800));
+    }
+
+    /// The IETF's cookie cases, where they are at hand: what a browser sends reads as the same pairs, and ours is found among them.
+    #[test]
+    fn browsers_headers_read_as_browsers_meant_them() {
+        let Ok(text) = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/suites/data/cookies_http_state.json"))
+        else {
+            return;
+        };
+        let data: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let cases = data["cases"].as_array().unwrap();
+        let headers: Vec<&str> = cases.iter().filter_map(|case| case["expected_cookie_header"].as_str()).collect();
+
+        assert!(headers.len() > 100);
+        for header in headers {
+            let with = format!("{header}; {}", ours(TOKEN));
+            let plain = stripped(&[header.as_bytes()]);
+
+            assert_eq!(found(&[header]), Found::None, "{header}");
+            assert_eq!(found(&[&with]), Found::One(TOKEN), "{with}");
+            assert_eq!(stripped(&[with.as_bytes()]), plain, "{with}");
+            if !header.contains('$') {
+                assert_eq!(plain.0.unwrap_or_default(), header, "what a browser writes is forwarded as it is");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_reads_as_ours_is_left(
+            lines in prop::collection::vec("(__Host-octroi|__HOST-octroi|a|\\$Version|\u{2000}|[ -~]){0,6}(=|;| |\t|\"){0,3}[ -~]{0,12}", 0..5)
+        ) {
+            let once = strip(lines.iter().map(|line| line.as_bytes()), NAME);
+            let rest = once.rest.clone().unwrap_or_default();
+
+            prop_assert_eq!(find(std::iter::once(rest.as_slice()), NAME), Found::None);
+            prop_assert_eq!(strip(std::iter::once(rest.as_slice()), NAME), Stripped { rest: once.rest, lookalikes: 0 });
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Why a store cannot do what was asked.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+/// Why the journal cannot be opened or written.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The system refused.
+    #[error("{doing} {}", .path.display())]
+    Io {
+        /// What was being done: `writing`.
+        doing: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// What the system said; waiters of one commit share it.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// Another process has it.
+    #[error("{} is held by another process; each octroi needs a state_dir of its own", .0.display())]
+    Locked(PathBuf),
+    /// Others than its owner may write it, and so could revive ended sessions.
+    #[error("{} may be written by others than its owner (mode {mode:03o}); make it 600", .path.display())]
+    Permissions {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// It holds what was never written there. Nothing is guessed: a revocation could be lost.
+    #[error("{} is damaged at byte {offset}: {what}; restore it, or move it away and revoke every tenant's sessions again", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where, in bytes from the start.
+        offset: u64,
+        /// What stands there.
+        what: &'static str,
+    },
+    /// A later octroi wrote it.
+    #[error("{} has version {found}; this octroi reads version {known}", .path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The version that is read.
+        known: u32,
+    },
+    /// So many revocations are in force that no more fit, and no tenant's could be folded into an epoch.
+    #[error("{0} revocations are in force and no more fit; revoke the tenant instead")]
+    Full(usize),
+}

@@ -1,0 +1,324 @@
+//! Who was ended, in memory: exact maps that readers never wait for.
+
+use std::collections::HashMap as Counts;
+
+use papaya::{Equivalent, HashMap};
+
+use super::record::Record;
+use crate::model::{RevocationAnswer, SessionId, TenantName, UnixTime, UserId};
+
+/// The marks that lookups read. Writers take turns: who changes a mark holds the [`Ledger`].
+///
+/// Marks of sessions and users only merge: a record read twice, or after a later one, does no harm. A tenant's epoch counts, so its records
+/// are read once, in order.
+#[derive(Default)]
+pub(super) struct Marks {
+    sessions: HashMap<SessionId, Ended, ahash::RandomState>,
+    users: HashMap<Whose, Signed, ahash::RandomState>,
+    tenants: HashMap<TenantName, Epoch, ahash::RandomState>,
+}
+
+/// How many sessions of each known tenant are marked.
+#[derive(Default)]
+pub(super) struct Ledger(Counts<TenantName, usize>);
+
+/// A session ended at `at`; no token of it lives beyond `keep_until`.
+#[derive(Clone)]
+struct Ended {
+    at: UnixTime,
+    keep_until: UnixTime,
+    tenant: Option<TenantName>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Whose {
+    tenant: TenantName,
+    user: UserId,
+}
+
+/// [`Whose`], borrowed: derived alike, so that both have one hash.
+#[derive(Hash)]
+struct WhoseRef<'a> {
+    tenant: &'a TenantName,
+    user: &'a UserId,
+}
+
+impl Equivalent<Whose> for WhoseRef<'_> {
+    fn equivalent(&self, key: &Whose) -> bool {
+        *self.user == key.user && *self.tenant == key.tenant
+    }
+}
+
+/// A user's marks: from the first time on, sessions signed in up to the second are ended. Sorted by the first.
+#[derive(Clone)]
+struct Signed {
+    marks: Vec<(UnixTime, UnixTime)>,
+    keep_until: UnixTime,
+}
+
+/// A tenant's epoch, and when its next ones begin. Sorted.
+#[derive(Clone, Default)]
+struct Epoch {
+    base: u32,
+    present: bool,
+    raises: Vec<UnixTime>,
+}
+
+/// Most dates that are kept apart for one user or tenant. Of more, the two earliest become one that holds from the first on and ends
+/// what either ends: exact where both are past, stricter where they are not.
+const MAX_DATES: usize = 16;
+
+impl Marks {
+    /// Answers [`RevocationStore::lookup`](super::RevocationStore::lookup).
+    pub(super) fn lookup(
+        &self,
+        tenant: &TenantName,
+        user: &UserId,
+        session: &SessionId,
+        auth_time: UnixTime,
+        epoch: u32,
+        now: UnixTime,
+    ) -> RevocationAnswer {
+        if self.sessions.pin().get(session).is_some_and(|ended| ended.at <= now) {
+            return RevocationAnswer::Session;
+        }
+        if let Some(at) = self.users.pin().get(&WhoseRef { tenant, user }).and_then(|signed| signed.ended(auth_time, now)) {
+            return RevocationAnswer::User(at);
+        }
+        match self.epoch(tenant, now) {
+            current if epoch < current => RevocationAnswer::Tenant { epoch: current },
+            _ => RevocationAnswer::Live,
+        }
+    }
+
+    /// Returns a tenant's epoch at a time.
+    pub(super) fn epoch(&self, tenant: &TenantName, now: UnixTime) -> u32 {
+        self.tenants.pin().get(tenant).map_or(0, |epoch| epoch.at(now))
+    }
+
+    /// Returns how many sessions and users are marked.
+    pub(super) fn len(&self) -> usize {
+        self.sessions.len().saturating_add(self.users.len())
+    }
+
+    /// Returns how many records [`Marks::records`] yields.
+    pub(super) fn live(&self) -> usize {
+        self.len().saturating_add(self.tenants.len())
+    }
+
+    /// Says whether a session or user has a mark already, which a new one would only change.
+    pub(super) fn knows(&self, record: &Record) -> bool {
+        match record {
+            Record::Session { id, .. } => self.sessions.pin().contains_key(id),
+            Record::User { tenant, user, .. } => self.users.pin().contains_key(&WhoseRef { tenant, user }),
+            Record::Raise { .. } | Record::Fold { .. } | Record::Tenant { .. } => true,
+        }
+    }
+
+    /// Merges a record in.
+    pub(super) fn apply(&self, ledger: &mut Ledger, record: Record) {
+        match record {
+            Record::Session { id, at, keep_until, tenant } => self.end_session(ledger, id, Ended { at, keep_until, tenant }),
+            Record::User { tenant, user, from, at, keep_until } => {
+                let (users, whose) = (self.users.pin(), Whose { tenant, user });
+                let mut signed = users.get(&whose).cloned().unwrap_or(Signed { marks: Vec::new(), keep_until });
+                signed.add(from, at, keep_until);
+                users.insert(whose, signed);
+            }
+            Record::Raise { tenant, at } => self.change_tenant(tenant, |epoch| epoch.raise(at)),
+            Record::Fold { tenant } => {
+                let sessions = self.sessions.pin();
+                sessions.retain(|_, ended| ended.tenant.as_ref() != Some(&tenant));
+                ledger.0.remove(&tenant);
+                self.change_tenant(tenant, |epoch| epoch.base = epoch.base.saturating_add(1));
+            }
+            Record::Tenant { tenant, epoch, present, raises } => {
+                self.change_tenant(tenant, |kept| *kept = Epoch { base: epoch, present, raises });
+            }
+        }
+    }
+
+    fn end_session(&self, ledger: &mut Ledger, id: SessionId, mut new: Ended) {
+        let sessions = self.sessions.pin();
+        let known = match sessions.get(&id) {
+            Some(kept) => {
+                new.at = new.at.min(kept.at);
+                new.keep_until = new.keep_until.max(kept.keep_until);
+                new.tenant = kept.tenant.clone().or(new.tenant);
+                kept.tenant.is_some()
+            }
+            None => false,
+        };
+        if let (false, Some(tenant)) = (known, &new.tenant) {
+            *ledger.0.entry(tenant.clone()).or_default() += 1;
+        }
+        sessions.insert(id, new);
+    }
+
+    fn change_tenant(&self, tenant: TenantName, change: impl FnOnce(&mut Epoch)) {
+        let tenants = self.tenants.pin();
+        let mut epoch = tenants.get(&tenant).cloned().unwrap_or_default();
+        change(&mut epoch);
+        tenants.insert(tenant, epoch);
+    }
+
+    /// Says what must be written so that exactly the tenants in `names` are present: one that went away is raised, one that is there is
+    /// noted.
+    pub(super) fn settle<'a>(&self, _ledger: &Ledger, names: impl Iterator<Item = &'a TenantName>, now: UnixTime) -> Vec<Record> {
+        let names: std::collections::HashSet<&TenantName, ahash::RandomState> = names.collect();
+        let tenants = self.tenants.pin();
+        let as_it_stands = |tenant: &TenantName, mut epoch: Epoch| {
+            epoch.settle(now);
+            Record::Tenant { tenant: tenant.clone(), epoch: epoch.base, present: epoch.present, raises: epoch.raises }
+        };
+        let gone = tenants.iter().filter(|(tenant, epoch)| epoch.present && !names.contains(tenant)).map(|(tenant, epoch)| {
+            let mut epoch = epoch.clone();
+            epoch.settle(now);
+            as_it_stands(tenant, Epoch { base: epoch.base.saturating_add(1), present: false, ..epoch })
+        });
+        let come = names.iter().filter_map(|tenant| match tenants.get(*tenant) {
+            Some(epoch) if epoch.present => None,
+            Some(epoch) => Some(as_it_stands(tenant, Epoch { present: true, ..epoch.clone() })),
+            None => Some(as_it_stands(tenant, Epoch { present: true, ..Epoch::default() })),
+        });
+        gone.chain(come).collect()
+    }
+
+    /// Returns the tenants as they stand.
+    pub(super) fn tenants(&self, _ledger: &Ledger) -> Vec<Record> {
+        let tenants = self.tenants.pin();
+        let record = |(tenant, epoch): (&TenantName, &Epoch)| Record::Tenant {
+            tenant: tenant.clone(),
+            epoch: epoch.base,
+            present: epoch.present,
+            raises: epoch.raises.clone(),
+        };
+        tenants.iter().map(record).collect()
+    }
+
+    /// Hands every session's and user's mark on, as records.
+    pub(super) fn each_record<E>(&self, mut each: impl FnMut(Record) -> Result<(), E>) -> Result<(), E> {
+        for (id, ended) in &self.sessions.pin() {
+            each(Record::Session { id: *id, at: ended.at, keep_until: ended.keep_until, tenant: ended.tenant.clone() })?;
+        }
+        for (whose, signed) in &self.users.pin() {
+            for (from, at) in &signed.marks {
+                each(Record::User {
+                    tenant: whose.tenant.clone(),
+                    user: whose.user.clone(),
+                    from: *from,
+                    at: *at,
+                    keep_until: signed.keep_until,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns sessions that no token can have any more. Needs no turn.
+    pub(super) fn past(&self, now: UnixTime) -> Vec<SessionId> {
+        self.sessions.pin().iter().filter(|(_, ended)| ended.keep_until <= now).map(|(id, _)| *id).collect()
+    }
+
+    /// Forgets those of the sessions that are still past.
+    pub(super) fn forget(&self, ledger: &mut Ledger, past: &[SessionId], now: UnixTime) {
+        let sessions = self.sessions.pin();
+        for id in past {
+            let Some(ended) = sessions.get(id).filter(|ended| ended.keep_until <= now) else { continue };
+            if let Some(tenant) = &ended.tenant {
+                ledger.take_off(tenant);
+            }
+            sessions.remove(id);
+        }
+    }
+
+    /// Forgets users that no token can have any more, and joins dates that are past.
+    pub(super) fn settle_dates(&self, _ledger: &mut Ledger, now: UnixTime) {
+        let users = self.users.pin();
+        for (whose, signed) in &users {
+            if signed.keep_until <= now {
+                users.remove(whose);
+            } else if signed.marks.get(1).is_some_and(|(from, _)| *from <= now) {
+                let mut signed = signed.clone();
+                signed.settle(now);
+                users.insert(whose.clone(), signed);
+            }
+        }
+        let tenants = self.tenants.pin();
+        for (tenant, epoch) in &tenants {
+            if epoch.raises.first().is_some_and(|at| *at <= now) {
+                let mut epoch = epoch.clone();
+                epoch.settle(now);
+                tenants.insert(tenant.clone(), epoch);
+            }
+        }
+    }
+}
+
+impl Ledger {
+    /// Returns the tenant with the most sessions marked.
+    pub(super) fn fullest(&self) -> Option<&TenantName> {
+        self.0.iter().max_by_key(|(_, count)| **count).map(|(tenant, _)| tenant)
+    }
+
+    fn take_off(&mut self, tenant: &TenantName) {
+        if let Some(count) = self.0.get_mut(tenant) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.0.remove(tenant);
+            }
+        }
+    }
+}
+
+impl Signed {
+    fn ended(&self, auth_time: UnixTime, now: UnixTime) -> Option<UnixTime> {
+        self.marks.iter().filter(|(from, at)| *from <= now && auth_time <= *at).map(|(_, at)| *at).max()
+    }
+
+    fn add(&mut self, from: UnixTime, at: UnixTime, keep_until: UnixTime) {
+        self.keep_until = self.keep_until.max(keep_until);
+        // A mark that begins no later and ends no less says it all already.
+        if self.marks.iter().any(|mark| mark.0 <= from && mark.1 >= at) {
+            return;
+        }
+        self.marks.retain(|mark| mark.0 < from || mark.1 > at);
+        let place = self.marks.partition_point(|mark| mark.0 <= from);
+        self.marks.insert(place, (from, at));
+        if self.marks.len() > MAX_DATES {
+            self.join_first_two();
+        }
+    }
+
+    fn settle(&mut self, now: UnixTime) {
+        while self.marks.get(1).is_some_and(|(from, _)| *from <= now) {
+            self.join_first_two();
+        }
+    }
+
+    fn join_first_two(&mut self) {
+        let [first, second, rest @ ..] = self.marks.as_slice() else { return };
+        let joined = (first.0, first.1.max(second.1));
+        self.marks = std::iter::once(joined).chain(rest.iter().copied()).collect();
+    }
+}
+
+impl Epoch {
+    fn at(&self, now: UnixTime) -> u32 {
+        let begun = self.raises.partition_point(|at| *at <= now);
+        self.base.saturating_add(u32::try_from(begun).unwrap_or(u32::MAX))
+    }
+
+    fn raise(&mut self, at: UnixTime) {
+        self.raises.insert(self.raises.partition_point(|kept| *kept <= at), at);
+        if self.raises.len() > MAX_DATES {
+            self.raises.remove(0);
+            self.base = self.base.saturating_add(1);
+        }
+    }
+
+    fn settle(&mut self, now: UnixTime) {
+        self.base = self.at(now);
+        self.raises.retain(|at| *at > now);
+    }
+}

@@ -1,0 +1,52 @@
+//! What is remembered between requests: how often somebody asked, and which sessions were ended.
+//!
+//! Two small traits stand between the pipeline and its stores. [`MemoryQuotas`] and [`Journal`] are the stores of one node.
+
+mod error;
+mod journal;
+mod log;
+mod marks;
+mod memory;
+mod quota_key;
+mod record;
+
+pub use error::StoreError;
+pub use journal::{DEFAULT_BOUND, Journal, Torn};
+pub use memory::MemoryQuotas;
+pub use quota_key::QuotaKey;
+
+use crate::{
+    model::{QuotaAnswer, RevocationAnswer, SessionId, TenantName, Tick, UnixTime, UserId},
+    quota::Limit,
+};
+
+/// Counts charges against quotas.
+pub trait QuotaStore: Send + Sync {
+    /// Takes one charge, or says when one would be taken.
+    fn take(&self, key: &QuotaKey, limit: Limit, tick: Tick) -> impl Future<Output = QuotaAnswer> + Send;
+
+    /// Gives one charge back, as far as it is not forgotten already.
+    fn give_back(&self, key: &QuotaKey, limit: Limit, tick: Tick);
+
+    /// Says what [`QuotaStore::take`] would answer, and charges nothing.
+    fn peek(&self, key: &QuotaKey, limit: Limit, tick: Tick) -> QuotaAnswer;
+}
+
+/// Knows which sessions were ended.
+pub trait RevocationStore: Send + Sync {
+    /// Says whether a session was ended: itself, with all of its user who signed in up to a time, or with all of its tenant.
+    ///
+    /// `auth_time` and `epoch` are the session's own claims. A revocation for a later date counts from that date on.
+    fn lookup(
+        &self,
+        tenant: &TenantName,
+        user: &UserId,
+        session: &SessionId,
+        auth_time: UnixTime,
+        epoch: u32,
+        now: UnixTime,
+    ) -> RevocationAnswer;
+
+    /// Returns the epoch of a tenant, which a new session of it carries; 0 for one that nobody knows.
+    fn epoch(&self, tenant: &TenantName, now: UnixTime) -> u32;
+}

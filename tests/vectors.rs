@@ -1,0 +1,133 @@
+//! Bytes that other implementations must agree on.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
+
+use std::{net::IpAddr, path::Path};
+
+use octroi::{
+    model::{ClientIp, Secret, SessionId, TenantName, UnixTime},
+    session::{Bound, Claims, MasterKey, OpenError, Opened, Purpose, Ring, binding},
+};
+use serde_json::Value;
+
+fn vectors() -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/token_v1.json");
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn bytes<const N: usize>(value: &Value) -> [u8; N] {
+    let text = value.as_str().unwrap();
+    let bytes: Vec<u8> = (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect();
+    bytes.try_into().unwrap()
+}
+
+/// The ring of the vectors, with the key that is asked for in front.
+fn ring(vectors: &Value, minting: u64) -> Ring {
+    let keys = vectors["master_keys"].as_array().unwrap();
+    let mut keys: Vec<MasterKey> = keys
+        .iter()
+        .map(|key| {
+            let id = u16::try_from(key["id"].as_u64().unwrap()).unwrap();
+            MasterKey { id, secret: Secret::new(bytes(&key["secret"])), open_only: false }
+        })
+        .collect();
+    keys.sort_by_key(|key| u64::from(key.id) != minting);
+    Ring::new(keys)
+}
+
+fn purpose(value: &Value) -> Purpose {
+    [Purpose::Cookie, Purpose::Bearer].into_iter().find(|purpose| purpose.as_str() == value.as_str().unwrap()).unwrap()
+}
+
+fn name(value: &Value) -> TenantName {
+    value.as_str().unwrap().parse().unwrap()
+}
+
+fn claims(value: &Value) -> Claims {
+    let time = |field: &str| UnixTime::from_millis(value[field].as_u64().unwrap());
+    let number = |field: &str| u32::try_from(value[field].as_u64().unwrap()).unwrap();
+    Claims {
+        id: SessionId::new(bytes(&value["session"])),
+        tenant: name(&value["tenant"]),
+        user: value["user"].as_str().unwrap().parse().unwrap(),
+        roles: value["roles"].as_array().unwrap().iter().map(|role| role.as_str().unwrap().into()).collect(),
+        issued: time("issued"),
+        auth_time: time("auth_time"),
+        not_before: time("not_before"),
+        idle_end: time("idle_end"),
+        absolute_end: time("absolute_end"),
+        generation: number("generation"),
+        epoch: number("epoch"),
+        binding: (!value["binding"].is_null()).then(|| bytes(&value["binding"])),
+    }
+}
+
+#[test]
+fn tokens_are_sealed_to_the_byte() {
+    let vectors = vectors();
+    for case in vectors["seal"].as_array().unwrap() {
+        let ring = ring(&vectors, case["key"].as_u64().unwrap());
+
+        let token = ring.seal(&claims(&case["claims"]), purpose(&case["purpose"]), &name(&case["realm"]), bytes(&case["nonce"]));
+
+        assert_eq!(token.unwrap(), case["token"].as_str().unwrap(), "{}", case["name"]);
+    }
+}
+
+#[test]
+fn tokens_open_to_their_claims() {
+    let vectors = vectors();
+    let ring = ring(&vectors, 7);
+    for case in vectors["seal"].as_array().unwrap() {
+        let opened = ring.open(case["token"].as_str().unwrap(), purpose(&case["purpose"]), &name(&case["realm"]));
+
+        let key = u16::try_from(case["key"].as_u64().unwrap()).unwrap();
+        assert_eq!(opened, Ok(Opened { claims: claims(&case["claims"]), key }), "{}", case["name"]);
+    }
+}
+
+#[test]
+fn bad_tokens_are_refused_for_the_right_reason() {
+    let vectors = vectors();
+    let ring = ring(&vectors, 7);
+    for case in vectors["refuse"].as_array().unwrap() {
+        let opened = ring.open(case["token"].as_str().unwrap(), purpose(&case["purpose"]), &name(&case["realm"]));
+
+        let error = match opened.unwrap_err() {
+            OpenError::Syntax => "syntax",
+            OpenError::Version(_) => "version",
+            OpenError::Key(_) => "key",
+            OpenError::Tag => "tag",
+            OpenError::Claims => "claims",
+        };
+        assert_eq!(error, case["error"].as_str().unwrap(), "{}", case["name"]);
+    }
+}
+
+#[test]
+fn session_hashes_agree() {
+    let vectors = vectors();
+    for case in vectors["session_hash"].as_array().unwrap() {
+        let ring = ring(&vectors, case["minting"].as_u64().unwrap());
+
+        assert_eq!(ring.session_hash(&SessionId::new(bytes(&case["session"]))), case["hash"].as_str().unwrap());
+    }
+}
+
+#[test]
+fn bindings_agree() {
+    for case in vectors()["binding"].as_array().unwrap() {
+        let client = case["client"].as_str().map(|addr| ClientIp::from(addr.parse::<IpAddr>().unwrap()));
+        let user_agent = case["user_agent"].as_str().map(str::as_bytes);
+
+        assert_eq!(binding(Bound { client, user_agent }), Some(bytes(&case["binding"])), "{case}");
+    }
+}
+
+#[test]
+fn the_document_shows_the_first_vector() {
+    let document = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/session/mod.rs")).unwrap();
+    let shown: String =
+        document.split("```text").last().unwrap().split("```").next().unwrap().replace("//!", "").split_whitespace().collect();
+
+    assert_eq!(shown, vectors()["seal"][0]["token"].as_str().unwrap());
+}
