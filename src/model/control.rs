@@ -124,6 +124,8 @@ pub trait Control: Send + Sync {
     fn status(&self) -> Status;
     /// Loads the configuration again: all of it or nothing. Returns the new revision.
     fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>>;
+    /// Returns the epoch that a tenant's sessions are minted in; nothing if the policy has no such tenant.
+    fn epoch(&self, tenant: &TenantName) -> Option<u32>;
     /// Ends sessions; returns once that is in force on this node and durable.
     fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<RevocationReport, ControlError>>;
 }
