@@ -25,3 +25,6 @@ pub mod replay;
 pub mod session;
 pub mod state;
 pub mod telemetry;
+pub mod config;
+#[cfg(feature = "gateway")]
+pub mod app;

@@ -1,6 +1,7 @@
 //! The real program, end to end: real sockets, real TLS, a real upstream, curl.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
+#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
 
 mod harness;
 
@@ -482,7 +483,7 @@ fn connections_are_kept_and_shared() {
     let got = upstream.take();
     assert_eq!(got.len(), 3);
     assert!(
-        got.iter().all(|got| got.connection == got.connection.min(0) || got.connection == 0),
+        got.iter().all(|got| got.connection == 0),
         "one upstream connection serves all: {got:?}"
     );
 }

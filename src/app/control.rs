@@ -11,7 +11,8 @@ use super::{doors::Doors, reload};
 use crate::{
     edge::TlsState,
     gateway::Shared,
-    model::{BoxFuture, Control, ControlError, Revocation, RevocationReport, Revoked, Status, UnixTime},
+    model::{BoxFuture, Control, ControlError, Revocation, RevocationReport, Revoked, Status, TenantName, UnixTime},
+    state::RevocationStore,
 };
 
 /// The running gateway, as its levers see it.
@@ -51,6 +52,11 @@ impl Control for App {
             draining: self.shared.is_draining(),
             listeners: self.doors.addresses(),
         }
+    }
+
+    fn epoch(&self, tenant: &TenantName) -> Option<u32> {
+        let policy = Arc::clone(&self.shared.snapshot.load().policy);
+        policy.tenants.named(tenant.as_str()).map(|_| self.shared.revocations.epoch(tenant, self.shared.clock.now()))
     }
 
     fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>> {

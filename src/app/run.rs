@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     admin::{self, Api, ControlSocket, Levers, Probes, SocketError},
-    edge::{Handler, TlsState, Witness},
+    edge::{Handler, Witness},
     gateway::Shared,
     model::{Clock, SystemClock},
     policy::Policy,
@@ -119,7 +119,7 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
     });
     let (stop_admin, admin_stops) = watch::channel(false);
     let mut tasks = tokio::task::JoinSet::new();
-    open_admin(&app, &policy, &tls, &admin_stops, &mut tasks).await?;
+    open_admin(&app, &policy, &admin_stops, &mut tasks).await?;
     app.doors.settle(&policy, added);
     tasks.spawn(schedule::expiries(Arc::clone(&app)));
     tasks.spawn(schedule::sweep(Arc::clone(&app)));
@@ -138,7 +138,6 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
 async fn open_admin(
     app: &Arc<App>,
     policy: &Policy,
-    tls: &Arc<ArcSwap<TlsState>>,
     stops: &watch::Receiver<bool>,
     tasks: &mut tokio::task::JoinSet<()>,
 ) -> Result<(), RunError> {

@@ -1,14 +1,12 @@
 //! The real program on free ports, a real upstream that remembers what it got, and curl.
 
 #![allow(dead_code, reason = "every test file uses its own part")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(clippy::disallowed_methods, reason = "a test waits in real time, with a bound")]
 
 pub mod client;
 pub mod program;
 pub mod upstream;
 
-pub use client::{Answer, Curl, raw_tls};
+pub use client::{Curl, raw_tls};
 pub use program::Octroi;
 pub use upstream::Upstream;
 

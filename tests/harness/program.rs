@@ -66,7 +66,8 @@ impl Octroi {
             .unwrap();
         let stdout = child.stdout.take().unwrap();
         let stderr = child.stderr.take().unwrap();
-        for (name, stream) in [("out", Box::new(stdout) as Box<dyn std::io::Read + Send>), ("err", Box::new(stderr))] {
+        let streams: [(&str, Box<dyn std::io::Read + Send>); 2] = [("out", Box::new(stdout)), ("err", Box::new(stderr))];
+        for (name, stream) in streams {
             let log = Arc::clone(&self.log);
             std::thread::spawn(move || {
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
@@ -102,7 +103,9 @@ impl Octroi {
 
     /// Returns where a listener is bound.
     pub fn addr(&self, listener: &str) -> SocketAddr {
-        self.status["listeners"][listener].as_str().unwrap_or_else(|| panic!("no listener {listener}: {}", self.status)).parse().unwrap()
+        let listeners = self.status["listeners"].as_array().unwrap();
+        let found = listeners.iter().find(|door| door["name"] == listener);
+        found.unwrap_or_else(|| panic!("no listener {listener}: {}", self.status))["address"].as_str().unwrap().parse().unwrap()
     }
 
     pub fn pid(&self) -> u32 {

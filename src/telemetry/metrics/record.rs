@@ -8,7 +8,7 @@ use super::{
     table::Metrics,
 };
 use crate::{
-    model::{Decision, ListenerName, Mode, QuotaName, Reason, TenantName, UnixTime, UpstreamName},
+    model::{Cut, Decision, ListenerName, Mode, QuotaName, Reason, TenantName, UnixTime, UpstreamName},
     policy::Policy,
 };
 
@@ -98,6 +98,11 @@ impl Metrics {
     /// Counts a connection that was refused; the reason is one of edge's closed set.
     pub fn connection_refused(&self, listener: &ListenerName, reason: &'static str) {
         self.connections_refused.with_label_values(&[listener.as_str(), reason]).inc();
+    }
+
+    /// Counts what a deadline ended: a connection, or the reading of a request.
+    pub fn connection_cut(&self, listener: &ListenerName, cut: Cut) {
+        self.connections_cut.with_label_values(&[listener.as_str(), cut.code()]).inc();
     }
 
     /// Counts a handshake that succeeded.

@@ -41,6 +41,7 @@ pub struct Metrics {
     pub(super) connections: IntGaugeVec,
     pub(super) connections_accepted: IntCounterVec,
     pub(super) connections_refused: IntCounterVec,
+    pub(super) connections_cut: IntCounterVec,
     pub(super) handshakes: IntCounterVec,
     pub(super) handshake_durations: HistogramVec,
     pub(super) certificates: IntGaugeVec,
@@ -130,6 +131,12 @@ impl Metrics {
             connections_refused: declare.counters(
                 "octroi_connections_refused_total",
                 "Connections that were refused before any request.",
+                &["listener", "reason"],
+            )?,
+
+            connections_cut: declare.counters(
+                "octroi_connections_cut_total",
+                "Connections, or the reading of one, that a deadline ended.",
                 &["listener", "reason"],
             )?,
             handshakes: declare.counters(
