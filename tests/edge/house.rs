@@ -115,15 +115,6 @@ impl Handler for Echo {
                 }
                 let received = connection.request_begins().unwrap_or_default();
                 assert!(head.starts_with(&received));
-                if head.starts_with(b"POST") {
-                    connection.expect_body_rate(1_000_000);
-                    let mut body = [0; 1024];
-                    if let Err(error) = stream.read(&mut body).await {
-                        let _ = stream.write_all(format!("HTTP/1.1 408 {error}\r\nContent-Length: 0\r\n\r\n").as_bytes()).await;
-                        let _ = stream.flush().await;
-                        return;
-                    }
-                }
                 if head.starts_with(b"GET /flood") {
                     let piece = vec![b'x'; 64 * 1024];
                     while stream.write_all(&piece).await.is_ok() {}

@@ -202,3 +202,74 @@ impl AsyncWrite for Wire {
         Pin::new(&mut self.tcp).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    async fn pair(lead: &[u8]) -> (Wire, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let other = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (Wire::new(listener.accept().await.unwrap().0, lead.to_vec()), other)
+    }
+
+    #[tokio::test]
+    async fn every_byte_arrives_once_and_in_order_whatever_the_sizes() {
+        let (mut wire, mut other) = pair(b"").await;
+        let sizes = [1, 16, 4000, 16_383, 16_384, 16_385, 3, 70_000, 1, 300_000, 12_000, 5_000, 2];
+        let pieces: Vec<Vec<u8>> = (0_u8..).zip(sizes).map(|(n, size)| (0..=250).map(|b: u8| b ^ n).cycle().take(size).collect()).collect();
+        let expected = pieces.concat();
+        let reader = tokio::spawn(async move {
+            let mut all = Vec::new();
+            other.read_to_end(&mut all).await.unwrap();
+            all
+        });
+
+        for (index, piece) in pieces.iter().enumerate() {
+            let (mut front, mut back) = piece.split_at(piece.len() / 3);
+            while !front.is_empty() || !back.is_empty() {
+                let written = wire.write_vectored(&[IoSlice::new(front), IoSlice::new(back)]).await.unwrap();
+                back = &back[written.saturating_sub(front.len())..];
+                front = &front[written.min(front.len())..];
+            }
+            if index % 4 == 3 {
+                wire.flush().await.unwrap();
+            }
+        }
+        wire.shutdown().await.unwrap();
+
+        assert_eq!(wire.sent(), u64::try_from(expected.len()).unwrap());
+        assert!(reader.await.unwrap() == expected);
+        assert!(wire.out.capacity() <= KEPT_BYTES, "an idle connection keeps little");
+    }
+
+    #[tokio::test]
+    async fn what_came_behind_a_proxy_header_is_read_first() {
+        let (mut wire, mut other) = pair(b"abc").await;
+        other.write_all(b"def").await.unwrap();
+        drop(other);
+
+        let mut small = [0; 2];
+        wire.read_exact(&mut small).await.unwrap();
+        let mut rest = Vec::new();
+        wire.read_to_end(&mut rest).await.unwrap();
+
+        assert_eq!((&small[..], &rest[..]), (&b"ab"[..], &b"cdef"[..]));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_handshake_is_kept_for_a_look() {
+        let (wire, _other) = pair(b"GET / HTTP/1.1").await;
+        let mut wire = wire.expect_tls();
+
+        let error = wire.read(&mut [0; 64]).await.unwrap_err();
+
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert_eq!(wire.not_tls(), Some(*b"GET /"));
+    }
+}
