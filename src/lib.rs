@@ -11,7 +11,10 @@
 
 #[cfg(feature = "gateway")]
 pub mod admin;
+#[cfg(feature = "gateway")]
+pub mod app;
 pub mod checks;
+pub mod config;
 #[cfg(feature = "gateway")]
 pub mod edge;
 #[cfg(feature = "gateway")]
@@ -25,6 +28,3 @@ pub mod replay;
 pub mod session;
 pub mod state;
 pub mod telemetry;
-pub mod config;
-#[cfg(feature = "gateway")]
-pub mod app;
