@@ -11,6 +11,8 @@
 
 #[cfg(feature = "gateway")]
 pub mod admin;
+#[cfg(feature = "gateway")]
+pub mod cli;
 pub mod model;
 pub mod policy;
 pub mod quota;

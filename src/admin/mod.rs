@@ -18,4 +18,4 @@ pub use probe::{Probes, Vitals};
 pub use serve::{serve_api, serve_api_over, serve_control, serve_probes};
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
