@@ -147,3 +147,18 @@ pub(crate) struct Refused {
     /// What is wrong.
     pub(crate) body: ErrorBody,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_breaks_off_is_none() {
+        let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+
+        assert_eq!(Reply::parse(whole).map(|reply| reply.status), Some(200));
+        for end in 0..whole.len() {
+            assert!(Reply::parse(&whole[..end]).is_none(), "{end}");
+        }
+    }
+}

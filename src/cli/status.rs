@@ -48,3 +48,23 @@ fn describe(status: &StatusBody) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixture::{running, told};
+
+    #[tokio::test]
+    async fn a_status_is_told_to_people_and_programs() {
+        let running = running();
+
+        let (exit, text, _) = told(running.dir.path(), |dir, output| run(&StatusArgs::default(), dir, output)).await;
+        let args = StatusArgs { json: true, ..StatusArgs::default() };
+        let (_, json, _) = told(running.dir.path(), move |dir, output| run(&args, dir, output)).await;
+
+        assert_eq!(exit, Exit::Fine);
+        assert!(text.starts_with("octroi 0.1.0 on edge-1: serving, process 7, since 2026-11-23T21:40:00Z\n"), "{text}");
+        assert!(text.ends_with("listener    public 127.0.0.1:8443\n"), "{text}");
+        assert_eq!(serde_json::from_str::<StatusBody>(&json).unwrap().tenants, 3);
+    }
+}

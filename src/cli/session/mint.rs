@@ -182,3 +182,119 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
     let number = digits.parse::<u64>().ok().filter(|&number| number > 0 && digits.bytes().all(|byte| byte.is_ascii_digit()));
     number.and_then(|number| number.checked_mul(seconds)).map(Duration::from_secs).ok_or(WRONG)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        admin::fixture::NOW,
+        cli::{
+            fixture::{running, told, with_sessions},
+            session::inspect::{self, InspectArgs},
+        },
+    };
+
+    fn args(tenant: &str, realm: Option<&str>) -> MintArgs {
+        MintArgs {
+            tenant: tenant.to_owned(),
+            user: "u_812".to_owned(),
+            roles: vec!["admin".to_owned()],
+            realm: realm.map(str::to_owned),
+            epoch: Some(0),
+            ..MintArgs::default()
+        }
+    }
+
+    /// Mints without a running octroi.
+    fn minted(args: &MintArgs, policy: &Policy) -> (Exit, String, String) {
+        let (mut out, mut talk) = (Vec::new(), Vec::new());
+        let mut output = Output::to(&mut out, &mut talk);
+        let outcome = run(args, Path::new("/nowhere"), policy, NOW, &mut output);
+        let exit = output.conclude(outcome);
+        drop(output);
+        (exit, String::from_utf8(out).unwrap(), String::from_utf8(talk).unwrap())
+    }
+
+    fn inspected(token: &str, policy: &Policy, now: UnixTime) -> (Exit, serde_json::Value) {
+        let mut out = Vec::new();
+        let args = InspectArgs { token: token.trim().to_owned(), json: true, ..InspectArgs::default() };
+        let exit = inspect::run(&args, policy, now, &mut Output::to(&mut out, std::io::sink())).unwrap();
+        (exit, serde_json::from_slice(&out).unwrap_or_default())
+    }
+
+    #[test]
+    fn a_minted_token_opens_where_it_is_for() {
+        let policy = with_sessions();
+
+        let (exit, token, _) = minted(&args("acme", Some("lobby")), &policy);
+        let (opened, says) = inspected(&token, &policy, NOW);
+
+        assert_eq!((exit, opened), (Exit::Fine, Exit::Fine));
+        assert_eq!(
+            (&says["tenant"], &says["realm"], &says["purpose"], &says["user"]),
+            (&"acme".into(), &"lobby".into(), &"cookie".into(), &"u_812".into())
+        );
+        assert_eq!((&says["idle_end"], &says["absolute_end"]), (&"2026-11-23T22:30:00Z".into(), &"2026-11-24T10:00:00Z".into()));
+        assert_eq!(
+            (inspected(&token, &policy, NOW.plus(Duration::from_secs(1800))).0, says["clocks"].as_str()),
+            (Exit::Problem, Some("valid"))
+        );
+    }
+
+    #[test]
+    fn a_bearer_token_does_not_end_by_resting() {
+        let policy = with_sessions();
+        let wish = MintArgs { bearer: true, absolute: Some(Duration::from_secs(7200)), ..args("globex", None) };
+
+        let (_, says) = inspected(&minted(&wish, &policy).1, &policy, NOW);
+
+        assert_eq!(
+            (&says["purpose"], &says["idle_end"], &says["absolute_end"]),
+            (&"bearer".into(), &"2026-11-24T00:00:00Z".into(), &"2026-11-24T00:00:00Z".into())
+        );
+    }
+
+    #[test]
+    fn what_no_grant_gets_is_not_minted() {
+        let policy = with_sessions();
+        let long = MintArgs { absolute: Some(Duration::from_secs(43_201)), ..args("globex", None) };
+        let email = MintArgs { user: "jane@example.com".to_owned(), ..args("globex", None) };
+        let role = MintArgs { roles: vec!["a b".to_owned()], ..args("globex", None) };
+
+        for (wish, why) in [
+            (args("nobody", None), "no tenant `nobody`"),
+            (args("acme", None), "has no host"),
+            (args("globex", Some("lobby")), "no member"),
+            (long, "may only shorten"),
+            (email, "e-mail"),
+            (role, "roles"),
+        ] {
+            let (exit, token, talk) = minted(&wish, &policy);
+
+            assert_eq!((exit, token.as_str()), (Exit::Problem, ""));
+            assert!(talk.contains(why), "{talk}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_epoch_is_the_running_octroi_s() {
+        let running = running();
+        let wish = MintArgs { epoch: None, ..args("acme", Some("lobby")) };
+        let command = move |dir: &Path, output: &mut Output<'_>| run(&wish, dir, &with_sessions(), NOW, output);
+
+        let (_, token, _) = told(running.dir.path(), command.clone()).await;
+        let (alone, _, _) = told(Path::new("/nowhere"), command).await;
+
+        assert_eq!(inspected(&token, &with_sessions(), NOW).1["epoch"], 3);
+        assert_eq!(alone, Exit::Unreachable);
+    }
+
+    #[test]
+    fn times_have_a_unit() {
+        assert_eq!(duration("15m"), Ok(Duration::from_secs(900)));
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
+        for text in ["", "15", "m", "-1s", "+1s", "0s", "1.5h", "99999999999999999999s", "1é"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}
