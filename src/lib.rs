@@ -14,6 +14,8 @@ pub mod admin;
 #[cfg(feature = "gateway")]
 pub mod app;
 pub mod checks;
+#[cfg(feature = "gateway")]
+pub mod cli;
 pub mod config;
 #[cfg(feature = "gateway")]
 pub mod edge;

@@ -482,10 +482,7 @@ fn connections_are_kept_and_shared() {
 
     let got = upstream.take();
     assert_eq!(got.len(), 3);
-    assert!(
-        got.iter().all(|got| got.connection == 0),
-        "one upstream connection serves all: {got:?}"
-    );
+    assert!(got.iter().all(|got| got.connection == 0), "one upstream connection serves all: {got:?}");
 }
 
 #[test]

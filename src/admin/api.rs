@@ -8,12 +8,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     caller::{self, Caller},
     exchange::{Answer, BODY_BYTES, Fault, Head},
-    wire::{self, ErrorBody, ErrorDetail, ReloadedBody, RevokeBody, RevokedBody, StatusBody},
+    wire::{self, ErrorBody, ErrorDetail, ReloadedBody, RevokeBody, RevokedBody, StatusBody, TenantBody},
 };
 use crate::{
-    model::{Clock, Control, ControlError, Principal, Revocation, Revoked, Role, SessionId, UnixTime},
+    model::{Clock, Control, ControlError, Principal, Revocation, Revoked, Role, SessionId, TenantName, UnixTime},
     policy::Policy,
 };
+
+/// What the path of a tenant begins with.
+const TENANT_PATH: &str = "/v1/tenants/";
 
 /// The longest note, in bytes.
 const NOTE_BYTES: usize = 256;
@@ -72,6 +75,7 @@ struct Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Endpoint {
     Status,
+    Tenant,
     Reload,
     Revoke,
 }
@@ -145,6 +149,7 @@ impl Api {
         }
         match endpoint {
             Endpoint::Status => Ok((json(200, &StatusBody::from(self.levers.control.status())), None)),
+            Endpoint::Tenant => Ok((json(200, &self.tenant(&head.path)?), None)),
             Endpoint::Reload => {
                 let _: Nothing = read_json(head, stream).await?;
                 let revision = self.levers.control.reload().await.map_err(control_refusal)?;
@@ -159,6 +164,12 @@ impl Api {
                 Ok((json(200, &body), Some(detail)))
             }
         }
+    }
+
+    fn tenant(&self, path: &str) -> Result<TenantBody, Refusal> {
+        let name = path.strip_prefix(TENANT_PATH).and_then(|name| name.parse::<TenantName>().ok());
+        let found = name.and_then(|name| self.levers.control.epoch(&name).map(|epoch| TenantBody { name: name.to_string(), epoch }));
+        found.ok_or_else(|| control_refusal(ControlError::Unknown(String::new())))
     }
 
     /// Reads a wish, and puts it into words for the log: never a session's identifier.
@@ -200,6 +211,7 @@ impl Endpoint {
             "/v1/status" => (Self::Status, matches!(method, "GET" | "HEAD")),
             "/v1/reload" => (Self::Reload, method == "POST"),
             "/v1/sessions/revoke" => (Self::Revoke, method == "POST"),
+            _ if path.starts_with(TENANT_PATH) => (Self::Tenant, matches!(method, "GET" | "HEAD")),
             _ => return Err(refusal(404, "not_found", "there is no such call")),
         };
         if fits { Ok(endpoint) } else { Err(refusal(405, "method_not_allowed", "the call has another method")) }
@@ -207,7 +219,7 @@ impl Endpoint {
 
     const fn role(self) -> Role {
         match self {
-            Self::Status => Role::Viewer,
+            Self::Status | Self::Tenant => Role::Viewer,
             Self::Reload | Self::Revoke => Role::Operator,
         }
     }
@@ -312,6 +324,16 @@ mod tests {
         assert_eq!((status.revision.as_str(), status.started.as_str(), status.tenants), ("0123456789abcdef", "2026-11-23T21:40:00Z", 3));
         let seen = (Some(format!("local:{OWN_UID}")), Some("GET /v1/status".to_owned()), 200, None, None);
         assert_eq!(*bench.calls.lock().unwrap(), [seen]);
+    }
+
+    #[tokio::test]
+    async fn a_tenant_s_epoch_is_told() {
+        let bench = bench(OWN_UID);
+
+        assert_eq!(call(&bench, OWN, &get("/v1/tenants/acme", "")).await.json(), serde_json::json!({"name": "acme", "epoch": 3}));
+        for path in ["/v1/tenants/globex", "/v1/tenants/", "/v1/tenants/a/b", "/v1/tenants/%61cme"] {
+            assert_eq!(refused(&bench, OWN, &get(path, "")).await, (404, "unknown".to_owned()), "{path}");
+        }
     }
 
     #[tokio::test]

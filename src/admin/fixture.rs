@@ -12,36 +12,36 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::{Api, Levers};
 use crate::{
-    model::{BoxFuture, Control, ControlError, ManualClock, Revocation, RevocationReport, Role, Secret, Status, UnixTime},
+    model::{BoxFuture, Control, ControlError, ManualClock, Revocation, RevocationReport, Role, Secret, Status, TenantName, UnixTime},
     policy::{Admin, AdminPrincipal, ClientIpHeader, IpSet, Limits, MinVersion, Policy, RequestLimits, Tenants, Tls, UnknownSni},
 };
 
 /// An answer, taken apart.
-pub(super) struct Told {
-    pub(super) status: u16,
-    pub(super) head: String,
-    pub(super) body: String,
+pub(crate) struct Told {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Told {
-    pub(super) fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         Self { status, head: format!("{head}\r\n"), body: body.to_owned() }
     }
 
-    pub(super) fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap()
     }
 
     /// The code of an error object.
-    pub(super) fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         self.json()["error"]["code"].as_str().unwrap().to_owned()
     }
 }
 
 /// Sends a request through a pipe and reads the answer to its end.
-pub(super) async fn ask<F: Future<Output = ()>>(serve: impl FnOnce(DuplexStream) -> F, request: &str) -> Told {
+pub(crate) async fn ask<F: Future<Output = ()>>(serve: impl FnOnce(DuplexStream) -> F, request: &str) -> Told {
     let (ours, mut theirs) = tokio::io::duplex(1 << 20);
     theirs.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
@@ -54,7 +54,7 @@ pub(super) async fn ask<F: Future<Output = ()>>(serve: impl FnOnce(DuplexStream)
 }
 
 /// A policy without tenants.
-pub(super) fn policy(admin: Option<Admin>) -> Policy {
+pub(crate) fn policy(admin: Option<Admin>) -> Policy {
     let second = Duration::from_secs(1);
     Policy {
         revision: "0123456789abcdef".to_owned(),
@@ -91,9 +91,9 @@ pub(super) fn policy(admin: Option<Admin>) -> Policy {
 
 /// What a test wants to be asked and to know.
 #[derive(Default)]
-pub(super) struct FakeControl {
-    pub(super) revoked: Mutex<Vec<Revocation>>,
-    pub(super) fails: Mutex<Option<ControlError>>,
+pub(crate) struct FakeControl {
+    pub(crate) revoked: Mutex<Vec<Revocation>>,
+    pub(crate) fails: Mutex<Option<ControlError>>,
 }
 
 impl Control for FakeControl {
@@ -114,6 +114,10 @@ impl Control for FakeControl {
         }
     }
 
+    fn epoch(&self, tenant: &TenantName) -> Option<u32> {
+        (tenant.as_str() == "acme").then_some(3)
+    }
+
     fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>> {
         let failure = self.fails.lock().unwrap().clone();
         Box::pin(async move { failure.map_or_else(|| Ok("fedcba9876543210".to_owned()), Err) })
@@ -128,27 +132,27 @@ impl Control for FakeControl {
 }
 
 /// One call as the hook saw it: principal, method and path, status, reason, detail.
-pub(super) type Seen = (Option<String>, Option<String>, u16, Option<&'static str>, Option<String>);
+pub(crate) type Seen = (Option<String>, Option<String>, u16, Option<&'static str>, Option<String>);
 
 /// An API over a fake control, whose calls are kept.
-pub(super) struct Bench {
-    pub(super) api: Arc<Api>,
-    pub(super) control: Arc<FakeControl>,
-    pub(super) calls: Arc<Mutex<Vec<Seen>>>,
+pub(crate) struct Bench {
+    pub(crate) api: Arc<Api>,
+    pub(crate) control: Arc<FakeControl>,
+    pub(crate) calls: Arc<Mutex<Vec<Seen>>>,
 }
 
 /// The time in tests.
-pub(super) const NOW: UnixTime = UnixTime::from_secs(1_795_471_200);
+pub(crate) const NOW: UnixTime = UnixTime::from_secs(1_795_471_200);
 
 /// The user that octroi runs as in tests.
-pub(super) const OWN_UID: u32 = 4711;
+pub(crate) const OWN_UID: u32 = 4711;
 
 /// Tokens: `alice` operates, `vera` views, `old` has expired.
-pub(super) const ALICE: &str = "alice-0123456789abcdef0123456789abcdef";
-pub(super) const VERA: &str = "vera-0123456789abcdef0123456789abcdef";
-pub(super) const OLD: &str = "old-0123456789abcdef0123456789abcdef";
+pub(crate) const ALICE: &str = "alice-0123456789abcdef0123456789abcdef";
+pub(crate) const VERA: &str = "vera-0123456789abcdef0123456789abcdef";
+pub(crate) const OLD: &str = "old-0123456789abcdef0123456789abcdef";
 
-pub(super) fn bench(own_uid: u32) -> Bench {
+pub(crate) fn bench(own_uid: u32) -> Bench {
     let principal = |name: &str, token: &str, role, expires| AdminPrincipal {
         name: name.to_owned(),
         token: Secret::new(token.as_bytes().to_vec()),

@@ -1,6 +1,6 @@
 //! What operators and their machines ask: metrics, health, and the admin API over TCP or the control socket.
 //!
-//! Floor 5. Everything here speaks HTTP/1.1 with one request per connection over any stream ([`exchange`]), so that head, body,
+//! Floor 5. Everything here speaks HTTP/1.1 with one request per connection over any stream, so that head, body,
 //! deadlines and connections are bounded in one small place. `app` brings the streams (TLS beyond loopback) and the levers.
 
 mod api;
@@ -18,4 +18,4 @@ pub use probe::{Probes, Vitals};
 pub use serve::{serve_api, serve_api_over, serve_control, serve_probes};
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;

@@ -42,6 +42,15 @@ pub struct ListenerBody {
     pub address: String,
 }
 
+/// `GET /v1/tenants/NAME`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantBody {
+    /// The tenant.
+    pub name: String,
+    /// The epoch that its sessions are minted in.
+    pub epoch: u32,
+}
+
 /// The answer to `POST /v1/reload`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadedBody {

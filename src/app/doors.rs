@@ -68,7 +68,8 @@ impl Doors {
             if open.get(&listener.name).is_some_and(|door| same_socket(&door.listener, listener)) {
                 continue;
             }
-            let bound = edge::bind(listener).map_err(|source| BindError { name: listener.name.clone(), address: listener.address, source })?;
+            let bound =
+                edge::bind(listener).map_err(|source| BindError { name: listener.name.clone(), address: listener.address, source })?;
             added.0.push((Arc::clone(listener), bound));
         }
         Ok(added)
@@ -79,7 +80,9 @@ impl Doors {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let gone: Vec<ListenerName> = open
             .iter()
-            .filter(|(name, door)| !policy.listeners.iter().any(|listener| listener.name == **name && same_socket(&door.listener, listener)))
+            .filter(|(name, door)| {
+                !policy.listeners.iter().any(|listener| listener.name == **name && same_socket(&door.listener, listener))
+            })
             .map(|(name, _)| name.clone())
             .collect();
         for name in gone {

@@ -31,7 +31,7 @@ pub struct Prepared {
     /// The rules.
     pub policy: Arc<Policy>,
     /// The certificates.
-    pub tls: Arc<TlsState>,
+    pub tls: TlsState,
     /// What is odd, yet allowed.
     pub warnings: Vec<Problem>,
 }
@@ -41,7 +41,7 @@ pub fn prepare(path: &Path, clock: &dyn Clock) -> Result<Prepared, PrepareError>
     let now = clock.now();
     let loaded = config::load(path, now, &variable).map_err(PrepareError::Config)?;
     let policy = Arc::new(loaded.policy);
-    let tls = Arc::new(TlsState::build(&policy, now).map_err(PrepareError::Tls)?);
+    let tls = TlsState::build(&policy, now).map_err(PrepareError::Tls)?;
     Ok(Prepared { policy, tls, warnings: loaded.warnings })
 }
 

@@ -53,7 +53,8 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
     // Nothing fails from here on.
     app.shared.metrics.certificates(super::witness::expiries(&tls).iter().map(|(name, not_after)| (name.as_str(), *not_after)));
     app.shared.metrics.policy_in_force(&policy, now);
-    app.tls.store(tls);
+    // The same certificates keep their ticket keys: a reload ends no resumption.
+    app.tls.store(tls.or_keep(&app.tls.load_full()));
     app.shared.snapshot.store(Arc::new(snapshot));
     app.doors.settle(&policy, added);
     Ok(policy.revision.clone())

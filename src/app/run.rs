@@ -101,7 +101,7 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
     shared.metrics.certificates(witness::expiries(&tls).iter().map(|(name, not_after)| (name.as_str(), *not_after)));
     shared.metrics.policy_in_force(&policy, started);
     shared.metrics.reload_succeeded();
-    let tls = Arc::new(ArcSwap::new(tls));
+    let tls = Arc::new(ArcSwap::from_pointee(tls));
     let http = Arc::new(HttpDoor::new(Arc::clone(&shared), &policy));
     let handler: Arc<dyn Handler> = http.clone();
     let clerk: Arc<dyn Witness> = Arc::new(Clerk { shared: Arc::clone(&shared) });

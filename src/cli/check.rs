@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::output::{self, Exit};
+use super::output::{Exit, Output};
 use crate::{
     app::{self, PrepareError},
     config::Problem,
@@ -20,29 +20,33 @@ pub(crate) struct CheckArgs {
     json: bool,
 }
 
-pub(crate) fn run(config: &Path, args: CheckArgs) -> anyhow::Result<Exit> {
-    let files = if args.files.is_empty() { vec![config.to_owned()] } else { args.files };
+pub(crate) fn run(config: &Path, args: &CheckArgs, output: &mut Output<'_>) -> anyhow::Result<Exit> {
+    let files: Vec<&Path> = if args.files.is_empty() { vec![config] } else { args.files.iter().map(PathBuf::as_path).collect() };
     let mut findings: Vec<Problem> = Vec::new();
-    let mut bad = false;
-    for file in &files {
+    let mut exit = Exit::Fine;
+    for file in files {
         match app::check(file, &SystemClock::new()) {
             Ok(warnings) => findings.extend(warnings),
-            Err(PrepareError::Config(problems)) => {
-                bad = true;
-                findings.extend(problems);
-            }
-            Err(error @ (PrepareError::Tls(_) | PrepareError::Log(_))) => {
-                bad = true;
-                findings.push(Problem::at_file(file, error.to_string()));
+            Err(error) => {
+                exit = Exit::Problem;
+                findings.extend(problems(file, error));
             }
         }
     }
     if args.json {
-        output::json(&findings)?;
+        output.json(&findings)?;
     } else {
         for finding in &findings {
-            output::talk(finding);
+            output.say(&format!("{finding}\n"));
         }
     }
-    Ok(if bad { Exit::Problem } else { Exit::Fine })
+    Ok(exit)
+}
+
+fn problems(file: &Path, error: PrepareError) -> Vec<Problem> {
+    match error {
+        PrepareError::Config(errors) => errors.problems,
+        PrepareError::Tls(errors) => errors.iter().map(|error| Problem::of_file(file, error.to_string())).collect(),
+        PrepareError::Log(error) => vec![Problem::of_file(file, error.to_string())],
+    }
 }

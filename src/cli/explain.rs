@@ -8,10 +8,8 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 
-use super::output::{self, Exit};
+use super::output::{Exit, Form, Output};
 use crate::{
-    app,
-    config::{self, Severity},
     model::{Clock, HttpVersion, SystemClock},
     pipeline::Stores,
     replay::{self, Described, Sni},
@@ -54,28 +52,16 @@ pub(crate) struct ExplainArgs {
     json: bool,
 }
 
-pub(crate) fn run(config: &Path, args: ExplainArgs) -> anyhow::Result<Exit> {
+pub(crate) fn run(config: &Path, args: ExplainArgs, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let clock = SystemClock::new();
-    let policy = match config::load(config, clock.now(), &app::variable) {
-        Ok(loaded) => loaded.policy,
-        Err(errors) => {
-            for problem in errors.problems.iter().filter(|problem| problem.severity == Severity::Error) {
-                output::talk(problem);
-            }
-            return Ok(Exit::Problem);
-        }
-    };
-    let json = args.json;
+    let policy = super::policy(config)?;
+    let form = Form::from_flag(args.json);
     let described = describe(args)?;
     let revocations = Ended::read(&policy.state_dir)?;
     let quotas = MemoryQuotas::new(64);
     let stores = Stores { quotas: &quotas, revocations: &revocations };
     let explained = replay::explain(&described, &policy, stores, clock.now(), clock.tick())?;
-    if json {
-        output::json(&explained)?;
-    } else {
-        output::line(&explained)?;
-    }
+    output.data(form, &explained, || explained.to_string())?;
     Ok(if explained.decision == "deny" { Exit::Problem } else { Exit::Fine })
 }
 

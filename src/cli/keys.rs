@@ -11,7 +11,7 @@ use anyhow::Context;
 use base64::Engine;
 use clap::{Args, Subcommand};
 
-use super::output::{self, Exit};
+use super::output::{Exit, Output};
 use crate::{
     app,
     config::{self, ReferencedKind},
@@ -34,22 +34,22 @@ enum KeysCommand {
     },
 }
 
-pub(crate) fn run(config: &Path, args: KeysArgs) -> anyhow::Result<Exit> {
+pub(crate) fn run(config: &Path, args: KeysArgs, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let KeysCommand::Init { files } = args.command;
     let files = if files.is_empty() { vec![config.to_owned()] } else { files };
     for file in &files {
-        if init(file)? == Exit::Problem {
+        if init(file, output)? == Exit::Problem {
             return Ok(Exit::Problem);
         }
     }
     Ok(Exit::Fine)
 }
 
-fn init(config: &Path) -> anyhow::Result<Exit> {
+fn init(config: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let named = match config::referenced_files(config, &app::variable) {
         Ok(named) => named,
         Err(errors) => {
-            output::talk(&errors);
+            output.say(&errors.to_string());
             return Ok(Exit::Problem);
         }
     };
@@ -58,7 +58,7 @@ fn init(config: &Path) -> anyhow::Result<Exit> {
         match file.kind {
             ReferencedKind::SessionKey | ReferencedKind::AdminToken { .. } if missing => {
                 secret(&file.path)?;
-                output::line(format_args!("made {}", file.path.display()))?;
+                output.text(&format!("made {}", file.path.display()))?;
             }
             ReferencedKind::SessionKey | ReferencedKind::AdminToken { .. } => {}
             ReferencedKind::Certificate { key, hosts } => {
@@ -71,7 +71,7 @@ fn init(config: &Path) -> anyhow::Result<Exit> {
                 );
                 if missing {
                     certificate(&file.path, &key, &hosts)?;
-                    output::line(format_args!("made {} (signed by ca.pem beside it)", file.path.display()))?;
+                    output.text(&format!("made {} (signed by ca.pem beside it)", file.path.display()))?;
                 }
             }
         }
@@ -84,12 +84,8 @@ fn secret(path: &Path) -> anyhow::Result<()> {
     let mut random = Secret::new([0_u8; 32]);
     random.fill(|bytes| aws_lc_rs::rand::fill(bytes)).map_err(|_| anyhow::anyhow!("the system's random generator does not work"))?;
     let text = Secret::new(base64::engine::general_purpose::STANDARD.encode(random.expose()) + "\n");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .with_context(|| format!("making {}", path.display()))?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).with_context(|| format!("making {}", path.display()))?;
     file.write_all(text.expose().as_bytes()).and_then(|()| file.sync_all()).with_context(|| format!("writing {}", path.display()))
 }
 

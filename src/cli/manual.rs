@@ -4,7 +4,7 @@ use clap::{Args, CommandFactory};
 
 use super::{
     Cli,
-    output::{self, Exit},
+    output::{Exit, Output},
 };
 
 #[derive(Debug, Args)]
@@ -13,16 +13,16 @@ pub(crate) struct CompletionArgs {
     shell: clap_complete::Shell,
 }
 
-pub(crate) fn completion(args: CompletionArgs) -> anyhow::Result<Exit> {
+pub(crate) fn completion(args: &CompletionArgs, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "octroi", &mut script);
-    output::bytes(&script)?;
+    output.text(&String::from_utf8(script)?)?;
     Ok(Exit::Fine)
 }
 
-pub(crate) fn man() -> anyhow::Result<Exit> {
+pub(crate) fn man(output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let mut page = Vec::new();
     clap_mangen::Man::new(Cli::command()).render(&mut page)?;
-    output::bytes(&page)?;
+    output.text(&String::from_utf8(page)?)?;
     Ok(Exit::Fine)
 }

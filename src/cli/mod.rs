@@ -13,16 +13,29 @@ mod session;
 mod status;
 mod version;
 
-use std::{path::PathBuf, process::ExitCode};
+#[cfg(test)]
+mod fixture;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-pub use output::Exit;
+use crate::{
+    app, config,
+    model::{Clock, SystemClock},
+    policy::Policy,
+};
+use output::{Exit, Output};
 
 /// A reverse-proxy security gateway for multi-tenant SaaS.
 #[derive(Debug, Parser)]
 #[command(name = "octroi", version = version::LINE, about, propagate_version = false, disable_help_subcommand = true)]
-#[command(after_help = "Exit codes: 0 fine; 1 a problem was found; 2 wrong usage; 69 cannot reach or bind; 74 cannot write; 78 bad configuration at start.")]
+#[command(
+    after_help = "Exit codes: 0 fine; 1 a problem was found; 2 wrong usage; 69 cannot reach or bind; 74 cannot write; 78 bad configuration at start."
+)]
 pub(crate) struct Cli {
     /// The configuration file.
     #[arg(short, long, global = true, value_name = "FILE", env = "OCTROI_CONFIG", default_value = "/etc/octroi/octroi.yaml")]
@@ -83,25 +96,34 @@ enum Command {
 /// Runs the program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    let mut output = Output::standard();
+    let outcome = dispatch(cli, &mut output);
+    output.conclude(outcome).into()
+}
+
+fn dispatch(cli: Cli, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     // The first provider that is installed wins: pingora would install ring later (`pingora.md` 9).
-    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
-        return output::fail(&anyhow::anyhow!("another crypto provider is installed already")).into();
+    let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    anyhow::ensure!(installed.is_ok(), "another crypto provider is installed already");
+    let config = cli.config.as_path();
+    let state_dir = || config::state_dir(config, &app::variable);
+    match cli.command {
+        Command::Run => run::run(config, cli.log_level, cli.log_format, output),
+        Command::Check(args) => check::run(config, &args, output),
+        Command::Explain(args) => explain::run(config, args, output),
+        Command::Reload(args) => reload::run(&args, &state_dir(), output),
+        Command::Status(args) => status::run(&args, &state_dir(), output),
+        Command::Session(args) => session::run(&args, &state_dir(), || policy(config), &SystemClock::new(), output),
+        Command::Keys(args) => keys::run(config, args, output),
+        Command::Schema => schema::run(output),
+        Command::Version(args) => version::run(&args, output),
+        Command::Completion(args) => manual::completion(&args, output),
+        Command::Man => manual::man(output),
     }
-    let exit = match cli.command {
-        Command::Run => run::run(&cli.config, cli.log_level, cli.log_format),
-        Command::Check(args) => check::run(&cli.config, args),
-        Command::Explain(args) => explain::run(&cli.config, args),
-        Command::Reload(args) => reload::run(&cli.config, args),
-        Command::Status(args) => status::run(&cli.config, args),
-        Command::Session(args) => session::run(&cli.config, args),
-        Command::Keys(args) => keys::run(&cli.config, args),
-        Command::Schema => schema::run(),
-        Command::Version(args) => version::run(args),
-        Command::Completion(args) => manual::completion(args),
-        Command::Man => manual::man(),
-    };
-    match exit {
-        Ok(exit) => exit.into(),
-        Err(error) => output::fail(&error).into(),
-    }
+}
+
+/// Loads the rules for a command that needs them.
+fn policy(config: &Path) -> anyhow::Result<Policy> {
+    let loaded = config::load(config, SystemClock::new().now(), &app::variable).map_err(|errors| anyhow::anyhow!("{errors}"))?;
+    Ok(loaded.policy)
 }

@@ -4,41 +4,50 @@ use std::path::Path;
 
 use super::{
     LogForm, LogLevel,
-    output::{self, Exit},
+    output::{Exit, Output},
 };
 use crate::{
     app::{self, PrepareError, RunError},
-    telemetry,
+    telemetry::{
+        self,
+        tracing::{Format, Level},
+    },
 };
 
-pub(crate) fn run(config: &Path, level: LogLevel, form: LogForm) -> anyhow::Result<Exit> {
-    let level = match level {
-        LogLevel::Error => tracing::Level::ERROR,
-        LogLevel::Warn => tracing::Level::WARN,
-        LogLevel::Info => tracing::Level::INFO,
-        LogLevel::Debug => tracing::Level::DEBUG,
-        LogLevel::Trace => tracing::Level::TRACE,
+pub(crate) fn run(config: &Path, level: LogLevel, form: LogForm, output: &mut Output<'_>) -> anyhow::Result<Exit> {
+    telemetry::tracing::init(level.into(), form.into())?;
+    let Err(error) = app::run(config) else { return Ok(Exit::Fine) };
+    let exit = match &error {
+        RunError::Prepare(PrepareError::Config(errors)) => {
+            output.say(&errors.to_string());
+            return Ok(Exit::Config);
+        }
+        RunError::Prepare(PrepareError::Tls(_)) => Exit::Config,
+        RunError::Prepare(PrepareError::Log(_)) | RunError::State(_) => Exit::CannotWrite,
+        RunError::Control(_) | RunError::Bind(_) | RunError::BindOther { .. } => Exit::Unreachable,
+        RunError::Metrics(_) | RunError::Runtime(_) => Exit::Problem,
     };
-    telemetry::init_tracing(level, matches!(form, LogForm::Json))?;
-    match app::run(config) {
-        Ok(()) => Ok(Exit::Fine),
-        Err(RunError::Prepare(PrepareError::Config(problems))) => {
-            for problem in &problems {
-                output::talk(problem);
-            }
-            Ok(Exit::Config)
+    output.say(&format!("error: {error}"));
+    Ok(exit)
+}
+
+impl From<LogLevel> for Level {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::Error,
+            LogLevel::Warn => Self::Warn,
+            LogLevel::Info => Self::Info,
+            LogLevel::Debug => Self::Debug,
+            LogLevel::Trace => Self::Trace,
         }
-        Err(error @ RunError::Prepare(PrepareError::Tls(_))) => {
-            output::talk(format_args!("error: {error}"));
-            Ok(Exit::Config)
-        }
-        Err(error @ (RunError::Prepare(PrepareError::Log(_)) | RunError::State { .. })) => {
-            output::talk(format_args!("error: {error}"));
-            Ok(Exit::CannotWrite)
-        }
-        Err(error @ (RunError::Bind { .. } | RunError::Runtime(_))) => {
-            output::talk(format_args!("error: {error}"));
-            Ok(Exit::CannotReach)
+    }
+}
+
+impl From<LogForm> for Format {
+    fn from(form: LogForm) -> Self {
+        match form {
+            LogForm::Text => Self::Text,
+            LogForm::Json => Self::Json,
         }
     }
 }

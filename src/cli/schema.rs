@@ -1,9 +1,9 @@
 //! `octroi schema`.
 
-use super::output::{self, Exit};
+use super::output::{Exit, Output};
 use crate::config;
 
-pub(crate) fn run() -> anyhow::Result<Exit> {
-    output::json(&config::schema())?;
+pub(crate) fn run(output: &mut Output<'_>) -> anyhow::Result<Exit> {
+    output.json(&config::schema())?;
     Ok(Exit::Fine)
 }

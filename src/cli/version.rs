@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::output::{self, Exit};
+use super::output::{Exit, Form, Output};
 
 /// The version line.
 pub(super) const LINE: &str = env!("CARGO_PKG_VERSION");
@@ -14,11 +14,8 @@ pub(crate) struct VersionArgs {
     json: bool,
 }
 
-pub(crate) fn run(args: VersionArgs) -> anyhow::Result<Exit> {
-    if args.json {
-        output::json(&serde_json::json!({ "name": "octroi", "version": LINE }))?;
-    } else {
-        output::line(format_args!("octroi {LINE}"))?;
-    }
+pub(crate) fn run(args: &VersionArgs, output: &mut Output<'_>) -> anyhow::Result<Exit> {
+    let version = serde_json::json!({ "name": "octroi", "version": LINE });
+    output.data(Form::from_flag(args.json), &version, || format!("octroi {LINE}"))?;
     Ok(Exit::Fine)
 }

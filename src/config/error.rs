@@ -1,6 +1,9 @@
 //! What is wrong with a configuration, as people and programs read it.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
 
@@ -45,6 +48,22 @@ pub struct Problem {
     /// The line and what to underline in it.
     #[serde(skip)]
     pub snippet: Option<Snippet>,
+}
+
+impl Problem {
+    /// Says that a file as a whole is refused, by what was found outside the configuration's own text.
+    pub fn of_file(file: &Path, message: String) -> Self {
+        Self {
+            severity: Severity::Error,
+            file: file.to_owned(),
+            line: 0,
+            column: 0,
+            path: String::new(),
+            message,
+            hint: None,
+            snippet: None,
+        }
+    }
 }
 
 /// A line of a file, with some of its characters underlined.

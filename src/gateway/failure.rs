@@ -2,10 +2,15 @@
 
 use pingora::{Error, ErrorSource, ErrorType};
 
-use crate::model::{Deny, HttpVersion, Reason};
+use super::proxy::Context;
+use crate::model::{Cut, Deny, HttpVersion, Reason};
 
-/// Turns an error of the library into a refusal. `forwarded` says that the request had passed every check.
-pub(super) fn deny(error: &Error, version: HttpVersion, forwarded: bool) -> Deny {
+/// Turns an error of the library into a refusal.
+pub(super) fn deny(error: &Error, version: HttpVersion, ctx: &Context) -> Deny {
+    if ctx.connection.as_ref().is_some_and(|connection| connection.cut() == Some(Cut::BodyTooSlow)) {
+        return Deny::new(Reason::TimeoutBody, "the body came slower than `body_min_rate`");
+    }
+    let forwarded = ctx.permit.is_some();
     let reason = match error.esource() {
         ErrorSource::Upstream => upstream_reason(error.root_etype()),
         ErrorSource::Downstream => downstream_reason(error.etype(), version, forwarded),
@@ -14,7 +19,7 @@ pub(super) fn deny(error: &Error, version: HttpVersion, forwarded: bool) -> Deny
     Deny::new(reason, error.to_string())
 }
 
-/// Says why a client's side failed.
+/// Says why a client's side failed. `forwarded` says that the request had passed every check.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the library's kinds grow; what is unknown is a refusal")]
 fn downstream_reason(kind: &ErrorType, version: HttpVersion, forwarded: bool) -> Reason {
     match kind {

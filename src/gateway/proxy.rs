@@ -150,7 +150,10 @@ impl ProxyHttp for Gateway {
         forward::prepare(&self.shared, request, ctx)
     }
 
-    async fn request_body_filter(&self, _session: &mut Session, body: &mut Option<Bytes>, _end: bool, ctx: &mut Context) -> Result<()> {
+    async fn request_body_filter(&self, _session: &mut Session, body: &mut Option<Bytes>, end: bool, ctx: &mut Context) -> Result<()> {
+        if let Some(connection) = ctx.connection.as_ref().filter(|_| end) {
+            connection.expect_body_rate(0);
+        }
         let Some(bytes) = body else { return Ok(()) };
         ctx.body_in = ctx.body_in.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         let limit = ctx.permit.as_ref().map_or(0, |permit| permit.limits().body_bytes);
@@ -265,7 +268,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
-        let deny = ctx.deny.take().unwrap_or_else(|| failure::deny(error, view::version(session.req_header()), ctx.permit.is_some()));
+        let deny = ctx.deny.take().unwrap_or_else(|| failure::deny(error, view::version(session.req_header()), ctx));
         let status = deny.reason.status();
         let answered = session.response_written().is_some_and(|response| !response.status.is_informational());
         if answered || deny.reason == Reason::ClientClosed {
@@ -316,7 +319,10 @@ impl Gateway {
     fn prepare(&self, session: &mut Session, ctx: &Context, permit: &Permit) {
         let Some(connection) = &ctx.connection else { return };
         let limits = permit.limits();
-        connection.expect_body_rate(limits.body_min_rate);
+        // A request without a body sends nothing more, and must not be timed for it.
+        if !session.is_body_empty() {
+            connection.expect_body_rate(limits.body_min_rate);
+        }
         session.set_write_timeout(Some(connection.deadlines().write_stall));
         // The stream keeps the idle and head deadlines itself; pingora's own per-read ones only have to be longer.
         session.set_read_timeout(Some(LONGEST_READ));

@@ -1,0 +1,157 @@
+//! What commands print and how they end: the only place that prints.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use serde::Serialize;
+
+use super::control::Unreachable;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Fine.
+    Fine,
+    /// A problem was found.
+    Problem,
+    /// Wrong usage.
+    Usage,
+    /// The running octroi cannot be reached.
+    Unreachable,
+    /// The output cannot be written.
+    CannotWrite,
+    /// The configuration is bad at the start.
+    Config,
+}
+
+impl Exit {
+    /// Returns the number that the shell sees.
+    pub(crate) const fn number(self) -> u8 {
+        match self {
+            Self::Fine => 0,
+            Self::Problem => 1,
+            Self::Usage => 2,
+            Self::Unreachable => 69,
+            Self::CannotWrite => 74,
+            Self::Config => 78,
+        }
+    }
+
+    /// Says which number an error ends with.
+    pub(crate) fn of(error: &anyhow::Error) -> Self {
+        if error.downcast_ref::<Unreachable>().is_some() {
+            Self::Unreachable
+        } else if error.downcast_ref::<CannotWrite>().is_some() {
+            Self::CannotWrite
+        } else {
+            Self::Problem
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.number())
+    }
+}
+
+/// Standard output is closed or full.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the output")]
+pub(crate) struct CannotWrite(#[source] io::Error);
+
+/// In what form data is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl Form {
+    /// Reads the flag `--json`.
+    pub(crate) const fn from_flag(json: bool) -> Self {
+        if json { Self::Json } else { Self::Text }
+    }
+}
+
+/// Standard output for data, standard error for talk.
+pub(crate) struct Output<'a> {
+    out: Box<dyn Write + 'a>,
+    talk: Box<dyn Write + 'a>,
+}
+
+impl<'a> Output<'a> {
+    /// Prints to the process's own streams.
+    pub(crate) fn standard() -> Self {
+        Self { out: Box::new(io::stdout()), talk: Box::new(io::stderr()) }
+    }
+
+    /// Prints elsewhere.
+    #[cfg(test)]
+    pub(crate) fn to(out: impl Write + 'a, talk: impl Write + 'a) -> Self {
+        Self { out: Box::new(out), talk: Box::new(talk) }
+    }
+
+    /// Prints lines of data.
+    pub(crate) fn text(&mut self, text: &str) -> Result<(), CannotWrite> {
+        let line_feed = if text.ends_with('\n') { "" } else { "\n" };
+        write!(self.out, "{text}{line_feed}").and_then(|()| self.out.flush()).map_err(CannotWrite)
+    }
+
+    /// Prints an object.
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), CannotWrite> {
+        let text = serde_json::to_string_pretty(value).map_err(|error| CannotWrite(error.into()))?;
+        self.text(&text)
+    }
+
+    /// Prints data in one form or the other; the text is made only where it is wanted.
+    pub(crate) fn data(&mut self, form: Form, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), CannotWrite> {
+        match form {
+            Form::Text => self.text(&text()),
+            Form::Json => self.json(value),
+        }
+    }
+
+    /// Says something to the person. If nobody can hear it, nothing is lost.
+    pub(crate) fn say(&mut self, text: &str) {
+        let _ = writeln!(self.talk, "{}", text.trim_end());
+    }
+
+    /// Ends a command: says its error, with its causes, and turns it into a number.
+    pub(crate) fn conclude(&mut self, outcome: anyhow::Result<Exit>) -> Exit {
+        match outcome {
+            Ok(exit) => exit,
+            Err(error) => {
+                self.say(&format!("error: {error:#}"));
+                Exit::of(&error)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_74() {
+        let mut output = Output::to(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap(), io::sink());
+
+        let failed = output.text("x").map(|()| Exit::Fine).map_err(anyhow::Error::from);
+
+        assert_eq!(output.conclude(failed), Exit::CannotWrite);
+    }
+
+    #[test]
+    fn an_error_is_said_with_its_causes() {
+        let mut talk = Vec::new();
+        let exit = Output::to(io::sink(), &mut talk).conclude(Err(anyhow::anyhow!("no such file").context("reading conf/octroi.yaml")));
+
+        assert_eq!((exit, exit.number()), (Exit::Problem, 1));
+        assert_eq!(String::from_utf8(talk).unwrap(), "error: reading conf/octroi.yaml: no such file\n");
+    }
+}

@@ -1,0 +1,84 @@
+//! `octroi reload`: has the running octroi load its configuration again, and waits for the verdict.
+
+use std::path::Path;
+
+use super::{
+    control::{Client, ControlArgs},
+    output::{Exit, Form, Output},
+};
+use crate::admin::wire::ReloadedBody;
+
+/// Load the configuration again: all of it or nothing, as SIGHUP does; waits and tells the verdict.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct ReloadArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) control: ControlArgs,
+}
+
+/// Runs the command. A bad configuration is exit 1, with its errors.
+pub(crate) fn run(args: &ReloadArgs, state_dir: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
+    let form = Form::from_flag(args.json);
+    let reply = Client::new(args.control.socket(state_dir)).post("/v1/reload", &serde_json::json!({}))?;
+    match reply.read::<ReloadedBody>()? {
+        Ok(reloaded) => {
+            output.data(form, &reloaded, || format!("reloaded: revision {} is in force", reloaded.revision))?;
+            Ok(Exit::Fine)
+        }
+        Err(refused) => {
+            if form == Form::Json {
+                output.json(&refused.body)?;
+            } else {
+                output.say(&refused.body.error.message);
+                output.say("not reloaded: the policy in force is the same as before");
+            }
+            Ok(Exit::Problem)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        cli::fixture::{running, told},
+        model::ControlError,
+    };
+
+    #[tokio::test]
+    async fn a_reload_tells_the_revision() {
+        let running = running();
+
+        let (exit, out, talk) = told(running.dir.path(), |dir, output| run(&ReloadArgs::default(), dir, output)).await;
+
+        assert_eq!((exit, out.as_str(), talk.as_str()), (Exit::Fine, "reloaded: revision fedcba9876543210 is in force\n", ""));
+    }
+
+    #[tokio::test]
+    async fn a_bad_configuration_is_told_and_is_exit_1() {
+        let running = running();
+        *running.bench.control.fails.lock().unwrap() = Some(ControlError::Config("octroi.yaml:3:1: unknown key".to_owned()));
+
+        let (exit, out, talk) = told(running.dir.path(), |dir, output| run(&ReloadArgs::default(), dir, output)).await;
+        let json = ReloadArgs { json: true, ..ReloadArgs::default() };
+        let (_, json, _) = told(running.dir.path(), move |dir, output| run(&json, dir, output)).await;
+
+        assert_eq!((exit, out.as_str()), (Exit::Problem, ""));
+        assert_eq!(talk, "octroi.yaml:3:1: unknown key\nnot reloaded: the policy in force is the same as before\n");
+        assert!(json.contains(r#""code": "config_invalid""#));
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_69_and_names_the_path() {
+        let dir = tempfile::tempdir().unwrap();
+
+        let (exit, _, talk) = told(dir.path(), |dir, output| run(&ReloadArgs::default(), dir, output)).await;
+
+        assert_eq!(exit.number(), 69);
+        let path = dir.path().join("control.sock");
+        let expected = format!("error: cannot reach octroi at {}: octroi may not be running, or has another state_dir: ", path.display());
+        assert!(talk.starts_with(&expected), "{talk}");
+    }
+}

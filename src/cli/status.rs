@@ -1,0 +1,70 @@
+//! `octroi status`: tells how the running octroi is.
+
+use std::{fmt::Write, path::Path};
+
+use super::{
+    control::{Client, ControlArgs},
+    output::{Exit, Form, Output},
+};
+use crate::admin::wire::StatusBody;
+
+/// Tell how the running octroi is.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct StatusArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) control: ControlArgs,
+}
+
+/// Runs the command. A last reload that failed is exit 1: the files say something else than the policy in force.
+pub(crate) fn run(args: &StatusArgs, state_dir: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
+    let form = Form::from_flag(args.json);
+    match Client::new(args.control.socket(state_dir)).get("/v1/status")?.read::<StatusBody>()? {
+        Ok(status) => {
+            output.data(form, &status, || describe(&status))?;
+            Ok(if status.reload_error.is_some() { Exit::Problem } else { Exit::Fine })
+        }
+        Err(refused) => {
+            output.say(&format!("error: {}", refused.body.error.message));
+            Ok(Exit::Problem)
+        }
+    }
+}
+
+fn describe(status: &StatusBody) -> String {
+    let mut text = String::new();
+    let state = if status.draining { "draining" } else { "serving" };
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "octroi {} on {}: {state}, process {}, since {}", status.version, status.node, status.pid, status.started);
+    let _ = writeln!(text, "policy      revision {}, loaded {}, {} tenants", status.revision, status.loaded, status.tenants);
+    let _ = writeln!(text, "open        {} connections, {} revocations in force", status.connections, status.revocations);
+    for listener in &status.listeners {
+        let _ = writeln!(text, "listener    {} {}", listener.name, listener.address);
+    }
+    if let Some(error) = &status.reload_error {
+        let _ = writeln!(text, "last reload failed, nothing was changed:\n{error}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixture::{running, told};
+
+    #[tokio::test]
+    async fn a_status_is_told_to_people_and_programs() {
+        let running = running();
+
+        let (exit, text, _) = told(running.dir.path(), |dir, output| run(&StatusArgs::default(), dir, output)).await;
+        let args = StatusArgs { json: true, ..StatusArgs::default() };
+        let (_, json, _) = told(running.dir.path(), move |dir, output| run(&args, dir, output)).await;
+
+        assert_eq!(exit, Exit::Fine);
+        assert!(text.starts_with("octroi 0.1.0 on edge-1: serving, process 7, since 2026-11-23T21:40:00Z\n"), "{text}");
+        assert!(text.ends_with("listener    public 127.0.0.1:8443\n"), "{text}");
+        assert_eq!(serde_json::from_str::<StatusBody>(&json).unwrap().tenants, 3);
+    }
+}
