@@ -208,7 +208,8 @@ mod tests {
             let mut subject = Subject(0, limit);
             let QuotaAnswer::Taken { remaining, .. } = subject.ask(now) else { panic!("the first is taken") };
             for left in (0..remaining).rev() {
-                prop_assert!(matches!(subject.ask(now), QuotaAnswer::Taken { remaining, .. } if remaining == left));
+                let is_next = matches!(subject.ask(now), QuotaAnswer::Taken { remaining, .. } if remaining == left);
+                prop_assert!(is_next);
             }
             prop_assert!(!is_taken(subject.ask(now)));
         }

@@ -266,3 +266,343 @@ impl RevocationStore for Journal {
         self.marks.epoch(tenant, now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn at(secs: u64) -> UnixTime {
+        UnixTime::from_secs(secs)
+    }
+
+    fn name(text: &str) -> TenantName {
+        text.parse().unwrap()
+    }
+
+    fn id(number: u64) -> SessionId {
+        SessionId::new((u128::from(number) + 1).to_be_bytes())
+    }
+
+    fn user(text: &str) -> UserId {
+        text.parse().unwrap()
+    }
+
+    fn open(dir: &Path) -> Journal {
+        Journal::open(dir, at(100)).unwrap()
+    }
+
+    fn session(journal: &Journal, number: u64, now: u64) -> RevocationAnswer {
+        journal.lookup(&name("acme"), &user("u"), &id(number), at(50), u32::MAX, at(now))
+    }
+
+    fn of_user(journal: &Journal, tenant: &str, who: &str, auth_time: UnixTime, now: u64) -> RevocationAnswer {
+        journal.lookup(&name(tenant), &user(who), &id(u64::MAX), auth_time, u32::MAX, at(now))
+    }
+
+    #[test]
+    fn a_revoked_session_stays_revoked() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = open(dir.path());
+        journal.revoke(&Revoked::Session(id(1)), at(100), at(900)).unwrap();
+        journal.revoke_session(&name("acme"), &id(2), at(100), at(900)).unwrap();
+
+        for journal in [journal, { open_again(dir.path()) }] {
+            assert_eq!(
+                [1, 2, 3].map(|number| session(&journal, number, 100)),
+                [RevocationAnswer::Session, RevocationAnswer::Session, RevocationAnswer::Live]
+            );
+            assert_eq!(journal.len(), 2);
+        }
+    }
+
+    /// Opens a copy of the journal as it lies on the disk right now, as after `kill -9`.
+    fn open_again(dir: &Path) -> Journal {
+        let copy = dir.join("copy");
+        let _ = fs::remove_dir_all(&copy);
+        fs::create_dir(&copy).unwrap();
+        fs::copy(dir.join("revocations.journal"), copy.join("revocations.journal")).unwrap();
+        open(&copy)
+    }
+
+    #[test]
+    fn a_user_is_judged_by_the_sign_in_to_the_millisecond() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = open(dir.path());
+        let end = UnixTime::from_millis(100_500);
+        journal.revoke(&Revoked::User(name("acme"), user("u_1")), end, at(900)).unwrap();
+
+        for journal in [journal, open_again(dir.path())] {
+            assert_eq!(of_user(&journal, "acme", "u_1", end, 101), RevocationAnswer::User(end));
+            assert_eq!(of_user(&journal, "acme", "u_1", UnixTime::from_millis(100_501), 101), RevocationAnswer::Live);
+            assert_eq!(of_user(&journal, "acme", "u_2", end, 101), RevocationAnswer::Live);
+            assert_eq!(of_user(&journal, "globex", "u_1", end, 101), RevocationAnswer::Live);
+        }
+    }
+
+    #[test]
+    fn a_tenant_enters_its_next_epoch() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = open(dir.path());
+        let ask = |journal: &Journal, epoch| journal.lookup(&name("acme"), &user("u"), &id(1), at(1), epoch, at(100));
+        assert_eq!(ask(&journal, 0), RevocationAnswer::Live);
+
+        journal.revoke(&Revoked::Tenant(name("acme")), at(100), at(900)).unwrap();
+        journal.revoke(&Revoked::Tenant(name("acme")), at(100), at(900)).unwrap();
+
+        for journal in [journal, open_again(dir.path())] {
+            assert_eq!(journal.epoch(&name("acme"), at(100)), 2);
+            assert_eq!(journal.epoch(&name("globex"), at(100)), 0);
+            assert_eq!(
+                [0, 1, 2].map(|epoch| ask(&journal, epoch)),
+                [RevocationAnswer::Tenant { epoch: 2 }, RevocationAnswer::Tenant { epoch: 2 }, RevocationAnswer::Live]
+            );
+        }
+    }
+
+    #[test]
+    fn a_date_ahead_counts_from_that_date_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = open(dir.path());
+        journal.revoke(&Revoked::Session(id(1)), at(200), at(900)).unwrap();
+        journal.revoke(&Revoked::User(name("acme"), user("u_1")), at(200), at(900)).unwrap();
+        journal.revoke(&Revoked::Tenant(name("globex")), at(200), at(900)).unwrap();
+
+        for journal in [journal, open_again(dir.path())] {
+            let answers = |now: u64| {
+                (session(&journal, 1, now), of_user(&journal, "acme", "u_1", at(150), now), journal.epoch(&name("globex"), at(now)))
+            };
+
+            assert_eq!(answers(199), (RevocationAnswer::Live, RevocationAnswer::Live, 0));
+            assert_eq!(answers(200), (RevocationAnswer::Session, RevocationAnswer::User(at(200)), 1));
+        }
+    }
+
+    #[test]
+    fn a_later_wish_takes_nothing_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = open(dir.path());
+        for date in [150, 300] {
+            journal.revoke(&Revoked::Session(id(1)), at(date), at(900)).unwrap();
+            journal.revoke(&Revoked::User(name("acme"), user("u_1")), at(date), at(900)).unwrap();
+        }
+
+        for journal in [journal, open_again(dir.path())] {
+            assert_eq!(session(&journal, 1, 150), RevocationAnswer::Session);
+            assert_eq!(of_user(&journal, "acme", "u_1", at(120), 160), RevocationAnswer::User(at(150)));
+            assert_eq!(of_user(&journal, "acme", "u_1", at(200), 160), RevocationAnswer::Live);
+            assert_eq!(of_user(&journal, "acme", "u_1", at(200), 300), RevocationAnswer::User(at(300)));
+        }
+    }
+
+    #[test]
+    fn marks_leave_when_no_token_can_live() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = open(dir.path());
+        journal.revoke(&Revoked::Session(id(1)), at(100), at(200)).unwrap();
+        journal.revoke(&Revoked::User(name("acme"), user("u_1")), at(100), at(300)).unwrap();
+        journal.revoke(&Revoked::Session(id(2)), at(400), at(1)).unwrap();
+
+        let lengths = [199, 200, 300, 399, 400].map(|now| {
+            journal.sweep(at(now)).unwrap();
+            journal.len()
+        });
+
+        assert_eq!(lengths, [3, 2, 1, 1, 0]);
+    }
+
+    #[test]
+    fn a_tenant_that_went_away_comes_back_in_a_later_epoch() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = open(dir.path());
+        let (acme, globex) = (name("acme"), name("globex"));
+        let settle = |journal: &Journal, names: &[&TenantName]| journal.settle_tenants(names.iter().copied(), at(100)).unwrap();
+        let epochs = |journal: &Journal| [&acme, &globex].map(|tenant| journal.epoch(tenant, at(100)));
+
+        settle(&journal, &[&acme, &globex]);
+        settle(&journal, &[&acme, &globex]);
+        assert_eq!(epochs(&journal), [0, 0]);
+
+        let journal = { open_again(dir.path()) };
+        settle(&journal, &[&globex]);
+        settle(&journal, &[&globex, &acme]);
+        assert_eq!(epochs(&journal), [1, 0]);
+        assert_eq!(epochs(&open_again(&dir.path().join("copy"))), [1, 0]);
+    }
+
+    #[test]
+    fn a_tenant_that_is_settled_keeps_its_dates() {
+        let dir = tempfile::tempdir().unwrap();
+        let (journal, acme) = (open(dir.path()), name("acme"));
+        journal.revoke(&Revoked::Tenant(acme.clone()), at(200), at(900)).unwrap();
+
+        journal.settle_tenants([&acme].into_iter(), at(100)).unwrap();
+
+        for journal in [journal, open_again(dir.path())] {
+            assert_eq!([100, 200].map(|now| journal.epoch(&acme, at(now))), [0, 1]);
+        }
+    }
+
+    #[test]
+    fn too_many_sessions_are_folded_into_the_epoch_of_the_fullest_tenant() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open_with(dir.path(), at(100), 4).unwrap();
+        let (acme, globex) = (name("acme"), name("globex"));
+        for number in 0..3 {
+            journal.revoke_session(&acme, &id(number), at(100), at(900)).unwrap();
+        }
+        journal.revoke_session(&globex, &id(3), at(100), at(900)).unwrap();
+        journal.revoke_session(&globex, &id(3), at(100), at(900)).unwrap();
+        assert_eq!(([&acme, &globex].map(|tenant| journal.epoch(tenant, at(100))), journal.len()), ([0, 0], 4));
+
+        journal.revoke_session(&globex, &id(4), at(100), at(900)).unwrap();
+
+        for journal in [journal, open_again(dir.path())] {
+            assert_eq!(([&acme, &globex].map(|tenant| journal.epoch(tenant, at(100))), journal.len()), ([1, 0], 2));
+            assert_eq!([3, 4].map(|number| session(&journal, number, 100)), [RevocationAnswer::Session; 2]);
+            assert_eq!(
+                journal.lookup(&acme, &user("u"), &id(0), at(50), 0, at(100)),
+                RevocationAnswer::Tenant { epoch: 1 },
+                "the forgotten ones are dead by their epoch"
+            );
+        }
+    }
+
+    #[test]
+    fn where_nothing_can_be_folded_more_ends_or_the_wish_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open_with(dir.path(), at(100), 1).unwrap();
+        journal.revoke(&Revoked::Session(id(1)), at(100), at(900)).unwrap();
+
+        let refused = journal.revoke(&Revoked::Session(id(2)), at(100), at(900));
+        journal.revoke(&Revoked::User(name("acme"), user("u_1")), at(100), at(900)).unwrap();
+
+        assert!(matches!(refused, Err(StoreError::Full(1))));
+        assert_eq!((journal.len(), journal.epoch(&name("acme"), at(100))), (1, 1));
+        assert_eq!(session(&journal, 1, 100), RevocationAnswer::Session);
+    }
+
+    #[test]
+    fn one_commit_serves_all_who_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = open(dir.path());
+        let before = journal.commits();
+
+        std::thread::scope(|scope| {
+            let held = journal.log.lock().unwrap();
+            for number in 0..16 {
+                let journal = &journal;
+                scope.spawn(move || journal.revoke(&Revoked::Session(id(number)), at(100), at(900)).unwrap());
+            }
+            // The first is held at the file; once all have queued, one more commit serves the rest.
+            while journal.writers().queued < 16 {
+                std::thread::yield_now();
+            }
+            assert_eq!(session(&journal, 15, 100), RevocationAnswer::Session, "in force before it is durable, and readers do not wait");
+            drop(held);
+        });
+
+        assert_eq!(journal.commits() - before, 2);
+        assert_eq!(open_again(dir.path()).len(), 16);
+    }
+
+    #[test]
+    fn writers_and_sweepers_at_once_lose_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal { slack: 0, ..open(dir.path()) };
+
+        std::thread::scope(|scope| {
+            for thread in 0..4_u64 {
+                let journal = &journal;
+                scope.spawn(move || {
+                    for number in (thread * 100)..(thread * 100 + 50) {
+                        journal.revoke(&Revoked::Session(id(number)), at(100), at(900)).unwrap();
+                        journal.revoke(&Revoked::Session(id(number + 5000)), at(100), at(101)).unwrap();
+                        journal.revoke(&Revoked::Tenant(name("acme")), at(100), at(900)).unwrap();
+                        if number % 10 == thread {
+                            journal.sweep(at(101)).unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        journal.sweep(at(101)).unwrap();
+
+        for journal in [journal, open_again(dir.path())] {
+            journal.sweep(at(101)).unwrap();
+            assert_eq!((journal.len(), journal.epoch(&name("acme"), at(100))), (200, 200));
+        }
+    }
+
+    #[test]
+    fn a_journal_of_dead_records_is_written_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal { slack: 0, ..open(dir.path()) };
+        let size = || fs::metadata(dir.path().join("revocations.journal")).unwrap().len();
+        journal.revoke(&Revoked::User(name("acme"), user("u_1")), at(100), at(900)).unwrap();
+        journal.revoke(&Revoked::Tenant(name("acme")), at(500), at(900)).unwrap();
+        for number in 0..20 {
+            journal.revoke(&Revoked::Session(id(number)), at(100), at(200)).unwrap();
+        }
+        let before = size();
+
+        journal.sweep(at(200)).unwrap();
+        assert!(size() < before / 4, "{} of {before}", size());
+        let commits = journal.commits();
+        journal.sweep(at(200)).unwrap();
+        assert_eq!(journal.commits(), commits, "once is enough");
+
+        journal.revoke(&Revoked::Session(id(99)), at(200), at(900)).unwrap();
+        for journal in [journal, open_again(dir.path())] {
+            assert_eq!(journal.len(), 2);
+            assert_eq!(of_user(&journal, "acme", "u_1", at(100), 200), RevocationAnswer::User(at(100)));
+            assert_eq!([499, 500].map(|now| journal.epoch(&name("acme"), at(now))), [0, 1]);
+            assert_eq!(session(&journal, 99, 200), RevocationAnswer::Session);
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_in_force_and_written_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = open(dir.path());
+        journal.revoke(&Revoked::Session(id(1)), at(100), at(900)).unwrap();
+        journal.log.lock().unwrap().break_it();
+
+        let refused = journal.revoke(&Revoked::Session(id(2)), at(100), at(900));
+        assert!(matches!(refused, Err(StoreError::Io { doing: "writing", .. })));
+        assert_eq!(session(&journal, 2, 100), RevocationAnswer::Session);
+        assert_eq!(open_again(dir.path()).len(), 1);
+
+        journal.revoke(&Revoked::Session(id(3)), at(100), at(900)).unwrap();
+        assert_eq!(open_again(dir.path()).len(), 3);
+    }
+
+    #[test]
+    fn a_journal_cut_anywhere_keeps_what_was_durable_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = open(dir.path());
+        let path = dir.path().join("revocations.journal");
+        journal.revoke(&Revoked::Session(id(1)), at(100), at(900)).unwrap();
+        let first = fs::metadata(&path).unwrap().len();
+        journal.revoke(&Revoked::Session(id(2)), at(100), at(900)).unwrap();
+        drop(journal);
+        let whole = fs::read(&path).unwrap();
+
+        for length in first..u64::try_from(whole.len()).unwrap() {
+            fs::write(&path, &whole[..usize::try_from(length).unwrap()]).unwrap();
+            let journal = open(dir.path());
+
+            assert_eq!([1, 2].map(|number| session(&journal, number, 100)), [RevocationAnswer::Session, RevocationAnswer::Live]);
+            assert_eq!(journal.torn().is_some(), length > first);
+        }
+    }
+
+    #[test]
+    fn a_second_process_is_kept_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let _held = open(dir.path());
+
+        assert!(matches!(Journal::open(dir.path(), at(100)), Err(StoreError::Locked(_))));
+    }
+}

@@ -102,6 +102,12 @@ impl Log {
         (self.file, self.length) = write_new(&self.dir, &self.path, first, fill)?;
         Ok(())
     }
+
+    /// Makes every append fail until the next rewrite.
+    #[cfg(test)]
+    pub(super) fn break_it(&mut self) {
+        self.file = File::open(&self.path).unwrap();
+    }
 }
 
 /// Takes the lock of a directory: a file that is never replaced, as the journal is.
@@ -248,4 +254,209 @@ fn temporary(path: &Path) -> PathBuf {
 fn failed(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> StoreError {
     let path = path.to_path_buf();
     move |source| StoreError::Io { doing, path: path.clone(), source: Arc::new(source) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::UnixTime;
+
+    fn wide(length: usize) -> u64 {
+        u64::try_from(length).unwrap()
+    }
+
+    fn record(number: u64) -> Record {
+        Record::Raise { tenant: "acme".parse().unwrap(), at: UnixTime::from_millis(number) }
+    }
+
+    fn payload(records: &[Record]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        records.iter().for_each(|record| record.encode(&mut bytes));
+        bytes
+    }
+
+    fn open(dir: &Path) -> Result<(Vec<Record>, Option<Torn>), StoreError> {
+        let mut records = Vec::new();
+        Log::open(dir, |record| records.push(record)).map(|(_, torn)| (records, torn))
+    }
+
+    /// A journal of three frames; returns its bytes and where the last begins.
+    fn three_frames(dir: &Path) -> (Vec<u8>, usize) {
+        let mut log = Log::open(dir, |_| {}).unwrap().0;
+        log.append(&payload(&[record(1), record(2)])).unwrap();
+        log.append(&payload(&[record(3)])).unwrap();
+        let last = usize::try_from(log.length).unwrap();
+        log.append(&payload(&[record(4), record(5)])).unwrap();
+        (fs::read(dir.join(NAME)).unwrap(), last)
+    }
+
+    fn offset_of_damage(result: Result<(Vec<Record>, Option<Torn>), StoreError>) -> Option<u64> {
+        match result {
+            Err(StoreError::Damaged { offset, .. }) => Some(offset),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    #[test]
+    fn a_new_journal_is_its_owners() {
+        let dir = tempfile::tempdir().unwrap();
+
+        assert_eq!(open(dir.path()).unwrap(), (vec![], None));
+
+        let mode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(NAME), mode("revocations.lock")), (0o600, 0o600));
+        assert_eq!(fs::read(dir.path().join(NAME)).unwrap(), [MAGIC.as_slice(), &[0, 0, 0, 1]].concat());
+    }
+
+    #[test]
+    fn what_was_appended_reads_back() {
+        let dir = tempfile::tempdir().unwrap();
+        three_frames(dir.path());
+
+        assert_eq!(open(dir.path()).unwrap(), ((1..=5).map(record).collect(), None));
+    }
+
+    #[test]
+    fn a_last_frame_cut_anywhere_is_taken_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let (whole, last) = three_frames(dir.path());
+
+        for length in last..whole.len() {
+            fs::write(dir.path().join(NAME), &whole[..length]).unwrap();
+
+            let torn = (length > last).then(|| Torn { offset: wide(last), bytes: wide(length - last) });
+            assert_eq!(open(dir.path()).unwrap(), ((1..=3).map(record).collect(), torn), "cut at {length}");
+            assert_eq!(fs::metadata(dir.path().join(NAME)).unwrap().len(), wide(last));
+        }
+    }
+
+    #[test]
+    fn a_journal_goes_on_after_a_torn_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let (whole, _) = three_frames(dir.path());
+        fs::write(dir.path().join(NAME), &whole[..whole.len() - 1]).unwrap();
+
+        Log::open(dir.path(), |_| {}).unwrap().0.append(&payload(&[record(9)])).unwrap();
+
+        assert_eq!(open(dir.path()).unwrap(), ([1, 2, 3, 9].map(record).to_vec(), None));
+    }
+
+    #[test]
+    fn a_tail_of_zeros_is_torn() {
+        let dir = tempfile::tempdir().unwrap();
+        let (whole, last) = three_frames(dir.path());
+
+        for zeros in [1, 15, 16, 17, 5000] {
+            fs::write(dir.path().join(NAME), [&whole[..last], &vec![0; zeros]].concat()).unwrap();
+
+            assert_eq!(open(dir.path()).unwrap().1, Some(Torn { offset: wide(last), bytes: wide(zeros) }));
+        }
+        let zeroed_middle = [&whole[..last], &[0; 32], &whole[last..]].concat();
+        fs::write(dir.path().join(NAME), zeroed_middle).unwrap();
+        assert_eq!(offset_of_damage(open(dir.path())), Some(wide(last)));
+    }
+
+    #[test]
+    fn no_flipped_bit_is_read_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let (whole, _) = three_frames(dir.path());
+
+        for bit in 0..whole.len() * 8 {
+            let mut bad = whole.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            fs::write(dir.path().join(NAME), &bad).unwrap();
+
+            assert!(matches!(open(dir.path()), Err(StoreError::Damaged { .. } | StoreError::Version { .. })), "bit {bit}");
+            assert_eq!(fs::read(dir.path().join(NAME)).unwrap(), bad, "what is damaged is left as it is");
+        }
+    }
+
+    #[test]
+    fn damage_is_named_by_file_and_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut whole, last) = three_frames(dir.path());
+        whole[last + 20] ^= 1;
+        let path = dir.path().join(NAME);
+        fs::write(&path, &whole).unwrap();
+
+        let text = open(dir.path()).unwrap_err().to_string();
+
+        assert!(text.starts_with(&format!("{} is damaged at byte {last}: the frame's check does not fit", path.display())), "{text}");
+    }
+
+    #[test]
+    fn frames_in_another_order_are_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let (whole, last) = three_frames(dir.path());
+        let twice = [whole.as_slice(), &whole[last..]].concat();
+        fs::write(dir.path().join(NAME), &twice).unwrap();
+
+        assert_eq!(offset_of_damage(open(dir.path())), Some(wide(whole.len())));
+    }
+
+    #[test]
+    fn what_is_no_journal_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |bytes: &[u8]| fs::write(dir.path().join(NAME), bytes).unwrap();
+
+        write(b"");
+        assert_eq!(offset_of_damage(open(dir.path())), Some(0));
+        write(b"something else altogether");
+        assert_eq!(offset_of_damage(open(dir.path())), Some(0));
+        write(b"octroi-ended\0\0\0\x02");
+        assert!(matches!(open(dir.path()), Err(StoreError::Version { found: 2, known: 1, .. })));
+    }
+
+    #[test]
+    fn a_journal_that_others_may_write_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path()).unwrap();
+        let path = dir.path().join(NAME);
+
+        for (mode, is_fine) in [(0o600, true), (0o640, true), (0o620, false), (0o602, false)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(matches!(open(dir.path()), Err(StoreError::Permissions { mode: found, .. }) if found == mode), !is_fine, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn two_cannot_have_one_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = Log::open(dir.path(), |_| {}).unwrap();
+
+        assert!(matches!(open(dir.path()), Err(StoreError::Locked(_))));
+
+        drop(held);
+        assert!(open(dir.path()).is_ok());
+    }
+
+    #[test]
+    fn a_rewrite_replaces_all_and_a_broken_one_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        three_frames(dir.path());
+        let mut log = Log::open(dir.path(), |_| {}).unwrap().0;
+
+        let refused = log.rewrite(vec![record(6)], |_| Err(io::ErrorKind::StorageFull.into()));
+        log.append(&payload(&[record(7)])).unwrap();
+        assert!(matches!(refused, Err(StoreError::Io { doing: "writing", .. })));
+        drop(log);
+        assert_eq!(open(dir.path()).unwrap().0, [1, 2, 3, 4, 5, 7].map(record));
+
+        let mut log = Log::open(dir.path(), |_| {}).unwrap().0;
+        log.rewrite(vec![record(6)], |put| (10..5000).try_for_each(|number| put(record(number)))).unwrap();
+        assert!(matches!(open(dir.path()), Err(StoreError::Locked(_))), "the lock stays");
+        log.append(&payload(&[record(8)])).unwrap();
+        drop(log);
+        assert_eq!(open(dir.path()).unwrap().0, [6].into_iter().chain(10..5000).chain([8]).map(record).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_rewrite_that_was_killed_leaves_the_old_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        three_frames(dir.path());
+        fs::write(temporary(&dir.path().join(NAME)), b"octroi-en").unwrap();
+
+        assert_eq!(open(dir.path()).unwrap().0.len(), 5);
+        assert!(!temporary(&dir.path().join(NAME)).exists());
+    }
 }

@@ -322,3 +322,130 @@ impl Epoch {
         self.raises.retain(|at| *at > now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(millis: u64) -> UnixTime {
+        UnixTime::from_millis(millis)
+    }
+
+    fn tenant() -> TenantName {
+        "acme".parse().unwrap()
+    }
+
+    fn user() -> UserId {
+        "u_1".parse().unwrap()
+    }
+
+    fn ask(marks: &Marks, auth_time: u64, epoch: u32, now: u64) -> RevocationAnswer {
+        marks.lookup(&tenant(), &user(), &SessionId::new([1; 16]), at(auth_time), epoch, at(now))
+    }
+
+    fn user_mark(from: u64) -> Record {
+        Record::User { tenant: tenant(), user: user(), from: at(from), at: at(from), keep_until: at(1000) }
+    }
+
+    #[test]
+    fn many_dates_of_one_user_are_joined_to_the_stricter_side() {
+        let (marks, mut ledger) = (Marks::default(), Ledger::default());
+
+        (1..=20).for_each(|date| marks.apply(&mut ledger, user_mark(date * 10)));
+
+        assert_eq!(marks.users.pin().get(&WhoseRef { tenant: &tenant(), user: &user() }).unwrap().marks.len(), MAX_DATES);
+        assert_eq!(ask(&marks, 5, 0, 9), RevocationAnswer::Live);
+        assert_eq!(ask(&marks, 50, 0, 10), RevocationAnswer::User(at(50)));
+        assert_eq!(ask(&marks, 60, 0, 59), RevocationAnswer::Live);
+        assert_eq!(ask(&marks, 200, 0, 200), RevocationAnswer::User(at(200)));
+    }
+
+    #[test]
+    fn many_dates_of_one_tenant_are_joined_to_the_stricter_side() {
+        let (marks, mut ledger) = (Marks::default(), Ledger::default());
+
+        (1..=20).for_each(|date| marks.apply(&mut ledger, Record::Raise { tenant: tenant(), at: at(date * 10) }));
+
+        assert_eq!(marks.epoch(&tenant(), at(0)), 4);
+        assert_eq!(marks.epoch(&tenant(), at(50)), 5);
+        assert_eq!(marks.epoch(&tenant(), at(200)), 20);
+    }
+
+    #[test]
+    fn a_ledger_counts_each_session_once() {
+        let (marks, mut ledger) = (Marks::default(), Ledger::default());
+        let session = |byte, tenant: Option<&str>| Record::Session {
+            id: SessionId::new([byte; 16]),
+            at: at(1),
+            keep_until: at(10 + u64::from(byte)),
+            tenant: tenant.map(|name| name.parse().unwrap()),
+        };
+        for record in [session(1, Some("a")), session(1, Some("a")), session(2, None), session(2, Some("b")), session(3, Some("b"))] {
+            marks.apply(&mut ledger, record);
+        }
+
+        assert_eq!((ledger.0[&"a".parse::<TenantName>().unwrap()], ledger.0[&"b".parse::<TenantName>().unwrap()]), (1, 2));
+        assert_eq!(ledger.fullest().map(TenantName::as_str), Some("b"));
+
+        marks.forget(&mut ledger, &marks.past(at(13)), at(13));
+        assert_eq!((ledger.0.len(), marks.len()), (0, 0));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Act {
+        Session(u64),
+        User(u64),
+        Tenant(u64),
+        Settle,
+    }
+
+    fn any_act() -> impl Strategy<Value = Act> {
+        prop_oneof![
+            (0_u64..40).prop_map(Act::Session),
+            (0_u64..40).prop_map(Act::User),
+            (0_u64..40).prop_map(Act::Tenant),
+            Just(Act::Settle)
+        ]
+    }
+
+    proptest! {
+        /// Whatever was merged and joined, the marks answer as the plain list of everything that was ever asked for.
+        #[test]
+        fn marks_answer_as_a_list_would(acts in prop::collection::vec(any_act(), 0..16), asks in prop::collection::vec((0_u64..45, 0_u32..6, 0_u64..5), 8)) {
+            let (marks, mut ledger) = (Marks::default(), Ledger::default());
+            let mut clock = 0;
+            for act in &acts {
+                match *act {
+                    Act::Session(time) => marks.apply(&mut ledger, Record::Session { id: SessionId::new([1; 16]), at: at(time), keep_until: at(1000), tenant: None }),
+                    Act::User(time) => marks.apply(&mut ledger, user_mark(time)),
+                    Act::Tenant(time) => marks.apply(&mut ledger, Record::Raise { tenant: tenant(), at: at(time) }),
+                    Act::Settle => {
+                        clock += 7;
+                        marks.settle_dates(&mut ledger, at(clock));
+                    }
+                }
+            }
+            for (auth_time, epoch, later) in asks {
+                let now = clock + later * 9;
+                let times = |pick: fn(&Act) -> Option<u64>| acts.iter().filter_map(pick).filter(|time| *time <= now).collect::<Vec<_>>();
+                let sessions = times(|act| if let Act::Session(time) = act { Some(*time) } else { None });
+                let users = times(|act| if let Act::User(time) = act { Some(*time) } else { None });
+                let raises = u32::try_from(times(|act| if let Act::Tenant(time) = act { Some(*time) } else { None }).len()).unwrap();
+
+                let expected = if !sessions.is_empty() {
+                    RevocationAnswer::Session
+                } else if let Some(last) = users.iter().max().filter(|last| auth_time <= **last) {
+                    RevocationAnswer::User(at(*last))
+                } else if epoch < raises {
+                    RevocationAnswer::Tenant { epoch: raises }
+                } else {
+                    RevocationAnswer::Live
+                };
+                prop_assert_eq!(ask(&marks, auth_time, epoch, now), expected);
+                prop_assert_eq!(marks.epoch(&tenant(), at(now)), raises);
+            }
+        }
+    }
+}

@@ -149,3 +149,167 @@ fn share(tag: u32, time: u64, now: Tick) -> u128 {
     let window = (4 + u128::from(length & 3)) << (length >> 2) >> 2;
     (u128::from(time.saturating_sub(now.as_nanos())) << 16) / window.max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        num::NonZeroU32,
+        pin::pin,
+        sync::atomic::AtomicU32,
+        task::{Context, Poll, Waker},
+        time::Duration,
+    };
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Tick = Tick::from_nanos(1_000_000_000);
+
+    fn limit(count: u32, period: u64, burst: u32) -> Limit {
+        Limit { count: NonZeroU32::new(count).unwrap(), period: Duration::from_secs(period), burst: NonZeroU32::new(burst).unwrap() }
+    }
+
+    fn key(subject: u128) -> QuotaKey {
+        QuotaKey::new(&"acme".parse().unwrap(), &"per_client".parse().unwrap(), subject)
+    }
+
+    fn take(table: &MemoryQuotas, key: &QuotaKey, limit: Limit, tick: Tick) -> QuotaAnswer {
+        let mut taking = pin!(table.take(key, limit, tick));
+        match taking.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => panic!("memory does not wait"),
+        }
+    }
+
+    fn is_taken(answer: QuotaAnswer) -> bool {
+        matches!(answer, QuotaAnswer::Taken { .. })
+    }
+
+    #[test]
+    fn a_burst_is_taken_and_comes_back() {
+        let (table, limit) = (MemoryQuotas::new(64), limit(10, 1, 2));
+
+        assert_eq!([1, 2, 3].map(|_| is_taken(take(&table, &key(1), limit, NOW))), [true, true, false]);
+        assert_eq!(take(&table, &key(1), limit, NOW), QuotaAnswer::Exceeded { retry_after: Duration::from_millis(100) });
+        assert!(is_taken(take(&table, &key(1), limit, NOW.plus(Duration::from_millis(100)))));
+    }
+
+    #[test]
+    fn tenants_quotas_and_subjects_are_counted_apart() {
+        let (table, limit) = (MemoryQuotas::new(64), limit(1, 1, 1));
+        let keys = [("acme", "a", 1), ("acme", "a", 2), ("acme", "b", 1), ("globex", "a", 1)];
+        for (tenant, quota, subject) in keys {
+            let key = QuotaKey::new(&tenant.parse().unwrap(), &quota.parse().unwrap(), subject);
+
+            assert!(is_taken(take(&table, &key, limit, NOW)));
+            assert!(!is_taken(take(&table, &key, limit, NOW)));
+        }
+    }
+
+    #[test]
+    fn a_look_charges_nothing() {
+        let (table, limit) = (MemoryQuotas::new(64), limit(1, 1, 1));
+
+        let looks = [1, 2].map(|_| table.peek(&key(1), limit, NOW));
+
+        assert_eq!(looks, [QuotaAnswer::Taken { remaining: 0, reset: Duration::from_secs(1) }; 2]);
+        assert!(is_taken(take(&table, &key(1), limit, NOW)));
+        assert!(!is_taken(table.peek(&key(1), limit, NOW)));
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let (table, limit) = (MemoryQuotas::new(64), limit(1, 60, 1));
+        take(&table, &key(1), limit, NOW);
+
+        table.give_back(&key(1), limit, NOW);
+        table.give_back(&key(2), limit, NOW);
+
+        assert_eq!([1, 2].map(|_| is_taken(take(&table, &key(1), limit, NOW))), [true, false]);
+    }
+
+    #[test]
+    fn threads_together_take_no_more_than_the_burst() {
+        let (table, limit) = (MemoryQuotas::new(8), limit(1, 86_400, 1000));
+        let taken = AtomicU32::new(0);
+
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        let answer = take(&table, &key(1), limit, NOW);
+                        taken.fetch_add(u32::from(is_taken(answer)), Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+
+        assert_eq!(taken.into_inner(), 1000);
+    }
+
+    #[test]
+    fn a_key_at_its_limit_outlives_a_flood() {
+        let (table, limit) = (MemoryQuotas::new(8), limit(1, 60, 5));
+        while is_taken(take(&table, &key(0), limit, NOW)) {}
+
+        for stranger in 1..10_000 {
+            assert!(is_taken(take(&table, &key(stranger), limit, NOW)));
+        }
+
+        assert!(!is_taken(take(&table, &key(0), limit, NOW)));
+        assert_eq!(table.evictions(), 10_000 - 8);
+        assert_eq!(table.slots(), 8);
+    }
+
+    #[test]
+    fn a_fast_quota_at_its_limit_outlives_a_slow_one_hardly_used() {
+        let (table, fast, slow) = (MemoryQuotas::new(8), limit(50, 1, 100), limit(10, 3600, 20));
+        while is_taken(take(&table, &key(0), fast, NOW)) {}
+
+        for stranger in 1..100 {
+            take(&table, &key(stranger), slow, NOW);
+        }
+
+        assert!(!is_taken(take(&table, &key(0), fast, NOW)));
+    }
+
+    #[test]
+    fn a_key_at_rest_makes_room_unnoticed() {
+        let (table, limit) = (MemoryQuotas::new(8), limit(1, 1, 2));
+        for early in 0..8 {
+            take(&table, &key(early), limit, NOW);
+        }
+
+        let later = NOW.plus(Duration::from_secs(1));
+        for late in 8..16 {
+            take(&table, &key(late), limit, later);
+        }
+        assert_eq!(table.evictions(), 0);
+
+        take(&table, &key(16), limit, later);
+        assert_eq!(table.evictions(), 1);
+    }
+
+    #[test]
+    fn a_set_is_two_cache_lines() {
+        assert_eq!((size_of::<Locked>(), align_of::<Locked>()), (128, 128));
+        assert_eq!(MemoryQuotas::new(0).slots(), 8);
+        assert_eq!(MemoryQuotas::new(1000).slots(), 1024);
+    }
+
+    proptest! {
+        #[test]
+        fn a_share_is_the_used_part_of_a_window(window in 4_u64.., used in 0_u64..=1000) {
+            let used_nanos = u64::try_from(u128::from(window) * u128::from(used) / 1000).unwrap();
+            prop_assume!(used_nanos < u64::MAX - NOW.as_nanos());
+            let tag = u32::from(length(u128::from(window)));
+
+            let share = share(tag, NOW.as_nanos() + used_nanos, NOW);
+
+            // The window is kept rounded down, by less than a quarter.
+            let (exact, slack) = (u128::from(used) * 65_536 / 1000, if window < 4096 { 16_384 } else { 66 });
+            prop_assert!(share + slack >= exact && share <= exact * 5 / 4 + slack, "{} of {}", share, exact);
+        }
+    }
+}
