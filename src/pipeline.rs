@@ -77,7 +77,12 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
     if let Some(found) = &proven {
         known.session = Some(found.session.clone());
         trail.note(Stage::Session, Ok(()))?;
-        trail.explain(|| (format!("a session of tenant `{}`, sealed with key {}", found.tenant.name, found.session.key).into(), None));
+        trail.explain(|| {
+            (
+                format!("a session of tenant `{}`, sealed with key {}", found.tenant.name, found.session.key).into(),
+                Some(found.tenant.origin),
+            )
+        });
     }
 
     // After the session, which alone says whose user this is; before the revocation, as the realm's own addresses are.
@@ -121,6 +126,10 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
     if let Some(session) = &session {
         relent(trail, Stage::Authorization, realm.mode, authorization::role(session, route))?;
         trail.note(Stage::Authorization, authorization::age(session, route, view.now))?;
+        if route.max_auth_age.is_some() {
+            let age = view.now.since(session.claims.auth_time).as_secs();
+            trail.explain(|| (format!("the sign-in is {age} s old").into(), Some(route.origin)));
+        }
     }
     let cross_site = authorization::cross_site(view, &clean, listener);
     let websocket = found.upgrade == route::Upgrade::WebSocket;

@@ -175,3 +175,19 @@ fn observe_mode_goes_on_in_the_same_order() {
     );
     judged.permit();
 }
+
+#[test]
+fn a_judgement_can_move_between_threads() {
+    fn is_send<T: Send>(_: &T) {}
+    let (policy, request) = (strict(), get("https://acme.test/x"));
+    let (mut known, mut trail) = (octroi::pipeline::Known::default(), octroi::model::Trail::brief());
+    let view = request.view(NOW, octroi::model::Tick::default());
+
+    is_send(&octroi::pipeline::judge(
+        &view,
+        &policy,
+        octroi::pipeline::Stores { quotas: &Empty, revocations: &Empty },
+        &mut known,
+        &mut trail,
+    ));
+}

@@ -118,7 +118,8 @@ pub fn explain<Q: QuotaStore, R: RevocationStore>(
     Ok(Explained {
         revision: policy.revision.clone(),
         request: asked(&view, &known),
-        steps: trail.steps().iter().map(|step| told(step, policy)).collect(),
+        // A step that passed without a word had nothing to look at.
+        steps: trail.steps().iter().filter(|step| step.deny.is_some() || step.note.is_some()).map(|step| told(step, policy)).collect(),
         decision: match &verdict {
             Ok(Passage::Permit(_)) => "allow",
             Ok(Passage::Redirect(_)) => "redirect",

@@ -1,0 +1,105 @@
+//! The pure checks together: a request that passes all of them, beside the stores' own cost.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a bench may fail loudly"
+)]
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::hint::black_box;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use octroi::{
+    checks::{client, hygiene, route, tenant as host},
+    model::{QuotaAnswer, Tick},
+    pipeline::Stores,
+    policy::{Policy, QuotaBy, RouteAccess},
+    replay::Request,
+    state::{QuotaKey, QuotaStore},
+};
+use support::*;
+
+/// Always has one more: the table's own cost is another bench's.
+#[derive(Debug)]
+struct Plenty;
+
+impl QuotaStore for Plenty {
+    async fn take(&self, key: &QuotaKey, limit: octroi::quota::Limit, tick: Tick) -> QuotaAnswer {
+        self.peek(key, limit, tick)
+    }
+
+    fn give_back(&self, _: &QuotaKey, _: octroi::quota::Limit, _: Tick) {}
+
+    fn peek(&self, _: &QuotaKey, _: octroi::quota::Limit, _: Tick) -> QuotaAnswer {
+        QuotaAnswer::Taken { remaining: 7, reset: std::time::Duration::from_secs(1) }
+    }
+}
+
+fn rules() -> Policy {
+    let mut acme = tenant("acme", &["acme.test"]);
+    acme.ip_access = allow(&["198.51.100.0/24", "203.0.113.0/24", "192.0.2.0/24"]);
+    acme.quotas = Box::new([quota("client", QuotaBy::Client, 9).into(), quota("tenant", QuotaBy::Tenant, 9).into()]);
+    let paths = ["/public/", "/login", "/logout", "/api/v1/", "/api/v2/", "/static/"];
+    acme.routes = table(paths.iter().map(|path| route(path, RouteAccess::Public)).collect());
+    policy(vec![acme, tenant("other", &["other.test"])])
+}
+
+/// What a browser sends.
+fn browser(url: &str) -> Request {
+    get(url)
+        .header("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
+        .header("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
+        .header("accept-language", "fr-CA,fr;q=0.8,en-CA;q=0.5,en;q=0.3")
+        .header("accept-encoding", "gzip, deflate, br, zstd")
+        .header("connection", "keep-alive")
+        .header("sec-fetch-dest", "document")
+        .header("sec-fetch-mode", "navigate")
+        .header("sec-fetch-site", "same-origin")
+        .header("priority", "u=0, i")
+}
+
+fn pipeline(c: &mut Criterion) {
+    let policy = rules();
+    let anonymous = browser("https://acme.test/api/v1/items/42?page=2");
+    let signed_in = browser("https://acme.test/items/42?page=2").header("cookie", &format!("lang=fr; __Host-octroi={}", token("acme")));
+    let multiplexed = anonymous.clone().h2();
+    let stores = Stores { quotas: &Plenty, revocations: &LIVE };
+    let mut group = c.benchmark_group("pipeline");
+    for (name, request) in [("public_h1", &anonymous), ("public_h2", &multiplexed), ("session_h1", &signed_in)] {
+        group.bench_function(name, |bench| {
+            bench.iter(|| {
+                let (mut known, mut trail) = (octroi::pipeline::Known::default(), octroi::model::Trail::brief());
+                let view = request.view(NOW, Tick::from_nanos(1));
+                let passage = now_or_never(octroi::pipeline::judge(black_box(&view), &policy, stores, &mut known, &mut trail));
+                assert!(passage.is_ok());
+                passage
+            });
+        });
+    }
+    group.finish();
+}
+
+fn checks(c: &mut Criterion) {
+    let policy = rules();
+    let request = browser("https://acme.test/api/v1/items/42?page=2");
+    let view = request.view(NOW, Tick::from_nanos(1));
+    let clean = hygiene::check(&view, &policy.limits).unwrap();
+    let door = client::check(&view, &policy).unwrap();
+    let realm = host::find(&clean, door.listener, &policy).unwrap();
+    let mut group = c.benchmark_group("checks");
+    group.bench_function("lint", |bench| bench.iter(|| hygiene::lint(black_box(view.head.unwrap()), &policy.limits)));
+    group.bench_function("hygiene", |bench| bench.iter(|| hygiene::check(black_box(&view), &policy.limits)));
+    group.bench_function("client", |bench| bench.iter(|| client::check(black_box(&view), &policy)));
+    group.bench_function("tenant", |bench| bench.iter(|| host::find(black_box(&clean), door.listener, &policy)));
+    group.bench_function("route", |bench| bench.iter(|| route::find(black_box(&clean), realm)));
+    group.finish();
+}
+
+criterion_group!(benches, pipeline, checks);
+criterion_main!(benches);

@@ -1,0 +1,784 @@
+//! The checks behind hygiene, asked through the pipeline: every refusal just outside, and what passes just inside.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use octroi::{
+    model::{Deny, Mode, Reason, RevocationAnswer, UnixTime},
+    pipeline::{Passage, Permit, judge_grant},
+    policy::{
+        Binding, Charge, ClientIpHeader, IpAccess, IpSet, ListenerKind, Policy, QuotaBy, RangeRule, RequestLimits, RouteAccess, Tenant,
+    },
+    replay::Request,
+    session::{Bound, Claims, Purpose, binding, grant::Grant},
+};
+use support::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// One tenant, changed.
+fn one(change: impl FnOnce(&mut Tenant)) -> Policy {
+    let mut acme = tenant("acme", &["acme.test", "*.wild.test"]);
+    change(&mut acme);
+    policy(vec![acme, tenant("other", &["other.test"])])
+}
+
+fn plain() -> Policy {
+    one(|_| {})
+}
+
+/// A lobby with the members acme and globex; initech is none.
+fn lobby(change: impl FnOnce(&mut Tenant, &mut Tenant)) -> Policy {
+    let mut lobby = tenant("lobby", &["www.test"]);
+    lobby.members = Box::new(["acme".parse().unwrap(), "globex".parse().unwrap()]);
+    let mut acme = tenant("acme", &[]);
+    change(&mut lobby, &mut acme);
+    policy(vec![lobby, acme, tenant("globex", &[]), tenant("initech", &["initech.test"])])
+}
+
+fn with(claims: &Claims) -> Request {
+    get("https://acme.test/x").cookie(&seal(claims, Purpose::Cookie, "acme"))
+}
+
+fn changed(change: impl FnOnce(&mut Claims)) -> Request {
+    let mut claims = claims("acme");
+    change(&mut claims);
+    with(&claims)
+}
+
+fn client_of(request: &Request, policy: &Policy) -> Result<String, Option<Reason>> {
+    let judged = judged(request, policy);
+    judged.known.client.map(|client| client.to_string()).ok_or(judged.reason())
+}
+
+// ── client ──
+
+#[test]
+fn a_forwarding_header_of_a_stranger_is_not_read() {
+    let request = get("https://acme.test/public/").header("x-forwarded-for", "198.51.100.7");
+
+    assert_eq!(client_of(&request, &plain()), Ok("192.0.2.1".into()));
+}
+
+#[test]
+fn the_chain_is_read_from_the_right_while_it_is_trusted() {
+    let client = |chain: &[&str]| {
+        let request = get("https://acme.test/public/").from("10.0.0.1");
+        client_of(&chain.iter().fold(request, |request, line| request.header("x-forwarded-for", line)), &plain())
+    };
+
+    assert_eq!(client(&[]), Ok("10.0.0.1".into()));
+    assert_eq!(client(&["198.51.100.7"]), Ok("198.51.100.7".into()));
+    assert_eq!(client(&["203.0.113.1, 198.51.100.7"]), Ok("198.51.100.7".into()));
+    assert_eq!(client(&["203.0.113.1, 198.51.100.7, 10.0.0.2"]), Ok("198.51.100.7".into()));
+    assert_eq!(client(&["203.0.113.1", "198.51.100.7", "10.0.0.2"]), Ok("198.51.100.7".into()));
+    assert_eq!(client(&["10.0.0.3, 10.0.0.2"]), Ok("10.0.0.3".into()));
+    assert_eq!(client(&["nonsense, 198.51.100.7"]), Ok("198.51.100.7".into()));
+    assert_eq!(client(&["198.51.100.7, , "]), Ok("198.51.100.7".into()));
+    assert_eq!(client(&["::ffff:198.51.100.7"]), Ok("198.51.100.7".into()));
+    assert_eq!(client(&["198.51.100.7, unknown"]), Err(Some(Reason::XffMalformed)));
+    assert_eq!(client(&[&vec!["198.51.100.7"; 33].join(",")]), Err(Some(Reason::XffTooLong)));
+}
+
+#[test]
+fn only_the_configured_header_is_read() {
+    let mut policy = plain();
+    policy.client_ip_header = ClientIpHeader::Forwarded;
+    let request = get("https://acme.test/public/").from("10.0.0.1").header("x-forwarded-for", "203.0.113.1");
+
+    assert_eq!(client_of(&request, &policy), Ok("10.0.0.1".into()));
+    assert_eq!(client_of(&request.header("forwarded", "for=198.51.100.7;proto=https"), &policy), Ok("198.51.100.7".into()));
+}
+
+#[test]
+fn a_listener_has_its_own_trusted_proxies() {
+    let mut policy = plain();
+    let mut own = listener("public", 8443, ListenerKind::Tls);
+    own.trusted_proxies = Some(IpSet::new([]));
+    policy.listeners[0] = Arc::new(own);
+    let request = get("https://acme.test/public/").from("10.0.0.1").header("x-forwarded-for", "198.51.100.7");
+
+    assert_eq!(client_of(&request, &policy), Ok("10.0.0.1".into()));
+}
+
+#[test]
+fn a_listener_that_went_away_serves_nobody() {
+    let mut policy = plain();
+    policy.listeners.remove(0);
+
+    assert_eq!(judged(&get("https://acme.test/public/"), &policy).reason(), Some(Reason::HostUnknown));
+}
+
+// ── tenant ──
+
+#[test]
+fn hosts_and_ports_lead_to_their_tenant() {
+    let reason = |url: &str| judged(&get(url), &plain()).reason();
+
+    assert_eq!(reason("https://acme.test/public/"), None);
+    assert_eq!(reason("https://ACME.Test.:8443/public/"), None);
+    assert_eq!(reason("https://acme.test:443/public/"), None);
+    assert_eq!(reason("https://a.wild.test/public/"), None);
+    assert_eq!(reason("https://acme.test:8444/public/"), Some(Reason::HostUnknown));
+    assert_eq!(reason("https://wild.test/public/"), Some(Reason::HostUnknown));
+    assert_eq!(reason("https://a.b.wild.test/public/"), Some(Reason::HostUnknown));
+    assert_eq!(reason("https://nobody.test/public/"), Some(Reason::HostUnknown));
+}
+
+#[test]
+fn the_handshake_named_the_same_tenant() {
+    let reason = |sni, policy: &Policy| judged(&get("https://acme.test/public/").sni(sni), policy).reason();
+    let lenient = one(|acme| acme.allow_no_sni = true);
+
+    assert_eq!(reason(Some("a.wild.test"), &plain()), None);
+    assert_eq!(reason(Some("other.test"), &plain()), Some(Reason::SniMismatch));
+    assert_eq!(reason(Some("nobody.test"), &plain()), Some(Reason::SniMismatch));
+    assert_eq!(reason(None, &plain()), Some(Reason::SniMissing));
+    assert_eq!(reason(None, &lenient), None);
+    assert_eq!(reason(Some("other.test"), &lenient), Some(Reason::SniMismatch));
+}
+
+#[test]
+fn a_suspended_tenant_refuses_public_routes_too() {
+    let policy = one(|acme| (acme.suspended, acme.mode) = (true, Mode::Observe));
+
+    assert_eq!(judged(&get("https://acme.test/public/"), &policy).reason(), Some(Reason::TenantSuspended));
+    assert_eq!(judged(&get("https://acme.test/public/").at("http"), &policy).reason(), Some(Reason::TenantSuspended));
+}
+
+#[test]
+fn a_redirect_listener_only_redirects() {
+    let judged = |request: Request, policy: &Policy| match judged(&request.at("http"), policy).verdict {
+        Ok(Passage::Redirect(location)) => Ok(location),
+        Ok(Passage::Permit(permit)) => panic!("{permit:?}"),
+        Err(deny) => Err(deny.reason),
+    };
+    let mut elsewhere = plain();
+    elsewhere.listeners[2] = Arc::new(listener("http", 8080, ListenerKind::Redirect { port: 8443 }));
+
+    assert_eq!(judged(get("https://ACME.test:8080/a%20b?c=d&e"), &plain()), Ok("https://acme.test/a%20b?c=d&e".into()));
+    assert_eq!(judged(get("https://acme.test/").method("HEAD"), &elsewhere), Ok("https://acme.test:8443/".into()));
+    assert_eq!(judged(get("https://acme.test/").method("POST"), &plain()), Err(Reason::PlaintextRefused));
+    assert_eq!(judged(get("https://nobody.test/"), &plain()), Err(Reason::HostUnknown));
+}
+
+#[test]
+fn clear_text_passes_only_where_the_operator_said_so() {
+    let request = get("https://acme.test/public/");
+
+    judged(&request.clone().at("plain"), &plain()).permit();
+    assert_eq!(judged(&request.at("public"), &plain()).reason(), Some(Reason::PlaintextRefused));
+}
+
+// ── ip_access ──
+
+#[test]
+fn the_ranges_of_the_tenant_hold_and_name_their_line() {
+    let allowed = one(|acme| acme.ip_access = allow(&["192.0.2.0/31"]));
+    let at = |addr: &str, policy: &Policy| {
+        let judged = judged(&get("https://acme.test/public/").from(addr), policy);
+        (judged.reason(), judged.rule())
+    };
+
+    assert_eq!(at("192.0.2.1", &allowed), (None, None));
+    assert_eq!(at("192.0.2.2", &allowed), (Some(Reason::IpNotAllowed), Some(3)));
+    assert_eq!(at("::ffff:192.0.2.1", &allowed), (None, None));
+    assert_eq!(at("192.0.2.66", &one(|acme| acme.ip_access = deny(&["192.0.2.66"]))), (Some(Reason::IpDenied), Some(5)));
+}
+
+#[test]
+fn a_range_that_expired_since_the_load_allows_nobody() {
+    let policy = one(|acme| acme.ip_access = IpAccess::new(Some(vec![RangeRule { expires: Some(NOW), ..range("192.0.2.0/24") }]), vec![]));
+    let at = |now| ask_at(&get("https://acme.test/public/"), &policy, &Empty, &LIVE, now).reason();
+
+    assert_eq!(at(NOW.minus(SECOND)), None);
+    assert_eq!(at(NOW), Some(Reason::IpNotAllowed));
+}
+
+#[test]
+fn observe_mode_lets_addresses_pass_and_says_so() {
+    let policy = one(|acme| (acme.ip_access, acme.mode) = (deny(&["192.0.2.0/24"]), Mode::Observe));
+
+    let judged = judged(&get("https://acme.test/public/"), &policy);
+
+    assert_eq!((judged.reason(), judged.would()), (None, Some(Reason::IpDenied)));
+}
+
+// ── route ──
+
+#[test]
+fn the_rule_says_which_methods_and_bodies_pass() {
+    let policy = one(|acme| {
+        let mut small = route("/small", RouteAccess::Public);
+        small.methods = Box::new(["POST".into()]);
+        small.limits = Some(RequestLimits { body_bytes: 10, ..REQUEST_LIMITS });
+        acme.routes = table(vec![small, route("/", RouteAccess::Public)]);
+    });
+    let post = |path: &str, bytes: u64| {
+        judged(&get(&format!("https://acme.test{path}")).method("POST").header("content-length", &bytes.to_string()), &policy).reason()
+    };
+
+    assert_eq!(post("/small", 10), None);
+    assert_eq!(post("/small", 11), Some(Reason::BodyTooLarge));
+    assert_eq!(post("/x", 1000), None);
+    assert_eq!(post("/x", 1001), Some(Reason::BodyTooLarge));
+    assert_eq!(judged(&get("https://acme.test/small"), &policy).reason(), Some(Reason::MethodNotAllowed));
+}
+
+#[test]
+fn what_no_rule_matches_is_404_where_the_set_says_so() {
+    let policy = one(|acme| {
+        let builder = octroi::policy::RouteTableBuilder::default();
+        acme.routes = Arc::new(builder.build(Arc::new(route("*", RouteAccess::Nobody))));
+    });
+
+    assert_eq!(judged(&get("https://acme.test/x"), &policy).reason(), Some(Reason::RouteNone));
+}
+
+#[test]
+fn what_is_forwarded_is_what_was_matched() {
+    let policy = one(|acme| {
+        let mut merging = route("/m/", RouteAccess::Public);
+        merging.path.merge_slashes = true;
+        acme.routes = table(vec![merging, route("/", RouteAccess::Public)]);
+    });
+    let forwarded = |path: &str| judged(&get(&format!("https://acme.test{path}")), &policy).permit().path_and_query().to_owned();
+
+    assert_eq!(forwarded("/%61?b=%2e%2e/"), "/%61?b=%2e%2e/");
+    assert_eq!(forwarded("/a?"), "/a?");
+    assert_eq!(forwarded("/m//a///b?c//d"), "/m/a/b?c//d");
+    assert_eq!(judged(&get("https://acme.test/a//b"), &policy).reason(), Some(Reason::PathEmptySegment));
+}
+
+// ── WebSocket ──
+
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+fn handshake(path: &str) -> Request {
+    get(&format!("https://acme.test{path}"))
+        .header("upgrade", "websocket")
+        .header("connection", "keep-alive, Upgrade")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", KEY)
+}
+
+fn sockets() -> Policy {
+    one(|acme| {
+        let mut socket = route("/ws", RouteAccess::Public);
+        (socket.websocket, socket.origin_check) = (true, true);
+        acme.routes = table(vec![socket, route("/", RouteAccess::Public)]);
+    })
+}
+
+#[test]
+fn a_websocket_opens_only_where_the_route_says_so() {
+    let policy = sockets();
+
+    assert!(judged(&handshake("/ws"), &policy).permit().websocket());
+    assert!(!judged(&handshake("/other"), &policy).permit().websocket());
+    assert!(!judged(&get("https://acme.test/ws"), &policy).permit().websocket());
+    assert!(!judged(&get("https://acme.test/ws").header("upgrade", "h2c").header("connection", "upgrade"), &policy).permit().websocket());
+}
+
+#[test]
+fn a_malformed_handshake_is_refused() {
+    let refused = |change: &dyn Fn(&mut Request)| judged(&handshake("/ws").changed(|request| change(request)), &sockets()).reason();
+    let set = |name: &'static str, value: &'static str| {
+        refused(&move |request: &mut Request| {
+            request.headers.insert(name, value.parse().unwrap());
+        })
+    };
+
+    assert_eq!(set("sec-websocket-version", "12"), Some(Reason::UpgradeRefused));
+    assert_eq!(set("sec-websocket-key", "dGhlIHNhbXBsZSBub25j"), Some(Reason::UpgradeRefused));
+    assert_eq!(set("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ"), Some(Reason::UpgradeRefused));
+    assert_eq!(set("connection", "keep-alive"), Some(Reason::UpgradeRefused));
+    assert_eq!(set("upgrade", "websocket, h2c"), Some(Reason::UpgradeRefused));
+    assert_eq!(set("content-length", "1"), Some(Reason::UpgradeRefused));
+    assert_eq!(set("transfer-encoding", "chunked"), Some(Reason::UpgradeRefused));
+    assert_eq!(refused(&|request| request.method = "POST".into()), Some(Reason::UpgradeRefused));
+    assert_eq!(refused(&|request| request.version = octroi::model::HttpVersion::Http10), Some(Reason::UpgradeRefused));
+    assert_eq!(
+        refused(&|request| {
+            request.headers.append("sec-websocket-key", KEY.parse().unwrap());
+        }),
+        Some(Reason::UpgradeRefused)
+    );
+}
+
+// ── session ──
+
+#[test]
+fn a_valid_session_passes_and_names_its_user() {
+    let permit = judged(&with(&claims("acme")), &plain()).permit();
+
+    assert_eq!(
+        permit.session().map(|session| (session.claims.user.as_str(), session.purpose, session.key)),
+        Some(("u_1", Purpose::Cookie, 7))
+    );
+    assert_eq!(permit.acting_tenant().name.as_str(), "acme");
+}
+
+#[test]
+fn the_ends_of_a_session_have_no_grace() {
+    let at = |change: &dyn Fn(&mut Claims)| judged(&changed(change), &plain()).reason();
+
+    assert_eq!(at(&|claims| claims.absolute_end = NOW.plus(Duration::from_millis(1))), None);
+    assert_eq!(at(&|claims| claims.absolute_end = NOW), Some(Reason::SessionExpired));
+    assert_eq!(at(&|claims| claims.idle_end = NOW.plus(Duration::from_millis(1))), None);
+    assert_eq!(at(&|claims| claims.idle_end = NOW), Some(Reason::SessionIdle));
+}
+
+#[test]
+fn the_beginning_of_a_session_has_a_minute_of_grace() {
+    let minute = NOW.plus(Duration::from_secs(60));
+    let at = |change: &dyn Fn(&mut Claims)| judged(&changed(change), &plain()).reason();
+
+    assert_eq!(at(&|claims| claims.issued = minute), None);
+    assert_eq!(at(&|claims| claims.issued = minute.plus(Duration::from_millis(1))), Some(Reason::SessionNotYet));
+    assert_eq!(at(&|claims| claims.not_before = minute), None);
+    assert_eq!(at(&|claims| claims.not_before = minute.plus(Duration::from_millis(1))), Some(Reason::SessionNotYet));
+}
+
+#[test]
+fn a_shortened_rule_holds_for_old_tokens_at_once() {
+    let idle = |seconds| one(|acme| acme.sessions.idle = Duration::from_secs(seconds));
+    let absolute = |seconds| one(|acme| acme.sessions.absolute = Duration::from_secs(seconds));
+    let request = with(&claims("acme"));
+
+    assert_eq!(judged(&request, &idle(61)).reason(), None);
+    assert_eq!(judged(&request, &idle(60)).reason(), Some(Reason::SessionIdle));
+    assert_eq!(judged(&request, &absolute(61)).reason(), None);
+    assert_eq!(judged(&request, &absolute(60)).reason(), Some(Reason::SessionExpired));
+}
+
+#[test]
+fn a_bearer_token_rests_as_long_as_it_says_itself() {
+    let mut old = claims("acme");
+    (old.issued, old.auth_time) = (NOW.minus(Duration::from_secs(7200)), NOW.minus(Duration::from_secs(7200)));
+    old.idle_end = old.absolute_end;
+
+    assert_eq!(judged(&get("https://acme.test/x").bearer(&seal(&old, Purpose::Bearer, "acme")), &plain()).reason(), None);
+    assert_eq!(judged(&with(&old), &plain()).reason(), Some(Reason::SessionIdle));
+}
+
+#[test]
+fn a_token_opens_only_where_it_was_made_for() {
+    let reason = |request: Request| judged(&request, &plain()).reason();
+
+    assert_eq!(reason(get("https://other.test/x").cookie(&token("acme"))), Some(Reason::SessionInvalid));
+    assert_eq!(reason(get("https://acme.test/x").bearer(&token("acme"))), Some(Reason::SessionInvalid));
+    assert_eq!(reason(get("https://acme.test/x").cookie("oct1.")), Some(Reason::SessionInvalid));
+    assert_eq!(reason(get("https://acme.test/x").cookie(&seal(&claims("other"), Purpose::Cookie, "acme"))), Some(Reason::SessionTenant));
+    assert_eq!(reason(get("https://acme.test/x").cookie(&token("acme")).cookie(&token("acme"))), Some(Reason::CookieAmbiguous));
+}
+
+#[test]
+fn another_authorization_is_the_apps_own() {
+    let request = |value: &str| get("https://acme.test/x").header("authorization", value);
+
+    for own in ["Basic dTpw", "Bearer eyJhbGciOi", "Bearer", "Digest oct1.x", ""] {
+        assert_eq!(judged(&request(own), &plain()).reason(), Some(Reason::SessionMissing), "{own:?}");
+        assert_eq!(judged(&request(own).cookie(&token("acme")), &plain()).reason(), None, "{own:?}");
+    }
+}
+
+#[test]
+fn cookie_and_bearer_must_be_one_session() {
+    let mut other = claims("acme");
+    other.id = octroi::model::SessionId::new([8; 16]);
+    let request = |bearer: &str| get("https://acme.test/x").cookie(&token("acme")).bearer(bearer);
+    let purpose = |request| judged(&request, &plain()).verdict.map(|_| ()).map_err(|deny| deny.reason);
+
+    assert_eq!(purpose(request(&seal(&claims("acme"), Purpose::Bearer, "acme"))), Ok(()));
+    assert_eq!(purpose(request(&seal(&other, Purpose::Bearer, "acme"))), Err(Reason::CredentialConflict));
+    assert_eq!(purpose(request(&token("acme"))), Err(Reason::CredentialConflict));
+    assert_eq!(
+        purpose(get("https://acme.test/x").cookie("oct1.AAAAAAAAAAAAAAAAAAAAAAAA").bearer(&seal(&other, Purpose::Bearer, "acme"))),
+        Err(Reason::CredentialConflict)
+    );
+}
+
+#[test]
+fn a_bound_session_stays_where_it_was() {
+    let policy = one(|acme| acme.sessions.bind = vec![Binding::ClientPrefix, Binding::UserAgent]);
+    let mut bound = claims("acme");
+    bound.binding = binding(Bound { client: Some(std::net::IpAddr::from([192, 0, 2, 1]).into()), user_agent: Some(b"curl/8") });
+    let request = |addr: &str, agent: &str| judged(&with(&bound).from(addr).header("user-agent", agent), &policy).reason();
+
+    assert_eq!(request("192.0.2.254", "curl/8"), None);
+    assert_eq!(request("192.0.3.1", "curl/8"), Some(Reason::SessionBinding));
+    assert_eq!(request("192.0.2.1", "curl/9"), Some(Reason::SessionBinding));
+    assert_eq!(judged(&with(&claims("acme")), &policy).reason(), Some(Reason::SessionBinding));
+    let bearer = get("https://acme.test/x").bearer(&seal(&claims("acme"), Purpose::Bearer, "acme"));
+    assert_eq!(judged(&bearer, &policy).reason(), None);
+}
+
+#[test]
+fn on_a_public_route_a_bad_session_is_none_and_its_cookie_goes() {
+    let bad = get("https://acme.test/public/").cookie("oct1.AAAAAAAAAAAAAAAAAAAAAAAA");
+
+    let judged = judged(&bad, &plain());
+
+    assert_eq!(judged.known.session_fault.as_ref().map(|deny| deny.reason), Some(Reason::SessionInvalid));
+    assert!(judged.known.clear_cookie);
+    assert_eq!(judged.permit().session(), None);
+}
+
+#[test]
+fn on_a_public_route_a_revoked_session_is_none() {
+    let request = get("https://acme.test/public/").cookie(&token("acme"));
+
+    let judged = ask(&request, &plain(), &Empty, &Says(RevocationAnswer::Session, 0));
+
+    assert_eq!(judged.known.session, None);
+    assert!(judged.known.clear_cookie);
+    assert_eq!(judged.permit().session(), None);
+}
+
+#[test]
+fn on_a_public_route_a_bad_bearer_token_takes_no_cookie_away() {
+    let judged = judged(&get("https://acme.test/public/").bearer("oct1.AAAAAAAAAAAAAAAAAAAAAAAA"), &plain());
+
+    assert_eq!((judged.reason(), judged.known.clear_cookie), (None, false));
+}
+
+#[test]
+fn a_good_session_is_known_on_a_public_route() {
+    assert!(judged(&get("https://acme.test/public/").cookie(&token("acme")), &plain()).permit().session().is_some());
+}
+
+#[test]
+fn under_observe_mode_a_bad_session_counts_as_none() {
+    let policy = one(|acme| acme.mode = Mode::Observe);
+    let expired = changed(|claims| claims.absolute_end = NOW);
+
+    let judged = judged(&expired, &policy);
+
+    assert_eq!((judged.would(), judged.known.clear_cookie), (Some(Reason::SessionExpired), false));
+    assert_eq!(judged.trail.steps().len(), 1);
+    assert_eq!(judged.permit().session(), None);
+}
+
+#[test]
+fn without_session_keys_nobody_has_a_session() {
+    let mut policy = plain();
+    policy.sessions = None;
+
+    assert_eq!(judged(&with(&claims("acme")), &policy).reason(), Some(Reason::SessionMissing));
+}
+
+// ── member, revocation ──
+
+fn member(tenant: &str) -> Request {
+    get("https://www.test/x").cookie(&seal(&claims(tenant), Purpose::Cookie, "lobby"))
+}
+
+#[test]
+fn a_lobby_admits_its_members_only() {
+    let policy = lobby(|_, _| {});
+
+    let permit = judged(&member("acme"), &policy).permit();
+
+    assert_eq!((permit.tenant().name.as_str(), permit.acting_tenant().name.as_str()), ("lobby", "acme"));
+    assert_eq!(judged(&member("initech"), &policy).reason(), Some(Reason::SessionTenant));
+    assert_eq!(judged(&member("lobby"), &policy).permit().acting_tenant().name.as_str(), "lobby");
+}
+
+#[test]
+fn the_members_own_rules_hold() {
+    let reason = |change: &dyn Fn(&mut Tenant)| judged(&member("acme"), &lobby(|_, acme| change(acme))).reason();
+
+    assert_eq!(reason(&|acme| acme.suspended = true), Some(Reason::MemberSuspended));
+    assert_eq!(reason(&|acme| acme.ip_access = allow(&["198.51.100.0/24"])), Some(Reason::MemberIpNotAllowed));
+    assert_eq!(reason(&|acme| acme.ip_access = deny(&["192.0.2.0/24"])), Some(Reason::MemberIpDenied));
+    assert_eq!(reason(&|acme| acme.sessions.idle = Duration::from_secs(60)), Some(Reason::SessionIdle));
+}
+
+#[test]
+fn the_members_mode_counts_for_the_members_ranges() {
+    let blocked = deny(&["192.0.2.0/24"]);
+    let relaxed = lobby(|_, acme| (acme.ip_access, acme.mode) = (blocked.clone(), Mode::Observe));
+    let strict = lobby(|lobby, acme| (acme.ip_access, lobby.mode) = (blocked.clone(), Mode::Observe));
+
+    assert_eq!(judged(&member("acme"), &relaxed).would(), Some(Reason::MemberIpDenied));
+    assert_eq!(judged(&member("acme"), &strict).reason(), Some(Reason::MemberIpDenied));
+    assert_eq!(
+        judged(&member("acme"), &lobby(|_, acme| (acme.suspended, acme.mode) = (true, Mode::Observe))).reason(),
+        Some(Reason::MemberSuspended)
+    );
+}
+
+#[test]
+fn revocations_are_401() {
+    let reason = |answer, epoch| ask(&with(&claims("acme")), &plain(), &Empty, &Says(answer, epoch)).reason();
+
+    assert_eq!(reason(RevocationAnswer::Live, 0), None);
+    assert_eq!(reason(RevocationAnswer::Session, 0), Some(Reason::SessionRevoked));
+    assert_eq!(reason(RevocationAnswer::User(UnixTime::from_secs(1)), 0), Some(Reason::SessionRevoked));
+    assert_eq!(reason(RevocationAnswer::Tenant { epoch: 1 }, 1), Some(Reason::SessionRevoked));
+}
+
+#[test]
+fn a_token_of_an_epoch_that_the_journal_lost_is_refused() {
+    let request = changed(|claims| claims.epoch = 3);
+
+    assert_eq!(ask(&request, &plain(), &Empty, &Says(RevocationAnswer::Live, 3)).reason(), None);
+    assert_eq!(ask(&request, &plain(), &Empty, &Says(RevocationAnswer::Live, 2)).reason(), Some(Reason::SessionRevoked));
+}
+
+// ── quotas ──
+
+#[test]
+fn a_used_up_quota_says_when_and_how_it_stands() {
+    let policy = one(|acme| acme.quotas = Box::new([quota("q", QuotaBy::Client, 2).into(), quota("wide", QuotaBy::Client, 9).into()]));
+    let quotas = Counting::default();
+    let request = get("https://acme.test/public/");
+
+    let first = ask(&request, &policy, &quotas, &LIVE);
+    ask(&request, &policy, &quotas, &LIVE).permit();
+    let third = ask(&request, &policy, &quotas, &LIVE);
+
+    let stands = |judged: &Judged| judged.known.quotas.iter().map(|state| (state.name.to_string(), state.remaining)).collect::<Vec<_>>();
+    assert_eq!(stands(&first), [("q".to_owned(), 1), ("wide".to_owned(), 8)]);
+    assert_eq!(stands(&third), [("q".to_owned(), 0)]);
+    let deny = third.verdict.unwrap_err();
+    assert_eq!((deny.reason, deny.retry_after, deny.rule), (Reason::QuotaExceeded, Some(Duration::from_secs(30)), Some(line(9))));
+}
+
+#[test]
+fn clients_are_counted_apart_and_ipv6_by_its_64() {
+    let policy = one(|acme| acme.quotas = Box::new([quota("q", QuotaBy::Client, 1).into()]));
+    let quotas = Counting::default();
+    let reason = |addr: &str| ask(&get("https://acme.test/public/").from(addr), &policy, &quotas, &LIVE).reason();
+
+    assert_eq!([reason("192.0.2.1"), reason("192.0.2.2"), reason("2001:db8::1")], [None, None, None]);
+    assert_eq!(reason("2001:db8::2"), Some(Reason::QuotaExceeded));
+    assert_eq!(reason("2001:db8:0:1::1"), None);
+}
+
+#[test]
+fn tenants_are_counted_apart() {
+    let by_client = || Box::new([quota("q", QuotaBy::Client, 1).into()]);
+    let (mut acme, mut other) = (tenant("acme", &["acme.test"]), tenant("other", &["other.test"]));
+    (acme.quotas, other.quotas) = (by_client(), by_client());
+    let (policy, quotas) = (policy(vec![acme, other]), Counting::default());
+
+    ask(&get("https://acme.test/public/"), &policy, &quotas, &LIVE).permit();
+    ask(&get("https://other.test/public/"), &policy, &quotas, &LIVE).permit();
+}
+
+#[test]
+fn a_quota_of_tenant_and_route_is_charged_once() {
+    let shared = Arc::new(quota("shared", QuotaBy::Client, 5));
+    let policy = one(|acme| {
+        let mut login = route("/login", RouteAccess::Public);
+        login.quotas = Box::new([Arc::clone(&shared), quota("login", QuotaBy::Route, 5).into()]);
+        acme.routes = table(vec![login]);
+        acme.quotas = Box::new([shared]);
+    });
+    let quotas = Counting::default();
+
+    ask(&get("https://acme.test/login"), &policy, &quotas, &LIVE).permit();
+
+    assert_eq!(quotas.charged(), ["acme/shared", "acme/login"]);
+}
+
+#[test]
+fn a_members_quotas_count_for_the_member() {
+    let policy = lobby(|lobby, acme| {
+        lobby.quotas = Box::new([quota("all", QuotaBy::Tenant, 9).into()]);
+        acme.quotas = Box::new([quota("own", QuotaBy::Tenant, 1).into(), quota("one", QuotaBy::Client, 9).into()]);
+    });
+    let quotas = Counting::default();
+
+    ask(&member("acme"), &policy, &quotas, &LIVE).permit();
+    ask(&member("globex"), &policy, &quotas, &LIVE).permit();
+    let second = ask(&member("acme"), &policy, &quotas, &LIVE).reason();
+
+    assert_eq!(second, Some(Reason::TenantQuotaExceeded));
+    assert_eq!(quotas.charged(), ["acme/one", "acme/own", "lobby/all", "lobby/all", "acme/one"]);
+}
+
+#[test]
+fn users_of_one_name_in_two_members_are_two_users() {
+    let policy = lobby(|lobby, _| lobby.quotas = Box::new([quota("user", QuotaBy::User, 1).into()]));
+    let quotas = Counting::default();
+
+    ask(&member("acme"), &policy, &quotas, &LIVE).permit();
+    ask(&member("globex"), &policy, &quotas, &LIVE).permit();
+    assert_eq!(ask(&member("acme"), &policy, &quotas, &LIVE).reason(), Some(Reason::TenantQuotaExceeded));
+}
+
+#[test]
+fn without_a_session_a_quota_by_user_counts_the_client() {
+    let policy = one(|acme| acme.quotas = Box::new([quota("user", QuotaBy::User, 1).into()]));
+    let quotas = Counting::default();
+    let request = |addr| get("https://acme.test/public/").from(addr);
+
+    ask(&request("192.0.2.1"), &policy, &quotas, &LIVE).permit();
+    ask(&request("192.0.2.2"), &policy, &quotas, &LIVE).permit();
+    ask(&request("192.0.2.2").cookie(&token("acme")), &policy, &quotas, &LIVE).permit();
+    assert_eq!(ask(&request("192.0.2.1"), &policy, &quotas, &LIVE).reason(), Some(Reason::TenantQuotaExceeded));
+}
+
+#[test]
+fn an_observing_quota_lets_pass_and_is_told_to_nobody() {
+    let mut observing = quota("trial", QuotaBy::Client, 1);
+    observing.mode = Mode::Observe;
+    let policy = one(|acme| acme.quotas = Box::new([observing.into()]));
+    let quotas = Counting::default();
+
+    ask(&get("https://acme.test/public/"), &policy, &quotas, &LIVE).permit();
+    let second = ask(&get("https://acme.test/public/"), &policy, &quotas, &LIVE);
+
+    assert_eq!((second.reason(), second.would(), second.known.quotas.len()), (None, Some(Reason::QuotaExceeded), 0));
+}
+
+#[test]
+fn charges_for_failures_can_be_given_back() {
+    let mut login = quota("login", QuotaBy::Client, 5);
+    login.charge = Charge::Failures;
+    let policy = one(|acme| acme.quotas = Box::new([login.into(), quota("all", QuotaBy::Client, 5).into()]));
+    let quotas = Counting::default();
+
+    let permit = ask(&get("https://acme.test/public/"), &policy, &quotas, &LIVE).permit();
+    for (key, limit) in permit.charged_failures() {
+        octroi::state::QuotaStore::give_back(&quotas, key, *limit, octroi::model::Tick::from_nanos(1));
+    }
+
+    assert_eq!(quotas.charged(), ["acme/all"]);
+}
+
+// ── authorization ──
+
+#[test]
+fn a_role_is_asked_for_by_the_route() {
+    let request = |role: &str| {
+        get("https://acme.test/admin/x").cookie(&seal(&Claims { roles: vec![role.into()], ..claims("acme") }, Purpose::Cookie, "acme"))
+    };
+    let observing = one(|acme| acme.mode = Mode::Observe);
+
+    assert_eq!(judged(&request("admin"), &plain()).reason(), None);
+    assert_eq!(
+        (judged(&request("adm"), &plain()).reason(), judged(&request("adm"), &plain()).rule()),
+        (Some(Reason::RoleMissing), Some(7))
+    );
+    assert_eq!(judged(&request("Admin"), &plain()).reason(), Some(Reason::RoleMissing));
+    assert_eq!(judged(&request("adm"), &observing).would(), Some(Reason::RoleMissing));
+}
+
+#[test]
+fn an_old_sign_in_is_refused_under_observe_mode_too() {
+    let policy = |seconds| {
+        one(|acme| {
+            let mut fresh = route("/x", RouteAccess::Session);
+            fresh.max_auth_age = Some(Duration::from_secs(seconds));
+            (acme.routes, acme.mode) = (table(vec![fresh]), Mode::Observe);
+        })
+    };
+
+    assert_eq!(judged(&with(&claims("acme")), &policy(60)).reason(), None);
+    assert_eq!(judged(&with(&claims("acme")), &policy(59)).reason(), Some(Reason::AuthTooOld));
+}
+
+fn checked() -> Policy {
+    one(|acme| {
+        let mut write = route("/write", RouteAccess::Public);
+        write.origin_check = true;
+        let mut login = route("/login", RouteAccess::Public);
+        login.grant = true;
+        let mut socket = route("/ws", RouteAccess::Public);
+        (socket.websocket, socket.origin_check) = (true, true);
+        acme.routes = table(vec![write, login, socket, route("/", RouteAccess::Public)]);
+    })
+}
+
+#[test]
+fn another_site_may_not_write_sign_in_or_open_sockets() {
+    let cross = |method: &str, path: &str| {
+        judged(&get(&format!("https://acme.test{path}")).method(method).header("sec-fetch-site", "cross-site"), &checked()).reason()
+    };
+
+    assert_eq!(cross("POST", "/write"), Some(Reason::Csrf));
+    assert_eq!(cross("GET", "/write"), None);
+    assert_eq!(cross("POST", "/login"), Some(Reason::Csrf));
+    assert_eq!(cross("GET", "/login"), None);
+    assert_eq!(cross("POST", "/free"), None);
+    assert_eq!(judged(&handshake("/ws").header("sec-fetch-site", "cross-site"), &checked()).reason(), Some(Reason::Csrf));
+    assert_eq!(judged(&handshake("/ws").header("origin", "https://evil.test"), &checked()).reason(), Some(Reason::Csrf));
+    assert!(judged(&handshake("/ws").header("origin", "https://acme.test"), &checked()).permit().websocket());
+}
+
+#[test]
+fn an_origin_is_the_same_host_scheme_and_port() {
+    let origin = |origin: &str| judged(&get("https://acme.test/write").method("POST").header("origin", origin), &checked()).reason();
+
+    for own in ["https://acme.test", "https://ACME.test:443", "https://acme.test:8443"] {
+        assert_eq!(origin(own), None, "{own}");
+    }
+    for foreign in
+        ["null", "http://acme.test", "https://acme.test:444", "https://www.acme.test", "https://acme.test.evil.test", "acme.test", ""]
+    {
+        assert_eq!(origin(foreign), Some(Reason::Csrf), "{foreign}");
+    }
+    for site in ["same-origin", "same-site", "none"] {
+        let request = get("https://acme.test/write").method("POST").header("sec-fetch-site", site);
+        assert_eq!(judged(&request, &checked()).reason(), None, "{site}");
+    }
+}
+
+// ── grant ──
+
+fn granted(grant: &Grant, permit: &Permit, policy: &Policy) -> Result<String, Reason> {
+    judge_grant(grant, permit, policy, NOW).map(|tenant| tenant.name.to_string()).map_err(|deny: Deny| deny.reason)
+}
+
+fn grant(user: &str, tenant: Option<&str>) -> Grant {
+    Grant { user: user.parse().unwrap(), roles: Vec::new(), tenant: tenant.map(|name| name.parse().unwrap()), absolute: None }
+}
+
+#[test]
+fn a_grant_is_for_the_realm_or_a_member() {
+    let policy = lobby(|_, _| {});
+    let permit = judged(&get("https://www.test/public/"), &policy).permit();
+
+    assert_eq!(granted(&grant("u", None), &permit, &policy), Ok("lobby".into()));
+    assert_eq!(granted(&grant("u", Some("lobby")), &permit, &policy), Ok("lobby".into()));
+    assert_eq!(granted(&grant("u", Some("acme")), &permit, &policy), Ok("acme".into()));
+    assert_eq!(granted(&grant("u", Some("initech")), &permit, &policy), Err(Reason::GrantTenant));
+    assert_eq!(granted(&grant("u", Some("nobody")), &permit, &policy), Err(Reason::GrantTenant));
+}
+
+#[test]
+fn a_grant_asks_the_tenants_ranges_whatever_its_mode() {
+    let permitted = |policy: &Policy| judged(&get("https://www.test/public/"), policy).permit();
+    let closed = lobby(|_, acme| (acme.ip_access, acme.mode) = (deny(&["192.0.2.0/24"]), Mode::Observe));
+    let suspended = lobby(|_, acme| acme.suspended = true);
+    let observing = lobby(|lobby, _| (lobby.ip_access, lobby.mode) = (deny(&["192.0.2.0/24"]), Mode::Observe));
+
+    assert_eq!(granted(&grant("u", Some("acme")), &permitted(&closed), &closed), Err(Reason::GrantIpDenied));
+    assert_eq!(granted(&grant("u", Some("acme")), &permitted(&suspended), &suspended), Err(Reason::GrantSuspended));
+    assert_eq!(granted(&grant("u", None), &permitted(&observing), &observing), Err(Reason::GrantIpDenied));
+}
+
+#[test]
+fn an_email_address_is_no_user_unless_the_operator_says_so() {
+    let mut policy = plain();
+    let permit = judged(&get("https://acme.test/public/"), &policy).permit();
+
+    assert_eq!(granted(&grant("jane@example.com", None), &permit, &policy), Err(Reason::GrantMalformed));
+    policy.sessions.as_mut().unwrap().allow_email_user = true;
+    assert_eq!(granted(&grant("jane@example.com", None), &permit, &policy), Ok("acme".into()));
+}
+
+#[test]
+fn another_site_cannot_sign_anybody_in_with_a_link() {
+    let policy = checked();
+    let permit = judged(&get("https://acme.test/login").header("sec-fetch-site", "cross-site"), &policy).permit();
+
+    assert_eq!(granted(&grant("u", None), &permit, &policy), Err(Reason::Csrf));
+}
