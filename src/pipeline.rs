@@ -40,7 +40,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
     known.client = Some(client);
 
     // Before the first rule, because every rule is some tenant's.
-    let realm = trail.note(Stage::Tenant, tenant::find(&clean, listener, policy))?;
+    let realm = trail.note(Stage::Tenant, tenant::find(view, &clean, listener, policy))?;
     known.realm = Some(Arc::clone(realm));
     let door = trail.note(Stage::Tenant, tenant::check(view, &clean, realm, listener, policy))?;
     trail.explain(|| (format!("host `{}` is of tenant `{}`", clean.host, realm.name).into(), Some(realm.origin)));

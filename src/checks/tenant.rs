@@ -18,8 +18,9 @@ pub enum Door<'p> {
 }
 
 /// Finds the tenant that owns the host.
-pub fn find<'p>(clean: &Clean<'_>, listener: &Listener, policy: &'p Policy) -> Verdict<&'p Arc<Tenant>> {
-    if let Some(port) = clean.port.filter(|&port| !listener.answers_port(port)) {
+pub fn find<'p>(view: &RequestView<'_>, clean: &Clean<'_>, listener: &Listener, policy: &'p Policy) -> Verdict<&'p Arc<Tenant>> {
+    // The bound port counts too: the policy may leave it to the system (port 0).
+    if let Some(port) = clean.port.filter(|&port| !listener.answers_port(port) && port != view.connection.local.port()) {
         return Err(
             Deny::new(Reason::HostUnknown, format!("listener `{}` does not answer for port {port}", listener.name)).by(listener.origin)
         );

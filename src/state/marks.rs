@@ -2,7 +2,7 @@
 
 use std::collections::HashMap as Counts;
 
-use papaya::{Equivalent, HashMap};
+use papaya::{Equivalent, HashMap, ResizeMode};
 
 use super::record::Record;
 use crate::model::{RevocationAnswer, SessionId, TenantName, UnixTime, UserId};
@@ -11,7 +11,6 @@ use crate::model::{RevocationAnswer, SessionId, TenantName, UnixTime, UserId};
 ///
 /// Marks of sessions and users only merge: a record read twice, or after a later one, does no harm. A tenant's epoch counts, so its records
 /// are read once, in order.
-#[derive(Default)]
 pub(super) struct Marks {
     sessions: HashMap<SessionId, Ended, ahash::RandomState>,
     users: HashMap<Whose, Signed, ahash::RandomState>,
@@ -67,6 +66,17 @@ struct Epoch {
 /// Most dates that are kept apart for one user or tenant. Of more, the two earliest become one that holds from the first on and ends
 /// what either ends: exact where both are past, stricter where they are not.
 const MAX_DATES: usize = 16;
+
+impl Default for Marks {
+    fn default() -> Self {
+        // Writers wait while a map grows; they take turns anyway. Growing bit by bit leaves two tables for every reader to search until
+        // enough was written: 100 ns instead of 25 for a session that was not ended.
+        fn map<K, V>() -> HashMap<K, V, ahash::RandomState> {
+            HashMap::builder().hasher(ahash::RandomState::new()).resize_mode(ResizeMode::Blocking).build()
+        }
+        Self { sessions: map(), users: map(), tenants: map() }
+    }
+}
 
 impl Marks {
     /// Answers [`RevocationStore::lookup`](super::RevocationStore::lookup).
