@@ -430,9 +430,11 @@ fn a_websocket_goes_through_where_the_route_allows_it() {
     drop(stream);
     upstream.take();
 
+    // Elsewhere the wish to upgrade is not forwarded, and the request is an ordinary one.
     let (_stream, head) = open("/public/");
-    assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
-    assert!(upstream.take().is_empty());
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    let got = upstream.only();
+    assert!(!got.has("upgrade") && !got.has("connection"), "{got:?}");
 }
 
 #[test]
@@ -562,7 +564,8 @@ fn the_log_file_is_opened_again_on_usr1() {
     let upstream = Upstream::start();
     let octroi = Octroi::start(&format!("{}\naccess_log: [{{to: file, path: access.log}}]\n", config(&upstream)));
     let log = octroi.path().join("access.log");
-    let lines = |path: &std::path::Path| std::fs::read_to_string(path).map(|text| text.lines().count()).unwrap_or(0);
+    let lines =
+        |path: &std::path::Path| std::fs::read_to_string(path).map(|text| text.matches("\"event\":\"request\"").count()).unwrap_or(0);
 
     octroi.curl("acme.test", "/public/").status();
     eventually("the first line", || (lines(&log) == 1).then_some(()));

@@ -23,7 +23,7 @@ use crate::{
     admin::{self, Api, ControlSocket, Levers, Probes, SocketError},
     edge::{Handler, Witness},
     gateway::Shared,
-    model::{Clock, SystemClock},
+    model::{BoxFuture, Clock, SystemClock},
     policy::Policy,
     state::{Journal, MemoryQuotas, StoreError},
     telemetry::{Metrics, MetricsError},
@@ -119,8 +119,11 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
     });
     let (stop_admin, admin_stops) = watch::channel(false);
     let mut tasks = tokio::task::JoinSet::new();
-    open_admin(&app, &policy, &admin_stops, &mut tasks).await?;
+    let admin = open_admin(&app, &policy, &admin_stops).await?;
     app.doors.settle(&policy, added);
+    for serving in admin {
+        tasks.spawn(serving);
+    }
     tasks.spawn(schedule::expiries(Arc::clone(&app)));
     tasks.spawn(schedule::sweep(Arc::clone(&app)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), policy.revision = %policy.revision, tenants = policy.tenants.len(), "octroi serves");
@@ -134,13 +137,9 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
     Ok(())
 }
 
-/// Opens the control socket, the metrics listener and the admin listener.
-async fn open_admin(
-    app: &Arc<App>,
-    policy: &Policy,
-    stops: &watch::Receiver<bool>,
-    tasks: &mut tokio::task::JoinSet<()>,
-) -> Result<(), RunError> {
+/// Binds the control socket, the metrics listener and the admin listener. Returns what serves them, once the doors are open.
+async fn open_admin(app: &Arc<App>, policy: &Policy, stops: &watch::Receiver<bool>) -> Result<Vec<BoxFuture<'static, ()>>, RunError> {
+    let mut tasks: Vec<BoxFuture<'static, ()>> = Vec::new();
     let shared = Arc::clone(&app.shared);
     let recorder = Arc::clone(&shared);
     let api = Arc::new(Api::new(Levers {
@@ -152,21 +151,21 @@ async fn open_admin(
     }));
     let socket = ControlSocket::bind(&policy.state_dir)?;
     let (serving, control_stops) = (Arc::clone(&api), stops.clone());
-    tasks.spawn(async move {
+    tasks.push(Box::pin(async move {
         if let Err(error) = admin::serve_control(socket, serving, control_stops).await {
             tracing::error!(%error, "the control socket ended");
         }
-    });
+    }));
     if let Some(address) = policy.metrics {
         let listener = bind("metrics", address, app).await?;
         let probes = Arc::new(Probes::new(Arc::new(Pulse { app: Arc::clone(app) })));
-        tasks.spawn(admin::serve_probes(listener, probes, stops.clone()));
+        tasks.push(Box::pin(admin::serve_probes(listener, probes, stops.clone())));
     }
     if let Some(admin) = &policy.admin {
         let listener = bind("admin", admin.address, app).await?;
         match &admin.tls {
             None => {
-                tasks.spawn(admin::serve_api(listener, api, stops.clone()));
+                tasks.push(Box::pin(admin::serve_api(listener, api, stops.clone())));
             }
             Some((cert, key)) => {
                 let acceptor = crate::edge::admin_acceptor(cert, key, policy.tls.min_version, app.shared.clock.now())
@@ -175,11 +174,11 @@ async fn open_admin(
                     let acceptor = acceptor.clone();
                     async move { acceptor.accept(stream).await }
                 };
-                tasks.spawn(admin::serve_api_over(listener, wrap, api, stops.clone()));
+                tasks.push(Box::pin(admin::serve_api_over(listener, wrap, api, stops.clone())));
             }
         }
     }
-    Ok(())
+    Ok(tasks)
 }
 
 async fn bind(name: &'static str, address: SocketAddr, app: &App) -> Result<tokio::net::TcpListener, RunError> {

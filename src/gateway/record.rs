@@ -12,8 +12,14 @@ use crate::{
 };
 
 /// Notes that a request failed, and why. The first reason stays.
+///
+/// A client that goes away was not refused, and a tunnel ends so: the decision stays what it was.
 pub(super) fn failed(ctx: &mut Context, deny: Deny) {
-    if !matches!(ctx.decision, Decision::Deny(_)) {
+    let left = deny.reason == Reason::ClientClosed;
+    if left && ctx.upgraded {
+        return;
+    }
+    if !left && !matches!(ctx.decision, Decision::Deny(_)) {
         ctx.decision = Decision::Deny(deny.reason);
     }
     ctx.deny.get_or_insert(deny);
