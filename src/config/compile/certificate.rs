@@ -1,0 +1,174 @@
+//! A certificate and its key, as files: readable, kept to ourselves, in force, strong, and made for each other.
+
+use std::rc::Rc;
+
+use aws_lc_rs::{
+    rsa,
+    signature::{
+        ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+        KeyPair,
+    },
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use x509_parser::{
+    certificate::X509Certificate,
+    extensions::GeneralName,
+    prelude::{FromDer, ParsedExtension},
+    public_key::PublicKey,
+};
+
+use super::Context;
+use crate::{
+    config::{default, input::InputFile, parse::FilePath, reader::At},
+    model::UnixTime,
+};
+
+/// RSA keys under this many bits are refused: what the public security statement promises.
+const RSA_BITS: usize = 2048;
+
+/// Judges a pair, and returns the names that the certificate has.
+pub(super) fn judge(cx: &mut Context<'_>, cert: &At<FilePath>, key: &At<FilePath>) -> Option<Vec<String>> {
+    let leaf = chain(cx, cert).map(|chain| leaf(cx, cert, &chain));
+    let private = private_key(cx, key);
+    let leaf = leaf??;
+    match private {
+        Some(private) if private != leaf.public => {
+            let message = "the certificate and the key do not belong together";
+            cx.error(key.span, message).hint("the chain begins with the certificate that was issued for this key");
+            None
+        }
+        _ => Some(leaf.names),
+    }
+}
+
+/// Reads a file of certificates.
+pub(super) fn chain(cx: &mut Context<'_>, path: &At<FilePath>) -> Option<Vec<CertificateDer<'static>>> {
+    let (file, shown) = open(cx, path)?;
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(file.bytes.expose()).collect();
+    match read {
+        Ok(chain) if !chain.is_empty() => Some(chain),
+        Ok(_) => {
+            cx.error(path.span, format!("{shown} holds no certificate")).hint("it is PEM: `-----BEGIN CERTIFICATE-----`");
+            None
+        }
+        Err(error) => {
+            cx.error(path.span, format!("{shown} is not readable PEM: {error}"));
+            None
+        }
+    }
+}
+
+fn open(cx: &mut Context<'_>, path: &At<FilePath>) -> Option<(Rc<InputFile>, String)> {
+    let full = cx.resolve(path);
+    let shown = full.display().to_string();
+    match cx.inputs.file(&full) {
+        Ok(file) => Some((file, shown)),
+        Err(why) => {
+            cx.error(path.span, format!("cannot read {shown}: {why}")).hint("`octroi keys init` makes the files that are missing");
+            None
+        }
+    }
+}
+
+/// What is known of the first certificate of a chain.
+struct Leaf {
+    public: Vec<u8>,
+    names: Vec<String>,
+}
+
+fn leaf(cx: &mut Context<'_>, path: &At<FilePath>, chain: &[CertificateDer<'_>]) -> Option<Leaf> {
+    let shown = cx.resolve(path).display().to_string();
+    let parsed = chain.first().and_then(|der| X509Certificate::from_der(der).ok());
+    let Some((_, certificate)) = parsed else {
+        cx.error(path.span, format!("{shown} holds no certificate that can be read"));
+        return None;
+    };
+    let bits = match certificate.public_key().parsed() {
+        Ok(PublicKey::RSA(key)) => Some(key.key_size()),
+        _ => None,
+    };
+    if let Some(bits) = bits.filter(|bits| *bits < RSA_BITS) {
+        cx.error(path.span, format!("{shown} has an RSA key of {bits} bits"))
+            .hint("RSA keys have at least 2048 bits; ECDSA keys are smaller and faster");
+        return None;
+    }
+    in_force(cx, path, &shown, &certificate);
+    let names = names(&certificate);
+    if names.is_empty() {
+        cx.warn(path.span, format!("{shown} names no host (no subjectAltName), so no client asks for it"));
+    }
+    Some(Leaf { public: certificate.public_key().subject_public_key.data.to_vec(), names })
+}
+
+fn in_force(cx: &mut Context<'_>, path: &At<FilePath>, shown: &str, certificate: &X509Certificate<'_>) {
+    let time = |seconds: i64| UnixTime::from_secs(u64::try_from(seconds).unwrap_or(0));
+    let validity = certificate.validity();
+    let (begin, end) = (time(validity.not_before.timestamp()), time(validity.not_after.timestamp()));
+    if end <= cx.now {
+        cx.error(path.span, format!("{shown} expired on {}", day(end))).hint("every client would refuse it; renew it");
+    } else if cx.now < begin {
+        cx.error(path.span, format!("{shown} is not in force before {}", day(begin)));
+    } else if end.since(cx.now) < default::CERTIFICATE_NOTICE {
+        cx.warn(path.span, format!("{shown} expires on {}", day(end))).hint("renew it");
+    }
+}
+
+/// Writes a day as `2027-06-30`.
+pub(super) fn day(time: UnixTime) -> String {
+    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds)
+        .map_or_else(|_| "a day beyond the calendar".to_owned(), |time| time.strftime("%Y-%m-%d").to_string())
+}
+
+/// Returns the DNS names of a certificate, in lower case.
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let mut names = Vec::new();
+    for extension in certificate.extensions() {
+        if let ParsedExtension::SubjectAlternativeName(alternative) = extension.parsed_extension() {
+            for name in &alternative.general_names {
+                if let GeneralName::DNSName(name) = name {
+                    names.push(name.to_ascii_lowercase());
+                }
+            }
+        }
+    }
+    names
+}
+
+/// Reads a private key and returns the public one that belongs to it.
+fn private_key(cx: &mut Context<'_>, path: &At<FilePath>) -> Option<Vec<u8>> {
+    let (file, shown) = open(cx, path)?;
+    if file.is_open_to_all() {
+        let message = format!("{shown} is open to every account of this machine (mode {})", file.mode());
+        cx.error(path.span, message).hint(format!("chmod 0600 {shown}"));
+    }
+    let Ok(key) = PrivateKeyDer::from_pem_slice(file.bytes.expose()) else {
+        let hint = "it is PEM, not encrypted: `-----BEGIN PRIVATE KEY-----`";
+        cx.error(path.span, format!("{shown} holds no private key")).hint(hint);
+        return None;
+    };
+    let public = public_key(&key);
+    if public.is_none() {
+        let hint = "a key is ECDSA on P-256, P-384 or P-521, RSA of 2048 to 8192 bits, or Ed25519";
+        cx.error(path.span, format!("{shown} holds no key of a kind that TLS uses")).hint(hint);
+    }
+    public
+}
+
+fn public_key(key: &PrivateKeyDer<'_>) -> Option<Vec<u8>> {
+    let der = key.secret_der();
+    let rsa = match key {
+        PrivateKeyDer::Pkcs1(_) => rsa::KeyPair::from_der(der),
+        _ => rsa::KeyPair::from_pkcs8(der),
+    };
+    if let Ok(pair) = rsa {
+        return Some(pair.public_key().as_ref().to_vec());
+    }
+    if let Ok(pair) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
+        return Some(pair.public_key().as_ref().to_vec());
+    }
+    [&ECDSA_P256_SHA256_ASN1_SIGNING, &ECDSA_P384_SHA384_ASN1_SIGNING, &ECDSA_P521_SHA512_ASN1_SIGNING]
+        .into_iter()
+        .find_map(|algorithm| EcdsaKeyPair::from_private_key_der(algorithm, der).ok())
+        .map(|pair| pair.public_key().as_ref().to_vec())
+}

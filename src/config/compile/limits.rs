@@ -1,0 +1,55 @@
+//! Bounds of connections and requests.
+
+use super::Context;
+use crate::{
+    config::{
+        default,
+        parse::{Size, Wait},
+        reader::At,
+        wire::{LimitsWire, RequestLimitsWire},
+    },
+    policy::{Limits, RequestLimits},
+};
+
+/// A head beyond this is no head: a hundred times what browsers send.
+const MAX_HEADER_BYTES: u64 = 1 << 20;
+
+/// Compiles the bounds of a connection; what is not written has its default.
+pub(super) fn connection(cx: &mut Context<'_>, wire: Option<&LimitsWire>) -> Limits {
+    let Some(wire) = wire else { return default::LIMITS };
+    let wait = |at: Option<At<Wait>>, default| at.map_or(default, |at| at.value.0);
+    let bytes = |at: &Option<At<Size>>, default| at.as_ref().map_or(default, |at| usize::try_from(at.value.0).unwrap_or(usize::MAX));
+    let limits = Limits {
+        handshake_timeout: wait(wire.handshake_timeout.clone(), default::LIMITS.handshake_timeout),
+        header_timeout: wait(wire.header_timeout.clone(), default::LIMITS.header_timeout),
+        header_bytes: bytes(&wire.header_bytes, default::LIMITS.header_bytes),
+        header_count: wire.header_count.as_ref().map_or(default::LIMITS.header_count, |at| at.value),
+        field_bytes: bytes(&wire.field_bytes, default::LIMITS.field_bytes),
+        path_bytes: bytes(&wire.path_bytes, default::LIMITS.path_bytes),
+        uri_bytes: bytes(&wire.uri_bytes, default::LIMITS.uri_bytes),
+        idle_timeout: wait(wire.idle_timeout.clone(), default::LIMITS.idle_timeout),
+        write_stall: wait(wire.write_stall.clone(), default::LIMITS.write_stall),
+    };
+    if let Some(header) = wire.header_bytes.as_ref().filter(|header| header.value.0 > MAX_HEADER_BYTES) {
+        cx.error(header.span, "a request head may have at most 1MiB");
+    }
+    let mut within = |inner: &Option<At<Size>>, outer: &Option<At<Size>>, is: bool, names: (&str, &str)| {
+        if let (false, Some(at)) = (is, inner.as_ref().or(outer.as_ref())) {
+            cx.error(at.span, format!("`{}` is larger than `{}`", names.0, names.1)).hint("the part has to fit into the whole");
+        }
+    };
+    within(&wire.field_bytes, &wire.header_bytes, limits.field_bytes <= limits.header_bytes, ("field_bytes", "header_bytes"));
+    within(&wire.uri_bytes, &wire.header_bytes, limits.uri_bytes <= limits.header_bytes, ("uri_bytes", "header_bytes"));
+    within(&wire.path_bytes, &wire.uri_bytes, limits.path_bytes <= limits.uri_bytes, ("path_bytes", "uri_bytes"));
+    limits
+}
+
+/// Compiles the bounds of a request; what is not written is as outside.
+pub(super) fn request(wire: Option<&RequestLimitsWire>, outside: RequestLimits) -> RequestLimits {
+    let Some(wire) = wire else { return outside };
+    RequestLimits {
+        body_bytes: wire.body_bytes.as_ref().map_or(outside.body_bytes, |at| at.value.0),
+        body_min_rate: wire.body_min_rate.as_ref().map_or(outside.body_min_rate, |at| at.value.0),
+        websocket_idle: wire.websocket_idle.as_ref().map_or(outside.websocket_idle, |at| at.value.0),
+    }
+}

@@ -1,0 +1,25 @@
+//! Wire to policy: the only place that may refuse what has the right shape.
+//!
+//! Each part says what it finds and goes on with what is left, so that one load finds everything.
+
+mod access_log;
+mod address;
+mod admin;
+mod certificate;
+mod context;
+mod coverage;
+mod ip_access;
+mod limits;
+mod listener;
+mod policy;
+mod quota;
+mod route;
+mod secret;
+mod session;
+mod table;
+mod tenant;
+mod tls;
+mod upstream;
+
+pub(super) use context::Context;
+pub(super) use policy::{Parts, compile};

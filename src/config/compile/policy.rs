@@ -1,0 +1,126 @@
+//! The whole policy, part by part.
+
+use std::path::PathBuf;
+
+use super::{
+    Context, access_log,
+    address::Addresses,
+    admin, limits, listener,
+    quota::Quotas,
+    session,
+    table::Sets,
+    tenant::{self, Surroundings},
+    tls, upstream,
+};
+use crate::{
+    config::{
+        default,
+        reader::{Named, NonEmpty, Placed},
+        wire::{Root, ServerWire, TenantWire, Version},
+    },
+    model::TenantName,
+    policy::{Listener, ListenerKind, Policy},
+};
+
+/// What was read.
+pub(in crate::config) struct Parts {
+    /// The main file.
+    pub(in crate::config) root: Root,
+    /// The tenants of the tenant files.
+    pub(in crate::config) tenants: Vec<Named<TenantName, TenantWire>>,
+}
+
+/// Compiles everything. What comes back is a policy only if nothing was found on the way.
+pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: String) -> Policy {
+    let Parts { root, mut tenants } = parts;
+    match root.version.0.as_ref().map(|at| at.value) {
+        Some(Version) | None => {}
+    }
+    tenants.insert(0, root.tenants.clone());
+    let server = root.server.as_ref();
+    let mut addresses = Addresses::default();
+    let listeners = listener::all(cx, root.listeners.0.as_ref().map_or(&[], |NonEmpty(list)| list), &mut addresses);
+    let metrics = root.metrics.as_ref().map(|metrics| addresses.take(cx, &metrics.address));
+    let admin = root.admin.as_ref().map(|wire| admin::admin(cx, wire, &mut addresses));
+    let limits = limits::connection(cx, root.limits.as_ref());
+    let request_limits = limits::request(root.request_limits.as_ref(), default::REQUEST_LIMITS);
+    let (tls, coverage) = tls::tls(cx, root.tls.as_ref());
+    let shows_certificates = listeners.iter().any(|listener| listener.kind == ListenerKind::Tls);
+    judge_doors(cx, &root, &listeners);
+    let sessions = root.sessions.as_ref().map(|wire| session::sessions(cx, wire));
+    let upstreams = upstream::all(cx, &root.upstreams);
+    let quotas = Quotas::compile(cx, &root.quotas);
+    let sets = Sets::compile(cx, &root.routes, &quotas);
+    let surroundings = Surroundings {
+        upstreams: &upstreams,
+        quotas: &quotas,
+        sets,
+        limits: request_limits,
+        rules: sessions.as_ref().map_or_else(session::default_rules, |sessions| sessions.rules.clone()),
+        sessions: sessions.as_ref(),
+        has_sessions: root.has_sessions(cx),
+        coverage: Some(coverage).filter(|_| shows_certificates && root.tls.is_some()),
+        login_url: root.sessions.as_ref().and_then(|wire| wire.login_url.as_ref()).map(|url| url.span),
+    };
+    let tenants = tenant::all(cx, &tenants, surroundings);
+    if tenants.is_empty() && cx.findings.errors() == 0 {
+        cx.warn(root.at(), "there is no tenant, so every request gets 421").path("tenants".to_owned());
+    }
+    let access_log = access_log::all(cx, root.access_log.as_deref());
+    Policy {
+        revision,
+        files: cx.sources.files().iter().map(|source| source.path().to_path_buf()).collect(),
+        node: root.node.as_ref().map_or_else(host_name, |node| node.value.0.clone()),
+        threads: server.and_then(|wire| wire.threads.as_ref()).map_or_else(cores, |threads| threads.value),
+        drain: server.and_then(|wire| wire.drain.as_ref()).map_or(default::DRAIN, |drain| drain.value),
+        state_dir: state_dir(cx, server),
+        trusted_proxies: listener::trusted(cx, server.map_or(&[], |wire| &wire.trusted_proxies)),
+        client_ip_header: server.and_then(|wire| wire.client_ip_header.as_ref()).map(|at| at.value).unwrap_or_default(),
+        listeners,
+        limits,
+        request_limits,
+        metrics,
+        admin,
+        tls,
+        sessions,
+        upstreams: upstreams.into_iter().filter_map(|(name, upstream)| Some((name, upstream?))).collect(),
+        tenants,
+        access_log,
+        next_expiry: cx.next_expiry,
+    }
+}
+
+impl Root {
+    /// Says whether sessions are written, even if wrongly: then nobody is told that they are missing.
+    fn has_sessions(&self, cx: &Context<'_>) -> bool {
+        self.sessions.is_some() || cx.findings.errors() > 0
+    }
+}
+
+/// A TLS listener shows certificates.
+fn judge_doors(cx: &mut Context<'_>, root: &Root, listeners: &[std::sync::Arc<Listener>]) {
+    let tls = root.listeners.0.iter().flat_map(|list| &list.0).find(|wire| wire.tls.is_some());
+    if let (Some(wire), None, false) = (tls, &root.tls, listeners.is_empty()) {
+        let message = "this listener has no certificate to show";
+        cx.error(wire.at(), message).hint("add `tls: {certificates: [{cert: FILE, key: FILE}]}` at the top");
+    }
+}
+
+fn state_dir(cx: &Context<'_>, server: Option<&ServerWire>) -> PathBuf {
+    if let Some(dir) = server.and_then(|wire| wire.state_dir.as_ref()) {
+        return cx.resolve(dir);
+    }
+    // systemd names several directories with colons between them; ours is the first.
+    let given = cx.inputs.variable("STATE_DIRECTORY").unwrap_or_default();
+    let first = given.split(':').next().unwrap_or_default();
+    PathBuf::from(if first.is_empty() { default::STATE_DIR } else { first })
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn host_name() -> String {
+    let read = ["/proc/sys/kernel/hostname", "/etc/hostname"].iter().find_map(|path| std::fs::read_to_string(path).ok());
+    read.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).unwrap_or_else(|| "octroi".to_owned())
+}

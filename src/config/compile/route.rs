@@ -1,0 +1,121 @@
+//! One rule: what it asks for, and that it makes sense.
+
+use std::sync::Arc;
+
+use super::{Context, quota::Quotas};
+use crate::{
+    config::{
+        reader::{At, Placed},
+        source::Span,
+        wire::{AccessWord, RequestLimitsWire, Rule},
+    },
+    model::{Path, PathRules, RouteId},
+    policy::{Route, RouteAccess, Unmatched},
+};
+
+/// A rule that is compiled, except for bounds that depend on the tenant.
+#[derive(Clone, Debug)]
+pub(super) struct Ruled {
+    /// The decoded path that requests are compared with.
+    pub(super) path: String,
+    /// Where the path is written.
+    pub(super) span: Span,
+    /// The rule.
+    pub(super) route: Route,
+    /// The bounds it has of its own; the others are the tenant's.
+    pub(super) limits: Option<RequestLimitsWire>,
+}
+
+/// Compiles a rule.
+pub(super) fn rule(cx: &mut Context<'_>, wire: &Rule, quotas: &Quotas) -> Option<Ruled> {
+    let on = |flag: &Option<At<bool>>| flag.as_ref().is_some_and(|at| at.value);
+    let rules = PathRules {
+        allow_encoded_slash: on(&wire.allow_encoded_slash),
+        allow_path_parameters: on(&wire.allow_path_parameters),
+        merge_slashes: on(&wire.merge_slashes),
+    };
+    let path = path(cx, &wire.path, rules);
+    let access = access(cx, wire);
+    let quotas = quotas.named(cx, &wire.quotas);
+    let methods: Box<[Box<str>]> = wire.methods.iter().flat_map(|methods| &methods.0).map(|method| method.value.0.clone()).collect();
+    let (grant, websocket) = (on(&wire.grant), on(&wire.websocket));
+    if let (true, Some(at)) = (!methods.is_empty() && !methods.iter().any(|method| &**method == "GET"), wire.websocket.as_ref())
+        && websocket
+    {
+        cx.error(at.span, "a WebSocket is opened with GET, which `methods` does not name").hint("add GET to `methods`");
+    }
+    let route = Route {
+        id: RouteId::new(&wire.path.value),
+        origin: cx.origin(wire.at()),
+        access,
+        methods,
+        grant,
+        revoke: on(&wire.revoke),
+        max_auth_age: wire.max_auth_age.as_ref().map(|at| at.value.0),
+        websocket,
+        // Where another site could sign somebody in or speak in their name, closed is the default.
+        origin_check: wire.origin_check.as_ref().map_or(grant || websocket, |at| at.value),
+        path: rules,
+        quotas,
+        limits: None,
+    };
+    Some(Ruled { path: path?, span: wire.path.span, route, limits: wire.request_limits.clone() })
+}
+
+/// Compiles what holds where no rule matches.
+pub(super) fn unmatched(cx: &Context<'_>, word: Unmatched, span: Option<Span>) -> Arc<Route> {
+    let access = match word {
+        Unmatched::Session => RouteAccess::Session,
+        Unmatched::Public => RouteAccess::Public,
+        Unmatched::Deny => RouteAccess::Nobody,
+    };
+    Arc::new(Route {
+        id: RouteId::new("*"),
+        origin: span.map(|span| cx.origin(span)).unwrap_or_default(),
+        access,
+        methods: Box::default(),
+        grant: false,
+        revoke: false,
+        max_auth_age: None,
+        websocket: false,
+        origin_check: false,
+        path: PathRules::default(),
+        quotas: Box::default(),
+        limits: None,
+    })
+}
+
+/// Reads the path of a rule the way the path of a request is read.
+fn path(cx: &mut Context<'_>, at: &At<String>, rules: PathRules) -> Option<String> {
+    let written = at.value.as_str();
+    let wrong = |cx: &mut Context<'_>, why: String, hint: &str| {
+        cx.error(at.span, format!("not the path of a rule: `{written}`")).hint(format!("{why}; {hint}"));
+        None
+    };
+    if written.split('/').any(|segment| segment.contains('*') && segment.bytes().all(|byte| byte == b'*')) {
+        return wrong(cx, "`*` stands for itself here".into(), "a path that ends in `/` covers everything below it");
+    }
+    // Empty segments and parameters are left out of what is compared, so a rule that has them would say something else.
+    let strict = PathRules { allow_encoded_slash: rules.allow_encoded_slash, ..PathRules::default() };
+    let parsed = Path::parse(written.as_bytes()).and_then(|path| path.permit(strict).map(|()| path.matching().to_owned()));
+    match parsed {
+        Ok(path) => Some(path),
+        Err(error) => wrong(cx, error.to_string(), "write `/login`, or `/public/` and everything below it; other characters as `%C3%A9`"),
+    }
+}
+
+fn access(cx: &mut Context<'_>, wire: &Rule) -> RouteAccess {
+    let public = wire.access.as_ref().filter(|at| at.value == AccessWord::Public);
+    if let (Some(at), true) = (public, wire.roles.is_some()) {
+        cx.error(at.span, "a rule with `roles` cannot be public").hint("take `access` out, or `roles`");
+    }
+    if let (Some(_), Some(age)) = (public, &wire.max_auth_age) {
+        cx.error(age.span, "a public rule asks for no sign-in, so none can be too old")
+            .hint("take `max_auth_age` out, or `access: public`");
+    }
+    match (&wire.roles, public) {
+        (Some(roles), _) => RouteAccess::Roles(roles.0.iter().map(|role| role.value.0.clone()).collect()),
+        (None, Some(_)) => RouteAccess::Public,
+        (None, None) => RouteAccess::Session,
+    }
+}

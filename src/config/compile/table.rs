@@ -1,0 +1,144 @@
+//! Sets of rules, and the table that each tenant gets: shared wherever it is the same.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{
+    Context, limits,
+    quota::Quotas,
+    route::{self, Ruled},
+};
+use crate::{
+    config::{
+        parse::Label,
+        reader::{At, Named, NamedEntry},
+        source::Span,
+        wire::{RequestLimitsWire, RouteSet, Rule, TenantRoutes},
+    },
+    policy::{RequestLimits, Route, RouteAccess, RouteTable, RouteTableBuilder, Unmatched},
+};
+
+/// Every named set; nothing where it has a problem of its own.
+pub(super) struct Sets {
+    sets: HashMap<String, Option<Set>>,
+    /// For tenants that name no set.
+    none: Set,
+}
+
+/// A set of rules.
+#[derive(Debug)]
+struct Set {
+    rules: Vec<Ruled>,
+    unmatched: Arc<Route>,
+    /// The tables made of it so far. A rule with bounds of its own takes the others from the tenant, so those that differ count.
+    tables: HashMap<Option<[u128; 3]>, Arc<RouteTable>>,
+}
+
+impl Sets {
+    /// Compiles every named set.
+    pub(super) fn compile(cx: &mut Context<'_>, wires: &Named<Label, RouteSet>, quotas: &Quotas) -> Self {
+        let mut sets = HashMap::with_capacity(wires.0.len());
+        for NamedEntry { name, value } in &wires.0 {
+            let set = value.as_ref().map(|wire| {
+                let unmatched = unmatched(cx, wire.unmatched.as_ref()).unwrap_or_else(|| route::unmatched(cx, Unmatched::default(), None));
+                let set = Set { rules: rules(cx, &wire.rules, quotas), unmatched, tables: HashMap::new() };
+                let table = table(&set.rules, &[], &set.unmatched, None);
+                warn_of_open_neighbours(cx, &set.rules, &table);
+                set
+            });
+            sets.insert(name.value.0.clone(), set);
+        }
+        let none = Set { rules: Vec::new(), unmatched: route::unmatched(cx, Unmatched::default(), None), tables: HashMap::new() };
+        Self { sets, none }
+    }
+
+    /// Compiles the rules of a tenant; nothing where the set it names has a problem.
+    pub(super) fn tenant(
+        &mut self,
+        cx: &mut Context<'_>,
+        wire: Option<&TenantRoutes>,
+        quotas: &Quotas,
+        limits: RequestLimits,
+    ) -> Option<Arc<RouteTable>> {
+        let own = wire.map_or(&[][..], |wire| &wire.rules);
+        let own = rules(cx, own, quotas);
+        let instead = unmatched(cx, wire.and_then(|wire| wire.unmatched.as_ref()));
+        let set = match wire.and_then(|wire| wire.set.as_ref()) {
+            None => &mut self.none,
+            Some(name) if self.sets.contains_key(&name.value.0) => self.sets.get_mut(&name.value.0)?.as_mut()?,
+            Some(name) => {
+                let known = self.sets.keys().map(String::as_str);
+                cx.unknown("route set", name.span, &name.value.0, known, "sets of rules stand under `routes` at the top");
+                return None;
+            }
+        };
+        if own.is_empty() && instead.is_none() {
+            return Some(set.shared(limits));
+        }
+        let table = table(&set.rules, &own, instead.as_ref().unwrap_or(&set.unmatched), Some(limits));
+        warn_of_open_neighbours(cx, &own, &table);
+        Some(Arc::new(table))
+    }
+}
+
+impl Set {
+    fn shared(&mut self, limits: RequestLimits) -> Arc<RouteTable> {
+        let depends = self.rules.iter().any(|ruled| ruled.limits.is_some());
+        let key = depends.then(|| [limits.body_bytes.into(), limits.body_min_rate.into(), limits.websocket_idle.as_nanos()]);
+        let made = self.tables.entry(key).or_insert_with(|| Arc::new(table(&self.rules, &[], &self.unmatched, Some(limits))));
+        Arc::clone(made)
+    }
+}
+
+fn unmatched(cx: &Context<'_>, word: Option<&At<Unmatched>>) -> Option<Arc<Route>> {
+    word.map(|at| route::unmatched(cx, at.value, Some(at.span)))
+}
+
+/// Compiles the rules of one set, no two of which have one path.
+fn rules(cx: &mut Context<'_>, wires: &[Rule], quotas: &Quotas) -> Vec<Ruled> {
+    let mut seen: HashMap<String, Span> = HashMap::new();
+    let mut rules = Vec::with_capacity(wires.len());
+    for ruled in wires.iter().filter_map(|wire| route::rule(cx, wire, quotas)).collect::<Vec<_>>() {
+        match seen.insert(ruled.path.clone(), ruled.span) {
+            Some(first) => {
+                let message = format!("two rules have the path `{}`", ruled.path);
+                cx.error(ruled.span, message).first(first).hint("one rule can name several `methods` and `roles`");
+            }
+            None => rules.push(ruled),
+        }
+    }
+    rules
+}
+
+/// Makes a table of a set and the rules that refine it.
+fn table(set: &[Ruled], own: &[Ruled], unmatched: &Arc<Route>, outside: Option<RequestLimits>) -> RouteTable {
+    let mut builder = RouteTableBuilder::default();
+    for ruled in set.iter().chain(own) {
+        let limits = |wire: &RequestLimitsWire| outside.map(|outside| limits::request(Some(wire), outside));
+        let route = Route { limits: ruled.limits.as_ref().and_then(limits), ..ruled.route.clone() };
+        // Equal paths within a set were refused before, so what is replaced here is meant to be.
+        let _replaced = builder.add(&ruled.path, Arc::new(route), true);
+    }
+    builder.build(Arc::clone(unmatched))
+}
+
+/// Warns where `/admin/` asks for more than `/admin`, which many apps answer alike.
+fn warn_of_open_neighbours(cx: &mut Context<'_>, rules: &[Ruled], table: &RouteTable) {
+    for ruled in rules {
+        let Some(bare) = ruled.path.strip_suffix('/').filter(|bare| !bare.is_empty()) else { continue };
+        let neighbour = table.find(bare);
+        if strength(&neighbour.access) < strength(&ruled.route.access) {
+            let message =
+                format!("`{}` is guarded, but `{bare}` itself falls to `{}`, which asks for less", ruled.path, neighbour.id.as_str());
+            cx.warn(ruled.span, message).hint(format!("add a rule for `{bare}`"));
+        }
+    }
+}
+
+fn strength(access: &RouteAccess) -> u8 {
+    match access {
+        RouteAccess::Public => 0,
+        RouteAccess::Session => 1,
+        RouteAccess::Roles(_) => 2,
+        RouteAccess::Nobody => 3,
+    }
+}

@@ -1,0 +1,198 @@
+//! Tenants: names and hosts that nobody else has, references that lead somewhere, members that are no lobbies themselves.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::{Context, coverage::Coverage, ip_access, limits, quota::Quotas, session, table::Sets, upstream::Upstreams};
+use crate::{
+    config::{
+        reader::{At, Named, NamedEntry},
+        source::Span,
+        wire::TenantWire,
+    },
+    model::{HostPattern, TenantName, UpstreamName},
+    policy::{RequestLimits, RouteAccess, RouteTable, SessionRules, Sessions, Tenant, Tenants},
+};
+
+/// What tenants refer to.
+pub(super) struct Surroundings<'a> {
+    /// The upstreams.
+    pub(super) upstreams: &'a Upstreams,
+    /// The quotas.
+    pub(super) quotas: &'a Quotas,
+    /// The route sets.
+    pub(super) sets: Sets,
+    /// Bounds of a request.
+    pub(super) limits: RequestLimits,
+    /// The clocks of sessions.
+    pub(super) rules: SessionRules,
+    /// Sessions, if there are any.
+    pub(super) sessions: Option<&'a Sessions>,
+    /// Whether sessions are written at all, even if wrongly.
+    pub(super) has_sessions: bool,
+    /// What certificates cover, where a listener shows them.
+    pub(super) coverage: Option<Coverage>,
+    /// Where `login_url` is written.
+    pub(super) login_url: Option<Span>,
+}
+
+/// The tenants of every file, by name: nothing where one has a problem of its own.
+type Names<'w> = HashMap<&'w TenantName, (Span, Option<&'w TenantWire>)>;
+
+/// Compiles every tenant of every file.
+pub(super) fn all(cx: &mut Context<'_>, files: &[Named<TenantName, TenantWire>], mut around: Surroundings<'_>) -> Tenants {
+    let mut names: Names<'_> = HashMap::new();
+    for NamedEntry { name, value } in files.iter().flat_map(|file| &file.0) {
+        if let Some((first, _)) = names.insert(&name.value, (name.span, value.as_ref())) {
+            cx.error(name.span, format!("two tenants are named `{}`", name.value)).first(first);
+        }
+    }
+    let members = members(cx, files, &names);
+    let mut hosts = HashMap::new();
+    let mut judged = HashSet::new();
+    let mut tenants = Tenants::default();
+    for NamedEntry { name, value } in files.iter().flat_map(|file| &file.0) {
+        let Some(wire) = value else { continue };
+        own_hosts(cx, name, wire, &mut hosts, around.coverage.as_mut());
+        if wire.hosts.is_empty() && !members.contains(&name.value) {
+            let message = format!("the tenant `{}` has no host and is nobody's member, so nothing reaches it", name.value);
+            cx.warn(name.span, message).hint("add `hosts`, or name it among the `members` of another tenant");
+        }
+        if let Some(tenant) = tenant(cx, name, wire, &mut around) {
+            if !tenant.hosts.is_empty() && judged.insert(Arc::as_ptr(&tenant.routes).addr()) {
+                judge_routes(cx, name, &tenant.routes, &around);
+            }
+            // Hosts that somebody else has were refused above.
+            let _conflicts = tenants.add(Arc::new(tenant));
+        }
+    }
+    tenants
+}
+
+fn tenant(cx: &mut Context<'_>, name: &At<TenantName>, wire: &TenantWire, around: &mut Surroundings<'_>) -> Option<Tenant> {
+    let limits = limits::request(wire.request_limits.as_ref(), around.limits);
+    let routes = around.sets.tenant(cx, wire.routes.as_ref(), around.quotas, limits);
+    let upstream = wire.upstream.0.as_ref().and_then(|at| {
+        let found = around.upstreams.get(&at.value);
+        if found.is_none() {
+            let known = around.upstreams.keys().map(UpstreamName::as_str);
+            cx.unknown("upstream", at.span, at.value.as_str(), known, "upstreams stand under `upstreams` at the top");
+        }
+        found?.clone()
+    });
+    let quotas = around.quotas.named(cx, &wire.quotas);
+    let ip_access = ip_access::compile(cx, wire.ip_access.as_ref());
+    let sessions = session::tenant(cx, wire.sessions.as_ref(), &around.rules);
+    let response_headers = response_headers(cx, wire);
+    let cookies = wire.cookies.as_ref().and_then(|cookies| cookies.allow.as_ref());
+    let flag = |flag: &Option<At<bool>>| flag.as_ref().is_some_and(|at| at.value);
+    Some(Tenant {
+        name: name.value.clone(),
+        origin: cx.origin(name.span),
+        hosts: wire.hosts.iter().map(|host| host.value.clone()).collect(),
+        upstream: upstream?,
+        routes: routes?,
+        quotas,
+        ip_access,
+        sessions,
+        limits,
+        members: wire.members.iter().map(|member| member.value.clone()).collect(),
+        mode: wire.mode.as_ref().map(|at| at.value).unwrap_or_default(),
+        suspended: flag(&wire.suspended),
+        allow_no_sni: flag(&wire.allow_no_sni),
+        response_headers,
+        cookies_allow: cookies.map(|names| names.iter().map(|name| name.value.0.as_str().into()).collect()),
+    })
+}
+
+/// A host belongs to one tenant, and some certificate should name it.
+fn own_hosts<'w>(
+    cx: &mut Context<'_>,
+    name: &'w At<TenantName>,
+    wire: &'w TenantWire,
+    hosts: &mut HashMap<&'w HostPattern, (Span, &'w TenantName)>,
+    mut coverage: Option<&mut Coverage>,
+) {
+    for host in &wire.hosts {
+        if let Some((first, owner)) = hosts.insert(&host.value, (host.span, &name.value)) {
+            let whose = if *owner == name.value { "this tenant".to_owned() } else { format!("the tenant `{owner}`") };
+            cx.error(host.span, format!("the host `{}` belongs to {whose} already", host.value)).first(first);
+        } else if let Some(coverage) = &mut coverage {
+            coverage.ask(cx, host, &name.value);
+        }
+    }
+}
+
+/// Judges every list of members, and returns everybody who is in one.
+fn members<'w>(cx: &mut Context<'_>, files: &'w [Named<TenantName, TenantWire>], names: &Names<'w>) -> HashSet<&'w TenantName> {
+    let mut all = HashSet::new();
+    for NamedEntry { name, value } in files.iter().flat_map(|file| &file.0) {
+        let mut seen: HashMap<&TenantName, Span> = HashMap::new();
+        for At { value: member, span } in value.iter().flat_map(|wire| &wire.members) {
+            all.insert(member);
+            if let Some(first) = seen.insert(member, *span) {
+                cx.error(*span, format!("the member `{member}` is named twice")).first(first);
+            }
+            match names.get(member) {
+                None => {
+                    cx.unknown("tenant", *span, member.as_str(), names.keys().map(|name| name.as_str()), "a member is a tenant of its own")
+                }
+                Some(_) if *member == name.value => {
+                    cx.error(*span, "a tenant cannot be its own member").hint("its own users are admitted anyway; take it out");
+                }
+                Some((_, Some(wire))) if !wire.members.is_empty() => {
+                    let message = format!("the member `{member}` has members itself");
+                    cx.error(*span, message).hint("members do not nest; name those that are meant");
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    all
+}
+
+/// Says once for each table what its routes need and do not have.
+fn judge_routes(cx: &mut Context<'_>, name: &At<TenantName>, routes: &RouteTable, around: &Surroundings<'_>) {
+    let needing = routes.routes().find(|route| match route.access {
+        RouteAccess::Session | RouteAccess::Roles(_) => true,
+        RouteAccess::Public | RouteAccess::Nobody => route.grant || route.revoke,
+    });
+    if let (Some(route), false) = (needing, around.has_sessions) {
+        let message = format!("the route `{}` of `{}` needs sessions, and there are none", route.id.as_str(), name.value);
+        cx.error(name.span, message).hint("add `sessions: {keys: […]}`, or make its routes public with `unmatched: public` or `deny`");
+    }
+    if let (Some(url), Some(span)) = (around.sessions.and_then(|sessions| sessions.login_url.as_deref()), around.login_url) {
+        let route = routes.find(url);
+        if route.access != RouteAccess::Public {
+            let message =
+                format!("`{url}` is not public at the tenant `{}` (rule `{}`), so nobody could sign in", name.value, route.id.as_str());
+            cx.warn(span, message).hint(format!("add a rule `{{path: {url}, access: public, grant: true}}`"));
+        }
+    }
+}
+
+fn response_headers(cx: &mut Context<'_>, wire: &TenantWire) -> Box<[(http::HeaderName, http::HeaderValue)]> {
+    let mut headers = Vec::new();
+    for NamedEntry { name, value } in wire.headers.iter().flat_map(|headers| &headers.response.0) {
+        let Some(value) = value else { continue };
+        if is_ours(&name.value.0) {
+            let message = format!("the field `{}` belongs to octroi or to the connection", name.value.0);
+            cx.error(name.span, message).hint("take it out");
+        }
+        match http::HeaderValue::from_str(&value.value) {
+            Ok(value) => headers.push((name.value.0.clone(), value)),
+            Err(_) => {
+                cx.error(value.span, "the value of a field has no line breaks or control characters");
+            }
+        }
+    }
+    headers.into()
+}
+
+/// Fields that frame the message, carry sessions or say who asks: no tenant sets them.
+fn is_ours(name: &http::HeaderName) -> bool {
+    const FRAMING: &[&str] = &["connection", "content-length", "keep-alive", "set-cookie", "te", "trailer", "transfer-encoding", "upgrade"];
+    FRAMING.contains(&name.as_str()) || name.as_str().starts_with("octroi-") || name.as_str().starts_with("x-octroi-")
+}

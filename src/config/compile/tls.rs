@@ -1,0 +1,53 @@
+//! Certificates: which there are, and whether they are what they should be.
+
+use super::{
+    Context, certificate,
+    coverage::{Coverage, Names},
+};
+use crate::{
+    config::{
+        reader::{At, Placed},
+        source::Span,
+        wire::{CertificateWire, TlsWire},
+    },
+    policy::{Certificate, CertificateSource, MinVersion, Tls, UnknownSni},
+};
+
+/// Compiles certificates and versions, and what names the certificates have.
+pub(super) fn tls(cx: &mut Context<'_>, wire: Option<&TlsWire>) -> (Tls, Coverage) {
+    let mut coverage = Coverage::default();
+    let mut tls = Tls { min_version: MinVersion::default(), unknown_sni: UnknownSni::default(), certificates: Vec::new() };
+    let Some(wire) = wire else { return (tls, coverage) };
+    tls.min_version = wire.min_version.as_ref().map(|at| at.value).unwrap_or_default();
+    tls.unknown_sni = wire.unknown_sni.as_ref().map(|at| at.value).unwrap_or_default();
+    for certificate in &wire.certificates.0 {
+        if let Some((source, names)) = source(cx, certificate) {
+            coverage.add(names);
+            tls.certificates.push(Certificate { origin: cx.origin(certificate.at()), source });
+        }
+    }
+    (tls, coverage)
+}
+
+fn source(cx: &mut Context<'_>, wire: &CertificateWire) -> Option<(CertificateSource, Names)> {
+    const FORMS: &str = "write `{cert: FILE, key: FILE}`, or, for a demo, `{dev: true, dir: FOLDER}`";
+    match (&wire.cert, &wire.key, &wire.dev, &wire.dir) {
+        (Some(cert), Some(key), None, None) => {
+            let names = match certificate::judge(cx, cert, key) {
+                Some(names) => Names::Listed { span: cert.span, names },
+                None => Names::Unknown,
+            };
+            Some((CertificateSource::Files { cert: cx.resolve(cert), key: cx.resolve(key), ocsp: None }, names))
+        }
+        (None, None, Some(At { value: true, .. }), Some(dir)) => Some((CertificateSource::Dev { dir: cx.resolve(dir) }, Names::Every)),
+        (Some(_), None, None, None) => refuse(cx, wire.at(), "the certificate has no `key`", FORMS),
+        (None, Some(_), None, None) => refuse(cx, wire.at(), "the key has no `cert`", FORMS),
+        (None, None, Some(At { value: true, .. }), None) => refuse(cx, wire.at(), "`dev: true` needs a `dir` to keep its files in", FORMS),
+        _ => refuse(cx, wire.at(), "this is neither a pair of files nor a development certificate", FORMS),
+    }
+}
+
+fn refuse(cx: &mut Context<'_>, span: Span, message: &'static str, hint: &str) -> Option<(CertificateSource, Names)> {
+    cx.error(span, message).hint(hint);
+    None
+}

@@ -1,0 +1,84 @@
+//! Upstreams: whom requests go to, and whether that may be in clear text.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use super::{Context, certificate};
+use crate::{
+    config::{
+        default,
+        reader::{At, Named, NamedEntry},
+        source::Span,
+        wire::{Protocol, ServerEntry, TimeoutsWire, UpstreamWire},
+    },
+    model::UpstreamName,
+    policy::{Balance, Server, ServerAddress, Upstream, UpstreamTimeouts, UpstreamTls},
+};
+
+/// Every upstream by name; nothing where it has a problem of its own.
+pub(super) type Upstreams = BTreeMap<UpstreamName, Option<Arc<Upstream>>>;
+
+/// Compiles every upstream.
+pub(super) fn all(cx: &mut Context<'_>, wires: &Named<UpstreamName, UpstreamWire>) -> Upstreams {
+    let compiled = wires.0.iter().map(|NamedEntry { name, value }| {
+        let upstream = value.as_ref().map(|wire| Arc::new(one(cx, name, wire)));
+        (name.value.clone(), upstream)
+    });
+    compiled.collect()
+}
+
+fn one(cx: &mut Context<'_>, name: &At<UpstreamName>, wire: &UpstreamWire) -> Upstream {
+    // One value so far; a second one makes the compiler ask here.
+    match wire.protocol.as_ref().map(|at| at.value) {
+        Some(Protocol::Http1) | None => {}
+    }
+    let plaintext = wire.plaintext.as_ref().filter(|at| at.value);
+    if let (Some(_), Some(at)) = (&wire.tls, plaintext) {
+        cx.error(at.span, "an upstream has `tls` or `plaintext: true`, not both");
+    }
+    let tls = wire.tls.as_ref().map(|tls| UpstreamTls {
+        sni: tls.sni.value.as_str().to_owned(),
+        ca: tls.ca.as_ref().and_then(|ca| certificate::chain(cx, ca)).map(|chain| chain.iter().map(|der| der.to_vec()).collect()),
+    });
+    let mut seen: HashMap<String, Span> = HashMap::new();
+    for ServerEntry { address, .. } in &wire.servers.0 {
+        if let Some(first) = seen.insert(format!("{:?}", address.value), address.span) {
+            cx.error(address.span, "this server is named twice").first(first).hint("give it a `weight` instead");
+        }
+        if let (None, None, ServerAddress::Tcp(tcp)) = (&wire.tls, plaintext, &address.value)
+            && !tcp.ip().to_canonical().is_loopback()
+        {
+            let message = format!("requests would leave this machine in clear text, to {tcp}");
+            cx.error(address.span, message).hint("add `tls: {sni: …}`, or, if clear text is meant, `plaintext: true`");
+        }
+    }
+    let retries = wire.retries.as_ref();
+    if let Some(at) = retries.filter(|at| at.value > 1) {
+        cx.error(at.span, format!("{} retries would multiply a failure", at.value)).hint("write 0 or 1");
+    }
+    Upstream {
+        name: name.value.clone(),
+        origin: cx.origin(name.span),
+        servers: wire.servers.0.iter().map(server).collect(),
+        balance: wire.balance.as_ref().map_or(Balance::RoundRobin, |at| at.value),
+        tls,
+        timeouts: timeouts(wire.timeouts.as_ref()),
+        retries: retries.map_or(default::RETRIES, |at| at.value),
+        isolate: wire.isolate.as_ref().is_some_and(|at| at.value),
+    }
+}
+
+fn server(wire: &ServerEntry) -> Server {
+    Server { address: wire.address.value.clone(), weight: wire.weight.as_ref().map_or(std::num::NonZeroU32::MIN, |at| at.value) }
+}
+
+fn timeouts(wire: Option<&TimeoutsWire>) -> UpstreamTimeouts {
+    let Some(wire) = wire else { return default::UPSTREAM_TIMEOUTS };
+    UpstreamTimeouts {
+        connect: wire.connect.as_ref().map_or(default::UPSTREAM_TIMEOUTS.connect, |at| at.value.0),
+        first_byte: wire.first_byte.as_ref().map_or(default::UPSTREAM_TIMEOUTS.first_byte, |at| at.value.0),
+        between_bytes: wire.between_bytes.as_ref().map_or(default::UPSTREAM_TIMEOUTS.between_bytes, |at| at.value.0),
+    }
+}

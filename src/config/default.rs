@@ -1,0 +1,91 @@
+//! What holds where nothing is written, each with the reason for the number.
+
+use std::time::Duration;
+
+use crate::policy::{Limits, RequestLimits, UpstreamTimeouts};
+
+/// Bounds of a connection.
+pub(super) const LIMITS: Limits = Limits {
+    // A handshake is two round trips; five seconds are ten times what a phone on a bad line needs.
+    handshake_timeout: Duration::from_secs(5),
+    // From its first byte to its last, so that a byte a second holds no connection.
+    header_timeout: Duration::from_secs(10),
+    // Twice the largest head of a browser with a full jar of cookies.
+    header_bytes: 32 << 10,
+    // Browsers send 15 to 30.
+    header_count: 100,
+    // A Cookie field of 4 KiB per cookie (RFC 6265, section 6.1) four times over.
+    field_bytes: 16 << 10,
+    // RFC 9110, section 4.1 asks for at least 8000 octets.
+    path_bytes: 8 << 10,
+    // Path and query together.
+    uri_bytes: 16 << 10,
+    // Browsers close theirs after one to five minutes; a minute keeps what is worth keeping.
+    idle_timeout: Duration::from_secs(60),
+    // A client that reads nothing for so long is gone or hostile.
+    write_stall: Duration::from_secs(30),
+};
+
+/// Bounds of a request.
+pub(super) const REQUEST_LIMITS: RequestLimits = RequestLimits {
+    // Documents and pictures pass; backups and films are for the routes that say so.
+    body_bytes: 10 << 20,
+    // Slower than the slowest mobile line (GPRS: 4 KiB/s).
+    body_min_rate: 1 << 10,
+    // Servers ping every 20 to 60 seconds.
+    websocket_idle: Duration::from_secs(300),
+};
+
+/// Deadlines towards an upstream.
+pub(super) const UPSTREAM_TIMEOUTS: UpstreamTimeouts = UpstreamTimeouts {
+    // One lost SYN is sent again after one second, a second one after three.
+    connect: Duration::from_secs(3),
+    // Longer than a page may take, shorter than people wait.
+    first_byte: Duration::from_secs(30),
+    between_bytes: Duration::from_secs(30),
+};
+
+/// How often a request that is safe to repeat is tried again: a pooled connection may have died unseen.
+pub(super) const RETRIES: u8 = 1;
+
+/// How long open requests may go on after TERM: what Kubernetes grants, too.
+pub(super) const DRAIN: Duration = Duration::from_secs(30);
+
+/// Where state is kept: the FHS place for what a service must not lose.
+pub(super) const STATE_DIR: &str = "/var/lib/octroi";
+
+/// How many connections a listener holds: about 300 MiB of buffers at the worst.
+pub(super) const MAX_CONNECTIONS: usize = 10_000;
+
+/// How many one client holds: an office behind one address, not an attack.
+pub(super) const MAX_CONNECTIONS_PER_CLIENT: usize = 256;
+
+/// The session cookie.
+pub(super) const COOKIE: &str = "__Host-octroi";
+
+/// How long a session may rest: NIST SP 800-63B, AAL2.
+pub(super) const IDLE: Duration = Duration::from_secs(30 * 60);
+
+/// How long it may live: NIST SP 800-63B, AAL2.
+pub(super) const ABSOLUTE: Duration = Duration::from_secs(12 * 3600);
+
+/// Beyond this a session's life is warned of (ASVS 7.1.1).
+pub(super) const LONG_ABSOLUTE: Duration = Duration::from_secs(24 * 3600);
+
+/// The largest file: 100,000 tenants with ten ranges each take 25 MiB.
+pub(super) const FILE_BYTES: u64 = 512 << 20;
+
+/// The most tenant files.
+pub(super) const FILES: usize = 10_000;
+
+/// The most values of one file: 100,000 tenants with ten ranges each are 3 million.
+pub(super) const VALUES: usize = 50_000_000;
+
+/// The most values that aliases of one file may repeat.
+pub(super) const REPEATED: usize = 100_000;
+
+/// How deep lists and maps may stand inside each other: the contract needs eight.
+pub(super) const DEPTH: usize = 32;
+
+/// Before a certificate ends, somebody is told.
+pub(super) const CERTIFICATE_NOTICE: Duration = Duration::from_secs(14 * 86_400);

@@ -1,0 +1,239 @@
+//! Problems while they are being collected: a place and words, not yet the lines around them.
+
+use std::borrow::Cow;
+
+use super::{
+    error::{Problem, Severity, Snippet},
+    source::{Source, Sources, Span},
+};
+
+/// How many problems are listed. More are counted: whoever has so many mends the first ones and asks again.
+const LISTED: usize = 1000;
+/// For how many problems similar words are looked for, which costs a walk over all names.
+const SUGGESTIONS: usize = 50;
+/// How many characters of a line are shown.
+const SHOWN_CHARS: usize = 160;
+
+/// One problem, not yet rendered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Finding {
+    severity: Severity,
+    span: Span,
+    path: Option<String>,
+    message: String,
+    hint: Option<String>,
+    first: Option<Span>,
+}
+
+impl Finding {
+    /// Says what would be right.
+    pub(super) fn hint(&mut self, hint: impl Into<String>) -> &mut Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says what would be right, if anybody knows.
+    pub(super) fn maybe_hint(&mut self, hint: Option<String>) -> &mut Self {
+        self.hint = hint.or_else(|| self.hint.take());
+        self
+    }
+
+    /// Names the key path, where the place alone does not say it.
+    pub(super) fn path(&mut self, path: String) -> &mut Self {
+        self.path = Some(path);
+        self
+    }
+
+    /// Points at the first of two.
+    pub(super) fn first(&mut self, first: Span) -> &mut Self {
+        self.first = Some(first);
+        self
+    }
+}
+
+/// What was found so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Findings {
+    list: Vec<Finding>,
+    errors: usize,
+    /// Where findings beyond the bound are written and forgotten.
+    surplus: Option<Finding>,
+    suggestions: usize,
+}
+
+impl Findings {
+    /// Adds an error.
+    pub(super) fn error(&mut self, span: Span, message: impl Into<Cow<'static, str>>) -> &mut Finding {
+        self.errors += 1;
+        self.add(Severity::Error, span, message.into())
+    }
+
+    /// Adds a warning.
+    pub(super) fn warn(&mut self, span: Span, message: impl Into<Cow<'static, str>>) -> &mut Finding {
+        self.add(Severity::Warning, span, message.into())
+    }
+
+    fn add(&mut self, severity: Severity, span: Span, message: Cow<'static, str>) -> &mut Finding {
+        let finding = Finding { severity, span, path: None, message: message.into_owned(), hint: None, first: None };
+        if self.list.len() >= LISTED {
+            return self.surplus.insert(finding);
+        }
+        self.list.push(finding);
+        // The list is not empty, so the second arm is not reached.
+        match self.list.last_mut() {
+            Some(last) => last,
+            None => self.surplus.get_or_insert_with(unreached),
+        }
+    }
+
+    /// Returns how many errors were found.
+    pub(super) fn errors(&self) -> usize {
+        self.errors
+    }
+
+    /// Returns a hint with the most similar of some words: "did you mean `app`?".
+    pub(super) fn similar<'w>(&mut self, word: &str, words: impl IntoIterator<Item = &'w str>) -> Option<String> {
+        self.suggestions += 1;
+        if self.suggestions > SUGGESTIONS {
+            return None;
+        }
+        // One edit for short words, up to three for long ones.
+        let bound = (word.chars().count() / 3).clamp(1, 3);
+        let near = words.into_iter().map(|other| (strsim::damerau_levenshtein(word, other), other));
+        let (_, best) = near.filter(|(distance, _)| *distance <= bound).min()?;
+        Some(format!("did you mean `{best}`?"))
+    }
+
+    /// Renders what was found, in the order of files and places, with the number of errors that are not listed.
+    ///
+    /// `path_of` names the key at a place, where the finding does not.
+    pub(super) fn render(self, sources: &Sources, path_of: impl Fn(Span) -> String) -> (Vec<Problem>, usize) {
+        let mut list = self.list;
+        list.sort_by_key(|finding| (finding.span.file, finding.span.start));
+        let listed = list.iter().filter(|finding| finding.severity == Severity::Error).count();
+        let problems = list.into_iter().map(|finding| finding.render(sources, &path_of)).collect();
+        (problems, self.errors.saturating_sub(listed))
+    }
+
+    /// Returns the messages alone.
+    #[cfg(test)]
+    pub(super) fn messages(&self) -> Vec<String> {
+        self.list.iter().map(|finding| finding.message.clone()).collect()
+    }
+}
+
+fn unreached() -> Finding {
+    Finding { severity: Severity::Error, span: Span::default(), path: None, message: String::new(), hint: None, first: None }
+}
+
+impl Finding {
+    fn render(self, sources: &Sources, path_of: &impl Fn(Span) -> String) -> Problem {
+        let source = sources.file(self.span.file);
+        // A file that could not be read, or holds nothing, is meant as a whole.
+        let (line, column) = source.filter(|source| !source.text().is_empty()).map_or((0, 0), |source| source.place(self.span.start));
+        let first = self.first.map(|first| format!("the first one is at {}", sources.locate(first)));
+        let hint = match (self.hint, first) {
+            (Some(hint), Some(first)) => Some(format!("{first}; {hint}")),
+            (hint, first) => hint.or(first),
+        };
+        Problem {
+            severity: self.severity,
+            file: source.map(|source| source.path().to_path_buf()).unwrap_or_default(),
+            line,
+            column,
+            path: self.path.unwrap_or_else(|| path_of(self.span)),
+            message: self.message,
+            hint,
+            snippet: source.and_then(|source| snippet(source, line, self.span, sources.masked())),
+        }
+    }
+}
+
+/// Cuts the line of a span out, hides secrets in it and bounds it.
+fn snippet(source: &Source, line: u32, span: Span, masked: &[Span]) -> Option<Snippet> {
+    let (start, text) = source.line_text(line);
+    if text.trim().is_empty() {
+        return None;
+    }
+    let (mut shown, mut indent, mut width) = (String::new(), 0, 0);
+    for (index, character) in text.char_indices() {
+        let at = start.saturating_add(u32::try_from(index).unwrap_or(u32::MAX));
+        let inside = |hidden: &&Span| hidden.file == span.file && hidden.start <= at && at < hidden.end;
+        shown.push(match character {
+            _ if masked.iter().any(|hidden| inside(&hidden)) => '*',
+            '\t' => ' ',
+            other => other,
+        });
+        indent += usize::from(at < span.start);
+        width += usize::from(at >= span.start && at < span.end);
+    }
+    Some(cut(shown.trim_end(), indent, width.max(1)))
+}
+
+/// Keeps the marked characters of a long line, and some around them.
+fn cut(text: &str, indent: usize, width: usize) -> Snippet {
+    if text.chars().count() <= SHOWN_CHARS {
+        return Snippet { text: text.to_owned(), indent, width: width.min(text.chars().count().saturating_sub(indent).max(1)) };
+    }
+    let skip = indent.saturating_sub(40);
+    let ahead = if skip > 0 { "…" } else { "" };
+    let kept: String = text.chars().skip(skip).take(SHOWN_CHARS).collect();
+    let indent = indent - skip + ahead.chars().count();
+    let behind = if text.chars().count() > skip + SHOWN_CHARS { "…" } else { "" };
+    Snippet { text: format!("{ahead}{kept}{behind}"), indent, width: width.min(SHOWN_CHARS.saturating_sub(indent).max(1)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources(text: &str) -> Sources {
+        let mut sources = Sources::default();
+        sources.add(Source::new("a.yaml".into(), text.into()));
+        sources
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let mut sources = sources("a: hunter2 # b\n");
+        sources.mask(Span { file: 0, start: 3, end: 10 });
+        let mut findings = Findings::default();
+        findings.error(Span { file: 0, start: 3, end: 10 }, "inline");
+
+        let (problems, more) = findings.render(&sources, |_| "a".into());
+
+        assert_eq!(more, 0);
+        assert_eq!(problems[0].snippet, Some(Snippet { text: "a: ******* # b".into(), indent: 3, width: 7 }));
+    }
+
+    #[test]
+    fn a_long_line_is_cut_around_the_place() {
+        let text = format!("{}X{}", "a".repeat(500), "b".repeat(500));
+
+        let Snippet { text, indent, width } = cut(&text, 500, 1);
+
+        assert_eq!(text.chars().nth(indent), Some('X'));
+        assert_eq!(width, 1);
+        assert!(text.chars().count() <= SHOWN_CHARS + 2);
+    }
+
+    #[test]
+    fn problems_beyond_the_bound_are_counted() {
+        let mut findings = Findings::default();
+        for _ in 0..LISTED + 7 {
+            findings.error(Span::default(), "x").hint("y");
+        }
+
+        let (problems, more) = findings.render(&sources("a: 1\n"), |_| String::new());
+
+        assert_eq!((problems.len(), more), (LISTED, 7));
+    }
+
+    #[test]
+    fn only_similar_words_are_suggested() {
+        let mut findings = Findings::default();
+
+        assert_eq!(findings.similar("upstraem", ["upstream", "routes"]), Some("did you mean `upstream`?".into()));
+        assert_eq!(findings.similar("xyz", ["upstream", "routes"]), None);
+    }
+}

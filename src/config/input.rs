@@ -1,0 +1,141 @@
+//! What a load reads beside YAML: variables, and the files that scalars name. Each is read once and is part of the revision.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use sha2::{Digest, Sha256};
+
+use crate::model::Secret;
+
+/// How large a key, certificate or substituted file may be. The largest honest one is a bundle of every public CA: 250 KiB.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// A file that was read.
+#[derive(Debug)]
+pub(super) struct InputFile {
+    /// What it holds.
+    pub(super) bytes: Secret<Vec<u8>>,
+    /// Its permission bits.
+    mode: u32,
+}
+
+impl InputFile {
+    /// Says whether any account of the machine may read or change it.
+    pub(super) fn is_open_to_all(&self) -> bool {
+        self.mode & 0o007 != 0
+    }
+
+    /// Returns the permission bits as they are written: `0644`.
+    pub(super) fn mode(&self) -> String {
+        format!("{:04o}", self.mode & 0o7777)
+    }
+}
+
+/// Variables and files, remembered.
+pub(super) struct Inputs<'e> {
+    env: &'e dyn Fn(&str) -> Option<String>,
+    files: RefCell<BTreeMap<PathBuf, Result<Rc<InputFile>, String>>>,
+    variables: RefCell<BTreeMap<String, [u8; 32]>>,
+}
+
+impl<'e> Inputs<'e> {
+    /// Starts with nothing read.
+    pub(super) fn new(env: &'e dyn Fn(&str) -> Option<String>) -> Self {
+        Self { env, files: RefCell::default(), variables: RefCell::default() }
+    }
+
+    /// Looks a variable up.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        let value = (self.env)(name)?;
+        self.variables.borrow_mut().insert(name.to_owned(), Sha256::digest(value.as_bytes()).into());
+        Some(value)
+    }
+
+    /// Reads a file, or says why it cannot be read.
+    pub(super) fn file(&self, path: &Path) -> Result<Rc<InputFile>, String> {
+        if let Some(known) = self.files.borrow().get(path) {
+            return known.clone();
+        }
+        let read = read(path).map(Rc::new).map_err(|error| reason(&error));
+        self.files.borrow_mut().insert(path.to_path_buf(), read.clone());
+        read
+    }
+
+    /// Adds everything that was read to a digest, in an order that does not depend on the order of reading.
+    ///
+    /// Contents only, no paths: nodes that keep the same files in other places have the same revision.
+    pub(super) fn digest(&self, digest: &mut Sha256) {
+        for (name, value) in self.variables.borrow().iter() {
+            digest.update(name.as_bytes());
+            digest.update([0]);
+            digest.update(value);
+        }
+        let mut contents: Vec<[u8; 32]> =
+            self.files.borrow().values().flatten().map(|file| Sha256::digest(file.bytes.expose().as_slice()).into()).collect();
+        contents.sort_unstable();
+        contents.iter().for_each(|content| digest.update(content));
+    }
+}
+
+/// Reads a whole file, whose mode is asked of the open file so that nobody exchanges it in between.
+fn read(path: &Path) -> io::Result<InputFile> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > usize::try_from(MAX_BYTES).unwrap_or(usize::MAX) {
+        return Err(io::Error::other(format!("it is larger than {} MiB", MAX_BYTES >> 20)));
+    }
+    Ok(InputFile { bytes: Secret::new(bytes), mode: metadata.mode() })
+}
+
+/// Says in plain words why a file cannot be read.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of IO errors are not a closed list")]
+pub(super) fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "it does not exist".into(),
+        io::ErrorKind::PermissionDenied => "it may not be read by this account".into(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_secret_is_another_revision() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.key");
+        let digest = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let inputs = Inputs::new(&|_| None);
+            inputs.file(&path).unwrap();
+            let mut digest = Sha256::new();
+            inputs.digest(&mut digest);
+            digest.finalize()
+        };
+
+        assert_eq!(digest("one"), digest("one"));
+        assert_ne!(digest("one"), digest("two"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let inputs = Inputs::new(&|_| None);
+
+        assert_eq!(inputs.file(&folder.path().join("none")).unwrap_err(), "it does not exist");
+        assert_eq!(inputs.file(folder.path()).unwrap_err(), "it is not a regular file");
+    }
+}

@@ -1,0 +1,68 @@
+//! The one door: start, reload, `check` and `explain` all come in here.
+
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    compile::{Context, Parts, compile},
+    error::{ConfigErrors, Problem},
+    finding::Findings,
+    input::Inputs,
+    locate,
+    read::{Contents, read},
+    source::{Sources, Span},
+    tree::Node,
+};
+use crate::{model::UnixTime, policy::Policy};
+
+/// A configuration that holds.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The rules.
+    pub policy: Policy,
+    /// What somebody should look at.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads a configuration file, the tenant files and the keys it names, and compiles them.
+///
+/// `now` decides what has expired; `env` answers for `${NAME}` and `$STATE_DIRECTORY`. Either everything holds, or every problem
+/// that was found comes back. Blocking: it reads files.
+pub fn load(path: &Path, now: UnixTime, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigErrors> {
+    let inputs = Inputs::new(env);
+    let mut findings = Findings::default();
+    let Contents { mut sources, trees, root, tenants, broken } = read(path, &inputs, &mut findings);
+    let mut policy = None;
+    if let (Some(root), false) = (root, broken) {
+        let mut cx = Context { sources: &mut sources, findings: &mut findings, inputs: &inputs, now, next_expiry: None };
+        policy = Some(compile(&mut cx, Parts { root, tenants }, String::new()));
+    }
+    let failed = findings.errors() > 0;
+    let revision = revision(&sources, &inputs);
+    let (problems, more) = render(findings, &sources, &trees);
+    match policy {
+        Some(policy) if !failed => Ok(Loaded { policy: Policy { revision, ..policy }, warnings: problems }),
+        _ => Err(ConfigErrors { problems, more }),
+    }
+}
+
+/// Renders what was found.
+pub(super) fn render(findings: Findings, sources: &Sources, trees: &[Option<Node>]) -> (Vec<Problem>, usize) {
+    findings.render(sources, |span: Span| {
+        let tree = trees.get(usize::from(span.file)).and_then(Option::as_ref);
+        tree.map(|tree| locate::path_of(tree, span)).unwrap_or_default()
+    })
+}
+
+/// Digests every byte that was read: the files of the policy, and what they refer to.
+fn revision(sources: &Sources, inputs: &Inputs<'_>) -> String {
+    let mut digest = Sha256::new();
+    for source in sources.files() {
+        digest.update(u64::try_from(source.text().len()).unwrap_or(u64::MAX).to_be_bytes());
+        digest.update(source.text().as_bytes());
+    }
+    inputs.digest(&mut digest);
+    let digest = digest.finalize();
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,28 @@
+//! Configuration: the one room that knows YAML and reads policy files.
+//!
+//! The way is one: text → tree with places (`tree`) → wire types (`wire`, read by `reader`) → [`crate::policy::Policy`]
+//! (`compile`, the only place that may refuse what has the right shape). Every problem on that way is collected and said at once.
+
+mod compile;
+mod default;
+mod error;
+mod finding;
+mod input;
+mod load;
+mod locate;
+mod parse;
+mod read;
+mod reader;
+mod referenced;
+mod schema;
+mod shape;
+mod source;
+mod substitute;
+mod tree;
+mod unenforced;
+mod wire;
+
+pub use error::{ConfigErrors, Problem, Severity, Snippet};
+pub use load::{Loaded, load};
+pub use referenced::{Referenced, ReferencedKind, referenced_files};
+pub use schema::schema;

@@ -1,0 +1,143 @@
+//! Reads the main file and the tenant files it names, up to wire types.
+
+use std::{
+    collections::HashSet,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    default,
+    finding::Findings,
+    input::{self, Inputs},
+    parse::FilePath,
+    reader::{At, Named, Reader, Wire},
+    source::{Source, Sources, Span},
+    tree::{self, Bounds, Node},
+    wire::{ConfigLimits, Root, TenantFile, TenantWire},
+};
+use crate::model::TenantName;
+
+/// Everything that was read.
+#[derive(Default)]
+pub(super) struct Contents {
+    /// The files.
+    pub(super) sources: Sources,
+    /// Their trees; nothing where a file is not YAML.
+    pub(super) trees: Vec<Option<Node>>,
+    /// The main file.
+    pub(super) root: Option<Root>,
+    /// The tenants of the tenant files.
+    pub(super) tenants: Vec<Named<TenantName, TenantWire>>,
+    /// Whether a file could not be read as YAML, so that what refers to it cannot be judged.
+    pub(super) broken: bool,
+}
+
+/// Reads everything.
+pub(super) fn read(path: &Path, inputs: &Inputs<'_>, findings: &mut Findings) -> Contents {
+    let mut read = Contents::default();
+    let bounds = Bounds { nodes: default::VALUES, repeated: default::REPEATED, depth: default::DEPTH };
+    read.root = read.file(path, default::FILE_BYTES, bounds, inputs, findings);
+    let Some(root) = &read.root else { return read };
+    let limits = root.config_limits.clone();
+    let patterns = root.tenant_files.clone();
+    let bytes = limits.as_ref().and_then(|limits| limits.file_bytes.as_ref()).map_or(default::FILE_BYTES, |at| at.value.0);
+    let nodes = limits.as_ref().and_then(|limits| limits.values.as_ref()).map_or(default::VALUES, |at| at.value);
+    for file in tenant_files(path, &patterns, limits.as_ref(), findings) {
+        let tenants: Option<TenantFile> = read.file(&file, bytes, Bounds { nodes, ..bounds }, inputs, findings);
+        read.tenants.extend(tenants.map(|file| file.tenants));
+    }
+    read
+}
+
+impl Contents {
+    /// Reads one file.
+    fn file<T: Wire>(&mut self, path: &Path, bytes: u64, bounds: Bounds, inputs: &Inputs<'_>, findings: &mut Findings) -> Option<T> {
+        let text = text(path, bytes);
+        let (text, wrong) = match text {
+            Ok(text) => (text, None),
+            Err(wrong) => (String::new(), Some(wrong)),
+        };
+        let source = Source::new(path.to_path_buf(), text);
+        let folder = source.folder();
+        let file = u16::try_from(self.trees.len()).unwrap_or(u16::MAX);
+        let tree = match wrong {
+            None => tree::parse(&source, file, bounds, findings),
+            Some(wrong) => {
+                findings.error(Span { file, start: 0, end: 0 }, wrong);
+                None
+            }
+        };
+        self.broken |= tree.is_none();
+        let wire = tree.as_ref().and_then(|tree| T::read(tree, &mut Reader::new(findings, inputs, folder, file)));
+        if self.sources.add(source).is_some() {
+            self.trees.push(tree);
+        }
+        wire
+    }
+}
+
+/// Reads a text within a bound.
+fn text(path: &Path, bound: u64) -> Result<String, String> {
+    let unread = |error: std::io::Error| format!("cannot read this file: {}", input::reason(&error));
+    let bound = bound.min(u64::from(u32::MAX) - 1);
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(bound + 1).read_to_end(&mut bytes)).map_err(unread)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > bound {
+        return Err(format!("this file is larger than {bound} bytes; `config_limits.file_bytes` can be raised to 4GiB"));
+    }
+    String::from_utf8(bytes)
+        .map_err(|error| format!("this file is not UTF-8 text: byte {} cannot be read", error.utf8_error().valid_up_to()))
+}
+
+/// Finds the tenant files, each once, in the order of the patterns and then of names.
+fn tenant_files(main: &Path, patterns: &[At<FilePath>], limits: Option<&ConfigLimits>, findings: &mut Findings) -> Vec<PathBuf> {
+    let most = limits.and_then(|limits| limits.files.as_ref()).map_or(default::FILES, |at| at.value).min(usize::from(u16::MAX) - 1);
+    let folder = main.parent().unwrap_or(Path::new(""));
+    let mut seen: HashSet<PathBuf> = HashSet::from([main.to_path_buf()]);
+    let mut files = Vec::new();
+    for At { value: FilePath(pattern), span } in patterns {
+        let escaped = glob::Pattern::escape(&folder.to_string_lossy());
+        let full = Path::new(&escaped).join(pattern);
+        let found = match glob::glob(&full.to_string_lossy()) {
+            Ok(found) => found,
+            Err(error) => {
+                findings.error(*span, format!("not a pattern of files: {}", error.msg)).hint("write `tenants.d/*.yaml`");
+                continue;
+            }
+        };
+        let mut any = false;
+        for path in found {
+            any = true;
+            match path {
+                Ok(path) if seen.contains(&path) => {}
+                Ok(path) if path.is_dir() => {
+                    findings.error(*span, format!("{} is a folder", path.display())).hint("write `tenants.d/*.yaml`");
+                }
+                Ok(path) => {
+                    seen.insert(path.clone());
+                    files.push(path);
+                }
+                Err(error) => {
+                    findings.error(*span, format!("cannot read {}: {}", error.path().display(), input::reason(error.error())));
+                }
+            }
+        }
+        if !any {
+            findings.warn(*span, "no file fits this pattern").hint(format!("it is looked for from {}", shown(folder)));
+        }
+    }
+    if files.len() > most {
+        let span = patterns.first().map(|at| at.span).unwrap_or_default();
+        findings
+            .error(span, format!("there are {} tenant files; at most {most} are read", files.len()))
+            .hint("raise `config_limits.files`");
+        files.truncate(most);
+    }
+    files
+}
+
+fn shown(folder: &Path) -> String {
+    if folder.as_os_str().is_empty() { "the current folder".to_owned() } else { folder.display().to_string() }
+}

@@ -1,0 +1,365 @@
+//! Walks a tree the way the wire types ask, and writes down everything that does not fit on the way.
+
+use std::{borrow::Cow, path::PathBuf};
+
+use serde_json::{Map, Value as Json, json};
+
+use super::{
+    finding::{Finding, Findings},
+    input::Inputs,
+    parse::{Scalar, Wrong},
+    source::Span,
+    substitute::{self, Piece},
+    tree::{Entry, Node, Value},
+    unenforced,
+};
+
+/// A type that may stand in a configuration.
+pub(super) trait Wire: Sized {
+    /// Reads a node. Nothing comes back where it does not fit, and then the reader has been told.
+    fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self>;
+    /// What stands for a key that is not written; nothing where it must be.
+    fn absent() -> Option<Self> {
+        None
+    }
+    /// What stands for a key that must be written and is not, or does not fit, so that the rest can still be judged.
+    fn broken() -> Option<Self> {
+        None
+    }
+    /// Says in JSON Schema what may stand there.
+    fn schema(definitions: &mut Map<String, Json>) -> Json;
+}
+
+/// A map with fixed keys that knows its place: its key, the first character of a list item, or the top of a file.
+pub(super) trait Placed {
+    /// Returns the place.
+    fn at(&self) -> Span;
+}
+
+/// A scalar and its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct At<T> {
+    /// The value.
+    pub(super) value: T,
+    /// Its place.
+    pub(super) span: Span,
+}
+
+/// A key that must be written. Nothing is in it where that went wrong, which has been said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Needed<T>(pub(super) Option<T>);
+
+/// A list of at least one item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NonEmpty<T>(pub(super) Vec<T>);
+
+/// A map from names that the operator chooses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Named<K, T>(pub(super) Vec<NamedEntry<K, T>>);
+
+/// One name and what it stands for: nothing where that could not be read, so that references to it are not called unknown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NamedEntry<K, T> {
+    /// The name.
+    pub(super) name: At<K>,
+    /// What it stands for.
+    pub(super) value: Option<T>,
+}
+
+/// A secret as it is written: it is resolved when its purpose is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SecretText(pub(super) At<Box<str>>);
+
+/// Where the walk stands, and what it found.
+pub(super) struct Reader<'t, 'f> {
+    findings: &'f mut Findings,
+    inputs: &'f Inputs<'f>,
+    /// The folder that `${file:}` starts from.
+    folder: PathBuf,
+    path: Vec<(Step<'t>, Span)>,
+    root: Span,
+}
+
+#[derive(Clone, Copy)]
+enum Step<'t> {
+    Key(&'t str),
+    Index(usize),
+}
+
+impl<'t, 'f> Reader<'t, 'f> {
+    /// Stands at the top of a file.
+    pub(super) fn new(findings: &'f mut Findings, inputs: &'f Inputs<'f>, folder: PathBuf, file: u16) -> Self {
+        Self { findings, inputs, folder, path: Vec::new(), root: Span { file, start: 0, end: 0 } }
+    }
+
+    /// Adds an error about a place; its path is where the walk stands.
+    pub(super) fn error(&mut self, span: Span, message: impl Into<Cow<'static, str>>) -> &mut Finding {
+        let path = self.path();
+        self.findings.error(span, message).path(path)
+    }
+
+    /// Says that a node is of another kind than the key wants.
+    pub(super) fn unfit(&mut self, node: &Node, wanted: &str) -> &mut Finding {
+        let found = node.value.kind();
+        let hint = match found {
+            "nothing" => "give the key a value, or leave it out".to_owned(),
+            _ => format!("write {wanted}"),
+        };
+        let span = self.spot(node);
+        self.error(span, format!("{wanted} belongs here, found {found}")).hint(hint)
+    }
+
+    /// Returns the entries of a map whose keys are fixed; unknown ones are errors.
+    pub(super) fn map(&mut self, node: &'t Node, name: &'static str, keys: &[&'static str]) -> Option<&'t [Entry]> {
+        let Value::Map(entries) = &node.value else {
+            self.unfit(node, "a map");
+            return None;
+        };
+        for entry in entries.iter().filter(|entry| !keys.contains(&&*entry.key)) {
+            self.path.push((Step::Key(&entry.key), entry.span));
+            if unenforced::key(name, &entry.key).is_some() {
+                let message = format!("`{}` is not enforced by this version yet", entry.key);
+                self.error(entry.span, message).hint("take it out: a rule that is accepted and not enforced is a hole");
+            } else {
+                let hint = if &*entry.key == "<<" {
+                    Some("merge keys are not read; write the keys out".to_owned())
+                } else {
+                    self.findings.similar(&entry.key, keys.iter().copied())
+                };
+                let known = format!("known keys: {}", keys.join(", "));
+                self.error(entry.span, format!("unknown key `{}`", entry.key)).hint(known).maybe_hint(hint);
+            }
+            self.path.pop();
+        }
+        Some(entries)
+    }
+
+    /// Reads the value of one key of a map.
+    pub(super) fn field<T: Wire>(&mut self, node: &'t Node, entries: &'t [Entry], key: &'static str) -> Option<T> {
+        if let Some(entry) = entries.iter().find(|entry| &*entry.key == key) {
+            return self.enter(Step::Key(&entry.key), entry.span, &entry.node).or_else(T::absent).or_else(T::broken);
+        }
+        let absent = T::absent();
+        if absent.is_none() {
+            let span = self.spot(node);
+            let path = joined(&self.path(), key);
+            self.findings.error(span, format!("the key `{key}` is missing")).path(path);
+            return T::broken();
+        }
+        absent
+    }
+
+    fn enter<T: Wire>(&mut self, step: Step<'t>, span: Span, node: &'t Node) -> Option<T> {
+        self.path.push((step, span));
+        let value = T::read(node, self);
+        self.path.pop();
+        value
+    }
+
+    /// Returns what to point at when a whole node is meant: its key, the first character of an item, or the top of the file.
+    pub(super) fn spot(&self, node: &Node) -> Span {
+        match (self.path.last(), &node.value) {
+            (None, _) => self.root,
+            (Some((Step::Key(_), _)), Value::Scalar { text, .. }) if !text.is_empty() => node.span,
+            (Some((Step::Key(_), span)), _) => *span,
+            (Some((Step::Index(_), span)), Value::Scalar { .. }) => *span,
+            (Some((Step::Index(_), span)), _) => Span { end: span.start, ..*span },
+        }
+    }
+
+    /// Returns the key path of where the walk stands.
+    pub(super) fn path(&self) -> String {
+        self.path.iter().fold(String::new(), |path, (step, _)| match step {
+            Step::Key(key) => joined(&path, key),
+            Step::Index(index) => format!("{path}[{index}]"),
+        })
+    }
+
+    /// Reads a scalar, with what it refers to put in.
+    fn text(&mut self, node: &'t Node) -> Option<Cow<'t, str>> {
+        let Value::Scalar { text, plain } = &node.value else {
+            self.unfit(node, "a single value");
+            return None;
+        };
+        if *plain && text.is_empty() {
+            self.unfit(node, "a single value");
+            return None;
+        }
+        if !substitute::has_reference(text) {
+            return Some(Cow::Borrowed(text));
+        }
+        match self.expand(text) {
+            Ok(text) => Some(Cow::Owned(text)),
+            Err(wrong) => {
+                self.error(node.span, wrong.message).maybe_hint(wrong.hint);
+                None
+            }
+        }
+    }
+
+    fn expand(&self, text: &str) -> Result<String, Wrong> {
+        let mut expanded = String::with_capacity(text.len());
+        for piece in substitute::pieces(text)? {
+            match piece {
+                Piece::Text(text) => expanded.push_str(text),
+                Piece::Variable { name, default } => match (self.inputs.variable(name).filter(|value| !value.is_empty()), default) {
+                    (Some(value), _) => expanded.push_str(&value),
+                    (None, Some(default)) => expanded.push_str(default),
+                    (None, None) => {
+                        let wrong = Wrong::new(format!("the variable `{name}` is not set, or empty"));
+                        return Err(wrong.hint(format!("set it, or write `${{{name}:-default}}`")));
+                    }
+                },
+                Piece::File(path) => {
+                    let path = self.folder.join(path);
+                    let file = self.inputs.file(&path).map_err(|why| Wrong::new(format!("cannot read {}: {why}", path.display())))?;
+                    let text = std::str::from_utf8(file.bytes.expose());
+                    let text = text.map_err(|_| Wrong::new(format!("{} is not UTF-8 text", path.display())))?;
+                    expanded.push_str(without_newline(text));
+                }
+            }
+        }
+        Ok(expanded)
+    }
+}
+
+/// Cuts one newline off the end, as editors and `echo` leave it.
+pub(super) fn without_newline(text: &str) -> &str {
+    text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(text)
+}
+
+/// Adds a key to a key path.
+pub(super) fn joined(path: &str, key: &str) -> String {
+    let plain = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    let key = if plain { Cow::Borrowed(key) } else { Cow::Owned(format!("\"{key}\"")) };
+    if path.is_empty() { key.into_owned() } else { format!("{path}.{key}") }
+}
+
+impl<T: Scalar> Wire for At<T> {
+    fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
+        let text = reader.text(node)?;
+        match T::parse(&text) {
+            Ok(value) => Some(Self { value, span: node.span }),
+            Err(wrong) => {
+                reader.error(node.span, wrong.message).maybe_hint(wrong.hint);
+                None
+            }
+        }
+    }
+
+    fn schema(_: &mut Map<String, Json>) -> Json {
+        or_reference(T::schema())
+    }
+}
+
+/// Allows `${…}` where a scalar stands.
+fn or_reference(schema: Json) -> Json {
+    json!({"anyOf": [schema, {"$ref": "#/$defs/reference"}]})
+}
+
+impl Wire for SecretText {
+    fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
+        match &node.value {
+            Value::Scalar { text, plain } if !(*plain && text.is_empty()) => Some(Self(At { value: text.clone(), span: node.span })),
+            Value::Scalar { .. } | Value::List(_) | Value::Map(_) => {
+                reader.unfit(node, "a reference to a secret");
+                None
+            }
+        }
+    }
+
+    fn schema(_: &mut Map<String, Json>) -> Json {
+        json!({"$ref": "#/$defs/reference"})
+    }
+}
+
+impl<T: Wire> Wire for Option<T> {
+    fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
+        Some(T::read(node, reader))
+    }
+
+    fn absent() -> Option<Self> {
+        Some(None)
+    }
+
+    fn schema(definitions: &mut Map<String, Json>) -> Json {
+        T::schema(definitions)
+    }
+}
+
+impl<T: Wire> Wire for Needed<T> {
+    fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
+        Some(Self(T::read(node, reader)))
+    }
+
+    fn broken() -> Option<Self> {
+        Some(Self(None))
+    }
+
+    fn schema(definitions: &mut Map<String, Json>) -> Json {
+        T::schema(definitions)
+    }
+}
+
+impl<T: Wire> Wire for Vec<T> {
+    fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
+        let Value::List(items) = &node.value else {
+            reader.unfit(node, "a list");
+            return None;
+        };
+        let read = items.iter().enumerate().filter_map(|(index, item)| reader.enter(Step::Index(index), item.span, item));
+        Some(read.collect())
+    }
+
+    fn absent() -> Option<Self> {
+        Some(Self::new())
+    }
+
+    fn schema(definitions: &mut Map<String, Json>) -> Json {
+        json!({"type": "array", "items": T::schema(definitions)})
+    }
+}
+
+impl<T: Wire> Wire for NonEmpty<T> {
+    fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
+        if matches!(&node.value, Value::List(items) if items.is_empty()) {
+            reader.error(node.span, "the list is empty").hint("name at least one, or leave the key out");
+            return None;
+        }
+        Vec::read(node, reader).map(Self)
+    }
+
+    fn schema(definitions: &mut Map<String, Json>) -> Json {
+        json!({"type": "array", "minItems": 1, "items": T::schema(definitions)})
+    }
+}
+
+impl<K: Scalar, T: Wire> Wire for Named<K, T> {
+    fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
+        let Value::Map(entries) = &node.value else {
+            reader.unfit(node, "a map");
+            return None;
+        };
+        let mut named = Vec::with_capacity(entries.len());
+        for entry in entries {
+            reader.path.push((Step::Key(&entry.key), entry.span));
+            let name = K::parse(&entry.key).map_err(|wrong| {
+                reader.error(entry.span, wrong.message).maybe_hint(wrong.hint);
+            });
+            let value = T::read(&entry.node, reader);
+            reader.path.pop();
+            if let Ok(name) = name {
+                named.push(NamedEntry { name: At { value: name, span: entry.span }, value });
+            }
+        }
+        Some(Self(named))
+    }
+
+    fn absent() -> Option<Self> {
+        Some(Self(Vec::new()))
+    }
+
+    fn schema(definitions: &mut Map<String, Json>) -> Json {
+        json!({"type": "object", "propertyNames": K::schema(), "additionalProperties": T::schema(definitions)})
+    }
+}

@@ -1,0 +1,101 @@
+//! `${…}` in scalars: `${NAME}`, `${NAME:-default}`, `${file:PATH}`, and `$${` for the two characters themselves.
+//!
+//! Reading is done after YAML, in plain, quoted and block scalars alike, and once: what a variable or file holds is not read again.
+
+use super::parse::Wrong;
+
+/// A piece of a scalar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Piece<'a> {
+    /// Text as it stands.
+    Text(&'a str),
+    /// An environment variable.
+    Variable {
+        /// Its name.
+        name: &'a str,
+        /// What stands for it where it is not set, or empty.
+        default: Option<&'a str>,
+    },
+    /// The text of a file, without one trailing newline.
+    File(&'a str),
+}
+
+/// Says whether there is anything to substitute.
+pub(super) fn has_reference(text: &str) -> bool {
+    text.contains("${")
+}
+
+/// Cuts a scalar into its pieces.
+pub(super) fn pieces(text: &str) -> Result<Vec<Piece<'_>>, Wrong> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some(dollar) = rest.find("${") {
+        let (before, after) = rest.split_at(dollar);
+        if let Some(before) = before.strip_suffix('$') {
+            // `$${`: the first dollar escapes the second.
+            pieces.push(Piece::Text(before));
+            pieces.push(Piece::Text("${"));
+            rest = after.get(2..).unwrap_or("");
+            continue;
+        }
+        pieces.push(Piece::Text(before));
+        let Some((inside, behind)) = after.get(2..).and_then(|inside| inside.split_once('}')) else {
+            return Err(Wrong::new("`${` without its `}`").hint("write `$${` for the two characters themselves"));
+        };
+        pieces.push(reference(inside)?);
+        rest = behind;
+    }
+    pieces.push(Piece::Text(rest));
+    pieces.retain(|piece| *piece != Piece::Text(""));
+    Ok(pieces)
+}
+
+/// Reads what stands between the braces.
+fn reference(inside: &str) -> Result<Piece<'_>, Wrong> {
+    if let Some(path) = inside.strip_prefix("file:") {
+        return if path.is_empty() { Err(Wrong::new("`${file:}` names no file")) } else { Ok(Piece::File(path)) };
+    }
+    let (name, default) = match inside.split_once(":-") {
+        Some((name, default)) => (name, Some(default)),
+        None => (inside, None),
+    };
+    let fits = |(index, byte): (usize, u8)| byte == b'_' || byte.is_ascii_alphabetic() || (index > 0 && byte.is_ascii_digit());
+    if name.is_empty() || !name.bytes().enumerate().all(fits) {
+        let wrong = Wrong::new(format!("`{name}` is not the name of a variable"));
+        return Err(wrong.hint("write `${NAME}`, `${NAME:-default}` or `${file:PATH}`"));
+    }
+    Ok(Piece::Variable { name, default })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_cut_out_of_the_text_around_them() {
+        assert_eq!(
+            pieces("a${B}c${D_1:-e:f}${file:g/h.key}$i"),
+            Ok(vec![
+                Piece::Text("a"),
+                Piece::Variable { name: "B", default: None },
+                Piece::Text("c"),
+                Piece::Variable { name: "D_1", default: Some("e:f") },
+                Piece::File("g/h.key"),
+                Piece::Text("$i"),
+            ])
+        );
+        assert_eq!(pieces("${X:-}"), Ok(vec![Piece::Variable { name: "X", default: Some("") }]));
+    }
+
+    #[test]
+    fn two_dollars_stand_for_the_characters() {
+        assert_eq!(pieces("a$${B}"), Ok(vec![Piece::Text("a"), Piece::Text("${"), Piece::Text("B}")]));
+    }
+
+    #[test]
+    fn a_broken_reference_is_not_text() {
+        for text in ["${", "${A", "a${}", "${1A}", "${A-b}", "${file:}", "${a b}"] {
+            assert!(pieces(text).is_err(), "{text}");
+        }
+    }
+}

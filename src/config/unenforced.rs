@@ -1,0 +1,75 @@
+//! What the contract names and this version does not enforce yet. Each is an error by name: a rule that is accepted and not
+//! enforced is a hole. A row leaves when its feature comes.
+
+use super::parse::Wrong;
+
+/// Keys: the map they stand in, the key, what it will do.
+pub(super) const KEYS: &[(&str, &str, &str)] = &[
+    ("root", "audit", "The audit trail."),
+    ("root", "bans", "Bans protocol breakers for a while."),
+    ("root", "redis", "Quotas and revocations that nodes share."),
+    ("root", "regions", "Addresses of a region."),
+    ("root", "smtp", "Where notices go out."),
+    ("listener", "deny", "Ranges that are dropped before the handshake."),
+    ("listener", "deny_files", "Files of ranges that are dropped before the handshake."),
+    ("tls", "ticket_keys", "TLS ticket keys that nodes share."),
+    ("certificate", "acme", "Certificates from a directory, by ACME."),
+    ("certificate", "ocsp", "An OCSP answer to staple."),
+    ("sessions", "assertion", "A signed statement of who asks, towards the upstream."),
+    ("revocation", "on_stale", "What happens when the shared store is silent."),
+    ("revocation", "stale_after", "When the shared store counts as silent."),
+    ("upstream", "health_check", "Asks servers whether they are well."),
+    ("upstream", "region", "Where the upstream stands."),
+    ("quota", "on_failure", "What happens when the shared store is away."),
+    ("tenant", "client_certificate", "Client certificates."),
+    ("tenant", "contacts", "Who is told of incidents."),
+    ("tenant", "residency", "Regions that data may reach."),
+    ("tenant_sessions", "max_per_user", "How many sessions a user may have."),
+    ("access_log", "address", "Where syslog listens."),
+    ("access_log", "region", "Where the log goes."),
+];
+
+/// Words: what they are a value of, the word.
+pub(super) const WORDS: &[(&str, &str)] = &[
+    ("binding", "client_certificate"),
+    ("revocation store", "redis"),
+    ("token format", "jwt"),
+    ("token format", "express"),
+    ("token format", "itsdangerous"),
+    ("token format", "django"),
+    ("balance", "least_connections"),
+    ("balance", "consistent_hash"),
+    ("protocol", "http2"),
+    ("quota store", "redis"),
+    ("log target", "syslog"),
+    ("log format", "ecs"),
+    ("log format", "combined"),
+];
+
+/// Says what a key will do, if it is one of those.
+pub(super) fn key(map: &str, key: &str) -> Option<&'static str> {
+    KEYS.iter().find(|(in_map, name, _)| *in_map == map && *name == key).map(|(_, _, doc)| *doc)
+}
+
+/// Says what is wrong with a word that is none of those a key has.
+pub(super) fn word(of: &str, word: &str, known: &[&str]) -> Wrong {
+    let choice = known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+    if WORDS.contains(&(of, word)) {
+        return Wrong::new(format!("the {of} `{word}` is not enforced by this version yet")).hint(format!("this version has {choice}"));
+    }
+    Wrong::new(format!("not a {of}: `{word}`")).hint(format!("write {choice}").replace(", ", " or "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_known_word_of_later_is_told_from_an_unknown_one() {
+        assert_eq!(
+            word("balance", "consistent_hash", &["round_robin"]).message,
+            "the balance `consistent_hash` is not enforced by this version yet"
+        );
+        assert_eq!(word("balance", "random", &["round_robin"]).message, "not a balance: `random`");
+    }
+}

@@ -1,0 +1,49 @@
+//! The doors.
+
+use std::{net::SocketAddr, num::NonZeroU32};
+
+use crate::{
+    config::{
+        reader::{At, NonEmpty},
+        shape::wire,
+    },
+    model::{ListenerName, Range},
+};
+
+wire! {
+    /// A door. It has exactly one of `tls`, `redirect_to_https` and `plaintext: true`.
+    ListenerWire "listener" {
+        /// Its name in logs and metrics.
+        name: At<ListenerName>,
+        /// The address to bind: `127.0.0.1:8443`. Port 0 lets the system choose.
+        address: At<SocketAddr>,
+        /// The port that clients see in Host, where it is neither the address's nor 443.
+        public_port: Option<At<u16>>,
+        /// Serves the tenants over TLS: `{}`.
+        tls: Option<ListenerTls>,
+        /// Serves the tenants in clear text: `true` says that this is meant.
+        plaintext: Option<At<bool>>,
+        /// Serves redirects to HTTPS on this port and nothing else.
+        redirect_to_https: Option<At<u16>>,
+        /// How many connections it holds at once. Default: 10000.
+        max_connections: Option<At<usize>>,
+        /// How many of them one client (an IPv4 address or an IPv6 /64) may hold. Default: 256.
+        max_connections_per_client: Option<At<usize>>,
+        /// How many TLS handshakes it begins per second, all clients together. Default: no bound.
+        max_handshakes_per_second: Option<At<NonZeroU32>>,
+        /// Requires a PROXY header, version 1 or 2. Default: none is read.
+        proxy_protocol: Option<ProxyWire>,
+        /// Peers whose forwarding header is believed here, instead of the server's list.
+        trusted_proxies: Option<Vec<At<Range>>>,
+    }
+
+    /// TLS at a listener; certificates and versions stand under `tls` at the top.
+    ListenerTls "listener_tls" {
+    }
+
+    /// PROXY protocol, required.
+    ProxyWire "proxy_protocol" {
+        /// Who must send the header; everybody else is closed.
+        trusted: NonEmpty<At<Range>>,
+    }
+}

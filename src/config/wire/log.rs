@@ -1,0 +1,48 @@
+//! Where access lines go.
+
+use std::num::NonZeroU32;
+
+use crate::{
+    config::{
+        parse::{FilePath, Size},
+        reader::At,
+        shape::{wire, words},
+    },
+    policy::LogFormat,
+};
+
+/// Where lines go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum Sink {
+    /// Standard output.
+    Stdout,
+    /// A file.
+    File,
+}
+
+words! {
+    Sink, "log target" { "stdout" => Sink::Stdout, "file" => Sink::File, }
+    LogFormat, "log format" { "json" => LogFormat::Json, }
+}
+
+wire! {
+    /// A sink of access lines.
+    LogWire "access_log" {
+        /// Where: `stdout` or `file`.
+        to: At<Sink>,
+        /// In what form: `json`.
+        format: Option<At<LogFormat>>,
+        /// The file.
+        path: Option<At<FilePath>>,
+        /// When another file is begun. Default: never; USR1 opens the file again.
+        rotate: Option<RotateWire>,
+    }
+
+    /// When another log file is begun.
+    RotateWire "rotate" {
+        /// At this size.
+        size: At<Size>,
+        /// How many are kept beside the current one.
+        keep: At<NonZeroU32>,
+    }
+}

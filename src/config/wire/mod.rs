@@ -1,0 +1,25 @@
+//! What may be typed: the shape of a configuration, before anything in it is compared with anything else.
+//!
+//! The doc texts are what `octroi schema` says of each key.
+
+mod admin;
+mod listener;
+mod log;
+mod root;
+mod route;
+mod server;
+mod session;
+mod tenant;
+mod tls;
+mod upstream;
+
+pub(super) use admin::{Admin, Metrics, PrincipalWire};
+pub(super) use listener::ListenerWire;
+pub(super) use log::{LogWire, Sink};
+pub(super) use root::{ConfigLimits, Root, TenantFile, Version};
+pub(super) use route::{AccessWord, RouteSet, Rule, TenantRoutes};
+pub(super) use server::{LimitsWire, RequestLimitsWire, ServerWire};
+pub(super) use session::{KeyWire, RevocationStoreWord, SessionsWire, TokenFormat};
+pub(super) use tenant::{IpAccessWire, QuotaStoreWord, QuotaWire, RangeWire, TenantSessions, TenantWire};
+pub(super) use tls::{CertificateWire, TlsWire};
+pub(super) use upstream::{Protocol, ServerEntry, TimeoutsWire, UpstreamWire};

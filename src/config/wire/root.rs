@@ -1,0 +1,86 @@
+//! The top of a configuration file, and of a tenant file.
+
+use serde_json::{Value, json};
+
+use super::{
+    Admin, LimitsWire, ListenerWire, LogWire, Metrics, QuotaWire, RequestLimitsWire, RouteSet, ServerWire, SessionsWire, TenantWire,
+    TlsWire, UpstreamWire,
+};
+use crate::{
+    config::{
+        parse::{FilePath, Label, Scalar, Size, Wrong},
+        reader::{At, Named, Needed, NonEmpty},
+        shape::wire,
+    },
+    model::{QuotaName, TenantName, UpstreamName},
+};
+
+/// The version of the contract: 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) struct Version;
+
+impl Scalar for Version {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        if text == "1" { Ok(Self) } else { Err(Wrong::new(format!("not a version of the configuration: `{text}`")).hint("write `1`")) }
+    }
+
+    fn schema() -> Value {
+        json!({"const": 1})
+    }
+}
+
+wire! {
+    /// A configuration of octroi. Relative paths start from the folder of the file they stand in.
+    Root "root" {
+        /// The version of the configuration's form: 1.
+        version: Needed<At<Version>>,
+        /// This node's name in logs and metrics. Default: the host name.
+        node: Option<At<Label>>,
+        /// The process: threads, state, whom it believes.
+        server: Option<ServerWire>,
+        /// The doors: at least one.
+        listeners: Needed<NonEmpty<ListenerWire>>,
+        /// Bounds of a connection, before any tenant is known.
+        limits: Option<LimitsWire>,
+        /// Bounds of a request; tenants and routes may have their own.
+        request_limits: Option<RequestLimitsWire>,
+        /// Where Prometheus scrapes and orchestrators ask: `/metrics`, `/healthz`, `/readyz`. Default: nowhere.
+        metrics: Option<Metrics>,
+        /// The admin listener. Default: only the control socket.
+        admin: Option<Admin>,
+        /// Certificates and TLS versions.
+        tls: Option<TlsWire>,
+        /// Session keys, the cookie, the clocks. Needed where a route asks for a session.
+        sessions: Option<SessionsWire>,
+        /// Where requests go, by name.
+        upstreams: Named<UpstreamName, UpstreamWire>,
+        /// Sets of rules by path, by name.
+        routes: Named<Label, RouteSet>,
+        /// Who may ask how often, by name.
+        quotas: Named<QuotaName, QuotaWire>,
+        /// Customer accounts, by name.
+        tenants: Named<TenantName, TenantWire>,
+        /// Files with more tenants, as patterns: `tenants.d/*.yaml`.
+        tenant_files: Vec<At<FilePath>>,
+        /// Where access lines go. Default: JSON to standard output.
+        access_log: Option<Vec<LogWire>>,
+        /// How much the tenant files may hold.
+        config_limits: Option<ConfigLimits>,
+    }
+
+    /// How much the tenant files may hold: a guard against a file that is not what it should be.
+    ConfigLimits "config_limits" {
+        /// The largest file. Default: 512MiB.
+        file_bytes: Option<At<Size>>,
+        /// The most files. Default: 10000.
+        files: Option<At<usize>>,
+        /// The most values in one file. Default: 50000000.
+        values: Option<At<usize>>,
+    }
+
+    /// A tenant file: a `tenants` map of the same shape as the main file's.
+    TenantFile "tenant_file" {
+        /// Customer accounts, by name.
+        tenants: Named<TenantName, TenantWire>,
+    }
+}

@@ -1,0 +1,136 @@
+//! Rules by path.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::RequestLimitsWire;
+use crate::{
+    config::{
+        parse::{Label, RoleName, Scalar, Wait, Wrong},
+        reader::{At, NonEmpty, Reader, Wire},
+        shape::{wire, words},
+        tree::{Node, Value},
+    },
+    model::QuotaName,
+    policy::Unmatched,
+};
+
+/// Who may pass, beside those with a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum AccessWord {
+    /// Everybody.
+    Public,
+    /// Every valid session.
+    Session,
+}
+
+words! {
+    AccessWord, "access" { "public" => AccessWord::Public, "session" => AccessWord::Session, }
+    Unmatched, "rule for unmatched paths" { "session" => Unmatched::Session, "public" => Unmatched::Public, "deny" => Unmatched::Deny, }
+}
+
+/// A request method.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::config) struct Method(pub(in crate::config) Box<str>);
+
+impl Scalar for Method {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        if text == "CONNECT" || text == "TRACE" {
+            return Err(Wrong::new(format!("the method `{text}` is never let through")).hint("take it out"));
+        }
+        if (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_')) {
+            return Ok(Self(text.into()));
+        }
+        let wrong = Wrong::new(format!("not a method: `{text}`"));
+        Err(if text.bytes().any(|byte| byte.is_ascii_lowercase()) {
+            wrong.hint(format!("methods are written `{}`", text.to_ascii_uppercase()))
+        } else {
+            wrong
+        })
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "pattern": "^[A-Z_-]{1,32}$"})
+    }
+}
+
+wire! {
+    /// A set of rules. The most specific one wins, whatever the order.
+    RouteSet "route_set" {
+        /// What happens where no rule matches: `session` (default), `public`, or `deny` (404).
+        unmatched: Option<At<Unmatched>>,
+        /// The rules.
+        rules: Vec<Rule>,
+    }
+
+    /// A rule. A path that ends in `/` covers everything below it, any other only itself.
+    Rule "rule" {
+        /// The path: `/login`, or `/public/` and everything below it.
+        path: At<String>,
+        /// The methods that may be used. Default: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS.
+        methods: Option<NonEmpty<At<Method>>>,
+        /// Who may pass: `public`, or `session` (default).
+        access: Option<At<AccessWord>>,
+        /// Who of those with a session may pass: one of these roles.
+        roles: Option<NonEmpty<At<RoleName>>>,
+        /// Whether the upstream may grant a session here. Default: false.
+        grant: Option<At<bool>>,
+        /// Whether the upstream may end sessions here. Default: false.
+        revoke: Option<At<bool>>,
+        /// How old a sign-in may be. Default: as old as the session.
+        max_auth_age: Option<At<Wait>>,
+        /// Whether a WebSocket may be opened. Default: false.
+        websocket: Option<At<bool>>,
+        /// Whether unsafe requests and WebSockets from another site are refused. Default: where the route grants or opens WebSockets.
+        origin_check: Option<At<bool>>,
+        /// Whether `%2F` may stand in the path. Default: false.
+        allow_encoded_slash: Option<At<bool>>,
+        /// Whether `;name=value` may follow a segment of the path. Default: false.
+        allow_path_parameters: Option<At<bool>>,
+        /// Whether `//` in the path is read as `/`. Default: false.
+        merge_slashes: Option<At<bool>>,
+        /// Quotas, beside the tenant's.
+        quotas: Vec<At<QuotaName>>,
+        /// Bounds of a request here.
+        request_limits: Option<RequestLimitsWire>,
+    }
+
+    /// A tenant's rules: a named set, rules of its own, or a set that its own rules refine.
+    TenantRoutesMap "tenant_routes" {
+        /// The named set.
+        r#use: Option<At<Label>>,
+        /// What happens where no rule matches, instead of what the named set says.
+        unmatched: Option<At<Unmatched>>,
+        /// Rules of its own. One with the path of a rule of the set takes its place.
+        rules: Vec<Rule>,
+    }
+}
+
+/// A tenant's rules, in the short form (the name of a set) or the long one.
+#[derive(Clone, Debug)]
+pub(in crate::config) struct TenantRoutes {
+    /// The named set.
+    pub(in crate::config) set: Option<At<Label>>,
+    /// Instead of what the named set says.
+    pub(in crate::config) unmatched: Option<At<Unmatched>>,
+    /// Rules of its own.
+    pub(in crate::config) rules: Vec<Rule>,
+}
+
+impl Wire for TenantRoutes {
+    fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
+        match node.value {
+            Value::Map(_) => {
+                let TenantRoutesMap { r#use, unmatched, rules, .. } = TenantRoutesMap::read(node, reader)?;
+                Some(Self { set: r#use, unmatched, rules })
+            }
+            Value::Scalar { .. } | Value::List(_) => {
+                let set = At::read(node, reader)?;
+                Some(Self { set: Some(set), unmatched: None, rules: Vec::new() })
+            }
+        }
+    }
+
+    fn schema(definitions: &mut Map<String, Json>) -> Json {
+        json!({"anyOf": [At::<Label>::schema(definitions), TenantRoutesMap::schema(definitions)]})
+    }
+}

@@ -1,0 +1,95 @@
+//! Session keys, the cookie, the clocks.
+
+use serde_json::{Value, json};
+
+use crate::{
+    config::{
+        parse::{Scalar, Wait, Wrong},
+        reader::{At, Needed, NonEmpty, SecretText},
+        shape::{wire, words},
+    },
+    policy::Binding,
+};
+
+/// Where revocations are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum RevocationStoreWord {
+    /// A file under `state_dir`.
+    Journal,
+}
+
+/// Whose tokens are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum TokenFormat {
+    /// Our own.
+    Octroi,
+}
+
+words! {
+    Binding, "binding" { "client_prefix" => Binding::ClientPrefix, "user_agent" => Binding::UserAgent, }
+    RevocationStoreWord, "revocation store" { "journal" => RevocationStoreWord::Journal, }
+    TokenFormat, "token format" { "octroi" => TokenFormat::Octroi, }
+}
+
+/// The name of the session cookie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::config) struct CookieName(pub(in crate::config) Box<str>);
+
+impl Scalar for CookieName {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        match text.strip_prefix("__Host-") {
+            Some(rest) if (1..=57).contains(&rest.len()) && rest.bytes().all(fits) => Ok(Self(text.into())),
+            Some(_) => {
+                Err(Wrong::new(format!("not a cookie name: `{text}`"))
+                    .hint("after `__Host-` stand 1 to 57 letters, digits, `-`, `_` or `.`"))
+            }
+            None => Err(Wrong::new(format!("the cookie `{text}` does not begin with `__Host-`"))
+                .hint("the prefix makes browsers refuse the cookie from any other host or in clear text (RFC 6265bis, section 4.1.3.2)")),
+        }
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": "^__Host-[A-Za-z0-9._-]{1,57}$"})
+    }
+}
+
+wire! {
+    /// Session keys, the cookie, the clocks.
+    SessionsWire "sessions" {
+        /// The cookie's name, which begins with `__Host-`. Default: `__Host-octroi`.
+        cookie: Option<At<CookieName>>,
+        /// The keys, newest first. The first without `open_only` mints; all of them open.
+        keys: Needed<NonEmpty<KeyWire>>,
+        /// How long a session may rest. Default: 30m.
+        idle: Option<At<Wait>>,
+        /// How long a session may live. Default: 12h.
+        absolute: Option<At<Wait>>,
+        /// What else must stay the same: `client_prefix`, `user_agent`. Default: nothing.
+        bind: Vec<At<Binding>>,
+        /// Where revocations are kept.
+        revocation: Option<RevocationWire>,
+        /// Whose tokens are read: `octroi`.
+        formats: Option<NonEmpty<At<TokenFormat>>>,
+        /// Whether a granted user may look like an e-mail address. Default: false.
+        allow_email_user: Option<At<bool>>,
+        /// Where a browser without a session is sent: the path of a public route. Default: it gets 401.
+        login_url: Option<At<String>>,
+    }
+
+    /// A session key.
+    KeyWire "session_key" {
+        /// The number that tokens carry, 1 to 65535.
+        id: At<u16>,
+        /// Base64 of 32 random bytes: `${file:session-1.key}`.
+        secret: SecretText,
+        /// Whether it only opens tokens that exist already. Default: false.
+        open_only: Option<At<bool>>,
+    }
+
+    /// Where revocations are kept.
+    RevocationWire "revocation" {
+        /// `journal` (default): a file under `state_dir`, written through to the disk.
+        store: Option<At<RevocationStoreWord>>,
+    }
+}

@@ -1,0 +1,163 @@
+//! Customer accounts, and the quotas they share.
+
+use std::num::NonZeroU32;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::{RequestLimitsWire, TenantRoutes};
+use crate::{
+    config::{
+        parse::{Label, LastDay, Rate, Wait},
+        reader::{At, Named, Needed, NonEmpty, Reader, Wire},
+        shape::{wire, words},
+        tree::{Node, Value},
+    },
+    model::{HostPattern, Mode, QuotaName, Range, TenantName, UpstreamName},
+    policy::{Binding, Charge, QuotaBy},
+};
+
+/// Where a quota is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum QuotaStoreWord {
+    /// In this process.
+    Memory,
+}
+
+words! {
+    QuotaBy, "subject of a quota" {
+        "client" => QuotaBy::Client, "route" => QuotaBy::Route, "tenant" => QuotaBy::Tenant, "user" => QuotaBy::User, "session" => QuotaBy::Session,
+    }
+    Charge, "charge" { "requests" => Charge::Requests, "failures" => Charge::Failures, }
+    QuotaStoreWord, "quota store" { "memory" => QuotaStoreWord::Memory, }
+    Mode, "mode" { "enforce" => Mode::Enforce, "observe" => Mode::Observe, }
+}
+
+wire! {
+    /// A quota. Each tenant has its own count.
+    QuotaWire "quota" {
+        /// Whom it counts: `client`, `route`, `tenant`, `user` or `session`.
+        by: At<QuotaBy>,
+        /// How much: `50/s`, `10/m`, `100/h`, `1000/d`.
+        rate: At<Rate>,
+        /// How many at once after a rest. Default: the number of the rate.
+        burst: Option<At<NonZeroU32>>,
+        /// What costs: `requests` (default), or `failures`, which are given back on success.
+        count: Option<At<Charge>>,
+        /// `enforce` (default), or `observe`, which only writes down.
+        mode: Option<At<Mode>>,
+        /// Where it is counted: `memory`.
+        store: Option<At<QuotaStoreWord>>,
+    }
+
+    /// A customer account.
+    TenantWire "tenant" {
+        /// The hosts it owns, exact or with one wildcard label in front. A member may have none.
+        hosts: Vec<At<HostPattern>>,
+        /// Where its requests go.
+        upstream: Needed<At<UpstreamName>>,
+        /// Its rules: the name of a set, or `{use: …, rules: […]}`. Default: every path needs a session.
+        routes: Option<TenantRoutes>,
+        /// Its quotas.
+        quotas: Vec<At<QuotaName>>,
+        /// Who may reach it. Default: every address.
+        ip_access: Option<IpAccessWire>,
+        /// Whether a TLS client that names no host may come in. Default: false.
+        allow_no_sni: Option<At<bool>>,
+        /// Its sessions' clocks.
+        sessions: Option<TenantSessions>,
+        /// Bounds of a request.
+        request_limits: Option<RequestLimitsWire>,
+        /// Fields that it adds or replaces.
+        headers: Option<HeadersWire>,
+        /// What its app may do with cookies.
+        cookies: Option<CookiesWire>,
+        /// Tenants whose users sign in at this one's host.
+        members: Vec<At<TenantName>>,
+        /// `enforce` (default), or `observe`, which only writes down.
+        mode: Option<At<Mode>>,
+        /// Whether every request is refused. Default: false.
+        suspended: Option<At<bool>>,
+    }
+
+    /// Who may reach a tenant. Deny wins.
+    IpAccessWire "ip_access" {
+        /// The ranges that may. Default: every address that is not denied.
+        allow: Option<NonEmpty<RangeWire>>,
+        /// The ranges that may not.
+        deny: Vec<RangeWire>,
+    }
+
+    /// A range with a note.
+    RangeMap "range" {
+        /// The range.
+        range: At<Range>,
+        /// What it is for.
+        note: Option<At<String>>,
+        /// The last day (UTC) on which it counts.
+        expires: Option<At<LastDay>>,
+    }
+
+    /// A tenant's sessions, where they differ from everybody's.
+    TenantSessions "tenant_sessions" {
+        /// How long a session may rest.
+        idle: Option<At<Wait>>,
+        /// How long a session may live.
+        absolute: Option<At<Wait>>,
+        /// What else must stay the same.
+        bind: Option<Vec<At<Binding>>>,
+    }
+
+    /// Fields that a tenant adds or replaces.
+    HeadersWire "headers" {
+        /// Fields of the response, by name. An empty value takes a default field away.
+        response: Named<FieldName, At<String>>,
+    }
+
+    /// What a tenant's app may do with cookies.
+    CookiesWire "cookies" {
+        /// The cookies that it may set. Default: all.
+        allow: Option<Vec<At<Label>>>,
+    }
+}
+
+/// One entry of an `allow` or `deny` list, in the short form (a range) or the long one.
+#[derive(Clone, Debug)]
+pub(in crate::config) struct RangeWire {
+    /// The range.
+    pub(in crate::config) range: At<Range>,
+    /// What it is for.
+    pub(in crate::config) note: Option<At<String>>,
+    /// When it stops counting.
+    pub(in crate::config) expires: Option<At<LastDay>>,
+}
+
+impl Wire for RangeWire {
+    fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
+        match node.value {
+            Value::Map(_) => {
+                let RangeMap { range, note, expires, .. } = RangeMap::read(node, reader)?;
+                Some(Self { range, note, expires })
+            }
+            Value::Scalar { .. } | Value::List(_) => Some(Self { range: At::read(node, reader)?, note: None, expires: None }),
+        }
+    }
+
+    fn schema(definitions: &mut Map<String, Json>) -> Json {
+        json!({"anyOf": [At::<Range>::schema(definitions), RangeMap::schema(definitions)]})
+    }
+}
+
+/// The name of a response field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::config) struct FieldName(pub(in crate::config) http::HeaderName);
+
+impl crate::config::parse::Scalar for FieldName {
+    fn parse(text: &str) -> Result<Self, crate::config::parse::Wrong> {
+        let name = http::HeaderName::from_bytes(text.as_bytes());
+        name.map(Self).map_err(|_| crate::config::parse::Wrong::new(format!("not the name of a field: `{text}`")))
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"})
+    }
+}

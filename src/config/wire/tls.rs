@@ -1,0 +1,39 @@
+//! Certificates and versions.
+
+use crate::{
+    config::{
+        parse::FilePath,
+        reader::{At, NonEmpty},
+        shape::{wire, words},
+    },
+    policy::{MinVersion, UnknownSni},
+};
+
+words! {
+    MinVersion, "TLS version" { "1.2" => MinVersion::Tls12, "1.3" => MinVersion::Tls13, }
+    UnknownSni, "rule for unknown names" { "refuse" => UnknownSni::Refuse, "default" => UnknownSni::Default, }
+}
+
+wire! {
+    /// Certificates and TLS versions.
+    TlsWire "tls" {
+        /// The oldest version that is spoken: `"1.2"` (default) or `"1.3"`.
+        min_version: Option<At<MinVersion>>,
+        /// What happens to a client that names a host no certificate is for: `refuse` (default), or `default`, which shows the first certificate.
+        unknown_sni: Option<At<UnknownSni>>,
+        /// The certificates, chosen by the name the client asks for.
+        certificates: NonEmpty<CertificateWire>,
+    }
+
+    /// A certificate: `cert` and `key`, or `dev: true` and `dir`.
+    CertificateWire "certificate" {
+        /// The chain, PEM, leaf first.
+        cert: Option<At<FilePath>>,
+        /// The key, PEM, readable by its owner and group only.
+        key: Option<At<FilePath>>,
+        /// Makes a local CA and one certificate per tenant where they are missing. For demos and tests.
+        dev: Option<At<bool>>,
+        /// Where the local CA and its certificates are kept.
+        dir: Option<At<FilePath>>,
+    }
+}

@@ -1,0 +1,100 @@
+//! Where requests go.
+
+use std::{num::NonZeroU32, path::PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::{
+    config::{
+        parse::{FilePath, Scalar, Wait, Wrong},
+        reader::{At, NonEmpty},
+        shape::{wire, words},
+    },
+    model::Host,
+    policy::{Balance, ServerAddress},
+};
+
+/// What is spoken with an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+}
+
+words! {
+    Balance, "balance" { "round_robin" => Balance::RoundRobin, }
+    Protocol, "protocol" { "http1" => Protocol::Http1, }
+}
+
+impl Scalar for ServerAddress {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = PathBuf::from(path);
+            return if path.is_absolute() {
+                Ok(Self::Unix(path))
+            } else {
+                Err(Wrong::new("a Unix socket has an absolute path").hint("write `unix:/run/app.sock`"))
+            };
+        }
+        let address: std::net::SocketAddr = text.parse().map_err(|_| {
+            Wrong::new(format!("not the address of a server: `{text}`"))
+                .hint("write `127.0.0.1:9000`, `[::1]:9000` or `unix:/run/app.sock`; names are not looked up")
+        })?;
+        if address.port() == 0 || address.ip().is_unspecified() {
+            return Err(Wrong::new(format!("nothing can be reached at `{text}`")));
+        }
+        Ok(Self::Tcp(address))
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string"})
+    }
+}
+
+wire! {
+    /// An upstream: servers that answer alike.
+    UpstreamWire "upstream" {
+        /// The servers: at least one.
+        servers: NonEmpty<ServerEntry>,
+        /// Who gets the next request: `round_robin`, each in turn, by weight.
+        balance: Option<At<Balance>>,
+        /// What is spoken: `http1`.
+        protocol: Option<At<Protocol>>,
+        /// TLS towards it. Default: plain, which beyond loopback needs `plaintext: true`.
+        tls: Option<UpstreamTlsWire>,
+        /// Says that requests may leave this machine in clear text.
+        plaintext: Option<At<bool>>,
+        /// Deadlines.
+        timeouts: Option<TimeoutsWire>,
+        /// How often a request that is safe to repeat is tried again: 0 or 1. Default: 1.
+        retries: Option<At<u8>>,
+        /// Whether connections are never shared between tenants. Default: false.
+        isolate: Option<At<bool>>,
+    }
+
+    /// A server.
+    ServerEntry "server_entry" {
+        /// Its address: `127.0.0.1:9000` or `unix:/run/app.sock`.
+        address: At<ServerAddress>,
+        /// Its share. Default: 1.
+        weight: Option<At<NonZeroU32>>,
+    }
+
+    /// TLS towards an upstream. It is always verified.
+    UpstreamTlsWire "upstream_tls" {
+        /// The name that its certificate must have.
+        sni: At<Host>,
+        /// The CA bundle, PEM. Default: the system's.
+        ca: Option<At<FilePath>>,
+    }
+
+    /// Deadlines towards an upstream.
+    TimeoutsWire "timeouts" {
+        /// How long connecting may take, TLS included. Default: 3s.
+        connect: Option<At<Wait>>,
+        /// How long the first byte of the answer may take. Default: 30s.
+        first_byte: Option<At<Wait>>,
+        /// How long the answer may pause. Default: 30s.
+        between_bytes: Option<At<Wait>>,
+    }
+}
