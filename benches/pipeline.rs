@@ -91,12 +91,12 @@ fn checks(c: &mut Criterion) {
     let view = request.view(NOW, Tick::from_nanos(1));
     let clean = hygiene::check(&view, &policy.limits).unwrap();
     let door = client::check(&view, &policy).unwrap();
-    let realm = host::find(&clean, door.listener, &policy).unwrap();
+    let realm = host::find(&view, &clean, door.listener, &policy).unwrap();
     let mut group = c.benchmark_group("checks");
     group.bench_function("lint", |bench| bench.iter(|| hygiene::lint(black_box(view.head.unwrap()), &policy.limits)));
     group.bench_function("hygiene", |bench| bench.iter(|| hygiene::check(black_box(&view), &policy.limits)));
     group.bench_function("client", |bench| bench.iter(|| client::check(black_box(&view), &policy)));
-    group.bench_function("tenant", |bench| bench.iter(|| host::find(black_box(&clean), door.listener, &policy)));
+    group.bench_function("tenant", |bench| bench.iter(|| host::find(&view, black_box(&clean), door.listener, &policy)));
     group.bench_function("route", |bench| bench.iter(|| route::find(black_box(&clean), realm)));
     group.finish();
 }

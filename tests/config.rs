@@ -3,7 +3,14 @@
 //! `reject/NAME.yaml` is loaded and what is said compared with `reject/NAME.stderr`; `accept/NAME.yaml` must be taken, with the
 //! warnings of `accept/NAME.stderr` where that file is there. `BLESS=1` writes the files anew.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stderr, reason = "a test may fail loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test may fail loudly"
+)]
 #![cfg(feature = "gateway")]
 
 use std::{
@@ -106,7 +113,8 @@ fn variable(name: &str) -> Option<String> {
 
 /// 32 bytes that look random and are the same in every run.
 fn key(seed: u8) -> String {
-    let bytes: [u8; 32] = std::array::from_fn(|index| u8::try_from((index * index * 37 + index * 101 + usize::from(seed) * 59) % 256).unwrap());
+    let bytes: [u8; 32] =
+        std::array::from_fn(|index| u8::try_from((index * index * 37 + index * 101 + usize::from(seed) * 59) % 256).unwrap());
     STANDARD.encode(bytes)
 }
 

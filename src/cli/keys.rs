@@ -82,7 +82,7 @@ fn init(config: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
 /// Writes base64 of 32 random bytes into a file that only its owner reads.
 fn secret(path: &Path) -> anyhow::Result<()> {
     let mut random = Secret::new([0_u8; 32]);
-    random.fill(|bytes| aws_lc_rs::rand::fill(bytes)).map_err(|_| anyhow::anyhow!("the system's random generator does not work"))?;
+    random.fill(aws_lc_rs::rand::fill).map_err(|_| anyhow::anyhow!("the system's random generator does not work"))?;
     let text = Secret::new(base64::engine::general_purpose::STANDARD.encode(random.expose()) + "\n");
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).with_context(|| format!("making {}", path.display()))?;

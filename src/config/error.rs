@@ -53,7 +53,16 @@ pub struct Problem {
 impl Problem {
     /// Says that a file as a whole is refused, by what was found outside the configuration's own text.
     pub fn of_file(file: &Path, message: String) -> Self {
-        Self { severity: Severity::Error, file: file.to_owned(), line: 0, column: 0, path: String::new(), message, hint: None, snippet: None }
+        Self {
+            severity: Severity::Error,
+            file: file.to_owned(),
+            line: 0,
+            column: 0,
+            path: String::new(),
+            message,
+            hint: None,
+            snippet: None,
+        }
     }
 }
 

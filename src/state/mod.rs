@@ -2,8 +2,8 @@
 //!
 //! Two small traits stand between the pipeline and its stores. [`MemoryQuotas`] and [`Journal`] are the stores of one node.
 
-mod ended;
 mod date;
+mod ended;
 mod error;
 mod journal;
 mod log;

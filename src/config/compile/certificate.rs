@@ -159,7 +159,7 @@ fn public_key(key: &PrivateKeyDer<'_>) -> Option<Vec<u8>> {
     let der = key.secret_der();
     let rsa = match key {
         PrivateKeyDer::Pkcs1(_) => rsa::KeyPair::from_der(der),
-        _ => rsa::KeyPair::from_pkcs8(der),
+        PrivateKeyDer::Sec1(_) | PrivateKeyDer::Pkcs8(_) | _ => rsa::KeyPair::from_pkcs8(der),
     };
     if let Ok(pair) = rsa {
         return Some(pair.public_key().as_ref().to_vec());
