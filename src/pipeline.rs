@@ -153,8 +153,8 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
 
 /// Judges a session that the app wants to grant in answer to a permitted request, and finds the tenant that it is for.
 pub fn judge_grant(grant: &Grant, permit: &Permit, policy: &Policy, now: UnixTime) -> Verdict<Arc<Tenant>> {
-    // A sign-in that another site started would sign the victim in as somebody else.
-    if let Some(detail) = permit.cross_site() {
+    // A link from another site passed, but a sign-in by it would sign the victim in as somebody else.
+    if let Some(detail) = permit.cross_site().filter(|_| permit.route().origin_check) {
         return Err(Deny::new(Reason::Csrf, detail).by(permit.route().origin));
     }
     grant::check(grant, permit.client(), permit.tenant(), policy, now).map(Arc::clone)

@@ -2,6 +2,7 @@
 //!
 //! Two small traits stand between the pipeline and its stores. [`MemoryQuotas`] and [`Journal`] are the stores of one node.
 
+mod date;
 mod error;
 mod journal;
 mod log;
