@@ -256,7 +256,7 @@ fn the_examples_are_silent_once_their_keys_exist() {
             let path = cases.plain(referenced.path.to_str().unwrap());
             match referenced.kind {
                 ReferencedKind::SessionKey => {
-                    cases.write(&path, &key(u8::try_from(path.len()).unwrap() + path.bytes().nth(13).unwrap_or(0)), 0o600)
+                    cases.write(&path, &key(u8::try_from(path.len()).unwrap() + path.as_bytes().get(13).copied().unwrap_or(0)), 0o600)
                 }
                 ReferencedKind::AdminToken { principal } => {
                     cases.write(&path, &format!("{principal}-0123456789abcdefghijklmnopqrstuvwxyz"), 0o600)
