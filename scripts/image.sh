@@ -34,7 +34,7 @@ if [ -z "${BASE:-}" ] && ! build inspect "$base" >/dev/null 2>&1; then
     build rm "$new" >/dev/null
 fi
 
-# HEALTHCHECK is of the docker format only.
+# HEALTHCHECK is of the docker format only. PROGRAM is always said: buildah 1.28 finds no stage by an argument's default.
 options=(bud --isolation chroot --format docker --tag "$tag" --build-arg "BASE=$base" --build-arg "PROFILE=$profile")
 context=.
 if [ -n "${BINARY:-}" ]; then

@@ -112,6 +112,20 @@ fn every_field_of_the_access_line_is_in_the_operations_guide() {
 }
 
 #[test]
+fn every_dependency_has_its_reason_in_the_readme() {
+    let manifest = read("Cargo.toml");
+    let readme = read("README.md");
+    let table = between(&manifest, "\n[dependencies]\n", "\n[").next().unwrap();
+    let named = table.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name);
+    let reasons = between(&readme, "\n## Dependencies\n", "\n## ").next().unwrap();
+    let rows: Vec<&str> = between(reasons, "\n| ", " |").flat_map(|row| row.split(", ")).collect();
+
+    let unexplained: Vec<&str> = named.filter(|name| !rows.contains(name)).collect();
+
+    assert_eq!(unexplained, [""; 0]);
+}
+
+#[test]
 fn every_unenforced_key_is_owned_up_to() {
     let source = read("src/config/unenforced.rs");
     let (keys, words) = without_tests(&source).split_once("pub(super) const WORDS").unwrap();
