@@ -173,6 +173,12 @@ impl AsyncRead for GateStream {
         if this.farewell.is_some() {
             return this.poll_farewell(cx).map(Ok);
         }
+        if this.connection.phase() == Phase::HeadRead {
+            // The head has ended and the library still wants more of it: what came were empty lines, which it passes over.
+            // Whoever may send those may hold the connection for ever, for no deadline is running.
+            this.refuse(EarlyCause::Library(400));
+            return this.poll_farewell(cx).map(Ok);
+        }
         let before = buf.filled().len();
         match Pin::new(&mut this.inner).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => this.poll_judge(cx, buf, before),
