@@ -3,8 +3,10 @@
 //! The way is one: text → tree with places (`tree`) → wire types (`wire`, read by `reader`) → [`crate::policy::Policy`]
 //! (`compile`, the only place that may refuse what has the right shape). Every problem on that way is collected and said at once.
 
+mod collection;
 mod compile;
 mod default;
+mod describe;
 mod error;
 mod finding;
 mod input;
@@ -21,6 +23,7 @@ mod state_dir;
 mod substitute;
 mod tree;
 mod unenforced;
+mod unit;
 mod wire;
 
 pub use error::{ConfigErrors, Problem, Severity, Snippet};
