@@ -92,8 +92,7 @@ abuse=(python3 "$suites/h2_abuse.py" --target "$address" --sni gw.test --authori
 run "HTTP/2 abuse" counts "${abuse[@]}"
 if [ -n "${SUITES_EXTRA:-}" ]; then
     run "HTTP/2 abuse, strict" reports "${abuse[@]}" --strict
-    # The runner asks by address; curl sends no name with it.
-    run "slow clients" reports bash "$suites/slow_clients.sh" "https://localhost:$gate_port/public/" "https://gw.test:$gate_port/public/"
+    run "slow clients" reports bash "$suites/slow_clients.sh" "https://localhost:$gate_port/public/"
 fi
 run "observability" counts bash "$suites/observability.sh" "http://127.0.0.1:$metrics_port/metrics" "$work/access.log"
 

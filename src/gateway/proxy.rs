@@ -305,6 +305,9 @@ impl Gateway {
         let (Some(connection), Some(snapshot)) = (ctx.connection.clone(), ctx.snapshot.clone()) else {
             return Err(Deny::new(Reason::Internal, "no connection under the session"));
         };
+        if connection.chunks_are_wrong() {
+            return Err(Deny::new(Reason::FramingChunk, "the chunks of the body are malformed"));
+        }
         let head = ctx.head.take();
         let view = view::view(session.req_header(), head.as_deref(), connection.facts(), ctx.began, ctx.tick);
         let stores = Stores { quotas: &self.shared.quotas, revocations: &*self.shared.revocations };
