@@ -10,6 +10,9 @@ pub(super) fn deny(error: &Error, version: HttpVersion, ctx: &Context) -> Deny {
     if ctx.connection.as_ref().is_some_and(|connection| connection.cut() == Some(Cut::BodyTooSlow)) {
         return Deny::new(Reason::TimeoutBody, "the body came slower than `body_min_rate`");
     }
+    if ctx.connection.as_ref().is_some_and(|connection| connection.chunks_are_wrong()) {
+        return Deny::new(Reason::FramingChunk, "the chunks of the body are malformed");
+    }
     let forwarded = ctx.permit.is_some();
     let reason = match error.esource() {
         ErrorSource::Upstream => upstream_reason(error.root_etype()),

@@ -117,6 +117,11 @@ impl GateStream {
         }
         let was = self.connection.phase();
         let is = self.connection.received(bytes);
+        // Chunks that came with their head are refused with it, as a request; later ones end the reading of it.
+        if was == Phase::Request && self.connection.chunks_are_wrong() {
+            buf.set_filled(before);
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "malformed chunks")));
+        }
         let late = self.watch.read(was, is, bytes.len(), Instant::now);
         if late.is_none() && is != Phase::HeadTooLarge {
             return Poll::Ready(Ok(()));
