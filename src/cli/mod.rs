@@ -24,7 +24,7 @@ use std::{
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::{
-    app, config,
+    app, config, edge,
     model::{Clock, SystemClock},
     policy::Policy,
 };
@@ -102,9 +102,7 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli, output: &mut Output<'_>) -> anyhow::Result<Exit> {
-    // The first provider that is installed wins: pingora would install ring later (`pingora.md` 9).
-    let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    anyhow::ensure!(installed.is_ok(), "another crypto provider is installed already");
+    anyhow::ensure!(edge::install_provider(), "another crypto provider is installed already");
     let config = cli.config.as_path();
     let state_dir = || config::state_dir(config, &app::variable);
     match cli.command {

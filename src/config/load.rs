@@ -32,10 +32,10 @@ pub struct Loaded {
 pub fn load(path: &Path, now: UnixTime, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigErrors> {
     let inputs = Inputs::new(env);
     let mut findings = Findings::default();
-    let Contents { mut sources, trees, root, tenants, broken } = read(path, &inputs, &mut findings);
+    let Contents { sources, trees, root, tenants, broken } = read(path, &inputs, &mut findings);
     let mut policy = None;
     if let (Some(root), false) = (root, broken) {
-        let mut cx = Context { sources: &mut sources, findings: &mut findings, inputs: &inputs, now, next_expiry: None };
+        let mut cx = Context { sources: &sources, findings: &mut findings, inputs: &inputs, now, next_expiry: None };
         policy = Some(compile(&mut cx, Parts { root, tenants }, String::new()));
     }
     let failed = findings.errors() > 0;

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
-use jiff::civil::Date;
+use jiff::{civil::Date, tz::TimeZone};
 use serde_json::{Value, json};
 
 use crate::model::{Host, HostError, HostPattern, ListenerName, QuotaName, Range, RangeError, TenantName, UnixTime, UpstreamName};
@@ -175,11 +175,14 @@ impl Scalar for Rate {
 
 impl Scalar for LastDay {
     fn parse(text: &str) -> Result<Self, Wrong> {
-        let wrong = || Wrong::new(format!("not a date: `{text}`")).hint("a date is a year, month and day: `2027-06-30`; it counts, UTC");
+        let wrong = || {
+            Wrong::new(format!("not a date: `{text}`"))
+                .hint("a date is a year, month and day, `2027-06-30`; the entry counts through that day, UTC")
+        };
         let well_formed =
             text.len() == 10 && text.bytes().enumerate().all(|(at, b)| if at == 4 || at == 7 { b == b'-' } else { b.is_ascii_digit() });
         let date: Date = Some(text).filter(|_| well_formed).and_then(|text| text.parse().ok()).ok_or_else(wrong)?;
-        let midnight = date.tomorrow().ok().and_then(|next| next.in_tz("UTC").ok()).ok_or_else(wrong)?;
+        let midnight = date.tomorrow().ok().and_then(|next| next.to_zoned_datetime(TimeZone::UTC).ok()).ok_or_else(wrong)?;
         let millis = u64::try_from(midnight.timestamp().as_millisecond()).map_err(|_| wrong())?;
         Ok(Self(UnixTime::from_millis(millis)))
     }

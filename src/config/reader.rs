@@ -260,7 +260,13 @@ fn or_reference(schema: Json) -> Json {
 impl Wire for SecretText {
     fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
         match &node.value {
-            Value::Scalar { text, plain } if !(*plain && text.is_empty()) => Some(Self(At { value: text.clone(), span: node.span })),
+            Value::Scalar { text, plain } if !(*plain && text.is_empty()) => {
+                // Before anything else of this line is complained of, so that no complaint shows it.
+                if !substitute::is_reference(text) {
+                    reader.findings.mask(node.span);
+                }
+                Some(Self(At { value: text.clone(), span: node.span }))
+            }
             Value::Scalar { .. } | Value::List(_) | Value::Map(_) => {
                 reader.unfit(node, "a reference to a secret");
                 None

@@ -75,7 +75,7 @@ pub(super) async fn apply(shared: &Shared, policy: &Policy, permit: &Permit, ans
         shared.metrics.session(SessionEvent::GrantIgnored);
     }
     if outcome.cookie == CookieChange::None
-        && let Some(token) = renewed(shared, sessions, permit, now)
+        && let Some(token) = renewed(sessions, permit, now)
     {
         shared.metrics.session(SessionEvent::Renewed);
         outcome.cookie = CookieChange::Set(cookie::set(&sessions.cookie, &token, None));
@@ -94,9 +94,6 @@ async fn grant_session(
 ) -> Verdict<Outcome> {
     let grant = grant::parse(lines).map_err(|error| Deny::new(Reason::GrantMalformed, error.to_string()))?;
     let tenant = pipeline::judge_grant(&grant, permit, policy, now)?;
-    if let Some(session) = permit.session() {
-        revoke_session(shared, &session.claims, now).await?;
-    }
     let rules = &tenant.sessions;
     let absolute = grant.absolute.map_or(rules.absolute, |asked| asked.min(rules.absolute));
     let absolute_end = now.plus(absolute);
@@ -116,6 +113,9 @@ async fn grant_session(
     };
     let hash = sessions.ring.session_hash(&claims.id);
     let token = seal(sessions, permit, &claims).map_err(|detail| Deny::new(Reason::GrantMalformed, detail))?;
+    if let Some(session) = permit.session() {
+        revoke_session(shared, &session.claims, now).await?;
+    }
     shared.metrics.session(SessionEvent::Granted);
     Ok(Outcome {
         cookie: CookieChange::Set(cookie::set(&sessions.cookie, &token, None)),
@@ -128,12 +128,12 @@ fn seal(sessions: &Sessions, permit: &Permit, claims: &Claims) -> Result<String,
 }
 
 /// Slides the idle end of a cookie session that has used a quarter of its rest. The absolute end stays where it is.
-fn renewed(shared: &Shared, sessions: &Sessions, permit: &Permit, now: UnixTime) -> Option<String> {
+fn renewed(sessions: &Sessions, permit: &Permit, now: UnixTime) -> Option<String> {
     let session = permit.session().filter(|session| session.purpose == Purpose::Cookie)?;
     let claims = &session.claims;
     let used = now.since(claims.issued);
     let idle = claims.idle_end.since(claims.issued);
-    if used < RENEW_AT_MOST_EVERY || used * RENEW_AFTER_QUARTERS < idle || shared.is_draining() && used < idle / 2 {
+    if used < RENEW_AT_MOST_EVERY || used * RENEW_AFTER_QUARTERS < idle {
         return None;
     }
     let idle_end = now.plus(permit.acting_tenant().sessions.idle).min(claims.absolute_end);
