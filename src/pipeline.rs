@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub use crate::checks::{quota::QuotaState, session::Session};
-pub use permit::{Known, Passage, Permit, Stores};
+pub use permit::{Asked, Known, Passage, Permit, Stores};
 
 use charge::Charging;
 

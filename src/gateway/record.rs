@@ -6,7 +6,8 @@ use pingora::proxy::Session;
 use super::{proxy::Context, shared::Shared, view};
 use crate::{
     model::{Decision, Deny, Facts, Reason, RequestId, UnixTime},
-    telemetry::{AccessLine, Event, UpstreamFacts},
+    pipeline::Asked,
+    telemetry::{AccessLine, Event, QuotaVerdict, UpstreamFacts},
 };
 
 /// Notes that a request failed, and why. The first reason stays.
@@ -90,6 +91,14 @@ fn count(shared: &Shared, ctx: &Context, status: u16, duration: std::time::Durat
         if let Some(deny) = &step.deny {
             metrics.observed(tenant, deny.reason);
         }
+    }
+    for (quota, said) in &ctx.known.asked {
+        let verdict = match said {
+            Asked::Taken => QuotaVerdict::Allow,
+            Asked::Refused => QuotaVerdict::Deny,
+            Asked::Observed => QuotaVerdict::Observe,
+        };
+        metrics.quota(&quota.name, verdict);
     }
     if ctx.known.session.is_some() || ctx.known.session_fault.is_some() {
         metrics.session_check(ctx.known.session_fault.as_ref().map(|fault| fault.reason));
