@@ -111,8 +111,8 @@ fn bodies_are_bounded_by_server_tenant_and_route() {
         }
     }
     assert!(upstream.take().iter().all(|got| got.body.len() <= 5000));
-    let over_h2 = octroi.curl("small.test", "/x").args(&["--http2", "--data-binary", &"x".repeat(2001)]).get();
-    assert_eq!((over_h2.version.as_str(), over_h2.status), ("HTTP/2", 413));
+    let over_h2 = |bytes: usize| block_on(post_h2(&octroi, "small.test", bytes, Duration::ZERO)).0;
+    assert_eq!((over_h2(2000), over_h2(2001), over_h2(200_000)), (200, 413, 413));
 }
 
 /// Opens a WebSocket and returns how long it may be silent.
@@ -150,7 +150,7 @@ fn a_body_that_trickles_is_cut_after_its_grace() {
     let (octroi, _upstream) = started();
     let trickle = |http2: bool| {
         if http2 {
-            return tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(trickle_h2(&octroi));
+            return block_on(post_h2(&octroi, "acme.test", 1000, Duration::from_millis(700)));
         }
         let mut stream = raw(octroi.addr("plain"));
         stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
@@ -167,25 +167,35 @@ fn a_body_that_trickles_is_cut_after_its_grace() {
     assert_eq!(answers, [(408, "timeout_body".to_owned()), (408, "timeout_body".to_owned())]);
 }
 
-/// Sends a body over HTTP/2, a byte every 700 ms, until there is an answer.
-async fn trickle_h2(octroi: &Octroi) -> (u16, String) {
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// Sends a body of unknown length over HTTP/2, with a pause after each byte or with none; returns the status and the reason.
+async fn post_h2(octroi: &Octroi, host: &str, bytes: usize, pause: Duration) -> (u16, String) {
     let tcp = tokio::net::TcpStream::connect(octroi.addr("public")).await.unwrap();
     let config = client::tls_config(&octroi.path().join("certs/ca.pem"), &[b"h2"]);
-    let tls = tokio_rustls::TlsConnector::from(config).connect("acme.test".try_into().unwrap(), tcp).await.unwrap();
+    let tls = tokio_rustls::TlsConnector::from(config).connect(host.to_owned().try_into().unwrap(), tcp).await.unwrap();
     let (mut sender, connection) = h2::client::handshake(tls).await.unwrap();
     tokio::spawn(connection);
-    let request = http::Request::builder().method("POST").uri("https://acme.test/x").body(()).unwrap();
+    let request = http::Request::builder().method("POST").uri(format!("https://{host}/x")).body(()).unwrap();
     let (answer, mut body) = sender.send_request(request, false).unwrap();
     let feed = tokio::spawn(async move {
-        while body.send_data(bytes::Bytes::from_static(b"x"), false).is_ok() {
-            tokio::time::sleep(Duration::from_millis(700)).await;
+        if pause.is_zero() {
+            return drop(body.send_data(bytes::Bytes::from(vec![b'x'; bytes]), true));
+        }
+        for _ in 0..bytes {
+            if body.send_data(bytes::Bytes::from_static(b"x"), false).is_err() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
         }
     });
     let answer = answer.await.unwrap();
     feed.abort();
     let id = answer.headers()["octroi-request-id"].to_str().unwrap();
     let line = octroi.access_line(|line| line["request.id"] == id);
-    (answer.status().as_u16(), line["reason"].as_str().unwrap().to_owned())
+    (answer.status().as_u16(), line["reason"].as_str().unwrap_or("-").to_owned())
 }
 
 #[test]
@@ -207,7 +217,10 @@ fn methods_are_those_of_the_rule_and_the_answer_names_them() {
 
     assert_eq!((with("GET", "/only/x").status, with("PROPFIND", "/only/x").status), (200, 200));
     let refused = with("POST", "/only/x");
-    assert_eq!((refused.status, refused.field("allow"), octroi.reason(&refused).as_str()), (405, Some("GET, PROPFIND"), "method_not_allowed"));
+    assert_eq!(
+        (refused.status, refused.field("allow"), octroi.reason(&refused).as_str()),
+        (405, Some("GET, PROPFIND"), "method_not_allowed")
+    );
     assert_eq!(with("DELETE", "/x").status, 200);
     assert_eq!(with("PROPFIND", "/x").status, 405);
     assert_eq!(upstream.take().len(), 3);
@@ -316,7 +329,9 @@ fn observe_mode_writes_down_and_lets_pass() {
     assert_eq!(octroi.plain("plain", "watching.test", "/x//y").status(), 400);
     assert_eq!(upstream.take().len(), 5);
     let observed = |check: &str, reason: &str| {
-        octroi.metric(&format!(r#"octroi_decisions_total{{check="{check}",mode="observe",reason="{reason}",tenant="watching",verdict="deny"}}"#))
+        octroi.metric(&format!(
+            r#"octroi_decisions_total{{check="{check}",mode="observe",reason="{reason}",tenant="watching",verdict="deny"}}"#
+        ))
     };
     assert!(observed("ip_access", "ip_denied") >= 5.0 && observed("session", "session_missing") >= 1.0, "{}", octroi.metrics());
     assert!(observed("quota_before", "quota_exceeded") >= 1.0, "{}", octroi.metrics());
@@ -331,7 +346,8 @@ fn observe_mode_writes_down_and_lets_pass() {
 #[test]
 fn quotas_count_by_client_route_and_tenant() {
     let (octroi, upstream) = started();
-    let from = |client: &str, host: &str, path: &str| octroi.plain("behind", host, path).header(&format!("X-Forwarded-For: {client}")).get();
+    let from =
+        |client: &str, host: &str, path: &str| octroi.plain("behind", host, path).header(&format!("X-Forwarded-For: {client}")).get();
     let count = |answers: &[u16], status: u16| answers.iter().filter(|&&answer| answer == status).count();
 
     // By client: an IPv4 address, an IPv6 /64; each tenant apart.
@@ -339,7 +355,8 @@ fn quotas_count_by_client_route_and_tenant() {
     assert_eq!((count(&mine, 200), count(&mine, 429)), (2, 1));
     assert_eq!(from("192.0.2.2", "each.test", "/x").status, 200);
     assert_eq!(from("192.0.2.1", "each-too.test", "/x").status, 200);
-    let six: Vec<u16> = ["2001:db8::1", "2001:db8::ffff:1", "2001:db8::3", "2001:db8:0:1::1"].map(|ip| from(ip, "each.test", "/x").status).into();
+    let six: Vec<u16> =
+        ["2001:db8::1", "2001:db8::ffff:1", "2001:db8::3", "2001:db8:0:1::1"].map(|ip| from(ip, "each.test", "/x").status).into();
     assert_eq!(six, [200, 200, 429, 200]);
 
     // By route: all clients together, each rule apart.
@@ -369,7 +386,10 @@ fn quotas_count_by_user_and_session() {
         (sign_in(&octroi, "acme.test", "u_1", ""), sign_in(&octroi, "acme.test", "u_1", ""), sign_in(&octroi, "acme.test", "u_2", ""));
     let get = |path: &str, cookie: &str| octroi.curl("acme.test", path).cookie(cookie).status();
 
-    assert_eq!([get("/by_user/x", &one), get("/by_user/x", &again), get("/by_user/x", &one), get("/by_user/x", &two)], [200, 200, 429, 200]);
+    assert_eq!(
+        [get("/by_user/x", &one), get("/by_user/x", &again), get("/by_user/x", &one), get("/by_user/x", &two)],
+        [200, 200, 429, 200]
+    );
     let by_session = [get("/by_session/x", &one), get("/by_session/x", &one), get("/by_session/x", &one), get("/by_session/x", &again)];
     assert_eq!(by_session, [200, 200, 429, 200]);
 }
@@ -380,7 +400,10 @@ fn what_was_used_up_stays_used_up_over_a_reload() {
     let get = |octroi: &Octroi| octroi.plain("plain", "each.test", "/x").status();
     assert_eq!([get(&octroi), get(&octroi), get(&octroi)], [200, 200, 429]);
 
-    octroi.reload(&config(&upstream).replace("bare: {hosts: [bare.test], upstream: app}", "bare: {hosts: [bare.test], upstream: app, suspended: true}"));
+    octroi.reload(
+        &config(&upstream)
+            .replace("bare: {hosts: [bare.test], upstream: app}", "bare: {hosts: [bare.test], upstream: app, suspended: true}"),
+    );
 
     assert_eq!(get(&octroi), 429);
     octroi.reload(&config(&upstream).replace("rate: 1/h, burst: 2}", "rate: 1/h, burst: 50}"));
@@ -394,4 +417,41 @@ fn failures_are_given_back_where_the_answer_is_well() {
 
     assert_eq!([get("/tries/x"), get("/tries/x"), get("/tries/x"), get("/tries/x")], [200, 200, 200, 200]);
     assert_eq!([get("/tries/x?status=404%20Not"), get("/tries/x?status=500%20No"), get("/tries/x")], [404, 500, 429]);
+}
+
+#[test]
+fn a_range_that_has_expired_counts_no_more() {
+    let upstream = Upstream::start();
+    let old = r#"[{range: 127.0.0.0/8, note: head office, expires: 2020-01-01}]"#;
+    let more = format!(
+        "  late: {{hosts: [late.test], upstream: app, routes: open, ip_access: {{allow: {old}}}}}\n  freed: {{hosts: [freed.test], upstream: app, routes: open, ip_access: {{deny: {old}}}}}\n"
+    );
+    let octroi = Octroi::start(&format!("{}{more}", config(&upstream)));
+
+    assert_eq!(octroi.plain("plain", "late.test", "/x").status(), 403);
+    assert_eq!(octroi.plain("plain", "freed.test", "/x").status(), 200);
+}
+
+#[test]
+fn tenants_come_and_go_with_their_files() {
+    let upstream = Upstream::start();
+    let octroi = Octroi::prepared(&format!("{}tenant_files: [tenants.d/*.yaml]\n", config(&upstream)));
+    let dir = octroi.path().join("tenants.d");
+    std::fs::create_dir(&dir).unwrap();
+    let tenant = |name: &str| format!("tenants:\n  {name}: {{hosts: [{name}.test], upstream: app, routes: open}}\n");
+    std::fs::write(dir.join("first.yaml"), tenant("first")).unwrap();
+    let mut octroi = octroi;
+    octroi.run();
+    assert_eq!(octroi.curl("first.test", "/x").status(), 200);
+
+    std::fs::write(dir.join("second.yaml"), tenant("second")).unwrap();
+    octroi.ok(&["reload"]);
+    assert_eq!(octroi.curl("second.test", "/x").status(), 200);
+    std::fs::write(dir.join("third.yaml"), tenant("second")).unwrap();
+    let refused = octroi.command(&["reload"]);
+    assert!(refused.status.code() == Some(1) && String::from_utf8_lossy(&refused.stderr).contains("third.yaml:2:"), "{refused:?}");
+    std::fs::remove_file(dir.join("third.yaml")).unwrap();
+    std::fs::remove_file(dir.join("first.yaml")).unwrap();
+    octroi.ok(&["reload"]);
+    assert_ne!(octroi.curl("first.test", "/x").get().exit, 0);
 }

@@ -129,7 +129,8 @@ fn a_bound_session_stays_where_it_began() {
 
 #[test]
 fn tokens_are_minted_and_read_by_command() {
-    let (octroi, upstream) = started("", "  globex: {upstream: app}\n  www: {hosts: [www.test], upstream: app, routes: app, members: [globex]}");
+    let (octroi, upstream) =
+        started("", "  globex: {upstream: app}\n  www: {hosts: [www.test], upstream: app, routes: app, members: [globex]}");
     let bearer = octroi.ok(&["session", "mint", "--tenant", "acme", "--user", "robot", "--role", "export", "--bearer"]);
     let bearer = bearer.trim();
     let minted: serde_json::Value =
@@ -313,4 +314,19 @@ fn members_bring_their_own_clocks_ranges_mode_and_suspension_to_the_front_door()
     assert_eq!((refused.status, refused.all("set-cookie").len(), octroi.reason(&refused).as_str()), (403, 0, "grant_suspended"));
     octroi.reload(&members(", sessions: {idle: 1s, absolute: 1s}"));
     assert_eq!(ask(&octroi, &globex), is(401, "session_expired"));
+}
+
+#[test]
+fn the_cookie_s_name_and_what_a_user_may_look_like_are_settings() {
+    let (octroi, _upstream) = started(", cookie: __Host-app, allow_email_user: true", "");
+
+    let answer = grant(&octroi, "acme.test", r#"user="jane@example.com""#);
+
+    let set = answer.all("set-cookie")[0];
+    assert!(set.starts_with("__Host-app=oct1."), "{set}");
+    for attribute in ["Secure", "HttpOnly", "Path=/", "SameSite=Lax"] {
+        assert!(set.contains(attribute), "{set}");
+    }
+    assert!(!set.contains("Domain") && !set.contains("jane"), "{set}");
+    assert_eq!(with(&octroi, "acme.test", set.split(';').next().unwrap()).status, 200);
 }
