@@ -20,10 +20,8 @@ use harness::{
 /// A configuration with these upstreams; every tenant `NAME.test` goes to the upstream `NAME`.
 fn config(upstreams: &[(&str, String)], more: &str) -> String {
     let servers: String = upstreams.iter().map(|(name, upstream)| format!("  {name}: {upstream}\n")).collect();
-    let tenants: String = upstreams
-        .iter()
-        .map(|(name, _)| format!("  {name}: {{hosts: [{name}.test], upstream: {name}, routes: app}}\n"))
-        .collect();
+    let tenants: String =
+        upstreams.iter().map(|(name, _)| format!("  {name}: {{hosts: [{name}.test], upstream: {name}, routes: app}}\n")).collect();
     format!(
         r#"
 version: 1
@@ -77,9 +75,8 @@ fn servers_take_turns_by_weight() {
 #[test]
 fn a_server_that_refuses_leaves_the_request_to_the_next_one_whatever_the_method() {
     let alive = Upstream::start();
-    let both = |retries: u8| {
-        format!("{{servers: [{{address: \"{}\", weight: 5}}, {{address: \"{}\"}}], retries: {retries}}}", dead(), alive.addr)
-    };
+    let both =
+        |retries: u8| format!("{{servers: [{{address: \"{}\", weight: 5}}, {{address: \"{}\"}}], retries: {retries}}}", dead(), alive.addr);
     let octroi = Octroi::start(&config(&[("app", both(1)), ("never", both(0))], ""));
 
     for method in ["GET", "POST", "DELETE", "GET", "POST", "GET"] {
@@ -98,16 +95,16 @@ fn a_server_that_refuses_leaves_the_request_to_the_next_one_whatever_the_method(
 fn a_connection_that_died_at_rest_costs_a_get_nothing_and_a_post_is_never_sent_twice() {
     let upstream = Upstream::start();
     let octroi = Octroi::start(&config(&[("app", server(upstream.addr))], ""));
-    let mut warm = |path: &str, args: &[&str]| {
+    let warm = |path: &str, args: &[&str]| {
         assert_eq!(octroi.plain("plain", "app.test", "/warm").status(), 200);
         upstream.take();
         let answer = octroi.plain("plain", "app.test", path).args(args).get();
-        (answer.status, upstream.take().iter().map(|got| got.earlier).collect::<Vec<_>>())
+        (answer.status, upstream.take().iter().map(|got| got.earlier > 0).collect::<Vec<_>>())
     };
 
-    assert_eq!(warm("/stale", &[]), (200, vec![1, 0]));
-    assert_eq!(warm("/stale", &["--data-binary", "once"]), (502, vec![1]));
-    assert_eq!(warm("/stale", &["-X", "POST"]), (502, vec![1]));
+    assert_eq!(warm("/stale", &[]), (200, vec![true, false]));
+    assert_eq!(warm("/stale", &["--data-binary", "once"]), (502, vec![true]));
+    assert_eq!(warm("/stale", &["-X", "POST"]), (502, vec![true]));
 }
 
 #[test]
@@ -139,7 +136,6 @@ fn a_silent_server_is_given_up_at_its_deadlines() {
         std::thread::sleep(Duration::from_millis(200));
     }
     assert_eq!(ask(&mut stream, "o").status, 200);
-    // Nobody answers a SYN here.
     assert!(octroi.metric(r#"octroi_upstream_errors_total{reason="upstream_timeout",upstream="app"}"#) >= 1.0);
 }
 
@@ -288,7 +284,8 @@ fn answers_without_a_body_and_with_trailers_pass_as_they_are() {
         assert_eq!((answer.status, answer.exit, answer.field("content-length")), (200, 0, Some("1000")), "{version}");
     }
 
-    let answer = exchange(&mut raw(octroi.addr("plain")), b"GET /trailers HTTP/1.1\r\nHost: app.test\r\nTE: trailers\r\nConnection: close\r\n\r\n");
+    let answer =
+        exchange(&mut raw(octroi.addr("plain")), b"GET /trailers HTTP/1.1\r\nHost: app.test\r\nTE: trailers\r\nConnection: close\r\n\r\n");
     assert!(answer.contains("hello") && answer.trim_end().ends_with("0") || answer.contains("X-Sum"), "{answer}");
     assert_eq!(octroi.curl("app.test", "/trailers").args(&["--http2"]).get().body, "hello");
 }

@@ -165,7 +165,8 @@ impl ProxyHttp for Gateway {
             return Error::e_explain(ErrorType::HTTPStatus(413), "body too large");
         }
         // HTTP/1 bodies are timed by the stream, which knows whose the waiting was; HTTP/2 streams share one.
-        let (rate, took) = (ctx.permit.as_ref().map_or(0, |permit| permit.limits().body_min_rate), self.shared.clock.tick().since(ctx.tick));
+        let (rate, took) =
+            (ctx.permit.as_ref().map_or(0, |permit| permit.limits().body_min_rate), self.shared.clock.tick().since(ctx.tick));
         if !end && session.is_http2() && took > BODY_GRACE && ctx.body_in < rate.saturating_mul(took.as_secs()) {
             ctx.deny = Some(Deny::new(Reason::TimeoutBody, "the body came slower than `body_min_rate`"));
             return Error::e_explain(ErrorType::HTTPStatus(408), "body too slow");
