@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::{HeaderValue, header, response::Parts};
 use pingora::{
     Error, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
@@ -49,7 +49,6 @@ pub struct Context {
     pub(super) connection: Option<Arc<Connection>>,
     pub(super) snapshot: Option<Arc<Snapshot>>,
     pub(super) head: Option<Vec<u8>>,
-    pub(super) asking: Asking,
     pub(super) known: Known,
     pub(super) trail: Trail,
     pub(super) permit: Option<Permit>,
@@ -58,6 +57,8 @@ pub struct Context {
     pub(super) body_in: u64,
     pub(super) upstream: Option<Exchange>,
     pub(super) granted: Option<GrantedTo>,
+    /// The name of the session in logs and towards the upstream.
+    pub(super) session_hash: Option<String>,
     cookie: CookieChange,
     pub(super) websocket_key: Option<HeaderValue>,
     pub(super) upgraded: bool,
@@ -66,7 +67,9 @@ pub struct Context {
 /// What is known of the exchange with the upstream.
 #[derive(Clone, Debug)]
 pub(super) struct Exchange {
-    pub(super) server: String,
+    pub(super) server: Arc<str>,
+    /// Which of the pool's servers that is.
+    pub(super) index: usize,
     pub(super) tries: u32,
     pub(super) began: Tick,
     pub(super) first_byte: Option<Tick>,
@@ -85,7 +88,6 @@ impl ProxyHttp for Gateway {
             connection: None,
             snapshot: None,
             head: None,
-            asking: Asking::default(),
             known: Known::default(),
             trail: Trail::brief(),
             permit: None,
@@ -94,6 +96,7 @@ impl ProxyHttp for Gateway {
             body_in: 0,
             upstream: None,
             granted: None,
+            session_hash: None,
             cookie: CookieChange::None,
             websocket_key: None,
             upgraded: false,
@@ -105,7 +108,6 @@ impl ProxyHttp for Gateway {
         let connection =
             view::connection(session).ok_or_else(|| Error::explain(ErrorType::InternalError, "no connection under the session"))?;
         ctx.head = connection.request_begins();
-        ctx.asking = Asking::of(session.req_header().method.as_str(), &session.req_header().headers);
         ctx.connection = Some(connection);
         ctx.snapshot = Some(self.shared.snapshot.load_full());
         Ok(())
@@ -136,13 +138,14 @@ impl ProxyHttp for Gateway {
         let picked = ctx.permit.as_ref().zip(ctx.snapshot.as_ref()).and_then(|(permit, snapshot)| {
             let upstream = &permit.tenant().upstream;
             let pool = snapshot.pool(&upstream.name)?;
-            let (index, peer) = pool.pick(upstream, &permit.acting_tenant().name, permit.websocket())?;
-            Some((pool.server_name(index).to_owned(), peer))
+            let failed = ctx.upstream.as_ref().map(|exchange| exchange.index);
+            let (index, peer) = pool.pick(upstream, &permit.acting_tenant().name, permit.websocket(), failed)?;
+            Some((index, pool.server_name(index), peer))
         });
-        let Some((server, peer)) = picked else { return Error::e_explain(ErrorType::InternalError, "no permit, no server") };
+        let Some((index, server, peer)) = picked else { return Error::e_explain(ErrorType::InternalError, "no permit, no server") };
         let now = self.shared.clock.tick();
         let tries = ctx.upstream.as_ref().map_or(0, |exchange| exchange.tries) + 1;
-        ctx.upstream = Some(Exchange { server, tries, began: now, first_byte: None, status: None });
+        ctx.upstream = Some(Exchange { server, index, tries, began: now, first_byte: None, status: None });
         Ok(peer)
     }
 
@@ -150,7 +153,7 @@ impl ProxyHttp for Gateway {
         forward::prepare(&self.shared, request, ctx)
     }
 
-    async fn request_body_filter(&self, _session: &mut Session, body: &mut Option<Bytes>, end: bool, ctx: &mut Context) -> Result<()> {
+    async fn request_body_filter(&self, session: &mut Session, body: &mut Option<Bytes>, end: bool, ctx: &mut Context) -> Result<()> {
         if let Some(connection) = ctx.connection.as_ref().filter(|_| end) {
             connection.expect_body_rate(0);
         }
@@ -160,6 +163,13 @@ impl ProxyHttp for Gateway {
         if !ctx.upgraded && ctx.body_in > limit {
             ctx.deny = Some(Deny::new(Reason::BodyTooLarge, format!("more than {limit} bytes came")));
             return Error::e_explain(ErrorType::HTTPStatus(413), "body too large");
+        }
+        // HTTP/1 bodies are timed by the stream, which knows whose the waiting was; HTTP/2 streams share one.
+        let (rate, took) =
+            (ctx.permit.as_ref().map_or(0, |permit| permit.limits().body_min_rate), self.shared.clock.tick().since(ctx.tick));
+        if !end && session.is_http2() && took > BODY_GRACE && ctx.body_in < rate.saturating_mul(took.as_secs()) {
+            ctx.deny = Some(Deny::new(Reason::TimeoutBody, "the body came slower than `body_min_rate`"));
+            return Error::e_explain(ErrorType::HTTPStatus(408), "body too slow");
         }
         Ok(())
     }
@@ -200,18 +210,19 @@ impl ProxyHttp for Gateway {
 
     async fn response_filter(&self, _session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
         let (Some(permit), Some(snapshot), Some(connection)) = (&ctx.permit, &ctx.snapshot, &ctx.connection) else { return Ok(()) };
-        let hidden: Vec<_> = response.headers.keys().filter(|name| response_headers::is_hidden(name.as_str())).cloned().collect();
-        for name in hidden {
-            response.remove_header(&name);
-        }
-        if response.status.is_informational() {
+        let status = response.status;
+        // The library's own methods keep a second map with the names as the app wrote them; names have no case, so it goes.
+        let mut parts = Parts::from(std::mem::replace(response, ResponseHeader::from(http::Response::new(()).into_parts().0)));
+        let headers = &mut parts.headers;
+        response_headers::hide(headers);
+        if status.is_informational() {
+            *response = ResponseHeader::from(parts);
             return Ok(());
         }
         let tenant = permit.tenant();
         let session_cookie = snapshot.policy.sessions.as_ref().map_or("", |sessions| &sessions.cookie);
-        if response.headers.contains_key(header::SET_COOKIE) {
-            let kept: Vec<HeaderValue> = response
-                .headers
+        if headers.contains_key(header::SET_COOKIE) {
+            let kept: Vec<HeaderValue> = headers
                 .get_all(header::SET_COOKIE)
                 .iter()
                 .filter(|value| {
@@ -219,9 +230,9 @@ impl ProxyHttp for Gateway {
                 })
                 .cloned()
                 .collect();
-            response.remove_header(&header::SET_COOKIE);
+            headers.remove(header::SET_COOKIE);
             for value in kept {
-                response.append_header(header::SET_COOKIE, value)?;
+                headers.append(header::SET_COOKIE, value);
             }
         }
         let change = match std::mem::take(&mut ctx.cookie) {
@@ -230,21 +241,21 @@ impl ProxyHttp for Gateway {
             CookieChange::Set(value) => CookieChange::Set(value),
         };
         if let CookieChange::Set(value) = change {
-            response.append_header(header::SET_COOKIE, value)?;
+            // A token and its cookie's name are visible ASCII.
+            headers.extend(HeaderValue::try_from(value).ok().map(|value| (header::SET_COOKIE, value)));
             // Whoever keeps this answer keeps a session.
-            response.insert_header(header::CACHE_CONTROL, "no-store")?;
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
-        for (name, value) in response_headers::missing(&response.headers, connection.facts().tls().is_some()) {
-            response.insert_header(name, value)?;
-        }
+        response_headers::complete(headers, connection.facts().tls().is_some());
         for (name, value) in &tenant.response_headers {
             if value.is_empty() {
-                response.remove_header(name);
+                headers.remove(name);
             } else {
-                response.insert_header(name.clone(), value.clone())?;
+                headers.insert(name.clone(), value.clone());
             }
         }
-        response.insert_header("octroi-request-id", ctx.id.as_str())?;
+        headers.insert(response_headers::REQUEST_ID, HeaderValue::from_str(ctx.id.as_str()).unwrap_or(HeaderValue::from_static("")));
+        *response = ResponseHeader::from(parts);
         if self.shared.is_draining() {
             _session.set_keepalive(None);
         }
@@ -261,6 +272,7 @@ impl ProxyHttp for Gateway {
     fn error_while_proxy(&self, peer: &HttpPeer, session: &mut Session, error: Box<Error>, ctx: &mut Context, reused: bool) -> Box<Error> {
         let mut error = error.more_context(format!("server {}", peer._address));
         // Only a kept-alive connection that had died at rest, a request that is safe to repeat, and no byte of a body sent.
+        error.retry.decide_reuse(reused);
         let safe = reused && session.req_header().method.is_idempotent() && session.as_downstream().body_bytes_read() == 0;
         let again = safe && error.retry() && ctx.deny.is_none() && session.response_written().is_none() && self.may_retry(ctx);
         error.set_retry(again);
@@ -305,10 +317,15 @@ impl Gateway {
         let (Some(connection), Some(snapshot)) = (ctx.connection.clone(), ctx.snapshot.clone()) else {
             return Err(Deny::new(Reason::Internal, "no connection under the session"));
         };
+        if connection.chunks_are_wrong() {
+            return Err(Deny::new(Reason::FramingChunk, "the chunks of the body are malformed"));
+        }
         let head = ctx.head.take();
         let view = view::view(session.req_header(), head.as_deref(), connection.facts(), ctx.began, ctx.tick);
         let stores = Stores { quotas: &self.shared.quotas, revocations: &*self.shared.revocations };
         let verdict = pipeline::judge(&view, &snapshot.policy, stores, &mut ctx.known, &mut ctx.trail).await;
+        let sessions = snapshot.policy.sessions.as_ref();
+        ctx.session_hash = ctx.known.session.as_ref().zip(sessions).map(|(session, rules)| rules.ring.session_hash(&session.claims.id));
         // Framing in doubt: whatever follows on this connection may be part of this request.
         let in_doubt = verdict.as_ref().err().is_some_and(|deny| deny.reason.stage() == crate::model::Stage::Hygiene);
         ctx.head = head.filter(|_| in_doubt);
@@ -340,7 +357,8 @@ impl Gateway {
             clear_cookie: sessions.filter(|_| ctx.known.clear_cookie).map(|sessions| cookie::clear(&sessions.cookie)),
             hsts: ctx.connection.as_ref().is_some_and(|connection| connection.facts().tls().is_some()),
         };
-        let refusal = Refusal::new(deny.reason, ctx.id, ctx.asking, extra);
+        let asking = Asking::of(session.req_header().method.as_str(), &session.req_header().headers);
+        let refusal = Refusal::new(deny.reason, ctx.id, asking, extra);
         if deny.reason.stage() == crate::model::Stage::Hygiene || self.shared.is_draining() {
             session.set_keepalive(None);
         }
@@ -364,6 +382,9 @@ impl Gateway {
         exchange.tries <= u32::from(upstream.retries) && snapshot.pool(&upstream.name).is_some_and(super::upstream::Pool::may_retry)
     }
 }
+
+/// A body may be slow for so long before its rate counts, as in HTTP/1.
+const BODY_GRACE: Duration = Duration::from_secs(10);
 
 /// Longer than any deadline of the stream.
 const LONGEST_READ: Duration = Duration::from_secs(24 * 3600);

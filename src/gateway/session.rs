@@ -1,6 +1,6 @@
 //! What an answer does to a session: grant, renewal, end.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http::HeaderMap;
 
@@ -51,10 +51,8 @@ pub(super) struct Answer<'a> {
     pub(super) user_agent: &'a [u8],
 }
 
-/// Renewal waits until this part of the idle time is used, so that most answers carry no cookie.
-const RENEW_AFTER_QUARTERS: u32 = 4;
-/// And at most once in so long.
-const RENEW_AT_MOST_EVERY: Duration = Duration::from_secs(60);
+/// Renewal waits until a fourth of the idle time is used, so that most answers carry no cookie.
+const RENEW_AFTER_PART: u32 = 4;
 
 /// Reads the upstream's control fields, applies them, and says what becomes of the cookie.
 ///
@@ -131,12 +129,13 @@ fn seal(sessions: &Sessions, permit: &Permit, claims: &Claims) -> Result<String,
 fn renewed(sessions: &Sessions, permit: &Permit, now: UnixTime) -> Option<String> {
     let session = permit.session().filter(|session| session.purpose == Purpose::Cookie)?;
     let claims = &session.claims;
-    let used = now.since(claims.issued);
-    let idle = claims.idle_end.since(claims.issued);
-    if used < RENEW_AT_MOST_EVERY || used * RENEW_AFTER_QUARTERS < idle {
+    let rules = &permit.acting_tenant().sessions;
+    // Where the rule was shortened, what is left is less than the token says.
+    let ends = claims.idle_end.min(claims.issued.plus(rules.idle));
+    let idle_end = now.plus(rules.idle).min(claims.absolute_end);
+    if now.since(claims.issued) * RENEW_AFTER_PART < ends.since(claims.issued) || idle_end <= ends {
         return None;
     }
-    let idle_end = now.plus(permit.acting_tenant().sessions.idle).min(claims.absolute_end);
     let renewed = Claims { issued: now, idle_end, generation: claims.generation.saturating_add(1), ..claims.clone() };
     seal(sessions, permit, &renewed).ok()
 }
