@@ -1,48 +1,109 @@
 #!/usr/bin/env bash
 # Third-party suites against the real program, where they are present (../shared/suites, or $SUITES).
 #   suites.sh [SAMPLE]      every Nth smuggling gadget; 10 unless said otherwise, 1 for all of them
+#   SUITES_EXTRA=1          also what is reported and does not count: the strict HTTP/2 checks, and slow clients
+# Exit: 0 all passed (or no suites here), 1 something failed, 69 a port is taken or octroi did not start.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 suites=${SUITES:-$root/../shared/suites}
 sample=${1:-10}
+gate_port=18443 metrics_port=19902 backend_port=28081    # as in tests/suites.yaml
+target=${CARGO_TARGET_DIR:-$root/target}/debug
+
 if [ ! -d "$suites" ]; then
     echo "suites: nothing at $suites, so nothing was run" >&2
     exit 0
 fi
-scripts/setup.sh python3=python3 jq=jq promtool=prometheus
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+for port in $gate_port $metrics_port $backend_port; do
+    if listens "$port"; then
+        echo "suites: something listens on 127.0.0.1:$port already; the suites need that port" >&2
+        exit 69
+    fi
+done
+tools=(curl=curl python3=python3 jq=jq promtool=prometheus)
+[ -z "${SUITES_EXTRA:-}" ] || tools+=(slowhttptest=slowhttptest)
+scripts/setup.sh "${tools[@]}" || exit 1
 cargo build --locked --bin octroi --example demo_app || exit 1
 
 work=$(mktemp -d)
-gate=; app=
+gate= app=
+end() { [ -z "$1" ] || { kill -TERM "$1" 2>/dev/null; wait "$1" 2>/dev/null; }; }
 stop() {
-    for pid in $gate $app; do kill -TERM "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; done
+    trap - EXIT INT TERM
+    end "$gate"
+    end "$app"
     rm -rf "$work"
 }
-trap stop EXIT INT TERM
+trap stop EXIT
+trap 'stop; exit 130' INT TERM
+cannot() {
+    echo "suites: $1" >&2
+    cat "$work/octroi.log" >&2
+    exit 69
+}
 
 cp tests/suites.yaml "$work/octroi.yaml"
 mkdir "$work/state"
-target/debug/octroi keys init --config "$work/octroi.yaml" >/dev/null || exit 1
-target/debug/octroi run --config "$work/octroi.yaml" --log-level warn &
+"$target/octroi" keys init --config "$work/octroi.yaml" >"$work/octroi.log" 2>&1 || cannot "no keys and certificates"
+"$target/octroi" run --config "$work/octroi.yaml" --log-level warn >>"$work/octroi.log" 2>&1 &
 gate=$!
-for _ in $(seq 100); do curl -fsS -o /dev/null http://127.0.0.1:19902/readyz 2>/dev/null && break; sleep 0.1; done
+ready=
+for _ in $(seq 100); do
+    kill -0 "$gate" 2>/dev/null || break
+    if curl -fsS -o /dev/null "http://127.0.0.1:$metrics_port/readyz" 2>/dev/null; then ready=1; break; fi
+    sleep 0.1
+done
+[ -n "$ready" ] || cannot "octroi did not start"
 
-failed=0
-judge() {
-    echo "== $1"
-    shift
-    "$@" || failed=$((failed + 1))
+failed=0 lines=()
+# Runs one suite and keeps its last line, which says how many passed.
+run() {
+    local name=$1 counts=$2 output said
+    shift 2
+    echo "== $name"
+    output=$work/output
+    "$@" 2>&1 | tee "$output"
+    local status=${PIPESTATUS[0]}
+    said=$(grep -E '[0-9]+ passed, [0-9]+ failed' "$output" | tail -n 1)
+    if [ "$status" -eq 0 ]; then
+        lines+=("ok    $name: ${said:-no numbers}")
+    elif [ "$counts" = counts ]; then
+        failed=$((failed + 1))
+        lines+=("FAIL  $name: ${said:-it ended with $status}")
+    else
+        lines+=("note  $name: ${said:-it ended with $status} (does not count yet)")
+    fi
 }
 
-# It brings its own backend on 28081.
-judge "HTTP/1 corpus" python3 "$suites/h1_corpus.py" --target 127.0.0.1:18443 --tls --sni gw.test --host gw.test --backend-port 28081 --sample "$sample"
+address=127.0.0.1:$gate_port
+# It brings its own backend.
+run "HTTP/1 corpus, every ${sample}th gadget" counts python3 "$suites/h1_corpus.py" \
+    --target "$address" --tls --sni gw.test --host gw.test --backend-port "$backend_port" --sample "$sample"
 
-target/debug/examples/demo_app 127.0.0.1:28081 >/dev/null &
+"$target/examples/demo_app" "127.0.0.1:$backend_port" >/dev/null &
 app=$!
-sleep 0.3
-judge "HTTP/2 abuse" python3 "$suites/h2_abuse.py" --target 127.0.0.1:18443 --sni gw.test --authority gw.test --path /public/ --pid "$gate"
-judge "observability" bash "$suites/observability.sh" http://127.0.0.1:19902/metrics "$work/access.log"
+for _ in $(seq 50); do
+    if listens "$backend_port"; then break; fi
+    sleep 0.1
+done
+abuse=(python3 "$suites/h2_abuse.py" --target "$address" --sni gw.test --authority gw.test --path /public/ --pid "$gate")
+run "HTTP/2 abuse" counts "${abuse[@]}"
+if [ -n "${SUITES_EXTRA:-}" ]; then
+    run "HTTP/2 abuse, strict" reports "${abuse[@]}" --strict
+    run "slow clients" reports bash "$suites/slow_clients.sh" "https://localhost:$gate_port/public/"
+fi
+run "observability" counts bash "$suites/observability.sh" "http://127.0.0.1:$metrics_port/metrics" "$work/access.log"
 
+if kill -0 "$gate" 2>/dev/null; then
+    lines+=("ok    octroi is alive")
+else
+    failed=$((failed + 1))
+    lines+=("FAIL  octroi has died")
+    cat "$work/octroi.log" >&2
+fi
+echo
+printf '%s\n' "${lines[@]}"
 [ "$failed" -eq 0 ] && echo "suites: all passed" || echo "suites: $failed failed"
-exit "$failed"
+[ "$failed" -eq 0 ]

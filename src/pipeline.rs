@@ -73,7 +73,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
         Err(deny) => anonymous(deny, Stage::Session, view, policy, realm, route, known, trail)?,
     };
     if let Some(found) = &proven {
-        known.session = Some(found.session.clone());
+        known.session = Some(Arc::clone(&found.session));
         trail.note(Stage::Session, Ok(()))?;
         trail.explain(|| {
             (
@@ -117,7 +117,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
         Some(found) => (Some(found.session), found.tenant),
         None => (None, realm),
     };
-    charging.after(realm, acting, session.as_ref(), known, trail).await?;
+    charging.after(realm, acting, session.as_deref(), known, trail).await?;
 
     // Last, because it needs all of the above and is the app's own question: may this user do this here?
     if let Some(session) = &session {

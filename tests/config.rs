@@ -255,9 +255,7 @@ fn the_examples_are_silent_once_their_keys_exist() {
         for referenced in config::referenced_files(&file, &variable).unwrap() {
             let path = cases.plain(referenced.path.to_str().unwrap());
             match referenced.kind {
-                ReferencedKind::SessionKey => {
-                    cases.write(&path, &key(u8::try_from(path.len()).unwrap() + path.as_bytes().get(13).copied().unwrap_or(0)), 0o600)
-                }
+                ReferencedKind::SessionKey => cases.write(&path, &key(u8::try_from(path.len()).unwrap() + path.as_bytes()[13]), 0o600),
                 ReferencedKind::AdminToken { principal } => {
                     cases.write(&path, &format!("{principal}-0123456789abcdefghijklmnopqrstuvwxyz"), 0o600)
                 }
@@ -386,4 +384,28 @@ fn many_tenants_load_in_seconds() {
     assert_eq!(loaded.policy.tenants.len(), 100_001);
     let took = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap() - start;
     eprintln!("{took:?} for {} MiB", text.len() >> 20);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 200, ..Default::default() })]
+
+    /// A file that was cut, spliced or scribbled over is refused or taken, never a panic, and every place lies in the file.
+    #[test]
+    fn a_damaged_file_is_judged(from in 0_usize..9000, cut in 0_usize..200, put in "[-\\[\\]{}:,#&*!|>'\"%@`$ \n\ta-z0-9é]{0,12}") {
+        let folder = TempDir::new().unwrap();
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/octroi.yaml")).unwrap();
+        let characters: Vec<char> = text.chars().collect();
+        let from = from.min(characters.len());
+        let damaged: String = characters[..from].iter().copied().chain(put.chars()).chain(characters[(from + cut).min(characters.len())..].iter().copied()).collect();
+        let file = folder.path().join("a.yaml");
+        fs::write(&file, &damaged).unwrap();
+
+        let lines = u32::try_from(damaged.lines().count()).unwrap() + 1;
+        if let Err(errors) = config::load(&file, NOW, &variable) {
+            proptest::prop_assert!(errors.count() > 0);
+            for problem in &errors.problems {
+                proptest::prop_assert!(problem.line <= lines, "{problem}");
+            }
+        }
+    }
 }

@@ -306,6 +306,8 @@ fn malformed_requests_are_refused_in_one_voice_and_written_down() {
         ),
         ("POST /public/ HTTP/1.1\r\nHost: acme.test\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400, "framing_te"),
         ("POST /public/ HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello", 400, "framing_cl"),
+        ("POST /public/ HTTP/1.1\r\nHost: acme.test\r\nTransfer-Encoding: chunked\r\n\r\n5 \r\nhello\r\n0\r\n\r\n", 400, "framing_chunk"),
+        ("POST /public/ HTTP/1.1\r\nHost: acme.test\r\nTransfer-Encoding: chunked\r\n\r\n;a=b\r\nhello\r\n0\r\n\r\n", 400, "framing_chunk"),
         ("GET /public/ HTTP/1.1\nHost: acme.test\n\n", 400, "head_octet"),
         ("GET /public/ HTTP/1.1\r\nHost: acme.test\r\nBroken Name: x\r\n\r\n", 400, "head_syntax"),
         ("GET /public/a b HTTP/1.1\r\nHost: acme.test\r\n\r\n", 400, "head_syntax"),
@@ -342,6 +344,21 @@ fn what_follows_a_refused_body_is_never_a_request() {
 
     assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
     assert!(upstream.take().is_empty());
+}
+
+#[test]
+fn chunks_that_go_wrong_later_end_the_request() {
+    let (octroi, _upstream) = started();
+    let mut stream = raw_tls(octroi.addr("public"), "acme.test", &ca(&octroi), &[b"http/1.1"]);
+    stream.write_all(b"POST /public/ HTTP/1.1\r\nHost: acme.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n").unwrap();
+    stream.flush().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+
+    // Without a size: the library would take it for the end.
+    let answer = client::parse(&client::exchange(&mut stream, b"\r\nGET /public/ HTTP/1.1\r\nHost: acme.test\r\n\r\n"), 0);
+
+    assert_eq!(answer.status, 400, "{answer:?}");
+    octroi.access_line(|line| line["reason"] == "framing_chunk");
 }
 
 #[test]

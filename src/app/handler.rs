@@ -21,8 +21,8 @@ use crate::{
 const REQUESTS_PER_CONNECTION: u32 = 1000;
 /// Streams at once on one HTTP/2 connection: RFC 9113, section 6.5.2 recommends no fewer than 100.
 const STREAMS: u32 = 100;
-/// Idle connections kept towards all upstreams.
-const POOL: usize = 512;
+/// Idle connections kept towards all upstreams: more than the requests in flight, or each burst opens new ones.
+const POOL: usize = 2048;
 
 /// The proxy behind every listener. All share one pool of upstream connections.
 pub(super) struct HttpDoor {

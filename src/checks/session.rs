@@ -24,8 +24,8 @@ pub struct Session {
 /// A session, and the tenant whose user it is.
 #[derive(Clone, Debug)]
 pub struct Proven<'p> {
-    /// The session.
-    pub session: Session,
+    /// The session. Permit, log and answer share it.
+    pub session: Arc<Session>,
     /// The realm, or one of its members.
     pub tenant: &'p Arc<Tenant>,
 }
@@ -45,7 +45,7 @@ pub fn check<'p>(view: &RequestView<'_>, client: ClientIp, realm: &'p Arc<Tenant
     let tenant = owner(&session.claims, realm, policy)?;
     clocks(&session, &tenant.sessions, view.now)?;
     bound(view, client, &session, &tenant.sessions)?;
-    Ok(Some(Proven { session, tenant }))
+    Ok(Some(Proven { session: Arc::new(session), tenant }))
 }
 
 /// Refuses a request without a session where the route asks for one.

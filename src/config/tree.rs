@@ -72,7 +72,7 @@ pub(super) fn parse(source: &Source, file: u16, bounds: Bounds, findings: &mut F
     for next in Parser::new_from_str_with_options(source.text(), options) {
         let went_well = match next {
             Ok((event, span)) => builder.take(event, &span),
-            Err(error) => builder.broken(&error),
+            Err(error) => builder.broken(&error, source),
         };
         went_well?;
     }
@@ -209,13 +209,17 @@ impl Builder<'_> {
         }
     }
 
-    fn broken(&mut self, error: &ScanError) -> Option<()> {
+    fn broken(&mut self, error: &ScanError, source: &Source) -> Option<()> {
         let start = offset(error.marker().byte_offset());
         let what = match error.info() {
             text if text.is_empty() => Cow::Borrowed("not valid YAML"),
             text => Cow::Owned(format!("not valid YAML: {text}")),
         };
-        self.findings.error(Span { file: self.file, start, end: start }, what);
+        let finding = self.findings.error(Span { file: self.file, start, end: start }, what);
+        let (line, _) = source.place(start);
+        if source.line_text(line).1.contains("${") {
+            finding.hint("inside of `{…}` and `[…]` a reference needs quotes: `\"${NAME}\"`");
+        }
         None
     }
 

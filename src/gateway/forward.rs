@@ -1,6 +1,7 @@
 //! What a request says when it leaves for the upstream.
 
-use http::{HeaderValue, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 use pingora::{Error, ErrorType, Result, http::RequestHeader};
 
 use super::{
@@ -21,68 +22,65 @@ pub(super) fn prepare(shared: &Shared, request: &mut RequestHeader, ctx: &mut Co
     let (Some(permit), Some(snapshot), Some(connection)) = (&ctx.permit, &ctx.snapshot, &ctx.connection) else {
         return Error::e_explain(ErrorType::InternalError, "no permit");
     };
-    let spoofed: Vec<_> = request
-        .headers
-        .keys()
-        .filter_map(|name| match request_headers::fate(name.as_str()) {
-            Fate::Keep => None,
-            Fate::Spoof => {
-                shared.metrics.headers_dropped(HeaderDrop::Spoofed, 1);
-                Some(name.clone())
-            }
-            Fate::Underscore => {
-                shared.metrics.headers_dropped(HeaderDrop::Underscore, 1);
-                Some(name.clone())
-            }
-        })
-        .collect();
-    for name in spoofed {
-        request.remove_header(&name);
-    }
-    credentials(shared, request, &snapshot.policy)?;
-    tracing_fields(request);
-    let hash = permit.session().zip(snapshot.policy.sessions.as_ref()).map(|(session, rules)| rules.ring.session_hash(&session.claims.id));
+    // The library's own methods keep a second map with the names as the client wrote them; names have no case, so it goes.
+    let mut parts = Parts::from(std::mem::replace(request, RequestHeader::from(http::Request::new(()).into_parts().0)));
+    let headers = &mut parts.headers;
+    take_spoofed(shared, headers);
+    credentials(shared, headers, &snapshot.policy);
+    tracing_fields(headers);
     let stated = Stated {
         request_id: ctx.id.as_str(),
         realm: permit.tenant().name.as_str(),
         tenant: permit.acting_tenant().name.as_str(),
-        client: permit.client().to_string(),
+        client: permit.client(),
         scheme: if connection.facts().tls().is_some() { "https" } else { "http" },
         host: permit.host().as_str(),
         port: public_port(snapshot, connection),
-        session: permit.session().zip(hash.as_deref()).map(|(session, hash)| StatedSession {
+        session: permit.session().zip(ctx.session_hash.as_deref()).map(|(session, hash)| StatedSession {
             user: session.claims.user.as_str(),
             roles: &session.claims.roles,
             hash,
             auth_time_secs: session.claims.auth_time.as_secs(),
         }),
     };
+    stated.put_into(headers);
+    ctx.websocket_key = headers.get(header::SEC_WEBSOCKET_KEY).cloned().filter(|_| permit.websocket());
+    *request = RequestHeader::from(parts);
     request.set_raw_path(permit.path_and_query().as_bytes())?;
-    for (name, value) in stated.fields() {
-        request.insert_header(name, value)?;
-    }
-    ctx.websocket_key = request.headers.get(header::SEC_WEBSOCKET_KEY).cloned().filter(|_| permit.websocket());
     Ok(())
 }
 
+/// Takes out the fields that only the gateway may state.
+fn take_spoofed(shared: &Shared, headers: &mut HeaderMap) {
+    let dropped = |name: &HeaderName| match request_headers::fate(name.as_str()) {
+        Fate::Keep => None,
+        Fate::Spoof => Some((name.clone(), HeaderDrop::Spoofed)),
+        Fate::Underscore => Some((name.clone(), HeaderDrop::Underscore)),
+    };
+    let spoofed: Vec<_> = headers.keys().filter_map(dropped).collect();
+    for (name, why) in spoofed {
+        shared.metrics.headers_dropped(why, 1);
+        headers.remove(name);
+    }
+}
+
 /// Takes our own credentials out of what is forwarded.
-fn credentials(shared: &Shared, request: &mut RequestHeader, policy: &Policy) -> Result<()> {
-    let Some(sessions) = &policy.sessions else { return Ok(()) };
-    if request.headers.contains_key(header::COOKIE) {
-        let stripped = cookie::strip(request.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes), &sessions.cookie);
+fn credentials(shared: &Shared, headers: &mut HeaderMap, policy: &Policy) {
+    let Some(sessions) = &policy.sessions else { return };
+    if headers.contains_key(header::COOKIE) {
+        let stripped = cookie::strip(headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes), &sessions.cookie);
         if stripped.lookalikes > 0 {
             shared.metrics.sessions(SessionEvent::CookieLookalike, stripped.lookalikes);
         }
-        match stripped.rest.and_then(|rest| HeaderValue::from_bytes(&rest).ok()) {
-            Some(rest) => request.insert_header(header::COOKIE, rest)?,
-            None => drop(request.remove_header(&header::COOKIE)),
+        match stripped.rest.and_then(|rest| HeaderValue::from_maybe_shared(Bytes::from(rest)).ok()) {
+            Some(rest) => drop(headers.insert(header::COOKIE, rest)),
+            None => drop(headers.remove(header::COOKIE)),
         }
     }
     // Whatever carries our prefix is ours, valid or not: the app never sees a token.
-    if request.headers.get_all(header::AUTHORIZATION).iter().any(|value| is_our_bearer(value.as_bytes())) {
-        request.remove_header(&header::AUTHORIZATION);
+    if headers.get_all(header::AUTHORIZATION).iter().any(|value| is_our_bearer(value.as_bytes())) {
+        headers.remove(header::AUTHORIZATION);
     }
-    Ok(())
 }
 
 /// Says whether an `Authorization` value is a Bearer token of ours, by its prefix.
@@ -92,19 +90,19 @@ fn is_our_bearer(value: &[u8]) -> bool {
 }
 
 /// Drops trace fields that are not well formed, and a client's request id that could break a log.
-fn tracing_fields(request: &mut RequestHeader) {
-    let fits = |name: &http::HeaderName, ok: fn(&[u8]) -> bool| {
-        let mut values = request.headers.get_all(name).iter();
+fn tracing_fields(headers: &mut HeaderMap) {
+    let fits = |name: &HeaderName, ok: fn(&[u8]) -> bool| {
+        let mut values = headers.get_all(name).iter();
         values.next().is_some_and(|value| ok(value.as_bytes())) && values.next().is_none()
     };
     let id = fits(&request_headers::X_REQUEST_ID, request_headers::is_request_id);
     let trace = fits(&request_headers::TRACEPARENT, request_headers::is_traceparent);
     if !id {
-        request.remove_header(&request_headers::X_REQUEST_ID);
+        headers.remove(&request_headers::X_REQUEST_ID);
     }
     if !trace {
-        request.remove_header(&request_headers::TRACEPARENT);
-        request.remove_header(&request_headers::TRACESTATE);
+        headers.remove(&request_headers::TRACEPARENT);
+        headers.remove(&request_headers::TRACESTATE);
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::{HeaderValue, header, response::Parts};
 use pingora::{
     Error, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
@@ -49,7 +49,6 @@ pub struct Context {
     pub(super) connection: Option<Arc<Connection>>,
     pub(super) snapshot: Option<Arc<Snapshot>>,
     pub(super) head: Option<Vec<u8>>,
-    pub(super) asking: Asking,
     pub(super) known: Known,
     pub(super) trail: Trail,
     pub(super) permit: Option<Permit>,
@@ -58,6 +57,8 @@ pub struct Context {
     pub(super) body_in: u64,
     pub(super) upstream: Option<Exchange>,
     pub(super) granted: Option<GrantedTo>,
+    /// The name of the session in logs and towards the upstream.
+    pub(super) session_hash: Option<String>,
     cookie: CookieChange,
     pub(super) websocket_key: Option<HeaderValue>,
     pub(super) upgraded: bool,
@@ -66,7 +67,7 @@ pub struct Context {
 /// What is known of the exchange with the upstream.
 #[derive(Clone, Debug)]
 pub(super) struct Exchange {
-    pub(super) server: String,
+    pub(super) server: Arc<str>,
     /// Which of the pool's servers that is.
     pub(super) index: usize,
     pub(super) tries: u32,
@@ -87,7 +88,6 @@ impl ProxyHttp for Gateway {
             connection: None,
             snapshot: None,
             head: None,
-            asking: Asking::default(),
             known: Known::default(),
             trail: Trail::brief(),
             permit: None,
@@ -96,6 +96,7 @@ impl ProxyHttp for Gateway {
             body_in: 0,
             upstream: None,
             granted: None,
+            session_hash: None,
             cookie: CookieChange::None,
             websocket_key: None,
             upgraded: false,
@@ -107,7 +108,6 @@ impl ProxyHttp for Gateway {
         let connection =
             view::connection(session).ok_or_else(|| Error::explain(ErrorType::InternalError, "no connection under the session"))?;
         ctx.head = connection.request_begins();
-        ctx.asking = Asking::of(session.req_header().method.as_str(), &session.req_header().headers);
         ctx.connection = Some(connection);
         ctx.snapshot = Some(self.shared.snapshot.load_full());
         Ok(())
@@ -140,7 +140,7 @@ impl ProxyHttp for Gateway {
             let pool = snapshot.pool(&upstream.name)?;
             let failed = ctx.upstream.as_ref().map(|exchange| exchange.index);
             let (index, peer) = pool.pick(upstream, &permit.acting_tenant().name, permit.websocket(), failed)?;
-            Some((index, pool.server_name(index).to_owned(), peer))
+            Some((index, pool.server_name(index), peer))
         });
         let Some((index, server, peer)) = picked else { return Error::e_explain(ErrorType::InternalError, "no permit, no server") };
         let now = self.shared.clock.tick();
@@ -210,18 +210,19 @@ impl ProxyHttp for Gateway {
 
     async fn response_filter(&self, _session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
         let (Some(permit), Some(snapshot), Some(connection)) = (&ctx.permit, &ctx.snapshot, &ctx.connection) else { return Ok(()) };
-        let hidden: Vec<_> = response.headers.keys().filter(|name| response_headers::is_hidden(name.as_str())).cloned().collect();
-        for name in hidden {
-            response.remove_header(&name);
-        }
-        if response.status.is_informational() {
+        let status = response.status;
+        // The library's own methods keep a second map with the names as the app wrote them; names have no case, so it goes.
+        let mut parts = Parts::from(std::mem::replace(response, ResponseHeader::from(http::Response::new(()).into_parts().0)));
+        let headers = &mut parts.headers;
+        response_headers::hide(headers);
+        if status.is_informational() {
+            *response = ResponseHeader::from(parts);
             return Ok(());
         }
         let tenant = permit.tenant();
         let session_cookie = snapshot.policy.sessions.as_ref().map_or("", |sessions| &sessions.cookie);
-        if response.headers.contains_key(header::SET_COOKIE) {
-            let kept: Vec<HeaderValue> = response
-                .headers
+        if headers.contains_key(header::SET_COOKIE) {
+            let kept: Vec<HeaderValue> = headers
                 .get_all(header::SET_COOKIE)
                 .iter()
                 .filter(|value| {
@@ -229,9 +230,9 @@ impl ProxyHttp for Gateway {
                 })
                 .cloned()
                 .collect();
-            response.remove_header(&header::SET_COOKIE);
+            headers.remove(header::SET_COOKIE);
             for value in kept {
-                response.append_header(header::SET_COOKIE, value)?;
+                headers.append(header::SET_COOKIE, value);
             }
         }
         let change = match std::mem::take(&mut ctx.cookie) {
@@ -240,21 +241,21 @@ impl ProxyHttp for Gateway {
             CookieChange::Set(value) => CookieChange::Set(value),
         };
         if let CookieChange::Set(value) = change {
-            response.append_header(header::SET_COOKIE, value)?;
+            // A token and its cookie's name are visible ASCII.
+            headers.extend(HeaderValue::try_from(value).ok().map(|value| (header::SET_COOKIE, value)));
             // Whoever keeps this answer keeps a session.
-            response.insert_header(header::CACHE_CONTROL, "no-store")?;
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
-        for (name, value) in response_headers::missing(&response.headers, connection.facts().tls().is_some()) {
-            response.insert_header(name, value)?;
-        }
+        response_headers::complete(headers, connection.facts().tls().is_some());
         for (name, value) in &tenant.response_headers {
             if value.is_empty() {
-                response.remove_header(name);
+                headers.remove(name);
             } else {
-                response.insert_header(name.clone(), value.clone())?;
+                headers.insert(name.clone(), value.clone());
             }
         }
-        response.insert_header("octroi-request-id", ctx.id.as_str())?;
+        headers.insert(response_headers::REQUEST_ID, HeaderValue::from_str(ctx.id.as_str()).unwrap_or(HeaderValue::from_static("")));
+        *response = ResponseHeader::from(parts);
         if self.shared.is_draining() {
             _session.set_keepalive(None);
         }
@@ -316,10 +317,15 @@ impl Gateway {
         let (Some(connection), Some(snapshot)) = (ctx.connection.clone(), ctx.snapshot.clone()) else {
             return Err(Deny::new(Reason::Internal, "no connection under the session"));
         };
+        if connection.chunks_are_wrong() {
+            return Err(Deny::new(Reason::FramingChunk, "the chunks of the body are malformed"));
+        }
         let head = ctx.head.take();
         let view = view::view(session.req_header(), head.as_deref(), connection.facts(), ctx.began, ctx.tick);
         let stores = Stores { quotas: &self.shared.quotas, revocations: &*self.shared.revocations };
         let verdict = pipeline::judge(&view, &snapshot.policy, stores, &mut ctx.known, &mut ctx.trail).await;
+        let sessions = snapshot.policy.sessions.as_ref();
+        ctx.session_hash = ctx.known.session.as_ref().zip(sessions).map(|(session, rules)| rules.ring.session_hash(&session.claims.id));
         // Framing in doubt: whatever follows on this connection may be part of this request.
         let in_doubt = verdict.as_ref().err().is_some_and(|deny| deny.reason.stage() == crate::model::Stage::Hygiene);
         ctx.head = head.filter(|_| in_doubt);
@@ -351,7 +357,8 @@ impl Gateway {
             clear_cookie: sessions.filter(|_| ctx.known.clear_cookie).map(|sessions| cookie::clear(&sessions.cookie)),
             hsts: ctx.connection.as_ref().is_some_and(|connection| connection.facts().tls().is_some()),
         };
-        let refusal = Refusal::new(deny.reason, ctx.id, ctx.asking, extra);
+        let asking = Asking::of(session.req_header().method.as_str(), &session.req_header().headers);
+        let refusal = Refusal::new(deny.reason, ctx.id, asking, extra);
         if deny.reason.stage() == crate::model::Stage::Hygiene || self.shared.is_draining() {
             session.set_keepalive(None);
         }

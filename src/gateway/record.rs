@@ -1,7 +1,5 @@
 //! What is written down of a request: one access line, and the counters.
 
-use std::borrow::Cow;
-
 use http::header;
 use pingora::proxy::Session;
 
@@ -40,12 +38,7 @@ pub(super) fn finished(shared: &Shared, session: &Session, ctx: &Context) {
         (None, Some(deny)) => deny.reason.status(),
         (None, None) => Reason::ClientClosed.status(),
     };
-    let hash = known
-        .session
-        .as_ref()
-        .zip(policy.sessions.as_ref())
-        .map(|(session, sessions)| Cow::Owned(sessions.ring.session_hash(&session.claims.id)))
-        .or(ctx.granted.as_ref().map(|granted| Cow::Borrowed(granted.hash.as_str())));
+    let hash = ctx.session_hash.as_deref().or(ctx.granted.as_ref().map(|granted| granted.hash.as_str()));
     let user = known.session.as_ref().map(|session| &session.claims.user).or(ctx.granted.as_ref().map(|granted| &granted.user));
     let member = known.member.as_ref().or(ctx.granted.as_ref().map(|granted| &granted.tenant));
     let rule = ctx.deny.as_ref().and_then(|deny| deny.rule).map(|origin| policy.locate(origin));
@@ -74,7 +67,7 @@ pub(super) fn finished(shared: &Shared, session: &Session, ctx: &Context) {
         reason: deny.map(|deny| deny.reason.code()).or(known.session_fault.as_ref().map(|fault| fault.reason.code())),
         rule: rule.as_deref(),
         would: ctx.trail.would().map(|deny| deny.reason.code()),
-        session: hash.as_deref(),
+        session: hash,
         user: user.map(crate::model::UserId::as_str),
         route: known.route.as_ref().map(|route| route.id.as_str()),
         bytes_in: Some(ctx.body_in),
@@ -116,15 +109,16 @@ fn count(shared: &Shared, ctx: &Context, status: u16, duration: std::time::Durat
         metrics.session_check(fault);
     }
     if let (Some(exchange), Some(permit)) = (&ctx.upstream, &ctx.permit) {
-        let series = metrics.upstream(&permit.tenant().upstream.name);
-        match (exchange.status, exchange.first_byte, &ctx.deny) {
-            (Some(status), Some(first), _) => series.answer(status, first.since(exchange.began)),
-            (_, _, Some(deny)) if deny.reason.stage() == Stage::Upstream => series.error(deny.reason),
-            (_, _, _) => {}
-        }
-        for _ in 1..exchange.tries {
-            series.retry();
-        }
+        metrics.with_upstream(&permit.tenant().upstream.name, |series| {
+            match (exchange.status, exchange.first_byte, &ctx.deny) {
+                (Some(status), Some(first), _) => series.answer(status, first.since(exchange.began)),
+                (_, _, Some(deny)) if deny.reason.stage() == Stage::Upstream => series.error(deny.reason),
+                (_, _, _) => {}
+            }
+            for _ in 1..exchange.tries {
+                series.retry();
+            }
+        });
     }
 }
 

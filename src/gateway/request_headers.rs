@@ -3,7 +3,9 @@
 //! The rules are functions over names and values, not over the HTTP library's types, so that every way to an upstream can
 //! share them.
 
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::model::ClientIp;
 
 /// What happens to a field that a client sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,12 +107,12 @@ pub(super) fn is_traceparent(value: &[u8]) -> bool {
 }
 
 /// The facts that the gateway states towards the upstream, one field each.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Stated<'a> {
     pub(super) request_id: &'a str,
     pub(super) realm: &'a str,
     pub(super) tenant: &'a str,
-    pub(super) client: String,
+    pub(super) client: ClientIp,
     pub(super) scheme: &'static str,
     pub(super) host: &'a str,
     pub(super) port: u16,
@@ -127,33 +129,34 @@ pub(super) struct StatedSession<'a> {
 }
 
 impl Stated<'_> {
-    /// Returns the fields to set, each exactly once.
-    pub(super) fn fields(&self) -> Vec<(HeaderName, HeaderValue)> {
-        let mut fields = Vec::with_capacity(14);
-        let mut state = |name: HeaderName, value: &str| {
-            // Every value is made of checked parts: names, hosts, addresses, visible ASCII. What still does not fit is left out.
-            if let Ok(value) = HeaderValue::from_str(value) {
-                fields.push((name, value));
-            }
+    /// Sets the fields, each exactly once.
+    pub(super) fn put_into(&self, headers: &mut HeaderMap) {
+        headers.reserve(14);
+        // Every value is made of checked parts: names, hosts, addresses, visible ASCII. What still does not fit is taken out.
+        let mut state = |name: HeaderName, value: Option<HeaderValue>| match value {
+            Some(value) => drop(headers.insert(name, value)),
+            None => drop(headers.remove(name)),
         };
-        state(header::HOST, self.host);
-        state(REQUEST_ID, self.request_id);
-        state(REALM, self.realm);
-        state(TENANT, self.tenant);
-        state(X_FORWARDED_FOR, &self.client);
-        state(X_REAL_IP, &self.client);
-        state(X_FORWARDED_PROTO, self.scheme);
-        state(X_FORWARDED_HOST, self.host);
-        state(X_FORWARDED_PORT, &self.port.to_string());
+        let text = |value: &str| HeaderValue::from_str(value).ok();
+        let owned = |value: String| HeaderValue::try_from(value).ok();
+        let (host, client) = (text(self.host), owned(self.client.to_string()));
+        state(header::HOST, host.clone());
+        state(X_FORWARDED_HOST, host);
+        state(X_FORWARDED_FOR, client.clone());
+        state(X_REAL_IP, client);
+        state(REQUEST_ID, text(self.request_id));
+        state(REALM, text(self.realm));
+        state(TENANT, text(self.tenant));
+        state(X_FORWARDED_PROTO, Some(HeaderValue::from_static(self.scheme)));
+        state(X_FORWARDED_PORT, Some(HeaderValue::from(self.port)));
         if let Some(session) = &self.session {
             let mut roles: Vec<&str> = session.roles.iter().map(|role| &**role).collect();
             roles.sort_unstable();
-            state(USER, session.user);
-            state(ROLES, &roles.join(","));
-            state(SESSION, session.hash);
-            state(AUTH_TIME, &session.auth_time_secs.to_string());
+            state(USER, text(session.user));
+            state(ROLES, owned(roles.join(",")));
+            state(SESSION, text(session.hash));
+            state(AUTH_TIME, Some(HeaderValue::from(session.auth_time_secs)));
         }
-        fields
     }
 }
 
@@ -255,8 +258,14 @@ mod tests {
 
     #[test]
     fn an_anonymous_request_has_no_identity_fields() {
-        let stated = Stated { request_id: "r", realm: "acme", tenant: "acme", host: "a.test", scheme: "https", ..Stated::default() };
+        let client = ClientIp::from(std::net::IpAddr::from([192, 0, 2, 1]));
+        let (realm, port) = ("acme", 443);
+        let stated = Stated { request_id: "r", realm, tenant: realm, client, scheme: "https", host: "a.test", port, session: None };
+        let mut headers = HeaderMap::new();
 
-        assert!(stated.fields().iter().all(|(name, _)| ![USER, ROLES, SESSION, AUTH_TIME].contains(name)));
+        stated.put_into(&mut headers);
+
+        assert_eq!(headers.len(), 9);
+        assert!([USER, ROLES, SESSION, AUTH_TIME].iter().all(|name| !headers.contains_key(name)));
     }
 }

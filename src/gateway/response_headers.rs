@@ -10,19 +10,27 @@ pub(super) const GRANT: HeaderName = HeaderName::from_static("octroi-session-gra
 /// The field in which an upstream ends sessions.
 pub(super) const REVOKE: HeaderName = HeaderName::from_static("octroi-session-revoke");
 
+/// The field that names the request.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("octroi-request-id");
+
 /// Says whether a field of the answer stays between upstream and gateway, or tells strangers about the upstream.
 pub(super) fn is_hidden(name: &str) -> bool {
     ["octroi-", "x-octroi-", "x-aspnet"].iter().any(|prefix| name.starts_with(prefix))
         || matches!(name, "server" | "x-powered-by" | "x-aspnetmvc-version" | "proxy-connection" | "keep-alive")
 }
 
-/// Returns the fields that the app did not set and that every answer should have.
-pub(super) fn missing(headers: &HeaderMap, tls: bool) -> Vec<(HeaderName, HeaderValue)> {
-    let mut fields = Vec::with_capacity(5);
+/// Takes out what is hidden.
+pub(super) fn hide(headers: &mut HeaderMap) {
+    let hidden: Vec<_> = headers.keys().filter(|name| is_hidden(name.as_str())).cloned().collect();
+    for name in hidden {
+        headers.remove(name);
+    }
+}
+
+/// Adds the fields that the app did not set and that every answer should have.
+pub(super) fn complete(headers: &mut HeaderMap, tls: bool) {
     let mut add = |name: HeaderName, value: &'static str| {
-        if !headers.contains_key(&name) {
-            fields.push((name, HeaderValue::from_static(value)));
-        }
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     };
     if tls {
         add(header::STRICT_TRANSPORT_SECURITY, HSTS);
@@ -31,10 +39,9 @@ pub(super) fn missing(headers: &HeaderMap, tls: bool) -> Vec<(HeaderName, Header
     add(header::REFERRER_POLICY, "strict-origin-when-cross-origin");
     // Framing is the app's to allow: it is forbidden only where the app says nothing at all about it.
     if !headers.contains_key(header::CONTENT_SECURITY_POLICY) && !headers.contains_key(header::X_FRAME_OPTIONS) {
-        add(header::X_FRAME_OPTIONS, "deny");
-        add(header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'");
+        headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("deny"));
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("frame-ancestors 'none'"));
     }
-    fields
 }
 
 /// What happens to a `Set-Cookie` of the app.
@@ -78,16 +85,20 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("frame-ancestors 'self'"));
 
-        let names: Vec<_> = missing(&headers, true).into_iter().map(|(name, _)| name).collect();
+        complete(&mut headers, true);
 
-        assert!(names.contains(&header::STRICT_TRANSPORT_SECURITY));
-        assert!(!names.contains(&header::X_FRAME_OPTIONS));
-        assert!(!names.contains(&header::CONTENT_SECURITY_POLICY));
+        assert!(headers.contains_key(header::STRICT_TRANSPORT_SECURITY));
+        assert!(!headers.contains_key(header::X_FRAME_OPTIONS));
+        assert_eq!(headers[header::CONTENT_SECURITY_POLICY], "frame-ancestors 'self'");
     }
 
     #[test]
     fn plain_answers_have_no_hsts() {
-        assert!(!missing(&HeaderMap::new(), false).iter().any(|(name, _)| *name == header::STRICT_TRANSPORT_SECURITY));
+        let mut headers = HeaderMap::new();
+
+        complete(&mut headers, false);
+
+        assert!(!headers.contains_key(header::STRICT_TRANSPORT_SECURITY));
     }
 
     #[test]

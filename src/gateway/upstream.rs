@@ -32,7 +32,7 @@ const RETRY_COST: i64 = 10;
 #[derive(Debug)]
 pub(super) struct Pool {
     peers: Box<[HttpPeer]>,
-    names: Box<[Box<str>]>,
+    names: Box<[Arc<str>]>,
     /// One round of turns by weight.
     round: Box<[usize]>,
     next: AtomicUsize,
@@ -112,8 +112,8 @@ impl Pool {
         after.iter().chain(before).copied().find(|&index| Some(index) != failed).or(due)
     }
 
-    pub(super) fn server_name(&self, index: usize) -> &str {
-        self.names.get(index).map_or("-", |name| name)
+    pub(super) fn server_name(&self, index: usize) -> Arc<str> {
+        self.names.get(index).map_or_else(|| Arc::from("-"), Arc::clone)
     }
 
     /// Takes one retry out of the budget, if it holds one.
@@ -122,7 +122,7 @@ impl Pool {
     }
 }
 
-fn name(address: &ServerAddress) -> Box<str> {
+fn name(address: &ServerAddress) -> Arc<str> {
     match address {
         ServerAddress::Tcp(address) => address.to_string().into(),
         ServerAddress::Unix(path) => path.display().to_string().into(),

@@ -4,12 +4,12 @@ use std::{
     net::SocketAddr,
     sync::{
         Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use super::{ClientIp, Host, ListenerName, UnixTime};
+use super::{ClientIp, Host, ListenerName, UnixTime, chunk::Chunks};
 
 /// The application protocol that TLS agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -166,13 +166,22 @@ pub struct HeadDeadlines {
     pub write_stall: Duration,
 }
 
+/// The request that is coming in.
+#[derive(Debug, Default)]
+struct Incoming {
+    head: Vec<u8>,
+    /// Its body, if the head announces chunks.
+    chunks: Option<Chunks>,
+}
+
 /// One connection. Edge's stream feeds it, the gateway asks it; both hold it in an `Arc`, and its end is the connection's end.
 #[derive(Debug)]
 pub struct Connection {
     facts: Facts,
     deadlines: HeadDeadlines,
     phase: AtomicU8,
-    head: Mutex<Vec<u8>>,
+    incoming: Mutex<Incoming>,
+    chunks_are_wrong: AtomicBool,
     requests: AtomicU32,
     body_min_rate: AtomicU64,
     tunnel_idle_millis: AtomicU64,
@@ -188,7 +197,8 @@ impl Connection {
             facts,
             deadlines,
             phase: AtomicU8::new(phase.number()),
-            head: Mutex::new(Vec::new()),
+            incoming: Mutex::default(),
+            chunks_are_wrong: AtomicBool::new(false),
             requests: AtomicU32::new(0),
             body_min_rate: AtomicU64::new(0),
             tunnel_idle_millis: AtomicU64::new(0),
@@ -224,21 +234,28 @@ impl Connection {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Takes in bytes as they were received; the stream calls it for every read. Keeps them while they belong to a head.
-    /// Returns where the connection stands now.
+    /// Takes in bytes as they were received; the stream calls it for every read. Keeps them while they belong to a head, and judges
+    /// the chunks of a body. Returns where the connection stands now.
     ///
     /// Bounded: once a head that did not end exceeds `header_bytes`, by at most one read, nothing more is kept.
     pub fn received(&self, bytes: &[u8]) -> Phase {
         let before = self.phase();
-        if bytes.is_empty() || !matches!(before, Phase::Idle | Phase::Head) {
+        if bytes.is_empty() || !matches!(before, Phase::Idle | Phase::Head | Phase::HeadRead | Phase::Request) {
             return before;
         }
-        let mut head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
-        let looked_at = head.len().saturating_sub(3);
+        let mut incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
+        let Incoming { head, chunks } = &mut *incoming;
+        if matches!(before, Phase::HeadRead | Phase::Request) {
+            self.judge_chunks(chunks, bytes);
+            return before;
+        }
+        let known = head.len();
         head.extend_from_slice(bytes);
-        let phase = match end_of_head(&head, looked_at) {
+        let phase = match end_of_head(head, known.saturating_sub(3)) {
             Some(end) => {
                 head.truncate(end);
+                *chunks = announces_chunks(head).then(Chunks::new);
+                self.judge_chunks(chunks, bytes.get(end.saturating_sub(known)..).unwrap_or_default());
                 Phase::HeadRead
             }
             None if head.len() > self.deadlines.header_bytes => Phase::HeadTooLarge,
@@ -246,6 +263,17 @@ impl Connection {
         };
         self.phase.store(phase.number(), Ordering::Release);
         phase
+    }
+
+    fn judge_chunks(&self, chunks: &mut Option<Chunks>, bytes: &[u8]) {
+        if chunks.as_mut().is_some_and(|chunks| !chunks.read(bytes)) {
+            self.chunks_are_wrong.store(true, Ordering::Release);
+        }
+    }
+
+    /// Says whether the body of this request has malformed chunks: nobody can tell where it ends.
+    pub fn chunks_are_wrong(&self) -> bool {
+        self.chunks_are_wrong.load(Ordering::Acquire)
     }
 
     /// Tells that the gateway has begun a request, and hands it the head as received (HTTP/1 only).
@@ -260,13 +288,14 @@ impl Connection {
 
     /// Hands over the head as received so far, for a request that nobody began.
     pub fn take_head(&self) -> Vec<u8> {
-        std::mem::take(&mut *self.head.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.incoming.lock().unwrap_or_else(PoisonError::into_inner).head)
     }
 
     /// Tells that the request is over: what comes next is another head.
     pub fn request_ends(&self) {
         self.body_min_rate.store(0, Ordering::Relaxed);
         self.tunnel_idle_millis.store(0, Ordering::Relaxed);
+        self.chunks_are_wrong.store(false, Ordering::Release);
         if self.phase() != Phase::Multiplexed {
             self.phase.store(Phase::Idle.number(), Ordering::Release);
         }
@@ -325,6 +354,15 @@ fn end_of_head(head: &[u8], from: usize) -> Option<usize> {
     None
 }
 
+/// Says whether a head has a `Transfer-Encoding` field. Whether its value can stand is judged with the head.
+fn announces_chunks(head: &[u8]) -> bool {
+    const NAME: &[u8] = b"transfer-encoding";
+    memchr::memchr_iter(b'\n', head).any(|end| {
+        let line = head.get(end + 1..).unwrap_or_default();
+        line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -378,6 +416,38 @@ mod tests {
             assert_eq!(connection.phase(), Phase::HeadRead, "{split}");
             assert_eq!(connection.take_head(), head);
         }
+    }
+
+    #[test]
+    fn chunks_are_judged_from_the_first_byte_behind_the_head() {
+        const HEAD: &[u8] = b"POST / HTTP/1.1\r\nTransfer-encoding: chunked\r\n\r\n";
+        let judged = |pieces: &[&[u8]]| {
+            let connection = connection();
+            for piece in pieces {
+                connection.received(piece);
+            }
+            connection.chunks_are_wrong()
+        };
+
+        assert!(judged(&[&[HEAD, b"0 \r\n\r\n"].concat()]));
+        assert!(judged(&[HEAD, b"\r\n"]));
+        assert!(!judged(&[HEAD, b"1\r\na", b"\r\n0\r\n", b"\r\n", b"anything"]));
+        assert!(!judged(&[b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n0 \r\n\r\n"]));
+    }
+
+    #[test]
+    fn a_body_without_chunks_is_not_judged_by_those_of_the_one_before() {
+        let connection = connection();
+        connection.received(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5 \r\n");
+        connection.request_begins();
+        assert!(connection.chunks_are_wrong());
+        connection.request_ends();
+
+        connection.received(b"POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\n");
+        connection.request_begins();
+        connection.received(b" ");
+
+        assert!(!connection.chunks_are_wrong());
     }
 
     #[test]

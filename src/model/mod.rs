@@ -3,6 +3,7 @@
 //! Floor 0: std and small data crates only. Nothing here knows YAML, sockets or rules.
 
 mod answer;
+mod chunk;
 mod connection;
 mod control;
 mod host;

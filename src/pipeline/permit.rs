@@ -42,7 +42,7 @@ pub struct Known {
     /// The rule.
     pub route: Option<Arc<Route>>,
     /// The session, once its token has opened and its clocks hold. It may still be refused: only [`Permit::session`] counts.
-    pub session: Option<Session>,
+    pub session: Option<Arc<Session>>,
     /// Whether the answer takes the cookie away.
     pub clear_cookie: bool,
     /// Why a session that was presented is none, on a public route or under observe mode.
@@ -83,7 +83,7 @@ pub(super) struct Parts {
     pub(super) realm: Arc<Tenant>,
     pub(super) acting: Arc<Tenant>,
     pub(super) route: Arc<Route>,
-    pub(super) session: Option<Session>,
+    pub(super) session: Option<Arc<Session>>,
     pub(super) client: ClientIp,
     pub(super) host: Host,
     pub(super) target: String,
@@ -119,7 +119,7 @@ impl Permit {
 
     /// Returns the session, which holds; `None` means anonymous.
     pub fn session(&self) -> Option<&Session> {
-        self.0.session.as_ref()
+        self.0.session.as_deref()
     }
 
     /// Returns who asked.

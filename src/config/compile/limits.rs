@@ -4,8 +4,8 @@ use super::Context;
 use crate::{
     config::{
         default,
-        parse::{Size, Wait},
         reader::At,
+        unit::{Size, Wait},
         wire::{LimitsWire, RequestLimitsWire},
     },
     policy::{Limits, RequestLimits},

@@ -8,8 +8,9 @@ use std::{
 use super::{Context, certificate};
 use crate::{
     config::{
+        collection::{Named, NamedEntry},
         default,
-        reader::{At, Named, NamedEntry},
+        reader::At,
         source::Span,
         wire::{Protocol, ServerEntry, TimeoutsWire, UpstreamWire},
     },

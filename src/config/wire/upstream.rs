@@ -6,9 +6,11 @@ use serde_json::{Value, json};
 
 use crate::{
     config::{
-        parse::{FilePath, Scalar, Wait, Wrong},
-        reader::{At, NonEmpty},
+        collection::NonEmpty,
+        parse::{FilePath, Scalar, Wrong},
+        reader::At,
         shape::{wire, words},
+        unit::Wait,
     },
     model::Host,
     policy::{Balance, ServerAddress},

@@ -130,6 +130,11 @@ impl GateStream {
         }
         let was = self.connection.phase();
         let is = self.connection.received(bytes);
+        // Chunks that came with their head are refused with it, as a request; later ones end the reading of it.
+        if was == Phase::Request && self.connection.chunks_are_wrong() {
+            buf.set_filled(before);
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "malformed chunks")));
+        }
         let late = self.watch.read(was, is, bytes.len(), Instant::now);
         if late.is_none() && is != Phase::HeadTooLarge {
             return Poll::Ready(Ok(()));
@@ -201,6 +206,12 @@ impl AsyncRead for GateStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.farewell.is_some() {
+            return this.poll_farewell(cx).map(Ok);
+        }
+        if this.connection.phase() == Phase::HeadRead {
+            // The head has ended and the library still wants more of it: what came were empty lines, which it passes over.
+            // Whoever may send those may hold the connection for ever, for no deadline is running.
+            this.refuse(EarlyCause::Library(400));
             return this.poll_farewell(cx).map(Ok);
         }
         let before = buf.filled().len();

@@ -44,7 +44,10 @@ impl Metrics {
 
     /// Counts a session that was presented: valid, or the reason why not.
     pub fn session_check(&self, fault: Option<Reason>) {
-        self.session_checks.with_label_values(&[fault.map_or("valid", Reason::code)]).inc();
+        match fault {
+            None => self.session_valid.inc(),
+            Some(reason) => self.session_checks.with_label_values(&[reason.code()]).inc(),
+        }
     }
 
     /// Counts what happened to a session.
@@ -82,6 +85,11 @@ impl Metrics {
     /// Returns an upstream's metrics, to be kept by who counts often.
     pub fn upstream(&self, upstream: &UpstreamName) -> Arc<UpstreamSeries> {
         self.upstreams.find(upstream.as_str(), |name| UpstreamSeries::new(name, self))
+    }
+
+    /// Uses an upstream's metrics without sharing them.
+    pub fn with_upstream(&self, upstream: &UpstreamName, act: impl FnOnce(&UpstreamSeries)) {
+        self.upstreams.with(upstream.as_str(), |name| UpstreamSeries::new(name, self), |series| act(series));
     }
 
     /// Counts a connection that was taken.

@@ -29,6 +29,7 @@ pub struct Metrics {
     pub(super) durations: [Histogram; 3],
     pub(super) decisions: IntCounterVec,
     pub(super) session_checks: IntCounterVec,
+    pub(super) session_valid: IntCounter,
     pub(super) session_events: IntCounterVec,
     pub(super) headers_dropped: IntCounterVec,
     pub(super) quota_decisions: IntCounterVec,
@@ -78,6 +79,11 @@ impl Metrics {
             &["decision"],
             &REQUEST_BUCKETS,
         )?;
+        let session_checks = declare.counters(
+            "octroi_session_checks_total",
+            "Sessions that were presented, by what was found: valid, or the reason why not.",
+            &["result"],
+        )?;
         let build = declare.gauges("octroi_build_info", "The version that runs; always 1.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         #[cfg(target_os = "linux")]
@@ -90,11 +96,8 @@ impl Metrics {
                 "Decisions: each refusal by check and reason, what observe mode let pass, and requests that passed.",
                 &["check", "verdict", "reason", "mode", "tenant"],
             )?,
-            session_checks: declare.counters(
-                "octroi_session_checks_total",
-                "Sessions that were presented, by what was found: valid, or the reason why not.",
-                &["result"],
-            )?,
+            session_valid: session_checks.with_label_values(&["valid"]),
+            session_checks,
             session_events: declare.counters("octroi_session_events_total", "What happened to sessions and their cookies.", &["event"])?,
             headers_dropped: declare.counters(
                 "octroi_request_headers_dropped_total",
