@@ -330,3 +330,37 @@ fn every_family_of_metrics_moves() {
         assert!(metrics.contains(family), "{family}\n{metrics}");
     }
 }
+
+#[test]
+fn int_ends_at_once_and_quit_does_nothing_alone() {
+    let (mut octroi, _upstream) = started(ADMIN, "");
+    octroi.signal("QUIT");
+    eventually("it says so", || octroi.printed().iter().any(|line| line.contains("no successor")).then_some(()));
+    let slow = octroi.plain("plain", "acme.test", "/x?sleep=2500");
+    let slow = std::thread::spawn(move || slow.get().exit);
+    std::thread::sleep(Duration::from_millis(200));
+
+    octroi.signal("INT");
+
+    let start = std::time::Instant::now();
+    assert_eq!(octroi.wait(), 0);
+    assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
+    assert_ne!(slow.join().unwrap(), 0);
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_refuses_the_reload() {
+    let (octroi, upstream) = started(ADMIN, "");
+    octroi.configure(&config(&upstream, ADMIN, "access_log: [{to: file, path: /nonexistent/access.log}]"));
+
+    let refused = octroi.command(&["reload", "--json"]);
+
+    assert_eq!(refused.status.code(), Some(1));
+    let told: serde_json::Value = serde_json::from_slice(&refused.stdout).unwrap();
+    assert!(told["error"]["message"].as_str().unwrap().contains("/nonexistent/access.log"), "{told}");
+    assert_eq!(octroi.plain("plain", "acme.test", "/logged").status(), 200);
+    octroi.access_line(|line| line["path"] == "/logged");
+    let status = octroi.command(&["status", "--json"]);
+    let told: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert!(status.status.code() == Some(1) && told["reload_error"].is_string(), "{told}");
+}
