@@ -26,6 +26,8 @@ const LISTENERS: &str = r#"
   - {name: plain, address: "127.0.0.1:0", plaintext: true}
   - {name: behind, address: "127.0.0.1:0", plaintext: true, trusted_proxies: [127.0.0.0/8, 203.0.113.0/24]}
   - {name: few, address: "127.0.0.1:0", plaintext: true, max_connections: 2}
+  - {name: few_behind, address: "127.0.0.1:0", plaintext: true, proxy_protocol: {trusted: [127.0.0.0/8]}, max_connections_per_client: 1}
+  - {name: few_proxies, address: "127.0.0.1:0", plaintext: true, trusted_proxies: [127.0.0.0/8], max_connections_per_client: 1}
   - {name: few_each, address: "127.0.0.1:0", plaintext: true, max_connections_per_client: 2}
   - {name: slow_start, address: "127.0.0.1:0", tls: {}, max_handshakes_per_second: 1}
   - {name: port, address: "127.0.0.1:0", plaintext: true, public_port: 8443}
@@ -205,6 +207,17 @@ fn connections_are_capped_per_listener_and_per_client() {
         drop(held);
         eventually("room again", || open(listener).1.then_some(()));
     }
+    // Behind a PROXY header the client is the one that it names, an IPv6 /64 as one; trusted proxies are no client.
+    let from = |source: &str| {
+        let mut stream = raw(octroi.addr("few_behind"));
+        stream.write_all(&proxy_v2(source.parse().unwrap())).unwrap();
+        let alive = exchange_once(&mut stream);
+        (stream, alive)
+    };
+    let held = ["[2001:db8::1]:1", "[2001:db8::ffff:2]:1", "[2001:db8:0:1::1]:1", "192.0.2.1:1", "192.0.2.1:2", "192.0.2.2:1"].map(from);
+    assert_eq!(held.map(|(_, alive)| alive), [true, false, true, true, false, true]);
+    let held = ["few_proxies"; 3].map(open);
+    assert!(held.iter().all(|(_, alive)| *alive));
     let tries: Vec<i32> = (0..4).map(|_| Curl::new(octroi.addr("slow_start"), "acme.test", "/").cacert(&ca(&octroi)).get().exit).collect();
     assert!(tries.contains(&0) && tries.iter().any(|exit| *exit != 0), "{tries:?}");
     octroi.access_line(|line| line["reason"] == "handshake_rate");
@@ -431,4 +444,64 @@ fn a_reload_adds_takes_out_and_changes_listeners_while_connections_stay() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains(&taken.local_addr().unwrap().to_string()), "{refused:?}");
     assert_eq!(octroi.plain("coming", "acme.test", "/x").status(), 200);
+}
+
+#[test]
+fn limits_that_change_with_a_reload_hold_for_new_connections_of_both_versions() {
+    let one = r#"
+  - {name: public, address: "127.0.0.1:0", tls: {}}
+  - {name: plain, address: "127.0.0.1:0", plaintext: true}"#;
+    let upstream = Upstream::start();
+    let narrow = config(&upstream, one, "limits: {header_bytes: 1KiB, field_bytes: 1KiB, path_bytes: 512B, uri_bytes: 512B}");
+    let mut octroi = Octroi::start(&narrow);
+    let long = format!("X-Long: {}", "v".repeat(900));
+    let longer = format!("X-Longer: {}", "v".repeat(900));
+    let ask = |octroi: &Octroi, version: &str| {
+        let answer = octroi.curl("acme.test", "/x").args(&[version]).header(&long).header(&longer).get();
+        (answer.status, octroi.reason(&answer))
+    };
+
+    for version in ["--http1.1", "--http2"] {
+        assert_eq!(ask(&octroi, version), (431, "head_too_large".to_owned()), "{version}");
+    }
+    let mut held = raw(octroi.addr("plain"));
+    assert_eq!(client::ask(&mut held, &get("acme.test", "")).status, 200);
+    octroi.reload(&config(&upstream, one, "limits: {header_bytes: 20KiB, field_bytes: 1KiB, idle_timeout: 5s}"));
+    for version in ["--http1.1", "--http2"] {
+        assert_eq!(ask(&octroi, version).0, 200, "{version}");
+    }
+    assert_eq!(client::ask(&mut held, &get("acme.test", "")).status, 200);
+    octroi.reload(&narrow);
+    for version in ["--http1.1", "--http2"] {
+        assert_eq!(ask(&octroi, version).0, 431, "{version}");
+    }
+
+    // Connections of every generation of the limits end with the drain.
+    octroi.signal("TERM");
+    let start = Instant::now();
+    assert_eq!(octroi.wait(), 0);
+    assert!(start.elapsed() < Duration::from_millis(1800), "{:?}", start.elapsed());
+}
+
+#[test]
+fn an_http2_connection_rests_no_longer_than_the_limit() {
+    let (octroi, _upstream) = started("limits: {idle_timeout: 1s}");
+    let rest = async {
+        let tcp = tokio::net::TcpStream::connect(octroi.addr("public")).await.unwrap();
+        let config = client::tls_config(&ca(&octroi), &[b"h2"]);
+        let tls = tokio_rustls::TlsConnector::from(config).connect("acme.test".try_into().unwrap(), tcp).await.unwrap();
+        let (mut sender, connection) = h2::client::handshake(tls).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let request = || http::Request::builder().uri("https://acme.test/x").body(()).unwrap();
+        assert_eq!(sender.send_request(request(), true).unwrap().0.await.unwrap().status(), 200);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(sender.send_request(request(), true).unwrap().0.await.unwrap().status(), 200);
+        let start = Instant::now();
+        let _ = tokio::time::timeout(Duration::from_secs(4), connection).await.expect("the connection ends");
+        start.elapsed()
+    };
+
+    let took = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(rest);
+
+    assert!(took > Duration::from_millis(800) && took < Duration::from_millis(2500), "{took:?}");
 }

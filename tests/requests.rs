@@ -71,6 +71,7 @@ tenants:
   bare: {{hosts: [bare.test], upstream: app}}
   shut: {{hosts: [shut.test], upstream: app, routes: shut}}
   extended: {{hosts: [extended.test], upstream: app, routes: {{use: shut, rules: [{{path: /public/more/, access: public, methods: [POST]}}, {{path: /public/, access: session}}]}}}}
+  over: {{hosts: [over.test], upstream: app, routes: {{use: shut, unmatched: public}}}}
   own: {{hosts: [own.test], upstream: app, routes: open, headers: {{response: {{content-security-policy: "default-src 'self'", x-frame-options: "", x-own: "yes", strict-transport-security: "max-age=1", referrer-policy: ""}}}}, cookies: {{allow: [lang]}}}}
   none: {{hosts: [none.test], upstream: app, routes: open, cookies: {{allow: []}}}}
   each: {{hosts: [each.test], upstream: app, routes: open, quotas: [each]}}
@@ -205,9 +206,10 @@ fn what_no_rule_matches_follows_the_set() {
 
     assert_eq!((get("acme.test", "/x"), get("secret.test", "/x"), get("bare.test", "/x")), (200, 401, 401));
     assert_eq!((get("shut.test", "/x"), get("shut.test", "/public/x")), (404, 200));
+    assert_eq!(get("over.test", "/x"), 200);
     assert_eq!((get("extended.test", "/public/x"), get("extended.test", "/x")), (401, 404));
     assert_eq!(octroi.plain("plain", "extended.test", "/public/more/x").args(&["-X", "POST"]).status(), 200);
-    assert_eq!(upstream.take().len(), 3);
+    assert_eq!(upstream.take().len(), 4);
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! Hands decrypted streams to pingora's proxy.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 
+use arc_swap::ArcSwap;
 use pingora::{
     apps::{HttpServerOptions, ServerApp},
     protocols::{Stream, http::v2::server::default_h2_options},
@@ -21,35 +25,89 @@ use crate::{
 const REQUESTS_PER_CONNECTION: u32 = 1000;
 /// Streams at once on one HTTP/2 connection: RFC 9113, section 6.5.2 recommends no fewer than 100.
 const STREAMS: u32 = 100;
+/// `:method`, `:scheme`, `:authority` and `:path`.
+const PSEUDO_FIELDS: usize = 4;
 /// Idle connections kept towards all upstreams: more than the requests in flight, or each burst opens new ones.
 const POOL: usize = 2048;
 
 /// The proxy behind every listener. All share one pool of upstream connections.
+///
+/// The library takes some limits when a proxy is built. Where a reload changes one of them, connections from then on get a proxy of
+/// their own; the old one serves those that it has, and goes with the last of them.
 pub(super) struct HttpDoor {
+    shared: Arc<Shared>,
+    threads: usize,
+    current: ArcSwap<Built>,
+    built: Mutex<Vec<Weak<HttpProxy<Gateway>>>>,
+}
+
+/// A proxy, and the limits that it was built with.
+struct Built {
+    limits: Limits,
     proxy: Arc<HttpProxy<Gateway>>,
 }
 
 impl HttpDoor {
     pub(super) fn new(shared: Arc<Shared>, policy: &Policy) -> Self {
+        let first = Built::new(&shared, policy.threads, policy.limits);
+        let built = Mutex::new(vec![Arc::downgrade(&first.proxy)]);
+        Self { shared, threads: policy.threads, current: ArcSwap::from_pointee(first), built }
+    }
+
+    /// Ends the connections that wait for another request.
+    pub(super) async fn close_idle(&self) {
+        let built: Vec<_> = self.built.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect();
+        for proxy in built {
+            proxy.cleanup().await;
+        }
+    }
+
+    /// Returns the proxy for a new connection.
+    fn proxy(&self) -> Arc<HttpProxy<Gateway>> {
+        let limits = self.shared.snapshot.load().policy.limits;
+        let current = self.current.load();
+        if current.fits(&limits) {
+            return Arc::clone(&current.proxy);
+        }
+        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.current.load();
+        if current.fits(&limits) {
+            return Arc::clone(&current.proxy);
+        }
+        let next = Built::new(&self.shared, self.threads, limits);
+        let proxy = Arc::clone(&next.proxy);
+        built.retain(|proxy| proxy.strong_count() > 0);
+        built.push(Arc::downgrade(&proxy));
+        self.current.store(Arc::new(next));
+        proxy
+    }
+}
+
+impl Built {
+    fn new(shared: &Arc<Shared>, threads: usize, limits: Limits) -> Self {
         let conf = ServerConf {
-            threads: policy.threads,
+            threads,
             // One retry is octroi's own count; this bound only ends what that count would miss.
             max_retries: 3,
             upstream_keepalive_pool_size: POOL,
             ..ServerConf::default()
         };
-        let mut proxy = http_proxy(&Arc::new(conf), Gateway::new(shared));
-        proxy.server_options = Some(server_options(&policy.limits));
+        let mut proxy = http_proxy(&Arc::new(conf), Gateway::new(Arc::clone(shared)));
+        proxy.server_options = Some(server_options(&limits));
         let mut h2 = default_h2_options();
-        h2.max_header_list_size(u32::try_from(policy.limits.header_bytes).unwrap_or(u32::MAX));
+        // HTTP/2 counts 32 bytes more for each field (RFC 9113, section 6.5.2), and what it refuses nobody writes down. So its bound
+        // lies behind ours, which counts as in HTTP/1.
+        let fields = limits.header_count.saturating_add(PSEUDO_FIELDS);
+        let list = limits.header_bytes.saturating_mul(2).saturating_add(fields.saturating_mul(32));
+        h2.max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX));
         h2.max_concurrent_streams(STREAMS);
         proxy.h2_options = Some(h2);
-        Self { proxy: Arc::new(proxy) }
+        Self { limits, proxy: Arc::new(proxy) }
     }
 
-    /// Ends the connections that wait for another request.
-    pub(super) async fn close_idle(&self) {
-        self.proxy.cleanup().await;
+    fn fits(&self, limits: &Limits) -> bool {
+        let ours = |limits: &Limits| (limits.idle_timeout, limits.header_bytes, limits.header_count);
+        ours(&self.limits) == ours(limits)
     }
 }
 
@@ -63,9 +121,10 @@ fn server_options(limits: &Limits) -> HttpServerOptions {
 impl Handler for HttpDoor {
     fn serve(self: Arc<Self>, stream: Stream, _connection: Arc<Connection>, shutdown: watch::Receiver<bool>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
+            let proxy = self.proxy();
             let mut stream = Some(stream);
             while let Some(open) = stream {
-                stream = self.proxy.process_new(open, &shutdown).await;
+                stream = proxy.process_new(open, &shutdown).await;
             }
         })
     }

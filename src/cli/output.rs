@@ -125,6 +125,12 @@ impl<'a> Output<'a> {
     pub(crate) fn conclude(&mut self, outcome: anyhow::Result<Exit>) -> Exit {
         match outcome {
             Ok(exit) => exit,
+            // Who closes the pipe (`| head`) has read what they wanted.
+            Err(error)
+                if error.downcast_ref::<CannotWrite>().is_some_and(|CannotWrite(error)| error.kind() == io::ErrorKind::BrokenPipe) =>
+            {
+                Exit::CannotWrite
+            }
             Err(error) => {
                 self.say(&format!("error: {error:#}"));
                 Exit::of(&error)

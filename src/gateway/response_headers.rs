@@ -13,10 +13,11 @@ pub(super) const REVOKE: HeaderName = HeaderName::from_static("octroi-session-re
 /// The field that names the request.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("octroi-request-id");
 
-/// Says whether a field of the answer stays between upstream and gateway, or tells strangers about the upstream.
+/// Says whether a field of the answer stays between upstream and gateway, or tells strangers about the upstream. `Trailer` would
+/// announce what the library does not hand on.
 pub(super) fn is_hidden(name: &str) -> bool {
     ["octroi-", "x-octroi-", "x-aspnet"].iter().any(|prefix| name.starts_with(prefix))
-        || matches!(name, "server" | "x-powered-by" | "x-aspnetmvc-version" | "proxy-connection" | "keep-alive")
+        || matches!(name, "server" | "x-powered-by" | "x-aspnetmvc-version" | "proxy-connection" | "keep-alive" | "trailer")
 }
 
 /// Takes out what is hidden.

@@ -6,8 +6,10 @@ pub mod client;
 pub mod program;
 pub mod upstream;
 
+#[allow(unused_imports, reason = "every test file uses its own part")]
 pub use client::{Curl, raw_tls};
 pub use program::Octroi;
+#[allow(unused_imports, reason = "every test file uses its own part")]
 pub use upstream::Upstream;
 
 use std::time::{Duration, Instant};

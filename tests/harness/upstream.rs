@@ -49,7 +49,7 @@ pub struct Upstream {
 
 impl Upstream {
     pub fn start() -> Self {
-        Self::listen(|stream| Some((Box::new(stream.try_clone().ok()?) as _, Box::new(stream) as _)))
+        Self::listen(|stream| Some(halves(stream.try_clone().ok()?, stream)))
     }
 
     /// Speaks TLS.
@@ -58,7 +58,7 @@ impl Upstream {
         Self::listen(move |stream| {
             let connection = ServerConnection::new(Arc::clone(&config)).ok()?;
             let shared = Shared(Arc::new(Mutex::new(StreamOwned::new(connection, stream))));
-            Some((Box::new(shared.clone()) as _, Box::new(shared) as _))
+            Some(halves(shared.clone(), shared))
         })
     }
 
@@ -114,6 +114,10 @@ impl Upstream {
 
 type Reading = Box<dyn Read + Send>;
 type Writing = Box<dyn Write + Send>;
+
+fn halves(reading: impl Read + Send + 'static, writing: impl Write + Send + 'static) -> (Reading, Writing) {
+    (Box::new(reading), Box::new(writing))
+}
 
 /// A TLS stream that two halves hold.
 #[derive(Clone)]
