@@ -155,7 +155,8 @@ fn forwarding_headers_count_from_trusted_proxies_only() {
     let (octroi, upstream) = started("");
     let seen = |listener: &str, host: &str, fields: &str| {
         upstream.take();
-        let answer = client::parse(&exchange(&mut raw(octroi.addr(listener)), get(host, &format!("{fields}Connection: close\r\n")).as_bytes()), 0);
+        let answer =
+            client::parse(&exchange(&mut raw(octroi.addr(listener)), get(host, &format!("{fields}Connection: close\r\n")).as_bytes()), 0);
         let client = upstream.take().pop().map(|got| got.field("x-forwarded-for").unwrap().to_owned());
         (answer.status, client.unwrap_or_else(|| octroi.reason(&answer)))
     };
@@ -176,7 +177,8 @@ fn the_server_s_proxies_count_where_a_listener_has_none_of_its_own() {
     let listeners = r#"
   - {name: plain, address: "127.0.0.1:0", plaintext: true}
   - {name: bare, address: "127.0.0.1:0", plaintext: true, trusted_proxies: []}"#;
-    let text = config(&upstream, listeners, "").replace("drain: 2s", "drain: 2s, trusted_proxies: [127.0.0.0/8], client_ip_header: forwarded");
+    let text =
+        config(&upstream, listeners, "").replace("drain: 2s", "drain: 2s, trusted_proxies: [127.0.0.0/8], client_ip_header: forwarded");
     let octroi = Octroi::start(&text);
     let ask = |listener: &str| octroi.plain(listener, "ranged.test", "/x").header("Forwarded: for=\"[2001:db8::5]:99\";proto=https").get();
 
@@ -203,8 +205,7 @@ fn connections_are_capped_per_listener_and_per_client() {
         drop(held);
         eventually("room again", || open(listener).1.then_some(()));
     }
-    let tries: Vec<i32> =
-        (0..4).map(|_| Curl::new(octroi.addr("slow_start"), "acme.test", "/").cacert(&ca(&octroi)).get().exit).collect();
+    let tries: Vec<i32> = (0..4).map(|_| Curl::new(octroi.addr("slow_start"), "acme.test", "/").cacert(&ca(&octroi)).get().exit).collect();
     assert!(tries.contains(&0) && tries.iter().any(|exit| *exit != 0), "{tries:?}");
     octroi.access_line(|line| line["reason"] == "handshake_rate");
 }

@@ -20,10 +20,8 @@ use harness::{
 /// A configuration with these upstreams; every tenant `NAME.test` goes to the upstream `NAME`.
 fn config(upstreams: &[(&str, String)], more: &str) -> String {
     let servers: String = upstreams.iter().map(|(name, upstream)| format!("  {name}: {upstream}\n")).collect();
-    let tenants: String = upstreams
-        .iter()
-        .map(|(name, _)| format!("  {name}: {{hosts: [{name}.test], upstream: {name}, routes: app}}\n"))
-        .collect();
+    let tenants: String =
+        upstreams.iter().map(|(name, _)| format!("  {name}: {{hosts: [{name}.test], upstream: {name}, routes: app}}\n")).collect();
     format!(
         r#"
 version: 1
@@ -77,9 +75,8 @@ fn servers_take_turns_by_weight() {
 #[test]
 fn a_server_that_refuses_leaves_the_request_to_the_next_one_whatever_the_method() {
     let alive = Upstream::start();
-    let both = |retries: u8| {
-        format!("{{servers: [{{address: \"{}\", weight: 5}}, {{address: \"{}\"}}], retries: {retries}}}", dead(), alive.addr)
-    };
+    let both =
+        |retries: u8| format!("{{servers: [{{address: \"{}\", weight: 5}}, {{address: \"{}\"}}], retries: {retries}}}", dead(), alive.addr);
     let octroi = Octroi::start(&config(&[("app", both(1)), ("never", both(0))], ""));
 
     for method in ["GET", "POST", "DELETE", "GET", "POST", "GET"] {
@@ -288,7 +285,8 @@ fn answers_without_a_body_and_with_trailers_pass_as_they_are() {
         assert_eq!((answer.status, answer.exit, answer.field("content-length")), (200, 0, Some("1000")), "{version}");
     }
 
-    let answer = exchange(&mut raw(octroi.addr("plain")), b"GET /trailers HTTP/1.1\r\nHost: app.test\r\nTE: trailers\r\nConnection: close\r\n\r\n");
+    let answer =
+        exchange(&mut raw(octroi.addr("plain")), b"GET /trailers HTTP/1.1\r\nHost: app.test\r\nTE: trailers\r\nConnection: close\r\n\r\n");
     assert!(answer.contains("hello") && answer.trim_end().ends_with("0") || answer.contains("X-Sum"), "{answer}");
     assert_eq!(octroi.curl("app.test", "/trailers").args(&["--http2"]).get().body, "hello");
 }

@@ -1,6 +1,6 @@
 //! What an answer does to a session: grant, renewal, end.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http::HeaderMap;
 
