@@ -95,16 +95,16 @@ fn a_server_that_refuses_leaves_the_request_to_the_next_one_whatever_the_method(
 fn a_connection_that_died_at_rest_costs_a_get_nothing_and_a_post_is_never_sent_twice() {
     let upstream = Upstream::start();
     let octroi = Octroi::start(&config(&[("app", server(upstream.addr))], ""));
-    let mut warm = |path: &str, args: &[&str]| {
+    let warm = |path: &str, args: &[&str]| {
         assert_eq!(octroi.plain("plain", "app.test", "/warm").status(), 200);
         upstream.take();
         let answer = octroi.plain("plain", "app.test", path).args(args).get();
-        (answer.status, upstream.take().iter().map(|got| got.earlier).collect::<Vec<_>>())
+        (answer.status, upstream.take().iter().map(|got| got.earlier > 0).collect::<Vec<_>>())
     };
 
-    assert_eq!(warm("/stale", &[]), (200, vec![1, 0]));
-    assert_eq!(warm("/stale", &["--data-binary", "once"]), (502, vec![1]));
-    assert_eq!(warm("/stale", &["-X", "POST"]), (502, vec![1]));
+    assert_eq!(warm("/stale", &[]), (200, vec![true, false]));
+    assert_eq!(warm("/stale", &["--data-binary", "once"]), (502, vec![true]));
+    assert_eq!(warm("/stale", &["-X", "POST"]), (502, vec![true]));
 }
 
 #[test]
@@ -136,7 +136,6 @@ fn a_silent_server_is_given_up_at_its_deadlines() {
         std::thread::sleep(Duration::from_millis(200));
     }
     assert_eq!(ask(&mut stream, "o").status, 200);
-    // Nobody answers a SYN here.
     assert!(octroi.metric(r#"octroi_upstream_errors_total{reason="upstream_timeout",upstream="app"}"#) >= 1.0);
 }
 

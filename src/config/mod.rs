@@ -12,6 +12,7 @@ mod finding;
 mod input;
 mod load;
 mod locate;
+mod metrics_address;
 mod parse;
 mod read;
 mod reader;
@@ -28,6 +29,7 @@ mod wire;
 
 pub use error::{ConfigErrors, Problem, Severity, Snippet};
 pub use load::{Loaded, load};
+pub use metrics_address::metrics_address;
 pub use referenced::{Referenced, ReferencedKind, referenced_files};
 pub use schema::schema;
 pub use state_dir::state_dir;

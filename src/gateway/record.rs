@@ -5,7 +5,7 @@ use pingora::proxy::Session;
 
 use super::{proxy::Context, shared::Shared, view};
 use crate::{
-    model::{Decision, Deny, Facts, Reason, RequestId, UnixTime},
+    model::{Decision, Deny, Facts, Reason, RequestId, Stage, UnixTime},
     pipeline::Asked,
     telemetry::{AccessLine, Event, QuotaVerdict, UpstreamFacts},
 };
@@ -100,14 +100,19 @@ fn count(shared: &Shared, ctx: &Context, status: u16, duration: std::time::Durat
         };
         metrics.quota(&quota.name, verdict);
     }
-    if ctx.known.session.is_some() || ctx.known.session_fault.is_some() {
-        metrics.session_check(ctx.known.session_fault.as_ref().map(|fault| fault.reason));
+    let refused = ctx.deny.as_ref().filter(|deny| {
+        matches!(deny.reason.stage(), Stage::Session | Stage::Revocation)
+            && !matches!(deny.reason, Reason::SessionMissing | Reason::RevocationUnavailable)
+    });
+    let fault = ctx.known.session_fault.as_ref().or(refused).map(|deny| deny.reason);
+    if ctx.known.session.is_some() || fault.is_some() {
+        metrics.session_check(fault);
     }
     if let (Some(exchange), Some(permit)) = (&ctx.upstream, &ctx.permit) {
         metrics.with_upstream(&permit.tenant().upstream.name, |series| {
             match (exchange.status, exchange.first_byte, &ctx.deny) {
                 (Some(status), Some(first), _) => series.answer(status, first.since(exchange.began)),
-                (_, _, Some(deny)) if deny.reason.stage() == crate::model::Stage::Upstream => series.error(deny.reason),
+                (_, _, Some(deny)) if deny.reason.stage() == Stage::Upstream => series.error(deny.reason),
                 (_, _, _) => {}
             }
             for _ in 1..exchange.tries {

@@ -122,6 +122,12 @@ pub fn raw(addr: SocketAddr) -> TcpStream {
 
 /// TLS over a stream on which something may have been said already.
 pub fn tls_over(stream: TcpStream, sni: &str, ca: &Path, alpn: &[&[u8]]) -> StreamOwned<ClientConnection, TcpStream> {
+    let connection = ClientConnection::new(tls_config(ca, alpn), sni.to_owned().try_into().unwrap()).unwrap();
+    StreamOwned::new(connection, stream)
+}
+
+/// What a TLS client trusts and speaks.
+pub fn tls_config(ca: &Path, alpn: &[&[u8]]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(rustls::pki_types::CertificateDer::from_pem_file(ca).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -131,8 +137,7 @@ pub fn tls_over(stream: TcpStream, sni: &str, ca: &Path, alpn: &[&[u8]]) -> Stre
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-    let connection = ClientConnection::new(Arc::new(config), sni.to_owned().try_into().unwrap()).unwrap();
-    StreamOwned::new(connection, stream)
+    Arc::new(config)
 }
 
 /// Sends one request over a connection that stays, and reads its answer: the head, and as much body as Content-Length says.

@@ -249,7 +249,7 @@ fn answer(got: &Got, reader: &mut BufReader<Reading>, writer: &mut Writing) -> b
             let _ = writer.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
             return false;
         }
-        "/ws" if got.has("upgrade") => return echo_tunnel(got, reader, writer),
+        _ if path.contains("ws") && got.has("upgrade") => return echo_tunnel(got, reader, writer),
         "/events" => {
             let _ = writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
             for event in ["data: 1\n\n", "data: 2\n\n"] {
