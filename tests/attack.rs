@@ -33,6 +33,7 @@ routes:
       - {{path: /public/, access: public}}
       - {{path: /merge/, access: session, merge_slashes: true}}
       - {{path: /login, methods: [GET, POST], access: public, grant: true}}
+      - {{path: /logout, methods: [POST], revoke: true}}
       - {{path: /ws, access: public, websocket: true, quotas: [tunnels]}}
 tenants:
   acme: {{hosts: [acme.test], upstream: app, routes: app}}
@@ -299,17 +300,58 @@ fn http_1_0_gets_no_chunks_and_no_interim_answer() {
     assert!(!upstream.only().has("expect"));
 }
 
+/// Opens a tunnel with a cookie.
+fn tunnel(octroi: &Octroi, cookie: &str) -> impl Read + Write + use<> {
+    let mut stream = connect(octroi, "acme.test");
+    let head = format!(
+        "GET /ws HTTP/1.1\r\nHost: acme.test\r\nCookie: {cookie}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut got = Vec::new();
+    let mut byte = [0];
+    while !got.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        got.push(byte[0]);
+    }
+    assert!(got.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&got));
+    stream
+}
+
+fn echoes(stream: &mut (impl Read + Write)) -> bool {
+    let mut echo = [0; 4];
+    stream.write_all(b"ping").is_ok() && stream.flush().is_ok() && stream.read_exact(&mut echo).is_ok()
+}
+
 #[test]
 fn an_opened_tunnel_is_no_failure() {
     let (octroi, _upstream) = started();
-    let head = "GET /ws HTTP/1.1\r\nHost: acme.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-                Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
     for _ in 0..4 {
-        let mut stream = connect(&octroi, "acme.test");
-        stream.write_all(head.as_bytes()).unwrap();
-        let mut got = [0; 12];
-        stream.read_exact(&mut got).unwrap();
-        assert_eq!(&got, b"HTTP/1.1 101");
+        tunnel(&octroi, "a=b");
     }
+}
+
+#[test]
+fn a_tunnel_ends_with_its_session_or_its_tenant() {
+    let (octroi, upstream) = started();
+    let sign_in = || octroi.curl("acme.test", "/login?h-Octroi-Session-Grant=user%3D%22u_1%22").args(&["-X", "POST"]).get().session();
+    let (ended, other) = (sign_in(), sign_in());
+    let (mut ended_tunnel, mut other_tunnel) = (tunnel(&octroi, &ended), tunnel(&octroi, &other));
+    let mut anonymous = tunnel(&octroi, "a=b");
+    assert!(echoes(&mut ended_tunnel) && echoes(&mut other_tunnel) && echoes(&mut anonymous));
+
+    assert_eq!(octroi.curl("acme.test", "/logout?h-Octroi-Session-Revoke=self").args(&["-X", "POST"]).cookie(&ended).status(), 200);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+
+    assert!(!echoes(&mut ended_tunnel));
+    octroi.access_line(|line| line["path"] == "/ws" && line["reason"] == "session_revoked");
+    assert!(echoes(&mut other_tunnel) && echoes(&mut anonymous));
+
+    octroi.configure(&config(upstream.addr).replace("hosts: [acme.test]", "hosts: [moved.test]"));
+    octroi.ok(&["reload"]);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+
+    assert!(!echoes(&mut other_tunnel) && !echoes(&mut anonymous));
+    octroi.access_line(|line| line["path"] == "/ws" && line["reason"] == "host_unknown");
 }

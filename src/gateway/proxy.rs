@@ -62,6 +62,8 @@ pub struct Context {
     cookie: CookieChange,
     pub(super) websocket_key: Option<HeaderValue>,
     pub(super) upgraded: bool,
+    /// When it was last asked whether the tunnel may go on.
+    asked_again: Tick,
 }
 
 /// What is known of the exchange with the upstream.
@@ -100,6 +102,7 @@ impl ProxyHttp for Gateway {
             cookie: CookieChange::None,
             websocket_key: None,
             upgraded: false,
+            asked_again: self.shared.clock.tick(),
         }
     }
 
@@ -164,6 +167,7 @@ impl ProxyHttp for Gateway {
         if let Some(connection) = ctx.connection.as_ref().filter(|_| end) {
             connection.expect_body_rate(0);
         }
+        self.may_go_on(ctx)?;
         let Some(bytes) = body else { return Ok(()) };
         ctx.body_in = ctx.body_in.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         let limit = ctx.permit.as_ref().map_or(0, |permit| permit.limits().body_bytes);
@@ -227,6 +231,10 @@ impl ProxyHttp for Gateway {
             ctx.deny = Some(deny);
             Error::explain(ErrorType::HTTPStatus(500), "panic")
         })
+    }
+
+    fn response_body_filter(&self, _: &mut Session, _: &mut Option<Bytes>, _: bool, ctx: &mut Context) -> Result<Option<Duration>> {
+        self.may_go_on(ctx).map(|()| None)
     }
 
     fn fail_to_connect(&self, _session: &mut Session, _peer: &HttpPeer, ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
@@ -403,6 +411,21 @@ impl Gateway {
         Ok(())
     }
 
+    /// Ends a tunnel whose session or tenant has ended: nothing passes through it any more, in either direction.
+    fn may_go_on(&self, ctx: &mut Context) -> Result<()> {
+        let now = self.shared.clock.tick();
+        if !ctx.upgraded || now.since(ctx.asked_again) < ASK_AGAIN_AFTER {
+            return Ok(());
+        }
+        ctx.asked_again = now;
+        let Some(permit) = &ctx.permit else { return Ok(()) };
+        let snapshot = self.shared.snapshot.load();
+        pipeline::judge_again(permit, &snapshot.policy, &*self.shared.revocations, self.shared.clock.now()).or_else(|deny| {
+            ctx.deny = Some(deny);
+            Error::e_explain(ErrorType::InternalError, "the tunnel may not go on")
+        })
+    }
+
     /// Gives back what only failures cost.
     fn give_back(&self, permit: &Permit, status: u16, granted: bool) {
         let success = if permit.route().grant { granted } else { status < 400 };
@@ -419,6 +442,9 @@ impl Gateway {
         exchange.tries <= u32::from(upstream.retries) && snapshot.pool(&upstream.name).is_some_and(super::upstream::Pool::may_retry)
     }
 }
+
+/// How often it is asked whether a tunnel in use may go on.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A body may be slow for so long before its rate counts, as in HTTP/1.
 const BODY_GRACE: Duration = Duration::from_secs(10);
