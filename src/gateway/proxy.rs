@@ -257,7 +257,8 @@ impl ProxyHttp for Gateway {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
         let deny = ctx.deny.take().unwrap_or_else(|| failure::deny(error, view::version(session.req_header()), ctx));
         let status = deny.reason.status();
-        let answered = session.response_written().is_some_and(|response| !response.status.is_informational());
+        // 101 is a final answer too: what is written behind it would be read as a part of the tunnel.
+        let answered = ctx.upgraded || session.response_written().is_some_and(|response| !response.status.is_informational());
         if answered || deny.reason == Reason::ClientClosed {
             record::failed(ctx, deny);
         } else {
