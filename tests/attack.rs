@@ -300,6 +300,27 @@ fn http_1_0_gets_no_chunks_and_no_interim_answer() {
     assert!(!upstream.only().has("expect"));
 }
 
+#[test]
+fn an_upstream_switches_to_what_was_asked_for_or_to_nothing() {
+    for (upgrade, status) in [("websocket", 101), ("h2c", 502), ("websocket, h2c", 502)] {
+        let octroi = before(format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: {upgrade}\r\nConnection: Upgrade\r\nSet-Cookie: __Host-octroi=evil\r\n\
+             Content-Length: 4\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+        ));
+        let answer = client::parse(
+            &raw(
+                &octroi,
+                "acme.test",
+                "GET /ws HTTP/1.1\r\nHost: acme.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            ),
+            0,
+        );
+        assert_eq!((answer.status, answer.field("set-cookie")), (status, None), "{upgrade} {answer:?}");
+        assert!(status != 101 || answer.field("content-length").is_none(), "{answer:?}");
+    }
+}
+
 /// Opens a tunnel with a cookie.
 fn tunnel(octroi: &Octroi, cookie: &str) -> impl Read + Write + use<> {
     let mut stream = connect(octroi, "acme.test");

@@ -66,7 +66,7 @@ fn take_spoofed(shared: &Shared, headers: &mut HeaderMap) {
 
 /// Takes our own credentials out of what is forwarded.
 fn credentials(shared: &Shared, headers: &mut HeaderMap, policy: &Policy) {
-    let Some(sessions) = &policy.sessions else { return };
+    let Some(sessions) = &policy.sessions else { return one_cookie_line(headers) };
     if headers.contains_key(header::COOKIE) {
         let stripped = cookie::strip(headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes), &sessions.cookie);
         if stripped.lookalikes > 0 {
@@ -80,6 +80,16 @@ fn credentials(shared: &Shared, headers: &mut HeaderMap, policy: &Policy) {
     // Whatever carries our prefix is ours, valid or not: the app never sees a token.
     if headers.get_all(header::AUTHORIZATION).iter().any(|value| holds_token(value.as_bytes())) {
         headers.remove(header::AUTHORIZATION);
+    }
+}
+
+/// Joins the lines that HTTP/2 spreads cookies over: an HTTP/1 server reads one (RFC 9113, section 8.2.3).
+fn one_cookie_line(headers: &mut HeaderMap) {
+    let lines: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if lines.len() > 1
+        && let Ok(line) = HeaderValue::from_bytes(&lines.join(b"; ".as_slice()))
+    {
+        headers.insert(header::COOKIE, line);
     }
 }
 
@@ -116,6 +126,17 @@ fn public_port(snapshot: &Snapshot, connection: &Connection) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cookies_leave_in_one_line() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::COOKIE, HeaderValue::from_static("a=1"));
+        headers.append(header::COOKIE, HeaderValue::from_static("b=2; c=3"));
+
+        one_cookie_line(&mut headers);
+
+        assert_eq!(headers.get_all(header::COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
+    }
 
     #[test]
     fn a_token_is_found_under_every_scheme() {

@@ -323,6 +323,9 @@ impl Gateway {
         if status.is_informational() {
             // A cookie in an interim answer would pass every rule about cookies; none has a use there.
             headers.remove(header::SET_COOKIE);
+            // RFC 9110, section 8.6: no length stands where no body does.
+            headers.remove(header::CONTENT_LENGTH);
+            headers.remove(header::TRANSFER_ENCODING);
             *response = ResponseHeader::from(parts);
             return;
         }

@@ -267,6 +267,7 @@ mod tests {
             "__Host-octroi\u{a0}",
             "\u{2000}__host-OCTROI\u{3000}",
             "\x0b__Host-octroi",
+            "\"__Host-octroi\"",
             "__Host-octroi \u{85}",
         ] {
             assert_eq!(stripped(&[format!("a=b; {name}=x").as_bytes()]), (Some("a=b".into()), 1), "{name:?}");
