@@ -3,6 +3,7 @@
 //! Read [`judge`] from top to bottom. Each step takes what the steps before it proved, so none can be left out or moved
 //! without the compiler noticing. Any error is a denial.
 
+mod again;
 mod charge;
 mod permit;
 
@@ -17,6 +18,7 @@ use crate::{
 };
 
 pub use crate::checks::{quota::QuotaState, session::Session};
+pub use again::judge_again;
 pub use permit::{Asked, Known, Passage, Permit, Stores};
 
 use charge::Charging;

@@ -30,11 +30,16 @@ pub fn age(session: &Session, route: &Route, now: UnixTime) -> Verdict {
 ///
 /// `Sec-Fetch-Site` and `Origin` cannot be set by a page. Who sends neither is no browser, or an old one.
 pub fn cross_site(view: &RequestView<'_>, clean: &Clean<'_>, listener: &Listener) -> Option<&'static str> {
-    if view.headers.get_all("sec-fetch-site").iter().any(|site| site.as_bytes().eq_ignore_ascii_case(b"cross-site")) {
+    let site = || view.headers.get_all("sec-fetch-site").iter().map(http::HeaderValue::as_bytes);
+    if site().any(|site| site.eq_ignore_ascii_case(b"cross-site")) {
         return Some("Sec-Fetch-Site is cross-site");
     }
+    // A page with `Referrer-Policy: no-referrer` says `null` about its own form too (Fetch, section 3.2), and then only the other
+    // field tells whose it is.
+    let same_origin = site().eq([b"same-origin".as_slice()]);
     let mut origins = view.headers.get_all(http::header::ORIGIN).iter();
-    let is_own = |origin: &http::HeaderValue| origin.to_str().is_ok_and(|origin| own(origin, view, clean, listener));
+    let is_own =
+        |origin: &http::HeaderValue| origin.to_str().is_ok_and(|text| (same_origin && text == "null") || own(text, view, clean, listener));
     if origins.all(is_own) { None } else { Some("Origin is another site") }
 }
 

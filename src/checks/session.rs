@@ -102,7 +102,8 @@ fn both(cookie: &str, bearer: &str, realm: &Tenant, sessions: &Sessions) -> Verd
     if one.claims.id == other.claims.id { Ok(one) } else { Err(conflict("cookie and Bearer token name different sessions")) }
 }
 
-fn owner<'p>(claims: &Claims, realm: &'p Arc<Tenant>, policy: &'p Policy) -> Verdict<&'p Arc<Tenant>> {
+/// Finds the session's tenant: the realm, or one of its members.
+pub fn owner<'p>(claims: &Claims, realm: &'p Arc<Tenant>, policy: &'p Policy) -> Verdict<&'p Arc<Tenant>> {
     if claims.tenant == realm.name {
         return Ok(realm);
     }
@@ -123,16 +124,22 @@ fn clocks(session: &Session, rules: &SessionRules, now: UnixTime) -> Verdict {
         let ahead = claims.issued.max(claims.not_before).since(now);
         return Err(Deny::new(Reason::SessionNotYet, format!("the session begins in {} s", ahead.as_secs())));
     }
-    let absolute = claims.absolute_end.min(claims.auth_time.plus(rules.absolute));
-    if absolute <= now {
-        return Err(Deny::new(Reason::SessionExpired, format!("the session ended {} s ago", now.since(absolute).as_secs())));
-    }
+    absolute_end(claims, rules, now)?;
     let idle = match session.purpose {
         Purpose::Cookie => claims.idle_end.min(claims.issued.plus(rules.idle)),
         Purpose::Bearer => claims.idle_end,
     };
     if idle <= now {
         return Err(Deny::new(Reason::SessionIdle, format!("the session has rested for {} s too long", now.since(idle).as_secs())));
+    }
+    Ok(())
+}
+
+/// Judges the one end that nothing moves.
+pub fn absolute_end(claims: &Claims, rules: &SessionRules, now: UnixTime) -> Verdict {
+    let absolute = claims.absolute_end.min(claims.auth_time.plus(rules.absolute));
+    if absolute <= now {
+        return Err(Deny::new(Reason::SessionExpired, format!("the session ended {} s ago", now.since(absolute).as_secs())));
     }
     Ok(())
 }

@@ -66,7 +66,7 @@ fn take_spoofed(shared: &Shared, headers: &mut HeaderMap) {
 
 /// Takes our own credentials out of what is forwarded.
 fn credentials(shared: &Shared, headers: &mut HeaderMap, policy: &Policy) {
-    let Some(sessions) = &policy.sessions else { return };
+    let Some(sessions) = &policy.sessions else { return one_cookie_line(headers) };
     if headers.contains_key(header::COOKIE) {
         let stripped = cookie::strip(headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes), &sessions.cookie);
         if stripped.lookalikes > 0 {
@@ -78,15 +78,25 @@ fn credentials(shared: &Shared, headers: &mut HeaderMap, policy: &Policy) {
         }
     }
     // Whatever carries our prefix is ours, valid or not: the app never sees a token.
-    if headers.get_all(header::AUTHORIZATION).iter().any(|value| is_our_bearer(value.as_bytes())) {
+    if headers.get_all(header::AUTHORIZATION).iter().any(|value| holds_token(value.as_bytes())) {
         headers.remove(header::AUTHORIZATION);
     }
 }
 
-/// Says whether an `Authorization` value is a Bearer token of ours, by its prefix.
-fn is_our_bearer(value: &[u8]) -> bool {
-    let Some((scheme, rest)) = value.split_at_checked(6) else { return false };
-    scheme.eq_ignore_ascii_case(b"bearer") && rest.trim_ascii_start().starts_with(TOKEN_PREFIX.as_bytes())
+/// Joins the lines that HTTP/2 spreads cookies over: an HTTP/1 server reads one (RFC 9113, section 8.2.3).
+fn one_cookie_line(headers: &mut HeaderMap) {
+    let lines: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if lines.len() > 1
+        && let Ok(line) = HeaderValue::from_bytes(&lines.join(b"; ".as_slice()))
+    {
+        headers.insert(header::COOKIE, line);
+    }
+}
+
+/// Says whether a word of an `Authorization` value is a token of ours, under whatever scheme a client sent it.
+fn holds_token(value: &[u8]) -> bool {
+    let words = value.split(|&byte| matches!(byte, b' ' | b'\t' | b',' | b';' | b'=' | b'"' | b'\''));
+    words.into_iter().any(|word| word.starts_with(TOKEN_PREFIX.as_bytes()))
 }
 
 /// Drops trace fields that are not well formed, and a client's request id that could break a log.
@@ -111,4 +121,32 @@ fn public_port(snapshot: &Snapshot, connection: &Connection) -> u16 {
     let facts = connection.facts();
     let listener = snapshot.policy.listeners.iter().find(|listener| listener.name == facts.listener);
     listener.and_then(|listener| listener.public_port).unwrap_or(facts.local.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies_leave_in_one_line() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::COOKIE, HeaderValue::from_static("a=1"));
+        headers.append(header::COOKIE, HeaderValue::from_static("b=2; c=3"));
+
+        one_cookie_line(&mut headers);
+
+        assert_eq!(headers.get_all(header::COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
+    }
+
+    #[test]
+    fn a_token_is_found_under_every_scheme() {
+        for value in
+            ["Bearer oct1.abc", "bearer\toct1.abc", "Token oct1.abc", "Basic x, Bearer oct1.abc", "Token token=\"oct1.abc\"", "oct1.abc"]
+        {
+            assert!(holds_token(value.as_bytes()), "{value}");
+        }
+        for value in ["Bearer abc.oct1.def", "Basic b2N0MS4=", "Bearer", ""] {
+            assert!(!holds_token(value.as_bytes()), "{value}");
+        }
+    }
 }

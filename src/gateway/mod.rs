@@ -4,6 +4,7 @@
 
 mod failure;
 mod forward;
+mod guard;
 mod proxy;
 mod record;
 mod reply;

@@ -1,6 +1,6 @@
 //! The translation between pingora's hooks and the pipeline.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use pingora::{
 };
 
 use super::{
-    failure, forward, record,
+    failure, forward, guard, record,
     reply::{Asking, Extra, Refusal},
     response_headers::{self, CookieFate},
     session::{self, CookieChange, GrantedTo},
@@ -21,7 +21,7 @@ use super::{
     tunnel, view,
 };
 use crate::{
-    model::{Connection, Decision, Deny, Reason, RequestId, Tick, Trail, UnixTime, Verdict},
+    model::{Connection, Decision, Deny, HttpVersion, Path, Reason, RequestId, Tick, Trail, UnixTime, Verdict},
     pipeline::{self, Known, Passage, Permit, Stores},
     policy::Route,
     session::cookie,
@@ -62,6 +62,8 @@ pub struct Context {
     cookie: CookieChange,
     pub(super) websocket_key: Option<HeaderValue>,
     pub(super) upgraded: bool,
+    /// When it was last asked whether the tunnel may go on.
+    asked_again: Tick,
 }
 
 /// What is known of the exchange with the upstream.
@@ -100,6 +102,7 @@ impl ProxyHttp for Gateway {
             cookie: CookieChange::None,
             websocket_key: None,
             upgraded: false,
+            asked_again: self.shared.clock.tick(),
         }
     }
 
@@ -114,7 +117,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
-        match self.judge(session, ctx).await {
+        match guard::judged(self.judge(session, ctx)).await {
             Ok(Passage::Permit(permit)) => {
                 self.prepare(session, ctx, &permit);
                 ctx.permit = Some(permit);
@@ -149,14 +152,22 @@ impl ProxyHttp for Gateway {
         Ok(peer)
     }
 
-    async fn upstream_request_filter(&self, _session: &mut Session, request: &mut RequestHeader, ctx: &mut Context) -> Result<()> {
-        forward::prepare(&self.shared, request, ctx)
+    async fn upstream_request_filter(&self, session: &mut Session, request: &mut RequestHeader, ctx: &mut Context) -> Result<()> {
+        // Nobody waits in HTTP/1.0, and an interim answer would be taken for the answer (RFC 9110, section 10.1.1).
+        if view::version(session.req_header()) == HttpVersion::Http10 {
+            request.remove_header(&header::EXPECT);
+        }
+        guard::done(|| forward::prepare(&self.shared, request, ctx)).unwrap_or_else(|deny| {
+            ctx.deny = Some(deny);
+            Error::e_explain(ErrorType::HTTPStatus(500), "panic")
+        })
     }
 
     async fn request_body_filter(&self, session: &mut Session, body: &mut Option<Bytes>, end: bool, ctx: &mut Context) -> Result<()> {
         if let Some(connection) = ctx.connection.as_ref().filter(|_| end) {
             connection.expect_body_rate(0);
         }
+        self.may_go_on(ctx)?;
         let Some(bytes) = body else { return Ok(()) };
         ctx.body_in = ctx.body_in.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         let limit = ctx.permit.as_ref().map_or(0, |permit| permit.limits().body_bytes);
@@ -185,15 +196,22 @@ impl ProxyHttp for Gateway {
                 ctx.deny = Some(deny);
                 return Error::e_explain(ErrorType::HTTPStatus(502), "bad upgrade");
             }
+            if let Some(permit) = &ctx.permit {
+                self.give_back(permit, status, false);
+            }
             return Ok(());
         }
         if (100..200).contains(&status) {
             return Ok(());
         }
         let (Some(permit), Some(snapshot)) = (&ctx.permit, &ctx.snapshot) else { return Ok(()) };
+        if let Err(deny) = response_headers::framing(&response.headers) {
+            ctx.deny = Some(deny);
+            return Error::e_explain(ErrorType::HTTPStatus(502), "ambiguous answer");
+        }
         let user_agent = session.req_header().headers.get(header::USER_AGENT).map_or(&[][..], HeaderValue::as_bytes);
         let answer = session::Answer { status, headers: &response.headers, user_agent };
-        match session::apply(&self.shared, &snapshot.policy, permit, answer, self.shared.clock.now()).await {
+        match guard::judged(session::apply(&self.shared, &snapshot.policy, permit, answer, self.shared.clock.now())).await {
             Ok(outcome) => {
                 ctx.cookie = outcome.cookie;
                 ctx.granted = outcome.granted;
@@ -208,58 +226,15 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    async fn response_filter(&self, _session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
-        let (Some(permit), Some(snapshot), Some(connection)) = (&ctx.permit, &ctx.snapshot, &ctx.connection) else { return Ok(()) };
-        let status = response.status;
-        // The library's own methods keep a second map with the names as the app wrote them; names have no case, so it goes.
-        let mut parts = Parts::from(std::mem::replace(response, ResponseHeader::from(http::Response::new(()).into_parts().0)));
-        let headers = &mut parts.headers;
-        response_headers::hide(headers);
-        if status.is_informational() {
-            *response = ResponseHeader::from(parts);
-            return Ok(());
-        }
-        let tenant = permit.tenant();
-        let session_cookie = snapshot.policy.sessions.as_ref().map_or("", |sessions| &sessions.cookie);
-        if headers.contains_key(header::SET_COOKIE) {
-            let kept: Vec<HeaderValue> = headers
-                .get_all(header::SET_COOKIE)
-                .iter()
-                .filter(|value| {
-                    response_headers::cookie_fate(value.as_bytes(), session_cookie, tenant.cookies_allow.as_deref()) == CookieFate::Keep
-                })
-                .cloned()
-                .collect();
-            headers.remove(header::SET_COOKIE);
-            for value in kept {
-                headers.append(header::SET_COOKIE, value);
-            }
-        }
-        let change = match std::mem::take(&mut ctx.cookie) {
-            CookieChange::None if ctx.known.clear_cookie => CookieChange::Set(cookie::clear(session_cookie)),
-            CookieChange::None => CookieChange::None,
-            CookieChange::Set(value) => CookieChange::Set(value),
-        };
-        if let CookieChange::Set(value) = change {
-            // A token and its cookie's name are visible ASCII.
-            headers.extend(HeaderValue::try_from(value).ok().map(|value| (header::SET_COOKIE, value)));
-            // Whoever keeps this answer keeps a session.
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        }
-        response_headers::complete(headers, connection.facts().tls().is_some());
-        for (name, value) in &tenant.response_headers {
-            if value.is_empty() {
-                headers.remove(name);
-            } else {
-                headers.insert(name.clone(), value.clone());
-            }
-        }
-        headers.insert(response_headers::REQUEST_ID, HeaderValue::from_str(ctx.id.as_str()).unwrap_or(HeaderValue::from_static("")));
-        *response = ResponseHeader::from(parts);
-        if self.shared.is_draining() {
-            _session.set_keepalive(None);
-        }
-        Ok(())
+    async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
+        guard::done(|| self.dress(session, response, ctx)).map_err(|deny| {
+            ctx.deny = Some(deny);
+            Error::explain(ErrorType::HTTPStatus(500), "panic")
+        })
+    }
+
+    fn response_body_filter(&self, _: &mut Session, _: &mut Option<Bytes>, _: bool, ctx: &mut Context) -> Result<Option<Duration>> {
+        self.may_go_on(ctx).map(|()| None)
     }
 
     fn fail_to_connect(&self, _session: &mut Session, _peer: &HttpPeer, ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
@@ -282,11 +257,16 @@ impl ProxyHttp for Gateway {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
         let deny = ctx.deny.take().unwrap_or_else(|| failure::deny(error, view::version(session.req_header()), ctx));
         let status = deny.reason.status();
-        let answered = session.response_written().is_some_and(|response| !response.status.is_informational());
+        // 101 is a final answer too: what is written behind it would be read as a part of the tunnel.
+        let answered = ctx.upgraded || session.response_written().is_some_and(|response| !response.status.is_informational());
         if answered || deny.reason == Reason::ClientClosed {
             record::failed(ctx, deny);
-        } else if self.refuse(session, ctx, deny).await.is_err() {
-            session.as_downstream_mut().shutdown().await;
+        } else {
+            // Whatever is left of this exchange, nothing else comes over its connection.
+            session.set_keepalive(None);
+            if self.refuse(session, ctx, deny).await.is_err() {
+                session.as_downstream_mut().shutdown().await;
+            }
         }
         FailToProxy { error_code: status, can_reuse_downstream: false }
     }
@@ -332,6 +312,69 @@ impl Gateway {
         verdict
     }
 
+    /// Makes an answer fit to leave: what is the upstream's own comes off, what every answer has goes on.
+    fn dress(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) {
+        let (Some(permit), Some(snapshot), Some(connection)) = (&ctx.permit, &ctx.snapshot, &ctx.connection) else { return };
+        let status = response.status;
+        // The library's own methods keep a second map with the names as the app wrote them; names have no case, so it goes.
+        let mut parts = Parts::from(std::mem::replace(response, ResponseHeader::from(http::Response::new(()).into_parts().0)));
+        let headers = &mut parts.headers;
+        response_headers::hide(headers, status);
+        if status.is_informational() {
+            // A cookie in an interim answer would pass every rule about cookies; none has a use there.
+            headers.remove(header::SET_COOKIE);
+            // RFC 9110, section 8.6: no length stands where no body does.
+            headers.remove(header::CONTENT_LENGTH);
+            headers.remove(header::TRANSFER_ENCODING);
+            *response = ResponseHeader::from(parts);
+            return;
+        }
+        // HTTP/1.0 knows no chunks (RFC 9112, section 6.1): there the end of the connection is the end of the body.
+        if view::version(session.req_header()) == HttpVersion::Http10 && headers.remove(header::TRANSFER_ENCODING).is_some() {
+            session.set_keepalive(None);
+        }
+        let tenant = permit.tenant();
+        let session_cookie = snapshot.policy.sessions.as_ref().map_or("", |sessions| &sessions.cookie);
+        if headers.contains_key(header::SET_COOKIE) {
+            let kept: Vec<HeaderValue> = headers
+                .get_all(header::SET_COOKIE)
+                .iter()
+                .filter(|value| {
+                    response_headers::cookie_fate(value.as_bytes(), session_cookie, tenant.cookies_allow.as_deref()) == CookieFate::Keep
+                })
+                .cloned()
+                .collect();
+            headers.remove(header::SET_COOKIE);
+            for value in kept {
+                headers.append(header::SET_COOKIE, value);
+            }
+        }
+        let change = match std::mem::take(&mut ctx.cookie) {
+            CookieChange::None if ctx.known.clear_cookie => CookieChange::Set(cookie::clear(session_cookie)),
+            CookieChange::None => CookieChange::None,
+            CookieChange::Set(value) => CookieChange::Set(value),
+        };
+        response_headers::complete(headers, connection.facts().tls().is_some());
+        for (name, value) in &tenant.response_headers {
+            if value.is_empty() {
+                headers.remove(name);
+            } else {
+                headers.insert(name.clone(), value.clone());
+            }
+        }
+        // After the tenant's own fields: no setting makes a cache keep a session.
+        if let CookieChange::Set(value) = change {
+            // A token and its cookie's name are visible ASCII.
+            headers.extend(HeaderValue::try_from(value).ok().map(|value| (header::SET_COOKIE, value)));
+            response_headers::keep_out_of_caches(headers);
+        }
+        headers.insert(response_headers::REQUEST_ID, HeaderValue::from_str(ctx.id.as_str()).unwrap_or(HeaderValue::from_static("")));
+        *response = ResponseHeader::from(parts);
+        if self.shared.is_draining() {
+            session.set_keepalive(None);
+        }
+    }
+
     /// Sets the bounds of the connection for a request that passed.
     fn prepare(&self, session: &mut Session, ctx: &Context, permit: &Permit) {
         let Some(connection) = &ctx.connection else { return };
@@ -359,11 +402,32 @@ impl Gateway {
         };
         let asking = Asking::of(session.req_header().method.as_str(), &session.req_header().headers);
         let refusal = Refusal::new(deny.reason, ctx.id, asking, extra);
-        if deny.reason.stage() == crate::model::Stage::Hygiene || self.shared.is_draining() {
+        let stage = deny.reason.stage();
+        // Framing in doubt, or the gateway itself: nothing more is read from such a connection.
+        if matches!(stage, crate::model::Stage::Hygiene | crate::model::Stage::Gateway) || self.shared.is_draining() {
             session.set_keepalive(None);
         }
         record::failed(ctx, deny);
-        send(session, refusal).await
+        send(session, refusal).await?;
+        if session.is_http2() {
+            drain(session).await;
+        }
+        Ok(())
+    }
+
+    /// Ends a tunnel whose session or tenant has ended: nothing passes through it any more, in either direction.
+    fn may_go_on(&self, ctx: &mut Context) -> Result<()> {
+        let now = self.shared.clock.tick();
+        if !ctx.upgraded || now.since(ctx.asked_again) < ASK_AGAIN_AFTER {
+            return Ok(());
+        }
+        ctx.asked_again = now;
+        let Some(permit) = &ctx.permit else { return Ok(()) };
+        let snapshot = self.shared.snapshot.load();
+        pipeline::judge_again(permit, &snapshot.policy, &*self.shared.revocations, self.shared.clock.now()).or_else(|deny| {
+            ctx.deny = Some(deny);
+            Error::e_explain(ErrorType::InternalError, "the tunnel may not go on")
+        })
     }
 
     /// Gives back what only failures cost.
@@ -382,6 +446,9 @@ impl Gateway {
         exchange.tries <= u32::from(upstream.retries) && snapshot.pool(&upstream.name).is_some_and(super::upstream::Pool::may_retry)
     }
 }
+
+/// How often it is asked whether a tunnel in use may go on.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A body may be slow for so long before its rate counts, as in HTTP/1.
 const BODY_GRACE: Duration = Duration::from_secs(10);
@@ -403,6 +470,28 @@ async fn send(session: &mut Session, refusal: Refusal) -> Result<()> {
     session.as_downstream_mut().write_response_body(Bytes::from(refusal.body), true).await
 }
 
+/// The most of a refused body that is taken in, and for how long.
+const MOST_DRAINED: usize = 64 * 1024;
+const LONGEST_DRAIN: Duration = Duration::from_secs(1);
+
+/// Takes in a small rest of the body of a refused HTTP/2 request.
+///
+/// A stream whose body is not taken in is reset behind the answer, and clients that read both at once lose the answer (curl 7.88
+/// says "stream error" then). HTTP/1 closes the connection instead.
+async fn drain(session: &mut Session) {
+    let rest = async {
+        let mut left = MOST_DRAINED;
+        while let Ok(Some(bytes)) = session.as_downstream_mut().read_request_body().await {
+            left = left.saturating_sub(bytes.len());
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Late or not: the stream ends now.
+    let _ = tokio::time::timeout(LONGEST_DRAIN, rest).await;
+}
+
 /// The methods of a route, for `Allow`.
 fn allowed_methods(route: &Route) -> String {
     if route.methods.is_empty() { "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS".to_owned() } else { route.methods.join(", ") }
@@ -410,11 +499,12 @@ fn allowed_methods(route: &Route) -> String {
 
 /// Where a browser signs in. The way back is the path only: a query may hold secrets and the path has passed every check.
 fn login_location(url: &str, session: &Session) -> String {
-    let path = session.req_header().uri.path();
+    // As it is forwarded: `//host` would lead to that host.
+    let path = Path::parse(session.req_header().uri.path().as_bytes()).map_or(Cow::Borrowed("/"), |path| path.forwarded());
     if path == url {
         return url.to_owned();
     }
-    let next = percent_encoding::utf8_percent_encode(path, percent_encoding::NON_ALPHANUMERIC);
+    let next = percent_encoding::utf8_percent_encode(&path, percent_encoding::NON_ALPHANUMERIC);
     let separator = if url.contains('?') { '&' } else { '?' };
     format!("{url}{separator}next={next}")
 }

@@ -1,6 +1,6 @@
 //! WebSocket tunnels: opened only by an answer that proves it understood the question.
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue, header};
 use pingora::http::ResponseHeader;
 
 use super::proxy::Context;
@@ -17,9 +17,18 @@ pub(super) fn accept(response: &ResponseHeader, ctx: &mut Context) -> Verdict {
     if answered != Some(expected.as_bytes()) {
         return Err(Deny::new(Reason::UpstreamProtocol, "the upstream's Sec-WebSocket-Accept does not answer the key"));
     }
+    if !is_websocket(&response.headers) {
+        return Err(Deny::new(Reason::UpstreamProtocol, "the upstream switched to another protocol than `websocket`"));
+    }
     ctx.upgraded = true;
     connection.becomes_tunnel(idle);
     Ok(())
+}
+
+/// Says whether the answer names the one protocol that was asked for.
+fn is_websocket(headers: &HeaderMap) -> bool {
+    let mut protocols = headers.get_all(header::UPGRADE).iter();
+    protocols.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket")) && protocols.next().is_none()
 }
 
 /// `Sec-WebSocket-Accept` for a key (RFC 6455, section 1.3). SHA-1 is what the standard names; it protects nothing here.
@@ -33,6 +42,19 @@ fn websocket_accept(key: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tunnel_speaks_the_protocol_that_was_asked_for() {
+        let answer = |lines: &[&'static str]| {
+            let lines = lines.iter().map(|&line| (header::UPGRADE, HeaderValue::from_static(line)));
+            is_websocket(&lines.collect())
+        };
+
+        assert!(answer(&["WebSocket"]));
+        for bad in [&[][..], &["h2c"], &["websocket, h2c"], &["websocket", "h2c"]] {
+            assert!(!answer(bad), "{bad:?}");
+        }
+    }
 
     #[test]
     fn the_websocket_answer_is_the_one_of_the_standard() {

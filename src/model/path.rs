@@ -87,8 +87,14 @@ impl<'a> Path<'a> {
             if segment.is_empty() && segments.peek().is_some() {
                 continue;
             }
+            let before = decoded.len();
             decoded.push('/');
             path.decode(segment, &mut decoded)?;
+            // `/;x/admin` is `//admin` to whoever takes parameters off, and `/admin` to whoever merges slashes.
+            if decoded.len() == before + 1 && segments.peek().is_some() {
+                path.empty_segments = true;
+                decoded.truncate(before);
+            }
         }
         path.matching = Cow::Owned(decoded);
         Ok(path)
@@ -309,6 +315,18 @@ mod tests {
         assert_eq!(matching("/admin;x=1/b"), Ok("/admin/b".into()));
         assert_eq!(matching("/a//b"), Ok("/a/b".into()));
         assert_eq!(matching("//a//"), Ok("/a/".into()));
+        assert_eq!(matching("/;x/admin"), Ok("/admin".into()));
+        assert_eq!(matching("/a/;x"), Ok("/a/".into()));
+    }
+
+    #[test]
+    fn a_segment_of_parameters_alone_is_an_empty_one() {
+        let parameters = PathRules { allow_path_parameters: true, ..PathRules::default() };
+
+        assert_eq!(Path::parse(b"/;x/admin").unwrap().permit(parameters), Err(PathError::EmptySegment));
+        assert_eq!(Path::parse(b"/a/%3Bx/b").unwrap().permit(parameters), Err(PathError::EmptySegment));
+        assert_eq!(Path::parse(b"/a/;x").unwrap().permit(parameters), Ok(()));
+        assert_eq!(Path::parse(b"/a;x/b").unwrap().permit(parameters), Ok(()));
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub struct Stripped {
 /// Takes the session cookie out of the `Cookie` lines of a request, and what back ends could take for it.
 ///
 /// A lookalike has our name in other letter case, or with octets around it that some parsers trim and some keep: Unicode spaces
-/// (octets from 0x80), controls, blanks. `$Version`, `$Path`, `$Domain` and `$Port` (RFC 2965) go too: they make some parsers read
+/// (octets from 0x80), controls, blanks, quotes. `$Version`, `$Path`, `$Domain` and `$Port` (RFC 2965) go too: they make some parsers read
 /// quotes again.
 pub fn strip<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) -> Stripped {
     let mut stripped = Stripped::default();
@@ -73,7 +73,7 @@ pub fn strip<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) -> Stripped 
         if pair.name == name.as_bytes() || is_rfc2965(pair.name) {
             continue;
         }
-        if trimmed(pair.name, |byte| byte <= b' ' || byte >= 0x7f).eq_ignore_ascii_case(name.as_bytes()) {
+        if trimmed(pair.name, |byte| byte <= b' ' || byte == b'"' || byte >= 0x7f).eq_ignore_ascii_case(name.as_bytes()) {
             stripped.lookalikes = stripped.lookalikes.saturating_add(1);
             continue;
         }
@@ -267,6 +267,7 @@ mod tests {
             "__Host-octroi\u{a0}",
             "\u{2000}__host-OCTROI\u{3000}",
             "\x0b__Host-octroi",
+            "\"__Host-octroi\"",
             "__Host-octroi \u{85}",
         ] {
             assert_eq!(stripped(&[format!("a=b; {name}=x").as_bytes()]), (Some("a=b".into()), 1), "{name:?}");

@@ -1,0 +1,38 @@
+//! Judging again what goes on for long: a tunnel is one request and may live for days.
+
+use super::Permit;
+use crate::{
+    checks::{ip_access, member, revocation, session},
+    model::{Deny, Mode, Reason, UnixTime, Verdict},
+    policy::{Policy, Tenant},
+    state::RevocationStore,
+};
+
+/// Judges whether those who passed would still be let in, by the rules as they are now: the tenant, the session and its tenant.
+///
+/// Route and quotas were the request's question. The session's idle time is not asked either: a tunnel in use is no rest.
+pub fn judge_again<R: RevocationStore>(permit: &Permit, policy: &Policy, revocations: &R, now: UnixTime) -> Verdict {
+    let gone = || Deny::new(Reason::HostUnknown, format!("tenant `{}` no longer has the host `{}`", permit.tenant().name, permit.host()));
+    let realm = policy.tenants.owning(permit.host()).filter(|realm| realm.name == permit.tenant().name).ok_or_else(gone)?;
+    if realm.suspended {
+        return Err(Deny::new(Reason::TenantSuspended, format!("tenant `{}` is suspended", realm.name)).by(realm.origin));
+    }
+    enforced(realm, ip_access::check(permit.client(), realm, now))?;
+    let Some(session) = permit.session() else { return Ok(()) };
+    let claims = &session.claims;
+    let tenant = session::owner(claims, realm, policy)?;
+    if tenant.name != realm.name {
+        member::standing(tenant)?;
+        enforced(tenant, member::address(permit.client(), tenant, now))?;
+    }
+    session::absolute_end(claims, &tenant.sessions, now)?;
+    let answer = revocations.lookup(&claims.tenant, &claims.user, &claims.id, claims.auth_time, claims.epoch, now);
+    revocation::check(answer, revocations.epoch(&claims.tenant, now), claims)
+}
+
+fn enforced<T>(tenant: &Tenant, verdict: Verdict<T>) -> Verdict {
+    match verdict {
+        Err(deny) if tenant.mode == Mode::Enforce => Err(deny),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
