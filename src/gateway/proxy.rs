@@ -204,6 +204,7 @@ impl ProxyHttp for Gateway {
         // The library's own methods keep a second map with the names as the app wrote them; names have no case, so it goes.
         let mut parts = Parts::from(std::mem::replace(response, ResponseHeader::from(http::Response::new(()).into_parts().0)));
         let headers = &mut parts.headers;
+        headers.reserve(RESPONSE_FIELDS);
         response_headers::hide(headers);
         if status.is_informational() {
             *response = ResponseHeader::from(parts);
@@ -244,7 +245,10 @@ impl ProxyHttp for Gateway {
                 headers.insert(name.clone(), value.clone());
             }
         }
-        headers.insert(response_headers::REQUEST_ID, HeaderValue::from_str(ctx.id.as_str()).unwrap_or(HeaderValue::from_static("")));
+        let mut id = HeaderValue::from_str(ctx.id.as_str()).unwrap_or(HeaderValue::from_static(""));
+        // Not a secret, but never the same again: HPACK shall not keep it at the expense of what is (RFC 7541, section 7.1.3).
+        id.set_sensitive(true);
+        headers.insert(response_headers::REQUEST_ID, id);
         *response = ResponseHeader::from(parts);
         if self.shared.is_draining() {
             _session.set_keepalive(None);
@@ -371,6 +375,9 @@ impl Gateway {
         exchange.tries <= u32::from(upstream.retries) && snapshot.pool(&upstream.name).is_some_and(super::upstream::Pool::may_retry)
     }
 }
+
+/// How many fields an answer gets at the most, beside the tenant's own.
+const RESPONSE_FIELDS: usize = 8;
 
 /// Longer than any deadline of the stream.
 const LONGEST_READ: Duration = Duration::from_secs(24 * 3600);
