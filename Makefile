@@ -1,7 +1,7 @@
 # octroi: `make demo` and `make test` work on a fresh machine with Rust; the rest is for those who change it.
 CARGO ?= cargo
 
-.PHONY: demo test check-conf suites bench setup docs
+.PHONY: demo test check-conf suites bench setup docs image
 
 setup:
 	@scripts/setup.sh cmake=cmake cc=gcc curl=curl openssl=openssl
@@ -24,3 +24,7 @@ suites: setup
 
 bench: setup
 	$(CARGO) bench --locked
+
+# A container image, with buildah on a debootstrap base; as root. PROFILE=dev or BINARY=PATH is faster: see the script.
+image:
+	scripts/image.sh

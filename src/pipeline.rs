@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub use crate::checks::{quota::QuotaState, session::Session};
-pub use permit::{Known, Passage, Permit, Stores};
+pub use permit::{Asked, Known, Passage, Permit, Stores};
 
 use charge::Charging;
 
@@ -44,6 +44,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
     known.realm = Some(Arc::clone(realm));
     let door = trail.note(Stage::Tenant, tenant::check(view, &clean, realm, listener, policy))?;
     trail.explain(|| (format!("host `{}` is of tenant `{}`", clean.host, realm.name).into(), Some(realm.origin)));
+    // A redirect leads to a door where all that follows is asked; nothing of the tenant stands behind this one.
     if let tenant::Door::Redirect(location) = door {
         return Ok(Passage::Redirect(location));
     }
@@ -66,14 +67,11 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
     charging.before(realm, known, trail).await?;
 
     // After the address and the quotas, because opening a token is the first step that costs something.
-    let presented = session::check(view, client, realm, policy);
-    let mut proven = match presented {
-        Ok(found) => found,
+    let mut proven = match session::check(view, client, realm, policy) {
+        Ok(Some(found)) => Some(found),
+        Ok(None) => without_session(realm, route, trail)?,
         Err(deny) => anonymous(deny, Stage::Session, view, policy, realm, route, known, trail)?,
     };
-    if proven.is_none() {
-        require_none(realm, route, known, trail)?;
-    }
     if let Some(found) = &proven {
         known.session = Some(Arc::clone(&found.session));
         trail.note(Stage::Session, Ok(()))?;
@@ -110,7 +108,6 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
             Err(deny) => {
                 proven = anonymous(deny, Stage::Revocation, view, policy, realm, route, known, trail)?;
                 (known.session, known.member) = (None, None);
-                require_none(realm, route, known, trail)?;
             }
         }
     }
@@ -153,8 +150,8 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
 
 /// Judges a session that the app wants to grant in answer to a permitted request, and finds the tenant that it is for.
 pub fn judge_grant(grant: &Grant, permit: &Permit, policy: &Policy, now: UnixTime) -> Verdict<Arc<Tenant>> {
-    // A sign-in that another site started would sign the victim in as somebody else.
-    if let Some(detail) = permit.cross_site() {
+    // A link from another site passed, but a sign-in by it would sign the victim in as somebody else.
+    if let Some(detail) = permit.cross_site().filter(|_| permit.route().origin_check) {
         return Err(Deny::new(Reason::Csrf, detail).by(permit.route().origin));
     }
     grant::check(grant, permit.client(), permit.tenant(), policy, now).map(Arc::clone)
@@ -171,7 +168,8 @@ fn relent<T>(trail: &mut Trail, stage: Stage, mode: Mode, verdict: Verdict<T>) -
     }
 }
 
-/// Goes on without a session that is presented but does not hold, where the route is public or the realm observes.
+/// Goes on without a session that is presented but does not hold, where the route is public or the realm observes. It has been
+/// judged then, and counts as none.
 #[expect(clippy::too_many_arguments, reason = "one step of the order, taken at two places")]
 fn anonymous<T>(
     deny: Deny,
@@ -196,15 +194,12 @@ fn anonymous<T>(
     Ok(None)
 }
 
-/// Judges that there is no session. One that is presented but does not hold has been judged, and counts as none.
-fn require_none(realm: &Tenant, route: &Route, known: &Known, trail: &mut Trail) -> Verdict {
-    if known.session_fault.is_some() {
-        return Ok(());
-    }
+/// Goes on without a session where none is presented and the route needs none, or the realm observes.
+fn without_session<T>(realm: &Tenant, route: &Route, trail: &mut Trail) -> Verdict<Option<T>> {
     if relent(trail, Stage::Session, realm.mode, session::required(route))?.is_some() {
         trail.explain(|| ("no session; the route is public".into(), Some(route.origin)));
     }
-    Ok(())
+    Ok(None)
 }
 
 fn explain_range(client: ClientIp, range: Option<&RangeRule>, tenant: &Tenant) -> (Cow<'static, str>, Option<Origin>) {

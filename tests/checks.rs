@@ -690,7 +690,7 @@ fn checked() -> Policy {
         let mut write = route("/write", RouteAccess::Public);
         write.origin_check = true;
         let mut login = route("/login", RouteAccess::Public);
-        login.grant = true;
+        (login.grant, login.origin_check) = (true, true);
         let mut socket = route("/ws", RouteAccess::Public);
         (socket.websocket, socket.origin_check) = (true, true);
         acme.routes = table(vec![write, login, socket, route("/", RouteAccess::Public)]);
@@ -781,4 +781,16 @@ fn another_site_cannot_sign_anybody_in_with_a_link() {
     let permit = judged(&get("https://acme.test/login").header("sec-fetch-site", "cross-site"), &policy).permit();
 
     assert_eq!(granted(&grant("u", None), &permit, &policy), Err(Reason::Csrf));
+}
+
+#[test]
+fn an_identity_provider_can_where_the_operator_says_so() {
+    let policy = one(|acme| {
+        let mut callback = route("/callback", RouteAccess::Public);
+        callback.grant = true;
+        acme.routes = table(vec![callback]);
+    });
+    let permit = judged(&get("https://acme.test/callback").header("sec-fetch-site", "cross-site"), &policy).permit();
+
+    assert_eq!(granted(&grant("u", None), &permit, &policy), Ok("acme".into()));
 }

@@ -334,3 +334,40 @@ fn public_smuggling_gadgets_do_not_pass() {
     passed.retain(|lines| lines.to_ascii_lowercase().lines().any(|line| line.starts_with("transfer-encoding")));
     assert_eq!(passed, [""; 0]);
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_make_the_lint_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
+        let _ = lint(&bytes, &LIMITS);
+    }
+
+    #[test]
+    fn no_damaged_head_passes_with_a_line_that_two_readers_cut_differently(at in 0_usize..120, byte in proptest::prelude::any::<u8>()) {
+        let mut text = b"POST /a/b?c=d HTTP/1.1\r\nHost: acme.test\r\nAccept: */*\r\nContent-Length: 10\r\nX-Note: hello there\r\n\r\n".to_vec();
+        if let Some(place) = text.get_mut(at) {
+            *place = byte;
+        }
+        if lint(&text, &LIMITS).is_ok() {
+            let inner = String::from_utf8_lossy(&text).into_owned();
+            let lines: Vec<&str> = inner.split("\r\n").collect();
+            proptest::prop_assert_eq!(lines.len(), 7);
+            proptest::prop_assert!(lines.iter().all(|line| !line.contains(['\r', '\n', '\0'])));
+            proptest::prop_assert!(lines[1..5].iter().all(|line| line.split_once(':').is_some_and(|(name, _)| !name.is_empty() && !name.contains([' ', '\t']))));
+        }
+    }
+
+    #[test]
+    fn no_request_makes_the_pipeline_panic(
+        target in "[!-~]{0,60}", host in "[ -~]{0,30}", cookie in "[ -~]{0,60}", forwarded in "[ -~]{0,60}",
+    ) {
+        let request = get("https://acme.test/").from("10.0.0.1").changed(|request| {
+            request.target = target.into_bytes();
+            for (name, value) in [("host", host), ("cookie", cookie), ("x-forwarded-for", forwarded)] {
+                request.headers.insert(name, value.trim().parse().unwrap());
+            }
+        });
+        let mut acme = tenant("acme", &["acme.test"]);
+        acme.routes = table(vec![route("/", RouteAccess::Public)]);
+        let _ = judged(&request, &policy(vec![acme]));
+    }
+}

@@ -38,17 +38,16 @@ pub fn cross_site(view: &RequestView<'_>, clean: &Clean<'_>, listener: &Listener
     if origins.all(is_own) { None } else { Some("Origin is another site") }
 }
 
-/// Refuses what another site must not do in a user's name: unsafe methods and WebSockets on routes with `origin_check`, and
-/// unsafe methods on routes that grant, where it would sign the victim in as somebody else.
+/// Refuses what another site must not do in a user's name on a route with `origin_check`: unsafe methods and WebSockets. Where
+/// a route grants, that would sign the victim in as somebody else.
 ///
-/// A link from another site may lead to the sign-in page, so safe methods pass; no session is granted in answer to one.
+/// A link from another site may lead to a page, so safe methods pass; no session is granted in answer to one.
 pub fn origin(cross_site: Option<&'static str>, method: &str, websocket: bool, route: &Route) -> Verdict {
-    let Some(detail) = cross_site else { return Ok(()) };
-    let unsafe_method = !matches!(method, "GET" | "HEAD" | "OPTIONS");
-    if (route.origin_check && (unsafe_method || websocket)) || (route.grant && unsafe_method) {
-        return Err(Deny::new(Reason::Csrf, detail).by(route.origin));
+    let is_safe = matches!(method, "GET" | "HEAD" | "OPTIONS") && !websocket;
+    match cross_site {
+        Some(detail) if route.origin_check && !is_safe => Err(Deny::new(Reason::Csrf, detail).by(route.origin)),
+        Some(_) | None => Ok(()),
     }
-    Ok(())
 }
 
 /// Says whether an Origin is the host that was asked for, over the same scheme and a port of this listener.

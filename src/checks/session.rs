@@ -6,8 +6,8 @@ use http::header;
 
 use crate::{
     model::{ClientIp, Deny, Reason, RequestView, UnixTime, Verdict},
-    policy::{Binding, Policy, Route, RouteAccess, SessionRules, Sessions, Tenant},
-    session::{Bound, Claims, Purpose, TOKEN_PREFIX, binding, cookie},
+    policy::{Policy, Route, RouteAccess, SessionRules, Sessions, Tenant},
+    session::{Claims, Purpose, TOKEN_PREFIX, cookie},
 };
 
 /// A session that holds now.
@@ -144,10 +144,7 @@ fn bound(view: &RequestView<'_>, client: ClientIp, session: &Session, rules: &Se
         return Ok(());
     }
     let agent = view.headers.get(header::USER_AGENT).map_or(&[][..], http::HeaderValue::as_bytes);
-    let expected = binding(Bound {
-        client: rules.bind.contains(&Binding::ClientPrefix).then_some(client),
-        user_agent: rules.bind.contains(&Binding::UserAgent).then_some(agent),
-    });
+    let expected = rules.binding(client, agent);
     if session.claims.binding == expected {
         return Ok(());
     }

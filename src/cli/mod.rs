@@ -3,6 +3,7 @@
 mod check;
 mod control;
 mod explain;
+mod health;
 mod keys;
 mod manual;
 mod output;
@@ -24,7 +25,7 @@ use std::{
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::{
-    app, config,
+    app, config, edge,
     model::{Clock, SystemClock},
     policy::Policy,
 };
@@ -79,6 +80,8 @@ enum Command {
     Reload(reload::ReloadArgs),
     /// Say how the running octroi is.
     Status(status::StatusArgs),
+    /// Ask the running octroi whether it takes requests: for a container's health check.
+    Health(health::HealthArgs),
     /// Sessions: revoke, mint, inspect.
     Session(session::SessionArgs),
     /// Keys and certificates that the configuration names.
@@ -102,9 +105,7 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli, output: &mut Output<'_>) -> anyhow::Result<Exit> {
-    // The first provider that is installed wins: pingora would install ring later (`pingora.md` 9).
-    let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    anyhow::ensure!(installed.is_ok(), "another crypto provider is installed already");
+    anyhow::ensure!(edge::install_provider(), "another crypto provider is installed already");
     let config = cli.config.as_path();
     let state_dir = || config::state_dir(config, &app::variable);
     match cli.command {
@@ -113,6 +114,7 @@ fn dispatch(cli: Cli, output: &mut Output<'_>) -> anyhow::Result<Exit> {
         Command::Explain(args) => explain::run(config, args, output),
         Command::Reload(args) => reload::run(&args, &state_dir(), output),
         Command::Status(args) => status::run(&args, &state_dir(), output),
+        Command::Health(args) => health::run(config, &args, output),
         Command::Session(args) => session::run(&args, &state_dir(), || policy(config), &SystemClock::new(), output),
         Command::Keys(args) => keys::run(config, args, output),
         Command::Schema => schema::run(output),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::tree::Bounds;
 use crate::policy::{Limits, RequestLimits, UpstreamTimeouts};
 
 /// Bounds of a connection.
@@ -78,14 +79,15 @@ pub(super) const FILE_BYTES: u64 = 512 << 20;
 /// The most tenant files.
 pub(super) const FILES: usize = 10_000;
 
-/// The most values of one file: 100,000 tenants with ten ranges each are 3 million.
-pub(super) const VALUES: usize = 50_000_000;
-
-/// The most values that aliases of one file may repeat.
-pub(super) const REPEATED: usize = 100_000;
-
-/// How deep lists and maps may stand inside each other: the contract needs eight.
-pub(super) const DEPTH: usize = 32;
+/// How much one file may hold.
+pub(super) const BOUNDS: Bounds = Bounds {
+    // 100,000 tenants with ten ranges each are 3 million.
+    nodes: 50_000_000,
+    // What a list that many tenants share comes to; what only a bomb comes to.
+    repeated: 100_000,
+    // The contract needs eight.
+    depth: 32,
+};
 
 /// Before a certificate ends, somebody is told.
 pub(super) const CERTIFICATE_NOTICE: Duration = Duration::from_secs(14 * 86_400);

@@ -23,6 +23,7 @@ pub(super) struct Finding {
     message: String,
     hint: Option<String>,
     first: Option<Span>,
+    like: Option<Span>,
 }
 
 impl Finding {
@@ -44,6 +45,12 @@ impl Finding {
         self
     }
 
+    /// Names the key path by another place, which has the same.
+    pub(super) fn like(&mut self, other: Span) -> &mut Self {
+        self.like = Some(other);
+        self
+    }
+
     /// Points at the first of two.
     pub(super) fn first(&mut self, first: Span) -> &mut Self {
         self.first = Some(first);
@@ -59,6 +66,8 @@ pub(super) struct Findings {
     /// Where findings beyond the bound are written and forgotten.
     surplus: Option<Finding>,
     suggestions: usize,
+    /// Where a secret was typed in clear text: whatever is shown of such a line is masked.
+    masked: Vec<Span>,
 }
 
 impl Findings {
@@ -74,7 +83,7 @@ impl Findings {
     }
 
     fn add(&mut self, severity: Severity, span: Span, message: Cow<'static, str>) -> &mut Finding {
-        let finding = Finding { severity, span, path: None, message: message.into_owned(), hint: None, first: None };
+        let finding = Finding { severity, span, path: None, message: message.into_owned(), hint: None, first: None, like: None };
         if self.list.len() >= LISTED {
             return self.surplus.insert(finding);
         }
@@ -84,6 +93,11 @@ impl Findings {
             Some(last) => last,
             None => self.surplus.get_or_insert_with(unreached),
         }
+    }
+
+    /// Hides some characters from whatever is shown.
+    pub(super) fn mask(&mut self, span: Span) {
+        self.masked.push(span);
     }
 
     /// Returns how many errors were found.
@@ -108,10 +122,10 @@ impl Findings {
     ///
     /// `path_of` names the key at a place, where the finding does not.
     pub(super) fn render(self, sources: &Sources, path_of: impl Fn(Span) -> String) -> (Vec<Problem>, usize) {
-        let mut list = self.list;
+        let Self { mut list, masked, .. } = self;
         list.sort_by_key(|finding| (finding.span.file, finding.span.start));
         let listed = list.iter().filter(|finding| finding.severity == Severity::Error).count();
-        let problems = list.into_iter().map(|finding| finding.render(sources, &path_of)).collect();
+        let problems = list.into_iter().map(|finding| finding.render(sources, &masked, &path_of)).collect();
         (problems, self.errors.saturating_sub(listed))
     }
 
@@ -123,11 +137,11 @@ impl Findings {
 }
 
 fn unreached() -> Finding {
-    Finding { severity: Severity::Error, span: Span::default(), path: None, message: String::new(), hint: None, first: None }
+    Finding { severity: Severity::Error, span: Span::default(), path: None, message: String::new(), hint: None, first: None, like: None }
 }
 
 impl Finding {
-    fn render(self, sources: &Sources, path_of: &impl Fn(Span) -> String) -> Problem {
+    fn render(self, sources: &Sources, masked: &[Span], path_of: &impl Fn(Span) -> String) -> Problem {
         let source = sources.file(self.span.file);
         // A file that could not be read, or holds nothing, is meant as a whole.
         let (line, column) = source.filter(|source| !source.text().is_empty()).map_or((0, 0), |source| source.place(self.span.start));
@@ -141,10 +155,10 @@ impl Finding {
             file: source.map(|source| source.path().to_path_buf()).unwrap_or_default(),
             line,
             column,
-            path: self.path.unwrap_or_else(|| path_of(self.span)),
+            path: self.path.unwrap_or_else(|| path_of(self.like.unwrap_or(self.span))),
             message: self.message,
             hint,
-            snippet: source.and_then(|source| snippet(source, line, self.span, sources.masked())),
+            snippet: source.and_then(|source| snippet(source, line, self.span, masked)),
         }
     }
 }
@@ -195,9 +209,9 @@ mod tests {
 
     #[test]
     fn a_secret_is_not_shown() {
-        let mut sources = sources("a: hunter2 # b\n");
-        sources.mask(Span { file: 0, start: 3, end: 10 });
+        let sources = sources("a: hunter2 # b\n");
         let mut findings = Findings::default();
+        findings.mask(Span { file: 0, start: 3, end: 10 });
         findings.error(Span { file: 0, start: 3, end: 10 }, "inline");
 
         let (problems, more) = findings.render(&sources, |_| "a".into());

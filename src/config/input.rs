@@ -58,6 +58,11 @@ impl<'e> Inputs<'e> {
         Some(value)
     }
 
+    /// Looks up what the service manager says of this machine, which is no part of the revision.
+    pub(super) fn surroundings(&self, name: &str) -> Option<String> {
+        (self.env)(name)
+    }
+
     /// Reads a file, or says why it cannot be read.
     pub(super) fn file(&self, path: &Path) -> Result<Rc<InputFile>, String> {
         if let Some(known) = self.files.borrow().get(path) {

@@ -1,18 +1,19 @@
 //! The one door: start, reload, `check` and `explain` all come in here.
 
-use std::path::Path;
+use std::{cell::OnceCell, path::Path};
 
 use sha2::{Digest, Sha256};
 
 use super::{
     compile::{Context, Parts, compile},
+    default,
     error::{ConfigErrors, Problem},
     finding::Findings,
     input::Inputs,
     locate,
     read::{Contents, read},
     source::{Sources, Span},
-    tree::Node,
+    tree::{self, Node},
 };
 use crate::{model::UnixTime, policy::Policy};
 
@@ -32,25 +33,29 @@ pub struct Loaded {
 pub fn load(path: &Path, now: UnixTime, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigErrors> {
     let inputs = Inputs::new(env);
     let mut findings = Findings::default();
-    let Contents { mut sources, trees, root, tenants, broken } = read(path, &inputs, &mut findings);
+    let Contents { sources, root, tenants, broken } = read(path, &inputs, &mut findings);
     let mut policy = None;
     if let (Some(root), false) = (root, broken) {
-        let mut cx = Context { sources: &mut sources, findings: &mut findings, inputs: &inputs, now, next_expiry: None };
+        let mut cx = Context { sources: &sources, findings: &mut findings, inputs: &inputs, now, next_expiry: None };
         policy = Some(compile(&mut cx, Parts { root, tenants }, String::new()));
     }
     let failed = findings.errors() > 0;
     let revision = revision(&sources, &inputs);
-    let (problems, more) = render(findings, &sources, &trees);
+    let (problems, more) = render(findings, &sources);
     match policy {
         Some(policy) if !failed => Ok(Loaded { policy: Policy { revision, ..policy }, warnings: problems }),
         _ => Err(ConfigErrors { problems, more }),
     }
 }
 
-/// Renders what was found.
-pub(super) fn render(findings: Findings, sources: &Sources, trees: &[Option<Node>]) -> (Vec<Problem>, usize) {
+/// Renders what was found. Trees are not kept while there is nothing to say, so those of the files concerned are made again.
+pub(super) fn render(findings: Findings, sources: &Sources) -> (Vec<Problem>, usize) {
+    let trees: Vec<OnceCell<Option<Node>>> = sources.files().iter().map(|_| OnceCell::new()).collect();
     findings.render(sources, |span: Span| {
-        let tree = trees.get(usize::from(span.file)).and_then(Option::as_ref);
+        let tree = trees.get(usize::from(span.file)).zip(sources.file(span.file)).and_then(|(tree, source)| {
+            // Whatever is wrong with it has been found the first time.
+            tree.get_or_init(|| tree::parse(source, span.file, default::BOUNDS, &mut Findings::default())).as_ref()
+        });
         tree.map(|tree| locate::path_of(tree, span)).unwrap_or_default()
     })
 }

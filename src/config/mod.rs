@@ -3,13 +3,16 @@
 //! The way is one: text → tree with places (`tree`) → wire types (`wire`, read by `reader`) → [`crate::policy::Policy`]
 //! (`compile`, the only place that may refuse what has the right shape). Every problem on that way is collected and said at once.
 
+mod collection;
 mod compile;
 mod default;
+mod describe;
 mod error;
 mod finding;
 mod input;
 mod load;
 mod locate;
+mod metrics_address;
 mod parse;
 mod read;
 mod reader;
@@ -21,10 +24,12 @@ mod state_dir;
 mod substitute;
 mod tree;
 mod unenforced;
+mod unit;
 mod wire;
 
 pub use error::{ConfigErrors, Problem, Severity, Snippet};
 pub use load::{Loaded, load};
+pub use metrics_address::metrics_address;
 pub use referenced::{Referenced, ReferencedKind, referenced_files};
 pub use schema::schema;
 pub use state_dir::state_dir;

@@ -8,13 +8,14 @@ use std::{
 };
 
 use super::{
+    collection::Named,
     default,
     finding::Findings,
     input::{self, Inputs},
     parse::FilePath,
-    reader::{At, Named, Reader, Wire},
+    reader::{At, Reader, Wire},
     source::{Source, Sources, Span},
-    tree::{self, Bounds, Node},
+    tree::{self, Bounds},
     wire::{ConfigLimits, Root, TenantFile, TenantWire},
 };
 use crate::model::TenantName;
@@ -24,8 +25,6 @@ use crate::model::TenantName;
 pub(super) struct Contents {
     /// The files.
     pub(super) sources: Sources,
-    /// Their trees; nothing where a file is not YAML.
-    pub(super) trees: Vec<Option<Node>>,
     /// The main file.
     pub(super) root: Option<Root>,
     /// The tenants of the tenant files.
@@ -37,13 +36,13 @@ pub(super) struct Contents {
 /// Reads everything.
 pub(super) fn read(path: &Path, inputs: &Inputs<'_>, findings: &mut Findings) -> Contents {
     let mut read = Contents::default();
-    let bounds = Bounds { nodes: default::VALUES, repeated: default::REPEATED, depth: default::DEPTH };
+    let bounds = default::BOUNDS;
     read.root = read.file(path, default::FILE_BYTES, bounds, inputs, findings);
     let Some(root) = &read.root else { return read };
     let limits = root.config_limits.clone();
     let patterns = root.tenant_files.clone();
     let bytes = limits.as_ref().and_then(|limits| limits.file_bytes.as_ref()).map_or(default::FILE_BYTES, |at| at.value.0);
-    let nodes = limits.as_ref().and_then(|limits| limits.values.as_ref()).map_or(default::VALUES, |at| at.value);
+    let nodes = limits.as_ref().and_then(|limits| limits.values.as_ref()).map_or(default::BOUNDS.nodes, |at| at.value);
     for file in tenant_files(path, &patterns, limits.as_ref(), findings) {
         let tenants: Option<TenantFile> = read.file(&file, bytes, Bounds { nodes, ..bounds }, inputs, findings);
         read.tenants.extend(tenants.map(|file| file.tenants));
@@ -61,7 +60,7 @@ impl Contents {
         };
         let source = Source::new(path.to_path_buf(), text);
         let folder = source.folder();
-        let file = u16::try_from(self.trees.len()).unwrap_or(u16::MAX);
+        let file = u16::try_from(self.sources.files().len()).unwrap_or(u16::MAX);
         let tree = match wrong {
             None => tree::parse(&source, file, bounds, findings),
             Some(wrong) => {
@@ -71,9 +70,7 @@ impl Contents {
         };
         self.broken |= tree.is_none();
         let wire = tree.as_ref().and_then(|tree| T::read(tree, &mut Reader::new(findings, inputs, folder, file)));
-        if self.sources.add(source).is_some() {
-            self.trees.push(tree);
-        }
+        self.sources.add(source);
         wire
     }
 }

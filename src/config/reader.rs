@@ -45,27 +45,6 @@ pub(super) struct At<T> {
     pub(super) span: Span,
 }
 
-/// A key that must be written. Nothing is in it where that went wrong, which has been said.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Needed<T>(pub(super) Option<T>);
-
-/// A list of at least one item.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct NonEmpty<T>(pub(super) Vec<T>);
-
-/// A map from names that the operator chooses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Named<K, T>(pub(super) Vec<NamedEntry<K, T>>);
-
-/// One name and what it stands for: nothing where that could not be read, so that references to it are not called unknown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct NamedEntry<K, T> {
-    /// The name.
-    pub(super) name: At<K>,
-    /// What it stands for.
-    pub(super) value: Option<T>,
-}
-
 /// A secret as it is written: it is resolved when its purpose is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SecretText(pub(super) At<Box<str>>);
@@ -147,6 +126,22 @@ impl<'t, 'f> Reader<'t, 'f> {
             return T::broken();
         }
         absent
+    }
+
+    /// Reads an item of a list.
+    pub(super) fn item<T: Wire>(&mut self, index: usize, node: &'t Node) -> Option<T> {
+        self.enter(Step::Index(index), node.span, node)
+    }
+
+    /// Reads one entry of a map whose keys are names. What is said of the name has the entry's path.
+    pub(super) fn named<K: Scalar, T: Wire>(&mut self, entry: &'t Entry) -> (Option<K>, Option<T>) {
+        self.path.push((Step::Key(&entry.key), entry.span));
+        let name = K::parse(&entry.key).map_err(|wrong| {
+            self.error(entry.span, wrong.message).maybe_hint(wrong.hint);
+        });
+        let value = T::read(&entry.node, self);
+        self.path.pop();
+        (name.ok(), value)
     }
 
     fn enter<T: Wire>(&mut self, step: Step<'t>, span: Span, node: &'t Node) -> Option<T> {
@@ -260,7 +255,13 @@ fn or_reference(schema: Json) -> Json {
 impl Wire for SecretText {
     fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
         match &node.value {
-            Value::Scalar { text, plain } if !(*plain && text.is_empty()) => Some(Self(At { value: text.clone(), span: node.span })),
+            Value::Scalar { text, plain } if !(*plain && text.is_empty()) => {
+                // Before anything else of this line is complained of, so that no complaint shows it.
+                if !substitute::is_reference(text) {
+                    reader.findings.mask(node.span);
+                }
+                Some(Self(At { value: text.clone(), span: node.span }))
+            }
             Value::Scalar { .. } | Value::List(_) | Value::Map(_) => {
                 reader.unfit(node, "a reference to a secret");
                 None
@@ -270,96 +271,5 @@ impl Wire for SecretText {
 
     fn schema(_: &mut Map<String, Json>) -> Json {
         json!({"$ref": "#/$defs/reference"})
-    }
-}
-
-impl<T: Wire> Wire for Option<T> {
-    fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
-        Some(T::read(node, reader))
-    }
-
-    fn absent() -> Option<Self> {
-        Some(None)
-    }
-
-    fn schema(definitions: &mut Map<String, Json>) -> Json {
-        T::schema(definitions)
-    }
-}
-
-impl<T: Wire> Wire for Needed<T> {
-    fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
-        Some(Self(T::read(node, reader)))
-    }
-
-    fn broken() -> Option<Self> {
-        Some(Self(None))
-    }
-
-    fn schema(definitions: &mut Map<String, Json>) -> Json {
-        T::schema(definitions)
-    }
-}
-
-impl<T: Wire> Wire for Vec<T> {
-    fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
-        let Value::List(items) = &node.value else {
-            reader.unfit(node, "a list");
-            return None;
-        };
-        let read = items.iter().enumerate().filter_map(|(index, item)| reader.enter(Step::Index(index), item.span, item));
-        Some(read.collect())
-    }
-
-    fn absent() -> Option<Self> {
-        Some(Self::new())
-    }
-
-    fn schema(definitions: &mut Map<String, Json>) -> Json {
-        json!({"type": "array", "items": T::schema(definitions)})
-    }
-}
-
-impl<T: Wire> Wire for NonEmpty<T> {
-    fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
-        if matches!(&node.value, Value::List(items) if items.is_empty()) {
-            reader.error(node.span, "the list is empty").hint("name at least one, or leave the key out");
-            return None;
-        }
-        Vec::read(node, reader).map(Self)
-    }
-
-    fn schema(definitions: &mut Map<String, Json>) -> Json {
-        json!({"type": "array", "minItems": 1, "items": T::schema(definitions)})
-    }
-}
-
-impl<K: Scalar, T: Wire> Wire for Named<K, T> {
-    fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
-        let Value::Map(entries) = &node.value else {
-            reader.unfit(node, "a map");
-            return None;
-        };
-        let mut named = Vec::with_capacity(entries.len());
-        for entry in entries {
-            reader.path.push((Step::Key(&entry.key), entry.span));
-            let name = K::parse(&entry.key).map_err(|wrong| {
-                reader.error(entry.span, wrong.message).maybe_hint(wrong.hint);
-            });
-            let value = T::read(&entry.node, reader);
-            reader.path.pop();
-            if let Ok(name) = name {
-                named.push(NamedEntry { name: At { value: name, span: entry.span }, value });
-            }
-        }
-        Some(Self(named))
-    }
-
-    fn absent() -> Option<Self> {
-        Some(Self(Vec::new()))
-    }
-
-    fn schema(definitions: &mut Map<String, Json>) -> Json {
-        json!({"type": "object", "propertyNames": K::schema(), "additionalProperties": T::schema(definitions)})
     }
 }

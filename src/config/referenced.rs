@@ -6,13 +6,14 @@ use std::{
 };
 
 use super::{
+    collection::NamedEntry,
     error::ConfigErrors,
     finding::Findings,
     input::Inputs,
     load::render,
     parse::FilePath,
     read::{Contents, read},
-    reader::{At, NamedEntry, SecretText},
+    reader::{At, SecretText},
     source::{Source, Sources, Span},
     substitute::{self, Piece},
     wire::Root,
@@ -58,7 +59,7 @@ pub fn referenced_files(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Re
     match (&contents.root, contents.broken) {
         (Some(root), false) => Ok(list(root, &contents)),
         _ => {
-            let (problems, more) = render(findings, &contents.sources, &contents.trees);
+            let (problems, more) = render(findings, &contents.sources);
             Err(ConfigErrors { problems, more })
         }
     }
@@ -78,7 +79,7 @@ fn list(root: &Root, contents: &Contents) -> Vec<Referenced> {
         files.push(pair(sources, &tls.cert, &tls.key, hosts));
     }
     files.extend(certificates(root, contents));
-    for key in root.sessions.iter().filter_map(|sessions| sessions.keys.0.as_ref()).flat_map(|keys| &keys.0) {
+    for key in root.sessions.iter().filter_map(|sessions| sessions.0.as_ref()?.keys.0.as_ref()).flat_map(|keys| &keys.0) {
         files.extend(secret(sources, &key.secret).map(|path| Referenced { path, kind: ReferencedKind::SessionKey }));
     }
     files

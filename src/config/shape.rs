@@ -40,11 +40,11 @@ macro_rules! wire {
             }
 
             fn schema(definitions: &mut serde_json::Map<String, serde_json::Value>) -> serde_json::Value {
-                $crate::config::schema::object(
+                $crate::config::describe::object(
                     definitions,
                     $name,
                     concat!($($doc),+),
-                    |_definitions| vec![ $( $crate::config::schema::property::<$field_type>(
+                    |_definitions| vec![ $( $crate::config::describe::property::<$field_type>(
                         _definitions,
                         $crate::config::shape::key(stringify!($field)),
                         concat!($($field_doc),+),

@@ -63,7 +63,7 @@ impl Source {
     /// Returns a line, counted from 1, with the offset of its first byte.
     pub(super) fn line_text(&self, line: u32) -> (u32, &str) {
         let index = usize::try_from(line).unwrap_or(0).saturating_sub(1);
-        let start = self.starts.get(index).copied().unwrap_or(0);
+        let Some(start) = self.starts.get(index).copied() else { return (0, "") };
         let end = self.starts.get(index + 1).copied().unwrap_or(number(self.text.len()));
         (start, self.slice(start, end).trim_end_matches(['\n', '\r']))
     }
@@ -79,8 +79,6 @@ impl Source {
 #[derive(Debug, Default)]
 pub(super) struct Sources {
     files: Vec<Source>,
-    /// Where a secret was typed in clear text: what is shown of such a line is masked.
-    masked: Vec<Span>,
 }
 
 impl Sources {
@@ -99,16 +97,6 @@ impl Sources {
     /// Returns every file.
     pub(super) fn files(&self) -> &[Source] {
         &self.files
-    }
-
-    /// Hides some characters from whatever is shown.
-    pub(super) fn mask(&mut self, span: Span) {
-        self.masked.push(span);
-    }
-
-    /// Returns what is hidden.
-    pub(super) fn masked(&self) -> &[Span] {
-        &self.masked
     }
 
     /// Returns the origin that rules carry.

@@ -25,6 +25,11 @@ pub(super) fn has_reference(text: &str) -> bool {
     text.contains("${")
 }
 
+/// Says whether a scalar is one reference and nothing else, without a default: then it shows nothing of what it stands for.
+pub(super) fn is_reference(text: &str) -> bool {
+    matches!(pieces(text).as_deref(), Ok([Piece::File(_) | Piece::Variable { default: None, .. }]))
+}
+
 /// Cuts a scalar into its pieces.
 pub(super) fn pieces(text: &str) -> Result<Vec<Piece<'_>>, Wrong> {
     let mut pieces = Vec::new();

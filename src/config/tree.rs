@@ -72,7 +72,7 @@ pub(super) fn parse(source: &Source, file: u16, bounds: Bounds, findings: &mut F
     for next in Parser::new_from_str_with_options(source.text(), options) {
         let went_well = match next {
             Ok((event, span)) => builder.take(event, &span),
-            Err(error) => builder.broken(&error),
+            Err(error) => builder.broken(&error, source),
         };
         went_well?;
     }
@@ -114,6 +114,8 @@ impl Builder<'_> {
             Event::Scalar(text, style, anchor, tag) => {
                 self.untagged(tag.is_some(), here);
                 let plain = style == ScalarStyle::Plain;
+                // The parser writes `~` where nothing stands at all.
+                let text = if plain && here.start == here.end { Cow::Borrowed("") } else { text };
                 self.place(Node { span: here, value: Value::Scalar { text: text.into(), plain } }, anchor)
             }
             Event::SequenceStart(_, anchor, tag) => {
@@ -177,7 +179,7 @@ impl Builder<'_> {
                 (Some((key, span)), node) if keys.insert(key.clone()) => entries.push(Entry { key, span, node }),
                 (Some((key, span)), _) => {
                     let first = entries.iter().find(|entry| entry.key == key).map_or(span, |entry| entry.span);
-                    self.findings.error(span, format!("`{key}` is written twice")).first(first);
+                    self.findings.error(span, format!("`{key}` is written twice")).first(first).like(first);
                 }
             },
         }
@@ -207,13 +209,17 @@ impl Builder<'_> {
         }
     }
 
-    fn broken(&mut self, error: &ScanError) -> Option<()> {
+    fn broken(&mut self, error: &ScanError, source: &Source) -> Option<()> {
         let start = offset(error.marker().byte_offset());
         let what = match error.info() {
             text if text.is_empty() => Cow::Borrowed("not valid YAML"),
             text => Cow::Owned(format!("not valid YAML: {text}")),
         };
-        self.findings.error(Span { file: self.file, start, end: start }, what);
+        let finding = self.findings.error(Span { file: self.file, start, end: start }, what);
+        let (line, _) = source.place(start);
+        if source.line_text(line).1.contains("${") {
+            finding.hint("inside of `{…}` and `[…]` a reference needs quotes: `\"${NAME}\"`");
+        }
         None
     }
 
@@ -312,7 +318,7 @@ mod tests {
 
     #[test]
     fn depth_and_size_are_bounded() {
-        assert_eq!(read(&"[".repeat(9)).1, ["more than 8 lists and maps stand inside each other"]);
+        assert_eq!(read(&format!("{}{}", "[".repeat(9), "]".repeat(9))).1, ["more than 8 lists and maps stand inside each other"]);
         assert_eq!(read(&"- 1\n".repeat(101)).1, ["the file holds more than 100 values"]);
     }
 

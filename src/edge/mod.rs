@@ -27,7 +27,7 @@ pub use listener::{Bound, bind};
 pub use refusal::{EarlyCause, EdgeRefusal};
 pub use rules::Rules;
 pub use stream::GateStream;
-pub use tls::{CertificateExpiry, TlsError, TlsState, admin_acceptor, dev};
+pub use tls::{CertificateExpiry, TlsError, TlsState, admin_acceptor, dev, install_provider};
 
 use crate::model::{BoxFuture, Connection, Cut, ListenerName, TlsFacts};
 

@@ -30,8 +30,9 @@ fn downstream_reason(kind: &ErrorType, version: HttpVersion, forwarded: bool) ->
         ErrorType::ReadError | ErrorType::WriteError | ErrorType::WriteTimedout | ErrorType::ConnectionClosed | ErrorType::H2Error => {
             Reason::ClientClosed
         }
-        // HTTP/1 chunks are read by the library as they are forwarded.
-        _ if version != HttpVersion::Http2 && forwarded => Reason::FramingChunk,
+        // HTTP/1 chunks are read by the library as they are forwarded; its names for what is wrong with them are its own.
+        ErrorType::Custom("InvalidChunk" | "InvalidTrailerEnd") if version != HttpVersion::Http2 && forwarded => Reason::FramingChunk,
+        ErrorType::Custom("PrematureBodyEnd") => Reason::ClientClosed,
         _ => Reason::Protocol,
     }
 }
@@ -60,6 +61,16 @@ pub(super) fn upstream_reason(kind: &ErrorType) -> Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_chunks_that_are_malformed_are_called_so() {
+        let reason = |kind| downstream_reason(&kind, HttpVersion::Http11, true);
+
+        assert_eq!(reason(ErrorType::new("InvalidChunk")), Reason::FramingChunk);
+        assert_eq!(reason(ErrorType::new("PrematureBodyEnd")), Reason::ClientClosed);
+        assert_eq!(reason(ErrorType::InvalidHTTPHeader), Reason::Protocol);
+        assert_eq!(reason(ErrorType::ConnectError), Reason::Protocol);
+    }
 
     #[test]
     fn every_connect_failure_is_told_apart_from_a_bad_answer() {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderValue, header, response::Parts};
 use pingora::{
-    Error, ErrorType, Result,
+    Error, ErrorType, OrErr, Result,
     http::{RequestHeader, ResponseHeader},
     proxy::{FailToProxy, ProxyHttp, Session},
     upstreams::peer::HttpPeer,
@@ -68,6 +68,8 @@ pub struct Context {
 #[derive(Clone, Debug)]
 pub(super) struct Exchange {
     pub(super) server: Arc<str>,
+    /// Which of the pool's servers that is.
+    pub(super) index: usize,
     pub(super) tries: u32,
     pub(super) began: Tick,
     pub(super) first_byte: Option<Tick>,
@@ -136,13 +138,14 @@ impl ProxyHttp for Gateway {
         let picked = ctx.permit.as_ref().zip(ctx.snapshot.as_ref()).and_then(|(permit, snapshot)| {
             let upstream = &permit.tenant().upstream;
             let pool = snapshot.pool(&upstream.name)?;
-            let (index, peer) = pool.pick(upstream, &permit.acting_tenant().name, permit.websocket())?;
-            Some((pool.server_name(index), peer))
+            let failed = ctx.upstream.as_ref().map(|exchange| exchange.index);
+            let (index, peer) = pool.pick(upstream, &permit.acting_tenant().name, permit.websocket(), failed)?;
+            Some((index, pool.server_name(index), peer))
         });
-        let Some((server, peer)) = picked else { return Error::e_explain(ErrorType::InternalError, "no permit, no server") };
+        let Some((index, server, peer)) = picked else { return Error::e_explain(ErrorType::InternalError, "no permit, no server") };
         let now = self.shared.clock.tick();
         let tries = ctx.upstream.as_ref().map_or(0, |exchange| exchange.tries) + 1;
-        ctx.upstream = Some(Exchange { server, tries, began: now, first_byte: None, status: None });
+        ctx.upstream = Some(Exchange { server, index, tries, began: now, first_byte: None, status: None });
         Ok(peer)
     }
 
@@ -150,7 +153,7 @@ impl ProxyHttp for Gateway {
         forward::prepare(&self.shared, request, ctx)
     }
 
-    async fn request_body_filter(&self, _session: &mut Session, body: &mut Option<Bytes>, end: bool, ctx: &mut Context) -> Result<()> {
+    async fn request_body_filter(&self, session: &mut Session, body: &mut Option<Bytes>, end: bool, ctx: &mut Context) -> Result<()> {
         if let Some(connection) = ctx.connection.as_ref().filter(|_| end) {
             connection.expect_body_rate(0);
         }
@@ -160,6 +163,13 @@ impl ProxyHttp for Gateway {
         if !ctx.upgraded && ctx.body_in > limit {
             ctx.deny = Some(Deny::new(Reason::BodyTooLarge, format!("more than {limit} bytes came")));
             return Error::e_explain(ErrorType::HTTPStatus(413), "body too large");
+        }
+        // HTTP/1 bodies are timed by the stream, which knows whose the waiting was; HTTP/2 streams share one.
+        let (rate, took) =
+            (ctx.permit.as_ref().map_or(0, |permit| permit.limits().body_min_rate), self.shared.clock.tick().since(ctx.tick));
+        if !end && session.is_http2() && took > BODY_GRACE && ctx.body_in < rate.saturating_mul(took.as_secs()) {
+            ctx.deny = Some(Deny::new(Reason::TimeoutBody, "the body came slower than `body_min_rate`"));
+            return Error::e_explain(ErrorType::HTTPStatus(408), "body too slow");
         }
         Ok(())
     }
@@ -232,8 +242,8 @@ impl ProxyHttp for Gateway {
             CookieChange::Set(value) => CookieChange::Set(value),
         };
         if let CookieChange::Set(value) = change {
-            // A token and its cookie's name are visible ASCII.
-            headers.extend(HeaderValue::try_from(value).ok().map(|value| (header::SET_COOKIE, value)));
+            let value = HeaderValue::try_from(value).or_err(ErrorType::InternalError, "the session cookie is no field value")?;
+            headers.append(header::SET_COOKIE, value);
             // Whoever keeps this answer keeps a session.
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
@@ -266,6 +276,7 @@ impl ProxyHttp for Gateway {
     fn error_while_proxy(&self, peer: &HttpPeer, session: &mut Session, error: Box<Error>, ctx: &mut Context, reused: bool) -> Box<Error> {
         let mut error = error.more_context(format!("server {}", peer._address));
         // Only a kept-alive connection that had died at rest, a request that is safe to repeat, and no byte of a body sent.
+        error.retry.decide_reuse(reused);
         let safe = reused && session.req_header().method.is_idempotent() && session.as_downstream().body_bytes_read() == 0;
         let again = safe && error.retry() && ctx.deny.is_none() && session.response_written().is_none() && self.may_retry(ctx);
         error.set_retry(again);
@@ -378,6 +389,8 @@ impl Gateway {
 
 /// How many fields an answer gets at the most, beside the tenant's own.
 const RESPONSE_FIELDS: usize = 8;
+/// A body may be slow for so long before its rate counts, as in HTTP/1.
+const BODY_GRACE: Duration = Duration::from_secs(10);
 
 /// Longer than any deadline of the stream.
 const LONGEST_READ: Duration = Duration::from_secs(24 * 3600);

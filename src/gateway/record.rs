@@ -5,8 +5,9 @@ use pingora::proxy::Session;
 
 use super::{proxy::Context, shared::Shared, view};
 use crate::{
-    model::{Decision, Deny, Facts, Reason, RequestId, UnixTime},
-    telemetry::{AccessLine, Event, UpstreamFacts},
+    model::{Decision, Deny, Facts, Reason, RequestId, Stage, UnixTime},
+    pipeline::Asked,
+    telemetry::{AccessLine, Event, QuotaVerdict, UpstreamFacts},
 };
 
 /// Notes that a request failed, and why. The first reason stays.
@@ -91,14 +92,27 @@ fn count(shared: &Shared, ctx: &Context, status: u16, duration: std::time::Durat
             metrics.observed(tenant, deny.reason);
         }
     }
-    if ctx.known.session.is_some() || ctx.known.session_fault.is_some() {
-        metrics.session_check(ctx.known.session_fault.as_ref().map(|fault| fault.reason));
+    for (quota, said) in &ctx.known.asked {
+        let verdict = match said {
+            Asked::Taken => QuotaVerdict::Allow,
+            Asked::Refused => QuotaVerdict::Deny,
+            Asked::Observed => QuotaVerdict::Observe,
+        };
+        metrics.quota(&quota.name, verdict);
+    }
+    let refused = ctx.deny.as_ref().filter(|deny| {
+        matches!(deny.reason.stage(), Stage::Session | Stage::Revocation)
+            && !matches!(deny.reason, Reason::SessionMissing | Reason::RevocationUnavailable)
+    });
+    let fault = ctx.known.session_fault.as_ref().or(refused).map(|deny| deny.reason);
+    if ctx.known.session.is_some() || fault.is_some() {
+        metrics.session_check(fault);
     }
     if let (Some(exchange), Some(permit)) = (&ctx.upstream, &ctx.permit) {
         metrics.with_upstream(&permit.tenant().upstream.name, |series| {
             match (exchange.status, exchange.first_byte, &ctx.deny) {
                 (Some(status), Some(first), _) => series.answer(status, first.since(exchange.began)),
-                (_, _, Some(deny)) if deny.reason.stage() == crate::model::Stage::Upstream => series.error(deny.reason),
+                (_, _, Some(deny)) if deny.reason.stage() == Stage::Upstream => series.error(deny.reason),
                 (_, _, _) => {}
             }
             for _ in 1..exchange.tries {

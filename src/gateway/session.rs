@@ -1,6 +1,6 @@
 //! What an answer does to a session: grant, renewal, end.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http::HeaderMap;
 
@@ -51,10 +51,8 @@ pub(super) struct Answer<'a> {
     pub(super) user_agent: &'a [u8],
 }
 
-/// Renewal waits until this part of the idle time is used, so that most answers carry no cookie.
-const RENEW_AFTER_QUARTERS: u32 = 4;
-/// And at most once in so long.
-const RENEW_AT_MOST_EVERY: Duration = Duration::from_secs(60);
+/// Renewal waits until a fourth of the idle time is used, so that most answers carry no cookie.
+const RENEW_AFTER_PART: u32 = 4;
 
 /// Reads the upstream's control fields, applies them, and says what becomes of the cookie.
 ///
@@ -75,7 +73,7 @@ pub(super) async fn apply(shared: &Shared, policy: &Policy, permit: &Permit, ans
         shared.metrics.session(SessionEvent::GrantIgnored);
     }
     if outcome.cookie == CookieChange::None
-        && let Some(token) = renewed(shared, sessions, permit, now)
+        && let Some(token) = renewed(sessions, permit, now)
     {
         shared.metrics.session(SessionEvent::Renewed);
         outcome.cookie = CookieChange::Set(cookie::set(&sessions.cookie, &token, None));
@@ -94,9 +92,6 @@ async fn grant_session(
 ) -> Verdict<Outcome> {
     let grant = grant::parse(lines).map_err(|error| Deny::new(Reason::GrantMalformed, error.to_string()))?;
     let tenant = pipeline::judge_grant(&grant, permit, policy, now)?;
-    if let Some(session) = permit.session() {
-        revoke_session(shared, &session.claims, now).await?;
-    }
     let rules = &tenant.sessions;
     let absolute = grant.absolute.map_or(rules.absolute, |asked| asked.min(rules.absolute));
     let absolute_end = now.plus(absolute);
@@ -116,6 +111,9 @@ async fn grant_session(
     };
     let hash = sessions.ring.session_hash(&claims.id);
     let token = seal(sessions, permit, &claims).map_err(|detail| Deny::new(Reason::GrantMalformed, detail))?;
+    if let Some(session) = permit.session() {
+        revoke_session(shared, &session.claims, now).await?;
+    }
     shared.metrics.session(SessionEvent::Granted);
     Ok(Outcome {
         cookie: CookieChange::Set(cookie::set(&sessions.cookie, &token, None)),
@@ -128,15 +126,16 @@ fn seal(sessions: &Sessions, permit: &Permit, claims: &Claims) -> Result<String,
 }
 
 /// Slides the idle end of a cookie session that has used a quarter of its rest. The absolute end stays where it is.
-fn renewed(shared: &Shared, sessions: &Sessions, permit: &Permit, now: UnixTime) -> Option<String> {
+fn renewed(sessions: &Sessions, permit: &Permit, now: UnixTime) -> Option<String> {
     let session = permit.session().filter(|session| session.purpose == Purpose::Cookie)?;
     let claims = &session.claims;
-    let used = now.since(claims.issued);
-    let idle = claims.idle_end.since(claims.issued);
-    if used < RENEW_AT_MOST_EVERY || used * RENEW_AFTER_QUARTERS < idle || shared.is_draining() && used < idle / 2 {
+    let rules = &permit.acting_tenant().sessions;
+    // Where the rule was shortened, what is left is less than the token says.
+    let ends = claims.idle_end.min(claims.issued.plus(rules.idle));
+    let idle_end = now.plus(rules.idle).min(claims.absolute_end);
+    if now.since(claims.issued) * RENEW_AFTER_PART < ends.since(claims.issued) || idle_end <= ends {
         return None;
     }
-    let idle_end = now.plus(permit.acting_tenant().sessions.idle).min(claims.absolute_end);
     let renewed = Claims { issued: now, idle_end, generation: claims.generation.saturating_add(1), ..claims.clone() };
     seal(sessions, permit, &renewed).ok()
 }

@@ -79,11 +79,18 @@ impl Pool {
         }
     }
 
-    /// Picks the server whose turn it is. `tenant` keeps connections apart where the upstream is isolated.
-    pub(super) fn pick(&self, upstream: &Upstream, tenant: &TenantName, websocket: bool) -> Option<(usize, Box<HttpPeer>)> {
+    /// Picks the server whose turn it is, and not the one that has just `failed` if there is another. `tenant` keeps connections
+    /// apart where the upstream is isolated.
+    pub(super) fn pick(
+        &self,
+        upstream: &Upstream,
+        tenant: &TenantName,
+        websocket: bool,
+        failed: Option<usize>,
+    ) -> Option<(usize, Box<HttpPeer>)> {
         self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| (left < BUDGET_MAX).then_some(left + 1)).ok();
         let turn = self.next.fetch_add(1, Ordering::Relaxed).checked_rem(self.round.len())?;
-        let index = *self.round.get(turn)?;
+        let index = self.in_turn(turn, failed)?;
         let mut peer = Box::new(self.peers.get(index)?.clone());
         if self.isolate {
             peer.group_key = group_key(upstream, Some(tenant));
@@ -94,6 +101,15 @@ impl Pool {
             peer.options.read_timeout = None;
         }
         Some((index, peer))
+    }
+
+    fn in_turn(&self, turn: usize, failed: Option<usize>) -> Option<usize> {
+        let due = self.round.get(turn).copied();
+        if failed.is_none() || due != failed {
+            return due;
+        }
+        let (before, after) = self.round.split_at_checked(turn)?;
+        after.iter().chain(before).copied().find(|&index| Some(index) != failed).or(due)
     }
 
     pub(super) fn server_name(&self, index: usize) -> Arc<str> {
@@ -162,6 +178,22 @@ mod tests {
         assert_eq!(*round(&[5, 1, 1]), [0, 0, 1, 0, 2, 0, 0]);
         assert_eq!(*round(&[100, 50]), [0, 1, 0]);
         assert_eq!(*round(&[7]), [0]);
+    }
+
+    #[test]
+    fn another_server_is_tried_where_there_is_one() {
+        let pool = |weights: &[u32]| Pool {
+            peers: Box::default(),
+            names: Box::default(),
+            round: round(weights),
+            next: AtomicUsize::new(0),
+            budget: AtomicI64::new(BUDGET_MAX),
+            isolate: false,
+        };
+
+        assert_eq!((0..7).map(|turn| pool(&[5, 1, 1]).in_turn(turn, Some(0)).unwrap()).collect::<Vec<_>>(), [1, 1, 1, 2, 2, 1, 1]);
+        assert_eq!(pool(&[5, 1]).in_turn(0, None), Some(0));
+        assert_eq!(pool(&[1]).in_turn(0, Some(0)), Some(0));
     }
 
     #[test]

@@ -175,7 +175,8 @@ impl<'a> Path<'a> {
             }
             None => &text,
         };
-        dots(compared)?;
+        // Whoever decodes `%2F`, or cuts parameters off later than we do, sees more segments: none of them may be dots.
+        text.split(';').flat_map(|piece| piece.split("%2F")).try_for_each(dots)?;
         matching.push_str(compared);
         Ok(())
     }
@@ -228,6 +229,14 @@ mod tests {
 
     fn matching(raw: &str) -> Result<String, PathError> {
         Path::parse(raw.as_bytes()).map(|path| path.matching().to_owned())
+    }
+
+    #[test]
+    fn an_encoded_slash_hides_no_dot_segment() {
+        for raw in ["/a/..%2fb", "/a/b%2F..", "/a/b%2f.%2fc", "/a/%2e%2e%2Fb", "/a;x%2f..", "/a;..", "/a/..;x%2fb"] {
+            assert_eq!(matching(raw), Err(PathError::DotSegment), "{raw}");
+        }
+        assert_eq!(matching("/a/..b%2Fc.."), Ok("/a/..b%2Fc..".into()));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Asking the quotas, in order, and keeping what was taken.
 
+use std::sync::Arc;
+
 use crate::{
     checks::{
         quota::{self, AFTER, BEFORE, QuotaState, Subject},
@@ -11,7 +13,7 @@ use crate::{
     state::{QuotaKey, QuotaStore},
 };
 
-use super::Known;
+use super::{Asked, Known};
 
 /// The quotas of one request.
 pub(super) struct Charging<'a, Q> {
@@ -69,7 +71,7 @@ impl<'a, Q: QuotaStore> Charging<'a, Q> {
         &mut self,
         stage: Stage,
         owner: &Tenant,
-        quota: &Quota,
+        quota: &Arc<Quota>,
         session: Option<&Session>,
         known: &mut Known,
         trail: &mut Trail,
@@ -81,6 +83,7 @@ impl<'a, Q: QuotaStore> Charging<'a, Q> {
         let observes = quota.mode == Mode::Observe || owner.mode == Mode::Observe;
         let deny = match quota::check(answer, quota, stage) {
             Ok(state) => {
+                known.asked.push((Arc::clone(quota), Asked::Taken));
                 trail.note(stage, Ok(()))?;
                 trail.explain(|| {
                     (format!("quota `{}` by {}: {} left", quota.name, quota.by.as_str(), state.remaining).into(), Some(quota.origin))
@@ -96,6 +99,7 @@ impl<'a, Q: QuotaStore> Charging<'a, Q> {
             }
             Err(deny) => deny,
         };
+        known.asked.push((Arc::clone(quota), if observes { Asked::Observed } else { Asked::Refused }));
         if observes {
             trail.observe(stage, deny);
             return Ok(());

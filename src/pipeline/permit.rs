@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{QuotaState, Session};
 use crate::{
     model::{ClientIp, Deny, Host},
-    policy::{RequestLimits, Route, Tenant},
+    policy::{Quota, RequestLimits, Route, Tenant},
     quota::Limit,
     state::QuotaKey,
 };
@@ -49,6 +49,19 @@ pub struct Known {
     pub session_fault: Option<Deny>,
     /// The quotas that were asked and refuse, the tightest first.
     pub quotas: Vec<QuotaState>,
+    /// Every quota that was asked, and what it said.
+    pub asked: Vec<(Arc<Quota>, Asked)>,
+}
+
+/// What a quota said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// The charge was taken.
+    Taken,
+    /// It was used up.
+    Refused,
+    /// It was used up, and observe mode let pass.
+    Observed,
 }
 
 /// Where a request may go.

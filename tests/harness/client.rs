@@ -109,6 +109,25 @@ pub fn parse(text: &str, exit: i32) -> Answer {
 
 /// A TLS stream that speaks no HTTP of its own. Reads time out after two seconds.
 pub fn raw_tls(addr: SocketAddr, sni: &str, ca: &Path, alpn: &[&[u8]]) -> StreamOwned<ClientConnection, TcpStream> {
+    tls_over(raw(addr), sni, ca, alpn)
+}
+
+/// A TCP stream. Reads time out after two seconds.
+pub fn raw(addr: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+/// TLS over a stream on which something may have been said already.
+pub fn tls_over(stream: TcpStream, sni: &str, ca: &Path, alpn: &[&[u8]]) -> StreamOwned<ClientConnection, TcpStream> {
+    let connection = ClientConnection::new(tls_config(ca, alpn), sni.to_owned().try_into().unwrap()).unwrap();
+    StreamOwned::new(connection, stream)
+}
+
+/// What a TLS client trusts and speaks.
+pub fn tls_config(ca: &Path, alpn: &[&[u8]]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(rustls::pki_types::CertificateDer::from_pem_file(ca).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -118,10 +137,29 @@ pub fn raw_tls(addr: SocketAddr, sni: &str, ca: &Path, alpn: &[&[u8]]) -> Stream
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-    let stream = TcpStream::connect(addr).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
-    let connection = ClientConnection::new(Arc::new(config), sni.to_owned().try_into().unwrap()).unwrap();
-    StreamOwned::new(connection, stream)
+    Arc::new(config)
+}
+
+/// Sends one request over a connection that stays, and reads its answer: the head, and as much body as Content-Length says.
+pub fn ask(stream: &mut (impl Read + Write), head: &str) -> super::client::Answer {
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.flush().unwrap();
+    let mut got = Vec::new();
+    let mut buffer = [0; 8192];
+    loop {
+        let text = String::from_utf8_lossy(&got);
+        if let Some(end) = text.find("\r\n\r\n") {
+            let answer = parse(&text, 0);
+            let length: usize = answer.field("content-length").map_or(0, |length| length.parse().unwrap());
+            if got.len() >= end + 4 + length {
+                return answer;
+            }
+        }
+        match stream.read(&mut buffer) {
+            Ok(read) if read > 0 => got.extend_from_slice(&buffer[..read]),
+            other => panic!("{other:?} after {:?}", String::from_utf8_lossy(&got)),
+        }
+    }
 }
 
 /// Sends bytes and reads until the other side closes or is silent for two seconds.

@@ -1,6 +1,6 @@
 //! The real program on free ports, a real upstream that remembers what it got, and curl.
 
-#![allow(dead_code, reason = "every test file uses its own part")]
+#![allow(dead_code, unused_imports, clippy::as_conversions, reason = "every test file uses its own part")]
 
 pub mod client;
 pub mod program;

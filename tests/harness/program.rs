@@ -84,6 +84,37 @@ impl Octroi {
         });
     }
 
+    /// Asks again where the listeners are, after a reload.
+    pub fn refresh(&mut self) {
+        self.status = serde_json::from_str(&self.ok(&["status", "--json"])).unwrap();
+    }
+
+    /// Takes another configuration into force.
+    pub fn reload(&mut self, config: &str) {
+        self.configure(config);
+        self.ok(&["reload"]);
+        self.refresh();
+    }
+
+    /// Returns the exit code of a command.
+    pub fn code(&self, args: &[&str]) -> i32 {
+        self.command(args).status.code().unwrap()
+    }
+
+    /// Returns the memory in use, in KiB.
+    pub fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Returns the value of a series, by its name and labels as written in the metrics.
+    pub fn metric(&self, series: &str) -> f64 {
+        let metrics = self.metrics();
+        let line = metrics.lines().find_map(|line| line.strip_prefix(series).and_then(|rest| rest.strip_prefix(' ')));
+        line.map_or(0.0, |value| value.parse().unwrap())
+    }
+
     /// Runs a command of the program with this configuration.
     pub fn command(&self, args: &[&str]) -> Output {
         Command::new(BINARY).args(args).arg("--config").arg(self.config()).stdin(Stdio::null()).output().unwrap()
@@ -99,6 +130,17 @@ impl Octroi {
             String::from_utf8_lossy(&output.stderr)
         );
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Asks a plain listener with curl.
+    pub fn plain(&self, listener: &str, host: &str, path: &str) -> Curl {
+        Curl::plain(self.addr(listener), host, path)
+    }
+
+    /// Returns the reason in the access line of an answer.
+    pub fn reason(&self, answer: &super::client::Answer) -> String {
+        let id = answer.field("octroi-request-id").unwrap_or_else(|| panic!("no request id: {answer:?}"));
+        self.access_line(|line| line["request.id"] == id)["reason"].as_str().unwrap_or("-").to_owned()
     }
 
     /// Returns where a listener is bound.

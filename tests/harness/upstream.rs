@@ -3,7 +3,9 @@
 use std::{
     collections::HashMap,
     io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener},
+    os::unix::net::UnixListener,
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -11,10 +13,14 @@ use std::{
     time::Duration,
 };
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
 /// One request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Got {
     pub connection: usize,
+    /// How many requests came over this connection before.
+    pub earlier: usize,
     pub method: String,
     pub target: String,
     pub fields: Vec<(String, String)>,
@@ -43,16 +49,51 @@ pub struct Upstream {
 
 impl Upstream {
     pub fn start() -> Self {
+        Self::listen(|stream| Some((Box::new(stream.try_clone().ok()?) as _, Box::new(stream) as _)))
+    }
+
+    /// Speaks TLS.
+    pub fn start_tls(config: ServerConfig) -> Self {
+        let config = Arc::new(config);
+        Self::listen(move |stream| {
+            let connection = ServerConnection::new(Arc::clone(&config)).ok()?;
+            let shared = Shared(Arc::new(Mutex::new(StreamOwned::new(connection, stream))));
+            Some((Box::new(shared.clone()) as _, Box::new(shared) as _))
+        })
+    }
+
+    /// Listens on a Unix socket; the address is of no use.
+    pub fn start_unix(path: &Path) -> Self {
+        let listener = UnixListener::bind(path).unwrap();
+        let got: Arc<Mutex<Vec<Got>>> = Arc::default();
+        let remembered = Arc::clone(&got);
+        std::thread::spawn(move || {
+            for (number, stream) in listener.incoming().flatten().enumerate() {
+                let got = Arc::clone(&remembered);
+                std::thread::spawn(move || serve(Box::new(stream.try_clone().unwrap()), Box::new(stream), number, &got));
+            }
+        });
+        Self { addr: SocketAddr::from(([127, 0, 0, 1], 0)), got }
+    }
+
+    fn listen(open: impl Fn(std::net::TcpStream) -> Option<(Reading, Writing)> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let got: Arc<Mutex<Vec<Got>>> = Arc::default();
         let connections = AtomicUsize::new(0);
         let remembered = Arc::clone(&got);
+        let open = Arc::new(open);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let number = connections.fetch_add(1, Ordering::Relaxed);
-                let got = Arc::clone(&remembered);
-                std::thread::spawn(move || serve(stream, number, &got));
+                let (got, open) = (Arc::clone(&remembered), Arc::clone(&open));
+                std::thread::spawn(move || {
+                    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+                    stream.set_nodelay(true).unwrap();
+                    if let Some((reader, writer)) = open(stream) {
+                        serve(reader, writer, number, &got);
+                    }
+                });
             }
         });
         Self { addr, got }
@@ -71,19 +112,42 @@ impl Upstream {
     }
 }
 
-fn serve(stream: TcpStream, connection: usize, remembered: &Mutex<Vec<Got>>) {
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let mut writer = stream;
-    while let Some(got) = read_request(&mut reader, connection) {
-        remembered.lock().unwrap().push(got.clone());
-        if !answer(&got, &mut reader, &mut writer) {
-            return;
-        }
+type Reading = Box<dyn Read + Send>;
+type Writing = Box<dyn Write + Send>;
+
+/// A TLS stream that two halves hold.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<StreamOwned<ServerConnection, std::net::TcpStream>>>);
+
+impl Read for Shared {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().read(buffer)
     }
 }
 
-fn read_request(reader: &mut BufReader<TcpStream>, connection: usize) -> Option<Got> {
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.lock().unwrap().flush()
+    }
+}
+
+fn serve(reader: Reading, mut writer: Writing, connection: usize, remembered: &Mutex<Vec<Got>>) {
+    let mut reader = BufReader::new(reader);
+    let mut earlier = 0;
+    while let Some(got) = read_request(&mut reader, &mut writer, connection, earlier) {
+        remembered.lock().unwrap().push(got.clone());
+        if !answer(&got, &mut reader, &mut writer) || writer.flush().is_err() {
+            return;
+        }
+        earlier += 1;
+    }
+}
+
+fn read_request(reader: &mut BufReader<Reading>, writer: &mut Writing, connection: usize, earlier: usize) -> Option<Got> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|&read| read > 0)?;
     let mut words = line.split_whitespace();
@@ -100,7 +164,17 @@ fn read_request(reader: &mut BufReader<TcpStream>, connection: usize) -> Option<
         fields.push((name.to_owned(), value.trim().to_owned()));
     }
     let field = |name: &str| fields.iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone());
+    if field("expect").is_some() {
+        writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
+    }
     let mut body = Vec::new();
+    if target == "/swallow" {
+        // Counts a body of any size and keeps none of it.
+        let length = field("content-length")?.parse().ok()?;
+        let count = std::io::copy(&mut reader.take(length), &mut std::io::sink()).ok()?;
+        fields.push(("swallowed".to_owned(), count.to_string()));
+        return Some(Got { connection, earlier, method, target, fields, body });
+    }
     if let Some(length) = field("content-length") {
         body.resize(length.parse().unwrap(), 0);
         reader.read_exact(&mut body).ok()?;
@@ -117,11 +191,11 @@ fn read_request(reader: &mut BufReader<TcpStream>, connection: usize) -> Option<
             }
         }
     }
-    Some(Got { connection, method, target, fields, body })
+    Some(Got { connection, earlier, method, target, fields, body })
 }
 
 /// Answers by path; says whether the connection goes on.
-fn answer(got: &Got, reader: &mut BufReader<TcpStream>, writer: &mut TcpStream) -> bool {
+fn answer(got: &Got, reader: &mut BufReader<Reading>, writer: &mut Writing) -> bool {
     let (path, query) = got.target.split_once('?').unwrap_or((&got.target, ""));
     let query: HashMap<String, String> = query
         .split('&')
@@ -141,6 +215,32 @@ fn answer(got: &Got, reader: &mut BufReader<TcpStream>, writer: &mut TcpStream) 
     }
     match path {
         "/close" => return false,
+        // As if the connection had died at rest: only the first request of a connection is answered.
+        "/stale" if got.earlier > 0 => return false,
+        "/trailers" => {
+            let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n";
+            return writer.write_all(format!("{head}5\r\nhello\r\n0\r\nX-Sum: 5\r\n\r\n").as_bytes()).is_ok();
+        }
+        "/big" => {
+            let mut left: usize = query["bytes"].parse().unwrap();
+            let _ = writer.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {left}\r\n\r\n").as_bytes());
+            let block = [b'x'; 64 << 10];
+            while left > 0 {
+                let now = left.min(block.len());
+                if writer.write_all(&block[..now]).is_err() {
+                    return false;
+                }
+                left -= now;
+            }
+            return true;
+        }
+        // Answers at once, then is silent in the middle of the body.
+        "/stall" => {
+            let _ = writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
+            let _ = writer.flush();
+            std::thread::sleep(Duration::from_secs(3));
+            return false;
+        }
         "/garbage" => {
             let _ = writer.write_all(b"this is not HTTP\r\n\r\n");
             return false;
@@ -149,11 +249,12 @@ fn answer(got: &Got, reader: &mut BufReader<TcpStream>, writer: &mut TcpStream) 
             let _ = writer.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
             return false;
         }
-        "/ws" if got.has("upgrade") => return echo_tunnel(got, reader, writer),
+        _ if path.contains("ws") && got.has("upgrade") => return echo_tunnel(got, reader, writer),
         "/events" => {
             let _ = writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
             for event in ["data: 1\n\n", "data: 2\n\n"] {
                 let _ = writer.write_all(format!("{:x}\r\n{event}\r\n", event.len()).as_bytes());
+                let _ = writer.flush();
                 std::thread::sleep(Duration::from_millis(300));
             }
             let _ = writer.write_all(b"0\r\n\r\n");
@@ -162,7 +263,13 @@ fn answer(got: &Got, reader: &mut BufReader<TcpStream>, writer: &mut TcpStream) 
         _ => {}
     }
     let body = if got.method == "HEAD" { String::new() } else { format!("upstream saw {} {}\n", got.method, got.target) };
-    let mut head = format!("HTTP/1.1 {status}\r\nServer: secret/1.0\r\nContent-Length: {}\r\n", body.len());
+    let bodiless = status.starts_with("204") || status.starts_with("304");
+    let body = if bodiless { String::new() } else { body };
+    let mut head = format!("HTTP/1.1 {status}\r\nServer: secret/1.0\r\n");
+    if !bodiless {
+        let length = if got.method == "HEAD" { 1000 } else { body.len() };
+        head.push_str(&format!("Content-Length: {length}\r\n"));
+    }
     for (name, value) in fields {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -171,7 +278,7 @@ fn answer(got: &Got, reader: &mut BufReader<TcpStream>, writer: &mut TcpStream) 
 }
 
 /// Answers a WebSocket upgrade and sends back every byte.
-fn echo_tunnel(got: &Got, reader: &mut BufReader<TcpStream>, writer: &mut TcpStream) -> bool {
+fn echo_tunnel(got: &Got, reader: &mut BufReader<Reading>, writer: &mut Writing) -> bool {
     let key = got.field("sec-websocket-key").unwrap_or("");
     let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY);
     context.update(key.as_bytes());
@@ -180,9 +287,10 @@ fn echo_tunnel(got: &Got, reader: &mut BufReader<TcpStream>, writer: &mut TcpStr
     let head =
         format!("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n");
     let _ = writer.write_all(head.as_bytes());
+    let _ = writer.flush();
     let mut buffer = [0; 4096];
     while let Ok(read) = reader.read(&mut buffer) {
-        if read == 0 || writer.write_all(&buffer[..read]).is_err() {
+        if read == 0 || writer.write_all(&buffer[..read]).and_then(|()| writer.flush()).is_err() {
             break;
         }
     }

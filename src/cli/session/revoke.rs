@@ -56,7 +56,7 @@ pub(super) fn run(args: &RevokeArgs, state_dir: &Path, output: &mut Output<'_>) 
             if form == Form::Json {
                 output.json(&refused.body)?;
             } else {
-                output.say(&format!("error: {}; nothing was revoked", refused.body.error.message));
+                output.say(&format!("error: {}; {}", refused.body.error.message, came_of_it(refused.status)));
             }
             Ok(if refused.status == 400 { Exit::Usage } else { Exit::Problem })
         }
@@ -67,6 +67,15 @@ fn describe(revoked: &RevokedBody, later: bool) -> String {
     let nodes = if revoked.nodes == 1 { "1 node".to_owned() } else { format!("{} nodes", revoked.nodes) };
     let when = if later { format!(", in force from {}", revoked.at) } else { String::new() };
     format!("revoked on {nodes} in {:.1} ms{when}", revoked.took_ms)
+}
+
+/// Says what a refusal left behind. Where the journal cannot be written, the sessions have ended in memory; where it is full, not.
+const fn came_of_it(status: u16) -> &'static str {
+    if status == 503 {
+        "the sessions may have ended, but only until a restart: revoke again once the journal can be written"
+    } else {
+        "nothing was revoked"
+    }
 }
 
 fn session(text: &str) -> Result<String, &'static str> {
@@ -128,6 +137,12 @@ mod tests {
 
         assert_eq!((exit, out.as_str()), (Exit::Usage, ""));
         assert_eq!(talk, "error: `at` lies in the past; leave it out for now; nothing was revoked\n");
+    }
+
+    #[test]
+    fn a_journal_that_cannot_be_written_is_not_told_as_nothing() {
+        assert!(came_of_it(503).contains("until a restart"));
+        assert_eq!(came_of_it(404), "nothing was revoked");
     }
 
     #[test]

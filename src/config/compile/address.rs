@@ -33,8 +33,6 @@ fn collide(a: SocketAddr, b: SocketAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn every_address_of_the_machine_holds_each_of_them() {
         let collide = |a: &str, b: &str| super::collide(a.parse().unwrap(), b.parse().unwrap());

@@ -3,8 +3,9 @@
 use super::{Context, address::Addresses, certificate, secret};
 use crate::{
     config::{
+        collection::NamedEntry,
         parse::Label,
-        reader::{At, NamedEntry},
+        reader::At,
         wire::{Admin as AdminWire, PrincipalWire},
     },
     policy::{Admin, AdminPrincipal},

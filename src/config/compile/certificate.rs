@@ -23,12 +23,15 @@ use crate::{
     model::UnixTime,
 };
 
+/// Who makes the files that are missing.
+const MADE: &str = "`octroi keys init` makes the files that are missing";
+
 /// RSA keys under this many bits are refused: what the public security statement promises.
 const RSA_BITS: usize = 2048;
 
 /// Judges a pair, and returns the names that the certificate has.
 pub(super) fn judge(cx: &mut Context<'_>, cert: &At<FilePath>, key: &At<FilePath>) -> Option<Vec<String>> {
-    let leaf = chain(cx, cert).map(|chain| leaf(cx, cert, &chain));
+    let leaf = chain(cx, cert, Some(MADE)).map(|chain| leaf(cx, cert, &chain));
     let private = private_key(cx, key);
     let leaf = leaf??;
     match private {
@@ -42,8 +45,8 @@ pub(super) fn judge(cx: &mut Context<'_>, cert: &At<FilePath>, key: &At<FilePath
 }
 
 /// Reads a file of certificates.
-pub(super) fn chain(cx: &mut Context<'_>, path: &At<FilePath>) -> Option<Vec<CertificateDer<'static>>> {
-    let (file, shown) = open(cx, path)?;
+pub(super) fn chain(cx: &mut Context<'_>, path: &At<FilePath>, missing: Option<&str>) -> Option<Vec<CertificateDer<'static>>> {
+    let (file, shown) = open(cx, path, missing)?;
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(file.bytes.expose()).collect();
     match read {
         Ok(chain) if !chain.is_empty() => Some(chain),
@@ -58,13 +61,14 @@ pub(super) fn chain(cx: &mut Context<'_>, path: &At<FilePath>) -> Option<Vec<Cer
     }
 }
 
-fn open(cx: &mut Context<'_>, path: &At<FilePath>) -> Option<(Rc<InputFile>, String)> {
+/// Opens a file; `missing` says who could make it.
+fn open(cx: &mut Context<'_>, path: &At<FilePath>, missing: Option<&str>) -> Option<(Rc<InputFile>, String)> {
     let full = cx.resolve(path);
     let shown = full.display().to_string();
     match cx.inputs.file(&full) {
         Ok(file) => Some((file, shown)),
         Err(why) => {
-            cx.error(path.span, format!("cannot read {shown}: {why}")).hint("`octroi keys init` makes the files that are missing");
+            cx.error(path.span, format!("cannot read {shown}: {why}")).maybe_hint(missing.map(str::to_owned));
             None
         }
     }
@@ -137,7 +141,7 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
 
 /// Reads a private key and returns the public one that belongs to it.
 fn private_key(cx: &mut Context<'_>, path: &At<FilePath>) -> Option<Vec<u8>> {
-    let (file, shown) = open(cx, path)?;
+    let (file, shown) = open(cx, path, Some(MADE))?;
     if file.is_open_to_all() {
         let message = format!("{shown} is open to every account of this machine (mode {})", file.mode());
         cx.error(path.span, message).hint(format!("chmod 0600 {shown}"));
@@ -157,10 +161,8 @@ fn private_key(cx: &mut Context<'_>, path: &At<FilePath>) -> Option<Vec<u8>> {
 
 fn public_key(key: &PrivateKeyDer<'_>) -> Option<Vec<u8>> {
     let der = key.secret_der();
-    let rsa = match key {
-        PrivateKeyDer::Pkcs1(_) => rsa::KeyPair::from_der(der),
-        PrivateKeyDer::Sec1(_) | PrivateKeyDer::Pkcs8(_) | _ => rsa::KeyPair::from_pkcs8(der),
-    };
+    let is_pkcs1 = matches!(key, PrivateKeyDer::Pkcs1(_));
+    let rsa = if is_pkcs1 { rsa::KeyPair::from_der(der) } else { rsa::KeyPair::from_pkcs8(der) };
     if let Ok(pair) = rsa {
         return Some(pair.public_key().as_ref().to_vec());
     }

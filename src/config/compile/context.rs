@@ -16,7 +16,7 @@ use crate::{
 /// The surroundings of one load.
 pub(in crate::config) struct Context<'a> {
     /// The files.
-    pub(in crate::config) sources: &'a mut Sources,
+    pub(in crate::config) sources: &'a Sources,
     /// What was found.
     pub(in crate::config) findings: &'a mut Findings,
     /// Variables and the files that scalars name.

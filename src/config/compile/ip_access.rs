@@ -22,11 +22,11 @@ pub(super) fn compile(cx: &mut Context<'_>, wire: Option<&IpAccessWire>) -> IpAc
 fn current(cx: &mut Context<'_>, wires: &[RangeWire]) -> Vec<RangeRule> {
     let mut rules = Vec::with_capacity(wires.len());
     for wire in wires {
-        let expires = wire.expires.as_ref().map(|at| at.value.0);
+        let expires = wire.expires().map(|at| at.value.0);
         if expires.is_some_and(|time| cx.has_come(time)) {
             continue;
         }
-        let note = wire.note.as_ref().map(|note| note.value.as_str().into());
+        let note = wire.note().map(|note| note.value.as_str().into());
         rules.push(RangeRule { range: wire.range.value, origin: cx.origin(wire.range.span), note, expires });
     }
     rules

@@ -4,8 +4,8 @@ use super::Context;
 use crate::{
     config::{
         default,
-        parse::{Size, Wait},
         reader::At,
+        unit::{Size, Wait},
         wire::{LimitsWire, RequestLimitsWire},
     },
     policy::{Limits, RequestLimits},
@@ -33,14 +33,17 @@ pub(super) fn connection(cx: &mut Context<'_>, wire: Option<&LimitsWire>) -> Lim
     if let Some(header) = wire.header_bytes.as_ref().filter(|header| header.value.0 > MAX_HEADER_BYTES) {
         cx.error(header.span, "a request head may have at most 1MiB");
     }
-    let mut within = |inner: &Option<At<Size>>, outer: &Option<At<Size>>, is: bool, names: (&str, &str)| {
-        if let (false, Some(at)) = (is, inner.as_ref().or(outer.as_ref())) {
-            cx.error(at.span, format!("`{}` is larger than `{}`", names.0, names.1)).hint("the part has to fit into the whole");
+    let mut within = |inner: (&str, usize, &Option<At<Size>>), outer: (&str, usize, &Option<At<Size>>)| {
+        if let (true, Some(at)) = (inner.1 > outer.1, inner.2.as_ref().or(outer.2.as_ref())) {
+            let message = format!("`{}` ({} bytes) is larger than `{}` ({} bytes)", inner.0, inner.1, outer.0, outer.1);
+            cx.error(at.span, message).hint("the part has to fit into the whole");
         }
     };
-    within(&wire.field_bytes, &wire.header_bytes, limits.field_bytes <= limits.header_bytes, ("field_bytes", "header_bytes"));
-    within(&wire.uri_bytes, &wire.header_bytes, limits.uri_bytes <= limits.header_bytes, ("uri_bytes", "header_bytes"));
-    within(&wire.path_bytes, &wire.uri_bytes, limits.path_bytes <= limits.uri_bytes, ("path_bytes", "uri_bytes"));
+    let header = ("header_bytes", limits.header_bytes, &wire.header_bytes);
+    let uri = ("uri_bytes", limits.uri_bytes, &wire.uri_bytes);
+    within(("field_bytes", limits.field_bytes, &wire.field_bytes), header);
+    within(uri, header);
+    within(("path_bytes", limits.path_bytes, &wire.path_bytes), uri);
     limits
 }
 

@@ -14,8 +14,9 @@ use super::{
 };
 use crate::{
     config::{
+        collection::{Named, NonEmpty},
         default,
-        reader::{Named, NonEmpty, Placed},
+        reader::Placed,
         wire::{Root, ServerWire, TenantWire, Version},
     },
     model::TenantName,
@@ -32,11 +33,11 @@ pub(in crate::config) struct Parts {
 
 /// Compiles everything. What comes back is a policy only if nothing was found on the way.
 pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: String) -> Policy {
-    let Parts { root, mut tenants } = parts;
+    let Parts { mut root, mut tenants } = parts;
     match root.version.0.as_ref().map(|at| at.value) {
         Some(Version) | None => {}
     }
-    tenants.insert(0, root.tenants.clone());
+    tenants.insert(0, Named(std::mem::take(&mut root.tenants.0)));
     let server = root.server.as_ref();
     let mut addresses = Addresses::default();
     let listeners = listener::all(cx, root.listeners.0.as_ref().map_or(&[], |NonEmpty(list)| list), &mut addresses);
@@ -47,7 +48,7 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
     let (tls, coverage) = tls::tls(cx, root.tls.as_ref());
     let shows_certificates = listeners.iter().any(|listener| listener.kind == ListenerKind::Tls);
     judge_doors(cx, &root, &listeners);
-    let sessions = root.sessions.as_ref().map(|wire| session::sessions(cx, wire));
+    let sessions = root.sessions.as_ref().and_then(|wire| wire.0.as_ref()).map(|wire| session::sessions(cx, wire));
     let upstreams = upstream::all(cx, &root.upstreams);
     let quotas = Quotas::compile(cx, &root.quotas);
     let sets = Sets::compile(cx, &root.routes, &quotas);
@@ -58,9 +59,9 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
         limits: request_limits,
         rules: sessions.as_ref().map_or_else(session::default_rules, |sessions| sessions.rules.clone()),
         sessions: sessions.as_ref(),
-        has_sessions: root.has_sessions(cx),
+        has_sessions: root.sessions.is_some(),
         coverage: Some(coverage).filter(|_| shows_certificates && root.tls.is_some()),
-        login_url: root.sessions.as_ref().and_then(|wire| wire.login_url.as_ref()).map(|url| url.span),
+        login_url: root.sessions.as_ref().and_then(|wire| wire.0.as_ref()?.login_url.as_ref()).map(|url| url.span),
     };
     let tenants = tenant::all(cx, &tenants, surroundings);
     if tenants.is_empty() && cx.findings.errors() == 0 {
@@ -90,13 +91,6 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
     }
 }
 
-impl Root {
-    /// Says whether sessions are written, even if wrongly: then nobody is told that they are missing.
-    fn has_sessions(&self, cx: &Context<'_>) -> bool {
-        self.sessions.is_some() || cx.findings.errors() > 0
-    }
-}
-
 /// A TLS listener shows certificates.
 fn judge_doors(cx: &mut Context<'_>, root: &Root, listeners: &[std::sync::Arc<Listener>]) {
     let tls = root.listeners.0.iter().flat_map(|list| &list.0).find(|wire| wire.tls.is_some());
@@ -111,7 +105,7 @@ fn state_dir(cx: &Context<'_>, server: Option<&ServerWire>) -> PathBuf {
         return cx.resolve(dir);
     }
     // systemd names several directories with colons between them; ours is the first.
-    let given = cx.inputs.variable("STATE_DIRECTORY").unwrap_or_default();
+    let given = cx.inputs.surroundings("STATE_DIRECTORY").unwrap_or_default();
     let first = given.split(':').next().unwrap_or_default();
     PathBuf::from(if first.is_empty() { default::STATE_DIR } else { first })
 }

@@ -5,7 +5,8 @@ use std::{collections::HashMap, sync::Arc};
 use super::Context;
 use crate::{
     config::{
-        reader::{At, Named, NamedEntry},
+        collection::{Named, NamedEntry},
+        reader::At,
         source::Span,
         wire::{QuotaStoreWord, QuotaWire},
     },

@@ -59,48 +59,38 @@ fn reveal(cx: &mut Context<'_>, secret: &SecretText) -> Option<Secret<String>> {
             None
         }
         Ok(text) => Some(text),
-        Err((wrong, inline)) => {
-            if inline {
-                cx.sources.mask(span);
-            }
+        Err(wrong) => {
             cx.error(span, wrong.message).maybe_hint(wrong.hint);
             None
         }
     }
 }
 
-/// Looks the text up; the second part of an error says whether the secret itself stands in the configuration.
-fn lookup(cx: &Context<'_>, secret: &SecretText) -> Result<Secret<String>, (Wrong, bool)> {
+/// Looks the text up.
+fn lookup(cx: &Context<'_>, secret: &SecretText) -> Result<Secret<String>, Wrong> {
     const NAME_IT: &str = "put it into a file that only octroi may read, and name that: `${file:NAME.key}`";
-    let visible = |wrong| (wrong, false);
-    let pieces = substitute::pieces(&secret.0.value).map_err(|wrong| (wrong, true))?;
+    let pieces = substitute::pieces(&secret.0.value)?;
     match pieces.as_slice() {
         [Piece::Variable { name, default: None }] => {
             let value = cx.inputs.variable(name).filter(|value| !value.is_empty());
-            value.map(Secret::new).ok_or_else(|| visible(Wrong::new(format!("the variable `{name}` is not set, or empty"))))
+            value.map(Secret::new).ok_or_else(|| Wrong::new(format!("the variable `{name}` is not set, or empty")))
         }
-        [Piece::Variable { default: Some(_), .. }] => Err((Wrong::new("a secret must not have a default").hint(NAME_IT), true)),
+        [Piece::Variable { default: Some(_), .. }] => Err(Wrong::new("a secret must not have a default").hint(NAME_IT)),
         [Piece::File(path)] => {
             let path = cx.folder(secret.0.span).join(path);
+            let shown = path.display();
             let file = cx.inputs.file(&path).map_err(|why| {
-                visible(
-                    Wrong::new(format!("cannot read {}: {why}", path.display())).hint("`octroi keys init` makes the keys that are missing"),
-                )
+                Wrong::new(format!("cannot read {shown}: {why}")).hint("`octroi keys init` makes the keys that are missing")
             })?;
             if file.is_open_to_all() {
-                let wrong = Wrong::new(format!("{} is open to every account of this machine (mode {})", path.display(), file.mode()));
-                return Err(visible(wrong.hint(format!("chmod 0600 {}", path.display()))));
+                let wrong = Wrong::new(format!("{shown} is open to every account of this machine (mode {})", file.mode()));
+                return Err(wrong.hint(format!("chmod 0600 {shown}")));
             }
             let text = std::str::from_utf8(file.bytes.expose()).map(without_newline);
-            let text =
-                text.map_err(|_| visible(Wrong::new(format!("{} is not text", path.display())).hint("secrets are kept as base64")))?;
-            if text.is_empty() {
-                Err(visible(Wrong::new(format!("{} is empty", path.display()))))
-            } else {
-                Ok(Secret::new(text.to_owned()))
-            }
+            let text = text.map_err(|_| Wrong::new(format!("{shown} is not text")).hint("secrets are kept as base64"))?;
+            if text.is_empty() { Err(Wrong::new(format!("{shown} is empty"))) } else { Ok(Secret::new(text.to_owned())) }
         }
-        _ => Err((Wrong::new("a secret is written inline").hint(NAME_IT), true)),
+        _ => Err(Wrong::new("a secret is written inline").hint(NAME_IT)),
     }
 }
 

@@ -5,12 +5,14 @@ use std::{collections::HashMap, time::Duration};
 use super::{Context, secret};
 use crate::{
     config::{
+        collection::NonEmpty,
         default,
-        parse::Wait,
-        reader::{At, NonEmpty, Placed},
+        reader::{At, Placed},
         source::Span,
+        unit::Wait,
         wire::{KeyWire, RevocationStoreWord, SessionsWire, TenantSessions, TokenFormat},
     },
+    model::{Path, PathRules},
     policy::{Binding, SessionRules, Sessions},
     session::{MasterKey, Ring},
 };
@@ -106,8 +108,6 @@ fn ring(cx: &mut Context<'_>, wires: &[KeyWire]) -> Ring {
 }
 
 fn login_url(cx: &mut Context<'_>, url: &At<String>) -> Option<Box<str>> {
-    use crate::model::{Path, PathRules};
-
     // Two slashes begin another host's URL, for browsers.
     let accepted = Path::parse(url.value.as_bytes()).and_then(|path| path.permit(PathRules::default()));
     match accepted {

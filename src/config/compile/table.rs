@@ -9,8 +9,9 @@ use super::{
 };
 use crate::{
     config::{
+        collection::{Named, NamedEntry},
         parse::Label,
-        reader::{At, Named, NamedEntry},
+        reader::At,
         source::Span,
         wire::{RequestLimitsWire, RouteSet, Rule, TenantRoutes},
     },

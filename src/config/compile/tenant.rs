@@ -8,7 +8,8 @@ use std::{
 use super::{Context, coverage::Coverage, ip_access, limits, quota::Quotas, session, table::Sets, upstream::Upstreams};
 use crate::{
     config::{
-        reader::{At, Named, NamedEntry},
+        collection::{Named, NamedEntry},
+        reader::At,
         source::Span,
         wire::TenantWire,
     },
@@ -30,7 +31,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) rules: SessionRules,
     /// Sessions, if there are any.
     pub(super) sessions: Option<&'a Sessions>,
-    /// Whether sessions are written at all, even if wrongly.
+    /// Whether sessions are written at all, even if wrongly: then nobody is told that they are missing.
     pub(super) has_sessions: bool,
     /// What certificates cover, where a listener shows them.
     pub(super) coverage: Option<Coverage>,

@@ -21,10 +21,12 @@ pub(super) fn tls(cx: &mut Context<'_>, wire: Option<&TlsWire>) -> (Tls, Coverag
     tls.min_version = wire.min_version.as_ref().map(|at| at.value).unwrap_or_default();
     tls.unknown_sni = wire.unknown_sni.as_ref().map(|at| at.value).unwrap_or_default();
     for certificate in &wire.certificates.0 {
-        if let Some((source, names)) = source(cx, certificate) {
-            coverage.add(names);
-            tls.certificates.push(Certificate { origin: cx.origin(certificate.at()), source });
-        }
+        let Some((source, names)) = source(cx, certificate) else {
+            coverage.add(Names::Unknown);
+            continue;
+        };
+        coverage.add(names);
+        tls.certificates.push(Certificate { origin: cx.origin(certificate.at()), source });
     }
     (tls, coverage)
 }

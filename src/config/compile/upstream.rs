@@ -8,8 +8,9 @@ use std::{
 use super::{Context, certificate};
 use crate::{
     config::{
+        collection::{Named, NamedEntry},
         default,
-        reader::{At, Named, NamedEntry},
+        reader::At,
         source::Span,
         wire::{Protocol, ServerEntry, TimeoutsWire, UpstreamWire},
     },
@@ -40,7 +41,7 @@ fn one(cx: &mut Context<'_>, name: &At<UpstreamName>, wire: &UpstreamWire) -> Up
     }
     let tls = wire.tls.as_ref().map(|tls| UpstreamTls {
         sni: tls.sni.value.as_str().to_owned(),
-        ca: tls.ca.as_ref().and_then(|ca| certificate::chain(cx, ca)).map(|chain| chain.iter().map(|der| der.to_vec()).collect()),
+        ca: tls.ca.as_ref().and_then(|ca| certificate::chain(cx, ca, None)).map(|chain| chain.iter().map(|der| der.to_vec()).collect()),
     });
     let mut seen: HashMap<String, Span> = HashMap::new();
     for ServerEntry { address, .. } in &wire.servers.0 {
@@ -64,7 +65,7 @@ fn one(cx: &mut Context<'_>, name: &At<UpstreamName>, wire: &UpstreamWire) -> Up
         servers: wire.servers.0.iter().map(server).collect(),
         balance: wire.balance.as_ref().map_or(Balance::RoundRobin, |at| at.value),
         tls,
-        timeouts: timeouts(wire.timeouts.as_ref()),
+        timeouts: timeouts(cx, wire.timeouts.as_ref()),
         retries: retries.map_or(default::RETRIES, |at| at.value),
         isolate: wire.isolate.as_ref().is_some_and(|at| at.value),
     }
@@ -74,11 +75,20 @@ fn server(wire: &ServerEntry) -> Server {
     Server { address: wire.address.value.clone(), weight: wire.weight.as_ref().map_or(std::num::NonZeroU32::MIN, |at| at.value) }
 }
 
-fn timeouts(wire: Option<&TimeoutsWire>) -> UpstreamTimeouts {
+/// The HTTP library keeps one clock for every read of an answer. So the first byte and the pauses after it have the same time, and a
+/// configuration that asks for two is refused. Where one is written, the other follows it.
+fn timeouts(cx: &mut Context<'_>, wire: Option<&TimeoutsWire>) -> UpstreamTimeouts {
     let Some(wire) = wire else { return default::UPSTREAM_TIMEOUTS };
+    if let (Some(first), Some(between)) = (&wire.first_byte, &wire.between_bytes)
+        && first.value.0 != between.value.0
+    {
+        cx.error(between.span, "`first_byte` and `between_bytes` that differ are not enforced by this version yet")
+            .hint("write the same time for both, or only one of them");
+    }
+    let answer = wire.first_byte.as_ref().or(wire.between_bytes.as_ref());
     UpstreamTimeouts {
         connect: wire.connect.as_ref().map_or(default::UPSTREAM_TIMEOUTS.connect, |at| at.value.0),
-        first_byte: wire.first_byte.as_ref().map_or(default::UPSTREAM_TIMEOUTS.first_byte, |at| at.value.0),
-        between_bytes: wire.between_bytes.as_ref().map_or(default::UPSTREAM_TIMEOUTS.between_bytes, |at| at.value.0),
+        first_byte: answer.map_or(default::UPSTREAM_TIMEOUTS.first_byte, |at| at.value.0),
+        between_bytes: answer.map_or(default::UPSTREAM_TIMEOUTS.between_bytes, |at| at.value.0),
     }
 }

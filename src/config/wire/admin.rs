@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 
 use crate::{
     config::{
-        parse::{FilePath, Label, LastDay},
-        reader::{At, Named, NonEmpty, SecretText},
+        collection::{Named, NonEmpty},
+        parse::{FilePath, Label},
+        reader::{At, SecretText},
         shape::{wire, words},
+        unit::LastDay,
     },
     model::{Host, Role},
 };

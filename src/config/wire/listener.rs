@@ -3,10 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroU32};
 
 use crate::{
-    config::{
-        reader::{At, NonEmpty},
-        shape::wire,
-    },
+    config::{collection::NonEmpty, reader::At, shape::wire},
     model::{ListenerName, Range},
 };
 

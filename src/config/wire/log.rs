@@ -4,9 +4,10 @@ use std::num::NonZeroU32;
 
 use crate::{
     config::{
-        parse::{FilePath, Size},
+        parse::FilePath,
         reader::At,
         shape::{wire, words},
+        unit::Size,
     },
     policy::LogFormat,
 };

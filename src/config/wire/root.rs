@@ -8,9 +8,11 @@ use super::{
 };
 use crate::{
     config::{
-        parse::{FilePath, Label, Scalar, Size, Wrong},
-        reader::{At, Named, Needed, NonEmpty},
+        collection::{Named, Needed, NonEmpty},
+        parse::{FilePath, Label, Scalar, Wrong},
+        reader::At,
         shape::wire,
+        unit::Size,
     },
     model::{QuotaName, TenantName, UpstreamName},
 };
@@ -51,7 +53,7 @@ wire! {
         /// Certificates and TLS versions.
         tls: Option<TlsWire>,
         /// Session keys, the cookie, the clocks. Needed where a route asks for a session.
-        sessions: Option<SessionsWire>,
+        sessions: Option<Needed<SessionsWire>>,
         /// Where requests go, by name.
         upstreams: Named<UpstreamName, UpstreamWire>,
         /// Sets of rules by path, by name.

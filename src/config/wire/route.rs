@@ -5,10 +5,12 @@ use serde_json::{Map, Value as Json, json};
 use super::RequestLimitsWire;
 use crate::{
     config::{
-        parse::{Label, RoleName, Scalar, Wait, Wrong},
-        reader::{At, NonEmpty, Reader, Wire},
+        collection::NonEmpty,
+        parse::{Label, RoleName, Scalar, Wrong},
+        reader::{At, Reader, Wire},
         shape::{wire, words},
         tree::{Node, Value},
+        unit::Wait,
     },
     model::QuotaName,
     policy::Unmatched,

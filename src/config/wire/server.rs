@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::{
     config::{
-        parse::{FilePath, Size, Throughput, Wait},
+        parse::FilePath,
         reader::At,
         shape::{wire, words},
+        unit::{Size, Throughput, Wait},
     },
     model::Range,
     policy::ClientIpHeader,

@@ -4,9 +4,11 @@ use serde_json::{Value, json};
 
 use crate::{
     config::{
-        parse::{Scalar, Wait, Wrong},
-        reader::{At, Needed, NonEmpty, SecretText},
+        collection::{Needed, NonEmpty},
+        parse::{Scalar, Wrong},
+        reader::{At, SecretText},
         shape::{wire, words},
+        unit::Wait,
     },
     policy::Binding,
 };

@@ -7,10 +7,12 @@ use serde_json::{Map, Value as Json, json};
 use super::{RequestLimitsWire, TenantRoutes};
 use crate::{
     config::{
-        parse::{Label, LastDay, Rate, Wait},
-        reader::{At, Named, Needed, NonEmpty, Reader, Wire},
+        collection::{Named, Needed, NonEmpty},
+        parse::Label,
+        reader::{At, Reader, Wire},
         shape::{wire, words},
         tree::{Node, Value},
+        unit::{LastDay, Rate, Wait},
     },
     model::{HostPattern, Mode, QuotaName, Range, TenantName, UpstreamName},
     policy::{Binding, Charge, QuotaBy},
@@ -125,10 +127,27 @@ wire! {
 pub(in crate::config) struct RangeWire {
     /// The range.
     pub(in crate::config) range: At<Range>,
-    /// What it is for.
-    pub(in crate::config) note: Option<At<String>>,
-    /// When it stops counting.
-    pub(in crate::config) expires: Option<At<LastDay>>,
+    /// What only the long form has. There may be a million entries, few of which need it.
+    detail: Option<Box<RangeDetail>>,
+}
+
+/// What only the long form of a range has.
+#[derive(Clone, Debug)]
+struct RangeDetail {
+    note: Option<At<String>>,
+    expires: Option<At<LastDay>>,
+}
+
+impl RangeWire {
+    /// Says what it is for.
+    pub(in crate::config) fn note(&self) -> Option<&At<String>> {
+        self.detail.as_ref()?.note.as_ref()
+    }
+
+    /// Says when it stops counting.
+    pub(in crate::config) fn expires(&self) -> Option<&At<LastDay>> {
+        self.detail.as_ref()?.expires.as_ref()
+    }
 }
 
 impl Wire for RangeWire {
@@ -136,9 +155,9 @@ impl Wire for RangeWire {
         match node.value {
             Value::Map(_) => {
                 let RangeMap { range, note, expires, .. } = RangeMap::read(node, reader)?;
-                Some(Self { range, note, expires })
+                Some(Self { range, detail: Some(Box::new(RangeDetail { note, expires })) })
             }
-            Value::Scalar { .. } | Value::List(_) => Some(Self { range: At::read(node, reader)?, note: None, expires: None }),
+            Value::Scalar { .. } | Value::List(_) => Some(Self { range: At::read(node, reader)?, detail: None }),
         }
     }
 

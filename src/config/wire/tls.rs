@@ -2,8 +2,9 @@
 
 use crate::{
     config::{
+        collection::NonEmpty,
         parse::FilePath,
-        reader::{At, NonEmpty},
+        reader::At,
         shape::{wire, words},
     },
     policy::{MinVersion, UnknownSni},

@@ -6,9 +6,11 @@ use serde_json::{Value, json};
 
 use crate::{
     config::{
-        parse::{FilePath, Scalar, Wait, Wrong},
-        reader::{At, NonEmpty},
+        collection::NonEmpty,
+        parse::{FilePath, Scalar, Wrong},
+        reader::At,
         shape::{wire, words},
+        unit::Wait,
     },
     model::Host,
     policy::{Balance, ServerAddress},
@@ -92,9 +94,9 @@ wire! {
     TimeoutsWire "timeouts" {
         /// How long connecting may take, TLS included. Default: 3s.
         connect: Option<At<Wait>>,
-        /// How long the first byte of the answer may take. Default: 30s.
+        /// How long the first byte of the answer may take. Default: 30s. This version has one time for it and `between_bytes`.
         first_byte: Option<At<Wait>>,
-        /// How long the answer may pause. Default: 30s.
+        /// How long the answer may pause. Default: as `first_byte`.
         between_bytes: Option<At<Wait>>,
     }
 }

@@ -14,6 +14,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use pingora::protocols::{Peek, Shutdown};
@@ -37,10 +38,22 @@ pub struct GateStream {
     witness: Arc<dyn Witness>,
     watch: Watch,
     alarm: Alarm,
+    linger: Linger,
     stall: Option<Stall>,
     farewell: Option<Farewell>,
     digests: Digests,
 }
+
+/// Bytes that the library has written and not flushed, while it waits for more of the answer.
+#[derive(Debug, Default)]
+struct Linger {
+    by: Option<Instant>,
+    alarm: Alarm,
+}
+
+/// How long the beginning of an answer waits for the rest, so that both leave in one write. The library flushes an answer with
+/// Content-Length only at its end; a server that pauses in the middle must not keep from the client what is there.
+const LINGER: Duration = Duration::from_millis(5);
 
 /// A write that the other side does not take.
 #[derive(Debug)]
@@ -54,7 +67,7 @@ impl GateStream {
     pub(super) fn new(inner: Inner, connection: Arc<Connection>, witness: Arc<dyn Witness>) -> Self {
         let watch = Watch::new(connection.deadlines(), Instant::now());
         let digests = Digests::new(&connection, inner.wire().raw_fd());
-        Self { inner, connection, witness, watch, alarm: Alarm::default(), stall: None, farewell: None, digests }
+        Self { inner, connection, witness, watch, alarm: Alarm::default(), linger: Linger::default(), stall: None, farewell: None, digests }
     }
 
     /// Returns the connection.
@@ -137,6 +150,23 @@ impl GateStream {
         }
     }
 
+    /// Sends what has been kept back for long enough.
+    fn let_go(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if !self.inner.wire().holds_back() {
+            self.linger.by = None;
+            return Ok(());
+        }
+        let by = *self.linger.by.get_or_insert_with(|| Instant::now() + LINGER);
+        if self.linger.alarm.poll_due(by, cx).is_pending() {
+            return Ok(());
+        }
+        match Pin::new(&mut self.inner).poll_flush(cx) {
+            Poll::Ready(outcome) => outcome,
+            // The socket wakes us when it takes more.
+            Poll::Pending => Ok(()),
+        }
+    }
+
     /// What stands between a write of the library and the socket; `Break` is the answer instead of writing.
     fn poll_before_write(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<Option<io::Result<usize>>> {
         if self.farewell.is_none() && self.connection.phase().is_before_request() {
@@ -178,6 +208,12 @@ impl AsyncRead for GateStream {
         if this.farewell.is_some() {
             return this.poll_farewell(cx).map(Ok);
         }
+        if this.connection.phase() == Phase::HeadRead {
+            // The head has ended and the library still wants more of it: what came were empty lines, which it passes over.
+            // Whoever may send those may hold the connection for ever, for no deadline is running.
+            this.refuse(EarlyCause::Library(400));
+            return this.poll_farewell(cx).map(Ok);
+        }
         let before = buf.filled().len();
         match Pin::new(&mut this.inner).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => this.poll_judge(cx, buf, before),
@@ -187,6 +223,7 @@ impl AsyncRead for GateStream {
                 Poll::Ready(Err(error))
             }
             Poll::Pending => {
+                this.let_go(cx)?;
                 let Some((by, cut)) = this.watch.wait(&this.connection, Instant::now) else { return Poll::Pending };
                 ready!(this.alarm.poll_due(by, cx));
                 this.poll_cut(cut, cx)

@@ -82,6 +82,11 @@ impl Wire {
         self.tcp.local_addr()
     }
 
+    /// Says whether something is kept back.
+    pub(super) fn holds_back(&self) -> bool {
+        !self.waiting().is_empty()
+    }
+
     fn waiting(&self) -> &[u8] {
         self.out.get(self.out_at..).unwrap_or_default()
     }

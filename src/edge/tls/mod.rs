@@ -96,6 +96,12 @@ impl TlsState {
     }
 }
 
+/// Makes aws-lc-rs the process's provider: the first that is installed wins, and pingora would install ring later
+/// (`pingora.md` 9). Says whether it was the first.
+pub fn install_provider() -> bool {
+    aws_lc_rs::default_provider().install_default().is_ok()
+}
+
 /// Builds what the admin listener needs for TLS: one certificate, whatever name is asked for, and HTTP/1.1.
 pub fn admin_acceptor(cert: &Path, key: &Path, min_version: MinVersion, now: UnixTime) -> Result<tokio_rustls::TlsAcceptor, TlsError> {
     let provider = Arc::new(provider());

@@ -1,0 +1,457 @@
+//! What a request may be, end to end: limits at three levels, methods, paths, origins, headers, cookies, observe mode, quotas.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
+#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+
+mod harness;
+
+use std::{
+    io::{Read, Write},
+    time::{Duration, Instant},
+};
+
+use harness::{
+    Octroi, Upstream,
+    client::{self, Answer, ask, exchange, raw},
+};
+
+fn config(upstream: &Upstream) -> String {
+    format!(
+        r#"
+version: 1
+server: {{state_dir: STATE, drain: 2s, threads: 2}}
+listeners:
+  - {{name: public, address: "127.0.0.1:0", tls: {{}}}}
+  - {{name: plain, address: "127.0.0.1:0", plaintext: true}}
+  - {{name: behind, address: "127.0.0.1:0", plaintext: true, trusted_proxies: [127.0.0.0/8]}}
+metrics: {{address: "127.0.0.1:0"}}
+tls: {{certificates: [{{dev: true, dir: certs}}]}}
+sessions: {{keys: [{{id: 1, secret: "${{file:session.key}}"}}]}}
+request_limits: {{body_bytes: 3000B, body_min_rate: 1KiB/s, websocket_idle: 300ms}}
+upstreams:
+  app: {{servers: [{{address: "{}"}}]}}
+quotas:
+  each: {{by: client, rate: 1/h, burst: 2}}
+  path: {{by: route, rate: 1/h, burst: 2}}
+  all: {{by: tenant, rate: 1/h, burst: 3}}
+  user: {{by: user, rate: 1/h, burst: 2}}
+  session: {{by: session, rate: 1/h, burst: 2}}
+  trial: {{by: client, rate: 1/h, burst: 1, mode: observe}}
+  tries: {{by: client, rate: 1/h, burst: 2, count: failures}}
+routes:
+  app:
+    unmatched: public
+    rules:
+      - {{path: /login, access: public, grant: true}}
+      - {{path: /in/, access: session}}
+      - {{path: /large/, access: public, request_limits: {{body_bytes: 5000B}}}}
+      - {{path: /ws, access: public, websocket: true}}
+      - {{path: /ws/long, access: public, websocket: true, request_limits: {{body_bytes: 5000B}}}}
+      - {{path: /only/, access: public, methods: [GET, PROPFIND]}}
+      - {{path: /slash/, access: public, allow_encoded_slash: true}}
+      - {{path: /params/, access: public, allow_path_parameters: true}}
+      - {{path: /merge/, access: public, merge_slashes: true}}
+      - {{path: /checked/, access: public, origin_check: true}}
+      - {{path: /unchecked/, access: public}}
+      - {{path: /checked_ws, access: public, websocket: true, origin_check: true}}
+      - {{path: /fresh/, access: session, max_auth_age: 1s}}
+      - {{path: /staff/, roles: [staff, boss]}}
+      - {{path: /path_a/, access: public, quotas: [path]}}
+      - {{path: /path_b/, access: public, quotas: [path]}}
+      - {{path: /by_user/, access: session, quotas: [user]}}
+      - {{path: /by_session/, access: session, quotas: [session]}}
+      - {{path: /tries/, access: public, quotas: [tries]}}
+  members: {{}}
+  open: {{unmatched: public}}
+  shut: {{unmatched: deny, rules: [{{path: /public/, access: public}}]}}
+tenants:
+  acme: {{hosts: [acme.test], upstream: app, routes: app}}
+  small: {{hosts: [small.test], upstream: app, routes: app, request_limits: {{body_bytes: 2000B, websocket_idle: 900ms}}}}
+  secret: {{hosts: [secret.test], upstream: app, routes: members}}
+  bare: {{hosts: [bare.test], upstream: app}}
+  shut: {{hosts: [shut.test], upstream: app, routes: shut}}
+  extended: {{hosts: [extended.test], upstream: app, routes: {{use: shut, rules: [{{path: /public/more/, access: public, methods: [POST]}}, {{path: /public/, access: session}}]}}}}
+  own: {{hosts: [own.test], upstream: app, routes: open, headers: {{response: {{content-security-policy: "default-src 'self'", x-frame-options: "", x-own: "yes", strict-transport-security: "max-age=1", referrer-policy: ""}}}}, cookies: {{allow: [lang]}}}}
+  none: {{hosts: [none.test], upstream: app, routes: open, cookies: {{allow: []}}}}
+  each: {{hosts: [each.test], upstream: app, routes: open, quotas: [each]}}
+  each_too: {{hosts: [each-too.test], upstream: app, routes: open, quotas: [each]}}
+  all: {{hosts: [all.test], upstream: app, routes: open, quotas: [all]}}
+  trial: {{hosts: [trial.test], upstream: app, routes: open, quotas: [trial]}}
+  watching: {{hosts: [watching.test], upstream: app, routes: app, mode: observe, quotas: [each], ip_access: {{deny: [127.0.0.0/8]}}}}
+"#,
+        upstream.addr
+    )
+}
+
+fn started() -> (Octroi, Upstream) {
+    let upstream = Upstream::start();
+    let octroi = Octroi::start(&config(&upstream));
+    (octroi, upstream)
+}
+
+fn sign_in(octroi: &Octroi, host: &str, user: &str, roles: &str) -> String {
+    let grant = format!("user=\"{user}\", roles=({roles})");
+    let grant = percent_encoding::utf8_percent_encode(&grant, percent_encoding::NON_ALPHANUMERIC).to_string();
+    octroi.curl(host, &format!("/login?h-Octroi-Session-Grant={grant}")).args(&["-X", "POST"]).get().session()
+}
+
+#[test]
+fn bodies_are_bounded_by_server_tenant_and_route() {
+    let (octroi, upstream) = started();
+    let send = |host: &str, path: &str, bytes: usize, chunked: bool| {
+        let body = "x".repeat(bytes);
+        let chunks: &[&str] = if chunked { &["-H", "Transfer-Encoding: chunked"] } else { &[] };
+        octroi.plain("plain", host, path).args(&["--data-binary", &body]).args(chunks).status()
+    };
+
+    for (host, path, limit) in [("acme.test", "/x", 3000), ("small.test", "/x", 2000), ("small.test", "/large/x", 5000)] {
+        for chunked in [false, true] {
+            assert_eq!(send(host, path, limit, chunked), 200, "{host}{path} {chunked}");
+            assert_eq!(send(host, path, limit + 1, chunked), 413, "{host}{path} {chunked}");
+        }
+    }
+    assert!(upstream.take().iter().all(|got| got.body.len() <= 5000));
+    let over_h2 = |bytes: usize| block_on(post_h2(&octroi, "small.test", bytes, Duration::ZERO)).0;
+    assert_eq!((over_h2(2000), over_h2(2001), over_h2(200_000)), (200, 413, 413));
+}
+
+/// Opens a WebSocket and returns how long it may be silent.
+fn silence(octroi: &Octroi, host: &str, path: &str) -> Duration {
+    let mut stream = raw(octroi.addr("plain"));
+    let answer = ask(&mut stream, &handshake(host, path, ""));
+    assert_eq!(answer.status, 101, "{answer:?}");
+    let start = Instant::now();
+    assert_eq!(stream.read(&mut [0; 16]).unwrap_or(0), 0);
+    start.elapsed()
+}
+
+fn handshake(host: &str, path: &str, fields: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{fields}\r\n"
+    )
+}
+
+#[test]
+fn a_route_without_a_bound_of_its_own_has_its_tenant_s() {
+    let (octroi, _upstream) = started();
+    let is = |took: Duration, millis: u64| took > Duration::from_millis(millis - 50) && took < Duration::from_millis(millis + 450);
+
+    let took = silence(&octroi, "acme.test", "/ws");
+    assert!(is(took, 300), "{took:?}");
+    let took = silence(&octroi, "small.test", "/ws");
+    assert!(is(took, 900), "{took:?}");
+    // The route has its own body_bytes; the rest is the tenant's.
+    let took = silence(&octroi, "small.test", "/ws/long");
+    assert!(is(took, 900), "{took:?}");
+}
+
+#[test]
+fn a_body_that_trickles_is_cut_after_its_grace() {
+    let (octroi, _upstream) = started();
+    let trickle = |http2: bool| {
+        if http2 {
+            return block_on(post_h2(&octroi, "acme.test", 1000, Duration::from_millis(700)));
+        }
+        let mut stream = raw(octroi.addr("plain"));
+        stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+        stream.write_all(b"POST /x HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 2000\r\n\r\nx").unwrap();
+        let answer = client::parse(&exchange(&mut stream, b"x"), 0);
+        (answer.status, octroi.reason(&answer))
+    };
+
+    let answers: Vec<(u16, String)> = std::thread::scope(|scope| {
+        let tries = [scope.spawn(|| trickle(false)), scope.spawn(|| trickle(true))];
+        tries.into_iter().map(|tried| tried.join().unwrap()).collect()
+    });
+
+    assert_eq!(answers, [(408, "timeout_body".to_owned()), (408, "timeout_body".to_owned())]);
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// Sends a body of unknown length over HTTP/2, with a pause after each byte or with none; returns the status and the reason.
+async fn post_h2(octroi: &Octroi, host: &str, bytes: usize, pause: Duration) -> (u16, String) {
+    let tcp = tokio::net::TcpStream::connect(octroi.addr("public")).await.unwrap();
+    let config = client::tls_config(&octroi.path().join("certs/ca.pem"), &[b"h2"]);
+    let tls = tokio_rustls::TlsConnector::from(config).connect(host.to_owned().try_into().unwrap(), tcp).await.unwrap();
+    let (mut sender, connection) = h2::client::handshake(tls).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::builder().method("POST").uri(format!("https://{host}/x")).body(()).unwrap();
+    let (answer, mut body) = sender.send_request(request, false).unwrap();
+    let feed = tokio::spawn(async move {
+        if pause.is_zero() {
+            return drop(body.send_data(bytes::Bytes::from(vec![b'x'; bytes]), true));
+        }
+        for _ in 0..bytes {
+            if body.send_data(bytes::Bytes::from_static(b"x"), false).is_err() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+        }
+    });
+    let answer = answer.await.unwrap();
+    feed.abort();
+    let id = answer.headers()["octroi-request-id"].to_str().unwrap();
+    let line = octroi.access_line(|line| line["request.id"] == id);
+    (answer.status().as_u16(), line["reason"].as_str().unwrap_or("-").to_owned())
+}
+
+#[test]
+fn what_no_rule_matches_follows_the_set() {
+    let (octroi, upstream) = started();
+    let get = |host: &str, path: &str| octroi.plain("plain", host, path).status();
+
+    assert_eq!((get("acme.test", "/x"), get("secret.test", "/x"), get("bare.test", "/x")), (200, 401, 401));
+    assert_eq!((get("shut.test", "/x"), get("shut.test", "/public/x")), (404, 200));
+    assert_eq!((get("extended.test", "/public/x"), get("extended.test", "/x")), (401, 404));
+    assert_eq!(octroi.plain("plain", "extended.test", "/public/more/x").args(&["-X", "POST"]).status(), 200);
+    assert_eq!(upstream.take().len(), 3);
+}
+
+#[test]
+fn methods_are_those_of_the_rule_and_the_answer_names_them() {
+    let (octroi, upstream) = started();
+    let with = |method: &str, path: &str| octroi.plain("plain", "acme.test", path).args(&["-X", method]).get();
+
+    assert_eq!((with("GET", "/only/x").status, with("PROPFIND", "/only/x").status), (200, 200));
+    let refused = with("POST", "/only/x");
+    assert_eq!(
+        (refused.status, refused.field("allow"), octroi.reason(&refused).as_str()),
+        (405, Some("GET, PROPFIND"), "method_not_allowed")
+    );
+    assert_eq!(with("DELETE", "/x").status, 200);
+    assert_eq!(with("PROPFIND", "/x").status, 405);
+    assert_eq!(upstream.take().len(), 3);
+}
+
+#[test]
+fn paths_have_what_their_rule_allows_and_no_more() {
+    let (octroi, upstream) = started();
+    let get = |path: &str| {
+        let answer = octroi.plain("plain", "acme.test", path).get();
+        let forwarded = upstream.take().pop().map(|got| got.target);
+        (answer.status, forwarded.unwrap_or_else(|| octroi.reason(&answer)))
+    };
+    let passes = |path: &str, as_what: &str| assert_eq!(get(path), (200, as_what.to_owned()), "{path}");
+    let fails = |path: &str, reason: &str| assert_eq!(get(path), (400, reason.to_owned()), "{path}");
+
+    passes("/slash/a%2Fb", "/slash/a%2Fb");
+    fails("/x/a%2Fb", "path_encoded_slash");
+    passes("/params/a;v=1", "/params/a;v=1");
+    fails("/x/a;v=1", "path_param");
+    passes("/merge//a///b", "/merge/a/b");
+    fails("/x//a", "path_empty_segment");
+    fails("/slash/%2e%2e/x", "path_dot_segment");
+    fails("/slash/..%2fx", "path_dot_segment");
+    passes("/x?a=//b;c%2Fd", "/x?a=//b;c%2Fd");
+}
+
+#[test]
+fn another_site_s_pages_change_nothing_where_the_origin_is_checked() {
+    let (octroi, upstream) = started();
+    let post = |path: &str, fields: &[&str]| {
+        let mut curl = octroi.curl("acme.test", path).args(&["-X", "POST"]);
+        for field in fields {
+            curl = curl.header(field);
+        }
+        curl.status()
+    };
+    let own = format!("Origin: https://acme.test:{}", octroi.addr("public").port());
+
+    assert_eq!(post("/checked/x", &[]), 200);
+    assert_eq!(post("/checked/x", &[&own]), 200);
+    assert_eq!(post("/checked/x", &["Sec-Fetch-Site: same-origin"]), 200);
+    assert_eq!(post("/checked/x", &["Origin: https://evil.test"]), 403);
+    assert_eq!(post("/checked/x", &["Origin: null"]), 403);
+    assert_eq!(post("/checked/x", &["Sec-Fetch-Site: cross-site"]), 403);
+    assert_eq!(post("/unchecked/x", &["Origin: https://evil.test"]), 200);
+    assert_eq!(octroi.curl("acme.test", "/checked/x").header("Sec-Fetch-Site: cross-site").status(), 200);
+    octroi.access_line(|line| line["reason"] == "csrf");
+    let open = |fields: &str| ask(&mut raw(octroi.addr("plain")), &handshake("acme.test", "/checked_ws", fields)).status;
+    assert_eq!((open("Origin: http://evil.test\r\n"), upstream.take().len()), (403, 5));
+}
+
+#[test]
+fn roles_and_the_age_of_the_sign_in_decide() {
+    let (octroi, upstream) = started();
+    let boss = sign_in(&octroi, "acme.test", "u_1", "\"boss\" \"x\"");
+    let clerk = sign_in(&octroi, "acme.test", "u_2", "\"clerk\"");
+    let get = |path: &str, cookie: &str| octroi.curl("acme.test", path).cookie(cookie).get();
+    upstream.take();
+
+    assert_eq!((get("/staff/x", &boss).status, get("/staff/x", &clerk).status), (200, 403));
+    assert_eq!(upstream.only().field("octroi-roles"), Some("boss,x"));
+    assert_eq!(octroi.curl("acme.test", "/staff/x").status(), 401);
+    assert_eq!(get("/fresh/x", &clerk).status, 200);
+    std::thread::sleep(Duration::from_millis(1100));
+    let old = get("/fresh/x", &clerk);
+    assert_eq!((old.status, octroi.reason(&old).as_str()), (401, "auth_too_old"));
+    assert_eq!(get("/in/x", &clerk).status, 200);
+}
+
+#[test]
+fn a_tenant_s_own_fields_and_cookies_hold() {
+    let (octroi, _upstream) = started();
+    let fields = "/x?h-Content-Security-Policy=default-src%20*&h-X-Frame-Options=sameorigin&h-Set-Cookie=lang%3Dfr";
+
+    let answer = octroi.curl("own.test", fields).get();
+    assert_eq!(answer.all("content-security-policy"), ["default-src 'self'"]);
+    assert_eq!((answer.field("x-frame-options"), answer.field("referrer-policy"), answer.field("x-own")), (None, None, Some("yes")));
+    assert_eq!((answer.field("strict-transport-security"), answer.all("set-cookie").len()), (Some("max-age=1"), 1));
+    let answer = octroi.curl("acme.test", fields).get();
+    assert_eq!(answer.all("content-security-policy"), ["default-src *"]);
+    assert_eq!(answer.all("set-cookie"), ["lang=fr"]);
+    assert_eq!(octroi.curl("none.test", fields).get().all("set-cookie").len(), 0);
+    // `__Host-octroi` is the gateway's own, on every tenant.
+    let shadow = octroi.curl("acme.test", "/x?h-Set-Cookie=__Host-octroi%3Dx").get();
+    assert_eq!(shadow.all("set-cookie").len(), 0);
+}
+
+#[test]
+fn observe_mode_writes_down_and_lets_pass() {
+    let (octroi, upstream) = started();
+    let get = |path: &str| {
+        let answer = octroi.plain("plain", "watching.test", path).get();
+        let id = answer.field("octroi-request-id").unwrap().to_owned();
+        let line = octroi.access_line(|line| line["request.id"] == id.as_str());
+        (answer.status, line["would"].as_str().unwrap_or("-").to_owned(), line["decision"].as_str().unwrap().to_owned())
+    };
+
+    assert_eq!(get("/x"), (200, "ip_denied".to_owned(), "allow".to_owned()));
+    assert_eq!(get("/in/x").0, 200);
+    assert_eq!(get("/staff/x").0, 200);
+    assert_eq!(get("/x").0, 200);
+    assert_eq!(get("/only/x").0, 200);
+    // These are enforced all the same.
+    assert_eq!(octroi.plain("plain", "watching.test", "/only/x").args(&["-X", "POST"]).status(), 405);
+    assert_eq!(octroi.plain("plain", "watching.test", "/x//y").status(), 400);
+    assert_eq!(upstream.take().len(), 5);
+    let observed = |check: &str, reason: &str| {
+        octroi.metric(&format!(
+            r#"octroi_decisions_total{{check="{check}",mode="observe",reason="{reason}",tenant="watching",verdict="deny"}}"#
+        ))
+    };
+    assert!(observed("ip_access", "ip_denied") >= 5.0 && observed("session", "session_missing") >= 1.0, "{}", octroi.metrics());
+    assert!(observed("quota_before", "quota_exceeded") >= 1.0, "{}", octroi.metrics());
+
+    // A quota in observe mode in a tenant that enforces.
+    let answers: Vec<Answer> = (0..3).map(|_| octroi.plain("plain", "trial.test", "/x").get()).collect();
+    assert!(answers.iter().all(|answer| answer.status == 200 && answer.field("ratelimit").is_none()), "{answers:?}");
+    octroi.access_line(|line| line["tenant"] == "trial" && line["would"] == "quota_exceeded");
+    assert_eq!(octroi.metric(r#"octroi_quota_decisions_total{quota="trial",verdict="observe"}"#), 2.0);
+}
+
+#[test]
+fn quotas_count_by_client_route_and_tenant() {
+    let (octroi, upstream) = started();
+    let from =
+        |client: &str, host: &str, path: &str| octroi.plain("behind", host, path).header(&format!("X-Forwarded-For: {client}")).get();
+    let count = |answers: &[u16], status: u16| answers.iter().filter(|&&answer| answer == status).count();
+
+    // By client: an IPv4 address, an IPv6 /64; each tenant apart.
+    let mine: Vec<u16> = (0..3).map(|_| from("192.0.2.1", "each.test", "/x").status).collect();
+    assert_eq!((count(&mine, 200), count(&mine, 429)), (2, 1));
+    assert_eq!(from("192.0.2.2", "each.test", "/x").status, 200);
+    assert_eq!(from("192.0.2.1", "each-too.test", "/x").status, 200);
+    let six: Vec<u16> =
+        ["2001:db8::1", "2001:db8::ffff:1", "2001:db8::3", "2001:db8:0:1::1"].map(|ip| from(ip, "each.test", "/x").status).into();
+    assert_eq!(six, [200, 200, 429, 200]);
+
+    // By route: all clients together, each rule apart.
+    let path: Vec<u16> = (1..5).map(|last| from(&format!("192.0.2.{last}"), "acme.test", "/path_a/x").status).collect();
+    assert_eq!(path, [200, 200, 429, 429]);
+    assert_eq!(from("192.0.2.1", "acme.test", "/path_b/x").status, 200);
+
+    // By tenant.
+    let all: Vec<u16> = (1..6).map(|last| from(&format!("192.0.2.{last}"), "all.test", "/x").status).collect();
+    assert_eq!(all, [200, 200, 200, 429, 429]);
+    octroi.access_line(|line| line["tenant"] == "all" && line["reason"] == "tenant_quota_exceeded");
+    assert_eq!(upstream.take().len(), 13);
+    assert_eq!(octroi.metric(r#"octroi_quota_decisions_total{quota="all",verdict="allow"}"#), 3.0);
+    assert_eq!(octroi.metric(r#"octroi_quota_decisions_total{quota="all",verdict="deny"}"#), 2.0);
+
+    // The fields of the draft, on a refusal.
+    let refused = from("192.0.2.1", "all.test", "/x");
+    assert_eq!(refused.field("ratelimit-policy"), Some("\"all\";q=1;w=3600"), "{refused:?}");
+    assert!(refused.field("ratelimit").unwrap().starts_with("\"all\";r=0;t="), "{refused:?}");
+    assert!(refused.field("retry-after").unwrap().parse::<u32>().unwrap() > 3000);
+}
+
+#[test]
+fn quotas_count_by_user_and_session() {
+    let (octroi, _upstream) = started();
+    let (one, again, two) =
+        (sign_in(&octroi, "acme.test", "u_1", ""), sign_in(&octroi, "acme.test", "u_1", ""), sign_in(&octroi, "acme.test", "u_2", ""));
+    let get = |path: &str, cookie: &str| octroi.curl("acme.test", path).cookie(cookie).status();
+
+    assert_eq!(
+        [get("/by_user/x", &one), get("/by_user/x", &again), get("/by_user/x", &one), get("/by_user/x", &two)],
+        [200, 200, 429, 200]
+    );
+    let by_session = [get("/by_session/x", &one), get("/by_session/x", &one), get("/by_session/x", &one), get("/by_session/x", &again)];
+    assert_eq!(by_session, [200, 200, 429, 200]);
+}
+
+#[test]
+fn what_was_used_up_stays_used_up_over_a_reload() {
+    let (mut octroi, upstream) = started();
+    let get = |octroi: &Octroi| octroi.plain("plain", "each.test", "/x").status();
+    assert_eq!([get(&octroi), get(&octroi), get(&octroi)], [200, 200, 429]);
+
+    octroi.reload(
+        &config(&upstream)
+            .replace("bare: {hosts: [bare.test], upstream: app}", "bare: {hosts: [bare.test], upstream: app, suspended: true}"),
+    );
+
+    assert_eq!(get(&octroi), 429);
+    octroi.reload(&config(&upstream).replace("rate: 1/h, burst: 2}", "rate: 1/h, burst: 50}"));
+    assert_eq!(get(&octroi), 200);
+}
+
+#[test]
+fn failures_are_given_back_where_the_answer_is_well() {
+    let (octroi, _upstream) = started();
+    let get = |path: &str| octroi.plain("plain", "acme.test", path).status();
+
+    assert_eq!([get("/tries/x"), get("/tries/x"), get("/tries/x"), get("/tries/x")], [200, 200, 200, 200]);
+    assert_eq!([get("/tries/x?status=404%20Not"), get("/tries/x?status=500%20No"), get("/tries/x")], [404, 500, 429]);
+}
+
+#[test]
+fn a_range_that_has_expired_counts_no_more() {
+    let upstream = Upstream::start();
+    let old = r#"[{range: 127.0.0.0/8, note: head office, expires: 2020-01-01}]"#;
+    let more = format!(
+        "  late: {{hosts: [late.test], upstream: app, routes: open, ip_access: {{allow: {old}}}}}\n  freed: {{hosts: [freed.test], upstream: app, routes: open, ip_access: {{deny: {old}}}}}\n"
+    );
+    let octroi = Octroi::start(&format!("{}{more}", config(&upstream)));
+
+    assert_eq!(octroi.plain("plain", "late.test", "/x").status(), 403);
+    assert_eq!(octroi.plain("plain", "freed.test", "/x").status(), 200);
+}
+
+#[test]
+fn tenants_come_and_go_with_their_files() {
+    let upstream = Upstream::start();
+    let octroi = Octroi::prepared(&format!("{}tenant_files: [tenants.d/*.yaml]\n", config(&upstream)));
+    let dir = octroi.path().join("tenants.d");
+    std::fs::create_dir(&dir).unwrap();
+    let tenant = |name: &str| format!("tenants:\n  {name}: {{hosts: [{name}.test], upstream: app, routes: open}}\n");
+    std::fs::write(dir.join("first.yaml"), tenant("first")).unwrap();
+    let mut octroi = octroi;
+    octroi.run();
+    assert_eq!(octroi.curl("first.test", "/x").status(), 200);
+
+    std::fs::write(dir.join("second.yaml"), tenant("second")).unwrap();
+    octroi.ok(&["reload"]);
+    assert_eq!(octroi.curl("second.test", "/x").status(), 200);
+    std::fs::write(dir.join("third.yaml"), tenant("second")).unwrap();
+    let refused = octroi.command(&["reload"]);
+    assert!(refused.status.code() == Some(1) && String::from_utf8_lossy(&refused.stderr).contains("third.yaml:2:"), "{refused:?}");
+    std::fs::remove_file(dir.join("third.yaml")).unwrap();
+    std::fs::remove_file(dir.join("first.yaml")).unwrap();
+    octroi.ok(&["reload"]);
+    assert_ne!(octroi.curl("first.test", "/x").get().exit, 0);
+}

@@ -1,0 +1,337 @@
+//! The other side, end to end: servers by turn and weight, retries, deadlines, TLS, Unix sockets, isolation, streaming.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
+#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+
+mod harness;
+
+use std::{
+    collections::BTreeSet,
+    io::{Read, Write},
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use harness::{
+    Octroi, Upstream,
+    client::{self, ask, exchange, raw},
+};
+
+/// A configuration with these upstreams; every tenant `NAME.test` goes to the upstream `NAME`.
+fn config(upstreams: &[(&str, String)], more: &str) -> String {
+    let servers: String = upstreams.iter().map(|(name, upstream)| format!("  {name}: {upstream}\n")).collect();
+    let tenants: String =
+        upstreams.iter().map(|(name, _)| format!("  {name}: {{hosts: [{name}.test], upstream: {name}, routes: app}}\n")).collect();
+    format!(
+        r#"
+version: 1
+server: {{state_dir: STATE, drain: 2s, threads: 2}}
+listeners:
+  - {{name: plain, address: "127.0.0.1:0", plaintext: true}}
+  - {{name: public, address: "127.0.0.1:0", tls: {{}}}}
+metrics: {{address: "127.0.0.1:0"}}
+tls: {{certificates: [{{dev: true, dir: certs}}]}}
+request_limits: {{body_bytes: 1GiB}}
+upstreams:
+{servers}
+routes:
+  app: {{unmatched: public, rules: [{{path: /ws, access: public, websocket: true}}]}}
+tenants:
+{tenants}
+{more}
+"#
+    )
+}
+
+fn server(addr: SocketAddr) -> String {
+    format!("{{servers: [{{address: \"{addr}\"}}]}}")
+}
+
+/// An address that nobody listens on.
+fn dead() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn get(host: &str, path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")
+}
+
+#[test]
+fn servers_take_turns_by_weight() {
+    let (one, two) = (Upstream::start(), Upstream::start());
+    let both = format!("{{servers: [{{address: \"{}\", weight: 3}}, {{address: \"{}\"}}]}}", one.addr, two.addr);
+    let octroi = Octroi::start(&config(&[("app", both)], ""));
+    let mut stream = raw(octroi.addr("plain"));
+
+    for _ in 0..8 {
+        assert_eq!(ask(&mut stream, &get("app.test", "/x")).status, 200);
+    }
+
+    assert_eq!((one.take().len(), two.take().len()), (6, 2));
+    let line = octroi.access_line(|line| line["upstream.addr"] == two.addr.to_string());
+    assert_eq!((&line["upstream.name"], &line["upstream.tries"], &line["upstream.status"]), (&"app".into(), &1.into(), &200.into()));
+}
+
+#[test]
+fn a_server_that_refuses_leaves_the_request_to_the_next_one_whatever_the_method() {
+    let alive = Upstream::start();
+    let both =
+        |retries: u8| format!("{{servers: [{{address: \"{}\", weight: 5}}, {{address: \"{}\"}}], retries: {retries}}}", dead(), alive.addr);
+    let octroi = Octroi::start(&config(&[("app", both(1)), ("never", both(0))], ""));
+
+    for method in ["GET", "POST", "DELETE", "GET", "POST", "GET"] {
+        let answer = octroi.plain("plain", "app.test", "/x").args(&["-X", method]).get();
+        assert_eq!(answer.status, 200, "{method} {answer:?}");
+    }
+    assert_eq!(octroi.plain("plain", "app.test", "/x").args(&["--data-binary", "body"]).status(), 200);
+    assert_eq!(alive.take().pop().unwrap().body, b"body");
+    assert!(octroi.metric(r#"octroi_upstream_retries_total{upstream="app"}"#) >= 5.0);
+    octroi.access_line(|line| line["upstream.tries"] == 2 && line["status"] == 200);
+    let refused = octroi.plain("plain", "never.test", "/x").get();
+    assert_eq!((refused.status, octroi.reason(&refused).as_str()), (502, "upstream_connect"));
+}
+
+#[test]
+fn a_connection_that_died_at_rest_costs_a_get_nothing_and_a_post_is_never_sent_twice() {
+    let upstream = Upstream::start();
+    let octroi = Octroi::start(&config(&[("app", server(upstream.addr))], ""));
+    let warm = |path: &str, args: &[&str]| {
+        assert_eq!(octroi.plain("plain", "app.test", "/warm").status(), 200);
+        upstream.take();
+        let answer = octroi.plain("plain", "app.test", path).args(args).get();
+        (answer.status, upstream.take().iter().map(|got| got.earlier > 0).collect::<Vec<_>>())
+    };
+
+    assert_eq!(warm("/stale", &[]), (200, vec![true, false]));
+    assert_eq!(warm("/stale", &["--data-binary", "once"]), (502, vec![true]));
+    assert_eq!(warm("/stale", &["-X", "POST"]), (502, vec![true]));
+}
+
+#[test]
+fn a_silent_server_is_given_up_at_its_deadlines() {
+    let upstream = Upstream::start();
+    let timed = |timeouts: &str| format!("{{servers: [{{address: \"{}\"}}], timeouts: {timeouts}}}", upstream.addr);
+    let octroi = Octroi::start(&config(&[("app", timed("{connect: 1s, first_byte: 400ms, between_bytes: 400ms}"))], ""));
+    let app = |path: &str| {
+        let start = Instant::now();
+        let answer = octroi.plain("plain", "app.test", path).get();
+        (answer, start.elapsed())
+    };
+
+    let (late, took) = app("/x?sleep=1500");
+    assert_eq!((late.status, octroi.reason(&late).as_str()), (504, "upstream_timeout"));
+    assert!(took >= Duration::from_millis(350) && took < Duration::from_millis(1200), "{took:?}");
+    assert_eq!(app("/x?sleep=150").0.status, 200);
+
+    // Silence in the middle: the answer has begun, so it only breaks off.
+    let (torn, took) = app("/stall");
+    assert!(torn.exit != 0 && torn.status == 200 && took < Duration::from_secs(2), "{torn:?} {took:?}");
+    octroi.access_line(|line| line["path"] == "/stall" && line["reason"] == "upstream_timeout");
+
+    // A body that takes longer than the first byte may is no silence of the server.
+    let mut stream = raw(octroi.addr("plain"));
+    stream.write_all(b"POST /x HTTP/1.1\r\nHost: app.test\r\nContent-Length: 5\r\n\r\n").unwrap();
+    for byte in [b"h", b"e", b"l", b"l"] {
+        stream.write_all(byte).unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(ask(&mut stream, "o").status, 200);
+    assert!(octroi.metric(r#"octroi_upstream_errors_total{reason="upstream_timeout",upstream="app"}"#) >= 1.0);
+}
+
+#[test]
+fn two_deadlines_that_differ_are_not_taken_for_one() {
+    let octroi = Octroi::prepared(&config(&[("app", server(dead()))], ""));
+    let with = |timeouts: &str| {
+        octroi.configure(&config(&[("app", format!("{{servers: [{{address: \"127.0.0.1:9\"}}], timeouts: {timeouts}}}"))], ""));
+        let output = octroi.command(&["check"]);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+
+    let (code, said) = with("{first_byte: 60s, between_bytes: 5s}");
+    assert!(code == Some(1) && said.contains("between_bytes"), "{said}");
+    for same in ["{first_byte: 60s, between_bytes: 60s}", "{first_byte: 60s}", "{between_bytes: 5s}", "{connect: 1s}"] {
+        assert_eq!(with(same).0, Some(0), "{same} {}", with(same).1);
+    }
+}
+
+/// A CA in a PEM file, and a server's configuration with a certificate for `app.internal` that it signed.
+fn tls_server(dir: &std::path::Path) -> rustls::ServerConfig {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, "upstream ca");
+    let ca = params.self_signed(&key).unwrap();
+    std::fs::write(dir.join("upstream-ca.pem"), ca.pem()).unwrap();
+    let issuer = rcgen::Issuer::new(params, key);
+    let leaf_key = rcgen::KeyPair::generate().unwrap();
+    let leaf = rcgen::CertificateParams::new(vec!["app.internal".to_owned()]).unwrap().signed_by(&leaf_key, &issuer).unwrap();
+    rustls::ServerConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], rustls::pki_types::PrivateKeyDer::try_from(leaf_key.serialize_der()).unwrap())
+        .unwrap()
+}
+
+#[test]
+fn an_upstream_s_certificate_is_verified_by_ca_and_name() {
+    let ours = tempfile::tempdir().unwrap();
+    let theirs = tempfile::tempdir().unwrap();
+    let upstream = Upstream::start_tls(tls_server(ours.path()));
+    let _ = tls_server(theirs.path());
+    let over_tls = |sni: &str, ca: &std::path::Path| {
+        let ca = ca.join("upstream-ca.pem");
+        format!("{{servers: [{{address: \"{}\"}}], tls: {{sni: {sni}, ca: \"{}\"}}}}", upstream.addr, ca.display())
+    };
+    let octroi = Octroi::start(&config(
+        &[
+            ("good", over_tls("app.internal", ours.path())),
+            ("misnamed", over_tls("other.internal", ours.path())),
+            ("stranger", over_tls("app.internal", theirs.path())),
+            ("systems", format!("{{servers: [{{address: \"{}\"}}], tls: {{sni: app.internal}}}}", upstream.addr)),
+        ],
+        "",
+    ));
+
+    let good = || octroi.plain("plain", "good.test", "/x").get();
+    assert_eq!((good().status, good().status), (200, 200));
+    assert!(upstream.take().iter().all(|got| got.connection == 0));
+    for host in ["misnamed.test", "stranger.test", "systems.test"] {
+        let refused = octroi.plain("plain", host, "/x").get();
+        assert_eq!((refused.status, octroi.reason(&refused).as_str()), (502, "upstream_tls"), "{host}");
+    }
+    assert!(upstream.take().is_empty());
+    assert_eq!(good().status, 200);
+}
+
+#[test]
+fn a_unix_socket_is_a_server_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("app.sock");
+    let upstream = Upstream::start_unix(&socket);
+    let address = |path: &std::path::Path| format!("{{servers: [{{address: \"unix:{}\"}}]}}", path.display());
+    let octroi = Octroi::start(&config(&[("app", address(&socket)), ("gone", address(&dir.path().join("none.sock")))], ""));
+
+    assert_eq!(octroi.plain("plain", "app.test", "/x").args(&["--data-binary", "hello"]).status(), 200);
+    assert_eq!(octroi.plain("plain", "app.test", "/x").status(), 200);
+    let got = upstream.take();
+    assert_eq!((got[0].body.as_slice(), got[1].field("host")), (&b"hello"[..], Some("app.test")));
+    let refused = octroi.plain("plain", "gone.test", "/x").get();
+    assert_eq!((refused.status, octroi.reason(&refused).as_str()), (502, "upstream_connect"));
+}
+
+#[test]
+fn isolated_tenants_share_no_connection() {
+    let upstream = Upstream::start();
+    let servers = format!("servers: [{{address: \"{}\"}}]", upstream.addr);
+    let more = "  two: {hosts: [two.test], upstream: apart, routes: app}\n  four: {hosts: [four.test], upstream: shared, routes: app}";
+    let octroi = Octroi::start(&config(&[("apart", format!("{{{servers}, isolate: true}}")), ("shared", format!("{{{servers}}}"))], more));
+    let connections = |hosts: &[&str]| {
+        upstream.take();
+        for host in hosts {
+            assert_eq!(octroi.plain("plain", host, "/x").status(), 200, "{host}");
+        }
+        upstream.take().iter().map(|got| got.connection).collect::<BTreeSet<_>>().len()
+    };
+
+    assert_eq!(connections(&["apart.test", "two.test", "apart.test", "two.test"]), 2);
+    assert_eq!(connections(&["shared.test", "four.test", "shared.test", "four.test"]), 1);
+}
+
+#[test]
+fn large_bodies_pass_without_being_kept() {
+    let upstream = Upstream::start();
+    let octroi = Octroi::start(&config(&[("app", server(upstream.addr))], ""));
+    let file = octroi.path().join("body");
+    std::fs::File::create(&file).unwrap().set_len(120 << 20).unwrap();
+    let data = format!("@{}", file.display());
+    assert_eq!(octroi.plain("plain", "app.test", "/x").status(), 200);
+    let before = octroi.resident();
+
+    let down = octroi.plain("plain", "app.test", "/big?bytes=120000000").args(&["-o", "/dev/null", "-w", "%{size_download}"]).get();
+    let up = octroi.plain("plain", "app.test", "/swallow").args(&["-T", data.trim_start_matches('@')]).status();
+    let up2 = octroi.curl("app.test", "/swallow").args(&["--http2", "-T", data.trim_start_matches('@')]).status();
+
+    assert_eq!((up, up2, down.exit), (200, 200, 0));
+    let got = upstream.take();
+    assert!(got.iter().filter(|got| got.target == "/swallow").all(|got| got.field("swallowed") == Some("125829120")), "{got:?}");
+    let grown = octroi.resident() - before;
+    assert!(grown < 20 << 10, "{grown} KiB more for 120 MB");
+}
+
+#[test]
+fn answers_without_a_body_and_with_trailers_pass_as_they_are() {
+    let upstream = Upstream::start();
+    let octroi = Octroi::start(&config(&[("app", server(upstream.addr))], ""));
+    let mut stream = raw(octroi.addr("plain"));
+
+    stream.write_all(b"HEAD /x HTTP/1.1\r\nHost: app.test\r\n\r\n").unwrap();
+    let mut buffer = [0; 4096];
+    let read = stream.read(&mut buffer).unwrap();
+    let head = client::parse(&String::from_utf8_lossy(&buffer[..read]), 0);
+    assert_eq!((head.status, head.field("content-length"), head.body.as_str()), (200, Some("1000"), ""));
+    // What follows on the same connection is in step: nothing was taken for a body.
+    for (path, status) in [("/x?status=204%20No%20Content", 204), ("/x?status=304%20Not%20Modified", 304), ("/x", 200)] {
+        let answer = ask(&mut stream, &get("app.test", path));
+        assert_eq!((answer.status, answer.field("transfer-encoding")), (status, None), "{answer:?}");
+    }
+    assert!(upstream.take().iter().all(|got| got.connection == 0));
+    for version in ["--http1.1", "--http2"] {
+        let answer = octroi.curl("app.test", "/x?status=204%20No%20Content").args(&[version]).get();
+        assert_eq!((answer.status, answer.exit), (204, 0), "{version}");
+        let answer = octroi.curl("app.test", "/x").args(&[version, "-I"]).get();
+        assert_eq!((answer.status, answer.exit, answer.field("content-length")), (200, 0, Some("1000")), "{version}");
+    }
+
+    let answer =
+        exchange(&mut raw(octroi.addr("plain")), b"GET /trailers HTTP/1.1\r\nHost: app.test\r\nTE: trailers\r\nConnection: close\r\n\r\n");
+    assert!(answer.contains("hello") && answer.trim_end().ends_with("0") || answer.contains("X-Sum"), "{answer}");
+    assert_eq!(octroi.curl("app.test", "/trailers").args(&["--http2"]).get().body, "hello");
+}
+
+#[test]
+fn who_asks_to_continue_is_told_before_the_body_comes() {
+    let upstream = Upstream::start();
+    let octroi = Octroi::start(&config(&[("app", server(upstream.addr))], ""));
+    let mut stream = raw(octroi.addr("plain"));
+    stream.write_all(b"POST /x HTTP/1.1\r\nHost: app.test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n").unwrap();
+
+    let mut buffer = [0; 1024];
+    let read = stream.read(&mut buffer).unwrap();
+    assert!(buffer[..read].starts_with(b"HTTP/1.1 100 "), "{}", String::from_utf8_lossy(&buffer[..read]));
+    assert_eq!(ask(&mut stream, "hello").status, 200);
+
+    assert_eq!(upstream.only().body, b"hello");
+    // Who is refused is refused at once.
+    let text = "POST /x HTTP/1.1\r\nHost: nobody.test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+    let refused = exchange(&mut raw(octroi.addr("plain")), text.as_bytes());
+    assert!(refused.starts_with("HTTP/1.1 421 ") && refused.matches("HTTP/1.1 ").count() == 1, "{refused}");
+}
+
+#[test]
+fn a_websocket_may_be_silent_for_as_long_as_its_route_says() {
+    let upstream = Upstream::start();
+    let timed = format!("{{servers: [{{address: \"{}\"}}], timeouts: {{first_byte: 300ms, between_bytes: 300ms}}}}", upstream.addr);
+    let text = config(&[("app", timed)], "").replace("body_bytes: 1GiB", "websocket_idle: 900ms");
+    let octroi = Octroi::start(&text);
+    let mut stream = raw(octroi.addr("plain"));
+    let head = "GET /ws HTTP/1.1\r\nHost: app.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut buffer = [0; 1024];
+    let read = stream.read(&mut buffer).unwrap();
+    assert!(buffer[..read].starts_with(b"HTTP/1.1 101 "));
+
+    // Longer than the upstream's deadlines, shorter than its own.
+    std::thread::sleep(Duration::from_millis(600));
+    stream.write_all(b"ping").unwrap();
+    assert_eq!(stream.read(&mut buffer).unwrap(), 4);
+    let start = Instant::now();
+    assert_eq!(stream.read(&mut buffer).unwrap_or(0), 0);
+    let took = start.elapsed();
+
+    assert!(took > Duration::from_millis(700) && took < Duration::from_millis(1800), "{took:?}");
+    assert_eq!(octroi.metric(r#"octroi_connections_cut_total{listener="plain",reason="timeout_tunnel"}"#), 1.0);
+    let line = octroi.access_line(|line| line["path"] == "/ws");
+    assert_eq!((&line["status"], &line["decision"]), (&101.into(), &"allow".into()), "{line}");
+}
