@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderValue, header, response::Parts};
 use pingora::{
-    Error, ErrorType, Result,
+    Error, ErrorType, OrErr, Result,
     http::{RequestHeader, ResponseHeader},
     proxy::{FailToProxy, ProxyHttp, Session},
     upstreams::peer::HttpPeer,
@@ -319,6 +319,7 @@ impl Gateway {
         // The library's own methods keep a second map with the names as the app wrote them; names have no case, so it goes.
         let mut parts = Parts::from(std::mem::replace(response, ResponseHeader::from(http::Response::new(()).into_parts().0)));
         let headers = &mut parts.headers;
+        headers.reserve(RESPONSE_FIELDS);
         response_headers::hide(headers, status);
         if status.is_informational() {
             // A cookie in an interim answer would pass every rule about cookies; none has a use there.
@@ -368,7 +369,10 @@ impl Gateway {
             headers.extend(HeaderValue::try_from(value).ok().map(|value| (header::SET_COOKIE, value)));
             response_headers::keep_out_of_caches(headers);
         }
-        headers.insert(response_headers::REQUEST_ID, HeaderValue::from_str(ctx.id.as_str()).unwrap_or(HeaderValue::from_static("")));
+        let mut id = HeaderValue::from_str(ctx.id.as_str()).unwrap_or(HeaderValue::from_static(""));
+        // Not a secret, but never the same again: HPACK shall not keep it at the expense of what is (RFC 7541, section 7.1.3).
+        id.set_sensitive(true);
+        headers.insert(response_headers::REQUEST_ID, id);
         *response = ResponseHeader::from(parts);
         if self.shared.is_draining() {
             session.set_keepalive(None);
@@ -450,6 +454,8 @@ impl Gateway {
 /// How often it is asked whether a tunnel in use may go on.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// How many fields an answer gets at the most, beside the tenant's own.
+const RESPONSE_FIELDS: usize = 8;
 /// A body may be slow for so long before its rate counts, as in HTTP/1.
 const BODY_GRACE: Duration = Duration::from_secs(10);
 
