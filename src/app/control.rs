@@ -11,7 +11,7 @@ use super::{doors::Doors, reload};
 use crate::{
     edge::TlsState,
     gateway::Shared,
-    model::{BoxFuture, Control, ControlError, Revocation, RevocationReport, Revoked, Status, TenantName, UnixTime},
+    model::{BoxFuture, Control, ControlError, Revocation, RevocationReport, Revoked, Status, TenantName, UnixTime, told},
     state::RevocationStore,
 };
 
@@ -91,7 +91,11 @@ impl App {
         let written = tokio::task::spawn_blocking(move || journal.revoke(&whose, at, at.plus(longest))).await;
         match written {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(ControlError::Unavailable(error.to_string())),
+            Ok(Err(error)) => {
+                let why = told(&error);
+                tracing::error!(error = %why, "a revocation would not survive a restart");
+                return Err(ControlError::Unavailable(why));
+            }
             Err(error) => return Err(ControlError::Unavailable(error.to_string())),
         }
         Ok(RevocationReport { nodes: 1, took: self.shared.clock.tick().since(began), at })

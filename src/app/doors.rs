@@ -44,11 +44,25 @@ struct Door {
 
 /// A listener could not be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("listener `{name}`: cannot listen on {address}: {source}")]
-pub struct BindError {
-    name: ListenerName,
-    address: std::net::SocketAddr,
-    source: io::Error,
+pub enum BindError {
+    /// The system refused.
+    #[error("listener `{name}`: cannot listen on {address}: {source}")]
+    Refused {
+        /// The listener.
+        name: ListenerName,
+        /// Its address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The address is that of another listener which is open.
+    #[error("listener `{name}` has the address of `{other}`, which is open; only a restart can give a listener another name")]
+    Renamed {
+        /// The listener.
+        name: ListenerName,
+        /// Who has the address.
+        other: ListenerName,
+    },
 }
 
 /// Listeners that a new policy adds: bound, not yet accepting. Dropping them closes them again.
@@ -68,8 +82,16 @@ impl Doors {
             if open.get(&listener.name).is_some_and(|door| same_socket(&door.listener, listener)) {
                 continue;
             }
-            let bound =
-                edge::bind(listener).map_err(|source| BindError { name: listener.name.clone(), address: listener.address, source })?;
+            // The kernel would only say that the address is in use.
+            let taken = |door: &Door| door.listener.address == listener.address && listener.address.port() != 0;
+            if let Some((other, _)) = open.iter().find(|(name, door)| **name != listener.name && taken(door)) {
+                return Err(BindError::Renamed { name: listener.name.clone(), other: other.clone() });
+            }
+            let bound = edge::bind(listener).map_err(|source| BindError::Refused {
+                name: listener.name.clone(),
+                address: listener.address,
+                source,
+            })?;
             added.0.push((Arc::clone(listener), bound));
         }
         Ok(added)
@@ -164,7 +186,7 @@ impl Doors {
     }
 }
 
-/// Says whether a listener can go on with the socket it has. Whether it speaks TLS is settled when it opens.
+/// Says whether a listener can go on with the socket it has. Whether it speaks TLS is asked anew for every connection.
 fn same_socket(before: &Listener, after: &Listener) -> bool {
-    before.address == after.address && before.kind == after.kind
+    before.address == after.address
 }

@@ -6,7 +6,10 @@ use super::{
     control::{App, LastReload},
     prepare::{self, PrepareError, Prepared},
 };
-use crate::{model::ControlError, policy::Policy};
+use crate::{
+    model::{ControlError, told},
+    policy::Policy,
+};
 
 /// Loads the configuration again. The old rules and every connection stay where anything is wrong.
 pub(super) async fn reload(app: &App) -> Result<String, ControlError> {
@@ -49,7 +52,7 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
     tokio::task::spawn_blocking(move || journal.settle_tenants(settled.tenants.iter().map(|tenant| &tenant.name), now))
         .await
         .map_err(|error| ControlError::Unavailable(error.to_string()))?
-        .map_err(|error| ControlError::Unavailable(error.to_string()))?;
+        .map_err(|error| ControlError::Unavailable(told(&error)))?;
     // Nothing fails from here on.
     app.shared.metrics.certificates(super::witness::expiries(&tls).iter().map(|(name, not_after)| (name.as_str(), *not_after)));
     app.shared.metrics.policy_in_force(&policy, now);
@@ -76,6 +79,7 @@ fn needs_restart(before: &Policy, after: &Policy) -> Result<(), ControlError> {
         ("node", before.node != after.node),
         ("metrics.address", before.metrics != after.metrics),
         ("admin.address", before.admin.as_ref().map(|admin| admin.address) != after.admin.as_ref().map(|admin| admin.address)),
+        ("admin.tls", before.admin.as_ref().map(|admin| &admin.tls) != after.admin.as_ref().map(|admin| &admin.tls)),
     ];
     match changed.iter().find(|(_, changed)| *changed) {
         Some((key, _)) => Err(ControlError::Config(format!("{key} changed, and only a restart can change it"))),

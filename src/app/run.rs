@@ -88,6 +88,15 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
     }
     let started = clock.now();
     let journal = Arc::new(Journal::open(&policy.state_dir, started)?);
+    if let Some(torn) = journal.torn() {
+        tracing::warn!(
+            offset = torn.offset,
+            bytes = torn.bytes,
+            revocations = journal.len(),
+            "the end of the revocation journal was cut short and is taken off: a revocation that was being written when octroi died, \
+             and that nobody was told to be done, is not in force"
+        );
+    }
     journal.settle_tenants(policy.tenants.iter().map(|tenant| &tenant.name), started)?;
     let snapshot = prepare::snapshot(Arc::clone(&policy), None).map_err(PrepareError::Log)?;
     let shared = Arc::new(Shared {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::control::App;
-use crate::model::{Control, UnixTime};
+use crate::model::{Control, UnixTime, told};
 
 /// How often ended revocations are swept out and gauges are set.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -41,7 +41,7 @@ pub(super) async fn sweep(app: Arc<App>) {
         tokio::time::sleep(SWEEP).await;
         let (journal, now) = (Arc::clone(&app.shared.revocations), app.shared.clock.now());
         if let Ok(Err(error)) = tokio::task::spawn_blocking(move || journal.sweep(now)).await {
-            tracing::error!(%error, "the revocation journal cannot be compacted");
+            tracing::error!(error = %told(&error), "the revocation journal cannot be compacted");
         }
         gauges(&app);
     }

@@ -1,6 +1,6 @@
 //! `octroi run`.
 
-use std::{error::Error, path::Path};
+use std::path::Path;
 
 use super::{
     LogForm, LogLevel,
@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     app::{self, PrepareError, RunError},
+    model::told,
     telemetry::{
         self,
         tracing::{Format, Level},
@@ -27,23 +28,8 @@ pub(crate) fn run(config: &Path, level: LogLevel, form: LogForm, output: &mut Ou
         RunError::Control(_) | RunError::Bind(_) | RunError::BindOther { .. } => Exit::Unreachable,
         RunError::Metrics(_) | RunError::Runtime(_) => Exit::Problem,
     };
-    output.say(&format!("error: {}", with_causes(&error)));
+    output.say(&format!("error: {}", told(&error)));
     Ok(exit)
-}
-
-/// Says an error with its causes, each once: some errors name theirs already.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        if !text.ends_with(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        next = cause.source();
-    }
-    text
 }
 
 impl From<LogLevel> for Level {
@@ -64,28 +50,5 @@ impl From<LogForm> for Format {
             LogForm::Text => Self::Text,
             LogForm::Json => Self::Json,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io;
-
-    use super::*;
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("creating /var/lib/octroi")]
-    struct Silent(#[source] io::Error);
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("cannot listen: {0}")]
-    struct Telling(#[source] io::Error);
-
-    #[test]
-    fn the_systems_reason_is_said_once() {
-        let why = || io::Error::other("no room");
-
-        assert_eq!(with_causes(&Silent(why())), "creating /var/lib/octroi: no room");
-        assert_eq!(with_causes(&Telling(why())), "cannot listen: no room");
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Floor 5. What pingora calls is translated once, in `proxy`; what is decided is decided in `pipeline`.
 
+mod answer;
 mod failure;
 mod forward;
 mod guard;

@@ -9,7 +9,7 @@ use super::{
     shared::{Shared, random},
 };
 use crate::{
-    model::{Deny, Reason, Revoked, SessionId, UnixTime, UserId, Verdict},
+    model::{Deny, Reason, Revoked, SessionId, UnixTime, UserId, Verdict, told},
     pipeline::{self, Permit},
     policy::{Policy, Sessions, Tenant},
     session::{Claims, Purpose, cookie, grant},
@@ -182,7 +182,11 @@ async fn durable(shared: &Shared, write: impl FnOnce(&Journal) -> Result<(), Sto
     let journal = Arc::clone(&shared.revocations);
     match tokio::task::spawn_blocking(move || write(&journal)).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(Deny::new(Reason::RevocationUnavailable, error.to_string())),
+        Ok(Err(error)) => {
+            let why = told(&error);
+            tracing::error!(error = %why, "a session was ended here and now, but that would not survive a restart");
+            Err(Deny::new(Reason::RevocationUnavailable, why))
+        }
         Err(error) => Err(Deny::new(Reason::RevocationUnavailable, error.to_string())),
     }
 }

@@ -4,13 +4,15 @@
 //! |---|---|---|
 //! | head of the file | 12 | `octroi-ended` |
 //! | version | 4 | 1 |
+//! | settled | 8 | how long the file was when it was written as a whole and synced |
+//! | settled: complement | 8 | its bits, inverted |
 //! | frame: length | 4 | of the payload, at least 1 |
 //! | frame: complement | 4 | the length's bits, inverted |
 //! | frame: check | 8 | the first 8 of SHA-256 over the frame's place in the file (u64), the length and the payload |
 //! | frame: payload | length | one [record](super::record) or more |
 //!
 //! Integers are big-endian. One frame is one commit: only the last can be torn by a crash, because the next is begun after it was
-//! synced. So a frame that is cut short by the end of the file, or a tail of zeros, is taken off; anything else that does not fit is
+//! synced; and what was there when the file was written as a whole was synced before it got its name, so no crash tears it. So a frame that is cut short by the end of the file, or a tail of zeros, is taken off; anything else that does not fit is
 //! damage. The length is kept twice so that damage to it is not taken for a torn frame, and all that follows for nothing.
 
 use std::{
@@ -28,7 +30,9 @@ use super::{StoreError, record::Record};
 const NAME: &str = "revocations.journal";
 const MAGIC: [u8; 12] = *b"octroi-ended";
 const VERSION: u32 = 1;
-const HEAD_BYTES: u64 = 16;
+const HEAD_BYTES: u64 = 32;
+/// Where `settled` stands.
+const SETTLED_AT: u64 = 16;
 
 /// How much of a rewritten file goes into one frame.
 const REWRITE_BYTES: usize = 64 * 1024;
@@ -162,6 +166,7 @@ fn write_frames(
     let mut out = BufWriter::new(file);
     out.write_all(&MAGIC)?;
     out.write_all(&VERSION.to_be_bytes())?;
+    out.write_all(&[0; 16])?;
     let mut length = HEAD_BYTES;
     let mut payload = Vec::with_capacity(REWRITE_BYTES + 512);
     let mut flush = |payload: &mut Vec<u8>, least: usize| {
@@ -181,6 +186,7 @@ fn write_frames(
     fill(&mut put)?;
     flush(&mut payload, 0)?;
     out.flush()?;
+    file.write_all_at(&[length.to_be_bytes(), (!length).to_be_bytes()].concat(), SETTLED_AT)?;
     file.sync_all()?;
     Ok(length)
 }
@@ -192,14 +198,23 @@ fn read(file: &File, path: &Path, total: u64, mut each: impl FnMut(Record)) -> R
     if total < HEAD_BYTES {
         return Err(damaged(0, "the file is shorter than its head"));
     }
-    let (mut magic, mut version) = ([0; 12], [0; 4]);
-    input.read_exact(&mut magic).and_then(|()| input.read_exact(&mut version)).map_err(failed("reading", path))?;
+    let (mut magic, mut version, mut settled, mut complement) = ([0; 12], [0; 4], [0; 8], [0; 8]);
+    for part in [&mut magic[..], &mut version, &mut settled, &mut complement] {
+        input.read_exact(part).map_err(failed("reading", path))?;
+    }
     if magic != MAGIC {
         return Err(damaged(0, "the file is no revocation journal"));
     }
     let found = u32::from_be_bytes(version);
     if found != VERSION {
         return Err(StoreError::Version { path: path.into(), found, known: VERSION });
+    }
+    let settled = u64::from_be_bytes(settled);
+    if settled != !u64::from_be_bytes(complement) {
+        return Err(damaged(SETTLED_AT, "the settled length is none"));
+    }
+    if total < settled {
+        return Err(damaged(total, "the file is shorter than it was when it was last written as a whole"));
     }
     let mut offset = HEAD_BYTES;
     let mut payload = Vec::new();
@@ -212,6 +227,9 @@ fn read(file: &File, path: &Path, total: u64, mut each: impl FnMut(Record)) -> R
         input.read_exact(&mut check).map_err(failed("reading", path))?;
         let [length, complement] = words.map(u32::from_be_bytes);
         if length == 0 && complement == 0 && check == [0; 8] && zeros(&mut input).map_err(failed("reading", path))? {
+            if offset < settled {
+                return Err(damaged(offset, "zeros stand where records were"));
+            }
             return Ok(offset);
         }
         if length != !complement || length == 0 {
@@ -318,7 +336,10 @@ mod tests {
 
         let mode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(NAME), mode("revocations.lock")), (0o600, 0o600));
-        assert_eq!(fs::read(dir.path().join(NAME)).unwrap(), [MAGIC.as_slice(), &[0, 0, 0, 1]].concat());
+        assert_eq!(
+            fs::read(dir.path().join(NAME)).unwrap(),
+            [MAGIC.as_slice(), &[0, 0, 0, 1], &HEAD_BYTES.to_be_bytes(), &(!HEAD_BYTES).to_be_bytes()].concat()
+        );
     }
 
     #[test]
@@ -408,6 +429,23 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_as_a_whole_cannot_be_torn() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(NAME);
+        let mut log = Log::open(dir.path(), |_| {}).unwrap().0;
+        log.rewrite((1..=5).map(record).collect(), |_| Ok(())).unwrap();
+        drop(log);
+        let whole = fs::read(&path).unwrap();
+
+        for length in usize::try_from(HEAD_BYTES).unwrap()..whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            assert_eq!(offset_of_damage(open(dir.path())), Some(wide(length)), "{length}");
+        }
+        fs::write(&path, [&whole[..40], &vec![0; whole.len() - 40]].concat()).unwrap();
+        assert!(offset_of_damage(open(dir.path())).is_some());
+    }
+
+    #[test]
     fn what_is_no_journal_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let write = |bytes: &[u8]| fs::write(dir.path().join(NAME), bytes).unwrap();
@@ -416,7 +454,7 @@ mod tests {
         assert_eq!(offset_of_damage(open(dir.path())), Some(0));
         write(b"something else altogether");
         assert_eq!(offset_of_damage(open(dir.path())), Some(0));
-        write(b"octroi-ended\0\0\0\x02");
+        write(&[b"octroi-ended\0\0\0\x02".as_slice(), &[0; 16]].concat());
         assert!(matches!(open(dir.path()), Err(StoreError::Version { found: 2, known: 1, .. })));
     }
 

@@ -1,6 +1,6 @@
 //! `octroi session inspect`: opens a token with the configured keys and tells what it says.
 
-use std::{fmt::Write, io::Read};
+use std::{fmt::Write, io::Read, time::Duration};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     admin::wire::write_time,
     cli::output::{Exit, Form, Output},
-    model::{TenantName, UnixTime},
+    model::{Clock, TenantName, UnixTime},
     policy::{Policy, Sessions},
     session::{MAX_TOKEN_BYTES, OpenError, Opened, Purpose},
 };
@@ -51,9 +51,11 @@ struct Inspected {
 }
 
 /// Runs the command. A token that does not open, or whose time is over, is exit 1.
-pub(super) fn run(args: &InspectArgs, policy: &Policy, now: UnixTime, output: &mut Output<'_>) -> anyhow::Result<Exit> {
+pub(super) fn run(args: &InspectArgs, policy: &Policy, clock: &dyn Clock, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let sessions = policy.sessions.as_ref().context("the configuration has no `sessions`, so there are no keys")?;
     let token = read(&args.token)?;
+    // Only now: whoever writes the token may take its time.
+    let now = clock.now();
     let realms = match &args.realm {
         Some(name) => vec![policy.tenants.named(name).with_context(|| format!("the configuration has no tenant `{name}`"))?.name.clone()],
         None => policy.tenants.iter().filter(|tenant| !tenant.hosts.is_empty()).map(|tenant| tenant.name.clone()).collect(),
@@ -72,6 +74,8 @@ pub(super) fn run(args: &InspectArgs, policy: &Policy, now: UnixTime, output: &m
 }
 
 const VALID: &str = "valid";
+/// How far a clock may be behind the one that minted, as for traffic.
+const SKEW: Duration = Duration::from_secs(60);
 
 fn read(token: &str) -> anyhow::Result<String> {
     if token != "-" {
@@ -119,7 +123,7 @@ fn describe(sessions: &Sessions, opened: &Opened, purpose: Purpose, realm: &Tena
             "expired"
         } else if now >= claims.idle_end {
             "idle for too long"
-        } else if now < claims.not_before {
+        } else if now.plus(SKEW) < claims.not_before.max(claims.issued) {
             "not yet"
         } else {
             VALID

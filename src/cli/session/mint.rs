@@ -218,7 +218,7 @@ mod tests {
     fn inspected(token: &str, policy: &Policy, now: UnixTime) -> (Exit, serde_json::Value) {
         let mut out = Vec::new();
         let args = InspectArgs { token: token.trim().to_owned(), json: true, ..InspectArgs::default() };
-        let exit = inspect::run(&args, policy, now, &mut Output::to(&mut out, std::io::sink())).unwrap();
+        let exit = inspect::run(&args, policy, &crate::model::ManualClock::new(now), &mut Output::to(&mut out, std::io::sink())).unwrap();
         (exit, serde_json::from_slice(&out).unwrap_or_default())
     }
 

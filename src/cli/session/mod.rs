@@ -35,7 +35,7 @@ pub(crate) fn run(
 ) -> anyhow::Result<Exit> {
     match &args.command {
         SessionCommand::Revoke(args) => revoke::run(args, state_dir, output),
-        SessionCommand::Inspect(args) => inspect::run(args, &policy()?, clock.now(), output),
+        SessionCommand::Inspect(args) => inspect::run(args, &policy()?, clock, output),
         SessionCommand::Mint(args) => mint::run(args, state_dir, &policy()?, clock.now(), output),
     }
 }

@@ -1,0 +1,44 @@
+//! Errors in words, with their causes.
+
+use std::error::Error;
+
+/// Says what failed and why, down to what the system said: `writing state/revocations.journal: No space left on device`.
+pub fn told(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        // Some errors name their cause already.
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("writing a file")]
+    struct Writing(#[source] std::io::Error);
+
+    #[test]
+    fn the_cause_is_said_too() {
+        let error = Writing(std::io::Error::other("no space"));
+
+        assert_eq!(told(&error), "writing a file: no space");
+    }
+
+    #[test]
+    fn a_cause_that_is_named_already_is_said_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot listen: {0}")]
+        struct Telling(#[source] std::io::Error);
+
+        assert_eq!(told(&Telling(std::io::Error::other("no room"))), "cannot listen: no room");
+    }
+}
