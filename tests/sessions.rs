@@ -330,3 +330,33 @@ fn the_cookie_s_name_and_what_a_user_may_look_like_are_settings() {
     assert!(!set.contains("Domain") && !set.contains("jane"), "{set}");
     assert_eq!(with(&octroi, "acme.test", set.split(';').next().unwrap()).status, 200);
 }
+
+#[test]
+fn an_open_websocket_ends_with_its_session() {
+    use std::io::{Read, Write};
+    let upstream = Upstream::start();
+    let ws = "- {path: /public/, access: public}\n      - {path: /ws, access: session, websocket: true}";
+    let octroi = Octroi::start(&config(&upstream, KEY, "", "").replace("- {path: /public/, access: public}", ws));
+    let cookie = sign_in(&octroi, "acme.test", r#"user="u_1""#);
+    let ca = octroi.path().join("certs/ca.pem");
+    let mut stream = harness::raw_tls(octroi.addr("public"), "acme.test", &ca, &[b"http/1.1"]);
+    let head = format!(
+        "GET /ws HTTP/1.1\r\nHost: acme.test\r\nCookie: {cookie}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    assert_eq!(harness::client::ask(&mut stream, &head).status, 101);
+    let mut buffer = [0; 64];
+    stream.write_all(b"ping").unwrap();
+    assert_eq!(stream.read(&mut buffer).unwrap(), 4);
+
+    octroi.ok(&["session", "revoke", "--tenant", "acme", "--user", "u_1"]);
+
+    // A tunnel is judged again about once a second.
+    let start = Instant::now();
+    while stream.write_all(b"ping").is_ok() && stream.read(&mut buffer).is_ok_and(|read| read > 0) {
+        assert!(start.elapsed() < Duration::from_secs(3), "the tunnel goes on");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let line = octroi.access_line(|line| line["path"] == "/ws");
+    assert_eq!((&line["status"], &line["reason"]), (&101.into(), &"session_revoked".into()), "{line}");
+}
