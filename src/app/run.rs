@@ -22,7 +22,7 @@ use super::{
 use crate::{
     admin::{self, Api, ControlSocket, Levers, Probes, SocketError},
     edge::{Handler, Witness},
-    gateway::Shared,
+    gateway::{RequestIds, Shared},
     model::{BoxFuture, Clock, SystemClock},
     policy::Policy,
     state::{Journal, MemoryQuotas, StoreError},
@@ -96,6 +96,7 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
         revocations: journal,
         metrics: Arc::new(Metrics::new()?),
         clock: Arc::clone(&clock),
+        ids: RequestIds::new(),
         draining: AtomicBool::new(false),
     });
     shared.metrics.certificates(witness::expiries(&tls).iter().map(|(name, not_after)| (name.as_str(), *not_after)));

@@ -19,4 +19,4 @@ mod view;
 pub use proxy::Gateway;
 pub use record::early_line;
 pub use reply::{Asking, Language, Refusal};
-pub use shared::{Shared, Snapshot};
+pub use shared::{RequestIds, Shared, Snapshot};

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderValue, header, response::Parts};
 use pingora::{
-    Error, ErrorType, Result,
+    Error, ErrorType, OrErr, Result,
     http::{RequestHeader, ResponseHeader},
     proxy::{FailToProxy, ProxyHttp, Session},
     upstreams::peer::HttpPeer,
@@ -227,9 +227,9 @@ impl ProxyHttp for Gateway {
     }
 
     async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
-        guard::done(|| self.dress(session, response, ctx)).map_err(|deny| {
+        guard::done(|| self.dress(session, response, ctx)).unwrap_or_else(|deny| {
             ctx.deny = Some(deny);
-            Error::explain(ErrorType::HTTPStatus(500), "panic")
+            Error::e_explain(ErrorType::HTTPStatus(500), "panic")
         })
     }
 
@@ -313,12 +313,13 @@ impl Gateway {
     }
 
     /// Makes an answer fit to leave: what is the upstream's own comes off, what every answer has goes on.
-    fn dress(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) {
-        let (Some(permit), Some(snapshot), Some(connection)) = (&ctx.permit, &ctx.snapshot, &ctx.connection) else { return };
+    fn dress(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
+        let (Some(permit), Some(snapshot), Some(connection)) = (&ctx.permit, &ctx.snapshot, &ctx.connection) else { return Ok(()) };
         let status = response.status;
         // The library's own methods keep a second map with the names as the app wrote them; names have no case, so it goes.
         let mut parts = Parts::from(std::mem::replace(response, ResponseHeader::from(http::Response::new(()).into_parts().0)));
         let headers = &mut parts.headers;
+        headers.reserve(RESPONSE_FIELDS);
         response_headers::hide(headers, status);
         if status.is_informational() {
             // A cookie in an interim answer would pass every rule about cookies; none has a use there.
@@ -327,7 +328,7 @@ impl Gateway {
             headers.remove(header::CONTENT_LENGTH);
             headers.remove(header::TRANSFER_ENCODING);
             *response = ResponseHeader::from(parts);
-            return;
+            return Ok(());
         }
         // HTTP/1.0 knows no chunks (RFC 9112, section 6.1): there the end of the connection is the end of the body.
         if view::version(session.req_header()) == HttpVersion::Http10 && headers.remove(header::TRANSFER_ENCODING).is_some() {
@@ -364,15 +365,19 @@ impl Gateway {
         }
         // After the tenant's own fields: no setting makes a cache keep a session.
         if let CookieChange::Set(value) = change {
-            // A token and its cookie's name are visible ASCII.
-            headers.extend(HeaderValue::try_from(value).ok().map(|value| (header::SET_COOKIE, value)));
+            let value = HeaderValue::try_from(value).or_err(ErrorType::InternalError, "the session cookie is no field value")?;
+            headers.append(header::SET_COOKIE, value);
             response_headers::keep_out_of_caches(headers);
         }
-        headers.insert(response_headers::REQUEST_ID, HeaderValue::from_str(ctx.id.as_str()).unwrap_or(HeaderValue::from_static("")));
+        let mut id = HeaderValue::from_str(ctx.id.as_str()).unwrap_or(HeaderValue::from_static(""));
+        // Not a secret, but never the same again: HPACK shall not keep it at the expense of what is (RFC 7541, section 7.1.3).
+        id.set_sensitive(true);
+        headers.insert(response_headers::REQUEST_ID, id);
         *response = ResponseHeader::from(parts);
         if self.shared.is_draining() {
             session.set_keepalive(None);
         }
+        Ok(())
     }
 
     /// Sets the bounds of the connection for a request that passed.
@@ -449,6 +454,9 @@ impl Gateway {
 
 /// How often it is asked whether a tunnel in use may go on.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// How many fields an answer gets at the most, beside the tenant's own.
+const RESPONSE_FIELDS: usize = 8;
 
 /// A body may be slow for so long before its rate counts, as in HTTP/1.
 const BODY_GRACE: Duration = Duration::from_secs(10);

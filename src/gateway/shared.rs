@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -52,14 +52,44 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Names of requests.
+    pub ids: RequestIds,
     /// Whether the process is going down.
     pub draining: AtomicBool,
+}
+
+/// Makes the identifiers of requests.
+///
+/// They must differ, also between nodes and after a restart; they need not be a secret. So the random bits are a count, hashed with
+/// a seed of this process: the system's generator would cost each request as much as opening its session.
+pub struct RequestIds {
+    seed: ahash::RandomState,
+    count: AtomicU64,
+}
+
+impl RequestIds {
+    /// Begins with a seed from the system's generator.
+    pub fn new() -> Self {
+        let [a, b, c, d] = [random(), random(), random(), random()].map(u64::from_ne_bytes);
+        Self { seed: ahash::RandomState::with_seeds(a, b, c, d), count: AtomicU64::new(0) }
+    }
+
+    fn random_bits(&self) -> u128 {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        (u128::from(self.seed.hash_one((count, true))) << 64) | u128::from(self.seed.hash_one((count, false)))
+    }
+}
+
+impl Default for RequestIds {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Shared {
     /// Makes the identifier of a request.
     pub fn request_id(&self) -> RequestId {
-        RequestId::new(self.clock.now().as_millis(), u128::from_ne_bytes(random()))
+        RequestId::new(self.clock.now().as_millis(), self.ids.random_bits())
     }
 
     /// Says whether the process is going down.
@@ -81,5 +111,20 @@ pub(super) fn random<const N: usize>() -> [u8; N] {
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared").field("revision", &self.snapshot.load().policy.revision).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_of_one_moment_differ_and_so_do_those_of_two_processes() {
+        let (one, other) = (RequestIds::new(), RequestIds::new());
+        let low = |ids: &RequestIds| ids.random_bits() & ((1 << 80) - 1);
+
+        let all: std::collections::BTreeSet<u128> = (0..1000).flat_map(|_| [low(&one), low(&other)]).collect();
+
+        assert_eq!(all.len(), 2000);
     }
 }

@@ -20,14 +20,9 @@ pub(super) fn append(out: &mut Vec<u8>, text: &[u8], cap: usize) {
 
 /// Says whether the text can stand as it is: printable ASCII without quote, backslash and token prefix.
 fn is_plain(text: &[u8]) -> bool {
-    let mut after_one = false;
-    for &byte in text {
-        if !matches!(byte, b' '..=b'~') || byte == b'"' || byte == b'\\' || (after_one && byte == b'.') {
-            return false;
-        }
-        after_one = byte == b'1';
-    }
-    true
+    // No early end: without one the compiler looks at many bytes at once.
+    let odd = text.iter().fold(false, |odd, &byte| odd | !matches!(byte, b' '..=b'~') | (byte == b'"') | (byte == b'\\'));
+    !odd && !memchr::memchr_iter(b'.', text).any(|dot| text.get(..=dot).is_some_and(|head| head.ends_with(TOKEN_PREFIX)))
 }
 
 fn append_slowly(out: &mut Vec<u8>, text: &[u8], cap: usize) {
