@@ -79,7 +79,7 @@ run() {
 
 address=127.0.0.1:$gate_port
 # It brings its own backend.
-run "HTTP/1 corpus, every ${sample}th gadget" counts python3 "$suites/h1_corpus.py" \
+run "HTTP/1 corpus, 1 in $sample gadgets" counts python3 "$suites/h1_corpus.py" \
     --target "$address" --tls --sni gw.test --host gw.test --backend-port "$backend_port" --sample "$sample"
 
 "$target/examples/demo_app" "127.0.0.1:$backend_port" >/dev/null &

@@ -1,7 +1,7 @@
 //! What an upstream's answer says when it leaves for the client.
 
 use http::{HeaderValue, header, response::Parts};
-use pingora::{http::ResponseHeader, proxy::Session};
+use pingora::{ErrorType, OrErr, Result, http::ResponseHeader, proxy::Session};
 
 use super::{
     proxy::Context,
@@ -16,8 +16,8 @@ use crate::{model::HttpVersion, session::cookie};
 const RESPONSE_FIELDS: usize = 8;
 
 /// Makes an answer fit to leave: what is the upstream's own comes off, what every answer has goes on.
-pub(super) fn dress(shared: &Shared, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) {
-    let (Some(permit), Some(snapshot), Some(connection)) = (&ctx.permit, &ctx.snapshot, &ctx.connection) else { return };
+pub(super) fn dress(shared: &Shared, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
+    let (Some(permit), Some(snapshot), Some(connection)) = (&ctx.permit, &ctx.snapshot, &ctx.connection) else { return Ok(()) };
     let status = response.status;
     // The library's own methods keep a second map with the names as the app wrote them; names have no case, so it goes.
     let mut parts = Parts::from(std::mem::replace(response, ResponseHeader::from(http::Response::new(()).into_parts().0)));
@@ -31,7 +31,7 @@ pub(super) fn dress(shared: &Shared, session: &mut Session, response: &mut Respo
         headers.remove(header::CONTENT_LENGTH);
         headers.remove(header::TRANSFER_ENCODING);
         *response = ResponseHeader::from(parts);
-        return;
+        return Ok(());
     }
     // HTTP/1.0 knows no chunks (RFC 9112, section 6.1): there the end of the connection is the end of the body.
     if view::version(session.req_header()) == HttpVersion::Http10 && headers.remove(header::TRANSFER_ENCODING).is_some() {
@@ -68,8 +68,8 @@ pub(super) fn dress(shared: &Shared, session: &mut Session, response: &mut Respo
     }
     // After the tenant's own fields: no setting makes a cache keep a session.
     if let CookieChange::Set(value) = change {
-        // A token and its cookie's name are visible ASCII.
-        headers.extend(HeaderValue::try_from(value).ok().map(|value| (header::SET_COOKIE, value)));
+        let value = HeaderValue::try_from(value).or_err(ErrorType::InternalError, "the session cookie is no field value")?;
+        headers.append(header::SET_COOKIE, value);
         response_headers::keep_out_of_caches(headers);
     }
     let mut id = HeaderValue::from_str(ctx.id.as_str()).unwrap_or(HeaderValue::from_static(""));
@@ -80,4 +80,5 @@ pub(super) fn dress(shared: &Shared, session: &mut Session, response: &mut Respo
     if shared.is_draining() {
         session.set_keepalive(None);
     }
+    Ok(())
 }

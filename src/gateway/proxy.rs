@@ -227,9 +227,9 @@ impl ProxyHttp for Gateway {
     }
 
     async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
-        guard::done(|| answer::dress(&self.shared, session, response, ctx)).map_err(|deny| {
+        guard::done(|| answer::dress(&self.shared, session, response, ctx)).unwrap_or_else(|deny| {
             ctx.deny = Some(deny);
-            Error::explain(ErrorType::HTTPStatus(500), "panic")
+            Error::e_explain(ErrorType::HTTPStatus(500), "panic")
         })
     }
 
