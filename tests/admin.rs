@@ -275,12 +275,12 @@ fn log_files_rotate_by_size_and_sinks_change_with_a_reload() {
             *"200"
         );
     }
+    eventually("every line", || (octroi.access_lines().len() >= 40).then_some(()));
     let file = |name: &str| octroi.path().join(name);
     eventually("the second file", || file("access.log.2").exists().then_some(()));
     assert!(!file("access.log.3").exists());
     assert!(std::fs::metadata(file("access.log.1")).unwrap().len() <= 4096);
     assert_eq!(std::fs::metadata(file("access.log")).unwrap().permissions().mode() & 0o027, 0);
-    eventually("every line", || (octroi.access_lines().len() >= 40).then_some(()));
 
     octroi.reload(&config(&upstream, ADMIN, "access_log: [{to: file, path: other.log}]"));
     assert_eq!(octroi.plain("plain", "acme.test", "/x").status(), 200);
