@@ -1,7 +1,7 @@
 # octroi: `make demo` and `make test` work on a fresh machine with Rust; the rest is for those who change it.
 CARGO ?= cargo
 
-.PHONY: demo test check-conf suites bench setup docs image
+.PHONY: setup demo test full suites bench image
 
 setup:
 	@scripts/setup.sh cmake=cmake cc=gcc curl=curl openssl=openssl
@@ -18,6 +18,10 @@ test: setup
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib
 	$(CARGO) test --locked
 	scripts/check-conf.sh
+
+# The long ones too.
+full: setup
+	$(CARGO) test --locked -- --include-ignored
 
 suites: setup
 	scripts/suites.sh
