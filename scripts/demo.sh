@@ -74,7 +74,7 @@ octroi is in front of the demo app. Try, in another terminal, from this folder:
       403: carol does not have the role
 
   target/debug/octroi session revoke --tenant globex --user u_carol --config conf/demo.yaml
-      ended on 1 node, and the next line answers 401:
+      revoked on 1 node, and the next line answers 401:
 
   curl -i --cacert certs/ca.pem -b var/jar-carol https://www.localhost:8443/
       401: the session was revoked
