@@ -5,9 +5,9 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use crate::{
     admin::{AdminCall, Caller},
     checks::hygiene,
-    edge::{EarlyCause, EdgeRefusal, TlsState, Witness},
+    edge::{EarlyCause, EdgeRefusal, Http2Refusal, TlsState, Witness},
     gateway::{Asking, Refusal, Shared, early_line},
-    model::{Connection, Cut, Decision, Deny, ListenerName, Reason, TlsFacts, UnixTime},
+    model::{Connection, Cut, Decision, Deny, HttpVersion, ListenerName, Reason, TlsFacts, UnixTime},
     telemetry::{AccessLine, Event},
 };
 
@@ -70,6 +70,20 @@ impl Witness for Clerk {
         self.shared.metrics.request(None, deny.reason.status(), Decision::Deny(deny.reason), now.since(connection.facts().accepted));
         let asking = Asking { head: head.starts_with(b"HEAD "), ..Asking::default() };
         Refusal::plain(deny.reason, id, asking, connection.facts().tls().is_some()).to_http1()
+    }
+
+    fn http2_refused(&self, connection: &Connection, refusal: Http2Refusal) {
+        let detail = match refusal {
+            Http2Refusal::Stream(number, error) => format!("stream {number} was reset: {}", error.as_str()),
+            Http2Refusal::Connection(error) => format!("the connection was ended: {}", error.as_str()),
+        };
+        let snapshot = self.shared.snapshot.load();
+        let deny = Deny::new(Reason::Protocol, detail);
+        let id = self.shared.request_id();
+        let line = early_line(connection.facts(), self.shared.clock.now(), &id, &[], &deny, &snapshot.policy.revision);
+        // The client gets a frame, no status; the counter's is that of the same thing over HTTP/1.
+        snapshot.log.write(&AccessLine { status: None, version: Some(HttpVersion::Http2), ..line });
+        self.shared.metrics.request(None, deny.reason.status(), Decision::Deny(deny.reason), Duration::ZERO);
     }
 
     fn cut(&self, connection: &Connection, cut: Cut) {

@@ -26,7 +26,7 @@ pub use cap::Connections;
 pub use listener::{Bound, bind};
 pub use refusal::{EarlyCause, EdgeRefusal};
 pub use rules::Rules;
-pub use stream::GateStream;
+pub use stream::{GateStream, Http2Error, Http2Refusal};
 pub use tls::{CertificateExpiry, TlsError, TlsState, admin_acceptor, dev, install_provider};
 
 use crate::model::{BoxFuture, Connection, Cut, ListenerName, TlsFacts};
@@ -63,4 +63,7 @@ pub trait Witness: Send + Sync {
 
     /// A deadline ended a connection or the reading of one. Heads that come too slowly are told as an early refusal instead.
     fn cut(&self, connection: &Connection, cut: Cut);
+
+    /// The HTTP/2 library refused a stream or the whole connection by itself: no request began.
+    fn http2_refused(&self, connection: &Connection, refusal: Http2Refusal);
 }

@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwap;
 use octroi::{
     edge::{
-        self, Connections, EarlyCause, EdgeRefusal, Handler, Rules, TlsState, Witness,
+        self, Connections, EarlyCause, EdgeRefusal, Handler, Http2Refusal, Rules, TlsState, Witness,
         dev::{Authority, PairFiles},
     },
     model::{BoxFuture, Clock, Connection, Cut, HostPattern, ListenerName, Origin, SystemClock, TlsFacts},
@@ -82,6 +82,10 @@ impl Witness for Seen {
             EarlyCause::Library(status) => status,
         };
         format!("HTTP/1.1 {status} Ours\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").into_bytes()
+    }
+
+    fn http2_refused(&self, _: &Connection, refusal: Http2Refusal) {
+        self.note(format!("http2 {refusal:?}"));
     }
 
     fn cut(&self, _: &Connection, cut: Cut) {

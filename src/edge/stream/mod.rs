@@ -3,6 +3,7 @@
 mod alarm;
 mod digest;
 mod farewell;
+mod frames;
 mod inner;
 mod watch;
 mod wire;
@@ -23,7 +24,8 @@ use tokio::{
     time::Instant,
 };
 
-use self::{alarm::Alarm, digest::Digests, farewell::Farewell, watch::Watch};
+pub use self::frames::{Http2Error, Http2Refusal};
+use self::{alarm::Alarm, digest::Digests, farewell::Farewell, frames::Frames, watch::Watch};
 pub(super) use self::{inner::Inner, wire::Wire};
 use super::{EarlyCause, Witness};
 use crate::model::{Connection, Cut, Phase};
@@ -41,6 +43,7 @@ pub struct GateStream {
     linger: Linger,
     stall: Option<Stall>,
     farewell: Option<Farewell>,
+    frames: Frames,
     digests: Digests,
 }
 
@@ -67,7 +70,18 @@ impl GateStream {
     pub(super) fn new(inner: Inner, connection: Arc<Connection>, witness: Arc<dyn Witness>) -> Self {
         let watch = Watch::new(connection.deadlines(), Instant::now());
         let digests = Digests::new(&connection, inner.wire().raw_fd());
-        Self { inner, connection, witness, watch, alarm: Alarm::default(), linger: Linger::default(), stall: None, farewell: None, digests }
+        Self {
+            inner,
+            connection,
+            witness,
+            watch,
+            alarm: Alarm::default(),
+            linger: Linger::default(),
+            stall: None,
+            farewell: None,
+            frames: Frames::default(),
+            digests,
+        }
     }
 
     /// Returns the connection.
@@ -180,6 +194,15 @@ impl GateStream {
         Poll::Ready(Some(Ok(bufs.iter().map(|piece| piece.len()).sum())))
     }
 
+    /// Tells what the HTTP/2 library refuses by itself.
+    fn follow(&mut self, bufs: &[IoSlice<'_>], written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(sent)) = written
+            && self.connection.phase() == Phase::Multiplexed
+        {
+            self.frames.sent(bufs, *sent, |refusal| self.witness.http2_refused(&self.connection, refusal));
+        }
+    }
+
     /// Holds a write to `write_stall`: some progress of the socket within that time, else the connection ends.
     fn poll_progress<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
@@ -239,6 +262,7 @@ impl AsyncWrite for GateStream {
             return Poll::Ready(answer);
         }
         let written = Pin::new(&mut this.inner).poll_write(cx, buf);
+        this.follow(&[IoSlice::new(buf)], &written);
         this.poll_progress(cx, written)
     }
 
@@ -248,6 +272,7 @@ impl AsyncWrite for GateStream {
             return Poll::Ready(answer);
         }
         let written = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
+        this.follow(bufs, &written);
         this.poll_progress(cx, written)
     }
 
