@@ -35,6 +35,7 @@ routes:
       - {{path: /few/, access: public, quotas: [few]}}
       - {{path: /login, methods: [GET, POST], access: public, grant: true}}
       - {{path: /guess, methods: [POST], access: public, grant: true, quotas: [login]}}
+      - {{path: /password, methods: [POST], access: session, grant: true, revoke: true}}
       - {{path: /logout, methods: [POST], access: session, revoke: true}}
       - {{path: /admin/, roles: [admin]}}
       - {{path: /ws, access: public, websocket: true}}
@@ -192,6 +193,20 @@ fn a_grant_stands_only_where_the_route_says_so() {
     assert_eq!((malformed.status, malformed.all("set-cookie").len()), (502, 0));
     let email = octroi.curl("acme.test", "/login?h-Octroi-Session-Grant=user%3D%22jane@example.com%22").get();
     assert_eq!(email.status, 502);
+}
+
+#[test]
+fn an_app_can_end_every_session_of_a_user_and_go_on_with_a_new_one() {
+    let (octroi, _upstream) = started();
+    let (here, elsewhere) = (sign_in(&octroi, "acme.test", r#"user="u_1""#), sign_in(&octroi, "acme.test", r#"user="u_1""#));
+
+    let path = "/password?h-Octroi-Session-Revoke=user%3D%22u_1%22&h-Octroi-Session-Grant=user%3D%22u_1%22";
+    let answer = octroi.curl("acme.test", path).args(&["-X", "POST"]).cookie(&here).get();
+
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(octroi.curl("acme.test", "/private").cookie(&here).status(), 401);
+    assert_eq!(octroi.curl("acme.test", "/private").cookie(&elsewhere).status(), 401);
+    assert_eq!(octroi.curl("acme.test", "/private").cookie(&answer.session()).status(), 200);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What an answer does to a session: grant, renewal, end.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
 
@@ -68,7 +68,9 @@ pub(super) async fn apply(shared: &Shared, policy: &Policy, permit: &Permit, ans
     }
     if !grants.is_empty() {
         if permit.route().grant && (200..400).contains(&status) {
-            return grant_session(shared, policy, sessions, permit, (&grants, user_agent), now).await;
+            // A user's sessions end up to and with this millisecond; the one that takes their place begins behind it.
+            let begins = if revokes.is_empty() { now } else { now.plus(Duration::from_millis(1)) };
+            return grant_session(shared, policy, sessions, permit, (&grants, user_agent), begins).await;
         }
         shared.metrics.session(SessionEvent::GrantIgnored);
     }
