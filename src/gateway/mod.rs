@@ -8,6 +8,7 @@ mod forward;
 mod guard;
 mod proxy;
 mod record;
+mod refuse;
 mod reply;
 mod request_headers;
 mod response_headers;

@@ -1,6 +1,6 @@
 //! The translation between pingora's hooks and the pipeline.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,18 +13,16 @@ use pingora::{
 };
 
 use super::{
-    answer, failure, forward, guard, record,
-    reply::{Asking, Extra, Refusal},
+    answer, failure, forward, guard, record, refuse,
+    reply::Refusal,
     response_headers,
     session::{self, CookieChange, GrantedTo},
     shared::{Shared, Snapshot},
     tunnel, view,
 };
 use crate::{
-    model::{Connection, Decision, Deny, HttpVersion, Path, Reason, RequestId, Tick, Trail, UnixTime, Verdict},
+    model::{Connection, Decision, Deny, HttpVersion, Reason, RequestId, Stage, Tick, Trail, UnixTime, Verdict},
     pipeline::{self, Known, Passage, Permit, Stores},
-    policy::Route,
-    session::cookie,
 };
 
 /// The proxy: everything it needs to serve a request.
@@ -83,10 +81,11 @@ impl ProxyHttp for Gateway {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
+        let tick = self.shared.clock.tick();
         Context {
             id: self.shared.request_id(),
             began: self.shared.clock.now(),
-            tick: self.shared.clock.tick(),
+            tick,
             connection: None,
             snapshot: None,
             head: None,
@@ -102,7 +101,7 @@ impl ProxyHttp for Gateway {
             cookie: CookieChange::None,
             websocket_key: None,
             upgraded: false,
-            asked_again: self.shared.clock.tick(),
+            asked_again: tick,
         }
     }
 
@@ -126,11 +125,11 @@ impl ProxyHttp for Gateway {
             Ok(Passage::Redirect(location)) => {
                 ctx.decision = Decision::Redirect;
                 let refusal = Refusal::redirect(location, ctx.id);
-                send(session, refusal).await?;
+                refuse::send(session, refusal).await?;
                 Ok(true)
             }
             Err(deny) => {
-                self.refuse(session, ctx, deny).await?;
+                refuse::refuse(&self.shared, session, ctx, deny).await?;
                 Ok(true)
             }
         }
@@ -176,11 +175,13 @@ impl ProxyHttp for Gateway {
             return Error::e_explain(ErrorType::HTTPStatus(413), "body too large");
         }
         // HTTP/1 bodies are timed by the stream, which knows whose the waiting was; HTTP/2 streams share one.
-        let (rate, took) =
-            (ctx.permit.as_ref().map_or(0, |permit| permit.limits().body_min_rate), self.shared.clock.tick().since(ctx.tick));
-        if !end && session.is_http2() && took > BODY_GRACE && ctx.body_in < rate.saturating_mul(took.as_secs()) {
-            ctx.deny = Some(Deny::new(Reason::TimeoutBody, "the body came slower than `body_min_rate`"));
-            return Error::e_explain(ErrorType::HTTPStatus(408), "body too slow");
+        if !end && session.is_http2() {
+            let took = self.shared.clock.tick().since(ctx.tick);
+            let rate = ctx.permit.as_ref().map_or(0, |permit| permit.limits().body_min_rate);
+            if took > BODY_GRACE && ctx.body_in < rate.saturating_mul(took.as_secs()) {
+                ctx.deny = Some(Deny::new(Reason::TimeoutBody, "the body came slower than `body_min_rate`"));
+                return Error::e_explain(ErrorType::HTTPStatus(408), "body too slow");
+            }
         }
         Ok(())
     }
@@ -264,7 +265,7 @@ impl ProxyHttp for Gateway {
         } else {
             // Whatever is left of this exchange, nothing else comes over its connection.
             session.set_keepalive(None);
-            if self.refuse(session, ctx, deny).await.is_err() {
+            if refuse::refuse(&self.shared, session, ctx, deny).await.is_err() {
                 session.as_downstream_mut().shutdown().await;
             }
         }
@@ -307,7 +308,7 @@ impl Gateway {
         let sessions = snapshot.policy.sessions.as_ref();
         ctx.session_hash = ctx.known.session.as_ref().zip(sessions).map(|(session, rules)| rules.ring.session_hash(&session.claims.id));
         // Framing in doubt: whatever follows on this connection may be part of this request.
-        let in_doubt = verdict.as_ref().err().is_some_and(|deny| deny.reason.stage() == crate::model::Stage::Hygiene);
+        let in_doubt = verdict.as_ref().err().is_some_and(|deny| deny.reason.stage() == Stage::Hygiene);
         ctx.head = head.filter(|_| in_doubt);
         verdict
     }
@@ -326,36 +327,13 @@ impl Gateway {
         session.as_downstream_mut().set_total_drain_timeout(Some(Duration::from_secs(1)));
     }
 
-    async fn refuse(&self, session: &mut Session, ctx: &mut Context, deny: Deny) -> Result<()> {
-        let policy = ctx.snapshot.as_ref().map(|snapshot| Arc::clone(&snapshot.policy));
-        let sessions = policy.as_ref().and_then(|policy| policy.sessions.as_ref());
-        let extra = Extra {
-            retry_after: deny.retry_after,
-            quotas: &ctx.known.quotas,
-            allow: ctx.known.route.as_deref().map(allowed_methods),
-            login: sessions.and_then(|sessions| sessions.login_url.as_deref()).map(|url| login_location(url, session)),
-            clear_cookie: sessions.filter(|_| ctx.known.clear_cookie).map(|sessions| cookie::clear(&sessions.cookie)),
-            hsts: ctx.connection.as_ref().is_some_and(|connection| connection.facts().tls().is_some()),
-        };
-        let asking = Asking::of(session.req_header().method.as_str(), &session.req_header().headers);
-        let refusal = Refusal::new(deny.reason, ctx.id, asking, extra);
-        let stage = deny.reason.stage();
-        // Framing in doubt, or the gateway itself: nothing more is read from such a connection.
-        if matches!(stage, crate::model::Stage::Hygiene | crate::model::Stage::Gateway) || self.shared.is_draining() {
-            session.set_keepalive(None);
-        }
-        record::failed(ctx, deny);
-        send(session, refusal).await?;
-        if session.is_http2() {
-            drain(session).await;
-        }
-        Ok(())
-    }
-
     /// Ends a tunnel whose session or tenant has ended: nothing passes through it any more, in either direction.
     fn may_go_on(&self, ctx: &mut Context) -> Result<()> {
+        if !ctx.upgraded {
+            return Ok(());
+        }
         let now = self.shared.clock.tick();
-        if !ctx.upgraded || now.since(ctx.asked_again) < ASK_AGAIN_AFTER {
+        if now.since(ctx.asked_again) < ASK_AGAIN_AFTER {
             return Ok(());
         }
         ctx.asked_again = now;
@@ -392,56 +370,3 @@ const BODY_GRACE: Duration = Duration::from_secs(10);
 
 /// Longer than any deadline of the stream.
 const LONGEST_READ: Duration = Duration::from_secs(24 * 3600);
-
-/// Writes a refusal through pingora. The body left unread is dealt with when the request ends.
-async fn send(session: &mut Session, refusal: Refusal) -> Result<()> {
-    let mut response = ResponseHeader::build_no_case(refusal.status, Some(refusal.fields.len()))?;
-    for (name, value) in &refusal.fields {
-        response.append_header(*name, value.as_str())?;
-    }
-    let bodiless = refusal.body.is_empty();
-    session.as_downstream_mut().write_response_header(Box::new(response)).await?;
-    if bodiless {
-        return session.as_downstream_mut().finish_body().await;
-    }
-    session.as_downstream_mut().write_response_body(Bytes::from(refusal.body), true).await
-}
-
-/// The most of a refused body that is taken in, and for how long.
-const MOST_DRAINED: usize = 64 * 1024;
-const LONGEST_DRAIN: Duration = Duration::from_secs(1);
-
-/// Takes in a small rest of the body of a refused HTTP/2 request.
-///
-/// A stream whose body is not taken in is reset behind the answer, and clients that read both at once lose the answer (curl 7.88
-/// says "stream error" then). HTTP/1 closes the connection instead.
-async fn drain(session: &mut Session) {
-    let rest = async {
-        let mut left = MOST_DRAINED;
-        while let Ok(Some(bytes)) = session.as_downstream_mut().read_request_body().await {
-            left = left.saturating_sub(bytes.len());
-            if left == 0 {
-                break;
-            }
-        }
-    };
-    // Late or not: the stream ends now.
-    let _ = tokio::time::timeout(LONGEST_DRAIN, rest).await;
-}
-
-/// The methods of a route, for `Allow`.
-fn allowed_methods(route: &Route) -> String {
-    if route.methods.is_empty() { "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS".to_owned() } else { route.methods.join(", ") }
-}
-
-/// Where a browser signs in. The way back is the path only: a query may hold secrets and the path has passed every check.
-fn login_location(url: &str, session: &Session) -> String {
-    // As it is forwarded: `//host` would lead to that host.
-    let path = Path::parse(session.req_header().uri.path().as_bytes()).map_or(Cow::Borrowed("/"), |path| path.forwarded());
-    if path == url {
-        return url.to_owned();
-    }
-    let next = percent_encoding::utf8_percent_encode(&path, percent_encoding::NON_ALPHANUMERIC);
-    let separator = if url.contains('?') { '&' } else { '?' };
-    format!("{url}{separator}next={next}")
-}

@@ -1,0 +1,103 @@
+//! Refusals on their way to the client, through pingora.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use pingora::{Result, http::ResponseHeader, proxy::Session};
+
+use super::{
+    proxy::Context,
+    record,
+    reply::{Asking, Extra, Refusal},
+    shared::Shared,
+};
+use crate::{
+    model::{Deny, Path, Stage},
+    policy::Route,
+    session::cookie,
+};
+
+/// Answers with a refusal, and notes it for the record.
+pub(super) async fn refuse(shared: &Shared, session: &mut Session, ctx: &mut Context, deny: Deny) -> Result<()> {
+    let status = deny.reason.status();
+    let policy = ctx.snapshot.as_ref().map(|snapshot| Arc::clone(&snapshot.policy));
+    let sessions = policy.as_ref().and_then(|policy| policy.sessions.as_ref());
+    let extra = Extra {
+        retry_after: deny.retry_after,
+        quotas: &ctx.known.quotas,
+        // Made only where they are said: refusals come in floods.
+        allow: ctx.known.route.as_deref().filter(|_| status == 405).map(allowed_methods),
+        login: sessions
+            .filter(|_| status == 401)
+            .and_then(|sessions| sessions.login_url.as_deref())
+            .map(|url| login_location(url, session)),
+        clear_cookie: sessions.filter(|_| ctx.known.clear_cookie).map(|sessions| cookie::clear(&sessions.cookie)),
+        hsts: ctx.connection.as_ref().is_some_and(|connection| connection.facts().tls().is_some()),
+    };
+    let asking = Asking::of(session.req_header().method.as_str(), &session.req_header().headers);
+    let refusal = Refusal::new(deny.reason, ctx.id, asking, extra);
+    let stage = deny.reason.stage();
+    // Framing in doubt, or the gateway itself: nothing more is read from such a connection.
+    if matches!(stage, Stage::Hygiene | Stage::Gateway) || shared.is_draining() {
+        session.set_keepalive(None);
+    }
+    record::failed(ctx, deny);
+    send(session, refusal).await?;
+    if session.is_http2() {
+        drain(session).await;
+    }
+    Ok(())
+}
+
+/// Writes a refusal through pingora. The body left unread is dealt with when the request ends.
+pub(super) async fn send(session: &mut Session, refusal: Refusal) -> Result<()> {
+    let mut response = ResponseHeader::build_no_case(refusal.status, Some(refusal.fields.len()))?;
+    for (name, value) in &refusal.fields {
+        response.append_header(*name, value.as_str())?;
+    }
+    let bodiless = refusal.body.is_empty();
+    session.as_downstream_mut().write_response_header(Box::new(response)).await?;
+    if bodiless {
+        return session.as_downstream_mut().finish_body().await;
+    }
+    session.as_downstream_mut().write_response_body(Bytes::from(refusal.body), true).await
+}
+
+/// The most of a refused body that is taken in, and for how long.
+const MOST_DRAINED: usize = 64 * 1024;
+const LONGEST_DRAIN: Duration = Duration::from_secs(1);
+
+/// Takes in a small rest of the body of a refused HTTP/2 request.
+///
+/// A stream whose body is not taken in is reset behind the answer, and clients that read both at once lose the answer (curl 7.88
+/// says "stream error" then). HTTP/1 closes the connection instead.
+async fn drain(session: &mut Session) {
+    let rest = async {
+        let mut left = MOST_DRAINED;
+        while let Ok(Some(bytes)) = session.as_downstream_mut().read_request_body().await {
+            left = left.saturating_sub(bytes.len());
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Late or not: the stream ends now.
+    let _ = tokio::time::timeout(LONGEST_DRAIN, rest).await;
+}
+
+/// The methods of a route, for `Allow`.
+fn allowed_methods(route: &Route) -> String {
+    if route.methods.is_empty() { "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS".to_owned() } else { route.methods.join(", ") }
+}
+
+/// Where a browser signs in. The way back is the path only: a query may hold secrets and the path has passed every check.
+fn login_location(url: &str, session: &Session) -> String {
+    // As it is forwarded: `//host` would lead to that host.
+    let path = Path::parse(session.req_header().uri.path().as_bytes()).map_or(Cow::Borrowed("/"), |path| path.forwarded());
+    if path == url {
+        return url.to_owned();
+    }
+    let next = percent_encoding::utf8_percent_encode(&path, percent_encoding::NON_ALPHANUMERIC);
+    let separator = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{separator}next={next}")
+}
