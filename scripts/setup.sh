@@ -17,5 +17,12 @@ run=()
 [ "$(id -u)" -eq 0 ] || run=(sudo)
 echo "installing: ${missing[*]}" >&2
 export DEBIAN_FRONTEND=noninteractive
+# A server that comes with a package must not start by itself (policy-rc.d, invoke-rc.d(8)): tests start their own.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap '"${run[@]}" rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' | "${run[@]}" tee "$policy" >/dev/null
+    "${run[@]}" chmod 0755 "$policy"
+fi
 "${run[@]}" apt-get update -q >/dev/null
 "${run[@]}" apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null
