@@ -6,12 +6,22 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
-use super::{doors::Doors, reload};
+use super::{
+    doors::Doors,
+    notify::Notifier,
+    reload,
+    upgrade::{self, HandOver, Succession},
+};
 use crate::{
+    admin::Gate,
     edge::TlsState,
     gateway::Shared,
-    model::{BoxFuture, Control, ControlError, Revocation, RevocationReport, Revoked, Status, TenantName, UnixTime, told},
+    model::{
+        BoxFuture, Control, ControlError, Draining, Revocation, RevocationReport, Revoked, Status, TenantName, UnixTime, UpgradeReport,
+        told,
+    },
     state::RevocationStore,
 };
 
@@ -25,6 +35,14 @@ pub(super) struct App {
     pub(super) last_reload: Mutex<LastReload>,
     /// One reload at a time.
     pub(super) reloading: tokio::sync::Mutex<()>,
+    /// Who wants to know how the process is.
+    pub(super) notifier: Notifier,
+    /// What the listeners that are no doors do.
+    pub(super) gate: watch::Sender<Gate>,
+    /// For work that outlives a call.
+    pub(super) itself: std::sync::Weak<Self>,
+    /// Who came before, and who comes behind.
+    pub(super) succession: Succession,
 }
 
 /// What the last load of the configuration said.
@@ -51,6 +69,9 @@ impl Control for App {
             revocations: self.shared.revocations.len(),
             draining: self.shared.is_draining(),
             listeners: self.doors.addresses(),
+            generation: self.succession.generation,
+            predecessor: self.predecessor(),
+            successor: self.succession.waiting(),
         }
     }
 
@@ -63,12 +84,33 @@ impl Control for App {
         Box::pin(reload::reload(self))
     }
 
+    fn upgrade(&self, start: bool) -> BoxFuture<'_, Result<UpgradeReport, ControlError>> {
+        Box::pin(self.hand_over(start))
+    }
+
     fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<RevocationReport, ControlError>> {
         Box::pin(self.end_sessions(revocation))
     }
 }
 
 impl App {
+    /// Returns the predecessor, while it drains.
+    pub(super) fn predecessor(&self) -> Option<Draining> {
+        let lead = self.succession.predecessor.get()?;
+        lead.connections().map(|connections| Draining { pid: lead.pid, connections })
+    }
+
+    async fn hand_over(&self, start: bool) -> Result<UpgradeReport, ControlError> {
+        let app = self.itself.upgrade().ok_or_else(|| ControlError::Upgrade("octroi is going down".to_owned()))?;
+        let wish = if start { HandOver::Start } else { HandOver::Waiting };
+        match tokio::task::spawn_blocking(move || upgrade::hand_over(&app, wish)).await {
+            Ok(Ok(Some(report))) => Ok(report),
+            Ok(Ok(None)) => Err(ControlError::Upgrade("no successor waits; start one: `octroi run --upgrade`".to_owned())),
+            Ok(Err(error)) => Err(ControlError::Upgrade(told(&error))),
+            Err(error) => Err(ControlError::Upgrade(error.to_string())),
+        }
+    }
+
     async fn end_sessions(&self, revocation: Revocation) -> Result<RevocationReport, ControlError> {
         let began = self.shared.clock.tick();
         let now = self.shared.clock.now();

@@ -3,14 +3,20 @@
 mod control;
 mod doors;
 mod handler;
+mod inherited;
+mod notify;
+mod others;
 mod prepare;
 mod reload;
 mod run;
 mod schedule;
+mod serve;
 mod shutdown;
+mod upgrade;
 mod vitals;
 mod witness;
 
 pub use doors::BindError;
 pub use prepare::{PrepareError, Prepared, check, prepare, variable};
-pub use run::{RunError, run};
+pub use run::{RunError, Start, run};
+pub use upgrade::{Launch, UpgradeError};

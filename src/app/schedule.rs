@@ -13,7 +13,8 @@ const RETRY: Duration = Duration::from_secs(60);
 /// Loads the policy again when something in it expires, for ever.
 pub(super) async fn expiries(app: Arc<App>) {
     let mut tried: Option<UnixTime> = None;
-    loop {
+    // A process that has handed over keeps its rules to its end.
+    while !app.succession.is_over() {
         let due = app.shared.snapshot.load().policy.next_expiry;
         let now = app.shared.clock.now();
         let wait = match due {
@@ -52,5 +53,6 @@ pub(super) fn gauges(app: &App) {
     let shared = &app.shared;
     shared.metrics.revocations(shared.revocations.len());
     shared.metrics.quota_evictions(shared.quotas.evictions());
+    shared.metrics.succession(app.succession.generation, app.predecessor().map_or(0, |draining| draining.connections));
     shared.metrics.access_log_dropped(shared.snapshot.load().log.dropped());
 }

@@ -35,4 +35,6 @@ pub enum RevocationAnswer {
         /// The tenant's epoch now.
         epoch: u32,
     },
+    /// The store no longer learns who is ended.
+    Unavailable,
 }

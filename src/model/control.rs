@@ -75,6 +75,26 @@ pub struct RevocationReport {
     pub at: UnixTime,
 }
 
+/// What came of a hand-over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpgradeReport {
+    /// The process that handed over, and drains.
+    pub predecessor: u32,
+    /// The process that serves.
+    pub successor: u32,
+    /// How long it took from the first socket that was handed over until the successor served.
+    pub took: Duration,
+}
+
+/// A process that has handed over, and drains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draining {
+    /// The process.
+    pub pid: u32,
+    /// Connections that it still has.
+    pub connections: u64,
+}
+
 /// How a running octroi is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -102,6 +122,12 @@ pub struct Status {
     pub draining: bool,
     /// The listeners, by name and bound address.
     pub listeners: Vec<(String, String)>,
+    /// How many processes have handed over to the next, this one counted.
+    pub generation: u32,
+    /// The predecessor, while it drains.
+    pub predecessor: Option<Draining>,
+    /// The process that waits to take over.
+    pub successor: Option<u32>,
 }
 
 /// Why a wish was not granted.
@@ -113,6 +139,9 @@ pub enum ControlError {
     /// A name that the policy does not have.
     #[error("{0}")]
     Unknown(String),
+    /// Nothing was handed over.
+    #[error("{0}")]
+    Upgrade(String),
     /// A store cannot keep it.
     #[error("{0}")]
     Unavailable(String),
@@ -126,6 +155,8 @@ pub trait Control: Send + Sync {
     fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>>;
     /// Returns the epoch that a tenant's sessions are minted in; nothing if the policy has no such tenant.
     fn epoch(&self, tenant: &TenantName) -> Option<u32>;
+    /// Hands over to a successor; starts one where none waits, if `start` says so. Returns once it serves.
+    fn upgrade(&self, start: bool) -> BoxFuture<'_, Result<UpgradeReport, ControlError>>;
     /// Ends sessions; returns once that is in force on this node and durable.
     fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<RevocationReport, ControlError>>;
 }

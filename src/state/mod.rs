@@ -11,12 +11,14 @@ mod marks;
 mod memory;
 mod quota_key;
 mod record;
+mod succession;
 
 pub use ended::Ended;
 pub use error::StoreError;
 pub use journal::{DEFAULT_BOUND, Journal, Torn};
 pub use memory::MemoryQuotas;
 pub use quota_key::QuotaKey;
+pub use succession::{Follower, Heir};
 
 use crate::{
     model::{QuotaAnswer, RevocationAnswer, SessionId, TenantName, Tick, UnixTime, UserId},
