@@ -29,7 +29,10 @@ impl Witness for Clerk {
         match refusal {
             EdgeRefusal::TlsTimeout
             | EdgeRefusal::TlsProtocol
+            | EdgeRefusal::TlsIncompatible
+            | EdgeRefusal::TlsAlpn
             | EdgeRefusal::TlsAborted
+            | EdgeRefusal::NoSni
             | EdgeRefusal::UnknownSni
             | EdgeRefusal::PlainHttp => self.shared.metrics.handshake_failed(listener, refusal.code()),
             EdgeRefusal::CapListener
@@ -53,7 +56,7 @@ impl Witness for Clerk {
     }
 
     fn handshake(&self, listener: &ListenerName, tls: &TlsFacts, took: Duration) {
-        self.shared.metrics.handshake(listener, tls.version, tls.resumed, took);
+        self.shared.metrics.handshake(listener, tls, took);
     }
 
     fn early_refusal(&self, connection: &Connection, head: &[u8], cause: EarlyCause) -> Vec<u8> {

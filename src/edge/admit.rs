@@ -25,6 +25,8 @@ const PROXY_TIMEOUT: Duration = Duration::from_secs(2);
 const LAST_WORD: Duration = Duration::from_millis(250);
 /// The fatal alert `unrecognized_name` (RFC 6066, section 3) as a record, before any key is agreed on.
 const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
+/// The fatal alert `missing_extension` (RFC 8446, section 9.2): a server that needs a name says so.
+const MISSING_EXTENSION: &[u8] = &[21, 3, 3, 0, 2, 2, 109];
 /// What a browser that speaks HTTP to a TLS port shows.
 const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 38\r\n\
     Connection: close\r\nCache-Control: no-store\r\n\r\nThis port speaks HTTPS. Use https://\r\n";
@@ -142,8 +144,9 @@ impl Admission {
         let start = Instant::now();
         let deadline = start + self.rules.handshake_timeout();
         let late = || Refused(EdgeRefusal::TlsTimeout, String::new());
+        let wire = if self.tls.reads_fingerprints() { wire.keep_hello() } else { wire };
         let mut acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), wire);
-        let hello = match timeout_at(deadline, &mut acceptor).await {
+        let mut hello = match timeout_at(deadline, &mut acceptor).await {
             Err(_) => return Err(late()),
             Ok(Ok(hello)) => hello,
             Ok(Err(error)) => {
@@ -151,9 +154,14 @@ impl Admission {
                 return Err(not_a_hello(wire, &error).await);
             }
         };
+        let ja4 = hello.io.take_hello().and_then(|records| tls::ja4(&records));
         let sni = match self.tls.judge_sni(hello.client_hello().server_name()) {
             Ok(sni) => sni,
-            Err(name) => {
+            Err(None) => {
+                last_word(hello.io, MISSING_EXTENSION).await;
+                return Err(Refused(EdgeRefusal::NoSni, String::new()));
+            }
+            Err(Some(name)) => {
                 last_word(hello.io, UNRECOGNIZED_NAME).await;
                 return Err(Refused(EdgeRefusal::UnknownSni, name));
             }
@@ -169,6 +177,7 @@ impl Admission {
                         Sni::Named(host) => Some(host),
                         Sni::Absent => None,
                     },
+                    ja4.map(String::into_boxed_str),
                 );
                 self.witness.handshake(&self.rules.listener.name, &facts, start.elapsed());
                 Ok((stream, facts))
@@ -194,18 +203,18 @@ async fn not_a_hello(wire: Option<Wire>, error: &io::Error) -> Refused {
 
 /// Says why a handshake failed, and lets the alert out that rustls wrote about it.
 async fn failed(wire: Option<Wire>, error: &io::Error) -> Refused {
-    let aborted = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::AlertReceived(_)) => true,
-        Some(_) => false,
-        None => error.kind() != io::ErrorKind::InvalidData,
+    let refusal = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::AlertReceived(_)) => EdgeRefusal::TlsAborted,
+        Some(rustls::Error::PeerIncompatible(_)) => EdgeRefusal::TlsIncompatible,
+        Some(rustls::Error::NoApplicationProtocol) => EdgeRefusal::TlsAlpn,
+        Some(_) => EdgeRefusal::TlsProtocol,
+        None if error.kind() == io::ErrorKind::InvalidData => EdgeRefusal::TlsProtocol,
+        None => EdgeRefusal::TlsAborted,
     };
-    if aborted {
-        return Refused(EdgeRefusal::TlsAborted, error.to_string());
-    }
-    if let Some(wire) = wire {
+    if let Some(wire) = wire.filter(|_| refusal != EdgeRefusal::TlsAborted) {
         last_word(wire, &[]).await;
     }
-    Refused(EdgeRefusal::TlsProtocol, error.to_string())
+    Refused(refusal, error.to_string())
 }
 
 /// Writes a few bytes and closes, as far as the other side lets us.

@@ -167,6 +167,7 @@ pub(crate) struct Plan {
     pub(crate) trusted_proxies: IpSet,
     pub(crate) min_version: MinVersion,
     pub(crate) unknown_sni: UnknownSni,
+    pub(crate) ja4: bool,
 }
 
 pub(crate) fn plan(kind: ListenerKind) -> Plan {
@@ -194,7 +195,14 @@ pub(crate) fn plan(kind: ListenerKind) -> Plan {
         idle_timeout: long,
         write_stall: long,
     };
-    Plan { listener, limits, trusted_proxies: IpSet::default(), min_version: MinVersion::Tls12, unknown_sni: UnknownSni::Refuse }
+    Plan {
+        listener,
+        limits,
+        trusted_proxies: IpSet::default(),
+        min_version: MinVersion::Tls12,
+        unknown_sni: UnknownSni::Refuse,
+        ja4: false,
+    }
 }
 
 pub(crate) fn ranges(texts: &[&str]) -> IpSet {
@@ -233,7 +241,7 @@ pub(crate) fn policy(plan: &Plan, certificates: Vec<Certificate>) -> Policy {
         request_limits: RequestLimits { body_bytes: 1, body_min_rate: 1, websocket_idle: Duration::ZERO },
         metrics: None,
         admin: None,
-        tls: Tls { min_version: plan.min_version, unknown_sni: plan.unknown_sni, certificates },
+        tls: Tls { min_version: plan.min_version, unknown_sni: plan.unknown_sni, ja4: plan.ja4, certificates },
         sessions: None,
         upstreams: BTreeMap::new(),
         tenants: Tenants::default(),

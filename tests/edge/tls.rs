@@ -78,14 +78,46 @@ async fn an_unknown_name_may_be_shown_the_default() {
 }
 
 #[tokio::test]
-async fn no_name_gets_the_default_and_the_request_decides() {
-    let house = House::open(plan(ListenerKind::Tls)).await;
-    let mut config = house.client();
-    config.enable_sni = false;
+async fn no_name_gets_no_certificate_or_the_default_and_the_request_decides() {
+    for unknown_sni in [UnknownSni::Refuse, UnknownSni::Default] {
+        let mut plan = plan(ListenerKind::Tls);
+        plan.unknown_sni = unknown_sni;
+        let house = House::open(plan).await;
+        let mut config = house.client();
+        config.enable_sni = false;
 
-    let mut stream = shake(house.connect().await, config, "a.test").await.unwrap();
+        let shaken = shake(house.connect().await, config, "a.test").await;
 
-    assert!(ask(&mut stream, GET).await.contains("sni: None"));
+        match unknown_sni {
+            UnknownSni::Refuse => {
+                // No tenant takes it, so nobody learns whose host this is.
+                assert_eq!(alert_of(&shaken.unwrap_err()), Some(AlertDescription::MissingExtension));
+                house.seen.line("refused no_sni").await;
+            }
+            UnknownSni::Default => assert!(ask(&mut shaken.unwrap(), GET).await.contains("sni: None")),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_fingerprint_is_that_of_the_library_and_only_where_it_is_asked_for() {
+    for ja4 in [false, true] {
+        let mut plan = plan(ListenerKind::Tls);
+        plan.ja4 = ja4;
+        let house = House::open(plan).await;
+        let fingerprint = async || {
+            let mut stream = house.handshake("a.test").await.unwrap();
+            let answer = ask(&mut stream, GET).await;
+            answer.split_once("ja4: ").unwrap().1.split(')').next().unwrap().to_owned()
+        };
+
+        let (first, second) = (fingerprint().await, fingerprint().await);
+
+        assert_eq!(first, second);
+        // TLS 1.3, a name, ten suites with the one that only signals, no ALPN; rustls shuffles its extensions.
+        let expected = if ja4 { "Some(\"t13d10" } else { "None" };
+        assert!(first.starts_with(expected), "{first}");
+    }
 }
 
 #[tokio::test]
@@ -103,7 +135,7 @@ async fn protocols_are_agreed_on_or_refused() {
     assert_eq!(none.get_ref().1.alpn_protocol(), None);
     let odd = shake(house.connect().await, with(&["spdy/3"]), "a.test").await.unwrap_err();
     assert_eq!(alert_of(&odd), Some(AlertDescription::NoApplicationProtocol));
-    house.seen.line("refused tls_protocol").await;
+    house.seen.line("refused tls_alpn").await;
 }
 
 #[tokio::test]
@@ -146,7 +178,7 @@ async fn old_versions_are_refused() {
         let refused = ["alert protocol version", "alert handshake failure", "no protocols available"];
         assert!(refused.iter().any(|words| said.contains(words)), "{version}: {said}");
     }
-    house.seen.line("refused tls_protocol").await;
+    house.seen.line("refused tls_incompatible").await;
 
     let stream = house.handshake("a.test").await.unwrap();
     assert_eq!(stream.get_ref().1.protocol_version(), Some(ProtocolVersion::TLSv1_3));

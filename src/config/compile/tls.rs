@@ -16,9 +16,10 @@ use crate::{
 /// Compiles certificates and versions, and what names the certificates have.
 pub(super) fn tls(cx: &mut Context<'_>, wire: Option<&TlsWire>) -> (Tls, Coverage) {
     let mut coverage = Coverage::default();
-    let mut tls = Tls { min_version: MinVersion::default(), unknown_sni: UnknownSni::default(), certificates: Vec::new() };
+    let mut tls = Tls { min_version: MinVersion::default(), unknown_sni: UnknownSni::default(), ja4: false, certificates: Vec::new() };
     let Some(wire) = wire else { return (tls, coverage) };
     tls.min_version = wire.min_version.as_ref().map(|at| at.value).unwrap_or_default();
+    tls.ja4 = wire.ja4.as_ref().is_some_and(|at| at.value);
     tls.unknown_sni = wire.unknown_sni.as_ref().map(|at| at.value).unwrap_or_default();
     for certificate in &wire.certificates.0 {
         let Some((source, names)) = source(cx, certificate) else {

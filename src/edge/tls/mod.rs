@@ -4,6 +4,7 @@ mod certificate;
 pub mod dev;
 mod error;
 mod facts;
+mod hello;
 mod resolver;
 
 use std::{fmt, path::Path, sync::Arc};
@@ -16,9 +17,10 @@ use rustls::{
 };
 use sha2::{Digest, Sha256};
 
+pub use self::hello::ja4;
 pub use self::{certificate::CertificateExpiry, error::TlsError};
 use self::{certificate::Loaded, resolver::Certificates};
-pub(super) use self::{facts::facts, resolver::Sni};
+pub(super) use self::{facts::facts, hello::MAX_HELLO_BYTES, resolver::Sni};
 use crate::model::{HostPattern, UnixTime};
 use crate::policy::{CertificateSource, ListenerKind, MinVersion, Policy, UnknownSni};
 
@@ -30,6 +32,9 @@ pub struct TlsState {
     config: Arc<ServerConfig>,
     certificates: Arc<Certificates>,
     unknown_sni: UnknownSni,
+    /// Whether some tenant serves clients that name no host.
+    takes_no_sni: bool,
+    ja4: bool,
     digest: [u8; 32],
 }
 
@@ -57,7 +62,14 @@ impl TlsState {
         let digest = digest(&loaded, policy);
         let certificates = Arc::new(Certificates::new(loaded));
         let config = server_config(provider, policy.tls.min_version, &certificates).map_err(|error| vec![error])?;
-        Ok(Self { config: Arc::new(config), certificates, unknown_sni: policy.tls.unknown_sni, digest })
+        Ok(Self {
+            config: Arc::new(config),
+            certificates,
+            unknown_sni: policy.tls.unknown_sni,
+            takes_no_sni: takes_no_sni(policy),
+            ja4: policy.tls.ja4,
+            digest,
+        })
     }
 
     /// Stays with the state in force if this one would change nothing: new ticket keys would end every resumption.
@@ -90,9 +102,20 @@ impl TlsState {
         &self.config
     }
 
-    /// Judges the name that a client asks for; refused names are handed back.
-    pub(super) fn judge_sni(&self, name: Option<&str>) -> Result<Sni, String> {
-        self.certificates.judge(name, self.unknown_sni)
+    /// Judges the name that a client asks for; a refused one is handed back.
+    ///
+    /// A client that names none learns the first customer's name from the certificate it is shown. So it is refused, where no
+    /// tenant could serve it anyway and unknown names are.
+    pub(super) fn judge_sni(&self, name: Option<&str>) -> Result<Sni, Option<String>> {
+        if name.is_none() && !self.takes_no_sni && self.unknown_sni == UnknownSni::Refuse {
+            return Err(None);
+        }
+        self.certificates.judge(name, self.unknown_sni).map_err(Some)
+    }
+
+    /// Says whether the beginning of a connection is looked at for the client's fingerprint.
+    pub(super) fn reads_fingerprints(&self) -> bool {
+        self.ja4
     }
 }
 
@@ -127,10 +150,15 @@ fn load(source: &CertificateSource, policy: &Policy, provider: &CryptoProvider, 
     }
 }
 
+fn takes_no_sni(policy: &Policy) -> bool {
+    policy.tenants.iter().any(|tenant| tenant.allow_no_sni)
+}
+
 /// A digest of everything that a handshake shows or goes by.
 fn digest(loaded: &[Loaded], policy: &Policy) -> [u8; 32] {
     let mut digest = Sha256::new();
-    let settings = format!("{:?} {:?} {}", policy.tls.min_version, policy.tls.unknown_sni, loaded.len());
+    let tls = &policy.tls;
+    let settings = format!("{:?} {:?} {} {} {}", tls.min_version, tls.unknown_sni, takes_no_sni(policy), tls.ja4, loaded.len());
     digest.update(settings);
     for one in loaded {
         let parts = one.key.cert.iter().map(|der| &**der).chain(one.key.ocsp.as_deref());
