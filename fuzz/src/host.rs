@@ -31,10 +31,10 @@ pub fn run(data: &[u8]) {
         assert!(range.first() <= range.last());
         assert_eq!((ClientIp::from(range.first()).addr(), ClientIp::from(range.last()).addr()), (range.first(), range.last()));
     }
-    for name in [text.parse::<TenantName>().map(|name| name.to_string()), text.parse::<ListenerName>().map(|name| name.to_string())] {
-        if let Ok(name) = name {
-            assert!(name == text && (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic()));
-        }
+    let tenant = text.parse::<TenantName>().map(|name| name.to_string()).ok();
+    let listener = text.parse::<ListenerName>().map(|name| name.to_string()).ok();
+    for name in tenant.into_iter().chain(listener) {
+        assert!(name == text && (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic()));
     }
     if let Ok(user) = text.parse::<UserId>() {
         assert!(user.as_str() == text && (1..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()));

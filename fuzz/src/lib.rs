@@ -6,6 +6,7 @@
 
 pub mod chunk;
 pub mod client;
+pub mod client_hello;
 pub mod config;
 pub mod cookie;
 pub mod exchange;
@@ -34,6 +35,7 @@ pub struct Target {
 pub const ALL: &[Target] = &[
     Target { name: "chunk", run: chunk::run, seeds: chunk::seeds },
     Target { name: "client", run: client::run, seeds: client::seeds },
+    Target { name: "client_hello", run: client_hello::run, seeds: client_hello::seeds },
     Target { name: "config", run: config::run, seeds: config::seeds },
     Target { name: "cookie", run: cookie::run, seeds: cookie::seeds },
     Target { name: "exchange", run: exchange::run, seeds: exchange::seeds },
