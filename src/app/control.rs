@@ -12,6 +12,7 @@ use super::{
     doors::Doors,
     notify::Notifier,
     reload,
+    renew::Refusals,
     upgrade::{self, HandOver, Succession},
 };
 use crate::{
@@ -43,6 +44,10 @@ pub(super) struct App {
     pub(super) itself: std::sync::Weak<Self>,
     /// Who came before, and who comes behind.
     pub(super) succession: Succession,
+    /// Files of TLS that cannot be used.
+    pub(super) refusals: Refusals,
+    /// Told of each policy that comes into force: it may name other files.
+    pub(super) policy_changed: tokio::sync::Notify,
 }
 
 /// What the last load of the configuration said.
@@ -64,6 +69,7 @@ impl Control for App {
             revision: snapshot.policy.revision.clone(),
             loaded: last.at,
             reload_error: last.error,
+            tls_refused: self.refusals.told(),
             tenants: snapshot.policy.tenants.len(),
             connections: self.doors.open(),
             revocations: self.shared.revocations.len(),

@@ -8,12 +8,14 @@ mod notify;
 mod others;
 mod prepare;
 mod reload;
+mod renew;
 mod run;
 mod schedule;
 mod serve;
 mod shutdown;
 mod upgrade;
 mod vitals;
+mod watch;
 mod witness;
 
 pub use doors::BindError;

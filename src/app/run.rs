@@ -84,7 +84,7 @@ pub fn run(start: Start) -> Result<(), RunError> {
     // Before there are threads: it changes the environment.
     let estate = Estate::from_service_manager(prepare::variable).map_err(RunError::Inherited)?;
     if !start.succeeds {
-        let prepared = prepare::prepare(&start.config, &*clock)?;
+        let prepared = prepare::prepare(&start.config, &clock)?;
         return enter(start, prepared, Footing { estate, ..Footing::default() }, clock);
     }
     let state_dir = config::state_dir(&start.config, &prepare::variable);
@@ -98,11 +98,11 @@ pub fn run(start: Start) -> Result<(), RunError> {
 
 /// Prepares, waits for the predecessor, and serves.
 fn succeed(start: Start, arrival: &Arc<Arrival>, state_dir: &std::path::Path, clock: Arc<dyn Clock>) -> Result<(), RunError> {
-    let mut prepared = prepare::prepare(&start.config, &*clock)?;
+    let mut prepared = prepare::prepare(&start.config, &clock)?;
     let since = clock.tick();
     let offer = arrival.wait()?;
     if clock.tick().since(since) > FRESH {
-        prepared = prepare::prepare(&start.config, &*clock)?;
+        prepared = prepare::prepare(&start.config, &clock)?;
     }
     if prepared.policy.state_dir != state_dir {
         return Err(UpgradeError::StateDir.into());

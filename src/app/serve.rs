@@ -17,9 +17,11 @@ use super::{
     notify::{self, Notifier},
     others::Others,
     prepare::{self, PrepareError, Prepared},
+    renew::Refusals,
     run::{RunError, Start},
     schedule, shutdown,
     upgrade::{self, Arrival, Succession},
+    watch::watch as watch_files,
     witness::{self, Clerk},
 };
 use crate::{
@@ -102,6 +104,8 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
         started,
         last_reload: Mutex::new(LastReload { at: started, error: None }),
         reloading: tokio::sync::Mutex::default(),
+        policy_changed: tokio::sync::Notify::new(),
+        refusals: Refusals::default(),
         notifier: Notifier::from_environment(prepare::variable),
         gate,
         itself: itself.clone(),
@@ -133,6 +137,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     let mut tasks = JoinSet::new();
     tasks.spawn(schedule::expiries(Arc::clone(&app)));
     tasks.spawn(schedule::sweep(Arc::clone(&app)));
+    tasks.spawn(watch_files(Arc::clone(&app)));
     tasks.spawn(notify::watchdog(Arc::clone(&app)));
     app.notifier.ready(&policy.revision);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), policy.revision = %policy.revision, tenants = policy.tenants.len(), "octroi serves");
