@@ -37,7 +37,8 @@ impl Octroi {
     pub fn prepared(config: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("state")).unwrap();
-        let octroi = Self { child: None, dir, log: Arc::default(), status: serde_json::Value::Null, env: Vec::new(), successors: Vec::new() };
+        let octroi =
+            Self { child: None, dir, log: Arc::default(), status: serde_json::Value::Null, env: Vec::new(), successors: Vec::new() };
         octroi.configure(config);
         let made = octroi.command(&["keys", "init"]);
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));

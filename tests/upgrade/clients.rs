@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -19,11 +19,23 @@ pub struct Tally {
     pub answered: AtomicUsize,
     pub failed: AtomicUsize,
     pub connections: AtomicUsize,
+    /// How many targets were made.
+    pub made: AtomicUsize,
+    /// What the failures were.
+    pub said: Mutex<Vec<String>>,
 }
 
 impl Tally {
-    fn note(&self, outcome: bool) {
-        if outcome { &self.answered } else { &self.failed }.fetch_add(1, Ordering::Relaxed);
+    fn note(&self, outcome: Result<(), String>) {
+        match outcome {
+            Ok(()) => {
+                self.answered.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(why) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                self.said.lock().unwrap().push(why);
+            }
+        }
     }
 
     pub fn counts(&self) -> (usize, usize) {
@@ -35,9 +47,10 @@ impl Tally {
 const REST: Duration = Duration::from_millis(2);
 
 /// One HTTP/1.1 request; says whether it was answered, and whether the connection may carry another.
-fn ask(stream: &mut (impl Read + Write)) -> (bool, bool) {
-    if stream.write_all(b"GET /public/x HTTP/1.1\r\nHost: acme.test\r\n\r\n").and_then(|()| stream.flush()).is_err() {
-        return (false, false);
+fn ask(stream: &mut (impl Read + Write)) -> (Result<(), String>, bool) {
+    let sent = stream.write_all(b"GET /public/x HTTP/1.1\r\nHost: acme.test\r\n\r\n").and_then(|()| stream.flush());
+    if let Err(error) = sent {
+        return (Err(format!("sending: {error}")), false);
     }
     let (mut got, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
@@ -47,12 +60,12 @@ fn ask(stream: &mut (impl Read + Write)) -> (bool, bool) {
             let length: usize = answer.field("content-length").map_or(0, |length| length.parse().unwrap());
             if got.len() >= end + 4 + length {
                 let closes = answer.field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
-                return (answer.status == 200, !closes);
+                return (if answer.status == 200 { Ok(()) } else { Err(text.into_owned()) }, !closes);
             }
         }
         match stream.read(&mut buffer) {
             Ok(read) if read > 0 => got.extend_from_slice(&buffer[..read]),
-            Ok(_) | Err(_) => return (false, false),
+            other => return (Err(format!("{other:?} after {:?}", String::from_utf8_lossy(&got))), false),
         }
     }
 }
@@ -84,27 +97,44 @@ pub fn kept_alive(addr: SocketAddr, ca: &Path, stop: &AtomicBool, tally: &Tally)
     }
 }
 
-/// Sends requests until told to stop: over HTTP/2, four at a time, on one connection until the server says GOAWAY.
+/// Sends requests until told to stop: over HTTP/2, four at a time, on one connection until the server says GOAWAY. Each has a target of
+/// its own, `/public/x?n=…`.
 ///
-/// A stream that the server says it never looked at (RFC 9113, section 8.7) is one that the client sent after that, and is sent again.
+/// What the client had queued when GOAWAY came, and the server says it has not looked at, is sent again (RFC 9113, section 6.8): no
+/// server can know of it. That the server says the truth is for the test to see at the upstream.
 pub fn http2(addr: SocketAddr, ca: &Path, stop: &AtomicBool, tally: &Tally) {
     let config = tls_config(ca, &[b"h2"]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut waiting: Vec<String> = Vec::new();
     runtime.block_on(async {
-        while !stop.load(Ordering::Relaxed) {
+        while !stop.load(Ordering::Relaxed) || !waiting.is_empty() {
             tally.connections.fetch_add(1, Ordering::Relaxed);
             let tcp = tokio::net::TcpStream::connect(addr).await.unwrap();
             let tls = tokio_rustls::TlsConnector::from(Arc::clone(&config)).connect("acme.test".try_into().unwrap(), tcp).await.unwrap();
-            let (sender, connection) = h2::client::handshake(tls).await.unwrap();
+            let (mut sender, connection) = h2::client::handshake(tls).await.unwrap();
             let connection = tokio::spawn(connection);
-            let mut sender = sender;
-            while !stop.load(Ordering::Relaxed) {
-                let Ok(ready) = sender.ready().await else { break };
+            while !stop.load(Ordering::Relaxed) || !waiting.is_empty() {
+                let Ok(ready) = sender.clone().ready().await else { break };
                 sender = ready;
-                let request = || http::Request::builder().uri("https://acme.test/public/x").body(()).unwrap();
-                let answers: Vec<_> = (0..4).filter_map(|_| sender.send_request(request(), true).ok()).map(|(answer, _)| answer).collect();
-                for answer in answers {
-                    tally.note(whole(answer).await);
+                while waiting.len() < 4 {
+                    waiting.push(format!("/public/x?n={}", tally.made.fetch_add(1, Ordering::Relaxed)));
+                }
+                let mut asked = Vec::new();
+                for target in std::mem::take(&mut waiting) {
+                    let request = http::Request::builder().uri(format!("https://acme.test{target}")).body(()).unwrap();
+                    match sender.send_request(request, true) {
+                        Ok((answer, _)) => asked.push((target, answer)),
+                        Err(_) => waiting.push(target),
+                    }
+                }
+                for (target, answer) in asked {
+                    match answer.await {
+                        Err(error) if error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR) => {
+                            waiting.push(target);
+                        }
+                        Err(error) => tally.note(Err(format!("{target}: {error:?}"))),
+                        Ok(answer) => tally.note(whole(answer).await.map_err(|why| format!("{target}: {why}"))),
+                    }
                 }
                 tokio::time::sleep(REST).await;
             }
@@ -114,13 +144,12 @@ pub fn http2(addr: SocketAddr, ca: &Path, stop: &AtomicBool, tally: &Tally) {
     });
 }
 
-async fn whole(answer: h2::client::ResponseFuture) -> bool {
-    let Ok(answer) = answer.await else { return false };
-    let ok = answer.status() == 200;
+async fn whole(answer: http::Response<h2::RecvStream>) -> Result<(), String> {
+    let status = answer.status();
     let mut body = answer.into_body();
     while let Some(piece) = body.data().await {
-        let Ok(piece) = piece else { return false };
+        let piece = piece.map_err(|error| format!("{error:?}"))?;
         let _ = body.flow_control().release_capacity(piece.len());
     }
-    ok
+    if status == 200 { Ok(()) } else { Err(status.to_string()) }
 }

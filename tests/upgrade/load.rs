@@ -78,7 +78,10 @@ fn fifty_thousand_requests_and_two_upgrades_lose_nothing() {
         assert_eq!(failed, 0);
         let all = counts.iter().sum::<u64>() + u64::try_from(answered).unwrap();
         assert!(all >= REQUESTS && counts[0] == 30_000 && counts[1] == 20_000, "{all}: {counts:?}");
-        eprintln!("round {round}: {all} requests ({} HTTP/2, {} and {} HTTP/1.1 kept alive, {answered} new connections), 0 failed", counts[0], counts[1], counts[2]);
+        eprintln!(
+            "round {round}: {all} requests ({} HTTP/2, {} and {} HTTP/1.1 kept alive, {answered} new connections), 0 failed",
+            counts[0], counts[1], counts[2]
+        );
         eventually("the first ends", || (octroi.metric("octroi_generation") == 3.0).then_some(()));
         assert_eq!(octroi.wait(), 0);
         drop(upstream);

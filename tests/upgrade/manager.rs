@@ -45,7 +45,7 @@ fn the_service_manager_is_told_of_every_turn() {
     octroi.ok(&["reload"]);
     assert!(told(&socket).starts_with("RELOADING=1\nMONOTONIC_USEC="));
     assert!(told(&socket).starts_with("READY=1\n"));
-    octroi.configure("nonsense");
+    octroi.configure(&config(&upstream, "  - {name: nonsense}"));
     assert_eq!(octroi.code(&["reload"]), 1);
     assert!(told(&socket).starts_with("RELOADING=1\n"));
     assert!(told(&socket).starts_with("READY=1\n"), "a reload that failed ends too");
