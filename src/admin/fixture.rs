@@ -106,6 +106,7 @@ impl Control for FakeControl {
             revision: "0123456789abcdef".to_owned(),
             loaded: UnixTime::from_secs(1_795_470_001),
             reload_error: None,
+            tls_refused: Vec::new(),
             tenants: 3,
             connections: 2,
             revocations: 1,

@@ -151,6 +151,10 @@ impl Handler for Echo {
     }
 }
 
+pub(crate) fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock::new())
+}
+
 /// A running door.
 pub(crate) struct House {
     pub(crate) addr: SocketAddr,
@@ -273,8 +277,8 @@ impl House {
         let dir = TempDir::new().unwrap();
         let certificates = make(dir.path());
         let policy = policy(&plan, certificates);
-        let clock = Arc::new(SystemClock::new());
-        let tls = TlsState::build(&policy, clock.now()).unwrap();
+        let clock = clock();
+        let tls = TlsState::build(&policy, &clock).unwrap();
         let listener = &policy.listeners[0];
         let bound = edge::bind(listener).unwrap();
         let (addr, connections) = (bound.local_addr(), bound.connections());
