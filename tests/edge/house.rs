@@ -172,6 +172,7 @@ pub(crate) struct Plan {
     pub(crate) min_version: MinVersion,
     pub(crate) unknown_sni: UnknownSni,
     pub(crate) ja4: bool,
+    pub(crate) ticket_keys: Option<PathBuf>,
 }
 
 pub(crate) fn plan(kind: ListenerKind) -> Plan {
@@ -206,6 +207,7 @@ pub(crate) fn plan(kind: ListenerKind) -> Plan {
         min_version: MinVersion::Tls12,
         unknown_sni: UnknownSni::Refuse,
         ja4: false,
+        ticket_keys: None,
     }
 }
 
@@ -245,7 +247,13 @@ pub(crate) fn policy(plan: &Plan, certificates: Vec<Certificate>) -> Policy {
         request_limits: RequestLimits { body_bytes: 1, body_min_rate: 1, websocket_idle: Duration::ZERO },
         metrics: None,
         admin: None,
-        tls: Tls { min_version: plan.min_version, unknown_sni: plan.unknown_sni, ja4: plan.ja4, certificates },
+        tls: Tls {
+            min_version: plan.min_version,
+            unknown_sni: plan.unknown_sni,
+            ja4: plan.ja4,
+            ticket_keys: plan.ticket_keys.clone(),
+            certificates,
+        },
         sessions: None,
         upstreams: BTreeMap::new(),
         tenants: Tenants::default(),

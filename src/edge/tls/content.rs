@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{TlsError, certificate::file, source::Files};
 use crate::model::Secret;
+use crate::policy::TicketSecrets;
 
 /// How large a file may be. The largest honest one is a bundle of every public CA: 250 KiB.
 const MAX_BYTES: u64 = 4 << 20;
@@ -30,7 +31,7 @@ impl Content {
         let (cert, _) = read(&files.cert)?;
         let (key, mode) = read(&files.key)?;
         let ocsp = files.ocsp.as_deref().map(read).transpose()?;
-        Ok(Self { cert, key: Secret::new(key), exposed: mode & 0o007 != 0, ocsp: ocsp.map(|(bytes, _)| bytes) })
+        Ok(Self { cert, key: Secret::new(key), exposed: is_open_to_all(mode), ocsp: ocsp.map(|(bytes, _)| bytes) })
     }
 
     /// Returns a digest of everything.
@@ -43,6 +44,22 @@ impl Content {
         digest.update([u8::from(self.exposed)]);
         digest.finalize().into()
     }
+}
+
+/// Reads a file of secrets for tickets. Blocks.
+pub(super) fn ticket_secrets(path: &Path) -> Result<TicketSecrets, TlsError> {
+    let (bytes, mode) = read(path)?;
+    let bytes = Secret::new(bytes);
+    if is_open_to_all(mode) {
+        return Err(TlsError::Exposed { path: path.to_owned() });
+    }
+    let text = std::str::from_utf8(bytes.expose()).map_err(|error| file(path, io::Error::other(error)))?;
+    TicketSecrets::parse(text).map_err(|source| TlsError::TicketKeys { path: path.to_owned(), source })
+}
+
+/// Says whether any account of the machine may read or change a file of this mode.
+const fn is_open_to_all(mode: u32) -> bool {
+    mode & 0o007 != 0
 }
 
 /// Reads a whole file. Its permissions are asked of the open file, so that nobody exchanges it in between.

@@ -5,6 +5,7 @@ use std::{io, path::PathBuf};
 use rustls_pki_types::pem;
 
 use crate::model::HostPattern;
+use crate::policy::TicketSecretsError;
 
 /// Why the TLS state cannot be built. Each names the file.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +112,15 @@ pub enum TlsError {
         /// Why.
         #[source]
         source: rcgen::Error,
+    },
+    /// A file of secrets for tickets that holds none.
+    #[error("{}: {source}", path.display())]
+    TicketKeys {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: TicketSecretsError,
     },
     /// The system has no random bytes for ticket keys.
     #[error("the keys of TLS tickets cannot be made: the system has no random bytes")]

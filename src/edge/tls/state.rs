@@ -8,14 +8,14 @@ use sha2::{Digest, Sha256};
 use super::{
     CertificateExpiry, TlsError,
     certificate::Loaded,
-    content::Content,
+    content::{self, Content},
     resolver::{Certificates, Sni},
     setup::{provider, server_config},
     source::{self, Files},
     ticket::Tickets,
 };
 use crate::model::{Clock, HostPattern, UnixTime};
-use crate::policy::{ListenerKind, Policy, UnknownSni};
+use crate::policy::{ListenerKind, Policy, TicketSecrets, UnknownSni};
 
 /// How many TLS 1.2 sessions of clients without tickets are kept, at some 300 bytes each: 10 MiB at the most, whatever comes.
 const SESSIONS: usize = 32_768;
@@ -27,13 +27,15 @@ pub struct TlsState {
     config: Arc<ServerConfig>,
     certificates: Arc<Certificates>,
     loaded: Vec<Arc<Loaded>>,
+    /// What the file of `tls.ticket_keys` held.
+    secrets: Option<TicketSecrets>,
     unknown_sni: UnknownSni,
     /// Whether some tenant serves clients that name no host.
     takes_no_sni: bool,
     ja4: bool,
     /// Of everything that a handshake shows or goes by.
     digest: [u8; 32],
-    /// Of what a resumed session stands for: the certificates.
+    /// Of what a resumed session stands for: the certificates, and the secrets that its ticket was sealed with.
     resumption: [u8; 32],
 }
 
@@ -42,7 +44,7 @@ pub struct TlsState {
 pub struct Renewal {
     /// The state with what was renewed. Nothing, where nothing was.
     pub state: Option<TlsState>,
-    /// The certificates that are new, by name.
+    /// What is new: certificates by name, the file of secrets for tickets by path.
     pub renewed: Vec<String>,
     /// What is on disk and cannot be used; what is in force instead stays.
     pub refused: Vec<TlsError>,
@@ -65,6 +67,11 @@ impl TlsState {
                 Err(error) => errors.push(error),
             }
         }
+        let secrets = policy.tls.ticket_keys.as_deref().map(content::ticket_secrets).transpose();
+        let secrets = secrets.unwrap_or_else(|error| {
+            errors.push(error);
+            None
+        });
         let needs_one = policy.listeners.iter().any(|listener| listener.kind == ListenerKind::Tls);
         if errors.is_empty() && loaded.is_empty() && needs_one {
             errors.push(TlsError::NoCertificate);
@@ -72,7 +79,7 @@ impl TlsState {
         if !errors.is_empty() {
             return Err(errors);
         }
-        Self::assemble(policy, loaded, provider, clock).map_err(|error| vec![error])
+        Self::assemble(policy, loaded, secrets, provider, clock).map_err(|error| vec![error])
     }
 
     /// Reads the files of the policy in force again. A pair that cannot be used changes nothing about the others.
@@ -96,8 +103,19 @@ impl TlsState {
                 }
             }
         }
+        let mut secrets = self.secrets.clone();
+        if let Some(path) = &policy.tls.ticket_keys {
+            match content::ticket_secrets(path) {
+                Ok(same) if secrets.as_ref() == Some(&same) => {}
+                Ok(new) => {
+                    renewal.renewed.push(path.display().to_string());
+                    secrets = Some(new);
+                }
+                Err(error) => renewal.refused.push(error),
+            }
+        }
         if !renewal.renewed.is_empty() {
-            match Self::assemble(policy, loaded, provider, clock) {
+            match Self::assemble(policy, loaded, secrets, provider, clock) {
                 Ok(state) => renewal.state = Some(state.resuming(self)),
                 Err(error) => renewal.refused.push(error),
             }
@@ -108,21 +126,28 @@ impl TlsState {
     fn assemble(
         policy: &Policy,
         loaded: Vec<Arc<Loaded>>,
+        secrets: Option<TicketSecrets>,
         provider: Arc<CryptoProvider>,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, TlsError> {
-        let resumption = chains(&loaded);
+        let chains = chains(&loaded);
         let certificates = Arc::new(Certificates::new(&loaded));
         let mut config = server_config(provider, policy.tls.min_version, &certificates)?;
-        config.ticketer = Arc::new(Tickets::own(clock).map_err(|_| TlsError::NoRandom)?);
+        let tickets = match &secrets {
+            Some(secrets) => Tickets::shared(clock, secrets.clone(), chains),
+            None => Tickets::own(clock),
+        };
+        config.ticketer = Arc::new(tickets.map_err(|_| TlsError::NoRandom)?);
         config.send_tls13_tickets = TICKETS;
         config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
+        let resumption = resumption(&chains, secrets.as_ref());
         Ok(Self {
             config: Arc::new(config),
             certificates,
             digest: digest(policy, &loaded, &resumption),
             resumption,
             loaded,
+            secrets,
             unknown_sni: policy.tls.unknown_sni,
             takes_no_sni: takes_no_sni(policy),
             ja4: policy.tls.ja4,
@@ -214,16 +239,26 @@ fn takes_no_sni(policy: &Policy) -> bool {
 }
 
 /// A digest of everything that a handshake shows or goes by.
-fn digest(policy: &Policy, loaded: &[Arc<Loaded>], chains: &[u8; 32]) -> [u8; 32] {
+fn digest(policy: &Policy, loaded: &[Arc<Loaded>], resumption: &[u8; 32]) -> [u8; 32] {
     let mut digest = Sha256::new();
     let tls = &policy.tls;
     let settings = format!("{:?} {:?} {} {} {}", tls.min_version, tls.unknown_sni, takes_no_sni(policy), tls.ja4, loaded.len());
     digest.update(settings);
-    digest.update(chains);
+    digest.update(resumption);
     for one in loaded {
         let staple = one.key.ocsp.as_deref().unwrap_or_default();
         digest.update(staple.len().to_be_bytes());
         digest.update(staple);
+    }
+    digest.finalize().into()
+}
+
+/// A digest of the certificates and of the secrets that tickets are sealed with.
+fn resumption(chains: &[u8; 32], secrets: Option<&TicketSecrets>) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    digest.update(chains);
+    for secret in secrets.map(TicketSecrets::newest_first).unwrap_or_default() {
+        digest.update(secret.expose());
     }
     digest.finalize().into()
 }

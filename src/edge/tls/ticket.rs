@@ -28,6 +28,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::model::{Clock, Secret};
+use crate::policy::TicketSecrets;
 
 /// How long a key seals, in seconds; so long it opens after that, too (`security.md`, row 23).
 const EPOCH: u32 = 6 * 3600;
@@ -48,7 +49,7 @@ enum Origin {
     /// Nowhere: they are random.
     Own,
     /// Secrets that nodes share, newest first, and a digest of the certificates.
-    Shared { secrets: Vec<Secret<[u8; 32]>>, certificates: [u8; 32] },
+    Shared { secrets: TicketSecrets, certificates: [u8; 32] },
 }
 
 /// The keys of an epoch. The first one seals, all open.
@@ -69,9 +70,8 @@ impl Tickets {
         Self::new(clock, Origin::Own)
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "`tls.ticket_keys` is not read yet"))]
     /// Derives keys from secrets that nodes share, newest first, for these certificates.
-    pub(super) fn shared(clock: &Arc<dyn Clock>, secrets: Vec<Secret<[u8; 32]>>, certificates: [u8; 32]) -> Result<Self, Unspecified> {
+    pub(super) fn shared(clock: &Arc<dyn Clock>, secrets: TicketSecrets, certificates: [u8; 32]) -> Result<Self, Unspecified> {
         Self::new(clock, Origin::Shared { secrets, certificates })
     }
 
@@ -112,7 +112,7 @@ impl Origin {
             Self::Shared { secrets, certificates } => {
                 // The next epoch too: another node's clock may have got there already.
                 for epoch in [Some(epoch), epoch.checked_sub(1), epoch.checked_add(1)].into_iter().flatten() {
-                    for secret in secrets {
+                    for secret in secrets.newest_first() {
                         keys.push(Arc::new(Key::derive(secret, epoch, certificates)?));
                     }
                 }
@@ -180,6 +180,8 @@ fn epoch(clock: &dyn Clock) -> u64 {
 mod tests {
     use std::time::Duration;
 
+    use base64::Engine;
+
     use super::*;
     use crate::model::{ManualClock, UnixTime};
 
@@ -192,14 +194,19 @@ mod tests {
         (Arc::clone(&clock), clock)
     }
 
-    fn secret(byte: u8) -> Secret<[u8; 32]> {
-        Secret::new([byte; 32])
+    /// Secrets that differ by a number.
+    fn secrets(seeds: &[usize]) -> TicketSecrets {
+        let line = |seed: &usize| {
+            let bytes: [u8; 32] = std::array::from_fn(|index| u8::try_from((index * index * 7 + index * 31 + seed) % 256).unwrap());
+            base64::engine::general_purpose::STANDARD.encode(bytes) + "\n"
+        };
+        TicketSecrets::parse(&seeds.iter().map(line).collect::<String>()).unwrap()
     }
 
     #[test]
     fn a_key_seals_for_six_hours_and_opens_for_six_more() {
         let (hands, clock) = clock();
-        let both = [Tickets::own(&clock).unwrap(), Tickets::shared(&clock, vec![secret(1)], [7; 32]).unwrap()];
+        let both = [Tickets::own(&clock).unwrap(), Tickets::shared(&clock, secrets(&[1]), [7; 32]).unwrap()];
         let first = both.each_ref().map(|tickets| tickets.encrypt(PLAIN).unwrap());
         let open = |tickets: &Tickets, ticket: &[u8]| tickets.decrypt(ticket).as_deref() == Some(PLAIN);
 
@@ -236,9 +243,7 @@ mod tests {
     #[test]
     fn nodes_with_one_secret_and_one_set_of_certificates_understand_each_other() {
         let (_, clock) = clock();
-        let shared = |secrets: &[u8], certificates| {
-            Tickets::shared(&clock, secrets.iter().map(|byte| secret(*byte)).collect(), certificates).unwrap()
-        };
+        let shared = |seeds: &[usize], certificates| Tickets::shared(&clock, secrets(seeds), certificates).unwrap();
         let ticket = shared(&[1], [7; 32]).encrypt(PLAIN).unwrap();
 
         assert_eq!(shared(&[1], [7; 32]).decrypt(&ticket).as_deref(), Some(PLAIN));
@@ -255,7 +260,7 @@ mod tests {
         let (ahead, punctual) = clock();
         ahead.advance(HOUR * 6 - Duration::from_secs(5));
         hands.advance(HOUR * 6 - Duration::from_secs(8));
-        let shared = |clock: &Arc<dyn Clock>| Tickets::shared(clock, vec![secret(1)], [7; 32]).unwrap();
+        let shared = |clock: &Arc<dyn Clock>| Tickets::shared(clock, secrets(&[1]), [7; 32]).unwrap();
         let (late, punctual) = (shared(&late), shared(&punctual));
         ahead.advance(Duration::from_secs(6));
 
