@@ -21,6 +21,7 @@ test: setup
 
 # The long ones too.
 full: setup
+	@scripts/setup.sh h2load=nghttp2-client wrk=wrk
 	$(CARGO) test --locked -- --include-ignored
 
 suites: setup

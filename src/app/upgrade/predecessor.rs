@@ -218,10 +218,26 @@ pub(in crate::app) fn close_room(app: &App, state_dir: &Path) {
 ///
 /// After an error this process serves as if nothing had been tried.
 pub(in crate::app) fn hand_over(app: &Arc<App>, wish: HandOver) -> Result<Option<UpgradeReport>, UpgradeError> {
+    let outcome = hand_over_once(app, wish);
+    match &outcome {
+        Ok(Some(report)) => {
+            tracing::info!(successor = report.successor, milliseconds = report.took.as_millis(), "handed over; draining");
+        }
+        Ok(None) => {}
+        Err(error) => tracing::error!(error = %told(error), "nothing was handed over; this process goes on"),
+    }
+    outcome
+}
+
+fn hand_over_once(app: &Arc<App>, wish: HandOver) -> Result<Option<UpgradeReport>, UpgradeError> {
     let succession = &app.succession;
     let _one_at_a_time = succession.turn.lock().unwrap_or_else(PoisonError::into_inner);
     if succession.is_over() || app.shared.is_draining() {
         return Err(UpgradeError::Refused("this process drains already".to_owned()));
+    }
+    if std::process::id() == 1 {
+        let why = "process 1 of a container cannot hand over: all of the container ends with it; start a new container instead";
+        return Err(UpgradeError::Refused(why.to_owned()));
     }
     // Neither changes the sockets and rules under the other.
     let _no_reload = app.reloading.blocking_lock();
@@ -231,10 +247,8 @@ pub(in crate::app) fn hand_over(app: &Arc<App>, wish: HandOver) -> Result<Option
         (None, HandOver::Waiting) => return Ok(None),
         (None, HandOver::Start) => succession.start().map(|(waiting, child)| (waiting, Some(child)))?,
     };
-    let pid = waiting.pid;
     match pass(app, waiting) {
         Ok(report) => {
-            tracing::info!(successor = pid, milliseconds = report.took.as_millis(), "handed over; draining");
             if let Some(mut child) = child {
                 // It outlives us in general; should it not, it is not left as a zombie.
                 std::thread::spawn(move || child.wait());
@@ -245,7 +259,6 @@ pub(in crate::app) fn hand_over(app: &Arc<App>, wish: HandOver) -> Result<Option
             if let Some(child) = &mut child {
                 put_an_end_to(child);
             }
-            tracing::error!(successor = pid, error = %told(&error), "nothing was handed over; this process goes on");
             Err(error)
         }
     }

@@ -123,10 +123,11 @@ impl Arrival {
 
     /// Waits for one message that must be it.
     fn next<T>(&self, doing: &'static str, within: Option<Duration>, want: impl Fn(Message) -> Option<T>) -> Result<T, UpgradeError> {
-        match self.receive(doing, within)?.0 {
-            Message::Refused(why) => Err(UpgradeError::Refused(why)),
-            message => want(message).ok_or_else(|| self.unexpected(doing)),
+        let message = self.receive(doing, within)?.0;
+        if let Message::Refused(why) = message {
+            return Err(UpgradeError::Refused(why));
         }
+        want(message).ok_or_else(|| self.unexpected(doing))
     }
 
     fn ended(&self, doing: &'static str, source: io::Error) -> UpgradeError {
