@@ -59,7 +59,12 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
     // The same certificates keep their ticket keys: a reload ends no resumption.
     app.tls.store(tls.or_keep(&app.tls.load_full()));
     app.shared.snapshot.store(Arc::new(snapshot));
+    if policy.bans.is_none() {
+        app.shared.bans.forget_offences();
+    }
     app.doors.settle(&policy, added);
+    // Every file of ranges was read just now, and held.
+    app.shared.metrics.deny_files_refused(0);
     app.policy_changed.notify_one();
     Ok(policy.revision.clone())
 }
