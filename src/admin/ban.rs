@@ -48,7 +48,6 @@ fn bad(message: &str) -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::admin::{
         Caller,
         fixture::{ALICE, OWN_UID, VERA, ask, bench},

@@ -8,6 +8,8 @@ mod ban;
 mod caller;
 mod control_socket;
 mod exchange;
+#[doc(hidden)]
+pub mod fuzz;
 mod probe;
 mod serve;
 pub mod wire;

@@ -10,6 +10,8 @@ mod deny_file;
 mod describe;
 mod error;
 mod finding;
+#[doc(hidden)]
+pub mod fuzz;
 mod input;
 mod load;
 mod locate;

@@ -9,7 +9,6 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
     ("root", "redis", "Quotas and revocations that nodes share."),
     ("root", "regions", "Addresses of a region."),
     ("root", "smtp", "Where notices go out."),
-    ("tls", "ticket_keys", "TLS ticket keys that nodes share."),
     ("certificate", "acme", "Certificates from a directory, by ACME."),
     ("certificate", "ocsp", "An OCSP answer to staple."),
     ("sessions", "assertion", "A signed statement of who asks, towards the upstream."),
