@@ -44,6 +44,7 @@ pub(super) async fn sweep(app: Arc<App>) {
             tracing::error!(error = %told(&error), "the revocation journal cannot be compacted");
         }
         witness::write_sums(&app.shared, &app.tally.turn(app.shared.clock.tick()));
+        app.shared.snapshot.load().sweep(app.shared.clock.tick());
         gauges(&app);
     }
 }
