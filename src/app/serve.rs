@@ -30,12 +30,15 @@ use crate::{
     gateway::{RequestIds, Shared},
     model::{Clock, UnixTime, told},
     policy::Policy,
-    state::{Journal, StoreError},
-    telemetry::Metrics,
+    state::{Bans, Journal, MemoryQuotas, StoreError},
+    telemetry::{Metrics, Tally},
 };
 
 /// How many subjects all quotas together remember: 2^18 at 16 bytes are 4 MiB, whatever strangers do.
 const QUOTA_SLOTS: usize = 1 << 18;
+
+/// How many clients that broke the protocol are remembered: 2^15 at 64 bytes are 2 MiB, whatever strangers do.
+const BAN_SLOTS: usize = 1 << 15;
 
 /// How long the last answers of the admin listeners may take.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
@@ -80,8 +83,9 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     };
     let shared = Arc::new(Shared {
         snapshot: ArcSwap::from_pointee(snapshot),
-        quotas: crate::state::MemoryQuotas::new(QUOTA_SLOTS),
+        quotas: MemoryQuotas::new(QUOTA_SLOTS),
         revocations: Arc::clone(&journal),
+        bans: Bans::new(BAN_SLOTS),
         metrics,
         clock: Arc::clone(&clock),
         ids: RequestIds::new(),
@@ -93,7 +97,8 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     let tls = Arc::new(ArcSwap::from_pointee(tls));
     let http = Arc::new(HttpDoor::new(Arc::clone(&shared), &policy));
     let handler: Arc<dyn Handler> = http.clone();
-    let clerk: Arc<dyn Witness> = Arc::new(Clerk { shared: Arc::clone(&shared) });
+    let tally = Arc::new(Tally::default());
+    let clerk: Arc<dyn Witness> = Arc::new(Clerk { shared: Arc::clone(&shared), tally: Arc::clone(&tally) });
     let generation = arrival.as_ref().map_or(1, |arrival| arrival.generation);
     let (gate, admin_gate) = watch::channel(Gate::Open);
     let app = Arc::new_cyclic(|itself: &Weak<App>| App {
@@ -101,6 +106,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
         shared: Arc::clone(&shared),
         tls: Arc::clone(&tls),
         doors: Doors::new(Hinges { handler, witness: clerk, tls: Arc::clone(&tls), clock }),
+        tally,
         started,
         last_reload: Mutex::new(LastReload { at: started, error: None }),
         reloading: tokio::sync::Mutex::default(),
@@ -147,6 +153,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     // Those that take longer are cut off with the set.
     let _ = timeout(LAST_ANSWERS, answered).await;
     tasks.shutdown().await;
+    witness::write_sums(&app.shared, &app.tally.close());
     upgrade::close_room(&app, &policy.state_dir);
     if !app.shared.snapshot.load().log.close(shutdown::LAST_LINES) {
         tracing::warn!("some access lines could not be written in time");

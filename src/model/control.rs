@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::{BoxFuture, SessionId, TenantName, UnixTime, UserId};
+use super::{Ban, BanWish, BoxFuture, ClientPrefix, SessionId, TenantName, UnixTime, UserId};
 
 /// What a principal may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Reads status.
     Viewer,
-    /// Reads status, reloads, revokes.
+    /// Reads status, reloads, revokes, bans.
     Operator,
     /// Reads status and records.
     Auditor,
@@ -144,6 +144,9 @@ pub enum ControlError {
     /// Nothing was handed over.
     #[error("{0}")]
     Upgrade(String),
+    /// It would have no effect, or another one than is wished for: why.
+    #[error("{0}")]
+    Useless(String),
     /// A store cannot keep it.
     #[error("{0}")]
     Unavailable(String),
@@ -159,6 +162,12 @@ pub trait Control: Send + Sync {
     fn epoch(&self, tenant: &TenantName) -> Option<u32>;
     /// Hands over to a successor; starts one where none waits, if `start` says so. Returns once it serves.
     fn upgrade(&self, start: bool) -> BoxFuture<'_, Result<UpgradeReport, ControlError>>;
+    /// Returns the bans in force, those that end last first.
+    fn bans(&self) -> Vec<Ban>;
+    /// Refuses a client before the handshake for a while.
+    fn ban(&self, wish: BanWish) -> Result<(), ControlError>;
+    /// Lifts whatever ban a client has. Says whether it was banned.
+    fn unban(&self, client: ClientPrefix) -> bool;
     /// Ends sessions; returns once that is in force on this node and durable.
     fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<RevocationReport, ControlError>>;
 }
