@@ -73,6 +73,9 @@ pub enum RunError {
     /// The metrics cannot be declared.
     #[error("the metrics cannot be declared: {0}")]
     Metrics(#[from] MetricsError),
+    /// Signals cannot be listened to.
+    #[error("signals cannot be listened to: {0}")]
+    Signals(io::Error),
     /// The runtime cannot be started.
     #[error("the runtime cannot be started: {0}")]
     Runtime(io::Error),

@@ -60,6 +60,8 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
+    // Before anything can be asked of this process.
+    let signals = shutdown::Signals::listen().map_err(RunError::Signals)?;
     let started = clock.now();
     // Alone, the journal comes first: it says whether another octroi has this state directory. In a predecessor's place it comes when all
     // is bound, for the predecessor cannot write it from then on.
@@ -147,7 +149,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     tasks.spawn(notify::watchdog(Arc::clone(&app)));
     app.notifier.ready(&policy.revision);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), policy.revision = %policy.revision, tenants = policy.tenants.len(), "octroi serves");
-    shutdown::until_the_end(&app, &http).await;
+    shutdown::until_the_end(&app, &http, signals).await;
     app.gate.send_replace(Gate::Closed);
     let answered = async { while admin.join_next().await.is_some() {} };
     // Those that take longer are cut off with the set.

