@@ -186,7 +186,7 @@ fn a_judgement_can_move_between_threads() {
     is_send(&octroi::pipeline::judge(
         &view,
         &policy,
-        octroi::pipeline::Stores { quotas: &Empty, revocations: &Empty },
+        octroi::pipeline::Stores { quotas: &Empty, revocations: &Empty, challenges: &octroi::state::Challenges::default() },
         &mut known,
         &mut trail,
     ));

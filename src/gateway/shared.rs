@@ -14,7 +14,7 @@ use super::upstream::Pool;
 use crate::{
     model::{Clock, RequestId, UpstreamName},
     policy::Policy,
-    state::{Journal, MemoryQuotas},
+    state::{Challenges, Journal, MemoryQuotas},
     telemetry::{AccessLog, Metrics},
 };
 
@@ -48,6 +48,8 @@ pub struct Shared {
     pub quotas: MemoryQuotas,
     /// Revocations.
     pub revocations: Arc<Journal>,
+    /// What CAs that prove our hosts may ask for.
+    pub challenges: Arc<Challenges>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Time.

@@ -17,7 +17,7 @@ mod time;
 mod verdict;
 mod view;
 
-pub use answer::{QuotaAnswer, RevocationAnswer};
+pub use answer::{ChallengeAnswer, QuotaAnswer, RevocationAnswer};
 pub use connection::{Alpn, Connection, Cut, Facts, HeadDeadlines, Phase, TlsFacts, Transport};
 pub use control::{Control, ControlError, Principal, Revocation, RevocationReport, Revoked, Role, Status};
 pub use fault::told;

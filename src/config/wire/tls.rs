@@ -1,5 +1,6 @@
 //! Certificates and versions.
 
+use super::AcmeWire;
 use crate::{
     config::{
         collection::NonEmpty,
@@ -26,7 +27,7 @@ wire! {
         certificates: NonEmpty<CertificateWire>,
     }
 
-    /// A certificate: `cert` and `key`, or `dev: true` and `dir`.
+    /// A certificate: `cert` and `key`, or `acme`, or `dev: true` and `dir`.
     CertificateWire "certificate" {
         /// The chain, PEM, leaf first.
         cert: Option<At<FilePath>>,
@@ -36,5 +37,7 @@ wire! {
         dev: Option<At<bool>>,
         /// Where the local CA and its certificates are kept.
         dir: Option<At<FilePath>>,
+        /// A CA that octroi gets certificates from, and renews them at.
+        acme: Option<AcmeWire>,
     }
 }
