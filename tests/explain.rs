@@ -9,6 +9,7 @@ use octroi::{
     pipeline::Stores,
     policy::{Policy, QuotaBy},
     replay::{DescribeError, Described, Explained, Outcome, Sni, explain},
+    state::Challenges,
 };
 use support::*;
 

@@ -344,7 +344,7 @@ fn a_tls_version_below_the_least_is_refused() {
     let octroi = Octroi::start(&text);
 
     assert_ne!(old(&octroi).exit, 0);
-    octroi.access_line(|line| line["reason"] == "tls_protocol" || line["reason"] == "tls_aborted");
+    octroi.access_line(|line| line["reason"] == "tls_incompatible" || line["reason"] == "tls_aborted");
     assert_eq!(octroi.curl("acme.test", "/x").args(&["--tlsv1.3"]).status(), 200);
 }
 
@@ -364,6 +364,28 @@ fn names_that_are_unknown_or_absent_follow_the_rules() {
     assert_eq!((refused.status, octroi.reason(&refused).as_str()), (421, "host_unknown"));
     // A known host under an unknown name is refused all the same.
     assert_eq!(octroi.curl("nobody.test", "/x").args(&["-k"]).header("Host: acme.test").status(), 421);
+}
+
+#[test]
+fn a_handshake_without_a_name_ends_where_no_tenant_takes_it() {
+    let (mut octroi, upstream) = started("");
+    let text = config(&upstream, LISTENERS, "").replace(", allow_no_sni: true", "");
+    octroi.reload(&text.replace("tls: {certificates", "tls: {ja4: true, certificates"));
+
+    assert_ne!(octroi.curl("127.0.0.1", "/x").args(&["-k"]).header("Host: acme.test").get().exit, 0);
+    octroi.access_line(|line| line["event"] == "connection" && line["reason"] == "no_sni");
+    let failed = r#"octroi_tls_handshakes_total{alpn="-",group="-",listener="public",result="no_sni",version="-"}"#;
+    assert_eq!(octroi.metric(failed), 1.0);
+
+    assert_eq!(octroi.curl("acme.test", "/x").args(&["--http2"]).status(), 200);
+    let line = octroi.access_line(|line| line["event"] == "request");
+    let (fingerprint, alpn) = (line["tls.ja4"].as_str().unwrap(), line["tls.alpn"].as_str().unwrap());
+    assert!(fingerprint.starts_with("t13d") && fingerprint.len() == 36 && &fingerprint[8..10] == "h2", "{fingerprint}");
+    let agreed = format!(
+        r#"octroi_tls_handshakes_total{{alpn="{alpn}",group="{}",listener="public",result="full",version="TLSv1.3"}}"#,
+        line["tls.group"].as_str().unwrap()
+    );
+    assert_eq!((alpn, octroi.metric(&agreed)), ("h2", 1.0));
 }
 
 /// Makes a certificate for a host, signed by itself.

@@ -80,7 +80,7 @@ pub(crate) fn policy(admin: Option<Admin>) -> Policy {
         request_limits: RequestLimits { body_bytes: 1, body_min_rate: 1, websocket_idle: second },
         metrics: None,
         admin,
-        tls: Tls { min_version: MinVersion::Tls12, unknown_sni: UnknownSni::Refuse, certificates: Vec::new() },
+        tls: Tls { min_version: MinVersion::Tls12, unknown_sni: UnknownSni::Refuse, ja4: false, certificates: Vec::new() },
         sessions: None,
         upstreams: BTreeMap::new(),
         tenants: Tenants::default(),
@@ -111,6 +111,7 @@ impl Control for FakeControl {
             revocations: 1,
             draining: false,
             listeners: vec![("public".to_owned(), "127.0.0.1:8443".to_owned())],
+            acme: None,
         }
     }
 

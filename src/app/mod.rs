@@ -1,10 +1,12 @@
 //! Ties the parts together: `prepare` builds everything but sockets, `start` binds and serves, `reload` swaps the rules.
 
+mod acme;
 mod control;
 mod doors;
 mod handler;
 mod prepare;
 mod reload;
+mod renew;
 mod run;
 mod schedule;
 mod shutdown;

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::{
+    acme,
     control::{App, LastReload},
     doors::{BindError, Doors, Hinges},
     handler::HttpDoor,
@@ -103,6 +104,7 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
         snapshot: ArcSwap::from_pointee(snapshot),
         quotas: MemoryQuotas::new(QUOTA_SLOTS),
         revocations: journal,
+        challenges: Arc::default(),
         metrics: Arc::new(Metrics::new()?),
         clock: Arc::clone(&clock),
         ids: RequestIds::new(),
@@ -115,7 +117,8 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
     let http = Arc::new(HttpDoor::new(Arc::clone(&shared), &policy));
     let handler: Arc<dyn Handler> = http.clone();
     let clerk: Arc<dyn Witness> = Arc::new(Clerk { shared: Arc::clone(&shared) });
-    let doors = Doors::new(Hinges { handler, witness: clerk, tls: Arc::clone(&tls), clock });
+    let challenges = Arc::clone(&shared.challenges);
+    let doors = Doors::new(Hinges { handler, witness: clerk, tls: Arc::clone(&tls), clock, challenges });
     // Everything that can fail has failed before the first connection is served.
     let added = doors.bind_new(&policy)?;
     let app = Arc::new(App {
@@ -125,6 +128,7 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
         doors,
         started,
         last_reload: Mutex::new(LastReload { at: started, error: None }),
+        acme: acme::Board::default(),
         reloading: tokio::sync::Mutex::default(),
     });
     let (stop_admin, admin_stops) = watch::channel(false);
@@ -136,6 +140,7 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
     }
     tasks.spawn(schedule::expiries(Arc::clone(&app)));
     tasks.spawn(schedule::sweep(Arc::clone(&app)));
+    tasks.spawn(acme::supervise(Arc::clone(&app)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), policy.revision = %policy.revision, tenants = policy.tenants.len(), "octroi serves");
     shutdown::until_the_end(&app, &http).await;
     stop_admin.send_replace(true);

@@ -7,16 +7,18 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout, timeout_at},
 };
-use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 
 use super::{
     Connections, EdgeRefusal, GateStream, Rules, TlsState, Witness,
+    acme::{self, Proof},
     cap::ClientGuard,
     stream::{Inner, Wire},
     tls::{self, Sni},
 };
 use crate::model::{ClientIp, Connection, Facts, TlsFacts, Transport, UnixTime};
 use crate::policy::ListenerKind;
+use crate::state::Challenges;
 use crate::proxy_protocol::{self, MAX_HEADER_BYTES, Parsed};
 
 /// How long the PROXY header may take; the sender has it at hand.
@@ -25,6 +27,8 @@ const PROXY_TIMEOUT: Duration = Duration::from_secs(2);
 const LAST_WORD: Duration = Duration::from_millis(250);
 /// The fatal alert `unrecognized_name` (RFC 6066, section 3) as a record, before any key is agreed on.
 const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
+/// The fatal alert `missing_extension` (RFC 8446, section 9.2): a server that needs a name says so.
+const MISSING_EXTENSION: &[u8] = &[21, 3, 3, 0, 2, 2, 109];
 /// What a browser that speaks HTTP to a TLS port shows.
 const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 38\r\n\
     Connection: close\r\nCache-Control: no-store\r\n\r\nThis port speaks HTTPS. Use https://\r\n";
@@ -38,14 +42,18 @@ pub(super) struct Admission {
     pub(super) tls: Arc<TlsState>,
     pub(super) connections: Connections,
     pub(super) witness: Arc<dyn Witness>,
+    pub(super) challenges: Arc<Challenges>,
 }
+
+/// A connection that was led in.
+type Admitted = (GateStream, Arc<Connection>, Option<ClientGuard>);
 
 /// A refusal and what the operator reads beside it.
 struct Refused(EdgeRefusal, String);
 
 impl Admission {
-    /// Leads a connection in. Nothing is returned for one that was refused; the witness knows why.
-    pub(super) async fn admit(self, mut tcp: TcpStream) -> Option<(GateStream, Arc<Connection>, Option<ClientGuard>)> {
+    /// Leads a connection in. Nothing is returned for one that was refused, or was a CA's; the witness knows.
+    pub(super) async fn admit(self, mut tcp: TcpStream) -> Option<Admitted> {
         // Answers leave at once; the write buffer sees to their size.
         let _ = tcp.set_nodelay(true);
         let (source, lead) = match self.proxy_header(&mut tcp).await {
@@ -53,7 +61,7 @@ impl Admission {
             Err(refused) => return self.refuse(self.peer, &refused),
         };
         match self.encrypt(tcp, source, lead).await {
-            Ok(admitted) => Some(admitted),
+            Ok(admitted) => admitted,
             Err(refused) => self.refuse(source, &refused),
         }
     }
@@ -92,19 +100,14 @@ impl Admission {
     }
 
     /// Counts the client, then shakes hands where the listener speaks TLS.
-    async fn encrypt(
-        &self,
-        tcp: TcpStream,
-        source: SocketAddr,
-        lead: Vec<u8>,
-    ) -> Result<(GateStream, Arc<Connection>, Option<ClientGuard>), Refused> {
+    async fn encrypt(&self, tcp: TcpStream, source: SocketAddr, lead: Vec<u8>) -> Result<Option<Admitted>, Refused> {
         let client = self.count_client(source)?;
         let wire = Wire::new(tcp, lead);
         let local = wire.local_addr().map_err(|error| Refused(EdgeRefusal::TlsAborted, error.to_string()))?;
         let (inner, transport) = match self.rules.listener.kind {
             ListenerKind::Plaintext | ListenerKind::Redirect { .. } => (Inner::Plain(wire), Transport::Plain),
             ListenerKind::Tls => {
-                let (stream, facts) = self.handshake(wire.expect_tls()).await?;
+                let Some((stream, facts)) = self.handshake(wire.expect_tls(), source).await? else { return Ok(None) };
                 (Inner::Tls(Box::new(stream)), Transport::Tls(facts))
             }
         };
@@ -119,7 +122,7 @@ impl Admission {
         };
         let connection = Arc::new(Connection::new(facts, self.rules.head_deadlines()));
         let stream = GateStream::new(inner, Arc::clone(&connection), Arc::clone(&self.witness));
-        Ok((stream, connection, client))
+        Ok(Some((stream, connection, client)))
     }
 
     fn count_client(&self, source: SocketAddr) -> Result<Option<ClientGuard>, Refused> {
@@ -134,7 +137,8 @@ impl Admission {
         }
     }
 
-    async fn handshake(&self, wire: Wire) -> Result<(TlsStream<Wire>, TlsFacts), Refused> {
+    /// Shakes hands. Nothing is left to be served of a connection by which a CA proves a host.
+    async fn handshake(&self, wire: Wire, source: SocketAddr) -> Result<Option<(TlsStream<Wire>, TlsFacts)>, Refused> {
         // Before the first byte is looked at: a handshake is what costs.
         if !self.rules.takes_handshake() {
             return Err(Refused(EdgeRefusal::HandshakeRate, String::new()));
@@ -142,8 +146,9 @@ impl Admission {
         let start = Instant::now();
         let deadline = start + self.rules.handshake_timeout();
         let late = || Refused(EdgeRefusal::TlsTimeout, String::new());
+        let wire = if self.tls.reads_fingerprints() { wire.keep_hello() } else { wire };
         let mut acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), wire);
-        let hello = match timeout_at(deadline, &mut acceptor).await {
+        let mut hello = match timeout_at(deadline, &mut acceptor).await {
             Err(_) => return Err(late()),
             Ok(Ok(hello)) => hello,
             Ok(Err(error)) => {
@@ -151,9 +156,18 @@ impl Admission {
                 return Err(not_a_hello(wire, &error).await);
             }
         };
+        // Before the name is judged: there may be no certificate for it yet.
+        if let Some(proof) = acme::asked(&hello.client_hello(), &self.challenges) {
+            return self.prove(hello, &proof, deadline, source).await.map(|()| None);
+        }
+        let ja4 = hello.io.take_hello().and_then(|records| tls::ja4(&records));
         let sni = match self.tls.judge_sni(hello.client_hello().server_name()) {
             Ok(sni) => sni,
-            Err(name) => {
+            Err(None) => {
+                last_word(hello.io, MISSING_EXTENSION).await;
+                return Err(Refused(EdgeRefusal::NoSni, String::new()));
+            }
+            Err(Some(name)) => {
                 last_word(hello.io, UNRECOGNIZED_NAME).await;
                 return Err(Refused(EdgeRefusal::UnknownSni, name));
             }
@@ -169,9 +183,25 @@ impl Admission {
                         Sni::Named(host) => Some(host),
                         Sni::Absent => None,
                     },
+                    ja4.map(String::into_boxed_str),
                 );
                 self.witness.handshake(&self.rules.listener.name, &facts, start.elapsed());
-                Ok((stream, facts))
+                Ok(Some((stream, facts)))
+            }
+        }
+    }
+
+    /// Shows a CA that a host is ours, and ends the connection (RFC 8737, section 3).
+    async fn prove(&self, hello: StartHandshake<Wire>, proof: &Proof, deadline: Instant, source: SocketAddr) -> Result<(), Refused> {
+        let config = proof.config().map_err(|error| Refused(EdgeRefusal::TlsProtocol, error.to_string()))?;
+        match timeout_at(deadline, hello.into_stream(config).into_fallible()).await {
+            Err(_) => Err(Refused(EdgeRefusal::TlsTimeout, String::new())),
+            Ok(Err((error, wire))) => Err(failed(Some(wire), &error).await),
+            Ok(Ok(mut stream)) => {
+                // The CA has seen what it wanted; how it hears of the end is of no weight.
+                let _ = timeout(LAST_WORD, stream.shutdown()).await;
+                self.witness.proven(&self.rules.listener.name, source, &proof.host);
+                Ok(())
             }
         }
     }
@@ -194,18 +224,18 @@ async fn not_a_hello(wire: Option<Wire>, error: &io::Error) -> Refused {
 
 /// Says why a handshake failed, and lets the alert out that rustls wrote about it.
 async fn failed(wire: Option<Wire>, error: &io::Error) -> Refused {
-    let aborted = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::AlertReceived(_)) => true,
-        Some(_) => false,
-        None => error.kind() != io::ErrorKind::InvalidData,
+    let refusal = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::AlertReceived(_)) => EdgeRefusal::TlsAborted,
+        Some(rustls::Error::PeerIncompatible(_)) => EdgeRefusal::TlsIncompatible,
+        Some(rustls::Error::NoApplicationProtocol) => EdgeRefusal::TlsAlpn,
+        Some(_) => EdgeRefusal::TlsProtocol,
+        None if error.kind() == io::ErrorKind::InvalidData => EdgeRefusal::TlsProtocol,
+        None => EdgeRefusal::TlsAborted,
     };
-    if aborted {
-        return Refused(EdgeRefusal::TlsAborted, error.to_string());
-    }
-    if let Some(wire) = wire {
+    if let Some(wire) = wire.filter(|_| refusal != EdgeRefusal::TlsAborted) {
         last_word(wire, &[]).await;
     }
-    Refused(EdgeRefusal::TlsProtocol, error.to_string())
+    Refused(refusal, error.to_string())
 }
 
 /// Writes a few bytes and closes, as far as the other side lets us.

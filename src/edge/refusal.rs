@@ -15,10 +15,16 @@ pub enum EdgeRefusal {
     ProxyUntrusted,
     /// The handshake was not done within `handshake_timeout`.
     TlsTimeout,
-    /// The handshake failed: no common version, suite or protocol, or bytes that are no TLS.
+    /// The handshake failed: its messages are malformed or out of order, or the bytes are no TLS.
     TlsProtocol,
+    /// The client offers no version, suite, group or signature that is spoken here.
+    TlsIncompatible,
+    /// The client offers application protocols (ALPN), and none that is spoken here.
+    TlsAlpn,
     /// The client went away, or refused our certificate, during the handshake.
     TlsAborted,
+    /// The client named no host, and no tenant allows that.
+    NoSni,
     /// No certificate is for the host that the client named, or the name is no host name.
     UnknownSni,
     /// HTTP in clear text on a TLS listener.
@@ -35,7 +41,10 @@ impl EdgeRefusal {
         Self::ProxyUntrusted,
         Self::TlsTimeout,
         Self::TlsProtocol,
+        Self::TlsIncompatible,
+        Self::TlsAlpn,
         Self::TlsAborted,
+        Self::NoSni,
         Self::UnknownSni,
         Self::PlainHttp,
     ];
@@ -50,7 +59,10 @@ impl EdgeRefusal {
             Self::ProxyUntrusted => "proxy_untrusted",
             Self::TlsTimeout => "tls_timeout",
             Self::TlsProtocol => "tls_protocol",
+            Self::TlsIncompatible => "tls_incompatible",
+            Self::TlsAlpn => "tls_alpn",
             Self::TlsAborted => "tls_aborted",
+            Self::NoSni => "no_sni",
             Self::UnknownSni => "unknown_sni",
             Self::PlainHttp => "plain_http",
         }

@@ -20,6 +20,16 @@ pub enum Alpn {
     Http2,
 }
 
+impl Alpn {
+    /// Returns the protocol's identification: RFC 7301, section 6.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http1 => "http/1.1",
+            Self::Http2 => "h2",
+        }
+    }
+}
+
 /// What a TLS handshake settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFacts {
@@ -35,6 +45,8 @@ pub struct TlsFacts {
     pub alpn: Alpn,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
+    /// The JA4 fingerprint of the client, where it is asked for.
+    pub ja4: Option<Box<str>>,
 }
 
 /// How a connection is carried.

@@ -12,6 +12,8 @@ pub struct Tls {
     pub min_version: MinVersion,
     /// What happens to a client that names a host no certificate is for.
     pub unknown_sni: UnknownSni,
+    /// Whether clients' JA4 fingerprints are written down.
+    pub ja4: bool,
     /// Where certificates come from, the first one being the default.
     pub certificates: Vec<Certificate>,
 }

@@ -208,6 +208,7 @@ fn facts(described: &Described, listener: &Listener, authority: &str) -> Facts {
             group: "X25519",
             alpn: if described.version == HttpVersion::Http2 { Alpn::Http2 } else { Alpn::Http1 },
             resumed: false,
+            ja4: None,
         }),
     };
     Facts {

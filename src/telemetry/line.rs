@@ -154,8 +154,10 @@ impl AccessLine<'_> {
             line.text("tls.version", Some(tls.version));
             line.text("tls.cipher", Some(tls.cipher));
             line.text("tls.group", Some(tls.group));
+            line.text("tls.alpn", Some(tls.alpn.as_str()));
             line.octets("tls.sni", tls.sni.as_ref().map(|host| host.as_str().as_bytes()), HOST_CAP);
             line.literal("tls.resumed", if tls.resumed { "true" } else { "false" });
+            line.text("tls.ja4", tls.ja4.as_deref());
         }
         line.octets("user_agent", self.user_agent, AGENT_CAP);
         line.octets("referer", self.referer.map(before_query), AGENT_CAP);
@@ -301,6 +303,7 @@ mod tests {
             group: "X25519",
             alpn: Alpn::Http1,
             resumed: false,
+            ja4: Some("t13d1516h2_8daaf6152771_e5627efa2ab1".into()),
         };
         let line = AccessLine {
             time: UnixTime::from_millis(1_795_470_540_123),
@@ -324,8 +327,8 @@ mod tests {
                 r#"{"time":"2026-11-23T21:49:00.123Z","event":"request","request.id":"01J","client.ip":"203.0.113.9","tenant":"acme","#,
                 r#""method":"GET","path":"/api","http.version":"HTTP/1.1","status":200,"decision":"allow","duration_ms":12.034,"#,
                 r#""upstream.name":"app","upstream.addr":"127.0.0.1:9000","upstream.status":200,"upstream.tries":1,"#,
-                r#""tls.version":"TLSv1.3","tls.cipher":"TLS_AES_128_GCM_SHA256","tls.group":"X25519","tls.sni":"acme.example.test","#,
-                "\"tls.resumed\":false}\n",
+                r#""tls.version":"TLSv1.3","tls.cipher":"TLS_AES_128_GCM_SHA256","tls.group":"X25519","tls.alpn":"http/1.1","tls.sni":"acme.example.test","#,
+                "\"tls.resumed\":false,\"tls.ja4\":\"t13d1516h2_8daaf6152771_e5627efa2ab1\"}\n",
             )
         );
     }

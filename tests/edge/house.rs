@@ -14,11 +14,12 @@ use octroi::{
         self, Connections, EarlyCause, EdgeRefusal, Handler, Http2Refusal, Rules, TlsState, Witness,
         dev::{Authority, PairFiles},
     },
-    model::{BoxFuture, Clock, Connection, Cut, HostPattern, ListenerName, Origin, SystemClock, TlsFacts},
+    model::{BoxFuture, Clock, Connection, Cut, Host, HostPattern, ListenerName, Origin, SystemClock, TlsFacts},
     policy::{
         Certificate, CertificateSource, ClientIpHeader, IpSet, Limits, Listener, ListenerKind, MinVersion, Policy, ProxyProtocol,
         RequestLimits, Tenants, Tls, UnknownSni,
     },
+    state::Challenges,
 };
 use pingora::protocols::{Shutdown, Stream};
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
@@ -72,6 +73,10 @@ impl Witness for Seen {
 
     fn handshake(&self, _: &ListenerName, tls: &TlsFacts, _: Duration) {
         self.note(format!("handshake {tls:?}"));
+    }
+
+    fn proven(&self, _: &ListenerName, peer: SocketAddr, host: &Host) {
+        self.note(format!("proven {host} {}", peer.ip()));
     }
 
     fn early_refusal(&self, _: &Connection, head: &[u8], cause: EarlyCause) -> Vec<u8> {
@@ -158,6 +163,7 @@ pub(crate) struct House {
     pub(crate) connections: Connections,
     pub(crate) down: watch::Sender<bool>,
     pub(crate) dir: TempDir,
+    pub(crate) challenges: Arc<Challenges>,
 }
 
 /// How a door is built.
@@ -167,6 +173,7 @@ pub(crate) struct Plan {
     pub(crate) trusted_proxies: IpSet,
     pub(crate) min_version: MinVersion,
     pub(crate) unknown_sni: UnknownSni,
+    pub(crate) ja4: bool,
 }
 
 pub(crate) fn plan(kind: ListenerKind) -> Plan {
@@ -194,7 +201,14 @@ pub(crate) fn plan(kind: ListenerKind) -> Plan {
         idle_timeout: long,
         write_stall: long,
     };
-    Plan { listener, limits, trusted_proxies: IpSet::default(), min_version: MinVersion::Tls12, unknown_sni: UnknownSni::Refuse }
+    Plan {
+        listener,
+        limits,
+        trusted_proxies: IpSet::default(),
+        min_version: MinVersion::Tls12,
+        unknown_sni: UnknownSni::Refuse,
+        ja4: false,
+    }
 }
 
 pub(crate) fn ranges(texts: &[&str]) -> IpSet {
@@ -233,7 +247,7 @@ pub(crate) fn policy(plan: &Plan, certificates: Vec<Certificate>) -> Policy {
         request_limits: RequestLimits { body_bytes: 1, body_min_rate: 1, websocket_idle: Duration::ZERO },
         metrics: None,
         admin: None,
-        tls: Tls { min_version: plan.min_version, unknown_sni: plan.unknown_sni, certificates },
+        tls: Tls { min_version: plan.min_version, unknown_sni: plan.unknown_sni, ja4: plan.ja4, certificates },
         sessions: None,
         upstreams: BTreeMap::new(),
         tenants: Tenants::default(),
@@ -275,8 +289,9 @@ impl House {
         let rules = Arc::new(ArcSwap::from_pointee(Rules::new(listener, &policy)));
         let tls = Arc::new(ArcSwap::from_pointee(tls));
         let witness: Arc<dyn Witness> = Arc::clone(&seen) as _;
-        tokio::spawn(bound.run(handler, witness, tls, rules, clock, shutdown));
-        Self { addr, seen, connections, down, dir }
+        let challenges = Arc::new(Challenges::default());
+        tokio::spawn(bound.run(handler, witness, tls, rules, clock, Arc::clone(&challenges), shutdown));
+        Self { addr, seen, connections, down, dir, challenges }
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {

@@ -78,14 +78,46 @@ async fn an_unknown_name_may_be_shown_the_default() {
 }
 
 #[tokio::test]
-async fn no_name_gets_the_default_and_the_request_decides() {
-    let house = House::open(plan(ListenerKind::Tls)).await;
-    let mut config = house.client();
-    config.enable_sni = false;
+async fn no_name_gets_no_certificate_or_the_default_and_the_request_decides() {
+    for unknown_sni in [UnknownSni::Refuse, UnknownSni::Default] {
+        let mut plan = plan(ListenerKind::Tls);
+        plan.unknown_sni = unknown_sni;
+        let house = House::open(plan).await;
+        let mut config = house.client();
+        config.enable_sni = false;
 
-    let mut stream = shake(house.connect().await, config, "a.test").await.unwrap();
+        let shaken = shake(house.connect().await, config, "a.test").await;
 
-    assert!(ask(&mut stream, GET).await.contains("sni: None"));
+        match unknown_sni {
+            UnknownSni::Refuse => {
+                // No tenant takes it, so nobody learns whose host this is.
+                assert_eq!(alert_of(&shaken.unwrap_err()), Some(AlertDescription::MissingExtension));
+                house.seen.line("refused no_sni").await;
+            }
+            UnknownSni::Default => assert!(ask(&mut shaken.unwrap(), GET).await.contains("sni: None")),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_fingerprint_is_that_of_the_library_and_only_where_it_is_asked_for() {
+    for ja4 in [false, true] {
+        let mut plan = plan(ListenerKind::Tls);
+        plan.ja4 = ja4;
+        let house = House::open(plan).await;
+        let fingerprint = async || {
+            let mut stream = house.handshake("a.test").await.unwrap();
+            let answer = ask(&mut stream, GET).await;
+            answer.split_once("ja4: ").unwrap().1.split(')').next().unwrap().to_owned()
+        };
+
+        let (first, second) = (fingerprint().await, fingerprint().await);
+
+        assert_eq!(first, second);
+        // TLS 1.3, a name, ten suites with the one that only signals, no ALPN; rustls shuffles its extensions.
+        let expected = if ja4 { "Some(\"t13d10" } else { "None" };
+        assert!(first.starts_with(expected), "{first}");
+    }
 }
 
 #[tokio::test]
@@ -103,7 +135,7 @@ async fn protocols_are_agreed_on_or_refused() {
     assert_eq!(none.get_ref().1.alpn_protocol(), None);
     let odd = shake(house.connect().await, with(&["spdy/3"]), "a.test").await.unwrap_err();
     assert_eq!(alert_of(&odd), Some(AlertDescription::NoApplicationProtocol));
-    house.seen.line("refused tls_protocol").await;
+    house.seen.line("refused tls_alpn").await;
 }
 
 #[tokio::test]
@@ -146,7 +178,7 @@ async fn old_versions_are_refused() {
         let refused = ["alert protocol version", "alert handshake failure", "no protocols available"];
         assert!(refused.iter().any(|words| said.contains(words)), "{version}: {said}");
     }
-    house.seen.line("refused tls_protocol").await;
+    house.seen.line("refused tls_incompatible").await;
 
     let stream = house.handshake("a.test").await.unwrap();
     assert_eq!(stream.get_ref().1.protocol_version(), Some(ProtocolVersion::TLSv1_3));
@@ -370,4 +402,80 @@ async fn bad_pairs_are_named_all_at_once() {
     assert_eq!(state.certificate_expiries()[0].name, "a.test");
     let later = now.plus(Duration::from_secs(398 * 86_400));
     assert!(matches!(&TlsState::build(&policy, later).unwrap_err()[..], [TlsError::Expired { .. }]));
+}
+
+/// A client that speaks a CA's protocol, and believes any certificate: it looks at what it is shown.
+fn ca_client(house: &House, protocols: &[&[u8]]) -> rustls::ClientConfig {
+    #[derive(Debug)]
+    struct Believing(rustls::crypto::CryptoProvider);
+    impl rustls::client::danger::ServerCertVerifier for Believing {
+        fn verify_server_cert(
+            &self,
+            _: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &rustls::pki_types::ServerName<'_>,
+            _: &[u8],
+            _: rustls::pki_types::UnixTime,
+        ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+            Ok(rustls::client::danger::ServerCertVerified::assertion())
+        }
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            signed: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            rustls::crypto::verify_tls12_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+        }
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            signed: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            rustls::crypto::verify_tls13_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+        }
+        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+            self.0.signature_verification_algorithms.supported_schemes()
+        }
+    }
+    let mut config = house.client();
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    config.dangerous().set_certificate_verifier(Arc::new(Believing(rustls::crypto::aws_lc_rs::default_provider())));
+    config
+}
+
+#[tokio::test]
+async fn a_ca_is_shown_the_proof_while_it_runs_and_the_connection_ends() {
+    use sha2::Digest;
+    let house = House::open(plan(ListenerKind::Tls)).await;
+    // Of neither is there a certificate that clients would be shown.
+    let (host, other) = ("new.test".parse().unwrap(), "other.test");
+    let running = house.challenges.begin(&host, octroi::policy::AcmeChallenge::TlsAlpn01, "token", "token.print").unwrap();
+    let shake_as = async |protocols: &[&[u8]], name: &str| shake(house.connect().await, ca_client(&house, protocols), name).await;
+
+    let mut stream = shake_as(&[b"acme-tls/1"], "NEW.test").await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"acme-tls/1"[..]));
+    let leaf = stream.get_ref().1.peer_certificates().unwrap()[0].clone();
+    let (_, parsed) = x509_parser::parse_x509_certificate(&leaf).unwrap();
+    let names = parsed.subject_alternative_name().unwrap().unwrap();
+    assert_eq!(format!("{:?}", names.value.general_names), r#"[DNSName("new.test")]"#);
+    let proof = parsed.extensions().iter().find(|one| one.oid.to_id_string() == "1.3.6.1.5.5.7.1.31").unwrap();
+    assert!(proof.critical);
+    assert_eq!(proof.value, [&[4, 32][..], &sha2::Sha256::digest("token.print")].concat());
+    assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 0);
+    house.seen.line("proven new.test 127.0.0.1").await;
+    house.seen.line("closed").await;
+    assert_eq!(house.seen.count("refused"), 0);
+
+    // Another name, another protocol beside it, or none: no proof.
+    let alert = |result: std::io::Result<_>| result.map(|_: tokio_rustls::client::TlsStream<_>| ()).map_err(|error| alert_of(&error));
+    assert_eq!(alert(shake_as(&[b"acme-tls/1"], other).await), Err(Some(AlertDescription::UnrecognisedName)));
+    assert_eq!(alert(shake_as(&[b"acme-tls/1", b"h2"], "new.test").await), Err(Some(AlertDescription::UnrecognisedName)));
+    assert_eq!(alert(shake_as(&[b"h2"], "new.test").await), Err(Some(AlertDescription::UnrecognisedName)));
+    assert_eq!(alert(shake_as(&[b"acme-tls/1"], "a.test").await), Err(Some(AlertDescription::NoApplicationProtocol)));
+    house.seen.line("refused tls_alpn").await;
+    drop(running);
+    assert_eq!(alert(shake_as(&[b"acme-tls/1"], "new.test").await), Err(Some(AlertDescription::UnrecognisedName)));
+    assert_eq!(house.seen.count("proven"), 1);
 }

@@ -177,7 +177,7 @@ pub fn policy(tenants: Vec<Tenant>) -> Policy {
         request_limits: REQUEST_LIMITS,
         metrics: None,
         admin: None,
-        tls: Tls { min_version: MinVersion::Tls12, unknown_sni: UnknownSni::Refuse, certificates: Vec::new() },
+        tls: Tls { min_version: MinVersion::Tls12, unknown_sni: UnknownSni::Refuse, ja4: false, certificates: Vec::new() },
         sessions: Some(Sessions {
             cookie: "__Host-octroi".into(),
             ring: ring(),
@@ -222,6 +222,7 @@ pub fn get(url: &str) -> Request {
                 group: "X25519",
                 alpn: Alpn::Http1,
                 resumed: false,
+                ja4: None,
             }),
             accepted: NOW,
         },

@@ -20,9 +20,10 @@ use crate::{
 /// Compiles certificates and versions, what names the certificates have, and what is still to be said of those by ACME.
 pub(super) fn tls(cx: &mut Context<'_>, wire: Option<&TlsWire>, listeners: &[Arc<Listener>]) -> (Tls, Coverage, Entries) {
     let (mut coverage, mut entries) = (Coverage::default(), Entries::default());
-    let mut tls = Tls { min_version: MinVersion::default(), unknown_sni: UnknownSni::default(), certificates: Vec::new() };
+    let mut tls = Tls { min_version: MinVersion::default(), unknown_sni: UnknownSni::default(), ja4: false, certificates: Vec::new() };
     let Some(wire) = wire else { return (tls, coverage, entries) };
     tls.min_version = wire.min_version.as_ref().map(|at| at.value).unwrap_or_default();
+    tls.ja4 = wire.ja4.as_ref().is_some_and(|at| at.value);
     tls.unknown_sni = wire.unknown_sni.as_ref().map(|at| at.value).unwrap_or_default();
     for certificate in &wire.certificates.0 {
         let Some((source, names)) = source(cx, certificate, &mut entries, listeners) else {

@@ -23,6 +23,8 @@ wire! {
         min_version: Option<At<MinVersion>>,
         /// What happens to a client that names a host no certificate is for: `refuse` (default), or `default`, which shows the first certificate.
         unknown_sni: Option<At<UnknownSni>>,
+        /// Whether the JA4 fingerprint of each client is in the access line (`tls.ja4`). Default: `false`.
+        ja4: Option<At<bool>>,
         /// The certificates, chosen by the name the client asks for.
         certificates: NonEmpty<CertificateWire>,
     }

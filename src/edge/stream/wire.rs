@@ -13,6 +13,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::edge::tls::MAX_HELLO_BYTES;
+
 /// What is written is kept back up to here until it is flushed; a TLS record and its neighbours fit.
 const BUFFER_BYTES: usize = 16 * 1024;
 /// A larger buffer is given back once it is empty: an idle connection costs little.
@@ -34,6 +36,8 @@ pub(crate) struct Wire {
     out_at: usize,
     sent: u64,
     first: First,
+    /// What was read so far, where the beginning of the connection is to be looked at.
+    kept: Option<Vec<u8>>,
 }
 
 /// What is known of the first bytes of the connection.
@@ -50,13 +54,24 @@ enum First {
 impl Wire {
     /// Wraps a socket; `lead` was read from it already.
     pub(crate) fn new(tcp: TcpStream, lead: Vec<u8>) -> Self {
-        Self { tcp, lead, lead_at: 0, out: Vec::new(), out_at: 0, sent: 0, first: First::Any }
+        Self { tcp, lead, lead_at: 0, out: Vec::new(), out_at: 0, sent: 0, first: First::Any, kept: None }
     }
 
     /// Makes the first read fail, without an alert, if it is not a TLS handshake record.
     pub(crate) fn expect_tls(mut self) -> Self {
         self.first = First::TlsAwaited;
         self
+    }
+
+    /// Keeps what is read, up to here, until it is taken.
+    pub(crate) fn keep_hello(mut self) -> Self {
+        self.kept = Some(Vec::with_capacity(KEPT_BYTES));
+        self
+    }
+
+    /// Returns what was kept, and keeps no more.
+    pub(crate) fn take_hello(&mut self) -> Option<Vec<u8>> {
+        self.kept.take()
     }
 
     /// Returns the first bytes, if they were not TLS although TLS was expected.
@@ -155,6 +170,9 @@ impl AsyncRead for Wire {
         }
         if this.first == First::TlsAwaited {
             this.judge_first(buf.filled().get(before..).unwrap_or_default())?;
+        }
+        if let Some(kept) = this.kept.as_mut().filter(|kept| kept.len() <= MAX_HELLO_BYTES) {
+            kept.extend_from_slice(buf.filled().get(before..).unwrap_or_default());
         }
         Poll::Ready(Ok(()))
     }

@@ -5,7 +5,7 @@ use rustls::{CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion, ServerConn
 use crate::model::{Alpn, Host, TlsFacts};
 
 /// Reads the facts of a handshake that is complete.
-pub(in crate::edge) fn facts(connection: &ServerConnection, sni: Option<Host>) -> TlsFacts {
+pub(in crate::edge) fn facts(connection: &ServerConnection, sni: Option<Host>, ja4: Option<Box<str>>) -> TlsFacts {
     let alpn = if connection.alpn_protocol() == Some(b"h2") { Alpn::Http2 } else { Alpn::Http1 };
     TlsFacts {
         sni,
@@ -14,6 +14,7 @@ pub(in crate::edge) fn facts(connection: &ServerConnection, sni: Option<Host>) -
         group: connection.negotiated_key_exchange_group().map_or("", |group| name(group.name())),
         alpn,
         resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+        ja4,
     }
 }
 

@@ -4,7 +4,9 @@ mod certificate;
 pub mod dev;
 mod error;
 mod facts;
+mod hello;
 mod resolver;
+mod stored;
 
 use std::{fmt, path::Path, sync::Arc};
 
@@ -16,9 +18,10 @@ use rustls::{
 };
 use sha2::{Digest, Sha256};
 
-pub use self::{certificate::CertificateExpiry, error::TlsError};
+pub use self::hello::ja4;
+pub use self::{certificate::CertificateExpiry, error::TlsError, stored::StoredPair};
 use self::{certificate::Loaded, resolver::Certificates};
-pub(super) use self::{facts::facts, resolver::Sni};
+pub(super) use self::{facts::facts, hello::MAX_HELLO_BYTES, resolver::Sni};
 use crate::model::{HostPattern, UnixTime};
 use crate::policy::{CertificateSource, ListenerKind, MinVersion, Policy, UnknownSni};
 
@@ -30,6 +33,9 @@ pub struct TlsState {
     config: Arc<ServerConfig>,
     certificates: Arc<Certificates>,
     unknown_sni: UnknownSni,
+    /// Whether some tenant serves clients that name no host.
+    takes_no_sni: bool,
+    ja4: bool,
     digest: [u8; 32],
 }
 
@@ -47,7 +53,9 @@ impl TlsState {
                 Err(error) => errors.push(error),
             }
         }
-        let needs_one = policy.listeners.iter().any(|listener| listener.kind == ListenerKind::Tls);
+        // A CA gives its first certificate to who serves already.
+        let by_acme = policy.tls.certificates.iter().any(|certificate| matches!(certificate.source, CertificateSource::Acme(_)));
+        let needs_one = !by_acme && policy.listeners.iter().any(|listener| listener.kind == ListenerKind::Tls);
         if errors.is_empty() && loaded.is_empty() && needs_one {
             errors.push(TlsError::NoCertificate);
         }
@@ -57,7 +65,14 @@ impl TlsState {
         let digest = digest(&loaded, policy);
         let certificates = Arc::new(Certificates::new(loaded));
         let config = server_config(provider, policy.tls.min_version, &certificates).map_err(|error| vec![error])?;
-        Ok(Self { config: Arc::new(config), certificates, unknown_sni: policy.tls.unknown_sni, digest })
+        Ok(Self {
+            config: Arc::new(config),
+            certificates,
+            unknown_sni: policy.tls.unknown_sni,
+            takes_no_sni: takes_no_sni(policy),
+            ja4: policy.tls.ja4,
+            digest,
+        })
     }
 
     /// Stays with the state in force if this one would change nothing: new ticket keys would end every resumption.
@@ -70,7 +85,8 @@ impl TlsState {
         let provider = provider();
         let judged = policy.tls.certificates.iter().map(|certificate| match &certificate.source {
             CertificateSource::Files { cert, key, ocsp } => Loaded::from_files(cert, key, ocsp.as_deref(), &provider, now).map(drop),
-            CertificateSource::Dev { .. } => Ok(()),
+            // Nor does it ask a CA; what one gave is no part of the configuration.
+            CertificateSource::Dev { .. } | CertificateSource::Acme(_) => Ok(()),
         });
         let errors: Vec<TlsError> = judged.filter_map(Result::err).collect();
         if errors.is_empty() { Ok(()) } else { Err(errors) }
@@ -90,9 +106,20 @@ impl TlsState {
         &self.config
     }
 
-    /// Judges the name that a client asks for; refused names are handed back.
-    pub(super) fn judge_sni(&self, name: Option<&str>) -> Result<Sni, String> {
-        self.certificates.judge(name, self.unknown_sni)
+    /// Judges the name that a client asks for; a refused one is handed back.
+    ///
+    /// A client that names none learns the first customer's name from the certificate it is shown. So it is refused, where no
+    /// tenant could serve it anyway and unknown names are.
+    pub(super) fn judge_sni(&self, name: Option<&str>) -> Result<Sni, Option<String>> {
+        if name.is_none() && !self.takes_no_sni && self.unknown_sni == UnknownSni::Refuse {
+            return Err(None);
+        }
+        self.certificates.judge(name, self.unknown_sni).map_err(Some)
+    }
+
+    /// Says whether the beginning of a connection is looked at for the client's fingerprint.
+    pub(super) fn reads_fingerprints(&self) -> bool {
+        self.ja4
     }
 }
 
@@ -124,13 +151,19 @@ fn load(source: &CertificateSource, policy: &Policy, provider: &CryptoProvider, 
             let pairs = dev::provide(dir, policy.tenants.iter().map(|tenant| (tenant.name.as_str(), &*tenant.hosts)), now)?;
             pairs.iter().map(|pair| Loaded::from_files(&pair.cert, &pair.key, None, provider, now)).collect()
         }
+        CertificateSource::Acme(acme) => Ok(stored::load(acme, policy, provider, now)),
     }
+}
+
+fn takes_no_sni(policy: &Policy) -> bool {
+    policy.tenants.iter().any(|tenant| tenant.allow_no_sni)
 }
 
 /// A digest of everything that a handshake shows or goes by.
 fn digest(loaded: &[Loaded], policy: &Policy) -> [u8; 32] {
     let mut digest = Sha256::new();
-    let settings = format!("{:?} {:?} {}", policy.tls.min_version, policy.tls.unknown_sni, loaded.len());
+    let tls = &policy.tls;
+    let settings = format!("{:?} {:?} {} {} {}", tls.min_version, tls.unknown_sni, takes_no_sni(policy), tls.ja4, loaded.len());
     digest.update(settings);
     for one in loaded {
         let parts = one.key.cert.iter().map(|der| &**der).chain(one.key.ocsp.as_deref());

@@ -8,7 +8,7 @@ use super::{
     table::Metrics,
 };
 use crate::{
-    model::{Cut, Decision, ListenerName, Mode, QuotaName, Reason, TenantName, UnixTime, UpstreamName},
+    model::{Cut, Decision, ListenerName, Mode, QuotaName, Reason, TenantName, TlsFacts, UnixTime, UpstreamName},
     policy::{AcmeChallenge, Policy},
 };
 
@@ -114,15 +114,15 @@ impl Metrics {
     }
 
     /// Counts a handshake that succeeded.
-    pub fn handshake(&self, listener: &ListenerName, version: &'static str, resumed: bool, took: Duration) {
-        let result = if resumed { "resumed" } else { "full" };
-        self.handshakes.with_label_values(&[listener.as_str(), version, result]).inc();
+    pub fn handshake(&self, listener: &ListenerName, tls: &TlsFacts, took: Duration) {
+        let result = if tls.resumed { "resumed" } else { "full" };
+        self.handshakes.with_label_values(&[listener.as_str(), result, tls.version, tls.group, tls.alpn.as_str()]).inc();
         self.handshake_durations.with_label_values(&[listener.as_str()]).observe(took.as_secs_f64());
     }
 
     /// Counts a handshake that failed; the reason is one of edge's closed set.
     pub fn handshake_failed(&self, listener: &ListenerName, reason: &'static str) {
-        self.handshakes.with_label_values(&[listener.as_str(), UNKNOWN, reason]).inc();
+        self.handshakes.with_label_values(&[listener.as_str(), reason, UNKNOWN, UNKNOWN, UNKNOWN]).inc();
     }
 
     /// Takes over the certificates in use and when they expire.

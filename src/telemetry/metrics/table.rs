@@ -150,8 +150,8 @@ impl Metrics {
             )?,
             handshakes: declare.counters(
                 "octroi_tls_handshakes_total",
-                "TLS handshakes: full, resumed, or why they failed.",
-                &["listener", "version", "result"],
+                "TLS handshakes: full, resumed, or why they failed; of those that succeeded, what was agreed on.",
+                &["listener", "result", "version", "group", "alpn"],
             )?,
             handshake_durations: declare.histograms(
                 "octroi_tls_handshake_duration_seconds",
@@ -286,7 +286,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::{Decision, Reason, TenantName, UnixTime},
+        model::{Alpn, Decision, Reason, TenantName, TlsFacts, UnixTime},
         telemetry::QuotaVerdict,
     };
 
@@ -317,7 +317,11 @@ mod tests {
         metrics.connection_opened(&public);
         metrics.connection_closed(&public);
         metrics.connection_refused(&public, "cap_client");
-        metrics.handshake(&public, "TLSv1.3", false, Duration::from_millis(2));
+        metrics.handshake(
+            &public,
+            &TlsFacts { sni: None, version: "TLSv1.3", cipher: "", group: "X25519", alpn: Alpn::Http2, resumed: false, ja4: None },
+            Duration::from_millis(2),
+        );
         metrics.handshake_failed(&public, "timeout");
         metrics.certificates([("acme.pem", UnixTime::from_secs(1_900_000_000))]);
         metrics.reload_succeeded();
@@ -354,8 +358,8 @@ mod tests {
             r#"octroi_connections{listener="public"} 1"#,
             r#"octroi_connections_accepted_total{listener="public"} 2"#,
             r#"octroi_connections_refused_total{listener="public",reason="cap_client"} 1"#,
-            r#"octroi_tls_handshakes_total{listener="public",result="full",version="TLSv1.3"} 1"#,
-            r#"octroi_tls_handshakes_total{listener="public",result="timeout",version="-"} 1"#,
+            r#"octroi_tls_handshakes_total{alpn="h2",group="X25519",listener="public",result="full",version="TLSv1.3"} 1"#,
+            r#"octroi_tls_handshakes_total{alpn="-",group="-",listener="public",result="timeout",version="-"} 1"#,
             r#"octroi_tls_handshake_duration_seconds_count{listener="public"} 1"#,
             r#"octroi_tls_certificate_not_after_timestamp_seconds{name="acme.pem"} 1900000000"#,
             r#"octroi_config_reload_total{result="failure"} 1"#,
