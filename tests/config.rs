@@ -47,6 +47,8 @@ impl Cases {
         cases.write("short.key", &STANDARD.encode([7_u8; 31]), 0o600);
         cases.write("weak.key", &STANDARD.encode([7_u8; 32]), 0o600);
         cases.write("reference.key", "${SECRET}", 0o600);
+        cases.write("eab.key", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W\n", 0o600);
+        cases.write("eab-short.key", "zWNDZM6eQGHWpSRTPal5eI-UYFTu7EajVIoguysqZ\n", 0o600);
         cases.write("alice.token", "alice-0123456789abcdefghijklmnopqrstuvwxyz\n", 0o600);
         cases.write("bob.token", "bob-0123456789abcdefghijklmnopqrstuvwxyz\n", 0o600);
         cases.write("short.token", "too-short", 0o600);

@@ -36,7 +36,14 @@ fn described(url: &str) -> Described {
 }
 
 fn told(described: &Described, policy: &Policy) -> Explained {
-    explain(described, policy, Stores { quotas: &Counting::default(), revocations: &LIVE, challenges: &Challenges::default() }, NOW, Tick::from_nanos(1)).unwrap()
+    explain(
+        described,
+        policy,
+        Stores { quotas: &Counting::default(), revocations: &LIVE, challenges: &Challenges::default() },
+        NOW,
+        Tick::from_nanos(1),
+    )
+    .unwrap()
 }
 
 fn ending(explained: &Explained) -> (&'static str, Option<&'static str>, Option<String>) {

@@ -11,6 +11,7 @@ mod run;
 mod schedule;
 mod shutdown;
 mod vitals;
+mod watch;
 mod witness;
 
 pub use doors::BindError;

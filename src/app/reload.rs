@@ -61,6 +61,7 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
     app.shared.snapshot.store(Arc::new(snapshot));
     app.doors.settle(&policy, added);
     app.acme.policy_changed.notify_one();
+    app.policy_changed.notify_one();
     Ok(policy.revision.clone())
 }
 

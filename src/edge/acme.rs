@@ -10,6 +10,7 @@ use rustls::{
     ServerConfig,
     crypto::aws_lc_rs,
     server::{ClientHello, NoServerSessionStorage},
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -57,10 +58,13 @@ impl Proof {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let chain: Vec<CertificateDer<'static>> = vec![params.self_signed(&key)?.into()];
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        let provider = aws_lc_rs::default_provider();
+        // Not by the builder's own way: it refuses the critical extension, which nobody but a CA understands.
+        let certified = CertifiedKey::new(chain, provider.key_provider.load_private_key(key)?);
+        let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_single_cert(chain, key)?;
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
         config.alpn_protocols = vec![PROTOCOL.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::model::{ClientIp, Connection, Facts, TlsFacts, Transport, UnixTime};
 use crate::policy::ListenerKind;
-use crate::state::Challenges;
 use crate::proxy_protocol::{self, MAX_HEADER_BYTES, Parsed};
+use crate::state::Challenges;
 
 /// How long the PROXY header may take; the sender has it at hand.
 const PROXY_TIMEOUT: Duration = Duration::from_secs(2);

@@ -12,6 +12,8 @@
 mod acme;
 mod admit;
 mod cap;
+#[doc(hidden)]
+pub mod fuzz;
 mod listener;
 mod refusal;
 mod rules;

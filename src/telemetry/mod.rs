@@ -14,4 +14,4 @@ mod writer;
 pub use access_log::{AccessLog, LogError};
 pub use line::{AccessLine, Event, UpstreamFacts};
 #[cfg(feature = "gateway")]
-pub use metrics::{HeaderDrop, OrderResult, Metrics, MetricsError, QuotaVerdict, SessionEvent, TenantSeries, UpstreamSeries};
+pub use metrics::{HeaderDrop, Metrics, MetricsError, OrderResult, QuotaVerdict, SessionEvent, TenantSeries, UpstreamSeries};

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 use super::eventually;
 
@@ -18,7 +18,8 @@ use super::eventually;
 /// before the program that it is for.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = u16::try_from(std::process::id() % 20_000).unwrap();
+    // Neighbours in the list of processes, tests of the same run, are far apart.
+    let first = u16::try_from(std::process::id() % 400 * 50).unwrap();
     loop {
         let port = 10_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
@@ -38,7 +39,7 @@ pub struct Pebble {
     pub tls: u16,
     /// More keys of its configuration, as JSON: `"externalAccountBindingRequired": true`.
     pub more: String,
-    /// A third of good nonces is refused; nobody sleeps.
+    /// A tenth of good nonces is refused; nobody sleeps.
     pub environment: Vec<(&'static str, &'static str)>,
 }
 
@@ -49,6 +50,7 @@ impl Pebble {
         let ca_key = KeyPair::generate().unwrap();
         let mut ca = CertificateParams::default();
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        ca.distinguished_name.push(DnType::CommonName, "the CA of Pebble's HTTPS");
         fs::write(dir.path().join("ca.pem"), ca.self_signed(&ca_key).unwrap().pem()).unwrap();
         let issuer = Issuer::new(ca, ca_key);
         let key = KeyPair::generate().unwrap();
@@ -64,7 +66,7 @@ impl Pebble {
             http: free_port(),
             tls: free_port(),
             more: r#""ocspResponderURL": """#.to_owned(),
-            environment: vec![("PEBBLE_VA_NOSLEEP", "1"), ("PEBBLE_WFE_NONCEREJECT", "30"), ("PEBBLE_AUTHZREUSE", "0")],
+            environment: vec![("PEBBLE_VA_NOSLEEP", "1"), ("PEBBLE_WFE_NONCEREJECT", "10"), ("PEBBLE_AUTHZREUSE", "0")],
         }
     }
 

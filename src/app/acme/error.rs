@@ -182,6 +182,7 @@ impl From<Error> for AcmeError {
                 Err(error) => Self::Protocol(printable(&error.to_string())),
             },
             Error::Timeout(_) => Self::Timeout(super::order::POLLING),
+            #[expect(clippy::wildcard_enum_match_arm, reason = "the library may add kinds; each of them is one more thing not understood")]
             error => Self::Protocol(printable(&error.to_string())),
         }
     }

@@ -57,6 +57,8 @@ struct Standings {
     /// Whether it is for other hosts, or from another CA.
     outdated: bool,
     failures: u32,
+    /// How often a way to prove a host failed: the next one begins with another. What worked is what is begun with again.
+    turns: u32,
     /// Not before this.
     pause: UnixTime,
     error: Option<String>,
@@ -154,7 +156,7 @@ impl Keeper {
                 (None, false)
             }
         };
-        Standings { wanted, pair, outdated, failures: 0, pause: LONG_AGO, error: None }
+        Standings { wanted, pair, outdated, failures: 0, turns: 0, pause: LONG_AGO, error: None }
     }
 
     /// Waits until something is due or otherwise wanted, or has one order made.
@@ -169,9 +171,9 @@ impl Keeper {
             return;
         }
         let Some(standing) = self.standings.get(&id) else { return };
-        let (desk, one, failures) = (self.desk.clone(), standing.wanted.clone(), standing.failures);
+        let (desk, one, turns) = (self.desk.clone(), standing.wanted.clone(), standing.turns);
         let outcome = tokio::select! {
-            outcome = desk.order(&one.acme, &one.certificate, failures) => outcome,
+            outcome = desk.order(&one.acme, &one.certificate, turns) => outcome,
             () = unwanted(wanted, &one) => {
                 tracing::info!(certificate = %id, "the order is given up: the certificate is wanted no more, or otherwise");
                 return;
@@ -236,6 +238,7 @@ impl Keeper {
                     Concerns::Certificate => {
                         self.pause.failures = 0;
                         standing.failures = standing.failures.saturating_add(1);
+                        standing.turns = standing.turns.wrapping_add(u32::from(error.result() == OrderResult::Challenge));
                         let wait = schedule::pause(first, standing.failures, asked, chance);
                         standing.pause = now.plus(wait);
                         wait
@@ -247,7 +250,7 @@ impl Keeper {
                     %hosts,
                     directory = %standing.wanted.acme.directory,
                     error = %text,
-                    retry_s = wait.as_secs(),
+                    retry_s = wait.as_secs().max(1),
                     in_force = standing.pair.is_some(),
                     "no certificate was had"
                 );

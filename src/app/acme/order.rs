@@ -2,9 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use instant_acme::{
-    AuthorizationHandle, AuthorizationStatus, ChallengeType, Identifier, NewOrder, Order, OrderStatus, RetryPolicy,
-};
+use instant_acme::{AuthorizationHandle, AuthorizationStatus, ChallengeType, Identifier, NewOrder, Order, OrderStatus, RetryPolicy};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
@@ -42,16 +40,16 @@ pub(super) struct Desk {
 impl Desk {
     /// Has a certificate made, and keeps it. The old one is replaced only by one that is judged fit.
     ///
-    /// `attempt` counts failures so far: where there are several ways to prove a host, they take turns.
-    pub(super) async fn order(&self, acme: &Acme, certificate: &AcmeCertificate, attempt: u32) -> Result<StoredPair, AcmeError> {
-        tokio::time::timeout(ORDER, self.all(acme, certificate, attempt)).await.unwrap_or(Err(AcmeError::Timeout(ORDER)))
+    /// Where there are several ways to prove a host, `turns` says with which to begin.
+    pub(super) async fn order(&self, acme: &Acme, certificate: &AcmeCertificate, turns: u32) -> Result<StoredPair, AcmeError> {
+        tokio::time::timeout(ORDER, self.all(acme, certificate, turns)).await.unwrap_or(Err(AcmeError::Timeout(ORDER)))
     }
 
-    async fn all(&self, acme: &Acme, certificate: &AcmeCertificate, attempt: u32) -> Result<StoredPair, AcmeError> {
+    async fn all(&self, acme: &Acme, certificate: &AcmeCertificate, turns: u32) -> Result<StoredPair, AcmeError> {
         let account = account::open(acme, &self.state_dir, &self.retry_after, &self.clock).await?;
         let names: Vec<Identifier> = certificate.hosts.iter().map(|host| Identifier::Dns(host.to_string())).collect();
         let mut order = account.new_order(&NewOrder::new(&names)).await?;
-        let ways = turned(&acme.challenges, attempt);
+        let ways = turned(&acme.challenges, turns);
         let proofs = self.prove(&mut order, &ways).await?;
         if let Some(failed) = wait_until_ready(&mut order).await? {
             return Err(why_not(&mut order, &ways, failed).await);
@@ -103,7 +101,7 @@ impl Desk {
         blocking(move || {
             let storage = |source| AcmeError::Storage { path: path.clone(), source };
             let draft = Draft::write(&path, text.as_bytes()).map_err(storage)?;
-            let pair = StoredPair::judge(draft.path(), clock.now()).map_err(AcmeError::Unusable)?;
+            let pair = StoredPair::judge(draft.beside(), clock.now()).map_err(AcmeError::Unusable)?;
             if let Some(host) = hosts.iter().find(|host| !pair.is_for(host)) {
                 return Err(AcmeError::NotFor(host.to_string()));
             }
@@ -115,10 +113,10 @@ impl Desk {
 }
 
 /// Begins with another way each time.
-fn turned(ways: &[AcmeChallenge], attempt: u32) -> Vec<AcmeChallenge> {
+fn turned(ways: &[AcmeChallenge], turns: u32) -> Vec<AcmeChallenge> {
     let mut ways = ways.to_vec();
     let count = u32::try_from(ways.len()).unwrap_or(1).max(1);
-    ways.rotate_left(usize::try_from(attempt % count).unwrap_or(0));
+    ways.rotate_left(usize::try_from(turns % count).unwrap_or(0));
     ways
 }
 

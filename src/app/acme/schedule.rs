@@ -26,7 +26,7 @@ pub(super) fn renewal(pair: &StoredPair, renew_before: Option<Duration>, node: &
 /// A number from 0 to 1.
 fn share(node: &str, id: &str, end: UnixTime) -> f64 {
     let digest = Sha256::new().chain_update(node).chain_update([0]).chain_update(id).chain_update(end.as_millis().to_be_bytes()).finalize();
-    f64::from(u16::from_be_bytes([digest[0], digest[1]])) / f64::from(u16::MAX)
+    digest.first().map_or(0.5, |byte| f64::from(*byte) / f64::from(u8::MAX))
 }
 
 /// Says how long to pause after so many failures in a row: `first`, doubled each time up to six hours, give or take a fifth by

@@ -28,7 +28,7 @@ pub(super) fn make_folder_of(path: &Path) -> io::Result<()> {
 #[derive(Debug)]
 pub(super) struct Draft {
     beside: PathBuf,
-    path: PathBuf,
+    place: PathBuf,
 }
 
 impl Draft {
@@ -43,23 +43,23 @@ impl Draft {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        let draft = Self { beside, path: path.to_owned() };
+        let draft = Self { beside, place: path.to_owned() };
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft.beside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         Ok(draft)
     }
 
-    /// Returns where it lies.
-    pub(super) fn path(&self) -> &Path {
+    /// Returns where it lies until it is kept.
+    pub(super) fn beside(&self) -> &Path {
         &self.beside
     }
 
     /// Puts it in the place of the old one: who reads sees one or the other.
     pub(super) fn keep(self) -> io::Result<()> {
-        fs::rename(&self.beside, &self.path)?;
+        fs::rename(&self.beside, &self.place)?;
         // The name is on the disk when the folder is.
-        self.path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+        self.place.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     }
 }
 
@@ -131,8 +131,8 @@ mod tests {
 
         Draft::write(&path, b"first").unwrap().keep().unwrap();
         let draft = Draft::write(&path, b"second").unwrap();
-        assert_eq!((fs::read(&path).unwrap(), fs::read(draft.path()).unwrap()), (b"first".to_vec(), b"second".to_vec()));
-        assert_eq!((mode(draft.path()), mode(path.parent().unwrap())), (0o600, 0o700));
+        assert_eq!((fs::read(&path).unwrap(), fs::read(draft.beside()).unwrap()), (b"first".to_vec(), b"second".to_vec()));
+        assert_eq!((mode(draft.beside()), mode(path.parent().unwrap())), (0o600, 0o700));
         drop(draft);
 
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);

@@ -94,7 +94,9 @@ async fn the_only_one(state_dir: &Path) -> File {
             Ok(Some(file)) => return file,
             Ok(None) if !said => tracing::info!(file = %path.display(), "another process keeps the certificates; waiting for its end"),
             Ok(None) => {}
-            Err(error) if !said => tracing::error!(file = %path.display(), %error, "no certificate can be had: the state folder cannot be written"),
+            Err(error) if !said => {
+                tracing::error!(file = %path.display(), %error, "no certificate can be had: the state folder cannot be written")
+            }
             Err(_) => {}
         }
         said = true;

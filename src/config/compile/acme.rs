@@ -8,6 +8,7 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 use super::{Context, certificate, coverage::Names, secret};
 use crate::{
     config::{
+        collection::{Needed, NonEmpty},
         default,
         parse::FilePath,
         reader::{At, Placed},
@@ -15,7 +16,10 @@ use crate::{
         wire::{AcmeWire, EabWire},
     },
     model::{Host, HostPattern, TenantName},
-    policy::{Acme, AcmeCertificate, AcmeChallenge, Certificate, CertificateSource, ExternalAccount, Listener, ListenerKind, MOST_ACME_HOSTS, Tenants},
+    policy::{
+        Acme, AcmeCertificate, AcmeChallenge, Certificate, CertificateSource, ExternalAccount, Listener, ListenerKind, MOST_ACME_HOSTS,
+        Tenants,
+    },
 };
 
 /// What the entries share while they are compiled.
@@ -36,15 +40,18 @@ impl Entries {
         let challenges = challenges(cx, wire, listeners);
         let (certificates, names) = match &wire.hosts {
             None => {
-                if let Some(first) = self.rest.replace(wire.at()) {
+                let first = *self.rest.get_or_insert(wire.at());
+                if first != wire.at() {
                     cx.error(wire.at(), "two entries take the hosts that no other certificate covers")
                         .hint("give one of them `hosts`")
                         .first(first);
                 }
                 (Vec::new(), Names::Rest)
             }
-            Some(hosts) => {
-                let hosts = self.hosts(cx, wire.at(), &hosts.0);
+            // That the list cannot be read was said.
+            Some(Needed(None)) => return None,
+            Some(Needed(Some(NonEmpty(hosts)))) => {
+                let hosts = self.hosts(cx, wire.at(), hosts);
                 let names = Names::Listed { span: wire.at(), names: hosts.iter().map(ToString::to_string).collect() };
                 let first = hosts.first().map(|host| format!("hosts/{host}").into());
                 (first.map(|id| Arc::new(AcmeCertificate { id, hosts })).into_iter().collect(), names)
@@ -89,7 +96,13 @@ impl Entries {
     }
 
     /// Fills in what was left to the entry without `hosts`, and says which of the others' hosts are nobody's.
-    pub(super) fn finish(&self, cx: &mut Context<'_>, rest: Vec<(TenantName, Span, Vec<Host>)>, tenants: &Tenants, all: &mut [Certificate]) {
+    pub(super) fn finish(
+        &self,
+        cx: &mut Context<'_>,
+        rest: Vec<(TenantName, Span, Vec<Host>)>,
+        tenants: &Tenants,
+        all: &mut [Certificate],
+    ) {
         for (host, span) in &self.named {
             if tenants.owning(host).is_none() && cx.findings.errors() == 0 {
                 cx.warn(*span, format!("no tenant has the host `{host}`")).hint("a certificate would be had that nobody is shown");

@@ -48,7 +48,8 @@ fn source(
         if others {
             return refuse(cx, wire.at(), "this is a certificate by `acme` and something else", FORMS);
         }
-        let (acme, names) = entries.entry(cx, acme, listeners)?;
+        // What is wrong with it was said.
+        let (acme, names) = entries.entry(cx, acme.0.as_ref()?, listeners)?;
         return Some((CertificateSource::Acme(Arc::new(acme)), names));
     }
     match (&wire.cert, &wire.key, &wire.dev, &wire.dir) {

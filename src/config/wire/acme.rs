@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     config::{
-        collection::NonEmpty,
+        collection::{Needed, NonEmpty},
         parse::{FilePath, Label, Scalar, Wrong},
         reader::{At, SecretText},
         shape::{wire, words},
@@ -31,7 +31,10 @@ impl Scalar for DirectoryUrl {
             Some(_) if uri.scheme() == Some(&Scheme::HTTP) => {
                 Err(Wrong::new(format!("`{text}` is not https")).hint("orders over an unproven connection could be anybody's; use https"))
             }
-            Some(authority) if uri.scheme() == Some(&Scheme::HTTPS) && !authority.as_str().contains('@') && !text.contains('#') => {
+            Some(authority) if authority.as_str().contains('@') => {
+                Err(Wrong::new("a user stands in the URL of a directory").hint("an account that one has already goes into `eab`"))
+            }
+            Some(_) if uri.scheme() == Some(&Scheme::HTTPS) && !text.contains('#') => {
                 Ok(Self(text.into()))
             }
             _ => Err(Wrong::new(format!("not an https URL: `{text}`")).hint(HINT)),
@@ -75,7 +78,7 @@ wire! {
         /// Whom the CA may write to: `mailto:ops@example.com`. Default: nobody.
         contact: Option<At<Contact>>,
         /// The hosts of one certificate. Default: a certificate for each tenant, for its exact hosts that no other certificate covers.
-        hosts: Option<NonEmpty<At<HostPattern>>>,
+        hosts: Option<Needed<NonEmpty<At<HostPattern>>>>,
         /// How hosts are proven: `tls-alpn-01` (port 443) or `http-01` (port 80). Default: what the listeners can answer, the first of these first.
         challenge: Option<At<AcmeChallenge>>,
         /// The CAs that may vouch for the directory itself, PEM. Default: the system's.

@@ -3,7 +3,7 @@
 use super::AcmeWire;
 use crate::{
     config::{
-        collection::NonEmpty,
+        collection::{Needed, NonEmpty},
         parse::FilePath,
         reader::At,
         shape::{wire, words},
@@ -40,6 +40,6 @@ wire! {
         /// Where the local CA and its certificates are kept.
         dir: Option<At<FilePath>>,
         /// A CA that octroi gets certificates from, and renews them at.
-        acme: Option<AcmeWire>,
+        acme: Option<Needed<AcmeWire>>,
     }
 }

@@ -120,16 +120,8 @@ pub enum OrderResult {
 
 impl OrderResult {
     /// Every result.
-    pub const ALL: [Self; 8] = [
-        Self::Success,
-        Self::Unreachable,
-        Self::RateLimited,
-        Self::Refused,
-        Self::Challenge,
-        Self::Timeout,
-        Self::Unusable,
-        Self::Storage,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::Success, Self::Unreachable, Self::RateLimited, Self::Refused, Self::Challenge, Self::Timeout, Self::Unusable, Self::Storage];
 
     /// Returns the label.
     pub const fn as_str(self) -> &'static str {

@@ -164,11 +164,7 @@ impl Metrics {
                 "When a certificate expires, in seconds since 1970.",
                 &["name"],
             )?,
-            acme_challenges: declare.counters(
-                "octroi_acme_challenges_total",
-                "Answers to CAs that prove our hosts.",
-                &["challenge"],
-            )?,
+            acme_challenges: declare.counters("octroi_acme_challenges_total", "Answers to CAs that prove our hosts.", &["challenge"])?,
             acme_orders: declare.counters(
                 "octroi_acme_orders_total",
                 "Orders of certificates: success, or why there is none.",
