@@ -298,11 +298,22 @@ fn the_schema_and_the_reader_know_the_same_keys() {
 
 /// Keys that `conf/octroi.yaml` shows in comments only, or not at all; the cases write each of them.
 const UNWRITTEN: &[&str] = &[
+    "acme.ca",
+    "acme.challenge",
+    "acme.contact",
+    "acme.directory",
+    "acme.eab",
+    "acme.hosts",
+    "acme.renew_before",
+    "acme.retry_after",
+    "acme_eab.key",
+    "acme_eab.kid",
     "access_log.path",
     "access_log.rotate",
     "admin.tls",
     "admin_tls.cert",
     "admin_tls.key",
+    "certificate.acme",
     "certificate.dev",
     "certificate.dir",
     "listener.plaintext",
