@@ -48,7 +48,7 @@ impl Cases {
         cases.write("weak.key", &STANDARD.encode([7_u8; 32]), 0o600);
         cases.write("reference.key", "${SECRET}", 0o600);
         cases.write("eab.key", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W\n", 0o600);
-        cases.write("eab-short.key", "zWNDZM6eQGHWpSRTPal5eI-UYFTu7EajVIoguysqZ\n", 0o600);
+        cases.write("eab-short.key", "zWNDZM6eQGHWpSRTPal5eI-UYFTu7EajVIoguysq\n", 0o600);
         cases.write("alice.token", "alice-0123456789abcdefghijklmnopqrstuvwxyz\n", 0o600);
         cases.write("bob.token", "bob-0123456789abcdefghijklmnopqrstuvwxyz\n", 0o600);
         cases.write("short.token", "too-short", 0o600);
@@ -257,7 +257,9 @@ fn the_examples_are_silent_once_their_keys_exist() {
         for referenced in config::referenced_files(&file, &variable).unwrap() {
             let path = cases.plain(referenced.path.to_str().unwrap());
             match referenced.kind {
-                ReferencedKind::SessionKey => cases.write(&path, &key(u8::try_from(path.len()).unwrap() + path.as_bytes()[13]), 0o600),
+                ReferencedKind::SessionKey | ReferencedKind::TicketKeys => {
+                    cases.write(&path, &key(u8::try_from(path.len()).unwrap() + path.as_bytes()[13]), 0o600)
+                }
                 ReferencedKind::AdminToken { principal } => {
                     cases.write(&path, &format!("{principal}-0123456789abcdefghijklmnopqrstuvwxyz"), 0o600)
                 }

@@ -7,7 +7,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::{acme::Board, doors::Doors, reload};
+use super::{acme::Board, doors::Doors, reload, renew::Refusals};
 use crate::{
     edge::TlsState,
     gateway::Shared,
@@ -27,6 +27,8 @@ pub(super) struct App {
     pub(super) acme: Board,
     /// One reload at a time.
     pub(super) reloading: tokio::sync::Mutex<()>,
+    /// Files of TLS that cannot be used.
+    pub(super) refusals: Refusals,
     /// Told of each policy that comes into force: it may name other files.
     pub(super) policy_changed: tokio::sync::Notify,
 }
@@ -50,6 +52,7 @@ impl Control for App {
             revision: snapshot.policy.revision.clone(),
             loaded: last.at,
             reload_error: last.error,
+            tls_refused: self.refusals.told(),
             tenants: snapshot.policy.tenants.len(),
             connections: self.doors.open(),
             revocations: self.shared.revocations.len(),

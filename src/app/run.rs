@@ -16,6 +16,7 @@ use super::{
     doors::{BindError, Doors, Hinges},
     handler::HttpDoor,
     prepare::{self, PrepareError, Prepared},
+    renew::Refusals,
     schedule, shutdown,
     vitals::Pulse,
     watch::watch as watch_files,
@@ -70,7 +71,7 @@ pub enum RunError {
 /// Serves until a signal ends it.
 pub fn run(config: &Path) -> Result<(), RunError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let prepared = prepare::prepare(config, &*clock)?;
+    let prepared = prepare::prepare(config, &clock)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(prepared.policy.threads)
         .thread_name("octroi")
@@ -132,6 +133,7 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
         acme: acme::Board::default(),
         reloading: tokio::sync::Mutex::default(),
         policy_changed: tokio::sync::Notify::new(),
+        refusals: Refusals::default(),
     });
     let (stop_admin, admin_stops) = watch::channel(false);
     let mut tasks = tokio::task::JoinSet::new();

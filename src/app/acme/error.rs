@@ -175,15 +175,23 @@ fn printable(text: &str) -> String {
 
 impl From<Error> for AcmeError {
     fn from(error: Error) -> Self {
+        let text = printable(&error.to_string());
         match error {
             Error::Api(problem) => Self::Refused(Said::of(&problem)),
             Error::Other(error) => match error.downcast::<ClientError>() {
                 Ok(error) => Self::Unreachable(*error),
-                Err(error) => Self::Protocol(printable(&error.to_string())),
+                Err(_) => Self::Protocol(text),
             },
             Error::Timeout(_) => Self::Timeout(super::order::POLLING),
-            #[expect(clippy::wildcard_enum_match_arm, reason = "the library may add kinds; each of them is one more thing not understood")]
-            error => Self::Protocol(printable(&error.to_string())),
+            // The library may add kinds: each is one more thing that is not understood.
+            Error::Crypto
+            | Error::KeyRejected
+            | Error::Http(_)
+            | Error::InvalidUri(_)
+            | Error::Json(_)
+            | Error::Unsupported(_)
+            | Error::Str(_)
+            | _ => Self::Protocol(text),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Certificates: which there are, and whether they are what they should be.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use super::{
     Context,
@@ -10,21 +10,29 @@ use super::{
 };
 use crate::{
     config::{
+        parse::FilePath,
         reader::{At, Placed},
         source::Span,
         wire::{CertificateWire, TlsWire},
     },
-    policy::{Certificate, CertificateSource, Listener, MinVersion, Tls, UnknownSni},
+    policy::{Certificate, CertificateSource, Listener, MinVersion, TicketSecrets, Tls, UnknownSni},
 };
 
 /// Compiles certificates and versions, what names the certificates have, and what is still to be said of those by ACME.
 pub(super) fn tls(cx: &mut Context<'_>, wire: Option<&TlsWire>, listeners: &[Arc<Listener>]) -> (Tls, Coverage, Entries) {
     let (mut coverage, mut entries) = (Coverage::default(), Entries::default());
-    let mut tls = Tls { min_version: MinVersion::default(), unknown_sni: UnknownSni::default(), ja4: false, certificates: Vec::new() };
+    let mut tls = Tls {
+        min_version: MinVersion::default(),
+        unknown_sni: UnknownSni::default(),
+        ja4: false,
+        ticket_keys: None,
+        certificates: Vec::new(),
+    };
     let Some(wire) = wire else { return (tls, coverage, entries) };
     tls.min_version = wire.min_version.as_ref().map(|at| at.value).unwrap_or_default();
     tls.ja4 = wire.ja4.as_ref().is_some_and(|at| at.value);
     tls.unknown_sni = wire.unknown_sni.as_ref().map(|at| at.value).unwrap_or_default();
+    tls.ticket_keys = wire.ticket_keys.as_ref().map(|path| ticket_keys(cx, path));
     for certificate in &wire.certificates.0 {
         let Some((source, names)) = source(cx, certificate, &mut entries, listeners) else {
             coverage.add(Names::Unknown);
@@ -66,6 +74,29 @@ fn source(
         (None, None, Some(At { value: true, .. }), None) => refuse(cx, wire.at(), "`dev: true` needs a `dir` to keep its files in", FORMS),
         _ => refuse(cx, wire.at(), "this is neither a pair of files nor a certificate by `acme` nor one for development", FORMS),
     }
+}
+
+/// Judges a file of secrets for tickets. It is read again when it changes, so the policy only names it.
+fn ticket_keys(cx: &mut Context<'_>, path: &At<FilePath>) -> PathBuf {
+    const MAKE: &str = "`octroi keys init` makes one; so does `head -c 32 /dev/urandom | base64`";
+    let full = cx.resolve(path);
+    let shown = full.display();
+    let wrong = match cx.inputs.file(&full) {
+        Err(why) => Some((format!("cannot read {shown}: {why}"), MAKE.to_owned())),
+        Ok(file) if file.is_open_to_all() => {
+            let message = format!("{shown} is open to every account of this machine (mode {})", file.mode());
+            Some((message, format!("chmod 0600 {shown}")))
+        }
+        Ok(file) => match std::str::from_utf8(file.bytes.expose()).map(TicketSecrets::parse) {
+            Ok(Ok(_)) => None,
+            Ok(Err(why)) => Some((format!("{shown}: {why}"), MAKE.to_owned())),
+            Err(_) => Some((format!("{shown} is not text"), MAKE.to_owned())),
+        },
+    };
+    if let Some((message, hint)) = wrong {
+        cx.error(path.span, message).hint(hint);
+    }
+    full
 }
 
 fn refuse(cx: &mut Context<'_>, span: Span, message: &'static str, hint: &str) -> Option<(CertificateSource, Names)> {

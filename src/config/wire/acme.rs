@@ -34,9 +34,7 @@ impl Scalar for DirectoryUrl {
             Some(authority) if authority.as_str().contains('@') => {
                 Err(Wrong::new("a user stands in the URL of a directory").hint("an account that one has already goes into `eab`"))
             }
-            Some(_) if uri.scheme() == Some(&Scheme::HTTPS) && !text.contains('#') => {
-                Ok(Self(text.into()))
-            }
+            Some(_) if uri.scheme() == Some(&Scheme::HTTPS) && !text.contains('#') => Ok(Self(text.into())),
             _ => Err(Wrong::new(format!("not an https URL: `{text}`")).hint(HINT)),
         }
     }

@@ -5,12 +5,10 @@ use std::path::Path;
 use super::{
     TlsError,
     certificate::{Loaded, not_after, not_before, parse},
-    provider,
+    setup::provider,
+    source::Files,
 };
-use crate::{
-    model::{Host, HostPattern, UnixTime},
-    policy::{Acme, Policy},
-};
+use crate::model::{Host, HostPattern, UnixTime};
 
 /// What a pair is for, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +24,7 @@ pub struct StoredPair {
 impl StoredPair {
     /// Reads a file with a chain and its key, and judges it as every other pair is judged. Blocks.
     pub fn judge(path: &Path, now: UnixTime) -> Result<Self, TlsError> {
-        let loaded = Loaded::from_files(path, path, None, &provider(), now)?;
+        let loaded = Loaded::from_files(Files::of_one(path.to_owned()), &provider(), now)?;
         let Some(leaf) = loaded.key.cert.first() else { return Err(TlsError::Empty { path: path.to_owned() }) };
         let parsed = parse(leaf, path)?;
         Ok(Self { names: loaded.names, not_before: not_before(&parsed), not_after: not_after(&parsed) })
@@ -36,11 +34,4 @@ impl StoredPair {
     pub fn is_for(&self, host: &Host) -> bool {
         self.names.iter().any(|name| matches!(name, HostPattern::Exact(name) if name == host))
     }
-}
-
-/// Loads what a CA gave so far. What is missing, or is not to be shown any more, is had anew by who keeps it; until then its hosts
-/// have no certificate.
-pub(super) fn load(acme: &Acme, policy: &Policy, provider: &rustls::crypto::CryptoProvider, now: UnixTime) -> Vec<Loaded> {
-    let files = acme.certificates.iter().map(|certificate| policy.state_dir.join(certificate.file()));
-    files.filter_map(|path| Loaded::from_files(&path, &path, None, provider, now).ok()).collect()
 }

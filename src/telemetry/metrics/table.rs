@@ -52,6 +52,8 @@ pub struct Metrics {
     pub(super) acme_last_success: IntGauge,
     pub(super) acme_next_attempt: IntGauge,
     pub(super) acme_missing: IntGauge,
+    pub(super) certificate_reloads: IntCounterVec,
+    pub(super) certificates_refused: IntGauge,
     pub(super) reloads: IntCounterVec,
     pub(super) reload_successful: IntGauge,
     pub(super) reload_time: Gauge,
@@ -182,6 +184,15 @@ impl Metrics {
                 "octroi_acme_certificates_missing",
                 "Certificates by ACME that are wanted and not there: their hosts are not served over TLS.",
             )?,
+            certificate_reloads: declare.counters(
+                "octroi_tls_certificate_reloads_total",
+                "Certificates that changed on disk: taken into force, or refused.",
+                &["result"],
+            )?,
+            certificates_refused: declare.gauge(
+                "octroi_tls_certificates_refused",
+                "Files of TLS on disk that cannot be used; what was read before them is in force.",
+            )?,
             reloads: declare.counters("octroi_config_reload_total", "Reloads of the configuration.", &["result"])?,
             reload_successful: declare.gauge("octroi_config_last_reload_successful", "Whether the last reload was well: 1 or 0.")?,
             reload_time: declare.float(
@@ -215,6 +226,7 @@ impl Metrics {
         }
         for result in ["success", "failure"] {
             self.reloads.with_label_values(&[result]);
+            self.certificate_reloads.with_label_values(&[result]);
         }
     }
 
