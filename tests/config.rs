@@ -318,6 +318,7 @@ const UNWRITTEN: &[&str] = &[
     "certificate.acme",
     "certificate.dev",
     "certificate.dir",
+    "certificate.ocsp",
     "listener.plaintext",
     "root.tenant_files",
     "rotate.keep",

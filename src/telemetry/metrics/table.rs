@@ -52,6 +52,7 @@ pub struct Metrics {
     pub(super) acme_last_success: IntGauge,
     pub(super) acme_next_attempt: IntGauge,
     pub(super) acme_missing: IntGauge,
+    pub(super) staples: IntGaugeVec,
     pub(super) certificate_reloads: IntCounterVec,
     pub(super) certificates_refused: IntGauge,
     pub(super) reloads: IntCounterVec,
@@ -183,6 +184,11 @@ impl Metrics {
             acme_missing: declare.gauge(
                 "octroi_acme_certificates_missing",
                 "Certificates by ACME that are wanted and not there: their hosts are not served over TLS.",
+            )?,
+            staples: declare.gauges(
+                "octroi_tls_ocsp_not_after_timestamp_seconds",
+                "When the OCSP answer that is stapled ends, in seconds since 1970; 0 while none is.",
+                &["name"],
             )?,
             certificate_reloads: declare.counters(
                 "octroi_tls_certificate_reloads_total",
