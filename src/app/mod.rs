@@ -2,6 +2,7 @@
 
 mod acme;
 mod control;
+mod deny;
 mod doors;
 mod handler;
 mod prepare;

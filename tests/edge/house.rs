@@ -14,9 +14,9 @@ use octroi::{
         self, Connections, EarlyCause, EdgeRefusal, Handler, Http2Refusal, Rules, TlsState, Witness,
         dev::{Authority, PairFiles},
     },
-    model::{BoxFuture, Clock, Connection, Cut, Host, HostPattern, ListenerName, Origin, SystemClock, TlsFacts},
+    model::{BoxFuture, ClientIp, Clock, Connection, Cut, Host, HostPattern, ListenerName, Origin, SystemClock, TlsFacts},
     policy::{
-        Certificate, CertificateSource, ClientIpHeader, IpSet, Limits, Listener, ListenerKind, MinVersion, Policy, ProxyProtocol,
+        Certificate, CertificateSource, ClientIpHeader, DenyList, IpSet, Limits, Listener, ListenerKind, MinVersion, Policy, ProxyProtocol,
         RequestLimits, Tenants, Tls, UnknownSni,
     },
     state::Challenges,
@@ -34,7 +34,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// What a witness saw, as text.
 #[derive(Default)]
-pub(crate) struct Seen(Mutex<Vec<String>>);
+pub(crate) struct Seen(Mutex<Vec<String>>, Mutex<Vec<ClientIp>>);
 
 impl Seen {
     fn note(&self, line: String) {
@@ -53,6 +53,11 @@ impl Seen {
         panic!("no line begins with {begin:?}: {:?}", self.0.lock().unwrap());
     }
 
+    /// From now on a client is banned.
+    pub(crate) fn ban(&self, client: &str) {
+        self.1.lock().unwrap().push(ClientIp::from(client.parse::<std::net::IpAddr>().unwrap()));
+    }
+
     pub(crate) fn count(&self, begin: &str) -> usize {
         self.0.lock().unwrap().iter().filter(|line| line.starts_with(begin)).count()
     }
@@ -69,6 +74,10 @@ impl Witness for Seen {
 
     fn refused(&self, _: &ListenerName, peer: SocketAddr, refusal: EdgeRefusal, detail: &str) {
         self.note(format!("refused {} {} {detail}", refusal.code(), peer.ip()));
+    }
+
+    fn is_banned(&self, client: ClientIp) -> bool {
+        self.1.lock().unwrap().contains(&client)
     }
 
     fn handshake(&self, _: &ListenerName, tls: &TlsFacts, _: Duration) {
@@ -165,6 +174,7 @@ pub(crate) struct House {
     pub(crate) addr: SocketAddr,
     pub(crate) seen: Arc<Seen>,
     pub(crate) connections: Connections,
+    pub(crate) rules: Arc<ArcSwap<Rules>>,
     pub(crate) down: watch::Sender<bool>,
     pub(crate) dir: TempDir,
     pub(crate) challenges: Arc<Challenges>,
@@ -192,6 +202,7 @@ pub(crate) fn plan(kind: ListenerKind) -> Plan {
         max_connections_per_client: 50,
         max_handshakes_per_second: None,
         proxy_protocol: None,
+        deny: DenyList::default(),
         trusted_proxies: None,
     };
     let long = Duration::from_secs(10);
@@ -250,6 +261,7 @@ pub(crate) fn policy(plan: &Plan, certificates: Vec<Certificate>) -> Policy {
         client_ip_header: ClientIpHeader::XForwardedFor,
         listeners: vec![Arc::new(plan.listener.clone())],
         limits: plan.limits,
+        bans: None,
         request_limits: RequestLimits { body_bytes: 1, body_min_rate: 1, websocket_idle: Duration::ZERO },
         metrics: None,
         admin: None,
@@ -302,8 +314,8 @@ impl House {
         let tls = Arc::new(ArcSwap::from_pointee(tls));
         let witness: Arc<dyn Witness> = Arc::clone(&seen) as _;
         let challenges = Arc::new(Challenges::default());
-        tokio::spawn(bound.run(handler, witness, tls, rules, clock, Arc::clone(&challenges), shutdown));
-        Self { addr, seen, connections, down, dir, challenges }
+        tokio::spawn(bound.run(handler, witness, tls, Arc::clone(&rules), clock, Arc::clone(&challenges), shutdown));
+        Self { addr, seen, connections, rules, down, dir, challenges }
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {
