@@ -126,6 +126,7 @@ impl Control for FakeControl {
             generation: 2,
             predecessor: None,
             successor: None,
+            acme: None,
         }
     }
 

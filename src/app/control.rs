@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::{
+    acme::Board,
     doors::Doors,
     notify::Notifier,
     reload,
@@ -37,6 +38,8 @@ pub(super) struct App {
     pub(super) tally: Arc<Tally>,
     pub(super) started: UnixTime,
     pub(super) last_reload: Mutex<LastReload>,
+    /// Where certificates by ACME stand.
+    pub(super) acme: Board,
     /// One reload at a time.
     pub(super) reloading: tokio::sync::Mutex<()>,
     /// Who wants to know how the process is.
@@ -81,6 +84,7 @@ impl Control for App {
             generation: self.succession.generation,
             predecessor: self.predecessor(),
             successor: self.succession.waiting(),
+            acme: self.acme.status(self.shared.clock.now()),
         }
     }
 

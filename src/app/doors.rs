@@ -17,6 +17,7 @@ use crate::{
     edge::{self, Bound, Connections, Handler, Rules, TlsState, Witness},
     model::{Clock, ListenerName},
     policy::{IpSet, Listener, Policy},
+    state::Challenges,
 };
 
 /// What every door needs to open.
@@ -25,6 +26,7 @@ pub(super) struct Hinges {
     pub(super) witness: Arc<dyn Witness>,
     pub(super) tls: Arc<ArcSwap<TlsState>>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) challenges: Arc<Challenges>,
 }
 
 /// The open listeners.
@@ -164,8 +166,16 @@ impl Doors {
         let (local, connections) = (bound.local_addr(), bound.connections());
         let name = listener.name.clone();
         let socket = bound.socket().inspect_err(|error| tracing::error!(listener = %name, %error, "no hand-over is possible")).ok();
-        let Hinges { handler, witness, tls, clock } = &self.hinges;
-        let serving = bound.run(Arc::clone(handler), Arc::clone(witness), Arc::clone(tls), Arc::clone(&rules), Arc::clone(clock), shutdown);
+        let Hinges { handler, witness, tls, clock, challenges } = &self.hinges;
+        let serving = bound.run(
+            Arc::clone(handler),
+            Arc::clone(witness),
+            Arc::clone(tls),
+            Arc::clone(&rules),
+            Arc::clone(clock),
+            Arc::clone(challenges),
+            shutdown,
+        );
         tokio::spawn(async move {
             if let Err(error) = serving.await {
                 tracing::error!(listener = %name, %error, "the listener ended");

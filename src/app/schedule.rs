@@ -13,8 +13,7 @@ const RETRY: Duration = Duration::from_secs(60);
 /// Loads the policy again when something in it expires, for ever.
 pub(super) async fn expiries(app: Arc<App>) {
     let mut tried: Option<UnixTime> = None;
-    // A process that has handed over keeps its rules to its end.
-    while !app.succession.is_over() {
+    loop {
         let due = app.shared.snapshot.load().policy.next_expiry;
         let now = app.shared.clock.now();
         let wait = match due {

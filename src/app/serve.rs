@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 use super::{
+    acme,
     control::{App, LastReload},
     doors::{self, Doors, Hinges},
     handler::HttpDoor,
@@ -87,6 +88,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
         snapshot: ArcSwap::from_pointee(snapshot),
         quotas: MemoryQuotas::new(QUOTA_SLOTS),
         revocations: Arc::clone(&journal),
+        challenges: Arc::default(),
         bans: Bans::new(BAN_SLOTS),
         metrics,
         clock: Arc::clone(&clock),
@@ -100,6 +102,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     let http = Arc::new(HttpDoor::new(Arc::clone(&shared), &policy));
     let handler: Arc<dyn Handler> = http.clone();
     let tally = Arc::new(Tally::default());
+    let challenges = Arc::clone(&shared.challenges);
     let clerk: Arc<dyn Witness> = Arc::new(Clerk { shared: Arc::clone(&shared), tally: Arc::clone(&tally) });
     let generation = arrival.as_ref().map_or(1, |arrival| arrival.generation);
     let (gate, admin_gate) = watch::channel(Gate::Open);
@@ -107,10 +110,11 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
         config: start.config,
         shared: Arc::clone(&shared),
         tls: Arc::clone(&tls),
-        doors: Doors::new(Hinges { handler, witness: clerk, tls: Arc::clone(&tls), clock }),
+        doors: Doors::new(Hinges { handler, witness: clerk, tls: Arc::clone(&tls), clock, challenges }),
         tally,
         started,
         last_reload: Mutex::new(LastReload { at: started, error: None }),
+        acme: acme::Board::default(),
         reloading: tokio::sync::Mutex::default(),
         policy_changed: tokio::sync::Notify::new(),
         refusals: Refusals::default(),
@@ -143,9 +147,10 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
         tracing::error!(%error, "no successor can come; a restart is needed to upgrade");
     }
     let mut tasks = JoinSet::new();
-    tasks.spawn(schedule::expiries(Arc::clone(&app)));
+    tasks.spawn(until_succeeded(Arc::clone(&app), schedule::expiries(Arc::clone(&app))));
     tasks.spawn(schedule::sweep(Arc::clone(&app)));
-    tasks.spawn(watch_files(Arc::clone(&app)));
+    tasks.spawn(until_succeeded(Arc::clone(&app), acme::supervise(Arc::clone(&app))));
+    tasks.spawn(until_succeeded(Arc::clone(&app), watch_files(Arc::clone(&app))));
     tasks.spawn(notify::watchdog(Arc::clone(&app)));
     app.notifier.ready(&policy.revision);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), policy.revision = %policy.revision, tenants = policy.tenants.len(), "octroi serves");
@@ -162,6 +167,14 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     }
     tracing::info!("octroi ends");
     Ok(())
+}
+
+/// Does something as long as this process is the one that serves: certificates and rules are the successor's affair then.
+async fn until_succeeded(app: Arc<App>, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = work => {}
+        () = app.succession.over() => {}
+    }
 }
 
 /// Opens the journal.

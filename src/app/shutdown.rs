@@ -65,7 +65,7 @@ pub(super) async fn until_the_end(app: &Arc<App>, http: &HttpDoor, signals: Sign
                 let app = Arc::clone(app);
                 tokio::task::spawn_blocking(move || quit_for_successor(&app));
             }
-            () = app.succession.handed_over.notified() => {
+            () = app.succession.over() => {
                 tokio::select! {
                     () = drain_succeeded(app, http, &mut term) => {}
                     () = upgrade::tell_connections(app) => {}

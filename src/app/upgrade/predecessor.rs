@@ -6,15 +6,12 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::{
     OPENING, PREPARING, SOCKET, UpgradeError, VERSION,
@@ -64,12 +61,10 @@ pub(in crate::app) struct Succession {
     /// One hand-over at a time.
     turn: Mutex<()>,
     tail: OnceLock<Arc<Tail>>,
-    /// Wakes whoever waits for the end of this process's service.
-    pub(in crate::app) handed_over: Notify,
+    /// Whether another process serves in this one's place.
+    over: watch::Sender<bool>,
     /// Handles of the sockets that are no doors.
     handles: Mutex<Option<OtherHandles>>,
-    /// The process that has been handed over to; 0 is nobody.
-    successor: AtomicU32,
 }
 
 /// What a hand-over is to do where no successor waits.
@@ -97,15 +92,20 @@ impl Succession {
             arrived: Condvar::new(),
             turn: Mutex::default(),
             tail: OnceLock::new(),
-            handed_over: Notify::new(),
+            over: watch::Sender::new(false),
             handles: Mutex::new(Some(handles)),
-            successor: AtomicU32::new(0),
         }
     }
 
     /// Says whether another process serves in this one's place.
     pub(in crate::app) fn is_over(&self) -> bool {
-        self.successor.load(Ordering::Acquire) != 0
+        *self.over.borrow()
+    }
+
+    /// Waits until another process serves in this one's place.
+    pub(in crate::app) async fn over(&self) {
+        // The sender lives as long as this.
+        let _ = self.over.subscribe().wait_for(|&over| over).await;
     }
 
     /// Returns the process that waits to succeed this one.
@@ -293,7 +293,6 @@ fn pass(app: &Arc<App>, waiting: Waiting) -> Result<UpgradeReport, UpgradeError>
         app.gate.send_replace(Gate::Open);
     })?;
     app.shared.draining.store(true, Ordering::Release);
-    app.succession.successor.store(pid, Ordering::Release);
     app.notifier.succeeded_by(pid);
     app.doors.stop();
     if let Some(handles) = app.succession.handles.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -304,7 +303,7 @@ fn pass(app: &Arc<App>, waiting: Waiting) -> Result<UpgradeReport, UpgradeError>
     tail.tell_connections(app.doors.open());
     // Set once: there is one hand-over that succeeds.
     let _ = app.succession.tail.set(tail);
-    app.succession.handed_over.notify_one();
+    app.succession.over.send_replace(true);
     Ok(UpgradeReport { predecessor: std::process::id(), successor: pid, took })
 }
 
