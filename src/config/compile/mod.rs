@@ -8,6 +8,8 @@ mod admin;
 mod certificate;
 mod context;
 mod coverage;
+mod foreign;
+mod foreign_key;
 mod ip_access;
 mod limits;
 mod listener;

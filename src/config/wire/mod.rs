@@ -3,6 +3,7 @@
 //! The doc texts are what `octroi schema` says of each key.
 
 mod admin;
+mod foreign;
 mod listener;
 mod log;
 mod root;
@@ -14,6 +15,7 @@ mod tls;
 mod upstream;
 
 pub(super) use admin::{Admin, Metrics, PrincipalWire};
+pub(super) use foreign::{AppCookie, AppKeyWire, ClaimWire, ClaimsWire, DjangoWire, ExpressWire, ItsdangerousWire, JwtKeyWire, JwtWire};
 pub(super) use listener::ListenerWire;
 pub(super) use log::{LogWire, Sink};
 pub(super) use root::{ConfigLimits, Root, TenantFile, Version};
