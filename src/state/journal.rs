@@ -518,14 +518,14 @@ mod tests {
             let epoch = journal.epoch_of(&acme, at(auth_time), at(now));
             journal.lookup(&acme, &user("u"), &id(9), at(auth_time), epoch, at(now)) == RevocationAnswer::Live
         };
-        journal.revoke_session(&acme, &id(1), at(1_200), at(9_000_000)).unwrap();
+        journal.revoke_session(&acme, &id(1), at(1_050), at(9_000_000)).unwrap();
         journal.revoke_session(&acme, &id(2), at(8_000_000), at(9_000_000)).unwrap();
 
         journal.revoke_session(&name("globex"), &id(3), at(1_300), at(9_000_000)).unwrap();
 
         for journal in [journal, open_again(dir.path())] {
-            assert_eq!([1_200, 1_201].map(|auth_time| alive(&journal, auth_time, 2_000)), [false, true]);
-            assert!(!alive(&journal, 1_201, 8_000_000), "what was to end later ends then");
+            assert_eq!([1_050, 1_051].map(|auth_time| alive(&journal, auth_time, 2_000)), [false, true]);
+            assert!(!alive(&journal, 1_051, 8_000_000), "what was to end later ends then");
             journal.settle_tenants([&acme].into_iter(), at(8_100_000)).unwrap();
             journal.settle_tenants([].into_iter(), at(8_200_000)).unwrap();
             assert_eq!([8_200_000, 8_200_001].map(|auth_time| alive(&journal, auth_time, 8_300_000)), [false, true]);

@@ -128,7 +128,8 @@ pub struct VerifyKey {
 
 #[derive(Clone)]
 enum How {
-    Shared(MacKey),
+    // Boxed: it holds two states of a hash, twenty times the size of a public key.
+    Shared(Box<MacKey>),
     Public(ParsedPublicKey),
 }
 
@@ -142,7 +143,7 @@ impl VerifyKey {
         if has < needs {
             return Err(KeyError::Short { has, needs });
         }
-        Ok(Self { algorithm, how: How::Shared(MacKey::new(digest, secret)) })
+        Ok(Self { algorithm, how: How::Shared(Box::new(MacKey::new(digest, secret))) })
     }
 
     /// Takes a public key: DER of its SubjectPublicKeyInfo; of ECDSA also the uncompressed point, of Ed25519 the 32 bytes.
