@@ -353,6 +353,7 @@ const UNWRITTEN: &[&str] = &[
     "jwt_key.key",
     "jwt_key.secret",
     "jwt_key.tenants",
+    "certificate.ocsp",
     "listener.plaintext",
     "root.tenant_files",
     "rotate.keep",

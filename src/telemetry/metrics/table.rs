@@ -46,6 +46,7 @@ pub struct Metrics {
     pub(super) handshakes: IntCounterVec,
     pub(super) handshake_durations: HistogramVec,
     pub(super) certificates: IntGaugeVec,
+    pub(super) staples: IntGaugeVec,
     pub(super) certificate_reloads: IntCounterVec,
     pub(super) certificates_refused: IntGauge,
     pub(super) reloads: IntCounterVec,
@@ -158,6 +159,11 @@ impl Metrics {
             certificates: declare.gauges(
                 "octroi_tls_certificate_not_after_timestamp_seconds",
                 "When a certificate expires, in seconds since 1970.",
+                &["name"],
+            )?,
+            staples: declare.gauges(
+                "octroi_tls_ocsp_not_after_timestamp_seconds",
+                "When the OCSP answer that is stapled ends, in seconds since 1970; 0 while none is.",
                 &["name"],
             )?,
             certificate_reloads: declare.counters(
