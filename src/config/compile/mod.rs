@@ -5,9 +5,11 @@
 mod access_log;
 mod address;
 mod admin;
+mod bans;
 mod certificate;
 mod context;
 mod coverage;
+mod deny;
 mod foreign;
 mod foreign_key;
 mod ip_access;
