@@ -2,6 +2,7 @@
 //!
 //! The doc texts are what `octroi schema` says of each key.
 
+mod acme;
 mod admin;
 mod foreign;
 mod listener;
@@ -14,6 +15,7 @@ mod tenant;
 mod tls;
 mod upstream;
 
+pub(super) use acme::{AcmeWire, EabWire};
 pub(super) use admin::{Admin, Metrics, PrincipalWire};
 pub(super) use foreign::{AppCookie, AppKeyWire, ClaimWire, ClaimsWire, DjangoWire, ExpressWire, ItsdangerousWire, JwtKeyWire, JwtWire};
 pub(super) use listener::ListenerWire;
