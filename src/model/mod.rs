@@ -9,6 +9,7 @@ mod control;
 mod fault;
 mod host;
 mod id;
+mod key_text;
 mod net;
 mod path;
 mod reason;
@@ -23,6 +24,7 @@ pub use control::{Control, ControlError, Principal, Revocation, RevocationReport
 pub use fault::told;
 pub use host::{Host, HostError, HostPattern};
 pub use id::{ListenerName, NameError, QuotaName, RequestId, RouteId, SessionId, TenantName, UpstreamName, UserId};
+pub use key_text::KeyError;
 pub use net::{ClientIp, ClientPrefix, Range, RangeError};
 pub use path::{Path, PathError, PathRules};
 pub use reason::{Reason, Stage};

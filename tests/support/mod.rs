@@ -127,6 +127,7 @@ fn upstream() -> Arc<Upstream> {
         timeouts: UpstreamTimeouts { connect: second, first_byte: second, between_bytes: second },
         retries: 1,
         isolate: false,
+        fast_path: true,
     })
 }
 
@@ -177,7 +178,13 @@ pub fn policy(tenants: Vec<Tenant>) -> Policy {
         request_limits: REQUEST_LIMITS,
         metrics: None,
         admin: None,
-        tls: Tls { min_version: MinVersion::Tls12, unknown_sni: UnknownSni::Refuse, ja4: false, certificates: Vec::new() },
+        tls: Tls {
+            min_version: MinVersion::Tls12,
+            unknown_sni: UnknownSni::Refuse,
+            ja4: false,
+            ticket_keys: None,
+            certificates: Vec::new(),
+        },
         sessions: Some(Sessions {
             cookie: "__Host-octroi".into(),
             ring: ring(),
