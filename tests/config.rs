@@ -305,6 +305,7 @@ const UNWRITTEN: &[&str] = &[
     "admin_tls.key",
     "certificate.dev",
     "certificate.dir",
+    "certificate.ocsp",
     "listener.plaintext",
     "root.tenant_files",
     "rotate.keep",

@@ -80,6 +80,9 @@ pub(super) fn finished(shared: &Shared, session: &Session, ctx: &Context) {
         detail: deny.map(|deny| &*deny.detail).or(known.session_fault.as_ref().map(|fault| &*fault.detail)),
         ..of_connection(connection.facts(), ctx.began)
     });
+    if let Some(reason) = deny.map(|deny| deny.reason).filter(|reason| reason.breaks_protocol()) {
+        shared.offended(&connection.facts().listener, connection.facts().source_ip(), reason.code());
+    }
     count(shared, ctx, status, duration);
 }
 

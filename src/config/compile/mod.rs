@@ -5,9 +5,11 @@
 mod access_log;
 mod address;
 mod admin;
+mod bans;
 mod certificate;
 mod context;
 mod coverage;
+mod deny;
 mod ip_access;
 mod limits;
 mod listener;

@@ -9,6 +9,7 @@ mod hello;
 mod resolver;
 mod setup;
 mod source;
+mod staple;
 mod state;
 mod ticket;
 
