@@ -395,7 +395,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let journal = open(dir.path());
         let mut bytes = Vec::new();
-        Record::Tenant { tenant: acme(), epoch: 0, present: true, raises: Vec::new() }.encode(&mut bytes);
+        Record::Tenant { tenant: acme(), epoch: 0, present: true, since: NOW, raises: Vec::new() }.encode(&mut bytes);
 
         assert!(matches!(journal.write_for(&bytes), Err(StoreError::Successor(_))));
         assert!(matches!(journal.write_for(&[9]), Err(StoreError::Successor(_))));
