@@ -5,6 +5,7 @@
 
 pub mod authorization;
 pub mod client;
+pub mod client_certificate;
 pub mod grant;
 pub mod hygiene;
 pub mod ip_access;

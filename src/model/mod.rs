@@ -3,9 +3,11 @@
 //! Floor 0: std and small data crates only. Nothing here knows YAML, sockets or rules.
 
 mod answer;
+mod certificate;
 mod chunk;
 mod connection;
 mod control;
+mod distinguished_name;
 mod fault;
 mod host;
 mod id;
@@ -18,8 +20,10 @@ mod verdict;
 mod view;
 
 pub use answer::{QuotaAnswer, RevocationAnswer};
+pub use certificate::{Acceptance, AlternativeName, CertificateJudge, ClientCertificate, Presented, REFUSAL_HOLDS};
 pub use connection::{Alpn, Connection, Cut, Facts, HeadDeadlines, Phase, TlsFacts, Transport};
 pub use control::{Control, ControlError, Principal, Revocation, RevocationReport, Revoked, Role, Status};
+pub use distinguished_name::{Attribute, DistinguishedName, NameFormError};
 pub use fault::told;
 pub use host::{Host, HostError, HostPattern};
 pub use id::{ListenerName, NameError, QuotaName, RequestId, RouteId, SessionId, TenantName, UpstreamName, UserId};

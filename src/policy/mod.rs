@@ -4,6 +4,7 @@
 
 mod access_log;
 mod admin;
+mod client_certificate;
 mod ip_access;
 mod ip_set;
 mod limits;
@@ -19,6 +20,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time
 
 pub use access_log::{AccessLog, LogFormat, LogTarget, Rotation};
 pub use admin::{Admin, AdminPrincipal};
+pub use client_certificate::{CaCertificate, CertificateMode, ClientCertificates, ClientTrust, Crl, Identities, NamePattern};
 pub use ip_access::{Access, IpAccess, RangeRule};
 pub use ip_set::IpSet;
 pub use limits::{Limits, RequestLimits};

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{IpAccess, Quota, RequestLimits, RouteTable, SessionRules, Upstream};
+use super::{ClientCertificates, IpAccess, Quota, RequestLimits, RouteTable, SessionRules, Upstream};
 use crate::model::{Host, HostPattern, Mode, Origin, TenantName};
 
 /// One tenant.
@@ -25,6 +25,8 @@ pub struct Tenant {
     pub quotas: Box<[Arc<Quota>]>,
     /// Who may reach it.
     pub ip_access: IpAccess,
+    /// Its clients' certificates; absent: none is asked for.
+    pub client_certificate: Option<Arc<ClientCertificates>>,
     /// Its sessions' clocks.
     pub sessions: SessionRules,
     /// Bounds of a request.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::{
-    model::{Alpn, Facts, Host, HttpVersion, RequestView, Tick, TlsFacts, Transport, UnixTime},
+    model::{Alpn, Facts, Host, HttpVersion, Presented, RequestView, Tick, TlsFacts, Transport, UnixTime},
     policy::{Listener, ListenerKind, Policy},
     session::TOKEN_PREFIX,
 };
@@ -29,6 +29,8 @@ pub struct Described {
     pub cookie: Option<String>,
     /// The token of `Authorization: Bearer`.
     pub bearer: Option<String>,
+    /// The client's certificate, and who accepts it.
+    pub certificate: Option<Presented>,
     /// More fields.
     pub headers: Vec<(String, String)>,
     /// An HTTP/1 head as it would be received, CR LF and all, instead of version, method, path and fields. What follows its
@@ -66,6 +68,8 @@ pub enum DescribeError {
 pub struct Request {
     /// The connection.
     pub facts: Facts,
+    /// The client's certificate, and who accepts it.
+    pub certificate: Option<Presented>,
     /// The HTTP version.
     pub version: HttpVersion,
     /// The method.
@@ -86,8 +90,10 @@ impl Request {
         let (scheme, authority, target) = split(&described.url)?;
         let listener = listener(described.listener.as_deref(), scheme, policy)?;
         let facts = facts(described, listener, authority);
+        // Clear text has none.
+        let certificate = described.certificate.clone().filter(|_| facts.tls().is_some());
         if let Some(head) = &described.head {
-            return Ok(Self::read(facts, head));
+            return Ok(Self { certificate, ..Self::read(facts, head) });
         }
         let mut headers = HeaderMap::new();
         if described.version != HttpVersion::Http2 {
@@ -107,6 +113,7 @@ impl Request {
         }
         let mut request = Self {
             facts,
+            certificate,
             version: described.version,
             method: described.method.clone(),
             target: target.as_bytes().to_vec(),
@@ -136,6 +143,7 @@ impl Request {
     pub fn view(&self, now: UnixTime, tick: Tick) -> RequestView<'_> {
         RequestView {
             connection: &self.facts,
+            certificate: self.certificate.as_ref(),
             version: self.version,
             method: &self.method,
             target: &self.target,
@@ -164,7 +172,7 @@ impl Request {
                 headers.append(name, value);
             }
         }
-        Self { facts, version, method, target, authority: None, headers, head: Some(head.to_vec()) }
+        Self { facts, certificate: None, version, method, target, authority: None, headers, head: Some(head.to_vec()) }
     }
 }
 

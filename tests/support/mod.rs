@@ -111,6 +111,7 @@ pub fn tenant(name: &str, hosts: &[&str]) -> Tenant {
         allow_no_sni: false,
         response_headers: Box::default(),
         cookies_allow: None,
+        client_certificate: None,
     }
 }
 
@@ -226,6 +227,7 @@ pub fn get(url: &str) -> Request {
             }),
             accepted: NOW,
         },
+        certificate: None,
         version: HttpVersion::Http11,
         method: "GET".into(),
         target: format!("/{path}").into_bytes(),
