@@ -25,6 +25,8 @@ pub(super) struct App {
     pub(super) last_reload: Mutex<LastReload>,
     /// One reload at a time.
     pub(super) reloading: tokio::sync::Mutex<()>,
+    /// Told of each policy that comes into force: it may name other files.
+    pub(super) policy_changed: tokio::sync::Notify,
 }
 
 /// What the last load of the configuration said.

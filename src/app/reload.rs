@@ -60,6 +60,7 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
     app.tls.store(tls.or_keep(&app.tls.load_full()));
     app.shared.snapshot.store(Arc::new(snapshot));
     app.doors.settle(&policy, added);
+    app.policy_changed.notify_one();
     Ok(policy.revision.clone())
 }
 

@@ -17,6 +17,7 @@ use super::{
     prepare::{self, PrepareError, Prepared},
     schedule, shutdown,
     vitals::Pulse,
+    watch::watch as watch_files,
     witness::{self, Clerk},
 };
 use crate::{
@@ -126,6 +127,7 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
         started,
         last_reload: Mutex::new(LastReload { at: started, error: None }),
         reloading: tokio::sync::Mutex::default(),
+        policy_changed: tokio::sync::Notify::new(),
     });
     let (stop_admin, admin_stops) = watch::channel(false);
     let mut tasks = tokio::task::JoinSet::new();
@@ -136,6 +138,7 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
     }
     tasks.spawn(schedule::expiries(Arc::clone(&app)));
     tasks.spawn(schedule::sweep(Arc::clone(&app)));
+    tasks.spawn(watch_files(Arc::clone(&app)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), policy.revision = %policy.revision, tenants = policy.tenants.len(), "octroi serves");
     shutdown::until_the_end(&app, &http).await;
     stop_admin.send_replace(true);

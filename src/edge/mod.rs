@@ -11,6 +11,8 @@
 
 mod admit;
 mod cap;
+#[doc(hidden)]
+pub mod fuzz;
 mod listener;
 mod refusal;
 mod rules;

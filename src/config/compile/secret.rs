@@ -77,7 +77,7 @@ fn lookup(cx: &Context<'_>, secret: &SecretText) -> Result<Secret<String>, Wrong
         }
         [Piece::Variable { default: Some(_), .. }] => Err(Wrong::new("a secret must not have a default").hint(NAME_IT)),
         [Piece::File(path)] => {
-            let path = cx.folder(secret.0.span).join(path);
+            let path = cx.folder(secret.0.span).join(cx.inputs.path(path)?);
             let shown = path.display();
             let file = cx.inputs.file(&path).map_err(|why| {
                 Wrong::new(format!("cannot read {shown}: {why}")).hint("`octroi keys init` makes the keys that are missing")

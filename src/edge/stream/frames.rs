@@ -63,7 +63,7 @@ impl Http2Error {
 
 /// Follows the frames of one direction, however they are cut into writes. Bounded: it keeps at most one frame's head and code.
 #[derive(Debug, Default)]
-pub(super) struct Frames {
+pub(in crate::edge) struct Frames {
     /// The head of a frame, and for the two kinds that matter what stands before and in their code.
     kept: [u8; FRAME_HEAD + 8],
     filled: usize,
@@ -73,7 +73,7 @@ pub(super) struct Frames {
 
 impl Frames {
     /// Takes in what was sent: the first `sent` octets of the pieces.
-    pub(super) fn sent(&mut self, pieces: &[IoSlice<'_>], mut sent: usize, mut each: impl FnMut(Http2Refusal)) {
+    pub(in crate::edge) fn sent(&mut self, pieces: &[IoSlice<'_>], mut sent: usize, mut each: impl FnMut(Http2Refusal)) {
         for piece in pieces {
             let taken = piece.get(..sent.min(piece.len())).unwrap_or_default();
             sent -= taken.len();

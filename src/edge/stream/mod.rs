@@ -25,8 +25,8 @@ use tokio::{
 };
 
 pub use self::frames::{Http2Error, Http2Refusal};
-use self::{alarm::Alarm, digest::Digests, farewell::Farewell, frames::Frames, watch::Watch};
-pub(super) use self::{inner::Inner, wire::Wire};
+use self::{alarm::Alarm, digest::Digests, farewell::Farewell, watch::Watch};
+pub(super) use self::{frames::Frames, inner::Inner, wire::Wire};
 use super::{EarlyCause, Witness};
 use crate::model::{Connection, Cut, Phase};
 
