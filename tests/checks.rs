@@ -406,7 +406,8 @@ fn cookie_and_bearer_must_be_one_session() {
 fn a_bound_session_stays_where_it_was() {
     let policy = one(|acme| acme.sessions.bind = vec![Binding::ClientPrefix, Binding::UserAgent]);
     let mut bound = claims("acme");
-    bound.binding = binding(Bound { client: Some(std::net::IpAddr::from([192, 0, 2, 1]).into()), user_agent: Some(b"curl/8"), certificate: None });
+    bound.binding =
+        binding(Bound { client: Some(std::net::IpAddr::from([192, 0, 2, 1]).into()), user_agent: Some(b"curl/8"), certificate: None });
     let request = |addr: &str, agent: &str| judged(&with(&bound).from(addr).header("user-agent", agent), &policy).reason();
 
     assert_eq!(request("192.0.2.254", "curl/8"), None);

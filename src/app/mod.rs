@@ -1,6 +1,7 @@
 //! Ties the parts together: `prepare` builds everything but sockets, `start` binds and serves, `reload` swaps the rules.
 
 mod control;
+mod crl;
 mod doors;
 mod handler;
 mod prepare;

@@ -34,6 +34,7 @@ impl Witness for Clerk {
             | EdgeRefusal::TlsAborted
             | EdgeRefusal::NoSni
             | EdgeRefusal::UnknownSni
+            | EdgeRefusal::ClientCertificate
             | EdgeRefusal::PlainHttp => self.shared.metrics.handshake_failed(listener, refusal.code()),
             EdgeRefusal::CapListener
             | EdgeRefusal::CapClient

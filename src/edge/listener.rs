@@ -16,8 +16,8 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Connections, EdgeRefusal, Handler, Rules, TlsState, Witness, admit::Admission};
-use crate::model::{Clock, ListenerName};
+use super::{Connections, EdgeRefusal, Handler, Rules, TlsState, Witness, admit::Admission, tls::InForce};
+use crate::model::{CertificateJudge, Clock, ListenerName};
 use crate::policy::Listener;
 
 /// How many connections the kernel holds for us until we accept them; the system's own bound (`somaxconn`) still counts.
@@ -88,7 +88,9 @@ impl Bound {
         let listener = TcpListener::from_std(self.socket)?;
         // No other listener of this process has the same descriptor, so no two connections have the same number.
         let mut id = u64::try_from(listener.as_raw_fd()).unwrap_or(0) << 40;
-        let door = Door { name: self.name, connections: self.connections, handler, witness, tls, rules, clock, shutdown: shutdown.clone() };
+        let judge: Arc<dyn CertificateJudge> = Arc::new(InForce(Arc::clone(&tls)));
+        let door =
+            Door { judge, name: self.name, connections: self.connections, handler, witness, tls, rules, clock, shutdown: shutdown.clone() };
         let mut pause = Pause::default();
         loop {
             let accepted = tokio::select! {
@@ -121,6 +123,7 @@ struct Door {
     handler: Arc<dyn Handler>,
     witness: Arc<dyn Witness>,
     tls: Arc<ArcSwap<TlsState>>,
+    judge: Arc<dyn CertificateJudge>,
     rules: Arc<ArcSwap<Rules>>,
     clock: Arc<dyn Clock>,
     shutdown: watch::Receiver<bool>,
@@ -141,6 +144,7 @@ impl Door {
             peer,
             rules,
             tls: self.tls.load_full(),
+            judge: Arc::clone(&self.judge),
             connections: self.connections.clone(),
             witness: Arc::clone(&self.witness),
         };

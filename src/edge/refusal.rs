@@ -27,6 +27,8 @@ pub enum EdgeRefusal {
     NoSni,
     /// No certificate is for the host that the client named, or the name is no host name.
     UnknownSni,
+    /// No tenant of the host accepts the certificate that the client presented.
+    ClientCertificate,
     /// HTTP in clear text on a TLS listener.
     PlainHttp,
 }
@@ -46,6 +48,7 @@ impl EdgeRefusal {
         Self::TlsAborted,
         Self::NoSni,
         Self::UnknownSni,
+        Self::ClientCertificate,
         Self::PlainHttp,
     ];
 
@@ -64,6 +67,7 @@ impl EdgeRefusal {
             Self::TlsAborted => "tls_aborted",
             Self::NoSni => "no_sni",
             Self::UnknownSni => "unknown_sni",
+            Self::ClientCertificate => "client_certificate",
             Self::PlainHttp => "plain_http",
         }
     }

@@ -279,7 +279,17 @@ mod tests {
     fn an_anonymous_request_has_no_identity_fields() {
         let client = ClientIp::from(std::net::IpAddr::from([192, 0, 2, 1]));
         let (realm, port) = ("acme", 443);
-        let stated = Stated { request_id: "r", realm, tenant: realm, client, scheme: "https", host: "a.test", port, session: None, certificate: None };
+        let stated = Stated {
+            request_id: "r",
+            realm,
+            tenant: realm,
+            client,
+            scheme: "https",
+            host: "a.test",
+            port,
+            session: None,
+            certificate: None,
+        };
         let mut headers = HeaderMap::new();
 
         stated.put_into(&mut headers);

@@ -19,6 +19,8 @@ pub struct ClientCertificate {
     pub serial: Box<str>,
     /// SHA-256 over its DER.
     pub fingerprint: [u8; 32],
+    /// When something in the chain begins to count, or no longer does.
+    pub turns: Box<[UnixTime]>,
 }
 
 /// One subjectAltName of a certificate (RFC 5280, section 4.2.1.6), as written there.

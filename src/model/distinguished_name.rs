@@ -69,7 +69,8 @@ impl DistinguishedName {
         let of = |name: &Self, kind: &str| -> Option<Vec<Box<str>>> {
             name.0.iter().filter(|attribute| *attribute.kind == *kind).map(|attribute| attribute.value.clone()).collect()
         };
-        !self.0.is_empty() && self.0.iter().all(|attribute| of(self, &attribute.kind).is_some_and(|own| of(other, &attribute.kind) == Some(own)))
+        !self.0.is_empty()
+            && self.0.iter().all(|attribute| of(self, &attribute.kind).is_some_and(|own| of(other, &attribute.kind) == Some(own)))
     }
 }
 
@@ -217,7 +218,9 @@ mod tests {
         for met in ["CN=robot-1", "O=Acme", "CN=robot-1,O=Acme,C=CA", "OU=Robots,OU=East"] {
             assert!(name(met).covers(&robot), "{met}");
         }
-        for unmet in ["CN=robot-2", "CN=Robot-1", "OU=Robots", "OU=East,OU=Robots", "CN=robot-1,L=Montreal", "CN=robot", "CN=robot-1,CN=robot-1"] {
+        for unmet in
+            ["CN=robot-2", "CN=Robot-1", "OU=Robots", "OU=East,OU=Robots", "CN=robot-1,L=Montreal", "CN=robot", "CN=robot-1,CN=robot-1"]
+        {
             assert!(!name(unmet).covers(&robot), "{unmet}");
         }
         assert!(!name("CN=admin").covers(&name("CN=evil,CN=admin")));

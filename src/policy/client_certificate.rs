@@ -1,6 +1,6 @@
 //! Client certificates: whose a tenant accepts, and whether it insists on one.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use crate::model::{AlternativeName, ClientCertificate, DistinguishedName, HostPattern, Origin, UnixTime};
 
@@ -36,6 +36,17 @@ pub struct ClientTrust {
     pub intermediates: Box<[CaCertificate]>,
     /// The revocation lists. Where there is one, a certificate of a CA that no list is of is refused.
     pub crls: Box<[Crl]>,
+    /// The files that all of it was read from.
+    pub files: Box<[TrustFile]>,
+}
+
+/// A file of CAs or lists, as it was when it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustFile {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// SHA-256 of what it held.
+    pub digest: [u8; 32],
 }
 
 /// The certificate of a CA.
@@ -56,6 +67,8 @@ pub struct CaCertificate {
 pub struct Crl {
     /// DER.
     pub der: Box<[u8]>,
+    /// From when on somebody has to be told that it ends.
+    pub notice: UnixTime,
     /// When the next one is due: from then on this one says nothing.
     pub next_update: UnixTime,
 }
@@ -103,13 +116,6 @@ impl NamePattern {
     }
 }
 
-impl ClientTrust {
-    /// Returns when the first of its revocation lists ends.
-    pub fn crl_until(&self) -> Option<UnixTime> {
-        self.crls.iter().map(|crl| crl.next_update).min()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +128,7 @@ mod tests {
             names: names.into(),
             serial: "01".into(),
             fingerprint: [0; 32],
+            turns: Box::default(),
         }
     }
 

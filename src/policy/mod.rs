@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time
 
 pub use access_log::{AccessLog, LogFormat, LogTarget, Rotation};
 pub use admin::{Admin, AdminPrincipal};
-pub use client_certificate::{CaCertificate, CertificateMode, ClientCertificates, ClientTrust, Crl, Identities, NamePattern};
+pub use client_certificate::{CaCertificate, CertificateMode, ClientCertificates, ClientTrust, Crl, Identities, NamePattern, TrustFile};
 pub use ip_access::{Access, IpAccess, RangeRule};
 pub use ip_set::IpSet;
 pub use limits::{Limits, RequestLimits};

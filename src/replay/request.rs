@@ -49,6 +49,17 @@ pub enum Sni {
     Named(Host),
 }
 
+impl Described {
+    /// Returns the host that the handshake names.
+    pub fn server_name(&self) -> Option<Host> {
+        match &self.sni {
+            Sni::Host => split(&self.url).ok().and_then(|(_, authority, _)| Host::parse_authority(authority).ok()).map(|(host, _)| host),
+            Sni::Absent => None,
+            Sni::Named(host) => Some(host.clone()),
+        }
+    }
+}
+
 /// Why a description is no request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DescribeError {
@@ -89,7 +100,7 @@ impl Request {
     pub fn new(described: &Described, policy: &Policy) -> Result<Self, DescribeError> {
         let (scheme, authority, target) = split(&described.url)?;
         let listener = listener(described.listener.as_deref(), scheme, policy)?;
-        let facts = facts(described, listener, authority);
+        let facts = facts(described, listener);
         // Clear text has none.
         let certificate = described.certificate.clone().filter(|_| facts.tls().is_some());
         if let Some(head) = &described.head {
@@ -201,16 +212,12 @@ fn listener<'p>(name: Option<&str>, scheme: &str, policy: &'p Policy) -> Result<
     found.map(|listener| &**listener).ok_or_else(missing)
 }
 
-fn facts(described: &Described, listener: &Listener, authority: &str) -> Facts {
+fn facts(described: &Described, listener: &Listener) -> Facts {
     let source = SocketAddr::new(described.client, 0);
     let transport = match listener.kind {
         ListenerKind::Plaintext | ListenerKind::Redirect { .. } => Transport::Plain,
         ListenerKind::Tls => Transport::Tls(TlsFacts {
-            sni: match &described.sni {
-                Sni::Host => Host::parse_authority(authority).ok().map(|(host, _)| host),
-                Sni::Absent => None,
-                Sni::Named(host) => Some(host.clone()),
-            },
+            sni: described.server_name(),
             version: "TLSv1.3",
             cipher: "TLS_AES_128_GCM_SHA256",
             group: "X25519",

@@ -55,6 +55,7 @@ impl App {
     /// Reads the files of a group again.
     async fn refresh(&self, group: Group, due: &mut Option<Instant>) {
         match group {
+            Group::ClientTrust => renew::client_trust(self).await,
             Group::Tls => *due = renew::certificates(self).await.map(|wait| Instant::now() + wait),
         }
     }

@@ -9,10 +9,12 @@ use crate::policy::{CertificateSource, Policy};
 pub(super) enum Group {
     /// What a handshake shows or goes by.
     Tls,
+    /// Whose certificates are accepted of clients: a part of the policy.
+    ClientTrust,
 }
 
 impl Group {
-    pub(super) const ALL: &[Self] = &[Self::Tls];
+    pub(super) const ALL: &[Self] = &[Self::Tls, Self::ClientTrust];
 }
 
 /// Lists the files of a policy.
@@ -26,6 +28,9 @@ pub(super) fn files(policy: &Policy) -> Vec<(Group, PathBuf)> {
             // They are made at the start, and nobody renews them.
             CertificateSource::Dev { .. } => {}
         }
+    }
+    for trust in policy.tenants.iter().filter_map(|tenant| tenant.client_certificate.as_ref()?.trust.as_ref()) {
+        files.extend(trust.files.iter().map(|file| (Group::ClientTrust, file.path.clone())));
     }
     files
 }

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use rustls_pki_types::CertificateDer;
+use sha2::{Digest, Sha256};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer, public_key::PublicKey};
 
 use super::{Context, certificate, crl, tenant::Names};
@@ -16,7 +17,7 @@ use crate::{
         wire::{ClientCertificateWire, TenantWire},
     },
     model::{TenantName, UnixTime},
-    policy::{Binding, CaCertificate, CertificateMode, ClientCertificates, ClientTrust, Identities},
+    policy::{Binding, CaCertificate, CertificateMode, ClientCertificates, ClientTrust, Identities, TrustFile},
 };
 
 /// CAs and lists by the files that they stand in: tenants that name the same files share what is in them.
@@ -30,10 +31,9 @@ impl Trusts {
             let files = (cx.resolve(ca), wire.crl.as_ref().map(|crl| cx.resolve(crl)));
             self.0.entry(files).or_insert_with(|| trust(cx, ca, wire.crl.as_ref()).map(Arc::new)).clone()
         });
-        for (list, span, what) in [
-            (wire.subjects.as_ref().map(Vec::len), wire.at(), "subjects"),
-            (wire.sans.as_ref().map(Vec::len), wire.at(), "sans"),
-        ] {
+        for (list, span, what) in
+            [(wire.subjects.as_ref().map(Vec::len), wire.at(), "subjects"), (wire.sans.as_ref().map(Vec::len), wire.at(), "sans")]
+        {
             if list == Some(0) {
                 cx.warn(span, format!("`{what}` is empty, which bounds nothing")).hint("name those that are meant, or leave the key out");
             }
@@ -103,11 +103,8 @@ fn without_ca(cx: &mut Context<'_>, name: &At<TenantName>, tenant: &TenantWire, 
     const OWN: &str = "add `ca: FILE`, a PEM file with the CAs";
     let members = tenant.members.iter().filter_map(|member| names.get(&member.value)?.1);
     let mut asked = members.filter_map(|member| member.client_certificate.as_ref()?.ca.as_ref());
-    let bounds = [
-        rules.crl.as_ref().map(|at| at.span),
-        rules.subjects.as_ref().map(|_| rules.at()),
-        rules.sans.as_ref().map(|_| rules.at()),
-    ];
+    let bounds =
+        [rules.crl.as_ref().map(|at| at.span), rules.subjects.as_ref().map(|_| rules.at()), rules.sans.as_ref().map(|_| rules.at())];
     if tenant.members.is_empty() {
         cx.error(rules.at(), format!("`{}` asks for client certificates, and names no CA", name.value)).hint(OWN);
     } else if mode(rules) == CertificateMode::Required {
@@ -145,7 +142,8 @@ fn trust(cx: &mut Context<'_>, path: &At<FilePath>, lists: Option<&At<FilePath>>
     for der in &bundle {
         match authority(cx, path.span, &shown, der) {
             // The same CA twice is one CA.
-            Some(authority) if authorities.iter().any(|(other, _): &(CaCertificate, X509Certificate<'_>)| other.der == authority.0.der) => {}
+            Some(authority) if authorities.iter().any(|(other, _): &(CaCertificate, X509Certificate<'_>)| other.der == authority.0.der) => {
+            }
             Some(authority) => authorities.push(authority),
             None => good = false,
         }
@@ -169,7 +167,13 @@ fn trust(cx: &mut Context<'_>, path: &At<FilePath>, lists: Option<&At<FilePath>>
         cx.error(path.span, format!("the CAs in {shown} have made each other, so no chain ends")).hint("add the root");
         return None;
     }
-    Some(ClientTrust { anchors, intermediates, crls: crls.into() })
+    let files = [Some(path), lists].into_iter().flatten().filter_map(|at| {
+        let path = cx.resolve(at);
+        // Both were read above; what is read is remembered.
+        let digest = cx.inputs.file(&path).ok().map(|file| Sha256::digest(file.bytes.expose()).into())?;
+        Some(TrustFile { path, digest })
+    });
+    Some(ClientTrust { anchors, intermediates, crls: crls.into(), files: files.collect() })
 }
 
 /// Judges one CA of a bundle.

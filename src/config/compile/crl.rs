@@ -87,11 +87,11 @@ fn judge(
         let message = format!("the revocation list of `{issuer}` in {shown} ends in {left} s, and then nobody of that CA comes in");
         cx.warn(path.span, message).hint("put the next one there");
     }
-    Some(Crl { der: der.into(), next_update: next })
+    Some(Crl { der: der.into(), notice, next_update: next })
 }
 
 /// How long before a list ends somebody is told: a fourth of its life, at most a day.
-pub(super) fn notice(life: std::time::Duration) -> std::time::Duration {
+fn notice(life: std::time::Duration) -> std::time::Duration {
     (life / 4).min(default::CRL_NOTICE)
 }
 
@@ -106,7 +106,8 @@ fn of_each(
     let mut parts = HashSet::new();
     let mut issuers = HashSet::new();
     for list in crls.iter().filter_map(|crl| parse(&crl.der)) {
-        let part = list.extensions().iter().find(|extension| extension.oid.to_id_string() == PART).map(|extension| extension.value.to_vec());
+        let part =
+            list.extensions().iter().find(|extension| extension.oid.to_id_string() == PART).map(|extension| extension.value.to_vec());
         issuers.insert(list.issuer().as_raw().to_vec());
         if !parts.insert((list.issuer().as_raw().to_vec(), part)) {
             let message = format!("{shown} holds two revocation lists of `{}`", list.issuer());

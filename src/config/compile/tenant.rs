@@ -5,7 +5,16 @@ use std::{
     sync::Arc,
 };
 
-use super::{Context, client_certificate::{self, Trusts}, coverage::Coverage, ip_access, limits, quota::Quotas, session, table::Sets, upstream::Upstreams};
+use super::{
+    Context,
+    client_certificate::{self, Trusts},
+    coverage::Coverage,
+    ip_access, limits,
+    quota::Quotas,
+    session,
+    table::Sets,
+    upstream::Upstreams,
+};
 use crate::{
     config::{
         collection::{Named, NamedEntry},

@@ -205,7 +205,9 @@ pub(in crate::config) struct Subject(pub(in crate::config) DistinguishedName);
 impl Scalar for Subject {
     fn parse(text: &str) -> Result<Self, Wrong> {
         let read = text.parse().map(Self);
-        read.map_err(|error| Wrong::new(format!("not a subject of a certificate: `{text}`")).hint(format!("{error}; write `CN=robot-1,O=Acme`")))
+        read.map_err(|error| {
+            Wrong::new(format!("not a subject of a certificate: `{text}`")).hint(format!("{error}; write `CN=robot-1,O=Acme`"))
+        })
     }
 
     fn schema() -> Json {
@@ -220,7 +222,8 @@ pub(in crate::config) struct San(pub(in crate::config) NamePattern);
 impl Scalar for San {
     /// What it is can be seen: only a URI has `://`, only a mailbox `@`.
     fn parse(text: &str) -> Result<Self, Wrong> {
-        const HINT: &str = "write a host (`robot.acme.test`, `*.acme.test`), a URI (`spiffe://acme/robot`), an e-mail address or an IP address";
+        const HINT: &str =
+            "write a host (`robot.acme.test`, `*.acme.test`), a URI (`spiffe://acme/robot`), an e-mail address or an IP address";
         let wrong = || Wrong::new(format!("not an alternative name of a certificate: `{text}`"));
         if text.is_empty() || text.chars().any(|character| character.is_whitespace() || character.is_control()) {
             return Err(wrong().hint(HINT));

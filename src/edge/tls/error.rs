@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use rustls_pki_types::pem;
 
+use crate::model::TenantName;
+
 /// Why the TLS state cannot be built. Each names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -101,6 +103,14 @@ pub enum TlsError {
         /// Why.
         #[source]
         source: rcgen::Error,
+    },
+    /// CAs or revocation lists of client certificates that the library cannot use.
+    #[error("the client certificates of `{tenant}`: {why}")]
+    ClientTrust {
+        /// Whose they are.
+        tenant: TenantName,
+        /// What is wrong with them.
+        why: String,
     },
     /// The library refuses the configuration.
     #[error("TLS cannot be set up: {0}")]

@@ -1,26 +1,35 @@
 //! TLS: certificates, versions, suites and tickets of all TLS listeners, built from the policy as a whole.
 
 mod certificate;
+mod client_auth;
 pub mod dev;
 mod error;
 mod facts;
 mod hello;
+mod peer;
+mod presented;
+mod refusal;
 mod resolver;
 
 use std::{fmt, path::Path, sync::Arc};
 
 use rustls::{
-    ServerConfig,
+    ServerConfig, SupportedProtocolVersion,
     crypto::{CryptoProvider, aws_lc_rs},
     server::ServerSessionMemoryCache,
     version::{TLS12, TLS13},
 };
 use sha2::{Digest, Sha256};
 
-pub use self::hello::ja4;
 pub use self::{certificate::CertificateExpiry, error::TlsError};
-use self::{certificate::Loaded, resolver::Certificates};
-pub(super) use self::{facts::facts, hello::MAX_HELLO_BYTES, resolver::Sni};
+use self::{certificate::Loaded, client_auth::ClientAuth, resolver::Certificates};
+pub use self::{client_auth::judge_certificate, hello::ja4};
+pub(super) use self::{
+    facts::facts,
+    hello::MAX_HELLO_BYTES,
+    peer::{Asking, InForce},
+    resolver::Sni,
+};
 use crate::model::{HostPattern, UnixTime};
 use crate::policy::{CertificateSource, ListenerKind, MinVersion, Policy, UnknownSni};
 
@@ -31,6 +40,8 @@ const SESSIONS: usize = 8192;
 pub struct TlsState {
     config: Arc<ServerConfig>,
     certificates: Arc<Certificates>,
+    clients: ClientAuth,
+    min_version: MinVersion,
     unknown_sni: UnknownSni,
     /// Whether some tenant serves clients that name no host.
     takes_no_sni: bool,
@@ -56,15 +67,21 @@ impl TlsState {
         if errors.is_empty() && loaded.is_empty() && needs_one {
             errors.push(TlsError::NoCertificate);
         }
+        let clients = ClientAuth::new(policy, &provider).unwrap_or_else(|more| {
+            errors.extend(more);
+            ClientAuth::default()
+        });
         if !errors.is_empty() {
             return Err(errors);
         }
-        let digest = digest(&loaded, policy);
+        let digest = digest(&loaded, policy, &clients);
         let certificates = Arc::new(Certificates::new(loaded));
         let config = server_config(provider, policy.tls.min_version, &certificates).map_err(|error| vec![error])?;
         Ok(Self {
             config: Arc::new(config),
             certificates,
+            clients,
+            min_version: policy.tls.min_version,
             unknown_sni: policy.tls.unknown_sni,
             takes_no_sni: takes_no_sni(policy),
             ja4: policy.tls.ja4,
@@ -84,7 +101,8 @@ impl TlsState {
             CertificateSource::Files { cert, key, ocsp } => Loaded::from_files(cert, key, ocsp.as_deref(), &provider, now).map(drop),
             CertificateSource::Dev { .. } => Ok(()),
         });
-        let errors: Vec<TlsError> = judged.filter_map(Result::err).collect();
+        let clients = ClientAuth::new(policy, &Arc::new(provider.clone())).err().unwrap_or_default();
+        let errors: Vec<TlsError> = judged.filter_map(Result::err).chain(clients).collect();
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
@@ -98,8 +116,20 @@ impl TlsState {
         self.certificates.covers(pattern)
     }
 
-    pub(super) fn config(&self) -> &Arc<ServerConfig> {
-        &self.config
+    pub(super) fn clients(&self) -> &ClientAuth {
+        &self.clients
+    }
+
+    /// Returns the configuration of one handshake, and who asks for the client's certificate, where the host's realm does.
+    pub(super) fn config_for(&self, sni: &Sni) -> Result<(Arc<ServerConfig>, Option<Arc<Asking>>), TlsError> {
+        let realm = match sni {
+            Sni::Named(host) => self.clients.realm(host),
+            Sni::Absent => None,
+        };
+        let Some(realm) = realm else { return Ok((Arc::clone(&self.config), None)) };
+        let asking = Asking::new(realm, self.clients.number(), self.config.crypto_provider());
+        let config = asking.config(&self.config, versions(self.min_version))?;
+        Ok((Arc::new(config), Some(asking)))
     }
 
     /// Judges the name that a client asks for; a refused one is handed back.
@@ -155,11 +185,12 @@ fn takes_no_sni(policy: &Policy) -> bool {
 }
 
 /// A digest of everything that a handshake shows or goes by.
-fn digest(loaded: &[Loaded], policy: &Policy) -> [u8; 32] {
+fn digest(loaded: &[Loaded], policy: &Policy, clients: &ClientAuth) -> [u8; 32] {
     let mut digest = Sha256::new();
     let tls = &policy.tls;
     let settings = format!("{:?} {:?} {} {} {}", tls.min_version, tls.unknown_sni, takes_no_sni(policy), tls.ja4, loaded.len());
     digest.update(settings);
+    digest.update(clients.digest());
     for one in loaded {
         let parts = one.key.cert.iter().map(|der| &**der).chain(one.key.ocsp.as_deref());
         for part in parts {
@@ -191,18 +222,23 @@ fn provider() -> CryptoProvider {
     }
 }
 
+fn versions(min_version: MinVersion) -> &'static [&'static SupportedProtocolVersion] {
+    static FROM_TLS12: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
+    static FROM_TLS13: &[&SupportedProtocolVersion] = &[&TLS13];
+    match min_version {
+        MinVersion::Tls12 => FROM_TLS12,
+        MinVersion::Tls13 => FROM_TLS13,
+    }
+}
+
 fn server_config(
     provider: Arc<CryptoProvider>,
     min_version: MinVersion,
     certificates: &Arc<Certificates>,
 ) -> Result<ServerConfig, TlsError> {
-    let versions: &[_] = match min_version {
-        MinVersion::Tls12 => &[&TLS13, &TLS12],
-        MinVersion::Tls13 => &[&TLS13],
-    };
     let resolver: Arc<dyn rustls::server::ResolvesServerCert> = Arc::<Certificates>::clone(certificates);
     let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)
+        .with_protocol_versions(versions(min_version))
         .map_err(TlsError::Config)?
         .with_no_client_auth()
         .with_cert_resolver(resolver);

@@ -46,6 +46,7 @@ pub struct Metrics {
     pub(super) handshakes: IntCounterVec,
     pub(super) handshake_durations: HistogramVec,
     pub(super) certificates: IntGaugeVec,
+    pub(super) crls: IntGaugeVec,
     pub(super) reloads: IntCounterVec,
     pub(super) reload_successful: IntGauge,
     pub(super) reload_time: Gauge,
@@ -57,7 +58,7 @@ pub struct Metrics {
 }
 
 /// How many tenants have series of their own.
-const TENANTS: usize = 100;
+pub(super) const TENANTS: usize = 100;
 
 /// How many upstreams have series of their own.
 const UPSTREAMS: usize = 500;
@@ -157,6 +158,11 @@ impl Metrics {
                 "octroi_tls_certificate_not_after_timestamp_seconds",
                 "When a certificate expires, in seconds since 1970.",
                 &["name"],
+            )?,
+            crls: declare.gauges(
+                "octroi_crl_next_update_timestamp_seconds",
+                "When the first revocation list of a tenant's client CAs ends, in seconds since 1970.",
+                &["tenant"],
             )?,
             reloads: declare.counters("octroi_config_reload_total", "Reloads of the configuration.", &["result"])?,
             reload_successful: declare.gauge("octroi_config_last_reload_successful", "Whether the last reload was well: 1 or 0.")?,
