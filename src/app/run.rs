@@ -15,6 +15,7 @@ use super::{
     doors::{BindError, Doors, Hinges},
     handler::HttpDoor,
     prepare::{self, PrepareError, Prepared},
+    renew::Refusals,
     schedule, shutdown,
     vitals::Pulse,
     watch::watch as watch_files,
@@ -69,7 +70,7 @@ pub enum RunError {
 /// Serves until a signal ends it.
 pub fn run(config: &Path) -> Result<(), RunError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let prepared = prepare::prepare(config, &*clock)?;
+    let prepared = prepare::prepare(config, &clock)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(prepared.policy.threads)
         .thread_name("octroi")
@@ -128,6 +129,7 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
         last_reload: Mutex::new(LastReload { at: started, error: None }),
         reloading: tokio::sync::Mutex::default(),
         policy_changed: tokio::sync::Notify::new(),
+        refusals: Refusals::default(),
     });
     let (stop_admin, admin_stops) = watch::channel(false);
     let mut tasks = tokio::task::JoinSet::new();

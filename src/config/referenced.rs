@@ -34,6 +34,8 @@ pub struct Referenced {
 pub enum ReferencedKind {
     /// Base64 of 32 random bytes.
     SessionKey,
+    /// Base64 of 32 random bytes, one line, from which nodes derive the keys of TLS tickets.
+    TicketKeys,
     /// An admin token: at least 32 visible ASCII characters.
     AdminToken {
         /// Whose it is.
@@ -80,6 +82,9 @@ fn list(root: &Root, contents: &Contents, inputs: &Inputs<'_>) -> Vec<Referenced
         files.push(pair(sources, &tls.cert, &tls.key, hosts));
     }
     files.extend(certificates(root, contents));
+    if let Some(path) = root.tls.as_ref().and_then(|tls| tls.ticket_keys.as_ref()) {
+        files.push(Referenced { path: folder(sources, path.span).join(&path.value.0), kind: ReferencedKind::TicketKeys });
+    }
     for key in root.sessions.iter().filter_map(|sessions| sessions.0.as_ref()?.keys.0.as_ref()).flat_map(|keys| &keys.0) {
         files.extend(secret(&key.secret).map(|path| Referenced { path, kind: ReferencedKind::SessionKey }));
     }

@@ -19,7 +19,7 @@ impl Group {
 
 /// Lists the files of a policy.
 pub(super) fn files(policy: &Policy) -> Vec<(Group, PathBuf)> {
-    let mut files = Vec::new();
+    let mut files: Vec<_> = policy.tls.ticket_keys.iter().map(|path| (Group::Tls, path.clone())).collect();
     for certificate in &policy.tls.certificates {
         match &certificate.source {
             CertificateSource::Files { cert, key, ocsp } => {

@@ -88,12 +88,13 @@ fn rules_of(
         cx.error(at.span, message).hint("take `allow_no_sni` out, or write `mode: optional`");
     }
     if let (Some(listener), false) = (plaintext, tenant.hosts.is_empty()) {
+        let line = cx.origin(listener).line;
         if required {
             let message = format!("`{}` requires a client certificate, and a listener serves in clear text, which has none", name.value);
-            cx.error(rules.at(), message).first(listener).hint("take `plaintext: true` out");
+            cx.error(rules.at(), message).hint(format!("take `plaintext: true` out of line {line}"));
         } else {
             let message = format!("`{}` asks for client certificates, so it is not served in clear text", name.value);
-            cx.warn(rules.at(), message).first(listener);
+            cx.warn(rules.at(), message).hint(format!("the listener stands in line {line}"));
         }
     }
 }
@@ -126,9 +127,9 @@ fn members(cx: &mut Context<'_>, name: &At<TenantName>, tenant: &TenantWire, nam
     }
     for At { value: member, span } in &tenant.members {
         let Some((_, Some(wire))) = names.get(member) else { continue };
-        if let Some(rules) = wire.client_certificate.as_ref().filter(|rules| mode(rules) == CertificateMode::Required) {
+        if wire.client_certificate.as_ref().is_some_and(|rules| mode(rules) == CertificateMode::Required) {
             let message = format!("the member `{member}` requires a client certificate, and `{}` asks for none", name.value);
-            cx.error(*span, message).first(rules.at()).hint(format!("add `client_certificate: {{mode: optional}}` to `{}`", name.value));
+            cx.error(*span, message).hint(format!("add `client_certificate: {{mode: optional}}` to `{}`", name.value));
         }
     }
 }

@@ -19,6 +19,7 @@ use super::{
     TlsError,
     presented::{issuers, read},
     refusal::Refused,
+    setup::provider,
 };
 use crate::model::{Acceptance, ClientCertificate, Host, HostPattern, Presented, REFUSAL_HOLDS, TenantName, UnixTime};
 use crate::policy::{ClientCertificates, ClientTrust, Policy, Tenant};
@@ -240,7 +241,7 @@ pub fn judge_certificate(
     chain: &[CertificateDer<'_>],
     now: UnixTime,
 ) -> Result<Option<Presented>, Vec<TlsError>> {
-    let auth = ClientAuth::new(policy, &Arc::new(super::provider()))?;
+    let auth = ClientAuth::new(policy, &Arc::new(provider()))?;
     let Ok(certificate) = read(chain) else { return Ok(None) };
     let (acceptance, _) = auth.judge(host, &certificate, now);
     Ok(Some(Presented { certificate: Arc::new(certificate), acceptance: Arc::new(acceptance) }))
