@@ -365,6 +365,7 @@ const UNWRITTEN: &[&str] = &[
     "client_certificate.mode",
     "client_certificate.sans",
     "client_certificate.subjects",
+    "certificate.ocsp",
     "listener.plaintext",
     "root.tenant_files",
     "rotate.keep",

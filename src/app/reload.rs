@@ -54,7 +54,7 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
         .map_err(|error| ControlError::Unavailable(error.to_string()))?
         .map_err(|error| ControlError::Unavailable(told(&error)))?;
     // Nothing fails from here on.
-    app.shared.metrics.certificates(super::witness::expiries(&tls).iter().map(|(name, not_after)| (name.as_str(), *not_after)));
+    super::witness::certificates(&app.shared.metrics, &tls);
     app.shared.metrics.policy_in_force(&policy, now);
     // The same certificates keep their ticket keys: a reload ends no resumption.
     app.tls.store(tls.or_keep(&app.tls.load_full()));

@@ -110,7 +110,7 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
         ids: RequestIds::new(),
         draining: AtomicBool::new(false),
     });
-    shared.metrics.certificates(witness::expiries(&tls).iter().map(|(name, not_after)| (name.as_str(), *not_after)));
+    witness::certificates(&shared.metrics, &tls);
     shared.metrics.policy_in_force(&policy, started);
     shared.metrics.reload_succeeded();
     let tls = Arc::new(ArcSwap::from_pointee(tls));

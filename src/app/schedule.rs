@@ -45,6 +45,7 @@ pub(super) async fn sweep(app: Arc<App>) {
         if let Ok(Err(error)) = tokio::task::spawn_blocking(move || journal.sweep(now)).await {
             tracing::error!(error = %told(&error), "the revocation journal cannot be compacted");
         }
+        app.shared.snapshot.load().sweep(app.shared.clock.tick());
         gauges(&app);
     }
 }

@@ -7,8 +7,8 @@ use crate::{
     checks::hygiene,
     edge::{EarlyCause, EdgeRefusal, Http2Refusal, TlsState, Witness},
     gateway::{Asking, Refusal, Shared, early_line},
-    model::{Connection, Cut, Decision, Deny, HttpVersion, ListenerName, Reason, TlsFacts, UnixTime},
-    telemetry::{AccessLine, Event},
+    model::{Connection, Cut, Decision, Deny, HttpVersion, ListenerName, Reason, TlsFacts},
+    telemetry::{AccessLine, Event, Metrics},
 };
 
 /// Counts and logs for edge.
@@ -95,9 +95,11 @@ impl Witness for Clerk {
     }
 }
 
-/// Returns the names and ends of the certificates in use, for the metric.
-pub(super) fn expiries(tls: &TlsState) -> Vec<(String, UnixTime)> {
-    tls.certificate_expiries().into_iter().map(|expiry| (expiry.name, expiry.not_after)).collect()
+/// Tells the metrics which certificates are in use and when they end, and their OCSP answers.
+pub(super) fn certificates(metrics: &Metrics, tls: &TlsState) {
+    let in_use = tls.certificate_expiries();
+    metrics.certificates(in_use.iter().map(|one| (one.name.as_str(), one.not_after)));
+    metrics.staples(in_use.iter().filter_map(|one| Some((one.name.as_str(), one.staple_until?))));
 }
 
 /// Writes the access line of an admin call, with its principal.

@@ -13,7 +13,6 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
     ("listener", "deny", "Ranges that are dropped before the handshake."),
     ("listener", "deny_files", "Files of ranges that are dropped before the handshake."),
     ("certificate", "acme", "Certificates from a directory, by ACME."),
-    ("certificate", "ocsp", "An OCSP answer to staple."),
     ("sessions", "assertion", "A signed statement of who asks, towards the upstream."),
     ("revocation", "on_stale", "What happens when the shared store is silent."),
     ("revocation", "stale_after", "When the shared store counts as silent."),

@@ -13,7 +13,7 @@ use pingora::{
 };
 
 use super::{
-    answer, failure, forward, guard, record, refuse,
+    answer, exchange, failure, forward, guard, record, refuse,
     reply::Refusal,
     response_headers,
     session::{self, CookieChange, GrantedTo},
@@ -28,7 +28,7 @@ use crate::{
 /// The proxy: everything it needs to serve a request.
 #[derive(Debug)]
 pub struct Gateway {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Gateway {
@@ -119,8 +119,13 @@ impl ProxyHttp for Gateway {
         match guard::judged(self.judge(session, ctx)).await {
             Ok(Passage::Permit(permit)) => {
                 self.prepare(session, ctx, &permit);
+                let short = exchange::fits(session, &permit);
                 ctx.permit = Some(permit);
-                Ok(false)
+                if short {
+                    // Boxed: what an exchange needs is more than what a refusal does.
+                    Box::pin(self.exchange(session, ctx)).await?;
+                }
+                Ok(short)
             }
             Ok(Passage::Redirect(location)) => {
                 ctx.decision = Decision::Redirect;
@@ -188,11 +193,8 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
         let status = response.status.as_u16();
-        if let Some(exchange) = &mut ctx.upstream {
-            exchange.first_byte.get_or_insert(self.shared.clock.tick());
-            exchange.status = Some(status);
-        }
         if status == 101 {
+            self.heard(status, ctx);
             if let Err(deny) = tunnel::accept(response, ctx) {
                 ctx.deny = Some(deny);
                 return Error::e_explain(ErrorType::HTTPStatus(502), "bad upgrade");
@@ -203,30 +205,10 @@ impl ProxyHttp for Gateway {
             return Ok(());
         }
         if (100..200).contains(&status) {
+            self.heard(status, ctx);
             return Ok(());
         }
-        let (Some(permit), Some(snapshot)) = (&ctx.permit, &ctx.snapshot) else { return Ok(()) };
-        if let Err(deny) = response_headers::framing(&response.headers) {
-            ctx.deny = Some(deny);
-            return Error::e_explain(ErrorType::HTTPStatus(502), "ambiguous answer");
-        }
-        let user_agent = session.req_header().headers.get(header::USER_AGENT).map_or(&[][..], HeaderValue::as_bytes);
-        let now = self.shared.clock.now();
-        let certificate = ctx.connection.as_ref().and_then(|connection| connection.presented(now));
-        let answer = session::Answer { status, headers: &response.headers, user_agent, certificate: certificate.as_ref() };
-        match guard::judged(session::apply(&self.shared, &snapshot.policy, permit, answer, now)).await {
-            Ok(outcome) => {
-                ctx.cookie = outcome.cookie;
-                ctx.granted = outcome.granted;
-            }
-            Err(deny) => {
-                let status = deny.reason.status();
-                ctx.deny = Some(deny);
-                return Error::e_explain(ErrorType::HTTPStatus(status), "session event refused");
-            }
-        }
-        self.give_back(permit, status, ctx.granted.is_some());
-        Ok(())
+        self.received(session, response, ctx).await
     }
 
     async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
@@ -316,6 +298,42 @@ impl Gateway {
         verdict
     }
 
+    /// Notes what an upstream said, and when it began to.
+    fn heard(&self, status: u16, ctx: &mut Context) {
+        if let Some(exchange) = &mut ctx.upstream {
+            exchange.first_byte.get_or_insert(self.shared.clock.tick());
+            exchange.status = Some(status);
+        }
+    }
+
+    /// Judges the answer of an upstream, and applies what it says about sessions.
+    pub(super) async fn received(&self, session: &Session, response: &ResponseHeader, ctx: &mut Context) -> Result<()> {
+        let status = response.status.as_u16();
+        self.heard(status, ctx);
+        let (Some(permit), Some(snapshot)) = (&ctx.permit, &ctx.snapshot) else { return Ok(()) };
+        if let Err(deny) = response_headers::framing(&response.headers) {
+            ctx.deny = Some(deny);
+            return Error::e_explain(ErrorType::HTTPStatus(502), "ambiguous answer");
+        }
+        let user_agent = session.req_header().headers.get(header::USER_AGENT).map_or(&[][..], HeaderValue::as_bytes);
+        let now = self.shared.clock.now();
+        let certificate = ctx.connection.as_ref().and_then(|connection| connection.presented(now));
+        let answer = session::Answer { status, headers: &response.headers, user_agent, certificate: certificate.as_ref() };
+        match guard::judged(session::apply(&self.shared, &snapshot.policy, permit, answer, now)).await {
+            Ok(outcome) => {
+                ctx.cookie = outcome.cookie;
+                ctx.granted = outcome.granted;
+            }
+            Err(deny) => {
+                let status = deny.reason.status();
+                ctx.deny = Some(deny);
+                return Error::e_explain(ErrorType::HTTPStatus(status), "session event refused");
+            }
+        }
+        self.give_back(permit, status, ctx.granted.is_some());
+        Ok(())
+    }
+
     /// Sets the bounds of the connection for a request that passed.
     fn prepare(&self, session: &mut Session, ctx: &Context, permit: &Permit) {
         let Some(connection) = &ctx.connection else { return };
@@ -360,7 +378,7 @@ impl Gateway {
         }
     }
 
-    fn may_retry(&self, ctx: &Context) -> bool {
+    pub(super) fn may_retry(&self, ctx: &Context) -> bool {
         let (Some(permit), Some(snapshot), Some(exchange)) = (&ctx.permit, &ctx.snapshot, &ctx.upstream) else { return false };
         let upstream = &permit.tenant().upstream;
         exchange.tries <= u32::from(upstream.retries) && snapshot.pool(&upstream.name).is_some_and(super::upstream::Pool::may_retry)

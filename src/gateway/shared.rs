@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 
 use super::upstream::Pool;
 use crate::{
-    model::{Clock, RequestId, UpstreamName},
+    model::{Clock, RequestId, Tick, UpstreamName},
     policy::Policy,
     state::{Journal, MemoryQuotas},
     telemetry::{AccessLog, Metrics},
@@ -33,6 +33,11 @@ impl Snapshot {
     pub fn new(policy: Arc<Policy>, log: Arc<AccessLog>) -> Self {
         let pools = policy.upstreams.iter().map(|(name, upstream)| (name.clone(), Pool::new(upstream))).collect();
         Self { policy, log, pools }
+    }
+
+    /// Closes connections to upstreams that have rested for too long.
+    pub fn sweep(&self, now: Tick) {
+        self.pools.values().for_each(|pool| pool.sweep(now));
     }
 
     pub(super) fn pool(&self, name: &UpstreamName) -> Option<&Pool> {

@@ -6,5 +6,8 @@
 mod gate;
 #[path = "../harness/mod.rs"]
 mod harness;
+#[path = "../harness/ocsp.rs"]
+mod ocsp;
 mod renewal;
 mod resumption;
+mod staple;

@@ -46,12 +46,18 @@ fn source(cx: &mut Context<'_>, wire: &CertificateWire) -> Option<(CertificateSo
     const FORMS: &str = "write `{cert: FILE, key: FILE}`, or, for a demo, `{dev: true, dir: FOLDER}`";
     match (&wire.cert, &wire.key, &wire.dev, &wire.dir) {
         (Some(cert), Some(key), None, None) => {
-            let names = match certificate::judge(cx, cert, key) {
-                Some(names) => Names::Listed { span: cert.span, names },
+            let leaf = certificate::judge(cx, cert, key);
+            if let (Some(path), Some(leaf)) = (&wire.ocsp, &leaf) {
+                certificate::judge_staple(cx, path, leaf);
+            }
+            let names = match leaf {
+                Some(leaf) => Names::Listed { span: cert.span, names: leaf.names },
                 None => Names::Unknown,
             };
-            Some((CertificateSource::Files { cert: cx.resolve(cert), key: cx.resolve(key), ocsp: None }, names))
+            let ocsp = wire.ocsp.as_ref().map(|path| cx.resolve(path));
+            Some((CertificateSource::Files { cert: cx.resolve(cert), key: cx.resolve(key), ocsp }, names))
         }
+        (None, ..) if wire.ocsp.is_some() => refuse(cx, wire.at(), "the OCSP answer has no certificate", "it goes with `cert` and `key`"),
         (None, None, Some(At { value: true, .. }), Some(dir)) => Some((CertificateSource::Dev { dir: cx.resolve(dir) }, Names::Every)),
         (Some(_), None, None, None) => refuse(cx, wire.at(), "the certificate has no `key`", FORMS),
         (None, Some(_), None, None) => refuse(cx, wire.at(), "the key has no `cert`", FORMS),

@@ -37,6 +37,8 @@ wire! {
         cert: Option<At<FilePath>>,
         /// The key, PEM, readable by its owner and group only.
         key: Option<At<FilePath>>,
+        /// An OCSP answer to staple, DER. Watched; one that has ended is stapled no more.
+        ocsp: Option<At<FilePath>>,
         /// Makes a local CA and one certificate per tenant where they are missing. For demos and tests.
         dev: Option<At<bool>>,
         /// Where the local CA and its certificates are kept.

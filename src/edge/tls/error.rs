@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use rustls_pki_types::pem;
 
-use crate::model::{HostPattern, TenantName};
+use crate::model::{HostPattern, OcspError, TenantName};
 use crate::policy::TicketSecretsError;
 
 /// Why the TLS state cannot be built. Each names the file.
@@ -121,6 +121,15 @@ pub enum TlsError {
         /// What is wrong with them.
         why: String,
     },
+    /// An OCSP answer that is not stapled.
+    #[error("{}: {source}", path.display())]
+    Ocsp {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: OcspError,
+    },
     /// A file of secrets for tickets that holds none.
     #[error("{}: {source}", path.display())]
     TicketKeys {
@@ -136,4 +145,11 @@ pub enum TlsError {
     /// The library refuses the configuration.
     #[error("TLS cannot be set up: {0}")]
     Config(#[source] rustls::Error),
+}
+
+impl TlsError {
+    /// Says whether it came about by time alone: what is served is poorer, and nothing that somebody did is refused.
+    pub const fn is_lapse(&self) -> bool {
+        matches!(self, Self::Ocsp { source: OcspError::Ended, .. })
+    }
 }

@@ -13,6 +13,7 @@ mod refusal;
 mod resolver;
 mod setup;
 mod source;
+mod staple;
 mod state;
 mod ticket;
 

@@ -49,7 +49,7 @@ pub struct TlsState {
 pub struct Renewal {
     /// The state with what was renewed. Nothing, where nothing was.
     pub state: Option<TlsState>,
-    /// What is new: certificates by name, the file of secrets for tickets by path.
+    /// What is new: certificates by name, OCSP answers and the secrets for tickets by file.
     pub renewed: Vec<String>,
     /// What is on disk and cannot be used; what is in force instead stays.
     pub refused: Vec<TlsError>,
@@ -97,20 +97,27 @@ impl TlsState {
     pub fn renew(&self, policy: &Policy, clock: &Arc<dyn Clock>) -> Renewal {
         let (provider, now) = (Arc::new(provider()), clock.now());
         let mut renewal = Renewal::default();
-        let mut loaded = Vec::new();
+        let (mut loaded, mut changed) = (Vec::new(), false);
         for files in policy.tls.certificates.iter().flat_map(|certificate| source::pairs(&certificate.source, policy)) {
-            let before = self.loaded.iter().find(|one| one.files == files);
-            match renewed(files, before, policy, &provider, now) {
-                Ok(None) => loaded.extend(before.cloned()),
-                Ok(Some(one)) => {
-                    renewal.renewed.push(one.expiry.name.clone());
-                    loaded.push(Arc::new(one));
-                }
+            let before = self.loaded.iter().find(|one| one.files == files).cloned();
+            let pair = match renewed(files, before.as_ref(), policy, &provider, now) {
+                Ok(pair) => Some(pair),
                 Err(error) => {
                     renewal.refused.push(error);
-                    loaded.extend(before.cloned());
+                    before.clone()
                 }
+            };
+            let Some(pair) = pair else { continue };
+            let is_new = before.as_ref().is_none_or(|before| !Arc::ptr_eq(before, &pair));
+            let (one, bad_staple) = Arc::clone(&pair).restapled(now);
+            if is_new {
+                renewal.renewed.push(one.expiry.name.clone());
+            } else if !Arc::ptr_eq(&pair, &one) && one.staple.is_some() {
+                renewal.renewed.extend(one.files.ocsp.iter().map(|path| path.display().to_string()));
             }
+            changed |= is_new || !Arc::ptr_eq(&pair, &one);
+            renewal.refused.extend(bad_staple);
+            loaded.push(one);
         }
         let mut secrets = self.secrets.clone();
         if let Some(path) = &policy.tls.ticket_keys {
@@ -119,11 +126,12 @@ impl TlsState {
                 Ok(new) => {
                     renewal.renewed.push(path.display().to_string());
                     secrets = Some(new);
+                    changed = true;
                 }
                 Err(error) => renewal.refused.push(error),
             }
         }
-        if !renewal.renewed.is_empty() {
+        if changed {
             // The CAs of clients are part of the policy, which is the same.
             let clients = Arc::clone(&self.clients);
             match Self::assemble(policy, loaded, secrets, (provider, clients), clock) {
@@ -193,6 +201,11 @@ impl TlsState {
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
+    /// Returns when the next OCSP answer ends: it must not be stapled from then on, whether its file changes or not.
+    pub fn next_lapse(&self) -> Option<UnixTime> {
+        self.loaded.iter().filter_map(|one| Some(one.staple.as_ref()?.until)).min()
+    }
+
     /// Returns when each certificate ends, for the metric.
     pub fn certificate_expiries(&self) -> Vec<CertificateExpiry> {
         self.certificates.expiries()
@@ -242,22 +255,22 @@ impl fmt::Debug for TlsState {
     }
 }
 
-/// Loads a pair whose files are not what they were. Nothing is returned where they are.
+/// Loads a pair again. Where its files are what they were, it is the same.
 fn renewed(
     files: Files,
     before: Option<&Arc<Loaded>>,
     policy: &Policy,
     provider: &CryptoProvider,
     now: UnixTime,
-) -> Result<Option<Loaded>, TlsError> {
+) -> Result<Arc<Loaded>, TlsError> {
     let content = Content::read(&files)?;
-    if before.is_some_and(|before| before.content == content.digest()) {
-        return Ok(None);
+    if let Some(before) = before.filter(|before| before.content == content.digest()) {
+        return Ok(Arc::clone(before));
     }
     let one = Loaded::judge(files, content, provider, now)?;
     match before.and_then(|before| source::lost_host(before, &one, policy)) {
         Some(host) => Err(TlsError::LosesHost { path: one.files.cert, host }),
-        None => Ok(Some(one)),
+        None => Ok(Arc::new(one)),
     }
 }
 

@@ -133,6 +133,14 @@ impl Metrics {
         }
     }
 
+    /// Takes over until when the OCSP answers of certificates hold: the beginning of 1970 for one that is named and not stapled.
+    pub fn staples<'a>(&self, staples: impl IntoIterator<Item = (&'a str, UnixTime)>) {
+        self.staples.reset();
+        for (name, until) in staples {
+            self.staples.with_label_values(&[name]).set(i64::try_from(until.as_secs()).unwrap_or(i64::MAX));
+        }
+    }
+
     /// Counts certificates that changed on disk and were taken into force.
     pub fn certificates_renewed(&self, count: usize) {
         self.certificate_reloads.with_label_values(&["success"]).inc_by(u64::try_from(count).unwrap_or(u64::MAX));

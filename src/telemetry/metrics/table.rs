@@ -47,6 +47,7 @@ pub struct Metrics {
     pub(super) handshake_durations: HistogramVec,
     pub(super) certificates: IntGaugeVec,
     pub(super) crls: IntGaugeVec,
+    pub(super) staples: IntGaugeVec,
     pub(super) certificate_reloads: IntCounterVec,
     pub(super) certificates_refused: IntGauge,
     pub(super) reloads: IntCounterVec,
@@ -165,6 +166,11 @@ impl Metrics {
                 "octroi_crl_next_update_timestamp_seconds",
                 "When the first revocation list of a tenant's client CAs ends, in seconds since 1970.",
                 &["tenant"],
+            )?,
+            staples: declare.gauges(
+                "octroi_tls_ocsp_not_after_timestamp_seconds",
+                "When the OCSP answer that is stapled ends, in seconds since 1970; 0 while none is.",
+                &["name"],
             )?,
             certificate_reloads: declare.counters(
                 "octroi_tls_certificate_reloads_total",
