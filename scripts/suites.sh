@@ -22,9 +22,16 @@ for port in $gate_port $metrics_port $backend_port; do
         exit 69
     fi
 done
-tools=(curl=curl python3=python3 jq=jq promtool=prometheus)
+tools=(curl=curl python3=python3 jq=jq promtool=prometheus nmap=nmap)
 [ -z "${SUITES_EXTRA:-}" ] || tools+=(slowhttptest=slowhttptest)
 scripts/setup.sh "${tools[@]}" || exit 1
+# sslyze is no Debian package: it gets an environment of its own, which stays. $SSLYZE names another one.
+sslyze=${SSLYZE:-$target/../suites-venv/bin/sslyze}
+if [ ! -x "$sslyze" ]; then
+    echo "installing: sslyze into ${sslyze%/bin/sslyze}" >&2
+    { scripts/setup.sh ensurepip=python3-venv 2>/dev/null; python3 -m venv "${sslyze%/bin/sslyze}"; } &&
+        "${sslyze%/bin/sslyze}/bin/pip" install -q --disable-pip-version-check "sslyze>=6.1,<7" || sslyze=
+fi
 cargo build --locked --bin octroi --example demo_app || exit 1
 
 work=$(mktemp -d)
@@ -93,6 +100,14 @@ run "HTTP/2 abuse" counts "${abuse[@]}"
 if [ -n "${SUITES_EXTRA:-}" ]; then
     run "HTTP/2 abuse, strict" reports "${abuse[@]}" --strict
     run "slow clients" reports bash "$suites/slow_clients.sh" "https://localhost:$gate_port/public/"
+fi
+# sslyze against Mozilla's "intermediate" profile, and nmap's grade.
+scan=(python3 "$suites/tls_scan.py" --target "$address" --sni gw.test --ca "$work/certs/ca.pem")
+if [ -n "$sslyze" ]; then
+    run "TLS scan" counts "${scan[@]}" --sslyze "$sslyze"
+else
+    lines+=("note  TLS scan: sslyze cannot be had here, so only nmap scanned")
+    run "TLS scan" counts "${scan[@]}"
 fi
 # The runner gives a real Prometheus six seconds to start and scrape, which a busy machine may not have.
 observability() {

@@ -178,13 +178,14 @@ fn a_certificate_that_nobody_accepts_ends_the_handshake_and_is_written_down() {
             let answer = house.curl("acme.test", "/public/", certificate).args(&["--tlsv1.2", "--tls-max", tls]).get();
             assert_eq!(answer.status, 0, "{why}: {answer:?}");
             assert_ne!(answer.exit, 0, "{why}: {answer:?}");
-            let told = house.refused();
-            assert!(told.starts_with(why), "{told}");
             let after = house
                 .octroi
                 .metric(r#"octroi_tls_handshakes_total{alpn="-",group="-",listener="public",result="client_certificate",version="-"}"#);
             assert!(after > before, "{why}: {before} {after}");
         }
+        // The second one within a minute is only counted.
+        let told = house.refused();
+        assert!(told.starts_with(why), "{told}");
     }
 }
 
@@ -271,8 +272,8 @@ fn an_intermediate_ca_may_come_from_either_side_and_may_be_revoked() {
     house.octroi.refresh();
     for certificate in [&sends_chain, &robot] {
         assert_eq!(house.curl("acme.test", "/public/", certificate).status(), 0);
-        assert!(house.refused().starts_with("it is revoked"));
     }
+    assert!(house.refused().starts_with("it is revoked"));
     let answer = client::ask(&mut held, &ask("acme.test"));
     assert_eq!((answer.status, house.octroi.reason(&answer).as_str()), (403, "client_certificate_refused"));
     // Nothing is left of the root's own clients' trouble.

@@ -12,7 +12,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::{Api, Levers};
 use crate::{
-    model::{BoxFuture, Control, ControlError, ManualClock, Revocation, RevocationReport, Role, Secret, Status, TenantName, UnixTime},
+    model::{
+        Ban, BanCause, BanWish, BoxFuture, ClientPrefix, Control, ControlError, ManualClock, Range, Revocation, RevocationReport, Role,
+        Secret, Status, TenantName, UnixTime,
+    },
     policy::{Admin, AdminPrincipal, ClientIpHeader, IpSet, Limits, MinVersion, Policy, RequestLimits, Tenants, Tls, UnknownSni},
 };
 
@@ -77,6 +80,7 @@ pub(crate) fn policy(admin: Option<Admin>) -> Policy {
             idle_timeout: second,
             write_stall: second,
         },
+        bans: None,
         request_limits: RequestLimits { body_bytes: 1, body_min_rate: 1, websocket_idle: second },
         metrics: None,
         admin,
@@ -100,6 +104,7 @@ pub(crate) fn policy(admin: Option<Admin>) -> Policy {
 pub(crate) struct FakeControl {
     pub(crate) revoked: Mutex<Vec<Revocation>>,
     pub(crate) fails: Mutex<Option<ControlError>>,
+    pub(crate) banned: Mutex<Vec<BanWish>>,
 }
 
 impl Control for FakeControl {
@@ -128,6 +133,27 @@ impl Control for FakeControl {
     fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>> {
         let failure = self.fails.lock().unwrap().clone();
         Box::pin(async move { failure.map_or_else(|| Ok("fedcba9876543210".to_owned()), Err) })
+    }
+
+    fn bans(&self) -> Vec<Ban> {
+        let made = self.banned.lock().unwrap();
+        let by_operator =
+            made.iter().map(|wish| Ban { client: wish.client, left: wish.lasts, cause: BanCause::Operator(wish.note.clone()) });
+        let client = ClientPrefix::try_from("2001:db8::/64".parse::<Range>().unwrap()).unwrap();
+        by_operator.chain([Ban { client, left: Duration::from_secs(90), cause: BanCause::Protocol("framing_te") }]).collect()
+    }
+
+    fn ban(&self, wish: BanWish) -> Result<(), ControlError> {
+        let failure = self.fails.lock().unwrap().clone();
+        self.banned.lock().unwrap().push(wish);
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn unban(&self, client: ClientPrefix) -> bool {
+        let mut made = self.banned.lock().unwrap();
+        let before = made.len();
+        made.retain(|wish| wish.client != client);
+        made.len() < before
     }
 
     fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<RevocationReport, ControlError>> {

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -13,7 +14,7 @@ use tokio::sync::watch;
 use crate::{
     edge::{self, Bound, Connections, Handler, Rules, TlsState, Witness},
     model::{Clock, ListenerName},
-    policy::{Listener, Policy},
+    policy::{IpSet, Listener, Policy},
 };
 
 /// What every door needs to open.
@@ -124,6 +125,20 @@ impl Doors {
             tracing::info!(listener = %listener.name, address = %bound.local_addr(), "listening");
             open.insert(listener.name.clone(), self.open_door(policy, listener, bound));
         }
+    }
+
+    /// Gives the listeners what their files of denied ranges hold now. Nothing else changes.
+    pub(super) fn deny(&self, read: &dyn Fn(&Path) -> Option<Arc<IpSet>>) {
+        for door in self.open.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            let rules = door.rules.load().with_deny_files(read);
+            door.rules.store(Arc::new(rules));
+        }
+    }
+
+    /// Returns how many ranges each listener drops.
+    pub(super) fn denied_ranges(&self) -> Vec<(ListenerName, usize)> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.iter().map(|(name, door)| (name.clone(), door.rules.load().denied_ranges())).collect()
     }
 
     fn open_door(&self, policy: &Policy, listener: Arc<Listener>, bound: Bound) -> Door {

@@ -3,6 +3,7 @@
 mod client_trust;
 mod control;
 mod crl;
+mod deny;
 mod doors;
 mod handler;
 mod prepare;

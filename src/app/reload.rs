@@ -61,7 +61,12 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
     // All of them were judged just now, and none was refused.
     app.refusals.clear(&app.shared.metrics);
     app.shared.snapshot.store(Arc::new(snapshot));
+    if policy.bans.is_none() {
+        app.shared.bans.forget_offences();
+    }
     app.doors.settle(&policy, added);
+    // Every file of ranges was read just now, and held.
+    app.shared.metrics.deny_files_refused(0);
     app.policy_changed.notify_one();
     Ok(policy.revision.clone())
 }

@@ -27,12 +27,15 @@ use crate::{
     gateway::{RequestIds, Shared},
     model::{BoxFuture, Clock, SystemClock},
     policy::Policy,
-    state::{Journal, MemoryQuotas, StoreError},
-    telemetry::{Metrics, MetricsError},
+    state::{Bans, Journal, MemoryQuotas, StoreError},
+    telemetry::{Metrics, MetricsError, Tally},
 };
 
 /// How many subjects all quotas together remember: 2^18 at 16 bytes are 4 MiB, whatever strangers do.
 const QUOTA_SLOTS: usize = 1 << 18;
+
+/// How many clients that broke the protocol are remembered: 2^15 at 64 bytes are 2 MiB, whatever strangers do.
+const BAN_SLOTS: usize = 1 << 15;
 
 /// Why octroi did not start.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +108,7 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
         snapshot: ArcSwap::from_pointee(snapshot),
         quotas: MemoryQuotas::new(QUOTA_SLOTS),
         revocations: journal,
+        bans: Bans::new(BAN_SLOTS),
         metrics: Arc::new(Metrics::new()?),
         clock: Arc::clone(&clock),
         ids: RequestIds::new(),
@@ -116,7 +120,9 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
     let tls = Arc::new(ArcSwap::from_pointee(tls));
     let http = Arc::new(HttpDoor::new(Arc::clone(&shared), &policy));
     let handler: Arc<dyn Handler> = http.clone();
-    let clerk: Arc<dyn Witness> = Arc::new(Clerk { shared: Arc::clone(&shared) });
+    let tally = Arc::new(Tally::default());
+    let clerk: Arc<dyn Witness> =
+        Arc::new(Clerk { shared: Arc::clone(&shared), tally: Arc::clone(&tally), apart: ahash::RandomState::new() });
     let doors = Doors::new(Hinges { handler, witness: clerk, tls: Arc::clone(&tls), clock });
     // Everything that can fail has failed before the first connection is served.
     let added = doors.bind_new(&policy)?;
@@ -125,6 +131,7 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
         shared: Arc::clone(&shared),
         tls: Arc::clone(&tls),
         doors,
+        tally,
         started,
         last_reload: Mutex::new(LastReload { at: started, error: None }),
         reloading: tokio::sync::Mutex::default(),
@@ -145,6 +152,7 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
     shutdown::until_the_end(&app, &http).await;
     stop_admin.send_replace(true);
     tasks.shutdown().await;
+    witness::write_sums(&app.shared, &app.tally.close());
     if !app.shared.snapshot.load().log.close(shutdown::LAST_LINES) {
         tracing::warn!("some access lines could not be written in time");
     }

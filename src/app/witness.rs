@@ -7,13 +7,16 @@ use crate::{
     checks::hygiene,
     edge::{EarlyCause, EdgeRefusal, Http2Refusal, TlsState, Witness},
     gateway::{Asking, Refusal, Shared, early_line},
-    model::{Connection, Cut, Decision, Deny, HttpVersion, ListenerName, Reason, TlsFacts},
-    telemetry::{AccessLine, Event, Metrics},
+    model::{ClientIp, Connection, Cut, Decision, Deny, HttpVersion, ListenerName, Reason, TlsFacts},
+    telemetry::{AccessLine, Event, Metrics, Sum, Tally},
 };
 
 /// Counts and logs for edge.
 pub(super) struct Clerk {
     pub(super) shared: Arc<Shared>,
+    pub(super) tally: Arc<Tally>,
+    /// Makes a number of what sets refusals apart; nobody can choose texts with the same one.
+    pub(super) apart: ahash::RandomState,
 }
 
 impl Witness for Clerk {
@@ -37,23 +40,34 @@ impl Witness for Clerk {
             | EdgeRefusal::ClientCertificate
             | EdgeRefusal::PlainHttp => self.shared.metrics.handshake_failed(listener, refusal.code()),
             EdgeRefusal::CapListener
+            | EdgeRefusal::Denied
+            | EdgeRefusal::Banned
             | EdgeRefusal::CapClient
             | EdgeRefusal::HandshakeRate
             | EdgeRefusal::ProxyProtocol
             | EdgeRefusal::ProxyUntrusted => self.shared.metrics.connection_refused(listener, refusal.code()),
         }
-        let snapshot = self.shared.snapshot.load();
-        snapshot.log.write(&AccessLine {
-            event: Event::Connection,
-            time: self.shared.clock.now(),
-            listener: Some(listener.as_str()),
-            peer: Some(peer.ip()),
-            decision: Some("deny"),
-            reason: Some(refusal.code()),
-            revision: Some(&snapshot.policy.revision),
-            detail: Some(detail).filter(|detail| !detail.is_empty()),
-            ..AccessLine::default()
-        });
+        let source = ClientIp::from(peer.ip());
+        if refusal.breaks_protocol() {
+            self.shared.offended(listener, source, refusal.code());
+        }
+        // Whose certificate it is, and why it is refused, are facts of their own.
+        let apart = if refusal == EdgeRefusal::ClientCertificate { self.apart.hash_one(detail) } else { 0 };
+        let noted = self.tally.note_apart(listener, refusal.code(), source, apart, self.shared.clock.tick());
+        write_sums(&self.shared, &noted.sums);
+        if noted.alone {
+            let snapshot = self.shared.snapshot.load();
+            snapshot.log.write(&AccessLine {
+                peer: Some(peer.ip()),
+                detail: Some(detail).filter(|detail| !detail.is_empty()),
+                ..refused_line(&self.shared, &snapshot.policy.revision, listener, refusal.code())
+            });
+        }
+    }
+
+    fn is_banned(&self, client: ClientIp) -> bool {
+        let bans = &self.shared.bans;
+        bans.may_be_any() && bans.is_banned(client.prefix(), self.shared.clock.tick())
     }
 
     fn handshake(&self, listener: &ListenerName, tls: &TlsFacts, took: Duration) {
@@ -72,6 +86,7 @@ impl Witness for Clerk {
         let now = self.shared.clock.now();
         snapshot.log.write(&early_line(connection.facts(), now, &id, head, &deny, &snapshot.policy.revision));
         self.shared.metrics.request(None, deny.reason.status(), Decision::Deny(deny.reason), now.since(connection.facts().accepted));
+        self.hold_against(connection, deny.reason);
         let asking = Asking { head: head.starts_with(b"HEAD "), ..Asking::default() };
         Refusal::plain(deny.reason, id, asking, connection.facts().tls().is_some()).to_http1()
     }
@@ -85,6 +100,7 @@ impl Witness for Clerk {
         let deny = Deny::new(Reason::Protocol, detail);
         let id = self.shared.request_id();
         let line = early_line(connection.facts(), self.shared.clock.now(), &id, &[], &deny, &snapshot.policy.revision);
+        self.hold_against(connection, deny.reason);
         // The client gets a frame, no status; the counter's is that of the same thing over HTTP/1.
         snapshot.log.write(&AccessLine { status: None, version: Some(HttpVersion::Http2), ..line });
         self.shared.metrics.request(None, deny.reason.status(), Decision::Deny(deny.reason), Duration::ZERO);
@@ -92,6 +108,39 @@ impl Witness for Clerk {
 
     fn cut(&self, connection: &Connection, cut: Cut) {
         self.shared.metrics.connection_cut(&connection.facts().listener, cut);
+    }
+}
+
+impl Clerk {
+    /// Counts a refused request towards a ban, if that is what it was refused for.
+    fn hold_against(&self, connection: &Connection, reason: Reason) {
+        if reason.breaks_protocol() {
+            self.shared.offended(&connection.facts().listener, connection.facts().source_ip(), reason.code());
+        }
+    }
+}
+
+/// Writes the sums of refused connections.
+pub(super) fn write_sums(shared: &Shared, sums: &[Sum]) {
+    if sums.is_empty() {
+        return;
+    }
+    let snapshot = shared.snapshot.load();
+    for sum in sums {
+        let line = refused_line(shared, &snapshot.policy.revision, &sum.listener, sum.reason);
+        snapshot.log.write(&AccessLine { peer: sum.client, count: Some(sum.count), ..line });
+    }
+}
+
+fn refused_line<'a>(shared: &Shared, revision: &'a str, listener: &'a ListenerName, reason: &'a str) -> AccessLine<'a> {
+    AccessLine {
+        event: Event::Connection,
+        time: shared.clock.now(),
+        listener: Some(listener.as_str()),
+        decision: Some("deny"),
+        reason: Some(reason),
+        revision: Some(revision),
+        ..AccessLine::default()
     }
 }
 

@@ -1,9 +1,9 @@
 //! What holds where nothing is written, each with the reason for the number.
 
-use std::time::Duration;
+use std::{num::NonZeroU16, time::Duration};
 
 use super::tree::Bounds;
-use crate::policy::{Limits, RequestLimits, UpstreamTimeouts};
+use crate::policy::{BanRules, Limits, RequestLimits, UpstreamTimeouts};
 
 /// Bounds of a connection.
 pub(super) const LIMITS: Limits = Limits {
@@ -25,6 +25,18 @@ pub(super) const LIMITS: Limits = Limits {
     idle_timeout: Duration::from_secs(60),
     // A client that reads nothing for so long is gone or hostile.
     write_stall: Duration::from_secs(30),
+};
+
+/// Bans of clients that keep breaking the protocol.
+pub(super) const BANS: BanRules = BanRules {
+    // A client that is merely broken makes a handful of tries a minute; a scanner makes hundreds.
+    after: match NonZeroU16::new(20) {
+        Some(after) => after,
+        None => NonZeroU16::MIN,
+    },
+    within: Duration::from_secs(60),
+    // Long enough to spoil a scan, short enough for the office that shares the address.
+    lasts: Duration::from_secs(600),
 };
 
 /// Bounds of a request.

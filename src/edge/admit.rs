@@ -94,14 +94,24 @@ impl Admission {
         }
     }
 
-    /// Counts the client, then shakes hands where the listener speaks TLS.
+    /// Judges and counts the client, then shakes hands where the listener speaks TLS.
     async fn encrypt(
         &self,
         tcp: TcpStream,
         source: SocketAddr,
         lead: Vec<u8>,
     ) -> Result<(GateStream, Arc<Connection>, Option<ClientGuard>), Refused> {
-        let client = self.count_client(source)?;
+        let ip = ClientIp::from(source.ip());
+        // First what the operator decided, then what the client did, then what it takes.
+        if let Some(place) = self.rules.denies(ip) {
+            return Err(Refused(EdgeRefusal::Denied, place));
+        }
+        // Behind a proxy of ours stand many clients.
+        let bannable = Some(ip).filter(|ip| !self.rules.is_own_proxy(*ip));
+        if bannable.is_some_and(|ip| self.witness.is_banned(ip)) {
+            return Err(Refused(EdgeRefusal::Banned, String::new()));
+        }
+        let client = bannable.map(|ip| self.count_client(ip)).transpose()?;
         let wire = Wire::new(tcp, lead);
         let local = wire.local_addr().map_err(|error| Refused(EdgeRefusal::TlsAborted, error.to_string()))?;
         let (inner, transport, presented) = match self.rules.listener.kind {
@@ -125,20 +135,13 @@ impl Admission {
             connection = connection.with_certificate(presented, Arc::clone(&self.judge));
         }
         let connection = Arc::new(connection);
-        let stream = GateStream::new(inner, Arc::clone(&connection), Arc::clone(&self.witness));
+        let stream = GateStream::new(inner, Arc::clone(&connection), Arc::clone(&self.witness), bannable);
         Ok((stream, connection, client))
     }
 
-    fn count_client(&self, source: SocketAddr) -> Result<Option<ClientGuard>, Refused> {
-        let ip = ClientIp::from(source.ip());
-        // Behind a proxy of ours stand many clients.
-        if self.rules.is_trusted_proxy(ip) {
-            return Ok(None);
-        }
-        match self.connections.take_client(ip.prefix(), self.rules.listener.max_connections_per_client) {
-            Some(guard) => Ok(Some(guard)),
-            None => Err(Refused(EdgeRefusal::CapClient, String::new())),
-        }
+    fn count_client(&self, ip: ClientIp) -> Result<ClientGuard, Refused> {
+        let taken = self.connections.take_client(ip.prefix(), self.rules.listener.max_connections_per_client);
+        taken.ok_or_else(|| Refused(EdgeRefusal::CapClient, String::new()))
     }
 
     async fn handshake(&self, wire: Wire) -> Result<(TlsStream<Wire>, TlsFacts, Option<Presented>), Refused> {

@@ -3,7 +3,7 @@
 //! A connection goes this way, and stops at the first thing that is wrong with it:
 //!
 //! ```text
-//! accept ─ cap of the listener ─ PROXY header (required or off) ─ cap per client ─ handshake rate ─ TLS ─ Handler
+//! accept ─ cap of the listener ─ PROXY header (required or off) ─ deny list ─ ban ─ cap per client ─ handshake rate ─ TLS ─ Handler
 //! ```
 //!
 //! What stands behind a door is a [`Handler`]; who writes down what happens at it is a [`Witness`]. Both come from `app`, so that
@@ -31,7 +31,7 @@ pub use rules::Rules;
 pub use stream::{GateStream, Http2Error, Http2Refusal};
 pub use tls::{CertificateExpiry, Renewal, TlsError, TlsState, admin_acceptor, dev, install_provider, ja4, judge_certificate};
 
-use crate::model::{BoxFuture, Connection, Cut, ListenerName, TlsFacts};
+use crate::model::{BoxFuture, ClientIp, Connection, Cut, ListenerName, TlsFacts};
 
 /// Serves connections.
 ///
@@ -54,6 +54,10 @@ pub trait Witness: Send + Sync {
     /// A connection was refused, by the cap of the listener before it counts as open, otherwise after. `peer` is who connected, as
     /// far as it is known by then; `detail` is for the operator and may hold what the client sent.
     fn refused(&self, listener: &ListenerName, peer: SocketAddr, refusal: EdgeRefusal, detail: &str);
+
+    /// Says whether a client is banned. Asked of every connection once its address is known, and with every read from it: a ban
+    /// ends what is open.
+    fn is_banned(&self, client: ClientIp) -> bool;
 
     /// A TLS handshake succeeded.
     fn handshake(&self, listener: &ListenerName, tls: &TlsFacts, took: Duration);

@@ -81,6 +81,9 @@ pub(super) fn finished(shared: &Shared, session: &Session, ctx: &Context) {
         certificate: connection.certificate().map(|certificate| &**certificate),
         ..of_connection(connection.facts(), ctx.began)
     });
+    if let Some(reason) = deny.map(|deny| deny.reason).filter(|reason| reason.breaks_protocol()) {
+        shared.offended(&connection.facts().listener, connection.facts().source_ip(), reason.code());
+    }
     count(shared, ctx, status, duration);
 }
 

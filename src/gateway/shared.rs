@@ -12,9 +12,9 @@ use arc_swap::ArcSwap;
 
 use super::upstream::Pool;
 use crate::{
-    model::{Clock, RequestId, Tick, UpstreamName},
+    model::{ClientIp, Clock, ListenerName, RequestId, Tick, UpstreamName},
     policy::Policy,
-    state::{Journal, MemoryQuotas},
+    state::{Bans, Journal, MemoryQuotas},
     telemetry::{AccessLog, Metrics},
 };
 
@@ -53,6 +53,8 @@ pub struct Shared {
     pub quotas: MemoryQuotas,
     /// Revocations.
     pub revocations: Arc<Journal>,
+    /// Bans. They survive a reload.
+    pub bans: Bans,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Time.
@@ -95,6 +97,17 @@ impl Shared {
     /// Makes the identifier of a request.
     pub fn request_id(&self) -> RequestId {
         RequestId::new(self.clock.now().as_millis(), self.ids.random_bits())
+    }
+
+    /// Holds a broken protocol against who connected, where the policy bans for that. The one way in, for doors and requests alike.
+    ///
+    /// The client that a proxy of ours names is not who connected, and the proxy is not who offended: neither is banned for it.
+    pub fn offended(&self, listener: &ListenerName, source: ClientIp, code: &'static str) {
+        let snapshot = self.snapshot.load();
+        let Some(rules) = &snapshot.policy.bans else { return };
+        if !snapshot.policy.is_own_proxy(listener, source) && self.bans.offend(source.prefix(), code, rules, self.clock.tick()) {
+            self.metrics.ban("protocol");
+        }
     }
 
     /// Says whether the process is going down.

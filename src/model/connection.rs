@@ -130,7 +130,7 @@ impl Phase {
     }
 }
 
-/// Why edge ended a connection, or the reading of one, by a deadline.
+/// Why edge ended a connection, or the reading of one: by a deadline, or because of who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cut {
     /// Not one byte of a first request came within `header_timeout`.
@@ -145,12 +145,14 @@ pub enum Cut {
     TunnelIdle,
     /// The other side took nothing of what was sent within `write_stall`.
     WriteStall,
+    /// The client is banned since the connection was taken.
+    Banned,
 }
 
 impl Cut {
     /// Every cut.
     pub const ALL: &'static [Self] =
-        &[Self::NoRequest, Self::HeadTimeout, Self::Idle, Self::BodyTooSlow, Self::TunnelIdle, Self::WriteStall];
+        &[Self::NoRequest, Self::HeadTimeout, Self::Idle, Self::BodyTooSlow, Self::TunnelIdle, Self::WriteStall, Self::Banned];
 
     /// Returns the code that logs and metrics say.
     pub const fn code(self) -> &'static str {
@@ -161,6 +163,7 @@ impl Cut {
             Self::BodyTooSlow => "timeout_body",
             Self::TunnelIdle => "timeout_tunnel",
             Self::WriteStall => "timeout_write",
+            Self::Banned => "banned",
         }
     }
 }

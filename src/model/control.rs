@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::{BoxFuture, SessionId, TenantName, UnixTime, UserId};
+use super::{Ban, BanWish, BoxFuture, ClientPrefix, SessionId, TenantName, UnixTime, UserId};
 
 /// What a principal may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Reads status.
     Viewer,
-    /// Reads status, reloads, revokes.
+    /// Reads status, reloads, revokes, bans.
     Operator,
     /// Reads status and records.
     Auditor,
@@ -115,6 +115,9 @@ pub enum ControlError {
     /// A name that the policy does not have.
     #[error("{0}")]
     Unknown(String),
+    /// It would have no effect, or another one than is wished for: why.
+    #[error("{0}")]
+    Useless(String),
     /// A store cannot keep it.
     #[error("{0}")]
     Unavailable(String),
@@ -128,6 +131,12 @@ pub trait Control: Send + Sync {
     fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>>;
     /// Returns the epoch that a tenant's sessions are minted in; nothing if the policy has no such tenant.
     fn epoch(&self, tenant: &TenantName) -> Option<u32>;
+    /// Returns the bans in force, those that end last first.
+    fn bans(&self) -> Vec<Ban>;
+    /// Refuses a client before the handshake for a while.
+    fn ban(&self, wish: BanWish) -> Result<(), ControlError>;
+    /// Lifts whatever ban a client has. Says whether it was banned.
+    fn unban(&self, client: ClientPrefix) -> bool;
     /// Ends sessions; returns once that is in force on this node and durable.
     fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<RevocationReport, ControlError>>;
 }

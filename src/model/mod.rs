@@ -3,6 +3,7 @@
 //! Floor 0: std and small data crates only. Nothing here knows YAML, sockets or rules.
 
 mod answer;
+mod ban;
 mod certificate;
 mod chunk;
 mod connection;
@@ -14,6 +15,7 @@ mod id;
 mod key_text;
 mod net;
 mod ocsp;
+mod offence;
 mod path;
 mod reason;
 mod secret;
@@ -22,6 +24,7 @@ mod verdict;
 mod view;
 
 pub use answer::{QuotaAnswer, RevocationAnswer};
+pub use ban::{Ban, BanCause, BanWish};
 pub use certificate::{Acceptance, AlternativeName, CertificateJudge, ClientCertificate, Presented, REFUSAL_HOLDS};
 pub use connection::{Alpn, Connection, Cut, Facts, HeadDeadlines, Phase, TlsFacts, Transport};
 pub use control::{Control, ControlError, Principal, Revocation, RevocationReport, Revoked, Role, Status};
@@ -30,7 +33,7 @@ pub use fault::told;
 pub use host::{Host, HostError, HostPattern};
 pub use id::{ListenerName, NameError, QuotaName, RequestId, RouteId, SessionId, TenantName, UpstreamName, UserId};
 pub use key_text::KeyError;
-pub use net::{ClientIp, ClientPrefix, Range, RangeError};
+pub use net::{ClientIp, ClientPrefix, NoClient, Range, RangeError};
 pub use ocsp::{OcspError, judge_ocsp};
 pub use path::{Path, PathError, PathRules};
 pub use reason::{Reason, Stage};

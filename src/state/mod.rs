@@ -2,6 +2,7 @@
 //!
 //! Two small traits stand between the pipeline and its stores. [`MemoryQuotas`] and [`Journal`] are the stores of one node.
 
+mod bans;
 mod date;
 mod ended;
 mod error;
@@ -12,6 +13,7 @@ mod memory;
 mod quota_key;
 mod record;
 
+pub use bans::{Bans, MOST_BY_OPERATOR, TooManyBans};
 pub use ended::Ended;
 pub use error::StoreError;
 pub use journal::{DEFAULT_BOUND, Journal, Torn};

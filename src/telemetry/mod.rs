@@ -8,6 +8,7 @@ mod line;
 #[cfg(feature = "gateway")]
 mod metrics;
 mod sink;
+mod tally;
 pub mod tracing;
 mod writer;
 
@@ -15,3 +16,4 @@ pub use access_log::{AccessLog, LogError};
 pub use line::{AccessLine, Event, UpstreamFacts};
 #[cfg(feature = "gateway")]
 pub use metrics::{HeaderDrop, Metrics, MetricsError, QuotaVerdict, SessionEvent, TenantSeries, UpstreamSeries};
+pub use tally::{Noted, Sum, TALLY_CLIENTS, TALLY_WINDOW, Tally};

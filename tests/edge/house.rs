@@ -14,9 +14,9 @@ use octroi::{
         self, Connections, EarlyCause, EdgeRefusal, Handler, Http2Refusal, Rules, TlsState, Witness,
         dev::{Authority, PairFiles},
     },
-    model::{BoxFuture, Clock, Connection, Cut, HostPattern, ListenerName, Origin, SystemClock, TlsFacts},
+    model::{BoxFuture, ClientIp, Clock, Connection, Cut, HostPattern, ListenerName, Origin, SystemClock, TlsFacts},
     policy::{
-        Certificate, CertificateSource, ClientIpHeader, IpSet, Limits, Listener, ListenerKind, MinVersion, Policy, ProxyProtocol,
+        Certificate, CertificateSource, ClientIpHeader, DenyList, IpSet, Limits, Listener, ListenerKind, MinVersion, Policy, ProxyProtocol,
         RequestLimits, Tenants, Tls, UnknownSni,
     },
 };
@@ -33,7 +33,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// What a witness saw, as text.
 #[derive(Default)]
-pub(crate) struct Seen(Mutex<Vec<String>>);
+pub(crate) struct Seen(Mutex<Vec<String>>, Mutex<Vec<ClientIp>>);
 
 impl Seen {
     fn note(&self, line: String) {
@@ -52,6 +52,11 @@ impl Seen {
         panic!("no line begins with {begin:?}: {:?}", self.0.lock().unwrap());
     }
 
+    /// From now on a client is banned.
+    pub(crate) fn ban(&self, client: &str) {
+        self.1.lock().unwrap().push(ClientIp::from(client.parse::<std::net::IpAddr>().unwrap()));
+    }
+
     pub(crate) fn count(&self, begin: &str) -> usize {
         self.0.lock().unwrap().iter().filter(|line| line.starts_with(begin)).count()
     }
@@ -68,6 +73,10 @@ impl Witness for Seen {
 
     fn refused(&self, _: &ListenerName, peer: SocketAddr, refusal: EdgeRefusal, detail: &str) {
         self.note(format!("refused {} {} {detail}", refusal.code(), peer.ip()));
+    }
+
+    fn is_banned(&self, client: ClientIp) -> bool {
+        self.1.lock().unwrap().contains(&client)
     }
 
     fn handshake(&self, _: &ListenerName, tls: &TlsFacts, _: Duration) {
@@ -160,6 +169,7 @@ pub(crate) struct House {
     pub(crate) addr: SocketAddr,
     pub(crate) seen: Arc<Seen>,
     pub(crate) connections: Connections,
+    pub(crate) rules: Arc<ArcSwap<Rules>>,
     pub(crate) down: watch::Sender<bool>,
     pub(crate) dir: TempDir,
 }
@@ -186,6 +196,7 @@ pub(crate) fn plan(kind: ListenerKind) -> Plan {
         max_connections_per_client: 50,
         max_handshakes_per_second: None,
         proxy_protocol: None,
+        deny: DenyList::default(),
         trusted_proxies: None,
     };
     let long = Duration::from_secs(10);
@@ -244,6 +255,7 @@ pub(crate) fn policy(plan: &Plan, certificates: Vec<Certificate>) -> Policy {
         client_ip_header: ClientIpHeader::XForwardedFor,
         listeners: vec![Arc::new(plan.listener.clone())],
         limits: plan.limits,
+        bans: None,
         request_limits: RequestLimits { body_bytes: 1, body_min_rate: 1, websocket_idle: Duration::ZERO },
         metrics: None,
         admin: None,
@@ -295,8 +307,8 @@ impl House {
         let rules = Arc::new(ArcSwap::from_pointee(Rules::new(listener, &policy)));
         let tls = Arc::new(ArcSwap::from_pointee(tls));
         let witness: Arc<dyn Witness> = Arc::clone(&seen) as _;
-        tokio::spawn(bound.run(handler, witness, tls, rules, clock, shutdown));
-        Self { addr, seen, connections, down, dir }
+        tokio::spawn(bound.run(handler, witness, tls, Arc::clone(&rules), clock, shutdown));
+        Self { addr, seen, connections, rules, down, dir }
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {

@@ -51,6 +51,30 @@ async fn the_facts_say_what_was_agreed_on() {
 }
 
 #[tokio::test]
+async fn the_hybrid_group_comes_first_and_the_classic_ones_serve_whoever_has_no_other() {
+    use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
+    let house = House::open(plan(ListenerKind::Tls)).await;
+    let agreed = async |groups: Vec<&'static dyn rustls::crypto::SupportedKxGroup>| {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(house.dir.path().join("ca.pem")).unwrap()).unwrap();
+        let provider = rustls::crypto::CryptoProvider { kx_groups: groups, ..default_provider() };
+        let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = shake(house.connect().await, config, "a.test").await?;
+        std::io::Result::Ok(stream.get_ref().1.negotiated_key_exchange_group().unwrap().name())
+    };
+
+    // Ours is the order that counts: also for a client that would rather not.
+    assert_eq!(agreed(vec![kx_group::X25519, kx_group::X25519MLKEM768]).await.unwrap(), NamedGroup::X25519MLKEM768);
+    assert_eq!(agreed(vec![kx_group::SECP384R1, kx_group::X25519]).await.unwrap(), NamedGroup::X25519);
+    assert_eq!(agreed(vec![kx_group::SECP256R1]).await.unwrap(), NamedGroup::secp256r1);
+    assert_eq!(agreed(vec![kx_group::SECP384R1]).await.unwrap(), NamedGroup::secp384r1);
+}
+
+#[tokio::test]
 async fn an_unknown_name_gets_unrecognized_name() {
     let house = House::open(plan(ListenerKind::Tls)).await;
 

@@ -20,9 +20,9 @@ use octroi::{
     },
     pipeline::{Known, Passage, Permit, Stores, judge},
     policy::{
-        Balance, CertificateMode, Charge, ClientCertificates, ClientIpHeader, Identities, IpAccess, IpSet, Limits, Listener, ListenerKind,
-        MinVersion, Policy, Quota, QuotaBy, RangeRule, RequestLimits, Route, RouteAccess, RouteTable, RouteTableBuilder, SessionRules,
-        Sessions, Tenant, Tenants, Tls, UnknownSni, Upstream, UpstreamTimeouts,
+        Balance, CertificateMode, Charge, ClientCertificates, ClientIpHeader, DenyList, Identities, IpAccess, IpSet, Limits, Listener,
+        ListenerKind, MinVersion, Policy, Quota, QuotaBy, RangeRule, RequestLimits, Route, RouteAccess, RouteTable, RouteTableBuilder,
+        SessionRules, Sessions, Tenant, Tenants, Tls, UnknownSni, Upstream, UpstreamTimeouts,
     },
     quota::Limit,
     replay::Request,
@@ -147,6 +147,7 @@ pub fn listener(name: &str, port: u16, kind: ListenerKind) -> Listener {
         max_connections_per_client: 10,
         max_handshakes_per_second: None,
         proxy_protocol: None,
+        deny: DenyList::default(),
         trusted_proxies: None,
     }
 }
@@ -176,6 +177,7 @@ pub fn policy(tenants: Vec<Tenant>) -> Policy {
             Arc::new(listener("http", 8080, ListenerKind::Redirect { port: 443 })),
         ],
         limits: LIMITS,
+        bans: None,
         request_limits: REQUEST_LIMITS,
         metrics: None,
         admin: None,

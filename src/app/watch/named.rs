@@ -1,6 +1,6 @@
 //! The files that a policy names and that are read again when they change.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use crate::policy::{CertificateSource, Policy};
 
@@ -9,12 +9,14 @@ use crate::policy::{CertificateSource, Policy};
 pub(super) enum Group {
     /// What a handshake shows or goes by.
     Tls,
+    /// Ranges that are dropped before it.
+    Deny,
     /// Whose certificates are accepted of clients: a part of the policy.
     ClientTrust,
 }
 
 impl Group {
-    pub(super) const ALL: &[Self] = &[Self::Tls, Self::ClientTrust];
+    pub(super) const ALL: &[Self] = &[Self::Tls, Self::Deny, Self::ClientTrust];
 }
 
 /// Lists the files of a policy.
@@ -32,5 +34,8 @@ pub(super) fn files(policy: &Policy) -> Vec<(Group, PathBuf)> {
     for trust in policy.tenants.iter().filter_map(|tenant| tenant.client_certificate.as_ref()?.trust.as_ref()) {
         files.extend(trust.files.iter().map(|file| (Group::ClientTrust, file.path.clone())));
     }
+    let lists = policy.listeners.iter().flat_map(|listener| &listener.deny.files);
+    let paths: BTreeSet<&PathBuf> = lists.map(|file| &file.path).collect();
+    files.extend(paths.into_iter().map(|path| (Group::Deny, path.clone())));
     files
 }

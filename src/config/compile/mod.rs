@@ -5,11 +5,13 @@
 mod access_log;
 mod address;
 mod admin;
+mod bans;
 mod certificate;
 mod client_certificate;
 mod context;
 mod coverage;
 mod crl;
+mod deny;
 mod ip_access;
 mod limits;
 mod listener;

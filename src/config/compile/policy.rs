@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{
     Context, access_log,
     address::Addresses,
-    admin,
+    admin, bans,
     client_certificate::Trusts,
     limits, listener,
     quota::Quotas,
@@ -47,6 +47,7 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
     let metrics = root.metrics.as_ref().map(|metrics| addresses.take(cx, &metrics.address));
     let admin = root.admin.as_ref().map(|wire| admin::admin(cx, wire, &mut addresses));
     let limits = limits::connection(cx, root.limits.as_ref());
+    let bans = root.bans.as_ref().map(|wire| bans::bans(cx, wire));
     let request_limits = limits::request(root.request_limits.as_ref(), default::REQUEST_LIMITS);
     let (tls, coverage) = tls::tls(cx, root.tls.as_ref());
     let shows_certificates = listeners.iter().any(|listener| listener.kind == ListenerKind::Tls);
@@ -85,6 +86,7 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
         client_ip_header: server.and_then(|wire| wire.client_ip_header.as_ref()).map(|at| at.value).unwrap_or_default(),
         listeners,
         limits,
+        bans,
         request_limits,
         metrics,
         admin,

@@ -28,7 +28,7 @@ pub use self::frames::{Http2Error, Http2Refusal};
 use self::{alarm::Alarm, digest::Digests, farewell::Farewell, watch::Watch};
 pub(super) use self::{frames::Frames, inner::Inner, wire::Wire};
 use super::{EarlyCause, Witness};
-use crate::model::{Connection, Cut, Phase};
+use crate::model::{ClientIp, Connection, Cut, Phase};
 
 /// One connection's stream.
 ///
@@ -38,6 +38,8 @@ pub struct GateStream {
     inner: Inner,
     connection: Arc<Connection>,
     witness: Arc<dyn Witness>,
+    /// Who can be banned; nothing where it is a proxy of ours.
+    bannable: Option<ClientIp>,
     watch: Watch,
     alarm: Alarm,
     linger: Linger,
@@ -67,13 +69,14 @@ struct Stall {
 
 impl GateStream {
     /// Begins at the end of the handshake.
-    pub(super) fn new(inner: Inner, connection: Arc<Connection>, witness: Arc<dyn Witness>) -> Self {
+    pub(super) fn new(inner: Inner, connection: Arc<Connection>, witness: Arc<dyn Witness>, bannable: Option<ClientIp>) -> Self {
         let watch = Watch::new(connection.deadlines(), Instant::now());
         let digests = Digests::new(&connection, inner.wire().raw_fd());
         Self {
             inner,
             connection,
             witness,
+            bannable,
             watch,
             alarm: Alarm::default(),
             linger: Linger::default(),
@@ -117,7 +120,7 @@ impl GateStream {
                 self.connection.note_cut(cut);
                 self.refuse(EarlyCause::HeadTimeout);
             }
-            Cut::NoRequest | Cut::Idle => {
+            Cut::NoRequest | Cut::Idle | Cut::Banned => {
                 self.note(cut);
                 self.farewell = Some(Farewell::silent(false, Instant::now()));
             }
@@ -141,6 +144,10 @@ impl GateStream {
         let bytes = buf.filled().get(before..).unwrap_or_default();
         if bytes.is_empty() {
             return Poll::Ready(Ok(()));
+        }
+        if self.bannable.is_some_and(|client| self.witness.is_banned(client)) {
+            buf.set_filled(before);
+            return self.poll_cut(Cut::Banned, cx);
         }
         let was = self.connection.phase();
         let is = self.connection.received(bytes);

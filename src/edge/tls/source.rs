@@ -7,7 +7,7 @@ use crate::model::{HostPattern, UnixTime};
 use crate::policy::{CertificateSource, Policy};
 
 /// The files of one certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Files {
     /// The chain, leaf first.
     pub(super) cert: PathBuf,

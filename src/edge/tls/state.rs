@@ -1,6 +1,6 @@
 //! The TLS state as a whole: built from a policy, renewed from its files.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use rustls::{ServerConfig, crypto::CryptoProvider, server::ServerSessionMemoryCache};
 use sha2::{Digest, Sha256};
@@ -98,8 +98,9 @@ impl TlsState {
         let (provider, now) = (Arc::new(provider()), clock.now());
         let mut renewal = Renewal::default();
         let (mut loaded, mut changed) = (Vec::new(), false);
+        let in_force: HashMap<&Files, &Arc<Loaded>, ahash::RandomState> = self.loaded.iter().map(|one| (&one.files, one)).collect();
         for files in policy.tls.certificates.iter().flat_map(|certificate| source::pairs(&certificate.source, policy)) {
-            let before = self.loaded.iter().find(|one| one.files == files).cloned();
+            let before = in_force.get(&files).map(|one| Arc::clone(one));
             let pair = match renewed(files, before.as_ref(), policy, &provider, now) {
                 Ok(pair) => Some(pair),
                 Err(error) => {

@@ -113,6 +113,30 @@ impl Metrics {
         self.connections_cut.with_label_values(&[listener.as_str(), cut.code()]).inc();
     }
 
+    /// Counts a ban; the cause is `protocol` or `operator`.
+    pub fn ban(&self, cause: &'static str) {
+        self.bans_made.with_label_values(&[cause]).inc();
+    }
+
+    /// Sets how many bans are in force, and takes over how many offences were not counted since the start.
+    pub fn bans(&self, count: usize, missed: u64) {
+        self.bans.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.bans_missed.rise_to(missed);
+    }
+
+    /// Sets how many ranges each listener drops.
+    pub fn denied_ranges<'a>(&self, listeners: impl IntoIterator<Item = (&'a ListenerName, usize)>) {
+        self.denied_ranges.reset();
+        for (listener, ranges) in listeners {
+            self.denied_ranges.with_label_values(&[listener.as_str()]).set(i64::try_from(ranges).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Sets how many files of ranges are refused as they are now.
+    pub fn deny_files_refused(&self, count: usize) {
+        self.deny_files_refused.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     /// Counts a handshake that succeeded.
     pub fn handshake(&self, listener: &ListenerName, tls: &TlsFacts, took: Duration) {
         let result = if tls.resumed { "resumed" } else { "full" };

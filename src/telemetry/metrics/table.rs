@@ -43,6 +43,11 @@ pub struct Metrics {
     pub(super) connections_accepted: IntCounterVec,
     pub(super) connections_refused: IntCounterVec,
     pub(super) connections_cut: IntCounterVec,
+    pub(super) bans: IntGauge,
+    pub(super) bans_made: IntCounterVec,
+    pub(super) bans_missed: Total,
+    pub(super) denied_ranges: IntGaugeVec,
+    pub(super) deny_files_refused: IntGauge,
     pub(super) handshakes: IntCounterVec,
     pub(super) handshake_durations: HistogramVec,
     pub(super) certificates: IntGaugeVec,
@@ -143,8 +148,19 @@ impl Metrics {
 
             connections_cut: declare.counters(
                 "octroi_connections_cut_total",
-                "Connections, or the reading of one, that a deadline ended.",
+                "Connections, or the reading of one, that a deadline or a ban ended.",
                 &["listener", "reason"],
+            )?,
+            bans: declare.gauge("octroi_bans", "Bans in force.")?,
+            bans_made: declare.counters("octroi_bans_total", "Bans, by what they came of.", &["cause"])?,
+            bans_missed: Total::new(declare.counter(
+                "octroi_ban_offences_missed_total",
+                "Offences that were not counted, because the table was full of banned clients.",
+            )?),
+            denied_ranges: declare.gauges("octroi_denied_ranges", "Ranges that a listener drops.", &["listener"])?,
+            deny_files_refused: declare.gauge(
+                "octroi_deny_files_refused",
+                "Files of ranges that are refused as they stand on the disk; what they held before stays in force.",
             )?,
             handshakes: declare.counters(
                 "octroi_tls_handshakes_total",
@@ -205,6 +221,9 @@ impl Metrics {
         }
         for reason in HeaderDrop::ALL {
             self.headers_dropped.with_label_values(&[reason.as_str()]);
+        }
+        for cause in ["protocol", "operator"] {
+            self.bans_made.with_label_values(&[cause]);
         }
         for result in ["success", "failure"] {
             self.reloads.with_label_values(&[result]);
