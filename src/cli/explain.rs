@@ -15,7 +15,7 @@ use crate::{
     pipeline::Stores,
     policy::Policy,
     replay::{self, Described, Sni},
-    state::{Ended, MemoryQuotas},
+    state::{Challenges, Ended, MemoryQuotas},
 };
 
 #[derive(Debug, Args)]
@@ -68,7 +68,8 @@ pub(crate) fn run(config: &Path, args: ExplainArgs, output: &mut Output<'_>) -> 
     }
     let revocations = Ended::read(&policy.state_dir)?;
     let quotas = MemoryQuotas::new(64);
-    let stores = Stores { quotas: &quotas, revocations: &revocations };
+    let challenges = Challenges::default();
+    let stores = Stores { quotas: &quotas, revocations: &revocations, challenges: &challenges };
     let explained = replay::explain(&described, &policy, stores, clock.now(), clock.tick())?;
     output.data(form, &explained, || explained.to_string())?;
     Ok(if explained.decision == "deny" { Exit::Problem } else { Exit::Fine })

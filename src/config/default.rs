@@ -109,3 +109,7 @@ pub(super) const CRL_NOTICE: Duration = Duration::from_secs(86_400);
 
 /// How far the clock of a CA may be ahead of ours.
 pub(super) const CRL_SKEW: Duration = Duration::from_secs(300);
+
+/// How long to wait after the first failure to get a certificate. Doubled each time, five failures take half an hour: a public CA
+/// bears five per host and hour.
+pub(super) const ACME_RETRY: Duration = Duration::from_secs(60);

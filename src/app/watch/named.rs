@@ -28,7 +28,8 @@ pub(super) fn files(policy: &Policy) -> Vec<(Group, PathBuf)> {
                 files.extend([Some(cert), Some(key), ocsp.as_ref()].into_iter().flatten().map(|path| (Group::Tls, path.clone())));
             }
             // They are made at the start, and nobody renews them.
-            CertificateSource::Dev { .. } => {}
+            // Whoever writes these takes them into force, too.
+            CertificateSource::Dev { .. } | CertificateSource::Acme(_) => {}
         }
     }
     for trust in policy.tenants.iter().filter_map(|tenant| tenant.client_certificate.as_ref()?.trust.as_ref()) {
