@@ -25,10 +25,6 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
 /// Words: what they are a value of, the word.
 pub(super) const WORDS: &[(&str, &str)] = &[
     ("revocation store", "redis"),
-    ("token format", "jwt"),
-    ("token format", "express"),
-    ("token format", "itsdangerous"),
-    ("token format", "django"),
     ("balance", "least_connections"),
     ("balance", "consistent_hash"),
     ("protocol", "http2"),

@@ -13,6 +13,8 @@ mod context;
 mod coverage;
 mod crl;
 mod deny;
+mod foreign;
+mod foreign_key;
 mod ip_access;
 mod limits;
 mod listener;
