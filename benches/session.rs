@@ -9,9 +9,7 @@ use octroi::{
     model::{Revoked, Secret, SessionId, TenantName, UnixTime},
     session::{
         Claims, MasterKey, Purpose, Ring, cookie,
-        foreign::{
-            Algorithm, ClaimPath, Codec, Derivation, Digest, Django, Itsdangerous, Jwt, Mapping, Presented, SigningKey, VerifyKey,
-        },
+        foreign::{Algorithm, ClaimPath, Codec, Derivation, Digest, Django, Itsdangerous, Jwt, Mapping, Presented, SigningKey, VerifyKey},
         grant,
     },
     state::{Journal, RevocationStore},
@@ -112,7 +110,9 @@ fn foreign(c: &mut Criterion) {
         max_age: Some(std::time::Duration::from_secs(3600)),
     };
     let realm: TenantName = "acme".parse().unwrap();
-    let key = |verify| SigningKey { id: "k".into(), tenants: None, key: verify };
+    fn key<K>(key: K) -> SigningKey<K> {
+        SigningKey { id: "k".into(), tenants: None, key }
+    }
     let mut run = |name: &str, codec: &Codec, user: &str, token: &str| {
         let mapping = mapping(user);
         group.bench_function(BenchmarkId::new("open", name), |b| {
@@ -133,7 +133,8 @@ fn foreign(c: &mut Criterion) {
             None => VerifyKey::shared(algorithm, Secret::new(text(wire, "secret").into_bytes())),
         };
         let keys = vec![SigningKey { id: kid.clone().into(), ..key(verify.unwrap()) }];
-        let codec = Codec::Jwt(Jwt { keys, issuer: Some(text(&jwt, "issuer").into()), audience: ["app".into()].into(), without_exp: false });
+        let codec =
+            Codec::Jwt(Jwt { keys, issuer: Some(text(&jwt, "issuer").into()), audience: ["app".into()].into(), without_exp: false });
         let token = good(&jwt, &format!("signed with {kid}"));
         run(&name, &codec, "sub", &token);
     }
