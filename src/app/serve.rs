@@ -103,7 +103,8 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     let handler: Arc<dyn Handler> = http.clone();
     let tally = Arc::new(Tally::default());
     let challenges = Arc::clone(&shared.challenges);
-    let clerk: Arc<dyn Witness> = Arc::new(Clerk { shared: Arc::clone(&shared), tally: Arc::clone(&tally) });
+    let clerk: Arc<dyn Witness> =
+        Arc::new(Clerk { shared: Arc::clone(&shared), tally: Arc::clone(&tally), apart: ahash::RandomState::new() });
     let generation = arrival.as_ref().map_or(1, |arrival| arrival.generation);
     let (gate, admin_gate) = watch::channel(Gate::Open);
     let app = Arc::new_cyclic(|itself: &Weak<App>| App {

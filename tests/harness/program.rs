@@ -61,8 +61,14 @@ impl Octroi {
 
     /// Starts it and waits until it serves.
     pub fn run(&mut self) {
-        let mut command = Command::new(BINARY);
-        command.args(["run", "--config"]).arg(self.config()).stdin(Stdio::null());
+        self.run_under(&[]);
+    }
+
+    /// Starts it as the last argument of another command, and waits until it serves.
+    pub fn run_under(&mut self, command: &[&str]) {
+        let mut words = command.iter().copied().chain([BINARY]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).args(["run", "--config"]).arg(self.config()).stdin(Stdio::null());
         self.child = Some(self.spawn(command));
         self.serving();
     }
