@@ -10,14 +10,17 @@ mod permit;
 use std::{borrow::Cow, sync::Arc};
 
 use crate::{
-    checks::{authorization, challenge, client, grant, hygiene, ip_access, member, revocation, route, session, tenant},
-    model::{ClientIp, Deny, Mode, Origin, Reason, RequestView, Stage, Trail, UnixTime, Verdict},
+    checks::{authorization, challenge, client, client_certificate, grant, hygiene, ip_access, member, revocation, route, session, tenant},
+    model::{ClientIp, Deny, Mode, Origin, Presented, Reason, RequestView, Stage, Trail, UnixTime, Verdict},
     policy::{Policy, RangeRule, Route, RouteAccess, Tenant},
     session::grant::Grant,
     state::{QuotaStore, RevocationStore},
 };
 
-pub use crate::checks::{quota::QuotaState, session::Session};
+pub use crate::checks::{
+    quota::QuotaState,
+    session::{Session, Source},
+};
 pub use again::judge_again;
 pub use permit::{Asked, Known, Passage, Permit, Stores};
 
@@ -87,10 +90,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
         known.session = Some(Arc::clone(&found.session));
         trail.note(Stage::Session, Ok(()))?;
         trail.explain(|| {
-            (
-                format!("a session of tenant `{}`, sealed with key {}", found.tenant.name, found.session.key).into(),
-                Some(found.tenant.origin),
-            )
+            (format!("a session of tenant `{}`, {}", found.tenant.name, found.session.source).into(), Some(found.tenant.origin))
         });
     }
 
@@ -101,6 +101,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
         let member = found.tenant;
         known.member = Some(Arc::clone(member));
         trail.note(Stage::Member, member::standing(member))?;
+        trail.note(Stage::Member, client_certificate::of_member(view.certificate, member))?;
         let range = relent(trail, Stage::Member, member.mode, member::address(client, member, view.now))?;
         if let Some(range) = range {
             trail.explain(|| explain_range(client, range, member));
@@ -109,9 +110,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
 
     // After all that can be said without asking, before anything is done in the session's name.
     if let Some(found) = &proven {
-        let claims = &found.session.claims;
-        let answer = stores.revocations.lookup(&claims.tenant, &claims.user, &claims.id, claims.auth_time, claims.epoch, view.now);
-        match revocation::check(answer, stores.revocations.epoch(&claims.tenant, view.now), claims) {
+        match ended(&found.session, stores.revocations, view.now) {
             Ok(()) => {
                 trail.note(Stage::Revocation, Ok(()))?;
                 trail.explain(|| ("nobody ended the session, its user's or its tenant's".into(), None));
@@ -150,6 +149,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
         route: Arc::clone(route),
         session,
         client,
+        certificate: view.certificate.cloned(),
         target: forwarded(&clean),
         host: clean.host,
         limits: found.limits,
@@ -160,12 +160,31 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
 }
 
 /// Judges a session that the app wants to grant in answer to a permitted request, and finds the tenant that it is for.
-pub fn judge_grant(grant: &Grant, permit: &Permit, policy: &Policy, now: UnixTime) -> Verdict<Arc<Tenant>> {
+///
+/// The certificate is judged by the rules as they are now: a request may take its time.
+pub fn judge_grant(
+    grant: &Grant,
+    permit: &Permit,
+    certificate: Option<&Presented>,
+    policy: &Policy,
+    now: UnixTime,
+) -> Verdict<Arc<Tenant>> {
     // A link from another site passed, but a sign-in by it would sign the victim in as somebody else.
     if let Some(detail) = permit.cross_site().filter(|_| permit.route().origin_check) {
         return Err(Deny::new(Reason::Csrf, detail).by(permit.route().origin));
     }
-    grant::check(grant, permit.client(), permit.tenant(), policy, now).map(Arc::clone)
+    grant::check(grant, (permit.client(), certificate), permit.tenant(), policy, now).map(Arc::clone)
+}
+
+/// Judges whether somebody ended a session. A foreign one knows no epoch: it is of the one in which its user signed in.
+fn ended<R: RevocationStore>(session: &Session, revocations: &R, now: UnixTime) -> Verdict {
+    let claims = &session.claims;
+    let epoch = match session.source {
+        Source::Octroi { .. } => claims.epoch,
+        Source::Foreign { .. } => revocations.epoch_of(&claims.tenant, claims.auth_time, now),
+    };
+    let answer = revocations.lookup(&claims.tenant, &claims.user, &claims.id, claims.auth_time, epoch, now);
+    revocation::check(answer, revocations.epoch(&claims.tenant, now), epoch, claims)
 }
 
 /// Hands a verdict on, or only writes it down where the tenant whose rule it is observes: then there is nothing proven.

@@ -20,7 +20,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use octroi::{
     config::{self, ConfigErrors, Loaded, Problem, ReferencedKind},
     model::UnixTime,
@@ -30,6 +33,9 @@ use tempfile::TempDir;
 
 /// 2027-01-15T08:00:00Z: before and after the dates in the files.
 const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
+
+/// RFC 8037, appendix A.2.
+const ED25519_JWK: &str = r#"{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
 /// A folder with the cases, and with the keys and certificates that they name: nothing secret is committed.
 struct Cases {
@@ -52,11 +58,21 @@ impl Cases {
         cases.write("alice.token", "alice-0123456789abcdefghijklmnopqrstuvwxyz\n", 0o600);
         cases.write("bob.token", "bob-0123456789abcdefghijklmnopqrstuvwxyz\n", 0o600);
         cases.write("short.token", "too-short", 0o600);
+        cases.write("app.secret", "0123456789abcdef0123456789abcdef", 0o600);
+        cases.write("app-2.secret", "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210\n", 0o600);
+        cases.write("insecure.secret", "django-insecure-0123456789abcdefghijklmnopqrstuvwxyz!@#$", 0o600);
+        cases.write("same.secret", &"ab".repeat(32), 0o600);
+        cases.write("oct.jwk", &format!(r#"{{"kty": "oct", "k": "{}"}}"#, URL_SAFE_NO_PAD.encode(key(4))), 0o600);
+        cases.write("jwt.pem", &KeyPair::generate().unwrap().public_key_pem(), 0o644);
+        cases.write("jwt.jwk", ED25519_JWK, 0o644);
+        cases.write("jwt-private.jwk", &ED25519_JWK.replace("\"x\"", "\"d\": \"AAAA\", \"x\""), 0o644);
         cases.certificate("acme", &["acme.example.test"], (2026, 2028));
         cases.certificate("globex", &["globex.example.test"], (2026, 2028));
         cases.certificate("shared", &["*.example.test"], (2026, 2028));
         cases.certificate("old", &["acme.example.test"], (2025, 2026));
         cases.certificate("future", &["acme.example.test"], (2028, 2029));
+        cases.certificate("lobby", &["www.example.test"], (2026, 2028));
+        cases.client_cas();
         let open = cases.folder.path().join("acme.key");
         fs::copy(&open, cases.folder.path().join("acme-open.key")).unwrap();
         cases.chmod("acme-open.key", 0o644);
@@ -80,6 +96,59 @@ impl Cases {
         let certificate = params.self_signed(&key).unwrap();
         self.write(&format!("{name}.pem"), &certificate.pem(), 0o644);
         self.write(&format!("{name}.key"), &key.serialize_pem(), 0o600);
+    }
+
+    /// CAs of clients, and lists of what they have revoked.
+    fn client_cas(&self) {
+        let ca = |name: &str, from: i32, to: rcgen::CertificateParams| {
+            let key = KeyPair::generate().unwrap();
+            let mut params = to;
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            params.not_before = rcgen::date_time_ymd(from, 1, 1);
+            let pem = params.self_signed(&key).unwrap().pem();
+            (pem, rcgen::Issuer::new(params, key))
+        };
+        let until = |year: i32, month: u8, day: u8| {
+            let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            params.not_after = rcgen::date_time_ymd(year, month, day);
+            params
+        };
+        let list = |issuer: &rcgen::Issuer<'_, KeyPair>, (year, month, day): (i32, u8, u8), (to_year, to_month, to_day): (i32, u8, u8)| {
+            let params = rcgen::CertificateRevocationListParams {
+                this_update: rcgen::date_time_ymd(year, month, day),
+                next_update: rcgen::date_time_ymd(to_year, to_month, to_day),
+                crl_number: rcgen::SerialNumber::from(7_u64),
+                issuing_distribution_point: None,
+                revoked_certs: Vec::new(),
+                key_identifier_method: rcgen::KeyIdMethod::Sha256,
+            };
+            params.signed_by(issuer).unwrap().pem().unwrap()
+        };
+        let (acme_pem, acme) = ca("Acme CA", 2026, until(2028, 1, 1));
+        let (globex_pem, globex) = ca("Globex CA", 2026, until(2028, 1, 1));
+        let (_, forger) = ca("Acme CA", 2026, until(2028, 1, 1));
+        let month = ((2027, 1, 14), (2027, 2, 14));
+        let acme_list = list(&acme, month.0, month.1);
+        for (name, text) in [
+            ("acme-ca.pem", acme_pem.clone()),
+            ("globex-ca.pem", globex_pem.clone()),
+            ("both-ca.pem", acme_pem + &globex_pem),
+            ("old-ca.pem", ca("Old CA", 2025, until(2026, 1, 1)).0),
+            ("ends-ca.pem", ca("Acme CA 1", 2026, until(2027, 1, 20)).0),
+            ("half.crl", acme_list.get(..acme_list.len() / 2).unwrap().to_owned()),
+            ("twice.crl", acme_list.repeat(2)),
+            ("both.crl", acme_list.clone() + &list(&globex, month.0, month.1)),
+            ("acme.crl", acme_list),
+            ("globex.crl", list(&globex, month.0, month.1)),
+            ("old.crl", list(&acme, (2026, 12, 1), (2027, 1, 1))),
+            ("soon.crl", list(&acme, (2027, 1, 1), (2027, 1, 16))),
+            ("future.crl", list(&acme, (2027, 2, 1), (2027, 3, 1))),
+            ("forged.crl", list(&forger, month.0, month.1)),
+        ] {
+            self.write(name, &text, 0o644);
+        }
     }
 
     /// Every case by name, in order.
@@ -312,12 +381,51 @@ const UNWRITTEN: &[&str] = &[
     "acme_eab.kid",
     "access_log.path",
     "access_log.rotate",
+    "app_key.id",
+    "app_key.secret",
+    "app_key.tenants",
     "admin.tls",
     "admin_tls.cert",
     "admin_tls.key",
     "certificate.acme",
     "certificate.dev",
     "certificate.dir",
+    "client_certificate.ca",
+    "client_certificate.crl",
+    "client_certificate.mode",
+    "client_certificate.sans",
+    "client_certificate.subjects",
+    "django.claims",
+    "django.cookie",
+    "django.digest",
+    "django.keys",
+    "django.max_age",
+    "django.salt",
+    "express.claims",
+    "express.cookie",
+    "express.digest",
+    "express.keys",
+    "express.max_age",
+    "express.style",
+    "itsdangerous.claims",
+    "itsdangerous.cookie",
+    "itsdangerous.digest",
+    "itsdangerous.key_derivation",
+    "itsdangerous.keys",
+    "itsdangerous.max_age",
+    "itsdangerous.salt",
+    "jwt.audience",
+    "jwt.bearer",
+    "jwt.claims",
+    "jwt.cookie",
+    "jwt.issuer",
+    "jwt.keys",
+    "jwt.max_age",
+    "jwt_key.algorithm",
+    "jwt_key.id",
+    "jwt_key.key",
+    "jwt_key.secret",
+    "jwt_key.tenants",
     "certificate.ocsp",
     "listener.plaintext",
     "root.tenant_files",
@@ -326,6 +434,16 @@ const UNWRITTEN: &[&str] = &[
     "rule.allow_encoded_slash",
     "rule.allow_path_parameters",
     "rule.merge_slashes",
+    "tenant.client_certificate",
+    "session_claims.auth_time",
+    "session_claims.roles",
+    "session_claims.session",
+    "session_claims.tenant",
+    "session_claims.user",
+    "sessions.django",
+    "sessions.express",
+    "sessions.itsdangerous",
+    "sessions.jwt",
     "tenant_file.tenants",
     "tenant_routes.unmatched",
     "tenant_sessions.absolute",

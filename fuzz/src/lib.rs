@@ -12,11 +12,13 @@ pub mod config;
 pub mod cookie;
 pub mod deny_file;
 pub mod exchange;
+pub mod foreign;
 pub mod frames;
 pub mod grant;
 pub mod host;
 pub mod hygiene;
 pub mod input;
+pub mod ocsp;
 pub mod path;
 pub mod proxy_protocol;
 pub mod token;
@@ -43,10 +45,12 @@ pub const ALL: &[Target] = &[
     Target { name: "cookie", run: cookie::run, seeds: cookie::seeds },
     Target { name: "deny_file", run: deny_file::run, seeds: deny_file::seeds },
     Target { name: "exchange", run: exchange::run, seeds: exchange::seeds },
+    Target { name: "foreign", run: foreign::run, seeds: foreign::seeds },
     Target { name: "frames", run: frames::run, seeds: frames::seeds },
     Target { name: "grant", run: grant::run, seeds: grant::seeds },
     Target { name: "host", run: host::run, seeds: host::seeds },
     Target { name: "hygiene", run: hygiene::run, seeds: hygiene::seeds },
+    Target { name: "ocsp", run: ocsp::run, seeds: ocsp::seeds },
     Target { name: "path", run: path::run, seeds: path::seeds },
     Target { name: "proxy_protocol", run: proxy_protocol::run, seeds: proxy_protocol::seeds },
     Target { name: "token", run: token::run, seeds: token::seeds },

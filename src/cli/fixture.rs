@@ -64,6 +64,7 @@ pub(super) fn with_sessions() -> Policy {
         rules: rules.clone(),
         allow_email_user: false,
         login_url: None,
+        foreign: crate::policy::ForeignSessions::default(),
     });
     for (name, host, members) in
         [("lobby", Some("www.example.test"), vec!["acme"]), ("acme", None, vec![]), ("globex", Some("globex.example.test"), vec![])]
@@ -84,6 +85,7 @@ pub(super) fn with_sessions() -> Policy {
             allow_no_sni: false,
             response_headers: Box::default(),
             cookies_allow: None,
+            client_certificate: None,
         }));
     }
     policy

@@ -9,8 +9,8 @@ use super::{
     shared::{Shared, random},
 };
 use crate::{
-    model::{Deny, Reason, Revoked, SessionId, UnixTime, UserId, Verdict, told},
-    pipeline::{self, Permit},
+    model::{Deny, Presented, Reason, Revoked, SessionId, UnixTime, UserId, Verdict, told},
+    pipeline::{self, Permit, Source},
     policy::{Policy, Sessions, Tenant},
     session::{Claims, Purpose, cookie, grant},
     state::{Journal, StoreError},
@@ -49,6 +49,8 @@ pub(super) struct Answer<'a> {
     pub(super) headers: &'a HeaderMap,
     /// The client's, for a session that is bound to it.
     pub(super) user_agent: &'a [u8],
+    /// The client's, and who accepts it now.
+    pub(super) certificate: Option<&'a Presented>,
 }
 
 /// Renewal waits until a fourth of the idle time is used, so that most answers carry no cookie.
@@ -58,19 +60,21 @@ const RENEW_AFTER_PART: u32 = 4;
 ///
 /// A grant that cannot stand refuses the whole answer: the app believes a session exists, and the client must not.
 pub(super) async fn apply(shared: &Shared, policy: &Policy, permit: &Permit, answer: Answer<'_>, now: UnixTime) -> Verdict<Outcome> {
-    let Answer { status, headers, user_agent } = answer;
+    let Answer { status, headers, .. } = answer;
     let Some(sessions) = &policy.sessions else { return Ok(Outcome::default()) };
     let lines = |name| headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect::<Vec<_>>();
     let (grants, revokes) = (lines(GRANT), lines(REVOKE));
     let mut outcome = Outcome::default();
-    if !revokes.is_empty() && end(shared, permit, &revokes, now).await? {
+    // The app clears its own cookie.
+    let own = permit.session().is_some_and(|session| matches!(session.source, Source::Octroi { .. }));
+    if !revokes.is_empty() && end(shared, permit, &revokes, now).await? && own {
         outcome.cookie = CookieChange::Set(cookie::clear(&sessions.cookie));
     }
     if !grants.is_empty() {
         if permit.route().grant && (200..400).contains(&status) {
             // A user's sessions end up to and with this millisecond; the one that takes their place begins behind it.
             let begins = if revokes.is_empty() { now } else { now.plus(Duration::from_millis(1)) };
-            return grant_session(shared, policy, sessions, permit, (&grants, user_agent), begins).await;
+            return grant_session(shared, policy, sessions, permit, (&grants, answer), begins).await;
         }
         shared.metrics.session(SessionEvent::GrantIgnored);
     }
@@ -89,11 +93,11 @@ async fn grant_session(
     policy: &Policy,
     sessions: &Sessions,
     permit: &Permit,
-    (lines, user_agent): (&[&[u8]], &[u8]),
+    (lines, answer): (&[&[u8]], Answer<'_>),
     now: UnixTime,
 ) -> Verdict<Outcome> {
     let grant = grant::parse(lines).map_err(|error| Deny::new(Reason::GrantMalformed, error.to_string()))?;
-    let tenant = pipeline::judge_grant(&grant, permit, policy, now)?;
+    let tenant = pipeline::judge_grant(&grant, permit, answer.certificate, policy, now)?;
     let rules = &tenant.sessions;
     let absolute = grant.absolute.map_or(rules.absolute, |asked| asked.min(rules.absolute));
     let absolute_end = now.plus(absolute);
@@ -109,7 +113,7 @@ async fn grant_session(
         absolute_end,
         generation: 0,
         epoch: crate::state::RevocationStore::epoch(&*shared.revocations, &tenant.name, now),
-        binding: rules.binding(permit.client(), user_agent),
+        binding: rules.binding(permit.client(), answer.user_agent, answer.certificate.map(|presented| &*presented.certificate)),
     };
     let hash = sessions.ring.session_hash(&claims.id);
     let token = seal(sessions, permit, &claims).map_err(|detail| Deny::new(Reason::GrantMalformed, detail))?;
@@ -129,7 +133,7 @@ fn seal(sessions: &Sessions, permit: &Permit, claims: &Claims) -> Result<String,
 
 /// Slides the idle end of a cookie session that has used a quarter of its rest. The absolute end stays where it is.
 fn renewed(sessions: &Sessions, permit: &Permit, now: UnixTime) -> Option<String> {
-    let session = permit.session().filter(|session| session.purpose == Purpose::Cookie)?;
+    let session = permit.session().filter(|session| session.is_in_our_cookie())?;
     let claims = &session.claims;
     let rules = &permit.acting_tenant().sessions;
     // Where the rule was shortened, what is left is less than the token says.

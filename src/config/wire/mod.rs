@@ -4,6 +4,7 @@
 
 mod acme;
 mod admin;
+mod foreign;
 mod listener;
 mod log;
 mod root;
@@ -16,12 +17,13 @@ mod upstream;
 
 pub(super) use acme::{AcmeWire, EabWire};
 pub(super) use admin::{Admin, Metrics, PrincipalWire};
+pub(super) use foreign::{AppCookie, AppKeyWire, ClaimWire, ClaimsWire, DjangoWire, ExpressWire, ItsdangerousWire, JwtKeyWire, JwtWire};
 pub(super) use listener::ListenerWire;
 pub(super) use log::{LogWire, Sink};
 pub(super) use root::{ConfigLimits, Root, TenantFile, Version};
 pub(super) use route::{AccessWord, RouteSet, Rule, TenantRoutes};
 pub(super) use server::{BansWire, LimitsWire, RequestLimitsWire, ServerWire};
 pub(super) use session::{KeyWire, RevocationStoreWord, SessionsWire, TokenFormat};
-pub(super) use tenant::{IpAccessWire, QuotaStoreWord, QuotaWire, RangeWire, TenantSessions, TenantWire};
+pub(super) use tenant::{ClientCertificateWire, IpAccessWire, QuotaStoreWord, QuotaWire, RangeWire, TenantSessions, TenantWire};
 pub(super) use tls::{CertificateWire, TlsWire};
 pub(super) use upstream::{Protocol, ServerEntry, TimeoutsWire, UpstreamWire};
