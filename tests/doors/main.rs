@@ -8,6 +8,7 @@ mod harness;
 
 mod bans;
 mod deny;
+mod senders;
 
 use harness::{Octroi, Upstream};
 
