@@ -2,6 +2,7 @@
 
 mod control;
 mod deny;
+mod descriptors;
 mod doors;
 mod handler;
 mod prepare;

@@ -7,6 +7,7 @@
 mod harness;
 
 mod bans;
+mod crowd;
 mod deny;
 mod senders;
 

@@ -133,9 +133,7 @@ fn haproxy_names_the_client_in_both_versions_on_every_listener() {
 fn curl_names_itself_over_tls_and_plain_and_over_http2() {
     let (octroi, upstream) = started();
 
-    for (is_tls, flag, version) in
-        [(true, "--http1.1", "HTTP/1.1"), (true, "--http2", "HTTP/2"), (false, "--http1.1", "HTTP/1.1")]
-    {
+    for (is_tls, flag, version) in [(true, "--http1.1", "HTTP/1.1"), (true, "--http2", "HTTP/2"), (false, "--http1.1", "HTTP/1.1")] {
         // The peer is curl's own address, so only the plain listener trusts all of them.
         let listener = if is_tls { "tls" } else { "plain" };
         let addr = octroi.addr(listener);
@@ -147,9 +145,7 @@ fn curl_names_itself_over_tls_and_plain_and_over_http2() {
             assert_ne!(ask(&octroi, addr, true, "acme.test", "127.0.0.2", &[flag, "--haproxy-protocol"]).exit, 0);
             octroi.access_line(|line| line["reason"] == "proxy_untrusted" && line["peer.ip"] == "127.0.0.2");
         } else {
-            judge(&octroi, &upstream, "curl", version, |host, from| {
-                ask(&octroi, addr, false, host, from, &[flag, "--haproxy-protocol"])
-            });
+            judge(&octroi, &upstream, "curl", version, |host, from| ask(&octroi, addr, false, host, from, &[flag, "--haproxy-protocol"]));
         }
         // Without its header nobody comes in.
         assert_ne!(ask(&octroi, addr, is_tls, "acme.test", "127.0.0.1", &[flag]).exit, 0);

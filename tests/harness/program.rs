@@ -56,7 +56,14 @@ impl Octroi {
 
     /// Starts it and waits until it serves.
     pub fn run(&mut self) {
-        let mut child = Command::new(BINARY)
+        self.run_under(&[]);
+    }
+
+    /// Starts it with another program, which runs what follows its own arguments in its place: `prlimit`.
+    pub fn run_under(&mut self, outer: &[&str]) {
+        let words: Vec<&str> = outer.iter().copied().chain([BINARY]).collect();
+        let mut child = Command::new(words[0])
+            .args(&words[1..])
             .args(["run", "--config"])
             .arg(self.config())
             .stdin(Stdio::null())
