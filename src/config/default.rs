@@ -103,3 +103,7 @@ pub(super) const BOUNDS: Bounds = Bounds {
 
 /// Before a certificate ends, somebody is told.
 pub(super) const CERTIFICATE_NOTICE: Duration = Duration::from_secs(14 * 86_400);
+
+/// How long to wait after the first failure to get a certificate. Doubled each time, five failures take half an hour: a public CA
+/// bears five per host and hour.
+pub(super) const ACME_RETRY: Duration = Duration::from_secs(60);

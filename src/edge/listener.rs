@@ -19,6 +19,7 @@ use tokio::{
 use super::{Budget, Connections, EdgeRefusal, Handler, Rules, TlsState, Witness, admit::Admission};
 use crate::model::{Clock, ListenerName};
 use crate::policy::Listener;
+use crate::state::Challenges;
 
 /// How many connections the kernel holds for us until we accept them; the system's own bound (`somaxconn`) still counts.
 const BACKLOG: i32 = 4096;
@@ -83,6 +84,7 @@ impl Bound {
     ///
     /// Errors of the system (no descriptors left) are waited out; they never end the listener. Fails only if the socket cannot be
     /// registered with the runtime.
+    #[expect(clippy::too_many_arguments, reason = "one place calls it, with what a door needs")]
     pub async fn run(
         self,
         handler: Arc<dyn Handler>,
@@ -90,13 +92,14 @@ impl Bound {
         tls: Arc<ArcSwap<TlsState>>,
         rules: Arc<ArcSwap<Rules>>,
         clock: Arc<dyn Clock>,
+        challenges: Arc<Challenges>,
         mut shutdown: watch::Receiver<bool>,
     ) -> io::Result<()> {
         let listener = TcpListener::from_std(self.socket)?;
         // No other listener of this process has the same descriptor, so no two connections have the same number.
         let mut id = u64::try_from(listener.as_raw_fd()).unwrap_or(0) << 40;
         let (name, connections, budget) = (self.name, self.connections, self.budget);
-        let door = Door { name, connections, budget, handler, witness, tls, rules, clock, shutdown: shutdown.clone() };
+        let door = Door { name, connections, budget, handler, witness, tls, rules, clock, challenges, shutdown: shutdown.clone() };
         let mut pause = Pause::default();
         loop {
             let accepted = tokio::select! {
@@ -132,6 +135,7 @@ struct Door {
     tls: Arc<ArcSwap<TlsState>>,
     rules: Arc<ArcSwap<Rules>>,
     clock: Arc<dyn Clock>,
+    challenges: Arc<Challenges>,
     shutdown: watch::Receiver<bool>,
 }
 
@@ -157,6 +161,7 @@ impl Door {
             tls: self.tls.load_full(),
             connections: self.connections.clone(),
             witness: Arc::clone(&self.witness),
+            challenges: Arc::clone(&self.challenges),
         };
         let handler = Arc::clone(&self.handler);
         let shutdown = self.shutdown.clone();

@@ -3,6 +3,7 @@
 //! A request takes one `Arc<Policy>` when it begins and keeps it to the end. `config` is the only maker.
 
 mod access_log;
+mod acme;
 mod admin;
 mod bans;
 mod deny;
@@ -21,6 +22,7 @@ mod upstream;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 pub use access_log::{AccessLog, LogFormat, LogTarget, Rotation};
+pub use acme::{Acme, AcmeCertificate, AcmeChallenge, ExternalAccount, MOST_HOSTS as MOST_ACME_HOSTS};
 pub use admin::{Admin, AdminPrincipal};
 pub use bans::BanRules;
 pub use deny::{DenyFile, DenyList};

@@ -3,6 +3,7 @@
 //! Two small traits stand between the pipeline and its stores. [`MemoryQuotas`] and [`Journal`] are the stores of one node.
 
 mod bans;
+mod challenge;
 mod date;
 mod ended;
 mod error;
@@ -14,6 +15,7 @@ mod quota_key;
 mod record;
 
 pub use bans::{Bans, MOST_BY_OPERATOR, TooManyBans};
+pub use challenge::{ChallengeError, Challenges, Running};
 pub use ended::Ended;
 pub use error::StoreError;
 pub use journal::{DEFAULT_BOUND, Journal, Torn};

@@ -2,6 +2,7 @@
 //!
 //! The doc texts are what `octroi schema` says of each key.
 
+mod acme;
 mod admin;
 mod listener;
 mod log;
@@ -13,6 +14,7 @@ mod tenant;
 mod tls;
 mod upstream;
 
+pub(super) use acme::{AcmeWire, EabWire};
 pub(super) use admin::{Admin, Metrics, PrincipalWire};
 pub(super) use listener::ListenerWire;
 pub(super) use log::{LogWire, Sink};
