@@ -59,11 +59,11 @@ impl Octroi {
         self.run_under(&[]);
     }
 
-    /// Starts it with another program, which runs what follows its own arguments in its place: `prlimit`.
-    pub fn run_under(&mut self, outer: &[&str]) {
-        let words: Vec<&str> = outer.iter().copied().chain([BINARY]).collect();
-        let mut child = Command::new(words[0])
-            .args(&words[1..])
+    /// Starts it as the last argument of another command, and waits until it serves.
+    pub fn run_under(&mut self, command: &[&str]) {
+        let mut words = command.iter().copied().chain([BINARY]);
+        let mut child = Command::new(words.next().unwrap())
+            .args(words)
             .args(["run", "--config"])
             .arg(self.config())
             .stdin(Stdio::null())
