@@ -254,6 +254,9 @@ impl AsyncRead for GateStream {
             }
             Poll::Pending => {
                 this.let_go(cx)?;
+                if this.connection.phase() == Phase::Idle {
+                    this.inner.wire_mut().slim();
+                }
                 let Some((by, cut)) = this.watch.wait(&this.connection, Instant::now) else { return Poll::Pending };
                 ready!(this.alarm.poll_due(by, cx));
                 this.poll_cut(cut, cx)
