@@ -10,14 +10,17 @@ mod permit;
 use std::{borrow::Cow, sync::Arc};
 
 use crate::{
-    checks::{authorization, client, grant, hygiene, ip_access, member, revocation, route, session, tenant},
+    checks::{authorization, challenge, client, grant, hygiene, ip_access, member, revocation, route, session, tenant},
     model::{ClientIp, Deny, Mode, Origin, Reason, RequestView, Stage, Trail, UnixTime, Verdict},
     policy::{Policy, RangeRule, Route, RouteAccess, Tenant},
     session::grant::Grant,
     state::{QuotaStore, RevocationStore},
 };
 
-pub use crate::checks::{quota::QuotaState, session::Session};
+pub use crate::checks::{
+    quota::QuotaState,
+    session::{Session, Source},
+};
 pub use again::judge_again;
 pub use permit::{Asked, Known, Passage, Permit, Stores};
 
@@ -40,6 +43,15 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
     let client::Client { ip: client, listener } = trail.note(Stage::Client, client::check(view, policy))?;
     trail.explain(|| (client::explain(view, client).into(), Some(listener.origin)));
     known.client = Some(client);
+
+    // Before the tenant and its redirect: a CA asks for hosts in clear text, before their first certificate, from wherever it is.
+    // Only what our own running orders wait for is answered, and only with what they put there.
+    if let Some(token) = challenge::key(view, &clean)
+        && let Some(answer) = trail.note(Stage::Route, challenge::check(stores.challenges.over_http(&clean.host, token)))?
+    {
+        trail.explain(|| ("a CA proves this host".into(), None));
+        return Ok(Passage::Challenge(answer));
+    }
 
     // Before the first rule, because every rule is some tenant's.
     let realm = trail.note(Stage::Tenant, tenant::find(view, &clean, listener, policy))?;
@@ -78,10 +90,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
         known.session = Some(Arc::clone(&found.session));
         trail.note(Stage::Session, Ok(()))?;
         trail.explain(|| {
-            (
-                format!("a session of tenant `{}`, sealed with key {}", found.tenant.name, found.session.key).into(),
-                Some(found.tenant.origin),
-            )
+            (format!("a session of tenant `{}`, {}", found.tenant.name, found.session.source).into(), Some(found.tenant.origin))
         });
     }
 
@@ -100,9 +109,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
 
     // After all that can be said without asking, before anything is done in the session's name.
     if let Some(found) = &proven {
-        let claims = &found.session.claims;
-        let answer = stores.revocations.lookup(&claims.tenant, &claims.user, &claims.id, claims.auth_time, claims.epoch, view.now);
-        match revocation::check(answer, stores.revocations.epoch(&claims.tenant, view.now), claims) {
+        match ended(&found.session, stores.revocations, view.now) {
             Ok(()) => {
                 trail.note(Stage::Revocation, Ok(()))?;
                 trail.explain(|| ("nobody ended the session, its user's or its tenant's".into(), None));
@@ -157,6 +164,17 @@ pub fn judge_grant(grant: &Grant, permit: &Permit, policy: &Policy, now: UnixTim
         return Err(Deny::new(Reason::Csrf, detail).by(permit.route().origin));
     }
     grant::check(grant, permit.client(), permit.tenant(), policy, now).map(Arc::clone)
+}
+
+/// Judges whether somebody ended a session. A foreign one knows no epoch: it is of the one in which its user signed in.
+fn ended<R: RevocationStore>(session: &Session, revocations: &R, now: UnixTime) -> Verdict {
+    let claims = &session.claims;
+    let epoch = match session.source {
+        Source::Octroi { .. } => claims.epoch,
+        Source::Foreign { .. } => revocations.epoch_of(&claims.tenant, claims.auth_time, now),
+    };
+    let answer = revocations.lookup(&claims.tenant, &claims.user, &claims.id, claims.auth_time, epoch, now);
+    revocation::check(answer, revocations.epoch(&claims.tenant, now), epoch, claims)
 }
 
 /// Hands a verdict on, or only writes it down where the tenant whose rule it is observes: then there is nothing proven.

@@ -123,6 +123,7 @@ impl Control for FakeControl {
             revocations: 1,
             draining: false,
             listeners: vec![("public".to_owned(), "127.0.0.1:8443".to_owned())],
+            acme: None,
         }
     }
 

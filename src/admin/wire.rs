@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Ban, BanCause, Status, UnixTime};
+use crate::model::{AcmeStatus, Ban, BanCause, Status, UnixTime};
 
 /// `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,37 @@ pub struct StatusBody {
     pub draining: bool,
     /// The listeners.
     pub listeners: Vec<ListenerBody>,
+    /// Where certificates by ACME stand; absent: none is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acme: Option<AcmeBody>,
+}
+
+/// Where certificates by ACME stand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcmeBody {
+    /// How many are wanted.
+    pub wanted: usize,
+    /// How many of them are not there.
+    pub missing: usize,
+    /// How many could not be had the last time.
+    pub failing: usize,
+    /// When the next order is due.
+    pub next: String,
+    /// The first of those that are missing or could not be had.
+    pub troubles: Vec<AcmeTroubleBody>,
+}
+
+/// A certificate by ACME that is missing, or could not be had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcmeTroubleBody {
+    /// What it is called.
+    pub certificate: String,
+    /// Whether none is in use.
+    pub missing: bool,
+    /// What went wrong the last time.
+    pub error: Option<String>,
+    /// When it is tried again.
+    pub next: String,
 }
 
 /// One listener of a status.
@@ -197,6 +228,25 @@ impl From<Status> for StatusBody {
             revocations: status.revocations,
             draining: status.draining,
             listeners: status.listeners.into_iter().map(|(name, address)| ListenerBody { name, address }).collect(),
+            acme: status.acme.map(AcmeBody::from),
+        }
+    }
+}
+
+impl From<AcmeStatus> for AcmeBody {
+    fn from(status: AcmeStatus) -> Self {
+        let troubles = status.troubles.into_iter().map(|one| AcmeTroubleBody {
+            certificate: one.certificate,
+            missing: one.missing,
+            error: one.error,
+            next: write_time(one.next),
+        });
+        Self {
+            wanted: status.wanted,
+            missing: status.missing,
+            failing: status.failing,
+            next: write_time(status.next),
+            troubles: troubles.collect(),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::{doors::Doors, reload, renew::Refusals};
+use super::{acme::Board, doors::Doors, reload, renew::Refusals};
 use crate::{
     edge::TlsState,
     gateway::Shared,
@@ -29,6 +29,8 @@ pub(super) struct App {
     pub(super) tally: Arc<Tally>,
     pub(super) started: UnixTime,
     pub(super) last_reload: Mutex<LastReload>,
+    /// Where certificates by ACME stand.
+    pub(super) acme: Board,
     /// One reload at a time.
     pub(super) reloading: tokio::sync::Mutex<()>,
     /// Files of TLS that cannot be used.
@@ -62,6 +64,7 @@ impl Control for App {
             revocations: self.shared.revocations.len(),
             draining: self.shared.is_draining(),
             listeners: self.doors.addresses(),
+            acme: self.acme.status(self.shared.clock.now()),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::{
     edge::{self, Bound, Connections, Handler, Rules, TlsState, Witness},
     model::{Clock, ListenerName},
     policy::{IpSet, Listener, Policy},
+    state::Challenges,
 };
 
 /// What every door needs to open.
@@ -23,6 +24,7 @@ pub(super) struct Hinges {
     pub(super) witness: Arc<dyn Witness>,
     pub(super) tls: Arc<ArcSwap<TlsState>>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) challenges: Arc<Challenges>,
 }
 
 /// The open listeners.
@@ -145,9 +147,17 @@ impl Doors {
         let (stop, shutdown) = watch::channel(false);
         let rules = Arc::new(ArcSwap::from_pointee(Rules::new(&listener, policy)));
         let (local, connections) = (bound.local_addr(), bound.connections());
-        let Hinges { handler, witness, tls, clock } = &self.hinges;
+        let Hinges { handler, witness, tls, clock, challenges } = &self.hinges;
         let name = listener.name.clone();
-        let serving = bound.run(Arc::clone(handler), Arc::clone(witness), Arc::clone(tls), Arc::clone(&rules), Arc::clone(clock), shutdown);
+        let serving = bound.run(
+            Arc::clone(handler),
+            Arc::clone(witness),
+            Arc::clone(tls),
+            Arc::clone(&rules),
+            Arc::clone(clock),
+            Arc::clone(challenges),
+            shutdown,
+        );
         tokio::spawn(async move {
             if let Err(error) = serving.await {
                 tracing::error!(listener = %name, %error, "the listener ended");

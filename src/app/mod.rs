@@ -1,5 +1,6 @@
 //! Ties the parts together: `prepare` builds everything but sockets, `start` binds and serves, `reload` swaps the rules.
 
+mod acme;
 mod control;
 mod deny;
 mod doors;

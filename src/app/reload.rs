@@ -65,6 +65,7 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
         app.shared.bans.forget_offences();
     }
     app.doors.settle(&policy, added);
+    app.acme.policy_changed.notify_one();
     // Every file of ranges was read just now, and held.
     app.shared.metrics.deny_files_refused(0);
     app.policy_changed.notify_one();

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::{
+    acme,
     control::{App, LastReload},
     doors::{BindError, Doors, Hinges},
     handler::HttpDoor,
@@ -108,6 +109,7 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
         snapshot: ArcSwap::from_pointee(snapshot),
         quotas: MemoryQuotas::new(QUOTA_SLOTS),
         revocations: journal,
+        challenges: Arc::default(),
         bans: Bans::new(BAN_SLOTS),
         metrics: Arc::new(Metrics::new()?),
         clock: Arc::clone(&clock),
@@ -122,7 +124,8 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
     let handler: Arc<dyn Handler> = http.clone();
     let tally = Arc::new(Tally::default());
     let clerk: Arc<dyn Witness> = Arc::new(Clerk { shared: Arc::clone(&shared), tally: Arc::clone(&tally) });
-    let doors = Doors::new(Hinges { handler, witness: clerk, tls: Arc::clone(&tls), clock });
+    let challenges = Arc::clone(&shared.challenges);
+    let doors = Doors::new(Hinges { handler, witness: clerk, tls: Arc::clone(&tls), clock, challenges });
     // Everything that can fail has failed before the first connection is served.
     let added = doors.bind_new(&policy)?;
     let app = Arc::new(App {
@@ -133,6 +136,7 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
         tally,
         started,
         last_reload: Mutex::new(LastReload { at: started, error: None }),
+        acme: acme::Board::default(),
         reloading: tokio::sync::Mutex::default(),
         policy_changed: tokio::sync::Notify::new(),
         refusals: Refusals::default(),
@@ -146,6 +150,7 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
     }
     tasks.spawn(schedule::expiries(Arc::clone(&app)));
     tasks.spawn(schedule::sweep(Arc::clone(&app)));
+    tasks.spawn(acme::supervise(Arc::clone(&app)));
     tasks.spawn(watch_files(Arc::clone(&app)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), policy.revision = %policy.revision, tenants = policy.tenants.len(), "octroi serves");
     shutdown::until_the_end(&app, &http).await;

@@ -7,7 +7,8 @@ use crate::{
     checks::hygiene,
     edge::{EarlyCause, EdgeRefusal, Http2Refusal, TlsState, Witness},
     gateway::{Asking, Refusal, Shared, early_line},
-    model::{ClientIp, Connection, Cut, Decision, Deny, HttpVersion, ListenerName, Reason, TlsFacts},
+    model::{ClientIp, Connection, Cut, Decision, Deny, Host, HttpVersion, ListenerName, Reason, TlsFacts},
+    policy::AcmeChallenge,
     telemetry::{AccessLine, Event, Metrics, Sum, Tally},
 };
 
@@ -67,6 +68,22 @@ impl Witness for Clerk {
 
     fn handshake(&self, listener: &ListenerName, tls: &TlsFacts, took: Duration) {
         self.shared.metrics.handshake(listener, tls, took);
+    }
+
+    fn proven(&self, listener: &ListenerName, peer: SocketAddr, host: &Host) {
+        self.shared.metrics.acme_challenge(AcmeChallenge::TlsAlpn01);
+        let snapshot = self.shared.snapshot.load();
+        snapshot.log.write(&AccessLine {
+            event: Event::Connection,
+            time: self.shared.clock.now(),
+            listener: Some(listener.as_str()),
+            peer: Some(peer.ip()),
+            host: Some(host.as_str().as_bytes()),
+            decision: Some("allow"),
+            reason: Some("acme_challenge"),
+            revision: Some(&snapshot.policy.revision),
+            ..AccessLine::default()
+        });
     }
 
     fn early_refusal(&self, connection: &Connection, head: &[u8], cause: EarlyCause) -> Vec<u8> {

@@ -4,7 +4,9 @@
 //! without it. Their order is `pipeline.rs`.
 
 pub mod authorization;
+pub mod challenge;
 pub mod client;
+mod foreign;
 pub mod grant;
 pub mod hygiene;
 pub mod ip_access;

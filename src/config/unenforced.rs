@@ -9,7 +9,6 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
     ("root", "redis", "Quotas and revocations that nodes share."),
     ("root", "regions", "Addresses of a region."),
     ("root", "smtp", "Where notices go out."),
-    ("certificate", "acme", "Certificates from a directory, by ACME."),
     ("sessions", "assertion", "A signed statement of who asks, towards the upstream."),
     ("revocation", "on_stale", "What happens when the shared store is silent."),
     ("revocation", "stale_after", "When the shared store counts as silent."),
@@ -28,10 +27,6 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
 pub(super) const WORDS: &[(&str, &str)] = &[
     ("binding", "client_certificate"),
     ("revocation store", "redis"),
-    ("token format", "jwt"),
-    ("token format", "express"),
-    ("token format", "itsdangerous"),
-    ("token format", "django"),
     ("balance", "least_connections"),
     ("balance", "consistent_hash"),
     ("protocol", "http2"),

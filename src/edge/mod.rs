@@ -9,6 +9,7 @@
 //! What stands behind a door is a [`Handler`]; who writes down what happens at it is a [`Witness`]. Both come from `app`, so that
 //! edge, gateway and admin never know each other.
 
+mod acme;
 mod admit;
 mod cap;
 #[doc(hidden)]
@@ -29,9 +30,9 @@ pub use listener::{Bound, bind};
 pub use refusal::{EarlyCause, EdgeRefusal};
 pub use rules::Rules;
 pub use stream::{GateStream, Http2Error, Http2Refusal};
-pub use tls::{CertificateExpiry, Renewal, TlsError, TlsState, admin_acceptor, dev, install_provider, ja4};
+pub use tls::{CertificateExpiry, Renewal, StoredPair, TlsError, TlsState, admin_acceptor, dev, install_provider, ja4};
 
-use crate::model::{BoxFuture, ClientIp, Connection, Cut, ListenerName, TlsFacts};
+use crate::model::{BoxFuture, ClientIp, Connection, Cut, Host, ListenerName, TlsFacts};
 
 /// Serves connections.
 ///
@@ -61,6 +62,9 @@ pub trait Witness: Send + Sync {
 
     /// A TLS handshake succeeded.
     fn handshake(&self, listener: &ListenerName, tls: &TlsFacts, took: Duration);
+
+    /// A CA was shown that a host is ours (TLS-ALPN-01). That connection ends now, and was no client's.
+    fn proven(&self, listener: &ListenerName, peer: SocketAddr, host: &Host);
 
     /// A request was refused before anybody began it. Returns the whole HTTP/1 answer, with `Connection: close`.
     ///

@@ -60,6 +60,8 @@ pub struct Context {
     pub(super) cookie: CookieChange,
     pub(super) websocket_key: Option<HeaderValue>,
     pub(super) upgraded: bool,
+    /// Whether it was a CA that proves a host.
+    pub(super) challenge: bool,
     /// When it was last asked whether the tunnel may go on.
     asked_again: Tick,
 }
@@ -101,6 +103,7 @@ impl ProxyHttp for Gateway {
             cookie: CookieChange::None,
             websocket_key: None,
             upgraded: false,
+            challenge: false,
             asked_again: tick,
         }
     }
@@ -131,6 +134,12 @@ impl ProxyHttp for Gateway {
                 ctx.decision = Decision::Redirect;
                 let refusal = Refusal::redirect(location, ctx.id);
                 refuse::send(session, refusal).await?;
+                Ok(true)
+            }
+            Ok(Passage::Challenge(answer)) => {
+                ctx.challenge = true;
+                let head = session.req_header().method == http::Method::HEAD;
+                refuse::send(session, Refusal::challenge(&answer, ctx.id, head)).await?;
                 Ok(true)
             }
             Err(deny) => {
@@ -287,7 +296,7 @@ impl Gateway {
         }
         let head = ctx.head.take();
         let view = view::view(session.req_header(), head.as_deref(), connection.facts(), ctx.began, ctx.tick);
-        let stores = Stores { quotas: &self.shared.quotas, revocations: &*self.shared.revocations };
+        let stores = Stores { quotas: &self.shared.quotas, revocations: &*self.shared.revocations, challenges: &self.shared.challenges };
         let verdict = pipeline::judge(&view, &snapshot.policy, stores, &mut ctx.known, &mut ctx.trail).await;
         let sessions = snapshot.policy.sessions.as_ref();
         ctx.session_hash = ctx.known.session.as_ref().zip(sessions).map(|(session, rules)| rules.ring.session_hash(&session.claims.id));

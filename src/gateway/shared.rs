@@ -14,7 +14,7 @@ use super::upstream::Pool;
 use crate::{
     model::{ClientIp, Clock, ListenerName, RequestId, Tick, UpstreamName},
     policy::Policy,
-    state::{Bans, Journal, MemoryQuotas},
+    state::{Bans, Challenges, Journal, MemoryQuotas},
     telemetry::{AccessLog, Metrics},
 };
 
@@ -53,6 +53,8 @@ pub struct Shared {
     pub quotas: MemoryQuotas,
     /// Revocations.
     pub revocations: Arc<Journal>,
+    /// What CAs that prove our hosts may ask for.
+    pub challenges: Arc<Challenges>,
     /// Bans. They survive a reload.
     pub bans: Bans,
     /// Counters.

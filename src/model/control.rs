@@ -104,6 +104,36 @@ pub struct Status {
     pub draining: bool,
     /// The listeners, by name and bound address.
     pub listeners: Vec<(String, String)>,
+    /// Where certificates by ACME stand, if any are wanted.
+    pub acme: Option<AcmeStatus>,
+}
+
+/// Where certificates by ACME stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcmeStatus {
+    /// How many are wanted.
+    pub wanted: usize,
+    /// How many of them are not there.
+    pub missing: usize,
+    /// How many could not be had the last time.
+    pub failing: usize,
+    /// When the next order is due.
+    pub next: UnixTime,
+    /// The first of those that are missing or could not be had.
+    pub troubles: Vec<AcmeTrouble>,
+}
+
+/// A certificate by ACME that is missing, or could not be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcmeTrouble {
+    /// What it is called in logs and under the state folder.
+    pub certificate: String,
+    /// Whether none is in use.
+    pub missing: bool,
+    /// What went wrong the last time; nothing if it was not tried yet.
+    pub error: Option<String>,
+    /// When it is tried again.
+    pub next: UnixTime,
 }
 
 /// Why a wish was not granted.

@@ -21,10 +21,10 @@ mod time;
 mod verdict;
 mod view;
 
-pub use answer::{QuotaAnswer, RevocationAnswer};
+pub use answer::{ChallengeAnswer, QuotaAnswer, RevocationAnswer};
 pub use ban::{Ban, BanCause, BanWish};
 pub use connection::{Alpn, Connection, Cut, Facts, HeadDeadlines, Phase, TlsFacts, Transport};
-pub use control::{Control, ControlError, Principal, Revocation, RevocationReport, Revoked, Role, Status};
+pub use control::{AcmeStatus, AcmeTrouble, Control, ControlError, Principal, Revocation, RevocationReport, Revoked, Role, Status};
 pub use fault::told;
 pub use host::{Host, HostError, HostPattern};
 pub use id::{ListenerName, NameError, QuotaName, RequestId, RouteId, SessionId, TenantName, UpstreamName, UserId};

@@ -3,9 +3,11 @@
 //! A request takes one `Arc<Policy>` when it begins and keeps it to the end. `config` is the only maker.
 
 mod access_log;
+mod acme;
 mod admin;
 mod bans;
 mod deny;
+mod foreign;
 mod ip_access;
 mod ip_set;
 mod limits;
@@ -21,9 +23,11 @@ mod upstream;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 pub use access_log::{AccessLog, LogFormat, LogTarget, Rotation};
+pub use acme::{Acme, AcmeCertificate, AcmeChallenge, ExternalAccount, MOST_HOSTS as MOST_ACME_HOSTS};
 pub use admin::{Admin, AdminPrincipal};
 pub use bans::BanRules;
 pub use deny::{DenyFile, DenyList};
+pub use foreign::{Foreign, ForeignSessions};
 pub use ip_access::{Access, IpAccess, RangeRule};
 pub use ip_set::IpSet;
 pub use limits::{Limits, RequestLimits};

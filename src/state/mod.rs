@@ -3,6 +3,7 @@
 //! Two small traits stand between the pipeline and its stores. [`MemoryQuotas`] and [`Journal`] are the stores of one node.
 
 mod bans;
+mod challenge;
 mod date;
 mod ended;
 mod error;
@@ -14,6 +15,7 @@ mod quota_key;
 mod record;
 
 pub use bans::{Bans, MOST_BY_OPERATOR, TooManyBans};
+pub use challenge::{ChallengeError, Challenges, Running};
 pub use ended::Ended;
 pub use error::StoreError;
 pub use journal::{DEFAULT_BOUND, Journal, Torn};
@@ -54,4 +56,8 @@ pub trait RevocationStore: Send + Sync {
 
     /// Returns the epoch of a tenant, which a new session of it carries; 0 for one that nobody knows.
     fn epoch(&self, tenant: &TenantName, now: UnixTime) -> u32;
+
+    /// Returns the epoch of a session that carries none: the tenant's, where the user signed in behind its beginning, otherwise an
+    /// earlier one.
+    fn epoch_of(&self, tenant: &TenantName, auth_time: UnixTime, now: UnixTime) -> u32;
 }

@@ -14,11 +14,12 @@ use octroi::{
         self, Connections, EarlyCause, EdgeRefusal, Handler, Http2Refusal, Rules, TlsState, Witness,
         dev::{Authority, PairFiles},
     },
-    model::{BoxFuture, ClientIp, Clock, Connection, Cut, HostPattern, ListenerName, Origin, SystemClock, TlsFacts},
+    model::{BoxFuture, ClientIp, Clock, Connection, Cut, Host, HostPattern, ListenerName, Origin, SystemClock, TlsFacts},
     policy::{
         Certificate, CertificateSource, ClientIpHeader, DenyList, IpSet, Limits, Listener, ListenerKind, MinVersion, Policy, ProxyProtocol,
         RequestLimits, Tenants, Tls, UnknownSni,
     },
+    state::Challenges,
 };
 use pingora::protocols::{Shutdown, Stream};
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
@@ -81,6 +82,10 @@ impl Witness for Seen {
 
     fn handshake(&self, _: &ListenerName, tls: &TlsFacts, _: Duration) {
         self.note(format!("handshake {tls:?}"));
+    }
+
+    fn proven(&self, _: &ListenerName, peer: SocketAddr, host: &Host) {
+        self.note(format!("proven {host} {}", peer.ip()));
     }
 
     fn early_refusal(&self, _: &Connection, head: &[u8], cause: EarlyCause) -> Vec<u8> {
@@ -172,6 +177,7 @@ pub(crate) struct House {
     pub(crate) rules: Arc<ArcSwap<Rules>>,
     pub(crate) down: watch::Sender<bool>,
     pub(crate) dir: TempDir,
+    pub(crate) challenges: Arc<Challenges>,
 }
 
 /// How a door is built.
@@ -307,8 +313,9 @@ impl House {
         let rules = Arc::new(ArcSwap::from_pointee(Rules::new(listener, &policy)));
         let tls = Arc::new(ArcSwap::from_pointee(tls));
         let witness: Arc<dyn Witness> = Arc::clone(&seen) as _;
-        tokio::spawn(bound.run(handler, witness, tls, Arc::clone(&rules), clock, shutdown));
-        Self { addr, seen, connections, rules, down, dir }
+        let challenges = Arc::new(Challenges::default());
+        tokio::spawn(bound.run(handler, witness, tls, Arc::clone(&rules), clock, Arc::clone(&challenges), shutdown));
+        Self { addr, seen, connections, rules, down, dir, challenges }
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {

@@ -20,14 +20,14 @@ use octroi::{
     },
     pipeline::{Known, Passage, Permit, Stores, judge},
     policy::{
-        Balance, Charge, ClientIpHeader, DenyList, IpAccess, IpSet, Limits, Listener, ListenerKind, MinVersion, Policy, Quota, QuotaBy,
-        RangeRule, RequestLimits, Route, RouteAccess, RouteTable, RouteTableBuilder, SessionRules, Sessions, Tenant, Tenants, Tls,
-        UnknownSni, Upstream, UpstreamTimeouts,
+        Balance, Charge, ClientIpHeader, DenyList, ForeignSessions, IpAccess, IpSet, Limits, Listener, ListenerKind, MinVersion, Policy,
+        Quota, QuotaBy, RangeRule, RequestLimits, Route, RouteAccess, RouteTable, RouteTableBuilder, SessionRules, Sessions, Tenant,
+        Tenants, Tls, UnknownSni, Upstream, UpstreamTimeouts,
     },
     quota::Limit,
     replay::Request,
     session::{Claims, MasterKey, Purpose, Ring},
-    state::{QuotaKey, QuotaStore, RevocationStore},
+    state::{Challenges, QuotaKey, QuotaStore, RevocationStore},
 };
 
 /// The time at which everything is judged.
@@ -193,6 +193,7 @@ pub fn policy(tenants: Vec<Tenant>) -> Policy {
             rules: rules(),
             allow_email_user: false,
             login_url: Some("/login".into()),
+            foreign: ForeignSessions::default(),
         }),
         upstreams: BTreeMap::new(),
         tenants: all,
@@ -362,6 +363,10 @@ impl RevocationStore for Empty {
     fn epoch(&self, tenant: &TenantName, _: UnixTime) -> u32 {
         panic!("the epoch of {tenant} was looked up")
     }
+
+    fn epoch_of(&self, tenant: &TenantName, _: UnixTime, _: UnixTime) -> u32 {
+        panic!("the epoch of {tenant} was looked up")
+    }
 }
 
 /// Takes a quota's burst and no more; keeps the order of what it was asked.
@@ -416,6 +421,10 @@ impl RevocationStore for Says {
     fn epoch(&self, _: &TenantName, _: UnixTime) -> u32 {
         self.1
     }
+
+    fn epoch_of(&self, _: &TenantName, _: UnixTime, _: UnixTime) -> u32 {
+        self.1
+    }
 }
 
 /// How a judgement ended.
@@ -454,7 +463,8 @@ impl Judged {
 pub fn ask_at<Q: QuotaStore, R: RevocationStore>(request: &Request, policy: &Policy, quotas: &Q, revocations: &R, now: UnixTime) -> Judged {
     let (mut known, mut trail) = (Known::default(), Trail::brief());
     let view = request.view(now, Tick::from_nanos(1));
-    let verdict = now_or_never(judge(&view, policy, Stores { quotas, revocations }, &mut known, &mut trail));
+    let stores = Stores { quotas, revocations, challenges: &Challenges::default() };
+    let verdict = now_or_never(judge(&view, policy, stores, &mut known, &mut trail));
     Judged { verdict, known, trail }
 }
 

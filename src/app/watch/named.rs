@@ -26,7 +26,8 @@ pub(super) fn files(policy: &Policy) -> Vec<(Group, PathBuf)> {
                 files.extend([Some(cert), Some(key), ocsp.as_ref()].into_iter().flatten().map(|path| (Group::Tls, path.clone())));
             }
             // They are made at the start, and nobody renews them.
-            CertificateSource::Dev { .. } => {}
+            // Whoever writes these takes them into force, too.
+            CertificateSource::Dev { .. } | CertificateSource::Acme(_) => {}
         }
     }
     let lists = policy.listeners.iter().flat_map(|listener| &listener.deny.files);

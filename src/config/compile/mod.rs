@@ -3,6 +3,7 @@
 //! Each part says what it finds and goes on with what is left, so that one load finds everything.
 
 mod access_log;
+mod acme;
 mod address;
 mod admin;
 mod bans;
@@ -10,6 +11,8 @@ mod certificate;
 mod context;
 mod coverage;
 mod deny;
+mod foreign;
+mod foreign_key;
 mod ip_access;
 mod limits;
 mod listener;

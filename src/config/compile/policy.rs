@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{
     Context, access_log,
     address::Addresses,
-    admin, bans, limits, listener,
+    admin, bans, foreign, limits, listener,
     quota::Quotas,
     session,
     table::Sets,
@@ -46,7 +46,7 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
     let limits = limits::connection(cx, root.limits.as_ref());
     let bans = root.bans.as_ref().map(|wire| bans::bans(cx, wire));
     let request_limits = limits::request(root.request_limits.as_ref(), default::REQUEST_LIMITS);
-    let (tls, coverage) = tls::tls(cx, root.tls.as_ref());
+    let (mut tls, mut coverage, acme) = tls::tls(cx, root.tls.as_ref(), &listeners);
     let shows_certificates = listeners.iter().any(|listener| listener.kind == ListenerKind::Tls);
     judge_doors(cx, &root, &listeners);
     let sessions = root.sessions.as_ref().and_then(|wire| wire.0.as_ref()).map(|wire| session::sessions(cx, wire));
@@ -61,10 +61,16 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
         rules: sessions.as_ref().map_or_else(session::default_rules, |sessions| sessions.rules.clone()),
         sessions: sessions.as_ref(),
         has_sessions: root.sessions.is_some(),
-        coverage: Some(coverage).filter(|_| shows_certificates && root.tls.is_some()),
+        coverage: Some(&mut coverage).filter(|_| shows_certificates && root.tls.is_some()),
         login_url: root.sessions.as_ref().and_then(|wire| wire.0.as_ref()?.login_url.as_ref()).map(|url| url.span),
     };
-    let tenants = tenant::all(cx, &tenants, surroundings);
+    let everybody = tenants.iter().flat_map(|file| &file.0).map(|entry| &entry.name.value).collect();
+    let compiled = tenant::all(cx, &tenants, surroundings);
+    if let (Some(wire), Some(sessions)) = (root.sessions.as_ref().and_then(|wire| wire.0.as_ref()), &sessions) {
+        foreign::judge(cx, wire, &sessions.foreign, &compiled, &everybody);
+    }
+    let tenants = compiled;
+    acme.finish(cx, coverage.into_rest(), &tenants, &mut tls.certificates);
     if tenants.is_empty() && cx.findings.errors() == 0 {
         cx.warn(root.at(), "there is no tenant, so every request gets 421").path("tenants".to_owned());
     }

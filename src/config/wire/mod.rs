@@ -2,7 +2,9 @@
 //!
 //! The doc texts are what `octroi schema` says of each key.
 
+mod acme;
 mod admin;
+mod foreign;
 mod listener;
 mod log;
 mod root;
@@ -13,7 +15,9 @@ mod tenant;
 mod tls;
 mod upstream;
 
+pub(super) use acme::{AcmeWire, EabWire};
 pub(super) use admin::{Admin, Metrics, PrincipalWire};
+pub(super) use foreign::{AppCookie, AppKeyWire, ClaimWire, ClaimsWire, DjangoWire, ExpressWire, ItsdangerousWire, JwtKeyWire, JwtWire};
 pub(super) use listener::ListenerWire;
 pub(super) use log::{LogWire, Sink};
 pub(super) use root::{ConfigLimits, Root, TenantFile, Version};

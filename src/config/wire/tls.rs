@@ -1,8 +1,9 @@
 //! Certificates and versions.
 
+use super::AcmeWire;
 use crate::{
     config::{
-        collection::NonEmpty,
+        collection::{Needed, NonEmpty},
         parse::FilePath,
         reader::At,
         shape::{wire, words},
@@ -31,7 +32,7 @@ wire! {
         certificates: NonEmpty<CertificateWire>,
     }
 
-    /// A certificate: `cert` and `key`, or `dev: true` and `dir`.
+    /// A certificate: `cert` and `key`, or `acme`, or `dev: true` and `dir`.
     CertificateWire "certificate" {
         /// The chain, PEM, leaf first.
         cert: Option<At<FilePath>>,
@@ -43,5 +44,7 @@ wire! {
         dev: Option<At<bool>>,
         /// Where the local CA and its certificates are kept.
         dir: Option<At<FilePath>>,
+        /// A CA that octroi gets certificates from, and renews them at.
+        acme: Option<Needed<AcmeWire>>,
     }
 }

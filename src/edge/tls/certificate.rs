@@ -176,6 +176,11 @@ pub(super) fn not_after(certificate: &X509Certificate<'_>) -> UnixTime {
     UnixTime::from_secs(u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0))
 }
 
+/// Returns the first second of a certificate.
+pub(super) fn not_before(certificate: &X509Certificate<'_>) -> UnixTime {
+    UnixTime::from_secs(u64::try_from(certificate.validity().not_before.timestamp()).unwrap_or(0))
+}
+
 /// Names the file that the system refused.
 pub(super) fn file(path: &Path, source: io::Error) -> TlsError {
     TlsError::File { path: PathBuf::from(path), source }

@@ -15,7 +15,7 @@ use super::{
     ticket::Tickets,
 };
 use crate::model::{Clock, HostPattern, UnixTime};
-use crate::policy::{ListenerKind, Policy, TicketSecrets, UnknownSni};
+use crate::policy::{CertificateSource, ListenerKind, Policy, TicketSecrets, UnknownSni};
 
 /// How many TLS 1.2 sessions of clients without tickets are kept, at some 300 bytes each: 10 MiB at the most, whatever comes.
 const SESSIONS: usize = 32_768;
@@ -72,7 +72,9 @@ impl TlsState {
             errors.push(error);
             None
         });
-        let needs_one = policy.listeners.iter().any(|listener| listener.kind == ListenerKind::Tls);
+        // A CA gives its first certificate to who serves already.
+        let by_acme = policy.tls.certificates.iter().any(|certificate| matches!(certificate.source, CertificateSource::Acme(_)));
+        let needs_one = !by_acme && policy.listeners.iter().any(|listener| listener.kind == ListenerKind::Tls);
         if errors.is_empty() && loaded.is_empty() && needs_one {
             errors.push(TlsError::NoCertificate);
         }
@@ -88,11 +90,16 @@ impl TlsState {
     pub fn renew(&self, policy: &Policy, clock: &Arc<dyn Clock>) -> Renewal {
         let (provider, now) = (Arc::new(provider()), clock.now());
         let mut renewal = Renewal::default();
+        let pairs = policy.tls.certificates.iter().flat_map(|certificate| {
+            // Which hosts a certificate by ACME is for is the policy's own word, and who keeps it has compared them.
+            let whose = (!matches!(certificate.source, CertificateSource::Acme(_))).then_some(policy);
+            source::pairs(&certificate.source, policy).into_iter().map(move |files| (files, whose))
+        });
         let (mut loaded, mut changed) = (Vec::new(), false);
         let in_force: HashMap<&Files, &Arc<Loaded>, ahash::RandomState> = self.loaded.iter().map(|one| (&one.files, one)).collect();
-        for files in policy.tls.certificates.iter().flat_map(|certificate| source::pairs(&certificate.source, policy)) {
+        for (files, whose) in pairs {
             let before = in_force.get(&files).map(|one| Arc::clone(one));
-            let pair = match renewed(files, before.as_ref(), policy, &provider, now) {
+            let pair = match renewed(files, before.as_ref(), whose, &provider, now) {
                 Ok(pair) => Some(pair),
                 Err(error) => {
                     renewal.refused.push(error);
@@ -229,11 +236,11 @@ impl fmt::Debug for TlsState {
     }
 }
 
-/// Loads a pair again. Where its files are what they were, it is the same.
+/// Loads a pair again. Where its files are what they were, it is the same. `whose` says which hosts must not be lost.
 fn renewed(
     files: Files,
     before: Option<&Arc<Loaded>>,
-    policy: &Policy,
+    whose: Option<&Policy>,
     provider: &CryptoProvider,
     now: UnixTime,
 ) -> Result<Arc<Loaded>, TlsError> {
@@ -242,7 +249,7 @@ fn renewed(
         return Ok(Arc::clone(before));
     }
     let one = Loaded::judge(files, content, provider, now)?;
-    match before.and_then(|before| source::lost_host(before, &one, policy)) {
+    match before.zip(whose).and_then(|(before, policy)| source::lost_host(before, &one, policy)) {
         Some(host) => Err(TlsError::LosesHost { path: one.files.cert, host }),
         None => Ok(Arc::new(one)),
     }

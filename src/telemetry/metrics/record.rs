@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    HeaderDrop, QuotaVerdict, SessionEvent,
+    HeaderDrop, OrderResult, QuotaVerdict, SessionEvent,
     series::{TenantSeries, UpstreamSeries},
     table::Metrics,
 };
 use crate::{
     model::{Cut, Decision, ListenerName, Mode, QuotaName, Reason, TenantName, TlsFacts, UnixTime, UpstreamName},
-    policy::Policy,
+    policy::{AcmeChallenge, Policy},
 };
 
 /// The label of what is not known.
@@ -155,6 +155,25 @@ impl Metrics {
         for (name, not_after) in certificates {
             self.certificates.with_label_values(&[name]).set(i64::try_from(not_after.as_secs()).unwrap_or(i64::MAX));
         }
+    }
+
+    /// Counts an answer to a CA that proves a host.
+    pub fn acme_challenge(&self, challenge: AcmeChallenge) {
+        self.acme_challenges.with_label_values(&[challenge.as_str()]).inc();
+    }
+
+    /// Counts an order of a certificate that ended.
+    pub fn acme_order(&self, result: OrderResult, now: UnixTime) {
+        self.acme_orders.with_label_values(&[result.as_str()]).inc();
+        if result == OrderResult::Success {
+            self.acme_last_success.set(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Sets how many certificates by ACME are missing, and when the next order is due.
+    pub fn acme(&self, missing: usize, next: Option<UnixTime>) {
+        self.acme_missing.set(i64::try_from(missing).unwrap_or(i64::MAX));
+        self.acme_next_attempt.set(next.map_or(0, |next| i64::try_from(next.as_secs()).unwrap_or(i64::MAX)));
     }
 
     /// Takes over until when the OCSP answers of certificates hold: the beginning of 1970 for one that is named and not stapled.

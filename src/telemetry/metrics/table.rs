@@ -11,10 +11,11 @@ use prometheus::{
 };
 
 use super::{
-    HeaderDrop, SessionEvent,
+    HeaderDrop, OrderResult, SessionEvent,
     named::Named,
     series::{TenantSeries, UpstreamSeries},
 };
+use crate::policy::AcmeChallenge;
 
 /// Why metrics cannot be set up or told.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,11 @@ pub struct Metrics {
     pub(super) handshakes: IntCounterVec,
     pub(super) handshake_durations: HistogramVec,
     pub(super) certificates: IntGaugeVec,
+    pub(super) acme_challenges: IntCounterVec,
+    pub(super) acme_orders: IntCounterVec,
+    pub(super) acme_last_success: IntGauge,
+    pub(super) acme_next_attempt: IntGauge,
+    pub(super) acme_missing: IntGauge,
     pub(super) staples: IntGaugeVec,
     pub(super) certificate_reloads: IntCounterVec,
     pub(super) certificates_refused: IntGauge,
@@ -177,6 +183,24 @@ impl Metrics {
                 "When a certificate expires, in seconds since 1970.",
                 &["name"],
             )?,
+            acme_challenges: declare.counters("octroi_acme_challenges_total", "Answers to CAs that prove our hosts.", &["challenge"])?,
+            acme_orders: declare.counters(
+                "octroi_acme_orders_total",
+                "Orders of certificates: success, or why there is none.",
+                &["result"],
+            )?,
+            acme_last_success: declare.gauge(
+                "octroi_acme_last_success_timestamp_seconds",
+                "When a certificate was last had by ACME, in seconds since 1970; 0: not since the start.",
+            )?,
+            acme_next_attempt: declare.gauge(
+                "octroi_acme_next_attempt_timestamp_seconds",
+                "When the next order by ACME is due, in seconds since 1970; 0: never.",
+            )?,
+            acme_missing: declare.gauge(
+                "octroi_acme_certificates_missing",
+                "Certificates by ACME that are wanted and not there: their hosts are not served over TLS.",
+            )?,
             staples: declare.gauges(
                 "octroi_tls_ocsp_not_after_timestamp_seconds",
                 "When the OCSP answer that is stapled ends, in seconds since 1970; 0 while none is.",
@@ -215,6 +239,12 @@ impl Metrics {
         }
         for reason in HeaderDrop::ALL {
             self.headers_dropped.with_label_values(&[reason.as_str()]);
+        }
+        for challenge in AcmeChallenge::ALL {
+            self.acme_challenges.with_label_values(&[challenge.as_str()]);
+        }
+        for result in OrderResult::ALL {
+            self.acme_orders.with_label_values(&[result.as_str()]);
         }
         for cause in ["protocol", "operator"] {
             self.bans_made.with_label_values(&[cause]);
