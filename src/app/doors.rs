@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::{
-    edge::{self, Bound, Connections, Handler, Rules, TlsState, Witness},
+    edge::{self, Bound, Budget, Connections, Handler, Rules, TlsState, Witness},
     model::{Clock, ListenerName},
     policy::{IpSet, Listener, Policy},
     state::Challenges,
@@ -25,6 +25,8 @@ pub(super) struct Hinges {
     pub(super) tls: Arc<ArcSwap<TlsState>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) challenges: Arc<Challenges>,
+    /// Of connections of all doors together.
+    pub(super) budget: Budget,
 }
 
 /// The open listeners.
@@ -95,7 +97,7 @@ impl Doors {
                 address: listener.address,
                 source,
             })?;
-            added.0.push((Arc::clone(listener), bound));
+            added.0.push((Arc::clone(listener), bound.within(&self.hinges.budget)));
         }
         Ok(added)
     }
@@ -129,6 +131,11 @@ impl Doors {
         }
     }
 
+    /// Returns the budget of connections of all doors together.
+    pub(super) fn budget(&self) -> &Budget {
+        &self.hinges.budget
+    }
+
     /// Gives the listeners what their files of denied ranges hold now. Nothing else changes.
     pub(super) fn deny(&self, read: &dyn Fn(&Path) -> Option<Arc<IpSet>>) {
         for door in self.open.lock().unwrap_or_else(PoisonError::into_inner).values() {
@@ -147,7 +154,7 @@ impl Doors {
         let (stop, shutdown) = watch::channel(false);
         let rules = Arc::new(ArcSwap::from_pointee(Rules::new(&listener, policy)));
         let (local, connections) = (bound.local_addr(), bound.connections());
-        let Hinges { handler, witness, tls, clock, challenges } = &self.hinges;
+        let Hinges { handler, witness, tls, clock, challenges, budget: _ } = &self.hinges;
         let name = listener.name.clone();
         let serving = bound.run(
             Arc::clone(handler),

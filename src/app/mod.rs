@@ -3,6 +3,7 @@
 mod acme;
 mod control;
 mod deny;
+mod descriptors;
 mod doors;
 mod handler;
 mod prepare;

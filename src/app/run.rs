@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::{
     acme,
     control::{App, LastReload},
+    descriptors,
     doors::{BindError, Doors, Hinges},
     handler::HttpDoor,
     prepare::{self, PrepareError, Prepared},
@@ -93,6 +94,8 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
         tracing::warn!("{warning}");
     }
     let started = clock.now();
+    let budget = descriptors::budget(descriptors::raise());
+    descriptors::warn(&budget, &policy);
     let journal = Arc::new(Journal::open(&policy.state_dir, started)?);
     if let Some(torn) = journal.torn() {
         tracing::warn!(
@@ -125,7 +128,7 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
     let tally = Arc::new(Tally::default());
     let clerk: Arc<dyn Witness> = Arc::new(Clerk { shared: Arc::clone(&shared), tally: Arc::clone(&tally) });
     let challenges = Arc::clone(&shared.challenges);
-    let doors = Doors::new(Hinges { handler, witness: clerk, tls: Arc::clone(&tls), clock, challenges });
+    let doors = Doors::new(Hinges { handler, witness: clerk, tls: Arc::clone(&tls), clock, challenges, budget });
     // Everything that can fail has failed before the first connection is served.
     let added = doors.bind_new(&policy)?;
     let app = Arc::new(App {

@@ -38,6 +38,7 @@ impl Witness for Clerk {
             | EdgeRefusal::UnknownSni
             | EdgeRefusal::PlainHttp => self.shared.metrics.handshake_failed(listener, refusal.code()),
             EdgeRefusal::CapListener
+            | EdgeRefusal::CapProcess
             | EdgeRefusal::Denied
             | EdgeRefusal::Banned
             | EdgeRefusal::CapClient
