@@ -7,8 +7,20 @@ use crate::model::{Cut, Deny, HttpVersion, Reason};
 
 /// Turns an error of the library into a refusal.
 pub(super) fn deny(error: &Error, version: HttpVersion, ctx: &Context) -> Deny {
-    if ctx.connection.as_ref().is_some_and(|connection| connection.cut() == Some(Cut::BodyTooSlow)) {
-        return Deny::new(Reason::TimeoutBody, "the body came slower than `body_min_rate`");
+    let downstream = *error.esource() == ErrorSource::Downstream;
+    if let Some(connection) = &ctx.connection {
+        // Over HTTP/2 the stream ends one body and not the connection.
+        let ended =
+            version == HttpVersion::Http2 && downstream && *error.etype() != ErrorType::WriteTimedout && connection.take_slow_body();
+        match connection.cut() {
+            Some(Cut::BodyTooSlow) => return Deny::new(Reason::TimeoutBody, "the body came slower than `body_min_rate`"),
+            Some(Cut::WriteStall) => return Deny::new(Reason::TimeoutWrite, "nothing of the answer was taken within `write_stall`"),
+            Some(Cut::WriteTooSlow) => return Deny::new(Reason::TimeoutWrite, "the answer was taken slower than `write_min_rate`"),
+            Some(Cut::NoRequest | Cut::HeadTimeout | Cut::Idle | Cut::TunnelIdle) | None if ended => {
+                return Deny::new(Reason::TimeoutBody, "the body came slower than `body_min_rate`");
+            }
+            Some(Cut::NoRequest | Cut::HeadTimeout | Cut::Idle | Cut::TunnelIdle) | None => {}
+        }
     }
     if ctx.connection.as_ref().is_some_and(|connection| connection.chunks_are_wrong()) {
         return Deny::new(Reason::FramingChunk, "the chunks of the body are malformed");
@@ -27,9 +39,8 @@ pub(super) fn deny(error: &Error, version: HttpVersion, ctx: &Context) -> Deny {
 fn downstream_reason(kind: &ErrorType, version: HttpVersion, forwarded: bool) -> Reason {
     match kind {
         ErrorType::ReadTimedout => Reason::TimeoutBody,
-        ErrorType::ReadError | ErrorType::WriteError | ErrorType::WriteTimedout | ErrorType::ConnectionClosed | ErrorType::H2Error => {
-            Reason::ClientClosed
-        }
+        ErrorType::WriteTimedout => Reason::TimeoutWrite,
+        ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed | ErrorType::H2Error => Reason::ClientClosed,
         // HTTP/1 chunks are read by the library as they are forwarded; its names for what is wrong with them are its own.
         ErrorType::Custom("InvalidChunk" | "InvalidTrailerEnd") if version != HttpVersion::Http2 && forwarded => Reason::FramingChunk,
         ErrorType::Custom("PrematureBodyEnd") => Reason::ClientClosed,
