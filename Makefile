@@ -1,7 +1,7 @@
 # octroi: `make demo` and `make test` work on a fresh machine with Rust; the rest is for those who change it.
 CARGO ?= cargo
 
-.PHONY: setup demo test full suites bench image
+.PHONY: setup demo test full suites bench image fuzz
 
 setup:
 	@scripts/setup.sh cmake=cmake cc=gcc curl=curl openssl=openssl
@@ -28,6 +28,11 @@ suites: setup
 
 bench: setup
 	$(CARGO) bench --locked
+
+# Every parser of bytes from outside under libFuzzer, so many seconds each: make fuzz SECONDS=600
+SECONDS ?= 60
+fuzz: setup
+	scripts/fuzz.sh $(SECONDS)
 
 # A container image, with buildah on a debootstrap base; as root. PROFILE=dev or BINARY=PATH is faster: see the script.
 image:

@@ -255,7 +255,9 @@ fn the_examples_are_silent_once_their_keys_exist() {
         for referenced in config::referenced_files(&file, &variable).unwrap() {
             let path = cases.plain(referenced.path.to_str().unwrap());
             match referenced.kind {
-                ReferencedKind::SessionKey => cases.write(&path, &key(u8::try_from(path.len()).unwrap() + path.as_bytes()[13]), 0o600),
+                ReferencedKind::SessionKey | ReferencedKind::TicketKeys => {
+                    cases.write(&path, &key(u8::try_from(path.len()).unwrap() + path.as_bytes()[13]), 0o600)
+                }
                 ReferencedKind::AdminToken { principal } => {
                     cases.write(&path, &format!("{principal}-0123456789abcdefghijklmnopqrstuvwxyz"), 0o600)
                 }

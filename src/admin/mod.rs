@@ -7,6 +7,8 @@ mod api;
 mod caller;
 mod control_socket;
 mod exchange;
+#[doc(hidden)]
+pub mod fuzz;
 mod probe;
 mod serve;
 pub mod wire;

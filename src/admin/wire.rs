@@ -21,6 +21,9 @@ pub struct StatusBody {
     pub loaded: String,
     /// What the last reload said; absent: it was well.
     pub reload_error: Option<String>,
+    /// Files of TLS on disk that cannot be used; what was read before them is in force.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tls_refused: Vec<String>,
     /// Tenants in force.
     pub tenants: usize,
     /// Connections open now.
@@ -116,6 +119,7 @@ impl From<Status> for StatusBody {
             revision: status.revision,
             loaded: write_time(status.loaded),
             reload_error: status.reload_error,
+            tls_refused: status.tls_refused,
             tenants: status.tenants,
             connections: status.connections,
             revocations: status.revocations,

@@ -7,7 +7,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::{doors::Doors, reload};
+use super::{doors::Doors, reload, renew::Refusals};
 use crate::{
     edge::TlsState,
     gateway::Shared,
@@ -25,6 +25,10 @@ pub(super) struct App {
     pub(super) last_reload: Mutex<LastReload>,
     /// One reload at a time.
     pub(super) reloading: tokio::sync::Mutex<()>,
+    /// Files of TLS that cannot be used.
+    pub(super) refusals: Refusals,
+    /// Told of each policy that comes into force: it may name other files.
+    pub(super) policy_changed: tokio::sync::Notify,
 }
 
 /// What the last load of the configuration said.
@@ -46,6 +50,7 @@ impl Control for App {
             revision: snapshot.policy.revision.clone(),
             loaded: last.at,
             reload_error: last.error,
+            tls_refused: self.refusals.told(),
             tenants: snapshot.policy.tenants.len(),
             connections: self.doors.open(),
             revocations: self.shared.revocations.len(),

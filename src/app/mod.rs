@@ -5,10 +5,12 @@ mod doors;
 mod handler;
 mod prepare;
 mod reload;
+mod renew;
 mod run;
 mod schedule;
 mod shutdown;
 mod vitals;
+mod watch;
 mod witness;
 
 pub use doors::BindError;

@@ -37,11 +37,11 @@ pub struct Prepared {
 }
 
 /// Loads a configuration and its certificates.
-pub fn prepare(path: &Path, clock: &dyn Clock) -> Result<Prepared, PrepareError> {
+pub fn prepare(path: &Path, clock: &Arc<dyn Clock>) -> Result<Prepared, PrepareError> {
     let now = clock.now();
     let loaded = config::load(path, now, &variable).map_err(PrepareError::Config)?;
     let policy = Arc::new(loaded.policy);
-    let tls = TlsState::build(&policy, now).map_err(PrepareError::Tls)?;
+    let tls = TlsState::build(&policy, clock).map_err(PrepareError::Tls)?;
     Ok(Prepared { policy, tls, warnings: loaded.warnings })
 }
 

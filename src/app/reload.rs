@@ -35,7 +35,7 @@ pub(super) async fn reload(app: &App) -> Result<String, ControlError> {
 async fn attempt(app: &App) -> Result<String, ControlError> {
     let (path, clock) = (app.config.clone(), Arc::clone(&app.shared.clock));
     // Reading files and keys blocks; traffic does not wait for it.
-    let prepared = tokio::task::spawn_blocking(move || prepare::prepare(&path, &*clock))
+    let prepared = tokio::task::spawn_blocking(move || prepare::prepare(&path, &clock))
         .await
         .map_err(|error| ControlError::Config(error.to_string()))?
         .map_err(refusal)?;
@@ -58,8 +58,11 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
     app.shared.metrics.policy_in_force(&policy, now);
     // The same certificates keep their ticket keys: a reload ends no resumption.
     app.tls.store(tls.or_keep(&app.tls.load_full()));
+    // All of them were judged just now, and none was refused.
+    app.refusals.clear(&app.shared.metrics);
     app.shared.snapshot.store(Arc::new(snapshot));
     app.doors.settle(&policy, added);
+    app.policy_changed.notify_one();
     Ok(policy.revision.clone())
 }
 

@@ -15,8 +15,10 @@ use super::{
     doors::{BindError, Doors, Hinges},
     handler::HttpDoor,
     prepare::{self, PrepareError, Prepared},
+    renew::Refusals,
     schedule, shutdown,
     vitals::Pulse,
+    watch::watch as watch_files,
     witness::{self, Clerk},
 };
 use crate::{
@@ -68,7 +70,7 @@ pub enum RunError {
 /// Serves until a signal ends it.
 pub fn run(config: &Path) -> Result<(), RunError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let prepared = prepare::prepare(config, &*clock)?;
+    let prepared = prepare::prepare(config, &clock)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(prepared.policy.threads)
         .thread_name("octroi")
@@ -126,6 +128,8 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
         started,
         last_reload: Mutex::new(LastReload { at: started, error: None }),
         reloading: tokio::sync::Mutex::default(),
+        policy_changed: tokio::sync::Notify::new(),
+        refusals: Refusals::default(),
     });
     let (stop_admin, admin_stops) = watch::channel(false);
     let mut tasks = tokio::task::JoinSet::new();
@@ -136,6 +140,7 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
     }
     tasks.spawn(schedule::expiries(Arc::clone(&app)));
     tasks.spawn(schedule::sweep(Arc::clone(&app)));
+    tasks.spawn(watch_files(Arc::clone(&app)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), policy.revision = %policy.revision, tenants = policy.tenants.len(), "octroi serves");
     shutdown::until_the_end(&app, &http).await;
     stop_admin.send_replace(true);

@@ -56,11 +56,11 @@ fn init(config: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     for file in named {
         let missing = !file.path.try_exists().with_context(|| format!("looking for {}", file.path.display()))?;
         match file.kind {
-            ReferencedKind::SessionKey | ReferencedKind::AdminToken { .. } if missing => {
+            ReferencedKind::SessionKey | ReferencedKind::TicketKeys | ReferencedKind::AdminToken { .. } if missing => {
                 secret(&file.path)?;
                 output.text(&format!("made {}", file.path.display()))?;
             }
-            ReferencedKind::SessionKey | ReferencedKind::AdminToken { .. } => {}
+            ReferencedKind::SessionKey | ReferencedKind::TicketKeys | ReferencedKind::AdminToken { .. } => {}
             ReferencedKind::Certificate { key, hosts } => {
                 let key_missing = !key.try_exists().with_context(|| format!("looking for {}", key.display()))?;
                 anyhow::ensure!(

@@ -18,13 +18,14 @@ pub(crate) struct StatusArgs {
     pub(crate) control: ControlArgs,
 }
 
-/// Runs the command. A last reload that failed is exit 1: the files say something else than the policy in force.
+/// Runs the command. A last reload that failed, or a certificate that was refused, is exit 1: the files say something else than what
+/// is in force.
 pub(crate) fn run(args: &StatusArgs, state_dir: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let form = Form::from_flag(args.json);
     match Client::new(args.control.socket(state_dir)).get("/v1/status")?.read::<StatusBody>()? {
         Ok(status) => {
             output.data(form, &status, || describe(&status))?;
-            Ok(if status.reload_error.is_some() { Exit::Problem } else { Exit::Fine })
+            Ok(if status.reload_error.is_some() || !status.tls_refused.is_empty() { Exit::Problem } else { Exit::Fine })
         }
         Err(refused) => {
             output.say(&format!("error: {}", refused.body.error.message));
@@ -45,6 +46,9 @@ fn describe(status: &StatusBody) -> String {
     }
     if let Some(error) = &status.reload_error {
         let _ = writeln!(text, "last reload failed, nothing was changed:\n{error}");
+    }
+    for refused in &status.tls_refused {
+        let _ = writeln!(text, "refused     {refused}");
     }
     text
 }

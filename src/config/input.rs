@@ -12,10 +12,16 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
+use super::{parse::Wrong, substitute};
 use crate::model::Secret;
 
 /// How large a key, certificate or substituted file may be. The largest honest one is a bundle of every public CA: 250 KiB.
 const MAX_BYTES: u64 = 4 << 20;
+
+/// Variables that say where the service manager put something (systemd.exec(5)). `octroi check`, which no service manager starts, finds
+/// the same revision as the service.
+const PLACES: [&str; 6] =
+    ["CACHE_DIRECTORY", "CONFIGURATION_DIRECTORY", "CREDENTIALS_DIRECTORY", "LOGS_DIRECTORY", "RUNTIME_DIRECTORY", "STATE_DIRECTORY"];
 
 /// A file that was read.
 #[derive(Debug)]
@@ -53,9 +59,17 @@ impl<'e> Inputs<'e> {
 
     /// Looks a variable up.
     pub(super) fn variable(&self, name: &str) -> Option<String> {
-        let value = (self.env)(name)?;
+        let value = self.surroundings(name)?;
+        if PLACES.contains(&name) {
+            return Some(value);
+        }
         self.variables.borrow_mut().insert(name.to_owned(), Sha256::digest(value.as_bytes()).into());
         Some(value)
+    }
+
+    /// Puts the variables into the path of a file. They say where it lies, which is no part of the revision: its text is.
+    pub(super) fn path(&self, text: &str) -> Result<String, Wrong> {
+        substitute::path(text, |name| self.surroundings(name))
     }
 
     /// Looks up what the service manager says of this machine, which is no part of the revision.
@@ -133,6 +147,22 @@ mod tests {
 
         assert_eq!(digest("one"), digest("one"));
         assert_ne!(digest("one"), digest("two"));
+    }
+
+    #[test]
+    fn where_a_secret_lies_is_no_part_of_the_revision() {
+        let digest = |name: &str, value: &str| {
+            let env = |_: &str| Some(value.to_owned());
+            let inputs = Inputs::new(&env);
+            inputs.variable(name);
+            inputs.path(&format!("${{{name}}}/a.key")).unwrap();
+            let mut digest = Sha256::new();
+            inputs.digest(&mut digest);
+            digest.finalize()
+        };
+
+        assert_eq!(digest("CREDENTIALS_DIRECTORY", "/run/a"), digest("CREDENTIALS_DIRECTORY", "/run/b"));
+        assert_ne!(digest("PORT", "1"), digest("PORT", "2"));
     }
 
     #[test]

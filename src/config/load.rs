@@ -1,6 +1,9 @@
 //! The one door: start, reload, `check` and `explain` all come in here.
 
-use std::{cell::OnceCell, path::Path};
+use std::{
+    cell::OnceCell,
+    path::{Path, PathBuf},
+};
 
 use sha2::{Digest, Sha256};
 
@@ -33,14 +36,27 @@ pub struct Loaded {
 pub fn load(path: &Path, now: UnixTime, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigErrors> {
     let inputs = Inputs::new(env);
     let mut findings = Findings::default();
-    let Contents { sources, root, tenants, broken } = read(path, &inputs, &mut findings);
+    let contents = read(path, &inputs, &mut findings);
+    compiled(contents, &inputs, findings, now)
+}
+
+/// Compiles a text as if it stood in the file at that path, without the tenant files that it names.
+pub(super) fn load_text(path: PathBuf, text: String, now: UnixTime, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigErrors> {
+    let inputs = Inputs::new(env);
+    let mut findings = Findings::default();
+    let contents = Contents::of_text(path, text, &inputs, &mut findings);
+    compiled(contents, &inputs, findings, now)
+}
+
+fn compiled(contents: Contents, inputs: &Inputs<'_>, mut findings: Findings, now: UnixTime) -> Result<Loaded, ConfigErrors> {
+    let Contents { sources, root, tenants, broken } = contents;
     let mut policy = None;
     if let (Some(root), false) = (root, broken) {
-        let mut cx = Context { sources: &sources, findings: &mut findings, inputs: &inputs, now, next_expiry: None };
+        let mut cx = Context { sources: &sources, findings: &mut findings, inputs, now, next_expiry: None };
         policy = Some(compile(&mut cx, Parts { root, tenants }, String::new()));
     }
     let failed = findings.errors() > 0;
-    let revision = revision(&sources, &inputs);
+    let revision = revision(&sources, inputs);
     let (problems, more) = render(findings, &sources);
     match policy {
         Some(policy) if !failed => Ok(Loaded { policy: Policy { revision, ..policy }, warnings: problems }),

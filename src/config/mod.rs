@@ -9,6 +9,8 @@ mod default;
 mod describe;
 mod error;
 mod finding;
+#[doc(hidden)]
+pub mod fuzz;
 mod input;
 mod load;
 mod locate;

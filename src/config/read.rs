@@ -53,7 +53,25 @@ pub(super) fn read(path: &Path, inputs: &Inputs<'_>, findings: &mut Findings) ->
 impl Contents {
     /// Reads one file.
     fn file<T: Wire>(&mut self, path: &Path, bytes: u64, bounds: Bounds, inputs: &Inputs<'_>, findings: &mut Findings) -> Option<T> {
-        let text = text(path, bytes);
+        self.take(path, text(path, bytes), bounds, inputs, findings)
+    }
+
+    /// Takes in the main file's text, as if it had been read.
+    pub(super) fn of_text(path: PathBuf, text: String, inputs: &Inputs<'_>, findings: &mut Findings) -> Self {
+        let mut contents = Self::default();
+        contents.root = contents.take(&path, Ok(text), default::BOUNDS, inputs, findings);
+        contents
+    }
+
+    /// Takes in what was read of one file, or why it could not be read.
+    fn take<T: Wire>(
+        &mut self,
+        path: &Path,
+        text: Result<String, String>,
+        bounds: Bounds,
+        inputs: &Inputs<'_>,
+        findings: &mut Findings,
+    ) -> Option<T> {
         let (text, wrong) = match text {
             Ok(text) => (text, None),
             Err(wrong) => (String::new(), Some(wrong)),

@@ -197,16 +197,11 @@ impl<'t, 'f> Reader<'t, 'f> {
         for piece in substitute::pieces(text)? {
             match piece {
                 Piece::Text(text) => expanded.push_str(text),
-                Piece::Variable { name, default } => match (self.inputs.variable(name).filter(|value| !value.is_empty()), default) {
-                    (Some(value), _) => expanded.push_str(&value),
-                    (None, Some(default)) => expanded.push_str(default),
-                    (None, None) => {
-                        let wrong = Wrong::new(format!("the variable `{name}` is not set, or empty"));
-                        return Err(wrong.hint(format!("set it, or write `${{{name}:-default}}`")));
-                    }
-                },
+                Piece::Variable { name, default } => {
+                    expanded.push_str(&substitute::value(name, default, |name| self.inputs.variable(name))?);
+                }
                 Piece::File(path) => {
-                    let path = self.folder.join(path);
+                    let path = self.folder.join(self.inputs.path(path)?);
                     let file = self.inputs.file(&path).map_err(|why| Wrong::new(format!("cannot read {}: {why}", path.display())))?;
                     let text = std::str::from_utf8(file.bytes.expose());
                     let text = text.map_err(|_| Wrong::new(format!("{} is not UTF-8 text", path.display())))?;

@@ -34,6 +34,8 @@ pub struct Referenced {
 pub enum ReferencedKind {
     /// Base64 of 32 random bytes.
     SessionKey,
+    /// Base64 of 32 random bytes, one line, from which nodes derive the keys of TLS tickets.
+    TicketKeys,
     /// An admin token: at least 32 visible ASCII characters.
     AdminToken {
         /// Whose it is.
@@ -57,7 +59,7 @@ pub fn referenced_files(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Re
     let mut findings = Findings::default();
     let contents = read(path, &inputs, &mut findings);
     match (&contents.root, contents.broken) {
-        (Some(root), false) => Ok(list(root, &contents)),
+        (Some(root), false) => Ok(list(root, &contents, &inputs)),
         _ => {
             let (problems, more) = render(findings, &contents.sources);
             Err(ConfigErrors { problems, more })
@@ -65,11 +67,12 @@ pub fn referenced_files(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Re
     }
 }
 
-fn list(root: &Root, contents: &Contents) -> Vec<Referenced> {
+fn list(root: &Root, contents: &Contents, inputs: &Inputs<'_>) -> Vec<Referenced> {
     let sources = &contents.sources;
+    let secret = |text: &SecretText| secret(sources, inputs, text);
     let mut files = Vec::new();
     for NamedEntry { name, value } in root.admin.iter().flat_map(|admin| &admin.principals.0) {
-        let path = value.as_ref().and_then(|wire| secret(sources, &wire.token));
+        let path = value.as_ref().and_then(|wire| secret(&wire.token));
         let kind = ReferencedKind::AdminToken { principal: name.value.0.clone() };
         files.extend(path.map(|path| Referenced { path, kind }));
     }
@@ -79,8 +82,11 @@ fn list(root: &Root, contents: &Contents) -> Vec<Referenced> {
         files.push(pair(sources, &tls.cert, &tls.key, hosts));
     }
     files.extend(certificates(root, contents));
+    if let Some(path) = root.tls.as_ref().and_then(|tls| tls.ticket_keys.as_ref()) {
+        files.push(Referenced { path: folder(sources, path.span).join(&path.value.0), kind: ReferencedKind::TicketKeys });
+    }
     for key in root.sessions.iter().filter_map(|sessions| sessions.0.as_ref()?.keys.0.as_ref()).flat_map(|keys| &keys.0) {
-        files.extend(secret(sources, &key.secret).map(|path| Referenced { path, kind: ReferencedKind::SessionKey }));
+        files.extend(secret(&key.secret).map(|path| Referenced { path, kind: ReferencedKind::SessionKey }));
     }
     files
 }
@@ -108,9 +114,9 @@ fn pair(sources: &Sources, cert: &At<FilePath>, key: &At<FilePath>, hosts: Vec<S
 }
 
 /// Returns the file of a secret; one that comes from a variable has none.
-fn secret(sources: &Sources, secret: &SecretText) -> Option<PathBuf> {
+fn secret(sources: &Sources, inputs: &Inputs<'_>, secret: &SecretText) -> Option<PathBuf> {
     match substitute::pieces(&secret.0.value).ok()?.as_slice() {
-        [Piece::File(path)] => Some(folder(sources, secret.0.span).join(path)),
+        [Piece::File(path)] => Some(folder(sources, secret.0.span).join(inputs.path(path).ok()?)),
         _ => None,
     }
 }

@@ -11,7 +11,7 @@ pub fn schema() -> Value {
         "reference".to_owned(),
         json!({
             "type": "string", "pattern": "\\$\\{",
-            "description": "`${NAME}`, `${NAME:-default}` or `${file:PATH}`, put in when the configuration is read.",
+            "description": "`${NAME}`, `${NAME:-default}` or `${file:PATH}`, put in when the configuration is read. PATH may have variables in it.",
         }),
     );
     let root = Root::schema(&mut definitions);

@@ -12,7 +12,6 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
     ("root", "smtp", "Where notices go out."),
     ("listener", "deny", "Ranges that are dropped before the handshake."),
     ("listener", "deny_files", "Files of ranges that are dropped before the handshake."),
-    ("tls", "ticket_keys", "TLS ticket keys that nodes share."),
     ("certificate", "acme", "Certificates from a directory, by ACME."),
     ("certificate", "ocsp", "An OCSP answer to staple."),
     ("sessions", "assertion", "A signed statement of who asks, towards the upstream."),

@@ -11,6 +11,8 @@
 
 mod admit;
 mod cap;
+#[doc(hidden)]
+pub mod fuzz;
 mod listener;
 mod refusal;
 mod rules;
@@ -27,7 +29,7 @@ pub use listener::{Bound, bind};
 pub use refusal::{EarlyCause, EdgeRefusal, Http2Error, Http2Refusal};
 pub use rules::Rules;
 pub use stream::GateStream;
-pub use tls::{CertificateExpiry, TlsError, TlsState, admin_acceptor, dev, install_provider, ja4};
+pub use tls::{CertificateExpiry, Renewal, TlsError, TlsState, admin_acceptor, dev, install_provider, ja4};
 
 use crate::model::{BoxFuture, Connection, Cut, ListenerName, TlsFacts};
 

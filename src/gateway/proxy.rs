@@ -256,7 +256,8 @@ impl ProxyHttp for Gateway {
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
         // The client has its answer; that the rest of its body was not waited for is no failure (RFC 9113, section 8.1).
-        if ctx.answered && ctx.deny.is_none() && session.is_http2() && *error.esource() == ErrorSource::Downstream {
+        let body_broke_off = *error.esource() == ErrorSource::Downstream && *error.etype() == ErrorType::ReadError;
+        if ctx.answered && ctx.deny.is_none() && session.is_http2() && body_broke_off {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
         let deny = ctx.deny.take().unwrap_or_else(|| failure::deny(error, view::version(session.req_header()), ctx));

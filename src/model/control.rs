@@ -92,6 +92,8 @@ pub struct Status {
     pub loaded: UnixTime,
     /// What the last reload said: nothing if it was well.
     pub reload_error: Option<String>,
+    /// Files of TLS on disk that cannot be used, each with the reason; what was read before them is in force.
+    pub tls_refused: Vec<String>,
     /// Tenants in force.
     pub tenants: usize,
     /// Connections open now.

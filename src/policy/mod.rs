@@ -12,6 +12,7 @@ mod quota;
 mod route;
 mod session;
 mod tenant;
+mod ticket_secrets;
 mod tls;
 mod upstream;
 
@@ -27,6 +28,7 @@ pub use quota::{Charge, Quota, QuotaBy};
 pub use route::{Access as RouteAccess, Route, RouteTable, RouteTableBuilder, SameRoute, Unmatched};
 pub use session::{Binding, OnStale, SessionRules, Sessions};
 pub use tenant::{HostConflict, Tenant, Tenants};
+pub use ticket_secrets::{TicketSecrets, TicketSecretsError};
 pub use tls::{Certificate, CertificateSource, MinVersion, Tls, UnknownSni};
 pub use upstream::{Balance, Server, ServerAddress, Upstream, UpstreamTimeouts, UpstreamTls};
 

@@ -13,6 +13,8 @@ pub struct Tls {
     pub unknown_sni: UnknownSni,
     /// Whether clients' JA4 fingerprints are written down.
     pub ja4: bool,
+    /// The file of secrets that nodes derive the keys of their tickets from; without one, keys are random and this node's own.
+    pub ticket_keys: Option<PathBuf>,
     /// Where certificates come from, the first one being the default.
     pub certificates: Vec<Certificate>,
 }

@@ -151,6 +151,10 @@ impl Handler for Echo {
     }
 }
 
+pub(crate) fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock::new())
+}
+
 /// A running door.
 pub(crate) struct House {
     pub(crate) addr: SocketAddr,
@@ -168,6 +172,7 @@ pub(crate) struct Plan {
     pub(crate) min_version: MinVersion,
     pub(crate) unknown_sni: UnknownSni,
     pub(crate) ja4: bool,
+    pub(crate) ticket_keys: Option<PathBuf>,
 }
 
 pub(crate) fn plan(kind: ListenerKind) -> Plan {
@@ -218,6 +223,7 @@ pub(crate) fn plan(kind: ListenerKind) -> Plan {
         min_version: MinVersion::Tls12,
         unknown_sni: UnknownSni::Refuse,
         ja4: false,
+        ticket_keys: None,
     }
 }
 
@@ -257,7 +263,13 @@ pub(crate) fn policy(plan: &Plan, certificates: Vec<Certificate>) -> Policy {
         request_limits: RequestLimits { body_bytes: 1, body_min_rate: 1, websocket_idle: Duration::ZERO },
         metrics: None,
         admin: None,
-        tls: Tls { min_version: plan.min_version, unknown_sni: plan.unknown_sni, ja4: plan.ja4, certificates },
+        tls: Tls {
+            min_version: plan.min_version,
+            unknown_sni: plan.unknown_sni,
+            ja4: plan.ja4,
+            ticket_keys: plan.ticket_keys.clone(),
+            certificates,
+        },
         sessions: None,
         upstreams: BTreeMap::new(),
         tenants: Tenants::default(),
@@ -289,8 +301,8 @@ impl House {
         let dir = TempDir::new().unwrap();
         let certificates = make(dir.path());
         let policy = policy(&plan, certificates);
-        let clock = Arc::new(SystemClock::new());
-        let tls = TlsState::build(&policy, clock.now()).unwrap();
+        let clock = clock();
+        let tls = TlsState::build(&policy, &clock).unwrap();
         let listener = &policy.listeners[0];
         let bound = edge::bind(listener).unwrap();
         let (addr, connections) = (bound.local_addr(), bound.connections());

@@ -16,4 +16,7 @@ mod deadlines;
 mod house;
 mod library;
 mod plain;
+mod renewal;
+#[path = "../support/mod.rs"]
+mod support;
 mod tls;

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use octroi::{
     edge::{TlsError, TlsState, dev},
-    model::{Clock, SystemClock},
+    model::{Clock, ManualClock, SystemClock},
     policy::{CertificateSource, ListenerKind, MinVersion, UnknownSni},
 };
 use rustls::{AlertDescription, NamedGroup, ProtocolVersion};
@@ -15,7 +15,7 @@ use tokio::{
     process::Command,
 };
 
-use crate::house::{GET, House, ask, certificate, patterns, plan, policy, proxied, rest, shake};
+use crate::house::{GET, House, ask, certificate, clock, patterns, plan, policy, proxied, rest, shake};
 
 fn alert_of(error: &std::io::Error) -> Option<AlertDescription> {
     match error.get_ref()?.downcast_ref::<rustls::Error>()? {
@@ -359,8 +359,7 @@ async fn a_client_gets_ecdsa_if_it_can_and_rsa_otherwise() {
 async fn a_state_that_changes_nothing_is_not_taken() {
     let dir = TempDir::new().unwrap();
     let plan = plan(ListenerKind::Tls);
-    let now = SystemClock::new().now();
-    let build = |certificates| TlsState::build(&policy(&plan, certificates), now).unwrap();
+    let build = |certificates| TlsState::build(&policy(&plan, certificates), &clock()).unwrap();
     let (a, b) = (certificate(dir.path(), "a", &["a.test"]), certificate(dir.path(), "b", &["b.test"]));
     let in_force = Arc::new(build(vec![a.clone()]));
 
@@ -393,13 +392,13 @@ async fn bad_pairs_are_named_all_at_once() {
     let policy = policy(&plan(ListenerKind::Tls), vec![good.clone(), mixed, absent]);
     let now = SystemClock::new().now();
 
-    let errors = TlsState::build(&policy, now).unwrap_err();
+    let errors = TlsState::build(&policy, &clock()).unwrap_err();
 
     assert!(matches!(&errors[..], [TlsError::Mismatch { .. }, TlsError::File { .. }]), "{errors:?}");
     let policy = crate::house::policy(&plan(ListenerKind::Tls), vec![good]);
-    let state = TlsState::build(&policy, now).unwrap();
+    let state = TlsState::build(&policy, &clock()).unwrap();
     assert!(state.covers(&"a.test".parse().unwrap()) && !state.covers(&"b.test".parse().unwrap()));
     assert_eq!(state.certificate_expiries()[0].name, "a.test");
-    let later = now.plus(Duration::from_secs(398 * 86_400));
-    assert!(matches!(&TlsState::build(&policy, later).unwrap_err()[..], [TlsError::Expired { .. }]));
+    let later: Arc<dyn Clock> = Arc::new(ManualClock::new(now.plus(Duration::from_secs(398 * 86_400))));
+    assert!(matches!(&TlsState::build(&policy, &later).unwrap_err()[..], [TlsError::Expired { .. }]));
 }

@@ -177,7 +177,13 @@ pub fn policy(tenants: Vec<Tenant>) -> Policy {
         request_limits: REQUEST_LIMITS,
         metrics: None,
         admin: None,
-        tls: Tls { min_version: MinVersion::Tls12, unknown_sni: UnknownSni::Refuse, ja4: false, certificates: Vec::new() },
+        tls: Tls {
+            min_version: MinVersion::Tls12,
+            unknown_sni: UnknownSni::Refuse,
+            ja4: false,
+            ticket_keys: None,
+            certificates: Vec::new(),
+        },
         sessions: Some(Sessions {
             cookie: "__Host-octroi".into(),
             ring: ring(),

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-
 use super::Context;
 use crate::{
     config::{
@@ -14,8 +12,6 @@ use crate::{
     model::Secret,
 };
 
-/// The fewest different bytes of 32 random ones; the chance of fewer is under 2^-60.
-const DISTINCT_IN_KEY: usize = 16;
 /// The fewest characters of a token: 128 bits even where they are hexadecimal digits.
 const TOKEN_CHARS: usize = 32;
 /// The fewest different characters of a token.
@@ -25,8 +21,8 @@ const DISTINCT_IN_TOKEN: usize = 10;
 pub(super) fn session_key(cx: &mut Context<'_>, secret: &SecretText) -> Option<Secret<[u8; 32]>> {
     const MAKE: &str = "`octroi keys init` makes one; so does `head -c 32 /dev/urandom | base64`";
     let text = reveal(cx, secret)?;
-    let key = decode(text.expose()).map_err(|wrong| {
-        cx.error(secret.0.span, wrong.message).hint(MAKE);
+    let key = Secret::from_base64(text.expose()).map_err(|wrong| {
+        cx.error(secret.0.span, wrong.to_string()).hint(MAKE);
     });
     key.ok()
 }
@@ -77,7 +73,7 @@ fn lookup(cx: &Context<'_>, secret: &SecretText) -> Result<Secret<String>, Wrong
         }
         [Piece::Variable { default: Some(_), .. }] => Err(Wrong::new("a secret must not have a default").hint(NAME_IT)),
         [Piece::File(path)] => {
-            let path = cx.folder(secret.0.span).join(path);
+            let path = cx.folder(secret.0.span).join(cx.inputs.path(path)?);
             let shown = path.display();
             let file = cx.inputs.file(&path).map_err(|why| {
                 Wrong::new(format!("cannot read {shown}: {why}")).hint("`octroi keys init` makes the keys that are missing")
@@ -91,44 +87,5 @@ fn lookup(cx: &Context<'_>, secret: &SecretText) -> Result<Secret<String>, Wrong
             if text.is_empty() { Err(Wrong::new(format!("{shown} is empty"))) } else { Ok(Secret::new(text.to_owned())) }
         }
         _ => Err(Wrong::new("a secret is written inline").hint(NAME_IT)),
-    }
-}
-
-/// Decodes a key and refuses what nobody drew at random: too few different bytes, an even sequence, readable text.
-fn decode(text: &str) -> Result<Secret<[u8; 32]>, Wrong> {
-    let bytes = STANDARD.decode(text).map(Secret::new).map_err(|_| Wrong::new("the key is not base64"))?;
-    let key: [u8; 32] = bytes
-        .expose()
-        .as_slice()
-        .try_into()
-        .map_err(|_| Wrong::new(format!("the key has {} bytes; it needs exactly 32", bytes.expose().len())))?;
-    let distinct = key.iter().collect::<BTreeSet<_>>().len();
-    let steps: BTreeSet<u8> = key.iter().zip(key.iter().skip(1)).map(|(a, b)| b.wrapping_sub(*a)).collect();
-    // Of 32 random bytes all are printable once in 10^14.
-    let readable = key.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
-    if distinct < DISTINCT_IN_KEY || steps.len() <= 2 || readable {
-        return Err(Wrong::new("the key is not random"));
-    }
-    Ok(Secret::new(key))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn random_looking() -> [u8; 32] {
-        std::array::from_fn(|index| u8::try_from((index * index * 7 + index * 31 + 11) % 256).unwrap())
-    }
-
-    #[test]
-    fn a_key_is_base64_of_32_random_bytes() {
-        let read = |bytes: &[u8]| decode(&STANDARD.encode(bytes)).map_err(|wrong| wrong.message);
-
-        assert_eq!(read(&random_looking()), Ok(Secret::new(random_looking())));
-        assert_eq!(read(&random_looking()[..31]), Err("the key has 31 bytes; it needs exactly 32".into()));
-        assert_eq!(read(&[0; 32]), Err("the key is not random".into()));
-        assert_eq!(read(&std::array::from_fn::<u8, 32, _>(|index| u8::try_from(index).unwrap())), Err("the key is not random".into()));
-        assert_eq!(read(b"this is a sentence, not a key!!!"), Err("the key is not random".into()));
-        assert_eq!(decode("not base64").map_err(|wrong| wrong.message), Err("the key is not base64".into()));
     }
 }

@@ -1,26 +1,36 @@
 //! Certificates: which there are, and whether they are what they should be.
 
+use std::path::PathBuf;
+
 use super::{
     Context, certificate,
     coverage::{Coverage, Names},
 };
 use crate::{
     config::{
+        parse::FilePath,
         reader::{At, Placed},
         source::Span,
         wire::{CertificateWire, TlsWire},
     },
-    policy::{Certificate, CertificateSource, MinVersion, Tls, UnknownSni},
+    policy::{Certificate, CertificateSource, MinVersion, TicketSecrets, Tls, UnknownSni},
 };
 
 /// Compiles certificates and versions, and what names the certificates have.
 pub(super) fn tls(cx: &mut Context<'_>, wire: Option<&TlsWire>) -> (Tls, Coverage) {
     let mut coverage = Coverage::default();
-    let mut tls = Tls { min_version: MinVersion::default(), unknown_sni: UnknownSni::default(), ja4: false, certificates: Vec::new() };
+    let mut tls = Tls {
+        min_version: MinVersion::default(),
+        unknown_sni: UnknownSni::default(),
+        ja4: false,
+        ticket_keys: None,
+        certificates: Vec::new(),
+    };
     let Some(wire) = wire else { return (tls, coverage) };
     tls.min_version = wire.min_version.as_ref().map(|at| at.value).unwrap_or_default();
     tls.ja4 = wire.ja4.as_ref().is_some_and(|at| at.value);
     tls.unknown_sni = wire.unknown_sni.as_ref().map(|at| at.value).unwrap_or_default();
+    tls.ticket_keys = wire.ticket_keys.as_ref().map(|path| ticket_keys(cx, path));
     for certificate in &wire.certificates.0 {
         let Some((source, names)) = source(cx, certificate) else {
             coverage.add(Names::Unknown);
@@ -48,6 +58,29 @@ fn source(cx: &mut Context<'_>, wire: &CertificateWire) -> Option<(CertificateSo
         (None, None, Some(At { value: true, .. }), None) => refuse(cx, wire.at(), "`dev: true` needs a `dir` to keep its files in", FORMS),
         _ => refuse(cx, wire.at(), "this is neither a pair of files nor a development certificate", FORMS),
     }
+}
+
+/// Judges a file of secrets for tickets. It is read again when it changes, so the policy only names it.
+fn ticket_keys(cx: &mut Context<'_>, path: &At<FilePath>) -> PathBuf {
+    const MAKE: &str = "`octroi keys init` makes one; so does `head -c 32 /dev/urandom | base64`";
+    let full = cx.resolve(path);
+    let shown = full.display();
+    let wrong = match cx.inputs.file(&full) {
+        Err(why) => Some((format!("cannot read {shown}: {why}"), MAKE.to_owned())),
+        Ok(file) if file.is_open_to_all() => {
+            let message = format!("{shown} is open to every account of this machine (mode {})", file.mode());
+            Some((message, format!("chmod 0600 {shown}")))
+        }
+        Ok(file) => match std::str::from_utf8(file.bytes.expose()).map(TicketSecrets::parse) {
+            Ok(Ok(_)) => None,
+            Ok(Err(why)) => Some((format!("{shown}: {why}"), MAKE.to_owned())),
+            Err(_) => Some((format!("{shown} is not text"), MAKE.to_owned())),
+        },
+    };
+    if let Some((message, hint)) = wrong {
+        cx.error(path.span, message).hint(hint);
+    }
+    full
 }
 
 fn refuse(cx: &mut Context<'_>, span: Span, message: &'static str, hint: &str) -> Option<(CertificateSource, Names)> {

@@ -24,6 +24,9 @@ wire! {
         unknown_sni: Option<At<UnknownSni>>,
         /// Whether the JA4 fingerprint of each client is in the access line (`tls.ja4`). Default: `false`.
         ja4: Option<At<bool>>,
+        /// A file of secrets from which nodes derive the keys of session tickets, so that a client may go on at another node: base64 of
+        /// 32 random bytes per line, newest first. Absent: keys are random and this node's own. Watched.
+        ticket_keys: Option<At<FilePath>>,
         /// The certificates, chosen by the name the client asks for.
         certificates: NonEmpty<CertificateWire>,
     }

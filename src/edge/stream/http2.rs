@@ -265,7 +265,7 @@ fn reset(id: u32, code: u32) -> [u8; RESET] {
 
 /// A stream that breaks the protocol is reset, and a connection that does is ended with GOAWAY, before any request begins
 /// (RFC 9113, section 5.4).
-fn refusal(frame: &Frame) -> Option<Http2Refusal> {
+pub(in crate::edge) fn refusal(frame: &Frame) -> Option<Http2Refusal> {
     let error = Http2Error::of(frame.number)?;
     match frame.kind {
         FrameKind::Reset => Some(Http2Refusal::Stream(frame.stream, error)),

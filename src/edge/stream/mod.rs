@@ -36,7 +36,7 @@ use self::{
     streams::End,
     watch::Watch,
 };
-pub(super) use self::{inner::Inner, wire::Wire};
+pub(super) use self::{http2::refusal, inner::Inner, wire::Wire};
 use super::{EarlyCause, Http2Refusal, Witness};
 use crate::model::{Connection, Cut, Phase};
 

@@ -1,8 +1,7 @@
 //! One certificate: read, and judged before anybody sees it.
 
 use std::{
-    fs, io,
-    os::unix::fs::PermissionsExt,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -14,7 +13,11 @@ use rustls_pki_types::{
 };
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer, public_key::PublicKey};
 
-use super::TlsError;
+use super::{
+    TlsError,
+    content::{self, Content},
+    source::Files,
+};
 use crate::model::{HostPattern, UnixTime};
 
 /// When a certificate ends.
@@ -28,50 +31,63 @@ pub struct CertificateExpiry {
 
 /// A certificate with its key, fit for use.
 pub(super) struct Loaded {
+    pub(super) files: Files,
+    /// A digest of what the files held.
+    pub(super) content: [u8; 32],
     pub(super) key: Arc<CertifiedKey>,
     pub(super) names: Vec<HostPattern>,
     pub(super) expiry: CertificateExpiry,
 }
 
 impl Loaded {
-    /// Reads a pair of PEM files and judges it: one key, of one length that is enough, and valid now.
-    pub(super) fn from_files(
-        cert: &Path,
-        key: &Path,
-        ocsp: Option<&Path>,
-        provider: &CryptoProvider,
-        now: UnixTime,
-    ) -> Result<Self, TlsError> {
-        let chain = read_chain(cert)?;
-        let Some(leaf) = chain.first() else { return Err(TlsError::Empty { path: cert.to_owned() }) };
+    /// Reads the files of a certificate and judges it. Blocks.
+    pub(super) fn from_files(files: Files, provider: &CryptoProvider, now: UnixTime) -> Result<Self, TlsError> {
+        let content = Content::read(&files)?;
+        Self::judge(files, content, provider, now)
+    }
+
+    /// Judges what the files hold: one key, kept to ourselves, of a length that is enough, for a chain that is valid now.
+    pub(super) fn judge(files: Files, content: Content, provider: &CryptoProvider, now: UnixTime) -> Result<Self, TlsError> {
+        let (cert, key) = (&files.cert, &files.key);
+        let chain = chain_of(&content.cert, cert)?;
+        let Some(leaf) = chain.first() else { return Err(TlsError::Empty { path: cert.clone() }) };
         let (names, expiry) = judge_leaf(leaf, cert, now)?;
-        let private = read_key(key)?;
-        let signing = provider.key_provider.load_private_key(private).map_err(|source| TlsError::Key { path: key.to_owned(), source })?;
+        if content.exposed {
+            return Err(TlsError::Exposed { path: key.clone() });
+        }
+        let private = PrivateKeyDer::from_pem_slice(content.key.expose()).map_err(|source| pem_error(key, "a private key", source))?;
+        let signing = provider.key_provider.load_private_key(private).map_err(|source| TlsError::Key { path: key.clone(), source })?;
         let mut certified = CertifiedKey::new(chain, signing);
         match certified.keys_match() {
             Ok(()) | Err(RustlsError::InconsistentKeys(InconsistentKeys::Unknown)) => {}
-            Err(_) => return Err(TlsError::Mismatch { cert: cert.to_owned(), key: key.to_owned() }),
+            Err(_) => return Err(TlsError::Mismatch { cert: cert.clone(), key: key.clone() }),
         }
-        if let Some(path) = ocsp {
-            certified.ocsp = Some(fs::read(path).map_err(|source| file(path, source))?);
-        }
-        Ok(Self { key: Arc::new(certified), names, expiry })
+        let digest = content.digest();
+        certified.ocsp = content.ocsp;
+        Ok(Self { content: digest, key: Arc::new(certified), names, expiry, files })
+    }
+
+    /// Says whether it is for the host, or for all hosts of the wildcard.
+    pub(super) fn covers(&self, pattern: &HostPattern) -> bool {
+        let above = match pattern {
+            HostPattern::Exact(host) => host.parent(),
+            HostPattern::Wildcard(_) => None,
+        };
+        self.names.iter().any(|name| match name {
+            HostPattern::Wildcard(parent) => name == pattern || above == Some(parent.as_str()),
+            HostPattern::Exact(_) => name == pattern,
+        })
     }
 }
 
-/// Reads a chain of certificates.
+/// Reads a chain of certificates. Blocks.
 pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let what = "a certificate";
-    let certs = CertificateDer::pem_file_iter(path).map_err(|source| pem_error(path, what, source))?;
-    certs.collect::<Result<_, _>>().map_err(|source| pem_error(path, what, source))
+    chain_of(&content::read(path)?.0, path)
 }
 
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let mode = fs::metadata(path).map_err(|source| file(path, source))?.permissions().mode();
-    if mode & 0o007 != 0 {
-        return Err(TlsError::Exposed { path: path.to_owned() });
-    }
-    PrivateKeyDer::from_pem_file(path).map_err(|source| pem_error(path, "a private key", source))
+fn chain_of(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let certs: Result<_, _> = CertificateDer::pem_slice_iter(pem).collect();
+    certs.map_err(|source| pem_error(path, "a certificate", source))
 }
 
 fn judge_leaf(leaf: &CertificateDer<'_>, path: &Path, now: UnixTime) -> Result<(Vec<HostPattern>, CertificateExpiry), TlsError> {

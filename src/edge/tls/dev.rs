@@ -128,13 +128,26 @@ pub fn provide<'a>(
     now: UnixTime,
 ) -> Result<Vec<PairFiles>, TlsError> {
     let authority = Authority::open_or_make(dir, now)?;
-    let mut pairs = Vec::new();
-    for (name, hosts) in tenants.filter(|(_, hosts)| !hosts.is_empty()) {
-        let files = PairFiles { cert: dir.join(format!("dev-{name}.pem")), key: dir.join(format!("dev-{name}.key")) };
+    let mut made = Vec::new();
+    for (name, hosts) in tenants.filter(has_hosts) {
+        let files = pair(dir, name);
         authority.make_pair(&files, hosts, now)?;
-        pairs.push(files);
+        made.push(files);
     }
-    Ok(pairs)
+    Ok(made)
+}
+
+/// Returns the files of the certificates of a folder, by tenant, whether they are there or not.
+pub(super) fn pairs<'a>(dir: &Path, tenants: impl Iterator<Item = (&'a str, &'a [HostPattern])>) -> impl Iterator<Item = PairFiles> {
+    tenants.filter(has_hosts).map(|(name, _)| pair(dir, name))
+}
+
+fn pair(dir: &Path, tenant: &str) -> PairFiles {
+    PairFiles { cert: dir.join(format!("dev-{tenant}.pem")), key: dir.join(format!("dev-{tenant}.key")) }
+}
+
+fn has_hosts((_, hosts): &(&str, &[HostPattern])) -> bool {
+    !hosts.is_empty()
 }
 
 fn ca_params(now: UnixTime) -> CertificateParams {

@@ -4,6 +4,9 @@ use std::{io, path::PathBuf};
 
 use rustls_pki_types::pem;
 
+use crate::model::HostPattern;
+use crate::policy::TicketSecretsError;
+
 /// Why the TLS state cannot be built. Each names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -87,6 +90,14 @@ pub enum TlsError {
         /// The key.
         key: PathBuf,
     },
+    /// A certificate that was renewed for fewer hosts.
+    #[error("{}: the one before it was for `{host}`, this one is not; a reload takes it all the same", path.display())]
+    LosesHost {
+        /// The file.
+        path: PathBuf,
+        /// A host of a tenant.
+        host: HostPattern,
+    },
     /// A CA in the folder of a `dev: true` entry that octroi did not make.
     #[error("{}: not the CA that octroi makes for `dev: true`; name another folder", path.display())]
     ForeignCa {
@@ -102,6 +113,18 @@ pub enum TlsError {
         #[source]
         source: rcgen::Error,
     },
+    /// A file of secrets for tickets that holds none.
+    #[error("{}: {source}", path.display())]
+    TicketKeys {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: TicketSecretsError,
+    },
+    /// The system has no random bytes for ticket keys.
+    #[error("the keys of TLS tickets cannot be made: the system has no random bytes")]
+    NoRandom,
     /// The library refuses the configuration.
     #[error("TLS cannot be set up: {0}")]
     Config(#[source] rustls::Error),

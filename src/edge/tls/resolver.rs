@@ -35,10 +35,10 @@ pub(in crate::edge) enum Sni {
 
 impl Certificates {
     /// Orders certificates by name. The first one is the default; those for the same names stand beside it.
-    pub(super) fn new(loaded: Vec<Loaded>) -> Self {
+    pub(super) fn new(loaded: &[Arc<Loaded>]) -> Self {
         let mut certificates = Self::default();
         let first: Vec<HostPattern> = loaded.first().map(|first| first.names.clone()).unwrap_or_default();
-        for (index, one) in loaded.into_iter().enumerate() {
+        for (index, one) in loaded.iter().enumerate() {
             for name in &one.names {
                 let (map, host) = match name {
                     HostPattern::Exact(host) => (&mut certificates.exact, host),
@@ -49,7 +49,7 @@ impl Certificates {
             if index == 0 || (!first.is_empty() && one.names == first) {
                 insert(&mut certificates.default, &one.key);
             }
-            certificates.expiries.push(one.expiry);
+            certificates.expiries.push(one.expiry.clone());
         }
         certificates
     }

@@ -133,6 +133,21 @@ impl Metrics {
         }
     }
 
+    /// Counts certificates that changed on disk and were taken into force.
+    pub fn certificates_renewed(&self, count: usize) {
+        self.certificate_reloads.with_label_values(&["success"]).inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
+    /// Counts a file of TLS that changed on disk and cannot be used.
+    pub fn certificate_refused(&self) {
+        self.certificate_reloads.with_label_values(&["failure"]).inc();
+    }
+
+    /// Sets how many files of TLS on disk cannot be used.
+    pub fn certificates_refused(&self, count: usize) {
+        self.certificates_refused.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     /// Takes a policy over, at the start and after each reload that was well: its revision, and the names that it still has.
     pub fn policy_in_force(&self, policy: &Policy, now: UnixTime) {
         self.policy.reset();

@@ -46,6 +46,8 @@ pub struct Metrics {
     pub(super) handshakes: IntCounterVec,
     pub(super) handshake_durations: HistogramVec,
     pub(super) certificates: IntGaugeVec,
+    pub(super) certificate_reloads: IntCounterVec,
+    pub(super) certificates_refused: IntGauge,
     pub(super) reloads: IntCounterVec,
     pub(super) reload_successful: IntGauge,
     pub(super) reload_time: Gauge,
@@ -158,6 +160,15 @@ impl Metrics {
                 "When a certificate expires, in seconds since 1970.",
                 &["name"],
             )?,
+            certificate_reloads: declare.counters(
+                "octroi_tls_certificate_reloads_total",
+                "Certificates that changed on disk: taken into force, or refused.",
+                &["result"],
+            )?,
+            certificates_refused: declare.gauge(
+                "octroi_tls_certificates_refused",
+                "Files of TLS on disk that cannot be used; what was read before them is in force.",
+            )?,
             reloads: declare.counters("octroi_config_reload_total", "Reloads of the configuration.", &["result"])?,
             reload_successful: declare.gauge("octroi_config_last_reload_successful", "Whether the last reload was well: 1 or 0.")?,
             reload_time: declare.float(
@@ -185,6 +196,7 @@ impl Metrics {
         }
         for result in ["success", "failure"] {
             self.reloads.with_label_values(&[result]);
+            self.certificate_reloads.with_label_values(&[result]);
         }
     }
 

@@ -1,0 +1,130 @@
+//! Certificates that were renewed on disk: taken into force without a reload, each by itself.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use super::{control::App, witness};
+use crate::{
+    edge::Renewal,
+    model::{Tick, told},
+    telemetry::Metrics,
+};
+
+/// How long a file may be unusable before anybody is told: a renewal writes a certificate and a key one after the other.
+const GRACE: Duration = Duration::from_secs(3);
+/// How often files are read again within the grace. Changes are told of besides.
+const SOON: Duration = Duration::from_millis(500);
+/// How often files are read again that were refused: a certificate may come of age.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// What is wrong with files on disk, since when, and whether it was told.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(Mutex<BTreeMap<String, Refusal>>);
+
+#[derive(Debug)]
+struct Refusal {
+    since: Tick,
+    told: bool,
+}
+
+/// Reads the certificates again. New connections see what was renewed; those that are open go on. Says when to ask again.
+pub(super) async fn certificates(app: &App) -> Option<Duration> {
+    let _no_reload_meanwhile = app.reloading.lock().await;
+    let policy = Arc::clone(&app.shared.snapshot.load().policy);
+    let (in_force, clock) = (app.tls.load_full(), Arc::clone(&app.shared.clock));
+    let Renewal { state, renewed, refused } = match tokio::task::spawn_blocking(move || in_force.renew(&policy, &clock)).await {
+        Ok(renewal) => renewal,
+        Err(error) => {
+            tracing::error!(%error, "the certificates could not be read again");
+            return Some(RETRY);
+        }
+    };
+    let metrics = &app.shared.metrics;
+    if let Some(state) = state {
+        metrics.certificates(witness::expiries(&state).iter().map(|(name, not_after)| (name.as_str(), *not_after)));
+        metrics.certificates_renewed(renewed.len());
+        app.tls.store(Arc::new(state));
+        tracing::info!(certificates = %renewed.join(" "), "certificates were renewed");
+    }
+    let refused: Vec<String> = refused.iter().map(|error| told(error)).collect();
+    app.refusals.note(refused, app.shared.clock.tick(), metrics)
+}
+
+impl Refusals {
+    /// Returns what is wrong, as far as it was told.
+    pub(super) fn told(&self) -> Vec<String> {
+        let refusals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.iter().filter(|(_, refusal)| refusal.told).map(|(what, _)| what.clone()).collect()
+    }
+
+    /// Forgets all of it.
+    pub(super) fn clear(&self, metrics: &Metrics) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        metrics.certificates_refused(0);
+    }
+
+    /// Takes over what is wrong now. Tells what has been so for too long, once. Says when to look again.
+    fn note(&self, refused: Vec<String>, now: Tick, metrics: &Metrics) -> Option<Duration> {
+        let mut refusals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_told = refusals.values().any(|refusal| refusal.told);
+        refusals.retain(|what, _| refused.contains(what));
+        for what in refused {
+            let refusal = refusals.entry(what.clone()).or_insert(Refusal { since: now, told: false });
+            if !refusal.told && now.since(refusal.since) >= GRACE {
+                refusal.told = true;
+                metrics.certificate_refused();
+                tracing::error!(error = %what, "a certificate on disk is refused; the one before it stays in force");
+            }
+        }
+        let told = refusals.values().filter(|refusal| refusal.told).count();
+        metrics.certificates_refused(told);
+        if was_told && told == 0 {
+            tracing::info!("no certificate on disk is refused any more");
+        }
+        if refusals.values().any(|refusal| !refusal.told) {
+            Some(SOON)
+        } else if told > 0 {
+            Some(RETRY)
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_heals_in_time_is_never_told_and_what_stays_is_told_once() {
+        let (refusals, metrics) = (Refusals::default(), Metrics::new().unwrap());
+        let note = |what: &[&str], millis: u64| {
+            let now = Tick::from_nanos(millis * 1_000_000);
+            refusals.note(what.iter().map(|what| (*what).to_owned()).collect(), now, &metrics)
+        };
+        let count = || {
+            let text = metrics.encode().unwrap();
+            let of = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+            (of("octroi_tls_certificate_reloads_total{result=\"failure\"}"), of("octroi_tls_certificates_refused "))
+        };
+
+        assert_eq!(note(&["a"], 0), Some(SOON));
+        assert_eq!(note(&[], 2_999), None);
+        assert_eq!((refusals.told(), count()), (vec![], ("0".into(), "0".into())));
+
+        assert_eq!(note(&["a", "b"], 5_000), Some(SOON));
+        assert_eq!(note(&["a", "b"], 7_999), Some(SOON));
+        assert!(refusals.told().is_empty());
+        assert_eq!(note(&["a", "b", "c"], 8_000), Some(SOON), "c has its own grace");
+        assert_eq!(note(&["a", "b"], 9_000), Some(RETRY));
+        assert_eq!((refusals.told(), count()), (vec!["a".into(), "b".into()], ("2".into(), "2".into())));
+
+        assert_eq!(note(&["b"], 10_000), Some(RETRY));
+        assert_eq!((refusals.told(), count()), (vec!["b".into()], ("2".into(), "1".into())));
+        refusals.clear(&metrics);
+        assert_eq!((refusals.told(), count()), (vec![], ("2".into(), "0".into())));
+    }
+}

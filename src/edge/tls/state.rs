@@ -1,0 +1,277 @@
+//! The TLS state as a whole: built from a policy, renewed from its files.
+
+use std::{fmt, sync::Arc};
+
+use rustls::{ServerConfig, crypto::CryptoProvider, server::ServerSessionMemoryCache};
+use sha2::{Digest, Sha256};
+
+use super::{
+    CertificateExpiry, TlsError,
+    certificate::Loaded,
+    content::{self, Content},
+    resolver::{Certificates, Sni},
+    setup::{provider, server_config},
+    source::{self, Files},
+    ticket::Tickets,
+};
+use crate::model::{Clock, HostPattern, UnixTime};
+use crate::policy::{ListenerKind, Policy, TicketSecrets, UnknownSni};
+
+/// How many TLS 1.2 sessions of clients without tickets are kept, at some 300 bytes each: 10 MiB at the most, whatever comes.
+const SESSIONS: usize = 32_768;
+/// How many tickets a TLS 1.3 client gets: one for each of the two connections that browsers open at once.
+const TICKETS: usize = 2;
+
+/// Everything a TLS handshake needs. Immutable; a reload builds another one and swaps it in.
+pub struct TlsState {
+    config: Arc<ServerConfig>,
+    certificates: Arc<Certificates>,
+    loaded: Vec<Arc<Loaded>>,
+    /// What the file of `tls.ticket_keys` held.
+    secrets: Option<TicketSecrets>,
+    unknown_sni: UnknownSni,
+    /// Whether some tenant serves clients that name no host.
+    takes_no_sni: bool,
+    ja4: bool,
+    /// Of everything that a handshake shows or goes by.
+    digest: [u8; 32],
+    /// Of what a resumed session stands for: the certificates, and the secrets that its ticket was sealed with.
+    resumption: [u8; 32],
+}
+
+/// What came of reading the files again.
+#[derive(Debug, Default)]
+pub struct Renewal {
+    /// The state with what was renewed. Nothing, where nothing was.
+    pub state: Option<TlsState>,
+    /// What is new: certificates by name, the file of secrets for tickets by path.
+    pub renewed: Vec<String>,
+    /// What is on disk and cannot be used; what is in force instead stays.
+    pub refused: Vec<TlsError>,
+}
+
+impl TlsState {
+    /// Loads and judges every certificate of the policy, and makes what `dev: true` entries lack.
+    ///
+    /// All errors are returned at once. Blocks on files. A policy without TLS listeners needs no certificate.
+    pub fn build(policy: &Policy, clock: &Arc<dyn Clock>) -> Result<Self, Vec<TlsError>> {
+        let (provider, now) = (Arc::new(provider()), clock.now());
+        let mut loaded = Vec::new();
+        let mut errors = Vec::new();
+        for certificate in &policy.tls.certificates {
+            match source::provide(&certificate.source, policy, now) {
+                Ok(pairs) => pairs.into_iter().for_each(|files| match Loaded::from_files(files, &provider, now) {
+                    Ok(one) => loaded.push(Arc::new(one)),
+                    Err(error) => errors.push(error),
+                }),
+                Err(error) => errors.push(error),
+            }
+        }
+        let secrets = policy.tls.ticket_keys.as_deref().map(content::ticket_secrets).transpose();
+        let secrets = secrets.unwrap_or_else(|error| {
+            errors.push(error);
+            None
+        });
+        let needs_one = policy.listeners.iter().any(|listener| listener.kind == ListenerKind::Tls);
+        if errors.is_empty() && loaded.is_empty() && needs_one {
+            errors.push(TlsError::NoCertificate);
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Self::assemble(policy, loaded, secrets, provider, clock).map_err(|error| vec![error])
+    }
+
+    /// Reads the files of the policy in force again. A pair that cannot be used changes nothing about the others.
+    ///
+    /// Blocks on files. A pair whose files hold what they held is not judged again.
+    pub fn renew(&self, policy: &Policy, clock: &Arc<dyn Clock>) -> Renewal {
+        let (provider, now) = (Arc::new(provider()), clock.now());
+        let mut renewal = Renewal::default();
+        let mut loaded = Vec::new();
+        for files in policy.tls.certificates.iter().flat_map(|certificate| source::pairs(&certificate.source, policy)) {
+            let before = self.loaded.iter().find(|one| one.files == files);
+            match renewed(files, before, policy, &provider, now) {
+                Ok(None) => loaded.extend(before.cloned()),
+                Ok(Some(one)) => {
+                    renewal.renewed.push(one.expiry.name.clone());
+                    loaded.push(Arc::new(one));
+                }
+                Err(error) => {
+                    renewal.refused.push(error);
+                    loaded.extend(before.cloned());
+                }
+            }
+        }
+        let mut secrets = self.secrets.clone();
+        if let Some(path) = &policy.tls.ticket_keys {
+            match content::ticket_secrets(path) {
+                Ok(same) if secrets.as_ref() == Some(&same) => {}
+                Ok(new) => {
+                    renewal.renewed.push(path.display().to_string());
+                    secrets = Some(new);
+                }
+                Err(error) => renewal.refused.push(error),
+            }
+        }
+        if !renewal.renewed.is_empty() {
+            match Self::assemble(policy, loaded, secrets, provider, clock) {
+                Ok(state) => renewal.state = Some(state.resuming(self)),
+                Err(error) => renewal.refused.push(error),
+            }
+        }
+        renewal
+    }
+
+    fn assemble(
+        policy: &Policy,
+        loaded: Vec<Arc<Loaded>>,
+        secrets: Option<TicketSecrets>,
+        provider: Arc<CryptoProvider>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, TlsError> {
+        let chains = chains(&loaded);
+        let certificates = Arc::new(Certificates::new(&loaded));
+        let mut config = server_config(provider, policy.tls.min_version, &certificates)?;
+        let tickets = match &secrets {
+            Some(secrets) => Tickets::shared(clock, secrets.clone(), chains),
+            None => Tickets::own(clock),
+        };
+        config.ticketer = Arc::new(tickets.map_err(|_| TlsError::NoRandom)?);
+        config.send_tls13_tickets = TICKETS;
+        config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
+        let resumption = resumption(&chains, secrets.as_ref());
+        Ok(Self {
+            config: Arc::new(config),
+            certificates,
+            digest: digest(policy, &loaded, &resumption),
+            resumption,
+            loaded,
+            secrets,
+            unknown_sni: policy.tls.unknown_sni,
+            takes_no_sni: takes_no_sni(policy),
+            ja4: policy.tls.ja4,
+        })
+    }
+
+    /// Stays with the state in force if this one would change nothing, and with its tickets if it shows the same certificates.
+    pub fn or_keep(self, in_force: &Arc<Self>) -> Arc<Self> {
+        if self.digest == in_force.digest { Arc::clone(in_force) } else { Arc::new(self.resuming(in_force)) }
+    }
+
+    /// Opens the tickets of the state before, where they stand for the same certificates: new keys would end every resumption.
+    fn resuming(mut self, before: &Self) -> Self {
+        if self.resumption == before.resumption {
+            let mut config = ServerConfig::clone(&self.config);
+            config.ticketer = Arc::clone(&before.config.ticketer);
+            config.session_storage = Arc::clone(&before.config.session_storage);
+            self.config = Arc::new(config);
+        }
+        self
+    }
+
+    /// Judges the certificates that are there, and makes nothing: what `dev: true` entries lack is made at the start.
+    pub fn judge(policy: &Policy, now: UnixTime) -> Result<(), Vec<TlsError>> {
+        let provider = provider();
+        let files = policy.tls.certificates.iter().filter_map(|certificate| source::written(&certificate.source));
+        let errors: Vec<TlsError> = files.filter_map(|files| Loaded::from_files(files, &provider, now).err()).collect();
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    /// Returns when each certificate ends, for the metric.
+    pub fn certificate_expiries(&self) -> Vec<CertificateExpiry> {
+        self.certificates.expiries()
+    }
+
+    /// Says whether a certificate is for the host, or for all hosts of the wildcard.
+    pub fn covers(&self, pattern: &HostPattern) -> bool {
+        self.certificates.covers(pattern)
+    }
+
+    pub(in crate::edge) fn config(&self) -> &Arc<ServerConfig> {
+        &self.config
+    }
+
+    /// Judges the name that a client asks for; a refused one is handed back.
+    ///
+    /// A client that names none learns the first customer's name from the certificate it is shown. So it is refused, where no
+    /// tenant could serve it anyway and unknown names are.
+    pub(in crate::edge) fn judge_sni(&self, name: Option<&str>) -> Result<Sni, Option<String>> {
+        if name.is_none() && !self.takes_no_sni && self.unknown_sni == UnknownSni::Refuse {
+            return Err(None);
+        }
+        self.certificates.judge(name, self.unknown_sni).map_err(Some)
+    }
+
+    /// Says whether the beginning of a connection is looked at for the client's fingerprint.
+    pub(in crate::edge) fn reads_fingerprints(&self) -> bool {
+        self.ja4
+    }
+}
+
+impl fmt::Debug for TlsState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsState").field("certificates", &self.certificate_expiries()).finish_non_exhaustive()
+    }
+}
+
+/// Loads a pair whose files are not what they were. Nothing is returned where they are.
+fn renewed(
+    files: Files,
+    before: Option<&Arc<Loaded>>,
+    policy: &Policy,
+    provider: &CryptoProvider,
+    now: UnixTime,
+) -> Result<Option<Loaded>, TlsError> {
+    let content = Content::read(&files)?;
+    if before.is_some_and(|before| before.content == content.digest()) {
+        return Ok(None);
+    }
+    let one = Loaded::judge(files, content, provider, now)?;
+    match before.and_then(|before| source::lost_host(before, &one, policy)) {
+        Some(host) => Err(TlsError::LosesHost { path: one.files.cert, host }),
+        None => Ok(Some(one)),
+    }
+}
+
+fn takes_no_sni(policy: &Policy) -> bool {
+    policy.tenants.iter().any(|tenant| tenant.allow_no_sni)
+}
+
+/// A digest of everything that a handshake shows or goes by.
+fn digest(policy: &Policy, loaded: &[Arc<Loaded>], resumption: &[u8; 32]) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    let tls = &policy.tls;
+    let settings = format!("{:?} {:?} {} {} {}", tls.min_version, tls.unknown_sni, takes_no_sni(policy), tls.ja4, loaded.len());
+    digest.update(settings);
+    digest.update(resumption);
+    for one in loaded {
+        let staple = one.key.ocsp.as_deref().unwrap_or_default();
+        digest.update(staple.len().to_be_bytes());
+        digest.update(staple);
+    }
+    digest.finalize().into()
+}
+
+/// A digest of the certificates and of the secrets that tickets are sealed with.
+fn resumption(chains: &[u8; 32], secrets: Option<&TicketSecrets>) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    digest.update(chains);
+    for secret in secrets.map(TicketSecrets::newest_first).unwrap_or_default() {
+        digest.update(secret.expose());
+    }
+    digest.finalize().into()
+}
+
+/// A digest of all certificates, in the order of the policy.
+fn chains(loaded: &[Arc<Loaded>]) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    for one in loaded {
+        digest.update(one.key.cert.len().to_be_bytes());
+        for der in &one.key.cert {
+            digest.update(der.len().to_be_bytes());
+            digest.update(der);
+        }
+    }
+    digest.finalize().into()
+}

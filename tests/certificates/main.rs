@@ -1,0 +1,10 @@
+//! Certificates and what hangs on them, end to end: renewed while octroi runs, resumed, stapled.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
+#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+
+mod gate;
+#[path = "../harness/mod.rs"]
+mod harness;
+mod renewal;
+mod resumption;

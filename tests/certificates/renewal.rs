@@ -1,0 +1,116 @@
+//! Pairs that are renewed on disk.
+
+use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
+
+use crate::{
+    gate::{GET, Gate, Pair, replace},
+    harness::{
+        client::{ask, raw, tls_over},
+        eventually,
+    },
+};
+
+/// The goal: new connections see a new pair so soon.
+const SOON: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_renewed_pair_is_shown_within_a_second_and_no_connection_drops() {
+    let gate = Gate::open("");
+    let before = gate.file("a.pem");
+    let mut kept = tls_over(raw(gate.octroi.addr("public")), "a.test", &gate.pairs().join("a.pem"), &[b"http/1.1"]);
+    assert_eq!(ask(&mut kept, GET).status, 200);
+    assert_eq!(gate.shown("a.test").unwrap(), before);
+
+    let after = Pair::new(&["a.test"]);
+    after.put(&gate.pairs(), "a");
+
+    let took = gate.until_shown("a.test", &after.leaf());
+    assert!(took < SOON, "{took:?}");
+    assert_eq!(ask(&mut kept, GET).status, 200, "a connection from before goes on");
+    assert_eq!(gate.shown("b.test").unwrap(), gate.file("b.pem"), "the other pair stays");
+    assert_eq!(gate.octroi.metric("octroi_tls_certificate_reloads_total{result=\"success\"}"), 1.0);
+    assert_eq!(gate.octroi.metric("octroi_tls_certificates_refused"), 0.0);
+    assert_eq!(gate.printed("refused"), 0, "{:#?}", gate.octroi.printed());
+}
+
+#[test]
+fn a_pair_that_is_written_in_place_and_bit_by_bit_is_taken_without_noise() {
+    let gate = Gate::open("");
+    let after = Pair::new(&["a.test"]);
+    let (cert, key) = (gate.pairs().join("a.pem"), gate.pairs().join("a.key"));
+
+    // Half of the certificate, then all of it, and the key a second later: a slow renewer.
+    fs::write(&cert, &after.cert[..after.cert.len() / 2]).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    fs::write(&cert, &after.cert).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    assert_ne!(gate.shown("a.test").unwrap(), after.leaf(), "the key is another one still");
+    fs::write(&key, &after.key).unwrap();
+
+    let took = gate.until_shown("a.test", &after.leaf());
+    assert!(took < SOON, "{took:?}");
+    assert_eq!(gate.printed("refused"), 0, "{:#?}", gate.octroi.printed());
+    assert_eq!(gate.octroi.metric("octroi_tls_certificate_reloads_total{result=\"failure\"}"), 0.0);
+}
+
+#[test]
+fn a_link_that_is_swapped_as_kubernetes_does_is_followed() {
+    let day = |folder: &Path, name: &str| {
+        let day = folder.join(name);
+        fs::create_dir(&day).unwrap();
+        let pair = Pair::new(&["a.test"]);
+        pair.put(&day, "tls");
+        pair
+    };
+    let gate = Gate::prepared("", "", |root| {
+        let folder = root.join("pairs");
+        day(&folder, "..2026_01");
+        symlink("..2026_01", folder.join("..data")).unwrap();
+        for (name, target) in [("a.pem", "..data/tls.pem"), ("a.key", "..data/tls.key")] {
+            fs::remove_file(folder.join(name)).unwrap();
+            symlink(target, folder.join(name)).unwrap();
+        }
+    });
+
+    for name in ["..2026_02", "..2026_03"] {
+        let pair = day(&gate.pairs(), name);
+        symlink(name, gate.pairs().join("..data_tmp")).unwrap();
+        fs::rename(gate.pairs().join("..data_tmp"), gate.pairs().join("..data")).unwrap();
+
+        let took = gate.until_shown("a.test", &pair.leaf());
+        assert!(took < SOON, "{name}: {took:?}");
+    }
+    assert_eq!(gate.octroi.metric("octroi_tls_certificate_reloads_total{result=\"success\"}"), 2.0);
+}
+
+#[test]
+fn a_bad_pair_is_refused_and_the_old_one_stays_while_others_are_renewed() {
+    let gate = Gate::open("");
+    let before = gate.file("a.pem");
+    let good = Pair::new(&["b.test", "www.b.test"]);
+
+    // The key of another certificate.
+    let other = Pair::new(&["a.test"]);
+    replace(&gate.pairs().join("a.pem"), &other.cert, 0o644);
+    good.put(&gate.pairs(), "b");
+
+    gate.until_shown("b.test", &good.leaf());
+    assert_eq!(gate.shown("a.test").unwrap(), before);
+    gate.until_printed("do not belong together");
+    assert_eq!(gate.octroi.metric("octroi_tls_certificates_refused"), 1.0);
+    assert_eq!(gate.octroi.metric("octroi_tls_certificate_reloads_total{result=\"failure\"}"), 1.0);
+    let status = gate.octroi.command(&["status"]);
+    assert_eq!(status.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&status.stdout).contains("do not belong together"), "{status:?}");
+
+    // A reload is all or nothing.
+    assert_eq!(gate.octroi.code(&["reload"]), 1);
+    assert_eq!(gate.shown("a.test").unwrap(), before);
+
+    // The right key heals it.
+    other.put(&gate.pairs(), "a");
+    gate.until_shown("a.test", &other.leaf());
+    eventually("nothing is refused any more", || (gate.octroi.metric("octroi_tls_certificates_refused") == 0.0).then_some(()));
+    assert_eq!(gate.octroi.code(&["reload"]), 0);
+    assert_eq!(gate.octroi.code(&["status"]), 0);
+}
