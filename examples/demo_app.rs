@@ -38,7 +38,7 @@ fn main() -> io::Result<()> {
 
 /// A page that no buffer of a system takes in whole, for those who look at what slow readers can hold.
 fn large(writer: &mut TcpStream) -> io::Result<()> {
-    const PIECE: [u8; 64 * 1024] = [b'x'; 64 * 1024];
+    static PIECE: [u8; 64 * 1024] = [b'x'; 64 * 1024];
     const PIECES: usize = 256;
     let length = PIECE.len() * PIECES;
     writer.write_all(format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n").as_bytes())?;

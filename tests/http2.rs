@@ -90,8 +90,9 @@ fn floods_are_sent_away_and_what_clients_need_is_not() {
     let opened = |n: u32| 2 * n + 1;
     let post = |n: u32, more: &[u8]| if n == 0 { [&request(1, "POST", HOST, "/", 0), more].concat() } else { more.to_vec() };
     type Each = Box<dyn FnMut(u32) -> Vec<u8>>;
+    type Flood = (&'static str, u32, &'static [(u16, u32)], Each);
     // The client's own first SETTINGS counts.
-    let floods: [(&str, u32, &[(u16, u32)], Each); 7] = [
+    let floods: [Flood; 7] = [
         ("settings", 29, &[], Box::new(|_| frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]))),
         ("pings", 31, &[], Box::new(|_| frame(PING, 0, 0, b"12345678"))),
         ("priorities", 30, &[], Box::new(|n| frame(2, 0, 2 * n + 1, &[0, 0, 0, 0, 7]))),

@@ -25,8 +25,11 @@ pub fn run(data: &[u8]) {
     assert_eq!(frames.iter().filter(|passed| matches!(passed, Passed::Frame(_))).count(), count(sent));
 }
 
+/// Where a follower left off: between frames, in which frame, in which body.
+type Left = (bool, Option<u64>, Option<(u32, usize)>);
+
 /// What is told of what came, and where that left off.
-fn passed(mut frames: Frames, pieces: &[&[u8]]) -> (Vec<Passed>, (bool, Option<u64>, Option<(u32, usize)>)) {
+fn passed(mut frames: Frames, pieces: &[&[u8]]) -> (Vec<Passed>, Left) {
     let mut told = Vec::new();
     for piece in pieces {
         frames.take(piece, |passed| told.push(passed));

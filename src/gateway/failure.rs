@@ -13,12 +13,10 @@ pub(super) fn deny(error: &Error, version: HttpVersion, ctx: &Context) -> Deny {
         let ended =
             version == HttpVersion::Http2 && downstream && *error.etype() != ErrorType::WriteTimedout && connection.take_slow_body();
         match connection.cut() {
-            Some(Cut::BodyTooSlow) => return Deny::new(Reason::TimeoutBody, "the body came slower than `body_min_rate`"),
+            Some(Cut::BodyTooSlow) => return slow_body(),
             Some(Cut::WriteStall) => return Deny::new(Reason::TimeoutWrite, "nothing of the answer was taken within `write_stall`"),
             Some(Cut::WriteTooSlow) => return Deny::new(Reason::TimeoutWrite, "the answer was taken slower than `write_min_rate`"),
-            Some(Cut::NoRequest | Cut::HeadTimeout | Cut::Idle | Cut::TunnelIdle) | None if ended => {
-                return Deny::new(Reason::TimeoutBody, "the body came slower than `body_min_rate`");
-            }
+            Some(Cut::NoRequest | Cut::HeadTimeout | Cut::Idle | Cut::TunnelIdle) | None if ended => return slow_body(),
             Some(Cut::NoRequest | Cut::HeadTimeout | Cut::Idle | Cut::TunnelIdle) | None => {}
         }
     }
@@ -32,6 +30,11 @@ pub(super) fn deny(error: &Error, version: HttpVersion, ctx: &Context) -> Deny {
         ErrorSource::Internal | ErrorSource::Unset => Reason::Internal,
     };
     Deny::new(reason, error.to_string())
+}
+
+/// The refusal of a body that comes too slowly.
+pub(super) fn slow_body() -> Deny {
+    Deny::new(Reason::TimeoutBody, "the body came slower than `body_min_rate`")
 }
 
 /// Says why a client's side failed. `forwarded` says that the request had passed every check.

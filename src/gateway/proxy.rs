@@ -169,7 +169,7 @@ impl ProxyHttp for Gateway {
         })
     }
 
-    async fn request_body_filter(&self, _: &mut Session, body: &mut Option<Bytes>, end: bool, ctx: &mut Context) -> Result<()> {
+    async fn request_body_filter(&self, session: &mut Session, body: &mut Option<Bytes>, end: bool, ctx: &mut Context) -> Result<()> {
         if end {
             body_came(ctx);
         }
@@ -180,6 +180,10 @@ impl ProxyHttp for Gateway {
         if !ctx.upgraded && ctx.body_in > limit {
             ctx.deny = Some(Deny::new(Reason::BodyTooLarge, format!("more than {limit} bytes came")));
             return Error::e_explain(ErrorType::HTTPStatus(413), "body too large");
+        }
+        if !end && session.is_http2() && self.is_too_slow(ctx) {
+            ctx.deny = Some(failure::slow_body());
+            return Error::e_explain(ErrorType::HTTPStatus(408), "body too slow");
         }
         Ok(())
     }
@@ -327,6 +331,13 @@ impl Gateway {
             connection.body_begins(rate);
             ctx.body_rate = Some(rate);
         }
+    }
+
+    /// Says whether this is the body that the stream calls too slow. The stream knows whose the waiting was, and not whose body it is.
+    fn is_too_slow(&self, ctx: &Context) -> bool {
+        let (Some(rate), Some(connection)) = (ctx.body_rate, &ctx.connection) else { return false };
+        let took = self.shared.clock.tick().since(ctx.tick);
+        ctx.body_in < rate.saturating_mul(took.as_secs()) && connection.take_slow_body()
     }
 
     /// Ends a tunnel whose session or tenant has ended: nothing passes through it any more, in either direction.

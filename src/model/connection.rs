@@ -363,12 +363,13 @@ impl Connection {
         self.body_min_rate.store(bodies.iter().copied().min().unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// Notes that a body over HTTP/2 came slower than its rate, and was ended.
+    /// Notes that a body over HTTP/2 comes slower than its rate. It is to be refused with the next octet of it, and is ended if none
+    /// comes.
     pub fn note_slow_body(&self) {
         self.slow_bodies.fetch_add(1, Ordering::Release);
     }
 
-    /// Asks whether a body that broke off was ended for that, and takes the note away.
+    /// Asks whether there is such a body, and takes the note away. Which one it is has to be seen from what came of each.
     pub fn take_slow_body(&self) -> bool {
         self.slow_bodies.fetch_update(Ordering::AcqRel, Ordering::Acquire, |slow| slow.checked_sub(1)).is_ok()
     }

@@ -168,6 +168,11 @@ impl Http2 {
         whole.into_iter().chain(stream).min_by_key(|(by, _)| *by)
     }
 
+    /// Notes that the gateway was told of a body that is too slow.
+    pub(super) fn told(&mut self, id: u32, now: Instant) {
+        self.streams.told(id, now);
+    }
+
     /// Ends one stream for both sides. Says false if that cannot be told to the library, which reads the middle of its DATA.
     pub(super) fn end(&mut self, id: u32, end: End) -> bool {
         if self.came.in_data().is_some_and(|(of, _)| of == id) {
@@ -176,7 +181,7 @@ impl Http2 {
         self.streams.close(id);
         self.to_library.bytes.extend_from_slice(&reset(id, CANCEL));
         let code = match end {
-            End::BodyTooSlow => CANCEL,
+            End::BodyTooSlow | End::BodyStuck => CANCEL,
             End::Answered => NO_ERROR,
         };
         self.to_client.bytes.extend_from_slice(&reset(id, code));
@@ -250,7 +255,7 @@ impl Own {
     fn passed(&mut self, bytes: usize) {
         self.at += bytes;
         // Only whole frames make room for others in between.
-        if self.at % RESET == 0 {
+        if self.at.is_multiple_of(RESET) {
             self.bytes.drain(..self.at.min(self.bytes.len()));
             self.at = 0;
         }

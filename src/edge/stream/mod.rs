@@ -220,6 +220,8 @@ impl GateStream {
             if end == End::BodyTooSlow {
                 self.witness.cut(&self.connection, Cut::BodyTooSlow);
                 self.connection.note_slow_body();
+                http2.told(id, Instant::now());
+                continue;
             }
             if !http2.end(id, end) {
                 return self.poll_end(due, cx);

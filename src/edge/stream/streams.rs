@@ -20,12 +20,16 @@ const INITIAL_WINDOW: u16 = 4;
 /// waits behind a refusal.
 const REST_BYTES: u64 = 64 * 1024;
 const REST_TIME: Duration = Duration::from_millis(1250);
+/// How long the gateway may take to refuse a body that is too slow: it is asked only when more of it comes.
+const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
 /// Why one stream has to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// Its body comes slower than `body_min_rate`.
+    /// Its body comes slower than `body_min_rate`: the gateway is told, and refuses it with the next octet that comes.
     BodyTooSlow,
+    /// And none came.
+    BodyStuck,
     /// The answer is complete and the rest of the body is of no use.
     Answered,
 }
@@ -42,6 +46,8 @@ struct Open {
     waited: Duration,
     /// Since when the client may send and does not.
     since: Option<Instant>,
+    /// When the gateway was told that it is too slow.
+    told: Option<Instant>,
 }
 
 /// The open streams, in the order of their numbers.
@@ -71,7 +77,8 @@ impl Streams {
                 self.highest = self.highest.max(frame.stream);
                 if opens && self.open.len() < MOST {
                     let (id, window) = (frame.stream, self.initial);
-                    self.open.push(Open { id, coming: true, answered: None, window, bytes: 0, waited: Duration::ZERO, since: None });
+                    let waited = Duration::ZERO;
+                    self.open.push(Open { id, coming: true, answered: None, window, bytes: 0, waited, since: None, told: None });
                 }
                 if frame.ends_stream() {
                     self.body_came(frame.stream);
@@ -144,6 +151,11 @@ impl Streams {
         }
     }
 
+    /// Notes that the gateway was told of a body that is too slow.
+    pub(super) fn told(&mut self, id: u32, now: Instant) {
+        self.find(id).into_iter().for_each(|stream| stream.told = Some(now));
+    }
+
     /// Forgets a stream.
     pub(super) fn close(&mut self, id: u32) {
         if let Ok(at) = self.open.binary_search_by_key(&id, |stream| stream.id) {
@@ -160,6 +172,9 @@ impl Streams {
             if let Some((at, before)) = stream.answered {
                 let by = if stream.bytes.saturating_sub(before) >= REST_BYTES { at } else { at + REST_TIME };
                 return Some((by, stream.id, End::Answered));
+            }
+            if let Some(told) = stream.told {
+                return Some((told + REFUSAL_TIME, stream.id, End::BodyStuck));
             }
             let since = stream.since.filter(|_| rate > 0)?;
             let allowed = Duration::from_secs(came.checked_div(rate).unwrap_or(0)).max(BODY_GRACE);
@@ -260,6 +275,18 @@ mod tests {
         assert_eq!(streams.next_end(100, None), Some((start + SECOND, 1, End::Answered)));
         streams.came(&frame(FrameKind::Data, 1, 1, 0, 0), || start);
         assert!(streams.is_empty());
+    }
+
+    #[test]
+    fn a_body_that_is_too_slow_is_told_and_then_ended() {
+        let start = Instant::now();
+        let mut streams = asked(start);
+
+        streams.told(1, start + 10 * SECOND);
+        assert_eq!(streams.next_end(100, None), Some((start + 11 * SECOND, 1, End::BodyStuck)));
+        // The gateway has answered it.
+        streams.sent(&frame(FrameKind::Data, 1, 1, 9, 0), || start + 10 * SECOND);
+        assert_eq!(streams.next_end(100, None), Some((start + 10 * SECOND + REST_TIME, 1, End::Answered)));
     }
 
     #[test]
