@@ -4,7 +4,7 @@ CARGO ?= cargo
 .PHONY: setup demo test full suites bench image fuzz
 
 setup:
-	@scripts/setup.sh cmake=cmake cc=gcc curl=curl openssl=openssl
+	@scripts/setup.sh cmake=cmake cc=gcc curl=curl openssl=openssl pebble=pebble
 
 demo: setup
 	$(CARGO) build --locked --bin octroi --example demo_app

@@ -21,7 +21,7 @@ use octroi::{
     pipeline::Stores,
     policy::{Policy, QuotaBy, RouteAccess},
     replay::Request,
-    state::{QuotaKey, QuotaStore},
+    state::{Challenges, QuotaKey, QuotaStore},
 };
 use support::*;
 
@@ -69,7 +69,8 @@ fn pipeline(c: &mut Criterion) {
     let anonymous = browser("https://acme.test/api/v1/items/42?page=2");
     let signed_in = browser("https://acme.test/items/42?page=2").header("cookie", &format!("lang=fr; __Host-octroi={}", token("acme")));
     let multiplexed = anonymous.clone().changed(|request| drop(request.headers.remove("connection"))).h2();
-    let stores = Stores { quotas: &Plenty, revocations: &LIVE };
+    let challenges = Challenges::default();
+    let stores = Stores { quotas: &Plenty, revocations: &LIVE, challenges: &challenges };
     let mut group = c.benchmark_group("pipeline");
     for (name, request) in [("public_h1", &anonymous), ("public_h2", &multiplexed), ("session_h1", &signed_in)] {
         group.bench_function(name, |bench| {

@@ -25,7 +25,15 @@ for port in $gate_port $metrics_port $backend_port; do
         exit 69
     fi
 done
-scripts/setup.sh curl=curl python3=python3 jq=jq promtool=prometheus slowhttptest=slowhttptest || exit 1
+tools=(curl=curl python3=python3 jq=jq promtool=prometheus nmap=nmap slowhttptest=slowhttptest)
+scripts/setup.sh "${tools[@]}" || exit 1
+# sslyze is no Debian package: it gets an environment of its own, which stays. $SSLYZE names another one.
+sslyze=${SSLYZE:-$target/../suites-venv/bin/sslyze}
+if [ ! -x "$sslyze" ]; then
+    echo "installing: sslyze into ${sslyze%/bin/sslyze}" >&2
+    { scripts/setup.sh ensurepip=python3-venv 2>/dev/null; python3 -m venv "${sslyze%/bin/sslyze}"; } &&
+        "${sslyze%/bin/sslyze}/bin/pip" install -q --disable-pip-version-check "sslyze>=6.1,<7" || sslyze=
+fi
 cargo build --locked --bin octroi --example demo_app || exit 1
 
 work=$(mktemp -d)
@@ -94,6 +102,14 @@ run h2 "HTTP/2 abuse" python3 "$suites/h2_abuse.py" --target "$address" --sni gw
 # connected: it goes on reading what it has, 32 bytes in five seconds, and looks no further until the first record of an answer is
 # used up. So it has 90 seconds to see that the connection is gone.
 run slow "slow clients" bash "$suites/slow_clients.sh" "https://localhost:$gate_port/public/large" "https://localhost:$gate_port/public/" 300 90
+# sslyze against Mozilla's "intermediate" profile, and nmap's grade.
+scan=(python3 "$suites/tls_scan.py" --target "$address" --sni gw.test --ca "$work/certs/ca.pem")
+if [ -n "$sslyze" ]; then
+    run tls "TLS scan" "${scan[@]}" --sslyze "$sslyze"
+else
+    lines+=("note  TLS scan: sslyze cannot be had here, so only nmap scanned")
+    run tls "TLS scan" "${scan[@]}"
+fi
 # The runner gives a real Prometheus six seconds to start and scrape, which a busy machine may not have.
 observability() {
     local ask=(bash "$suites/observability.sh" "http://127.0.0.1:$metrics_port/metrics" "$work/access.log")

@@ -22,6 +22,8 @@ pub mod edge;
 #[cfg(feature = "gateway")]
 pub mod gateway;
 pub mod model;
+#[cfg(feature = "gateway")]
+pub mod outbound;
 pub mod pipeline;
 pub mod policy;
 pub mod proxy_protocol;

@@ -10,7 +10,7 @@ mod permit;
 use std::{borrow::Cow, sync::Arc};
 
 use crate::{
-    checks::{authorization, client, grant, hygiene, ip_access, member, revocation, route, session, tenant},
+    checks::{authorization, challenge, client, grant, hygiene, ip_access, member, revocation, route, session, tenant},
     model::{ClientIp, Deny, Mode, Origin, Reason, RequestView, Stage, Trail, UnixTime, Verdict},
     policy::{Policy, RangeRule, Route, RouteAccess, Tenant},
     session::grant::Grant,
@@ -40,6 +40,15 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
     let client::Client { ip: client, listener } = trail.note(Stage::Client, client::check(view, policy))?;
     trail.explain(|| (client::explain(view, client).into(), Some(listener.origin)));
     known.client = Some(client);
+
+    // Before the tenant and its redirect: a CA asks for hosts in clear text, before their first certificate, from wherever it is.
+    // Only what our own running orders wait for is answered, and only with what they put there.
+    if let Some(token) = challenge::key(view, &clean)
+        && let Some(answer) = trail.note(Stage::Route, challenge::check(stores.challenges.over_http(&clean.host, token)))?
+    {
+        trail.explain(|| ("a CA proves this host".into(), None));
+        return Ok(Passage::Challenge(answer));
+    }
 
     // Before the first rule, because every rule is some tenant's.
     let realm = trail.note(Stage::Tenant, tenant::find(view, &clean, listener, policy))?;

@@ -153,7 +153,7 @@ fn a_suspended_tenant_refuses_public_routes_too() {
 fn a_redirect_listener_only_redirects() {
     let judged = |request: Request, policy: &Policy| match judged(&request.at("http"), policy).verdict {
         Ok(Passage::Redirect(location)) => Ok(location),
-        Ok(Passage::Permit(permit)) => panic!("{permit:?}"),
+        Ok(other) => panic!("{other:?}"),
         Err(deny) => Err(deny.reason),
     };
     let mut elsewhere = plain();

@@ -47,6 +47,8 @@ impl Cases {
         cases.write("short.key", &STANDARD.encode([7_u8; 31]), 0o600);
         cases.write("weak.key", &STANDARD.encode([7_u8; 32]), 0o600);
         cases.write("reference.key", "${SECRET}", 0o600);
+        cases.write("eab.key", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W\n", 0o600);
+        cases.write("eab-short.key", "zWNDZM6eQGHWpSRTPal5eI-UYFTu7EajVIoguysq\n", 0o600);
         cases.write("alice.token", "alice-0123456789abcdefghijklmnopqrstuvwxyz\n", 0o600);
         cases.write("bob.token", "bob-0123456789abcdefghijklmnopqrstuvwxyz\n", 0o600);
         cases.write("short.token", "too-short", 0o600);
@@ -298,13 +300,25 @@ fn the_schema_and_the_reader_know_the_same_keys() {
 
 /// Keys that `conf/octroi.yaml` shows in comments only, or not at all; the cases write each of them.
 const UNWRITTEN: &[&str] = &[
+    "acme.ca",
+    "acme.challenge",
+    "acme.contact",
+    "acme.directory",
+    "acme.eab",
+    "acme.hosts",
+    "acme.renew_before",
+    "acme.retry_after",
+    "acme_eab.key",
+    "acme_eab.kid",
     "access_log.path",
     "access_log.rotate",
     "admin.tls",
     "admin_tls.cert",
     "admin_tls.key",
+    "certificate.acme",
     "certificate.dev",
     "certificate.dir",
+    "certificate.ocsp",
     "listener.plaintext",
     "root.tenant_files",
     "rotate.keep",

@@ -9,6 +9,7 @@ use octroi::{
     pipeline::Stores,
     policy::{Policy, QuotaBy},
     replay::{DescribeError, Described, Explained, Outcome, Sni, explain},
+    state::Challenges,
 };
 use support::*;
 
@@ -35,7 +36,14 @@ fn described(url: &str) -> Described {
 }
 
 fn told(described: &Described, policy: &Policy) -> Explained {
-    explain(described, policy, Stores { quotas: &Counting::default(), revocations: &LIVE }, NOW, Tick::from_nanos(1)).unwrap()
+    explain(
+        described,
+        policy,
+        Stores { quotas: &Counting::default(), revocations: &LIVE, challenges: &Challenges::default() },
+        NOW,
+        Tick::from_nanos(1),
+    )
+    .unwrap()
 }
 
 fn ending(explained: &Explained) -> (&'static str, Option<&'static str>, Option<String>) {
@@ -80,7 +88,8 @@ fn a_refusal_names_reason_rule_and_what_the_client_reads() {
 #[test]
 fn nobody_is_charged() {
     let (policy, quotas) = (strict(), Counting::default());
-    let stores = Stores { quotas: &quotas, revocations: &LIVE };
+    let challenges = Challenges::default();
+    let stores = Stores { quotas: &quotas, revocations: &LIVE, challenges: &challenges };
 
     for _ in 0..3 {
         let explained = explain(&described("https://acme.test/public/"), &policy, stores, NOW, Tick::from_nanos(1)).unwrap();
@@ -100,7 +109,7 @@ fn the_doors_are_chosen_by_scheme_or_by_name() {
     let missing = explain(
         &Described { listener: Some("nope".into()), ..described("https://acme.test/") },
         &policy,
-        Stores { quotas: &Empty, revocations: &Empty },
+        Stores { quotas: &Empty, revocations: &Empty, challenges: &Challenges::default() },
         NOW,
         Tick::default(),
     );

@@ -177,6 +177,38 @@ fn observe_mode_goes_on_in_the_same_order() {
 }
 
 #[test]
+fn a_ca_is_answered_before_the_tenant_and_only_where_it_comes() {
+    let (policy, challenges) = (strict(), std::sync::Arc::new(octroi::state::Challenges::default()));
+    let judged = |request: octroi::replay::Request| {
+        let (mut known, mut trail) = (octroi::pipeline::Known::default(), octroi::model::Trail::brief());
+        let stores = octroi::pipeline::Stores { quotas: &Empty, revocations: &Empty, challenges: &challenges };
+        let view = request.view(NOW, octroi::model::Tick::default());
+        match now_or_never(octroi::pipeline::judge(&view, &policy, stores, &mut known, &mut trail)) {
+            Ok(octroi::pipeline::Passage::Challenge(answer)) => answer.to_string(),
+            Ok(octroi::pipeline::Passage::Redirect(location)) => location,
+            Ok(octroi::pipeline::Passage::Permit(_)) => "permit".to_owned(),
+            Err(deny) => deny.reason.code().to_owned(),
+        }
+    };
+    let place = |host: &str, token: &str| get(&format!("https://{host}/.well-known/acme-challenge/{token}"));
+    let host = "new.test".parse().unwrap();
+
+    assert_eq!(judged(place("new.test", "token").at("http")), "host_unknown");
+    let running = challenges.begin(&host, octroi::policy::AcmeChallenge::Http01, "token", "token.print").unwrap();
+    assert_eq!(judged(place("new.test", "token").at("http")), "token.print");
+    assert_eq!(judged(place("new.test", "token").at("http").method("HEAD")), "token.print");
+    assert_eq!(judged(place("new.test", "other").at("http")), "route_none");
+    assert_eq!(judged(place("new.test", "token?x=y").at("http")), "route_none");
+    // Not over TLS, not for other hosts, not by other methods, and not with a head that two readers read differently.
+    assert_eq!(judged(place("new.test", "token")), "host_unknown");
+    assert_eq!(judged(place("acme.test", "token").at("http")), "https://acme.test/.well-known/acme-challenge/token");
+    assert_eq!(judged(place("new.test", "token").at("http").method("POST")), "host_unknown");
+    assert_eq!(judged(place("new.test", "a/../token").at("http")), "path_dot_segment");
+    drop(running);
+    assert_eq!(judged(place("new.test", "token").at("http")), "host_unknown");
+}
+
+#[test]
 fn a_judgement_can_move_between_threads() {
     fn is_send<T: Send>(_: &T) {}
     let (policy, request) = (strict(), get("https://acme.test/x"));
@@ -186,7 +218,7 @@ fn a_judgement_can_move_between_threads() {
     is_send(&octroi::pipeline::judge(
         &view,
         &policy,
-        octroi::pipeline::Stores { quotas: &Empty, revocations: &Empty },
+        octroi::pipeline::Stores { quotas: &Empty, revocations: &Empty, challenges: &octroi::state::Challenges::default() },
         &mut known,
         &mut trail,
     ));

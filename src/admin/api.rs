@@ -6,9 +6,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
+    ban,
     caller::{self, Caller},
     exchange::{Answer, BODY_BYTES, Fault, Head},
-    wire::{self, ErrorBody, ErrorDetail, ReloadedBody, RevokeBody, RevokedBody, StatusBody, TenantBody},
+    wire::{self, BansBody, ErrorBody, ErrorDetail, ReloadedBody, RevokeBody, RevokedBody, StatusBody, TenantBody},
 };
 use crate::{
     model::{Clock, Control, ControlError, Principal, Revocation, Revoked, Role, SessionId, TenantName, UnixTime},
@@ -19,7 +20,7 @@ use crate::{
 const TENANT_PATH: &str = "/v1/tenants/";
 
 /// The longest note, in bytes.
-const NOTE_BYTES: usize = 256;
+pub(super) const NOTE_BYTES: usize = 256;
 
 /// One call, for the access log and the metrics.
 #[derive(Clone, Copy, Debug)]
@@ -78,13 +79,16 @@ enum Endpoint {
     Tenant,
     Reload,
     Revoke,
+    Bans,
+    Ban,
+    Unban,
 }
 
 /// Why a call is refused, once it is known who calls.
-struct Refusal {
-    status: u16,
-    code: &'static str,
-    message: String,
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    pub(super) code: &'static str,
+    pub(super) message: String,
 }
 
 impl Api {
@@ -156,6 +160,15 @@ impl Api {
                 let detail = format!("reloaded revision={revision}");
                 Ok((json(200, &ReloadedBody { revision }), Some(detail)))
             }
+            Endpoint::Bans => Ok((json(200, &BansBody::new(self.levers.control.bans(), self.levers.clock.now())), None)),
+            Endpoint::Ban => {
+                let (body, detail) = ban::make(&*self.levers.control, &read_json(head, stream).await?)?;
+                Ok((json(200, &body), Some(detail)))
+            }
+            Endpoint::Unban => {
+                let (body, detail) = ban::lift(&*self.levers.control, &read_json(head, stream).await?)?;
+                Ok((json(200, &body), Some(detail)))
+            }
             Endpoint::Revoke => {
                 let (wish, detail) = self.read_revocation(&read_json(head, stream).await?)?;
                 let report = self.levers.control.revoke(wish).await.map_err(control_refusal)?;
@@ -211,6 +224,9 @@ impl Endpoint {
             "/v1/status" => (Self::Status, matches!(method, "GET" | "HEAD")),
             "/v1/reload" => (Self::Reload, method == "POST"),
             "/v1/sessions/revoke" => (Self::Revoke, method == "POST"),
+            "/v1/bans" if method == "POST" => (Self::Ban, true),
+            "/v1/bans" => (Self::Bans, matches!(method, "GET" | "HEAD")),
+            "/v1/bans/remove" => (Self::Unban, method == "POST"),
             _ if path.starts_with(TENANT_PATH) => (Self::Tenant, matches!(method, "GET" | "HEAD")),
             _ => return Err(refusal(404, "not_found", "there is no such call")),
         };
@@ -219,8 +235,8 @@ impl Endpoint {
 
     const fn role(self) -> Role {
         match self {
-            Self::Status | Self::Tenant => Role::Viewer,
-            Self::Reload | Self::Revoke => Role::Operator,
+            Self::Status | Self::Tenant | Self::Bans => Role::Viewer,
+            Self::Reload | Self::Revoke | Self::Ban | Self::Unban => Role::Operator,
         }
     }
 }
@@ -259,15 +275,16 @@ fn json(status: u16, body: &impl Serialize) -> Answer {
     Answer { status, content_type: "application/json", fields: Vec::new(), body }
 }
 
-fn refusal(status: u16, code: &'static str, message: &str) -> Refusal {
+pub(super) fn refusal(status: u16, code: &'static str, message: &str) -> Refusal {
     Refusal { status, code, message: message.to_owned() }
 }
 
-fn control_refusal(error: ControlError) -> Refusal {
+pub(super) fn control_refusal(error: ControlError) -> Refusal {
     match error {
         // The errors of files that the operator wrote, not of the request.
         ControlError::Config(text) => refusal(422, "config_invalid", &text),
         ControlError::Unknown(_) => refusal(404, "unknown", "the policy has no such tenant"),
+        ControlError::Useless(text) => refusal(409, "useless", &text),
         ControlError::Unavailable(text) => refusal(503, "unavailable", &text),
     }
 }

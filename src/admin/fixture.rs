@@ -13,8 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use super::{Api, Levers};
 use crate::{
     model::{
-        BoxFuture, Control, ControlError, Http2Limits, ManualClock, Revocation, RevocationReport, Role, Secret, Status, TenantName,
-        UnixTime,
+        Ban, BanCause, BanWish, BoxFuture, ClientPrefix, Control, ControlError, Http2Limits, ManualClock, Range, Revocation,
+        RevocationReport, Role, Secret, Status, TenantName, UnixTime,
     },
     policy::{Admin, AdminPrincipal, ClientIpHeader, IpSet, Limits, MinVersion, Policy, RequestLimits, Tenants, Tls, UnknownSni},
 };
@@ -82,6 +82,7 @@ pub(crate) fn policy(admin: Option<Admin>) -> Policy {
             write_min_rate: 1,
             http2: Http2Limits::SMALL,
         },
+        bans: None,
         request_limits: RequestLimits { body_bytes: 1, body_min_rate: 1, websocket_idle: second },
         metrics: None,
         admin,
@@ -105,6 +106,7 @@ pub(crate) fn policy(admin: Option<Admin>) -> Policy {
 pub(crate) struct FakeControl {
     pub(crate) revoked: Mutex<Vec<Revocation>>,
     pub(crate) fails: Mutex<Option<ControlError>>,
+    pub(crate) banned: Mutex<Vec<BanWish>>,
 }
 
 impl Control for FakeControl {
@@ -123,6 +125,7 @@ impl Control for FakeControl {
             revocations: 1,
             draining: false,
             listeners: vec![("public".to_owned(), "127.0.0.1:8443".to_owned())],
+            acme: None,
         }
     }
 
@@ -133,6 +136,27 @@ impl Control for FakeControl {
     fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>> {
         let failure = self.fails.lock().unwrap().clone();
         Box::pin(async move { failure.map_or_else(|| Ok("fedcba9876543210".to_owned()), Err) })
+    }
+
+    fn bans(&self) -> Vec<Ban> {
+        let made = self.banned.lock().unwrap();
+        let by_operator =
+            made.iter().map(|wish| Ban { client: wish.client, left: wish.lasts, cause: BanCause::Operator(wish.note.clone()) });
+        let client = ClientPrefix::try_from("2001:db8::/64".parse::<Range>().unwrap()).unwrap();
+        by_operator.chain([Ban { client, left: Duration::from_secs(90), cause: BanCause::Protocol("framing_te") }]).collect()
+    }
+
+    fn ban(&self, wish: BanWish) -> Result<(), ControlError> {
+        let failure = self.fails.lock().unwrap().clone();
+        self.banned.lock().unwrap().push(wish);
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn unban(&self, client: ClientPrefix) -> bool {
+        let mut made = self.banned.lock().unwrap();
+        let before = made.len();
+        made.retain(|wish| wish.client != client);
+        made.len() < before
     }
 
     fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<RevocationReport, ControlError>> {

@@ -4,6 +4,7 @@
 //! deadlines and connections are bounded in one small place. `app` brings the streams (TLS beyond loopback) and the levers.
 
 mod api;
+mod ban;
 mod caller;
 mod control_socket;
 mod exchange;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Status, UnixTime};
+use crate::model::{AcmeStatus, Ban, BanCause, Status, UnixTime};
 
 /// `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,37 @@ pub struct StatusBody {
     pub draining: bool,
     /// The listeners.
     pub listeners: Vec<ListenerBody>,
+    /// Where certificates by ACME stand; absent: none is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acme: Option<AcmeBody>,
+}
+
+/// Where certificates by ACME stand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcmeBody {
+    /// How many are wanted.
+    pub wanted: usize,
+    /// How many of them are not there.
+    pub missing: usize,
+    /// How many could not be had the last time.
+    pub failing: usize,
+    /// When the next order is due.
+    pub next: String,
+    /// The first of those that are missing or could not be had.
+    pub troubles: Vec<AcmeTroubleBody>,
+}
+
+/// A certificate by ACME that is missing, or could not be had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcmeTroubleBody {
+    /// What it is called.
+    pub certificate: String,
+    /// Whether none is in use.
+    pub missing: bool,
+    /// What went wrong the last time.
+    pub error: Option<String>,
+    /// When it is tried again.
+    pub next: String,
 }
 
 /// One listener of a status.
@@ -93,6 +124,78 @@ pub struct RevokedBody {
     pub at: String,
 }
 
+/// `GET /v1/bans`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BansBody {
+    /// The bans, those that end last first, at most [`LISTED_BANS`].
+    pub bans: Vec<BanBody>,
+    /// How many more there are.
+    pub more: usize,
+}
+
+/// How many bans are listed.
+pub const LISTED_BANS: usize = 1000;
+
+/// One ban.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BanBody {
+    /// An IPv4 address or an IPv6 /64.
+    pub client: String,
+    /// When it ends.
+    pub until: String,
+    /// `protocol` or `operator`.
+    pub cause: String,
+    /// What the client did last, by its code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Why, in the operator's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// What `POST /v1/bans` takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MakeBanBody {
+    /// An IPv4 address, an IPv6 address or an IPv6 /64; an IPv6 address stands for its /64.
+    pub client: String,
+    /// For how long: `10m`.
+    pub r#for: String,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// What `POST /v1/bans/remove` takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LiftBanBody {
+    /// As of [`MakeBanBody`].
+    pub client: String,
+}
+
+/// The answer to `POST /v1/bans` and `POST /v1/bans/remove`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientBody {
+    /// Who it is about: an IPv4 address or an IPv6 /64.
+    pub client: String,
+}
+
+impl BansBody {
+    /// Puts bans into words; `now` is what they still last from.
+    pub fn new(bans: Vec<Ban>, now: UnixTime) -> Self {
+        let more = bans.len().saturating_sub(LISTED_BANS);
+        let one = |ban: Ban| {
+            let (cause, reason, note) = match ban.cause {
+                BanCause::Protocol(reason) => ("protocol", Some(reason.to_owned()), None),
+                BanCause::Operator(note) => ("operator", None, note),
+            };
+            BanBody { client: ban.client.to_string(), until: write_time(now.plus(ban.left)), cause: cause.to_owned(), reason, note }
+        };
+        Self { bans: bans.into_iter().take(LISTED_BANS).map(one).collect(), more }
+    }
+}
+
 /// Every answer that is none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
@@ -125,6 +228,25 @@ impl From<Status> for StatusBody {
             revocations: status.revocations,
             draining: status.draining,
             listeners: status.listeners.into_iter().map(|(name, address)| ListenerBody { name, address }).collect(),
+            acme: status.acme.map(AcmeBody::from),
+        }
+    }
+}
+
+impl From<AcmeStatus> for AcmeBody {
+    fn from(status: AcmeStatus) -> Self {
+        let troubles = status.troubles.into_iter().map(|one| AcmeTroubleBody {
+            certificate: one.certificate,
+            missing: one.missing,
+            error: one.error,
+            next: write_time(one.next),
+        });
+        Self {
+            wanted: status.wanted,
+            missing: status.missing,
+            failing: status.failing,
+            next: write_time(status.next),
+            troubles: troubles.collect(),
         }
     }
 }

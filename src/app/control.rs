@@ -7,12 +7,16 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::{doors::Doors, reload, renew::Refusals};
+use super::{acme::Board, doors::Doors, reload, renew::Refusals};
 use crate::{
     edge::TlsState,
     gateway::Shared,
-    model::{BoxFuture, Control, ControlError, Revocation, RevocationReport, Revoked, Status, TenantName, UnixTime, told},
+    model::{
+        Ban, BanWish, BoxFuture, ClientPrefix, Control, ControlError, Revocation, RevocationReport, Revoked, Status, TenantName, UnixTime,
+        told,
+    },
     state::RevocationStore,
+    telemetry::Tally,
 };
 
 /// The running gateway, as its levers see it.
@@ -21,8 +25,12 @@ pub(super) struct App {
     pub(super) shared: Arc<Shared>,
     pub(super) tls: Arc<ArcSwap<TlsState>>,
     pub(super) doors: Doors,
+    /// Refused connections that were not written yet.
+    pub(super) tally: Arc<Tally>,
     pub(super) started: UnixTime,
     pub(super) last_reload: Mutex<LastReload>,
+    /// Where certificates by ACME stand.
+    pub(super) acme: Board,
     /// One reload at a time.
     pub(super) reloading: tokio::sync::Mutex<()>,
     /// Files of TLS that cannot be used.
@@ -56,6 +64,7 @@ impl Control for App {
             revocations: self.shared.revocations.len(),
             draining: self.shared.is_draining(),
             listeners: self.doors.addresses(),
+            acme: self.acme.status(self.shared.clock.now()),
         }
     }
 
@@ -66,6 +75,26 @@ impl Control for App {
 
     fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>> {
         Box::pin(reload::reload(self))
+    }
+
+    fn bans(&self) -> Vec<Ban> {
+        self.shared.bans.list(self.shared.clock.tick())
+    }
+
+    fn ban(&self, wish: BanWish) -> Result<(), ControlError> {
+        let policy = Arc::clone(&self.shared.snapshot.load().policy);
+        let address = wish.client.first();
+        if let Some(listener) = policy.listeners.iter().find(|listener| policy.is_own_proxy(&listener.name, address)) {
+            let text = format!("{} is a trusted proxy of the listener `{}`, and those are never banned", wish.client, listener.name);
+            return Err(ControlError::Useless(text));
+        }
+        self.shared.bans.add(wish, self.shared.clock.tick()).map_err(|error| ControlError::Unavailable(error.to_string()))?;
+        self.shared.metrics.ban("operator");
+        Ok(())
+    }
+
+    fn unban(&self, client: ClientPrefix) -> bool {
+        self.shared.bans.remove(client, self.shared.clock.tick())
     }
 
     fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<RevocationReport, ControlError>> {

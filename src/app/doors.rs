@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -13,7 +14,8 @@ use tokio::sync::watch;
 use crate::{
     edge::{self, Bound, Connections, Handler, Rules, TlsState, Witness},
     model::{Clock, ListenerName},
-    policy::{Listener, Policy},
+    policy::{IpSet, Listener, Policy},
+    state::Challenges,
 };
 
 /// What every door needs to open.
@@ -22,6 +24,7 @@ pub(super) struct Hinges {
     pub(super) witness: Arc<dyn Witness>,
     pub(super) tls: Arc<ArcSwap<TlsState>>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) challenges: Arc<Challenges>,
 }
 
 /// The open listeners.
@@ -126,13 +129,35 @@ impl Doors {
         }
     }
 
+    /// Gives the listeners what their files of denied ranges hold now. Nothing else changes.
+    pub(super) fn deny(&self, read: &dyn Fn(&Path) -> Option<Arc<IpSet>>) {
+        for door in self.open.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            let rules = door.rules.load().with_deny_files(read);
+            door.rules.store(Arc::new(rules));
+        }
+    }
+
+    /// Returns how many ranges each listener drops.
+    pub(super) fn denied_ranges(&self) -> Vec<(ListenerName, usize)> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.iter().map(|(name, door)| (name.clone(), door.rules.load().denied_ranges())).collect()
+    }
+
     fn open_door(&self, policy: &Policy, listener: Arc<Listener>, bound: Bound) -> Door {
         let (stop, shutdown) = watch::channel(false);
         let rules = Arc::new(ArcSwap::from_pointee(Rules::new(&listener, policy)));
         let (local, connections) = (bound.local_addr(), bound.connections());
-        let Hinges { handler, witness, tls, clock } = &self.hinges;
+        let Hinges { handler, witness, tls, clock, challenges } = &self.hinges;
         let name = listener.name.clone();
-        let serving = bound.run(Arc::clone(handler), Arc::clone(witness), Arc::clone(tls), Arc::clone(&rules), Arc::clone(clock), shutdown);
+        let serving = bound.run(
+            Arc::clone(handler),
+            Arc::clone(witness),
+            Arc::clone(tls),
+            Arc::clone(&rules),
+            Arc::clone(clock),
+            Arc::clone(challenges),
+            shutdown,
+        );
         tokio::spawn(async move {
             if let Err(error) = serving.await {
                 tracing::error!(listener = %name, %error, "the listener ended");

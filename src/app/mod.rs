@@ -1,6 +1,8 @@
 //! Ties the parts together: `prepare` builds everything but sockets, `start` binds and serves, `reload` swaps the rules.
 
+mod acme;
 mod control;
+mod deny;
 mod doors;
 mod handler;
 mod prepare;

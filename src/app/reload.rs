@@ -54,14 +54,20 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
         .map_err(|error| ControlError::Unavailable(error.to_string()))?
         .map_err(|error| ControlError::Unavailable(told(&error)))?;
     // Nothing fails from here on.
-    app.shared.metrics.certificates(super::witness::expiries(&tls).iter().map(|(name, not_after)| (name.as_str(), *not_after)));
+    super::witness::certificates(&app.shared.metrics, &tls);
     app.shared.metrics.policy_in_force(&policy, now);
     // The same certificates keep their ticket keys: a reload ends no resumption.
     app.tls.store(tls.or_keep(&app.tls.load_full()));
     // All of them were judged just now, and none was refused.
     app.refusals.clear(&app.shared.metrics);
     app.shared.snapshot.store(Arc::new(snapshot));
+    if policy.bans.is_none() {
+        app.shared.bans.forget_offences();
+    }
     app.doors.settle(&policy, added);
+    app.acme.policy_changed.notify_one();
+    // Every file of ranges was read just now, and held.
+    app.shared.metrics.deny_files_refused(0);
     app.policy_changed.notify_one();
     Ok(policy.revision.clone())
 }

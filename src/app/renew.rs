@@ -8,7 +8,7 @@ use std::{
 
 use super::{control::App, witness};
 use crate::{
-    edge::Renewal,
+    edge::{Renewal, TlsError},
     model::{Tick, told},
     telemetry::Metrics,
 };
@@ -44,13 +44,16 @@ pub(super) async fn certificates(app: &App) -> Option<Duration> {
     };
     let metrics = &app.shared.metrics;
     if let Some(state) = state {
-        metrics.certificates(witness::expiries(&state).iter().map(|(name, not_after)| (name.as_str(), *not_after)));
+        witness::certificates(metrics, &state);
         metrics.certificates_renewed(renewed.len());
         app.tls.store(Arc::new(state));
-        tracing::info!(certificates = %renewed.join(" "), "certificates were renewed");
+        if !renewed.is_empty() {
+            tracing::info!(files = %renewed.join(" "), "certificates were renewed");
+        }
     }
-    let refused: Vec<String> = refused.iter().map(|error| told(error)).collect();
-    app.refusals.note(refused, app.shared.clock.tick(), metrics)
+    let again = app.refusals.note(&refused, app.shared.clock.tick(), metrics);
+    let lapse = app.tls.load().next_lapse().map(|at| at.since(app.shared.clock.now()));
+    [again, lapse].into_iter().flatten().min()
 }
 
 impl Refusals {
@@ -67,22 +70,27 @@ impl Refusals {
     }
 
     /// Takes over what is wrong now. Tells what has been so for too long, once. Says when to look again.
-    fn note(&self, refused: Vec<String>, now: Tick, metrics: &Metrics) -> Option<Duration> {
+    fn note(&self, refused: &[TlsError], now: Tick, metrics: &Metrics) -> Option<Duration> {
+        let refused: BTreeMap<String, &TlsError> = refused.iter().map(|error| (told(error), error)).collect();
         let mut refusals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let was_told = refusals.values().any(|refusal| refusal.told);
-        refusals.retain(|what, _| refused.contains(what));
-        for what in refused {
+        refusals.retain(|what, _| refused.contains_key(what));
+        for (what, error) in refused {
             let refusal = refusals.entry(what.clone()).or_insert(Refusal { since: now, told: false });
             if !refusal.told && now.since(refusal.since) >= GRACE {
                 refusal.told = true;
                 metrics.certificate_refused();
-                tracing::error!(error = %what, "a certificate on disk is refused; the one before it stays in force");
+                if error.is_lapse() {
+                    tracing::warn!(error = %what, "an OCSP answer has ended and is stapled no more");
+                } else {
+                    tracing::error!(error = %what, "a file of TLS is refused; what was read before it stays in force");
+                }
             }
         }
         let told = refusals.values().filter(|refusal| refusal.told).count();
         metrics.certificates_refused(told);
         if was_told && told == 0 {
-            tracing::info!("no certificate on disk is refused any more");
+            tracing::info!("no file of TLS is refused any more");
         }
         if refusals.values().any(|refusal| !refusal.told) {
             Some(SOON)
@@ -103,13 +111,16 @@ mod tests {
         let (refusals, metrics) = (Refusals::default(), Metrics::new().unwrap());
         let note = |what: &[&str], millis: u64| {
             let now = Tick::from_nanos(millis * 1_000_000);
-            refusals.note(what.iter().map(|what| (*what).to_owned()).collect(), now, &metrics)
+            let refused: Vec<TlsError> = what.iter().map(|what| TlsError::Expired { path: (*what).into() }).collect();
+            refusals.note(&refused, now, &metrics)
         };
         let count = || {
             let text = metrics.encode().unwrap();
             let of = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
             (of("octroi_tls_certificate_reloads_total{result=\"failure\"}"), of("octroi_tls_certificates_refused "))
         };
+
+        let told = |what: &str| format!("{what}: the certificate has expired");
 
         assert_eq!(note(&["a"], 0), Some(SOON));
         assert_eq!(note(&[], 2_999), None);
@@ -120,10 +131,10 @@ mod tests {
         assert!(refusals.told().is_empty());
         assert_eq!(note(&["a", "b", "c"], 8_000), Some(SOON), "c has its own grace");
         assert_eq!(note(&["a", "b"], 9_000), Some(RETRY));
-        assert_eq!((refusals.told(), count()), (vec!["a".into(), "b".into()], ("2".into(), "2".into())));
+        assert_eq!((refusals.told(), count()), (["a", "b"].map(told).to_vec(), ("2".into(), "2".into())));
 
         assert_eq!(note(&["b"], 10_000), Some(RETRY));
-        assert_eq!((refusals.told(), count()), (vec!["b".into()], ("2".into(), "1".into())));
+        assert_eq!((refusals.told(), count()), (vec![told("b")], ("2".into(), "1".into())));
         refusals.clear(&metrics);
         assert_eq!((refusals.told(), count()), (vec![], ("2".into(), "0".into())));
     }

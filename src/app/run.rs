@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::{
+    acme,
     control::{App, LastReload},
     doors::{BindError, Doors, Hinges},
     handler::HttpDoor,
@@ -27,12 +28,15 @@ use crate::{
     gateway::{RequestIds, Shared},
     model::{BoxFuture, Clock, SystemClock},
     policy::Policy,
-    state::{Journal, MemoryQuotas, StoreError},
-    telemetry::{Metrics, MetricsError},
+    state::{Bans, Journal, MemoryQuotas, StoreError},
+    telemetry::{Metrics, MetricsError, Tally},
 };
 
 /// How many subjects all quotas together remember: 2^18 at 16 bytes are 4 MiB, whatever strangers do.
 const QUOTA_SLOTS: usize = 1 << 18;
+
+/// How many clients that broke the protocol are remembered: 2^15 at 64 bytes are 2 MiB, whatever strangers do.
+const BAN_SLOTS: usize = 1 << 15;
 
 /// Why octroi did not start.
 #[derive(Debug, thiserror::Error)]
@@ -105,19 +109,23 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
         snapshot: ArcSwap::from_pointee(snapshot),
         quotas: MemoryQuotas::new(QUOTA_SLOTS),
         revocations: journal,
+        challenges: Arc::default(),
+        bans: Bans::new(BAN_SLOTS),
         metrics: Arc::new(Metrics::new()?),
         clock: Arc::clone(&clock),
         ids: RequestIds::new(),
         draining: AtomicBool::new(false),
     });
-    shared.metrics.certificates(witness::expiries(&tls).iter().map(|(name, not_after)| (name.as_str(), *not_after)));
+    witness::certificates(&shared.metrics, &tls);
     shared.metrics.policy_in_force(&policy, started);
     shared.metrics.reload_succeeded();
     let tls = Arc::new(ArcSwap::from_pointee(tls));
     let http = Arc::new(HttpDoor::new(Arc::clone(&shared), &policy));
     let handler: Arc<dyn Handler> = http.clone();
-    let clerk: Arc<dyn Witness> = Arc::new(Clerk { shared: Arc::clone(&shared) });
-    let doors = Doors::new(Hinges { handler, witness: clerk, tls: Arc::clone(&tls), clock });
+    let tally = Arc::new(Tally::default());
+    let clerk: Arc<dyn Witness> = Arc::new(Clerk { shared: Arc::clone(&shared), tally: Arc::clone(&tally) });
+    let challenges = Arc::clone(&shared.challenges);
+    let doors = Doors::new(Hinges { handler, witness: clerk, tls: Arc::clone(&tls), clock, challenges });
     // Everything that can fail has failed before the first connection is served.
     let added = doors.bind_new(&policy)?;
     let app = Arc::new(App {
@@ -125,8 +133,10 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
         shared: Arc::clone(&shared),
         tls: Arc::clone(&tls),
         doors,
+        tally,
         started,
         last_reload: Mutex::new(LastReload { at: started, error: None }),
+        acme: acme::Board::default(),
         reloading: tokio::sync::Mutex::default(),
         policy_changed: tokio::sync::Notify::new(),
         refusals: Refusals::default(),
@@ -140,11 +150,13 @@ async fn serve(config: PathBuf, prepared: Prepared, clock: Arc<dyn Clock>) -> Re
     }
     tasks.spawn(schedule::expiries(Arc::clone(&app)));
     tasks.spawn(schedule::sweep(Arc::clone(&app)));
+    tasks.spawn(acme::supervise(Arc::clone(&app)));
     tasks.spawn(watch_files(Arc::clone(&app)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), policy.revision = %policy.revision, tenants = policy.tenants.len(), "octroi serves");
     shutdown::until_the_end(&app, &http).await;
     stop_admin.send_replace(true);
     tasks.shutdown().await;
+    witness::write_sums(&app.shared, &app.tally.close());
     if !app.shared.snapshot.load().log.close(shutdown::LAST_LINES) {
         tracing::warn!("some access lines could not be written in time");
     }

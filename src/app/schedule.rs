@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::control::App;
+use super::{control::App, witness};
 use crate::model::{Control, UnixTime, told};
 
 /// How often ended revocations are swept out and gauges are set.
@@ -43,6 +43,8 @@ pub(super) async fn sweep(app: Arc<App>) {
         if let Ok(Err(error)) = tokio::task::spawn_blocking(move || journal.sweep(now)).await {
             tracing::error!(error = %told(&error), "the revocation journal cannot be compacted");
         }
+        witness::write_sums(&app.shared, &app.tally.turn(app.shared.clock.tick()));
+        app.shared.snapshot.load().sweep(app.shared.clock.tick());
         gauges(&app);
     }
 }
@@ -51,6 +53,8 @@ pub(super) async fn sweep(app: Arc<App>) {
 pub(super) fn gauges(app: &App) {
     let shared = &app.shared;
     shared.metrics.revocations(shared.revocations.len());
+    shared.metrics.bans(shared.bans.len(shared.clock.tick()), shared.bans.missed());
+    shared.metrics.denied_ranges(app.doors.denied_ranges().iter().map(|(listener, ranges)| (listener, *ranges)));
     shared.metrics.quota_evictions(shared.quotas.evictions());
     shared.metrics.access_log_dropped(shared.snapshot.load().log.dropped());
 }

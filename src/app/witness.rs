@@ -7,13 +7,15 @@ use crate::{
     checks::hygiene,
     edge::{EarlyCause, EdgeRefusal, Http2Error, Http2Refusal, TlsState, Witness},
     gateway::{Asking, Refusal, Shared, early_line},
-    model::{Connection, Cut, Decision, Deny, HttpVersion, ListenerName, Reason, TlsFacts, UnixTime},
-    telemetry::{AccessLine, Event},
+    model::{ClientIp, Connection, Cut, Decision, Deny, Host, HttpVersion, ListenerName, Reason, TlsFacts},
+    policy::AcmeChallenge,
+    telemetry::{AccessLine, Event, Metrics, Sum, Tally},
 };
 
 /// Counts and logs for edge.
 pub(super) struct Clerk {
     pub(super) shared: Arc<Shared>,
+    pub(super) tally: Arc<Tally>,
 }
 
 impl Witness for Clerk {
@@ -36,27 +38,52 @@ impl Witness for Clerk {
             | EdgeRefusal::UnknownSni
             | EdgeRefusal::PlainHttp => self.shared.metrics.handshake_failed(listener, refusal.code()),
             EdgeRefusal::CapListener
+            | EdgeRefusal::Denied
+            | EdgeRefusal::Banned
             | EdgeRefusal::CapClient
             | EdgeRefusal::HandshakeRate
             | EdgeRefusal::ProxyProtocol
             | EdgeRefusal::ProxyUntrusted => self.shared.metrics.connection_refused(listener, refusal.code()),
         }
+        let source = ClientIp::from(peer.ip());
+        if refusal.breaks_protocol() {
+            self.shared.offended(listener, source, refusal.code());
+        }
+        let noted = self.tally.note(listener, refusal.code(), source, self.shared.clock.tick());
+        write_sums(&self.shared, &noted.sums);
+        if noted.alone {
+            let snapshot = self.shared.snapshot.load();
+            snapshot.log.write(&AccessLine {
+                peer: Some(peer.ip()),
+                detail: Some(detail).filter(|detail| !detail.is_empty()),
+                ..refused_line(&self.shared, &snapshot.policy.revision, listener, refusal.code())
+            });
+        }
+    }
+
+    fn is_banned(&self, client: ClientIp) -> bool {
+        let bans = &self.shared.bans;
+        bans.may_be_any() && bans.is_banned(client.prefix(), self.shared.clock.tick())
+    }
+
+    fn handshake(&self, listener: &ListenerName, tls: &TlsFacts, took: Duration) {
+        self.shared.metrics.handshake(listener, tls, took);
+    }
+
+    fn proven(&self, listener: &ListenerName, peer: SocketAddr, host: &Host) {
+        self.shared.metrics.acme_challenge(AcmeChallenge::TlsAlpn01);
         let snapshot = self.shared.snapshot.load();
         snapshot.log.write(&AccessLine {
             event: Event::Connection,
             time: self.shared.clock.now(),
             listener: Some(listener.as_str()),
             peer: Some(peer.ip()),
-            decision: Some("deny"),
-            reason: Some(refusal.code()),
+            host: Some(host.as_str().as_bytes()),
+            decision: Some("allow"),
+            reason: Some("acme_challenge"),
             revision: Some(&snapshot.policy.revision),
-            detail: Some(detail).filter(|detail| !detail.is_empty()),
             ..AccessLine::default()
         });
-    }
-
-    fn handshake(&self, listener: &ListenerName, tls: &TlsFacts, took: Duration) {
-        self.shared.metrics.handshake(listener, tls, took);
     }
 
     fn early_refusal(&self, connection: &Connection, head: &[u8], cause: EarlyCause) -> Vec<u8> {
@@ -71,6 +98,7 @@ impl Witness for Clerk {
         let now = self.shared.clock.now();
         snapshot.log.write(&early_line(connection.facts(), now, &id, head, &deny, &snapshot.policy.revision));
         self.shared.metrics.request(None, deny.reason.status(), Decision::Deny(deny.reason), now.since(connection.facts().accepted));
+        self.hold_against(connection, deny.reason);
         let asking = Asking { head: head.starts_with(b"HEAD "), ..Asking::default() };
         Refusal::plain(deny.reason, id, asking, connection.facts().tls().is_some()).to_http1()
     }
@@ -93,6 +121,7 @@ impl Witness for Clerk {
         let deny = Deny::new(reason, detail);
         let id = self.shared.request_id();
         let line = early_line(connection.facts(), self.shared.clock.now(), &id, &[], &deny, &snapshot.policy.revision);
+        self.hold_against(connection, deny.reason);
         // The client gets a frame, no status; the counter's is that of the same thing over HTTP/1.
         let event = if matches!(refusal, Http2Refusal::Abuse(_)) { Event::Connection } else { Event::Request };
         snapshot.log.write(&AccessLine { event, status: None, version: Some(HttpVersion::Http2), ..line });
@@ -104,9 +133,44 @@ impl Witness for Clerk {
     }
 }
 
-/// Returns the names and ends of the certificates in use, for the metric.
-pub(super) fn expiries(tls: &TlsState) -> Vec<(String, UnixTime)> {
-    tls.certificate_expiries().into_iter().map(|expiry| (expiry.name, expiry.not_after)).collect()
+impl Clerk {
+    /// Counts a refused request towards a ban, if that is what it was refused for.
+    fn hold_against(&self, connection: &Connection, reason: Reason) {
+        if reason.breaks_protocol() {
+            self.shared.offended(&connection.facts().listener, connection.facts().source_ip(), reason.code());
+        }
+    }
+}
+
+/// Writes the sums of refused connections.
+pub(super) fn write_sums(shared: &Shared, sums: &[Sum]) {
+    if sums.is_empty() {
+        return;
+    }
+    let snapshot = shared.snapshot.load();
+    for sum in sums {
+        let line = refused_line(shared, &snapshot.policy.revision, &sum.listener, sum.reason);
+        snapshot.log.write(&AccessLine { peer: sum.client, count: Some(sum.count), ..line });
+    }
+}
+
+fn refused_line<'a>(shared: &Shared, revision: &'a str, listener: &'a ListenerName, reason: &'a str) -> AccessLine<'a> {
+    AccessLine {
+        event: Event::Connection,
+        time: shared.clock.now(),
+        listener: Some(listener.as_str()),
+        decision: Some("deny"),
+        reason: Some(reason),
+        revision: Some(revision),
+        ..AccessLine::default()
+    }
+}
+
+/// Tells the metrics which certificates are in use and when they end, and their OCSP answers.
+pub(super) fn certificates(metrics: &Metrics, tls: &TlsState) {
+    let in_use = tls.certificate_expiries();
+    metrics.certificates(in_use.iter().map(|one| (one.name.as_str(), one.not_after)));
+    metrics.staples(in_use.iter().filter_map(|one| Some((one.name.as_str(), one.staple_until?))));
 }
 
 /// Writes the access line of an admin call, with its principal.

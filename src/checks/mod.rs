@@ -4,6 +4,7 @@
 //! without it. Their order is `pipeline.rs`.
 
 pub mod authorization;
+pub mod challenge;
 pub mod client;
 pub mod grant;
 pub mod hygiene;

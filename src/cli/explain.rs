@@ -13,7 +13,7 @@ use crate::{
     model::{Clock, HttpVersion, SystemClock},
     pipeline::Stores,
     replay::{self, Described, Sni},
-    state::{Ended, MemoryQuotas},
+    state::{Challenges, Ended, MemoryQuotas},
 };
 
 #[derive(Debug, Args)]
@@ -59,7 +59,8 @@ pub(crate) fn run(config: &Path, args: ExplainArgs, output: &mut Output<'_>) -> 
     let described = describe(args)?;
     let revocations = Ended::read(&policy.state_dir)?;
     let quotas = MemoryQuotas::new(64);
-    let stores = Stores { quotas: &quotas, revocations: &revocations };
+    let challenges = Challenges::default();
+    let stores = Stores { quotas: &quotas, revocations: &revocations, challenges: &challenges };
     let explained = replay::explain(&described, &policy, stores, clock.now(), clock.tick())?;
     output.data(form, &explained, || explained.to_string())?;
     Ok(if explained.decision == "deny" { Exit::Problem } else { Exit::Fine })

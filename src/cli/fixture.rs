@@ -100,6 +100,7 @@ fn upstream() -> Upstream {
         timeouts: UpstreamTimeouts { connect: second, first_byte: second, between_bytes: second },
         retries: 0,
         isolate: false,
+        fast_path: true,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Commands: one thin file each. stdout is data, stderr is talk.
 
+mod ban;
 mod check;
 mod control;
 mod explain;
@@ -84,6 +85,8 @@ enum Command {
     Health(health::HealthArgs),
     /// Sessions: revoke, mint, inspect.
     Session(session::SessionArgs),
+    /// Bans: list, add, remove.
+    Ban(ban::BanArgs),
     /// Keys and certificates that the configuration names.
     Keys(keys::KeysArgs),
     /// Print the JSON Schema of the configuration.
@@ -116,6 +119,7 @@ fn dispatch(cli: Cli, output: &mut Output<'_>) -> anyhow::Result<Exit> {
         Command::Status(args) => status::run(&args, &state_dir(), output),
         Command::Health(args) => health::run(config, &args, output),
         Command::Session(args) => session::run(&args, &state_dir(), || policy(config), &SystemClock::new(), output),
+        Command::Ban(args) => ban::run(&args, &state_dir(), output),
         Command::Keys(args) => keys::run(config, args, output),
         Command::Schema => schema::run(output),
         Command::Version(args) => version::run(&args, output),

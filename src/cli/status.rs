@@ -44,6 +44,15 @@ fn describe(status: &StatusBody) -> String {
     for listener in &status.listeners {
         let _ = writeln!(text, "listener    {} {}", listener.name, listener.address);
     }
+    if let Some(acme) = &status.acme {
+        let counts = format!("{} wanted, {} missing, {} failing; next order {}", acme.wanted, acme.missing, acme.failing, acme.next);
+        let _ = writeln!(text, "acme        {counts}");
+        for one in &acme.troubles {
+            let state = if one.missing { "missing" } else { "in use" };
+            let error = one.error.as_deref().unwrap_or("not tried yet");
+            let _ = writeln!(text, "            {} ({state}, next {}): {error}", one.certificate, one.next);
+        }
+    }
     if let Some(error) = &status.reload_error {
         let _ = writeln!(text, "last reload failed, nothing was changed:\n{error}");
     }

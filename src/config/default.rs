@@ -1,10 +1,10 @@
 //! What holds where nothing is written, each with the reason for the number.
 
-use std::time::Duration;
+use std::{num::NonZeroU16, time::Duration};
 
 use super::tree::Bounds;
 use crate::model::Http2Limits;
-use crate::policy::{Limits, RequestLimits, UpstreamTimeouts};
+use crate::policy::{BanRules, Limits, RequestLimits, UpstreamTimeouts};
 
 /// Bounds of a connection.
 pub(super) const LIMITS: Limits = Limits {
@@ -59,6 +59,18 @@ const HTTP2: Http2Limits = Http2Limits {
     continuations: 100,
     // No client in use gives its streams no window at all; half of what may be open at once.
     starved: 50,
+};
+
+/// Bans of clients that keep breaking the protocol.
+pub(super) const BANS: BanRules = BanRules {
+    // A client that is merely broken makes a handful of tries a minute; a scanner makes hundreds.
+    after: match NonZeroU16::new(20) {
+        Some(after) => after,
+        None => NonZeroU16::MIN,
+    },
+    within: Duration::from_secs(60),
+    // Long enough to spoil a scan, short enough for the office that shares the address.
+    lasts: Duration::from_secs(600),
 };
 
 /// Bounds of a request.
@@ -125,3 +137,7 @@ pub(super) const BOUNDS: Bounds = Bounds {
 
 /// Before a certificate ends, somebody is told.
 pub(super) const CERTIFICATE_NOTICE: Duration = Duration::from_secs(14 * 86_400);
+
+/// How long to wait after the first failure to get a certificate. Doubled each time, five failures take half an hour: a public CA
+/// bears five per host and hour.
+pub(super) const ACME_RETRY: Duration = Duration::from_secs(60);

@@ -82,7 +82,7 @@ impl<'e> Inputs<'e> {
         if let Some(known) = self.files.borrow().get(path) {
             return known.clone();
         }
-        let read = read(path).map(Rc::new).map_err(|error| reason(&error));
+        let read = read(path, MAX_BYTES).map(Rc::new).map_err(|error| reason(&error));
         self.files.borrow_mut().insert(path.to_path_buf(), read.clone());
         read
     }
@@ -104,16 +104,16 @@ impl<'e> Inputs<'e> {
 }
 
 /// Reads a whole file, whose mode is asked of the open file so that nobody exchanges it in between.
-fn read(path: &Path) -> io::Result<InputFile> {
+pub(super) fn read(path: &Path, max: u64) -> io::Result<InputFile> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
     let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > usize::try_from(MAX_BYTES).unwrap_or(usize::MAX) {
-        return Err(io::Error::other(format!("it is larger than {} MiB", MAX_BYTES >> 20)));
+    file.take(max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > usize::try_from(max).unwrap_or(usize::MAX) {
+        return Err(io::Error::other(format!("it is larger than {} MiB", max >> 20)));
     }
     Ok(InputFile { bytes: Secret::new(bytes), mode: metadata.mode() })
 }

@@ -6,6 +6,7 @@
 mod collection;
 mod compile;
 mod default;
+mod deny_file;
 mod describe;
 mod error;
 mod finding;
@@ -29,9 +30,11 @@ mod unenforced;
 mod unit;
 mod wire;
 
+pub use deny_file::{DenyFileError, read_deny_file};
 pub use error::{ConfigErrors, Problem, Severity, Snippet};
 pub use load::{Loaded, load};
 pub use metrics_address::metrics_address;
 pub use referenced::{Referenced, ReferencedKind, referenced_files};
 pub use schema::schema;
 pub use state_dir::state_dir;
+pub use unit::duration;

@@ -6,14 +6,9 @@ use super::parse::Wrong;
 /// Keys: the map they stand in, the key, what it will do.
 pub(super) const KEYS: &[(&str, &str, &str)] = &[
     ("root", "audit", "The audit trail."),
-    ("root", "bans", "Bans protocol breakers for a while."),
     ("root", "redis", "Quotas and revocations that nodes share."),
     ("root", "regions", "Addresses of a region."),
     ("root", "smtp", "Where notices go out."),
-    ("listener", "deny", "Ranges that are dropped before the handshake."),
-    ("listener", "deny_files", "Files of ranges that are dropped before the handshake."),
-    ("certificate", "acme", "Certificates from a directory, by ACME."),
-    ("certificate", "ocsp", "An OCSP answer to staple."),
     ("sessions", "assertion", "A signed statement of who asks, towards the upstream."),
     ("revocation", "on_stale", "What happens when the shared store is silent."),
     ("revocation", "stale_after", "When the shared store counts as silent."),

@@ -33,6 +33,11 @@ pub(super) struct Rate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct LastDay(pub(super) UnixTime);
 
+/// Reads a duration that is not zero, as the configuration writes it: `10m`.
+pub fn duration(text: &str) -> Option<Duration> {
+    Wait::parse(text).ok().map(|Wait(duration)| duration)
+}
+
 const DURATION: &str = "a duration has a number and a unit: `500ms`, `30s`, `5m`, `12h` or `180d`";
 const SIZE: &str = "a size has a number and a unit: `512B`, `32KiB`, `10MiB` or `1GiB`";
 const RATE: &str = "a rate has a number and a period: `50/s`, `10/m`, `100/h` or `1000/d`";

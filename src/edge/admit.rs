@@ -7,10 +7,11 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout, timeout_at},
 };
-use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 
 use super::{
     Connections, EdgeRefusal, GateStream, Rules, TlsState, Witness,
+    acme::{self, Proof},
     cap::ClientGuard,
     stream::{Inner, Wire},
     tls::{self, Sni},
@@ -18,6 +19,7 @@ use super::{
 use crate::model::{ClientIp, Connection, Facts, TlsFacts, Transport, UnixTime};
 use crate::policy::ListenerKind;
 use crate::proxy_protocol::{self, MAX_HEADER_BYTES, Parsed};
+use crate::state::Challenges;
 
 /// How long the PROXY header may take; the sender has it at hand.
 const PROXY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -40,14 +42,18 @@ pub(super) struct Admission {
     pub(super) tls: Arc<TlsState>,
     pub(super) connections: Connections,
     pub(super) witness: Arc<dyn Witness>,
+    pub(super) challenges: Arc<Challenges>,
 }
+
+/// A connection that was led in.
+type Admitted = (GateStream, Arc<Connection>, Option<ClientGuard>);
 
 /// A refusal and what the operator reads beside it.
 struct Refused(EdgeRefusal, String);
 
 impl Admission {
-    /// Leads a connection in. Nothing is returned for one that was refused; the witness knows why.
-    pub(super) async fn admit(self, mut tcp: TcpStream) -> Option<(GateStream, Arc<Connection>, Option<ClientGuard>)> {
+    /// Leads a connection in. Nothing is returned for one that was refused, or was a CA's; the witness knows.
+    pub(super) async fn admit(self, mut tcp: TcpStream) -> Option<Admitted> {
         // Answers leave at once; the write buffer sees to their size.
         let _ = tcp.set_nodelay(true);
         let (source, lead) = match self.proxy_header(&mut tcp).await {
@@ -55,7 +61,7 @@ impl Admission {
             Err(refused) => return self.refuse(self.peer, &refused),
         };
         match self.encrypt(tcp, source, lead).await {
-            Ok(admitted) => Some(admitted),
+            Ok(admitted) => admitted,
             Err(refused) => self.refuse(source, &refused),
         }
     }
@@ -93,20 +99,25 @@ impl Admission {
         }
     }
 
-    /// Counts the client, then shakes hands where the listener speaks TLS.
-    async fn encrypt(
-        &self,
-        tcp: TcpStream,
-        source: SocketAddr,
-        lead: Vec<u8>,
-    ) -> Result<(GateStream, Arc<Connection>, Option<ClientGuard>), Refused> {
-        let client = self.count_client(source)?;
+    /// Judges and counts the client, then shakes hands where the listener speaks TLS.
+    async fn encrypt(&self, tcp: TcpStream, source: SocketAddr, lead: Vec<u8>) -> Result<Option<Admitted>, Refused> {
+        let ip = ClientIp::from(source.ip());
+        // First what the operator decided, then what the client did, then what it takes.
+        if let Some(place) = self.rules.denies(ip) {
+            return Err(Refused(EdgeRefusal::Denied, place));
+        }
+        // Behind a proxy of ours stand many clients.
+        let bannable = Some(ip).filter(|ip| !self.rules.is_own_proxy(*ip));
+        if bannable.is_some_and(|ip| self.witness.is_banned(ip)) {
+            return Err(Refused(EdgeRefusal::Banned, String::new()));
+        }
+        let client = bannable.map(|ip| self.count_client(ip)).transpose()?;
         let wire = Wire::new(tcp, lead);
         let local = wire.local_addr().map_err(|error| Refused(EdgeRefusal::TlsAborted, error.to_string()))?;
         let (inner, transport) = match self.rules.listener.kind {
             ListenerKind::Plaintext | ListenerKind::Redirect { .. } => (Inner::Plain(wire), Transport::Plain),
             ListenerKind::Tls => {
-                let (stream, facts) = self.handshake(wire.expect_tls()).await?;
+                let Some((stream, facts)) = self.handshake(wire.expect_tls(), source).await? else { return Ok(None) };
                 (Inner::Tls(Box::new(stream)), Transport::Tls(facts))
             }
         };
@@ -120,23 +131,17 @@ impl Admission {
             accepted: self.accepted,
         };
         let connection = Arc::new(Connection::new(facts, self.rules.head_deadlines()));
-        let stream = GateStream::new(inner, Arc::clone(&connection), Arc::clone(&self.witness));
-        Ok((stream, connection, client))
+        let stream = GateStream::new(inner, Arc::clone(&connection), Arc::clone(&self.witness), bannable);
+        Ok(Some((stream, connection, client)))
     }
 
-    fn count_client(&self, source: SocketAddr) -> Result<Option<ClientGuard>, Refused> {
-        let ip = ClientIp::from(source.ip());
-        // Behind a proxy of ours stand many clients.
-        if self.rules.is_trusted_proxy(ip) {
-            return Ok(None);
-        }
-        match self.connections.take_client(ip.prefix(), self.rules.listener.max_connections_per_client) {
-            Some(guard) => Ok(Some(guard)),
-            None => Err(Refused(EdgeRefusal::CapClient, String::new())),
-        }
+    fn count_client(&self, ip: ClientIp) -> Result<ClientGuard, Refused> {
+        let taken = self.connections.take_client(ip.prefix(), self.rules.listener.max_connections_per_client);
+        taken.ok_or_else(|| Refused(EdgeRefusal::CapClient, String::new()))
     }
 
-    async fn handshake(&self, wire: Wire) -> Result<(TlsStream<Wire>, TlsFacts), Refused> {
+    /// Shakes hands. Nothing is left to be served of a connection by which a CA proves a host.
+    async fn handshake(&self, wire: Wire, source: SocketAddr) -> Result<Option<(TlsStream<Wire>, TlsFacts)>, Refused> {
         // Before the first byte is looked at: a handshake is what costs.
         if !self.rules.takes_handshake() {
             return Err(Refused(EdgeRefusal::HandshakeRate, String::new()));
@@ -154,6 +159,10 @@ impl Admission {
                 return Err(not_a_hello(wire, &error).await);
             }
         };
+        // Before the name is judged: there may be no certificate for it yet.
+        if let Some(proof) = acme::asked(&hello.client_hello(), &self.challenges) {
+            return self.prove(hello, &proof, deadline, source).await.map(|()| None);
+        }
         let ja4 = hello.io.take_hello().and_then(|records| tls::ja4(&records));
         let sni = match self.tls.judge_sni(hello.client_hello().server_name()) {
             Ok(sni) => sni,
@@ -180,7 +189,22 @@ impl Admission {
                     ja4.map(String::into_boxed_str),
                 );
                 self.witness.handshake(&self.rules.listener.name, &facts, start.elapsed());
-                Ok((stream, facts))
+                Ok(Some((stream, facts)))
+            }
+        }
+    }
+
+    /// Shows a CA that a host is ours, and ends the connection (RFC 8737, section 3).
+    async fn prove(&self, hello: StartHandshake<Wire>, proof: &Proof, deadline: Instant, source: SocketAddr) -> Result<(), Refused> {
+        let config = proof.config().map_err(|error| Refused(EdgeRefusal::TlsProtocol, error.to_string()))?;
+        match timeout_at(deadline, hello.into_stream(config).into_fallible()).await {
+            Err(_) => Err(Refused(EdgeRefusal::TlsTimeout, String::new())),
+            Ok(Err((error, wire))) => Err(failed(Some(wire), &error).await),
+            Ok(Ok(mut stream)) => {
+                // The CA has seen what it wanted; how it hears of the end is of no weight.
+                let _ = timeout(LAST_WORD, stream.shutdown()).await;
+                self.witness.proven(&self.rules.listener.name, source, &proof.host);
+                Ok(())
             }
         }
     }

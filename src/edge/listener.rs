@@ -19,6 +19,7 @@ use tokio::{
 use super::{Connections, EdgeRefusal, Handler, Rules, TlsState, Witness, admit::Admission};
 use crate::model::{Clock, ListenerName};
 use crate::policy::Listener;
+use crate::state::Challenges;
 
 /// How many connections the kernel holds for us until we accept them; the system's own bound (`somaxconn`) still counts.
 const BACKLOG: i32 = 4096;
@@ -76,6 +77,7 @@ impl Bound {
     ///
     /// Errors of the system (no descriptors left) are waited out; they never end the listener. Fails only if the socket cannot be
     /// registered with the runtime.
+    #[expect(clippy::too_many_arguments, reason = "one place calls it, with what a door needs")]
     pub async fn run(
         self,
         handler: Arc<dyn Handler>,
@@ -83,12 +85,14 @@ impl Bound {
         tls: Arc<ArcSwap<TlsState>>,
         rules: Arc<ArcSwap<Rules>>,
         clock: Arc<dyn Clock>,
+        challenges: Arc<Challenges>,
         mut shutdown: watch::Receiver<bool>,
     ) -> io::Result<()> {
         let listener = TcpListener::from_std(self.socket)?;
         // No other listener of this process has the same descriptor, so no two connections have the same number.
         let mut id = u64::try_from(listener.as_raw_fd()).unwrap_or(0) << 40;
-        let door = Door { name: self.name, connections: self.connections, handler, witness, tls, rules, clock, shutdown: shutdown.clone() };
+        let (name, connections) = (self.name, self.connections);
+        let door = Door { name, connections, handler, witness, tls, rules, clock, challenges, shutdown: shutdown.clone() };
         let mut pause = Pause::default();
         loop {
             let accepted = tokio::select! {
@@ -123,6 +127,7 @@ struct Door {
     tls: Arc<ArcSwap<TlsState>>,
     rules: Arc<ArcSwap<Rules>>,
     clock: Arc<dyn Clock>,
+    challenges: Arc<Challenges>,
     shutdown: watch::Receiver<bool>,
 }
 
@@ -143,6 +148,7 @@ impl Door {
             tls: self.tls.load_full(),
             connections: self.connections.clone(),
             witness: Arc::clone(&self.witness),
+            challenges: Arc::clone(&self.challenges),
         };
         let handler = Arc::clone(&self.handler);
         let shutdown = self.shutdown.clone();

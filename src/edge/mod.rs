@@ -3,12 +3,13 @@
 //! A connection goes this way, and stops at the first thing that is wrong with it:
 //!
 //! ```text
-//! accept ─ cap of the listener ─ PROXY header (required or off) ─ cap per client ─ handshake rate ─ TLS ─ Handler
+//! accept ─ cap of the listener ─ PROXY header (required or off) ─ deny list ─ ban ─ cap per client ─ handshake rate ─ TLS ─ Handler
 //! ```
 //!
 //! What stands behind a door is a [`Handler`]; who writes down what happens at it is a [`Witness`]. Both come from `app`, so that
 //! edge, gateway and admin never know each other.
 
+mod acme;
 mod admit;
 mod cap;
 #[doc(hidden)]
@@ -29,9 +30,9 @@ pub use listener::{Bound, bind};
 pub use refusal::{EarlyCause, EdgeRefusal, Http2Error, Http2Refusal};
 pub use rules::Rules;
 pub use stream::GateStream;
-pub use tls::{CertificateExpiry, Renewal, TlsError, TlsState, admin_acceptor, dev, install_provider, ja4};
+pub use tls::{CertificateExpiry, Renewal, StoredPair, TlsError, TlsState, admin_acceptor, dev, install_provider, ja4};
 
-use crate::model::{BoxFuture, Connection, Cut, ListenerName, TlsFacts};
+use crate::model::{BoxFuture, ClientIp, Connection, Cut, Host, ListenerName, TlsFacts};
 
 /// Serves connections.
 ///
@@ -55,8 +56,15 @@ pub trait Witness: Send + Sync {
     /// far as it is known by then; `detail` is for the operator and may hold what the client sent.
     fn refused(&self, listener: &ListenerName, peer: SocketAddr, refusal: EdgeRefusal, detail: &str);
 
+    /// Says whether a client is banned. Asked of every connection once its address is known, and with every read from it: a ban
+    /// ends what is open.
+    fn is_banned(&self, client: ClientIp) -> bool;
+
     /// A TLS handshake succeeded.
     fn handshake(&self, listener: &ListenerName, tls: &TlsFacts, took: Duration);
+
+    /// A CA was shown that a host is ours (TLS-ALPN-01). That connection ends now, and was no client's.
+    fn proven(&self, listener: &ListenerName, peer: SocketAddr, host: &Host);
 
     /// A request was refused before anybody began it. Returns the whole HTTP/1 answer, with `Connection: close`.
     ///

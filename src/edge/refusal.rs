@@ -7,6 +7,10 @@ use crate::model::Abuse;
 pub enum EdgeRefusal {
     /// The listener holds `max_connections`.
     CapListener,
+    /// The address is in the listener's `deny` ranges or files.
+    Denied,
+    /// The client is banned for a while.
+    Banned,
     /// The client holds `max_connections_per_client`.
     CapClient,
     /// More than `max_handshakes_per_second`.
@@ -37,6 +41,8 @@ impl EdgeRefusal {
     /// Every refusal.
     pub const ALL: &'static [Self] = &[
         Self::CapListener,
+        Self::Denied,
+        Self::Banned,
         Self::CapClient,
         Self::HandshakeRate,
         Self::ProxyProtocol,
@@ -55,6 +61,8 @@ impl EdgeRefusal {
     pub const fn code(self) -> &'static str {
         match self {
             Self::CapListener => "cap_listener",
+            Self::Denied => "denied",
+            Self::Banned => "banned",
             Self::CapClient => "cap_client",
             Self::HandshakeRate => "handshake_rate",
             Self::ProxyProtocol => "proxy_protocol",
@@ -67,6 +75,22 @@ impl EdgeRefusal {
             Self::NoSni => "no_sni",
             Self::UnknownSni => "unknown_sni",
             Self::PlainHttp => "plain_http",
+        }
+    }
+
+    /// Says whether the client broke the protocol, so that it counts towards a ban. The table of requests is
+    /// [`crate::model::Reason::breaks_protocol`].
+    pub const fn breaks_protocol(self) -> bool {
+        match self {
+            // A header that nobody asked for (those that have to send one are our own proxies, whom no ban is for), bytes that are
+            // no TLS or break it, and a handshake that is held open.
+            Self::ProxyProtocol | Self::TlsProtocol | Self::TlsTimeout => true,
+            // Refused already, by what they are counted for.
+            Self::CapListener | Self::CapClient | Self::Denied | Self::Banned | Self::HandshakeRate => false,
+            // The wrong door: it never opens for them.
+            Self::ProxyUntrusted => false,
+            // Old clients, monitors, browsers without our CA, names that moved away, `http://` by mistake.
+            Self::TlsIncompatible | Self::TlsAlpn | Self::TlsAborted | Self::NoSni | Self::UnknownSni | Self::PlainHttp => false,
         }
     }
 }

@@ -1,11 +1,11 @@
 //! What a door goes by, swapped as a whole when the policy is loaded again.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use crate::model::{ClientIp, HeadDeadlines};
-use crate::policy::{IpSet, Limits, Listener, Policy};
+use crate::policy::{DenyFile, DenyList, IpSet, Limits, Listener, Policy};
 
 /// The rules of one listener.
 #[derive(Debug)]
@@ -14,7 +14,8 @@ pub struct Rules {
     pub listener: Arc<Listener>,
     limits: Limits,
     trusted_proxies: IpSet,
-    handshakes: Option<DefaultDirectRateLimiter>,
+    deny: DenyList,
+    handshakes: Option<Arc<DefaultDirectRateLimiter>>,
 }
 
 impl Rules {
@@ -26,13 +27,39 @@ impl Rules {
 
     /// Puts rules together from their parts.
     pub fn from_parts(listener: &Arc<Listener>, limits: Limits, trusted_proxies: IpSet) -> Self {
-        let handshakes = listener.max_handshakes_per_second.map(|rate| RateLimiter::direct(Quota::per_second(rate)));
-        Self { listener: Arc::clone(listener), limits, trusted_proxies, handshakes }
+        let handshakes = listener.max_handshakes_per_second.map(|rate| Arc::new(RateLimiter::direct(Quota::per_second(rate))));
+        let deny = listener.deny.clone();
+        Self { listener: Arc::clone(listener), limits, trusted_proxies, deny, handshakes }
     }
 
-    /// Says whether the address is a proxy of ours: many clients stand behind it, so it is in no cap per client.
-    pub(super) fn is_trusted_proxy(&self, client: ClientIp) -> bool {
-        self.trusted_proxies.contains(client)
+    /// Returns the same rules with what the files of denied ranges hold now. A file that `read` does not know stays as it was.
+    pub fn with_deny_files(&self, read: &dyn Fn(&Path) -> Option<Arc<IpSet>>) -> Self {
+        let again = |file: &DenyFile| DenyFile { ranges: read(&file.path).unwrap_or_else(|| Arc::clone(&file.ranges)), ..file.clone() };
+        Self {
+            listener: Arc::clone(&self.listener),
+            limits: self.limits,
+            trusted_proxies: self.trusted_proxies.clone(),
+            deny: DenyList { ranges: self.deny.ranges.clone(), files: self.deny.files.iter().map(again).collect() },
+            handshakes: self.handshakes.clone(),
+        }
+    }
+
+    /// Returns how many ranges are denied.
+    pub fn denied_ranges(&self) -> usize {
+        self.deny.len()
+    }
+
+    /// Says where the address is denied, if it is.
+    pub(super) fn denies(&self, client: ClientIp) -> Option<String> {
+        self.deny.find(client).map(|(range, file)| match file {
+            None => format!("in {range} of `deny`"),
+            Some(file) => format!("in {range} of {}", file.display()),
+        })
+    }
+
+    /// Says whether the address is a proxy of ours: many clients stand behind it, so it is in no cap per client, and never banned.
+    pub(super) fn is_own_proxy(&self, client: ClientIp) -> bool {
+        self.listener.is_own_proxy(&self.trusted_proxies, client)
     }
 
     /// Says whether one more handshake may begin now.

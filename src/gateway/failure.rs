@@ -16,8 +16,8 @@ pub(super) fn deny(error: &Error, version: HttpVersion, ctx: &Context) -> Deny {
             Some(Cut::BodyTooSlow) => return slow_body(),
             Some(Cut::WriteStall) => return Deny::new(Reason::TimeoutWrite, "nothing of the answer was taken within `write_stall`"),
             Some(Cut::WriteTooSlow) => return Deny::new(Reason::TimeoutWrite, "the answer was taken slower than `write_min_rate`"),
-            Some(Cut::NoRequest | Cut::HeadTimeout | Cut::Idle | Cut::TunnelIdle) | None if ended => return slow_body(),
-            Some(Cut::NoRequest | Cut::HeadTimeout | Cut::Idle | Cut::TunnelIdle) | None => {}
+            Some(Cut::NoRequest | Cut::HeadTimeout | Cut::Idle | Cut::TunnelIdle | Cut::Banned) | None if ended => return slow_body(),
+            Some(Cut::NoRequest | Cut::HeadTimeout | Cut::Idle | Cut::TunnelIdle | Cut::Banned) | None => {}
         }
     }
     if ctx.connection.as_ref().is_some_and(|connection| connection.chunks_are_wrong()) {

@@ -19,12 +19,19 @@ use crate::{
 /// Takes out what only the gateway may say, and says it. pingora has stripped what belongs to the client's connection before,
 /// so that no client can nominate our fields away (CVE-2024-45410).
 pub(super) fn prepare(shared: &Shared, request: &mut RequestHeader, ctx: &mut Context) -> Result<()> {
+    // The library's own methods keep a second map with the names as the client wrote them; names have no case, so it goes.
+    let mut parts = Parts::from(std::mem::replace(request, RequestHeader::from(http::Request::new(()).into_parts().0)));
+    dress(shared, &mut parts.headers, ctx)?;
+    *request = RequestHeader::from(parts);
+    request.set_raw_path(ctx.permit.as_ref().map_or("", |permit| permit.path_and_query()).as_bytes())?;
+    Ok(())
+}
+
+/// Does that to the fields of a request, from which what belongs to the client's connection was taken before.
+pub(super) fn dress(shared: &Shared, headers: &mut HeaderMap, ctx: &mut Context) -> Result<()> {
     let (Some(permit), Some(snapshot), Some(connection)) = (&ctx.permit, &ctx.snapshot, &ctx.connection) else {
         return Error::e_explain(ErrorType::InternalError, "no permit");
     };
-    // The library's own methods keep a second map with the names as the client wrote them; names have no case, so it goes.
-    let mut parts = Parts::from(std::mem::replace(request, RequestHeader::from(http::Request::new(()).into_parts().0)));
-    let headers = &mut parts.headers;
     take_spoofed(shared, headers);
     credentials(shared, headers, &snapshot.policy);
     tracing_fields(headers);
@@ -45,8 +52,6 @@ pub(super) fn prepare(shared: &Shared, request: &mut RequestHeader, ctx: &mut Co
     };
     stated.put_into(headers);
     ctx.websocket_key = headers.get(header::SEC_WEBSOCKET_KEY).cloned().filter(|_| permit.websocket());
-    *request = RequestHeader::from(parts);
-    request.set_raw_path(permit.path_and_query().as_bytes())?;
     Ok(())
 }
 

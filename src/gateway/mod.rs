@@ -3,6 +3,7 @@
 //! Floor 5. What pingora calls is translated once, in `proxy`; what is decided is decided in `pipeline`.
 
 mod answer;
+mod exchange;
 mod failure;
 mod forward;
 mod guard;

@@ -13,7 +13,7 @@ use pingora::{
 };
 
 use super::{
-    answer, failure, forward, guard, record, refuse,
+    answer, exchange, failure, forward, guard, record, refuse,
     reply::Refusal,
     response_headers,
     session::{self, CookieChange, GrantedTo},
@@ -28,7 +28,7 @@ use crate::{
 /// The proxy: everything it needs to serve a request.
 #[derive(Debug)]
 pub struct Gateway {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Gateway {
@@ -64,6 +64,8 @@ pub struct Context {
     pub(super) cookie: CookieChange,
     pub(super) websocket_key: Option<HeaderValue>,
     pub(super) upgraded: bool,
+    /// Whether it was a CA that proves a host.
+    pub(super) challenge: bool,
     /// When it was last asked whether the tunnel may go on.
     asked_again: Tick,
 }
@@ -107,6 +109,7 @@ impl ProxyHttp for Gateway {
             cookie: CookieChange::None,
             websocket_key: None,
             upgraded: false,
+            challenge: false,
             asked_again: tick,
         }
     }
@@ -126,13 +129,24 @@ impl ProxyHttp for Gateway {
         match guard::judged(self.judge(session, ctx)).await {
             Ok(Passage::Permit(permit)) => {
                 self.prepare(session, ctx, &permit);
+                let short = exchange::fits(session, &permit);
                 ctx.permit = Some(permit);
-                Ok(false)
+                if short {
+                    // Boxed: what an exchange needs is more than what a refusal does.
+                    Box::pin(self.exchange(session, ctx)).await?;
+                }
+                Ok(short)
             }
             Ok(Passage::Redirect(location)) => {
                 ctx.decision = Decision::Redirect;
                 let refusal = Refusal::redirect(location, ctx.id);
                 refuse::send(session, refusal).await?;
+                Ok(true)
+            }
+            Ok(Passage::Challenge(answer)) => {
+                ctx.challenge = true;
+                let head = session.req_header().method == http::Method::HEAD;
+                refuse::send(session, Refusal::challenge(&answer, ctx.id, head)).await?;
                 Ok(true)
             }
             Err(deny) => {
@@ -190,11 +204,8 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
         let status = response.status.as_u16();
-        if let Some(exchange) = &mut ctx.upstream {
-            exchange.first_byte.get_or_insert(self.shared.clock.tick());
-            exchange.status = Some(status);
-        }
         if status == 101 {
+            self.heard(status, ctx);
             if let Err(deny) = tunnel::accept(response, ctx) {
                 ctx.deny = Some(deny);
                 return Error::e_explain(ErrorType::HTTPStatus(502), "bad upgrade");
@@ -205,28 +216,10 @@ impl ProxyHttp for Gateway {
             return Ok(());
         }
         if (100..200).contains(&status) {
+            self.heard(status, ctx);
             return Ok(());
         }
-        let (Some(permit), Some(snapshot)) = (&ctx.permit, &ctx.snapshot) else { return Ok(()) };
-        if let Err(deny) = response_headers::framing(&response.headers) {
-            ctx.deny = Some(deny);
-            return Error::e_explain(ErrorType::HTTPStatus(502), "ambiguous answer");
-        }
-        let user_agent = session.req_header().headers.get(header::USER_AGENT).map_or(&[][..], HeaderValue::as_bytes);
-        let answer = session::Answer { status, headers: &response.headers, user_agent };
-        match guard::judged(session::apply(&self.shared, &snapshot.policy, permit, answer, self.shared.clock.now())).await {
-            Ok(outcome) => {
-                ctx.cookie = outcome.cookie;
-                ctx.granted = outcome.granted;
-            }
-            Err(deny) => {
-                let status = deny.reason.status();
-                ctx.deny = Some(deny);
-                return Error::e_explain(ErrorType::HTTPStatus(status), "session event refused");
-            }
-        }
-        self.give_back(permit, status, ctx.granted.is_some());
-        Ok(())
+        self.received(session, response, ctx).await
     }
 
     async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
@@ -312,7 +305,7 @@ impl Gateway {
         }
         let head = ctx.head.take();
         let view = view::view(session.req_header(), head.as_deref(), connection.facts(), ctx.began, ctx.tick);
-        let stores = Stores { quotas: &self.shared.quotas, revocations: &*self.shared.revocations };
+        let stores = Stores { quotas: &self.shared.quotas, revocations: &*self.shared.revocations, challenges: &self.shared.challenges };
         let verdict = pipeline::judge(&view, &snapshot.policy, stores, &mut ctx.known, &mut ctx.trail).await;
         let sessions = snapshot.policy.sessions.as_ref();
         ctx.session_hash = ctx.known.session.as_ref().zip(sessions).map(|(session, rules)| rules.ring.session_hash(&session.claims.id));
@@ -320,6 +313,40 @@ impl Gateway {
         let in_doubt = verdict.as_ref().err().is_some_and(|deny| deny.reason.stage() == Stage::Hygiene);
         ctx.head = head.filter(|_| in_doubt);
         verdict
+    }
+
+    /// Notes what an upstream said, and when it began to.
+    fn heard(&self, status: u16, ctx: &mut Context) {
+        if let Some(exchange) = &mut ctx.upstream {
+            exchange.first_byte.get_or_insert(self.shared.clock.tick());
+            exchange.status = Some(status);
+        }
+    }
+
+    /// Judges the answer of an upstream, and applies what it says about sessions.
+    pub(super) async fn received(&self, session: &Session, response: &ResponseHeader, ctx: &mut Context) -> Result<()> {
+        let status = response.status.as_u16();
+        self.heard(status, ctx);
+        let (Some(permit), Some(snapshot)) = (&ctx.permit, &ctx.snapshot) else { return Ok(()) };
+        if let Err(deny) = response_headers::framing(&response.headers) {
+            ctx.deny = Some(deny);
+            return Error::e_explain(ErrorType::HTTPStatus(502), "ambiguous answer");
+        }
+        let user_agent = session.req_header().headers.get(header::USER_AGENT).map_or(&[][..], HeaderValue::as_bytes);
+        let answer = session::Answer { status, headers: &response.headers, user_agent };
+        match guard::judged(session::apply(&self.shared, &snapshot.policy, permit, answer, self.shared.clock.now())).await {
+            Ok(outcome) => {
+                ctx.cookie = outcome.cookie;
+                ctx.granted = outcome.granted;
+            }
+            Err(deny) => {
+                let status = deny.reason.status();
+                ctx.deny = Some(deny);
+                return Error::e_explain(ErrorType::HTTPStatus(status), "session event refused");
+            }
+        }
+        self.give_back(permit, status, ctx.granted.is_some());
+        Ok(())
     }
 
     /// Sets the bounds of the connection for a request that passed.
@@ -368,7 +395,7 @@ impl Gateway {
         }
     }
 
-    fn may_retry(&self, ctx: &Context) -> bool {
+    pub(super) fn may_retry(&self, ctx: &Context) -> bool {
         let (Some(permit), Some(snapshot), Some(exchange)) = (&ctx.permit, &ctx.snapshot, &ctx.upstream) else { return false };
         let upstream = &permit.tenant().upstream;
         exchange.tries <= u32::from(upstream.retries) && snapshot.pool(&upstream.name).is_some_and(super::upstream::Pool::may_retry)

@@ -7,6 +7,7 @@ use super::{proxy::Context, shared::Shared, view};
 use crate::{
     model::{Decision, Deny, Facts, Reason, RequestId, Stage, UnixTime},
     pipeline::Asked,
+    policy::AcmeChallenge,
     telemetry::{AccessLine, Event, QuotaVerdict, UpstreamFacts},
 };
 
@@ -64,7 +65,10 @@ pub(super) fn finished(shared: &Shared, session: &Session, ctx: &Context) {
         version: Some(view::version(request)),
         status: Some(status),
         decision: Some(ctx.decision.as_str()),
-        reason: deny.map(|deny| deny.reason.code()).or(known.session_fault.as_ref().map(|fault| fault.reason.code())),
+        reason: deny
+            .map(|deny| deny.reason.code())
+            .or(known.session_fault.as_ref().map(|fault| fault.reason.code()))
+            .or(ctx.challenge.then_some(ACME_CHALLENGE)),
         rule: rule.as_deref(),
         would: ctx.trail.would().map(|deny| deny.reason.code()),
         session: hash,
@@ -80,13 +84,22 @@ pub(super) fn finished(shared: &Shared, session: &Session, ctx: &Context) {
         detail: deny.map(|deny| &*deny.detail).or(known.session_fault.as_ref().map(|fault| &*fault.detail)),
         ..of_connection(connection.facts(), ctx.began)
     });
+    if let Some(reason) = deny.map(|deny| deny.reason).filter(|reason| reason.breaks_protocol()) {
+        shared.offended(&connection.facts().listener, connection.facts().source_ip(), reason.code());
+    }
     count(shared, ctx, status, duration);
 }
+
+/// What the line of a request says that a CA sent to prove a host. It is no refusal.
+const ACME_CHALLENGE: &str = "acme_challenge";
 
 fn count(shared: &Shared, ctx: &Context, status: u16, duration: std::time::Duration) {
     let metrics = &shared.metrics;
     let tenant = ctx.known.realm.as_ref().map(|tenant| &tenant.name);
     metrics.request(tenant, status, ctx.decision, duration);
+    if ctx.challenge {
+        metrics.acme_challenge(AcmeChallenge::Http01);
+    }
     for step in ctx.trail.steps().iter().filter(|step| step.observed) {
         if let Some(deny) = &step.deny {
             metrics.observed(tenant, deny.reason);

@@ -160,6 +160,15 @@ impl Refusal {
         Self { status: 308, fields, body: String::new() }.sized()
     }
 
+    /// Tells a CA what it must read (RFC 8555, section 8.3): this and nothing else.
+    pub(super) fn challenge(answer: &str, id: RequestId, head: bool) -> Self {
+        let mut fields = security_fields(false);
+        fields.push(("octroi-request-id", id.to_string()));
+        fields.push(("content-type", "application/octet-stream".to_owned()));
+        fields.push(("content-length", answer.len().to_string()));
+        Self { status: 200, fields, body: if head { String::new() } else { answer.to_owned() } }
+    }
+
     fn sized(mut self) -> Self {
         self.fields.push(("content-length", self.body.len().to_string()));
         self

@@ -12,9 +12,9 @@ use arc_swap::ArcSwap;
 
 use super::upstream::Pool;
 use crate::{
-    model::{Clock, RequestId, UpstreamName},
+    model::{ClientIp, Clock, ListenerName, RequestId, Tick, UpstreamName},
     policy::Policy,
-    state::{Journal, MemoryQuotas},
+    state::{Bans, Challenges, Journal, MemoryQuotas},
     telemetry::{AccessLog, Metrics},
 };
 
@@ -35,6 +35,11 @@ impl Snapshot {
         Self { policy, log, pools }
     }
 
+    /// Closes connections to upstreams that have rested for too long.
+    pub fn sweep(&self, now: Tick) {
+        self.pools.values().for_each(|pool| pool.sweep(now));
+    }
+
     pub(super) fn pool(&self, name: &UpstreamName) -> Option<&Pool> {
         self.pools.get(name)
     }
@@ -48,6 +53,10 @@ pub struct Shared {
     pub quotas: MemoryQuotas,
     /// Revocations.
     pub revocations: Arc<Journal>,
+    /// What CAs that prove our hosts may ask for.
+    pub challenges: Arc<Challenges>,
+    /// Bans. They survive a reload.
+    pub bans: Bans,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Time.
@@ -90,6 +99,17 @@ impl Shared {
     /// Makes the identifier of a request.
     pub fn request_id(&self) -> RequestId {
         RequestId::new(self.clock.now().as_millis(), self.ids.random_bits())
+    }
+
+    /// Holds a broken protocol against who connected, where the policy bans for that. The one way in, for doors and requests alike.
+    ///
+    /// The client that a proxy of ours names is not who connected, and the proxy is not who offended: neither is banned for it.
+    pub fn offended(&self, listener: &ListenerName, source: ClientIp, code: &'static str) {
+        let snapshot = self.snapshot.load();
+        let Some(rules) = &snapshot.policy.bans else { return };
+        if !snapshot.policy.is_own_proxy(listener, source) && self.bans.offend(source.prefix(), code, rules, self.clock.tick()) {
+            self.metrics.ban("protocol");
+        }
     }
 
     /// Says whether the process is going down.

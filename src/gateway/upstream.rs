@@ -14,8 +14,9 @@ use pingora::{
     utils::tls::{WrappedX509, parse_x509},
 };
 
+use super::exchange::Idle;
 use crate::{
-    model::TenantName,
+    model::{TenantName, Tick},
     policy::{ServerAddress, Upstream},
 };
 
@@ -33,6 +34,7 @@ const RETRY_COST: i64 = 10;
 pub(super) struct Pool {
     peers: Box<[HttpPeer]>,
     names: Box<[Arc<str>]>,
+    idle: Box<[Idle]>,
     /// One round of turns by weight.
     round: Box<[usize]>,
     next: AtomicUsize,
@@ -70,6 +72,7 @@ impl Pool {
             .collect();
         let names = upstream.servers.iter().map(|server| name(&server.address)).collect();
         Self {
+            idle: upstream.servers.iter().map(|_| Idle::default()).collect(),
             peers,
             names,
             round: round(&upstream.servers.iter().map(|server| server.weight.get()).collect::<Vec<_>>()),
@@ -88,9 +91,7 @@ impl Pool {
         websocket: bool,
         failed: Option<usize>,
     ) -> Option<(usize, Box<HttpPeer>)> {
-        self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| (left < BUDGET_MAX).then_some(left + 1)).ok();
-        let turn = self.next.fetch_add(1, Ordering::Relaxed).checked_rem(self.round.len())?;
-        let index = self.in_turn(turn, failed)?;
+        let index = self.turn(failed)?;
         let mut peer = Box::new(self.peers.get(index)?.clone());
         if self.isolate {
             peer.group_key = group_key(upstream, Some(tenant));
@@ -101,6 +102,23 @@ impl Pool {
             peer.options.read_timeout = None;
         }
         Some((index, peer))
+    }
+
+    /// Says whose turn it is, and not the server that has just `failed` if there is another.
+    pub(super) fn turn(&self, failed: Option<usize>) -> Option<usize> {
+        self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| (left < BUDGET_MAX).then_some(left + 1)).ok();
+        let turn = self.next.fetch_add(1, Ordering::Relaxed).checked_rem(self.round.len())?;
+        self.in_turn(turn, failed)
+    }
+
+    /// Returns the connections to a server that rest between two exchanges of our own.
+    pub(super) fn idle(&self, index: usize) -> Option<&Idle> {
+        self.idle.get(index)
+    }
+
+    /// Closes connections that have rested for too long.
+    pub(super) fn sweep(&self, now: Tick) {
+        self.idle.iter().for_each(|idle| idle.sweep(now));
     }
 
     fn in_turn(&self, turn: usize, failed: Option<usize>) -> Option<usize> {
@@ -185,6 +203,7 @@ mod tests {
         let pool = |weights: &[u32]| Pool {
             peers: Box::default(),
             names: Box::default(),
+            idle: Box::default(),
             round: round(weights),
             next: AtomicUsize::new(0),
             budget: AtomicI64::new(BUDGET_MAX),
@@ -201,6 +220,7 @@ mod tests {
         let pool = Pool {
             peers: Box::default(),
             names: Box::default(),
+            idle: Box::default(),
             round: Box::default(),
             next: AtomicUsize::new(0),
             budget: AtomicI64::new(BUDGET_MAX),

@@ -1,6 +1,6 @@
 //! What stores answer. "Unavailable" is an answer: what it means is a rule, never a default.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::UnixTime;
 
@@ -35,4 +35,15 @@ pub enum RevocationAnswer {
         /// The tenant's epoch now.
         epoch: u32,
     },
+}
+
+/// What is known of a token that a CA asks for to prove a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChallengeAnswer {
+    /// Nobody proves this host now.
+    None,
+    /// The host is being proven, with another token.
+    OtherToken,
+    /// What the CA must read.
+    Answer(Arc<str>),
 }

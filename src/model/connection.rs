@@ -130,7 +130,7 @@ impl Phase {
     }
 }
 
-/// Why edge ended a connection, the reading of one, or one body on it, by a deadline.
+/// Why edge ended a connection, the reading of one, or one body on it: by a deadline, or because of who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cut {
     /// Not one byte of a first request came within `header_timeout`.
@@ -147,12 +147,22 @@ pub enum Cut {
     WriteStall,
     /// The other side took what was sent slower than `write_min_rate`.
     WriteTooSlow,
+    /// The client is banned since the connection was taken.
+    Banned,
 }
 
 impl Cut {
     /// Every cut.
-    pub const ALL: &'static [Self] =
-        &[Self::NoRequest, Self::HeadTimeout, Self::Idle, Self::BodyTooSlow, Self::TunnelIdle, Self::WriteStall, Self::WriteTooSlow];
+    pub const ALL: &'static [Self] = &[
+        Self::NoRequest,
+        Self::HeadTimeout,
+        Self::Idle,
+        Self::BodyTooSlow,
+        Self::TunnelIdle,
+        Self::WriteStall,
+        Self::WriteTooSlow,
+        Self::Banned,
+    ];
 
     /// Returns the code that logs and metrics say.
     pub const fn code(self) -> &'static str {
@@ -164,6 +174,7 @@ impl Cut {
             Self::TunnelIdle => "timeout_tunnel",
             Self::WriteStall => "timeout_write",
             Self::WriteTooSlow => "timeout_write_rate",
+            Self::Banned => "banned",
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::{BoxFuture, SessionId, TenantName, UnixTime, UserId};
+use super::{Ban, BanWish, BoxFuture, ClientPrefix, SessionId, TenantName, UnixTime, UserId};
 
 /// What a principal may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Reads status.
     Viewer,
-    /// Reads status, reloads, revokes.
+    /// Reads status, reloads, revokes, bans.
     Operator,
     /// Reads status and records.
     Auditor,
@@ -104,6 +104,36 @@ pub struct Status {
     pub draining: bool,
     /// The listeners, by name and bound address.
     pub listeners: Vec<(String, String)>,
+    /// Where certificates by ACME stand, if any are wanted.
+    pub acme: Option<AcmeStatus>,
+}
+
+/// Where certificates by ACME stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcmeStatus {
+    /// How many are wanted.
+    pub wanted: usize,
+    /// How many of them are not there.
+    pub missing: usize,
+    /// How many could not be had the last time.
+    pub failing: usize,
+    /// When the next order is due.
+    pub next: UnixTime,
+    /// The first of those that are missing or could not be had.
+    pub troubles: Vec<AcmeTrouble>,
+}
+
+/// A certificate by ACME that is missing, or could not be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcmeTrouble {
+    /// What it is called in logs and under the state folder.
+    pub certificate: String,
+    /// Whether none is in use.
+    pub missing: bool,
+    /// What went wrong the last time; nothing if it was not tried yet.
+    pub error: Option<String>,
+    /// When it is tried again.
+    pub next: UnixTime,
 }
 
 /// Why a wish was not granted.
@@ -115,6 +145,9 @@ pub enum ControlError {
     /// A name that the policy does not have.
     #[error("{0}")]
     Unknown(String),
+    /// It would have no effect, or another one than is wished for: why.
+    #[error("{0}")]
+    Useless(String),
     /// A store cannot keep it.
     #[error("{0}")]
     Unavailable(String),
@@ -128,6 +161,12 @@ pub trait Control: Send + Sync {
     fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>>;
     /// Returns the epoch that a tenant's sessions are minted in; nothing if the policy has no such tenant.
     fn epoch(&self, tenant: &TenantName) -> Option<u32>;
+    /// Returns the bans in force, those that end last first.
+    fn bans(&self) -> Vec<Ban>;
+    /// Refuses a client before the handshake for a while.
+    fn ban(&self, wish: BanWish) -> Result<(), ControlError>;
+    /// Lifts whatever ban a client has. Says whether it was banned.
+    fn unban(&self, client: ClientPrefix) -> bool;
     /// Ends sessions; returns once that is in force on this node and durable.
     fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<RevocationReport, ControlError>>;
 }

@@ -3,6 +3,7 @@
 //! Floor 0: std and small data crates only. Nothing here knows YAML, sockets or rules.
 
 mod answer;
+mod ban;
 mod chunk;
 mod connection;
 mod control;
@@ -13,6 +14,8 @@ mod http2;
 mod id;
 mod key_text;
 mod net;
+mod ocsp;
+mod offence;
 mod path;
 mod reason;
 mod secret;
@@ -20,16 +23,18 @@ mod time;
 mod verdict;
 mod view;
 
-pub use answer::{QuotaAnswer, RevocationAnswer};
+pub use answer::{ChallengeAnswer, QuotaAnswer, RevocationAnswer};
+pub use ban::{Ban, BanCause, BanWish};
 pub use connection::{Alpn, Connection, Cut, Facts, HeadDeadlines, Phase, TlsFacts, Transport};
-pub use control::{Control, ControlError, Principal, Revocation, RevocationReport, Revoked, Role, Status};
+pub use control::{AcmeStatus, AcmeTrouble, Control, ControlError, Principal, Revocation, RevocationReport, Revoked, Role, Status};
 pub use fault::told;
 pub use frame::{Frame, FrameKind, Frames, Passed};
 pub use host::{Host, HostError, HostPattern};
 pub use http2::{Abuse, Http2Limits};
 pub use id::{ListenerName, NameError, QuotaName, RequestId, RouteId, SessionId, TenantName, UpstreamName, UserId};
 pub use key_text::KeyError;
-pub use net::{ClientIp, ClientPrefix, Range, RangeError};
+pub use net::{ClientIp, ClientPrefix, NoClient, Range, RangeError};
+pub use ocsp::{OcspError, judge_ocsp};
 pub use path::{Path, PathError, PathRules};
 pub use reason::{Reason, Stage};
 pub use secret::Secret;

@@ -1,6 +1,10 @@
 //! Addresses and ranges, folded to one form before anybody compares them.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+};
 
 use ipnet::IpNet;
 
@@ -45,8 +49,41 @@ impl fmt::Debug for ClientIp {
 }
 
 /// An IPv4 address or an IPv6 /64, as one number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientPrefix(pub u128);
+
+impl ClientPrefix {
+    /// Returns its first address: of an IPv4 client the only one.
+    pub fn first(self) -> ClientIp {
+        ClientIp::from(IpAddr::V6(Ipv6Addr::from(self.0)))
+    }
+}
+
+impl fmt::Display for ClientPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.first().addr() {
+            IpAddr::V4(v4) => write!(f, "{v4}"),
+            IpAddr::V6(v6) => write!(f, "{v6}/64"),
+        }
+    }
+}
+
+/// The range is not what one client has: neither an IPv4 address nor an IPv6 /64, nor an address in one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a client is an IPv4 address, an IPv6 address or an IPv6 /64")]
+pub struct NoClient;
+
+impl TryFrom<Range> for ClientPrefix {
+    type Error = NoClient;
+
+    /// An IPv6 address stands for its /64.
+    fn try_from(range: Range) -> Result<Self, NoClient> {
+        match (range.first(), range.prefix_len()) {
+            (IpAddr::V4(_), 32) | (IpAddr::V6(_), 64 | 128) => Ok(ClientIp::from(range.first()).prefix()),
+            (IpAddr::V4(_) | IpAddr::V6(_), _) => Err(NoClient),
+        }
+    }
+}
 
 /// Why a text is not an address range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -191,6 +228,20 @@ mod tests {
 
         assert_eq!(a.prefix(), b.prefix());
         assert_ne!(a.prefix(), c.prefix());
+    }
+
+    #[test]
+    fn a_client_is_named_by_its_address_or_64() {
+        let client = |text: &str| ClientPrefix::try_from(text.parse::<Range>().unwrap()).map(|client| client.to_string());
+
+        assert_eq!(client("192.0.2.7"), Ok("192.0.2.7".to_owned()));
+        assert_eq!(client("::ffff:192.0.2.7"), Ok("192.0.2.7".to_owned()));
+        assert_eq!(client("2001:db8:1:2:3::4"), Ok("2001:db8:1:2::/64".to_owned()));
+        assert_eq!(client("2001:db8:1:2::/64"), Ok("2001:db8:1:2::/64".to_owned()));
+        assert_eq!(client("::/64"), Ok("::/64".to_owned()));
+        assert_eq!(client("192.0.2.0/24"), Err(NoClient));
+        assert_eq!(client("2001:db8::/48"), Err(NoClient));
+        assert_eq!(client("2001:db8::/65"), Err(NoClient));
     }
 
     #[test]

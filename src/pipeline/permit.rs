@@ -7,7 +7,7 @@ use crate::{
     model::{ClientIp, Deny, Host},
     policy::{Quota, RequestLimits, Route, Tenant},
     quota::Limit,
-    state::QuotaKey,
+    state::{Challenges, QuotaKey},
 };
 
 /// The stores that the pipeline asks.
@@ -17,6 +17,8 @@ pub struct Stores<'a, Q, R> {
     pub quotas: &'a Q,
     /// Which sessions were ended.
     pub revocations: &'a R,
+    /// What CAs that prove our hosts may ask for.
+    pub challenges: &'a Challenges,
 }
 
 // By hand: the stores themselves are not copied.
@@ -71,6 +73,8 @@ pub enum Passage {
     Permit(Permit),
     /// To this URL: the listener only redirects to HTTPS.
     Redirect(String),
+    /// Nowhere: a CA proves the host, and this is what it must read.
+    Challenge(Arc<str>),
 }
 
 /// The proof that a request passed every check. Choosing an upstream needs one, and only the pipeline makes them.

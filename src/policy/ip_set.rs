@@ -53,6 +53,11 @@ impl IpSet {
         found.and_then(|index| usize::try_from(index).ok())
     }
 
+    /// Returns the most specific range that holds the address.
+    pub fn named(&self, client: ClientIp) -> Option<Range> {
+        self.find(client).and_then(|index| self.ranges.get(index)).copied()
+    }
+
     /// Says whether a range holds the address.
     pub fn contains(&self, client: ClientIp) -> bool {
         self.find(client).is_some()

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::IpSet;
-use crate::model::{ListenerName, Origin};
+use super::{DenyList, IpSet};
+use crate::model::{ClientIp, ListenerName, Origin};
 
 /// One listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Listener {
     pub max_handshakes_per_second: Option<std::num::NonZeroU32>,
     /// Whether a PROXY header is required, and from whom.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// Who is dropped before any handshake.
+    pub deny: DenyList,
     /// Peers whose forwarding header is believed here, instead of the server's list.
     pub trusted_proxies: Option<IpSet>,
 }
@@ -52,6 +54,12 @@ pub struct ProxyProtocol {
 }
 
 impl Listener {
+    /// Says whether an address is one of our own proxies here; `of_server` are those of listeners that name none.
+    pub fn is_own_proxy(&self, of_server: &IpSet, address: ClientIp) -> bool {
+        let sends_header = self.proxy_protocol.as_ref().is_some_and(|proxy| proxy.trusted.contains(address));
+        sends_header || self.trusted_proxies.as_ref().unwrap_or(of_server).contains(address)
+    }
+
     /// Says whether a port in Host is this listener's: the one clients see, its own, or 443.
     pub fn answers_port(&self, port: u16) -> bool {
         self.public_port == Some(port) || self.address.port() == port || port == 443

@@ -3,7 +3,10 @@
 //! A request takes one `Arc<Policy>` when it begins and keeps it to the end. `config` is the only maker.
 
 mod access_log;
+mod acme;
 mod admin;
+mod bans;
+mod deny;
 mod ip_access;
 mod ip_set;
 mod limits;
@@ -19,7 +22,10 @@ mod upstream;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 pub use access_log::{AccessLog, LogFormat, LogTarget, Rotation};
+pub use acme::{Acme, AcmeCertificate, AcmeChallenge, ExternalAccount, MOST_HOSTS as MOST_ACME_HOSTS};
 pub use admin::{Admin, AdminPrincipal};
+pub use bans::BanRules;
+pub use deny::{DenyFile, DenyList};
 pub use ip_access::{Access, IpAccess, RangeRule};
 pub use ip_set::IpSet;
 pub use limits::{Limits, RequestLimits};
@@ -32,7 +38,7 @@ pub use ticket_secrets::{TicketSecrets, TicketSecretsError};
 pub use tls::{Certificate, CertificateSource, MinVersion, Tls, UnknownSni};
 pub use upstream::{Balance, Server, ServerAddress, Upstream, UpstreamTimeouts, UpstreamTls};
 
-use crate::model::{Origin, UnixTime, UpstreamName};
+use crate::model::{ClientIp, ListenerName, Origin, UnixTime, UpstreamName};
 
 /// All rules of one revision.
 #[derive(Debug)]
@@ -57,6 +63,8 @@ pub struct Policy {
     pub listeners: Vec<Arc<Listener>>,
     /// Bounds of a connection, before any tenant is known.
     pub limits: Limits,
+    /// When clients that break the protocol are banned; absent: never.
+    pub bans: Option<BanRules>,
     /// Bounds of a request, where neither tenant nor route says otherwise.
     pub request_limits: RequestLimits,
     /// Where Prometheus scrapes and orchestrators ask. It holds no secret.
@@ -78,6 +86,13 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Says whether an address is one of our own proxies at a listener: many clients stand behind it, so that no rule against a client
+    /// is for it. One that must send the PROXY header is our own, too.
+    pub fn is_own_proxy(&self, listener: &ListenerName, address: ClientIp) -> bool {
+        let found = self.listeners.iter().find(|candidate| candidate.name == *listener);
+        found.map_or_else(|| self.trusted_proxies.contains(address), |listener| listener.is_own_proxy(&self.trusted_proxies, address))
+    }
+
     /// Says where a rule was written: `conf/octroi.yaml:41`.
     pub fn locate(&self, origin: Origin) -> String {
         match (self.files.get(usize::from(origin.file)), origin.line) {

@@ -1,7 +1,8 @@
 //! Certificates and versions.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
+use super::Acme;
 use crate::model::Origin;
 
 /// What holds for every TLS listener.
@@ -65,4 +66,6 @@ pub enum CertificateSource {
         /// The folder.
         dir: PathBuf,
     },
+    /// A CA that is asked over the network. What it gave is kept under the state folder.
+    Acme(Arc<Acme>),
 }

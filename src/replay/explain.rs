@@ -113,7 +113,7 @@ pub fn explain<Q: QuotaStore, R: RevocationStore>(
     let request = Request::new(described, policy)?;
     let view = request.view(now, tick);
     let (mut known, mut trail) = (Known::default(), Trail::full());
-    let peeking = Stores { quotas: &Peek(stores.quotas), revocations: stores.revocations };
+    let peeking = Stores { quotas: &Peek(stores.quotas), revocations: stores.revocations, challenges: stores.challenges };
     let verdict = at_once(judge(&view, policy, peeking, &mut known, &mut trail));
     Ok(Explained {
         revision: policy.revision.clone(),
@@ -123,6 +123,7 @@ pub fn explain<Q: QuotaStore, R: RevocationStore>(
         decision: match &verdict {
             Ok(Passage::Permit(_)) => "allow",
             Ok(Passage::Redirect(_)) => "redirect",
+            Ok(Passage::Challenge(_)) => "allow",
             Err(_) => "deny",
         },
         client_gets: client_gets(&verdict, &known, policy),
@@ -201,6 +202,7 @@ fn printable(text: &str) -> String {
 fn client_gets(verdict: &Verdict<Passage>, known: &Known, policy: &Policy) -> String {
     match verdict {
         Ok(Passage::Redirect(location)) => format!("308 to {location}"),
+        Ok(Passage::Challenge(_)) => "200: what proves the host to a CA".to_owned(),
         Ok(Passage::Permit(permit)) => {
             let upstream = &permit.tenant().upstream.name;
             let cookie = if known.clear_cookie { ", and the session cookie taken away" } else { "" };

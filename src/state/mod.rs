@@ -2,6 +2,8 @@
 //!
 //! Two small traits stand between the pipeline and its stores. [`MemoryQuotas`] and [`Journal`] are the stores of one node.
 
+mod bans;
+mod challenge;
 mod date;
 mod ended;
 mod error;
@@ -12,6 +14,8 @@ mod memory;
 mod quota_key;
 mod record;
 
+pub use bans::{Bans, MOST_BY_OPERATOR, TooManyBans};
+pub use challenge::{ChallengeError, Challenges, Running};
 pub use ended::Ended;
 pub use error::StoreError;
 pub use journal::{DEFAULT_BOUND, Journal, Torn};

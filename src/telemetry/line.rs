@@ -94,6 +94,8 @@ pub struct AccessLine<'a> {
     pub revision: Option<&'a str>,
     /// The operator who called the admin API.
     pub principal: Option<&'a str>,
+    /// How many refused connections the line stands for; one where it is absent.
+    pub count: Option<u64>,
     /// The facts, for the operator.
     pub detail: Option<&'a str>,
 }
@@ -163,6 +165,7 @@ impl AccessLine<'_> {
         line.octets("referer", self.referer.map(before_query), AGENT_CAP);
         line.text("policy.revision", self.revision);
         line.text("principal", self.principal);
+        line.number("count", self.count);
         line.octets("detail", self.detail.map(str::as_bytes), DETAIL_CAP);
         out.extend_from_slice(b"}\n");
     }

@@ -8,10 +8,12 @@ mod line;
 #[cfg(feature = "gateway")]
 mod metrics;
 mod sink;
+mod tally;
 pub mod tracing;
 mod writer;
 
 pub use access_log::{AccessLog, LogError};
 pub use line::{AccessLine, Event, UpstreamFacts};
 #[cfg(feature = "gateway")]
-pub use metrics::{HeaderDrop, Metrics, MetricsError, QuotaVerdict, SessionEvent, TenantSeries, UpstreamSeries};
+pub use metrics::{HeaderDrop, Metrics, MetricsError, OrderResult, QuotaVerdict, SessionEvent, TenantSeries, UpstreamSeries};
+pub use tally::{Noted, Sum, TALLY_CLIENTS, TALLY_WINDOW, Tally};

@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
 
+mod choice;
 mod gate;
 #[path = "../harness/mod.rs"]
 mod harness;
+#[path = "../harness/ocsp.rs"]
+mod ocsp;
 mod renewal;
 mod resumption;
+mod staple;

@@ -14,11 +14,12 @@ use octroi::{
         self, Connections, EarlyCause, EdgeRefusal, Handler, Http2Refusal, Rules, TlsState, Witness,
         dev::{Authority, PairFiles},
     },
-    model::{BoxFuture, Clock, Connection, Cut, HostPattern, Http2Limits, ListenerName, Origin, SystemClock, TlsFacts},
+    model::{BoxFuture, ClientIp, Clock, Connection, Cut, Host, HostPattern, Http2Limits, ListenerName, Origin, SystemClock, TlsFacts},
     policy::{
-        Certificate, CertificateSource, ClientIpHeader, IpSet, Limits, Listener, ListenerKind, MinVersion, Policy, ProxyProtocol,
+        Certificate, CertificateSource, ClientIpHeader, DenyList, IpSet, Limits, Listener, ListenerKind, MinVersion, Policy, ProxyProtocol,
         RequestLimits, Tenants, Tls, UnknownSni,
     },
+    state::Challenges,
 };
 use pingora::protocols::{Shutdown, Stream};
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
@@ -33,7 +34,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// What a witness saw, as text.
 #[derive(Default)]
-pub(crate) struct Seen(Mutex<Vec<String>>);
+pub(crate) struct Seen(Mutex<Vec<String>>, Mutex<Vec<ClientIp>>);
 
 impl Seen {
     fn note(&self, line: String) {
@@ -50,6 +51,11 @@ impl Seen {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("no line begins with {begin:?}: {:?}", self.0.lock().unwrap());
+    }
+
+    /// From now on a client is banned.
+    pub(crate) fn ban(&self, client: &str) {
+        self.1.lock().unwrap().push(ClientIp::from(client.parse::<std::net::IpAddr>().unwrap()));
     }
 
     pub(crate) fn count(&self, begin: &str) -> usize {
@@ -70,8 +76,16 @@ impl Witness for Seen {
         self.note(format!("refused {} {} {detail}", refusal.code(), peer.ip()));
     }
 
+    fn is_banned(&self, client: ClientIp) -> bool {
+        self.1.lock().unwrap().contains(&client)
+    }
+
     fn handshake(&self, _: &ListenerName, tls: &TlsFacts, _: Duration) {
         self.note(format!("handshake {tls:?}"));
+    }
+
+    fn proven(&self, _: &ListenerName, peer: SocketAddr, host: &Host) {
+        self.note(format!("proven {host} {}", peer.ip()));
     }
 
     fn early_refusal(&self, _: &Connection, head: &[u8], cause: EarlyCause) -> Vec<u8> {
@@ -160,8 +174,10 @@ pub(crate) struct House {
     pub(crate) addr: SocketAddr,
     pub(crate) seen: Arc<Seen>,
     pub(crate) connections: Connections,
+    pub(crate) rules: Arc<ArcSwap<Rules>>,
     pub(crate) down: watch::Sender<bool>,
     pub(crate) dir: TempDir,
+    pub(crate) challenges: Arc<Challenges>,
 }
 
 /// How a door is built.
@@ -186,6 +202,7 @@ pub(crate) fn plan(kind: ListenerKind) -> Plan {
         max_connections_per_client: 50,
         max_handshakes_per_second: None,
         proxy_protocol: None,
+        deny: DenyList::default(),
         trusted_proxies: None,
     };
     let long = Duration::from_secs(10);
@@ -260,6 +277,7 @@ pub(crate) fn policy(plan: &Plan, certificates: Vec<Certificate>) -> Policy {
         client_ip_header: ClientIpHeader::XForwardedFor,
         listeners: vec![Arc::new(plan.listener.clone())],
         limits: plan.limits,
+        bans: None,
         request_limits: RequestLimits { body_bytes: 1, body_min_rate: 1, websocket_idle: Duration::ZERO },
         metrics: None,
         admin: None,
@@ -311,8 +329,9 @@ impl House {
         let rules = Arc::new(ArcSwap::from_pointee(Rules::new(listener, &policy)));
         let tls = Arc::new(ArcSwap::from_pointee(tls));
         let witness: Arc<dyn Witness> = Arc::clone(&seen) as _;
-        tokio::spawn(bound.run(handler, witness, tls, rules, clock, shutdown));
-        Self { addr, seen, connections, down, dir }
+        let challenges = Arc::new(Challenges::default());
+        tokio::spawn(bound.run(handler, witness, tls, Arc::clone(&rules), clock, Arc::clone(&challenges), shutdown));
+        Self { addr, seen, connections, rules, down, dir, challenges }
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {

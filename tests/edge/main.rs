@@ -15,6 +15,8 @@
 mod deadlines;
 mod house;
 mod library;
+#[path = "../harness/ocsp.rs"]
+mod ocsp;
 mod plain;
 mod renewal;
 #[path = "../support/mod.rs"]

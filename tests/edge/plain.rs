@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use octroi::policy::ListenerKind;
+use octroi::policy::{DenyFile, ListenerKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::house::{GET, House, ask, plan, proxied, ranges, rest};
@@ -189,4 +189,107 @@ async fn an_address_in_use_is_an_error_that_says_so() {
     let error = octroi::edge::bind(&std::sync::Arc::new(listener)).unwrap_err();
 
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+}
+
+#[tokio::test]
+async fn denied_ranges_are_dropped_by_the_address_that_the_header_names() {
+    let mut plan = proxied(plan(ListenerKind::Plaintext), &["127.0.0.0/8"]);
+    plan.listener.deny.ranges = ranges(&["192.0.2.0/24", "2001:db8::/32"]);
+    let house = House::open(plan).await;
+
+    for (source, reason) in
+        [("TCP4 192.0.2.255", "192.0.2.255 in 192.0.2.0/24 of `deny`"), ("TCP6 2001:db8::1", "2001:db8::1 in 2001:db8::/32 of `deny`")]
+    {
+        let to = if source.starts_with("TCP4") { "192.0.2.1" } else { "::1" };
+        let mut client = house.connect().await;
+        client.write_all(format!("PROXY {source} {to} 1 443\r\n{GET}").as_bytes()).await.unwrap();
+        assert_eq!(rest(&mut client).await, "");
+        house.seen.line(&format!("refused denied {reason}")).await;
+    }
+    // Just outside, and the balancer itself.
+    for header in ["PROXY TCP4 192.0.3.0 192.0.2.1 1 443\r\n", "PROXY UNKNOWN\r\n"] {
+        assert!(ask(&mut house.connect().await, &format!("{header}{GET}")).await.contains("200"), "{header}");
+    }
+}
+
+#[tokio::test]
+async fn deny_comes_before_ban_and_ban_before_the_cap_of_the_client() {
+    let mut denying = plan(ListenerKind::Plaintext);
+    denying.listener.deny.ranges = ranges(&["127.0.0.0/8"]);
+    denying.listener.max_connections_per_client = 0;
+    let mut capping = plan(ListenerKind::Plaintext);
+    capping.listener.max_connections_per_client = 0;
+    let (denying, capping) = (House::open(denying).await, House::open(capping).await);
+
+    assert_eq!(rest(&mut capping.connect().await).await, "");
+    capping.seen.line("refused cap_client").await;
+    for house in [&denying, &capping] {
+        house.seen.ban("127.0.0.1");
+        assert_eq!(rest(&mut house.connect().await).await, "");
+    }
+
+    denying.seen.line("refused denied").await;
+    capping.seen.line("refused banned 127.0.0.1").await;
+    // The cap of the listener is the first of all.
+    let mut full = plan(ListenerKind::Plaintext);
+    full.listener.max_connections = 0;
+    full.listener.deny.ranges = ranges(&["127.0.0.0/8"]);
+    let full = House::open(full).await;
+    assert_eq!(rest(&mut full.connect().await).await, "");
+    full.seen.line("refused cap_listener").await;
+}
+
+#[tokio::test]
+async fn a_ban_ends_open_connections_with_their_next_bytes() {
+    let house = House::open(plan(ListenerKind::Plaintext)).await;
+    let mut client = house.connect().await;
+    assert!(ask(&mut client, GET).await.contains("200"));
+
+    house.seen.ban("127.0.0.1");
+    client.write_all(GET.as_bytes()).await.unwrap();
+
+    assert_eq!(rest(&mut client).await, "");
+    house.seen.line("cut banned").await;
+    house.seen.line("closed").await;
+}
+
+#[tokio::test]
+async fn our_own_proxies_are_never_banned() {
+    let mut behind = plan(ListenerKind::Plaintext);
+    behind.trusted_proxies = ranges(&["127.0.0.0/8"]);
+    let behind = House::open(behind).await;
+    let sending = House::open(proxied(plan(ListenerKind::Plaintext), &["127.0.0.0/8"])).await;
+    for house in [&behind, &sending] {
+        house.seen.ban("127.0.0.1");
+        house.seen.ban("192.0.2.1");
+    }
+
+    assert!(ask(&mut behind.connect().await, GET).await.contains("200"));
+    assert!(ask(&mut sending.connect().await, &format!("PROXY UNKNOWN\r\n{GET}")).await.contains("200"));
+    // Whom the balancer names is another matter.
+    let mut banned = sending.connect().await;
+    banned.write_all(format!("PROXY TCP4 192.0.2.1 192.0.2.9 1 443\r\n{GET}").as_bytes()).await.unwrap();
+    assert_eq!(rest(&mut banned).await, "");
+    sending.seen.line("refused banned 192.0.2.1").await;
+}
+
+#[tokio::test]
+async fn files_of_ranges_are_exchanged_without_touching_anything_else() {
+    let mut plan = plan(ListenerKind::Plaintext);
+    let empty = std::sync::Arc::new(ranges(&[]));
+    plan.listener.deny.files = Box::new([DenyFile { path: "list.txt".into(), ranges: empty }]);
+    let house = House::open(plan).await;
+    let mut held = house.connect().await;
+    assert!(ask(&mut held, GET).await.contains("200"));
+
+    let listed = std::sync::Arc::new(ranges(&["127.0.0.0/8"]));
+    let rules = house.rules.load().with_deny_files(&|path| path.ends_with("list.txt").then(|| std::sync::Arc::clone(&listed)));
+    house.rules.store(std::sync::Arc::new(rules));
+
+    assert_eq!(rest(&mut house.connect().await).await, "");
+    house.seen.line("refused denied 127.0.0.1 in 127.0.0.0/8 of list.txt").await;
+    assert!(ask(&mut held, GET).await.contains("200"));
+    // A file that could not be read stays as it was.
+    let kept = house.rules.load().with_deny_files(&|_| None);
+    assert_eq!(kept.denied_ranges(), 1);
 }

@@ -6,11 +6,12 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
+    time::Duration,
 };
 
 use octroi::{
     edge::{Renewal, TlsState},
-    model::Origin,
+    model::{Clock, ManualClock, Origin, UnixTime},
     policy::{Certificate, CertificateSource, ListenerKind, Policy},
 };
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256};
@@ -18,6 +19,7 @@ use tempfile::TempDir;
 
 use crate::{
     house::{clock, patterns, plan, policy},
+    ocsp::{Responder, Word},
     support,
 };
 
@@ -57,6 +59,18 @@ impl Disk {
         write(dir.path(), "b", &pair(HOSTS, |_| {}), 0o600);
         let state = TlsState::build(&policy, &clock()).unwrap();
         Self { dir, policy, state }
+    }
+
+    /// The same, with an answer of a CA for b.test.
+    fn stapling(ca: &Responder) -> Self {
+        let mut disk = Self::new();
+        let (cert, key) = ca.issue(0x21, HOSTS);
+        write(disk.dir.path(), "b", &Pair { cert, key }, 0o600);
+        fs::write(path(&disk.dir, "b", "der"), ca.answer(0x21, Word::Good, true)).unwrap();
+        let CertificateSource::Files { ocsp, .. } = &mut disk.policy.tls.certificates[1].source else { unreachable!() };
+        *ocsp = Some(path(&disk.dir, "b", "der"));
+        disk.state = TlsState::build(&disk.policy, &clock()).unwrap();
+        disk
     }
 
     fn renew(&self) -> Renewal {
@@ -183,4 +197,51 @@ fn rsa(bits: u32) -> Pair {
         cert.to_str().unwrap(),
     ]);
     Pair { cert: fs::read_to_string(cert).unwrap(), key: fs::read_to_string(key).unwrap() }
+}
+
+#[test]
+fn an_answer_is_stapled_until_it_ends() {
+    let ca = Responder::new();
+    let disk = Disk::stapling(&ca);
+    let hours = |hours: u64| -> Arc<dyn Clock> { Arc::new(ManualClock::new(clock().now().plus(Duration::from_secs(hours * 3600)))) };
+    let until = disk.state.next_lapse().unwrap();
+    assert_eq!(disk.state.certificate_expiries()[1].staple_until, Some(until));
+    assert_eq!(disk.state.certificate_expiries()[0].staple_until, None, "nobody asked for one");
+
+    let before = disk.state.renew(&disk.policy, &hours(23));
+    assert!(before.state.is_none() && before.refused.is_empty(), "{before:?}");
+    let after = disk.state.renew(&disk.policy, &hours(25));
+
+    assert!(after.renewed.is_empty() && matches!(&after.refused[..], [error] if error.is_lapse()), "{after:?}");
+    let state = after.state.unwrap();
+    assert_eq!(state.next_lapse(), None);
+    assert_eq!(state.certificate_expiries()[1].staple_until, Some(UnixTime::from_secs(0)));
+
+    // At the start, too, one that has ended is none, and no reason not to serve.
+    let started = TlsState::build(&disk.policy, &hours(25)).unwrap();
+    assert_eq!(started.certificate_expiries()[1].staple_until, Some(UnixTime::from_secs(0)));
+}
+
+#[test]
+fn a_bad_answer_is_refused_by_name() {
+    let ca = Responder::new();
+    let disk = Disk::stapling(&ca);
+    let good = ca.answer(0x21, Word::Good, true);
+    let cases: [(Vec<u8>, &str); 5] = [
+        (ca.answer(0x21, Word::Revoked, true), "says that the certificate is revoked"),
+        (ca.answer(0x22, Word::Good, true), "is for another certificate"),
+        (ca.answer(0x21, Word::Good, false), "does not say until when it holds"),
+        (good[..good.len() / 2].to_vec(), "is no OCSP answer in DER form"),
+        (b"-----BEGIN OCSP RESPONSE-----".to_vec(), "is no OCSP answer in DER form"),
+    ];
+
+    for (answer, words) in cases {
+        fs::write(path(&disk.dir, "b", "der"), answer).unwrap();
+        let renewal = disk.renew();
+        assert!(renewal.state.is_none(), "{words}: the one before it stays");
+        let said: Vec<String> = renewal.refused.iter().map(|error| octroi::model::told(error)).collect();
+        assert!(said.len() == 1 && said[0].contains(words), "{said:?}");
+        let errors = TlsState::build(&disk.policy, &clock()).unwrap_err();
+        assert_eq!(errors.len(), 1, "at the start nothing is served with it: {errors:?}");
+    }
 }

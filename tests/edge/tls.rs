@@ -51,6 +51,30 @@ async fn the_facts_say_what_was_agreed_on() {
 }
 
 #[tokio::test]
+async fn the_hybrid_group_comes_first_and_the_classic_ones_serve_whoever_has_no_other() {
+    use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
+    let house = House::open(plan(ListenerKind::Tls)).await;
+    let agreed = async |groups: Vec<&'static dyn rustls::crypto::SupportedKxGroup>| {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(house.dir.path().join("ca.pem")).unwrap()).unwrap();
+        let provider = rustls::crypto::CryptoProvider { kx_groups: groups, ..default_provider() };
+        let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = shake(house.connect().await, config, "a.test").await?;
+        std::io::Result::Ok(stream.get_ref().1.negotiated_key_exchange_group().unwrap().name())
+    };
+
+    // Ours is the order that counts: also for a client that would rather not.
+    assert_eq!(agreed(vec![kx_group::X25519, kx_group::X25519MLKEM768]).await.unwrap(), NamedGroup::X25519MLKEM768);
+    assert_eq!(agreed(vec![kx_group::SECP384R1, kx_group::X25519]).await.unwrap(), NamedGroup::X25519);
+    assert_eq!(agreed(vec![kx_group::SECP256R1]).await.unwrap(), NamedGroup::secp256r1);
+    assert_eq!(agreed(vec![kx_group::SECP384R1]).await.unwrap(), NamedGroup::secp384r1);
+}
+
+#[tokio::test]
 async fn an_unknown_name_gets_unrecognized_name() {
     let house = House::open(plan(ListenerKind::Tls)).await;
 
@@ -401,4 +425,81 @@ async fn bad_pairs_are_named_all_at_once() {
     assert_eq!(state.certificate_expiries()[0].name, "a.test");
     let later: Arc<dyn Clock> = Arc::new(ManualClock::new(now.plus(Duration::from_secs(398 * 86_400))));
     assert!(matches!(&TlsState::build(&policy, &later).unwrap_err()[..], [TlsError::Expired { .. }]));
+}
+
+/// A client that speaks a CA's protocol, and believes any certificate: it looks at what it is shown.
+fn ca_client(house: &House, protocols: &[&[u8]]) -> rustls::ClientConfig {
+    #[derive(Debug)]
+    struct Believing(rustls::crypto::CryptoProvider);
+    impl rustls::client::danger::ServerCertVerifier for Believing {
+        fn verify_server_cert(
+            &self,
+            _: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &rustls::pki_types::ServerName<'_>,
+            _: &[u8],
+            _: rustls::pki_types::UnixTime,
+        ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+            Ok(rustls::client::danger::ServerCertVerified::assertion())
+        }
+        // Nor the signatures: the library reads the certificate for that, and it does not know the critical extension.
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+        }
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+        }
+        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+            self.0.signature_verification_algorithms.supported_schemes()
+        }
+    }
+    let mut config = house.client();
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    config.dangerous().set_certificate_verifier(Arc::new(Believing(rustls::crypto::aws_lc_rs::default_provider())));
+    config
+}
+
+#[tokio::test]
+async fn a_ca_is_shown_the_proof_while_it_runs_and_the_connection_ends() {
+    use sha2::Digest;
+    let house = House::open(plan(ListenerKind::Tls)).await;
+    // Of neither is there a certificate that clients would be shown.
+    let (host, other) = ("new.test".parse().unwrap(), "other.test");
+    let running = house.challenges.begin(&host, octroi::policy::AcmeChallenge::TlsAlpn01, "token", "token.print").unwrap();
+    let shake_as = async |protocols: &[&[u8]], name: &str| shake(house.connect().await, ca_client(&house, protocols), name).await;
+
+    let mut stream = shake_as(&[b"acme-tls/1"], "NEW.test").await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"acme-tls/1"[..]));
+    let leaf = stream.get_ref().1.peer_certificates().unwrap()[0].clone();
+    let (_, parsed) = x509_parser::parse_x509_certificate(&leaf).unwrap();
+    let names = parsed.subject_alternative_name().unwrap().unwrap();
+    assert_eq!(format!("{:?}", names.value.general_names), r#"[DNSName("new.test")]"#);
+    let proof = parsed.extensions().iter().find(|one| one.oid.to_id_string() == "1.3.6.1.5.5.7.1.31").unwrap();
+    assert!(proof.critical);
+    assert_eq!(proof.value, [&[4, 32][..], &sha2::Sha256::digest("token.print")].concat());
+    assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 0);
+    house.seen.line("proven new.test 127.0.0.1").await;
+    house.seen.line("closed").await;
+    assert_eq!(house.seen.count("refused"), 0);
+
+    // Another name, another protocol beside it, or none: no proof.
+    let alert = |result: std::io::Result<_>| result.map(|_: tokio_rustls::client::TlsStream<_>| ()).map_err(|error| alert_of(&error));
+    assert_eq!(alert(shake_as(&[b"acme-tls/1"], other).await), Err(Some(AlertDescription::UnrecognisedName)));
+    assert_eq!(alert(shake_as(&[b"acme-tls/1", b"h2"], "new.test").await), Err(Some(AlertDescription::UnrecognisedName)));
+    assert_eq!(alert(shake_as(&[b"h2"], "new.test").await), Err(Some(AlertDescription::UnrecognisedName)));
+    assert_eq!(alert(shake_as(&[b"acme-tls/1"], "a.test").await), Err(Some(AlertDescription::NoApplicationProtocol)));
+    house.seen.line("refused tls_alpn").await;
+    drop(running);
+    assert_eq!(alert(shake_as(&[b"acme-tls/1"], "new.test").await), Err(Some(AlertDescription::UnrecognisedName)));
+    assert_eq!(house.seen.count("proven"), 1);
 }

@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod frames;
+pub mod pebble;
 pub mod program;
 pub mod upstream;
 

@@ -20,14 +20,14 @@ use octroi::{
     },
     pipeline::{Known, Passage, Permit, Stores, judge},
     policy::{
-        Balance, Charge, ClientIpHeader, IpAccess, IpSet, Limits, Listener, ListenerKind, MinVersion, Policy, Quota, QuotaBy, RangeRule,
-        RequestLimits, Route, RouteAccess, RouteTable, RouteTableBuilder, SessionRules, Sessions, Tenant, Tenants, Tls, UnknownSni,
-        Upstream, UpstreamTimeouts,
+        Balance, Charge, ClientIpHeader, DenyList, IpAccess, IpSet, Limits, Listener, ListenerKind, MinVersion, Policy, Quota, QuotaBy,
+        RangeRule, RequestLimits, Route, RouteAccess, RouteTable, RouteTableBuilder, SessionRules, Sessions, Tenant, Tenants, Tls,
+        UnknownSni, Upstream, UpstreamTimeouts,
     },
     quota::Limit,
     replay::Request,
     session::{Claims, MasterKey, Purpose, Ring},
-    state::{QuotaKey, QuotaStore, RevocationStore},
+    state::{Challenges, QuotaKey, QuotaStore, RevocationStore},
 };
 
 /// The time at which everything is judged.
@@ -127,6 +127,7 @@ fn upstream() -> Arc<Upstream> {
         timeouts: UpstreamTimeouts { connect: second, first_byte: second, between_bytes: second },
         retries: 1,
         isolate: false,
+        fast_path: true,
     })
 }
 
@@ -145,6 +146,7 @@ pub fn listener(name: &str, port: u16, kind: ListenerKind) -> Listener {
         max_connections_per_client: 10,
         max_handshakes_per_second: None,
         proxy_protocol: None,
+        deny: DenyList::default(),
         trusted_proxies: None,
     }
 }
@@ -174,6 +176,7 @@ pub fn policy(tenants: Vec<Tenant>) -> Policy {
             Arc::new(listener("http", 8080, ListenerKind::Redirect { port: 443 })),
         ],
         limits: LIMITS,
+        bans: None,
         request_limits: REQUEST_LIMITS,
         metrics: None,
         admin: None,
@@ -467,7 +470,8 @@ impl Judged {
 pub fn ask_at<Q: QuotaStore, R: RevocationStore>(request: &Request, policy: &Policy, quotas: &Q, revocations: &R, now: UnixTime) -> Judged {
     let (mut known, mut trail) = (Known::default(), Trail::brief());
     let view = request.view(now, Tick::from_nanos(1));
-    let verdict = now_or_never(judge(&view, policy, Stores { quotas, revocations }, &mut known, &mut trail));
+    let stores = Stores { quotas, revocations, challenges: &Challenges::default() };
+    let verdict = now_or_never(judge(&view, policy, stores, &mut known, &mut trail));
     Judged { verdict, known, trail }
 }
 

@@ -1,6 +1,6 @@
 //! The files that a policy names and that are read again when they change.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use crate::policy::{CertificateSource, Policy};
 
@@ -9,10 +9,12 @@ use crate::policy::{CertificateSource, Policy};
 pub(super) enum Group {
     /// What a handshake shows or goes by.
     Tls,
+    /// Ranges that are dropped before it.
+    Deny,
 }
 
 impl Group {
-    pub(super) const ALL: &[Self] = &[Self::Tls];
+    pub(super) const ALL: &[Self] = &[Self::Tls, Self::Deny];
 }
 
 /// Lists the files of a policy.
@@ -24,8 +26,12 @@ pub(super) fn files(policy: &Policy) -> Vec<(Group, PathBuf)> {
                 files.extend([Some(cert), Some(key), ocsp.as_ref()].into_iter().flatten().map(|path| (Group::Tls, path.clone())));
             }
             // They are made at the start, and nobody renews them.
-            CertificateSource::Dev { .. } => {}
+            // Whoever writes these takes them into force, too.
+            CertificateSource::Dev { .. } | CertificateSource::Acme(_) => {}
         }
     }
+    let lists = policy.listeners.iter().flat_map(|listener| &listener.deny.files);
+    let paths: BTreeSet<&PathBuf> = lists.map(|file| &file.path).collect();
+    files.extend(paths.into_iter().map(|path| (Group::Deny, path.clone())));
     files
 }

@@ -20,7 +20,7 @@ use x509_parser::{
 use super::Context;
 use crate::{
     config::{default, input::InputFile, parse::FilePath, reader::At},
-    model::UnixTime,
+    model::{OcspError, UnixTime, judge_ocsp},
 };
 
 /// Who makes the files that are missing.
@@ -29,8 +29,8 @@ const MADE: &str = "`octroi keys init` makes the files that are missing";
 /// RSA keys under this many bits are refused: what the public security statement promises.
 const RSA_BITS: usize = 2048;
 
-/// Judges a pair, and returns the names that the certificate has.
-pub(super) fn judge(cx: &mut Context<'_>, cert: &At<FilePath>, key: &At<FilePath>) -> Option<Vec<String>> {
+/// Judges a pair, and returns what is known of the certificate.
+pub(super) fn judge(cx: &mut Context<'_>, cert: &At<FilePath>, key: &At<FilePath>) -> Option<Leaf> {
     let leaf = chain(cx, cert, Some(MADE)).map(|chain| leaf(cx, cert, &chain));
     let private = private_key(cx, key);
     let leaf = leaf??;
@@ -40,7 +40,21 @@ pub(super) fn judge(cx: &mut Context<'_>, cert: &At<FilePath>, key: &At<FilePath
             cx.error(key.span, message).hint("the chain begins with the certificate that was issued for this key");
             None
         }
-        _ => Some(leaf.names),
+        _ => Some(leaf),
+    }
+}
+
+/// Judges an OCSP answer for a certificate. One that has ended is not stapled, which is no reason not to serve.
+pub(super) fn judge_staple(cx: &mut Context<'_>, path: &At<FilePath>, leaf: &Leaf) {
+    let Some((file, shown)) = open(cx, path, None) else { return };
+    match judge_ocsp(file.bytes.expose(), &leaf.serial, cx.now) {
+        Ok(_) => {}
+        Err(why @ OcspError::Ended) => {
+            cx.warn(path.span, format!("{shown}: {why}")).hint("it is not stapled; fetch another one");
+        }
+        Err(why) => {
+            cx.error(path.span, format!("{shown}: {why}"));
+        }
     }
 }
 
@@ -75,9 +89,12 @@ fn open(cx: &mut Context<'_>, path: &At<FilePath>, missing: Option<&str>) -> Opt
 }
 
 /// What is known of the first certificate of a chain.
-struct Leaf {
+pub(super) struct Leaf {
     public: Vec<u8>,
-    names: Vec<String>,
+    /// The DNS names, in lower case.
+    pub(super) names: Vec<String>,
+    /// The contents of the DER integer.
+    serial: Vec<u8>,
 }
 
 fn leaf(cx: &mut Context<'_>, path: &At<FilePath>, chain: &[CertificateDer<'_>]) -> Option<Leaf> {
@@ -101,7 +118,8 @@ fn leaf(cx: &mut Context<'_>, path: &At<FilePath>, chain: &[CertificateDer<'_>])
     if names.is_empty() {
         cx.warn(path.span, format!("{shown} names no host (no subjectAltName), so no client asks for it"));
     }
-    Some(Leaf { public: certificate.public_key().subject_public_key.data.to_vec(), names })
+    let serial = certificate.raw_serial().to_vec();
+    Some(Leaf { public: certificate.public_key().subject_public_key.data.to_vec(), names, serial })
 }
 
 fn in_force(cx: &mut Context<'_>, path: &At<FilePath>, shown: &str, certificate: &X509Certificate<'_>) {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::Context;
 use crate::{
     config::{reader::At, source::Span},
-    model::{HostPattern, TenantName},
+    model::{Host, HostPattern, TenantName},
 };
 
 /// The names of one certificate.
@@ -20,6 +20,8 @@ pub(super) enum Names {
     },
     /// Whatever is asked for: it is made when it is needed.
     Every,
+    /// Exact hosts that no other certificate covers: a CA is asked for them.
+    Rest,
     /// The file has a problem of its own, so nothing is said of what it covers.
     Unknown,
 }
@@ -28,6 +30,8 @@ pub(super) enum Names {
 #[derive(Debug, Default)]
 pub(super) struct Coverage {
     every: bool,
+    takes_rest: bool,
+    rest: Vec<(TenantName, Span, Vec<Host>)>,
     files: Vec<(Span, Option<TenantName>, bool)>,
     by_name: HashMap<String, Vec<usize>>,
 }
@@ -37,6 +41,7 @@ impl Coverage {
     pub(super) fn add(&mut self, names: Names) {
         match names {
             Names::Every | Names::Unknown => self.every = true,
+            Names::Rest => self.takes_rest = true,
             Names::Listed { span, names } => {
                 let index = self.files.len();
                 self.files.push((span, None, false));
@@ -71,8 +76,29 @@ impl Coverage {
                 }
             }
         }
-        if !covered {
-            cx.warn(host.span, format!("no certificate covers `{}`", host.value)).hint("clients that ask for it get no connection");
+        match &host.value {
+            _ if covered => {}
+            HostPattern::Exact(name) if self.takes_rest => self.leave(tenant, host.span, name),
+            HostPattern::Wildcard(_) if self.takes_rest => {
+                cx.warn(host.span, format!("no certificate covers `{}`", host.value))
+                    .hint("a CA proves wildcards over DNS only, so `acme` does not get it; clients that ask for it get no connection");
+            }
+            HostPattern::Exact(_) | HostPattern::Wildcard(_) => {
+                cx.warn(host.span, format!("no certificate covers `{}`", host.value)).hint("clients that ask for it get no connection");
+            }
         }
+    }
+
+    /// Leaves a host to the entry that takes the rest. A tenant's hosts are asked about one after the other.
+    fn leave(&mut self, tenant: &TenantName, span: Span, host: &Host) {
+        match self.rest.last_mut() {
+            Some((last, _, hosts)) if last == tenant => hosts.push(host.clone()),
+            _ => self.rest.push((tenant.clone(), span, vec![host.clone()])),
+        }
+    }
+
+    /// Returns the hosts that were left, by tenant, and where the first of each is written.
+    pub(super) fn into_rest(self) -> Vec<(TenantName, Span, Vec<Host>)> {
+        self.rest
     }
 }

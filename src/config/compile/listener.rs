@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Context, address::Addresses};
+use super::{Context, address::Addresses, deny::DenyFiles};
 use crate::{
     config::{
         default,
@@ -18,16 +18,17 @@ use crate::{
 pub(super) fn all(cx: &mut Context<'_>, wires: &[ListenerWire], addresses: &mut Addresses) -> Vec<Arc<Listener>> {
     let mut names: HashMap<&ListenerName, Span> = HashMap::new();
     let mut listeners = Vec::with_capacity(wires.len());
+    let mut files = DenyFiles::default();
     for wire in wires {
         if let Some(first) = names.insert(&wire.name.value, wire.name.span) {
             cx.error(wire.name.span, format!("two listeners are named `{}`", wire.name.value)).first(first);
         }
-        listeners.extend(one(cx, wire, addresses).map(Arc::new));
+        listeners.extend(one(cx, wire, addresses, &mut files).map(Arc::new));
     }
     listeners
 }
 
-fn one(cx: &mut Context<'_>, wire: &ListenerWire, addresses: &mut Addresses) -> Option<Listener> {
+fn one(cx: &mut Context<'_>, wire: &ListenerWire, addresses: &mut Addresses, files: &mut DenyFiles) -> Option<Listener> {
     let address = addresses.take(cx, &wire.address);
     let kind = kind(cx, wire);
     Some(Listener {
@@ -39,6 +40,7 @@ fn one(cx: &mut Context<'_>, wire: &ListenerWire, addresses: &mut Addresses) -> 
         max_connections_per_client: wire.max_connections_per_client.as_ref().map_or(default::MAX_CONNECTIONS_PER_CLIENT, |at| at.value),
         max_handshakes_per_second: wire.max_handshakes_per_second.as_ref().map(|at| at.value),
         proxy_protocol: wire.proxy_protocol.as_ref().map(|proxy| ProxyProtocol { trusted: trusted(cx, &proxy.trusted.0) }),
+        deny: files.list(cx, &wire.deny, &wire.deny_files),
         trusted_proxies: wire.trusted_proxies.as_ref().map(|ranges| trusted(cx, ranges)),
         kind: kind?,
     })

@@ -3,11 +3,14 @@
 //! Each part says what it finds and goes on with what is left, so that one load finds everything.
 
 mod access_log;
+mod acme;
 mod address;
 mod admin;
+mod bans;
 mod certificate;
 mod context;
 mod coverage;
+mod deny;
 mod ip_access;
 mod limits;
 mod listener;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{
     Context, access_log,
     address::Addresses,
-    admin, limits, listener,
+    admin, bans, limits, listener,
     quota::Quotas,
     session,
     table::Sets,
@@ -44,8 +44,9 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
     let metrics = root.metrics.as_ref().map(|metrics| addresses.take(cx, &metrics.address));
     let admin = root.admin.as_ref().map(|wire| admin::admin(cx, wire, &mut addresses));
     let limits = limits::connection(cx, root.limits.as_ref());
+    let bans = root.bans.as_ref().map(|wire| bans::bans(cx, wire));
     let request_limits = limits::request(root.request_limits.as_ref(), default::REQUEST_LIMITS);
-    let (tls, coverage) = tls::tls(cx, root.tls.as_ref());
+    let (mut tls, mut coverage, acme) = tls::tls(cx, root.tls.as_ref(), &listeners);
     let shows_certificates = listeners.iter().any(|listener| listener.kind == ListenerKind::Tls);
     judge_doors(cx, &root, &listeners);
     let sessions = root.sessions.as_ref().and_then(|wire| wire.0.as_ref()).map(|wire| session::sessions(cx, wire));
@@ -60,10 +61,11 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
         rules: sessions.as_ref().map_or_else(session::default_rules, |sessions| sessions.rules.clone()),
         sessions: sessions.as_ref(),
         has_sessions: root.sessions.is_some(),
-        coverage: Some(coverage).filter(|_| shows_certificates && root.tls.is_some()),
+        coverage: Some(&mut coverage).filter(|_| shows_certificates && root.tls.is_some()),
         login_url: root.sessions.as_ref().and_then(|wire| wire.0.as_ref()?.login_url.as_ref()).map(|url| url.span),
     };
     let tenants = tenant::all(cx, &tenants, surroundings);
+    acme.finish(cx, coverage.into_rest(), &tenants, &mut tls.certificates);
     if tenants.is_empty() && cx.findings.errors() == 0 {
         cx.warn(root.at(), "there is no tenant, so every request gets 421").path("tenants".to_owned());
     }
@@ -79,6 +81,7 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
         client_ip_header: server.and_then(|wire| wire.client_ip_header.as_ref()).map(|at| at.value).unwrap_or_default(),
         listeners,
         limits,
+        bans,
         request_limits,
         metrics,
         admin,

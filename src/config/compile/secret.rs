@@ -2,6 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+
 use super::Context;
 use crate::{
     config::{
@@ -42,6 +47,24 @@ pub(super) fn token(cx: &mut Context<'_>, secret: &SecretText) -> Option<Secret<
         return Some(Secret::new(bytes.to_vec()));
     };
     cx.error(secret.0.span, wrong).hint("`octroi keys init` makes one; so does `head -c 32 /dev/urandom | base64`");
+    None
+}
+
+/// The fewest bytes of a key for HMAC-SHA-256 (RFC 7518, section 3.2).
+const MAC_BYTES: usize = 32;
+
+/// Reads a MAC key that somebody else gave out: base64 or base64url, with padding or without.
+pub(super) fn mac_key(cx: &mut Context<'_>, secret: &SecretText) -> Option<Secret<Vec<u8>>> {
+    let text = reveal(cx, secret)?;
+    let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let url = text.expose().contains(['-', '_']);
+    let engine = GeneralPurpose::new(if url { &alphabet::URL_SAFE } else { &alphabet::STANDARD }, lenient);
+    let wrong = match engine.decode(text.expose()).map(Secret::new) {
+        Ok(key) if key.expose().len() >= MAC_BYTES => return Some(key),
+        Ok(key) => format!("the key has {} bytes; it needs at least {MAC_BYTES} (RFC 7518, section 3.2)", key.expose().len()),
+        Err(_) => "the key is not base64".to_owned(),
+    };
+    cx.error(secret.0.span, wrong).hint("put it there as the CA gave it out");
     None
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Surroundings<'a> {
     /// Whether sessions are written at all, even if wrongly: then nobody is told that they are missing.
     pub(super) has_sessions: bool,
     /// What certificates cover, where a listener shows them.
-    pub(super) coverage: Option<Coverage>,
+    pub(super) coverage: Option<&'a mut Coverage>,
     /// Where `login_url` is written.
     pub(super) login_url: Option<Span>,
 }
@@ -56,7 +56,7 @@ pub(super) fn all(cx: &mut Context<'_>, files: &[Named<TenantName, TenantWire>],
     let mut tenants = Tenants::default();
     for NamedEntry { name, value } in files.iter().flat_map(|file| &file.0) {
         let Some(wire) = value else { continue };
-        own_hosts(cx, name, wire, &mut hosts, around.coverage.as_mut());
+        own_hosts(cx, name, wire, &mut hosts, around.coverage.as_deref_mut());
         if wire.hosts.is_empty() && !members.contains(&name.value) {
             let message = format!("the tenant `{}` has no host and is nobody's member, so nothing reaches it", name.value);
             cx.warn(name.span, message).hint("add `hosts`, or name it among the `members` of another tenant");

@@ -1,9 +1,11 @@
 //! Certificates: which there are, and whether they are what they should be.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use super::{
-    Context, certificate,
+    Context,
+    acme::Entries,
+    certificate,
     coverage::{Coverage, Names},
 };
 use crate::{
@@ -13,12 +15,12 @@ use crate::{
         source::Span,
         wire::{CertificateWire, TlsWire},
     },
-    policy::{Certificate, CertificateSource, MinVersion, TicketSecrets, Tls, UnknownSni},
+    policy::{Certificate, CertificateSource, Listener, MinVersion, TicketSecrets, Tls, UnknownSni},
 };
 
-/// Compiles certificates and versions, and what names the certificates have.
-pub(super) fn tls(cx: &mut Context<'_>, wire: Option<&TlsWire>) -> (Tls, Coverage) {
-    let mut coverage = Coverage::default();
+/// Compiles certificates and versions, what names the certificates have, and what is still to be said of those by ACME.
+pub(super) fn tls(cx: &mut Context<'_>, wire: Option<&TlsWire>, listeners: &[Arc<Listener>]) -> (Tls, Coverage, Entries) {
+    let (mut coverage, mut entries) = (Coverage::default(), Entries::default());
     let mut tls = Tls {
         min_version: MinVersion::default(),
         unknown_sni: UnknownSni::default(),
@@ -26,37 +28,57 @@ pub(super) fn tls(cx: &mut Context<'_>, wire: Option<&TlsWire>) -> (Tls, Coverag
         ticket_keys: None,
         certificates: Vec::new(),
     };
-    let Some(wire) = wire else { return (tls, coverage) };
+    let Some(wire) = wire else { return (tls, coverage, entries) };
     tls.min_version = wire.min_version.as_ref().map(|at| at.value).unwrap_or_default();
     tls.ja4 = wire.ja4.as_ref().is_some_and(|at| at.value);
     tls.unknown_sni = wire.unknown_sni.as_ref().map(|at| at.value).unwrap_or_default();
     tls.ticket_keys = wire.ticket_keys.as_ref().map(|path| ticket_keys(cx, path));
     for certificate in &wire.certificates.0 {
-        let Some((source, names)) = source(cx, certificate) else {
+        let Some((source, names)) = source(cx, certificate, &mut entries, listeners) else {
             coverage.add(Names::Unknown);
             continue;
         };
         coverage.add(names);
         tls.certificates.push(Certificate { origin: cx.origin(certificate.at()), source });
     }
-    (tls, coverage)
+    (tls, coverage, entries)
 }
 
-fn source(cx: &mut Context<'_>, wire: &CertificateWire) -> Option<(CertificateSource, Names)> {
-    const FORMS: &str = "write `{cert: FILE, key: FILE}`, or, for a demo, `{dev: true, dir: FOLDER}`";
+fn source(
+    cx: &mut Context<'_>,
+    wire: &CertificateWire,
+    entries: &mut Entries,
+    listeners: &[Arc<Listener>],
+) -> Option<(CertificateSource, Names)> {
+    const FORMS: &str = "write `{cert: FILE, key: FILE}`, `{acme: {directory: URL}}`, or, for a demo, `{dev: true, dir: FOLDER}`";
+    if let Some(acme) = &wire.acme {
+        let others = wire.cert.is_some() || wire.key.is_some() || wire.dev.is_some() || wire.dir.is_some();
+        if others {
+            return refuse(cx, wire.at(), "this is a certificate by `acme` and something else", FORMS);
+        }
+        // What is wrong with it was said.
+        let (acme, names) = entries.entry(cx, acme.0.as_ref()?, listeners)?;
+        return Some((CertificateSource::Acme(Arc::new(acme)), names));
+    }
     match (&wire.cert, &wire.key, &wire.dev, &wire.dir) {
         (Some(cert), Some(key), None, None) => {
-            let names = match certificate::judge(cx, cert, key) {
-                Some(names) => Names::Listed { span: cert.span, names },
+            let leaf = certificate::judge(cx, cert, key);
+            if let (Some(path), Some(leaf)) = (&wire.ocsp, &leaf) {
+                certificate::judge_staple(cx, path, leaf);
+            }
+            let names = match leaf {
+                Some(leaf) => Names::Listed { span: cert.span, names: leaf.names },
                 None => Names::Unknown,
             };
-            Some((CertificateSource::Files { cert: cx.resolve(cert), key: cx.resolve(key), ocsp: None }, names))
+            let ocsp = wire.ocsp.as_ref().map(|path| cx.resolve(path));
+            Some((CertificateSource::Files { cert: cx.resolve(cert), key: cx.resolve(key), ocsp }, names))
         }
+        (None, ..) if wire.ocsp.is_some() => refuse(cx, wire.at(), "the OCSP answer has no certificate", "it goes with `cert` and `key`"),
         (None, None, Some(At { value: true, .. }), Some(dir)) => Some((CertificateSource::Dev { dir: cx.resolve(dir) }, Names::Every)),
         (Some(_), None, None, None) => refuse(cx, wire.at(), "the certificate has no `key`", FORMS),
         (None, Some(_), None, None) => refuse(cx, wire.at(), "the key has no `cert`", FORMS),
         (None, None, Some(At { value: true, .. }), None) => refuse(cx, wire.at(), "`dev: true` needs a `dir` to keep its files in", FORMS),
-        _ => refuse(cx, wire.at(), "this is neither a pair of files nor a development certificate", FORMS),
+        _ => refuse(cx, wire.at(), "this is neither a pair of files nor a certificate by `acme` nor one for development", FORMS),
     }
 }
 

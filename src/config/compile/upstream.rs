@@ -68,6 +68,7 @@ fn one(cx: &mut Context<'_>, name: &At<UpstreamName>, wire: &UpstreamWire) -> Up
         timeouts: timeouts(cx, wire.timeouts.as_ref()),
         retries: retries.map_or(default::RETRIES, |at| at.value),
         isolate: wire.isolate.as_ref().is_some_and(|at| at.value),
+        fast_path: wire.fast_path.as_ref().is_none_or(|at| at.value),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroU32};
 
 use crate::{
-    config::{collection::NonEmpty, reader::At, shape::wire},
+    config::{collection::NonEmpty, parse::FilePath, reader::At, shape::wire},
     model::{ListenerName, Range},
 };
 
@@ -30,6 +30,10 @@ wire! {
         max_handshakes_per_second: Option<At<NonZeroU32>>,
         /// Requires a PROXY header, version 1 or 2. Default: none is read.
         proxy_protocol: Option<ProxyWire>,
+        /// Ranges that are dropped before any handshake.
+        deny: Vec<At<Range>>,
+        /// Files of such ranges, one a line; `#` begins a comment. They are read again when they change.
+        deny_files: Vec<At<FilePath>>,
         /// Peers whose forwarding header is believed here, instead of the server's list.
         trusted_proxies: Option<Vec<At<Range>>>,
     }

@@ -2,6 +2,7 @@
 //!
 //! The doc texts are what `octroi schema` says of each key.
 
+mod acme;
 mod admin;
 mod listener;
 mod log;
@@ -13,12 +14,13 @@ mod tenant;
 mod tls;
 mod upstream;
 
+pub(super) use acme::{AcmeWire, EabWire};
 pub(super) use admin::{Admin, Metrics, PrincipalWire};
 pub(super) use listener::ListenerWire;
 pub(super) use log::{LogWire, Sink};
 pub(super) use root::{ConfigLimits, Root, TenantFile, Version};
 pub(super) use route::{AccessWord, RouteSet, Rule, TenantRoutes};
-pub(super) use server::{Http2Wire, LimitsWire, RequestLimitsWire, ServerWire};
+pub(super) use server::{BansWire, Http2Wire, LimitsWire, RequestLimitsWire, ServerWire};
 pub(super) use session::{KeyWire, RevocationStoreWord, SessionsWire, TokenFormat};
 pub(super) use tenant::{IpAccessWire, QuotaStoreWord, QuotaWire, RangeWire, TenantSessions, TenantWire};
 pub(super) use tls::{CertificateWire, TlsWire};

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    Admin, LimitsWire, ListenerWire, LogWire, Metrics, QuotaWire, RequestLimitsWire, RouteSet, ServerWire, SessionsWire, TenantWire,
-    TlsWire, UpstreamWire,
+    Admin, BansWire, LimitsWire, ListenerWire, LogWire, Metrics, QuotaWire, RequestLimitsWire, RouteSet, ServerWire, SessionsWire,
+    TenantWire, TlsWire, UpstreamWire,
 };
 use crate::{
     config::{
@@ -44,6 +44,8 @@ wire! {
         listeners: Needed<NonEmpty<ListenerWire>>,
         /// Bounds of a connection, before any tenant is known.
         limits: Option<LimitsWire>,
+        /// Refuses clients that keep breaking the protocol for a while. Default: nobody is banned by itself.
+        bans: Option<BansWire>,
         /// Bounds of a request; tenants and routes may have their own.
         request_limits: Option<RequestLimitsWire>,
         /// Where Prometheus scrapes and orchestrators ask: `/metrics`, `/healthz`, `/readyz`. Default: nowhere.

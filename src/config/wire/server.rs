@@ -32,6 +32,16 @@ wire! {
         client_ip_header: Option<At<ClientIpHeader>>,
     }
 
+    /// When clients that break the protocol are refused before the handshake for a while.
+    BansWire "bans" {
+        /// The offence that brings the ban. Default: 20.
+        after: Option<At<u16>>,
+        /// For how long an offence counts, up to 1d. Default: 1m.
+        within: Option<At<Wait>>,
+        /// How long the ban lasts, up to 30d. Default: 10m.
+        r#for: Option<At<Wait>>,
+    }
+
     /// Bounds of a connection, before any tenant is known.
     LimitsWire "limits" {
         /// How long a TLS handshake may take. Default: 5s.

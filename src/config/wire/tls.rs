@@ -1,8 +1,9 @@
 //! Certificates and versions.
 
+use super::AcmeWire;
 use crate::{
     config::{
-        collection::NonEmpty,
+        collection::{Needed, NonEmpty},
         parse::FilePath,
         reader::At,
         shape::{wire, words},
@@ -31,15 +32,19 @@ wire! {
         certificates: NonEmpty<CertificateWire>,
     }
 
-    /// A certificate: `cert` and `key`, or `dev: true` and `dir`.
+    /// A certificate: `cert` and `key`, or `acme`, or `dev: true` and `dir`.
     CertificateWire "certificate" {
         /// The chain, PEM, leaf first.
         cert: Option<At<FilePath>>,
         /// The key, PEM, readable by its owner and group only.
         key: Option<At<FilePath>>,
+        /// An OCSP answer to staple, DER. Watched; one that has ended is stapled no more.
+        ocsp: Option<At<FilePath>>,
         /// Makes a local CA and one certificate per tenant where they are missing. For demos and tests.
         dev: Option<At<bool>>,
         /// Where the local CA and its certificates are kept.
         dir: Option<At<FilePath>>,
+        /// A CA that octroi gets certificates from, and renews them at.
+        acme: Option<Needed<AcmeWire>>,
     }
 }

@@ -38,7 +38,7 @@ use self::{
 };
 pub(super) use self::{http2::refusal, inner::Inner, wire::Wire};
 use super::{EarlyCause, Http2Refusal, Witness};
-use crate::model::{Connection, Cut, Phase};
+use crate::model::{ClientIp, Connection, Cut, Phase};
 
 /// One connection's stream.
 ///
@@ -48,6 +48,8 @@ pub struct GateStream {
     inner: Inner,
     connection: Arc<Connection>,
     witness: Arc<dyn Witness>,
+    /// Who can be banned; nothing where it is a proxy of ours.
+    bannable: Option<ClientIp>,
     watch: Watch,
     alarm: Alarm,
     linger: Linger,
@@ -71,7 +73,7 @@ const LINGER: Duration = Duration::from_millis(5);
 
 impl GateStream {
     /// Begins at the end of the handshake.
-    pub(super) fn new(inner: Inner, connection: Arc<Connection>, witness: Arc<dyn Witness>) -> Self {
+    pub(super) fn new(inner: Inner, connection: Arc<Connection>, witness: Arc<dyn Witness>, bannable: Option<ClientIp>) -> Self {
         let (deadlines, now) = (connection.deadlines(), Instant::now());
         let watch = Watch::new(deadlines, now);
         let http2 = (connection.phase() == Phase::Multiplexed).then(|| Box::new(Http2::new(&deadlines, now)));
@@ -80,6 +82,7 @@ impl GateStream {
             inner,
             connection,
             witness,
+            bannable,
             watch,
             alarm: Alarm::default(),
             linger: Linger::default(),
@@ -123,7 +126,7 @@ impl GateStream {
                 self.connection.note_cut(cut);
                 self.refuse(EarlyCause::HeadTimeout);
             }
-            Cut::NoRequest | Cut::Idle => {
+            Cut::NoRequest | Cut::Idle | Cut::Banned => {
                 self.note(cut);
                 self.farewell = Some(Farewell::silent(false, Instant::now()));
             }
@@ -147,6 +150,10 @@ impl GateStream {
         let bytes = buf.filled().get(before..).unwrap_or_default();
         if bytes.is_empty() {
             return Poll::Ready(Ok(()));
+        }
+        if self.bannable.is_some_and(|client| self.witness.is_banned(client)) {
+            buf.set_filled(before);
+            return self.poll_cut(Cut::Banned, cx);
         }
         if let Some(http2) = &mut self.http2 {
             let Some(due) = http2.came(bytes, Instant::now) else { return Poll::Ready(Ok(())) };

@@ -17,6 +17,7 @@ use super::{
     TlsError,
     content::{self, Content},
     source::Files,
+    staple::Staple,
 };
 use crate::model::{HostPattern, UnixTime};
 
@@ -27,13 +28,18 @@ pub struct CertificateExpiry {
     pub name: String,
     /// Its last second.
     pub not_after: UnixTime,
+    /// Where an OCSP answer is to be stapled: until when it holds, the beginning of 1970 while there is none.
+    pub staple_until: Option<UnixTime>,
 }
 
 /// A certificate with its key, fit for use.
 pub(super) struct Loaded {
     pub(super) files: Files,
-    /// A digest of what the files held.
+    /// A digest of what the pair held.
     pub(super) content: [u8; 32],
+    /// The contents of its DER integer.
+    serial: Vec<u8>,
+    pub(super) staple: Option<Staple>,
     pub(super) key: Arc<CertifiedKey>,
     pub(super) names: Vec<HostPattern>,
     pub(super) expiry: CertificateExpiry,
@@ -43,28 +49,58 @@ impl Loaded {
     /// Reads the files of a certificate and judges it. Blocks.
     pub(super) fn from_files(files: Files, provider: &CryptoProvider, now: UnixTime) -> Result<Self, TlsError> {
         let content = Content::read(&files)?;
-        Self::judge(files, content, provider, now)
+        let pair = Self::judge(files, content, provider, now)?;
+        let Some(path) = &pair.files.ocsp else { return Ok(pair) };
+        let staple = Staple::read_unless_ended(path, &pair.serial, now)?;
+        Ok(pair.stapling(staple))
     }
 
-    /// Judges what the files hold: one key, kept to ourselves, of a length that is enough, for a chain that is valid now.
+    /// Reads the OCSP answer of a certificate that is in force again. What is wrong with it is returned beside the one to go on with,
+    /// which is the same where nothing changed. Blocks.
+    pub(super) fn restapled(self: Arc<Self>, now: UnixTime) -> (Arc<Self>, Option<TlsError>) {
+        let Some(path) = &self.files.ocsp else { return (self, None) };
+        let (staple, error) = match Staple::read(path, &self.serial, now) {
+            Ok(staple) => (Some(staple), None),
+            // What was stapled so far holds until it ends.
+            Err(error) => (self.staple.clone().filter(|staple| now < staple.until), Some(error)),
+        };
+        if staple == self.staple { (self, error) } else { (Arc::new(self.stapling(staple)), error) }
+    }
+
+    /// Returns the same certificate with this answer.
+    fn stapling(&self, staple: Option<Staple>) -> Self {
+        let mut key = CertifiedKey::clone(&self.key);
+        key.ocsp = staple.as_ref().map(|staple| staple.answer.clone());
+        let until = staple.as_ref().map_or_else(|| UnixTime::from_secs(0), |staple| staple.until);
+        Self {
+            files: self.files.clone(),
+            content: self.content,
+            serial: self.serial.clone(),
+            key: Arc::new(key),
+            names: self.names.clone(),
+            expiry: CertificateExpiry { staple_until: Some(until), ..self.expiry.clone() },
+            staple,
+        }
+    }
+
+    /// Judges what a pair holds: one key, kept to ourselves, of a length that is enough, for a chain that is valid now.
     pub(super) fn judge(files: Files, content: Content, provider: &CryptoProvider, now: UnixTime) -> Result<Self, TlsError> {
         let (cert, key) = (&files.cert, &files.key);
         let chain = chain_of(&content.cert, cert)?;
         let Some(leaf) = chain.first() else { return Err(TlsError::Empty { path: cert.clone() }) };
-        let (names, expiry) = judge_leaf(leaf, cert, now)?;
+        let Leaf { names, expiry, serial } = judge_leaf(leaf, cert, now)?;
         if content.exposed {
             return Err(TlsError::Exposed { path: key.clone() });
         }
         let private = PrivateKeyDer::from_pem_slice(content.key.expose()).map_err(|source| pem_error(key, "a private key", source))?;
         let signing = provider.key_provider.load_private_key(private).map_err(|source| TlsError::Key { path: key.clone(), source })?;
-        let mut certified = CertifiedKey::new(chain, signing);
+        let certified = CertifiedKey::new(chain, signing);
         match certified.keys_match() {
             Ok(()) | Err(RustlsError::InconsistentKeys(InconsistentKeys::Unknown)) => {}
             Err(_) => return Err(TlsError::Mismatch { cert: cert.clone(), key: key.clone() }),
         }
         let digest = content.digest();
-        certified.ocsp = content.ocsp;
-        Ok(Self { content: digest, key: Arc::new(certified), names, expiry, files })
+        Ok(Self { content: digest, serial, staple: None, key: Arc::new(certified), names, expiry, files })
     }
 
     /// Says whether it is for the host, or for all hosts of the wildcard.
@@ -90,7 +126,14 @@ fn chain_of(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, Tls
     certs.map_err(|source| pem_error(path, "a certificate", source))
 }
 
-fn judge_leaf(leaf: &CertificateDer<'_>, path: &Path, now: UnixTime) -> Result<(Vec<HostPattern>, CertificateExpiry), TlsError> {
+/// What is known of the first certificate of a chain.
+struct Leaf {
+    names: Vec<HostPattern>,
+    expiry: CertificateExpiry,
+    serial: Vec<u8>,
+}
+
+fn judge_leaf(leaf: &CertificateDer<'_>, path: &Path, now: UnixTime) -> Result<Leaf, TlsError> {
     let parsed = parse(leaf, path)?;
     let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     if parsed.validity().not_after.timestamp() < seconds {
@@ -108,8 +151,9 @@ fn judge_leaf(leaf: &CertificateDer<'_>, path: &Path, now: UnixTime) -> Result<(
     let expiry = CertificateExpiry {
         name: names.first().map_or_else(|| path.display().to_string(), ToString::to_string),
         not_after: not_after(&parsed),
+        staple_until: None,
     };
-    Ok((names, expiry))
+    Ok(Leaf { names, expiry, serial: parsed.raw_serial().to_vec() })
 }
 
 /// Reads a certificate.
@@ -130,6 +174,11 @@ pub(super) fn dns_names(certificate: &X509Certificate<'_>) -> Vec<HostPattern> {
 /// Returns the last second of a certificate.
 pub(super) fn not_after(certificate: &X509Certificate<'_>) -> UnixTime {
     UnixTime::from_secs(u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0))
+}
+
+/// Returns the first second of a certificate.
+pub(super) fn not_before(certificate: &X509Certificate<'_>) -> UnixTime {
+    UnixTime::from_secs(u64::try_from(certificate.validity().not_before.timestamp()).unwrap_or(0))
 }
 
 /// Names the file that the system refused.

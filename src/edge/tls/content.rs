@@ -16,30 +16,28 @@ use crate::policy::TicketSecrets;
 /// How large a file may be. The largest honest one is a bundle of every public CA: 250 KiB.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// The bytes of the files of a certificate.
+/// The bytes of a pair.
 pub(super) struct Content {
     pub(super) cert: Vec<u8>,
     pub(super) key: Secret<Vec<u8>>,
     /// Whether any account of the machine may read or change the key.
     pub(super) exposed: bool,
-    pub(super) ocsp: Option<Vec<u8>>,
 }
 
 impl Content {
-    /// Reads the files. Blocks.
+    /// Reads the pair. Blocks.
     pub(super) fn read(files: &Files) -> Result<Self, TlsError> {
         let (cert, _) = read(&files.cert)?;
         let (key, mode) = read(&files.key)?;
-        let ocsp = files.ocsp.as_deref().map(read).transpose()?;
-        Ok(Self { cert, key: Secret::new(key), exposed: is_open_to_all(mode), ocsp: ocsp.map(|(bytes, _)| bytes) })
+        Ok(Self { cert, key: Secret::new(key), exposed: is_open_to_all(mode) })
     }
 
     /// Returns a digest of everything.
     pub(super) fn digest(&self) -> [u8; 32] {
         let mut digest = Sha256::new();
-        for part in [Some(&self.cert), Some(self.key.expose()), self.ocsp.as_ref()] {
-            digest.update(part.map_or(u64::MAX, |part| u64::try_from(part.len()).unwrap_or(u64::MAX)).to_be_bytes());
-            digest.update(part.map(Vec::as_slice).unwrap_or_default());
+        for part in [&self.cert, self.key.expose()] {
+            digest.update(part.len().to_be_bytes());
+            digest.update(part);
         }
         digest.update([u8::from(self.exposed)]);
         digest.finalize().into()

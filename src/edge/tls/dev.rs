@@ -28,8 +28,8 @@ const CA_NAME: &str = "octroi development CA";
 const DAY: Duration = Duration::from_secs(86_400);
 /// How long a CA lasts.
 const CA_DAYS: u32 = 3650;
-/// How long a certificate lasts: no longer than browsers take.
-const LEAF_DAYS: u32 = 397;
+/// How long a certificate lasts: under the 366 days of Mozilla's profiles, and what browsers take.
+const LEAF_DAYS: u32 = 365;
 /// A certificate is made anew when it lasts no longer than this.
 const RENEW_DAYS: u32 = 30;
 

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use rustls_pki_types::pem;
 
-use crate::model::HostPattern;
+use crate::model::{HostPattern, OcspError};
 use crate::policy::TicketSecretsError;
 
 /// Why the TLS state cannot be built. Each names the file.
@@ -113,6 +113,15 @@ pub enum TlsError {
         #[source]
         source: rcgen::Error,
     },
+    /// An OCSP answer that is not stapled.
+    #[error("{}: {source}", path.display())]
+    Ocsp {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: OcspError,
+    },
     /// A file of secrets for tickets that holds none.
     #[error("{}: {source}", path.display())]
     TicketKeys {
@@ -128,4 +137,11 @@ pub enum TlsError {
     /// The library refuses the configuration.
     #[error("TLS cannot be set up: {0}")]
     Config(#[source] rustls::Error),
+}
+
+impl TlsError {
+    /// Says whether it came about by time alone: what is served is poorer, and nothing that somebody did is refused.
+    pub const fn is_lapse(&self) -> bool {
+        matches!(self, Self::Ocsp { source: OcspError::Ended, .. })
+    }
 }

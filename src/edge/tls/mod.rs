@@ -9,11 +9,14 @@ mod hello;
 mod resolver;
 mod setup;
 mod source;
+mod staple;
 mod state;
+mod stored;
 mod ticket;
 
 pub use self::hello::ja4;
 pub use self::setup::{admin_acceptor, install_provider};
 pub use self::state::{Renewal, TlsState};
+pub use self::stored::StoredPair;
 pub use self::{certificate::CertificateExpiry, error::TlsError};
 pub(super) use self::{facts::facts, hello::MAX_HELLO_BYTES, resolver::Sni};

@@ -2,18 +2,25 @@
 
 use std::path::PathBuf;
 
-use super::{TlsError, certificate::Loaded, dev};
+use super::{StoredPair, TlsError, certificate::Loaded, dev};
 use crate::model::{HostPattern, UnixTime};
-use crate::policy::{CertificateSource, Policy};
+use crate::policy::{Acme, CertificateSource, Policy};
 
 /// The files of one certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Files {
     /// The chain, leaf first.
     pub(super) cert: PathBuf,
     pub(super) key: PathBuf,
     /// An OCSP answer to staple.
     pub(super) ocsp: Option<PathBuf>,
+}
+
+impl Files {
+    /// Chain and key in one file.
+    pub(super) fn of_one(path: PathBuf) -> Self {
+        Self { cert: path.clone(), key: path, ocsp: None }
+    }
 }
 
 impl From<dev::PairFiles> for Files {
@@ -27,6 +34,8 @@ pub(super) fn provide(source: &CertificateSource, policy: &Policy, now: UnixTime
     match source {
         CertificateSource::Files { .. } => Ok(written(source).into_iter().collect()),
         CertificateSource::Dev { dir } => Ok(dev::provide(dir, hosts(policy), now)?.into_iter().map(Files::from).collect()),
+        // Nor is an old one a mistake of the policy: who keeps it tells, and has another one made.
+        CertificateSource::Acme(acme) => Ok(stored(acme, policy).filter(|files| StoredPair::judge(&files.cert, now).is_ok()).collect()),
     }
 }
 
@@ -35,7 +44,14 @@ pub(super) fn pairs(source: &CertificateSource, policy: &Policy) -> Vec<Files> {
     match source {
         CertificateSource::Files { .. } => written(source).into_iter().collect(),
         CertificateSource::Dev { dir } => dev::pairs(dir, hosts(policy)).map(Files::from).collect(),
+        CertificateSource::Acme(acme) => stored(acme, policy).collect(),
     }
+}
+
+/// Lists what a CA gave so far.
+fn stored<'a>(acme: &'a Acme, policy: &'a Policy) -> impl Iterator<Item = Files> + 'a {
+    let paths = acme.certificates.iter().map(|certificate| policy.state_dir.join(certificate.file()));
+    paths.filter(|path| path.exists()).map(Files::of_one)
 }
 
 /// Returns the hosts of every tenant, by its name.
@@ -47,7 +63,7 @@ fn hosts(policy: &Policy) -> impl Iterator<Item = (&str, &[HostPattern])> {
 pub(super) fn written(source: &CertificateSource) -> Option<Files> {
     match source {
         CertificateSource::Files { cert, key, ocsp } => Some(Files { cert: cert.clone(), key: key.clone(), ocsp: ocsp.clone() }),
-        CertificateSource::Dev { .. } => None,
+        CertificateSource::Dev { .. } | CertificateSource::Acme(_) => None,
     }
 }
 

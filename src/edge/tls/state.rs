@@ -1,6 +1,6 @@
 //! The TLS state as a whole: built from a policy, renewed from its files.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use rustls::{ServerConfig, crypto::CryptoProvider, server::ServerSessionMemoryCache};
 use sha2::{Digest, Sha256};
@@ -15,7 +15,7 @@ use super::{
     ticket::Tickets,
 };
 use crate::model::{Clock, HostPattern, UnixTime};
-use crate::policy::{ListenerKind, Policy, TicketSecrets, UnknownSni};
+use crate::policy::{CertificateSource, ListenerKind, Policy, TicketSecrets, UnknownSni};
 
 /// How many TLS 1.2 sessions of clients without tickets are kept, at some 300 bytes each: 10 MiB at the most, whatever comes.
 const SESSIONS: usize = 32_768;
@@ -44,7 +44,7 @@ pub struct TlsState {
 pub struct Renewal {
     /// The state with what was renewed. Nothing, where nothing was.
     pub state: Option<TlsState>,
-    /// What is new: certificates by name, the file of secrets for tickets by path.
+    /// What is new: certificates by name, OCSP answers and the secrets for tickets by file.
     pub renewed: Vec<String>,
     /// What is on disk and cannot be used; what is in force instead stays.
     pub refused: Vec<TlsError>,
@@ -72,7 +72,9 @@ impl TlsState {
             errors.push(error);
             None
         });
-        let needs_one = policy.listeners.iter().any(|listener| listener.kind == ListenerKind::Tls);
+        // A CA gives its first certificate to who serves already.
+        let by_acme = policy.tls.certificates.iter().any(|certificate| matches!(certificate.source, CertificateSource::Acme(_)));
+        let needs_one = !by_acme && policy.listeners.iter().any(|listener| listener.kind == ListenerKind::Tls);
         if errors.is_empty() && loaded.is_empty() && needs_one {
             errors.push(TlsError::NoCertificate);
         }
@@ -88,20 +90,33 @@ impl TlsState {
     pub fn renew(&self, policy: &Policy, clock: &Arc<dyn Clock>) -> Renewal {
         let (provider, now) = (Arc::new(provider()), clock.now());
         let mut renewal = Renewal::default();
-        let mut loaded = Vec::new();
-        for files in policy.tls.certificates.iter().flat_map(|certificate| source::pairs(&certificate.source, policy)) {
-            let before = self.loaded.iter().find(|one| one.files == files);
-            match renewed(files, before, policy, &provider, now) {
-                Ok(None) => loaded.extend(before.cloned()),
-                Ok(Some(one)) => {
-                    renewal.renewed.push(one.expiry.name.clone());
-                    loaded.push(Arc::new(one));
-                }
+        let pairs = policy.tls.certificates.iter().flat_map(|certificate| {
+            // Which hosts a certificate by ACME is for is the policy's own word, and who keeps it has compared them.
+            let whose = (!matches!(certificate.source, CertificateSource::Acme(_))).then_some(policy);
+            source::pairs(&certificate.source, policy).into_iter().map(move |files| (files, whose))
+        });
+        let (mut loaded, mut changed) = (Vec::new(), false);
+        let in_force: HashMap<&Files, &Arc<Loaded>, ahash::RandomState> = self.loaded.iter().map(|one| (&one.files, one)).collect();
+        for (files, whose) in pairs {
+            let before = in_force.get(&files).map(|one| Arc::clone(one));
+            let pair = match renewed(files, before.as_ref(), whose, &provider, now) {
+                Ok(pair) => Some(pair),
                 Err(error) => {
                     renewal.refused.push(error);
-                    loaded.extend(before.cloned());
+                    before.clone()
                 }
+            };
+            let Some(pair) = pair else { continue };
+            let is_new = before.as_ref().is_none_or(|before| !Arc::ptr_eq(before, &pair));
+            let (one, bad_staple) = Arc::clone(&pair).restapled(now);
+            if is_new {
+                renewal.renewed.push(one.expiry.name.clone());
+            } else if !Arc::ptr_eq(&pair, &one) && one.staple.is_some() {
+                renewal.renewed.extend(one.files.ocsp.iter().map(|path| path.display().to_string()));
             }
+            changed |= is_new || !Arc::ptr_eq(&pair, &one);
+            renewal.refused.extend(bad_staple);
+            loaded.push(one);
         }
         let mut secrets = self.secrets.clone();
         if let Some(path) = &policy.tls.ticket_keys {
@@ -110,11 +125,12 @@ impl TlsState {
                 Ok(new) => {
                     renewal.renewed.push(path.display().to_string());
                     secrets = Some(new);
+                    changed = true;
                 }
                 Err(error) => renewal.refused.push(error),
             }
         }
-        if !renewal.renewed.is_empty() {
+        if changed {
             match Self::assemble(policy, loaded, secrets, provider, clock) {
                 Ok(state) => renewal.state = Some(state.resuming(self)),
                 Err(error) => renewal.refused.push(error),
@@ -178,6 +194,11 @@ impl TlsState {
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
+    /// Returns when the next OCSP answer ends: it must not be stapled from then on, whether its file changes or not.
+    pub fn next_lapse(&self) -> Option<UnixTime> {
+        self.loaded.iter().filter_map(|one| Some(one.staple.as_ref()?.until)).min()
+    }
+
     /// Returns when each certificate ends, for the metric.
     pub fn certificate_expiries(&self) -> Vec<CertificateExpiry> {
         self.certificates.expiries()
@@ -215,22 +236,22 @@ impl fmt::Debug for TlsState {
     }
 }
 
-/// Loads a pair whose files are not what they were. Nothing is returned where they are.
+/// Loads a pair again. Where its files are what they were, it is the same. `whose` says which hosts must not be lost.
 fn renewed(
     files: Files,
     before: Option<&Arc<Loaded>>,
-    policy: &Policy,
+    whose: Option<&Policy>,
     provider: &CryptoProvider,
     now: UnixTime,
-) -> Result<Option<Loaded>, TlsError> {
+) -> Result<Arc<Loaded>, TlsError> {
     let content = Content::read(&files)?;
-    if before.is_some_and(|before| before.content == content.digest()) {
-        return Ok(None);
+    if let Some(before) = before.filter(|before| before.content == content.digest()) {
+        return Ok(Arc::clone(before));
     }
     let one = Loaded::judge(files, content, provider, now)?;
-    match before.and_then(|before| source::lost_host(before, &one, policy)) {
+    match before.zip(whose).and_then(|(before, policy)| source::lost_host(before, &one, policy)) {
         Some(host) => Err(TlsError::LosesHost { path: one.files.cert, host }),
-        None => Ok(Some(one)),
+        None => Ok(Arc::new(one)),
     }
 }
 

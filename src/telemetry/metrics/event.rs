@@ -96,3 +96,44 @@ impl QuotaVerdict {
         }
     }
 }
+
+/// What came of an order of a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OrderResult {
+    /// The certificate is there.
+    Success,
+    /// The CA cannot be reached, or says that it is not well.
+    Unreachable,
+    /// The CA takes no more orders for now.
+    RateLimited,
+    /// The CA refuses the account or the order.
+    Refused,
+    /// The CA did not find the host proven.
+    Challenge,
+    /// It was not done in time.
+    Timeout,
+    /// What came is no certificate that can be used.
+    Unusable,
+    /// It could not be kept.
+    Storage,
+}
+
+impl OrderResult {
+    /// Every result.
+    pub const ALL: [Self; 8] =
+        [Self::Success, Self::Unreachable, Self::RateLimited, Self::Refused, Self::Challenge, Self::Timeout, Self::Unusable, Self::Storage];
+
+    /// Returns the label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Unreachable => "unreachable",
+            Self::RateLimited => "rate_limited",
+            Self::Refused => "refused",
+            Self::Challenge => "challenge",
+            Self::Timeout => "timeout",
+            Self::Unusable => "unusable",
+            Self::Storage => "storage",
+        }
+    }
+}

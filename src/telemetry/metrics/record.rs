@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    HeaderDrop, QuotaVerdict, SessionEvent,
+    HeaderDrop, OrderResult, QuotaVerdict, SessionEvent,
     series::{TenantSeries, UpstreamSeries},
     table::Metrics,
 };
 use crate::{
     model::{Cut, Decision, ListenerName, Mode, QuotaName, Reason, TenantName, TlsFacts, UnixTime, UpstreamName},
-    policy::Policy,
+    policy::{AcmeChallenge, Policy},
 };
 
 /// The label of what is not known.
@@ -113,6 +113,30 @@ impl Metrics {
         self.connections_cut.with_label_values(&[listener.as_str(), cut.code()]).inc();
     }
 
+    /// Counts a ban; the cause is `protocol` or `operator`.
+    pub fn ban(&self, cause: &'static str) {
+        self.bans_made.with_label_values(&[cause]).inc();
+    }
+
+    /// Sets how many bans are in force, and takes over how many offences were not counted since the start.
+    pub fn bans(&self, count: usize, missed: u64) {
+        self.bans.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.bans_missed.rise_to(missed);
+    }
+
+    /// Sets how many ranges each listener drops.
+    pub fn denied_ranges<'a>(&self, listeners: impl IntoIterator<Item = (&'a ListenerName, usize)>) {
+        self.denied_ranges.reset();
+        for (listener, ranges) in listeners {
+            self.denied_ranges.with_label_values(&[listener.as_str()]).set(i64::try_from(ranges).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Sets how many files of ranges are refused as they are now.
+    pub fn deny_files_refused(&self, count: usize) {
+        self.deny_files_refused.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     /// Counts a handshake that succeeded.
     pub fn handshake(&self, listener: &ListenerName, tls: &TlsFacts, took: Duration) {
         let result = if tls.resumed { "resumed" } else { "full" };
@@ -130,6 +154,33 @@ impl Metrics {
         self.certificates.reset();
         for (name, not_after) in certificates {
             self.certificates.with_label_values(&[name]).set(i64::try_from(not_after.as_secs()).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Counts an answer to a CA that proves a host.
+    pub fn acme_challenge(&self, challenge: AcmeChallenge) {
+        self.acme_challenges.with_label_values(&[challenge.as_str()]).inc();
+    }
+
+    /// Counts an order of a certificate that ended.
+    pub fn acme_order(&self, result: OrderResult, now: UnixTime) {
+        self.acme_orders.with_label_values(&[result.as_str()]).inc();
+        if result == OrderResult::Success {
+            self.acme_last_success.set(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Sets how many certificates by ACME are missing, and when the next order is due.
+    pub fn acme(&self, missing: usize, next: Option<UnixTime>) {
+        self.acme_missing.set(i64::try_from(missing).unwrap_or(i64::MAX));
+        self.acme_next_attempt.set(next.map_or(0, |next| i64::try_from(next.as_secs()).unwrap_or(i64::MAX)));
+    }
+
+    /// Takes over until when the OCSP answers of certificates hold: the beginning of 1970 for one that is named and not stapled.
+    pub fn staples<'a>(&self, staples: impl IntoIterator<Item = (&'a str, UnixTime)>) {
+        self.staples.reset();
+        for (name, until) in staples {
+            self.staples.with_label_values(&[name]).set(i64::try_from(until.as_secs()).unwrap_or(i64::MAX));
         }
     }
 

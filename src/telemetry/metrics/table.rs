@@ -11,10 +11,11 @@ use prometheus::{
 };
 
 use super::{
-    HeaderDrop, SessionEvent,
+    HeaderDrop, OrderResult, SessionEvent,
     named::Named,
     series::{TenantSeries, UpstreamSeries},
 };
+use crate::policy::AcmeChallenge;
 
 /// Why metrics cannot be set up or told.
 #[derive(Debug, thiserror::Error)]
@@ -43,9 +44,20 @@ pub struct Metrics {
     pub(super) connections_accepted: IntCounterVec,
     pub(super) connections_refused: IntCounterVec,
     pub(super) connections_cut: IntCounterVec,
+    pub(super) bans: IntGauge,
+    pub(super) bans_made: IntCounterVec,
+    pub(super) bans_missed: Total,
+    pub(super) denied_ranges: IntGaugeVec,
+    pub(super) deny_files_refused: IntGauge,
     pub(super) handshakes: IntCounterVec,
     pub(super) handshake_durations: HistogramVec,
     pub(super) certificates: IntGaugeVec,
+    pub(super) acme_challenges: IntCounterVec,
+    pub(super) acme_orders: IntCounterVec,
+    pub(super) acme_last_success: IntGauge,
+    pub(super) acme_next_attempt: IntGauge,
+    pub(super) acme_missing: IntGauge,
+    pub(super) staples: IntGaugeVec,
     pub(super) certificate_reloads: IntCounterVec,
     pub(super) certificates_refused: IntGauge,
     pub(super) reloads: IntCounterVec,
@@ -141,8 +153,19 @@ impl Metrics {
 
             connections_cut: declare.counters(
                 "octroi_connections_cut_total",
-                "Connections, or the reading of one, that a deadline ended.",
+                "Connections, or the reading of one, that a deadline or a ban ended.",
                 &["listener", "reason"],
+            )?,
+            bans: declare.gauge("octroi_bans", "Bans in force.")?,
+            bans_made: declare.counters("octroi_bans_total", "Bans, by what they came of.", &["cause"])?,
+            bans_missed: Total::new(declare.counter(
+                "octroi_ban_offences_missed_total",
+                "Offences that were not counted, because the table was full of banned clients.",
+            )?),
+            denied_ranges: declare.gauges("octroi_denied_ranges", "Ranges that a listener drops.", &["listener"])?,
+            deny_files_refused: declare.gauge(
+                "octroi_deny_files_refused",
+                "Files of ranges that are refused as they stand on the disk; what they held before stays in force.",
             )?,
             handshakes: declare.counters(
                 "octroi_tls_handshakes_total",
@@ -158,6 +181,29 @@ impl Metrics {
             certificates: declare.gauges(
                 "octroi_tls_certificate_not_after_timestamp_seconds",
                 "When a certificate expires, in seconds since 1970.",
+                &["name"],
+            )?,
+            acme_challenges: declare.counters("octroi_acme_challenges_total", "Answers to CAs that prove our hosts.", &["challenge"])?,
+            acme_orders: declare.counters(
+                "octroi_acme_orders_total",
+                "Orders of certificates: success, or why there is none.",
+                &["result"],
+            )?,
+            acme_last_success: declare.gauge(
+                "octroi_acme_last_success_timestamp_seconds",
+                "When a certificate was last had by ACME, in seconds since 1970; 0: not since the start.",
+            )?,
+            acme_next_attempt: declare.gauge(
+                "octroi_acme_next_attempt_timestamp_seconds",
+                "When the next order by ACME is due, in seconds since 1970; 0: never.",
+            )?,
+            acme_missing: declare.gauge(
+                "octroi_acme_certificates_missing",
+                "Certificates by ACME that are wanted and not there: their hosts are not served over TLS.",
+            )?,
+            staples: declare.gauges(
+                "octroi_tls_ocsp_not_after_timestamp_seconds",
+                "When the OCSP answer that is stapled ends, in seconds since 1970; 0 while none is.",
                 &["name"],
             )?,
             certificate_reloads: declare.counters(
@@ -193,6 +239,15 @@ impl Metrics {
         }
         for reason in HeaderDrop::ALL {
             self.headers_dropped.with_label_values(&[reason.as_str()]);
+        }
+        for challenge in AcmeChallenge::ALL {
+            self.acme_challenges.with_label_values(&[challenge.as_str()]);
+        }
+        for result in OrderResult::ALL {
+            self.acme_orders.with_label_values(&[result.as_str()]);
+        }
+        for cause in ["protocol", "operator"] {
+            self.bans_made.with_label_values(&[cause]);
         }
         for result in ["success", "failure"] {
             self.reloads.with_label_values(&[result]);

@@ -1,0 +1,105 @@
+//! Which refusals of requests are held against a client: the one table, with the reasons.
+//!
+//! An offence is what no honest client does, however broken its user's line or cookie jar is. What a person, a crawler or a monitor
+//! does by mistake is refused, and that is all. Refusals of connections have their table beside them, in `edge::EdgeRefusal`.
+
+use super::Reason;
+
+impl Reason {
+    /// Says whether the request broke the protocol, so that it counts towards a ban of who connected.
+    pub const fn breaks_protocol(self) -> bool {
+        match self {
+            // Two readers might read two requests: the tools of smuggling.
+            Self::HeadOctet
+            | Self::HeadSyntax
+            | Self::HeadDuplicate
+            | Self::HeadMismatch
+            | Self::FramingClTe
+            | Self::FramingTe
+            | Self::FramingCl
+            | Self::FramingChunk
+            | Self::ConnectionField
+            | Self::Protocol
+            | Self::TargetForm
+            | Self::AuthorityConflict
+            // Floods that ask for nothing.
+            | Self::H2Abuse
+            // A head that is dripped in holds a connection; no line is so slow.
+            | Self::TimeoutHead => true,
+            // Too large: a full cookie jar, a long search.
+            Self::UriTooLong | Self::HeadTooLarge | Self::FieldTooLarge | Self::TooManyFields | Self::CookieTooLarge => false,
+            // A slow line, an old monitor, a crawler's odd link: refused, and no harm done.
+            Self::TimeoutBody
+            | Self::TimeoutWrite
+            | Self::Expect
+            | Self::MethodUnknown
+            | Self::HostMissing
+            | Self::HostSyntax
+            | Self::PathDotSegment
+            | Self::PathEncoding
+            | Self::PathParameter
+            | Self::PathEncodedSlash
+            | Self::PathEmptySegment
+            | Self::UpgradeRefused => false,
+            // A proxy of ours wrote that.
+            Self::XffMalformed | Self::XffTooLong => false,
+            // Well formed, and not allowed: that is what the quotas by client are for.
+            Self::HostUnknown
+            | Self::SniMissing
+            | Self::SniMismatch
+            | Self::PlaintextRefused
+            | Self::TenantSuspended
+            | Self::IpDenied
+            | Self::IpNotAllowed
+            | Self::RouteNone
+            | Self::MethodNotAllowed
+            | Self::BodyTooLarge
+            | Self::QuotaExceeded
+            | Self::TenantQuotaExceeded
+            | Self::SessionMissing
+            | Self::SessionInvalid
+            | Self::SessionExpired
+            | Self::SessionIdle
+            | Self::SessionNotYet
+            | Self::SessionTenant
+            | Self::SessionBinding
+            | Self::CookieAmbiguous
+            | Self::CredentialConflict
+            | Self::MemberSuspended
+            | Self::MemberIpDenied
+            | Self::MemberIpNotAllowed
+            | Self::SessionRevoked
+            | Self::RoleMissing
+            | Self::AuthTooOld
+            | Self::Csrf => false,
+            // The app's, ours, or nobody's.
+            Self::RevocationUnavailable
+            | Self::GrantMalformed
+            | Self::GrantTenant
+            | Self::GrantIpDenied
+            | Self::GrantSuspended
+            | Self::UpstreamConnect
+            | Self::UpstreamTls
+            | Self::UpstreamProtocol
+            | Self::UpstreamClosed
+            | Self::UpstreamTimeout
+            | Self::ClientClosed
+            | Self::Draining
+            | Self::Internal => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Stage;
+
+    #[test]
+    fn only_hygiene_is_held_against_a_client() {
+        let offences: Vec<_> = Reason::ALL.iter().filter(|reason| reason.breaks_protocol()).collect();
+
+        assert!(offences.iter().all(|reason| reason.stage() == Stage::Hygiene), "{offences:?}");
+        assert_eq!(offences.len(), 13);
+    }
+}

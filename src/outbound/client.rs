@@ -1,0 +1,145 @@
+//! One HTTP/1.1 request, and its whole answer.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, Uri, header, uri::Scheme};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use tokio::time::timeout;
+
+use super::{OutboundError, Trust, dial::dial};
+
+/// The most bytes of an answer's head.
+const HEAD_BYTES: usize = 64 << 10;
+/// The most fields of an answer.
+const FIELDS: usize = 100;
+
+/// How long each step may take, and all of them together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// Finding the address of a name.
+    pub resolve: Duration,
+    /// Connecting, all addresses together.
+    pub connect: Duration,
+    /// The TLS handshake.
+    pub handshake: Duration,
+    /// All of it, from the name to the last byte of the answer.
+    pub total: Duration,
+}
+
+/// Asks others over HTTPS. Each request has a connection of its own; TLS sessions are resumed.
+#[derive(Clone)]
+pub struct Client {
+    tls: Arc<ClientConfig>,
+    deadlines: Deadlines,
+    most_bytes: usize,
+}
+
+impl Client {
+    /// Trusts these CAs, waits no longer than this, and takes answers of at most so many bytes. May read the system's CAs: it blocks.
+    pub fn new(trust: &Trust, deadlines: Deadlines, most_bytes: usize) -> Result<Self, OutboundError> {
+        Ok(Self { tls: trust.client_config()?, deadlines, most_bytes })
+    }
+
+    /// Sends a request and takes its answer, whatever its status.
+    pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, OutboundError> {
+        let limit = self.deadlines.total;
+        let late = |_| OutboundError::Timeout { step: "the exchange", limit };
+        timeout(limit, self.exchange(request)).await.map_err(late)?
+    }
+
+    async fn exchange(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, OutboundError> {
+        let (host, port) = place(request.uri())?;
+        let stream = dial(&host, port, Arc::clone(&self.tls), &self.deadlines).await?;
+        in_origin_form(&mut request)?;
+        let (mut sender, connection) = http1::Builder::new()
+            .max_buf_size(HEAD_BYTES)
+            .max_headers(FIELDS)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(OutboundError::Http)?;
+        // The connection carries the exchange and ends with it; what goes wrong with it, the exchange says.
+        let connection = async move {
+            let _ = connection.await;
+            std::future::pending().await
+        };
+        let answer = async {
+            let (head, body) = sender.send_request(request.map(Full::new)).await.map_err(OutboundError::Http)?.into_parts();
+            let body = Limited::new(body, self.most_bytes).collect().await.map_err(|error| self.broken(error))?;
+            Ok(Response::from_parts(head, body.to_bytes()))
+        };
+        tokio::select! {
+            answer = answer => answer,
+            never = connection => never,
+        }
+    }
+
+    fn broken(&self, error: Box<dyn std::error::Error + Send + Sync>) -> OutboundError {
+        match error.downcast::<hyper::Error>() {
+            Ok(error) => OutboundError::Http(*error),
+            Err(error) => {
+                debug_assert!(error.is::<LengthLimitError>(), "the bound is the only other thing that fails");
+                OutboundError::TooLarge(self.most_bytes)
+            }
+        }
+    }
+}
+
+/// Reads host and port of an https URL. An address in brackets is an address.
+fn place(uri: &Uri) -> Result<(String, u16), OutboundError> {
+    let bad = || OutboundError::Url(uri.to_string());
+    let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(bad)?;
+    if uri.scheme() != Some(&Scheme::HTTPS) || authority.host().is_empty() {
+        return Err(bad());
+    }
+    let host = authority.host();
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    Ok((host.to_owned(), authority.port_u16().unwrap_or(443)))
+}
+
+/// Moves the authority from the URL into Host (RFC 9112, section 3.2.1).
+fn in_origin_form(request: &mut Request<Bytes>) -> Result<(), OutboundError> {
+    let uri = request.uri();
+    let bad = || OutboundError::Url(uri.to_string());
+    let host = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok()).ok_or_else(bad)?;
+    let target: Uri = uri.path_and_query().map_or("/", |path| path.as_str()).parse().map_err(|_| bad())?;
+    request.headers_mut().insert(header::HOST, host);
+    request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    *request.uri_mut() = target;
+    Ok(())
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("deadlines", &self.deadlines).field("most_bytes", &self.most_bytes).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_https_has_a_place() {
+        let of = |uri: &str| place(&uri.parse().unwrap()).ok();
+
+        assert_eq!(of("https://ca.test/directory"), Some(("ca.test".to_owned(), 443)));
+        assert_eq!(of("https://[2001:db8::1]:14000/dir"), Some(("2001:db8::1".to_owned(), 14_000)));
+        assert_eq!(of("http://ca.test/directory"), None);
+        assert_eq!(of("https://user@ca.test/"), None);
+        assert_eq!(of("/directory"), None);
+    }
+
+    #[test]
+    fn the_target_is_path_and_query_and_the_authority_goes_into_host() {
+        let mut request = Request::get("https://ca.test:8443/a?b=c").body(Bytes::new()).unwrap();
+
+        in_origin_form(&mut request).unwrap();
+
+        assert_eq!(request.uri(), "/a?b=c");
+        assert_eq!(request.headers()[header::HOST], "ca.test:8443");
+    }
+}

@@ -1,0 +1,59 @@
+//! OCSP answers that are stapled, made and read by openssl.
+
+use std::fs;
+
+use crate::{
+    gate::{Gate, Pair},
+    harness::eventually,
+    ocsp::{Responder, Word},
+};
+
+fn stapled(gate: &Gate) -> Option<String> {
+    let said = gate.s_client("a.test", &["-status"]);
+    assert!(said.contains("HTTP/1.1 200 OK"), "{said}");
+    if said.contains("OCSP response: no response sent") {
+        return None;
+    }
+    assert!(said.contains("OCSP Response Status: successful") && said.contains("Cert Status: good"), "{said}");
+    let serial = said.lines().find_map(|line| line.trim().strip_prefix("Serial Number: ")).unwrap();
+    Some(serial.to_owned())
+}
+
+#[test]
+fn an_answer_is_stapled_watched_and_judged() {
+    let ca = Responder::new();
+    let put = |folder: &std::path::Path, serial: u8| {
+        let (cert, key) = ca.issue(serial, &["a.test"]);
+        Pair { cert, key }.put(folder, "a");
+    };
+    let gate = Gate::prepared("", ", ocsp: pairs/a.der", |root| {
+        put(&root.join("pairs"), 0x11);
+        fs::write(root.join("pairs/a.der"), ca.answer(0x11, Word::Good, true)).unwrap();
+    });
+    let answer = gate.pairs().join("a.der");
+    let until = || gate.octroi.metric("octroi_tls_ocsp_not_after_timestamp_seconds{name=\"a.test\"}");
+
+    assert_eq!(stapled(&gate).as_deref(), Some("11"));
+    let first = until();
+    assert!(first > 1_700_000_000.0, "{first}");
+
+    // A fresher one is taken; sessions go on, since they stand for the certificate.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    fs::write(&answer, ca.answer(0x11, Word::Good, true)).unwrap();
+    eventually("the answer is taken", || (until() > first).then_some(()));
+
+    // One that takes the certificate back is refused, and the one before it stays.
+    fs::write(&answer, ca.answer(0x11, Word::Revoked, true)).unwrap();
+    gate.until_printed("a.der: the OCSP answer says that the certificate is revoked");
+    assert_eq!(stapled(&gate).as_deref(), Some("11"));
+    assert_eq!(gate.octroi.code(&["check"]), 1);
+
+    // Another certificate is taken although the answer is not for it; nothing is stapled then.
+    put(&gate.pairs(), 0x12);
+    gate.until_shown("a.test", &gate.file("a.pem"));
+    assert_eq!((stapled(&gate), until()), (None, 0.0));
+    fs::write(&answer, ca.answer(0x12, Word::Good, true)).unwrap();
+    eventually("the answer is taken", || (until() > 0.0).then_some(()));
+    assert_eq!(stapled(&gate).as_deref(), Some("12"));
+    eventually("nothing is refused", || (gate.octroi.metric("octroi_tls_certificates_refused") == 0.0).then_some(()));
+}
