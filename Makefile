@@ -1,7 +1,7 @@
 # octroi: `make demo` and `make test` work on a fresh machine with Rust; the rest is for those who change it.
 CARGO ?= cargo
 
-.PHONY: setup demo test full suites bench image fuzz
+.PHONY: setup demo test full suites bench image deb fuzz
 
 setup:
 	@scripts/setup.sh cmake=cmake cc=gcc curl=curl openssl=openssl pebble=pebble
@@ -18,6 +18,7 @@ test: setup
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib
 	$(CARGO) test --locked
 	scripts/check-conf.sh
+	scripts/check-unit.sh
 
 # The long ones too.
 full: setup
@@ -33,6 +34,10 @@ bench: setup
 SECONDS ?= 60
 fuzz: setup
 	scripts/fuzz.sh $(SECONDS)
+
+# A Debian package, judged by lintian. PROFILE=dev is faster: see the script.
+deb:
+	scripts/deb.sh
 
 # A container image, with buildah on a debootstrap base; as root. PROFILE=dev or BINARY=PATH is faster: see the script.
 image:

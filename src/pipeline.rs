@@ -17,7 +17,10 @@ use crate::{
     state::{QuotaStore, RevocationStore},
 };
 
-pub use crate::checks::{quota::QuotaState, session::Session};
+pub use crate::checks::{
+    quota::QuotaState,
+    session::{Session, Source},
+};
 pub use again::judge_again;
 pub use permit::{Asked, Known, Passage, Permit, Stores};
 
@@ -87,10 +90,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
         known.session = Some(Arc::clone(&found.session));
         trail.note(Stage::Session, Ok(()))?;
         trail.explain(|| {
-            (
-                format!("a session of tenant `{}`, sealed with key {}", found.tenant.name, found.session.key).into(),
-                Some(found.tenant.origin),
-            )
+            (format!("a session of tenant `{}`, {}", found.tenant.name, found.session.source).into(), Some(found.tenant.origin))
         });
     }
 
@@ -109,9 +109,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
 
     // After all that can be said without asking, before anything is done in the session's name.
     if let Some(found) = &proven {
-        let claims = &found.session.claims;
-        let answer = stores.revocations.lookup(&claims.tenant, &claims.user, &claims.id, claims.auth_time, claims.epoch, view.now);
-        match revocation::check(answer, stores.revocations.epoch(&claims.tenant, view.now), claims) {
+        match ended(&found.session, stores.revocations, view.now) {
             Ok(()) => {
                 trail.note(Stage::Revocation, Ok(()))?;
                 trail.explain(|| ("nobody ended the session, its user's or its tenant's".into(), None));
@@ -166,6 +164,17 @@ pub fn judge_grant(grant: &Grant, permit: &Permit, policy: &Policy, now: UnixTim
         return Err(Deny::new(Reason::Csrf, detail).by(permit.route().origin));
     }
     grant::check(grant, permit.client(), permit.tenant(), policy, now).map(Arc::clone)
+}
+
+/// Judges whether somebody ended a session. A foreign one knows no epoch: it is of the one in which its user signed in.
+fn ended<R: RevocationStore>(session: &Session, revocations: &R, now: UnixTime) -> Verdict {
+    let claims = &session.claims;
+    let epoch = match session.source {
+        Source::Octroi { .. } => claims.epoch,
+        Source::Foreign { .. } => revocations.epoch_of(&claims.tenant, claims.auth_time, now),
+    };
+    let answer = revocations.lookup(&claims.tenant, &claims.user, &claims.id, claims.auth_time, epoch, now);
+    revocation::check(answer, revocations.epoch(&claims.tenant, now), epoch, claims)
 }
 
 /// Hands a verdict on, or only writes it down where the tenant whose rule it is observes: then there is nothing proven.

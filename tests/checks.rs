@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use octroi::{
     model::{Deny, Mode, Reason, RevocationAnswer, UnixTime},
-    pipeline::{Passage, Permit, judge_grant},
+    pipeline::{Passage, Permit, Source, judge_grant},
     policy::{
         Binding, Charge, ClientIpHeader, IpAccess, IpSet, ListenerKind, Policy, QuotaBy, RangeRule, RequestLimits, RouteAccess, Tenant,
     },
@@ -316,8 +316,8 @@ fn a_valid_session_passes_and_names_its_user() {
     let permit = judged(&with(&claims("acme")), &plain()).permit();
 
     assert_eq!(
-        permit.session().map(|session| (session.claims.user.as_str(), session.purpose, session.key)),
-        Some(("u_1", Purpose::Cookie, 7))
+        permit.session().map(|session| (session.claims.user.as_str(), session.source.clone())),
+        Some(("u_1", Source::Octroi { purpose: Purpose::Cookie, key: 7 }))
     );
     assert_eq!(permit.acting_tenant().name.as_str(), "acme");
 }

@@ -37,6 +37,24 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
+/// Root makes the keys of a service: its group may read them where the folder says so.
+#[test]
+fn a_folder_that_hands_its_group_on_has_keys_for_the_group() {
+    let octroi = Octroi::prepared(CONFIG);
+    let mode = |file: &str| fs::metadata(octroi.path().join(file)).unwrap().permissions().mode() & 0o7777;
+    let set = |folder: &str, mode| fs::set_permissions(octroi.path().join(folder), fs::Permissions::from_mode(mode)).unwrap();
+    for file in ["session.key", "certs/acme.key", "certs/acme.pem"] {
+        fs::remove_file(octroi.path().join(file)).unwrap();
+    }
+    set(".", 0o2750);
+    set("certs", 0o750);
+
+    octroi.ok(&["keys", "init"]);
+
+    assert_eq!((mode("session.key"), mode("certs/acme.key")), (0o640, 0o600));
+    assert_eq!(octroi.command(&["check"]).status.code(), Some(0));
+}
+
 #[test]
 fn keys_are_made_where_they_are_missing_and_nothing_else_is_touched() {
     let octroi = Octroi::prepared(CONFIG);

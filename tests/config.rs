@@ -20,7 +20,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use octroi::{
     config::{self, ConfigErrors, Loaded, Problem, ReferencedKind},
     model::UnixTime,
@@ -30,6 +33,9 @@ use tempfile::TempDir;
 
 /// 2027-01-15T08:00:00Z: before and after the dates in the files.
 const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
+
+/// RFC 8037, appendix A.2.
+const ED25519_JWK: &str = r#"{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
 /// A folder with the cases, and with the keys and certificates that they name: nothing secret is committed.
 struct Cases {
@@ -52,6 +58,14 @@ impl Cases {
         cases.write("alice.token", "alice-0123456789abcdefghijklmnopqrstuvwxyz\n", 0o600);
         cases.write("bob.token", "bob-0123456789abcdefghijklmnopqrstuvwxyz\n", 0o600);
         cases.write("short.token", "too-short", 0o600);
+        cases.write("app.secret", "0123456789abcdef0123456789abcdef", 0o600);
+        cases.write("app-2.secret", "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210\n", 0o600);
+        cases.write("insecure.secret", "django-insecure-0123456789abcdefghijklmnopqrstuvwxyz!@#$", 0o600);
+        cases.write("same.secret", &"ab".repeat(32), 0o600);
+        cases.write("oct.jwk", &format!(r#"{{"kty": "oct", "k": "{}"}}"#, URL_SAFE_NO_PAD.encode(key(4))), 0o600);
+        cases.write("jwt.pem", &KeyPair::generate().unwrap().public_key_pem(), 0o644);
+        cases.write("jwt.jwk", ED25519_JWK, 0o644);
+        cases.write("jwt-private.jwk", &ED25519_JWK.replace("\"x\"", "\"d\": \"AAAA\", \"x\""), 0o644);
         cases.certificate("acme", &["acme.example.test"], (2026, 2028));
         cases.certificate("globex", &["globex.example.test"], (2026, 2028));
         cases.certificate("shared", &["*.example.test"], (2026, 2028));
@@ -312,12 +326,46 @@ const UNWRITTEN: &[&str] = &[
     "acme_eab.kid",
     "access_log.path",
     "access_log.rotate",
+    "app_key.id",
+    "app_key.secret",
+    "app_key.tenants",
     "admin.tls",
     "admin_tls.cert",
     "admin_tls.key",
     "certificate.acme",
     "certificate.dev",
     "certificate.dir",
+    "django.claims",
+    "django.cookie",
+    "django.digest",
+    "django.keys",
+    "django.max_age",
+    "django.salt",
+    "express.claims",
+    "express.cookie",
+    "express.digest",
+    "express.keys",
+    "express.max_age",
+    "express.style",
+    "itsdangerous.claims",
+    "itsdangerous.cookie",
+    "itsdangerous.digest",
+    "itsdangerous.key_derivation",
+    "itsdangerous.keys",
+    "itsdangerous.max_age",
+    "itsdangerous.salt",
+    "jwt.audience",
+    "jwt.bearer",
+    "jwt.claims",
+    "jwt.cookie",
+    "jwt.issuer",
+    "jwt.keys",
+    "jwt.max_age",
+    "jwt_key.algorithm",
+    "jwt_key.id",
+    "jwt_key.key",
+    "jwt_key.secret",
+    "jwt_key.tenants",
     "certificate.ocsp",
     "listener.plaintext",
     "root.tenant_files",
@@ -326,6 +374,15 @@ const UNWRITTEN: &[&str] = &[
     "rule.allow_encoded_slash",
     "rule.allow_path_parameters",
     "rule.merge_slashes",
+    "session_claims.auth_time",
+    "session_claims.roles",
+    "session_claims.session",
+    "session_claims.tenant",
+    "session_claims.user",
+    "sessions.django",
+    "sessions.express",
+    "sessions.itsdangerous",
+    "sessions.jwt",
     "tenant_file.tenants",
     "tenant_routes.unmatched",
     "tenant_sessions.absolute",

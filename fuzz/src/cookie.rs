@@ -4,12 +4,13 @@ use std::path::Path;
 
 use octroi::session::{
     MAX_TOKEN_BYTES, TOKEN_PREFIX,
-    cookie::{Found, find, strip},
+    cookie::{Found, Names, find, strip},
 };
 
 use super::input::lines;
 
 const NAME: &str = "__Host-octroi";
+const NAMES: Names<'static> = Names { own: NAME, foreign: &[], keep_foreign: true };
 
 /// Judges one input: the lines of a `Cookie` field.
 pub fn run(data: &[u8]) {
@@ -25,8 +26,8 @@ pub fn run(data: &[u8]) {
         assert!(token[TOKEN_PREFIX.len()..].bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')));
     }
 
-    let stripped = strip(lines.iter().copied(), NAME);
-    assert_eq!(stripped, strip([joined.as_slice()].into_iter(), NAME));
+    let stripped = strip(lines.iter().copied(), NAMES);
+    assert_eq!(stripped, strip([joined.as_slice()].into_iter(), NAMES));
     let Some(rest) = stripped.rest else { return };
     // `a;b` is forwarded as `a; b`.
     assert!(!rest.is_empty() && rest.len() <= joined.len() + joined.iter().filter(|byte| **byte == b';').count());
@@ -38,7 +39,7 @@ pub fn run(data: &[u8]) {
         let trimmed = name.trim_matches(|c: char| c.is_whitespace() || c.is_control() || c == '"' || c == '\u{fffd}');
         assert!(!trimmed.eq_ignore_ascii_case(NAME), "{name:?} is forwarded");
     }
-    let again = strip([rest.as_slice()].into_iter(), NAME);
+    let again = strip([rest.as_slice()].into_iter(), NAMES);
     assert_eq!((again.rest, again.lookalikes), (Some(rest), 0));
 }
 

@@ -6,6 +6,7 @@
 pub mod authorization;
 pub mod challenge;
 pub mod client;
+mod foreign;
 pub mod grant;
 pub mod hygiene;
 pub mod ip_access;

@@ -5,20 +5,20 @@ use crate::{
     session::Claims,
 };
 
-/// Judges what the revocation store says, and the epoch that it knows of the tenant.
+/// Judges what the revocation store says, the epoch that it knows of the tenant, and the one that the session is of.
 ///
-/// A token of a later epoch than the store's is refused too: the store lost what it knew, revocations among it.
-pub fn check(answer: RevocationAnswer, epoch: u32, claims: &Claims) -> Verdict {
+/// A session of a later epoch than the store's is refused too: the store lost what it knew, revocations among it.
+pub fn check(answer: RevocationAnswer, known: u32, epoch: u32, claims: &Claims) -> Verdict {
     let revoked = |detail: String| Err(Deny::new(Reason::SessionRevoked, detail));
     match answer {
-        RevocationAnswer::Live if claims.epoch > epoch => {
-            revoked(format!("the token is of epoch {} of tenant `{}`, the journal knows only {epoch}", claims.epoch, claims.tenant))
+        RevocationAnswer::Live if epoch > known => {
+            revoked(format!("the session is of epoch {epoch} of tenant `{}`, the journal knows only {known}", claims.tenant))
         }
         RevocationAnswer::Live => Ok(()),
         RevocationAnswer::Session => revoked("the session was revoked".to_owned()),
         RevocationAnswer::User(at) => revoked(format!("sessions of this user from before {} s since 1970 were revoked", at.as_secs())),
-        RevocationAnswer::Tenant { epoch } => {
-            revoked(format!("the token is of epoch {} of tenant `{}`, which is in epoch {epoch}", claims.epoch, claims.tenant))
+        RevocationAnswer::Tenant { epoch: current } => {
+            revoked(format!("the session is of epoch {epoch} of tenant `{}`, which is in epoch {current}", claims.tenant))
         }
     }
 }

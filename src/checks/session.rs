@@ -1,13 +1,14 @@
 //! Whose session? Found in the cookie or as a Bearer token, opened for this realm, within its clocks, from where it was bound.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::header;
 
+use super::foreign;
 use crate::{
     model::{ClientIp, Deny, Reason, RequestView, UnixTime, Verdict},
     policy::{Policy, Route, RouteAccess, SessionRules, Sessions, Tenant},
-    session::{Claims, Purpose, TOKEN_PREFIX, cookie},
+    session::{Claims, Purpose, TOKEN_PREFIX, cookie, foreign::Format},
 };
 
 /// A session that holds now.
@@ -15,10 +16,43 @@ use crate::{
 pub struct Session {
     /// What the token says.
     pub claims: Claims,
-    /// Where it was found.
-    pub purpose: Purpose,
-    /// The master key that it was sealed with.
-    pub key: u16,
+    /// Who made it.
+    pub source: Source,
+}
+
+/// Who made a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// This gateway.
+    Octroi {
+        /// Where its token was found.
+        purpose: Purpose,
+        /// The master key that it was sealed with.
+        key: u16,
+    },
+    /// An app that keeps its own login.
+    Foreign {
+        /// How it writes its sessions.
+        format: Format,
+        /// The key that it was signed with.
+        key: Box<str>,
+    },
+}
+
+impl Session {
+    /// Says whether it is in our cookie, which every answer may renew.
+    pub fn is_in_our_cookie(&self) -> bool {
+        matches!(self.source, Source::Octroi { purpose: Purpose::Cookie, .. })
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Octroi { key, .. } => write!(f, "sealed with key {key}"),
+            Self::Foreign { format, key } => write!(f, "of format `{}`, signed with key `{key}`", format.as_str()),
+        }
+    }
 }
 
 /// A session, and the tenant whose user it is.
@@ -36,11 +70,16 @@ pub struct Proven<'p> {
 /// the realm or a member of it, and that tenant's clocks and bindings hold, as they are now.
 pub fn check<'p>(view: &RequestView<'_>, client: ClientIp, realm: &'p Arc<Tenant>, policy: &'p Policy) -> Verdict<Option<Proven<'p>>> {
     let Some(sessions) = &policy.sessions else { return Ok(None) };
-    let session = match (from_cookie(view, sessions)?, from_bearer(view)) {
+    let own = match (from_cookie(view, sessions)?, from_bearer(view)) {
+        (None, None) => None,
+        (Some(token), None) => Some(open(token, Purpose::Cookie, realm, sessions)?),
+        (None, Some(token)) => Some(open(token, Purpose::Bearer, realm, sessions)?),
+        (Some(cookie), Some(bearer)) => Some(both(cookie, bearer, realm, sessions)?),
+    };
+    let session = match (own, foreign::find(view, realm, sessions)?) {
         (None, None) => return Ok(None),
-        (Some(token), None) => open(token, Purpose::Cookie, realm, sessions)?,
-        (None, Some(token)) => open(token, Purpose::Bearer, realm, sessions)?,
-        (Some(cookie), Some(bearer)) => both(cookie, bearer, realm, sessions)?,
+        (Some(session), None) | (None, Some(session)) => session,
+        (Some(_), Some(_)) => return Err(Deny::new(Reason::CredentialConflict, "a session of octroi and one of the app in one request")),
     };
     let tenant = owner(&session.claims, realm, policy)?;
     clocks(&session, &tenant.sessions, view.now)?;
@@ -65,7 +104,7 @@ pub fn has_cookie(view: &RequestView<'_>, policy: &Policy) -> bool {
     !matches!(cookie::find(cookies(view), &sessions.cookie), cookie::Found::None)
 }
 
-fn cookies<'a>(view: &RequestView<'a>) -> impl Iterator<Item = &'a [u8]> {
+pub(super) fn cookies<'a>(view: &RequestView<'a>) -> impl Iterator<Item = &'a [u8]> {
     view.headers.get_all(header::COOKIE).iter().map(http::HeaderValue::as_bytes)
 }
 
@@ -89,7 +128,7 @@ fn from_bearer<'a>(view: &RequestView<'a>) -> Option<&'a str> {
 
 fn open(token: &str, purpose: Purpose, realm: &Tenant, sessions: &Sessions) -> Verdict<Session> {
     match sessions.ring.open(token, purpose, &realm.name) {
-        Ok(opened) => Ok(Session { claims: opened.claims, purpose, key: opened.key }),
+        Ok(opened) => Ok(Session { claims: opened.claims, source: Source::Octroi { purpose, key: opened.key } }),
         Err(error) => Err(Deny::new(Reason::SessionInvalid, error.detail())),
     }
 }
@@ -117,7 +156,7 @@ pub fn owner<'p>(claims: &Claims, realm: &'p Arc<Tenant>, policy: &'p Policy) ->
 /// Judges the clocks: beginnings with [`SKEW`], ends without any grace.
 ///
 /// The token's own ends count, and the rules as they are now: who shortens them does not wait for old tokens to run out. A
-/// Bearer token cannot be renewed, so the rule of rest, which renewal satisfies, is its own end only.
+/// Bearer token and a foreign session are not renewed by us, so the rule of rest, which renewal satisfies, is their own end only.
 fn clocks(session: &Session, rules: &SessionRules, now: UnixTime) -> Verdict {
     let claims = &session.claims;
     if claims.issued.max(claims.not_before) > now.plus(SKEW) {
@@ -125,10 +164,7 @@ fn clocks(session: &Session, rules: &SessionRules, now: UnixTime) -> Verdict {
         return Err(Deny::new(Reason::SessionNotYet, format!("the session begins in {} s", ahead.as_secs())));
     }
     absolute_end(claims, rules, now)?;
-    let idle = match session.purpose {
-        Purpose::Cookie => claims.idle_end.min(claims.issued.plus(rules.idle)),
-        Purpose::Bearer => claims.idle_end,
-    };
+    let idle = if session.is_in_our_cookie() { claims.idle_end.min(claims.issued.plus(rules.idle)) } else { claims.idle_end };
     if idle <= now {
         return Err(Deny::new(Reason::SessionIdle, format!("the session has rested for {} s too long", now.since(idle).as_secs())));
     }
@@ -145,9 +181,11 @@ pub fn absolute_end(claims: &Claims, rules: &SessionRules, now: UnixTime) -> Ver
 }
 
 /// Judges what the session is bound to. A cookie from before the rule is not bound, so it is refused; a Bearer token was made
-/// by an operator for whoever holds it, so there a binding counts only where the token has one.
+/// by an operator for whoever holds it, so there a binding counts only where the token has one. A foreign session has none, so a tenant
+/// that asks for one takes no foreign session.
 fn bound(view: &RequestView<'_>, client: ClientIp, session: &Session, rules: &SessionRules) -> Verdict {
-    if rules.bind.is_empty() || (session.purpose == Purpose::Bearer && session.claims.binding.is_none()) {
+    let made_to_be_carried = matches!(session.source, Source::Octroi { purpose: Purpose::Bearer, .. }) && session.claims.binding.is_none();
+    if rules.bind.is_empty() || made_to_be_carried {
         return Ok(());
     }
     let agent = view.headers.get(header::USER_AGENT).map_or(&[][..], http::HeaderValue::as_bytes);

@@ -64,6 +64,7 @@ pub(super) fn with_sessions() -> Policy {
         rules: rules.clone(),
         allow_email_user: false,
         login_url: None,
+        foreign: crate::policy::ForeignSessions::default(),
     });
     for (name, host, members) in
         [("lobby", Some("www.example.test"), vec!["acme"]), ("acme", None, vec![]), ("globex", Some("globex.example.test"), vec![])]

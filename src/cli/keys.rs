@@ -1,9 +1,8 @@
 //! `octroi keys init`: makes the keys and certificates that a configuration names and the disk lacks.
 
 use std::{
-    fs::{DirBuilder, OpenOptions},
-    io::Write,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    fs::DirBuilder,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -79,14 +78,12 @@ fn init(config: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     Ok(Exit::Fine)
 }
 
-/// Writes base64 of 32 random bytes into a file that only its owner reads.
+/// Writes base64 of 32 random bytes into a new file that no stranger reads.
 fn secret(path: &Path) -> anyhow::Result<()> {
     let mut random = Secret::new([0_u8; 32]);
     random.fill(aws_lc_rs::rand::fill).map_err(|_| anyhow::anyhow!("the system's random generator does not work"))?;
     let text = Secret::new(base64::engine::general_purpose::STANDARD.encode(random.expose()) + "\n");
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).with_context(|| format!("making {}", path.display()))?;
-    file.write_all(text.expose().as_bytes()).and_then(|()| file.sync_all()).with_context(|| format!("writing {}", path.display()))
+    dev::write_secret(path, text.expose().as_bytes()).with_context(|| format!("making {}", path.display()))
 }
 
 /// Makes a certificate that a local CA in the same folder signs: for trying octroi out, until real ones are there.

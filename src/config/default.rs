@@ -119,6 +119,19 @@ pub(super) const ABSOLUTE: Duration = Duration::from_secs(12 * 3600);
 /// Beyond this a session's life is warned of (ASVS 7.1.1).
 pub(super) const LONG_ABSOLUTE: Duration = Duration::from_secs(24 * 3600);
 
+/// How Flask keeps its sessions where nobody says otherwise: name, salt, and `PERMANENT_SESSION_LIFETIME`.
+pub(super) const FLASK_COOKIE: &str = "session";
+pub(super) const FLASK_SALT: &str = "cookie-session";
+pub(super) const FLASK_MAX_AGE: Duration = Duration::from_secs(31 * 24 * 3600);
+
+/// How Django does: name, salt of the `signed_cookies` backend, and `SESSION_COOKIE_AGE`.
+pub(super) const DJANGO_COOKIE: &str = "sessionid";
+pub(super) const DJANGO_SALT: &str = "django.contrib.sessions.backends.signed_cookies";
+pub(super) const DJANGO_MAX_AGE: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// Cookies of Express end with the browser, and nothing in them says when; so they live as long as our own.
+pub(super) const EXPRESS_MAX_AGE: Duration = ABSOLUTE;
+
 /// The largest file: 100,000 tenants with ten ranges each take 25 MiB.
 pub(super) const FILE_BYTES: u64 = 512 << 20;
 

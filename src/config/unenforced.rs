@@ -27,10 +27,6 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
 pub(super) const WORDS: &[(&str, &str)] = &[
     ("binding", "client_certificate"),
     ("revocation store", "redis"),
-    ("token format", "jwt"),
-    ("token format", "express"),
-    ("token format", "itsdangerous"),
-    ("token format", "django"),
     ("balance", "least_connections"),
     ("balance", "consistent_hash"),
     ("protocol", "http2"),

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     model::Connection,
     policy::Policy,
-    session::{TOKEN_PREFIX, cookie},
+    session::{TOKEN_PREFIX, cookie, foreign::is_compact},
     telemetry::{HeaderDrop, SessionEvent},
 };
 
@@ -33,7 +33,7 @@ pub(super) fn dress(shared: &Shared, headers: &mut HeaderMap, ctx: &mut Context)
         return Error::e_explain(ErrorType::InternalError, "no permit");
     };
     take_spoofed(shared, headers);
-    credentials(shared, headers, &snapshot.policy);
+    credentials(shared, headers, &snapshot.policy, ctx.known.session_fault.is_none());
     tracing_fields(headers);
     let stated = Stated {
         request_id: ctx.id.as_str(),
@@ -69,11 +69,13 @@ fn take_spoofed(shared: &Shared, headers: &mut HeaderMap) {
     }
 }
 
-/// Takes our own credentials out of what is forwarded.
-fn credentials(shared: &Shared, headers: &mut HeaderMap, policy: &Policy) {
+/// Takes our own credentials out of what is forwarded, and a foreign session that was refused: an app that believed it would sign it anew,
+/// and with the new date it would outlive its end. One that holds, and one in which nobody signed in, is the app's to read.
+fn credentials(shared: &Shared, headers: &mut HeaderMap, policy: &Policy, keep_foreign: bool) {
     let Some(sessions) = &policy.sessions else { return one_cookie_line(headers) };
     if headers.contains_key(header::COOKIE) {
-        let stripped = cookie::strip(headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes), &sessions.cookie);
+        let names = cookie::Names { own: &sessions.cookie, foreign: sessions.foreign.cookies(), keep_foreign };
+        let stripped = cookie::strip(headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes), names);
         if stripped.lookalikes > 0 {
             shared.metrics.sessions(SessionEvent::CookieLookalike, stripped.lookalikes);
         }
@@ -83,7 +85,8 @@ fn credentials(shared: &Shared, headers: &mut HeaderMap, policy: &Policy) {
         }
     }
     // Whatever carries our prefix is ours, valid or not: the app never sees a token.
-    if headers.get_all(header::AUTHORIZATION).iter().any(|value| holds_token(value.as_bytes())) {
+    let refused = |value: &[u8]| !keep_foreign && sessions.foreign.in_bearer() && holds_foreign_token(value);
+    if headers.get_all(header::AUTHORIZATION).iter().any(|value| holds_token(value.as_bytes()) || refused(value.as_bytes())) {
         headers.remove(header::AUTHORIZATION);
     }
 }
@@ -100,8 +103,16 @@ fn one_cookie_line(headers: &mut HeaderMap) {
 
 /// Says whether a word of an `Authorization` value is a token of ours, under whatever scheme a client sent it.
 fn holds_token(value: &[u8]) -> bool {
-    let words = value.split(|&byte| matches!(byte, b' ' | b'\t' | b',' | b';' | b'=' | b'"' | b'\''));
-    words.into_iter().any(|word| word.starts_with(TOKEN_PREFIX.as_bytes()))
+    words(value).any(|word| word.starts_with(TOKEN_PREFIX.as_bytes()))
+}
+
+/// Says whether a word of it could be a foreign session.
+fn holds_foreign_token(value: &[u8]) -> bool {
+    words(value).any(|word| std::str::from_utf8(word).is_ok_and(is_compact))
+}
+
+fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| matches!(byte, b' ' | b'\t' | b',' | b';' | b'=' | b'"' | b'\''))
 }
 
 /// Drops trace fields that are not well formed, and a client's request id that could break a log.

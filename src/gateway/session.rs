@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     model::{Deny, Reason, Revoked, SessionId, UnixTime, UserId, Verdict, told},
-    pipeline::{self, Permit},
+    pipeline::{self, Permit, Source},
     policy::{Policy, Sessions, Tenant},
     session::{Claims, Purpose, cookie, grant},
     state::{Journal, StoreError},
@@ -63,7 +63,9 @@ pub(super) async fn apply(shared: &Shared, policy: &Policy, permit: &Permit, ans
     let lines = |name| headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect::<Vec<_>>();
     let (grants, revokes) = (lines(GRANT), lines(REVOKE));
     let mut outcome = Outcome::default();
-    if !revokes.is_empty() && end(shared, permit, &revokes, now).await? {
+    // The app clears its own cookie.
+    let own = permit.session().is_some_and(|session| matches!(session.source, Source::Octroi { .. }));
+    if !revokes.is_empty() && end(shared, permit, &revokes, now).await? && own {
         outcome.cookie = CookieChange::Set(cookie::clear(&sessions.cookie));
     }
     if !grants.is_empty() {
@@ -129,7 +131,7 @@ fn seal(sessions: &Sessions, permit: &Permit, claims: &Claims) -> Result<String,
 
 /// Slides the idle end of a cookie session that has used a quarter of its rest. The absolute end stays where it is.
 fn renewed(sessions: &Sessions, permit: &Permit, now: UnixTime) -> Option<String> {
-    let session = permit.session().filter(|session| session.purpose == Purpose::Cookie)?;
+    let session = permit.session().filter(|session| session.is_in_our_cookie())?;
     let claims = &session.claims;
     let rules = &permit.acting_tenant().sessions;
     // Where the rule was shortened, what is left is less than the token says.

@@ -1,8 +1,8 @@
 //! Judging again what goes on for long: a tunnel is one request and may live for days.
 
-use super::Permit;
+use super::{Permit, ended};
 use crate::{
-    checks::{ip_access, member, revocation, session},
+    checks::{ip_access, member, session},
     model::{Deny, Mode, Reason, UnixTime, Verdict},
     policy::{Policy, Tenant},
     state::RevocationStore,
@@ -26,8 +26,7 @@ pub fn judge_again<R: RevocationStore>(permit: &Permit, policy: &Policy, revocat
         enforced(tenant, member::address(permit.client(), tenant, now))?;
     }
     session::absolute_end(claims, &tenant.sessions, now)?;
-    let answer = revocations.lookup(&claims.tenant, &claims.user, &claims.id, claims.auth_time, claims.epoch, now);
-    revocation::check(answer, revocations.epoch(&claims.tenant, now), claims)
+    ended(session, revocations, now)
 }
 
 fn enforced<T>(tenant: &Tenant, verdict: Verdict<T>) -> Verdict {

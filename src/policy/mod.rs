@@ -7,6 +7,7 @@ mod acme;
 mod admin;
 mod bans;
 mod deny;
+mod foreign;
 mod ip_access;
 mod ip_set;
 mod limits;
@@ -26,6 +27,7 @@ pub use acme::{Acme, AcmeCertificate, AcmeChallenge, ExternalAccount, MOST_HOSTS
 pub use admin::{Admin, AdminPrincipal};
 pub use bans::BanRules;
 pub use deny::{DenyFile, DenyList};
+pub use foreign::{Foreign, ForeignSessions};
 pub use ip_access::{Access, IpAccess, RangeRule};
 pub use ip_set::IpSet;
 pub use limits::{Limits, RequestLimits};

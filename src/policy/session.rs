@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::ForeignSessions;
 use crate::{
     model::ClientIp,
     session::{Bound, Ring, binding},
@@ -20,6 +21,8 @@ pub struct Sessions {
     pub allow_email_user: bool,
     /// Where a browser without a session is sent.
     pub login_url: Option<Box<str>>,
+    /// Sessions of apps that keep their own login.
+    pub foreign: ForeignSessions,
 }
 
 /// The clocks and bindings of a tenant's sessions.

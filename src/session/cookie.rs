@@ -53,6 +53,70 @@ pub fn find<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) -> Found<'a> 
     found
 }
 
+/// What a request's cookies say under a name that is not ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// Nothing, or no more than an empty value.
+    None,
+    /// One value, of characters that cookies have.
+    One(&'a str),
+    /// The name stands more than once.
+    Ambiguous,
+    /// One, with characters that cookies do not have: quotes, which some back ends take off, blanks, commas, backslashes, and whatever is not
+    /// ASCII (RFC 6265, section 4.1.1).
+    Malformed,
+}
+
+/// Reads another cookie than ours. Lines that [`find`] called too large are not to be read.
+pub fn value<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) -> Value<'a> {
+    let mut values = lines.flat_map(|line| Pairs(Some(line))).filter(|pair| pair.name == name.as_bytes()).map(|pair| pair.value);
+    let octet = |byte: &u8| matches!(byte, 0x21 | 0x23..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e);
+    match (values.next(), values.next()) {
+        (None, _) | (Some([]), None) => Value::None,
+        (Some(_), Some(_)) => Value::Ambiguous,
+        (Some(value), None) if value.iter().all(octet) => std::str::from_utf8(value).map_or(Value::Malformed, Value::One),
+        (Some(_), None) => Value::Malformed,
+    }
+}
+
+/// The cookies that carry sessions.
+#[derive(Clone, Copy, Debug)]
+pub struct Names<'a> {
+    /// Ours, which never reaches an upstream.
+    pub own: &'a str,
+    /// Those in which apps keep their own logins.
+    pub foreign: &'a [Box<str>],
+    /// Whether an app gets its own: not where what they say was refused.
+    pub keep_foreign: bool,
+}
+
+impl Names<'_> {
+    fn fate(&self, name: &[u8]) -> Fate {
+        let bare = trimmed(name, |byte| byte <= b' ' || byte == b'"' || byte >= 0x7f);
+        if name == self.own.as_bytes() || is_rfc2965(name) {
+            return Fate::Take;
+        }
+        if bare.eq_ignore_ascii_case(self.own.as_bytes()) {
+            return Fate::Lookalike;
+        }
+        match self.foreign.iter().find(|foreign| bare.eq_ignore_ascii_case(foreign.as_bytes())) {
+            None => Fate::Keep,
+            Some(foreign) if name != foreign.as_bytes() && !self.foreign.iter().any(|foreign| name == foreign.as_bytes()) => {
+                Fate::Lookalike
+            }
+            Some(_) if self.keep_foreign => Fate::Keep,
+            Some(_) => Fate::Take,
+        }
+    }
+}
+
+/// What becomes of a cookie on its way to the upstream.
+enum Fate {
+    Keep,
+    Take,
+    Lookalike,
+}
+
 /// What is left of a request's cookies for the upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stripped {
@@ -66,16 +130,17 @@ pub struct Stripped {
 ///
 /// A lookalike has our name in other letter case, or with octets around it that some parsers trim and some keep: Unicode spaces
 /// (octets from 0x80), controls, blanks, quotes. `$Version`, `$Path`, `$Domain` and `$Port` (RFC 2965) go too: they make some parsers read
-/// quotes again.
-pub fn strip<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) -> Stripped {
+/// quotes again. What looks like a foreign session's cookie goes as well: we judged the one that bears the exact name.
+pub fn strip<'a>(lines: impl Iterator<Item = &'a [u8]>, names: Names<'_>) -> Stripped {
     let mut stripped = Stripped::default();
     for pair in lines.flat_map(|line| Pairs(Some(line))) {
-        if pair.name == name.as_bytes() || is_rfc2965(pair.name) {
-            continue;
-        }
-        if trimmed(pair.name, |byte| byte <= b' ' || byte == b'"' || byte >= 0x7f).eq_ignore_ascii_case(name.as_bytes()) {
-            stripped.lookalikes = stripped.lookalikes.saturating_add(1);
-            continue;
+        match names.fate(pair.name) {
+            Fate::Keep => {}
+            Fate::Take => continue,
+            Fate::Lookalike => {
+                stripped.lookalikes = stripped.lookalikes.saturating_add(1);
+                continue;
+            }
         }
         match &mut stripped.rest {
             Some(rest) => rest.extend_from_slice(b"; "),
@@ -178,8 +243,10 @@ mod tests {
         find(lines.iter().map(|line| line.as_bytes()), NAME)
     }
 
+    const OURS: Names<'static> = Names { own: NAME, foreign: &[], keep_foreign: false };
+
     fn stripped(lines: &[&[u8]]) -> (Option<String>, u32) {
-        let stripped = strip(lines.iter().copied(), NAME);
+        let stripped = strip(lines.iter().copied(), OURS);
         (stripped.rest.map(|rest| String::from_utf8_lossy(&rest).into_owned()), stripped.lookalikes)
     }
 
@@ -277,6 +344,32 @@ mod tests {
     }
 
     #[test]
+    fn another_cookie_is_read_by_its_exact_name() {
+        let read = |lines: &[&'static str]| value(lines.iter().map(|line| line.as_bytes()), "sid");
+
+        assert_eq!(read(&["a=b; sid=x.y:z%3A=; c"]), Value::One("x.y:z%3A="));
+        assert_eq!(read(&["Sid=x", "sid.sig=y"]), Value::None);
+        assert_eq!((read(&["sid="]), read(&["sid"]), read(&[])), (Value::None, Value::None, Value::None));
+        assert_eq!((read(&["sid=x; sid=x"]), read(&["sid=x", "sid"])), (Value::Ambiguous, Value::Ambiguous));
+        for odd in ["sid=\"x\"", "sid=x y", "sid=x,y", "sid=x\\y", "sid=é"] {
+            assert_eq!(read(&[odd]), Value::Malformed, "{odd}");
+        }
+    }
+
+    #[test]
+    fn an_app_gets_its_own_cookie_and_none_that_looks_like_it() {
+        let foreign: [Box<str>; 2] = ["sid".into(), "sid.sig".into()];
+        let left = |keep_foreign, line: &str| {
+            let stripped = strip(std::iter::once(line.as_bytes()), Names { own: NAME, foreign: &foreign, keep_foreign });
+            (stripped.rest.map(|rest| String::from_utf8_lossy(&rest).into_owned()), stripped.lookalikes)
+        };
+        let line = format!("a=b; {}; sid=x; SID=y; \u{2000}sid=z; \"sid\"=q; sid.sig=s; Sid.Sig=t; sid2=w", ours(TOKEN));
+
+        assert_eq!(left(true, &line), (Some("a=b; sid=x; sid.sig=s; sid2=w".into()), 4));
+        assert_eq!(left(false, &line), (Some("a=b; sid2=w".into()), 4));
+    }
+
+    #[test]
     fn the_cookie_is_set_with_every_guard() {
         assert_eq!(set(NAME, TOKEN, None), format!("{NAME}={TOKEN}; Path=/; Secure; HttpOnly; SameSite=Lax"));
         assert_eq!(clear(NAME), format!("{NAME}=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0"));
@@ -318,11 +411,11 @@ mod tests {
         fn nothing_that_reads_as_ours_is_left(
             lines in prop::collection::vec("(__Host-octroi|__HOST-octroi|a|\\$Version|\u{2000}|[ -~]){0,6}(=|;| |\t|\"){0,3}[ -~]{0,12}", 0..5)
         ) {
-            let once = strip(lines.iter().map(|line| line.as_bytes()), NAME);
+            let once = strip(lines.iter().map(|line| line.as_bytes()), OURS);
             let rest = once.rest.clone().unwrap_or_default();
 
             prop_assert_eq!(find(std::iter::once(rest.as_slice()), NAME), Found::None);
-            prop_assert_eq!(strip(std::iter::once(rest.as_slice()), NAME), Stripped { rest: once.rest, lookalikes: 0 });
+            prop_assert_eq!(strip(std::iter::once(rest.as_slice()), OURS), Stripped { rest: once.rest, lookalikes: 0 });
         }
     }
 }

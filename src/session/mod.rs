@@ -69,6 +69,7 @@
 mod binding;
 mod claims;
 pub mod cookie;
+pub mod foreign;
 pub mod grant;
 mod key;
 mod role;

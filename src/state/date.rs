@@ -15,6 +15,8 @@ pub(super) struct Epoch {
     pub(super) base: u32,
     pub(super) present: bool,
     pub(super) raises: Vec<UnixTime>,
+    /// When the last of the epochs in `base` began, as far as that is known: sessions that carry no epoch are judged by it.
+    pub(super) since: UnixTime,
 }
 
 /// Most dates that are kept apart for one user or tenant. Of more, the two earliest become one that holds from the first on and ends
@@ -59,16 +61,28 @@ impl Epoch {
         self.base.saturating_add(u32::try_from(begun).unwrap_or(u32::MAX))
     }
 
+    /// The epoch of a session that carries none: the current one if the user signed in behind its beginning.
+    pub(super) fn of(&self, auth_time: UnixTime, now: UnixTime) -> u32 {
+        let current = self.at(now);
+        if auth_time > self.began(now) { current } else { current.saturating_sub(1) }
+    }
+
+    fn began(&self, now: UnixTime) -> UnixTime {
+        let last = self.raises.iter().rev().find(|at| **at <= now);
+        last.map_or(self.since, |at| self.since.max(*at))
+    }
+
     pub(super) fn raise(&mut self, at: UnixTime) {
         self.raises.insert(self.raises.partition_point(|kept| *kept <= at), at);
         if self.raises.len() > MAX_DATES {
-            self.raises.remove(0);
+            self.since = self.since.max(self.raises.remove(0));
             self.base = self.base.saturating_add(1);
         }
     }
 
     pub(super) fn settle(&mut self, now: UnixTime) {
         self.base = self.at(now);
+        self.since = self.began(now);
         self.raises.retain(|at| *at > now);
     }
 }

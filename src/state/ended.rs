@@ -40,6 +40,10 @@ impl RevocationStore for Ended {
     fn epoch(&self, tenant: &TenantName, now: UnixTime) -> u32 {
         self.marks.epoch(tenant, now)
     }
+
+    fn epoch_of(&self, tenant: &TenantName, auth_time: UnixTime, now: UnixTime) -> u32 {
+        self.marks.epoch_of(tenant, auth_time, now)
+    }
 }
 
 #[cfg(test)]

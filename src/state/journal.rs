@@ -3,6 +3,7 @@
 use std::{
     path::Path,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 pub use super::log::Torn;
@@ -19,6 +20,9 @@ pub const DEFAULT_BOUND: usize = 1_000_000;
 
 /// How many records that no longer matter the file may hold beside those that do, before it is written anew.
 const SLACK: usize = 4096;
+
+/// By how much the time that writers know may be behind, at most: [`Journal::sweep`] tells them, and is called far more often.
+const SWEPT_EVERY: Duration = Duration::from_secs(120);
 
 /// The revocation store of one node.
 ///
@@ -46,6 +50,8 @@ pub struct Journal {
 /// What writers take turns on. Marks change only under this lock, in the order in which their records are queued.
 #[derive(Default)]
 struct Writers {
+    /// The latest time that anybody said it is.
+    now: UnixTime,
     ledger: Ledger,
     /// Records that no commit has taken yet.
     queue: Vec<u8>,
@@ -121,6 +127,7 @@ impl Journal {
             self.marks.forget(&mut self.writers().ledger, past, now);
         }
         let mut writers = self.writers();
+        writers.now = writers.now.max(now);
         self.marks.settle_dates(&mut writers.ledger, now);
         while writers.busy {
             writers = self.turn.wait(writers).unwrap_or_else(PoisonError::into_inner);
@@ -169,7 +176,13 @@ impl Journal {
             return Ok(record);
         }
         if let Some(tenant) = writers.ledger.fullest().cloned() {
-            self.put(writers, Record::Fold { tenant });
+            // Sessions that carry no epoch are told by the time of their sign-in, which lies before their end. Those that were to end
+            // later end with all of their tenant's, then.
+            let (past, later) = self.marks.ends_of(&tenant, writers.now.plus(SWEPT_EVERY));
+            self.put(writers, Record::Fold { tenant: tenant.clone(), at: past.unwrap_or_default().max(writers.now) });
+            if let Some(at) = later {
+                self.put(writers, Record::Raise { tenant, at });
+            }
             return Ok(record);
         }
         match record {
@@ -264,6 +277,10 @@ impl RevocationStore for Journal {
 
     fn epoch(&self, tenant: &TenantName, now: UnixTime) -> u32 {
         self.marks.epoch(tenant, now)
+    }
+
+    fn epoch_of(&self, tenant: &TenantName, auth_time: UnixTime, now: UnixTime) -> u32 {
+        self.marks.epoch_of(tenant, auth_time, now)
     }
 }
 
@@ -466,6 +483,52 @@ mod tests {
                 RevocationAnswer::Tenant { epoch: 1 },
                 "the forgotten ones are dead by their epoch"
             );
+        }
+    }
+
+    #[test]
+    fn a_session_without_an_epoch_is_of_the_one_that_it_began_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let (journal, acme) = (open(dir.path()), name("acme"));
+        let alive = |journal: &Journal, auth_time: u64, now: u64| {
+            let epoch = journal.epoch_of(&acme, at(auth_time), at(now));
+            journal.lookup(&acme, &user("u"), &id(1), at(auth_time), epoch, at(now)) == RevocationAnswer::Live
+        };
+        assert!(alive(&journal, 0, 100) && alive(&journal, 100, 100));
+
+        journal.revoke(&Revoked::Tenant(acme.clone()), at(100), at(900)).unwrap();
+        journal.revoke(&Revoked::Tenant(acme.clone()), at(300), at(900)).unwrap();
+
+        for journal in [journal, open_again(dir.path())] {
+            for _ in 0..2 {
+                assert_eq!([50, 100, 101].map(|auth_time| alive(&journal, auth_time, 299)), [false, false, true]);
+                assert_eq!([101, 300, 301].map(|auth_time| alive(&journal, auth_time, 300)), [false, false, true]);
+                // Written anew, it says the same.
+                journal.sweep(at(200)).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_session_without_an_epoch_is_dead_where_its_mark_was_folded_or_its_tenant_went_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open_with(dir.path(), at(1_000), 2).unwrap();
+        let acme = name("acme");
+        let alive = |journal: &Journal, auth_time: u64, now: u64| {
+            let epoch = journal.epoch_of(&acme, at(auth_time), at(now));
+            journal.lookup(&acme, &user("u"), &id(9), at(auth_time), epoch, at(now)) == RevocationAnswer::Live
+        };
+        journal.revoke_session(&acme, &id(1), at(1_050), at(9_000_000)).unwrap();
+        journal.revoke_session(&acme, &id(2), at(8_000_000), at(9_000_000)).unwrap();
+
+        journal.revoke_session(&name("globex"), &id(3), at(1_300), at(9_000_000)).unwrap();
+
+        for journal in [journal, open_again(dir.path())] {
+            assert_eq!([1_050, 1_051].map(|auth_time| alive(&journal, auth_time, 2_000)), [false, true]);
+            assert!(!alive(&journal, 1_051, 8_000_000), "what was to end later ends then");
+            journal.settle_tenants([&acme].into_iter(), at(8_100_000)).unwrap();
+            journal.settle_tenants([].into_iter(), at(8_200_000)).unwrap();
+            assert_eq!([8_200_000, 8_200_001].map(|auth_time| alive(&journal, auth_time, 8_300_000)), [false, true]);
         }
     }
 

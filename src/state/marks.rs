@@ -90,6 +90,11 @@ impl Marks {
         self.tenants.pin().get(tenant).map_or(0, |epoch| epoch.at(now))
     }
 
+    /// Answers [`RevocationStore::epoch_of`](super::RevocationStore::epoch_of).
+    pub(super) fn epoch_of(&self, tenant: &TenantName, auth_time: UnixTime, now: UnixTime) -> u32 {
+        self.tenants.pin().get(tenant).map_or(0, |epoch| epoch.of(auth_time, now))
+    }
+
     /// Returns how many sessions and users are marked.
     pub(super) fn len(&self) -> usize {
         self.sessions.len().saturating_add(self.users.len())
@@ -98,6 +103,13 @@ impl Marks {
     /// Returns how many records [`Marks::records`] yields.
     pub(super) fn live(&self) -> usize {
         self.len().saturating_add(self.tenants.len())
+    }
+
+    /// Returns when the marked sessions of a tenant ended, of those that did up to a time, and when the next of the others will.
+    pub(super) fn ends_of(&self, tenant: &TenantName, now: UnixTime) -> (Option<UnixTime>, Option<UnixTime>) {
+        let sessions = self.sessions.pin();
+        let ends = || sessions.iter().filter(|(_, ended)| ended.tenant.as_ref() == Some(tenant)).map(|(_, ended)| ended.at);
+        (ends().filter(|at| *at <= now).max(), ends().filter(|at| *at > now).min())
     }
 
     /// Says whether a session or user has a mark already, which a new one would only change.
@@ -120,14 +132,17 @@ impl Marks {
                 users.insert(whose, signed);
             }
             Record::Raise { tenant, at } => self.change_tenant(tenant, |epoch| epoch.raise(at)),
-            Record::Fold { tenant } => {
+            Record::Fold { tenant, at } => {
                 let sessions = self.sessions.pin();
                 sessions.retain(|_, ended| ended.tenant.as_ref() != Some(&tenant));
                 ledger.0.remove(&tenant);
-                self.change_tenant(tenant, |epoch| epoch.base = epoch.base.saturating_add(1));
+                self.change_tenant(tenant, |epoch| {
+                    epoch.base = epoch.base.saturating_add(1);
+                    epoch.since = epoch.since.max(at);
+                });
             }
-            Record::Tenant { tenant, epoch, present, raises } => {
-                self.change_tenant(tenant, |kept| *kept = Epoch { base: epoch, present, raises });
+            Record::Tenant { tenant, epoch, present, since, raises } => {
+                self.change_tenant(tenant, |kept| *kept = Epoch { base: epoch, present, raises, since });
             }
         }
     }
@@ -163,12 +178,12 @@ impl Marks {
         let tenants = self.tenants.pin();
         let as_it_stands = |tenant: &TenantName, mut epoch: Epoch| {
             epoch.settle(now);
-            Record::Tenant { tenant: tenant.clone(), epoch: epoch.base, present: epoch.present, raises: epoch.raises }
+            Record::Tenant { tenant: tenant.clone(), epoch: epoch.base, present: epoch.present, since: epoch.since, raises: epoch.raises }
         };
         let gone = tenants.iter().filter(|(tenant, epoch)| epoch.present && !names.contains(tenant)).map(|(tenant, epoch)| {
             let mut epoch = epoch.clone();
             epoch.settle(now);
-            as_it_stands(tenant, Epoch { base: epoch.base.saturating_add(1), present: false, ..epoch })
+            as_it_stands(tenant, Epoch { base: epoch.base.saturating_add(1), present: false, since: now.max(epoch.since), ..epoch })
         });
         let come = names.iter().filter_map(|tenant| match tenants.get(*tenant) {
             Some(epoch) if epoch.present => None,
@@ -185,6 +200,7 @@ impl Marks {
             tenant: tenant.clone(),
             epoch: epoch.base,
             present: epoch.present,
+            since: epoch.since,
             raises: epoch.raises.clone(),
         };
         tenants.iter().map(record).collect()

@@ -56,4 +56,8 @@ pub trait RevocationStore: Send + Sync {
 
     /// Returns the epoch of a tenant, which a new session of it carries; 0 for one that nobody knows.
     fn epoch(&self, tenant: &TenantName, now: UnixTime) -> u32;
+
+    /// Returns the epoch of a session that carries none: the tenant's, where the user signed in behind its beginning, otherwise an
+    /// earlier one.
+    fn epoch_of(&self, tenant: &TenantName, auth_time: UnixTime, now: UnixTime) -> u32;
 }

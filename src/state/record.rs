@@ -9,8 +9,10 @@ use crate::model::{SessionId, TenantName, UnixTime, UserId};
 /// | session ended | 1, identifier 16, at u64, keep until u64, tenant (length 0: not known) |
 /// | user ended | 2, tenant, user, from u64, at u64, keep until u64 |
 /// | tenant ended | 3, tenant, at u64 |
-/// | tenant's sessions folded into its epoch | 4, tenant |
-/// | tenant as it stands | 5, tenant, epoch u32, present u8, count u8, that many u64 |
+/// | tenant's sessions folded into its epoch | 6, tenant, at u64 |
+/// | tenant as it stands | 7, tenant, epoch u32, present u8, since u64, count u8, that many u64 |
+///
+/// 4 and 5 are 6 and 7 without `at` and `since`, from before there were sessions that carry no epoch; they are read and not written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Record {
     /// A session ends at a time.
@@ -20,9 +22,9 @@ pub(super) enum Record {
     /// A tenant enters its next epoch at a time.
     Raise { tenant: TenantName, at: UnixTime },
     /// A tenant enters its next epoch now, and the records of its single sessions are forgotten: the epoch covers them.
-    Fold { tenant: TenantName },
-    /// A tenant's epoch, whether the policy has it, and the times at which its next epochs begin.
-    Tenant { tenant: TenantName, epoch: u32, present: bool, raises: Vec<UnixTime> },
+    Fold { tenant: TenantName, at: UnixTime },
+    /// A tenant's epoch, when it began, whether the policy has the tenant, and the times at which its next epochs begin.
+    Tenant { tenant: TenantName, epoch: u32, present: bool, since: UnixTime, raises: Vec<UnixTime> },
 }
 
 impl Record {
@@ -47,15 +49,17 @@ impl Record {
                 put_name(out, tenant.as_str());
                 put_times(out, &[*at]);
             }
-            Self::Fold { tenant } => {
-                out.push(4);
+            Self::Fold { tenant, at } => {
+                out.push(6);
                 put_name(out, tenant.as_str());
+                put_times(out, &[*at]);
             }
-            Self::Tenant { tenant, epoch, present, raises } => {
-                out.push(5);
+            Self::Tenant { tenant, epoch, present, since, raises } => {
+                out.push(7);
                 put_name(out, tenant.as_str());
                 out.extend_from_slice(&epoch.to_be_bytes());
                 out.push(u8::from(*present));
+                put_times(out, &[*since]);
                 out.push(u8::try_from(raises.len()).unwrap_or(u8::MAX));
                 put_times(out, raises);
             }
@@ -83,8 +87,9 @@ impl Record {
                 keep_until: take_time(input)?,
             }),
             3 => Some(Self::Raise { tenant: take_text(input, 1)?.parse().ok()?, at: take_time(input)? }),
-            4 => Some(Self::Fold { tenant: take_text(input, 1)?.parse().ok()? }),
-            5 => {
+            4 => Some(Self::Fold { tenant: take_text(input, 1)?.parse().ok()?, at: UnixTime::default() }),
+            6 => Some(Self::Fold { tenant: take_text(input, 1)?.parse().ok()?, at: take_time(input)? }),
+            5 | 7 => {
                 let tenant = take_text(input, 1)?.parse().ok()?;
                 let epoch = u32::from_be_bytes(take(input)?);
                 let present = match take(input)? {
@@ -92,9 +97,10 @@ impl Record {
                     [1] => true,
                     [_] => return None,
                 };
+                let since = if kind == 7 { take_time(input)? } else { UnixTime::default() };
                 let [count] = take(input)?;
                 let raises = (0..count).map(|_| take_time(input)).collect::<Option<_>>()?;
-                Some(Self::Tenant { tenant, epoch, present, raises })
+                Some(Self::Tenant { tenant, epoch, present, since, raises })
             }
             _ => None,
         }
@@ -156,10 +162,21 @@ mod tests {
                 keep_until
             }),
             (name(), time()).prop_map(|(tenant, at)| Record::Raise { tenant, at }),
-            name().prop_map(|tenant| Record::Fold { tenant }),
-            (name(), any::<u32>(), any::<bool>(), prop::collection::vec(time(), 0..16))
-                .prop_map(|(tenant, epoch, present, raises)| { Record::Tenant { tenant, epoch, present, raises } }),
+            (name(), time()).prop_map(|(tenant, at)| Record::Fold { tenant, at }),
+            (name(), any::<u32>(), any::<bool>(), time(), prop::collection::vec(time(), 0..16))
+                .prop_map(|(tenant, epoch, present, since, raises)| { Record::Tenant { tenant, epoch, present, since, raises } }),
         ]
+    }
+
+    #[test]
+    fn records_from_before_there_were_times_are_read() {
+        let tenant: TenantName = "a".parse().unwrap();
+        let mut input: &[u8] = b"\x04\x01a\x05\x01a\0\0\0\x03\x01\x00";
+
+        assert_eq!(Record::decode(&mut input), Some(Record::Fold { tenant: tenant.clone(), at: UnixTime::default() }));
+        let stands = Record::Tenant { tenant, epoch: 3, present: true, since: UnixTime::default(), raises: vec![] };
+        assert_eq!(Record::decode(&mut input), Some(stands));
+        assert!(input.is_empty());
     }
 
     proptest! {

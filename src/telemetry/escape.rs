@@ -3,11 +3,19 @@
 /// What a token begins with.
 const TOKEN_PREFIX: &[u8] = b"oct1.";
 
+/// What the sessions of apps begin with, and what stands in the line in their place: base64 of a JSON object (JSON Web Tokens, Flask, Django,
+/// cookie-session), of a packed one (Flask, Django), and a signed JSON cookie of Express.
+const FOREIGN_PREFIXES: [(&[u8], &str); 5] =
+    [(b"eyJ", "eyJ…"), (b".eJ", ".eJ…"), (b"s:j:", "s:j:…"), (b"s%3Aj%3A", "s:j:…"), (b"s%3aj%3a", "s:j:…")];
+
+/// How many bytes must follow such a prefix: fewer hold no signature, and may be a word.
+const FOREIGN_BYTES: usize = 20;
+
 /// Appends a JSON string, quotes included.
 ///
 /// At most `cap` bytes of the text are taken; `…` at the end says that there was more. Control characters (C0, DEL, C1), line
 /// and paragraph separators and bidirectional controls become `\u00XX`; each run of bytes that is not UTF-8 becomes `\ufffd`;
-/// a token becomes `oct1.…`, also where the cap would have cut it.
+/// a token becomes `oct1.…`, also where the cap would have cut it, and an app's session `eyJ…`, `.eJ…` or `s:j:…`.
 pub(super) fn append(out: &mut Vec<u8>, text: &[u8], cap: usize) {
     out.push(b'"');
     if text.len() <= cap && is_plain(text) {
@@ -22,7 +30,8 @@ pub(super) fn append(out: &mut Vec<u8>, text: &[u8], cap: usize) {
 fn is_plain(text: &[u8]) -> bool {
     // No early end: without one the compiler looks at many bytes at once.
     let odd = text.iter().fold(false, |odd, &byte| odd | !matches!(byte, b' '..=b'~') | (byte == b'"') | (byte == b'\\'));
-    !odd && !memchr::memchr_iter(b'.', text).any(|dot| text.get(..=dot).is_some_and(|head| head.ends_with(TOKEN_PREFIX)))
+    let ends_in = |at: usize, ends: &[&[u8]]| text.get(..=at).is_some_and(|head| ends.iter().any(|end| head.ends_with(end)));
+    !odd && !memchr::memchr3_iter(b'.', b'J', b'j', text).any(|at| ends_in(at, &[TOKEN_PREFIX, b"eyJ", b".eJ", b"s:j", b"s%3Aj", b"s%3aj"]))
 }
 
 fn append_slowly(out: &mut Vec<u8>, text: &[u8], cap: usize) {
@@ -46,6 +55,14 @@ fn append_one(out: &mut Vec<u8>, rest: &[u8]) -> (usize, usize) {
         if run > 0 {
             out.extend_from_slice("oct1.…".as_bytes());
             return (TOKEN_PREFIX.len() + run, TOKEN_PREFIX.len() + 1);
+        }
+    }
+    for (prefix, mark) in FOREIGN_PREFIXES {
+        let Some(after) = rest.strip_prefix(prefix) else { continue };
+        let run = after.iter().take_while(|&&byte| is_token_byte(byte) || matches!(byte, b':' | b'%' | b'+')).count();
+        if run >= FOREIGN_BYTES {
+            out.extend_from_slice(mark.as_bytes());
+            return (prefix.len() + run, prefix.len() + 1);
         }
     }
     match first_char(rest) {
@@ -150,6 +167,17 @@ mod tests {
         assert_eq!(json("oct1.oct1.SECRET", 64), "\"oct1.…\"");
         assert_eq!(json("oct1. and oct1", 64), r#""oct1. and oct1""#);
         assert_eq!(json(format!("abcoct1.{}", "S".repeat(50)), 6), "\"abcoct1.…\"");
+    }
+
+    #[test]
+    fn an_app_s_session_never_stands_in_a_line() {
+        let tail = "hbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1In0.c2ln-_A";
+        assert_eq!(json(format!("/x/eyJ{tail}/y"), 64), "\"/x/eyJ…/y\"");
+        assert_eq!(json(format!("?a=.eJ{tail}:z"), 64), "\"?a=.eJ…\"");
+        assert_eq!(json(format!("s%3Aj%3A%7B%22u%22%3A1%7D.{tail}&b"), 64), "\"s:j:…&b\"");
+        assert_eq!(json(format!("abceyJ{}", "S".repeat(50)), 5), "\"abceyJ…\"");
+        assert_eq!(json("heyJude and .eJ", 64), "\"heyJude and .eJ\"");
+        assert_eq!(json(format!("eyJ{}", "a".repeat(19)), 64), format!("\"eyJ{}\"", "a".repeat(19)));
     }
 
     #[test]

@@ -132,14 +132,19 @@ impl Gate {
         CertificateDer::from_pem_file(self.pairs().join(name)).unwrap()
     }
 
-    /// Returns the certificate that a new connection is shown.
-    pub fn shown(&self, host: &str) -> Option<CertificateDer<'static>> {
+    /// Opens a connection, whatever certificate it is shown.
+    pub fn connect(&self, host: &str) -> std::io::Result<rustls::StreamOwned<rustls::ClientConnection, std::net::TcpStream>> {
         let mut connection = rustls::ClientConnection::new(trusting(), host.to_owned().try_into().unwrap()).unwrap();
         let mut tcp = raw(self.octroi.addr("public"));
         while connection.is_handshaking() {
-            connection.complete_io(&mut tcp).ok()?;
+            connection.complete_io(&mut tcp)?;
         }
-        Some(connection.peer_certificates().unwrap()[0].clone())
+        Ok(rustls::StreamOwned::new(connection, tcp))
+    }
+
+    /// Returns the certificate that a new connection is shown.
+    pub fn shown(&self, host: &str) -> Option<CertificateDer<'static>> {
+        Some(self.connect(host).ok()?.conn.peer_certificates().unwrap()[0].clone())
     }
 
     /// Waits until a certificate is shown; returns how long that took.

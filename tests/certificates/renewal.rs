@@ -1,6 +1,12 @@
 //! Pairs that are renewed on disk.
 
-use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use crate::{
     gate::{GET, Gate, Pair, replace},
@@ -113,4 +119,53 @@ fn a_bad_pair_is_refused_and_the_old_one_stays_while_others_are_renewed() {
     eventually("nothing is refused any more", || (gate.octroi.metric("octroi_tls_certificates_refused") == 0.0).then_some(()));
     assert_eq!(gate.octroi.code(&["reload"]), 0);
     assert_eq!(gate.octroi.code(&["status"]), 0);
+}
+
+#[test]
+fn nobody_fails_while_pairs_are_swapped() {
+    let gate = Gate::open("");
+    let (stop, counts) = (AtomicBool::new(false), [AtomicUsize::new(0), AtomicUsize::new(0)]);
+    let ask_until_stopped = |kept: bool, count: &AtomicUsize| {
+        let mut stream = gate.connect("a.test").unwrap();
+        while !stop.load(Ordering::Relaxed) {
+            if !kept {
+                stream = gate.connect("a.test").unwrap();
+            }
+            assert_eq!(ask(&mut stream, GET).status, 200);
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+
+    std::thread::scope(|scope| {
+        for (kept, count) in [(true, &counts[0]), (false, &counts[1]), (false, &counts[1])] {
+            scope.spawn(move || ask_until_stopped(kept, count));
+        }
+        for _ in 0..4 {
+            let pair = Pair::new(&["a.test"]);
+            pair.put(&gate.pairs(), "a");
+            gate.until_shown("a.test", &pair.leaf());
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+
+    let [kept, new] = counts.map(AtomicUsize::into_inner);
+    assert!(kept > 20 && new > 20, "{kept} requests on a kept connection, {new} on new ones");
+    assert_eq!(gate.octroi.metric("octroi_tls_certificate_reloads_total{result=\"success\"}"), 4.0);
+}
+
+/// Where the kernel lends no ear, files are looked at every two seconds. A user namespace of its own has no inotify to give.
+#[test]
+#[ignore = "make full: needs user namespaces"]
+fn without_inotify_files_are_looked_at() {
+    let mut gate = Gate::open("");
+    gate.octroi.signal("TERM");
+    gate.octroi.wait();
+    gate.octroi.run_under(&["unshare", "-Ur", "sh", "-c", "echo 0 > /proc/sys/user/max_inotify_instances && exec \"$0\" \"$@\""]);
+
+    let pair = Pair::new(&["a.test"]);
+    pair.put(&gate.pairs(), "a");
+
+    let took = gate.until_shown("a.test", &pair.leaf());
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert_eq!(gate.printed("the kernel does not tell of changed files"), 1);
 }

@@ -56,7 +56,14 @@ impl Octroi {
 
     /// Starts it and waits until it serves.
     pub fn run(&mut self) {
-        let mut child = Command::new(BINARY)
+        self.run_under(&[]);
+    }
+
+    /// Starts it as the last argument of another command, and waits until it serves.
+    pub fn run_under(&mut self, command: &[&str]) {
+        let mut words = command.iter().copied().chain([BINARY]);
+        let mut child = Command::new(words.next().unwrap())
+            .args(words)
             .args(["run", "--config"])
             .arg(self.config())
             .stdin(Stdio::null())

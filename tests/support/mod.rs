@@ -20,9 +20,9 @@ use octroi::{
     },
     pipeline::{Known, Passage, Permit, Stores, judge},
     policy::{
-        Balance, Charge, ClientIpHeader, DenyList, IpAccess, IpSet, Limits, Listener, ListenerKind, MinVersion, Policy, Quota, QuotaBy,
-        RangeRule, RequestLimits, Route, RouteAccess, RouteTable, RouteTableBuilder, SessionRules, Sessions, Tenant, Tenants, Tls,
-        UnknownSni, Upstream, UpstreamTimeouts,
+        Balance, Charge, ClientIpHeader, DenyList, ForeignSessions, IpAccess, IpSet, Limits, Listener, ListenerKind, MinVersion, Policy,
+        Quota, QuotaBy, RangeRule, RequestLimits, Route, RouteAccess, RouteTable, RouteTableBuilder, SessionRules, Sessions, Tenant,
+        Tenants, Tls, UnknownSni, Upstream, UpstreamTimeouts,
     },
     quota::Limit,
     replay::Request,
@@ -193,6 +193,7 @@ pub fn policy(tenants: Vec<Tenant>) -> Policy {
             rules: rules(),
             allow_email_user: false,
             login_url: Some("/login".into()),
+            foreign: ForeignSessions::default(),
         }),
         upstreams: BTreeMap::new(),
         tenants: all,
@@ -378,6 +379,10 @@ impl RevocationStore for Empty {
     fn epoch(&self, tenant: &TenantName, _: UnixTime) -> u32 {
         panic!("the epoch of {tenant} was looked up")
     }
+
+    fn epoch_of(&self, tenant: &TenantName, _: UnixTime, _: UnixTime) -> u32 {
+        panic!("the epoch of {tenant} was looked up")
+    }
 }
 
 /// Takes a quota's burst and no more; keeps the order of what it was asked.
@@ -430,6 +435,10 @@ impl RevocationStore for Says {
     }
 
     fn epoch(&self, _: &TenantName, _: UnixTime) -> u32 {
+        self.1
+    }
+
+    fn epoch_of(&self, _: &TenantName, _: UnixTime, _: UnixTime) -> u32 {
         self.1
     }
 }

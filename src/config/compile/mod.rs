@@ -11,6 +11,8 @@ mod certificate;
 mod context;
 mod coverage;
 mod deny;
+mod foreign;
+mod foreign_key;
 mod ip_access;
 mod limits;
 mod listener;

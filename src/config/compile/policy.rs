@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{
     Context, access_log,
     address::Addresses,
-    admin, bans, limits, listener,
+    admin, bans, foreign, limits, listener,
     quota::Quotas,
     session,
     table::Sets,
@@ -64,7 +64,12 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
         coverage: Some(&mut coverage).filter(|_| shows_certificates && root.tls.is_some()),
         login_url: root.sessions.as_ref().and_then(|wire| wire.0.as_ref()?.login_url.as_ref()).map(|url| url.span),
     };
-    let tenants = tenant::all(cx, &tenants, surroundings);
+    let everybody = tenants.iter().flat_map(|file| &file.0).map(|entry| &entry.name.value).collect();
+    let compiled = tenant::all(cx, &tenants, surroundings);
+    if let (Some(wire), Some(sessions)) = (root.sessions.as_ref().and_then(|wire| wire.0.as_ref()), &sessions) {
+        foreign::judge(cx, wire, &sessions.foreign, &compiled, &everybody);
+    }
+    let tenants = compiled;
     acme.finish(cx, coverage.into_rest(), &tenants, &mut tls.certificates);
     if tenants.is_empty() && cx.findings.errors() == 0 {
         cx.warn(root.at(), "there is no tenant, so every request gets 421").path("tenants".to_owned());

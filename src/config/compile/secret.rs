@@ -69,7 +69,7 @@ pub(super) fn mac_key(cx: &mut Context<'_>, secret: &SecretText) -> Option<Secre
 }
 
 /// Finds what a secret refers to. The only ways are one file or one variable.
-fn reveal(cx: &mut Context<'_>, secret: &SecretText) -> Option<Secret<String>> {
+pub(super) fn reveal(cx: &mut Context<'_>, secret: &SecretText) -> Option<Secret<String>> {
     let span = secret.0.span;
     match lookup(cx, secret) {
         Ok(text) if text.expose().contains("${") => {

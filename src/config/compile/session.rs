@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::{Context, secret};
+use super::{Context, foreign, secret};
 use crate::{
     config::{
         collection::NonEmpty,
@@ -10,7 +10,7 @@ use crate::{
         reader::{At, Placed},
         source::Span,
         unit::Wait,
-        wire::{KeyWire, RevocationStoreWord, SessionsWire, TenantSessions, TokenFormat},
+        wire::{KeyWire, RevocationStoreWord, SessionsWire, TenantSessions},
     },
     model::{Path, PathRules},
     policy::{Binding, SessionRules, Sessions},
@@ -24,17 +24,14 @@ pub(super) fn default_rules() -> SessionRules {
 
 /// Compiles what holds for every tenant.
 pub(super) fn sessions(cx: &mut Context<'_>, wire: &SessionsWire) -> Sessions {
-    // One value each so far, which says what is done anyway. A second one makes the compiler ask here.
+    // One value so far, which says what is done anyway. A second one makes the compiler ask here.
     match wire.revocation.as_ref().and_then(|revocation| revocation.store.as_ref()).map(|at| at.value) {
         Some(RevocationStoreWord::Journal) | None => {}
     }
-    for format in wire.formats.iter().flat_map(|formats| &formats.0) {
-        match format.value {
-            TokenFormat::Octroi => {}
-        }
-    }
+    let cookie: Box<str> = wire.cookie.as_ref().map_or_else(|| default::COOKIE.into(), |cookie| cookie.value.0.clone());
     Sessions {
-        cookie: wire.cookie.as_ref().map_or_else(|| default::COOKIE.into(), |cookie| cookie.value.0.clone()),
+        foreign: foreign::all(cx, wire, &cookie),
+        cookie,
         ring: ring(cx, wire.keys.0.as_ref().map_or(&[], |NonEmpty(keys)| keys)),
         rules: rules(cx, &default_rules(), wire.idle.as_ref(), wire.absolute.as_ref(), Some(&wire.bind)),
         allow_email_user: wire.allow_email_user.as_ref().is_some_and(|at| at.value),

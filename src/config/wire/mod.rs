@@ -4,6 +4,7 @@
 
 mod acme;
 mod admin;
+mod foreign;
 mod listener;
 mod log;
 mod root;
@@ -16,6 +17,7 @@ mod upstream;
 
 pub(super) use acme::{AcmeWire, EabWire};
 pub(super) use admin::{Admin, Metrics, PrincipalWire};
+pub(super) use foreign::{AppCookie, AppKeyWire, ClaimWire, ClaimsWire, DjangoWire, ExpressWire, ItsdangerousWire, JwtKeyWire, JwtWire};
 pub(super) use listener::ListenerWire;
 pub(super) use log::{LogWire, Sink};
 pub(super) use root::{ConfigLimits, Root, TenantFile, Version};

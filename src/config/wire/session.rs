@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::{DjangoWire, ExpressWire, ItsdangerousWire, JwtWire};
 use crate::{
     config::{
         collection::{Needed, NonEmpty},
@@ -11,6 +12,7 @@ use crate::{
         unit::Wait,
     },
     policy::Binding,
+    session::foreign::Format,
 };
 
 /// Where revocations are kept.
@@ -21,16 +23,24 @@ pub(in crate::config) enum RevocationStoreWord {
 }
 
 /// Whose tokens are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::config) enum TokenFormat {
     /// Our own.
     Octroi,
+    /// An app's.
+    Foreign(Format),
 }
 
 words! {
     Binding, "binding" { "client_prefix" => Binding::ClientPrefix, "user_agent" => Binding::UserAgent, }
     RevocationStoreWord, "revocation store" { "journal" => RevocationStoreWord::Journal, }
-    TokenFormat, "token format" { "octroi" => TokenFormat::Octroi, }
+    TokenFormat, "token format" {
+        "octroi" => TokenFormat::Octroi,
+        "jwt" => TokenFormat::Foreign(Format::Jwt),
+        "express" => TokenFormat::Foreign(Format::Express),
+        "itsdangerous" => TokenFormat::Foreign(Format::Itsdangerous),
+        "django" => TokenFormat::Foreign(Format::Django),
+    }
 }
 
 /// The name of the session cookie.
@@ -71,8 +81,16 @@ wire! {
         bind: Vec<At<Binding>>,
         /// Where revocations are kept.
         revocation: Option<RevocationWire>,
-        /// Whose tokens are read: `octroi`.
+        /// Whose tokens are read: `octroi` (default), and those of apps that keep their own login: `jwt`, `express`, `itsdangerous`, `django`.
         formats: Option<NonEmpty<At<TokenFormat>>>,
+        /// JSON Web Tokens.
+        jwt: Option<JwtWire>,
+        /// Cookies that Express signs.
+        express: Option<ExpressWire>,
+        /// Sessions that itsdangerous signs, as Flask does.
+        itsdangerous: Option<ItsdangerousWire>,
+        /// Sessions that Django signs.
+        django: Option<DjangoWire>,
         /// Whether a granted user may look like an e-mail address. Default: false.
         allow_email_user: Option<At<bool>>,
         /// Where a browser without a session is sent: the path of a public route. Default: it gets 401.

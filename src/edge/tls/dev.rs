@@ -5,9 +5,9 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, DirBuilder, OpenOptions},
+    fs::{self, DirBuilder, OpenOptions, Permissions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -204,15 +204,23 @@ fn key_pair(path: &Path) -> Result<KeyPair, TlsError> {
         Ok(text) => KeyPair::from_pem(&text).map_err(make),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(make)?;
-            let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).and_then(|mut new| {
-                new.write_all(key.serialize_pem().as_bytes())?;
-                new.sync_all()
-            });
-            written.map_err(|source| file(path, source))?;
+            write_secret(path, key.serialize_pem().as_bytes()).map_err(|source| file(path, source))?;
             Ok(key)
         }
         Err(source) => Err(file(path, source)),
     }
+}
+
+/// Writes a new file that only its owner reads, and where its folder hands its group on (setgid), that group too: root makes the keys
+/// of a service in a folder of the service's group. An existing file is an error.
+pub fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if fs::metadata(folder)?.mode() & 0o2000 != 0 {
+        new.set_permissions(Permissions::from_mode(0o640))?;
+    }
+    new.write_all(bytes)?;
+    new.sync_all()
 }
 
 /// Writes a file as a whole: readers see the old one or the new one.

@@ -1,0 +1,301 @@
+//! Sessions of apps that keep their own login: formats, keys, claims.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use super::{Context, foreign_key as key};
+use crate::{
+    config::{
+        collection::NonEmpty,
+        default,
+        reader::{At, Placed},
+        source::Span,
+        unit::Wait,
+        wire::{
+            AppCookie, AppKeyWire, ClaimWire, ClaimsWire, DjangoWire, ExpressWire, ItsdangerousWire, JwtKeyWire, JwtWire, SessionsWire,
+            TokenFormat,
+        },
+    },
+    model::TenantName,
+    policy::{Foreign, ForeignSessions, Tenants},
+    session::foreign::{
+        ClaimPath, Codec, Derivation, Digest, Django, Express, Format, Itsdangerous, Jwt, MacKey, Mapping, SigningKey, Style,
+    },
+};
+
+/// Most keys of one format: each may be tried for every token.
+const MAX_KEYS: usize = 16;
+
+/// Compiles every foreign format.
+pub(super) fn all(cx: &mut Context<'_>, wire: &SessionsWire, own_cookie: &str) -> ForeignSessions {
+    listed(cx, wire);
+    let found = [
+        wire.jwt.as_ref().and_then(|wire| jwt(cx, wire)),
+        wire.express.as_ref().and_then(|wire| express(cx, wire)),
+        wire.itsdangerous.as_ref().map(|wire| itsdangerous(cx, wire)),
+        wire.django.as_ref().map(|wire| django(cx, wire)),
+    ];
+    let formats: Vec<Foreign> = found.into_iter().flatten().collect();
+    let mut taken: HashSet<String> = HashSet::from([own_cookie.to_ascii_lowercase()]);
+    for format in &formats {
+        for name in [&format.cookie, &format.signature_cookie].into_iter().flatten() {
+            if !taken.insert(name.to_ascii_lowercase()) {
+                cx.error(place(wire, format.codec.format()), format!("two formats are read from the cookie `{name}`"))
+                    .hint("each has a cookie of its own, whatever the case of its letters");
+            }
+        }
+    }
+    ForeignSessions::new(formats)
+}
+
+/// What is listed is written, and what is written is listed.
+fn listed(cx: &mut Context<'_>, wire: &SessionsWire) {
+    let list = wire.formats.as_ref().map_or(&[][..], |NonEmpty(list)| list);
+    let mut seen: HashMap<TokenFormat, Span> = HashMap::new();
+    for at in list {
+        if let Some(first) = seen.insert(at.value, at.span) {
+            cx.error(at.span, "this format is listed twice").first(first);
+        }
+    }
+    if let (Some(first), false) = (list.first(), seen.contains_key(&TokenFormat::Octroi)) {
+        cx.error(first.span, "`octroi` is not among the formats").hint("sessions of octroi are always read: write `octroi` first");
+    }
+    for format in [Format::Jwt, Format::Express, Format::Itsdangerous, Format::Django] {
+        let (name, written) = (format.as_str(), is_written(wire, format));
+        match (seen.get(&TokenFormat::Foreign(format)), written) {
+            (Some(span), false) => {
+                cx.error(*span, format!("the format `{name}` has no keys")).hint(format!("write `{name}: {{keys: […]}}` beside `formats`"));
+            }
+            (None, true) => {
+                cx.error(place(wire, format), format!("`{name}` is not among the formats"))
+                    .hint(format!("write `formats: [octroi, {name}]`"));
+            }
+            (Some(_), true) | (None, false) => {}
+        }
+    }
+}
+
+fn is_written(wire: &SessionsWire, format: Format) -> bool {
+    match format {
+        Format::Jwt => wire.jwt.is_some(),
+        Format::Express => wire.express.is_some(),
+        Format::Itsdangerous => wire.itsdangerous.is_some(),
+        Format::Django => wire.django.is_some(),
+    }
+}
+
+fn place(wire: &SessionsWire, format: Format) -> Span {
+    let written = match format {
+        Format::Jwt => wire.jwt.as_ref().map(Placed::at),
+        Format::Express => wire.express.as_ref().map(Placed::at),
+        Format::Itsdangerous => wire.itsdangerous.as_ref().map(Placed::at),
+        Format::Django => wire.django.as_ref().map(Placed::at),
+    };
+    written.unwrap_or_else(|| wire.at())
+}
+
+fn jwt(cx: &mut Context<'_>, wire: &JwtWire) -> Option<Foreign> {
+    let bearer = wire.bearer.as_ref().map_or(wire.cookie.is_none(), |at| at.value);
+    if wire.cookie.is_none() && !bearer {
+        cx.error(wire.at(), "no token is read from anywhere").hint("name a `cookie`, or take `bearer: false` out");
+    }
+    let claims = mapping(wire.claims.as_ref(), Some("sub"), wire.max_age.as_ref(), None)?;
+    let keys = keys(cx, wire.keys.0.as_ref(), &claims, |cx, wire: &JwtKeyWire| key::jwt(cx, wire));
+    let texts = |list: &Option<NonEmpty<At<String>>>| list.iter().flat_map(|list| &list.0).map(|at| at.value.as_str().into()).collect();
+    let codec = Jwt {
+        keys,
+        issuer: wire.issuer.as_ref().map(|at| at.value.as_str().into()),
+        audience: texts(&wire.audience),
+        without_exp: claims.max_age.is_some(),
+    };
+    Some(Foreign { codec: Codec::Jwt(codec), cookie: name(wire.cookie.as_ref()), signature_cookie: None, bearer, claims })
+}
+
+fn express(cx: &mut Context<'_>, wire: &ExpressWire) -> Option<Foreign> {
+    let claims = wire.claims.0.as_ref()?;
+    for (missing, what) in [(claims.user.is_none(), "user"), (claims.auth_time.is_none(), "auth_time")] {
+        if missing {
+            cx.error(claims.at(), format!("`claims.{what}` must be named"))
+                .hint("a cookie of Express has no time of its own, and no name for the user that all apps share");
+        }
+    }
+    let style = wire.style.as_ref().map_or(Style::CookieSession, |at| at.value);
+    let digest = match (style, &wire.digest) {
+        (Style::SignedJson, Some(at)) => {
+            cx.error(at.span, "signed JSON cookies have no choice of `digest`").hint("cookie-parser signs with SHA-256; take it out");
+            Digest::Sha256
+        }
+        (Style::SignedJson, None) => Digest::Sha256,
+        (Style::CookieSession, at) => at.as_ref().map_or(Digest::Sha1, |at| at.value),
+    };
+    let claims = mapping(Some(claims), None, wire.max_age.as_ref(), Some(default::EXPRESS_MAX_AGE))?;
+    let keys = keys(cx, wire.keys.0.as_ref(), &claims, |cx, wire: &AppKeyWire| Some(MacKey::new(digest, key::secret(cx, &wire.secret)?)));
+    let codec = Express { cookie: wire.cookie.value.0.clone(), style, keys };
+    let (cookie, signature_cookie) = (name(Some(&wire.cookie)), codec.signature_cookie().map(Into::into));
+    Some(Foreign { codec: Codec::Express(codec), cookie, signature_cookie, bearer: false, claims })
+}
+
+fn itsdangerous(cx: &mut Context<'_>, wire: &ItsdangerousWire) -> Foreign {
+    let salt = wire.salt.as_ref().map_or(default::FLASK_SALT, |at| &at.value);
+    let digest = wire.digest.as_ref().map_or(Digest::Sha1, |at| at.value);
+    let derivation = wire.key_derivation.as_ref().map_or(Derivation::Hmac, |at| at.value);
+    let claims = with_user(wire.claims.as_ref(), "_user_id", wire.max_age.as_ref(), default::FLASK_MAX_AGE);
+    let keys = keys(cx, wire.keys.0.as_ref(), &claims, |cx, wire: &AppKeyWire| {
+        Some(Itsdangerous::key(key::secret(cx, &wire.secret)?.expose(), salt.as_bytes(), digest, derivation))
+    });
+    let cookie = name(wire.cookie.as_ref()).or(Some(default::FLASK_COOKIE.into()));
+    Foreign { codec: Codec::Itsdangerous(Itsdangerous { keys }), cookie, signature_cookie: None, bearer: false, claims }
+}
+
+fn django(cx: &mut Context<'_>, wire: &DjangoWire) -> Foreign {
+    let salt = wire.salt.as_ref().map_or(default::DJANGO_SALT, |at| &at.value);
+    let digest = wire.digest.as_ref().map_or(Digest::Sha256, |at| at.value);
+    let claims = with_user(wire.claims.as_ref(), "_auth_user_id", wire.max_age.as_ref(), default::DJANGO_MAX_AGE);
+    let keys = keys(cx, wire.keys.0.as_ref(), &claims, |cx, wire: &AppKeyWire| {
+        Some(Django::key(key::secret(cx, &wire.secret)?.expose(), salt.as_bytes(), digest))
+    });
+    let cookie = name(wire.cookie.as_ref()).or(Some(default::DJANGO_COOKIE.into()));
+    Foreign { codec: Codec::Django(Django { keys }), cookie, signature_cookie: None, bearer: false, claims }
+}
+
+fn name(cookie: Option<&At<AppCookie>>) -> Option<Box<str>> {
+    cookie.map(|at| at.value.0.clone())
+}
+
+fn with_user(wire: Option<&ClaimsWire>, user: &str, max_age: Option<&At<Wait>>, default: Duration) -> Mapping {
+    let path = |claim: fn(&ClaimsWire) -> &Option<ClaimWire>| wire.and_then(|wire| claim(wire).as_ref()).map(path);
+    Mapping {
+        user: path(|wire| &wire.user).unwrap_or_else(|| ClaimPath::named(user)),
+        roles: path(|wire| &wire.roles),
+        tenant: path(|wire| &wire.tenant),
+        auth_time: path(|wire| &wire.auth_time),
+        session: path(|wire| &wire.session),
+        max_age: Some(max_age.map_or(default, |at| at.value.0)),
+    }
+}
+
+/// The same where there need be neither a name for the user nor an age.
+fn mapping(wire: Option<&ClaimsWire>, user: Option<&str>, max_age: Option<&At<Wait>>, default: Option<Duration>) -> Option<Mapping> {
+    let named = wire.is_some_and(|wire| wire.user.is_some());
+    let user = if named { "" } else { user? };
+    let mapping = with_user(wire, user, max_age, Duration::ZERO);
+    Some(Mapping { max_age: max_age.map(|at| at.value.0).or(default), ..mapping })
+}
+
+fn path(wire: &ClaimWire) -> ClaimPath {
+    ClaimPath(wire.0.iter().map(|name| name.value.as_str().into()).collect())
+}
+
+/// What both kinds of keys have.
+trait Named: Placed {
+    fn id(&self) -> &At<crate::config::parse::Label>;
+    fn tenants(&self) -> Option<&NonEmpty<At<TenantName>>>;
+}
+
+impl Named for JwtKeyWire {
+    fn id(&self) -> &At<crate::config::parse::Label> {
+        &self.id
+    }
+
+    fn tenants(&self) -> Option<&NonEmpty<At<TenantName>>> {
+        self.tenants.as_ref()
+    }
+}
+
+impl Named for AppKeyWire {
+    fn id(&self) -> &At<crate::config::parse::Label> {
+        &self.id
+    }
+
+    fn tenants(&self) -> Option<&NonEmpty<At<TenantName>>> {
+        self.tenants.as_ref()
+    }
+}
+
+fn keys<W: Named, K: PartialEq>(
+    cx: &mut Context<'_>,
+    wires: Option<&NonEmpty<W>>,
+    claims: &Mapping,
+    mut read: impl FnMut(&mut Context<'_>, &W) -> Option<K>,
+) -> Vec<SigningKey<K>> {
+    let wires = wires.map_or(&[][..], |NonEmpty(wires)| wires);
+    if let Some(extra) = wires.get(MAX_KEYS) {
+        cx.error(extra.at(), format!("a format has at most {MAX_KEYS} keys")).hint("each may be tried for every token; take old ones out");
+    }
+    let mut ids: HashMap<&str, Span> = HashMap::new();
+    let mut keys: Vec<SigningKey<K>> = Vec::new();
+    for wire in wires {
+        let id = wire.id();
+        if let Some(first) = ids.insert(&id.value.0, id.span) {
+            cx.error(id.span, format!("two keys have the id `{}`", id.value.0)).first(first);
+        }
+        let tenants = wire.tenants().map(|list| list.0.iter().map(|at| at.value.clone()).collect::<Box<[_]>>());
+        // Without a claim, a session is of whichever tenant's host it is shown to: one key for two of them would let a user of one in at
+        // the other.
+        if claims.tenant.is_none() && tenants.as_ref().is_none_or(|tenants| tenants.len() != 1) {
+            cx.error(id.span, format!("the key `{}` would speak for the users of every tenant", id.value.0))
+                .hint("name the claim that says whose user it is, `claims: {tenant: …}`, or the one tenant of this key, `tenants: [NAME]`");
+        }
+        let Some(key) = read(cx, wire) else { continue };
+        if let Some(other) = keys.iter().find(|other| other.key == key) {
+            cx.error(id.span, format!("the key `{}` is the same", other.id)).hint("each key stands once, with every tenant it speaks for");
+        }
+        keys.push(SigningKey { id: id.value.0.as_str().into(), tenants, key });
+    }
+    keys
+}
+
+/// Judges what needs the tenants: names that stand for nobody, and rules that no foreign session can keep.
+pub(super) fn judge(
+    cx: &mut Context<'_>,
+    wire: &SessionsWire,
+    sessions: &ForeignSessions,
+    tenants: &Tenants,
+    everybody: &HashSet<&TenantName>,
+) {
+    let named: Vec<(Format, Option<&NonEmpty<At<TenantName>>>)> = [
+        list(Format::Jwt, wire.jwt.as_ref().and_then(|wire| wire.keys.0.as_ref())),
+        list(Format::Express, wire.express.as_ref().and_then(|wire| wire.keys.0.as_ref())),
+        list(Format::Itsdangerous, wire.itsdangerous.as_ref().and_then(|wire| wire.keys.0.as_ref())),
+        list(Format::Django, wire.django.as_ref().and_then(|wire| wire.keys.0.as_ref())),
+    ]
+    .concat();
+    for at in named.iter().filter_map(|(_, list)| *list).flat_map(|list| &list.0) {
+        if !everybody.contains(&at.value) {
+            let known = everybody.iter().map(|name| name.as_str());
+            cx.unknown("tenant", at.span, at.value.as_str(), known, "tenants stand under `tenants` at the top");
+        }
+    }
+    for tenant in tenants.iter() {
+        let Some(allowed) = &tenant.cookies_allow else { continue };
+        for name in sessions.cookies().iter().filter(|name| !allowed.contains(name)) {
+            let written = sessions
+                .formats()
+                .iter()
+                .find(|format| format.cookie.as_ref() == Some(name) || format.signature_cookie.as_ref() == Some(name));
+            let Some(format) = written.map(|format| format.codec.format()) else { continue };
+            if named.iter().any(|(of, list)| *of == format && reaches(*list, &tenant.name)) {
+                let message = format!("the app of tenant `{}` may not set its session cookie `{name}`", tenant.name);
+                cx.warn(place(wire, format), message).hint(format!("add it: `cookies: {{allow: [{name}, …]}}`"));
+            }
+        }
+    }
+    let mut told = HashSet::new();
+    for tenant in tenants.iter().filter(|tenant| !tenant.sessions.bind.is_empty()) {
+        let reached = named.iter().find(|(_, list)| reaches(*list, &tenant.name));
+        let Some((format, _)) = reached.filter(|(format, _)| told.insert(*format)) else { continue };
+        let message =
+            format!("the tenant `{}` binds its sessions, and one of format `{}` carries no binding", tenant.name, format.as_str());
+        cx.error(place(wire, *format), message).hint("take `bind` out, or name the other tenants that each key speaks for: `tenants: […]`");
+    }
+}
+
+fn reaches(list: Option<&NonEmpty<At<TenantName>>>, tenant: &TenantName) -> bool {
+    list.is_none_or(|list| list.0.iter().any(|at| at.value == *tenant))
+}
+
+fn list<W: Named>(format: Format, keys: Option<&NonEmpty<W>>) -> Vec<(Format, Option<&NonEmpty<At<TenantName>>>)> {
+    keys.iter().flat_map(|keys| &keys.0).map(|key| (format, key.tenants())).collect()
+}
