@@ -100,6 +100,6 @@ mod tests {
         let offences: Vec<_> = Reason::ALL.iter().filter(|reason| reason.breaks_protocol()).collect();
 
         assert!(offences.iter().all(|reason| reason.stage() == Stage::Hygiene), "{offences:?}");
-        assert_eq!(offences.len(), 13);
+        assert_eq!(offences.len(), 14);
     }
 }
