@@ -1,7 +1,9 @@
 //! Ties the parts together: `prepare` builds everything but sockets, `start` binds and serves, `reload` swaps the rules.
 
 mod acme;
+mod client_trust;
 mod control;
+mod crl;
 mod deny;
 mod descriptors;
 mod doors;

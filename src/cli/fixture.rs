@@ -85,6 +85,7 @@ pub(super) fn with_sessions() -> Policy {
             allow_no_sni: false,
             response_headers: Box::default(),
             cookies_allow: None,
+            client_certificate: None,
         }));
     }
     policy

@@ -23,7 +23,9 @@ use std::{
     process::ExitCode,
 };
 
+use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use crate::{
     app, config, edge,
@@ -132,4 +134,10 @@ fn dispatch(cli: Cli, output: &mut Output<'_>) -> anyhow::Result<Exit> {
 fn policy(config: &Path) -> anyhow::Result<Policy> {
     let loaded = config::load(config, SystemClock::new().now(), &app::variable).map_err(|errors| anyhow::anyhow!("{errors}"))?;
     Ok(loaded.policy)
+}
+
+/// Reads the certificates of a PEM file.
+fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    read.with_context(|| format!("reading the certificates of {}", path.display()))
 }

@@ -49,6 +49,10 @@ impl Reason {
             | Self::SniMismatch
             | Self::PlaintextRefused
             | Self::TenantSuspended
+            | Self::ClientCertificateMissing
+            | Self::ClientCertificateRefused
+            | Self::MemberClientCertificateMissing
+            | Self::MemberClientCertificateRefused
             | Self::IpDenied
             | Self::IpNotAllowed
             | Self::RouteNone
@@ -77,6 +81,7 @@ impl Reason {
             | Self::GrantMalformed
             | Self::GrantTenant
             | Self::GrantIpDenied
+            | Self::GrantClientCertificate
             | Self::GrantSuspended
             | Self::UpstreamConnect
             | Self::UpstreamTls

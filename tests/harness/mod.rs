@@ -5,6 +5,7 @@
 pub mod client;
 pub mod frames;
 pub mod pebble;
+pub mod pki;
 pub mod program;
 pub mod upstream;
 

@@ -52,6 +52,7 @@ pub struct Metrics {
     pub(super) handshakes: IntCounterVec,
     pub(super) handshake_durations: HistogramVec,
     pub(super) certificates: IntGaugeVec,
+    pub(super) crls: IntGaugeVec,
     pub(super) acme_challenges: IntCounterVec,
     pub(super) acme_orders: IntCounterVec,
     pub(super) acme_last_success: IntGauge,
@@ -71,7 +72,7 @@ pub struct Metrics {
 }
 
 /// How many tenants have series of their own.
-const TENANTS: usize = 100;
+pub(super) const TENANTS: usize = 100;
 
 /// How many upstreams have series of their own.
 const UPSTREAMS: usize = 500;
@@ -182,6 +183,11 @@ impl Metrics {
                 "octroi_tls_certificate_not_after_timestamp_seconds",
                 "When a certificate expires, in seconds since 1970.",
                 &["name"],
+            )?,
+            crls: declare.gauges(
+                "octroi_crl_next_update_timestamp_seconds",
+                "When the first revocation list of a tenant's client CAs ends, in seconds since 1970.",
+                &["tenant"],
             )?,
             acme_challenges: declare.counters("octroi_acme_challenges_total", "Answers to CAs that prove our hosts.", &["challenge"])?,
             acme_orders: declare.counters(
