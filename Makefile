@@ -22,6 +22,7 @@ test: setup
 
 # The long ones too.
 full: setup
+	@scripts/setup.sh node=nodejs npm=npm pip3=python3-pip
 	$(CARGO) test --locked -- --include-ignored
 
 suites: setup

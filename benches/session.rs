@@ -3,12 +3,18 @@
 
 use std::hint::black_box;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use octroi::{
     model::{Revoked, Secret, SessionId, TenantName, UnixTime},
-    session::{Claims, MasterKey, Purpose, Ring, cookie, grant},
+    session::{
+        Claims, MasterKey, Purpose, Ring, cookie,
+        foreign::{Algorithm, ClaimPath, Codec, Derivation, Digest, Django, Itsdangerous, Jwt, Mapping, Presented, SigningKey, VerifyKey},
+        grant,
+    },
     state::{Journal, RevocationStore},
 };
+use serde_json::Value;
 
 const COOKIE: &str = "__Host-octroi";
 
@@ -83,5 +89,87 @@ fn revocation(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, token, revocation);
+/// What the sessions of apps cost, beside jsonwebtoken over the same tokens.
+fn foreign(c: &mut Criterion) {
+    let mut group = c.benchmark_group("foreign");
+    let read = |format: &str| -> Value {
+        let path = format!("{}/tests/vectors/foreign_{format}.json", env!("CARGO_MANIFEST_DIR"));
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    };
+    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap().to_owned();
+    let good = |vectors: &Value, name: &str| {
+        let list = vectors.get("good").and_then(Value::as_array).unwrap();
+        text(list.iter().find(|vector| text(vector, "name") == name).unwrap(), "text")
+    };
+    let mapping = |user: &str| Mapping {
+        user: ClaimPath::named(user),
+        roles: Some(ClaimPath::named("roles")),
+        tenant: Some(ClaimPath::named("tenant")),
+        auth_time: None,
+        session: None,
+        max_age: Some(std::time::Duration::from_secs(3600)),
+    };
+    let realm: TenantName = "acme".parse().unwrap();
+    fn key<K>(key: K) -> SigningKey<K> {
+        SigningKey { id: "k".into(), tenants: None, key }
+    }
+    let mut run = |name: &str, codec: &Codec, user: &str, token: &str| {
+        let mapping = mapping(user);
+        group.bench_function(BenchmarkId::new("open", name), |b| {
+            b.iter(|| {
+                let authentic = codec.open(Presented { text: black_box(token), signature: None }).unwrap();
+                mapping.claims(codec.format(), &authentic, &realm).unwrap()
+            });
+        });
+    };
+
+    let jwt = read("jwt");
+    for wire in jwt.get("keys").and_then(Value::as_array).unwrap() {
+        let (name, kid) = (text(wire, "algorithm"), text(wire, "id"));
+        let algorithm = Algorithm::named(&name).unwrap();
+        let der = wire.get("spki").map(|_| STANDARD.decode(text(wire, "spki")).unwrap());
+        let verify = match &der {
+            Some(der) => VerifyKey::public(algorithm, der),
+            None => VerifyKey::shared(algorithm, Secret::new(text(wire, "secret").into_bytes())),
+        };
+        let keys = vec![SigningKey { id: kid.clone().into(), ..key(verify.unwrap()) }];
+        let codec =
+            Codec::Jwt(Jwt { keys, issuer: Some(text(&jwt, "issuer").into()), audience: ["app".into()].into(), without_exp: false });
+        let token = good(&jwt, &format!("signed with {kid}"));
+        run(&name, &codec, "sub", &token);
+    }
+    let flask = read("itsdangerous");
+    let secret = text(flask.get("keys").and_then(|keys| keys.get(0)).unwrap(), "secret");
+    let derived = Itsdangerous::key(secret.as_bytes(), b"cookie-session", Digest::Sha1, Derivation::Hmac);
+    let codec = Codec::Itsdangerous(Itsdangerous { keys: vec![key(derived)] });
+    run("flask", &codec, "_user_id", &good(&flask, "a login"));
+    let django = read("django");
+    let secret = text(django.get("keys").and_then(|keys| keys.get(0)).unwrap(), "secret");
+    let derived = Django::key(secret.as_bytes(), text(&django, "salt").as_bytes(), Digest::Sha256);
+    run("django", &Codec::Django(Django { keys: vec![key(derived)] }), "_auth_user_id", &good(&django, "a login"));
+
+    for (name, kid) in [("HS256", "hs256"), ("ES256", "es256")] {
+        let wire = jwt.get("keys").and_then(Value::as_array).unwrap().iter().find(|wire| text(wire, "id") == kid).unwrap();
+        let algorithm: jsonwebtoken::Algorithm = name.parse().unwrap();
+        let decoding = match wire.get("spki") {
+            // It wants the point, which is the end of the key.
+            Some(_) => {
+                let der = STANDARD.decode(text(wire, "spki")).unwrap();
+                jsonwebtoken::DecodingKey::from_ec_der(der.get(der.len() - 65..).unwrap())
+            }
+            None => jsonwebtoken::DecodingKey::from_secret(text(wire, "secret").as_bytes()),
+        };
+        let mut validation = jsonwebtoken::Validation::new(algorithm);
+        validation.set_audience(&["app"]);
+        validation.set_issuer(&[text(&jwt, "issuer")]);
+        validation.validate_exp = false;
+        let token = good(&jwt, &format!("signed with {kid}"));
+        group.bench_function(BenchmarkId::new("jsonwebtoken", name), |b| {
+            b.iter(|| jsonwebtoken::decode::<Value>(black_box(&token), &decoding, &validation).unwrap());
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, token, revocation, foreign);
 criterion_main!(benches);

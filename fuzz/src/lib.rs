@@ -10,6 +10,7 @@ pub mod client_hello;
 pub mod config;
 pub mod cookie;
 pub mod exchange;
+pub mod foreign;
 pub mod frames;
 pub mod grant;
 pub mod host;
@@ -40,6 +41,7 @@ pub const ALL: &[Target] = &[
     Target { name: "config", run: config::run, seeds: config::seeds },
     Target { name: "cookie", run: cookie::run, seeds: cookie::seeds },
     Target { name: "exchange", run: exchange::run, seeds: exchange::seeds },
+    Target { name: "foreign", run: foreign::run, seeds: foreign::seeds },
     Target { name: "frames", run: frames::run, seeds: frames::seeds },
     Target { name: "grant", run: grant::run, seeds: grant::seeds },
     Target { name: "host", run: host::run, seeds: host::seeds },
