@@ -115,6 +115,8 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
                 trail.note(Stage::Revocation, Ok(()))?;
                 trail.explain(|| ("nobody ended the session, its user's or its tenant's".into(), None));
             }
+            // Nobody knows whether the session holds: it is no sign-out, and nothing that observing lets pass.
+            Err(deny) if deny.reason == Reason::RevocationUnavailable => return trail.note(Stage::Revocation, Err(deny)),
             Err(deny) => {
                 proven = anonymous(deny, Stage::Revocation, view, policy, realm, route, known, trail)?;
                 (known.session, known.member) = (None, None);

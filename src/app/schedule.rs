@@ -58,5 +58,6 @@ pub(super) fn gauges(app: &App) {
     shared.metrics.bans(shared.bans.len(shared.clock.tick()), shared.bans.missed());
     shared.metrics.denied_ranges(app.doors.denied_ranges().iter().map(|(listener, ranges)| (listener, *ranges)));
     shared.metrics.quota_evictions(shared.quotas.evictions());
+    shared.metrics.succession(app.succession.generation, app.predecessor().map_or(0, |draining| draining.connections));
     shared.metrics.access_log_dropped(shared.snapshot.load().log.dropped());
 }

@@ -13,6 +13,7 @@ mod run;
 mod schema;
 mod session;
 mod status;
+mod upgrade;
 mod version;
 
 #[cfg(test)]
@@ -74,13 +75,15 @@ pub(crate) enum LogForm {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve in the foreground.
-    Run,
+    Run(run::RunArgs),
     /// Check configuration files: all mistakes, with line, column and hint. Starts nothing.
     Check(check::CheckArgs),
     /// Say how a request would be judged, step by step, and by which rule.
     Explain(explain::ExplainArgs),
     /// Load the configuration again in the running octroi: all of it or nothing.
     Reload(reload::ReloadArgs),
+    /// Hand over to a new process without losing a connection: new program, new configuration.
+    Upgrade(upgrade::UpgradeArgs),
     /// Say how the running octroi is.
     Status(status::StatusArgs),
     /// Ask the running octroi whether it takes requests: for a container's health check.
@@ -114,10 +117,11 @@ fn dispatch(cli: Cli, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let config = cli.config.as_path();
     let state_dir = || config::state_dir(config, &app::variable);
     match cli.command {
-        Command::Run => run::run(config, cli.log_level, cli.log_format, output),
+        Command::Run(args) => run::run(config, &args, cli.log_level, cli.log_format, output),
         Command::Check(args) => check::run(config, &args, output),
         Command::Explain(args) => explain::run(config, args, output),
         Command::Reload(args) => reload::run(&args, &state_dir(), output),
+        Command::Upgrade(args) => upgrade::run(&args, &state_dir(), output),
         Command::Status(args) => status::run(&args, &state_dir(), output),
         Command::Health(args) => health::run(config, &args, output),
         Command::Session(args) => session::run(&args, &state_dir(), || policy(config), &SystemClock::new(), output),

@@ -161,7 +161,7 @@ reasons! {
     MemberIpDenied     Member 403 "member_ip_denied"     "The client's address is in one of the `deny` ranges of the session's tenant."
     MemberIpNotAllowed Member 403 "member_ip_not_allowed" "The client's address is in none of the `allow` ranges of the session's tenant."
     SessionRevoked     Revocation 401 "session_revoked"  "The session, its user or its tenant was revoked, or the token is of another epoch of its tenant."
-    RevocationUnavailable Revocation 503 "revocation_unavailable" "The revocation journal cannot be written, so a session event cannot be kept."
+    RevocationUnavailable Revocation 503 "revocation_unavailable" "The revocation journal cannot be written, so a session event cannot be kept; or this process was succeeded and lost its successor, so it no longer knows who was revoked."
     TenantQuotaExceeded QuotaAfter 429 "tenant_quota_exceeded" "A quota by tenant, user or session is used up."
     RoleMissing        Authorization 403 "role_missing"  "The session has none of the roles that the route asks for."
     AuthTooOld         Authorization 401 "auth_too_old"  "The sign-in is older than the route's `max_auth_age`."

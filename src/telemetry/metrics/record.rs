@@ -228,6 +228,12 @@ impl Metrics {
         self.reload_successful.set(0);
     }
 
+    /// Sets which generation this process is, and how many connections its predecessor still has.
+    pub fn succession(&self, generation: u32, draining: u64) {
+        self.generation.set(i64::from(generation));
+        self.predecessor_connections.set(i64::try_from(draining).unwrap_or(i64::MAX));
+    }
+
     /// Takes over how many access lines were lost since the start.
     pub fn access_log_dropped(&self, total: u64) {
         self.access_log_dropped.rise_to(total);

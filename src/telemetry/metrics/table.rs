@@ -36,6 +36,8 @@ pub struct Metrics {
     pub(super) quota_decisions: IntCounterVec,
     pub(super) quota_evictions: Total,
     pub(super) revocations: IntGauge,
+    pub(super) generation: IntGauge,
+    pub(super) predecessor_connections: IntGauge,
     pub(super) upstream_requests: IntCounterVec,
     pub(super) upstream_errors: IntCounterVec,
     pub(super) upstream_durations: HistogramVec,
@@ -127,6 +129,12 @@ impl Metrics {
                 )?,
             ),
             revocations: declare.gauge("octroi_revocations", "Revocations in force.")?,
+            generation: declare.gauge(
+                "octroi_generation",
+                "How many processes have served since one was started without a predecessor, this one counted.",
+            )?,
+            predecessor_connections: declare
+                .gauge("octroi_predecessor_connections", "Connections that the predecessor still has, while it drains.")?,
             upstream_requests: declare.counters("octroi_upstream_requests_total", "Answers of upstreams.", &["code", "upstream"])?,
             upstream_errors: declare.counters(
                 "octroi_upstream_errors_total",
