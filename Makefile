@@ -22,7 +22,7 @@ test: setup
 
 # The long ones too.
 full: setup
-	@scripts/setup.sh node=nodejs npm=npm pip3=python3-pip
+	@scripts/setup.sh node=nodejs npm=npm pip3=python3-pip h2load=nghttp2-client wrk=wrk
 	$(CARGO) test --locked -- --include-ignored
 
 suites: setup

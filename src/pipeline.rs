@@ -10,8 +10,8 @@ mod permit;
 use std::{borrow::Cow, sync::Arc};
 
 use crate::{
-    checks::{authorization, challenge, client, grant, hygiene, ip_access, member, revocation, route, session, tenant},
-    model::{ClientIp, Deny, Mode, Origin, Reason, RequestView, Stage, Trail, UnixTime, Verdict},
+    checks::{authorization, challenge, client, client_certificate, grant, hygiene, ip_access, member, revocation, route, session, tenant},
+    model::{ClientIp, Deny, Mode, Origin, Presented, Reason, RequestView, Stage, Trail, UnixTime, Verdict},
     policy::{Policy, RangeRule, Route, RouteAccess, Tenant},
     session::grant::Grant,
     state::{QuotaStore, RevocationStore},
@@ -101,6 +101,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
         let member = found.tenant;
         known.member = Some(Arc::clone(member));
         trail.note(Stage::Member, member::standing(member))?;
+        trail.note(Stage::Member, client_certificate::of_member(view.certificate, member))?;
         let range = relent(trail, Stage::Member, member.mode, member::address(client, member, view.now))?;
         if let Some(range) = range {
             trail.explain(|| explain_range(client, range, member));
@@ -114,6 +115,8 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
                 trail.note(Stage::Revocation, Ok(()))?;
                 trail.explain(|| ("nobody ended the session, its user's or its tenant's".into(), None));
             }
+            // Nobody knows whether the session holds: it is no sign-out, and nothing that observing lets pass.
+            Err(deny) if deny.reason == Reason::RevocationUnavailable => return trail.note(Stage::Revocation, Err(deny)),
             Err(deny) => {
                 proven = anonymous(deny, Stage::Revocation, view, policy, realm, route, known, trail)?;
                 (known.session, known.member) = (None, None);
@@ -148,6 +151,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
         route: Arc::clone(route),
         session,
         client,
+        certificate: view.certificate.cloned(),
         target: forwarded(&clean),
         host: clean.host,
         limits: found.limits,
@@ -158,12 +162,20 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
 }
 
 /// Judges a session that the app wants to grant in answer to a permitted request, and finds the tenant that it is for.
-pub fn judge_grant(grant: &Grant, permit: &Permit, policy: &Policy, now: UnixTime) -> Verdict<Arc<Tenant>> {
+///
+/// The certificate is judged by the rules as they are now: a request may take its time.
+pub fn judge_grant(
+    grant: &Grant,
+    permit: &Permit,
+    certificate: Option<&Presented>,
+    policy: &Policy,
+    now: UnixTime,
+) -> Verdict<Arc<Tenant>> {
     // A link from another site passed, but a sign-in by it would sign the victim in as somebody else.
     if let Some(detail) = permit.cross_site().filter(|_| permit.route().origin_check) {
         return Err(Deny::new(Reason::Csrf, detail).by(permit.route().origin));
     }
-    grant::check(grant, permit.client(), permit.tenant(), policy, now).map(Arc::clone)
+    grant::check(grant, (permit.client(), certificate), permit.tenant(), policy, now).map(Arc::clone)
 }
 
 /// Judges whether somebody ended a session. A foreign one knows no epoch: it is of the one in which its user signed in.

@@ -8,9 +8,10 @@ use std::{sync::Arc, time::Duration};
 
 use octroi::{
     model::{Deny, Mode, Reason, RevocationAnswer, UnixTime},
-    pipeline::{Passage, Permit, Source, judge_grant},
+    pipeline::{Passage, Permit, Source, judge_again, judge_grant},
     policy::{
-        Binding, Charge, ClientIpHeader, IpAccess, IpSet, ListenerKind, Policy, QuotaBy, RangeRule, RequestLimits, RouteAccess, Tenant,
+        Binding, CertificateMode, Charge, ClientIpHeader, IpAccess, IpSet, ListenerKind, Policy, QuotaBy, RangeRule, RequestLimits,
+        RouteAccess, Tenant,
     },
     replay::Request,
     session::{Bound, Claims, Purpose, binding, grant::Grant},
@@ -406,7 +407,8 @@ fn cookie_and_bearer_must_be_one_session() {
 fn a_bound_session_stays_where_it_was() {
     let policy = one(|acme| acme.sessions.bind = vec![Binding::ClientPrefix, Binding::UserAgent]);
     let mut bound = claims("acme");
-    bound.binding = binding(Bound { client: Some(std::net::IpAddr::from([192, 0, 2, 1]).into()), user_agent: Some(b"curl/8") });
+    bound.binding =
+        binding(Bound { client: Some(std::net::IpAddr::from([192, 0, 2, 1]).into()), user_agent: Some(b"curl/8"), certificate: None });
     let request = |addr: &str, agent: &str| judged(&with(&bound).from(addr).header("user-agent", agent), &policy).reason();
 
     assert_eq!(request("192.0.2.254", "curl/8"), None);
@@ -731,10 +733,131 @@ fn an_origin_is_the_same_host_scheme_and_port() {
     }
 }
 
+// ── client certificates ──
+
+/// A lobby of two members, of whom `acme` requires a certificate and `globex` may have one.
+fn certified(lobby_mode: CertificateMode) -> Policy {
+    let (mut acme, mut globex, mut lobby) = (tenant("acme", &["acme.test"]), tenant("globex", &[]), tenant("lobby", &["lobby.test"]));
+    acme.client_certificate = certificates(CertificateMode::Required);
+    acme.mode = Mode::Observe;
+    globex.client_certificate = certificates(CertificateMode::Optional);
+    lobby.client_certificate = certificates(lobby_mode);
+    lobby.members = ["acme", "globex", "initech"].map(|name| name.parse().unwrap()).into();
+    policy(vec![acme, globex, lobby, tenant("initech", &["initech.test"])])
+}
+
+#[test]
+fn a_realm_asks_for_its_own_certificate_or_lets_its_members_ask() {
+    use CertificateMode::{Optional, Required};
+    let asked = |host: &str, certificate: Option<&[&str]>, mode| {
+        let request = get(&format!("https://{host}/public/"));
+        let request = match certificate {
+            Some(tenants) => request.certificate(tenants),
+            None => request,
+        };
+        judged(&request, &certified(mode)).reason()
+    };
+
+    // Observe mode relaxes nothing.
+    assert_eq!(asked("acme.test", None, Optional), Some(Reason::ClientCertificateMissing));
+    assert_eq!(asked("acme.test", Some(&["globex"]), Optional), Some(Reason::ClientCertificateRefused));
+    assert_eq!(asked("acme.test", Some(&["acme"]), Optional), None);
+    assert_eq!(asked("initech.test", Some(&[]), Optional), None);
+    assert_eq!(asked("lobby.test", None, Optional), None);
+    assert_eq!(asked("lobby.test", Some(&["globex"]), Optional), None);
+    assert_eq!(asked("lobby.test", Some(&[]), Optional), Some(Reason::ClientCertificateRefused));
+    assert_eq!(asked("lobby.test", Some(&["stranger"]), Optional), Some(Reason::ClientCertificateRefused));
+    assert_eq!(asked("lobby.test", None, Required), Some(Reason::ClientCertificateMissing));
+    assert_eq!(asked("lobby.test", Some(&["globex"]), Required), Some(Reason::ClientCertificateRefused));
+}
+
+#[test]
+fn a_refused_certificate_is_named_with_the_rule() {
+    let judged = judged(&get("https://acme.test/public/").certificate(&[]), &certified(CertificateMode::Optional));
+
+    assert_eq!(judged.rule(), Some(11));
+    assert_eq!(judged.verdict.unwrap_err().detail, "tenant `acme` does not accept the certificate of CN=robot: it is revoked");
+}
+
+#[test]
+fn clear_text_never_leads_to_a_tenant_with_certificates() {
+    for host in ["acme.test", "lobby.test"] {
+        let request = get(&format!("https://{host}/public/")).at("plain");
+        assert_eq!(judged(&request, &certified(CertificateMode::Optional)).reason(), Some(Reason::PlaintextRefused), "{host}");
+    }
+    assert_eq!(judged(&get("https://initech.test/public/").at("plain"), &certified(CertificateMode::Optional)).reason(), None);
+    // A redirect leads to where one is asked for.
+    let redirected = judged(&get("https://acme.test/public/").at("http"), &certified(CertificateMode::Optional));
+    assert!(matches!(redirected.verdict, Ok(Passage::Redirect(_))));
+}
+
+#[test]
+fn a_member_asks_for_its_certificate_when_the_session_is_known_and_when_it_is_granted() {
+    let policy = certified(CertificateMode::Optional);
+    let used = |tenant: &str, certificate: Option<&[&str]>| {
+        let request = get("https://lobby.test/x").cookie(&seal(&claims(tenant), Purpose::Cookie, "lobby"));
+        let request = match certificate {
+            Some(tenants) => request.certificate(tenants),
+            None => request,
+        };
+        judged(&request, &policy).reason()
+    };
+    let permit = judged(&get("https://lobby.test/public/"), &policy).permit();
+    let granted = |tenant: &str, certificate: Option<&[&str]>| {
+        let certificate = certificate.map(presented);
+        judge_grant(&grant("u_1", Some(tenant)), &permit, certificate.as_ref(), &policy, NOW).err().map(|deny| deny.reason)
+    };
+
+    for (tenant, certificate, at_use, at_grant) in [
+        ("acme", None, Some(Reason::MemberClientCertificateMissing), Some(Reason::GrantClientCertificate)),
+        ("acme", Some(&["globex"][..]), Some(Reason::MemberClientCertificateRefused), Some(Reason::GrantClientCertificate)),
+        ("acme", Some(&["acme"][..]), None, None),
+        ("globex", None, None, None),
+        ("globex", Some(&["acme"][..]), Some(Reason::MemberClientCertificateRefused), Some(Reason::GrantClientCertificate)),
+        ("globex", Some(&["globex"][..]), None, None),
+        ("initech", None, None, None),
+        ("initech", Some(&["acme"][..]), None, None),
+    ] {
+        assert_eq!(used(tenant, certificate), at_use, "{tenant} {certificate:?}");
+        assert_eq!(granted(tenant, certificate), at_grant, "{tenant} {certificate:?}");
+    }
+}
+
+#[test]
+fn the_upstream_is_told_of_a_certificate_that_the_acting_tenant_accepts() {
+    let policy = certified(CertificateMode::Optional);
+    let told = |request: Request| judged(&request, &policy).permit().certificate().is_some();
+    let of = |tenant: &str| get("https://lobby.test/x").cookie(&seal(&claims(tenant), Purpose::Cookie, "lobby"));
+
+    assert!(told(of("acme").certificate(&["acme"])));
+    assert!(!told(of("initech").certificate(&["acme"])));
+    assert!(!told(get("https://lobby.test/public/").certificate(&["acme"])));
+    assert!(!told(of("globex")));
+}
+
+#[test]
+fn a_tunnel_is_asked_for_its_certificate_again() {
+    let policy = certified(CertificateMode::Optional);
+    let acme = || judged(&get("https://acme.test/public/").certificate(&["acme"]), &policy).permit();
+    let member = get("https://lobby.test/x").cookie(&seal(&claims("acme"), Purpose::Cookie, "lobby")).certificate(&["acme"]);
+    let member = judged(&member, &policy).permit();
+    let again = |permit: &Permit, certificate: Option<&[&str]>| {
+        let certificate = certificate.map(presented);
+        judge_again(permit, certificate.as_ref(), &policy, &LIVE, NOW).err().map(|deny| deny.reason)
+    };
+
+    assert_eq!(again(&acme(), Some(&["acme"])), None);
+    assert_eq!(again(&acme(), Some(&[])), Some(Reason::ClientCertificateRefused));
+    assert_eq!(again(&acme(), None), Some(Reason::ClientCertificateMissing));
+    assert_eq!(again(&member, Some(&["acme"])), None);
+    assert_eq!(again(&member, Some(&["globex"])), Some(Reason::MemberClientCertificateRefused));
+    assert_eq!(again(&member, Some(&[])), Some(Reason::ClientCertificateRefused));
+}
+
 // ── grant ──
 
 fn granted(grant: &Grant, permit: &Permit, policy: &Policy) -> Result<String, Reason> {
-    judge_grant(grant, permit, policy, NOW).map(|tenant| tenant.name.to_string()).map_err(|deny: Deny| deny.reason)
+    judge_grant(grant, permit, None, policy, NOW).map(|tenant| tenant.name.to_string()).map_err(|deny: Deny| deny.reason)
 }
 
 fn grant(user: &str, tenant: Option<&str>) -> Grant {

@@ -71,6 +71,8 @@ impl Cases {
         cases.certificate("shared", &["*.example.test"], (2026, 2028));
         cases.certificate("old", &["acme.example.test"], (2025, 2026));
         cases.certificate("future", &["acme.example.test"], (2028, 2029));
+        cases.certificate("lobby", &["www.example.test"], (2026, 2028));
+        cases.client_cas();
         let open = cases.folder.path().join("acme.key");
         fs::copy(&open, cases.folder.path().join("acme-open.key")).unwrap();
         cases.chmod("acme-open.key", 0o644);
@@ -94,6 +96,59 @@ impl Cases {
         let certificate = params.self_signed(&key).unwrap();
         self.write(&format!("{name}.pem"), &certificate.pem(), 0o644);
         self.write(&format!("{name}.key"), &key.serialize_pem(), 0o600);
+    }
+
+    /// CAs of clients, and lists of what they have revoked.
+    fn client_cas(&self) {
+        let ca = |name: &str, from: i32, to: rcgen::CertificateParams| {
+            let key = KeyPair::generate().unwrap();
+            let mut params = to;
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            params.not_before = rcgen::date_time_ymd(from, 1, 1);
+            let pem = params.self_signed(&key).unwrap().pem();
+            (pem, rcgen::Issuer::new(params, key))
+        };
+        let until = |year: i32, month: u8, day: u8| {
+            let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            params.not_after = rcgen::date_time_ymd(year, month, day);
+            params
+        };
+        let list = |issuer: &rcgen::Issuer<'_, KeyPair>, (year, month, day): (i32, u8, u8), (to_year, to_month, to_day): (i32, u8, u8)| {
+            let params = rcgen::CertificateRevocationListParams {
+                this_update: rcgen::date_time_ymd(year, month, day),
+                next_update: rcgen::date_time_ymd(to_year, to_month, to_day),
+                crl_number: rcgen::SerialNumber::from(7_u64),
+                issuing_distribution_point: None,
+                revoked_certs: Vec::new(),
+                key_identifier_method: rcgen::KeyIdMethod::Sha256,
+            };
+            params.signed_by(issuer).unwrap().pem().unwrap()
+        };
+        let (acme_pem, acme) = ca("Acme CA", 2026, until(2028, 1, 1));
+        let (globex_pem, globex) = ca("Globex CA", 2026, until(2028, 1, 1));
+        let (_, forger) = ca("Acme CA", 2026, until(2028, 1, 1));
+        let month = ((2027, 1, 14), (2027, 2, 14));
+        let acme_list = list(&acme, month.0, month.1);
+        for (name, text) in [
+            ("acme-ca.pem", acme_pem.clone()),
+            ("globex-ca.pem", globex_pem.clone()),
+            ("both-ca.pem", acme_pem + &globex_pem),
+            ("old-ca.pem", ca("Old CA", 2025, until(2026, 1, 1)).0),
+            ("ends-ca.pem", ca("Acme CA 1", 2026, until(2027, 1, 20)).0),
+            ("half.crl", acme_list.get(..acme_list.len() / 2).unwrap().to_owned()),
+            ("twice.crl", acme_list.repeat(2)),
+            ("both.crl", acme_list.clone() + &list(&globex, month.0, month.1)),
+            ("acme.crl", acme_list),
+            ("globex.crl", list(&globex, month.0, month.1)),
+            ("old.crl", list(&acme, (2026, 12, 1), (2027, 1, 1))),
+            ("soon.crl", list(&acme, (2027, 1, 1), (2027, 1, 16))),
+            ("future.crl", list(&acme, (2027, 2, 1), (2027, 3, 1))),
+            ("forged.crl", list(&forger, month.0, month.1)),
+        ] {
+            self.write(name, &text, 0o644);
+        }
     }
 
     /// Every case by name, in order.
@@ -335,6 +390,11 @@ const UNWRITTEN: &[&str] = &[
     "certificate.acme",
     "certificate.dev",
     "certificate.dir",
+    "client_certificate.ca",
+    "client_certificate.crl",
+    "client_certificate.mode",
+    "client_certificate.sans",
+    "client_certificate.subjects",
     "django.claims",
     "django.cookie",
     "django.digest",
@@ -374,6 +434,7 @@ const UNWRITTEN: &[&str] = &[
     "rule.allow_encoded_slash",
     "rule.allow_path_parameters",
     "rule.merge_slashes",
+    "tenant.client_certificate",
     "session_claims.auth_time",
     "session_claims.roles",
     "session_claims.session",

@@ -22,6 +22,7 @@ fn strict() -> Policy {
 
 fn described(url: &str) -> Described {
     Described {
+        certificate: None,
         listener: None,
         version: HttpVersion::Http11,
         method: "GET".into(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use octroi::{
     model::{Mode, Reason, RevocationAnswer, Stage, UnixTime},
-    policy::{Policy, QuotaBy, RouteAccess},
+    policy::{CertificateMode, Policy, QuotaBy, RouteAccess},
     session::Purpose,
 };
 use support::*;
@@ -50,6 +50,41 @@ fn client_before_tenant() {
 #[test]
 fn tenant_before_address() {
     assert_eq!(refused(&get("https://acme.test/").from("192.0.2.66").sni(Some("other.test"))), Some(Reason::SniMismatch));
+}
+
+#[test]
+fn suspension_before_certificate_and_certificate_before_address() {
+    let of = |suspended: bool| {
+        let mut acme = tenant("acme", &["acme.test"]);
+        acme.ip_access = deny(&["192.0.2.66/32"]);
+        acme.client_certificate = certificates(CertificateMode::Required);
+        acme.suspended = suspended;
+        policy(vec![acme])
+    };
+    let request = get("https://acme.test/").from("192.0.2.66");
+
+    assert_eq!(ask(&request, &of(true), &Empty, &Empty).reason(), Some(Reason::TenantSuspended));
+    assert_eq!(ask(&request, &of(false), &Empty, &Empty).reason(), Some(Reason::ClientCertificateMissing));
+    assert_eq!(ask(&request.certificate(&["acme"]), &of(false), &Empty, &Empty).reason(), Some(Reason::IpDenied));
+}
+
+#[test]
+fn session_before_the_members_certificate_and_that_before_its_addresses() {
+    let (mut acme, mut lobby) = (tenant("acme", &[]), tenant("lobby", &["lobby.test"]));
+    acme.client_certificate = certificates(CertificateMode::Required);
+    acme.ip_access = deny(&["192.0.2.66/32"]);
+    lobby.client_certificate = certificates(CertificateMode::Optional);
+    lobby.members = Box::new(["acme".parse().unwrap()]);
+    let policy = policy(vec![acme, lobby]);
+    let request = || get("https://lobby.test/x").from("192.0.2.66");
+    let with = |request: octroi::replay::Request| request.cookie(&seal(&claims("acme"), Purpose::Cookie, "lobby"));
+    let reason = |request: octroi::replay::Request| ask(&request, &policy, &Empty, &Empty).reason();
+
+    assert_eq!(reason(request()), Some(Reason::SessionMissing));
+    assert_eq!(reason(with(request())), Some(Reason::MemberClientCertificateMissing));
+    assert_eq!(reason(with(request()).certificate(&["other"])), Some(Reason::ClientCertificateRefused));
+    assert_eq!(reason(with(request()).certificate(&["lobby"])), Some(Reason::MemberClientCertificateRefused));
+    assert_eq!(reason(with(request()).certificate(&["acme"])), Some(Reason::MemberIpDenied));
 }
 
 #[test]

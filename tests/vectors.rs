@@ -119,7 +119,10 @@ fn bindings_agree() {
         let client = case["client"].as_str().map(|addr| ClientIp::from(addr.parse::<IpAddr>().unwrap()));
         let user_agent = case["user_agent"].as_str().map(str::as_bytes);
 
-        assert_eq!(binding(Bound { client, user_agent }), Some(bytes(&case["binding"])), "{case}");
+        let certificate = case["certificate"].as_str().map(|_| bytes::<32>(&case["certificate"]));
+        let certificate = certificate.as_ref().map(|fingerprint| &fingerprint[..]);
+
+        assert_eq!(binding(Bound { client, user_agent, certificate }), Some(bytes(&case["binding"])), "{case}");
     }
 }
 

@@ -49,6 +49,7 @@ fn judge(header: ClientIpHeader, source: IpAddr, lines: &[&[u8]]) -> Option<Resu
         ClientIpHeader::Forwarded => http::header::FORWARDED,
     };
     let described = Described {
+        certificate: None,
         listener: None,
         version: HttpVersion::Http11,
         method: "GET".to_owned(),

@@ -87,6 +87,7 @@ fn judge(head: &[u8], read: &httparse::Request<'_, '_>, limits: &Limits, linted:
 
 fn described() -> Request {
     let described = Described {
+        certificate: None,
         listener: None,
         version: HttpVersion::Http11,
         method: "GET".to_owned(),

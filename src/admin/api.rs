@@ -9,7 +9,9 @@ use super::{
     ban,
     caller::{self, Caller},
     exchange::{Answer, BODY_BYTES, Fault, Head},
-    wire::{self, BansBody, ErrorBody, ErrorDetail, ReloadedBody, RevokeBody, RevokedBody, StatusBody, TenantBody},
+    wire::{
+        self, BansBody, ErrorBody, ErrorDetail, ReloadedBody, RevokeBody, RevokedBody, StatusBody, TenantBody, UpgradeBody, UpgradedBody,
+    },
 };
 use crate::{
     model::{Clock, Control, ControlError, Principal, Revocation, Revoked, Role, SessionId, TenantName, UnixTime},
@@ -79,6 +81,7 @@ enum Endpoint {
     Tenant,
     Reload,
     Revoke,
+    Upgrade,
     Bans,
     Ban,
     Unban,
@@ -160,6 +163,17 @@ impl Api {
                 let detail = format!("reloaded revision={revision}");
                 Ok((json(200, &ReloadedBody { revision }), Some(detail)))
             }
+            Endpoint::Upgrade => {
+                let wish: UpgradeBody = read_json(head, stream).await?;
+                let report = self.levers.control.upgrade(wish.start).await.map_err(control_refusal)?;
+                let detail = format!("handed over to process {}", report.successor);
+                let body = UpgradedBody {
+                    predecessor: report.predecessor,
+                    successor: report.successor,
+                    took_ms: report.took.as_secs_f64() * 1000.0,
+                };
+                Ok((json(200, &body), Some(detail)))
+            }
             Endpoint::Bans => Ok((json(200, &BansBody::new(self.levers.control.bans(), self.levers.clock.now())), None)),
             Endpoint::Ban => {
                 let (body, detail) = ban::make(&*self.levers.control, &read_json(head, stream).await?)?;
@@ -223,6 +237,7 @@ impl Endpoint {
         let (endpoint, fits) = match path {
             "/v1/status" => (Self::Status, matches!(method, "GET" | "HEAD")),
             "/v1/reload" => (Self::Reload, method == "POST"),
+            "/v1/upgrade" => (Self::Upgrade, method == "POST"),
             "/v1/sessions/revoke" => (Self::Revoke, method == "POST"),
             "/v1/bans" if method == "POST" => (Self::Ban, true),
             "/v1/bans" => (Self::Bans, matches!(method, "GET" | "HEAD")),
@@ -236,7 +251,7 @@ impl Endpoint {
     const fn role(self) -> Role {
         match self {
             Self::Status | Self::Tenant | Self::Bans => Role::Viewer,
-            Self::Reload | Self::Revoke | Self::Ban | Self::Unban => Role::Operator,
+            Self::Reload | Self::Revoke | Self::Upgrade | Self::Ban | Self::Unban => Role::Operator,
         }
     }
 }
@@ -283,6 +298,7 @@ pub(super) fn control_refusal(error: ControlError) -> Refusal {
     match error {
         // The errors of files that the operator wrote, not of the request.
         ControlError::Config(text) => refusal(422, "config_invalid", &text),
+        ControlError::Upgrade(text) => refusal(409, "not_upgraded", &text),
         ControlError::Unknown(_) => refusal(404, "unknown", "the policy has no such tenant"),
         ControlError::Useless(text) => refusal(409, "useless", &text),
         ControlError::Unavailable(text) => refusal(503, "unavailable", &text),
@@ -399,6 +415,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_upgrade_is_for_operators_and_tells_both_processes() {
+        let bench = bench(OWN_UID);
+        let upgrade = |token| post("/v1/upgrade", "{}").replace("Content-Type", &format!("{}Content-Type", with_token(token)));
+
+        assert_eq!(refused(&bench, REMOTE, &upgrade(VERA)).await, (403, "role_missing".to_owned()));
+        assert_eq!(refused(&bench, OWN, &get("/v1/upgrade", "")).await, (405, "method_not_allowed".to_owned()));
+        let told = call(&bench, REMOTE, &upgrade(ALICE)).await;
+        assert_eq!(told.json(), serde_json::json!({"predecessor": 7, "successor": 8, "took_ms": 41.2}));
+        let told = call(&bench, OWN, &post("/v1/upgrade", r#"{"start":false}"#)).await;
+        assert_eq!(told.json()["successor"].as_u64(), Some(9));
+    }
+
+    #[tokio::test]
     async fn an_unknown_host_is_misdirected() {
         let bench = bench(OWN_UID);
         let to = |host: &str| get("/v1/status", &with_token(VERA)).replace("localhost:9901", host);
@@ -483,6 +512,7 @@ mod tests {
         let bench = bench(OWN_UID);
         let table = [
             (ControlError::Config("octroi.yaml:3:1: unknown key".to_owned()), 422, "config_invalid", "octroi.yaml:3:1: unknown key"),
+            (ControlError::Upgrade("no successor waits".to_owned()), 409, "not_upgraded", "no successor waits"),
             (ControlError::Unknown("acme".to_owned()), 404, "unknown", "the policy has no such tenant"),
             (ControlError::Unavailable("the journal is full".to_owned()), 503, "unavailable", "the journal is full"),
         ];

@@ -8,6 +8,10 @@ use std::{
         net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// The name of the socket in the state directory.
@@ -44,6 +48,26 @@ pub struct ControlSocket {
     listener: UnixListener,
     path: PathBuf,
     inode: (u64, u64),
+    given_away: Arc<AtomicBool>,
+}
+
+/// Another handle of a control socket, for a hand-over.
+#[derive(Debug)]
+pub struct ControlHandle {
+    listener: UnixListener,
+    given_away: Arc<AtomicBool>,
+}
+
+impl ControlHandle {
+    /// Returns the socket, to be passed on.
+    pub fn socket(&self) -> &UnixListener {
+        &self.listener
+    }
+
+    /// Leaves the file to the successor, which has the socket now.
+    pub fn give_away(&self) {
+        self.given_away.store(true, Ordering::Release);
+    }
 }
 
 impl ControlSocket {
@@ -65,13 +89,28 @@ impl ControlSocket {
             .and_then(|()| std::fs::rename(&fresh, &path))
             .and_then(|()| std::fs::symlink_metadata(&path));
         match placed {
-            Ok(metadata) => Ok(Self { listener, path, inode: (metadata.dev(), metadata.ino()) }),
+            Ok(metadata) => Ok(Self { listener, path, inode: (metadata.dev(), metadata.ino()), given_away: Arc::default() }),
             Err(error) => {
                 // Best effort: the error that counts is the first one.
                 let _ = std::fs::remove_file(&fresh);
                 Err(failed("bind", &path)(error))
             }
         }
+    }
+
+    /// Takes over a predecessor's socket; its file stays where it is.
+    pub fn take_over(state_dir: &Path, listener: UnixListener) -> Result<Self, SocketError> {
+        let path = state_dir.join(CONTROL_SOCKET);
+        let metadata = std::fs::symlink_metadata(&path)
+            .and_then(|metadata| listener.set_nonblocking(true).map(|()| metadata))
+            .map_err(failed("take over", &path))?;
+        Ok(Self { listener, path, inode: (metadata.dev(), metadata.ino()), given_away: Arc::default() })
+    }
+
+    /// Returns another handle, for a hand-over.
+    pub fn handle(&self) -> Result<ControlHandle, SocketError> {
+        let listener = self.listener.try_clone().map_err(failed("copy", &self.path))?;
+        Ok(ControlHandle { listener, given_away: Arc::clone(&self.given_away) })
     }
 
     /// Returns where it is.
@@ -88,6 +127,9 @@ impl ControlSocket {
 impl Drop for ControlSocket {
     fn drop(&mut self) {
         // Only our own file: a successor may have put its socket there.
+        if self.given_away.load(Ordering::Acquire) {
+            return;
+        }
         let ours = std::fs::symlink_metadata(&self.path).is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.inode);
         if ours {
             let _ = std::fs::remove_file(&self.path);
@@ -185,5 +227,21 @@ mod tests {
         drop(first);
 
         assert!(UnixStream::connect(second.path()).is_ok());
+    }
+
+    #[test]
+    fn a_socket_that_was_given_away_outlives_its_first_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = ControlSocket::bind(dir.path()).unwrap();
+        let handle = first.handle().unwrap();
+        let second = ControlSocket::take_over(dir.path(), handle.socket().try_clone().unwrap()).unwrap();
+
+        handle.give_away();
+        drop((first, handle));
+
+        assert!(UnixStream::connect(second.path()).is_ok());
+        let path = second.path().to_owned();
+        drop(second);
+        assert!(!path.exists());
     }
 }

@@ -14,7 +14,7 @@ use super::{Api, Levers};
 use crate::{
     model::{
         Ban, BanCause, BanWish, BoxFuture, ClientPrefix, Control, ControlError, ManualClock, Range, Revocation, RevocationReport, Role,
-        Secret, Status, TenantName, UnixTime,
+        Secret, Status, TenantName, UnixTime, UpgradeReport,
     },
     policy::{Admin, AdminPrincipal, ClientIpHeader, IpSet, Limits, MinVersion, Policy, RequestLimits, Tenants, Tls, UnknownSni},
 };
@@ -123,8 +123,18 @@ impl Control for FakeControl {
             revocations: 1,
             draining: false,
             listeners: vec![("public".to_owned(), "127.0.0.1:8443".to_owned())],
+            generation: 2,
+            predecessor: None,
+            successor: None,
             acme: None,
         }
+    }
+
+    fn upgrade(&self, start: bool) -> BoxFuture<'_, Result<UpgradeReport, ControlError>> {
+        let fails = self.fails.lock().unwrap().clone();
+        // The process that serves says whether one was to be started.
+        let report = UpgradeReport { predecessor: 7, successor: if start { 8 } else { 9 }, took: Duration::from_micros(41_200) };
+        Box::pin(async move { fails.map_or(Ok(report), Err) })
     }
 
     fn epoch(&self, tenant: &TenantName) -> Option<u32> {

@@ -16,9 +16,9 @@ pub mod wire;
 
 pub use api::{AdminCall, Api, Levers};
 pub use caller::Caller;
-pub use control_socket::{CONTROL_SOCKET, ControlSocket, SocketError};
+pub use control_socket::{CONTROL_SOCKET, ControlHandle, ControlSocket, SocketError};
 pub use probe::{Probes, Vitals};
-pub use serve::{serve_api, serve_api_over, serve_control, serve_probes};
+pub use serve::{Gate, serve_api, serve_api_over, serve_control, serve_probes};
 
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -12,6 +12,18 @@ use tokio::{
 
 use super::{Api, Caller, ControlSocket, Probes};
 
+/// What a listener does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Gate {
+    /// It takes connections.
+    #[default]
+    Open,
+    /// It takes none for now: they wait in the kernel's queue, for us or for whoever else has the socket. Those that are open go on.
+    Paused,
+    /// It has ended.
+    Closed,
+}
+
 /// How many connections each listener holds at once; more are closed at once.
 const CONNECTIONS: usize = 64;
 
@@ -25,7 +37,7 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves metrics and health until the shutdown.
-pub async fn serve_probes(listener: TcpListener, probes: Arc<Probes>, shutdown: watch::Receiver<bool>) {
+pub async fn serve_probes(listener: TcpListener, probes: Arc<Probes>, shutdown: watch::Receiver<Gate>) {
     let serve = move |stream: TcpStream, _peer: SocketAddr| {
         let probes = Arc::clone(&probes);
         async move { probes.serve(stream).await }
@@ -34,12 +46,12 @@ pub async fn serve_probes(listener: TcpListener, probes: Arc<Probes>, shutdown: 
 }
 
 /// Serves the admin API in clear text until the shutdown; for loopback.
-pub async fn serve_api(listener: TcpListener, api: Arc<Api>, shutdown: watch::Receiver<bool>) {
+pub async fn serve_api(listener: TcpListener, api: Arc<Api>, shutdown: watch::Receiver<Gate>) {
     serve_api_over(listener, |stream| async { Ok(stream) }, api, shutdown).await;
 }
 
 /// Serves the admin API until the shutdown, over what `wrap` makes of each connection: the TLS handshake, which is bounded here.
-pub async fn serve_api_over<W, F, S>(listener: TcpListener, wrap: W, api: Arc<Api>, shutdown: watch::Receiver<bool>)
+pub async fn serve_api_over<W, F, S>(listener: TcpListener, wrap: W, api: Arc<Api>, shutdown: watch::Receiver<Gate>)
 where
     W: Fn(TcpStream) -> F + Send + Sync + 'static,
     F: Future<Output = io::Result<S>> + Send + 'static,
@@ -58,7 +70,7 @@ where
 }
 
 /// Serves the admin API over the control socket until the shutdown; the socket is gone then.
-pub async fn serve_control(socket: ControlSocket, api: Arc<Api>, shutdown: watch::Receiver<bool>) -> io::Result<()> {
+pub async fn serve_control(socket: ControlSocket, api: Arc<Api>, shutdown: watch::Receiver<Gate>) -> io::Result<()> {
     let listener = socket.listener()?;
     let serve = move |stream: UnixStream, uid: u32| {
         let api = Arc::clone(&api);
@@ -97,7 +109,7 @@ impl Accept for UnixListener {
     }
 }
 
-async fn accept<L, H, F>(listener: L, mut shutdown: watch::Receiver<bool>, serve: H)
+async fn accept<L, H, F>(listener: L, mut shutdown: watch::Receiver<Gate>, serve: H)
 where
     L: Accept,
     H: Fn(L::Stream, L::Peer) -> F,
@@ -105,11 +117,16 @@ where
 {
     let mut open = JoinSet::new();
     loop {
+        let gate = *shutdown.borrow_and_update();
         tokio::select! {
             biased;
-            () = went_down(&mut shutdown) => break,
+            // Its sender gone is a shutdown too.
+            changed = shutdown.changed() => match changed {
+                Ok(()) if *shutdown.borrow() != Gate::Closed => {}
+                Ok(()) | Err(_) => break,
+            },
             Some(_) = open.join_next() => {}
-            accepted = listener.next() => match accepted {
+            accepted = listener.next(), if gate == Gate::Open => match accepted {
                 Ok((stream, peer)) if open.len() < CONNECTIONS => {
                     open.spawn(serve(stream, peer));
                 }
@@ -125,11 +142,6 @@ where
     let last = async { while open.join_next().await.is_some() {} };
     // Those that take longer are cut off with the set.
     let _ = timeout(LAST_ANSWERS, last).await;
-}
-
-/// Waits for the shutdown. Its sender gone is one too.
-async fn went_down(shutdown: &mut watch::Receiver<bool>) {
-    let _ = shutdown.wait_for(|&down| down).await;
 }
 
 #[cfg(test)]
@@ -155,14 +167,14 @@ mod tests {
         let path = socket.path().to_owned();
         let own = rustix::process::geteuid().as_raw();
         let bench = bench(own);
-        let (down, shutdown) = watch::channel(false);
+        let (down, shutdown) = watch::channel(Gate::Open);
         let serving = tokio::spawn(serve_control(socket, Arc::clone(&bench.api), shutdown));
 
         let told = talk(UnixStream::connect(&path).await.unwrap(), STATUS).await;
 
         assert_eq!(told.status, 200);
         assert_eq!(bench.calls.lock().unwrap()[0].0, Some(format!("local:{own}")));
-        down.send(true).unwrap();
+        down.send(Gate::Closed).unwrap();
         serving.await.unwrap().unwrap();
         assert!(!path.exists());
     }
@@ -172,7 +184,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let bench = bench(0);
-        let (down, shutdown) = watch::channel(false);
+        let (down, shutdown) = watch::channel(Gate::Open);
         let serving = tokio::spawn(serve_api(listener, Arc::clone(&bench.api), shutdown));
 
         let nobody = talk(TcpStream::connect(address).await.unwrap(), STATUS).await;
@@ -186,10 +198,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_pause_keeps_connections_waiting_and_loses_none() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (gate, shutdown) = watch::channel(Gate::Open);
+        let mut before = TcpStream::connect(address).await.unwrap();
+        tokio::spawn(serve_api(listener, bench(0).api, shutdown));
+        before.write_all(b"GET /v1/status HTTP/1.1\r\n").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+
+        gate.send(Gate::Paused).unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let during = tokio::spawn(async move { talk(TcpStream::connect(address).await.unwrap(), STATUS).await.status });
+        let open = talk(before, "Host: localhost\r\n\r\n").await.status;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let waits = !during.is_finished();
+        gate.send(Gate::Open).unwrap();
+
+        assert_eq!((open, waits, during.await.unwrap()), (401, true, 401));
+    }
+
+    #[tokio::test]
     async fn an_answer_survives_a_body_that_nobody_read() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (_down, shutdown) = watch::channel(false);
+        let (_down, shutdown) = watch::channel(Gate::Open);
         tokio::spawn(serve_api(listener, bench(0).api, shutdown));
         let body = "x".repeat(60_000);
         let request = format!("POST /v1/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len());
@@ -203,7 +236,7 @@ mod tests {
     async fn connections_beyond_the_bound_are_closed() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (_down, shutdown) = watch::channel(false);
+        let (_down, shutdown) = watch::channel(Gate::Open);
         tokio::spawn(serve_api(listener, bench(0).api, shutdown));
 
         let mut silent = Vec::new();

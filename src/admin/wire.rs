@@ -34,9 +34,51 @@ pub struct StatusBody {
     pub draining: bool,
     /// The listeners.
     pub listeners: Vec<ListenerBody>,
+    /// How many processes have served since one was started without a predecessor, this one counted.
+    #[serde(default)]
+    pub generation: u32,
+    /// The predecessor, while it drains.
+    #[serde(default)]
+    pub predecessor: Option<DrainingBody>,
+    /// The process that waits to take over.
+    #[serde(default)]
+    pub successor: Option<u32>,
     /// Where certificates by ACME stand; absent: none is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acme: Option<AcmeBody>,
+}
+
+/// A process that has handed over, and drains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainingBody {
+    /// The process.
+    pub pid: u32,
+    /// Connections that it still has.
+    pub connections: u64,
+}
+
+/// What `POST /v1/upgrade` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpgradeBody {
+    /// Whether a successor is started where none waits.
+    #[serde(default = "yes")]
+    pub start: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// The answer to `POST /v1/upgrade`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UpgradedBody {
+    /// The process that handed over, and drains.
+    pub predecessor: u32,
+    /// The process that serves.
+    pub successor: u32,
+    /// How long it took from the first socket that was handed over until the successor served, in milliseconds.
+    pub took_ms: f64,
 }
 
 /// Where certificates by ACME stand.
@@ -228,6 +270,9 @@ impl From<Status> for StatusBody {
             revocations: status.revocations,
             draining: status.draining,
             listeners: status.listeners.into_iter().map(|(name, address)| ListenerBody { name, address }).collect(),
+            generation: status.generation,
+            predecessor: status.predecessor.map(|draining| DrainingBody { pid: draining.pid, connections: draining.connections }),
+            successor: status.successor,
             acme: status.acme.map(AcmeBody::from),
         }
     }

@@ -6,14 +6,23 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
-use super::{acme::Board, doors::Doors, reload, renew::Refusals};
+use super::{
+    acme::Board,
+    doors::Doors,
+    notify::Notifier,
+    reload,
+    renew::Refusals,
+    upgrade::{self, HandOver, Succession},
+};
 use crate::{
+    admin::Gate,
     edge::TlsState,
     gateway::Shared,
     model::{
-        Ban, BanWish, BoxFuture, ClientPrefix, Control, ControlError, Revocation, RevocationReport, Revoked, Status, TenantName, UnixTime,
-        told,
+        Ban, BanWish, BoxFuture, ClientPrefix, Control, ControlError, Draining, Revocation, RevocationReport, Revoked, Status, TenantName,
+        UnixTime, UpgradeReport, told,
     },
     state::RevocationStore,
     telemetry::Tally,
@@ -33,6 +42,14 @@ pub(super) struct App {
     pub(super) acme: Board,
     /// One reload at a time.
     pub(super) reloading: tokio::sync::Mutex<()>,
+    /// Who wants to know how the process is.
+    pub(super) notifier: Notifier,
+    /// What the listeners that are no doors do.
+    pub(super) gate: watch::Sender<Gate>,
+    /// For work that outlives a call.
+    pub(super) itself: std::sync::Weak<Self>,
+    /// Who came before, and who comes behind.
+    pub(super) succession: Succession,
     /// Files of TLS that cannot be used.
     pub(super) refusals: Refusals,
     /// Told of each policy that comes into force: it may name other files.
@@ -64,6 +81,9 @@ impl Control for App {
             revocations: self.shared.revocations.len(),
             draining: self.shared.is_draining(),
             listeners: self.doors.addresses(),
+            generation: self.succession.generation,
+            predecessor: self.predecessor(),
+            successor: self.succession.waiting(),
             acme: self.acme.status(self.shared.clock.now()),
         }
     }
@@ -75,6 +95,10 @@ impl Control for App {
 
     fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>> {
         Box::pin(reload::reload(self))
+    }
+
+    fn upgrade(&self, start: bool) -> BoxFuture<'_, Result<UpgradeReport, ControlError>> {
+        Box::pin(self.hand_over(start))
     }
 
     fn bans(&self) -> Vec<Ban> {
@@ -103,6 +127,23 @@ impl Control for App {
 }
 
 impl App {
+    /// Returns the predecessor, while it drains.
+    pub(super) fn predecessor(&self) -> Option<Draining> {
+        let lead = self.succession.predecessor.get()?;
+        lead.connections().map(|connections| Draining { pid: lead.pid, connections })
+    }
+
+    async fn hand_over(&self, start: bool) -> Result<UpgradeReport, ControlError> {
+        let app = self.itself.upgrade().ok_or_else(|| ControlError::Upgrade("octroi is going down".to_owned()))?;
+        let wish = if start { HandOver::Start } else { HandOver::Waiting };
+        match tokio::task::spawn_blocking(move || upgrade::hand_over(&app, wish)).await {
+            Ok(Ok(Some(report))) => Ok(report),
+            Ok(Ok(None)) => Err(ControlError::Upgrade("no successor waits; start one: `octroi run --upgrade`".to_owned())),
+            Ok(Err(error)) => Err(ControlError::Upgrade(told(&error))),
+            Err(error) => Err(ControlError::Upgrade(error.to_string())),
+        }
+    }
+
     async fn end_sessions(&self, revocation: Revocation) -> Result<RevocationReport, ControlError> {
         let began = self.shared.clock.tick();
         let now = self.shared.clock.now();

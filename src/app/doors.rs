@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
+    net::{SocketAddr, TcpListener},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -11,6 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::inherited::Estate;
 use crate::{
     edge::{self, Bound, Connections, Handler, Rules, TlsState, Witness},
     model::{Clock, ListenerName},
@@ -39,7 +41,9 @@ pub(super) struct Doors {
 
 struct Door {
     listener: Arc<Listener>,
-    local: std::net::SocketAddr,
+    local: SocketAddr,
+    /// Another handle of the socket, for a hand-over; nothing once the door is shut, for the kernel takes connections as long as one is.
+    socket: Option<TcpListener>,
     connections: Connections,
     rules: Arc<ArcSwap<Rules>>,
     stop: watch::Sender<bool>,
@@ -54,7 +58,7 @@ pub enum BindError {
         /// The listener.
         name: ListenerName,
         /// Its address.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// What the system said.
         source: io::Error,
     },
@@ -71,6 +75,23 @@ pub enum BindError {
 /// Listeners that a new policy adds: bound, not yet accepting. Dropping them closes them again.
 #[derive(Debug, Default)]
 pub(super) struct Added(Vec<(Arc<Listener>, Bound)>);
+
+/// Binds what a policy has, at the start; takes over what listens already.
+pub(super) fn bind_all(policy: &Policy, estate: &mut Estate) -> Result<Added, BindError> {
+    let mut added = Added::default();
+    for listener in &policy.listeners {
+        let bound = match estate.take(listener.name.as_str(), listener.address) {
+            Some(socket) => Bound::from_socket(listener, socket),
+            None => edge::bind(listener),
+        };
+        added.0.push((Arc::clone(listener), bound.map_err(|source| refused(listener, source))?));
+    }
+    Ok(added)
+}
+
+fn refused(listener: &Listener, source: io::Error) -> BindError {
+    BindError::Refused { name: listener.name.clone(), address: listener.address, source }
+}
 
 impl Doors {
     pub(super) fn new(hinges: Hinges) -> Self {
@@ -90,11 +111,7 @@ impl Doors {
             if let Some((other, _)) = open.iter().find(|(name, door)| **name != listener.name && taken(door)) {
                 return Err(BindError::Renamed { name: listener.name.clone(), other: other.clone() });
             }
-            let bound = edge::bind(listener).map_err(|source| BindError::Refused {
-                name: listener.name.clone(),
-                address: listener.address,
-                source,
-            })?;
+            let bound = edge::bind(listener).map_err(|source| refused(listener, source))?;
             added.0.push((Arc::clone(listener), bound));
         }
         Ok(added)
@@ -147,8 +164,9 @@ impl Doors {
         let (stop, shutdown) = watch::channel(false);
         let rules = Arc::new(ArcSwap::from_pointee(Rules::new(&listener, policy)));
         let (local, connections) = (bound.local_addr(), bound.connections());
-        let Hinges { handler, witness, tls, clock, challenges } = &self.hinges;
         let name = listener.name.clone();
+        let socket = bound.socket().inspect_err(|error| tracing::error!(listener = %name, %error, "no hand-over is possible")).ok();
+        let Hinges { handler, witness, tls, clock, challenges } = &self.hinges;
         let serving = bound.run(
             Arc::clone(handler),
             Arc::clone(witness),
@@ -163,14 +181,25 @@ impl Doors {
                 tracing::error!(listener = %name, %error, "the listener ended");
             }
         });
-        Door { listener, local, connections, rules, stop }
+        Door { listener, local, socket, connections, rules, stop }
     }
 
     /// Stops taking connections.
     pub(super) fn stop(&self) {
-        for door in self.open.lock().unwrap_or_else(PoisonError::into_inner).values() {
+        for door in self.open.lock().unwrap_or_else(PoisonError::into_inner).values_mut() {
+            door.socket = None;
             door.stop.send_replace(true);
         }
+    }
+
+    /// Returns the sockets of the open doors, for a successor: name, address as configured, another handle.
+    pub(super) fn sockets(&self) -> io::Result<Vec<(ListenerName, SocketAddr, TcpListener)>> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let copy = |(name, door): (&ListenerName, &Door)| {
+            let socket = door.socket.as_ref().ok_or_else(|| io::Error::other(format!("listener `{name}` has no handle")))?;
+            Ok((name.clone(), door.listener.address, socket.try_clone()?))
+        };
+        open.iter().map(copy).collect()
     }
 
     /// Waits until no connection is open, no longer than `within`; returns how many are left.

@@ -1,20 +1,28 @@
 //! Ties the parts together: `prepare` builds everything but sockets, `start` binds and serves, `reload` swaps the rules.
 
 mod acme;
+mod client_trust;
 mod control;
+mod crl;
 mod deny;
 mod doors;
 mod handler;
+mod inherited;
+mod notify;
+mod others;
 mod prepare;
 mod reload;
 mod renew;
 mod run;
 mod schedule;
+mod serve;
 mod shutdown;
+mod upgrade;
 mod vitals;
 mod watch;
 mod witness;
 
 pub use doors::BindError;
 pub use prepare::{PrepareError, Prepared, check, prepare, variable};
-pub use run::{RunError, run};
+pub use run::{RunError, Start, run};
+pub use upgrade::{Launch, UpgradeError};

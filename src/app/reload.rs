@@ -14,7 +14,12 @@ use crate::{
 /// Loads the configuration again. The old rules and every connection stay where anything is wrong.
 pub(super) async fn reload(app: &App) -> Result<String, ControlError> {
     let _one_at_a_time = app.reloading.lock().await;
+    if app.succession.is_over() {
+        return Err(ControlError::Unavailable("this process has handed over; its successor is to be asked".to_owned()));
+    }
+    app.notifier.reloading();
     let outcome = attempt(app).await;
+    app.notifier.ready(&app.shared.snapshot.load().policy.revision);
     let at = app.shared.clock.now();
     let mut last = app.last_reload.lock().unwrap_or_else(PoisonError::into_inner);
     match &outcome {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{control::App, witness};
+use super::{control::App, crl::Notices, witness};
 use crate::model::{Control, UnixTime, told};
 
 /// How often ended revocations are swept out and gauges are set.
@@ -37,7 +37,9 @@ pub(super) async fn expiries(app: Arc<App>) {
 
 /// Sweeps what has ended and sets the gauges that nobody else sets, for ever.
 pub(super) async fn sweep(app: Arc<App>) {
+    let mut notices = Notices::default();
     loop {
+        notices.tell(&app.shared.snapshot.load().policy, app.shared.clock.now());
         tokio::time::sleep(SWEEP).await;
         let (journal, now) = (Arc::clone(&app.shared.revocations), app.shared.clock.now());
         if let Ok(Err(error)) = tokio::task::spawn_blocking(move || journal.sweep(now)).await {
@@ -56,5 +58,6 @@ pub(super) fn gauges(app: &App) {
     shared.metrics.bans(shared.bans.len(shared.clock.tick()), shared.bans.missed());
     shared.metrics.denied_ranges(app.doors.denied_ranges().iter().map(|(listener, ranges)| (listener, *ranges)));
     shared.metrics.quota_evictions(shared.quotas.evictions());
+    shared.metrics.succession(app.succession.generation, app.predecessor().map_or(0, |draining| draining.connections));
     shared.metrics.access_log_dropped(shared.snapshot.load().log.dropped());
 }

@@ -16,6 +16,8 @@ use crate::{
 pub(super) struct Clerk {
     pub(super) shared: Arc<Shared>,
     pub(super) tally: Arc<Tally>,
+    /// Makes a number of what sets refusals apart; nobody can choose texts with the same one.
+    pub(super) apart: ahash::RandomState,
 }
 
 impl Witness for Clerk {
@@ -36,6 +38,7 @@ impl Witness for Clerk {
             | EdgeRefusal::TlsAborted
             | EdgeRefusal::NoSni
             | EdgeRefusal::UnknownSni
+            | EdgeRefusal::ClientCertificate
             | EdgeRefusal::PlainHttp => self.shared.metrics.handshake_failed(listener, refusal.code()),
             EdgeRefusal::CapListener
             | EdgeRefusal::Denied
@@ -49,7 +52,9 @@ impl Witness for Clerk {
         if refusal.breaks_protocol() {
             self.shared.offended(listener, source, refusal.code());
         }
-        let noted = self.tally.note(listener, refusal.code(), source, self.shared.clock.tick());
+        // Whose certificate it is, and why it is refused, are facts of their own.
+        let apart = if refusal == EdgeRefusal::ClientCertificate { self.apart.hash_one(detail) } else { 0 };
+        let noted = self.tally.note_apart(listener, refusal.code(), source, apart, self.shared.clock.tick());
         write_sums(&self.shared, &noted.sums);
         if noted.alone {
             let snapshot = self.shared.snapshot.load();

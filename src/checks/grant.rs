@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::ip_access;
+use super::{client_certificate, ip_access};
 use crate::{
-    model::{ClientIp, Deny, Reason, UnixTime, Verdict},
+    model::{ClientIp, Deny, Presented, Reason, UnixTime, Verdict},
     policy::{Policy, Tenant},
     session::grant::Grant,
 };
@@ -12,7 +12,13 @@ use crate::{
 /// Finds the tenant that a grant is for, and proves that the user may sign in there from where they are.
 ///
 /// Observe mode relaxes none of it: a session that is granted is believed later.
-pub fn check<'p>(grant: &Grant, client: ClientIp, realm: &'p Arc<Tenant>, policy: &'p Policy, now: UnixTime) -> Verdict<&'p Arc<Tenant>> {
+pub fn check<'p>(
+    grant: &Grant,
+    (client, certificate): (ClientIp, Option<&Presented>),
+    realm: &'p Arc<Tenant>,
+    policy: &'p Policy,
+    now: UnixTime,
+) -> Verdict<&'p Arc<Tenant>> {
     let Some(sessions) = &policy.sessions else { return Err(Deny::new(Reason::GrantMalformed, "no `sessions` are configured")) };
     if grant.user.looks_like_email() && !sessions.allow_email_user {
         return Err(Deny::new(Reason::GrantMalformed, "the user looks like an e-mail address; see `allow_email_user`"));
@@ -28,6 +34,9 @@ pub fn check<'p>(grant: &Grant, client: ClientIp, realm: &'p Arc<Tenant>, policy
     };
     if tenant.suspended {
         return Err(Deny::new(Reason::GrantSuspended, format!("tenant `{}` is suspended", tenant.name)).by(tenant.origin));
+    }
+    if tenant.name != realm.name {
+        client_certificate::of_member(certificate, tenant).map_err(|deny| Deny { reason: Reason::GrantClientCertificate, ..deny })?;
     }
     ip_access::check(client, tenant, now).map_err(|deny| Deny { reason: Reason::GrantIpDenied, ..deny })?;
     Ok(tenant)

@@ -6,6 +6,7 @@
 pub mod authorization;
 pub mod challenge;
 pub mod client;
+pub mod client_certificate;
 mod foreign;
 pub mod grant;
 pub mod hygiene;

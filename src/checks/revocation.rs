@@ -15,6 +15,10 @@ pub fn check(answer: RevocationAnswer, known: u32, epoch: u32, claims: &Claims) 
             revoked(format!("the session is of epoch {epoch} of tenant `{}`, the journal knows only {known}", claims.tenant))
         }
         RevocationAnswer::Live => Ok(()),
+        // No rule lets it pass: a session that may have been ended is none.
+        RevocationAnswer::Unavailable => {
+            Err(Deny::new(Reason::RevocationUnavailable, "this process handed over, and its successor no longer says who was revoked"))
+        }
         RevocationAnswer::Session => revoked("the session was revoked".to_owned()),
         RevocationAnswer::User(at) => revoked(format!("sessions of this user from before {} s since 1970 were revoked", at.as_secs())),
         RevocationAnswer::Tenant { epoch: current } => {

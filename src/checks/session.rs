@@ -189,11 +189,12 @@ fn bound(view: &RequestView<'_>, client: ClientIp, session: &Session, rules: &Se
         return Ok(());
     }
     let agent = view.headers.get(header::USER_AGENT).map_or(&[][..], http::HeaderValue::as_bytes);
-    let expected = rules.binding(client, agent);
+    let certificate = view.certificate.map(|presented| &*presented.certificate);
+    let expected = rules.binding(client, agent, certificate);
     if session.claims.binding == expected {
         return Ok(());
     }
-    Err(Deny::new(Reason::SessionBinding, "the session is bound to another client or user agent"))
+    Err(Deny::new(Reason::SessionBinding, "the session is bound to another client, user agent or certificate"))
 }
 
 /// How far a node's clock may be behind the one that minted.

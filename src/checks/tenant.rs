@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::hygiene::Clean;
+use super::{client_certificate, hygiene::Clean};
 use crate::{
     model::{Deny, Reason, RequestView, Transport, Verdict},
     policy::{Listener, ListenerKind, Policy, Tenant},
@@ -49,7 +49,13 @@ pub fn check<'p>(
             None if tenant.allow_no_sni => {}
             None => return Err(Deny::new(Reason::SniMissing, "the handshake named no host").by(tenant.origin)),
         },
-        (Transport::Plain, ListenerKind::Plaintext | ListenerKind::Redirect { .. }) => {}
+        (Transport::Plain, ListenerKind::Redirect { .. }) => {}
+        (Transport::Plain, ListenerKind::Plaintext) => {
+            if let Some(rules) = &tenant.client_certificate {
+                let detail = format!("tenant `{}` has client certificates, and clear text has none", tenant.name);
+                return Err(Deny::new(Reason::PlaintextRefused, detail).by(rules.origin));
+            }
+        }
         (Transport::Plain, ListenerKind::Tls) => {
             return Err(Deny::new(Reason::PlaintextRefused, "a connection from before the listener had TLS").by(listener.origin));
         }
@@ -58,7 +64,10 @@ pub fn check<'p>(
         return Err(Deny::new(Reason::TenantSuspended, format!("tenant `{}` is suspended", tenant.name)).by(tenant.origin));
     }
     match listener.kind {
-        ListenerKind::Tls | ListenerKind::Plaintext => Ok(Door::Realm(tenant)),
+        ListenerKind::Tls | ListenerKind::Plaintext => {
+            client_certificate::of_realm(view.certificate, tenant)?;
+            Ok(Door::Realm(tenant))
+        }
         ListenerKind::Redirect { port } => redirect(clean, port).map(Door::Redirect).map_err(|deny| deny.by(listener.origin)),
     }
 }

@@ -10,8 +10,10 @@ use clap::Args;
 
 use super::output::{Exit, Form, Output};
 use crate::{
-    model::{Clock, HttpVersion, SystemClock},
+    edge,
+    model::{Clock, HttpVersion, Presented, SystemClock, UnixTime},
     pipeline::Stores,
+    policy::Policy,
     replay::{self, Described, Sni},
     state::{Challenges, Ended, MemoryQuotas},
 };
@@ -35,6 +37,9 @@ pub(crate) struct ExplainArgs {
     /// A Bearer token, or @FILE that holds one.
     #[arg(long, value_name = "TOKEN")]
     bearer: Option<String>,
+    /// The client's certificate, a PEM file; the chain may stand behind it.
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
     /// A file with the head of an HTTP/1 request, instead of method, path and fields.
     #[arg(long, value_name = "FILE")]
     head: Option<PathBuf>,
@@ -56,7 +61,11 @@ pub(crate) fn run(config: &Path, args: ExplainArgs, output: &mut Output<'_>) -> 
     let clock = SystemClock::new();
     let policy = super::policy(config)?;
     let form = Form::from_flag(args.json);
-    let described = describe(args)?;
+    let certificate = args.certificate.clone();
+    let mut described = describe(args)?;
+    if let Some(path) = certificate {
+        described.certificate = Some(present(&path, &described, &policy, clock.now())?);
+    }
     let revocations = Ended::read(&policy.state_dir)?;
     let quotas = MemoryQuotas::new(64);
     let challenges = Challenges::default();
@@ -86,11 +95,20 @@ fn describe(args: ExplainArgs) -> anyhow::Result<Described> {
             Some("") => Sni::Absent,
             Some(host) => Sni::Named(host.parse().with_context(|| format!("reading --sni {host}"))?),
         },
+        certificate: None,
         cookie: args.cookie.map(from_file).transpose()?,
         bearer: args.bearer.map(from_file).transpose()?,
         headers,
         head: args.head.map(|path| std::fs::read(&path).with_context(|| format!("reading {}", path.display()))).transpose()?,
     })
+}
+
+/// Judges a certificate as the handshake would.
+fn present(path: &Path, described: &Described, policy: &Policy, now: UnixTime) -> anyhow::Result<Presented> {
+    let chain = super::certificates(path)?;
+    let judged = edge::judge_certificate(policy, described.server_name().as_ref(), &chain, now);
+    let judged = judged.map_err(|errors| anyhow::anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
+    judged.with_context(|| format!("{} holds no client certificate that can be read", path.display()))
 }
 
 /// Reads `@FILE`, so that no token stands on the command line, which every process of the machine can read.

@@ -7,7 +7,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use super::output::{Exit, Output};
 use crate::{
     admin::{
-        ControlSocket,
+        ControlSocket, Gate,
         fixture::{Bench, bench, policy},
         serve_control,
     },
@@ -23,7 +23,7 @@ use crate::{
 pub(super) struct Running {
     pub(super) bench: Bench,
     pub(super) dir: tempfile::TempDir,
-    _down: watch::Sender<bool>,
+    _down: watch::Sender<Gate>,
     _serving: JoinHandle<std::io::Result<()>>,
 }
 
@@ -31,7 +31,7 @@ pub(super) fn running() -> Running {
     let dir = tempfile::tempdir().unwrap();
     let bench = bench(rustix::process::geteuid().as_raw());
     let socket = ControlSocket::bind(dir.path()).unwrap();
-    let (down, shutdown) = watch::channel(false);
+    let (down, shutdown) = watch::channel(Gate::Open);
     let serving = tokio::spawn(serve_control(socket, Arc::clone(&bench.api), shutdown));
     Running { bench, dir, _down: down, _serving: serving }
 }
@@ -85,6 +85,7 @@ pub(super) fn with_sessions() -> Policy {
             allow_no_sni: false,
             response_headers: Box::default(),
             cookies_allow: None,
+            client_certificate: None,
         }));
     }
     policy

@@ -13,6 +13,7 @@ mod run;
 mod schema;
 mod session;
 mod status;
+mod upgrade;
 mod version;
 
 #[cfg(test)]
@@ -23,7 +24,9 @@ use std::{
     process::ExitCode,
 };
 
+use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use crate::{
     app, config, edge,
@@ -72,13 +75,15 @@ pub(crate) enum LogForm {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve in the foreground.
-    Run,
+    Run(run::RunArgs),
     /// Check configuration files: all mistakes, with line, column and hint. Starts nothing.
     Check(check::CheckArgs),
     /// Say how a request would be judged, step by step, and by which rule.
     Explain(explain::ExplainArgs),
     /// Load the configuration again in the running octroi: all of it or nothing.
     Reload(reload::ReloadArgs),
+    /// Hand over to a new process without losing a connection: new program, new configuration.
+    Upgrade(upgrade::UpgradeArgs),
     /// Say how the running octroi is.
     Status(status::StatusArgs),
     /// Ask the running octroi whether it takes requests: for a container's health check.
@@ -112,10 +117,11 @@ fn dispatch(cli: Cli, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let config = cli.config.as_path();
     let state_dir = || config::state_dir(config, &app::variable);
     match cli.command {
-        Command::Run => run::run(config, cli.log_level, cli.log_format, output),
+        Command::Run(args) => run::run(config, &args, cli.log_level, cli.log_format, output),
         Command::Check(args) => check::run(config, &args, output),
         Command::Explain(args) => explain::run(config, args, output),
         Command::Reload(args) => reload::run(&args, &state_dir(), output),
+        Command::Upgrade(args) => upgrade::run(&args, &state_dir(), output),
         Command::Status(args) => status::run(&args, &state_dir(), output),
         Command::Health(args) => health::run(config, &args, output),
         Command::Session(args) => session::run(&args, &state_dir(), || policy(config), &SystemClock::new(), output),
@@ -132,4 +138,10 @@ fn dispatch(cli: Cli, output: &mut Output<'_>) -> anyhow::Result<Exit> {
 fn policy(config: &Path) -> anyhow::Result<Policy> {
     let loaded = config::load(config, SystemClock::new().now(), &app::variable).map_err(|errors| anyhow::anyhow!("{errors}"))?;
     Ok(loaded.policy)
+}
+
+/// Reads the certificates of a PEM file.
+fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    read.with_context(|| format!("reading the certificates of {}", path.display()))
 }

@@ -1,13 +1,13 @@
 //! `octroi run`.
 
-use std::path::Path;
+use std::{ffi::OsString, path::Path};
 
 use super::{
     LogForm, LogLevel,
     output::{Exit, Output},
 };
 use crate::{
-    app::{self, PrepareError, RunError},
+    app::{self, Launch, PrepareError, RunError, Start},
     model::told,
     telemetry::{
         self,
@@ -15,9 +15,21 @@ use crate::{
     },
 };
 
-pub(crate) fn run(config: &Path, level: LogLevel, form: LogForm, output: &mut Output<'_>) -> anyhow::Result<Exit> {
+/// Serve in the foreground.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(crate) struct RunArgs {
+    /// Take over from the octroi that runs: prepare everything, then wait until it hands its sockets over (`octroi upgrade`, or QUIT)
+    #[arg(long)]
+    pub(crate) upgrade: bool,
+}
+
+/// How a successor says that it is one.
+const UPGRADE: &str = "--upgrade";
+
+pub(crate) fn run(config: &Path, args: &RunArgs, level: LogLevel, form: LogForm, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     telemetry::tracing::init(level.into(), form.into())?;
-    let Err(error) = app::run(config) else { return Ok(Exit::Fine) };
+    let start = Start { config: config.to_owned(), succeeds: args.upgrade, launch: launch() };
+    let Err(error) = app::run(start) else { return Ok(Exit::Fine) };
     let exit = match &error {
         RunError::Prepare(PrepareError::Config(errors)) => {
             output.say(&errors.to_string());
@@ -25,11 +37,23 @@ pub(crate) fn run(config: &Path, level: LogLevel, form: LogForm, output: &mut Ou
         }
         RunError::Prepare(PrepareError::Tls(_)) => Exit::Config,
         RunError::Prepare(PrepareError::Log(_)) | RunError::State(_) => Exit::CannotWrite,
-        RunError::Control(_) | RunError::Bind(_) | RunError::BindOther { .. } => Exit::Unreachable,
-        RunError::Metrics(_) | RunError::Runtime(_) => Exit::Problem,
+        RunError::Control(_)
+        | RunError::Bind(_)
+        | RunError::BindOther { .. }
+        | RunError::Inherited(_)
+        | RunError::Upgrade(_)
+        | RunError::Room { .. } => Exit::Unreachable,
+        RunError::Metrics(_) | RunError::Runtime(_) | RunError::Signals(_) => Exit::Problem,
     };
     output.say(&format!("error: {}", told(&error)));
     Ok(exit)
+}
+
+/// Says how a successor is started: as this process was, from the file that has its program's name by then.
+fn launch() -> Option<Launch> {
+    let program = std::env::current_exe().inspect_err(|error| tracing::warn!(%error, "`octroi upgrade` can start no successor")).ok()?;
+    let given = std::env::args_os().skip(1).filter(|argument| argument != UPGRADE);
+    Some(Launch { program, arguments: given.chain([OsString::from(UPGRADE)]).collect() })
 }
 
 impl From<LogLevel> for Level {

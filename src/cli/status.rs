@@ -41,6 +41,13 @@ fn describe(status: &StatusBody) -> String {
     let _ = writeln!(text, "octroi {} on {}: {state}, process {}, since {}", status.version, status.node, status.pid, status.started);
     let _ = writeln!(text, "policy      revision {}, loaded {}, {} tenants", status.revision, status.loaded, status.tenants);
     let _ = writeln!(text, "open        {} connections, {} revocations in force", status.connections, status.revocations);
+    let _ = writeln!(text, "generation  {}", status.generation);
+    if let Some(draining) = &status.predecessor {
+        let _ = writeln!(text, "draining    predecessor, process {}, {} connections", draining.pid, draining.connections);
+    }
+    if let Some(pid) = status.successor {
+        let _ = writeln!(text, "waiting     successor, process {pid}; `octroi upgrade` hands over to it");
+    }
     for listener in &status.listeners {
         let _ = writeln!(text, "listener    {} {}", listener.name, listener.address);
     }

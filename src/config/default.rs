@@ -117,6 +117,12 @@ pub(super) const BOUNDS: Bounds = Bounds {
 /// Before a certificate ends, somebody is told.
 pub(super) const CERTIFICATE_NOTICE: Duration = Duration::from_secs(14 * 86_400);
 
+/// Before a revocation list ends, somebody is told: time for one working day's errand.
+pub(super) const CRL_NOTICE: Duration = Duration::from_secs(86_400);
+
+/// How far the clock of a CA may be ahead of ours.
+pub(super) const CRL_SKEW: Duration = Duration::from_secs(300);
+
 /// How long to wait after the first failure to get a certificate. Doubled each time, five failures take half an hour: a public CA
 /// bears five per host and hour.
 pub(super) const ACME_RETRY: Duration = Duration::from_secs(60);

@@ -15,7 +15,6 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
     ("upstream", "health_check", "Asks servers whether they are well."),
     ("upstream", "region", "Where the upstream stands."),
     ("quota", "on_failure", "What happens when the shared store is away."),
-    ("tenant", "client_certificate", "Client certificates."),
     ("tenant", "contacts", "Who is told of incidents."),
     ("tenant", "residency", "Regions that data may reach."),
     ("tenant_sessions", "max_per_user", "How many sessions a user may have."),
@@ -25,7 +24,6 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
 
 /// Words: what they are a value of, the word.
 pub(super) const WORDS: &[(&str, &str)] = &[
-    ("binding", "client_certificate"),
     ("revocation store", "redis"),
     ("balance", "least_connections"),
     ("balance", "consistent_hash"),

@@ -16,7 +16,7 @@ use super::{
     stream::{Inner, Wire},
     tls::{self, Sni},
 };
-use crate::model::{ClientIp, Connection, Facts, TlsFacts, Transport, UnixTime};
+use crate::model::{CertificateJudge, ClientIp, Connection, Facts, Presented, TlsFacts, Transport, UnixTime};
 use crate::policy::ListenerKind;
 use crate::proxy_protocol::{self, MAX_HEADER_BYTES, Parsed};
 use crate::state::Challenges;
@@ -40,6 +40,7 @@ pub(super) struct Admission {
     pub(super) peer: SocketAddr,
     pub(super) rules: Arc<Rules>,
     pub(super) tls: Arc<TlsState>,
+    pub(super) judge: Arc<dyn CertificateJudge>,
     pub(super) connections: Connections,
     pub(super) witness: Arc<dyn Witness>,
     pub(super) challenges: Arc<Challenges>,
@@ -47,6 +48,9 @@ pub(super) struct Admission {
 
 /// A connection that was led in.
 type Admitted = (GateStream, Arc<Connection>, Option<ClientGuard>);
+
+/// What a handshake leaves: the stream, what was settled, and the client's certificate.
+type Shaken = (TlsStream<Wire>, TlsFacts, Option<Presented>);
 
 /// A refusal and what the operator reads beside it.
 struct Refused(EdgeRefusal, String);
@@ -114,11 +118,11 @@ impl Admission {
         let client = bannable.map(|ip| self.count_client(ip)).transpose()?;
         let wire = Wire::new(tcp, lead);
         let local = wire.local_addr().map_err(|error| Refused(EdgeRefusal::TlsAborted, error.to_string()))?;
-        let (inner, transport) = match self.rules.listener.kind {
-            ListenerKind::Plaintext | ListenerKind::Redirect { .. } => (Inner::Plain(wire), Transport::Plain),
+        let (inner, transport, presented) = match self.rules.listener.kind {
+            ListenerKind::Plaintext | ListenerKind::Redirect { .. } => (Inner::Plain(wire), Transport::Plain, None),
             ListenerKind::Tls => {
-                let Some((stream, facts)) = self.handshake(wire.expect_tls(), source).await? else { return Ok(None) };
-                (Inner::Tls(Box::new(stream)), Transport::Tls(facts))
+                let Some((stream, facts, presented)) = self.handshake(wire.expect_tls(), source).await? else { return Ok(None) };
+                (Inner::Tls(Box::new(stream)), Transport::Tls(facts), presented)
             }
         };
         let facts = Facts {
@@ -130,7 +134,11 @@ impl Admission {
             transport,
             accepted: self.accepted,
         };
-        let connection = Arc::new(Connection::new(facts, self.rules.head_deadlines()));
+        let mut connection = Connection::new(facts, self.rules.head_deadlines());
+        if let Some(presented) = presented {
+            connection = connection.with_certificate(presented, Arc::clone(&self.judge));
+        }
+        let connection = Arc::new(connection);
         let stream = GateStream::new(inner, Arc::clone(&connection), Arc::clone(&self.witness), bannable);
         Ok(Some((stream, connection, client)))
     }
@@ -141,7 +149,7 @@ impl Admission {
     }
 
     /// Shakes hands. Nothing is left to be served of a connection by which a CA proves a host.
-    async fn handshake(&self, wire: Wire, source: SocketAddr) -> Result<Option<(TlsStream<Wire>, TlsFacts)>, Refused> {
+    async fn handshake(&self, wire: Wire, source: SocketAddr) -> Result<Option<Shaken>, Refused> {
         // Before the first byte is looked at: a handshake is what costs.
         if !self.rules.takes_handshake() {
             return Err(Refused(EdgeRefusal::HandshakeRate, String::new()));
@@ -175,11 +183,17 @@ impl Admission {
                 return Err(Refused(EdgeRefusal::UnknownSni, name));
             }
         };
-        let config = Arc::clone(self.tls.config());
+        let (config, asking) = self.tls.config_for(&sni).map_err(|error| Refused(EdgeRefusal::TlsProtocol, error.to_string()))?;
         match timeout_at(deadline, hello.into_stream(config).into_fallible()).await {
             Err(_) => Err(late()),
-            Ok(Err((error, wire))) => Err(failed(Some(wire), &error).await),
+            Ok(Err((error, wire))) => {
+                let Refused(refusal, detail) = failed(Some(wire), &error).await;
+                // The library says only what the alert does.
+                Err(Refused(refusal, asking.and_then(|asking| asking.refused()).unwrap_or(detail)))
+            }
             Ok(Ok(stream)) => {
+                // Presented and proven: whoever presents none has an empty chain.
+                let presented = asking.filter(|_| stream.get_ref().1.peer_certificates().is_some()).and_then(|asking| asking.presented());
                 let facts = tls::facts(
                     stream.get_ref().1,
                     match sni {
@@ -189,7 +203,7 @@ impl Admission {
                     ja4.map(String::into_boxed_str),
                 );
                 self.witness.handshake(&self.rules.listener.name, &facts, start.elapsed());
-                Ok(Some((stream, facts)))
+                Ok(Some((stream, facts, presented)))
             }
         }
     }
@@ -231,6 +245,7 @@ async fn failed(wire: Option<Wire>, error: &io::Error) -> Refused {
         Some(rustls::Error::AlertReceived(_)) => EdgeRefusal::TlsAborted,
         Some(rustls::Error::PeerIncompatible(_)) => EdgeRefusal::TlsIncompatible,
         Some(rustls::Error::NoApplicationProtocol) => EdgeRefusal::TlsAlpn,
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => EdgeRefusal::ClientCertificate,
         Some(_) => EdgeRefusal::TlsProtocol,
         None if error.kind() == io::ErrorKind::InvalidData => EdgeRefusal::TlsProtocol,
         None => EdgeRefusal::TlsAborted,

@@ -16,8 +16,8 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Connections, EdgeRefusal, Handler, Rules, TlsState, Witness, admit::Admission};
-use crate::model::{Clock, ListenerName};
+use super::{Connections, EdgeRefusal, Handler, Rules, TlsState, Witness, admit::Admission, tls::InForce};
+use crate::model::{CertificateJudge, Clock, ListenerName};
 use crate::policy::Listener;
 use crate::state::Challenges;
 
@@ -91,8 +91,9 @@ impl Bound {
         let listener = TcpListener::from_std(self.socket)?;
         // No other listener of this process has the same descriptor, so no two connections have the same number.
         let mut id = u64::try_from(listener.as_raw_fd()).unwrap_or(0) << 40;
+        let judge: Arc<dyn CertificateJudge> = Arc::new(InForce(Arc::clone(&tls)));
         let (name, connections) = (self.name, self.connections);
-        let door = Door { name, connections, handler, witness, tls, rules, clock, challenges, shutdown: shutdown.clone() };
+        let door = Door { name, connections, handler, witness, tls, judge, rules, clock, challenges, shutdown: shutdown.clone() };
         let mut pause = Pause::default();
         loop {
             let accepted = tokio::select! {
@@ -125,6 +126,7 @@ struct Door {
     handler: Arc<dyn Handler>,
     witness: Arc<dyn Witness>,
     tls: Arc<ArcSwap<TlsState>>,
+    judge: Arc<dyn CertificateJudge>,
     rules: Arc<ArcSwap<Rules>>,
     clock: Arc<dyn Clock>,
     challenges: Arc<Challenges>,
@@ -146,6 +148,7 @@ impl Door {
             peer,
             rules,
             tls: self.tls.load_full(),
+            judge: Arc::clone(&self.judge),
             connections: self.connections.clone(),
             witness: Arc::clone(&self.witness),
             challenges: Arc::clone(&self.challenges),

@@ -30,7 +30,7 @@ pub use listener::{Bound, bind};
 pub use refusal::{EarlyCause, EdgeRefusal};
 pub use rules::Rules;
 pub use stream::{GateStream, Http2Error, Http2Refusal};
-pub use tls::{CertificateExpiry, Renewal, StoredPair, TlsError, TlsState, admin_acceptor, dev, install_provider, ja4};
+pub use tls::{CertificateExpiry, Renewal, StoredPair, TlsError, TlsState, admin_acceptor, dev, install_provider, ja4, judge_certificate};
 
 use crate::model::{BoxFuture, ClientIp, Connection, Cut, Host, ListenerName, TlsFacts};
 

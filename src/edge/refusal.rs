@@ -31,6 +31,8 @@ pub enum EdgeRefusal {
     NoSni,
     /// No certificate is for the host that the client named, or the name is no host name.
     UnknownSni,
+    /// No tenant of the host accepts the certificate that the client presented.
+    ClientCertificate,
     /// HTTP in clear text on a TLS listener.
     PlainHttp,
 }
@@ -52,6 +54,7 @@ impl EdgeRefusal {
         Self::TlsAborted,
         Self::NoSni,
         Self::UnknownSni,
+        Self::ClientCertificate,
         Self::PlainHttp,
     ];
 
@@ -72,6 +75,7 @@ impl EdgeRefusal {
             Self::TlsAborted => "tls_aborted",
             Self::NoSni => "no_sni",
             Self::UnknownSni => "unknown_sni",
+            Self::ClientCertificate => "client_certificate",
             Self::PlainHttp => "plain_http",
         }
     }
@@ -89,6 +93,8 @@ impl EdgeRefusal {
             Self::ProxyUntrusted => false,
             // Old clients, monitors, browsers without our CA, names that moved away, `http://` by mistake.
             Self::TlsIncompatible | Self::TlsAlpn | Self::TlsAborted | Self::NoSni | Self::UnknownSni | Self::PlainHttp => false,
+            // A machine whose certificate has ended goes on trying, beside others of the same office.
+            Self::ClientCertificate => false,
         }
     }
 }

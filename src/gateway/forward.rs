@@ -10,7 +10,7 @@ use super::{
     shared::{Shared, Snapshot},
 };
 use crate::{
-    model::Connection,
+    model::{ClientCertificate, Connection},
     policy::Policy,
     session::{TOKEN_PREFIX, cookie, foreign::is_compact},
     telemetry::{HeaderDrop, SessionEvent},
@@ -43,6 +43,7 @@ pub(super) fn dress(shared: &Shared, headers: &mut HeaderMap, ctx: &mut Context)
         scheme: if connection.facts().tls().is_some() { "https" } else { "http" },
         host: permit.host().as_str(),
         port: public_port(snapshot, connection),
+        certificate: permit.certificate().map(ClientCertificate::leaf),
         session: permit.session().zip(ctx.session_hash.as_deref()).map(|(session, hash)| StatedSession {
             user: session.claims.user.as_str(),
             roles: &session.claims.roles,

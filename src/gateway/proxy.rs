@@ -295,7 +295,8 @@ impl Gateway {
             return Err(Deny::new(Reason::FramingChunk, "the chunks of the body are malformed"));
         }
         let head = ctx.head.take();
-        let view = view::view(session.req_header(), head.as_deref(), connection.facts(), ctx.began, ctx.tick);
+        let presented = connection.presented(ctx.began);
+        let view = view::view(session.req_header(), head.as_deref(), (connection.facts(), presented.as_ref()), ctx.began, ctx.tick);
         let stores = Stores { quotas: &self.shared.quotas, revocations: &*self.shared.revocations, challenges: &self.shared.challenges };
         let verdict = pipeline::judge(&view, &snapshot.policy, stores, &mut ctx.known, &mut ctx.trail).await;
         let sessions = snapshot.policy.sessions.as_ref();
@@ -324,8 +325,10 @@ impl Gateway {
             return Error::e_explain(ErrorType::HTTPStatus(502), "ambiguous answer");
         }
         let user_agent = session.req_header().headers.get(header::USER_AGENT).map_or(&[][..], HeaderValue::as_bytes);
-        let answer = session::Answer { status, headers: &response.headers, user_agent };
-        match guard::judged(session::apply(&self.shared, &snapshot.policy, permit, answer, self.shared.clock.now())).await {
+        let now = self.shared.clock.now();
+        let certificate = ctx.connection.as_ref().and_then(|connection| connection.presented(now));
+        let answer = session::Answer { status, headers: &response.headers, user_agent, certificate: certificate.as_ref() };
+        match guard::judged(session::apply(&self.shared, &snapshot.policy, permit, answer, now)).await {
             Ok(outcome) => {
                 ctx.cookie = outcome.cookie;
                 ctx.granted = outcome.granted;
@@ -366,7 +369,9 @@ impl Gateway {
         ctx.asked_again = now;
         let Some(permit) = &ctx.permit else { return Ok(()) };
         let snapshot = self.shared.snapshot.load();
-        pipeline::judge_again(permit, &snapshot.policy, &*self.shared.revocations, self.shared.clock.now()).or_else(|deny| {
+        let now = self.shared.clock.now();
+        let certificate = ctx.connection.as_ref().and_then(|connection| connection.presented(now));
+        pipeline::judge_again(permit, certificate.as_ref(), &snapshot.policy, &*self.shared.revocations, now).or_else(|deny| {
             ctx.deny = Some(deny);
             Error::e_explain(ErrorType::InternalError, "the tunnel may not go on")
         })

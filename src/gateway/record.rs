@@ -82,6 +82,7 @@ pub(super) fn finished(shared: &Shared, session: &Session, ctx: &Context) {
         referer: field(header::REFERER),
         revision: Some(&policy.revision),
         detail: deny.map(|deny| &*deny.detail).or(known.session_fault.as_ref().map(|fault| &*fault.detail)),
+        certificate: connection.certificate().map(|certificate| &**certificate),
         ..of_connection(connection.facts(), ctx.began)
     });
     if let Some(reason) = deny.map(|deny| deny.reason).filter(|reason| reason.breaks_protocol()) {

@@ -8,7 +8,7 @@ use pingora::{Result, http::ResponseHeader, proxy::Session};
 use super::{
     proxy::Context,
     record,
-    reply::{Asking, Extra, Refusal},
+    reply::{Asking, Certificate, Extra, Refusal},
     shared::Shared,
 };
 use crate::{
@@ -37,8 +37,10 @@ pub(super) async fn refuse(shared: &Shared, session: &mut Session, ctx: &mut Con
     let asking = Asking::of(session.req_header().method.as_str(), &session.req_header().headers);
     let refusal = Refusal::new(deny.reason, ctx.id, asking, extra);
     let stage = deny.reason.stage();
+    // A connection is asked for its certificate once: to present one, or another, the client has to come again.
+    let certificate = Certificate::of(deny.reason) != Certificate::None;
     // Framing in doubt, or the gateway itself: nothing more is read from such a connection.
-    if matches!(stage, Stage::Hygiene | Stage::Gateway) || shared.is_draining() {
+    if matches!(stage, Stage::Hygiene | Stage::Gateway) || certificate || shared.is_draining() {
         session.set_keepalive(None);
     }
     record::failed(ctx, deny);

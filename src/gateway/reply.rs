@@ -130,7 +130,7 @@ impl Refusal {
         if reason.status() == 429 {
             rate_limit_fields(extra.quotas, &mut fields);
         }
-        let (status, text) = (reason.status(), text(reason.status(), asking.language));
+        let (status, text) = (reason.status(), words(reason, asking.language));
         let body = if asking.head {
             String::new()
         } else if asking.api {
@@ -221,6 +221,39 @@ fn rate_limit_fields(quotas: &[QuotaState], fields: &mut Vec<(&'static str, Stri
 }
 
 /// The fixed text of a status.
+/// What the client reads. Where it can help itself, it is told how.
+fn words(reason: Reason, language: Language) -> &'static str {
+    match (language, Certificate::of(reason)) {
+        (_, Certificate::None) => text(reason.status(), language),
+        (Language::English, Certificate::Missing) => "This site needs a client certificate.",
+        (Language::French, Certificate::Missing) => "Ce site demande un certificat client.",
+        (Language::English, Certificate::Refused) => "Your client certificate is not accepted here.",
+        (Language::French, Certificate::Refused) => "Votre certificat client n'est pas accepté ici.",
+    }
+}
+
+/// What a refusal has to do with the client's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Certificate {
+    /// Nothing.
+    None,
+    /// There is none.
+    Missing,
+    /// It is not accepted.
+    Refused,
+}
+
+impl Certificate {
+    pub(super) fn of(reason: Reason) -> Self {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "all other refusals are about something else")]
+        match reason {
+            Reason::ClientCertificateMissing | Reason::MemberClientCertificateMissing => Self::Missing,
+            Reason::ClientCertificateRefused | Reason::MemberClientCertificateRefused | Reason::GrantClientCertificate => Self::Refused,
+            _ => Self::None,
+        }
+    }
+}
+
 fn text(status: u16, language: Language) -> &'static str {
     match (language, status) {
         (Language::English, 400) => "The request is malformed.",

@@ -119,6 +119,8 @@ pub(super) struct Stated<'a> {
     pub(super) host: &'a str,
     pub(super) port: u16,
     pub(super) session: Option<StatedSession<'a>>,
+    /// The client's certificate, DER, where the tenant accepts it.
+    pub(super) certificate: Option<&'a [u8]>,
 }
 
 /// The identity part. On anonymous requests none of it is there.
@@ -151,6 +153,9 @@ impl Stated<'_> {
         state(TENANT, text(self.tenant));
         state(X_FORWARDED_PROTO, Some(HeaderValue::from_static(self.scheme)));
         state(X_FORWARDED_PORT, Some(HeaderValue::from(self.port)));
+        if let Some(der) = self.certificate {
+            state(CLIENT_CERT, owned(byte_sequence(der)));
+        }
         if let Some(session) = &self.session {
             let mut roles: Vec<&str> = session.roles.iter().map(|role| &**role).collect();
             roles.sort_unstable();
@@ -162,6 +167,12 @@ impl Stated<'_> {
     }
 }
 
+/// Writes bytes as a structured field does (RFC 9651, section 3.3.5), which is how RFC 9440, section 2.1 writes a certificate.
+fn byte_sequence(bytes: &[u8]) -> String {
+    format!(":{}:", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes))
+}
+
+const CLIENT_CERT: HeaderName = HeaderName::from_static("octroi-client-cert");
 const REQUEST_ID: HeaderName = HeaderName::from_static("octroi-request-id");
 const REALM: HeaderName = HeaderName::from_static("octroi-realm");
 const TENANT: HeaderName = HeaderName::from_static("octroi-tenant");
@@ -193,6 +204,7 @@ mod tests {
     #[test]
     fn identity_and_address_claims_are_removed_in_every_spelling() {
         for name in [
+            "octroi-client-cert",
             "octroi-user",
             "x-octroi-tenant",
             "x-forwarded-for",
@@ -259,10 +271,25 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_is_written_as_rfc_9440_does() {
+        assert_eq!(byte_sequence(&[0x30, 0x82, 0x01, 0xa8, 0x30]), ":MIIBqDA=:");
+    }
+
+    #[test]
     fn an_anonymous_request_has_no_identity_fields() {
         let client = ClientIp::from(std::net::IpAddr::from([192, 0, 2, 1]));
         let (realm, port) = ("acme", 443);
-        let stated = Stated { request_id: "r", realm, tenant: realm, client, scheme: "https", host: "a.test", port, session: None };
+        let stated = Stated {
+            request_id: "r",
+            realm,
+            tenant: realm,
+            client,
+            scheme: "https",
+            host: "a.test",
+            port,
+            session: None,
+            certificate: None,
+        };
         let mut headers = HeaderMap::new();
 
         stated.put_into(&mut headers);

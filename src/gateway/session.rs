@@ -9,7 +9,7 @@ use super::{
     shared::{Shared, random},
 };
 use crate::{
-    model::{Deny, Reason, Revoked, SessionId, UnixTime, UserId, Verdict, told},
+    model::{Deny, Presented, Reason, Revoked, SessionId, UnixTime, UserId, Verdict, told},
     pipeline::{self, Permit, Source},
     policy::{Policy, Sessions, Tenant},
     session::{Claims, Purpose, cookie, grant},
@@ -49,6 +49,8 @@ pub(super) struct Answer<'a> {
     pub(super) headers: &'a HeaderMap,
     /// The client's, for a session that is bound to it.
     pub(super) user_agent: &'a [u8],
+    /// The client's, and who accepts it now.
+    pub(super) certificate: Option<&'a Presented>,
 }
 
 /// Renewal waits until a fourth of the idle time is used, so that most answers carry no cookie.
@@ -58,7 +60,7 @@ const RENEW_AFTER_PART: u32 = 4;
 ///
 /// A grant that cannot stand refuses the whole answer: the app believes a session exists, and the client must not.
 pub(super) async fn apply(shared: &Shared, policy: &Policy, permit: &Permit, answer: Answer<'_>, now: UnixTime) -> Verdict<Outcome> {
-    let Answer { status, headers, user_agent } = answer;
+    let Answer { status, headers, .. } = answer;
     let Some(sessions) = &policy.sessions else { return Ok(Outcome::default()) };
     let lines = |name| headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect::<Vec<_>>();
     let (grants, revokes) = (lines(GRANT), lines(REVOKE));
@@ -72,7 +74,7 @@ pub(super) async fn apply(shared: &Shared, policy: &Policy, permit: &Permit, ans
         if permit.route().grant && (200..400).contains(&status) {
             // A user's sessions end up to and with this millisecond; the one that takes their place begins behind it.
             let begins = if revokes.is_empty() { now } else { now.plus(Duration::from_millis(1)) };
-            return grant_session(shared, policy, sessions, permit, (&grants, user_agent), begins).await;
+            return grant_session(shared, policy, sessions, permit, (&grants, answer), begins).await;
         }
         shared.metrics.session(SessionEvent::GrantIgnored);
     }
@@ -91,11 +93,11 @@ async fn grant_session(
     policy: &Policy,
     sessions: &Sessions,
     permit: &Permit,
-    (lines, user_agent): (&[&[u8]], &[u8]),
+    (lines, answer): (&[&[u8]], Answer<'_>),
     now: UnixTime,
 ) -> Verdict<Outcome> {
     let grant = grant::parse(lines).map_err(|error| Deny::new(Reason::GrantMalformed, error.to_string()))?;
-    let tenant = pipeline::judge_grant(&grant, permit, policy, now)?;
+    let tenant = pipeline::judge_grant(&grant, permit, answer.certificate, policy, now)?;
     let rules = &tenant.sessions;
     let absolute = grant.absolute.map_or(rules.absolute, |asked| asked.min(rules.absolute));
     let absolute_end = now.plus(absolute);
@@ -111,7 +113,7 @@ async fn grant_session(
         absolute_end,
         generation: 0,
         epoch: crate::state::RevocationStore::epoch(&*shared.revocations, &tenant.name, now),
-        binding: rules.binding(permit.client(), user_agent),
+        binding: rules.binding(permit.client(), answer.user_agent, answer.certificate.map(|presented| &*presented.certificate)),
     };
     let hash = sessions.ring.session_hash(&claims.id);
     let token = seal(sessions, permit, &claims).map_err(|detail| Deny::new(Reason::GrantMalformed, detail))?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Version;
 use pingora::{http::RequestHeader, proxy::Session};
 
-use crate::model::{Connection, Facts, HttpVersion, RequestView, Tick, UnixTime};
+use crate::model::{Connection, Facts, HttpVersion, Presented, RequestView, Tick, UnixTime};
 
 /// Finds the connection that edge put under this session.
 pub(super) fn connection(session: &Session) -> Option<Arc<Connection>> {
@@ -24,9 +24,16 @@ pub(super) fn version(request: &RequestHeader) -> HttpVersion {
 
 /// Builds the view. For HTTP/1 the target is read from the head as received: pingora escapes an illegal one before anybody sees
 /// it (`pingora.md` 45).
-pub(super) fn view<'a>(request: &'a RequestHeader, head: Option<&'a [u8]>, facts: &'a Facts, now: UnixTime, tick: Tick) -> RequestView<'a> {
+pub(super) fn view<'a>(
+    request: &'a RequestHeader,
+    head: Option<&'a [u8]>,
+    (facts, certificate): (&'a Facts, Option<&'a Presented>),
+    now: UnixTime,
+    tick: Tick,
+) -> RequestView<'a> {
     RequestView {
         connection: facts,
+        certificate,
         version: version(request),
         method: request.method.as_str(),
         target: head.map_or_else(|| request.raw_path(), target),

@@ -35,6 +35,8 @@ pub enum RevocationAnswer {
         /// The tenant's epoch now.
         epoch: u32,
     },
+    /// The store no longer learns who is ended.
+    Unavailable,
 }
 
 /// What is known of a token that a CA asks for to prove a host.

@@ -3,13 +3,13 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use super::{ClientIp, Host, ListenerName, UnixTime, chunk::Chunks};
+use super::{Acceptance, CertificateJudge, ClientCertificate, ClientIp, Host, ListenerName, Presented, UnixTime, chunk::Chunks};
 
 /// The application protocol that TLS agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -201,6 +201,15 @@ pub struct Connection {
     body_min_rate: AtomicU64,
     tunnel_idle_millis: AtomicU64,
     cut: OnceLock<Cut>,
+    certificate: Option<Box<Held>>,
+}
+
+/// A client certificate that lives as long as its connection, and what was last found of it.
+#[derive(Debug)]
+struct Held {
+    certificate: Arc<ClientCertificate>,
+    acceptance: Mutex<Arc<Acceptance>>,
+    judge: Arc<dyn CertificateJudge>,
 }
 
 impl Connection {
@@ -218,7 +227,34 @@ impl Connection {
             body_min_rate: AtomicU64::new(0),
             tunnel_idle_millis: AtomicU64::new(0),
             cut: OnceLock::new(),
+            certificate: None,
         }
+    }
+
+    /// Keeps the certificate that the client presented, and who may be asked about it again.
+    pub fn with_certificate(mut self, presented: Presented, judge: Arc<dyn CertificateJudge>) -> Self {
+        let Presented { certificate, acceptance } = presented;
+        self.certificate = Some(Box::new(Held { certificate, acceptance: Mutex::new(acceptance), judge }));
+        self
+    }
+
+    /// Returns the certificate that the client presented.
+    pub fn certificate(&self) -> Option<&Arc<ClientCertificate>> {
+        self.certificate.as_ref().map(|held| &held.certificate)
+    }
+
+    /// Returns the certificate that the client presented and who accepts it now.
+    ///
+    /// It is verified again where the rules have changed, or something in it or its revocation list has ended since: a connection
+    /// may be held for days. That costs a few signatures, once per change.
+    pub fn presented(&self, now: UnixTime) -> Option<Presented> {
+        let held = self.certificate.as_ref()?;
+        let mut acceptance = held.acceptance.lock().unwrap_or_else(PoisonError::into_inner);
+        if !acceptance.holds(held.judge.rules(), now) {
+            let sni = self.facts.tls().and_then(|tls| tls.sni.as_ref());
+            *acceptance = Arc::new(held.judge.judge(sni, &held.certificate, now));
+        }
+        Some(Presented { certificate: Arc::clone(&held.certificate), acceptance: Arc::clone(&acceptance) })
     }
 
     /// Returns what is known of it.

@@ -75,6 +75,26 @@ pub struct RevocationReport {
     pub at: UnixTime,
 }
 
+/// What came of a hand-over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpgradeReport {
+    /// The process that handed over, and drains.
+    pub predecessor: u32,
+    /// The process that serves.
+    pub successor: u32,
+    /// How long it took from the first socket that was handed over until the successor served.
+    pub took: Duration,
+}
+
+/// A process that has handed over, and drains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draining {
+    /// The process.
+    pub pid: u32,
+    /// Connections that it still has.
+    pub connections: u64,
+}
+
 /// How a running octroi is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -104,6 +124,12 @@ pub struct Status {
     pub draining: bool,
     /// The listeners, by name and bound address.
     pub listeners: Vec<(String, String)>,
+    /// How many processes have handed over to the next, this one counted.
+    pub generation: u32,
+    /// The predecessor, while it drains.
+    pub predecessor: Option<Draining>,
+    /// The process that waits to take over.
+    pub successor: Option<u32>,
     /// Where certificates by ACME stand, if any are wanted.
     pub acme: Option<AcmeStatus>,
 }
@@ -145,6 +171,9 @@ pub enum ControlError {
     /// A name that the policy does not have.
     #[error("{0}")]
     Unknown(String),
+    /// Nothing was handed over.
+    #[error("{0}")]
+    Upgrade(String),
     /// It would have no effect, or another one than is wished for: why.
     #[error("{0}")]
     Useless(String),
@@ -161,6 +190,8 @@ pub trait Control: Send + Sync {
     fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>>;
     /// Returns the epoch that a tenant's sessions are minted in; nothing if the policy has no such tenant.
     fn epoch(&self, tenant: &TenantName) -> Option<u32>;
+    /// Hands over to a successor; starts one where none waits, if `start` says so. Returns once it serves.
+    fn upgrade(&self, start: bool) -> BoxFuture<'_, Result<UpgradeReport, ControlError>>;
     /// Returns the bans in force, those that end last first.
     fn bans(&self) -> Vec<Ban>;
     /// Refuses a client before the handshake for a while.

@@ -103,6 +103,16 @@ pub enum HostPattern {
     Wildcard(Host),
 }
 
+impl HostPattern {
+    /// Says whether a host is one of those that are meant.
+    pub fn matches(&self, host: &Host) -> bool {
+        match self {
+            Self::Exact(own) => own == host,
+            Self::Wildcard(parent) => host.parent() == Some(parent.as_str()),
+        }
+    }
+}
+
 impl FromStr for HostPattern {
     type Err = HostError;
 

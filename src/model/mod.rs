@@ -4,9 +4,11 @@
 
 mod answer;
 mod ban;
+mod certificate;
 mod chunk;
 mod connection;
 mod control;
+mod distinguished_name;
 mod fault;
 mod host;
 mod id;
@@ -23,8 +25,12 @@ mod view;
 
 pub use answer::{ChallengeAnswer, QuotaAnswer, RevocationAnswer};
 pub use ban::{Ban, BanCause, BanWish};
+pub use certificate::{Acceptance, AlternativeName, CertificateJudge, ClientCertificate, Presented, REFUSAL_HOLDS};
 pub use connection::{Alpn, Connection, Cut, Facts, HeadDeadlines, Phase, TlsFacts, Transport};
-pub use control::{AcmeStatus, AcmeTrouble, Control, ControlError, Principal, Revocation, RevocationReport, Revoked, Role, Status};
+pub use control::{
+    AcmeStatus, AcmeTrouble, Control, ControlError, Draining, Principal, Revocation, RevocationReport, Revoked, Role, Status, UpgradeReport,
+};
+pub use distinguished_name::{Attribute, DistinguishedName, NameFormError};
 pub use fault::told;
 pub use host::{Host, HostError, HostPattern};
 pub use id::{ListenerName, NameError, QuotaName, RequestId, RouteId, SessionId, TenantName, UpstreamName, UserId};

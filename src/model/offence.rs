@@ -46,6 +46,10 @@ impl Reason {
             | Self::SniMismatch
             | Self::PlaintextRefused
             | Self::TenantSuspended
+            | Self::ClientCertificateMissing
+            | Self::ClientCertificateRefused
+            | Self::MemberClientCertificateMissing
+            | Self::MemberClientCertificateRefused
             | Self::IpDenied
             | Self::IpNotAllowed
             | Self::RouteNone
@@ -74,6 +78,7 @@ impl Reason {
             | Self::GrantMalformed
             | Self::GrantTenant
             | Self::GrantIpDenied
+            | Self::GrantClientCertificate
             | Self::GrantSuspended
             | Self::UpstreamConnect
             | Self::UpstreamTls

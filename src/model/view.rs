@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-use super::{Facts, Tick, UnixTime};
+use super::{Facts, Presented, Tick, UnixTime};
 
 /// The version of HTTP a request came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +31,8 @@ impl HttpVersion {
 pub struct RequestView<'a> {
     /// The connection it came on.
     pub connection: &'a Facts,
+    /// The client certificate of the connection, judged by the rules in force.
+    pub certificate: Option<&'a Presented>,
     /// The HTTP version.
     pub version: HttpVersion,
     /// The method as received.

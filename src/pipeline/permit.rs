@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{QuotaState, Session};
 use crate::{
-    model::{ClientIp, Deny, Host},
+    model::{ClientCertificate, ClientIp, Deny, Host, Presented},
     policy::{Quota, RequestLimits, Route, Tenant},
     quota::Limit,
     state::{Challenges, QuotaKey},
@@ -89,6 +89,7 @@ pub(super) struct Parts {
     pub(super) route: Arc<Route>,
     pub(super) session: Option<Arc<Session>>,
     pub(super) client: ClientIp,
+    pub(super) certificate: Option<Presented>,
     pub(super) host: Host,
     pub(super) target: String,
     pub(super) limits: RequestLimits,
@@ -129,6 +130,12 @@ impl Permit {
     /// Returns who asked.
     pub fn client(&self) -> ClientIp {
         self.0.client
+    }
+
+    /// Returns the client's certificate, where the tenant in whose name the request acts accepts it.
+    pub fn certificate(&self) -> Option<&ClientCertificate> {
+        let presented = self.0.certificate.as_ref()?;
+        presented.is_accepted_by(&self.0.acting.name).then_some(&*presented.certificate)
     }
 
     /// Returns the host that was asked for.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::ForeignSessions;
 use crate::{
-    model::ClientIp,
+    model::{ClientCertificate, ClientIp},
     session::{Bound, Ring, binding},
 };
 
@@ -37,11 +37,13 @@ pub struct SessionRules {
 }
 
 impl SessionRules {
-    /// Returns what a token keeps of the client and user agent that it is bound to; nothing where nothing binds.
-    pub fn binding(&self, client: ClientIp, user_agent: &[u8]) -> Option<[u8; 16]> {
+    /// Returns what a token keeps of the client, user agent and certificate that it is bound to; nothing where nothing binds.
+    pub fn binding(&self, client: ClientIp, user_agent: &[u8], certificate: Option<&ClientCertificate>) -> Option<[u8; 16]> {
+        let fingerprint = certificate.map_or(&[][..], |certificate| &certificate.fingerprint);
         binding(Bound {
             client: self.bind.contains(&Binding::ClientPrefix).then_some(client),
             user_agent: self.bind.contains(&Binding::UserAgent).then_some(user_agent),
+            certificate: self.bind.contains(&Binding::ClientCertificate).then_some(fingerprint),
         })
     }
 }
@@ -53,6 +55,8 @@ pub enum Binding {
     ClientPrefix,
     /// The `User-Agent` field.
     UserAgent,
+    /// The client's certificate, or that there is none.
+    ClientCertificate,
 }
 
 /// What to do when the shared revocation store has been silent for too long.

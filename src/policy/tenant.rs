@@ -5,8 +5,8 @@ use std::{
     sync::Arc,
 };
 
-use super::{IpAccess, Quota, RequestLimits, RouteTable, SessionRules, Upstream};
-use crate::model::{Host, HostPattern, Mode, Origin, TenantName};
+use super::{ClientCertificates, Crl, IpAccess, Quota, RequestLimits, RouteTable, SessionRules, Upstream};
+use crate::model::{Host, HostPattern, Mode, Origin, TenantName, UnixTime};
 
 /// One tenant.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct Tenant {
     pub quotas: Box<[Arc<Quota>]>,
     /// Who may reach it.
     pub ip_access: IpAccess,
+    /// Its clients' certificates; absent: none is asked for.
+    pub client_certificate: Option<Arc<ClientCertificates>>,
     /// Its sessions' clocks.
     pub sessions: SessionRules,
     /// Bounds of a request.
@@ -44,6 +46,16 @@ pub struct Tenant {
 }
 
 impl Tenant {
+    /// Returns when the first revocation list of its clients' CAs ends.
+    pub fn crl_until(&self) -> Option<UnixTime> {
+        self.crls().map(|crl| crl.next_update).min()
+    }
+
+    /// Returns the revocation lists of its clients' CAs.
+    pub fn crls(&self) -> impl Iterator<Item = &Crl> {
+        self.client_certificate.iter().filter_map(|rules| rules.trust.as_ref()).flat_map(|trust| &trust.crls)
+    }
+
     /// Says whether sessions of this tenant may be used at this realm.
     pub fn admits(&self, tenant: &TenantName) -> bool {
         self.name == *tenant || self.members.contains(tenant)

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::{
-    model::{Alpn, Facts, Host, HttpVersion, RequestView, Tick, TlsFacts, Transport, UnixTime},
+    model::{Alpn, Facts, Host, HttpVersion, Presented, RequestView, Tick, TlsFacts, Transport, UnixTime},
     policy::{Listener, ListenerKind, Policy},
     session::TOKEN_PREFIX,
 };
@@ -29,6 +29,8 @@ pub struct Described {
     pub cookie: Option<String>,
     /// The token of `Authorization: Bearer`.
     pub bearer: Option<String>,
+    /// The client's certificate, and who accepts it.
+    pub certificate: Option<Presented>,
     /// More fields.
     pub headers: Vec<(String, String)>,
     /// An HTTP/1 head as it would be received, CR LF and all, instead of version, method, path and fields. What follows its
@@ -45,6 +47,17 @@ pub enum Sni {
     Absent,
     /// This host.
     Named(Host),
+}
+
+impl Described {
+    /// Returns the host that the handshake names.
+    pub fn server_name(&self) -> Option<Host> {
+        match &self.sni {
+            Sni::Host => split(&self.url).ok().and_then(|(_, authority, _)| Host::parse_authority(authority).ok()).map(|(host, _)| host),
+            Sni::Absent => None,
+            Sni::Named(host) => Some(host.clone()),
+        }
+    }
 }
 
 /// Why a description is no request.
@@ -66,6 +79,8 @@ pub enum DescribeError {
 pub struct Request {
     /// The connection.
     pub facts: Facts,
+    /// The client's certificate, and who accepts it.
+    pub certificate: Option<Presented>,
     /// The HTTP version.
     pub version: HttpVersion,
     /// The method.
@@ -85,9 +100,11 @@ impl Request {
     pub fn new(described: &Described, policy: &Policy) -> Result<Self, DescribeError> {
         let (scheme, authority, target) = split(&described.url)?;
         let listener = listener(described.listener.as_deref(), scheme, policy)?;
-        let facts = facts(described, listener, authority);
+        let facts = facts(described, listener);
+        // Clear text has none.
+        let certificate = described.certificate.clone().filter(|_| facts.tls().is_some());
         if let Some(head) = &described.head {
-            return Ok(Self::read(facts, head));
+            return Ok(Self { certificate, ..Self::read(facts, head) });
         }
         let mut headers = HeaderMap::new();
         if described.version != HttpVersion::Http2 {
@@ -107,6 +124,7 @@ impl Request {
         }
         let mut request = Self {
             facts,
+            certificate,
             version: described.version,
             method: described.method.clone(),
             target: target.as_bytes().to_vec(),
@@ -136,6 +154,7 @@ impl Request {
     pub fn view(&self, now: UnixTime, tick: Tick) -> RequestView<'_> {
         RequestView {
             connection: &self.facts,
+            certificate: self.certificate.as_ref(),
             version: self.version,
             method: &self.method,
             target: &self.target,
@@ -164,7 +183,7 @@ impl Request {
                 headers.append(name, value);
             }
         }
-        Self { facts, version, method, target, authority: None, headers, head: Some(head.to_vec()) }
+        Self { facts, certificate: None, version, method, target, authority: None, headers, head: Some(head.to_vec()) }
     }
 }
 
@@ -193,16 +212,12 @@ fn listener<'p>(name: Option<&str>, scheme: &str, policy: &'p Policy) -> Result<
     found.map(|listener| &**listener).ok_or_else(missing)
 }
 
-fn facts(described: &Described, listener: &Listener, authority: &str) -> Facts {
+fn facts(described: &Described, listener: &Listener) -> Facts {
     let source = SocketAddr::new(described.client, 0);
     let transport = match listener.kind {
         ListenerKind::Plaintext | ListenerKind::Redirect { .. } => Transport::Plain,
         ListenerKind::Tls => Transport::Tls(TlsFacts {
-            sni: match &described.sni {
-                Sni::Host => Host::parse_authority(authority).ok().map(|(host, _)| host),
-                Sni::Absent => None,
-                Sni::Named(host) => Some(host.clone()),
-            },
+            sni: described.server_name(),
             version: "TLSv1.3",
             cipher: "TLS_AES_128_GCM_SHA256",
             group: "X25519",

@@ -13,12 +13,15 @@ pub struct Bound<'a> {
     pub client: Option<ClientIp>,
     /// The `User-Agent` field; a request without one has an empty one.
     pub user_agent: Option<&'a [u8]>,
+    /// SHA-256 of the client's certificate; a connection without one has an empty one.
+    pub certificate: Option<&'a [u8]>,
 }
 
 /// Returns what a token keeps of the things it is bound to, `None` if there are none.
 ///
-/// It is the first 16 bytes of SHA-256 over `octroi/binding/v1`, then for each thing its kind (1 client, 2 user agent), its length (u32,
-/// big-endian) and its bytes: four and the three first of the address, or six and the six first; the field as it was sent. The token that
+/// It is the first 16 bytes of SHA-256 over `octroi/binding/v1`, then for each thing its kind (1 client, 2 user agent, 3 certificate), its length (u32,
+/// big-endian) and its bytes: four and the three first of the address, or six and the six first; the field as it was sent; SHA-256 of
+/// the certificate's DER. The token that
 /// holds it is encrypted, so it needs no key.
 pub fn binding(bound: Bound<'_>) -> Option<[u8; 16]> {
     if bound == Bound::default() {
@@ -41,6 +44,9 @@ pub fn binding(bound: Bound<'_>) -> Option<[u8; 16]> {
     if let Some(agent) = bound.user_agent {
         part(&mut hash, 2, agent);
     }
+    if let Some(fingerprint) = bound.certificate {
+        part(&mut hash, 3, fingerprint);
+    }
     hash.finalize().first_chunk().copied()
 }
 
@@ -55,7 +61,7 @@ mod tests {
     use super::*;
 
     fn at(addr: &str) -> Option<[u8; 16]> {
-        binding(Bound { client: Some(ClientIp::from(addr.parse::<IpAddr>().unwrap())), user_agent: None })
+        binding(Bound { client: Some(ClientIp::from(addr.parse::<IpAddr>().unwrap())), user_agent: None, certificate: None })
     }
 
     #[test]
@@ -74,10 +80,15 @@ mod tests {
 
     #[test]
     fn each_thing_counts_apart() {
-        let agent = |text: &'static str| binding(Bound { client: None, user_agent: Some(text.as_bytes()) });
+        let agent = |text: &'static str| binding(Bound { user_agent: Some(text.as_bytes()), ..Bound::default() });
 
         assert_ne!(agent("a"), agent("b"));
         assert_ne!(agent(""), None);
-        assert_ne!(binding(Bound { client: Some(ClientIp::from(IpAddr::from([192, 0, 2, 1]))), user_agent: Some(b"a") }), agent("a"));
+        let client = Some(ClientIp::from(IpAddr::from([192, 0, 2, 1])));
+        assert_ne!(binding(Bound { client, user_agent: Some(b"a"), certificate: None }), agent("a"));
+        let certificate = |bytes: &'static [u8]| binding(Bound { certificate: Some(bytes), ..Bound::default() });
+        assert_ne!(certificate(b"a"), agent("a"));
+        assert_ne!(certificate(b"a"), certificate(b""));
+        assert_ne!(certificate(b""), None);
     }
 }

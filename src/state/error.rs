@@ -50,4 +50,10 @@ pub enum StoreError {
     /// So many revocations are in force that no more fit, and no tenant's could be folded into an epoch.
     #[error("{0} revocations are in force and no more fit; revoke the tenant instead")]
     Full(usize),
+    /// Another process has taken the journal over.
+    #[error("the journal was handed over to another process{0}")]
+    HandedOver(&'static str),
+    /// The successor could not write it.
+    #[error("the successor says: {0}")]
+    Successor(String),
 }

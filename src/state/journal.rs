@@ -1,8 +1,11 @@
 //! Revocations of one node: in memory for the readers, in an append-only file for the next start.
 
 use std::{
-    path::Path,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,6 +15,7 @@ use super::{
     log::Log,
     marks::{Ledger, Marks},
     record::Record,
+    succession::{Follower, Holder},
 };
 use crate::model::{RevocationAnswer, Revoked, SessionId, TenantName, UnixTime, UserId};
 
@@ -37,11 +41,20 @@ const SWEPT_EVERY: Duration = Duration::from_secs(120);
 /// with the most sessions enters its next epoch: all its sessions end, and the single ones are forgotten. Sessions whose tenant the
 /// caller did not name cannot be folded so; where nothing else is left, a user's revocation becomes its tenant's, and a session's is
 /// refused with [`StoreError::Full`].
+///
+/// # Succession
+///
+/// One process writes the file at any time. [`Journal::release`] gives it up for a successor, and [`Journal::take_back`] takes it again
+/// should that one fail; see `succession`.
 pub struct Journal {
-    marks: Marks,
-    writers: Mutex<Writers>,
-    turn: Condvar,
-    log: Mutex<Log>,
+    pub(super) dir: PathBuf,
+    pub(super) marks: Marks,
+    pub(super) writers: Mutex<Writers>,
+    pub(super) turn: Condvar,
+    /// Nothing, as long as another process has it.
+    pub(super) log: Mutex<Option<Log>>,
+    /// Whether this process no longer learns who is ended.
+    pub(super) blind: AtomicBool,
     bound: usize,
     slack: usize,
     torn: Option<Torn>,
@@ -49,23 +62,29 @@ pub struct Journal {
 
 /// What writers take turns on. Marks change only under this lock, in the order in which their records are queued.
 #[derive(Default)]
-struct Writers {
+pub(super) struct Writers {
     /// The latest time that anybody said it is.
     now: UnixTime,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
     /// Records that no commit has taken yet.
     queue: Vec<u8>,
     /// How many records were ever queued, how many of them are durable, and up to which one a commit failed.
-    queued: u64,
-    durable: u64,
+    pub(super) queued: u64,
+    pub(super) durable: u64,
     failed: Option<(u64, StoreError)>,
     /// Whether a writer commits right now.
-    busy: bool,
+    pub(super) busy: bool,
     /// Whether the end of the file is unknown, so that the next commit writes all of it.
-    broken: bool,
+    pub(super) broken: bool,
     /// Records in the file, those that no longer matter too.
-    written: u64,
+    pub(super) written: u64,
     commits: u64,
+    /// Who has the file.
+    pub(super) holder: Holder,
+    /// A process that drains and must know what is known here.
+    pub(super) follower: Option<Arc<dyn Follower>>,
+    /// The last that the follower was told.
+    pub(super) told: u64,
 }
 
 impl Journal {
@@ -81,7 +100,17 @@ impl Journal {
             writers.written += 1;
             marks.apply(&mut writers.ledger, record);
         })?;
-        let journal = Self { marks, writers: Mutex::new(writers), turn: Condvar::new(), log: Mutex::new(log), bound, slack: SLACK, torn };
+        let journal = Self {
+            dir: dir.into(),
+            marks,
+            writers: Mutex::new(writers),
+            turn: Condvar::new(),
+            log: Mutex::new(Some(log)),
+            blind: AtomicBool::new(false),
+            bound,
+            slack: SLACK,
+            torn,
+        };
         journal.sweep(now)?;
         Ok(journal)
     }
@@ -113,11 +142,13 @@ impl Journal {
     /// Notes which tenants the policy has. One that went away enters its next epoch, so that its old tokens stay dead should it come back.
     pub fn settle_tenants<'a>(&self, names: impl Iterator<Item = &'a TenantName>, now: UnixTime) -> Result<(), StoreError> {
         let mut writers = self.writers();
+        if !matches!(writers.holder, Holder::Ours) {
+            return Err(StoreError::HandedOver(""));
+        }
         for record in self.marks.settle(&writers.ledger, names, now) {
             self.put(&mut writers, record);
         }
-        let ticket = writers.queued;
-        self.commit(writers, ticket)
+        self.commit_and_tell(writers)
     }
 
     /// Forgets what no token can have any more, and writes the file anew where most of it no longer matters. To be called now and then.
@@ -131,6 +162,9 @@ impl Journal {
         self.marks.settle_dates(&mut writers.ledger, now);
         while writers.busy {
             writers = self.turn.wait(writers).unwrap_or_else(PoisonError::into_inner);
+        }
+        if !matches!(writers.holder, Holder::Ours) {
+            return Ok(());
         }
         let live = self.marks.live();
         let most = live.saturating_mul(2).saturating_add(self.slack);
@@ -158,16 +192,25 @@ impl Journal {
         self.writers().commits
     }
 
-    fn writers(&self) -> MutexGuard<'_, Writers> {
+    pub(super) fn writers(&self) -> MutexGuard<'_, Writers> {
         self.writers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, record: Record) -> Result<(), StoreError> {
-        let mut writers = self.writers();
+    pub(super) fn write(&self, record: Record) -> Result<(), StoreError> {
+        let Some(mut writers) = self.turn_of_ours() else { return self.write_elsewhere(record) };
         let record = self.admit(&mut writers, record)?;
         self.put(&mut writers, record);
-        let ticket = writers.queued;
-        self.commit(writers, ticket)
+        self.commit_and_tell(writers)
+    }
+
+    /// Waits until what was put is durable, and until the follower knows it, or no longer counts.
+    fn commit_and_tell(&self, writers: MutexGuard<'_, Writers>) -> Result<(), StoreError> {
+        let (ticket, told, follower) = (writers.queued, writers.told, writers.follower.clone());
+        let outcome = self.commit(writers, ticket);
+        if let Some(follower) = follower {
+            follower.wait(told);
+        }
+        outcome
     }
 
     /// Makes room for one more mark.
@@ -193,7 +236,11 @@ impl Journal {
     }
 
     fn put(&self, writers: &mut Writers, record: Record) {
+        let start = writers.queue.len();
         record.encode(&mut writers.queue);
+        if let (Some(follower), Some(bytes)) = (&writers.follower, writers.queue.get(start..)) {
+            writers.told = follower.tell(bytes);
+        }
         self.marks.apply(&mut writers.ledger, record);
         writers.queued += 1;
     }
@@ -209,7 +256,7 @@ impl Journal {
     }
 
     /// What became of the records up to `ticket`, if that is known.
-    fn outcome(&self, writers: &Writers, ticket: u64) -> Option<Result<(), StoreError>> {
+    pub(super) fn outcome(&self, writers: &Writers, ticket: u64) -> Option<Result<(), StoreError>> {
         if writers.durable >= ticket {
             return Some(Ok(()));
         }
@@ -217,7 +264,7 @@ impl Journal {
     }
 
     /// Makes one commit of all that is queued. Others queue on meanwhile.
-    fn lead<'a>(&'a self, mut writers: MutexGuard<'a, Writers>) -> MutexGuard<'a, Writers> {
+    pub(super) fn lead<'a>(&'a self, mut writers: MutexGuard<'a, Writers>) -> MutexGuard<'a, Writers> {
         writers.busy = true;
         let ticket = writers.queued;
         let queue = std::mem::take(&mut writers.queue);
@@ -226,10 +273,12 @@ impl Journal {
         drop(writers);
 
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = match tenants {
-            None => log.append(&queue).map(|()| None),
+        let result = match (log.as_mut(), tenants) {
+            // Only who has the file leads, so this cannot be; were it so, nothing would be lost: all of it is written with the next.
+            (None, _) => Err(StoreError::HandedOver("")),
+            (Some(log), None) => log.append(&queue).map(|()| None),
             // The marks hold what is queued already.
-            Some(tenants) => {
+            (Some(log), Some(tenants)) => {
                 let mut written = u64::try_from(tenants.len()).unwrap_or(u64::MAX);
                 let fill = |put: &mut dyn FnMut(Record) -> std::io::Result<()>| {
                     self.marks.each_record(|record| {
@@ -272,6 +321,9 @@ impl RevocationStore for Journal {
         epoch: u32,
         now: UnixTime,
     ) -> RevocationAnswer {
+        if self.blind.load(Ordering::Relaxed) {
+            return RevocationAnswer::Unavailable;
+        }
         self.marks.lookup(tenant, user, session, auth_time, epoch, now)
     }
 
@@ -630,7 +682,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let journal = open(dir.path());
         journal.revoke(&Revoked::Session(id(1)), at(100), at(900)).unwrap();
-        journal.log.lock().unwrap().break_it();
+        journal.log.lock().unwrap().as_mut().unwrap().break_it();
 
         let refused = journal.revoke(&Revoked::Session(id(2)), at(100), at(900));
         assert!(matches!(refused, Err(StoreError::Io { doing: "writing", .. })));

@@ -13,6 +13,7 @@ mod marks;
 mod memory;
 mod quota_key;
 mod record;
+mod succession;
 
 pub use bans::{Bans, MOST_BY_OPERATOR, TooManyBans};
 pub use challenge::{ChallengeError, Challenges, Running};
@@ -21,6 +22,7 @@ pub use error::StoreError;
 pub use journal::{DEFAULT_BOUND, Journal, Torn};
 pub use memory::MemoryQuotas;
 pub use quota_key::QuotaKey;
+pub use succession::{Follower, Heir};
 
 use crate::{
     model::{QuotaAnswer, RevocationAnswer, SessionId, TenantName, Tick, UnixTime, UserId},

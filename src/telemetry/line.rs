@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use super::escape;
-use crate::model::{HttpVersion, TlsFacts, UnixTime};
+use crate::model::{ClientCertificate, HttpVersion, TlsFacts, UnixTime};
 
 /// What a line tells of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,6 +86,8 @@ pub struct AccessLine<'a> {
     pub upstream: Option<UpstreamFacts<'a>>,
     /// What TLS settled.
     pub tls: Option<&'a TlsFacts>,
+    /// `tls.client.…`: the certificate that the client presented, whoever accepts it.
+    pub certificate: Option<&'a ClientCertificate>,
     /// `User-Agent`.
     pub user_agent: Option<&'a [u8]>,
     /// `Referer`; a query is cut off.
@@ -160,6 +162,12 @@ impl AccessLine<'_> {
             line.octets("tls.sni", tls.sni.as_ref().map(|host| host.as_str().as_bytes()), HOST_CAP);
             line.literal("tls.resumed", if tls.resumed { "true" } else { "false" });
             line.text("tls.ja4", tls.ja4.as_deref());
+        }
+        if let Some(certificate) = self.certificate {
+            line.octets("tls.client.subject", Some(certificate.subject.to_string().as_bytes()), NAME_CAP);
+            line.octets("tls.client.issuer", Some(certificate.issuer.to_string().as_bytes()), NAME_CAP);
+            line.octets("tls.client.serial", Some(certificate.serial.as_bytes()), SERIAL_CAP);
+            line.text("tls.client.sha256", Some(&certificate.short_fingerprint()));
         }
         line.octets("user_agent", self.user_agent, AGENT_CAP);
         line.octets("referer", self.referer.map(before_query), AGENT_CAP);
@@ -277,6 +285,9 @@ const PATH_CAP: usize = 1024;
 const AGENT_CAP: usize = 256;
 const HOST_CAP: usize = 255;
 const METHOD_CAP: usize = 32;
+const NAME_CAP: usize = 256;
+/// RFC 5280, section 4.1.2.2: at most 20 octets, and two digits each.
+const SERIAL_CAP: usize = 40;
 const TEXT_CAP: usize = 256;
 const DETAIL_CAP: usize = 512;
 

@@ -25,7 +25,7 @@ pub struct Tally(Mutex<Window>);
 #[derive(Debug, Default)]
 struct Window {
     began: Tick,
-    clients: HashMap<(ListenerName, &'static str, ClientPrefix), Alike, ahash::RandomState>,
+    clients: HashMap<(ListenerName, &'static str, ClientPrefix, u64), Alike, ahash::RandomState>,
     others: HashMap<(ListenerName, &'static str), u64, ahash::RandomState>,
 }
 
@@ -61,10 +61,15 @@ pub struct Sum {
 impl Tally {
     /// Notes a refusal.
     pub fn note(&self, listener: &ListenerName, reason: &'static str, client: ClientIp, now: Tick) -> Noted {
+        self.note_apart(listener, reason, client, 0, now)
+    }
+
+    /// Notes a refusal that is alike only to those with the same number: many machines with certificates of their own share an address.
+    pub fn note_apart(&self, listener: &ListenerName, reason: &'static str, client: ClientIp, apart: u64, now: Tick) -> Noted {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let sums = window.turn(now);
         let room = window.clients.len() < TALLY_CLIENTS;
-        let key = (listener.clone(), reason, client.prefix());
+        let key = (listener.clone(), reason, client.prefix(), apart);
         let alone = match window.clients.get_mut(&key) {
             Some(alike) => {
                 *alike = Alike { last: client.addr(), count: alike.count.saturating_add(1) };
@@ -105,7 +110,7 @@ impl Window {
 
     fn empty(&mut self) -> Vec<Sum> {
         let clients = std::mem::take(&mut self.clients).into_iter();
-        let one = |((listener, reason, _), alike): (_, Alike)| Sum { listener, reason, client: Some(alike.last), count: alike.count };
+        let one = |((listener, reason, _, _), alike): (_, Alike)| Sum { listener, reason, client: Some(alike.last), count: alike.count };
         let mut sums: Vec<Sum> = clients.filter(|(_, alike)| alike.count > 0).map(one).collect();
         let others = std::mem::take(&mut self.others).into_iter();
         sums.extend(others.map(|((listener, reason), count)| Sum { listener, reason, client: None, count }));

@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod pebble;
+pub mod pki;
 pub mod program;
 pub mod upstream;
 

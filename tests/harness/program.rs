@@ -19,6 +19,10 @@ pub struct Octroi {
     pub dir: tempfile::TempDir,
     log: Arc<Mutex<Vec<String>>>,
     status: serde_json::Value,
+    /// Variables of its environment.
+    pub env: Vec<(&'static str, String)>,
+    /// Successors that it started: not our children, and ended with us.
+    successors: Vec<u32>,
 }
 
 impl Octroi {
@@ -33,7 +37,8 @@ impl Octroi {
     pub fn prepared(config: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("state")).unwrap();
-        let octroi = Self { child: None, dir, log: Arc::default(), status: serde_json::Value::Null };
+        let octroi =
+            Self { child: None, dir, log: Arc::default(), status: serde_json::Value::Null, env: Vec::new(), successors: Vec::new() };
         octroi.configure(config);
         let made = octroi.command(&["keys", "init"]);
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -62,15 +67,16 @@ impl Octroi {
     /// Starts it as the last argument of another command, and waits until it serves.
     pub fn run_under(&mut self, command: &[&str]) {
         let mut words = command.iter().copied().chain([BINARY]);
-        let mut child = Command::new(words.next().unwrap())
-            .args(words)
-            .args(["run", "--config"])
-            .arg(self.config())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).args(["run", "--config"]).arg(self.config()).stdin(Stdio::null());
+        self.child = Some(self.spawn(command));
+        self.serving();
+    }
+
+    /// Starts a command of the program, and keeps what it prints.
+    pub fn spawn(&self, mut command: Command) -> Child {
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let stderr = child.stderr.take().unwrap();
         let streams: [(&str, Box<dyn std::io::Read + Send>); 2] = [("out", Box::new(stdout)), ("err", Box::new(stderr))];
@@ -82,7 +88,17 @@ impl Octroi {
                 }
             });
         }
+        child
+    }
+
+    /// Takes a process that was started otherwise for the program.
+    pub fn adopt(&mut self, child: Child) {
         self.child = Some(child);
+        self.serving();
+    }
+
+    /// Waits until it serves.
+    fn serving(&mut self) {
         self.status = eventually("the program serves", || {
             let child = self.child.as_mut().unwrap();
             assert!(child.try_wait().unwrap().is_none(), "it ended: {:#?}", self.log.lock().unwrap());
@@ -94,6 +110,19 @@ impl Octroi {
     /// Asks again where the listeners are, after a reload.
     pub fn refresh(&mut self) {
         self.status = serde_json::from_str(&self.ok(&["status", "--json"])).unwrap();
+    }
+
+    /// Notes the process that serves now. Returns its number.
+    pub fn succeed(&mut self) -> u32 {
+        self.refresh();
+        let pid = u32::try_from(self.status["pid"].as_u64().unwrap()).unwrap();
+        self.successors.push(pid);
+        pid
+    }
+
+    /// Returns what status last said.
+    pub fn status(&self) -> &serde_json::Value {
+        &self.status
     }
 
     /// Takes another configuration into force.
@@ -203,8 +232,21 @@ impl Octroi {
     }
 }
 
+/// Sends a signal to a process; says whether it was there.
+pub fn signal(pid: u32, name: &str) -> bool {
+    Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).stderr(Stdio::null()).status().unwrap().success()
+}
+
+/// Says whether a process lives. One that nobody has waited for does not.
+pub fn lives(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'))
+}
+
 impl Drop for Octroi {
     fn drop(&mut self) {
+        for pid in &self.successors {
+            signal(*pid, "KILL");
+        }
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();

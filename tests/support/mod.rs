@@ -15,14 +15,14 @@ use std::{
 
 use octroi::{
     model::{
-        Alpn, Deny, Facts, HttpVersion, Mode, Origin, PathRules, QuotaAnswer, Reason, RevocationAnswer, RouteId, Secret, SessionId,
-        TenantName, Tick, TlsFacts, Trail, Transport, UnixTime, UserId,
+        Acceptance, Alpn, ClientCertificate, Deny, Facts, HttpVersion, Mode, Origin, PathRules, Presented, QuotaAnswer, Reason,
+        RevocationAnswer, RouteId, Secret, SessionId, TenantName, Tick, TlsFacts, Trail, Transport, UnixTime, UserId,
     },
     pipeline::{Known, Passage, Permit, Stores, judge},
     policy::{
-        Balance, Charge, ClientIpHeader, DenyList, ForeignSessions, IpAccess, IpSet, Limits, Listener, ListenerKind, MinVersion, Policy,
-        Quota, QuotaBy, RangeRule, RequestLimits, Route, RouteAccess, RouteTable, RouteTableBuilder, SessionRules, Sessions, Tenant,
-        Tenants, Tls, UnknownSni, Upstream, UpstreamTimeouts,
+        Balance, CertificateMode, Charge, ClientCertificates, ClientIpHeader, DenyList, ForeignSessions, Identities, IpAccess, IpSet,
+        Limits, Listener, ListenerKind, MinVersion, Policy, Quota, QuotaBy, RangeRule, RequestLimits, Route, RouteAccess, RouteTable,
+        RouteTableBuilder, SessionRules, Sessions, Tenant, Tenants, Tls, UnknownSni, Upstream, UpstreamTimeouts,
     },
     quota::Limit,
     replay::Request,
@@ -111,6 +111,7 @@ pub fn tenant(name: &str, hosts: &[&str]) -> Tenant {
         allow_no_sni: false,
         response_headers: Box::default(),
         cookies_allow: None,
+        client_certificate: None,
     }
 }
 
@@ -236,6 +237,7 @@ pub fn get(url: &str) -> Request {
             }),
             accepted: NOW,
         },
+        certificate: None,
         version: HttpVersion::Http11,
         method: "GET".into(),
         target: format!("/{path}").into_bytes(),
@@ -284,6 +286,11 @@ pub trait Change: Sized {
         })
     }
 
+    /// Presents a certificate that these tenants accept.
+    fn certificate(self, tenants: &[&str]) -> Self {
+        self.changed(|request| request.certificate = Some(presented(tenants)))
+    }
+
     fn cookie(self, token: &str) -> Self {
         self.header("cookie", &format!("__Host-octroi={token}"))
     }
@@ -307,6 +314,32 @@ impl Change for Request {
         self.write_head();
         self
     }
+}
+
+/// A certificate that these tenants accept.
+pub fn presented(tenants: &[&str]) -> Presented {
+    let certificate = ClientCertificate {
+        chain: Box::new([Box::new([0x30, 0x00])]),
+        subject: "CN=robot".parse().unwrap(),
+        issuer: "CN=CA".parse().unwrap(),
+        names: Box::default(),
+        serial: "01".into(),
+        fingerprint: [7; 32],
+        turns: Box::default(),
+    };
+    let acceptance = Acceptance {
+        tenants: tenants.iter().map(|name| name.parse().unwrap()).collect(),
+        why_not: "it is revoked".into(),
+        rules: 1,
+        judged: NOW,
+        until: NOW.plus(Duration::from_secs(1)),
+    };
+    Presented { certificate: Arc::new(certificate), acceptance: Arc::new(acceptance) }
+}
+
+/// Rules about client certificates, written in line 11.
+pub fn certificates(mode: CertificateMode) -> Option<Arc<ClientCertificates>> {
+    Some(Arc::new(ClientCertificates { origin: line(11), mode, trust: None, identities: Identities::default() }))
 }
 
 /// The claims of a session of `tenant` that began a minute ago.

@@ -13,7 +13,7 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use self::{fingerprint::Fingerprints, folders::Folders, named::Group};
-use super::{control::App, deny, renew};
+use super::{client_trust, control::App, deny, renew};
 use crate::model::UnixTime;
 
 /// How long the folders must have been touched before the files are read: a renewal writes several.
@@ -55,6 +55,7 @@ impl App {
     /// Reads the files of a group again.
     async fn refresh(&self, group: Group, due: &mut Option<Instant>) {
         match group {
+            Group::ClientTrust => client_trust::renew(self).await,
             Group::Deny => deny::read_again(self).await,
             Group::Tls => *due = renew::certificates(self).await.map(|wait| Instant::now() + wait),
         }

@@ -11,10 +11,12 @@ pub(super) enum Group {
     Tls,
     /// Ranges that are dropped before it.
     Deny,
+    /// Whose certificates are accepted of clients: a part of the policy.
+    ClientTrust,
 }
 
 impl Group {
-    pub(super) const ALL: &[Self] = &[Self::Tls, Self::Deny];
+    pub(super) const ALL: &[Self] = &[Self::Tls, Self::Deny, Self::ClientTrust];
 }
 
 /// Lists the files of a policy.
@@ -29,6 +31,9 @@ pub(super) fn files(policy: &Policy) -> Vec<(Group, PathBuf)> {
             // Whoever writes these takes them into force, too.
             CertificateSource::Dev { .. } | CertificateSource::Acme(_) => {}
         }
+    }
+    for trust in policy.tenants.iter().filter_map(|tenant| tenant.client_certificate.as_ref()?.trust.as_ref()) {
+        files.extend(trust.files.iter().map(|file| (Group::ClientTrust, file.path.clone())));
     }
     let lists = policy.listeners.iter().flat_map(|listener| &listener.deny.files);
     let paths: BTreeSet<&PathBuf> = lists.map(|file| &file.path).collect();

@@ -1,13 +1,18 @@
 //! `octroi session mint`: makes a session without a sign-in, for machines and for finding faults.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::{
     admin::wire::{TenantBody, write_time},
     cli::{
+        self,
         control::{Client, ControlArgs},
         output::{Exit, Form, Output},
     },
@@ -43,6 +48,9 @@ pub(crate) struct MintArgs {
     /// The User-Agent, where the tenant's sessions are bound to it
     #[arg(long, value_name = "TEXT")]
     pub(crate) user_agent: Option<String>,
+    /// The client's certificate (PEM), where the tenant's sessions are bound to it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) client_certificate: Option<PathBuf>,
     /// The tenant's epoch; asked of the running octroi if it is left out
     #[arg(long, value_name = "NUMBER")]
     pub(crate) epoch: Option<u32>,
@@ -146,11 +154,18 @@ fn claims(args: &MintArgs, tenant: &Tenant, epoch: u32, now: UnixTime) -> anyhow
 
 fn bind(args: &MintArgs, rules: &[Binding]) -> anyhow::Result<Option<[u8; 16]>> {
     let mut bound = Bound::default();
+    let mut fingerprint = None;
     for rule in rules {
         match rule {
             Binding::ClientPrefix => {
                 let client = args.client.context("the tenant's sessions are bound to the client's address; name it with --client")?;
                 bound.client = Some(ClientIp::from(client));
+            }
+            Binding::ClientCertificate => {
+                let path = args.client_certificate.as_ref();
+                let path =
+                    path.context("the tenant's sessions are bound to the client's certificate; name it with --client-certificate")?;
+                fingerprint = Some(fingerprint_of(path)?);
             }
             Binding::UserAgent => {
                 let agent =
@@ -159,7 +174,14 @@ fn bind(args: &MintArgs, rules: &[Binding]) -> anyhow::Result<Option<[u8; 16]>> 
             }
         }
     }
-    Ok(binding(bound))
+    Ok(binding(Bound { certificate: fingerprint.as_ref().map(|digest| &digest[..]), ..bound }))
+}
+
+/// Returns SHA-256 of the first certificate of a PEM file.
+fn fingerprint_of(path: &Path) -> anyhow::Result<[u8; 32]> {
+    let chain = cli::certificates(path)?;
+    let leaf = chain.first().with_context(|| format!("{} holds no certificate", path.display()))?;
+    Ok(Sha256::digest(leaf).into())
 }
 
 fn random<const N: usize>() -> anyhow::Result<[u8; N]> {

@@ -27,7 +27,7 @@ use crate::{
 const MADE: &str = "`octroi keys init` makes the files that are missing";
 
 /// RSA keys under this many bits are refused: what the public security statement promises.
-const RSA_BITS: usize = 2048;
+pub(super) const RSA_BITS: usize = 2048;
 
 /// Judges a pair, and returns what is known of the certificate.
 pub(super) fn judge(cx: &mut Context<'_>, cert: &At<FilePath>, key: &At<FilePath>) -> Option<Leaf> {
@@ -76,7 +76,7 @@ pub(super) fn chain(cx: &mut Context<'_>, path: &At<FilePath>, missing: Option<&
 }
 
 /// Opens a file; `missing` says who could make it.
-fn open(cx: &mut Context<'_>, path: &At<FilePath>, missing: Option<&str>) -> Option<(Rc<InputFile>, String)> {
+pub(super) fn open(cx: &mut Context<'_>, path: &At<FilePath>, missing: Option<&str>) -> Option<(Rc<InputFile>, String)> {
     let full = cx.resolve(path);
     let shown = full.display().to_string();
     match cx.inputs.file(&full) {

@@ -32,8 +32,19 @@ pub(super) struct Coverage {
     every: bool,
     takes_rest: bool,
     rest: Vec<(TenantName, Span, Vec<Host>)>,
-    files: Vec<(Span, Option<TenantName>, bool)>,
+    files: Vec<File>,
     by_name: HashMap<String, Vec<usize>>,
+}
+
+/// Whose hosts one certificate covers.
+#[derive(Debug)]
+struct File {
+    span: Span,
+    /// The first tenant, and the first other one.
+    owner: Option<TenantName>,
+    other: Option<TenantName>,
+    /// The first one that asks for client certificates.
+    asking: Option<TenantName>,
 }
 
 impl Coverage {
@@ -44,7 +55,7 @@ impl Coverage {
             Names::Rest => self.takes_rest = true,
             Names::Listed { span, names } => {
                 let index = self.files.len();
-                self.files.push((span, None, false));
+                self.files.push(File { span, owner: None, other: None, asking: None });
                 for name in names {
                     self.by_name.entry(name).or_default().push(index);
                 }
@@ -52,8 +63,8 @@ impl Coverage {
         }
     }
 
-    /// Asks about a host of a tenant; warns where nothing covers it.
-    pub(super) fn ask(&mut self, cx: &mut Context<'_>, host: &At<HostPattern>, tenant: &TenantName) {
+    /// Asks about a host of a tenant, which may ask for client certificates; warns where nothing covers it.
+    pub(super) fn ask(&mut self, cx: &mut Context<'_>, host: &At<HostPattern>, tenant: &TenantName, asks: bool) {
         let exact = host.value.to_string();
         let wildcard = match &host.value {
             HostPattern::Exact(name) => name.parent().map(|parent| format!("*.{parent}")),
@@ -63,16 +74,12 @@ impl Coverage {
         for name in std::iter::once(exact).chain(wildcard) {
             for index in self.by_name.get(&name).into_iter().flatten() {
                 covered = true;
-                let Some((span, owner, told)) = self.files.get_mut(*index) else { continue };
-                match owner {
-                    None => *owner = Some(tenant.clone()),
-                    Some(other) if other != tenant && !*told => {
-                        *told = true;
-                        let message = format!("one certificate covers hosts of `{other}` and of `{tenant}`");
-                        cx.warn(*span, message)
-                            .hint("browsers may ask for both on one connection and get 421; a certificate per tenant avoids it");
-                    }
-                    Some(_) => {}
+                let Some(file) = self.files.get_mut(*index) else { continue };
+                if file.owner.get_or_insert_with(|| tenant.clone()) != tenant {
+                    file.other.get_or_insert_with(|| tenant.clone());
+                }
+                if asks {
+                    file.asking.get_or_insert_with(|| tenant.clone());
                 }
             }
         }
@@ -86,6 +93,25 @@ impl Coverage {
             HostPattern::Exact(_) | HostPattern::Wildcard(_) => {
                 cx.warn(host.span, format!("no certificate covers `{}`", host.value)).hint("clients that ask for it get no connection");
             }
+        }
+    }
+
+    /// Says which certificates are of several tenants, once all hosts have been asked about.
+    ///
+    /// A browser puts requests for every name of a certificate on one connection. That is a nuisance, since each connection is for
+    /// one tenant, and more than that where a connection stands for a client certificate.
+    pub(super) fn judge(&self, cx: &mut Context<'_>) {
+        for File { span, owner, other, asking } in &self.files {
+            let (Some(owner), Some(other)) = (owner, other) else { continue };
+            let message = format!("one certificate covers hosts of `{owner}` and of `{other}`");
+            match asking {
+                None => cx
+                    .warn(*span, message)
+                    .hint("browsers may ask for both on one connection and get 421; a certificate per tenant avoids it"),
+                Some(asking) => cx
+                    .error(*span, format!("{message}, and `{asking}` asks for client certificates"))
+                    .hint(format!("give `{asking}` a certificate of its own")),
+            };
         }
     }
 

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use super::{
     Context, access_log,
     address::Addresses,
-    admin, bans, foreign, limits, listener,
+    admin, bans,
+    client_certificate::Trusts,
+    foreign, limits, listener,
     quota::Quotas,
     session,
     table::Sets,
@@ -17,10 +19,11 @@ use crate::{
         collection::{Named, NonEmpty},
         default,
         reader::Placed,
+        source::Span,
         wire::{Root, ServerWire, TenantWire, Version},
     },
     model::TenantName,
-    policy::{Listener, ListenerKind, Policy},
+    policy::{Binding, Listener, ListenerKind, Policy, Tenants},
 };
 
 /// What was read.
@@ -62,6 +65,8 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
         sessions: sessions.as_ref(),
         has_sessions: root.sessions.is_some(),
         coverage: Some(&mut coverage).filter(|_| shows_certificates && root.tls.is_some()),
+        trusts: Trusts::default(),
+        plaintext: plaintext(&root),
         login_url: root.sessions.as_ref().and_then(|wire| wire.0.as_ref()?.login_url.as_ref()).map(|url| url.span),
     };
     let everybody = tenants.iter().flat_map(|file| &file.0).map(|entry| &entry.name.value).collect();
@@ -74,6 +79,7 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
     if tenants.is_empty() && cx.findings.errors() == 0 {
         cx.warn(root.at(), "there is no tenant, so every request gets 421").path("tenants".to_owned());
     }
+    judge_binding(cx, &root, &tenants);
     let access_log = access_log::all(cx, root.access_log.as_deref());
     Policy {
         revision,
@@ -97,6 +103,23 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
         access_log,
         next_expiry: cx.next_expiry,
     }
+}
+
+/// Sessions are bound to what somebody asks for.
+fn judge_binding(cx: &mut Context<'_>, root: &Root, tenants: &Tenants) {
+    let mut bind = root.sessions.iter().filter_map(|wire| wire.0.as_ref()).flat_map(|wire| &wire.bind);
+    if let Some(at) = bind.find(|at| at.value == Binding::ClientCertificate)
+        && tenants.iter().all(|tenant| tenant.client_certificate.is_none())
+    {
+        cx.error(at.span, "no tenant asks for client certificates, so no session can be bound to one")
+            .hint("add `client_certificate: {ca: FILE}` to a tenant, or take the word out");
+    }
+}
+
+/// Returns the first listener that serves in clear text.
+fn plaintext(root: &Root) -> Option<Span> {
+    let mut listeners = root.listeners.0.iter().flat_map(|list| &list.0);
+    listeners.find_map(|wire| wire.plaintext.as_ref().filter(|at| at.value).map(|at| at.span))
 }
 
 /// A TLS listener shows certificates.

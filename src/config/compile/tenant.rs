@@ -5,7 +5,16 @@ use std::{
     sync::Arc,
 };
 
-use super::{Context, coverage::Coverage, ip_access, limits, quota::Quotas, session, table::Sets, upstream::Upstreams};
+use super::{
+    Context,
+    client_certificate::{self, Trusts},
+    coverage::Coverage,
+    ip_access, limits,
+    quota::Quotas,
+    session,
+    table::Sets,
+    upstream::Upstreams,
+};
 use crate::{
     config::{
         collection::{Named, NamedEntry},
@@ -35,12 +44,16 @@ pub(super) struct Surroundings<'a> {
     pub(super) has_sessions: bool,
     /// What certificates cover, where a listener shows them.
     pub(super) coverage: Option<&'a mut Coverage>,
+    /// The CAs of client certificates that were read so far.
+    pub(super) trusts: Trusts,
+    /// A listener that serves in clear text.
+    pub(super) plaintext: Option<Span>,
     /// Where `login_url` is written.
     pub(super) login_url: Option<Span>,
 }
 
 /// The tenants of every file, by name: nothing where one has a problem of its own.
-type Names<'w> = HashMap<&'w TenantName, (Span, Option<&'w TenantWire>)>;
+pub(super) type Names<'w> = HashMap<&'w TenantName, (Span, Option<&'w TenantWire>)>;
 
 /// Compiles every tenant of every file.
 pub(super) fn all(cx: &mut Context<'_>, files: &[Named<TenantName, TenantWire>], mut around: Surroundings<'_>) -> Tenants {
@@ -51,6 +64,7 @@ pub(super) fn all(cx: &mut Context<'_>, files: &[Named<TenantName, TenantWire>],
         }
     }
     let members = members(cx, files, &names);
+    client_certificate::judge(cx, files, &names, around.plaintext);
     let mut hosts = HashMap::new();
     let mut judged = HashSet::new();
     let mut tenants = Tenants::default();
@@ -69,6 +83,9 @@ pub(super) fn all(cx: &mut Context<'_>, files: &[Named<TenantName, TenantWire>],
             let _conflicts = tenants.add(Arc::new(tenant));
         }
     }
+    if let Some(coverage) = &around.coverage {
+        coverage.judge(cx);
+    }
     tenants
 }
 
@@ -85,6 +102,7 @@ fn tenant(cx: &mut Context<'_>, name: &At<TenantName>, wire: &TenantWire, around
     });
     let quotas = around.quotas.named(cx, &wire.quotas);
     let ip_access = ip_access::compile(cx, wire.ip_access.as_ref());
+    let client_certificate = wire.client_certificate.as_ref().map(|rules| around.trusts.compile(cx, rules));
     let sessions = session::tenant(cx, wire.sessions.as_ref(), &around.rules);
     let response_headers = response_headers(cx, wire);
     let cookies = wire.cookies.as_ref().and_then(|cookies| cookies.allow.as_ref());
@@ -97,6 +115,7 @@ fn tenant(cx: &mut Context<'_>, name: &At<TenantName>, wire: &TenantWire, around
         routes: routes?,
         quotas,
         ip_access,
+        client_certificate: client_certificate.map(Arc::new),
         sessions,
         limits,
         members: wire.members.iter().map(|member| member.value.clone()).collect(),
@@ -121,7 +140,7 @@ fn own_hosts<'w>(
             let whose = if *owner == name.value { "this tenant".to_owned() } else { format!("the tenant `{owner}`") };
             cx.error(host.span, format!("the host `{}` belongs to {whose} already", host.value)).first(first);
         } else if let Some(coverage) = &mut coverage {
-            coverage.ask(cx, host, &name.value);
+            coverage.ask(cx, host, &name.value, wire.client_certificate.is_some());
         }
     }
 }

@@ -24,6 +24,6 @@ pub(super) use root::{ConfigLimits, Root, TenantFile, Version};
 pub(super) use route::{AccessWord, RouteSet, Rule, TenantRoutes};
 pub(super) use server::{BansWire, LimitsWire, RequestLimitsWire, ServerWire};
 pub(super) use session::{KeyWire, RevocationStoreWord, SessionsWire, TokenFormat};
-pub(super) use tenant::{IpAccessWire, QuotaStoreWord, QuotaWire, RangeWire, TenantSessions, TenantWire};
+pub(super) use tenant::{ClientCertificateWire, IpAccessWire, QuotaStoreWord, QuotaWire, RangeWire, TenantSessions, TenantWire};
 pub(super) use tls::{CertificateWire, TlsWire};
 pub(super) use upstream::{Protocol, ServerEntry, TimeoutsWire, UpstreamWire};

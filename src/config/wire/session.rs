@@ -32,7 +32,10 @@ pub(in crate::config) enum TokenFormat {
 }
 
 words! {
-    Binding, "binding" { "client_prefix" => Binding::ClientPrefix, "user_agent" => Binding::UserAgent, }
+    Binding, "binding" {
+        "client_prefix" => Binding::ClientPrefix, "user_agent" => Binding::UserAgent,
+        "client_certificate" => Binding::ClientCertificate,
+    }
     RevocationStoreWord, "revocation store" { "journal" => RevocationStoreWord::Journal, }
     TokenFormat, "token format" {
         "octroi" => TokenFormat::Octroi,
@@ -77,7 +80,7 @@ wire! {
         idle: Option<At<Wait>>,
         /// How long a session may live. Default: 12h.
         absolute: Option<At<Wait>>,
-        /// What else must stay the same: `client_prefix`, `user_agent`. Default: nothing.
+        /// What else must stay the same: `client_prefix`, `user_agent`, `client_certificate`. Default: nothing.
         bind: Vec<At<Binding>>,
         /// Where revocations are kept.
         revocation: Option<RevocationWire>,

@@ -8,14 +8,14 @@ use super::{RequestLimitsWire, TenantRoutes};
 use crate::{
     config::{
         collection::{Named, Needed, NonEmpty},
-        parse::Label,
+        parse::{FilePath, Label, Scalar, Wrong},
         reader::{At, Reader, Wire},
         shape::{wire, words},
         tree::{Node, Value},
         unit::{LastDay, Rate, Wait},
     },
-    model::{HostPattern, Mode, QuotaName, Range, TenantName, UpstreamName},
-    policy::{Binding, Charge, QuotaBy},
+    model::{DistinguishedName, HostPattern, Mode, QuotaName, Range, TenantName, UpstreamName},
+    policy::{Binding, CertificateMode, Charge, NamePattern, QuotaBy},
 };
 
 /// Where a quota is counted.
@@ -31,6 +31,7 @@ words! {
     }
     Charge, "charge" { "requests" => Charge::Requests, "failures" => Charge::Failures, }
     QuotaStoreWord, "quota store" { "memory" => QuotaStoreWord::Memory, }
+    CertificateMode, "rule for client certificates" { "required" => CertificateMode::Required, "optional" => CertificateMode::Optional, }
     Mode, "mode" { "enforce" => Mode::Enforce, "observe" => Mode::Observe, }
 }
 
@@ -63,6 +64,8 @@ wire! {
         quotas: Vec<At<QuotaName>>,
         /// Who may reach it. Default: every address.
         ip_access: Option<IpAccessWire>,
+        /// Whose client certificates are accepted, and whether one is needed. Default: none is asked for.
+        client_certificate: Option<ClientCertificateWire>,
         /// Whether a TLS client that names no host may come in. Default: false.
         allow_no_sni: Option<At<bool>>,
         /// Its sessions' clocks.
@@ -87,6 +90,20 @@ wire! {
         allow: Option<NonEmpty<RangeWire>>,
         /// The ranges that may not.
         deny: Vec<RangeWire>,
+    }
+
+    /// Client certificates of a tenant.
+    ClientCertificateWire "client_certificate" {
+        /// The CAs, PEM: roots, and the CAs below them. A lobby that needs none of its own leaves it out: those of its members are asked for.
+        ca: Option<At<FilePath>>,
+        /// `required` (default): every request needs one. `optional`: one is asked for, and a client that has none may come in.
+        mode: Option<At<CertificateMode>>,
+        /// Revocation lists, PEM, one of each CA that may have made a certificate. Default: nothing is revoked.
+        crl: Option<At<FilePath>>,
+        /// The subjects that are accepted, by the attributes that are written: `CN=robot-1,O=Acme`. Default: every one.
+        subjects: Option<Vec<At<Subject>>>,
+        /// The alternative names that are accepted: a host, one with a wildcard in front, a URI, an e-mail address, an IP address. Default: every one.
+        sans: Option<Vec<At<San>>>,
     }
 
     /// A range with a note.
@@ -170,13 +187,60 @@ impl Wire for RangeWire {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::config) struct FieldName(pub(in crate::config) http::HeaderName);
 
-impl crate::config::parse::Scalar for FieldName {
-    fn parse(text: &str) -> Result<Self, crate::config::parse::Wrong> {
+impl Scalar for FieldName {
+    fn parse(text: &str) -> Result<Self, Wrong> {
         let name = http::HeaderName::from_bytes(text.as_bytes());
-        name.map(Self).map_err(|_| crate::config::parse::Wrong::new(format!("not the name of a field: `{text}`")))
+        name.map(Self).map_err(|_| Wrong::new(format!("not the name of a field: `{text}`")))
     }
 
     fn schema() -> Json {
         json!({"type": "string", "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"})
+    }
+}
+
+/// A subject of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::config) struct Subject(pub(in crate::config) DistinguishedName);
+
+impl Scalar for Subject {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        let read = text.parse().map(Self);
+        read.map_err(|error| {
+            Wrong::new(format!("not a subject of a certificate: `{text}`")).hint(format!("{error}; write `CN=robot-1,O=Acme`"))
+        })
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "pattern": "^ *[A-Za-z0-9.]+ *=."})
+    }
+}
+
+/// An alternative name of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::config) struct San(pub(in crate::config) NamePattern);
+
+impl Scalar for San {
+    /// What it is can be seen: only a URI has `://`, only a mailbox `@`.
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        const HINT: &str =
+            "write a host (`robot.acme.test`, `*.acme.test`), a URI (`spiffe://acme/robot`), an e-mail address or an IP address";
+        let wrong = || Wrong::new(format!("not an alternative name of a certificate: `{text}`"));
+        if text.is_empty() || text.chars().any(|character| character.is_whitespace() || character.is_control()) {
+            return Err(wrong().hint(HINT));
+        }
+        if text.contains("://") {
+            return Ok(Self(NamePattern::Uri(text.into())));
+        }
+        if let Some((name, host)) = text.split_once('@') {
+            return if name.is_empty() || host.is_empty() { Err(wrong().hint(HINT)) } else { Ok(Self(NamePattern::Email(text.into()))) };
+        }
+        if let Ok(address) = text.parse() {
+            return Ok(Self(NamePattern::Address(address)));
+        }
+        text.parse().map(|host| Self(NamePattern::Dns(host))).map_err(|error| wrong().hint(format!("{error}; {HINT}")))
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "minLength": 1})
     }
 }

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use rustls_pki_types::pem;
 
-use crate::model::{HostPattern, OcspError};
+use crate::model::{HostPattern, OcspError, TenantName};
 use crate::policy::TicketSecretsError;
 
 /// Why the TLS state cannot be built. Each names the file.
@@ -112,6 +112,14 @@ pub enum TlsError {
         /// Why.
         #[source]
         source: rcgen::Error,
+    },
+    /// CAs or revocation lists of client certificates that the library cannot use.
+    #[error("the client certificates of `{tenant}`: {why}")]
+    ClientTrust {
+        /// Whose they are.
+        tenant: TenantName,
+        /// What is wrong with them.
+        why: String,
     },
     /// An OCSP answer that is not stapled.
     #[error("{}: {source}", path.display())]

@@ -1,11 +1,15 @@
 //! TLS: certificates, versions, suites and tickets of all TLS listeners, built from the policy as a whole.
 
 mod certificate;
+mod client_auth;
 mod content;
 pub mod dev;
 mod error;
 mod facts;
 mod hello;
+mod peer;
+mod presented;
+mod refusal;
 mod resolver;
 mod setup;
 mod source;
@@ -14,9 +18,10 @@ mod state;
 mod stored;
 mod ticket;
 
+pub use self::client_auth::judge_certificate;
 pub use self::hello::ja4;
 pub use self::setup::{admin_acceptor, install_provider};
 pub use self::state::{Renewal, TlsState};
 pub use self::stored::StoredPair;
 pub use self::{certificate::CertificateExpiry, error::TlsError};
-pub(super) use self::{facts::facts, hello::MAX_HELLO_BYTES, resolver::Sni};
+pub(super) use self::{facts::facts, hello::MAX_HELLO_BYTES, peer::InForce, resolver::Sni};

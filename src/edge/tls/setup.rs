@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use rustls::{
-    ServerConfig,
+    ServerConfig, SupportedProtocolVersion,
     crypto::{CryptoProvider, aws_lc_rs},
     server::NoServerSessionStorage,
     version::{TLS12, TLS13},
@@ -50,19 +50,25 @@ pub(super) fn provider() -> CryptoProvider {
     }
 }
 
+/// The versions that are spoken, from the oldest that may be.
+pub(super) fn versions(min_version: MinVersion) -> &'static [&'static SupportedProtocolVersion] {
+    static FROM_TLS12: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
+    static FROM_TLS13: &[&SupportedProtocolVersion] = &[&TLS13];
+    match min_version {
+        MinVersion::Tls12 => FROM_TLS12,
+        MinVersion::Tls13 => FROM_TLS13,
+    }
+}
+
 /// Puts a configuration together that resumes nothing: tickets and caches are the caller's.
 pub(super) fn server_config(
     provider: Arc<CryptoProvider>,
     min_version: MinVersion,
     certificates: &Arc<Certificates>,
 ) -> Result<ServerConfig, TlsError> {
-    let versions: &[_] = match min_version {
-        MinVersion::Tls12 => &[&TLS13, &TLS12],
-        MinVersion::Tls13 => &[&TLS13],
-    };
     let resolver: Arc<dyn rustls::server::ResolvesServerCert> = Arc::<Certificates>::clone(certificates);
     let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)
+        .with_protocol_versions(versions(min_version))
         .map_err(TlsError::Config)?
         .with_no_client_auth()
         .with_cert_resolver(resolver);

@@ -8,14 +8,16 @@ use sha2::{Digest, Sha256};
 use super::{
     CertificateExpiry, TlsError,
     certificate::Loaded,
+    client_auth::ClientAuth,
     content::{self, Content},
+    peer::Asking,
     resolver::{Certificates, Sni},
-    setup::{provider, server_config},
+    setup::{provider, server_config, versions},
     source::{self, Files},
     ticket::Tickets,
 };
 use crate::model::{Clock, HostPattern, UnixTime};
-use crate::policy::{CertificateSource, ListenerKind, Policy, TicketSecrets, UnknownSni};
+use crate::policy::{CertificateSource, ListenerKind, MinVersion, Policy, TicketSecrets, UnknownSni};
 
 /// How many TLS 1.2 sessions of clients without tickets are kept, at some 300 bytes each: 10 MiB at the most, whatever comes.
 const SESSIONS: usize = 32_768;
@@ -26,6 +28,9 @@ const TICKETS: usize = 2;
 pub struct TlsState {
     config: Arc<ServerConfig>,
     certificates: Arc<Certificates>,
+    /// The realms that ask for client certificates.
+    clients: Arc<ClientAuth>,
+    min_version: MinVersion,
     loaded: Vec<Arc<Loaded>>,
     /// What the file of `tls.ticket_keys` held.
     secrets: Option<TicketSecrets>,
@@ -78,10 +83,14 @@ impl TlsState {
         if errors.is_empty() && loaded.is_empty() && needs_one {
             errors.push(TlsError::NoCertificate);
         }
+        let clients = ClientAuth::new(policy, &provider).unwrap_or_else(|more| {
+            errors.extend(more);
+            ClientAuth::default()
+        });
         if !errors.is_empty() {
             return Err(errors);
         }
-        Self::assemble(policy, loaded, secrets, provider, clock).map_err(|error| vec![error])
+        Self::assemble(policy, loaded, secrets, (provider, Arc::new(clients)), clock).map_err(|error| vec![error])
     }
 
     /// Reads the files of the policy in force again. A pair that cannot be used changes nothing about the others.
@@ -131,7 +140,9 @@ impl TlsState {
             }
         }
         if changed {
-            match Self::assemble(policy, loaded, secrets, provider, clock) {
+            // The CAs of clients are part of the policy, which is the same.
+            let clients = Arc::clone(&self.clients);
+            match Self::assemble(policy, loaded, secrets, (provider, clients), clock) {
                 Ok(state) => renewal.state = Some(state.resuming(self)),
                 Err(error) => renewal.refused.push(error),
             }
@@ -143,7 +154,7 @@ impl TlsState {
         policy: &Policy,
         loaded: Vec<Arc<Loaded>>,
         secrets: Option<TicketSecrets>,
-        provider: Arc<CryptoProvider>,
+        (provider, clients): (Arc<CryptoProvider>, Arc<ClientAuth>),
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, TlsError> {
         let chains = chains(&loaded);
@@ -160,7 +171,9 @@ impl TlsState {
         Ok(Self {
             config: Arc::new(config),
             certificates,
-            digest: digest(policy, &loaded, &resumption),
+            digest: digest(policy, &loaded, &resumption, &clients),
+            clients,
+            min_version: policy.tls.min_version,
             resumption,
             loaded,
             secrets,
@@ -190,7 +203,9 @@ impl TlsState {
     pub fn judge(policy: &Policy, now: UnixTime) -> Result<(), Vec<TlsError>> {
         let provider = provider();
         let files = policy.tls.certificates.iter().filter_map(|certificate| source::written(&certificate.source));
-        let errors: Vec<TlsError> = files.filter_map(|files| Loaded::from_files(files, &provider, now).err()).collect();
+        let clients = ClientAuth::new(policy, &Arc::new(provider.clone())).err().unwrap_or_default();
+        let errors = files.filter_map(|files| Loaded::from_files(files, &provider, now).err());
+        let errors: Vec<TlsError> = errors.chain(clients).collect();
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
@@ -209,8 +224,20 @@ impl TlsState {
         self.certificates.covers(pattern)
     }
 
-    pub(in crate::edge) fn config(&self) -> &Arc<ServerConfig> {
-        &self.config
+    pub(super) fn clients(&self) -> &ClientAuth {
+        &self.clients
+    }
+
+    /// Returns the configuration of one handshake, and who asks for the client's certificate, where the host's realm does.
+    pub(in crate::edge) fn config_for(&self, sni: &Sni) -> Result<(Arc<ServerConfig>, Option<Arc<Asking>>), TlsError> {
+        let realm = match sni {
+            Sni::Named(host) => self.clients.realm(host),
+            Sni::Absent => None,
+        };
+        let Some(realm) = realm else { return Ok((Arc::clone(&self.config), None)) };
+        let asking = Asking::new(realm, self.clients.number(), self.config.crypto_provider());
+        let config = asking.config(&self.config, versions(self.min_version))?;
+        Ok((Arc::new(config), Some(asking)))
     }
 
     /// Judges the name that a client asks for; a refused one is handed back.
@@ -260,12 +287,13 @@ fn takes_no_sni(policy: &Policy) -> bool {
 }
 
 /// A digest of everything that a handshake shows or goes by.
-fn digest(policy: &Policy, loaded: &[Arc<Loaded>], resumption: &[u8; 32]) -> [u8; 32] {
+fn digest(policy: &Policy, loaded: &[Arc<Loaded>], resumption: &[u8; 32], clients: &ClientAuth) -> [u8; 32] {
     let mut digest = Sha256::new();
     let tls = &policy.tls;
     let settings = format!("{:?} {:?} {} {} {}", tls.min_version, tls.unknown_sni, takes_no_sni(policy), tls.ja4, loaded.len());
     digest.update(settings);
     digest.update(resumption);
+    digest.update(clients.digest());
     for one in loaded {
         let staple = one.key.ocsp.as_deref().unwrap_or_default();
         digest.update(staple.len().to_be_bytes());

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     HeaderDrop, OrderResult, QuotaVerdict, SessionEvent,
     series::{TenantSeries, UpstreamSeries},
-    table::Metrics,
+    table::{Metrics, TENANTS},
 };
 use crate::{
     model::{Cut, Decision, ListenerName, Mode, QuotaName, Reason, TenantName, TlsFacts, UnixTime, UpstreamName},
@@ -205,6 +205,14 @@ impl Metrics {
         self.policy.with_label_values(&[&policy.revision]).set(1);
         self.reload_successful.set(1);
         self.reload_time.set(Duration::from_millis(now.as_millis()).as_secs_f64());
+        self.crls.reset();
+        let mut ends: Vec<(UnixTime, &TenantName)> =
+            policy.tenants.iter().filter_map(|tenant| Some((tenant.crl_until()?, &tenant.name))).collect();
+        // Those that end first are those that somebody has to look after.
+        ends.sort_unstable();
+        for (end, tenant) in ends.into_iter().take(TENANTS) {
+            self.crls.with_label_values(&[tenant.as_str()]).set(i64::try_from(end.as_secs()).unwrap_or(i64::MAX));
+        }
         self.tenants.retain(|name| name == UNKNOWN || policy.tenants.named(name).is_some(), TenantSeries::forget);
         self.upstreams.retain(|name| policy.upstreams.contains_key(name), UpstreamSeries::forget);
     }
@@ -218,6 +226,12 @@ impl Metrics {
     pub fn reload_failed(&self) {
         self.reloads.with_label_values(&["failure"]).inc();
         self.reload_successful.set(0);
+    }
+
+    /// Sets which generation this process is, and how many connections its predecessor still has.
+    pub fn succession(&self, generation: u32, draining: u64) {
+        self.generation.set(i64::from(generation));
+        self.predecessor_connections.set(i64::try_from(draining).unwrap_or(i64::MAX));
     }
 
     /// Takes over how many access lines were lost since the start.

@@ -36,6 +36,8 @@ pub struct Metrics {
     pub(super) quota_decisions: IntCounterVec,
     pub(super) quota_evictions: Total,
     pub(super) revocations: IntGauge,
+    pub(super) generation: IntGauge,
+    pub(super) predecessor_connections: IntGauge,
     pub(super) upstream_requests: IntCounterVec,
     pub(super) upstream_errors: IntCounterVec,
     pub(super) upstream_durations: HistogramVec,
@@ -52,6 +54,7 @@ pub struct Metrics {
     pub(super) handshakes: IntCounterVec,
     pub(super) handshake_durations: HistogramVec,
     pub(super) certificates: IntGaugeVec,
+    pub(super) crls: IntGaugeVec,
     pub(super) acme_challenges: IntCounterVec,
     pub(super) acme_orders: IntCounterVec,
     pub(super) acme_last_success: IntGauge,
@@ -71,7 +74,7 @@ pub struct Metrics {
 }
 
 /// How many tenants have series of their own.
-const TENANTS: usize = 100;
+pub(super) const TENANTS: usize = 100;
 
 /// How many upstreams have series of their own.
 const UPSTREAMS: usize = 500;
@@ -126,6 +129,12 @@ impl Metrics {
                 )?,
             ),
             revocations: declare.gauge("octroi_revocations", "Revocations in force.")?,
+            generation: declare.gauge(
+                "octroi_generation",
+                "How many processes have served since one was started without a predecessor, this one counted.",
+            )?,
+            predecessor_connections: declare
+                .gauge("octroi_predecessor_connections", "Connections that the predecessor still has, while it drains.")?,
             upstream_requests: declare.counters("octroi_upstream_requests_total", "Answers of upstreams.", &["code", "upstream"])?,
             upstream_errors: declare.counters(
                 "octroi_upstream_errors_total",
@@ -182,6 +191,11 @@ impl Metrics {
                 "octroi_tls_certificate_not_after_timestamp_seconds",
                 "When a certificate expires, in seconds since 1970.",
                 &["name"],
+            )?,
+            crls: declare.gauges(
+                "octroi_crl_next_update_timestamp_seconds",
+                "When the first revocation list of a tenant's client CAs ends, in seconds since 1970.",
+                &["tenant"],
             )?,
             acme_challenges: declare.counters("octroi_acme_challenges_total", "Answers to CAs that prove our hosts.", &["challenge"])?,
             acme_orders: declare.counters(

@@ -1,0 +1,53 @@
+//! CAs and revocation lists of clients that changed on disk: taken into force by themselves.
+
+use std::{
+    fs,
+    io::{self, BufRead},
+    path::Path,
+    sync::Arc,
+};
+
+use sha2::{Digest, Sha256};
+
+use super::control::App;
+use crate::{model::Control, policy::Policy};
+
+/// Takes CAs and revocation lists of clients into force that differ from those of the policy. They are rules, so this is a reload:
+/// all of it or nothing. Connections that are held are judged by them with their next request.
+pub(super) async fn renew(app: &App) {
+    let policy = Arc::clone(&app.shared.snapshot.load().policy);
+    let differ = tokio::task::spawn_blocking(move || differ(&policy)).await;
+    match differ {
+        Ok(false) => {}
+        Ok(true) => {
+            tracing::info!("a CA or revocation list of client certificates changed; loading the configuration again");
+            // A refusal is written down by the reload itself; the rules in force stay.
+            let _ = app.reload().await;
+        }
+        Err(error) => tracing::error!(%error, "the CAs of client certificates could not be read again"),
+    }
+}
+
+/// Says whether a file of CAs or lists holds something else than the policy has of it. One that is gone differs too.
+fn differ(policy: &Policy) -> bool {
+    let trusts = policy.tenants.iter().filter_map(|tenant| tenant.client_certificate.as_ref()?.trust.as_ref());
+    trusts.flat_map(|trust| &trust.files).any(|file| digest(&file.path).ok() != Some(file.digest))
+}
+
+/// Digests a file, in bounded memory whatever lies there now.
+fn digest(path: &Path) -> io::Result<[u8; 32]> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut file = io::BufReader::new(fs::File::open(path)?);
+    let mut digest = Sha256::new();
+    loop {
+        let read = file.fill_buf()?;
+        if read.is_empty() {
+            return Ok(digest.finalize().into());
+        }
+        digest.update(read);
+        let bytes = read.len();
+        file.consume(bytes);
+    }
+}

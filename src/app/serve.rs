@@ -1,0 +1,224 @@
+//! Puts the parts together and serves: alone, or in a predecessor's place.
+
+use std::{
+    os::unix::net::UnixListener,
+    sync::{Arc, Mutex, Weak, atomic::AtomicBool},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::{sync::watch, task::JoinSet, time::timeout};
+
+use super::{
+    acme,
+    control::{App, LastReload},
+    doors::{self, Doors, Hinges},
+    handler::HttpDoor,
+    inherited::Estate,
+    notify::{self, Notifier},
+    others::Others,
+    prepare::{self, PrepareError, Prepared},
+    renew::Refusals,
+    run::{RunError, Start},
+    schedule, shutdown,
+    upgrade::{self, Arrival, Succession},
+    watch::watch as watch_files,
+    witness::{self, Clerk},
+};
+use crate::{
+    admin::Gate,
+    edge::{Handler, Witness},
+    gateway::{RequestIds, Shared},
+    model::{Clock, UnixTime, told},
+    policy::Policy,
+    state::{Bans, Journal, MemoryQuotas, StoreError},
+    telemetry::{Metrics, Tally},
+};
+
+/// How many subjects all quotas together remember: 2^18 at 16 bytes are 4 MiB, whatever strangers do.
+const QUOTA_SLOTS: usize = 1 << 18;
+
+/// How many clients that broke the protocol are remembered: 2^15 at 64 bytes are 2 MiB, whatever strangers do.
+const BAN_SLOTS: usize = 1 << 15;
+
+/// How long the last answers of the admin listeners may take.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
+/// What a process stands on when it begins to serve.
+#[derive(Default)]
+pub(super) struct Footing {
+    /// Sockets that listen already.
+    pub(super) estate: Estate,
+    /// The predecessor's control socket.
+    pub(super) control: Option<UnixListener>,
+    /// The predecessor, which still serves.
+    pub(super) arrival: Option<Arc<Arrival>>,
+}
+
+pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, clock: Arc<dyn Clock>) -> Result<(), RunError> {
+    let Prepared { policy, tls, warnings } = prepared;
+    let Footing { mut estate, control, arrival } = footing;
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    // Before anything can be asked of this process.
+    let signals = shutdown::Signals::listen().map_err(RunError::Signals)?;
+    let started = clock.now();
+    // Alone, the journal comes first: it says whether another octroi has this state directory. In a predecessor's place it comes when all
+    // is bound, for the predecessor cannot write it from then on.
+    let alone = match &arrival {
+        None => Some(begin_journal(&policy, started)?),
+        Some(_) => None,
+    };
+    let added = doors::bind_all(&policy, &mut estate)?;
+    let others = Others::bind(&policy, &mut estate, control)?;
+    tell_of_the_rest(estate, arrival.is_some());
+    let snapshot = prepare::snapshot(Arc::clone(&policy), None).map_err(PrepareError::Log)?;
+    let metrics = Arc::new(Metrics::new()?);
+    let handles = others.handles()?;
+    let journal = match (alone, &arrival) {
+        (Some(journal), _) => journal,
+        (None, None) => begin_journal(&policy, started)?,
+        (None, Some(arrival)) => {
+            arrival.bound()?;
+            open_journal(&policy, started)?
+        }
+    };
+    let shared = Arc::new(Shared {
+        snapshot: ArcSwap::from_pointee(snapshot),
+        quotas: MemoryQuotas::new(QUOTA_SLOTS),
+        revocations: Arc::clone(&journal),
+        challenges: Arc::default(),
+        bans: Bans::new(BAN_SLOTS),
+        metrics,
+        clock: Arc::clone(&clock),
+        ids: RequestIds::new(),
+        draining: AtomicBool::new(false),
+    });
+    witness::certificates(&shared.metrics, &tls);
+    shared.metrics.policy_in_force(&policy, started);
+    shared.metrics.reload_succeeded();
+    let tls = Arc::new(ArcSwap::from_pointee(tls));
+    let http = Arc::new(HttpDoor::new(Arc::clone(&shared), &policy));
+    let handler: Arc<dyn Handler> = http.clone();
+    let tally = Arc::new(Tally::default());
+    let challenges = Arc::clone(&shared.challenges);
+    let clerk: Arc<dyn Witness> =
+        Arc::new(Clerk { shared: Arc::clone(&shared), tally: Arc::clone(&tally), apart: ahash::RandomState::new() });
+    let generation = arrival.as_ref().map_or(1, |arrival| arrival.generation);
+    let (gate, admin_gate) = watch::channel(Gate::Open);
+    let app = Arc::new_cyclic(|itself: &Weak<App>| App {
+        config: start.config,
+        shared: Arc::clone(&shared),
+        tls: Arc::clone(&tls),
+        doors: Doors::new(Hinges { handler, witness: clerk, tls: Arc::clone(&tls), clock, challenges }),
+        tally,
+        started,
+        last_reload: Mutex::new(LastReload { at: started, error: None }),
+        acme: acme::Board::default(),
+        reloading: tokio::sync::Mutex::default(),
+        policy_changed: tokio::sync::Notify::new(),
+        refusals: Refusals::default(),
+        notifier: Notifier::from_environment(prepare::variable),
+        gate,
+        itself: itself.clone(),
+        succession: Succession::new(generation, start.launch, handles),
+    });
+    let serving = others.serve(&app, &policy, &admin_gate)?;
+    let room = match &arrival {
+        None => Some(upgrade::open_room(&policy.state_dir).map_err(|source| RunError::Room { dir: policy.state_dir.clone(), source })?),
+        Some(_) => None,
+    };
+    // Everything that can fail has failed before the first connection is served.
+    let lead = arrival.as_ref().map(|arrival| arrival.taken(&journal)).transpose()?;
+    let mut admin: JoinSet<()> = JoinSet::new();
+    app.doors.settle(&policy, added);
+    for serving in serving {
+        admin.spawn(serving);
+    }
+    if let Some(lead) = &lead {
+        // A predecessor that hears this stops accepting. One that cannot has failed, and its connections are ours already.
+        let _ = lead.serves();
+        // Set once: there is one predecessor.
+        let _ = app.succession.predecessor.set(Arc::clone(lead));
+        settle_late(&journal, &policy, started);
+    }
+    let received = room.map_or_else(|| upgrade::open_room(&policy.state_dir), Ok).and_then(|room| upgrade::receive_successors(&app, room));
+    if let Err(error) = received {
+        tracing::error!(%error, "no successor can come; a restart is needed to upgrade");
+    }
+    let mut tasks = JoinSet::new();
+    tasks.spawn(until_succeeded(Arc::clone(&app), schedule::expiries(Arc::clone(&app))));
+    tasks.spawn(schedule::sweep(Arc::clone(&app)));
+    tasks.spawn(until_succeeded(Arc::clone(&app), acme::supervise(Arc::clone(&app))));
+    tasks.spawn(until_succeeded(Arc::clone(&app), watch_files(Arc::clone(&app))));
+    tasks.spawn(notify::watchdog(Arc::clone(&app)));
+    app.notifier.ready(&policy.revision);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), policy.revision = %policy.revision, tenants = policy.tenants.len(), "octroi serves");
+    shutdown::until_the_end(&app, &http, signals).await;
+    app.gate.send_replace(Gate::Closed);
+    let answered = async { while admin.join_next().await.is_some() {} };
+    // Those that take longer are cut off with the set.
+    let _ = timeout(LAST_ANSWERS, answered).await;
+    tasks.shutdown().await;
+    witness::write_sums(&app.shared, &app.tally.close());
+    upgrade::close_room(&app, &policy.state_dir);
+    if !app.shared.snapshot.load().log.close(shutdown::LAST_LINES) {
+        tracing::warn!("some access lines could not be written in time");
+    }
+    tracing::info!("octroi ends");
+    Ok(())
+}
+
+/// Does something as long as this process is the one that serves: certificates and rules are the successor's affair then.
+async fn until_succeeded(app: Arc<App>, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = work => {}
+        () = app.succession.over() => {}
+    }
+}
+
+/// Opens the journal.
+fn open_journal(policy: &Policy, now: UnixTime) -> Result<Arc<Journal>, StoreError> {
+    let journal = Arc::new(Journal::open(&policy.state_dir, now)?);
+    if let Some(torn) = journal.torn() {
+        tracing::warn!(
+            offset = torn.offset,
+            bytes = torn.bytes,
+            revocations = journal.len(),
+            "the end of the revocation journal was cut short and is taken off: a revocation that was being written when octroi died, \
+             and that nobody was told to be done, is not in force"
+        );
+    }
+    Ok(journal)
+}
+
+/// Opens the journal and notes which tenants there are.
+fn begin_journal(policy: &Policy, now: UnixTime) -> Result<Arc<Journal>, StoreError> {
+    let journal = open_journal(policy, now)?;
+    journal.settle_tenants(policy.tenants.iter().map(|tenant| &tenant.name), now)?;
+    Ok(journal)
+}
+
+/// Notes which tenants there are, once nothing can go back to the predecessor and its tenants.
+fn settle_late(journal: &Journal, policy: &Policy, now: UnixTime) {
+    if let Err(error) = journal.settle_tenants(policy.tenants.iter().map(|tenant| &tenant.name), now) {
+        tracing::error!(error = %told(&error), "which tenants there are would not survive a restart; it is written with the next revocation");
+    }
+}
+
+/// Tells of sockets that nobody took, and closes them.
+fn tell_of_the_rest(estate: Estate, handed_over: bool) {
+    for socket in estate.left() {
+        let (name, address) = (&socket.name, socket.socket.local_addr().ok());
+        if handed_over {
+            tracing::info!(
+                listener = name,
+                ?address,
+                "the predecessor's listener is not in this configuration; it closes with the predecessor"
+            );
+        } else {
+            tracing::warn!(name, ?address, "the service manager passed a socket that no listener has; it is closed");
+        }
+    }
+}

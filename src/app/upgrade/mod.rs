@@ -1,0 +1,107 @@
+//! Hand-over to a successor: sockets, the revocation journal, and what is said until the predecessor has drained.
+//!
+//! A successor (`octroi run --upgrade`) connects to `upgrade.sock` in the state directory, prepares everything that needs no socket, and
+//! waits. QUIT or `octroi upgrade` at the predecessor begins the rest; the latter starts a successor where none waits.
+//!
+//! ```text
+//! successor                predecessor
+//! HELLO                →
+//!                      ←   WELCOME, or REFUSED
+//! READY, or REFUSED    →
+//!                              … QUIT or `octroi upgrade` …
+//!                      ←   SOCKET with a descriptor, as often as there are sockets; SOCKETS with their number
+//! BOUND, or REFUSED    →       what the predecessor does not have is bound now
+//!                      ←   JOURNAL    admin listeners pause, the journal is settled and closed
+//! TAKEN, or REFUSED    →       the journal is open
+//!                      ←   GO         what is ended here is sent there from now on
+//! SERVES               →       connections are accepted
+//!                          stops accepting, and drains
+//! FOLLOW               →       a change of the journal, before whoever asked for it is answered
+//!                      ←   FOLLOWED
+//!                      ←   WRITE      a change that the predecessor asks for
+//! WRITTEN              →
+//!                      ←   CONNECTIONS, now and then, until it ends
+//! ```
+//!
+//! Up to SERVES every failure, of either side, leaves the predecessor serving as if nothing had happened: it opens the journal again. A
+//! connection that the successor took before it failed is lost with it. From SERVES on, the link is what keeps the predecessor's
+//! knowledge of ended sessions whole: where it breaks, the predecessor believes no session any more.
+
+mod channel;
+mod lead;
+mod message;
+mod predecessor;
+mod successor;
+mod tail;
+
+use std::{io, time::Duration};
+
+pub use predecessor::Launch;
+pub(super) use predecessor::{HandOver, Succession, close_room, hand_over, open_room, receive_successors, tell_connections};
+pub(super) use successor::Arrival;
+
+/// The name of the socket in the state directory.
+const SOCKET: &str = "upgrade.sock";
+
+/// The version of what is said here. Another version's successor is refused, and has to be started anew.
+const VERSION: u16 = 1;
+
+/// How long one step of the other side may take that only needs the processor.
+const STEP: Duration = Duration::from_secs(10);
+
+/// How long the other side may take to load and judge a configuration: seconds for 100,000 tenants, on a busy machine more.
+const PREPARING: Duration = Duration::from_secs(180);
+
+/// How long the successor may take to open the journal: a million records take seconds.
+const OPENING: Duration = Duration::from_secs(60);
+
+/// Why nothing was handed over.
+#[derive(Debug, thiserror::Error)]
+pub enum UpgradeError {
+    /// Nobody is there to take over from.
+    #[error("no octroi answers at {path}: there is nothing to take over; start it without `--upgrade`")]
+    Nobody {
+        /// The hand-over socket.
+        path: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The predecessor is somebody else's.
+    #[error("the process at {path} belongs to user {uid}, who is neither root nor this one")]
+    Stranger {
+        /// The hand-over socket.
+        path: String,
+        /// Whose it is.
+        uid: u32,
+    },
+    /// The other side does not want to.
+    #[error("{0}")]
+    Refused(String),
+    /// The other side ended, or no longer wants to.
+    #[error("the {who} (process {pid}) ended the hand-over while it {doing}")]
+    Ended {
+        /// `predecessor` or `successor`.
+        who: &'static str,
+        /// Its process.
+        pid: u32,
+        /// What it was doing.
+        doing: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The other side said something else than what comes next.
+    #[error("the {who} (process {pid}) said what nobody expected while it {doing}")]
+    Unexpected {
+        /// `predecessor` or `successor`.
+        who: &'static str,
+        /// Its process.
+        pid: u32,
+        /// What it was doing.
+        doing: &'static str,
+    },
+    /// The state directories of the two differ.
+    #[error("server.state_dir is not the predecessor's; only a restart can change it")]
+    StateDir,
+}

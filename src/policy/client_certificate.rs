@@ -1,0 +1,168 @@
+//! Client certificates: whose a tenant accepts, and whether it insists on one.
+
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
+
+use crate::model::{AlternativeName, ClientCertificate, DistinguishedName, HostPattern, Origin, UnixTime};
+
+/// A tenant's rules about client certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// Where they were written.
+    pub origin: Origin,
+    /// Whether one is needed.
+    pub mode: CertificateMode,
+    /// Who makes them. A lobby without CAs of its own asks for those of its members.
+    pub trust: Option<Arc<ClientTrust>>,
+    /// Which of theirs are accepted.
+    pub identities: Identities,
+}
+
+/// Whether a client certificate is needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CertificateMode {
+    /// Every request needs one.
+    #[default]
+    Required,
+    /// One is asked for; a client may have none.
+    Optional,
+}
+
+/// The CAs of a tenant, and what they have revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientTrust {
+    /// Where a chain may end.
+    pub anchors: Box<[CaCertificate]>,
+    /// CAs whose own maker is among the anchors. They are looked for where a client does not send them, and may be revoked.
+    pub intermediates: Box<[CaCertificate]>,
+    /// The revocation lists. Where there is one, a certificate of a CA that no list is of is refused.
+    pub crls: Box<[Crl]>,
+    /// The files that all of it was read from.
+    pub files: Box<[TrustFile]>,
+}
+
+/// A file of CAs or lists, as it was when it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustFile {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// SHA-256 of what it held.
+    pub digest: [u8; 32],
+}
+
+/// The certificate of a CA.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaCertificate {
+    /// DER.
+    pub der: Box<[u8]>,
+    /// Its name, DER: what the certificates that it made call their issuer.
+    pub subject: Box<[u8]>,
+    /// From when on it counts.
+    pub begins: UnixTime,
+    /// From when on it no longer counts.
+    pub ends: UnixTime,
+}
+
+/// A certificate revocation list (RFC 5280, section 5), whose signature holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crl {
+    /// DER.
+    pub der: Box<[u8]>,
+    /// From when on somebody has to be told that it ends.
+    pub notice: UnixTime,
+    /// When the next one is due: from then on this one says nothing.
+    pub next_update: UnixTime,
+}
+
+/// Which certificates of a CA are accepted. A list that is empty bounds nothing; each of the others has to be met.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identities {
+    /// Subjects, by the attributes that are written.
+    pub subjects: Box<[DistinguishedName]>,
+    /// Alternative names.
+    pub names: Box<[NamePattern]>,
+}
+
+/// What an alternative name has to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamePattern {
+    /// This DNS name, or one of the names one label below.
+    Dns(HostPattern),
+    /// This URI.
+    Uri(Box<str>),
+    /// This mailbox.
+    Email(Box<str>),
+    /// This address.
+    Address(IpAddr),
+}
+
+impl Identities {
+    /// Says whether a certificate is one of those that are meant.
+    pub fn admit(&self, certificate: &ClientCertificate) -> bool {
+        let subject = self.subjects.is_empty() || self.subjects.iter().any(|rule| rule.covers(&certificate.subject));
+        let name = self.names.is_empty() || certificate.names.iter().any(|name| self.names.iter().any(|rule| rule.is(name)));
+        subject && name
+    }
+}
+
+impl NamePattern {
+    fn is(&self, name: &AlternativeName) -> bool {
+        match (self, name) {
+            // A wildcard in the certificate is no host, so it is nobody's name.
+            (Self::Dns(pattern), AlternativeName::Dns(name)) => name.parse().is_ok_and(|host| pattern.matches(&host)),
+            (Self::Uri(own), AlternativeName::Uri(other)) | (Self::Email(own), AlternativeName::Email(other)) => own == other,
+            (Self::Address(own), AlternativeName::Address(other)) => own == other,
+            (Self::Dns(_) | Self::Uri(_) | Self::Email(_) | Self::Address(_), _) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certificate(subject: &str, names: Vec<AlternativeName>) -> ClientCertificate {
+        ClientCertificate {
+            chain: Box::default(),
+            subject: subject.parse().unwrap(),
+            issuer: DistinguishedName::default(),
+            names: names.into(),
+            serial: "01".into(),
+            fingerprint: [0; 32],
+            turns: Box::default(),
+        }
+    }
+
+    fn identities(subjects: &[&str], names: Vec<NamePattern>) -> Identities {
+        Identities { subjects: subjects.iter().map(|text| text.parse().unwrap()).collect(), names: names.into() }
+    }
+
+    #[test]
+    fn no_list_bounds_nothing_and_each_list_has_to_be_met() {
+        let robot = certificate("CN=robot-1,O=Acme", vec![AlternativeName::Dns("robot-1.acme.test".into())]);
+        let named = || vec![NamePattern::Dns("*.acme.test".parse().unwrap())];
+        let other = || vec![NamePattern::Dns("*.globex.test".parse().unwrap())];
+
+        assert!(identities(&[], vec![]).admit(&robot));
+        assert!(identities(&["CN=robot-2", "O=Acme"], vec![]).admit(&robot));
+        assert!(identities(&["O=Acme"], named()).admit(&robot));
+        assert!(!identities(&["O=Acme"], other()).admit(&robot));
+        assert!(!identities(&["O=Globex"], named()).admit(&robot));
+        assert!(!identities(&[], named()).admit(&certificate("CN=robot-1", vec![])));
+    }
+
+    #[test]
+    fn a_name_is_met_by_its_own_kind_only() {
+        let has = |pattern: NamePattern, name: AlternativeName| identities(&[], vec![pattern]).admit(&certificate("CN=a", vec![name]));
+        let dns = |text: &str| NamePattern::Dns(text.parse().unwrap());
+
+        assert!(has(dns("a.test"), AlternativeName::Dns("A.test".into())));
+        assert!(!has(dns("*.test"), AlternativeName::Dns("*.test".into())));
+        assert!(!has(dns("*.test"), AlternativeName::Dns("b.a.test".into())));
+        assert!(!has(dns("a.test"), AlternativeName::Uri("a.test".into())));
+        assert!(has(NamePattern::Uri("spiffe://acme/robot".into()), AlternativeName::Uri("spiffe://acme/robot".into())));
+        assert!(!has(NamePattern::Uri("spiffe://acme/robot".into()), AlternativeName::Uri("spiffe://acme/robot/x".into())));
+        assert!(!has(NamePattern::Email("a@acme.test".into()), AlternativeName::Email("A@acme.test".into())));
+        assert!(has(NamePattern::Address([192, 0, 2, 1].into()), AlternativeName::Address([192, 0, 2, 1].into())));
+        assert!(!has(NamePattern::Address([192, 0, 2, 1].into()), AlternativeName::Address([192, 0, 2, 2].into())));
+    }
+}

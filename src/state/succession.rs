@@ -1,0 +1,404 @@
+//! How a journal passes from one process to the next, while both serve.
+//!
+//! ```text
+//! predecessor                         successor
+//! release: settles, closes the file
+//!                                     opens the file
+//! pass_on: writes go to the heir      follow_with: tells what changes
+//! follow: takes in what it is told
+//! ```
+//!
+//! From then on the successor's file and memory lead. The predecessor's memory is a replica: it takes in every change in the order in
+//! which the successor made it, its own wishes among them, so that a tenant's epoch counts the same in both. What only merges (the end of
+//! a session, of a user's sessions) is in force in the predecessor before the successor is asked.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+use super::{
+    Journal, StoreError,
+    journal::Writers,
+    log::Log,
+    marks::{Ledger, Marks},
+    record::Record,
+};
+
+/// How long a write waits for a hand-over that is on its way.
+const PASSING: Duration = Duration::from_secs(10);
+
+/// The process that has the journal's file now.
+pub trait Heir: Send + Sync {
+    /// Has one encoded record written there. Returns once it is durable.
+    fn write(&self, record: Vec<u8>) -> Result<(), StoreError>;
+}
+
+/// A process that drains, and whose memory follows this one.
+pub trait Follower: Send + Sync {
+    /// Tells it encoded records; the order of the calls is the order of the changes. Must not block. Returns what to wait for.
+    fn tell(&self, records: &[u8]) -> u64;
+    /// Waits until it has taken in what it was told so far, for a short time; one that does not is cut off, and fails closed by itself.
+    fn wait(&self, told: u64);
+}
+
+/// Who has the journal's file.
+#[derive(Clone, Default)]
+pub(super) enum Holder {
+    /// This process.
+    #[default]
+    Ours,
+    /// It is on its way: writes wait.
+    Passing,
+    /// The successor.
+    Heir(Arc<dyn Heir>),
+    /// Nobody whom this process could ask.
+    Nobody,
+}
+
+impl Journal {
+    /// Settles what is queued and closes the file, so that a successor can open it. Writes wait from now on, for a while.
+    ///
+    /// After an error everything is as it was.
+    pub fn release(&self) -> Result<(), StoreError> {
+        let mut writers = self.writers();
+        if !matches!(writers.holder, Holder::Ours) {
+            return Err(StoreError::HandedOver(" already"));
+        }
+        writers.holder = Holder::Passing;
+        while writers.busy {
+            writers = self.turn.wait(writers).unwrap_or_else(PoisonError::into_inner);
+        }
+        if writers.broken || writers.durable < writers.queued {
+            let ticket = writers.queued;
+            writers = self.lead(writers);
+            if let Some(Err(error)) = self.outcome(&writers, ticket) {
+                writers.holder = Holder::Ours;
+                self.turn.notify_all();
+                return Err(error);
+            }
+        }
+        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(())
+    }
+
+    /// Opens the file again after a hand-over that failed. What the successor wrote into it counts here too.
+    ///
+    /// After an error nothing can be written, and writes fail; it may be tried again.
+    pub fn take_back(&self) -> Result<(), StoreError> {
+        let (found, mut ledger, mut written) = (Marks::default(), Ledger::default(), 0_u64);
+        let opened = Log::open(&self.dir, |record| {
+            written = written.saturating_add(1);
+            found.apply(&mut ledger, record);
+        });
+        let mut writers = self.writers();
+        let outcome = match opened {
+            Ok((log, _torn)) => {
+                // A tenant's epoch is what the file says; the rest merges.
+                for record in found.tenants(&ledger) {
+                    self.marks.apply(&mut writers.ledger, record);
+                }
+                let merge = |record| {
+                    self.marks.apply(&mut writers.ledger, record);
+                    Ok::<(), Infallible>(())
+                };
+                let Ok(()) = found.each_record(merge);
+                *self.log.lock().unwrap_or_else(PoisonError::into_inner) = Some(log);
+                writers.written = written;
+                // What was ended here meanwhile is in memory only.
+                writers.broken = true;
+                writers.holder = Holder::Ours;
+                Ok(())
+            }
+            Err(error) => {
+                writers.holder = Holder::Nobody;
+                Err(error)
+            }
+        };
+        self.turn.notify_all();
+        outcome
+    }
+
+    /// Sends writes to the successor from now on.
+    pub fn pass_on(&self, heir: Arc<dyn Heir>) {
+        self.writers().holder = Holder::Heir(heir);
+        self.turn.notify_all();
+    }
+
+    /// The successor is out of reach: nothing can be written, and nobody knows who is ended. Sessions fail closed from now on.
+    pub fn lose_heir(&self) {
+        self.blind.store(true, Ordering::Relaxed);
+        self.writers().holder = Holder::Nobody;
+        self.turn.notify_all();
+    }
+
+    /// Tells another process of every change from now on; nobody, once it has ended.
+    pub fn follow_with(&self, follower: Option<Arc<dyn Follower>>) {
+        let mut writers = self.writers();
+        writers.told = 0;
+        writers.follower = follower;
+    }
+
+    /// Takes in changes that the successor made. Says whether they could be read.
+    ///
+    /// A process that follows this one in turn has been told, and given its time, on return.
+    pub fn follow(&self, mut records: &[u8]) -> bool {
+        let mut writers = self.writers();
+        if let Some(follower) = &writers.follower {
+            writers.told = follower.tell(records);
+        }
+        let whole = loop {
+            if records.is_empty() {
+                break true;
+            }
+            match Record::decode(&mut records) {
+                Some(record) => self.marks.apply(&mut writers.ledger, record),
+                None => break false,
+            }
+        };
+        let (told, follower) = (writers.told, writers.follower.clone());
+        drop(writers);
+        if let Some(follower) = follower {
+            follower.wait(told);
+        }
+        whole
+    }
+
+    /// Writes one record that a predecessor asks for: the end of a session, of a user's sessions or of a tenant's.
+    pub fn write_for(&self, mut record: &[u8]) -> Result<(), StoreError> {
+        let unreadable = || StoreError::Successor("the record cannot be read".to_owned());
+        let found = Record::decode(&mut record).filter(|_| record.is_empty()).ok_or_else(unreadable)?;
+        match found {
+            Record::Session { .. } | Record::User { .. } | Record::Raise { .. } => self.write(found),
+            Record::Fold { .. } | Record::Tenant { .. } => Err(unreadable()),
+        }
+    }
+
+    /// Waits for a hand-over that is on its way; returns the turn if the file is ours then.
+    pub(super) fn turn_of_ours(&self) -> Option<MutexGuard<'_, Writers>> {
+        let writers = self.writers();
+        let passing = |writers: &mut Writers| matches!(writers.holder, Holder::Passing);
+        let (writers, _) = self.turn.wait_timeout_while(writers, PASSING, passing).unwrap_or_else(PoisonError::into_inner);
+        matches!(writers.holder, Holder::Ours).then_some(writers)
+    }
+
+    /// Has a record written by whoever has the file.
+    pub(super) fn write_elsewhere(&self, record: Record) -> Result<(), StoreError> {
+        let mut bytes = Vec::new();
+        record.encode(&mut bytes);
+        let mut writers = self.writers();
+        let holder = writers.holder.clone();
+        match record {
+            // A session's and a user's end merge: in force here whatever comes of the rest.
+            Record::Session { .. } | Record::User { .. } => self.marks.apply(&mut writers.ledger, record),
+            // Epochs count: this comes back in its order.
+            Record::Raise { .. } | Record::Fold { .. } | Record::Tenant { .. } => {}
+        }
+        drop(writers);
+        match holder {
+            Holder::Heir(heir) => heir.write(bytes),
+            Holder::Ours | Holder::Passing => Err(StoreError::HandedOver(", which has not opened it in time")),
+            Holder::Nobody => Err(StoreError::HandedOver(", which is out of reach")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Mutex};
+
+    use super::*;
+    use crate::{
+        model::{RevocationAnswer, Revoked, SessionId, TenantName, UnixTime, UserId},
+        state::RevocationStore,
+    };
+
+    const NOW: UnixTime = UnixTime::from_secs(100);
+    const END: UnixTime = UnixTime::from_secs(900);
+
+    fn acme() -> TenantName {
+        "acme".parse().unwrap()
+    }
+
+    fn user() -> UserId {
+        "u_1".parse().unwrap()
+    }
+
+    fn id(byte: u8) -> SessionId {
+        SessionId::new([byte; 16])
+    }
+
+    fn ask(journal: &Journal, byte: u8) -> RevocationAnswer {
+        journal.lookup(&acme(), &user(), &id(byte), NOW, u32::MAX, NOW)
+    }
+
+    fn end(journal: &Journal, byte: u8) -> Result<(), StoreError> {
+        journal.revoke_session(&acme(), &id(byte), NOW, END)
+    }
+
+    fn raise(journal: &Journal) -> Result<(), StoreError> {
+        journal.revoke(&Revoked::Tenant(acme()), NOW, END)
+    }
+
+    fn open(dir: &Path) -> Journal {
+        Journal::open(dir, NOW).unwrap()
+    }
+
+    /// Both ends of a link, in one process and without delay.
+    struct Direct {
+        to: Arc<Journal>,
+        waits: Mutex<Vec<u64>>,
+    }
+
+    impl Direct {
+        fn new(to: &Arc<Journal>) -> Arc<Self> {
+            Arc::new(Self { to: Arc::clone(to), waits: Mutex::default() })
+        }
+    }
+
+    impl Heir for Direct {
+        fn write(&self, record: Vec<u8>) -> Result<(), StoreError> {
+            self.to.write_for(&record)
+        }
+    }
+
+    impl Follower for Direct {
+        fn tell(&self, records: &[u8]) -> u64 {
+            assert!(self.to.follow(records));
+            7
+        }
+
+        fn wait(&self, told: u64) {
+            self.waits.lock().unwrap().push(told);
+        }
+    }
+
+    /// A journal that was handed over, and the one that has it now.
+    fn handed_over(dir: &Path) -> (Arc<Journal>, Arc<Journal>) {
+        let old = Arc::new(open(dir));
+        end(&old, 1).unwrap();
+        raise(&old).unwrap();
+        old.release().unwrap();
+        let new = Arc::new(open(dir));
+        old.pass_on(Direct::new(&new));
+        new.follow_with(Some(Direct::new(&old)));
+        (old, new)
+    }
+
+    #[test]
+    fn what_either_ends_is_ended_in_both_and_in_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new) = handed_over(dir.path());
+
+        end(&old, 2).unwrap();
+        end(&new, 3).unwrap();
+        raise(&old).unwrap();
+        raise(&new).unwrap();
+
+        new.release().unwrap();
+        let file = open(dir.path());
+        for journal in [&*old, &new, &file] {
+            assert_eq!([1, 2, 3].map(|byte| ask(journal, byte)), [RevocationAnswer::Session; 3]);
+            assert_eq!((ask(journal, 4), journal.epoch(&acme(), NOW)), (RevocationAnswer::Live, 3));
+        }
+    }
+
+    #[test]
+    fn a_third_generation_is_reached_through_the_second() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second) = handed_over(dir.path());
+        second.release().unwrap();
+        let third = Arc::new(open(dir.path()));
+        second.pass_on(Direct::new(&third));
+        third.follow_with(Some(Direct::new(&second)));
+
+        end(&first, 2).unwrap();
+        raise(&first).unwrap();
+        end(&third, 3).unwrap();
+
+        for journal in [&first, &second, &third] {
+            assert_eq!([2, 3].map(|byte| ask(journal, byte)), [RevocationAnswer::Session; 2]);
+            assert_eq!(journal.epoch(&acme(), NOW), 2);
+        }
+    }
+
+    #[test]
+    fn a_revocation_waits_for_the_follower() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = open(dir.path());
+        let elsewhere = tempfile::tempdir().unwrap();
+        let link = Direct::new(&Arc::new(open(elsewhere.path())));
+        journal.follow_with(Some(link.clone()));
+
+        end(&journal, 1).unwrap();
+
+        assert_eq!(*link.waits.lock().unwrap(), [7]);
+    }
+
+    #[test]
+    fn two_never_have_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new) = handed_over(dir.path());
+
+        assert!(matches!(old.release(), Err(StoreError::HandedOver(_))));
+        assert!(matches!(old.settle_tenants([acme()].iter(), NOW), Err(StoreError::HandedOver(_))));
+        assert!(old.sweep(NOW).is_ok());
+        assert!(matches!(Journal::open(dir.path(), NOW), Err(StoreError::Locked(_))));
+        drop(new);
+    }
+
+    #[test]
+    fn a_hand_over_that_failed_loses_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = Arc::new(open(dir.path()));
+        end(&old, 1).unwrap();
+        raise(&old).unwrap();
+        old.release().unwrap();
+        let waiting = {
+            let old = Arc::clone(&old);
+            std::thread::spawn(move || end(&old, 2))
+        };
+        // The successor writes, and dies before it serves.
+        let new = open(dir.path());
+        end(&new, 3).unwrap();
+        raise(&new).unwrap();
+        assert!(matches!(old.take_back(), Err(StoreError::Locked(_))), "it lives");
+        drop(new);
+
+        old.take_back().unwrap();
+
+        // It waited for the hand-over, or came while nobody had the file: it is in force either way.
+        let _ = waiting.join().unwrap();
+        end(&old, 4).unwrap();
+        assert_eq!(old.epoch(&acme(), NOW), 2);
+        old.release().unwrap();
+        for journal in [&*old, &open(dir.path())] {
+            assert_eq!([1, 2, 3, 4].map(|byte| ask(journal, byte)), [RevocationAnswer::Session; 4]);
+            assert_eq!(journal.epoch(&acme(), NOW), 2);
+        }
+    }
+
+    #[test]
+    fn who_lost_the_successor_believes_no_session() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, _new) = handed_over(dir.path());
+
+        old.lose_heir();
+
+        assert_eq!([1, 4].map(|byte| ask(&old, byte)), [RevocationAnswer::Unavailable; 2]);
+        assert!(matches!(end(&old, 4), Err(StoreError::HandedOver(_))));
+    }
+
+    #[test]
+    fn a_predecessor_cannot_say_what_an_epoch_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = open(dir.path());
+        let mut bytes = Vec::new();
+        Record::Tenant { tenant: acme(), epoch: 0, present: true, since: NOW, raises: Vec::new() }.encode(&mut bytes);
+
+        assert!(matches!(journal.write_for(&bytes), Err(StoreError::Successor(_))));
+        assert!(matches!(journal.write_for(&[9]), Err(StoreError::Successor(_))));
+        assert!(matches!(journal.write_for(&[]), Err(StoreError::Successor(_))));
+    }
+}

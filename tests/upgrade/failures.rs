@@ -1,0 +1,253 @@
+//! Hand-overs that fail: the old process goes on as if nothing had happened.
+
+use std::{
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    config,
+    harness::{
+        Octroi, eventually,
+        program::{BINARY, lives, signal},
+    },
+    rival::{BOUND, GO, JOURNAL, REFUSED, Rival, SERVES, SOCKETS, TAKEN},
+    sign_in, started, upgrade,
+};
+
+/// Asserts that the process serves as before: all listeners, and a journal that is written at once.
+fn goes_on(octroi: &Octroi, pid: u32) {
+    let cookie = sign_in(octroi);
+    assert_eq!(octroi.curl("acme.test", "/x").cookie(&cookie).status(), 200);
+    assert_eq!(octroi.plain("plain", "acme.test", "/public/x").status(), 200);
+    assert!(octroi.metrics().contains("octroi_build_info"));
+    let start = Instant::now();
+    octroi.ok(&["session", "revoke", "--tenant", "acme", "--user", "u_1"]);
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert_eq!(octroi.curl("acme.test", "/x").cookie(&cookie).status(), 401);
+    let status: serde_json::Value = serde_json::from_str(&octroi.ok(&["status", "--json"])).unwrap();
+    assert_eq!((&status["pid"], &status["draining"]), (&pid.into(), &false.into()));
+}
+
+/// Upgrades in vain; returns what was said.
+fn refused(octroi: &Octroi, args: &[&str]) -> String {
+    let output = octroi.command(&[&["upgrade"], args].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.ends_with("not upgraded: the same process serves as before\n"), "{said}");
+    said
+}
+
+#[test]
+fn a_bad_configuration_is_told_and_changes_nothing() {
+    let (mut octroi, upstream) = started();
+    octroi.configure(&config(&upstream, "  - {name: nonsense}"));
+
+    let said = refused(&octroi, &[]);
+
+    assert!(said.contains("octroi.yaml:7:") && said.contains("address"), "{said}");
+    let pid = octroi.pid();
+    octroi.configure(&config(&upstream, ""));
+    goes_on(&octroi, pid);
+    upgrade(&mut octroi);
+    assert_eq!(octroi.wait(), 0);
+}
+
+#[test]
+fn an_address_that_is_taken_changes_nothing() {
+    let (octroi, upstream) = started();
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap();
+    octroi.configure(&config(&upstream, &format!("  - {{name: new, address: \"{taken}\", plaintext: true}}")));
+
+    let said = refused(&octroi, &[]);
+
+    assert!(said.contains(&format!("listener `new`: cannot listen on {taken}")), "{said}");
+    goes_on(&octroi, octroi.pid());
+}
+
+#[test]
+fn there_is_nobody_to_hand_over_to_or_to_take_over_from() {
+    let (mut octroi, _upstream) = started();
+
+    assert!(refused(&octroi, &["--no-start"]).contains("no successor waits"));
+    goes_on(&octroi, octroi.pid());
+    octroi.signal("TERM");
+    assert_eq!(octroi.wait(), 0);
+    let alone = octroi.command(&["run", "--upgrade"]);
+
+    assert_eq!(alone.status.code(), Some(69));
+    assert!(String::from_utf8_lossy(&alone.stderr).contains("there is nothing to take over"), "{alone:?}");
+    assert_eq!(octroi.code(&["upgrade"]), 69);
+}
+
+#[test]
+fn a_successor_that_fails_at_any_step_changes_nothing() {
+    let (octroi, _upstream) = started();
+    let (pid, state) = (octroi.pid(), octroi.path().join("state"));
+    // What it hears and what it says to that, up to where it ends.
+    let steps: [(u8, &[u8]); 4] = [(SOCKETS, &[BOUND]), (JOURNAL, &[TAKEN]), (GO, &[]), (0, &[])];
+    for last in 0..3 {
+        let rival = Rival::waiting(&state);
+        let upgrading = std::thread::spawn(move || {
+            for (place, (hears, says)) in steps.into_iter().enumerate() {
+                rival.hear_until(hears);
+                if place == last {
+                    return;
+                }
+                rival.say(says);
+            }
+        });
+
+        let said = refused(&octroi, &["--no-start"]);
+
+        upgrading.join().unwrap();
+        assert!(said.contains("the successor (process"), "{said}");
+        goes_on(&octroi, pid);
+    }
+}
+
+#[test]
+fn a_successor_that_refuses_or_talks_nonsense_changes_nothing() {
+    let (octroi, _upstream) = started();
+    let (pid, state) = (octroi.pid(), octroi.path().join("state"));
+    let refusal = [&[REFUSED][..], "no, thank you".as_bytes()].concat();
+    let table: [(u8, &[u8], &str); 5] = [
+        (SOCKETS, &refusal, "no, thank you"),
+        (SOCKETS, &[SERVES], "said what nobody expected"),
+        (JOURNAL, &refusal, "no, thank you"),
+        (JOURNAL, &[77, 1, 2], "a packet is malformed"),
+        (JOURNAL, &[BOUND], "said what nobody expected"),
+    ];
+    for (hears, says, expected) in table {
+        let rival = Rival::waiting(&state);
+        let says = says.to_vec();
+        let upgrading = std::thread::spawn(move || {
+            rival.hear_until(SOCKETS);
+            if hears == JOURNAL {
+                rival.say(&[BOUND]);
+                rival.hear_until(JOURNAL);
+            }
+            rival.say(&says);
+        });
+
+        let said = refused(&octroi, &["--no-start"]);
+
+        upgrading.join().unwrap();
+        assert!(said.contains(expected), "{said}");
+        goes_on(&octroi, pid);
+    }
+}
+
+#[test]
+fn one_successor_waits_at_a_time_and_its_end_is_noticed() {
+    let (mut octroi, _upstream) = started();
+    let state = octroi.path().join("state");
+    let first = Rival::waiting(&state);
+
+    let turned_away = Rival::at(&state).hear();
+    let another = octroi.command(&["run", "--upgrade"]);
+
+    assert_eq!(turned_away[0], REFUSED);
+    assert_eq!(another.status.code(), Some(69));
+    assert!(String::from_utf8_lossy(&another.stderr).contains("waits already"), "{another:?}");
+    let other_version = Rival::at(&state);
+    drop((first, other_version));
+    octroi.refresh();
+    assert!(octroi.status()["successor"].is_null());
+    octroi.signal("QUIT");
+    eventually("it says so", || octroi.printed().iter().any(|line| line.contains("no successor waits")).then_some(()));
+    goes_on(&octroi, octroi.pid());
+}
+
+#[test]
+fn a_waiting_successor_that_is_killed_changes_nothing() {
+    let (mut octroi, _upstream) = started();
+    let mut command = Command::new(BINARY);
+    command.args(["run", "--upgrade", "--config"]).arg(octroi.config()).stdin(Stdio::null());
+    let mut successor = octroi.spawn(command);
+    eventually("it waits", || {
+        octroi.refresh();
+        (octroi.status()["successor"] == successor.id()).then_some(())
+    });
+
+    successor.kill().unwrap();
+    successor.wait().unwrap();
+    octroi.signal("QUIT");
+
+    eventually("it says so", || octroi.printed().iter().any(|line| line.contains("no successor waits")).then_some(()));
+    goes_on(&octroi, octroi.pid());
+    let (_, new) = upgrade(&mut octroi);
+    assert!(lives(new));
+}
+
+#[test]
+fn a_waiting_successor_ends_with_its_predecessor() {
+    let (mut octroi, _upstream) = started();
+    let mut command = Command::new(BINARY);
+    command.args(["run", "--upgrade", "--config"]).arg(octroi.config()).stdin(Stdio::null());
+    let mut successor = octroi.spawn(command);
+    eventually("it waits", || {
+        octroi.refresh();
+        (octroi.status()["successor"] == successor.id()).then_some(())
+    });
+
+    octroi.signal("TERM");
+
+    assert_eq!(octroi.wait(), 0);
+    assert_eq!(successor.wait().unwrap().code(), Some(69));
+    assert!(octroi.printed().iter().any(|line| line.contains("ended the hand-over while it waited")), "{:?}", octroi.printed());
+}
+
+#[test]
+fn a_successor_that_is_killed_at_any_moment_leaves_one_that_serves() {
+    let (mut octroi, _upstream) = started();
+    for round in 0..8 {
+        let serving = octroi.succeed();
+        let upgrading = {
+            let (binary, config) = (BINARY, octroi.config());
+            std::thread::spawn(move || Command::new(binary).args(["upgrade", "--config"]).arg(config).output().unwrap())
+        };
+        // The child may be made by any thread of the process.
+        let child = eventually("a successor is started", || {
+            let tasks = std::fs::read_dir(format!("/proc/{serving}/task")).ok()?;
+            tasks.flatten().find_map(|task| {
+                let text = std::fs::read_to_string(task.path().join("children")).ok()?;
+                text.split_whitespace().next()?.parse::<u32>().ok()
+            })
+        });
+        std::thread::sleep(Duration::from_millis(round * 15));
+        let was_there = signal(child, "KILL");
+        let output = upgrading.join().unwrap();
+
+        if output.status.success() {
+            // It had served already: then nobody serves, as after any crash. A new one is started in its place.
+            assert!(was_there);
+            eventually("the old one ends", || (!lives(serving)).then_some(()));
+            octroi.run();
+        } else {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(said.contains("successor") || said.contains("ended before it could take over"), "{said}");
+            goes_on(&octroi, serving);
+        }
+    }
+}
+
+#[test]
+fn a_successor_that_neither_is_ready_nor_ends_holds_nothing_up() {
+    let (octroi, _upstream) = started();
+    let rival = Rival::at(&octroi.path().join("state"));
+    assert_eq!(rival.hear()[0], 2);
+    let upgrading = {
+        let config = octroi.config();
+        std::thread::spawn(move || Command::new(BINARY).args(["upgrade", "--no-start", "--config"]).arg(config).output().unwrap())
+    };
+    std::thread::sleep(Duration::from_millis(200));
+
+    goes_on(&octroi, octroi.pid());
+    drop(rival);
+
+    let output = upgrading.join().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("ended the hand-over while it prepared"), "{output:?}");
+}
