@@ -123,7 +123,9 @@ impl Admission {
             ListenerKind::Plaintext | ListenerKind::Redirect { .. } => (Inner::Plain(wire), Transport::Plain, None),
             ListenerKind::Tls => {
                 let client = bannable.map(ClientIp::prefix);
-                let Some((stream, facts, presented)) = self.handshake(wire.expect_tls(), source, client).await? else { return Ok(None) };
+                let Some((stream, facts, presented)) = self.handshake(wire.expect_tls(), source, client).await? else {
+                    return Ok(None);
+                };
                 (Inner::Tls(Box::new(stream)), Transport::Tls(facts), presented)
             }
         };

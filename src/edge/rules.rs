@@ -76,6 +76,8 @@ impl Rules {
             idle_timeout: self.limits.idle_timeout,
             header_bytes: self.limits.header_bytes,
             write_stall: self.limits.write_stall,
+            write_min_rate: self.limits.write_min_rate,
+            http2: self.limits.http2,
         }
     }
 }
