@@ -36,6 +36,18 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
+/// A page that no buffer of a system takes in whole, for those who look at what slow readers can hold.
+fn large(writer: &mut TcpStream) -> io::Result<()> {
+    static PIECE: [u8; 64 * 1024] = [b'x'; 64 * 1024];
+    const PIECES: usize = 256;
+    let length = PIECE.len() * PIECES;
+    writer.write_all(format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n").as_bytes())?;
+    for _ in 0..PIECES {
+        writer.write_all(&PIECE)?;
+    }
+    Ok(())
+}
+
 struct Request {
     method: String,
     path: String,
@@ -54,6 +66,10 @@ fn serve(stream: TcpStream, notes: &Notes) -> io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut writer = stream;
     while let Some(request) = read(&mut reader)? {
+        if (request.method.as_str(), request.path.as_str()) == ("GET", "/public/large") {
+            large(&mut writer)?;
+            continue;
+        }
         let answer = answer(&request, notes);
         writer.write_all(answer.as_bytes())?;
     }

@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
 # Third-party suites against the real program, where they are present (../shared/suites, or $SUITES).
 #   suites.sh [SAMPLE]      every Nth smuggling gadget; 10 unless said otherwise, 1 for all of them
-#   SUITES_EXTRA=1          also what is reported and does not count: the strict HTTP/2 checks, and slow clients
+#   SUITES_ONLY=h2|slow|h1|observability    only that one
+#   SUITES_PORT, SUITES_METRICS_PORT, SUITES_BACKEND_PORT    other ports than those of tests/suites.yaml, where two run at once
 # Exit: 0 all passed (or no suites here), 1 something failed, 69 a port is taken or octroi did not start.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 suites=${SUITES:-$root/../shared/suites}
 sample=${1:-10}
-gate_port=18443 metrics_port=19902 backend_port=28081    # as in tests/suites.yaml
+gate_port=${SUITES_PORT:-18443} metrics_port=${SUITES_METRICS_PORT:-19902} backend_port=${SUITES_BACKEND_PORT:-28081}
+export SUITES_PORT=$gate_port SUITES_METRICS_PORT=$metrics_port SUITES_BACKEND_PORT=$backend_port    # tests/suites.yaml reads them
+only=${SUITES_ONLY:-}
 target=${CARGO_TARGET_DIR:-$root/target}/debug
 
 if [ ! -d "$suites" ]; then
@@ -22,15 +25,15 @@ for port in $gate_port $metrics_port $backend_port; do
         exit 69
     fi
 done
-tools=(curl=curl python3=python3 jq=jq promtool=prometheus nmap=nmap)
-[ -z "${SUITES_EXTRA:-}" ] || tools+=(slowhttptest=slowhttptest)
+tools=(curl=curl python3=python3 jq=jq promtool=prometheus nmap=nmap slowhttptest=slowhttptest)
 scripts/setup.sh "${tools[@]}" || exit 1
 # sslyze is no Debian package: it gets an environment of its own, which stays. $SSLYZE names another one.
 sslyze=${SSLYZE:-$target/../suites-venv/bin/sslyze}
 if [ ! -x "$sslyze" ]; then
     echo "installing: sslyze into ${sslyze%/bin/sslyze}" >&2
-    { scripts/setup.sh ensurepip=python3-venv 2>/dev/null; python3 -m venv "${sslyze%/bin/sslyze}"; } &&
-        "${sslyze%/bin/sslyze}/bin/pip" install -q --disable-pip-version-check "sslyze>=6.1,<7" || sslyze=
+    python3 -c 'import ensurepip' 2>/dev/null || scripts/setup.sh ensurepip=python3-venv
+    { python3 -m venv "${sslyze%/bin/sslyze}" &&
+        "${sslyze%/bin/sslyze}/bin/pip" install -q --disable-pip-version-check "sslyze>=6.1,<7"; } || sslyze=
 fi
 cargo build --locked --bin octroi --example demo_app || exit 1
 
@@ -67,8 +70,9 @@ done
 failed=0 lines=()
 # Runs one suite and keeps its last line, which says how many passed.
 run() {
-    local name=$1 counts=$2 output said
+    local key=$1 name=$2 output said
     shift 2
+    [ -z "$only" ] || [ "$only" = "$key" ] || return 0
     echo "== $name"
     output=$work/output
     "$@" 2>&1 | tee "$output"
@@ -76,17 +80,15 @@ run() {
     said=$(grep -E '[0-9]+ passed, [0-9]+ failed' "$output" | tail -n 1)
     if [ "$status" -eq 0 ]; then
         lines+=("ok    $name: ${said:-no numbers}")
-    elif [ "$counts" = counts ]; then
+    else
         failed=$((failed + 1))
         lines+=("FAIL  $name: ${said:-it ended with $status}")
-    else
-        lines+=("note  $name: ${said:-it ended with $status} (does not count yet)")
     fi
 }
 
 address=127.0.0.1:$gate_port
 # It brings its own backend.
-run "HTTP/1 corpus, 1 in $sample gadgets" counts python3 "$suites/h1_corpus.py" \
+run h1 "HTTP/1 corpus, 1 in $sample gadgets" python3 "$suites/h1_corpus.py" \
     --target "$address" --tls --sni gw.test --host gw.test --backend-port "$backend_port" --sample "$sample"
 
 "$target/examples/demo_app" "127.0.0.1:$backend_port" >/dev/null &
@@ -95,26 +97,26 @@ for _ in $(seq 50); do
     if listens "$backend_port"; then break; fi
     sleep 0.1
 done
-abuse=(python3 "$suites/h2_abuse.py" --target "$address" --sni gw.test --authority gw.test --path /public/ --pid "$gate")
-run "HTTP/2 abuse" counts "${abuse[@]}"
-if [ -n "${SUITES_EXTRA:-}" ]; then
-    run "HTTP/2 abuse, strict" reports "${abuse[@]}" --strict
-    run "slow clients" reports bash "$suites/slow_clients.sh" "https://localhost:$gate_port/public/"
-fi
+run h2 "HTTP/2 abuse" python3 "$suites/h2_abuse.py" --target "$address" --sni gw.test --authority gw.test --path /public/ \
+    --pid "$gate" --strict
+# A slow reader can hold only what does not fit into the buffers of both systems. The runner counts what slowhttptest believes to be
+# connected: it goes on reading what it has, 32 bytes in five seconds, and looks no further until the first record of an answer is
+# used up. So it has 90 seconds to see that the connection is gone.
+run slow "slow clients" bash "$suites/slow_clients.sh" "https://localhost:$gate_port/public/large" "https://localhost:$gate_port/public/" 300 90
 # sslyze against Mozilla's "intermediate" profile, and nmap's grade.
 scan=(python3 "$suites/tls_scan.py" --target "$address" --sni gw.test --ca "$work/certs/ca.pem")
 if [ -n "$sslyze" ]; then
-    run "TLS scan" counts "${scan[@]}" --sslyze "$sslyze"
+    run tls "TLS scan" "${scan[@]}" --sslyze "$sslyze"
 else
     lines+=("note  TLS scan: sslyze cannot be had here, so only nmap scanned")
-    run "TLS scan" counts "${scan[@]}"
+    run tls "TLS scan" "${scan[@]}"
 fi
 # The runner gives a real Prometheus six seconds to start and scrape, which a busy machine may not have.
 observability() {
     local ask=(bash "$suites/observability.sh" "http://127.0.0.1:$metrics_port/metrics" "$work/access.log")
     "${ask[@]}" || { echo "once more:"; "${ask[@]}"; }
 }
-run "observability" counts observability
+run observability "observability" observability
 
 if kill -0 "$gate" 2>/dev/null; then
     lines+=("ok    octroi is alive")

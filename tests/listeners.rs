@@ -288,7 +288,7 @@ fn who_takes_nothing_of_the_answer_is_cut() {
         (octroi.metric(r#"octroi_connections_cut_total{listener="plain",reason="timeout_write"}"#) == 1.0).then_some(())
     });
     let line = octroi.access_line(|line| line["path"] == "/big");
-    assert_eq!(line["reason"], "client_closed", "{line}");
+    assert_eq!(line["reason"], "timeout_write", "{line}");
 }
 
 #[test]

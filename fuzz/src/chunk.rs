@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use octroi::model::{Connection, Facts, HeadDeadlines, Phase, Transport, UnixTime};
+use octroi::model::{Connection, Facts, HeadDeadlines, Http2Limits, Phase, Transport, UnixTime};
 
 use super::input::{Input, pieces};
 
@@ -34,7 +34,23 @@ fn is_wrong(pieces: &[&[u8]]) -> bool {
         accepted: UnixTime::from_secs(1),
     };
     let second = Duration::from_secs(1);
-    let deadlines = HeadDeadlines { header_timeout: second, idle_timeout: second, header_bytes: 1024, write_stall: second };
+    let http2 = Http2Limits {
+        streams: 1,
+        stream_window: 1,
+        connection_window: 1,
+        send_buffer: 1,
+        resets: 1,
+        errors: 1,
+        settings: 1,
+        pings: 1,
+        priorities: 1,
+        window_updates: 1,
+        empty_data: 1,
+        continuations: 1,
+        starved: 1,
+    };
+    let deadlines =
+        HeadDeadlines { header_timeout: second, idle_timeout: second, header_bytes: 1024, write_stall: second, write_min_rate: 0, http2 };
     let connection = Connection::new(facts, deadlines);
     let head = b"POST / HTTP/1.1\r\nHost: acme.test\r\nTransfer-Encoding: chunked\r\n\r\n";
     let first = [head, *pieces.first().unwrap_or(&&b""[..])].concat();

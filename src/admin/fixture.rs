@@ -13,8 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use super::{Api, Levers};
 use crate::{
     model::{
-        Ban, BanCause, BanWish, BoxFuture, ClientPrefix, Control, ControlError, ManualClock, Range, Revocation, RevocationReport, Role,
-        Secret, Status, TenantName, UnixTime, UpgradeReport,
+        Ban, BanCause, BanWish, BoxFuture, ClientPrefix, Control, ControlError, Http2Limits, ManualClock, Range, Revocation,
+        RevocationReport, Role, Secret, Status, TenantName, UnixTime, UpgradeReport,
     },
     policy::{Admin, AdminPrincipal, ClientIpHeader, IpSet, Limits, MinVersion, Policy, RequestLimits, Tenants, Tls, UnknownSni},
 };
@@ -79,6 +79,8 @@ pub(crate) fn policy(admin: Option<Admin>) -> Policy {
             uri_bytes: 1,
             idle_timeout: second,
             write_stall: second,
+            write_min_rate: 1,
+            http2: Http2Limits::SMALL,
         },
         bans: None,
         request_limits: RequestLimits { body_bytes: 1, body_min_rate: 1, websocket_idle: second },

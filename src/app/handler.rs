@@ -8,7 +8,10 @@ use std::{
 use arc_swap::ArcSwap;
 use pingora::{
     apps::{HttpServerOptions, ServerApp},
-    protocols::{Stream, http::v2::server::default_h2_options},
+    protocols::{
+        Stream,
+        http::v2::server::{H2Options, default_h2_options},
+    },
     proxy::{HttpProxy, http_proxy},
     server::configuration::ServerConf,
 };
@@ -23,8 +26,18 @@ use crate::{
 
 /// Requests per connection before it is closed, so that a connection's memory does not live for ever (nginx's default).
 const REQUESTS_PER_CONNECTION: u32 = 1000;
-/// Streams at once on one HTTP/2 connection: RFC 9113, section 6.5.2 recommends no fewer than 100.
-const STREAMS: u32 = 100;
+/// What a frame of a client may hold, and its table of fields (RFC 9113, section 6.5.2): the least, which every client begins with.
+const FRAME_BYTES: u32 = 16 * 1024;
+const TABLE_BYTES: u32 = 4 * 1024;
+/// Streams that the client reset before the library took them up, and streams that we reset, which are remembered for so long: the
+/// library's own numbers. Beyond the first it ends the connection.
+const RESET_UNTAKEN: usize = 20;
+const RESET_REMEMBERED: usize = 50;
+const RESET_REMEMBERED_FOR: Duration = Duration::from_secs(1);
+/// Streams with errors over the whole life of a connection; `errors` is of ten seconds.
+const ERRORS: usize = 1024;
+/// The library's own idle timeout only has to be longer than ours, which it does not count.
+const IDLE_SLACK: Duration = Duration::from_secs(30);
 /// `:method`, `:scheme`, `:authority` and `:path`.
 const PSEUDO_FIELDS: usize = 4;
 /// Idle connections kept towards all upstreams: more than the requests in flight, or each burst opens new ones.
@@ -94,19 +107,12 @@ impl Built {
         };
         let mut proxy = http_proxy(&Arc::new(conf), Gateway::new(Arc::clone(shared)));
         proxy.server_options = Some(server_options(&limits));
-        let mut h2 = default_h2_options();
-        // HTTP/2 counts 32 bytes more for each field (RFC 9113, section 6.5.2), and what it refuses nobody writes down. So its bound
-        // lies behind ours, which counts as in HTTP/1.
-        let fields = limits.header_count.saturating_add(PSEUDO_FIELDS);
-        let list = limits.header_bytes.saturating_mul(2).saturating_add(fields.saturating_mul(32));
-        h2.max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX));
-        h2.max_concurrent_streams(STREAMS);
-        proxy.h2_options = Some(h2);
+        proxy.h2_options = Some(h2_options(&limits));
         Self { limits, proxy: Arc::new(proxy) }
     }
 
     fn fits(&self, limits: &Limits) -> bool {
-        let ours = |limits: &Limits| (limits.idle_timeout, limits.header_bytes, limits.header_count);
+        let ours = |limits: &Limits| (limits.idle_timeout, limits.header_bytes, limits.header_count, limits.http2);
         ours(&self.limits) == ours(limits)
     }
 }
@@ -114,8 +120,30 @@ impl Built {
 fn server_options(limits: &Limits) -> HttpServerOptions {
     let mut options = HttpServerOptions::default();
     options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
-    options.h2_idle_timeout = Some(limits.idle_timeout.max(Duration::from_secs(1)));
+    options.h2_idle_timeout = Some(limits.idle_timeout.saturating_add(IDLE_SLACK));
     options
+}
+
+/// Every bound of the library, none of them left to it.
+fn h2_options(limits: &Limits) -> H2Options {
+    let mut h2 = default_h2_options();
+    // HTTP/2 counts 32 bytes more for each field (RFC 9113, section 6.5.2), and what it refuses nobody writes down. So its bound
+    // lies behind ours, which counts as in HTTP/1.
+    let fields = limits.header_count.saturating_add(PSEUDO_FIELDS);
+    let list = limits.header_bytes.saturating_mul(2).saturating_add(fields.saturating_mul(32));
+    let bounds = limits.http2;
+    h2.max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX))
+        .header_table_size(TABLE_BYTES)
+        .max_frame_size(FRAME_BYTES)
+        .max_concurrent_streams(bounds.streams)
+        .initial_window_size(bounds.stream_window)
+        .initial_connection_window_size(bounds.connection_window)
+        .max_send_buffer_size(usize::try_from(bounds.send_buffer).unwrap_or(usize::MAX))
+        .max_pending_accept_reset_streams(RESET_UNTAKEN)
+        .max_concurrent_reset_streams(RESET_REMEMBERED)
+        .reset_stream_duration(RESET_REMEMBERED_FOR)
+        .max_local_error_reset_streams(Some(ERRORS));
+    h2
 }
 
 impl Handler for HttpDoor {

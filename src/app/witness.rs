@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use crate::{
     admin::{AdminCall, Caller},
     checks::hygiene,
-    edge::{EarlyCause, EdgeRefusal, Http2Refusal, TlsState, Witness},
+    edge::{EarlyCause, EdgeRefusal, Http2Error, Http2Refusal, TlsState, Witness},
     gateway::{Asking, Refusal, Shared, early_line},
     model::{ClientIp, Connection, Cut, Decision, Deny, Host, HttpVersion, ListenerName, Reason, TlsFacts},
     policy::AcmeChallenge,
@@ -41,6 +41,7 @@ impl Witness for Clerk {
             | EdgeRefusal::ClientCertificate
             | EdgeRefusal::PlainHttp => self.shared.metrics.handshake_failed(listener, refusal.code()),
             EdgeRefusal::CapListener
+            | EdgeRefusal::CapProcess
             | EdgeRefusal::Denied
             | EdgeRefusal::Banned
             | EdgeRefusal::CapClient
@@ -109,17 +110,27 @@ impl Witness for Clerk {
     }
 
     fn http2_refused(&self, connection: &Connection, refusal: Http2Refusal) {
-        let detail = match refusal {
-            Http2Refusal::Stream(number, error) => format!("stream {number} was reset: {}", error.as_str()),
-            Http2Refusal::Connection(error) => format!("the connection was ended: {}", error.as_str()),
+        let (reason, detail) = match refusal {
+            Http2Refusal::Stream(number, error) => (Reason::Protocol, format!("stream {number} was reset: {}", error.as_str())),
+            // The library has bounds of its own, of what we cannot see.
+            Http2Refusal::Connection(error @ Http2Error::Calm) => {
+                (Reason::H2Abuse, format!("the connection was ended: {}", error.as_str()))
+            }
+            Http2Refusal::Connection(error) => (Reason::Protocol, format!("the connection was ended: {}", error.as_str())),
+            Http2Refusal::HeadTimeout => (Reason::TimeoutHead, "the head was not complete in time".to_owned()),
+            Http2Refusal::Abuse(abuse) => {
+                let limit = abuse.limit(&connection.deadlines().http2);
+                (Reason::H2Abuse, format!("more than {limit} `{}`", abuse.key()))
+            }
         };
         let snapshot = self.shared.snapshot.load();
-        let deny = Deny::new(Reason::Protocol, detail);
+        let deny = Deny::new(reason, detail);
         let id = self.shared.request_id();
         let line = early_line(connection.facts(), self.shared.clock.now(), &id, &[], &deny, &snapshot.policy.revision);
         self.hold_against(connection, deny.reason);
         // The client gets a frame, no status; the counter's is that of the same thing over HTTP/1.
-        snapshot.log.write(&AccessLine { status: None, version: Some(HttpVersion::Http2), ..line });
+        let event = if matches!(refusal, Http2Refusal::Abuse(_)) { Event::Connection } else { Event::Request };
+        snapshot.log.write(&AccessLine { event, status: None, version: Some(HttpVersion::Http2), ..line });
         self.shared.metrics.request(None, deny.reason.status(), Decision::Deny(deny.reason), Duration::ZERO);
     }
 

@@ -3,6 +3,7 @@
 use std::{num::NonZeroU16, time::Duration};
 
 use super::tree::Bounds;
+use crate::model::Http2Limits;
 use crate::policy::{BanRules, Limits, RequestLimits, UpstreamTimeouts};
 
 /// Bounds of a connection.
@@ -25,6 +26,39 @@ pub(super) const LIMITS: Limits = Limits {
     idle_timeout: Duration::from_secs(60),
     // A client that reads nothing for so long is gone or hostile.
     write_stall: Duration::from_secs(30),
+    // As for bodies: slower than the slowest mobile line (GPRS: 4 KiB/s).
+    write_min_rate: 1 << 10,
+    http2: HTTP2,
+};
+
+/// Bounds of an HTTP/2 connection. Counts are of ten seconds.
+const HTTP2: Http2Limits = Http2Limits {
+    // RFC 9113, section 6.5.2 recommends no fewer than 100.
+    streams: 100,
+    // One upload at 5 MiB/s over a line of 13 ms; the standard's first window.
+    stream_window: 64 << 10,
+    // Four uploads: one whose upstream takes nothing must not stop the others.
+    connection_window: 256 << 10,
+    // As much as is read from an upstream at once; a hundred answers that nobody takes are 6.4 MiB.
+    send_buffer: 64 << 10,
+    // A page of pictures that is left early cancels some tens; the attack, thousands (CVE-2023-44487).
+    resets: 200,
+    // Browsers break nothing; the attack, thousands (CVE-2025-8671).
+    errors: 100,
+    // Once at the start; gRPC clients some more while they measure the line.
+    settings: 50,
+    // Keep-alive sends one every ten seconds at the most; measuring comes with answers and is not counted.
+    pings: 100,
+    // Older browsers send five at the start and one per request that changes its urgency.
+    priorities: 200,
+    // Ten per DATA frame of ours are free; these are for clients that open their windows before they ask.
+    window_updates: 1000,
+    // A flush without data, by careless clients.
+    empty_data: 100,
+    // A head of 32 KiB takes three.
+    continuations: 100,
+    // No client in use gives its streams no window at all; half of what may be open at once.
+    starved: 50,
 };
 
 /// Bans of clients that keep breaking the protocol.

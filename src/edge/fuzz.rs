@@ -1,14 +1,16 @@
 //! A way in for the fuzz targets, to what no other caller needs. It stands in no document.
 
-use std::io::IoSlice;
-
-use super::stream::{Frames, Http2Refusal};
+use super::{Http2Refusal, stream::refusal};
+use crate::model::{Frames, Passed};
 
 /// Follows what the HTTP/2 library sends, write by write.
 pub fn refusals(writes: &[&[u8]]) -> Vec<Http2Refusal> {
-    let (mut frames, mut seen) = (Frames::default(), Vec::new());
+    let (mut frames, mut seen) = (Frames::of_server(), Vec::new());
     for write in writes {
-        frames.sent(&[IoSlice::new(write)], write.len(), |refusal| seen.push(refusal));
+        frames.take(write, |passed| match passed {
+            Passed::Frame(frame) => seen.extend(refusal(&frame)),
+            Passed::Setting { .. } => {}
+        });
     }
     seen
 }

@@ -3,7 +3,7 @@
 //! A connection goes this way, and stops at the first thing that is wrong with it:
 //!
 //! ```text
-//! accept ─ cap of the listener ─ PROXY header (required or off) ─ deny list ─ ban ─ cap per client ─ handshake rate ─ TLS ─ Handler
+//! accept ─ caps of listener and process ─ PROXY header (required or off) ─ deny list ─ ban ─ cap per client ─ handshake rate ─ TLS ─ Handler
 //! ```
 //!
 //! What stands behind a door is a [`Handler`]; who writes down what happens at it is a [`Witness`]. Both come from `app`, so that
@@ -14,6 +14,7 @@ mod admit;
 mod cap;
 #[doc(hidden)]
 pub mod fuzz;
+mod handshakes;
 mod listener;
 mod refusal;
 mod rules;
@@ -25,11 +26,11 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use pingora::protocols::Stream;
 use tokio::sync::watch;
 
-pub use cap::Connections;
+pub use cap::{Budget, Connections};
 pub use listener::{Bound, bind};
-pub use refusal::{EarlyCause, EdgeRefusal};
+pub use refusal::{EarlyCause, EdgeRefusal, Http2Error, Http2Refusal};
 pub use rules::Rules;
-pub use stream::{GateStream, Http2Error, Http2Refusal};
+pub use stream::GateStream;
 pub use tls::{CertificateExpiry, Renewal, StoredPair, TlsError, TlsState, admin_acceptor, dev, install_provider, ja4, judge_certificate};
 
 use crate::model::{BoxFuture, ClientIp, Connection, Cut, Host, ListenerName, TlsFacts};
@@ -71,9 +72,9 @@ pub trait Witness: Send + Sync {
     /// `head` is what came of the head, at most one read more than `header_bytes`.
     fn early_refusal(&self, connection: &Connection, head: &[u8], cause: EarlyCause) -> Vec<u8>;
 
-    /// A deadline ended a connection or the reading of one. Heads that come too slowly are told as an early refusal instead.
+    /// A deadline ended a connection, the reading of one, or one body on it. Heads that come too slowly are told as a refusal instead.
     fn cut(&self, connection: &Connection, cut: Cut);
 
-    /// The HTTP/2 library refused a stream or the whole connection by itself: no request began.
+    /// A stream or a connection of HTTP/2 was ended without a request having begun: by the library, or by us.
     fn http2_refused(&self, connection: &Connection, refusal: Http2Refusal);
 }

@@ -1,17 +1,21 @@
 //! Why a connection ends before a request begins.
 
+use crate::model::Abuse;
+
 /// Why a connection was refused before HTTP was spoken on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EdgeRefusal {
     /// The listener holds `max_connections`.
     CapListener,
+    /// All listeners together hold four fifths of the open files that the process may have.
+    CapProcess,
     /// The address is in the listener's `deny` ranges or files.
     Denied,
     /// The client is banned for a while.
     Banned,
     /// The client holds `max_connections_per_client`.
     CapClient,
-    /// More than `max_handshakes_per_second`.
+    /// More than `max_handshakes_per_second`, or more than one client's share of them.
     HandshakeRate,
     /// The PROXY header is required and absent, malformed or late; or one came where none is expected.
     ProxyProtocol,
@@ -41,6 +45,7 @@ impl EdgeRefusal {
     /// Every refusal.
     pub const ALL: &'static [Self] = &[
         Self::CapListener,
+        Self::CapProcess,
         Self::Denied,
         Self::Banned,
         Self::CapClient,
@@ -62,6 +67,7 @@ impl EdgeRefusal {
     pub const fn code(self) -> &'static str {
         match self {
             Self::CapListener => "cap_listener",
+            Self::CapProcess => "cap_process",
             Self::Denied => "denied",
             Self::Banned => "banned",
             Self::CapClient => "cap_client",
@@ -88,7 +94,7 @@ impl EdgeRefusal {
             // no TLS or break it, and a handshake that is held open.
             Self::ProxyProtocol | Self::TlsProtocol | Self::TlsTimeout => true,
             // Refused already, by what they are counted for.
-            Self::CapListener | Self::CapClient | Self::Denied | Self::Banned | Self::HandshakeRate => false,
+            Self::CapListener | Self::CapProcess | Self::CapClient | Self::Denied | Self::Banned | Self::HandshakeRate => false,
             // The wrong door: it never opens for them.
             Self::ProxyUntrusted => false,
             // Old clients, monitors, browsers without our CA, names that moved away, `http://` by mistake.
@@ -108,4 +114,61 @@ pub enum EarlyCause {
     HeadTooLarge,
     /// The HTTP library refused by itself, with this status.
     Library(u16),
+}
+
+/// What was ended on an HTTP/2 connection before a request began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Http2Refusal {
+    /// The library reset one stream, by its number, with this code.
+    Stream(u32, Http2Error),
+    /// The library ended the connection with this code.
+    Connection(Http2Error),
+    /// We ended the connection: a block of fields was not whole within `header_timeout`.
+    HeadTimeout,
+    /// We ended the connection: the client went beyond its bounds.
+    Abuse(Abuse),
+}
+
+/// The codes that say that the client broke the protocol (RFC 9113, section 7). The others are ours, or no errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Http2Error {
+    /// PROTOCOL_ERROR.
+    Protocol,
+    /// FLOW_CONTROL_ERROR.
+    FlowControl,
+    /// STREAM_CLOSED.
+    StreamClosed,
+    /// FRAME_SIZE_ERROR.
+    FrameSize,
+    /// COMPRESSION_ERROR.
+    Compression,
+    /// ENHANCE_YOUR_CALM.
+    Calm,
+}
+
+impl Http2Error {
+    /// Reads a code; those that are ours, or no errors, are none.
+    pub(super) fn of(code: u32) -> Option<Self> {
+        match code {
+            1 => Some(Self::Protocol),
+            3 => Some(Self::FlowControl),
+            5 => Some(Self::StreamClosed),
+            6 => Some(Self::FrameSize),
+            9 => Some(Self::Compression),
+            11 => Some(Self::Calm),
+            _ => None,
+        }
+    }
+
+    /// Returns the name of the standard.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Protocol => "PROTOCOL_ERROR",
+            Self::FlowControl => "FLOW_CONTROL_ERROR",
+            Self::StreamClosed => "STREAM_CLOSED",
+            Self::FrameSize => "FRAME_SIZE_ERROR",
+            Self::Compression => "COMPRESSION_ERROR",
+            Self::Calm => "ENHANCE_YOUR_CALM",
+        }
+    }
 }

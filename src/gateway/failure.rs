@@ -7,8 +7,18 @@ use crate::model::{Cut, Deny, HttpVersion, Reason};
 
 /// Turns an error of the library into a refusal.
 pub(super) fn deny(error: &Error, version: HttpVersion, ctx: &Context) -> Deny {
-    if ctx.connection.as_ref().is_some_and(|connection| connection.cut() == Some(Cut::BodyTooSlow)) {
-        return Deny::new(Reason::TimeoutBody, "the body came slower than `body_min_rate`");
+    let downstream = *error.esource() == ErrorSource::Downstream;
+    if let Some(connection) = &ctx.connection {
+        // Over HTTP/2 the stream ends one body and not the connection.
+        let ended =
+            version == HttpVersion::Http2 && downstream && *error.etype() != ErrorType::WriteTimedout && connection.take_slow_body();
+        match connection.cut() {
+            Some(Cut::BodyTooSlow) => return slow_body(),
+            Some(Cut::WriteStall) => return Deny::new(Reason::TimeoutWrite, "nothing of the answer was taken within `write_stall`"),
+            Some(Cut::WriteTooSlow) => return Deny::new(Reason::TimeoutWrite, "the answer was taken slower than `write_min_rate`"),
+            Some(Cut::NoRequest | Cut::HeadTimeout | Cut::Idle | Cut::TunnelIdle | Cut::Banned) | None if ended => return slow_body(),
+            Some(Cut::NoRequest | Cut::HeadTimeout | Cut::Idle | Cut::TunnelIdle | Cut::Banned) | None => {}
+        }
     }
     if ctx.connection.as_ref().is_some_and(|connection| connection.chunks_are_wrong()) {
         return Deny::new(Reason::FramingChunk, "the chunks of the body are malformed");
@@ -22,14 +32,18 @@ pub(super) fn deny(error: &Error, version: HttpVersion, ctx: &Context) -> Deny {
     Deny::new(reason, error.to_string())
 }
 
+/// The refusal of a body that comes too slowly.
+pub(super) fn slow_body() -> Deny {
+    Deny::new(Reason::TimeoutBody, "the body came slower than `body_min_rate`")
+}
+
 /// Says why a client's side failed. `forwarded` says that the request had passed every check.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the library's kinds grow; what is unknown is a refusal")]
 fn downstream_reason(kind: &ErrorType, version: HttpVersion, forwarded: bool) -> Reason {
     match kind {
         ErrorType::ReadTimedout => Reason::TimeoutBody,
-        ErrorType::ReadError | ErrorType::WriteError | ErrorType::WriteTimedout | ErrorType::ConnectionClosed | ErrorType::H2Error => {
-            Reason::ClientClosed
-        }
+        ErrorType::WriteTimedout => Reason::TimeoutWrite,
+        ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed | ErrorType::H2Error => Reason::ClientClosed,
         // HTTP/1 chunks are read by the library as they are forwarded; its names for what is wrong with them are its own.
         ErrorType::Custom("InvalidChunk" | "InvalidTrailerEnd") if version != HttpVersion::Http2 && forwarded => Reason::FramingChunk,
         ErrorType::Custom("PrematureBodyEnd") => Reason::ClientClosed,

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderValue, header};
 use pingora::{
-    Error, ErrorType, Result,
+    Error, ErrorSource, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
     proxy::{FailToProxy, ProxyHttp, Session},
     upstreams::peer::HttpPeer,
@@ -53,6 +53,10 @@ pub struct Context {
     pub(super) decision: Decision,
     pub(super) deny: Option<Deny>,
     pub(super) body_in: u64,
+    /// The rate of a body that is to come.
+    body_rate: Option<u64>,
+    /// Whether the answer has ended.
+    answered: bool,
     pub(super) upstream: Option<Exchange>,
     pub(super) granted: Option<GrantedTo>,
     /// The name of the session in logs and towards the upstream.
@@ -97,6 +101,8 @@ impl ProxyHttp for Gateway {
             decision: Decision::Allow,
             deny: None,
             body_in: 0,
+            body_rate: None,
+            answered: false,
             upstream: None,
             granted: None,
             session_hash: None,
@@ -113,6 +119,7 @@ impl ProxyHttp for Gateway {
         let connection =
             view::connection(session).ok_or_else(|| Error::explain(ErrorType::InternalError, "no connection under the session"))?;
         ctx.head = connection.request_begins();
+        waits(session, &connection);
         ctx.connection = Some(connection);
         ctx.snapshot = Some(self.shared.snapshot.load_full());
         Ok(())
@@ -177,8 +184,8 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_body_filter(&self, session: &mut Session, body: &mut Option<Bytes>, end: bool, ctx: &mut Context) -> Result<()> {
-        if let Some(connection) = ctx.connection.as_ref().filter(|_| end) {
-            connection.expect_body_rate(0);
+        if end {
+            body_came(ctx);
         }
         self.may_go_on(ctx)?;
         let Some(bytes) = body else { return Ok(()) };
@@ -188,14 +195,9 @@ impl ProxyHttp for Gateway {
             ctx.deny = Some(Deny::new(Reason::BodyTooLarge, format!("more than {limit} bytes came")));
             return Error::e_explain(ErrorType::HTTPStatus(413), "body too large");
         }
-        // HTTP/1 bodies are timed by the stream, which knows whose the waiting was; HTTP/2 streams share one.
-        if !end && session.is_http2() {
-            let took = self.shared.clock.tick().since(ctx.tick);
-            let rate = ctx.permit.as_ref().map_or(0, |permit| permit.limits().body_min_rate);
-            if took > BODY_GRACE && ctx.body_in < rate.saturating_mul(took.as_secs()) {
-                ctx.deny = Some(Deny::new(Reason::TimeoutBody, "the body came slower than `body_min_rate`"));
-                return Error::e_explain(ErrorType::HTTPStatus(408), "body too slow");
-            }
+        if !end && session.is_http2() && self.is_too_slow(ctx) {
+            ctx.deny = Some(failure::slow_body());
+            return Error::e_explain(ErrorType::HTTPStatus(408), "body too slow");
         }
         Ok(())
     }
@@ -227,7 +229,8 @@ impl ProxyHttp for Gateway {
         })
     }
 
-    fn response_body_filter(&self, _: &mut Session, _: &mut Option<Bytes>, _: bool, ctx: &mut Context) -> Result<Option<Duration>> {
+    fn response_body_filter(&self, _: &mut Session, _: &mut Option<Bytes>, end: bool, ctx: &mut Context) -> Result<Option<Duration>> {
+        ctx.answered |= end;
         self.may_go_on(ctx).map(|()| None)
     }
 
@@ -249,6 +252,11 @@ impl ProxyHttp for Gateway {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+        // The client has its answer; that the rest of its body was not waited for is no failure (RFC 9113, section 8.1).
+        let body_broke_off = *error.esource() == ErrorSource::Downstream && *error.etype() == ErrorType::ReadError;
+        if ctx.answered && ctx.deny.is_none() && session.is_http2() && body_broke_off {
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        }
         let deny = ctx.deny.take().unwrap_or_else(|| failure::deny(error, view::version(session.req_header()), ctx));
         let status = deny.reason.status();
         // 101 is a final answer too: what is written behind it would be read as a part of the tunnel.
@@ -267,6 +275,7 @@ impl ProxyHttp for Gateway {
 
     async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Context) {
         record::finished(&self.shared, session, ctx);
+        body_came(ctx);
         if let Some(connection) = &ctx.connection {
             // The rest of an unread body must never be read as a request (CVE-2025-4366).
             if !session.as_downstream_mut().is_body_done() {
@@ -344,17 +353,21 @@ impl Gateway {
     }
 
     /// Sets the bounds of the connection for a request that passed.
-    fn prepare(&self, session: &mut Session, ctx: &Context, permit: &Permit) {
+    fn prepare(&self, session: &mut Session, ctx: &mut Context, permit: &Permit) {
         let Some(connection) = &ctx.connection else { return };
-        let limits = permit.limits();
         // A request without a body sends nothing more, and must not be timed for it.
         if !session.is_body_empty() {
-            connection.expect_body_rate(limits.body_min_rate);
+            let rate = permit.limits().body_min_rate;
+            connection.body_begins(rate);
+            ctx.body_rate = Some(rate);
         }
-        session.set_write_timeout(Some(connection.deadlines().write_stall));
-        // The stream keeps the idle and head deadlines itself; pingora's own per-read ones only have to be longer.
-        session.set_read_timeout(Some(LONGEST_READ));
-        session.as_downstream_mut().set_total_drain_timeout(Some(Duration::from_secs(1)));
+    }
+
+    /// Says whether this is the body that the stream calls too slow. The stream knows whose the waiting was, and not whose body it is.
+    fn is_too_slow(&self, ctx: &Context) -> bool {
+        let (Some(rate), Some(connection)) = (ctx.body_rate, &ctx.connection) else { return false };
+        let took = self.shared.clock.tick().since(ctx.tick);
+        ctx.body_in < rate.saturating_mul(took.as_secs()) && connection.take_slow_body()
     }
 
     /// Ends a tunnel whose session or tenant has ended: nothing passes through it any more, in either direction.
@@ -397,8 +410,27 @@ impl Gateway {
 /// How often it is asked whether a tunnel in use may go on.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// A body may be slow for so long before its rate counts, as in HTTP/1.
-const BODY_GRACE: Duration = Duration::from_secs(10);
+/// Sets how long the library waits for the client, whatever becomes of the request.
+fn waits(session: &mut Session, connection: &Connection) {
+    let deadlines = connection.deadlines();
+    // The stream keeps its own deadlines over the library; the library's only have to be longer.
+    session.set_read_timeout(Some(LONGEST));
+    // But the stream does not see that one answer of many has no window: the library waits for it (RFC 9113, section 6.9).
+    let rate = Duration::from_secs(PIECE.checked_div(deadlines.write_min_rate).unwrap_or(0));
+    let write = if session.is_http2() { deadlines.write_stall.max(rate) } else { LONGEST };
+    session.set_write_timeout(Some(write));
+    session.as_downstream_mut().set_total_drain_timeout(Some(Duration::from_secs(1)));
+}
+
+/// Notes that the body has come, or is not waited for any more.
+fn body_came(ctx: &mut Context) {
+    if let (Some(rate), Some(connection)) = (ctx.body_rate.take(), &ctx.connection) {
+        connection.body_ends(rate);
+    }
+}
 
 /// Longer than any deadline of the stream.
-const LONGEST_READ: Duration = Duration::from_secs(24 * 3600);
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// As much of an answer as the library writes at once.
+const PIECE: u64 = 64 * 1024;

@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use super::{Acceptance, CertificateJudge, ClientCertificate, ClientIp, Host, ListenerName, Presented, UnixTime, chunk::Chunks};
+use super::{
+    Acceptance, CertificateJudge, ClientCertificate, ClientIp, Host, Http2Limits, ListenerName, Presented, UnixTime, chunk::Chunks,
+};
 
 /// The application protocol that TLS agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -130,7 +132,7 @@ impl Phase {
     }
 }
 
-/// Why edge ended a connection, or the reading of one: by a deadline, or because of who it is.
+/// Why edge ended a connection, the reading of one, or one body on it: by a deadline, or because of who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cut {
     /// Not one byte of a first request came within `header_timeout`.
@@ -145,14 +147,24 @@ pub enum Cut {
     TunnelIdle,
     /// The other side took nothing of what was sent within `write_stall`.
     WriteStall,
+    /// The other side took what was sent slower than `write_min_rate`.
+    WriteTooSlow,
     /// The client is banned since the connection was taken.
     Banned,
 }
 
 impl Cut {
     /// Every cut.
-    pub const ALL: &'static [Self] =
-        &[Self::NoRequest, Self::HeadTimeout, Self::Idle, Self::BodyTooSlow, Self::TunnelIdle, Self::WriteStall, Self::Banned];
+    pub const ALL: &'static [Self] = &[
+        Self::NoRequest,
+        Self::HeadTimeout,
+        Self::Idle,
+        Self::BodyTooSlow,
+        Self::TunnelIdle,
+        Self::WriteStall,
+        Self::WriteTooSlow,
+        Self::Banned,
+    ];
 
     /// Returns the code that logs and metrics say.
     pub const fn code(self) -> &'static str {
@@ -163,6 +175,7 @@ impl Cut {
             Self::BodyTooSlow => "timeout_body",
             Self::TunnelIdle => "timeout_tunnel",
             Self::WriteStall => "timeout_write",
+            Self::WriteTooSlow => "timeout_write_rate",
             Self::Banned => "banned",
         }
     }
@@ -179,6 +192,10 @@ pub struct HeadDeadlines {
     pub header_bytes: usize,
     /// How long the other side may take none of what we send.
     pub write_stall: Duration,
+    /// How many bytes per second it must take while we wait for it; 0 is no bound.
+    pub write_min_rate: u64,
+    /// What it may do where it speaks HTTP/2.
+    pub http2: Http2Limits,
 }
 
 /// The request that is coming in.
@@ -199,6 +216,9 @@ pub struct Connection {
     chunks_are_wrong: AtomicBool,
     requests: AtomicU32,
     body_min_rate: AtomicU64,
+    /// The rates of the bodies that are to come over HTTP/2.
+    bodies: Mutex<Vec<u64>>,
+    slow_bodies: AtomicU32,
     tunnel_idle_millis: AtomicU64,
     cut: OnceLock<Cut>,
     certificate: Option<Box<Held>>,
@@ -225,6 +245,8 @@ impl Connection {
             chunks_are_wrong: AtomicBool::new(false),
             requests: AtomicU32::new(0),
             body_min_rate: AtomicU64::new(0),
+            bodies: Mutex::default(),
+            slow_bodies: AtomicU32::new(0),
             tunnel_idle_millis: AtomicU64::new(0),
             cut: OnceLock::new(),
             certificate: None,
@@ -344,12 +366,13 @@ impl Connection {
 
     /// Tells that the request is over: what comes next is another head.
     pub fn request_ends(&self) {
+        if self.phase() == Phase::Multiplexed {
+            return;
+        }
         self.body_min_rate.store(0, Ordering::Relaxed);
         self.tunnel_idle_millis.store(0, Ordering::Relaxed);
         self.chunks_are_wrong.store(false, Ordering::Release);
-        if self.phase() != Phase::Multiplexed {
-            self.phase.store(Phase::Idle.number(), Ordering::Release);
-        }
+        self.phase.store(Phase::Idle.number(), Ordering::Release);
     }
 
     /// Tells that the request became a tunnel that may be silent for so long.
@@ -365,15 +388,42 @@ impl Connection {
         Some(self.tunnel_idle_millis.load(Ordering::Relaxed)).filter(|&millis| millis > 0).map(Duration::from_millis)
     }
 
-    /// Sets the lowest rate, in bytes per second, at which the body of this request may come; 0 is no bound.
+    /// Tells that a body is to come, and the lowest rate at which it may, in bytes per second; 0 is no bound.
     ///
-    /// The gateway sets it when a body is to come, and back to 0 once it came: a client has nothing more to send then. HTTP/2
-    /// connections are not watched by it; their bodies share one stream.
-    pub fn expect_body_rate(&self, bytes_per_second: u64) {
-        self.body_min_rate.store(bytes_per_second, Ordering::Relaxed);
+    /// [`Connection::body_ends`] tells that it has come: the client has nothing more to send then.
+    pub fn body_begins(&self, bytes_per_second: u64) {
+        self.bodies_change(|bodies| bodies.push(bytes_per_second));
     }
 
-    /// Returns the lowest rate of the body in bytes per second; 0 is no bound.
+    /// Tells that a body has come, or that nobody waits for it any more: one that began with the same rate.
+    pub fn body_ends(&self, bytes_per_second: u64) {
+        self.bodies_change(|bodies| {
+            if let Some(at) = bodies.iter().position(|rate| *rate == bytes_per_second) {
+                bodies.swap_remove(at);
+            }
+        });
+    }
+
+    /// Over HTTP/2 many bodies come at once, and the stream does not know which of them is which request's. So the lowest of their
+    /// rates holds for all of them.
+    fn bodies_change(&self, change: impl FnOnce(&mut Vec<u64>)) {
+        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut bodies);
+        self.body_min_rate.store(bodies.iter().copied().min().unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Notes that a body over HTTP/2 comes slower than its rate. It is to be refused with the next octet of it, and is ended if none
+    /// comes.
+    pub fn note_slow_body(&self) {
+        self.slow_bodies.fetch_add(1, Ordering::Release);
+    }
+
+    /// Asks whether there is such a body, and takes the note away. Which one it is has to be seen from what came of each.
+    pub fn take_slow_body(&self) -> bool {
+        self.slow_bodies.fetch_update(Ordering::AcqRel, Ordering::Acquire, |slow| slow.checked_sub(1)).is_ok()
+    }
+
+    /// Returns the lowest rate, in bytes per second, at which bodies may come now; 0 is no bound.
     pub fn body_min_rate(&self) -> u64 {
         self.body_min_rate.load(Ordering::Relaxed)
     }
@@ -429,7 +479,17 @@ mod tests {
             accepted: UnixTime::from_secs(1),
         };
         let second = Duration::from_secs(1);
-        Connection::new(facts, HeadDeadlines { header_timeout: second, idle_timeout: second, header_bytes: 64, write_stall: second })
+        Connection::new(
+            facts,
+            HeadDeadlines {
+                header_timeout: second,
+                idle_timeout: second,
+                header_bytes: 64,
+                write_stall: second,
+                write_min_rate: 0,
+                http2: Http2Limits::SMALL,
+            },
+        )
     }
 
     #[test]

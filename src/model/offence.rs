@@ -22,12 +22,15 @@ impl Reason {
             | Self::Protocol
             | Self::TargetForm
             | Self::AuthorityConflict
+            // Floods that ask for nothing.
+            | Self::H2Abuse
             // A head that is dripped in holds a connection; no line is so slow.
             | Self::TimeoutHead => true,
             // Too large: a full cookie jar, a long search.
             Self::UriTooLong | Self::HeadTooLarge | Self::FieldTooLarge | Self::TooManyFields | Self::CookieTooLarge => false,
             // A slow line, an old monitor, a crawler's odd link: refused, and no harm done.
             Self::TimeoutBody
+            | Self::TimeoutWrite
             | Self::Expect
             | Self::MethodUnknown
             | Self::HostMissing
@@ -102,6 +105,6 @@ mod tests {
         let offences: Vec<_> = Reason::ALL.iter().filter(|reason| reason.breaks_protocol()).collect();
 
         assert!(offences.iter().all(|reason| reason.stage() == Stage::Hygiene), "{offences:?}");
-        assert_eq!(offences.len(), 13);
+        assert_eq!(offences.len(), 14);
     }
 }

@@ -126,6 +126,7 @@ reasons! {
     CookieTooLarge     Hygiene 431 "cookie_too_large"    "More than 100 cookies, or more than 16 KiB of them."
     TimeoutHead        Hygiene 408 "timeout_head"        "The head was not complete within `header_timeout`."
     TimeoutBody        Hygiene 408 "timeout_body"        "The body came slower than `body_min_rate`."
+    H2Abuse            Hygiene 400 "h2_abuse"            "An HTTP/2 client exceeded one of `limits.http2`; its connection was ended."
     MethodUnknown      Hygiene 405 "method_unknown"      "CONNECT, TRACE, TRACK, or a method that is not written in upper case."
     XffMalformed       Client 400 "xff_malformed"        "A trusted proxy sent a forwarding header with an element that is not an address."
     XffTooLong         Client 400 "xff_too_long"         "A trusted proxy sent a forwarding header with more than 32 elements."
@@ -177,6 +178,7 @@ reasons! {
     UpstreamClosed     Upstream 502 "upstream_closed"    "The upstream closed the connection before it answered."
     UpstreamTimeout    Upstream 504 "upstream_timeout"   "The upstream did not connect, answer or go on in time."
     ClientClosed       Gateway 499 "client_closed"       "The client went away before the answer was complete."
+    TimeoutWrite       Gateway 408 "timeout_write"       "The client took nothing of the answer within `write_stall`, or took it slower than `write_min_rate`."
     Draining           Gateway 503 "draining"            "The gateway is going down."
     Internal           Gateway 500 "internal"            "The gateway failed; the log says how."
 }

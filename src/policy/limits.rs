@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::model::Http2Limits;
+
 /// Bounds of a connection, before any tenant is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -23,6 +25,10 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How long a client may take none of the answer.
     pub write_stall: Duration,
+    /// How many bytes of the answer a client must take per second, on average over each `write_stall` in which we waited for it.
+    pub write_min_rate: u64,
+    /// What an HTTP/2 connection may do.
+    pub http2: Http2Limits,
 }
 
 /// Bounds of one request.

@@ -14,7 +14,7 @@ use octroi::{
         self, Connections, EarlyCause, EdgeRefusal, Handler, Http2Refusal, Rules, TlsState, Witness,
         dev::{Authority, PairFiles},
     },
-    model::{BoxFuture, ClientIp, Clock, Connection, Cut, Host, HostPattern, ListenerName, Origin, SystemClock, TlsFacts},
+    model::{BoxFuture, ClientIp, Clock, Connection, Cut, Host, HostPattern, Http2Limits, ListenerName, Origin, SystemClock, TlsFacts},
     policy::{
         Certificate, CertificateSource, ClientIpHeader, DenyList, IpSet, Limits, Listener, ListenerKind, MinVersion, Policy, ProxyProtocol,
         RequestLimits, Tenants, Tls, UnknownSni,
@@ -216,6 +216,22 @@ pub(crate) fn plan(kind: ListenerKind) -> Plan {
         uri_bytes: 1024,
         idle_timeout: long,
         write_stall: long,
+        write_min_rate: 1,
+        http2: Http2Limits {
+            streams: 100,
+            stream_window: 65_536,
+            connection_window: 262_144,
+            send_buffer: 65_536,
+            resets: 200,
+            errors: 100,
+            settings: 50,
+            pings: 100,
+            priorities: 200,
+            window_updates: 1000,
+            empty_data: 100,
+            continuations: 100,
+            starved: 50,
+        },
     };
     Plan {
         listener,

@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, clippy::as_conversions, reason = "every test file uses its own part")]
 
 pub mod client;
+pub mod frames;
 pub mod pebble;
 pub mod pki;
 pub mod program;

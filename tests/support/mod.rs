@@ -15,8 +15,8 @@ use std::{
 
 use octroi::{
     model::{
-        Acceptance, Alpn, ClientCertificate, Deny, Facts, HttpVersion, Mode, Origin, PathRules, Presented, QuotaAnswer, Reason,
-        RevocationAnswer, RouteId, Secret, SessionId, TenantName, Tick, TlsFacts, Trail, Transport, UnixTime, UserId,
+        Acceptance, Alpn, ClientCertificate, Deny, Facts, Http2Limits, HttpVersion, Mode, Origin, PathRules, Presented, QuotaAnswer,
+        Reason, RevocationAnswer, RouteId, Secret, SessionId, TenantName, Tick, TlsFacts, Trail, Transport, UnixTime, UserId,
     },
     pipeline::{Known, Passage, Permit, Stores, judge},
     policy::{
@@ -213,6 +213,22 @@ pub const LIMITS: Limits = Limits {
     uri_bytes: 400,
     idle_timeout: Duration::from_secs(60),
     write_stall: Duration::from_secs(30),
+    write_min_rate: 1024,
+    http2: Http2Limits {
+        streams: 100,
+        stream_window: 65_536,
+        connection_window: 262_144,
+        send_buffer: 65_536,
+        resets: 200,
+        errors: 100,
+        settings: 50,
+        pings: 100,
+        priorities: 200,
+        window_updates: 1000,
+        empty_data: 100,
+        continuations: 100,
+        starved: 50,
+    },
 };
 
 /// A GET of `https://HOST/PATH` from 192.0.2.1 over HTTP/1.1 and TLS with SNI.

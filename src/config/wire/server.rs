@@ -1,6 +1,6 @@
 //! The process and its bounds.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use crate::{
     config::{
@@ -62,6 +62,40 @@ wire! {
         idle_timeout: Option<At<Wait>>,
         /// How long a client may take none of the answer. Default: 30s.
         write_stall: Option<At<Wait>>,
+        /// How fast it must take it, on average over each `write_stall` in which octroi waits for it; `0B/s` is no bound. Default: 1KiB/s.
+        write_min_rate: Option<At<Throughput>>,
+        /// Bounds of HTTP/2.
+        http2: Option<Http2Wire>,
+    }
+
+    /// Bounds of an HTTP/2 connection. Counts are of ten seconds; who exceeds one is sent away (`h2_abuse`).
+    Http2Wire "http2" {
+        /// Streams at once. Default: 100.
+        streams: Option<At<NonZeroU32>>,
+        /// How much of one body may be on its way and not passed on. Default: 64KiB.
+        stream_window: Option<At<Size>>,
+        /// The same for all bodies of a connection. Default: 256KiB.
+        connection_window: Option<At<Size>>,
+        /// How much of one answer is kept until the client takes it. Default: 64KiB.
+        send_buffer: Option<At<Size>>,
+        /// RST_STREAM of the client. Default: 200.
+        resets: Option<At<NonZeroU32>>,
+        /// Streams that break the protocol. Default: 100.
+        errors: Option<At<NonZeroU32>>,
+        /// SETTINGS. Default: 50.
+        settings: Option<At<NonZeroU32>>,
+        /// PING that do not come with an answer. Default: 100.
+        pings: Option<At<NonZeroU32>>,
+        /// PRIORITY and frames of unknown types. Default: 200.
+        priorities: Option<At<NonZeroU32>>,
+        /// WINDOW_UPDATE beyond ten per DATA frame of the answers. Default: 1000.
+        window_updates: Option<At<NonZeroU32>>,
+        /// Empty DATA. Default: 100.
+        empty_data: Option<At<NonZeroU32>>,
+        /// CONTINUATION. Default: 100.
+        continuations: Option<At<NonZeroU32>>,
+        /// Requests of a client that gives no stream a window for its answer, whenever they came. Default: 50.
+        starved: Option<At<NonZeroU32>>,
     }
 
     /// Bounds of a request.

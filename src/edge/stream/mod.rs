@@ -3,8 +3,11 @@
 mod alarm;
 mod digest;
 mod farewell;
-mod frames;
+mod flood;
+mod http2;
 mod inner;
+mod pace;
+mod streams;
 mod watch;
 mod wire;
 
@@ -24,10 +27,17 @@ use tokio::{
     time::Instant,
 };
 
-pub use self::frames::{Http2Error, Http2Refusal};
-use self::{alarm::Alarm, digest::Digests, farewell::Farewell, watch::Watch};
-pub(super) use self::{frames::Frames, inner::Inner, wire::Wire};
-use super::{EarlyCause, Witness};
+use self::{
+    alarm::Alarm,
+    digest::Digests,
+    farewell::Farewell,
+    http2::{Due, Http2},
+    pace::Pace,
+    streams::End,
+    watch::Watch,
+};
+pub(super) use self::{http2::refusal, inner::Inner, wire::Wire};
+use super::{EarlyCause, Http2Refusal, Witness};
 use crate::model::{ClientIp, Connection, Cut, Phase};
 
 /// One connection's stream.
@@ -43,9 +53,10 @@ pub struct GateStream {
     watch: Watch,
     alarm: Alarm,
     linger: Linger,
-    stall: Option<Stall>,
+    pace: Pace,
     farewell: Option<Farewell>,
-    frames: Frames,
+    /// Where HTTP/2 is spoken.
+    http2: Option<Box<Http2>>,
     digests: Digests,
 }
 
@@ -60,17 +71,12 @@ struct Linger {
 /// Content-Length only at its end; a server that pauses in the middle must not keep from the client what is there.
 const LINGER: Duration = Duration::from_millis(5);
 
-/// A write that the other side does not take.
-#[derive(Debug)]
-struct Stall {
-    by: Instant,
-    sent: u64,
-}
-
 impl GateStream {
     /// Begins at the end of the handshake.
     pub(super) fn new(inner: Inner, connection: Arc<Connection>, witness: Arc<dyn Witness>, bannable: Option<ClientIp>) -> Self {
-        let watch = Watch::new(connection.deadlines(), Instant::now());
+        let (deadlines, now) = (connection.deadlines(), Instant::now());
+        let watch = Watch::new(deadlines, now);
+        let http2 = (connection.phase() == Phase::Multiplexed).then(|| Box::new(Http2::new(&deadlines, now)));
         let digests = Digests::new(&connection, inner.wire().raw_fd());
         Self {
             inner,
@@ -80,9 +86,9 @@ impl GateStream {
             watch,
             alarm: Alarm::default(),
             linger: Linger::default(),
-            stall: None,
+            pace: Pace::new(deadlines.write_stall, deadlines.write_min_rate),
             farewell: None,
-            frames: Frames::default(),
+            http2,
             digests,
         }
     }
@@ -131,7 +137,7 @@ impl GateStream {
                 return Poll::Ready(Err(timed_out(cut)));
             }
             // The answer can still be written: the gateway says 408.
-            Cut::BodyTooSlow | Cut::WriteStall => {
+            Cut::BodyTooSlow | Cut::WriteStall | Cut::WriteTooSlow => {
                 self.note(cut);
                 return Poll::Ready(Err(timed_out(cut)));
             }
@@ -148,6 +154,12 @@ impl GateStream {
         if self.bannable.is_some_and(|client| self.witness.is_banned(client)) {
             buf.set_filled(before);
             return self.poll_cut(Cut::Banned, cx);
+        }
+        if let Some(http2) = &mut self.http2 {
+            let Some(due) = http2.came(bytes, Instant::now) else { return Poll::Ready(Ok(())) };
+            // The library never sees these bytes: for it the client has gone.
+            buf.set_filled(before);
+            return self.poll_end(due, cx);
         }
         let was = self.connection.phase();
         let is = self.connection.received(bytes);
@@ -201,34 +213,87 @@ impl GateStream {
         Poll::Ready(Some(Ok(bufs.iter().map(|piece| piece.len()).sum())))
     }
 
-    /// Tells what the HTTP/2 library refuses by itself.
-    fn follow(&mut self, bufs: &[IoSlice<'_>], written: &Poll<io::Result<usize>>) {
-        if let Poll::Ready(Ok(sent)) = written
-            && self.connection.phase() == Phase::Multiplexed
-        {
-            self.frames.sent(bufs, *sent, |refusal| self.witness.http2_refused(&self.connection, refusal));
+    /// Waits for the client of an HTTP/2 connection, and does what is due meanwhile.
+    fn poll_http2(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            // What we have to say ourselves leaves as soon as it can; until then the socket wakes us.
+            if self.poll_own(cx)?.is_ready() && self.inner.wire().holds_back() {
+                let _ = Pin::new(&mut self.inner).poll_flush(cx)?;
+            }
+            let Some(http2) = &mut self.http2 else { return Poll::Pending };
+            let Some((by, due)) = http2.wait(self.connection.body_min_rate(), Instant::now) else { return Poll::Pending };
+            ready!(self.alarm.poll_due(by, cx));
+            let Due::Stream(id, end) = due else { return self.poll_end(due, cx) };
+            if end == End::BodyTooSlow {
+                self.witness.cut(&self.connection, Cut::BodyTooSlow);
+                self.connection.note_slow_body();
+                http2.told(id, Instant::now());
+                continue;
+            }
+            if !http2.end(id, end) {
+                return self.poll_end(due, cx);
+            }
+            if http2.deliver(buf) {
+                return Poll::Ready(Ok(()));
+            }
         }
     }
 
-    /// Holds a write to `write_stall`: some progress of the socket within that time, else the connection ends.
+    /// Ends an HTTP/2 connection, with GOAWAY where it can still be said.
+    fn poll_end(&mut self, due: Due, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match due {
+            Due::Cut(Cut::HeadTimeout) => {
+                self.connection.note_cut(Cut::HeadTimeout);
+                self.witness.http2_refused(&self.connection, Http2Refusal::HeadTimeout);
+            }
+            Due::Cut(cut) => self.note(cut),
+            Due::Abuse(abuse) => self.witness.http2_refused(&self.connection, Http2Refusal::Abuse(abuse)),
+            // Told already.
+            Due::Stream(..) => {}
+        }
+        let goaway = self.http2.as_ref().map(|http2| http2.goaway(due)).unwrap_or_default();
+        self.farewell = Some(Farewell::with_answer(goaway, Instant::now()));
+        self.poll_farewell(cx).map(Ok)
+    }
+
+    /// Writes frames of our own, between those of the library.
+    fn poll_own(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(http2) = &mut self.http2 else { return Poll::Ready(Ok(())) };
+        while !http2.own().is_empty() {
+            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, http2.own()))?;
+            http2.own_sent(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Follows what was written where HTTP/2 is spoken.
+    fn follow(&mut self, bufs: &[IoSlice<'_>], written: &Poll<io::Result<usize>>, cx: &mut Context<'_>) {
+        let (Some(http2), Poll::Ready(Ok(sent))) = (&mut self.http2, written) else { return };
+        let turned = http2.sent(bufs, *sent, Instant::now, |refusal| self.witness.http2_refused(&self.connection, refusal));
+        // No read comes before it: what is due next has to be waited for from here.
+        let due = turned.then(|| http2.wait(self.connection.body_min_rate(), Instant::now)).flatten();
+        if http2.over().is_some() || due.is_some_and(|(by, _)| self.alarm.poll_due(by, cx).is_ready()) {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Holds a write to `write_stall` and `write_min_rate`, else the connection ends.
     fn poll_progress<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.stall = None;
+            self.pace.wrote(Instant::now);
             self.watch.written();
             return written;
         }
-        let sent = self.inner.wire().sent();
-        let by = match &self.stall {
-            Some(stall) if stall.sent == sent => stall.by,
-            Some(_) | None => {
-                let by = Instant::now() + self.connection.deadlines().write_stall;
-                self.stall = Some(Stall { by, sent });
-                by
+        loop {
+            let by = self.pace.wait(Instant::now, || self.inner.wire().acked());
+            ready!(self.alarm.poll_due(by, cx));
+            if let Some(cut) = self.pace.judge(Instant::now(), self.inner.wire().acked()) {
+                self.note(cut);
+                // What the system still keeps for this client is given back at once, and the client is told.
+                self.inner.wire().abort_at_close();
+                return Poll::Ready(Err(timed_out(cut)));
             }
-        };
-        ready!(self.alarm.poll_due(by, cx));
-        self.note(Cut::WriteStall);
-        Poll::Ready(Err(timed_out(Cut::WriteStall)))
+        }
     }
 }
 
@@ -244,6 +309,14 @@ impl AsyncRead for GateStream {
             this.refuse(EarlyCause::Library(400));
             return this.poll_farewell(cx).map(Ok);
         }
+        if let Some(http2) = &mut this.http2 {
+            if let Some(abuse) = http2.over() {
+                return this.poll_end(Due::Abuse(abuse), cx);
+            }
+            if http2.deliver(buf) {
+                return Poll::Ready(Ok(()));
+            }
+        }
         let before = buf.filled().len();
         match Pin::new(&mut this.inner).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => this.poll_judge(cx, buf, before),
@@ -254,6 +327,12 @@ impl AsyncRead for GateStream {
             }
             Poll::Pending => {
                 this.let_go(cx)?;
+                if this.http2.is_some() {
+                    return this.poll_http2(cx, buf);
+                }
+                if this.connection.phase() == Phase::Idle {
+                    this.inner.wire_mut().slim();
+                }
                 let Some((by, cut)) = this.watch.wait(&this.connection, Instant::now) else { return Poll::Pending };
                 ready!(this.alarm.poll_due(by, cx));
                 this.poll_cut(cut, cx)
@@ -268,8 +347,11 @@ impl AsyncWrite for GateStream {
         if let Some(answer) = ready!(this.poll_before_write(cx, &[IoSlice::new(buf)])) {
             return Poll::Ready(answer);
         }
+        if this.poll_own(cx)?.is_pending() {
+            return this.poll_progress(cx, Poll::Pending);
+        }
         let written = Pin::new(&mut this.inner).poll_write(cx, buf);
-        this.follow(&[IoSlice::new(buf)], &written);
+        this.follow(&[IoSlice::new(buf)], &written, cx);
         this.poll_progress(cx, written)
     }
 
@@ -278,8 +360,11 @@ impl AsyncWrite for GateStream {
         if let Some(answer) = ready!(this.poll_before_write(cx, bufs)) {
             return Poll::Ready(answer);
         }
+        if this.poll_own(cx)?.is_pending() {
+            return this.poll_progress(cx, Poll::Pending);
+        }
         let written = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
-        this.follow(bufs, &written);
+        this.follow(bufs, &written, cx);
         this.poll_progress(cx, written)
     }
 
@@ -291,6 +376,9 @@ impl AsyncWrite for GateStream {
         let this = &mut *self;
         if this.farewell.is_some() {
             return this.poll_farewell(cx).map(Ok);
+        }
+        if this.poll_own(cx)?.is_pending() {
+            return this.poll_progress(cx, Poll::Pending);
         }
         let flushed = Pin::new(&mut this.inner).poll_flush(cx);
         this.poll_progress(cx, flushed)

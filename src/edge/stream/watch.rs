@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::model::{Connection, Cut, HeadDeadlines, Phase};
 
 /// A body may be slow for so long before its rate counts.
-const BODY_GRACE: Duration = Duration::from_secs(10);
+pub(super) const BODY_GRACE: Duration = Duration::from_secs(10);
 
 /// Watches the waits of one connection.
 ///
@@ -88,7 +88,8 @@ impl Watch {
                 let idle = connection.tunnel_idle()?;
                 Some((*self.tunnel_by.get_or_insert_with(|| now() + idle), Cut::TunnelIdle))
             }
-            Phase::Multiplexed => self.silent.then_some((self.first_by, Cut::NoRequest)),
+            // Watched by its frames.
+            Phase::Multiplexed => None,
         }
     }
 
@@ -112,7 +113,7 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Facts, Transport, UnixTime};
+    use crate::model::{Facts, Http2Limits, Transport, UnixTime};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -130,7 +131,14 @@ mod tests {
     }
 
     fn deadlines() -> HeadDeadlines {
-        HeadDeadlines { header_timeout: 10 * SECOND, idle_timeout: 60 * SECOND, header_bytes: 1024, write_stall: 30 * SECOND }
+        HeadDeadlines {
+            header_timeout: 10 * SECOND,
+            idle_timeout: 60 * SECOND,
+            header_bytes: 1024,
+            write_stall: 30 * SECOND,
+            write_min_rate: 0,
+            http2: Http2Limits::SMALL,
+        }
     }
 
     fn feed(watch: &mut Watch, connection: &Connection, bytes: &[u8], now: Instant) -> Option<Cut> {
@@ -171,13 +179,13 @@ mod tests {
         let mut watch = Watch::new(deadlines(), start);
         feed(&mut watch, &connection, b"POST / HTTP/1.1\r\n\r\n", start);
         connection.request_begins();
-        connection.expect_body_rate(100);
+        connection.body_begins(100);
 
         assert_eq!(watch.wait(&connection, || start), Some((start + 10 * SECOND, Cut::BodyTooSlow)));
         feed(&mut watch, &connection, &[0; 3000], start + 4 * SECOND);
         // 3000 bytes pay for 30 seconds, of which 4 are gone; the 16 seconds until we asked again were ours.
         assert_eq!(watch.wait(&connection, || start + 20 * SECOND), Some((start + 46 * SECOND, Cut::BodyTooSlow)));
-        connection.expect_body_rate(0);
+        connection.body_ends(100);
         assert_eq!(watch.wait(&connection, || start + 21 * SECOND), None);
     }
 

@@ -6,8 +6,11 @@ use std::{
     os::fd::{AsRawFd, RawFd},
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
+use pingora::protocols::l4::ext::get_tcp_info;
+use rustix::net::sockopt;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -82,9 +85,17 @@ impl Wire {
         }
     }
 
-    /// Returns how many bytes the socket has taken.
-    pub(crate) fn sent(&self) -> u64 {
-        self.sent
+    /// Returns how many bytes the other side has acknowledged, which is more than the system's buffer having taken them. Where the
+    /// system does not say it, how many the socket has taken.
+    pub(crate) fn acked(&self) -> u64 {
+        get_tcp_info(self.raw_fd()).map_or(self.sent, |info| info.tcpi_bytes_acked)
+    }
+
+    /// Makes the close throw away what the other side has not taken, and tell it so by a reset. Otherwise the system would go on
+    /// keeping it for a client that does not read.
+    pub(crate) fn abort_at_close(&self) {
+        // Without it the close is an ordinary one, and the system gives up later.
+        let _ = sockopt::set_socket_linger(&self.tcp, Some(Duration::ZERO));
     }
 
     /// Returns the socket's number.
@@ -95,6 +106,13 @@ impl Wire {
     /// Returns our own address.
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.tcp.local_addr()
+    }
+
+    /// Gives the empty buffer back: a connection that waits for a request keeps none.
+    pub(super) fn slim(&mut self) {
+        if self.out.is_empty() {
+            self.out = Vec::new();
+        }
     }
 
     /// Says whether something is kept back.
@@ -266,7 +284,7 @@ mod tests {
         }
         wire.shutdown().await.unwrap();
 
-        assert_eq!(wire.sent(), u64::try_from(expected.len()).unwrap());
+        assert_eq!(wire.sent, u64::try_from(expected.len()).unwrap());
         assert!(reader.await.unwrap() == expected);
         assert!(wire.out.capacity() <= KEPT_BYTES, "an idle connection keeps little");
     }

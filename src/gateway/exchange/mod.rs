@@ -10,7 +10,6 @@
 
 mod body;
 mod connection;
-pub mod fuzz;
 mod head;
 mod idle;
 

@@ -1,0 +1,288 @@
+//! What is watched on an HTTP/2 connection, from the frames that pass in both directions.
+//!
+//! The library tells nobody what it refuses by itself, keeps no deadline of a head or a body, and counts little of what a client
+//! may flood it with. So the frames are followed here: only their heads, and never their content.
+
+use std::{io::IoSlice, time::Duration};
+
+use tokio::{io::ReadBuf, time::Instant};
+
+use super::{
+    flood::Flood,
+    streams::{End, Streams},
+};
+use crate::{
+    edge::{Http2Error, Http2Refusal},
+    model::{Abuse, Cut, Frame, FrameKind, Frames, HeadDeadlines, Passed},
+};
+
+/// RST_STREAM is so long.
+const RESET: usize = 13;
+/// CANCEL: the stream is not needed any more.
+const CANCEL: u32 = 8;
+/// NO_ERROR.
+const NO_ERROR: u32 = 0;
+/// ENHANCE_YOUR_CALM.
+const CALM: u32 = 11;
+
+/// What is due on the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// The connection ends: a deadline has passed.
+    Cut(Cut),
+    /// The connection ends: the client went beyond its bounds.
+    Abuse(Abuse),
+    /// One stream ends.
+    Stream(u32, End),
+}
+
+/// The watch over one HTTP/2 connection.
+#[derive(Debug)]
+pub(super) struct Http2 {
+    came: Frames,
+    sent: Frames,
+    flood: Flood,
+    streams: Streams,
+    header_timeout: Duration,
+    idle_timeout: Duration,
+    /// When the first head must be whole.
+    first_by: Instant,
+    /// Whether a head has come.
+    asked: bool,
+    block: Option<Block>,
+    /// When what is unfinished must be whole: its number, and the time.
+    whole_by: Option<(u64, Instant)>,
+    idle_by: Option<Instant>,
+    to_library: Own,
+    to_client: Own,
+}
+
+/// A block of fields: HEADERS, and CONTINUATION up to the one that ends it (RFC 9113, section 4.3).
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    first: u64,
+    last: u64,
+    ended: bool,
+}
+
+/// Frames of our own, between those of others.
+#[derive(Debug, Default)]
+struct Own {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Http2 {
+    /// Begins at the end of the handshake.
+    pub(super) fn new(deadlines: &HeadDeadlines, now: Instant) -> Self {
+        Self {
+            came: Frames::of_client(),
+            sent: Frames::of_server(),
+            flood: Flood::new(deadlines.http2),
+            streams: Streams::new(),
+            header_timeout: deadlines.header_timeout,
+            idle_timeout: deadlines.idle_timeout,
+            first_by: now + deadlines.header_timeout,
+            asked: false,
+            block: None,
+            whole_by: None,
+            idle_by: None,
+            to_library: Own::default(),
+            to_client: Own::default(),
+        }
+    }
+
+    /// Takes in what the client sent. Says what is due at once.
+    pub(super) fn came(&mut self, bytes: &[u8], now: impl Fn() -> Instant + Copy) -> Option<Due> {
+        let Self { came, flood, streams, block, asked, .. } = self;
+        let mut number = came.seen();
+        came.take(bytes, |passed| match passed {
+            Passed::Setting { id, value } => flood.set(id, value),
+            Passed::Frame(frame) => {
+                number += 1;
+                flood.came(&frame, now);
+                streams.came(&frame, now);
+                if matches!(frame.kind, FrameKind::Headers | FrameKind::Continuation) {
+                    let first = block.filter(|block| !block.ended).map_or(number, |block| block.first);
+                    *block = Some(Block { first, last: number, ended: frame.ends_head() });
+                    *asked |= frame.ends_head();
+                }
+            }
+        });
+        if let Some(abuse) = self.flood.over() {
+            return Some(Due::Abuse(abuse));
+        }
+        // Who never makes us wait is judged here.
+        let (by, _) = self.whole_by(now)?;
+        (now() >= by).then_some(Due::Cut(Cut::HeadTimeout))
+    }
+
+    /// Takes in what was sent: the first `sent` octets of the pieces. Tells of what the library refused. Says whether it may be
+    /// somebody else's turn now, so that [`Http2::wait`] has another answer.
+    pub(super) fn sent(
+        &mut self,
+        pieces: &[IoSlice<'_>],
+        mut sent: usize,
+        now: impl Fn() -> Instant + Copy,
+        mut each: impl FnMut(Http2Refusal),
+    ) -> bool {
+        let Self { sent: frames, flood, streams, .. } = self;
+        let mut turned = false;
+        for piece in pieces {
+            let taken = piece.get(..sent.min(piece.len())).unwrap_or_default();
+            sent -= taken.len();
+            frames.take(taken, |passed| match passed {
+                Passed::Setting { id, value } => streams.set(id, value),
+                Passed::Frame(frame) => {
+                    flood.sent(&frame);
+                    streams.sent(&frame, now);
+                    turned |= frame.ends_stream() || matches!(frame.kind, FrameKind::Reset | FrameKind::WindowUpdate);
+                    if let Some(refusal) = refusal(&frame) {
+                        flood.error(now);
+                        each(refusal);
+                    }
+                }
+            });
+        }
+        turned
+    }
+
+    /// Returns what the client exceeded.
+    pub(super) fn over(&self) -> Option<Abuse> {
+        self.flood.over()
+    }
+
+    /// Answers until when a read may wait, and what is due if it waits longer. `rate` is that of bodies, in bytes per second.
+    pub(super) fn wait(&mut self, rate: u64, now: impl Fn() -> Instant + Copy) -> Option<(Instant, Due)> {
+        if !self.asked {
+            let cut = if self.block.is_some() { Cut::HeadTimeout } else { Cut::NoRequest };
+            return Some((self.first_by, Due::Cut(cut)));
+        }
+        let whole = self.whole_by(now).map(|(by, _)| (by, Due::Cut(Cut::HeadTimeout)));
+        if self.streams.is_empty() {
+            let idle = *self.idle_by.get_or_insert_with(|| now() + self.idle_timeout);
+            return whole.or(Some((idle, Due::Cut(Cut::Idle))));
+        }
+        self.idle_by = None;
+        let stream = self.streams.next_end(rate, self.came.in_data()).map(|(by, id, end)| (by, Due::Stream(id, end)));
+        whole.into_iter().chain(stream).min_by_key(|(by, _)| *by)
+    }
+
+    /// Notes that the gateway was told of a body that is too slow.
+    pub(super) fn told(&mut self, id: u32, now: Instant) {
+        self.streams.told(id, now);
+    }
+
+    /// Ends one stream for both sides. Says false if that cannot be told to the library, which reads the middle of its DATA.
+    pub(super) fn end(&mut self, id: u32, end: End) -> bool {
+        if self.came.in_data().is_some_and(|(of, _)| of == id) {
+            return false;
+        }
+        self.streams.close(id);
+        self.to_library.bytes.extend_from_slice(&reset(id, CANCEL));
+        let code = match end {
+            End::BodyTooSlow | End::BodyStuck => CANCEL,
+            End::Answered => NO_ERROR,
+        };
+        self.to_client.bytes.extend_from_slice(&reset(id, code));
+        true
+    }
+
+    /// Hands the library what it is to read instead of the client's frames. Says whether there was something.
+    pub(super) fn deliver(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        if self.to_library.is_empty() || (self.to_library.at == 0 && !self.came.is_between_frames()) {
+            return false;
+        }
+        let rest = self.to_library.rest();
+        let some = rest.get(..buf.remaining()).unwrap_or(rest);
+        buf.put_slice(some);
+        let read = some.len();
+        self.to_library.passed(read);
+        read > 0
+    }
+
+    /// Returns what we have to say to the client now.
+    pub(super) fn own(&self) -> &[u8] {
+        // In the middle of a frame of the library, it waits for the end of that.
+        if self.to_client.at == 0 && !self.sent.is_between_frames() { &[] } else { self.to_client.rest() }
+    }
+
+    /// Tells how much of that was taken.
+    pub(super) fn own_sent(&mut self, bytes: usize) {
+        self.to_client.passed(bytes);
+    }
+
+    /// Says farewell (RFC 9113, section 6.8); nothing where a frame is only half sent.
+    pub(super) fn goaway(&self, due: Due) -> Vec<u8> {
+        if self.to_client.at > 0 || !self.sent.is_between_frames() {
+            return Vec::new();
+        }
+        let code = match due {
+            Due::Cut(Cut::NoRequest | Cut::Idle) => NO_ERROR,
+            Due::Cut(_) | Due::Abuse(_) | Due::Stream(..) => CALM,
+        };
+        [&[0, 0, 8, 7, 0, 0, 0, 0, 0][..], &self.flood.highest().to_be_bytes(), &code.to_be_bytes()].concat()
+    }
+
+    /// When what has begun must be whole.
+    fn whole_by(&mut self, now: impl Fn() -> Instant) -> Option<(Instant, u64)> {
+        let unfinished = self.came.unfinished();
+        let open = self.block.filter(|block| !block.ended || unfinished == Some(block.last));
+        let Some(number) = open.map(|block| block.first).or(unfinished) else {
+            self.whole_by = None;
+            return None;
+        };
+        match self.whole_by {
+            Some((of, by)) if of == number => Some((by, number)),
+            Some(_) | None => {
+                let by = if self.asked || open.is_none() { now() + self.header_timeout } else { self.first_by };
+                self.whole_by = Some((number, by));
+                Some((by, number))
+            }
+        }
+    }
+}
+
+impl Own {
+    fn is_empty(&self) -> bool {
+        self.rest().is_empty()
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    fn passed(&mut self, bytes: usize) {
+        self.at += bytes;
+        // Only whole frames make room for others in between.
+        if self.at.is_multiple_of(RESET) {
+            self.bytes.drain(..self.at.min(self.bytes.len()));
+            self.at = 0;
+        }
+    }
+}
+
+fn reset(id: u32, code: u32) -> [u8; RESET] {
+    let [a, b, c, d] = id.to_be_bytes();
+    let [e, f, g, h] = code.to_be_bytes();
+    [0, 0, 4, 3, 0, a, b, c, d, e, f, g, h]
+}
+
+/// A stream that breaks the protocol is reset, and a connection that does is ended with GOAWAY, before any request begins
+/// (RFC 9113, section 5.4).
+pub(in crate::edge) fn refusal(frame: &Frame) -> Option<Http2Refusal> {
+    let error = Http2Error::of(frame.number)?;
+    match frame.kind {
+        FrameKind::Reset => Some(Http2Refusal::Stream(frame.stream, error)),
+        FrameKind::GoAway => Some(Http2Refusal::Connection(error)),
+        FrameKind::Data
+        | FrameKind::Headers
+        | FrameKind::Priority
+        | FrameKind::Settings
+        | FrameKind::PushPromise
+        | FrameKind::Ping
+        | FrameKind::WindowUpdate
+        | FrameKind::Continuation
+        | FrameKind::Other => None,
+    }
+}

@@ -1,0 +1,120 @@
+//! The bounds of an HTTP/2 connection.
+
+/// What one HTTP/2 connection may do. Counts are of ten seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http2Limits {
+    /// Streams at once.
+    pub streams: u32,
+    /// How many bytes of one body may be on their way to us and not yet passed on.
+    pub stream_window: u32,
+    /// The same for all bodies of a connection.
+    pub connection_window: u32,
+    /// How many bytes of one answer are kept until the client takes them.
+    pub send_buffer: u32,
+    /// RST_STREAM of the client.
+    pub resets: u32,
+    /// Streams that we reset because the client broke the protocol.
+    pub errors: u32,
+    /// SETTINGS, acknowledgements too.
+    pub settings: u32,
+    /// PING, acknowledgements too, that do not come with an answer.
+    pub pings: u32,
+    /// PRIORITY, and frames of types that the standard does not name.
+    pub priorities: u32,
+    /// WINDOW_UPDATE beyond ten for each DATA frame of ours.
+    pub window_updates: u32,
+    /// DATA without an octet, that does not end its stream.
+    pub empty_data: u32,
+    /// CONTINUATION.
+    pub continuations: u32,
+    /// Requests by a client that gives none of its streams a window for the answer.
+    pub starved: u32,
+}
+
+#[cfg(test)]
+impl Http2Limits {
+    /// Bounds that tests reach soon.
+    pub(crate) const SMALL: Self = Self {
+        streams: 100,
+        stream_window: 65_536,
+        connection_window: 262_144,
+        send_buffer: 65_536,
+        resets: 20,
+        errors: 20,
+        settings: 20,
+        pings: 20,
+        priorities: 20,
+        window_updates: 20,
+        empty_data: 20,
+        continuations: 20,
+        starved: 20,
+    };
+}
+
+/// How an HTTP/2 client went beyond its bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Abuse {
+    /// Too many RST_STREAM.
+    Resets,
+    /// Too many streams that break the protocol.
+    Errors,
+    /// Too many SETTINGS.
+    Settings,
+    /// Too many PING.
+    Pings,
+    /// Too many PRIORITY or unknown frames.
+    Priorities,
+    /// Too many WINDOW_UPDATE.
+    WindowUpdates,
+    /// Too many empty DATA.
+    EmptyData,
+    /// Too many CONTINUATION.
+    Continuations,
+    /// Too many requests whose answers have no window.
+    Starved,
+}
+
+impl Abuse {
+    /// Every abuse.
+    pub const ALL: &'static [Self] = &[
+        Self::Resets,
+        Self::Errors,
+        Self::Settings,
+        Self::Pings,
+        Self::Priorities,
+        Self::WindowUpdates,
+        Self::EmptyData,
+        Self::Continuations,
+        Self::Starved,
+    ];
+
+    /// Returns the key of `limits.http2` that was exceeded.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Resets => "resets",
+            Self::Errors => "errors",
+            Self::Settings => "settings",
+            Self::Pings => "pings",
+            Self::Priorities => "priorities",
+            Self::WindowUpdates => "window_updates",
+            Self::EmptyData => "empty_data",
+            Self::Continuations => "continuations",
+            Self::Starved => "starved",
+        }
+    }
+
+    /// Returns how many are allowed.
+    pub const fn limit(self, limits: &Http2Limits) -> u32 {
+        match self {
+            Self::Resets => limits.resets,
+            Self::Errors => limits.errors,
+            Self::Settings => limits.settings,
+            Self::Pings => limits.pings,
+            Self::Priorities => limits.priorities,
+            Self::WindowUpdates => limits.window_updates,
+            Self::EmptyData => limits.empty_data,
+            Self::Continuations => limits.continuations,
+            Self::Starved => limits.starved,
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! What an HTTP/2 client may do, end to end: floods, windows, deadlines, and answers that come before the body has.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
+#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+
+mod harness;
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    time::{Duration, Instant},
+};
+
+use harness::{
+    Octroi, Upstream, eventually,
+    frames::{
+        CONTINUATION, Came, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RESET, SETTINGS, WINDOW_UPDATE, block, frame, preface,
+        request, send, until,
+    },
+    raw_tls,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOST: &str = "acme.test";
+const CALM: u32 = 11;
+const CANCEL: u32 = 8;
+
+type Tls = rustls::StreamOwned<rustls::ClientConnection, TcpStream>;
+
+fn config(upstream: SocketAddr, limits: &str) -> String {
+    format!(
+        r#"
+version: 1
+server: {{state_dir: STATE, drain: 2s, threads: 2}}
+listeners:
+  - {{name: public, address: "127.0.0.1:0", tls: {{}}, max_connections_per_client: 5000}}
+  - {{name: plain, address: "127.0.0.1:0", plaintext: true, max_connections_per_client: 5000}}
+metrics: {{address: "127.0.0.1:0"}}
+limits: {{{limits}}}
+request_limits: {{body_bytes: 50MiB}}
+tls: {{certificates: [{{dev: true, dir: certs}}]}}
+upstreams:
+  app: {{servers: [{{address: "{upstream}"}}]}}
+routes:
+  app: {{unmatched: public}}
+tenants:
+  acme: {{hosts: [acme.test], upstream: app, routes: app}}
+"#
+    )
+}
+
+fn started(limits: &str) -> (Octroi, Upstream) {
+    let upstream = Upstream::start();
+    (Octroi::start(&config(upstream.addr, limits)), upstream)
+}
+
+/// A connection that speaks HTTP/2, with these settings.
+fn connect(octroi: &Octroi, settings: &[(u16, u32)]) -> Tls {
+    let mut stream = raw_tls(octroi.addr("public"), HOST, &octroi.path().join("certs/ca.pem"), &[b"h2"]);
+    assert!(send(&mut stream, &preface(settings)));
+    stream.sock.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    stream
+}
+
+fn get(stream: u32) -> Vec<u8> {
+    request(stream, "GET", HOST, "/", END_STREAM)
+}
+
+fn goaway(came: &[Came]) -> Option<u32> {
+    came.iter().find(|frame| frame.kind == GOAWAY).map(Came::code)
+}
+
+/// Sends the same frame so often; says how the connection ended, if it did.
+fn flood(octroi: &Octroi, settings: &[(u16, u32)], times: u32, mut each: impl FnMut(u32) -> Vec<u8>) -> Option<u32> {
+    let mut stream = connect(octroi, settings);
+    let frames: Vec<u8> = (0..times).flat_map(&mut each).collect();
+    for piece in frames.chunks(8192) {
+        if !send(&mut stream, piece) {
+            break;
+        }
+    }
+    let (came, ended) = until(&mut stream, Duration::from_millis(700), |frame| frame.kind == GOAWAY);
+    goaway(&came).or(ended.then_some(u32::MAX))
+}
+
+#[test]
+fn floods_are_sent_away_and_what_clients_need_is_not() {
+    let limits = "http2: {resets: 30, settings: 30, pings: 30, priorities: 30, empty_data: 30, window_updates: 30, starved: 30}";
+    let (octroi, _upstream) = started(limits);
+    let opened = |n: u32| 2 * n + 1;
+    let post = |n: u32, more: &[u8]| if n == 0 { [&request(1, "POST", HOST, "/", 0), more].concat() } else { more.to_vec() };
+    type Each = Box<dyn FnMut(u32) -> Vec<u8>>;
+    type Flood = (&'static str, u32, &'static [(u16, u32)], Each);
+    // The client's own first SETTINGS counts.
+    let floods: [Flood; 7] = [
+        ("settings", 29, &[], Box::new(|_| frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]))),
+        ("pings", 31, &[], Box::new(|_| frame(PING, 0, 0, b"12345678"))),
+        ("priorities", 30, &[], Box::new(|n| frame(2, 0, 2 * n + 1, &[0, 0, 0, 0, 7]))),
+        ("empty_data", 30, &[], Box::new(move |n| post(n, &frame(DATA, 0, 1, b"")))),
+        ("window_updates", 30, &[], Box::new(|_| frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]))),
+        ("resets", 30, &[], Box::new(move |n| [get(opened(n)), frame(RESET, 0, opened(n), &[0, 0, 0, 8])].concat())),
+        ("starved", 30, &[(4, 0)], Box::new(move |n| get(opened(n)))),
+    ];
+    for (key, fine, settings, mut each) in floods {
+        if key != "resets" {
+            assert_eq!(flood(&octroi, settings, fine, &mut each), None, "{key}");
+        }
+        assert_eq!(flood(&octroi, settings, fine + 40, &mut each), Some(CALM), "{key}");
+        let line = octroi.access_line(|line| line["reason"] == "h2_abuse" && line["detail"].as_str().unwrap().contains(key));
+        assert_eq!((&line["event"], &line["http.version"]), (&"connection".into(), &"HTTP/2".into()), "{line}");
+    }
+    let counted = octroi.metric(r#"octroi_decisions_total{check="hygiene",mode="enforce",reason="h2_abuse",tenant="-",verdict="deny"}"#);
+    assert!(counted >= 7.0, "{counted} {}", octroi.metrics());
+    assert_eq!(octroi.curl(HOST, "/").args(&["--http2"]).status(), 200);
+}
+
+#[test]
+fn ten_thousand_streams_opened_and_reset_end_soon_and_cost_little() {
+    let (octroi, upstream) = started("");
+    let before = octroi.resident();
+
+    let ended = flood(&octroi, &[], 10_000, |n| [get(2 * n + 1), frame(RESET, 0, 2 * n + 1, &[0, 0, 0, 8])].concat());
+
+    assert!(ended.is_some());
+    assert!(upstream.take().len() <= 300);
+    assert!(octroi.resident() < before + 32 * 1024, "{before} {}", octroi.resident());
+    eventually("nothing is left of it", || (octroi.metric(r#"octroi_connections{listener="public"}"#) == 0.0).then_some(()));
+}
+
+#[test]
+fn heads_without_an_end_are_cut() {
+    let (octroi, _upstream) = started("header_timeout: 600ms");
+    let half = |bytes: &[u8]| frame(HEADERS, 0, 1, bytes);
+    let whole = block(&[(":method", "GET"), (":scheme", "https"), (":authority", HOST), (":path", "/")]);
+
+    // CONTINUATION without end: the library's own bound, or ours.
+    let mut stream = connect(&octroi, &[]);
+    send(&mut stream, &half(&whole));
+    let empty = frame(CONTINUATION, 0, 1, b"").repeat(5000);
+    send(&mut stream, &empty);
+    let (came, _) = until(&mut stream, SECOND, |frame| frame.kind == GOAWAY);
+    assert_eq!(goaway(&came), Some(CALM));
+
+    // One that drips, and one whose frame does.
+    for drip in [frame(CONTINUATION, 0, 1, &[]), vec![0]] {
+        let mut stream = connect(&octroi, &[]);
+        let start = Instant::now();
+        let begun = if drip.len() == 1 { frame(HEADERS, END_HEADERS, 1, &[0; 200])[..20].to_vec() } else { half(&whole) };
+        send(&mut stream, &begun);
+        let mut ended = None;
+        while ended.is_none() && start.elapsed() < 3 * SECOND {
+            send(&mut stream, &drip);
+            let (came, closed) = until(&mut stream, Duration::from_millis(60), |frame| frame.kind == GOAWAY);
+            ended = goaway(&came).or(closed.then_some(u32::MAX));
+        }
+        assert_eq!(ended, Some(CALM));
+        assert!(start.elapsed() >= Duration::from_millis(500) && start.elapsed() < 2 * SECOND, "{:?}", start.elapsed());
+    }
+    octroi.access_line(|line| line["reason"] == "timeout_head" && line["http.version"] == "HTTP/2");
+
+    // Just inside: in two pieces, within the time.
+    let mut stream = connect(&octroi, &[]);
+    send(&mut stream, &frame(HEADERS, END_STREAM, 1, &whole[..10]));
+    std::thread::sleep(Duration::from_millis(200));
+    send(&mut stream, &frame(CONTINUATION, END_HEADERS, 1, &whole[10..]));
+    let (came, _) = until(&mut stream, 2 * SECOND, |frame| frame.kind == DATA);
+    assert!(came.iter().any(|frame| frame.kind == HEADERS) && goaway(&came).is_none(), "{came:?}");
+}
+
+#[test]
+fn silence_has_an_end_before_the_first_request_and_after_the_last() {
+    let (octroi, _upstream) = started("header_timeout: 400ms, idle_timeout: 900ms");
+    let cut = |reason: &str| octroi.metric(&format!(r#"octroi_connections_cut_total{{listener="public",reason="{reason}"}}"#));
+
+    let (start, mut stream) = (Instant::now(), connect(&octroi, &[]));
+    let (came, _) = until(&mut stream, 3 * SECOND, |frame| frame.kind == GOAWAY);
+    assert_eq!((goaway(&came), cut("timeout_no_request")), (Some(0), 1.0));
+    assert!(start.elapsed() >= Duration::from_millis(350));
+
+    let mut stream = connect(&octroi, &[]);
+    for id in [1, 3] {
+        send(&mut stream, &get(id));
+        let (came, _) = until(&mut stream, 2 * SECOND, |frame| frame.kind == DATA && frame.flags & END_STREAM != 0);
+        assert!(goaway(&came).is_none());
+        // Longer than `header_timeout`, shorter than `idle_timeout`.
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let start = Instant::now();
+    let (came, _) = until(&mut stream, 3 * SECOND, |frame| frame.kind == GOAWAY);
+    assert_eq!((goaway(&came), cut("timeout_idle")), (Some(0), 1.0));
+    assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_request_in_flight_is_not_idle() {
+    let (octroi, _upstream) = started("idle_timeout: 300ms");
+    let mut stream = connect(&octroi, &[]);
+
+    send(&mut stream, &request(1, "GET", HOST, "/?sleep=1200", END_STREAM));
+    let (came, _) = until(&mut stream, 4 * SECOND, |frame| frame.kind == DATA);
+
+    assert!(came.iter().any(|frame| frame.kind == DATA) && goaway(&came).is_none(), "{came:?}");
+}
+
+#[test]
+fn an_answer_without_a_window_is_given_up() {
+    let (octroi, _upstream) = started("write_stall: 500ms, write_min_rate: 1MiB/s");
+    let mut stream = connect(&octroi, &[(4, 0)]);
+
+    // An upstream's answer, and one of our own.
+    send(&mut stream, &[get(1), request(3, "GET", "nobody.test", "/", END_STREAM)].concat());
+    let left = std::cell::Cell::new(2);
+    let (came, _) = until(&mut stream, 5 * SECOND, |frame| {
+        left.set(left.get() - i32::from(frame.kind == RESET));
+        left.get() == 0
+    });
+    let mut reset: Vec<_> = came.iter().filter(|frame| frame.kind == RESET).map(|frame| (frame.stream, frame.code())).collect();
+    reset.sort_unstable();
+    assert_eq!(reset, [(1, CANCEL), (3, CANCEL)]);
+    octroi.access_line(|line| line["reason"] == "timeout_write" && line["path"] == "/");
+
+    // The connection goes on, for streams that have one.
+    send(&mut stream, &[get(5), frame(WINDOW_UPDATE, 0, 5, &[0, 0, 100, 0])].concat());
+    let (came, _) = until(&mut stream, 2 * SECOND, |frame| frame.kind == DATA && frame.stream == 5);
+    assert!(came.iter().any(|frame| frame.kind == DATA && frame.stream == 5), "{came:?}");
+}
+
+#[test]
+fn frames_of_a_wrong_length_end_the_connection() {
+    let (octroi, _upstream) = started("");
+    for wrong in [
+        frame(PING, 0, 0, b"1234567"),
+        frame(SETTINGS, 0, 0, &[0; 5]),
+        frame(WINDOW_UPDATE, 0, 0, &[0; 3]),
+        frame(RESET, 0, 1, &[0; 5]),
+        [&[0, 0x40, 1, DATA, 0, 0, 0, 0, 1][..], &[0; 100]].concat(),
+    ] {
+        let mut stream = connect(&octroi, &[]);
+        send(&mut stream, &[get(1), wrong.clone()].concat());
+
+        let (came, ended) = until(&mut stream, 2 * SECOND, |frame| frame.kind == GOAWAY);
+
+        assert!(goaway(&came).is_some_and(|code| code != 0) || ended, "{wrong:?} {came:?}");
+        octroi.access_line(|line| line["reason"] == "protocol");
+    }
+}
+
+/// Answers as soon as it has the head, and reads whatever comes behind it or not.
+fn hasty(reads: bool) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let (mut stream, mut bytes, mut space) = (stream, Vec::new(), [0; 4096]);
+                while !bytes.windows(4).any(|end| end == b"\r\n\r\n") {
+                    match stream.read(&mut space) {
+                        Ok(read @ 1..) => bytes.extend_from_slice(&space[..read]),
+                        _ => return,
+                    }
+                }
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nearly\n");
+                while reads && matches!(stream.read(&mut space), Ok(1..)) {}
+                std::thread::sleep(10 * SECOND);
+            });
+        }
+    });
+    addr
+}
+
+#[test]
+fn an_answer_before_the_body_hangs_nobody() {
+    for reads in [true, false] {
+        let octroi = Octroi::start(&config(hasty(reads), ""));
+        let mut stream = connect(&octroi, &[]);
+        let post = [request(1, "POST", HOST, "/early", 0), frame(DATA, 0, 1, &[b'x'; 16_000]).repeat(4)].concat();
+        let start = Instant::now();
+
+        send(&mut stream, &post);
+        let (came, _) = until(&mut stream, 5 * SECOND, |frame| frame.kind == RESET);
+
+        let answer = came.iter().position(|frame| frame.kind == DATA && frame.payload == b"early\n").expect("the answer");
+        let reset = came.iter().position(|frame| frame.kind == RESET).expect("the reset");
+        assert!(answer < reset && came[answer].flags & END_STREAM != 0, "{came:?}");
+        assert_eq!((came[reset].stream, came[reset].code()), (1, 0), "NO_ERROR, so that the answer stands");
+        assert!(start.elapsed() < 3 * SECOND, "{:?}", start.elapsed());
+        let line = octroi.access_line(|line| line["path"] == "/early");
+        assert_eq!((&line["status"], &line["decision"], &line["reason"]), (&200.into(), &"allow".into(), &serde_json::Value::Null));
+
+        // The connection goes on.
+        send(&mut stream, &get(3));
+        let (came, _) = until(&mut stream, 2 * SECOND, |frame| frame.kind == DATA && frame.stream == 3);
+        assert!(goaway(&came).is_none() && came.iter().any(|frame| frame.kind == HEADERS && frame.stream == 3), "{came:?}");
+    }
+}
+
+#[test]
+fn a_body_that_drips_is_reset_and_a_slow_upstream_is_not_the_clients_fault() {
+    let (octroi, _upstream) = started("");
+    let mut silent = connect(&octroi, &[]);
+    let mut dripping = connect(&octroi, &[]);
+    let mut steady = connect(&octroi, &[]);
+    let post = |path: &str| request(1, "POST", HOST, path, 0);
+    let start = Instant::now();
+    send(&mut silent, &[post("/silent"), get(3)].concat());
+    send(&mut dripping, &[post("/dripping"), frame(DATA, 0, 1, &[0; 16_000])[..100].to_vec()].concat());
+    send(&mut steady, &post("/steady"));
+
+    let (mut silent_end, mut dripping_end) = (None, None);
+    while start.elapsed() < 14 * SECOND {
+        let (came, _) = until(&mut silent, Duration::from_millis(200), |frame| frame.kind == RESET);
+        silent_end = silent_end.or(came.iter().find(|frame| frame.kind == RESET).map(|frame| (frame.stream, start.elapsed())));
+        send(&mut dripping, &[0]);
+        let (came, ended) = until(&mut dripping, Duration::from_millis(200), |frame| frame.kind == GOAWAY);
+        dripping_end = dripping_end.or((goaway(&came).is_some() || ended).then(|| start.elapsed()));
+        send(&mut steady, &frame(DATA, 0, 1, &[0; 1200]));
+    }
+    send(&mut steady, &frame(DATA, END_STREAM, 1, &[]));
+    let (came, _) = until(&mut steady, 5 * SECOND, |frame| frame.kind == DATA);
+
+    let (stream, took) = silent_end.expect("the silent one is reset");
+    assert!(stream == 1 && took >= 9 * SECOND && took < 13 * SECOND, "{stream} {took:?}");
+    assert!(dripping_end.is_some_and(|took| took >= 9 * SECOND && took < 14 * SECOND), "{dripping_end:?}");
+    assert!(came.iter().any(|frame| frame.kind == HEADERS), "{came:?}");
+    let line = octroi.access_line(|line| line["path"] == "/silent");
+    assert_eq!((&line["reason"], &line["status"]), (&"timeout_body".into(), &408.into()), "{line}");
+    assert_eq!(octroi.access_line(|line| line["path"] == "/steady")["status"], 200);
+    assert!(octroi.metric(r#"octroi_connections_cut_total{listener="public",reason="timeout_body"}"#) >= 1.0);
+}
