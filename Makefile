@@ -4,7 +4,7 @@ CARGO ?= cargo
 .PHONY: setup demo test full suites bench image deb fuzz
 
 setup:
-	@scripts/setup.sh cmake=cmake cc=gcc curl=curl openssl=openssl pebble=pebble
+	@scripts/setup.sh cmake=cmake cc=gcc curl=curl openssl=openssl pebble=pebble haproxy=haproxy
 
 demo: setup
 	$(CARGO) build --locked --bin octroi --example demo_app

@@ -31,8 +31,9 @@ scripts/setup.sh "${tools[@]}" || exit 1
 sslyze=${SSLYZE:-$target/../suites-venv/bin/sslyze}
 if [ ! -x "$sslyze" ]; then
     echo "installing: sslyze into ${sslyze%/bin/sslyze}" >&2
-    { scripts/setup.sh ensurepip=python3-venv 2>/dev/null; python3 -m venv "${sslyze%/bin/sslyze}"; } &&
-        "${sslyze%/bin/sslyze}/bin/pip" install -q --disable-pip-version-check "sslyze>=6.1,<7" || sslyze=
+    python3 -c 'import ensurepip' 2>/dev/null || scripts/setup.sh ensurepip=python3-venv
+    { python3 -m venv "${sslyze%/bin/sslyze}" &&
+        "${sslyze%/bin/sslyze}/bin/pip" install -q --disable-pip-version-check "sslyze>=6.1,<7"; } || sslyze=
 fi
 cargo build --locked --bin octroi --example demo_app || exit 1
 

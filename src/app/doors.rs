@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::inherited::Estate;
 use crate::{
-    edge::{self, Bound, Connections, Handler, Rules, TlsState, Witness},
+    edge::{self, Bound, Budget, Connections, Handler, Rules, TlsState, Witness},
     model::{Clock, ListenerName},
     policy::{IpSet, Listener, Policy},
     state::Challenges,
@@ -27,6 +27,8 @@ pub(super) struct Hinges {
     pub(super) tls: Arc<ArcSwap<TlsState>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) challenges: Arc<Challenges>,
+    /// Of connections of all doors together.
+    pub(super) budget: Budget,
 }
 
 /// The open listeners.
@@ -146,6 +148,11 @@ impl Doors {
         }
     }
 
+    /// Returns the budget of connections of all doors together.
+    pub(super) fn budget(&self) -> &Budget {
+        &self.hinges.budget
+    }
+
     /// Gives the listeners what their files of denied ranges hold now. Nothing else changes.
     pub(super) fn deny(&self, read: &dyn Fn(&Path) -> Option<Arc<IpSet>>) {
         for door in self.open.lock().unwrap_or_else(PoisonError::into_inner).values() {
@@ -166,8 +173,8 @@ impl Doors {
         let (local, connections) = (bound.local_addr(), bound.connections());
         let name = listener.name.clone();
         let socket = bound.socket().inspect_err(|error| tracing::error!(listener = %name, %error, "no hand-over is possible")).ok();
-        let Hinges { handler, witness, tls, clock, challenges } = &self.hinges;
-        let serving = bound.run(
+        let Hinges { handler, witness, tls, clock, challenges, budget } = &self.hinges;
+        let serving = bound.within(budget).run(
             Arc::clone(handler),
             Arc::clone(witness),
             Arc::clone(tls),

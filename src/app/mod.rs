@@ -5,6 +5,7 @@ mod client_trust;
 mod control;
 mod crl;
 mod deny;
+mod descriptors;
 mod doors;
 mod handler;
 mod inherited;

@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::{
     control::{App, LastReload},
+    descriptors,
     prepare::{self, PrepareError, Prepared},
 };
 use crate::{
@@ -69,6 +70,7 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
     if policy.bans.is_none() {
         app.shared.bans.forget_offences();
     }
+    descriptors::warn(app.doors.budget(), &policy);
     app.doors.settle(&policy, added);
     app.acme.policy_changed.notify_one();
     // Every file of ranges was read just now, and held.

@@ -52,7 +52,8 @@ pub(super) async fn certificates(app: &App) -> Option<Duration> {
         }
     }
     let again = app.refusals.note(&refused, app.shared.clock.tick(), metrics);
-    let lapse = app.tls.load().next_lapse().map(|at| at.since(app.shared.clock.now()));
+    // Never at once: where a staple cannot be taken off, that is tried again and again.
+    let lapse = app.tls.load().next_lapse().map(|at| at.since(app.shared.clock.now()).max(SOON));
     [again, lapse].into_iter().flatten().min()
 }
 

@@ -12,6 +12,7 @@ use tokio::{sync::watch, task::JoinSet, time::timeout};
 use super::{
     acme,
     control::{App, LastReload},
+    descriptors,
     doors::{self, Doors, Hinges},
     handler::HttpDoor,
     inherited::Estate,
@@ -64,6 +65,8 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     // Before anything can be asked of this process.
     let signals = shutdown::Signals::listen().map_err(RunError::Signals)?;
     let started = clock.now();
+    let budget = descriptors::budget(descriptors::raise());
+    descriptors::warn(&budget, &policy);
     // Alone, the journal comes first: it says whether another octroi has this state directory. In a predecessor's place it comes when all
     // is bound, for the predecessor cannot write it from then on.
     let alone = match &arrival {
@@ -111,7 +114,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
         config: start.config,
         shared: Arc::clone(&shared),
         tls: Arc::clone(&tls),
-        doors: Doors::new(Hinges { handler, witness: clerk, tls: Arc::clone(&tls), clock, challenges }),
+        doors: Doors::new(Hinges { handler, witness: clerk, tls: Arc::clone(&tls), clock, challenges, budget }),
         tally,
         started,
         last_reload: Mutex::new(LastReload { at: started, error: None }),

@@ -41,6 +41,7 @@ impl Witness for Clerk {
             | EdgeRefusal::ClientCertificate
             | EdgeRefusal::PlainHttp => self.shared.metrics.handshake_failed(listener, refusal.code()),
             EdgeRefusal::CapListener
+            | EdgeRefusal::CapProcess
             | EdgeRefusal::Denied
             | EdgeRefusal::Banned
             | EdgeRefusal::CapClient

@@ -16,7 +16,7 @@ use super::{
     stream::{Inner, Wire},
     tls::{self, Sni},
 };
-use crate::model::{CertificateJudge, ClientIp, Connection, Facts, Presented, TlsFacts, Transport, UnixTime};
+use crate::model::{CertificateJudge, ClientIp, ClientPrefix, Connection, Facts, Presented, Tick, TlsFacts, Transport, UnixTime};
 use crate::policy::ListenerKind;
 use crate::proxy_protocol::{self, MAX_HEADER_BYTES, Parsed};
 use crate::state::Challenges;
@@ -37,6 +37,7 @@ const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain;
 pub(super) struct Admission {
     pub(super) id: u64,
     pub(super) accepted: UnixTime,
+    pub(super) tick: Tick,
     pub(super) peer: SocketAddr,
     pub(super) rules: Arc<Rules>,
     pub(super) tls: Arc<TlsState>,
@@ -121,7 +122,10 @@ impl Admission {
         let (inner, transport, presented) = match self.rules.listener.kind {
             ListenerKind::Plaintext | ListenerKind::Redirect { .. } => (Inner::Plain(wire), Transport::Plain, None),
             ListenerKind::Tls => {
-                let Some((stream, facts, presented)) = self.handshake(wire.expect_tls(), source).await? else { return Ok(None) };
+                let client = bannable.map(ClientIp::prefix);
+                let Some((stream, facts, presented)) = self.handshake(wire.expect_tls(), source, client).await? else {
+                    return Ok(None);
+                };
                 (Inner::Tls(Box::new(stream)), Transport::Tls(facts), presented)
             }
         };
@@ -149,10 +153,10 @@ impl Admission {
     }
 
     /// Shakes hands. Nothing is left to be served of a connection by which a CA proves a host.
-    async fn handshake(&self, wire: Wire, source: SocketAddr) -> Result<Option<Shaken>, Refused> {
+    async fn handshake(&self, wire: Wire, source: SocketAddr, client: Option<ClientPrefix>) -> Result<Option<Shaken>, Refused> {
         // Before the first byte is looked at: a handshake is what costs.
-        if !self.rules.takes_handshake() {
-            return Err(Refused(EdgeRefusal::HandshakeRate, String::new()));
+        if let Err(too_many) = self.rules.take_handshake(client, self.tick) {
+            return Err(Refused(EdgeRefusal::HandshakeRate, too_many.as_str().to_owned()));
         }
         let start = Instant::now();
         let deadline = start + self.rules.handshake_timeout();

@@ -16,7 +16,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Connections, EdgeRefusal, Handler, Rules, TlsState, Witness, admit::Admission, tls::InForce};
+use super::{Budget, Connections, EdgeRefusal, Handler, Rules, TlsState, Witness, admit::Admission, tls::InForce};
 use crate::model::{CertificateJudge, Clock, ListenerName};
 use crate::policy::Listener;
 use crate::state::Challenges;
@@ -33,6 +33,7 @@ pub struct Bound {
     socket: StdListener,
     local: SocketAddr,
     connections: Connections,
+    budget: Budget,
 }
 
 /// Binds a listener's address. The kernel takes connections from now on; [`Bound::run`] serves them.
@@ -50,7 +51,13 @@ impl Bound {
     pub fn from_socket(listener: &Arc<Listener>, socket: StdListener) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let local = socket.local_addr()?;
-        Ok(Self { name: listener.name.clone(), socket, local, connections: Connections::default() })
+        Ok(Self { name: listener.name.clone(), socket, local, connections: Connections::default(), budget: Budget::new(usize::MAX) })
+    }
+
+    /// Shares the process's budget of connections; without one, only the listener's own cap holds.
+    #[must_use]
+    pub fn within(self, budget: &Budget) -> Self {
+        Self { budget: budget.clone(), ..self }
     }
 
     /// Returns the listener's name.
@@ -92,8 +99,8 @@ impl Bound {
         // No other listener of this process has the same descriptor, so no two connections have the same number.
         let mut id = u64::try_from(listener.as_raw_fd()).unwrap_or(0) << 40;
         let judge: Arc<dyn CertificateJudge> = Arc::new(InForce(Arc::clone(&tls)));
-        let (name, connections) = (self.name, self.connections);
-        let door = Door { name, connections, handler, witness, tls, judge, rules, clock, challenges, shutdown: shutdown.clone() };
+        let (name, connections, budget) = (self.name, self.connections, self.budget);
+        let door = Door { name, connections, budget, handler, witness, tls, judge, rules, clock, challenges, shutdown: shutdown.clone() };
         let mut pause = Pause::default();
         loop {
             let accepted = tokio::select! {
@@ -123,6 +130,7 @@ impl Bound {
 struct Door {
     name: ListenerName,
     connections: Connections,
+    budget: Budget,
     handler: Arc<dyn Handler>,
     witness: Arc<dyn Witness>,
     tls: Arc<ArcSwap<TlsState>>,
@@ -142,9 +150,14 @@ impl Door {
             self.witness.refused(&self.name, peer, EdgeRefusal::CapListener, "");
             return;
         };
+        let Some(spent) = self.budget.take() else {
+            self.witness.refused(&self.name, peer, EdgeRefusal::CapProcess, "");
+            return;
+        };
         let admission = Admission {
             id,
             accepted: self.clock.now(),
+            tick: self.clock.tick(),
             peer,
             rules,
             tls: self.tls.load_full(),
@@ -157,7 +170,7 @@ impl Door {
         let shutdown = self.shutdown.clone();
         tokio::spawn(async move {
             // Counted until the handler is done, also if it panics.
-            let _open = open;
+            let _open = (open, spent);
             // Boxed: what the handshake needs is given back before the connection's long life begins.
             if let Some((stream, connection, _client)) = Box::pin(admission.admit(tcp)).await {
                 handler.serve(Box::new(stream), connection, shutdown).await;

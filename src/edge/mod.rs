@@ -3,7 +3,7 @@
 //! A connection goes this way, and stops at the first thing that is wrong with it:
 //!
 //! ```text
-//! accept ─ cap of the listener ─ PROXY header (required or off) ─ deny list ─ ban ─ cap per client ─ handshake rate ─ TLS ─ Handler
+//! accept ─ caps of listener and process ─ PROXY header (required or off) ─ deny list ─ ban ─ cap per client ─ handshake rate ─ TLS ─ Handler
 //! ```
 //!
 //! What stands behind a door is a [`Handler`]; who writes down what happens at it is a [`Witness`]. Both come from `app`, so that
@@ -14,6 +14,7 @@ mod admit;
 mod cap;
 #[doc(hidden)]
 pub mod fuzz;
+mod handshakes;
 mod listener;
 mod refusal;
 mod rules;
@@ -25,7 +26,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use pingora::protocols::Stream;
 use tokio::sync::watch;
 
-pub use cap::Connections;
+pub use cap::{Budget, Connections};
 pub use listener::{Bound, bind};
 pub use refusal::{EarlyCause, EdgeRefusal, Http2Error, Http2Refusal};
 pub use rules::Rules;

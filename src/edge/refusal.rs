@@ -7,13 +7,15 @@ use crate::model::Abuse;
 pub enum EdgeRefusal {
     /// The listener holds `max_connections`.
     CapListener,
+    /// All listeners together hold four fifths of the open files that the process may have.
+    CapProcess,
     /// The address is in the listener's `deny` ranges or files.
     Denied,
     /// The client is banned for a while.
     Banned,
     /// The client holds `max_connections_per_client`.
     CapClient,
-    /// More than `max_handshakes_per_second`.
+    /// More than `max_handshakes_per_second`, or more than one client's share of them.
     HandshakeRate,
     /// The PROXY header is required and absent, malformed or late; or one came where none is expected.
     ProxyProtocol,
@@ -43,6 +45,7 @@ impl EdgeRefusal {
     /// Every refusal.
     pub const ALL: &'static [Self] = &[
         Self::CapListener,
+        Self::CapProcess,
         Self::Denied,
         Self::Banned,
         Self::CapClient,
@@ -64,6 +67,7 @@ impl EdgeRefusal {
     pub const fn code(self) -> &'static str {
         match self {
             Self::CapListener => "cap_listener",
+            Self::CapProcess => "cap_process",
             Self::Denied => "denied",
             Self::Banned => "banned",
             Self::CapClient => "cap_client",
@@ -90,7 +94,7 @@ impl EdgeRefusal {
             // no TLS or break it, and a handshake that is held open.
             Self::ProxyProtocol | Self::TlsProtocol | Self::TlsTimeout => true,
             // Refused already, by what they are counted for.
-            Self::CapListener | Self::CapClient | Self::Denied | Self::Banned | Self::HandshakeRate => false,
+            Self::CapListener | Self::CapProcess | Self::CapClient | Self::Denied | Self::Banned | Self::HandshakeRate => false,
             // The wrong door: it never opens for them.
             Self::ProxyUntrusted => false,
             // Old clients, monitors, browsers without our CA, names that moved away, `http://` by mistake.

@@ -2,9 +2,8 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-
-use crate::model::{ClientIp, HeadDeadlines};
+use super::handshakes::{Handshakes, TooMany};
+use crate::model::{ClientIp, ClientPrefix, HeadDeadlines, Tick};
 use crate::policy::{DenyFile, DenyList, IpSet, Limits, Listener, Policy};
 
 /// The rules of one listener.
@@ -15,7 +14,7 @@ pub struct Rules {
     limits: Limits,
     trusted_proxies: IpSet,
     deny: DenyList,
-    handshakes: Option<Arc<DefaultDirectRateLimiter>>,
+    handshakes: Option<Arc<Handshakes>>,
 }
 
 impl Rules {
@@ -27,7 +26,7 @@ impl Rules {
 
     /// Puts rules together from their parts.
     pub fn from_parts(listener: &Arc<Listener>, limits: Limits, trusted_proxies: IpSet) -> Self {
-        let handshakes = listener.max_handshakes_per_second.map(|rate| Arc::new(RateLimiter::direct(Quota::per_second(rate))));
+        let handshakes = listener.max_handshakes_per_second.map(|rate| Arc::new(Handshakes::new(rate)));
         let deny = listener.deny.clone();
         Self { listener: Arc::clone(listener), limits, trusted_proxies, deny, handshakes }
     }
@@ -62,9 +61,9 @@ impl Rules {
         self.listener.is_own_proxy(&self.trusted_proxies, client)
     }
 
-    /// Says whether one more handshake may begin now.
-    pub(super) fn takes_handshake(&self) -> bool {
-        self.handshakes.as_ref().is_none_or(|limiter| limiter.check().is_ok())
+    /// Takes one more handshake of a client, if it may begin.
+    pub(super) fn take_handshake(&self, client: Option<ClientPrefix>, now: Tick) -> Result<(), TooMany> {
+        self.handshakes.as_ref().map_or(Ok(()), |handshakes| handshakes.take(client, now))
     }
 
     pub(super) fn handshake_timeout(&self) -> Duration {

@@ -7,7 +7,9 @@
 mod harness;
 
 mod bans;
+mod crowd;
 mod deny;
+mod senders;
 
 use harness::{Octroi, Upstream};
 

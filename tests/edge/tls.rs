@@ -51,7 +51,7 @@ async fn the_facts_say_what_was_agreed_on() {
 }
 
 #[tokio::test]
-async fn the_hybrid_group_comes_first_and_the_classic_ones_serve_whoever_has_no_other() {
+async fn the_hybrid_group_comes_first_where_a_client_has_a_share_of_it_and_classic_ones_serve_the_others() {
     use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
     let house = House::open(plan(ListenerKind::Tls)).await;
     let agreed = async |groups: Vec<&'static dyn rustls::crypto::SupportedKxGroup>| {
@@ -67,9 +67,9 @@ async fn the_hybrid_group_comes_first_and_the_classic_ones_serve_whoever_has_no_
         std::io::Result::Ok(stream.get_ref().1.negotiated_key_exchange_group().unwrap().name())
     };
 
-    // Ours is the order that counts: also for a client that would rather not.
-    assert_eq!(agreed(vec![kx_group::X25519, kx_group::X25519MLKEM768]).await.unwrap(), NamedGroup::X25519MLKEM768);
-    assert_eq!(agreed(vec![kx_group::SECP384R1, kx_group::X25519]).await.unwrap(), NamedGroup::X25519);
+    assert_eq!(agreed(vec![kx_group::X25519MLKEM768, kx_group::X25519]).await.unwrap(), NamedGroup::X25519MLKEM768);
+    // A client that sent no share of it would have to be asked for one, at the price of a round trip.
+    assert_eq!(agreed(vec![kx_group::X25519, kx_group::X25519MLKEM768]).await.unwrap(), NamedGroup::X25519);
     assert_eq!(agreed(vec![kx_group::SECP256R1]).await.unwrap(), NamedGroup::secp256r1);
     assert_eq!(agreed(vec![kx_group::SECP384R1]).await.unwrap(), NamedGroup::secp384r1);
 }

@@ -22,13 +22,21 @@ fn before(text: &str, word: &str) -> u64 {
     digits.chars().rev().collect::<String>().parse().unwrap()
 }
 
-/// Reads h2load's count: all of it must have succeeded, with 2xx.
-fn h2load(output: &Output) -> u64 {
-    let text = String::from_utf8_lossy(&output.stdout);
-    let succeeded = before(&text, " succeeded");
-    assert_eq!((before(&text, " failed"), before(&text, " errored"), before(&text, " timeout")), (0, 0, 0), "{text}");
-    assert_eq!(before(&text, " 2xx"), succeeded, "{text}");
-    succeeded
+/// Runs h2load until it has had so many answers. Every request that it sent must have been answered, with 2xx.
+///
+/// It opens no new connection after GOAWAY, and counts as failed what it would have sent over the old one and never did: so it is what
+/// it started that counts, and it is started again.
+fn h2load(args: &[&str], wanted: u64) -> u64 {
+    let mut answered = 0;
+    while answered < wanted {
+        let output = Command::new("h2load").args(["-n", "5000", "-c", "8"]).args(args).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let started = before(&text, " started");
+        assert_eq!((before(&text, " done, "), before(&text, " succeeded"), before(&text, " 2xx")), (started, started, started), "{text}");
+        assert!(started > 0 && before(&text, " timeout") == 0, "{text}");
+        answered += started;
+    }
+    answered
 }
 
 /// Reads wrk's count: it speaks of errors only where there are some.
@@ -49,11 +57,7 @@ fn fifty_thousand_requests_and_two_upgrades_lose_nothing() {
         let (addr, ca) = (octroi.addr("public"), octroi.path().join("certs/ca.pem"));
         let (to, url) = (format!("--connect-to={addr}"), format!("https://acme.test:{}/public/x", addr.port()));
         let plain = format!("http://{}/public/x", octroi.addr("plain"));
-        let load = |program: &str, args: &[&str]| {
-            let mut command = Command::new(program);
-            command.args(args);
-            std::thread::spawn(move || command.output().unwrap())
-        };
+        let (http2_args, http1_args) = ([to.clone(), url.clone()], [to, url]);
         let stop = Arc::new(AtomicBool::new(false));
         let tally: Arc<Tally> = Arc::default();
         let fresh: Vec<_> = (0..2)
@@ -62,22 +66,24 @@ fn fifty_thousand_requests_and_two_upgrades_lose_nothing() {
                 std::thread::spawn(move || clients::new_connections(addr, &ca, &stop, &tally))
             })
             .collect();
-        let http2 = load("h2load", &["-n", "30000", "-c", "8", "-m", "8", &to, &url]);
-        let http1 = load("h2load", &["--h1", "-n", "20000", "-c", "8", &to, &url]);
-        let clear = load("wrk", &["-t1", "-c8", "-d12s", "-H", "Host: acme.test", &plain]);
+        let http2 = std::thread::spawn(move || h2load(&["-m", "8", &http2_args[0], &http2_args[1]], 30_000));
+        let http1 = std::thread::spawn(move || h2load(&["--h1", &http1_args[0], &http1_args[1]], 20_000));
+        let mut clear = Command::new("wrk");
+        clear.args(["-t1", "-c8", "-d12s", "-H", "Host: acme.test", &plain]);
+        let clear = std::thread::spawn(move || clear.output().unwrap());
         std::thread::sleep(Duration::from_secs(3));
 
         let (_, second) = upgrade(&mut octroi);
         std::thread::sleep(Duration::from_secs(3));
         assert_eq!(upgrade(&mut octroi).0, second);
 
-        let counts = [h2load(&http2.join().unwrap()), h2load(&http1.join().unwrap()), wrk(&clear.join().unwrap())];
+        let counts = [http2.join().unwrap(), http1.join().unwrap(), wrk(&clear.join().unwrap())];
         stop.store(true, Ordering::Relaxed);
         fresh.into_iter().for_each(|client| client.join().unwrap());
         let (answered, failed) = tally.counts();
         assert_eq!(failed, 0);
         let all = counts.iter().sum::<u64>() + u64::try_from(answered).unwrap();
-        assert!(all >= REQUESTS && counts[0] == 30_000 && counts[1] == 20_000, "{all}: {counts:?}");
+        assert!(all >= REQUESTS && counts[0] >= 30_000 && counts[1] >= 20_000, "{all}: {counts:?}");
         eprintln!(
             "round {round}: {all} requests ({} HTTP/2, {} and {} HTTP/1.1 kept alive, {answered} new connections), 0 failed",
             counts[0], counts[1], counts[2]

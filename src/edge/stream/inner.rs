@@ -29,13 +29,17 @@ impl Inner {
         }
     }
 
-    /// Reads what comes without decrypting it, to throw it away.
-    pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let wire = match self {
+    /// Returns the socket below, to change it.
+    pub(super) fn wire_mut(&mut self) -> &mut Wire {
+        match self {
             Self::Plain(wire) => wire,
             Self::Tls(tls) => tls.get_mut().0,
-        };
-        Pin::new(wire).poll_read(cx, buf)
+        }
+    }
+
+    /// Reads what comes without decrypting it, to throw it away.
+    pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.wire_mut()).poll_read(cx, buf)
     }
 }
 

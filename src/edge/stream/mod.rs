@@ -330,6 +330,9 @@ impl AsyncRead for GateStream {
                 if this.http2.is_some() {
                     return this.poll_http2(cx, buf);
                 }
+                if this.connection.phase() == Phase::Idle {
+                    this.inner.wire_mut().slim();
+                }
                 let Some((by, cut)) = this.watch.wait(&this.connection, Instant::now) else { return Poll::Pending };
                 ready!(this.alarm.poll_due(by, cx));
                 this.poll_cut(cut, cx)

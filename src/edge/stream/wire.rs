@@ -108,6 +108,13 @@ impl Wire {
         self.tcp.local_addr()
     }
 
+    /// Gives the empty buffer back: a connection that waits for a request keeps none.
+    pub(super) fn slim(&mut self) {
+        if self.out.is_empty() {
+            self.out = Vec::new();
+        }
+    }
+
     /// Says whether something is kept back.
     pub(super) fn holds_back(&self) -> bool {
         !self.waiting().is_empty()

@@ -1,0 +1,115 @@
+//! How many handshakes a listener begins, and the share of one client in them.
+
+use std::{
+    num::NonZeroU32,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use governor::{DefaultDirectRateLimiter, Quota as Rate, RateLimiter};
+
+use crate::model::{ClientPrefix, QuotaAnswer, Tick};
+use crate::quota::{self, Limit};
+
+/// Into how many counts the clients fall, by a hash with a random seed: 8 KiB a listener, whoever comes. Clients that share one share
+/// its part, too.
+const COUNTS: usize = 1024;
+
+/// The part of the rate that one client may take: the others keep the rest of it, whatever it does.
+const SHARE: u32 = 8;
+
+/// Under this rate a part would be too small for one browser, which opens six connections at once.
+const LEAST_SHARE: u32 = 8;
+
+/// The limit of a listener's handshakes.
+#[derive(Debug)]
+pub(super) struct Handshakes {
+    all: DefaultDirectRateLimiter,
+    share: Limit,
+    counts: Box<[AtomicU64]>,
+    hash: ahash::RandomState,
+}
+
+/// Why a handshake does not begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TooMany {
+    /// All clients together.
+    All,
+    /// This one alone.
+    Client,
+}
+
+impl TooMany {
+    /// Says it to the operator.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "of all clients",
+            Self::Client => "of this client",
+        }
+    }
+}
+
+impl Handshakes {
+    /// Begins so many in a second, all clients together.
+    pub(super) fn new(rate: NonZeroU32) -> Self {
+        let share = NonZeroU32::new((rate.get() / SHARE).max(LEAST_SHARE.min(rate.get()))).unwrap_or(rate);
+        Self {
+            all: RateLimiter::direct(Rate::per_second(rate)),
+            share: Limit { count: share, period: Duration::from_secs(1), burst: share },
+            counts: std::iter::repeat_with(AtomicU64::default).take(COUNTS).collect(),
+            hash: ahash::RandomState::new(),
+        }
+    }
+
+    /// Takes one. A proxy of ours, behind which stand many clients, is no client.
+    pub(super) fn take(&self, client: Option<ClientPrefix>, now: Tick) -> Result<(), TooMany> {
+        // The client's own first, so that what it has too many of costs the others nothing.
+        if client.is_some_and(|client| !self.take_share(client, now)) {
+            return Err(TooMany::Client);
+        }
+        self.all.check().map_err(|_| TooMany::All)
+    }
+
+    fn take_share(&self, client: ClientPrefix, now: Tick) -> bool {
+        let index = usize::try_from(self.hash.hash_one(client) % 1024).unwrap_or(0);
+        let Some(count) = self.counts.get(index) else { return false };
+        let take = |tat: u64| match quota::decide(tat, self.share, now) {
+            (QuotaAnswer::Taken { .. }, new) => Some(new),
+            (QuotaAnswer::Exceeded { .. }, _) => None,
+        };
+        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Tick = Tick::from_nanos(1_000_000_000);
+
+    fn handshakes(rate: u32) -> Handshakes {
+        Handshakes::new(NonZeroU32::new(rate).unwrap())
+    }
+
+    #[test]
+    fn one_client_takes_no_more_than_its_share() {
+        let handshakes = handshakes(800);
+
+        let taken = (0..2000).filter(|_| handshakes.take(Some(ClientPrefix(1)), NOW).is_ok()).count();
+        assert_eq!(taken, 100);
+        assert_eq!(handshakes.take(Some(ClientPrefix(1)), NOW), Err(TooMany::Client));
+        // The others have all that is left; a few of them may share a count with it or each other.
+        let others = (2..1000).filter(|client| handshakes.take(Some(ClientPrefix(*client)), NOW).is_ok()).count();
+        assert!((690..=700).contains(&others), "{others}");
+        assert!(handshakes.take(Some(ClientPrefix(1)), NOW.plus(Duration::from_millis(10))).is_err_and(|why| why == TooMany::All));
+    }
+
+    #[test]
+    fn a_small_rate_is_anybody_s_and_proxies_have_no_share() {
+        let small = handshakes(3);
+        assert_eq!((0..9).filter(|_| small.take(Some(ClientPrefix(1)), NOW).is_ok()).count(), 3);
+
+        let large = handshakes(800);
+        assert_eq!((0..2000).filter(|_| large.take(None, NOW).is_ok()).count(), 800);
+    }
+}
