@@ -8,7 +8,6 @@ use std::{
 use crate::{
     config, get,
     harness::{Octroi, Upstream, client, eventually, raw_tls},
-    refusals,
 };
 
 const LISTENERS: &str = r#"
@@ -55,7 +54,8 @@ fn who_keeps_breaking_the_protocol_is_refused_for_a_while() {
     assert_eq!(status(&octroi, "192.0.2.7"), 0);
     assert_eq!(send(&octroi, "behind_tls", "192.0.2.7", b"\x16\x03\x01"), "");
     assert_eq!(status(&octroi, "192.0.2.8"), 200);
-    assert_eq!(refusals(&octroi, "behind", "banned")[0]["peer.ip"], "192.0.2.7");
+    let line = octroi.access_line(|line| line["listener"] == "behind" && line["reason"] == "banned");
+    assert_eq!((&line["event"], &line["peer.ip"]), (&"connection".into(), &"192.0.2.7".into()));
     let listed = octroi.ok(&["ban", "list"]);
     assert!(listed.starts_with("192.0.2.7 ") && listed.ends_with("  protocol: framing_cl_te\n"), "{listed}");
     assert_eq!((octroi.metric("octroi_bans"), octroi.metric(r#"octroi_bans_total{cause="protocol"}"#)), (1.0, 1.0));
