@@ -327,3 +327,44 @@ fn a_body_that_drips_is_reset_and_a_slow_upstream_is_not_the_clients_fault() {
     assert_eq!(octroi.access_line(|line| line["path"] == "/steady")["status"], 200);
     assert!(octroi.metric(r#"octroi_connections_cut_total{listener="public",reason="timeout_body"}"#) >= 1.0);
 }
+
+#[test]
+fn clients_that_leave_leave_nothing_behind() {
+    let (octroi, _upstream) = started("");
+    let head = |line: &str, more: &str| format!("{line} HTTP/1.1\r\nHost: {HOST}\r\n{more}\r\n");
+    let plain = |said: &str, read: usize| {
+        let mut client = TcpStream::connect(octroi.addr("plain")).unwrap();
+        client.write_all(said.as_bytes()).unwrap();
+        client.read_exact(&mut vec![0; read]).unwrap();
+    };
+    let leave = |how: usize| match how % 6 {
+        0 => plain(&head("GET /x?sleep=200", ""), 0),
+        1 => plain(&head("GET /big?bytes=5000000", ""), 1000),
+        2 => plain("GET /x HTTP/1.1\r\nHo", 0),
+        3 => plain(&head("POST /x", "Content-Length: 1000\r\n"), 0),
+        4 => drop(send(&mut connect(&octroi, &[]), &request(1, "GET", HOST, "/x?sleep=200", END_STREAM))),
+        _ => {
+            let mut client = connect(&octroi, &[]);
+            send(&mut client, &request(1, "GET", HOST, "/big?bytes=5000000", END_STREAM));
+            until(&mut client, 4 * SECOND, |frame| frame.kind == DATA);
+            send(&mut client, &frame(RESET, 0, 1, &CANCEL.to_be_bytes()));
+        }
+    };
+    let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", octroi.pid())).unwrap().count();
+    let open = || octroi.metric(r#"octroi_connections{listener="plain"}"#) + octroi.metric(r#"octroi_connections{listener="public"}"#);
+    (0..6).for_each(leave);
+    eventually("the first are gone", || (open() < 1.0).then_some(()));
+    let before = descriptors();
+
+    for clients in (0..200_usize).collect::<Vec<_>>().chunks(20) {
+        std::thread::scope(|scope| clients.iter().for_each(|&how| drop(scope.spawn(move || leave(how)))));
+    }
+
+    eventually("all are gone", || (open() < 1.0).then_some(()));
+    // What rests towards the app is bounded by what was asked of it at once.
+    let after = eventually("what they held is given back", || Some(descriptors()).filter(|&now| now <= before + 20));
+    assert!(after >= 10);
+    let left = octroi.access_lines().iter().filter(|line| line["reason"] == "client_closed").count();
+    assert!(left >= 100, "{left} lines say that the client left");
+    assert_eq!(octroi.plain("plain", HOST, "/x").status(), 200);
+}
