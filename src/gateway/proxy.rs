@@ -84,11 +84,12 @@ pub(super) struct Exchange {
 
 #[async_trait]
 impl ProxyHttp for Gateway {
-    type CTX = Context;
+    /// Boxed: the library keeps it in place three times over in the future of every connection, also of those at rest.
+    type CTX = Box<Context>;
 
-    fn new_ctx(&self) -> Context {
+    fn new_ctx(&self) -> Box<Context> {
         let tick = self.shared.clock.tick();
-        Context {
+        Box::new(Context {
             id: self.shared.request_id(),
             began: self.shared.clock.now(),
             tick,
@@ -111,11 +112,11 @@ impl ProxyHttp for Gateway {
             upgraded: false,
             challenge: false,
             asked_again: tick,
-        }
+        })
     }
 
     /// Takes the head as received and the rules in force. From here on the request is ours to answer and to log.
-    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Box<Context>) -> Result<()> {
         let connection =
             view::connection(session).ok_or_else(|| Error::explain(ErrorType::InternalError, "no connection under the session"))?;
         ctx.head = connection.request_begins();
@@ -125,7 +126,7 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Box<Context>) -> Result<bool> {
         match guard::judged(self.judge(session, ctx)).await {
             Ok(Passage::Permit(permit)) => {
                 self.prepare(session, ctx, &permit);
@@ -156,7 +157,7 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Box<Context>) -> Result<Box<HttpPeer>> {
         // Only the pipeline makes a permit, and nothing but a permit leads to a server.
         let picked = ctx.permit.as_ref().zip(ctx.snapshot.as_ref()).and_then(|(permit, snapshot)| {
             let upstream = &permit.tenant().upstream;
@@ -172,7 +173,7 @@ impl ProxyHttp for Gateway {
         Ok(peer)
     }
 
-    async fn upstream_request_filter(&self, session: &mut Session, request: &mut RequestHeader, ctx: &mut Context) -> Result<()> {
+    async fn upstream_request_filter(&self, session: &mut Session, request: &mut RequestHeader, ctx: &mut Box<Context>) -> Result<()> {
         // Nobody waits in HTTP/1.0, and an interim answer would be taken for the answer (RFC 9110, section 10.1.1).
         if view::version(session.req_header()) == HttpVersion::Http10 {
             request.remove_header(&header::EXPECT);
@@ -183,7 +184,7 @@ impl ProxyHttp for Gateway {
         })
     }
 
-    async fn request_body_filter(&self, session: &mut Session, body: &mut Option<Bytes>, end: bool, ctx: &mut Context) -> Result<()> {
+    async fn request_body_filter(&self, session: &mut Session, body: &mut Option<Bytes>, end: bool, ctx: &mut Box<Context>) -> Result<()> {
         if end {
             body_came(ctx);
         }
@@ -202,7 +203,7 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    async fn upstream_response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
+    async fn upstream_response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Box<Context>) -> Result<()> {
         let status = response.status.as_u16();
         if status == 101 {
             self.heard(status, ctx);
@@ -222,26 +223,33 @@ impl ProxyHttp for Gateway {
         self.received(session, response, ctx).await
     }
 
-    async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
+    async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Box<Context>) -> Result<()> {
         guard::done(|| answer::dress(&self.shared, session, response, ctx)).unwrap_or_else(|deny| {
             ctx.deny = Some(deny);
             Error::e_explain(ErrorType::HTTPStatus(500), "panic")
         })
     }
 
-    fn response_body_filter(&self, _: &mut Session, _: &mut Option<Bytes>, end: bool, ctx: &mut Context) -> Result<Option<Duration>> {
+    fn response_body_filter(&self, _: &mut Session, _: &mut Option<Bytes>, end: bool, ctx: &mut Box<Context>) -> Result<Option<Duration>> {
         ctx.answered |= end;
         self.may_go_on(ctx).map(|()| None)
     }
 
-    fn fail_to_connect(&self, _session: &mut Session, _peer: &HttpPeer, ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
+    fn fail_to_connect(&self, _session: &mut Session, _peer: &HttpPeer, ctx: &mut Box<Context>, mut error: Box<Error>) -> Box<Error> {
         // Nothing was sent, so any method may go to the next server.
         let again = self.may_retry(ctx) && failure::upstream_reason(error.etype()) != Reason::UpstreamTls;
         error.set_retry(again);
         error
     }
 
-    fn error_while_proxy(&self, peer: &HttpPeer, session: &mut Session, error: Box<Error>, ctx: &mut Context, reused: bool) -> Box<Error> {
+    fn error_while_proxy(
+        &self,
+        peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        ctx: &mut Box<Context>,
+        reused: bool,
+    ) -> Box<Error> {
         let mut error = error.more_context(format!("server {}", peer._address));
         // Only a kept-alive connection that had died at rest, a request that is safe to repeat, and no byte of a body sent.
         error.retry.decide_reuse(reused);
@@ -251,7 +259,7 @@ impl ProxyHttp for Gateway {
         error
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Box<Context>) -> FailToProxy {
         // The client has its answer; that the rest of its body was not waited for is no failure (RFC 9113, section 8.1).
         let body_broke_off = *error.esource() == ErrorSource::Downstream && *error.etype() == ErrorType::ReadError;
         if ctx.answered && ctx.deny.is_none() && session.is_http2() && body_broke_off {
@@ -273,7 +281,7 @@ impl ProxyHttp for Gateway {
         FailToProxy { error_code: status, can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Context) {
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Box<Context>) {
         record::finished(&self.shared, session, ctx);
         body_came(ctx);
         if let Some(connection) = &ctx.connection {
@@ -285,12 +293,12 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    fn suppress_error_log(&self, _session: &Session, _ctx: &Context, _error: &Error) -> bool {
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Box<Context>, _error: &Error) -> bool {
         // The access line says it all, with a reason; strangers do not get to fill the operational log.
         true
     }
 
-    fn suppress_proxy_warn_log(&self, _: &Session, _: &Context, _: &Error, _: pingora::proxy::ProxyWarnLogContext) -> bool {
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Box<Context>, _: &Error, _: pingora::proxy::ProxyWarnLogContext) -> bool {
         true
     }
 }

@@ -29,6 +29,8 @@ fn wrk(output: &Output) -> usize {
     before(&text, " requests in")
 }
 
+type Client = fn(std::net::SocketAddr, &std::path::Path, &AtomicBool, &Tally);
+
 /// At least so many requests in each round, a fifth of them over HTTP/2 and a fifth over TLS and kept-alive HTTP/1.1.
 const REQUESTS: usize = 50_000;
 
@@ -44,11 +46,8 @@ fn fifty_thousand_requests_and_two_upgrades_lose_nothing() {
         let stop = Arc::new(AtomicBool::new(false));
         let [fresh, kept, http2]: [Arc<Tally>; 3] = Default::default();
         let mut threads = Vec::new();
-        for (ask, tally, count) in [
-            (clients::new_connections as fn(_, &std::path::Path, &AtomicBool, &Tally), &fresh, 2),
-            (clients::kept_alive, &kept, 8),
-            (clients::http2, &http2, 6),
-        ] {
+        let kinds: [Client; 3] = [clients::new_connections, clients::kept_alive, clients::http2];
+        for ((ask, tally), count) in kinds.into_iter().zip([&fresh, &kept, &http2]).zip([2, 8, 6]) {
             for _ in 0..count {
                 let (stop, tally, ca) = (Arc::clone(&stop), Arc::clone(tally), ca.clone());
                 threads.push(std::thread::spawn(move || ask(addr, &ca, &stop, &tally)));
