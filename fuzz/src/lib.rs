@@ -4,11 +4,13 @@
 //! `tests/fuzz.rs` runs all of them over their seeds and over small changes of these, so that `cargo test` notices a target that no
 //! longer compiles or holds. Seeds are made here, from the vectors of the tests. An input that once broke a rule becomes a seed.
 
+pub mod answer;
 pub mod chunk;
 pub mod client;
 pub mod client_hello;
 pub mod config;
 pub mod cookie;
+pub mod deny_file;
 pub mod exchange;
 pub mod foreign;
 pub mod frames;
@@ -35,11 +37,13 @@ pub struct Target {
 
 /// Every target.
 pub const ALL: &[Target] = &[
+    Target { name: "answer", run: answer::run, seeds: answer::seeds },
     Target { name: "chunk", run: chunk::run, seeds: chunk::seeds },
     Target { name: "client", run: client::run, seeds: client::seeds },
     Target { name: "client_hello", run: client_hello::run, seeds: client_hello::seeds },
     Target { name: "config", run: config::run, seeds: config::seeds },
     Target { name: "cookie", run: cookie::run, seeds: cookie::seeds },
+    Target { name: "deny_file", run: deny_file::run, seeds: deny_file::seeds },
     Target { name: "exchange", run: exchange::run, seeds: exchange::seeds },
     Target { name: "foreign", run: foreign::run, seeds: foreign::seeds },
     Target { name: "frames", run: frames::run, seeds: frames::seeds },

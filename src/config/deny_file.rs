@@ -68,7 +68,13 @@ impl std::error::Error for DenyFileError {}
 pub fn read_deny_file(path: &Path) -> Result<IpSet, DenyFileError> {
     let whole = |message: String| DenyFileError::whole(path, message);
     let file = input::read(path, MAX_BYTES).map_err(|error| whole(format!("cannot be read: {}", input::reason(&error))))?;
-    let text = std::str::from_utf8(file.bytes.expose());
+    read_text(path, file.bytes.expose())
+}
+
+/// Reads the octets of such a file.
+pub(super) fn read_text(path: &Path, bytes: &[u8]) -> Result<IpSet, DenyFileError> {
+    let whole = |message: String| DenyFileError::whole(path, message);
+    let text = std::str::from_utf8(bytes);
     let text = text.map_err(|error| whole(format!("is not text: byte {} cannot be read", error.valid_up_to())))?;
     let mut ranges = Vec::with_capacity(text.len() / 16);
     let mut error = DenyFileError { path: path.to_owned(), wrong: Vec::new(), more: 0 };

@@ -19,6 +19,8 @@ mod tunnel;
 mod upstream;
 mod view;
 
+#[doc(hidden)]
+pub use exchange::fuzz;
 pub use proxy::Gateway;
 pub use record::early_line;
 pub use reply::{Asking, Language, Refusal};

@@ -10,6 +10,7 @@
 
 mod body;
 mod connection;
+pub mod fuzz;
 mod head;
 mod idle;
 
