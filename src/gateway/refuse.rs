@@ -68,6 +68,8 @@ pub(super) async fn send(session: &mut Session, refusal: Refusal) -> Result<()> 
 /// The most of a refused body that is taken in, and for how long.
 const MOST_DRAINED: usize = 64 * 1024;
 const LONGEST_DRAIN: Duration = Duration::from_secs(1);
+/// How long a client that sends more than that has to read its answer.
+const TIME_TO_READ: Duration = Duration::from_millis(250);
 
 /// Takes in a small rest of the body of a refused HTTP/2 request.
 ///
@@ -79,6 +81,8 @@ async fn drain(session: &mut Session) {
         while let Ok(Some(bytes)) = session.as_downstream_mut().read_request_body().await {
             left = left.saturating_sub(bytes.len());
             if left == 0 {
+                // The answer is on its way; a client that meets answer and reset in one read may see the reset only.
+                tokio::time::sleep(TIME_TO_READ).await;
                 break;
             }
         }
