@@ -1,10 +1,13 @@
 # octroi: `make demo` and `make test` work on a fresh machine with Rust; the rest is for those who change it.
 CARGO ?= cargo
 
+# What the tests run beside it: a CA, a sender of PROXY headers.
+TESTED_WITH = pebble=pebble haproxy=haproxy prlimit=util-linux python3=python3
+
 .PHONY: setup demo test full suites bench image deb fuzz
 
 setup:
-	@scripts/setup.sh cmake=cmake cc=gcc curl=curl openssl=openssl pebble=pebble haproxy=haproxy
+	@scripts/setup.sh cmake=cmake cc=gcc curl=curl openssl=openssl
 
 demo: setup
 	$(CARGO) build --locked --bin octroi --example demo_app
@@ -12,6 +15,7 @@ demo: setup
 
 # What CI runs. Cold, on two cores: under 45 minutes.
 test: setup
+	@scripts/setup.sh $(TESTED_WITH)
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) check --locked --no-default-features --lib
@@ -22,7 +26,7 @@ test: setup
 
 # The long ones too.
 full: setup
-	@scripts/setup.sh node=nodejs npm=npm pip3=python3-pip h2load=nghttp2-client wrk=wrk
+	@scripts/setup.sh $(TESTED_WITH) node=nodejs npm=npm pip3=python3-pip wrk=wrk
 	$(CARGO) test --locked -- --include-ignored
 
 suites: setup
