@@ -140,7 +140,7 @@ fn a_key_is_published_before_it_signs_and_after() {
         decode_header(got.field("octroi-assertion").unwrap()).unwrap().kid.unwrap()
     };
     let old = signed_with(&octroi);
-    assert_eq!(kids(&octroi), [old.clone()]);
+    assert_eq!(kids(&octroi), vec![old.clone()]);
     let reload = |octroi: &mut Octroi, key: &str| {
         octroi.configure(&config(&upstream, &format!("  assertion: {{key: {key}, issuer: \"https://gate.test\"}}")));
         octroi.ok(&["keys", "init"]);
