@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::{
     acme::Board,
     doors::Doors,
+    key_sets,
     notify::Notifier,
     reload,
     renew::Refusals,
@@ -54,6 +55,8 @@ pub(super) struct App {
     pub(super) refusals: Refusals,
     /// Told of each policy that comes into force: it may name other files.
     pub(super) policy_changed: tokio::sync::Notify,
+    /// Told of the same: it may name other sources of keys.
+    pub(super) key_sources_changed: tokio::sync::Notify,
 }
 
 /// What the last load of the configuration said.
@@ -85,6 +88,7 @@ impl Control for App {
             predecessor: self.predecessor(),
             successor: self.succession.waiting(),
             acme: self.acme.status(self.shared.clock.now()),
+            key_sets: key_sets::status(&self.shared, &snapshot.policy),
         }
     }
 

@@ -9,6 +9,7 @@ mod descriptors;
 mod doors;
 mod handler;
 mod inherited;
+mod key_sets;
 mod notify;
 mod others;
 mod prepare;

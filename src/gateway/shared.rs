@@ -9,12 +9,13 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use super::upstream::Pool;
 use crate::{
     model::{ClientIp, Clock, ListenerName, RequestId, Tick, UpstreamName},
     policy::Policy,
-    state::{Bans, Challenges, Journal, MemoryQuotas},
+    state::{Bans, Challenges, Journal, KeySets, MemoryQuotas},
     telemetry::{AccessLog, Metrics},
 };
 
@@ -55,6 +56,10 @@ pub struct Shared {
     pub revocations: Arc<Journal>,
     /// What CAs that prove our hosts may ask for.
     pub challenges: Arc<Challenges>,
+    /// Keys that issuers publish. They survive a reload.
+    pub key_sets: Arc<KeySets>,
+    /// Told when a token names a key that is not among them.
+    pub key_missed: watch::Sender<()>,
     /// Bans. They survive a reload.
     pub bans: Bans,
     /// Counters.

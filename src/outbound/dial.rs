@@ -5,31 +5,39 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
     time::timeout,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::TlsConnector;
 
 use super::{Deadlines, OutboundError};
 
 /// How many addresses of a host are tried: a name that has more of them changes nothing.
 const MOST_ADDRESSES: usize = 8;
 
-/// Resolves, connects and shakes hands. The certificate must be for `host`, which may be an address.
+/// A stream that was dialled.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Resolves, connects and shakes hands, unless there is nothing to do that with. The certificate must be for `host`, which may be an address.
 pub(super) async fn dial(
     host: &str,
     port: u16,
-    tls: Arc<ClientConfig>,
+    tls: Option<Arc<ClientConfig>>,
     deadlines: &Deadlines,
-) -> Result<TlsStream<TcpStream>, OutboundError> {
+) -> Result<Box<dyn Stream>, OutboundError> {
     let name = ServerName::try_from(host.to_owned()).map_err(|_| OutboundError::Url(host.to_owned()))?;
     let addresses = resolve(host, port, deadlines.resolve).await?;
     let tcp = connect(&addresses, host, deadlines.connect).await?;
     // What is asked is small, and waits for nothing.
     let _ = tcp.set_nodelay(true);
+    let Some(tls) = tls else { return Ok(Box::new(tcp)) };
     let handshake = timeout(deadlines.handshake, TlsConnector::from(tls).connect(name, tcp));
     let late = OutboundError::Timeout { step: "the TLS handshake", limit: deadlines.handshake };
-    handshake.await.map_err(|_| late)?.map_err(|source| OutboundError::Tls { host: host.to_owned(), source })
+    let stream = handshake.await.map_err(|_| late)?.map_err(|source| OutboundError::Tls { host: host.to_owned(), source })?;
+    Ok(Box::new(stream))
 }
 
 async fn resolve(host: &str, port: u16, limit: Duration) -> Result<Vec<SocketAddr>, OutboundError> {

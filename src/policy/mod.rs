@@ -29,7 +29,7 @@ pub use admin::{Admin, AdminPrincipal};
 pub use bans::BanRules;
 pub use client_certificate::{CaCertificate, CertificateMode, ClientCertificates, ClientTrust, Crl, Identities, NamePattern, TrustFile};
 pub use deny::{DenyFile, DenyList};
-pub use foreign::{Foreign, ForeignSessions};
+pub use foreign::{Foreign, ForeignSessions, KeySource};
 pub use ip_access::{Access, IpAccess, RangeRule};
 pub use ip_set::IpSet;
 pub use limits::{Limits, RequestLimits};

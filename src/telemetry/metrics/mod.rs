@@ -7,6 +7,6 @@ mod record;
 mod series;
 mod table;
 
-pub use event::{HeaderDrop, OrderResult, QuotaVerdict, SessionEvent};
+pub use event::{FetchResult, HeaderDrop, OrderResult, QuotaVerdict, SessionEvent};
 pub use series::{TenantSeries, UpstreamSeries};
 pub use table::{Metrics, MetricsError};
