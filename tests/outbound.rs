@@ -327,7 +327,8 @@ async fn a_ca_that_points_to_another_host_is_not_followed_there() {
     let at = format!("https://{}", other.addr);
     let document = format!(r#"{{"newNonce": "{at}/nonce", "newAccount": "{at}/account", "newOrder": "{at}/order"}}"#);
     let length = document.len();
-    let ca = Server::answering(format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{document}")).await;
+    let ca =
+        Server::answering(format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{document}")).await;
     let upstream = Upstream::start();
     let mut octroi = Octroi::prepared(&config(&upstream, &format!("https://{}/dir", ca.addr)));
     fs::write(octroi.path().join("ca-of-the-ca.pem"), &ca.root_pem).unwrap();
