@@ -196,6 +196,7 @@ pub fn policy(tenants: Vec<Tenant>) -> Policy {
             login_url: Some("/login".into()),
             foreign: ForeignSessions::default(),
         }),
+        redis: None,
         upstreams: BTreeMap::new(),
         tenants: all,
         access_log: Vec::new(),
