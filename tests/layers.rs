@@ -24,7 +24,6 @@ const FLOORS: &[&[&str]] = &[
 const ONLY_IN: &[(&[&str], &[&str])] = &[
     (&["pingora", "pingora_core", "pingora_http", "pingora_proxy"], &["edge", "gateway", "admin", "app"]),
     (&["rustls", "tokio_rustls"], &["edge", "outbound"]),
-    (&["redis"], &["state"]),
 ];
 
 /// Crates that some rooms may not name.

@@ -132,7 +132,7 @@ async fn a_redis_that_hangs_is_not_waited_for_beyond_the_deadline_and_is_left() 
 
 #[tokio::test]
 async fn what_redis_refuses_is_told_and_ends_nothing() {
-    let server = Server::with(&["--user", "octroi on >secret-0123456789 ~octroi:* +get", "--user", "default off"]);
+    let server = Server::with(&["--user", "octroi", "on", ">secret-0123456789", "~octroi:*", "+get", "--user", "default", "off"]);
     let login = Rules { user: Some("octroi".into()), password: Some(Secret::new("secret-0123456789".to_owned())), ..rules(&server) };
     let watch = Arc::new(Watch::default());
     let (link, redis) = Link::new(&login, Arc::new(SystemClock::new()), Arc::<Watch>::clone(&watch)).unwrap();

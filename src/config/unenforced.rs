@@ -8,7 +8,6 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
     ("root", "audit", "The audit trail."),
     ("root", "regions", "Addresses of a region."),
     ("root", "smtp", "Where notices go out."),
-    ("sessions", "assertion", "A signed statement of who asks, towards the upstream."),
     ("revocation", "on_stale", "What happens when the shared store is silent."),
     ("revocation", "stale_after", "When the shared store counts as silent."),
     ("redis", "region", "Where it stands."),
