@@ -12,6 +12,7 @@ mod lapse;
 mod notify;
 mod others;
 mod prepare;
+mod redis;
 mod reload;
 mod renew;
 mod run;
