@@ -62,7 +62,7 @@ impl Issuer {
             .with_no_client_auth()
             .with_single_cert(vec![leaf.der().clone()], PrivateKeyDer::try_from(leaf_key.serialize_der()).unwrap())
             .unwrap();
-        let (pages, asked): (Arc<Mutex<BTreeMap<String, Says>>>, Arc<Mutex<Vec<String>>>) = (Arc::default(), Arc::default());
+        let (pages, asked) = (Arc::new(Mutex::new(BTreeMap::new())), Arc::new(Mutex::new(Vec::new())));
         let serve = |config: Option<Arc<ServerConfig>>| {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let port = listener.local_addr().unwrap().port();

@@ -20,6 +20,7 @@ use super::{
     notify::{self, Notifier},
     others::Others,
     prepare::{self, PrepareError, Prepared},
+    redis,
     renew::Refusals,
     run::{RunError, Start},
     schedule, shutdown,
@@ -79,6 +80,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     tell_of_the_rest(estate, arrival.is_some());
     let snapshot = prepare::snapshot(Arc::clone(&policy), None).map_err(PrepareError::Log)?;
     let metrics = Arc::new(Metrics::new()?);
+    let (link, redis) = redis::prepare(&policy, &metrics, &clock)?.unzip();
     let handles = others.handles()?;
     let key_sets = Arc::new(KeySets::default());
     if arrival.is_some() {
@@ -101,6 +103,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
         key_sets,
         key_missed: watch::Sender::new(()),
         bans: Bans::new(BAN_SLOTS),
+        redis,
         metrics,
         clock: Arc::clone(&clock),
         ids: RequestIds::new(),
@@ -166,6 +169,9 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     tasks.spawn(until_succeeded(Arc::clone(&app), watch_files(Arc::clone(&app))));
     // Until the end: requests that are open may still ask for a key.
     tasks.spawn(key_sets::supervise(Arc::clone(&app)));
+    if let Some(link) = link {
+        tasks.spawn(until_succeeded(Arc::clone(&app), link.run()));
+    }
     tasks.spawn(notify::watchdog(Arc::clone(&app)));
     app.notifier.ready(&policy.revision);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), policy.revision = %policy.revision, tenants = policy.tenants.len(), "octroi serves");

@@ -15,7 +15,7 @@ use super::upstream::Pool;
 use crate::{
     model::{ClientIp, Clock, ListenerName, RequestId, Tick, UpstreamName},
     policy::Policy,
-    state::{Bans, Challenges, Journal, KeySets, MemoryQuotas},
+    state::{Bans, Challenges, Journal, KeySets, MemoryQuotas, redis::Redis},
     telemetry::{AccessLog, Metrics},
 };
 
@@ -62,6 +62,8 @@ pub struct Shared {
     pub key_missed: watch::Sender<()>,
     /// Bans. They survive a reload.
     pub bans: Bans,
+    /// The store that nodes share, where there is one.
+    pub redis: Option<Redis>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Time.

@@ -8,11 +8,17 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout,
+};
 
-use super::{OutboundError, Trust, dial::dial};
+use super::{
+    OutboundError, Trust,
+    dial::{Reach, dial, dial_plain},
+};
 
-/// The most bytes of an answer's head.
+/// The most bytes of an answer's head. hyper looks after each read, so that as many again may pass.
 const HEAD_BYTES: usize = 64 << 10;
 /// The most fields of an answer.
 const FIELDS: usize = 100;
@@ -42,7 +48,7 @@ pub struct Client {
 impl Client {
     /// Trusts these CAs, waits no longer than this, and takes answers of at most so many bytes. May read the system's CAs: it blocks.
     pub fn new(trust: &Trust, deadlines: Deadlines, most_bytes: usize) -> Result<Self, OutboundError> {
-        Ok(Self { tls: trust.client_config()?, deadlines, most_bytes, plain_here: false })
+        Ok(Self { tls: trust.client_config(&[b"http/1.1"])?, deadlines, most_bytes, plain_here: false })
     }
 
     /// Asks in clear text where a URL is http and names an address of this machine.
@@ -63,8 +69,11 @@ impl Client {
         if plain && !self.plain_here {
             return Err(OutboundError::Url(request.uri().to_string()));
         }
-        let tls = (!plain).then(|| Arc::clone(&self.tls));
-        let stream = dial(&host, port, tls, &self.deadlines).await?;
+        let stream: Box<dyn Stream> = if plain {
+            Box::new(dial_plain(&host, port, Reach::Loopback, &self.deadlines).await?)
+        } else {
+            Box::new(dial(&host, port, Arc::clone(&self.tls), &self.deadlines).await?)
+        };
         in_origin_form(&mut request)?;
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD_BYTES)
@@ -98,6 +107,11 @@ impl Client {
         }
     }
 }
+
+/// A stream that was dialled.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// Where a URL leads.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,39 +5,52 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
     time::timeout,
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{Deadlines, OutboundError};
 
 /// How many addresses of a host are tried: a name that has more of them changes nothing.
 const MOST_ADDRESSES: usize = 8;
 
-/// A stream that was dialled.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-/// Resolves, connects and shakes hands, unless there is nothing to do that with. The certificate must be for `host`, which may be an address.
+/// Resolves, connects and shakes hands. The certificate must be for `host`, which may be an address.
 pub(super) async fn dial(
     host: &str,
     port: u16,
-    tls: Option<Arc<ClientConfig>>,
+    tls: Arc<ClientConfig>,
     deadlines: &Deadlines,
-) -> Result<Box<dyn Stream>, OutboundError> {
+) -> Result<TlsStream<TcpStream>, OutboundError> {
     let name = ServerName::try_from(host.to_owned()).map_err(|_| OutboundError::Url(host.to_owned()))?;
-    let addresses = resolve(host, port, deadlines.resolve).await?;
+    let tcp = dial_plain(host, port, Reach::Anywhere, deadlines).await?;
+    let handshake = timeout(deadlines.handshake, TlsConnector::from(tls).connect(name, tcp));
+    let late = OutboundError::Timeout { step: "the TLS handshake", limit: deadlines.handshake };
+    handshake.await.map_err(|_| late)?.map_err(|source| OutboundError::Tls { host: host.to_owned(), source })
+}
+
+/// Which addresses may be connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Those of this machine.
+    Loopback,
+    /// All.
+    Anywhere,
+}
+
+/// Resolves and connects.
+pub(super) async fn dial_plain(host: &str, port: u16, reach: Reach, deadlines: &Deadlines) -> Result<TcpStream, OutboundError> {
+    let mut addresses = resolve(host, port, deadlines.resolve).await?;
+    if reach == Reach::Loopback {
+        addresses.retain(|address| address.ip().to_canonical().is_loopback());
+        if addresses.is_empty() {
+            return Err(OutboundError::NotLoopback(host.to_owned()));
+        }
+    }
     let tcp = connect(&addresses, host, deadlines.connect).await?;
     // What is asked is small, and waits for nothing.
     let _ = tcp.set_nodelay(true);
-    let Some(tls) = tls else { return Ok(Box::new(tcp)) };
-    let handshake = timeout(deadlines.handshake, TlsConnector::from(tls).connect(name, tcp));
-    let late = OutboundError::Timeout { step: "the TLS handshake", limit: deadlines.handshake };
-    let stream = handshake.await.map_err(|_| late)?.map_err(|source| OutboundError::Tls { host: host.to_owned(), source })?;
-    Ok(Box::new(stream))
+    Ok(tcp)
 }
 
 async fn resolve(host: &str, port: u16, limit: Duration) -> Result<Vec<SocketAddr>, OutboundError> {

@@ -7,6 +7,7 @@ mod admin;
 mod foreign;
 mod listener;
 mod log;
+mod redis;
 mod root;
 mod route;
 mod server;
@@ -22,6 +23,7 @@ pub(super) use foreign::{
 };
 pub(super) use listener::ListenerWire;
 pub(super) use log::{LogWire, Sink};
+pub(super) use redis::{RedisUrl, RedisWire};
 pub(super) use root::{ConfigLimits, Root, TenantFile, Version};
 pub(super) use route::{AccessWord, RouteSet, Rule, TenantRoutes};
 pub(super) use server::{BansWire, Http2Wire, LimitsWire, RequestLimitsWire, ServerWire};

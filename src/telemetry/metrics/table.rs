@@ -13,6 +13,7 @@ use prometheus::{
 use super::{
     HeaderDrop, OrderResult, SessionEvent,
     named::Named,
+    redis::RedisSeries,
     series::{TenantSeries, UpstreamSeries},
 };
 use crate::policy::AcmeChallenge;
@@ -55,6 +56,7 @@ pub struct Metrics {
     pub(super) handshake_durations: HistogramVec,
     pub(super) certificates: IntGaugeVec,
     pub(super) crls: IntGaugeVec,
+    pub(super) client_trust_lapsed: IntGauge,
     pub(super) acme_challenges: IntCounterVec,
     pub(super) acme_orders: IntCounterVec,
     pub(super) acme_last_success: IntGauge,
@@ -72,6 +74,8 @@ pub struct Metrics {
     pub(super) policy: IntGaugeVec,
     pub(super) access_log_dropped: Total,
     pub(super) admin_requests: IntCounterVec,
+    /// The store that nodes share.
+    pub redis: RedisSeries,
     pub(super) tenants: Named<TenantSeries>,
     pub(super) upstreams: Named<UpstreamSeries>,
 }
@@ -200,6 +204,10 @@ impl Metrics {
                 "When the first revocation list of a tenant's client CAs ends, in seconds since 1970.",
                 &["tenant"],
             )?,
+            client_trust_lapsed: declare.gauge(
+                "octroi_client_trust_lapsed",
+                "Tenants of whose client CAs or their revocation lists one has ended: the certificates that it concerns are refused.",
+            )?,
             acme_challenges: declare.counters("octroi_acme_challenges_total", "Answers to CAs that prove our hosts.", &["challenge"])?,
             acme_orders: declare.counters(
                 "octroi_acme_orders_total",
@@ -256,6 +264,7 @@ impl Metrics {
             policy: declare.gauges("octroi_policy_info", "The revision of the policy in force; always 1.", &["revision"])?,
             access_log_dropped: Total::new(declare.counter("octroi_access_log_dropped_total", "Access lines that were lost.")?),
             admin_requests: declare.counters("octroi_admin_requests_total", "Calls of the admin API.", &["code"])?,
+            redis: RedisSeries::new(&declare)?,
             tenants: Named::new(TENANTS),
             upstreams: Named::new(UPSTREAMS),
             registry: registry.clone(),
@@ -312,23 +321,23 @@ impl Total {
 }
 
 /// Makes metrics and registers them.
-struct Declare<'a>(&'a Registry);
+pub(super) struct Declare<'a>(&'a Registry);
 
 impl Declare<'_> {
-    fn register<C: Collector + Clone + 'static>(&self, metric: C) -> prometheus::Result<C> {
+    pub(super) fn register<C: Collector + Clone + 'static>(&self, metric: C) -> prometheus::Result<C> {
         self.0.register(Box::new(metric.clone()))?;
         Ok(metric)
     }
 
-    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    pub(super) fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
         self.register(IntCounter::new(name, help)?)
     }
 
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    pub(super) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
         self.register(IntCounterVec::new(Opts::new(name, help), labels)?)
     }
 
-    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    pub(super) fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
         self.register(IntGauge::new(name, help)?)
     }
 
@@ -340,7 +349,7 @@ impl Declare<'_> {
         self.register(IntGaugeVec::new(Opts::new(name, help), labels)?)
     }
 
-    fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> prometheus::Result<HistogramVec> {
+    pub(super) fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> prometheus::Result<HistogramVec> {
         self.register(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?)
     }
 }
