@@ -21,7 +21,7 @@ use super::{
     prepare::{self, PrepareError, Prepared},
     renew::Refusals,
     run::{RunError, Start},
-    schedule, shutdown,
+    schedule, session_keys, shutdown,
     upgrade::{self, Arrival, Succession},
     watch::watch as watch_files,
     witness::{self, Clerk},
@@ -93,6 +93,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
         revocations: Arc::clone(&journal),
         challenges: Arc::default(),
         bans: Bans::new(BAN_SLOTS),
+        key_uses: session_keys::open(&policy, started),
         metrics,
         clock: Arc::clone(&clock),
         ids: RequestIds::new(),
@@ -121,6 +122,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
         acme: acme::Board::default(),
         reloading: tokio::sync::Mutex::default(),
         policy_changed: tokio::sync::Notify::new(),
+        expiry_changed: tokio::sync::Notify::new(),
         refusals: Refusals::default(),
         notifier: Notifier::from_environment(prepare::variable),
         gate,
@@ -165,6 +167,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     let _ = timeout(LAST_ANSWERS, answered).await;
     tasks.shutdown().await;
     witness::write_sums(&app.shared, &app.tally.close());
+    session_keys::note(&app).await;
     upgrade::close_room(&app, &policy.state_dir);
     if !app.shared.snapshot.load().log.close(shutdown::LAST_LINES) {
         tracing::warn!("some access lines could not be written in time");

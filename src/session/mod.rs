@@ -72,10 +72,12 @@ pub mod cookie;
 pub mod foreign;
 pub mod grant;
 mod key;
+mod key_file;
 mod role;
 mod token;
 
 pub use binding::{Bound, binding};
 pub use claims::Claims;
 pub use key::{MasterKey, Purpose, Ring};
+pub use key_file::{KeyFile, KeyFileError, KeyState};
 pub use token::{MAX_TOKEN_BYTES, OpenError, Opened, SealError, TOKEN_PREFIX};

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::{DjangoWire, ExpressWire, ItsdangerousWire, JwtWire};
 use crate::{
     config::{
-        collection::{Needed, NonEmpty},
-        parse::{Scalar, Wrong},
+        collection::NonEmpty,
+        parse::{FilePath, Scalar, Wrong},
         reader::{At, SecretText},
         shape::{wire, words},
         unit::Wait,
@@ -74,8 +74,10 @@ wire! {
     SessionsWire "sessions" {
         /// The cookie's name, which begins with `__Host-`. Default: `__Host-octroi`.
         cookie: Option<At<CookieName>>,
-        /// The keys, newest first. The first without `open_only` mints; all of them open.
-        keys: Needed<NonEmpty<KeyWire>>,
+        /// The keys, newest first. The first without `open_only` mints; all of them open. Needed without `key_dir`.
+        keys: Option<NonEmpty<KeyWire>>,
+        /// A folder of keys that `octroi keys` manages: `2.key`, `3.open.key`. They come before those of `keys`. Watched.
+        key_dir: Option<At<FilePath>>,
         /// How long a session may rest. Default: 30m.
         idle: Option<At<Wait>>,
         /// How long a session may live. Default: 12h.

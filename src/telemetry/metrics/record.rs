@@ -1,6 +1,9 @@
 //! How things are counted.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use super::{
     HeaderDrop, OrderResult, QuotaVerdict, SessionEvent,
@@ -75,6 +78,22 @@ impl Metrics {
     /// Takes over how many quota entries were evicted since the start.
     pub fn quota_evictions(&self, total: u64) {
         self.quota_evictions.rise_to(total);
+    }
+
+    /// Takes over how often each session key of the ring was used since the start. Keys that are gone leave no series.
+    pub fn session_keys(&self, uses: impl Iterator<Item = (u16, u64)>) {
+        let mut known = self.session_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gone = std::mem::take(&mut *known);
+        for (key, total) in uses {
+            let counter = self.session_key_uses.with_label_values(&[&key.to_string()]);
+            counter.inc_by(total.saturating_sub(counter.get()));
+            gone.remove(&key);
+            known.insert(key);
+        }
+        for key in gone {
+            // It was there.
+            let _ = self.session_key_uses.remove_label_values(&[&key.to_string()]);
+        }
     }
 
     /// Sets how many revocations are in force.

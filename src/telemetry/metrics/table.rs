@@ -3,7 +3,13 @@
 //! Labels come from closed sets and configured names only, so strangers cannot make series. An unknown tenant is `-`; tenants
 //! beyond the first hundred that are asked for share `_other`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -69,6 +75,9 @@ pub struct Metrics {
     pub(super) policy: IntGaugeVec,
     pub(super) access_log_dropped: Total,
     pub(super) admin_requests: IntCounterVec,
+    pub(super) session_key_uses: IntCounterVec,
+    /// The keys that have a series.
+    pub(super) session_keys: Mutex<BTreeSet<u16>>,
     pub(super) tenants: Named<TenantSeries>,
     pub(super) upstreams: Named<UpstreamSeries>,
 }
@@ -238,6 +247,12 @@ impl Metrics {
             policy: declare.gauges("octroi_policy_info", "The revision of the policy in force; always 1.", &["revision"])?,
             access_log_dropped: Total::new(declare.counter("octroi_access_log_dropped_total", "Access lines that were lost.")?),
             admin_requests: declare.counters("octroi_admin_requests_total", "Calls of the admin API.", &["code"])?,
+            session_key_uses: declare.counters(
+                "octroi_session_key_uses_total",
+                "Requests whose session was opened with a key and held, by the key's number.",
+                &["key"],
+            )?,
+            session_keys: Mutex::default(),
             tenants: Named::new(TENANTS),
             upstreams: Named::new(UPSTREAMS),
             registry: registry.clone(),
@@ -356,6 +371,8 @@ mod tests {
         metrics.quota(&"per_client".parse().unwrap(), QuotaVerdict::Deny);
         metrics.quota_evictions(7);
         metrics.quota_evictions(5);
+        metrics.session_keys([(1, 9), (2, 0)].into_iter());
+        metrics.session_keys([(2, 5), (3, 0)].into_iter());
         metrics.revocations(4);
         metrics.upstream(&app).answer(200, Duration::from_millis(2));
         metrics.upstream(&app).error(Reason::UpstreamConnect);
@@ -397,6 +414,8 @@ mod tests {
             r#"octroi_request_headers_dropped_total{reason="header_underscore"} 3"#,
             r#"octroi_quota_decisions_total{quota="per_client",verdict="deny"} 1"#,
             "octroi_quota_evictions_total 7",
+            r#"octroi_session_key_uses_total{key="2"} 5"#,
+            r#"octroi_session_key_uses_total{key="3"} 0"#,
             "octroi_revocations 4",
             r#"octroi_upstream_requests_total{code="200",upstream="app"} 1"#,
             r#"octroi_upstream_errors_total{reason="upstream_connect",upstream="app"} 1"#,
@@ -417,6 +436,7 @@ mod tests {
             assert!(text.lines().any(|other| other == line), "{line} is missing in\n{text}");
         }
         assert!(text.contains("octroi_build_info{version="));
+        assert!(!text.contains(r#"{key="1"}"#), "a key that is gone");
     }
 
     #[test]
