@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use super::ForeignSessions;
 use crate::{
     model::{ClientCertificate, ClientIp},
-    session::{Bound, KeyFile, Ring, binding},
+    session::{Assertions, Bound, KeyFile, Ring, binding},
 };
 
 /// What holds for the sessions of every tenant.
@@ -25,6 +25,8 @@ pub struct Sessions {
     pub login_url: Option<Box<str>>,
     /// Sessions of apps that keep their own login.
     pub foreign: ForeignSessions,
+    /// What signs the statement of who asks, towards upstreams.
+    pub assertions: Option<Assertions>,
 }
 
 /// A folder of session keys.

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 
-use super::folder;
+use super::{assertion_key, folder};
 use crate::{
     app,
     cli::output::{Exit, Output},
@@ -50,12 +50,16 @@ fn init(config: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
                 folder::write_random(&file.path)?;
                 output.text(&format!("made {}", file.path.display()))?;
             }
-            ReferencedKind::SessionKey | ReferencedKind::TicketKeys | ReferencedKind::AdminToken { .. } => {}
+            ReferencedKind::AssertionKey if missing => {
+                assertion_key::make(&file.path)?;
+                output.text(&format!("made {}", file.path.display()))?;
+            }
             ReferencedKind::KeyDir { listed } => {
                 if let Some(made) = folder::first_key(&file.path, listed)? {
                     output.text(&format!("made {}", made.display()))?;
                 }
             }
+            ReferencedKind::SessionKey | ReferencedKind::TicketKeys | ReferencedKind::AdminToken { .. } | ReferencedKind::AssertionKey => {}
             ReferencedKind::Certificate { key, hosts } => {
                 let key_missing = !key.try_exists().with_context(|| format!("looking for {}", key.display()))?;
                 anyhow::ensure!(

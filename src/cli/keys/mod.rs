@@ -1,5 +1,6 @@
 //! `octroi keys …`: makes keys, says how they are used, exchanges them.
 
+mod assertion_key;
 mod folder;
 mod init;
 mod list;
