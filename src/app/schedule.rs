@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{control::App, crl::Notices, session_keys, witness};
+use super::{control::App, lapse::Notices, session_keys, witness};
 use crate::model::{Control, UnixTime, told};
 
 /// How often ended revocations are swept out and gauges are set.
@@ -61,6 +61,7 @@ pub(super) fn gauges(app: &App) {
     let shared = &app.shared;
     shared.metrics.revocations(shared.revocations.len());
     session_keys::gauge(shared);
+    shared.metrics.client_trust_lapsed(&shared.snapshot.load().policy, shared.clock.now());
     shared.metrics.bans(shared.bans.len(shared.clock.tick()), shared.bans.missed());
     shared.metrics.denied_ranges(app.doors.denied_ranges().iter().map(|(listener, ranges)| (listener, *ranges)));
     shared.metrics.quota_evictions(shared.quotas.evictions());

@@ -14,7 +14,7 @@ use super::upstream::Pool;
 use crate::{
     model::{ClientIp, Clock, ListenerName, RequestId, Tick, UpstreamName},
     policy::Policy,
-    state::{Bans, Challenges, Journal, KeyUses, MemoryQuotas},
+    state::{Bans, Challenges, Journal, KeyUses, MemoryQuotas, redis::Redis},
     telemetry::{AccessLog, Metrics},
 };
 
@@ -59,6 +59,8 @@ pub struct Shared {
     pub bans: Bans,
     /// How session keys are used. They survive a reload.
     pub key_uses: KeyUses,
+    /// The store that nodes share, where there is one.
+    pub redis: Option<Redis>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Time.

@@ -100,21 +100,30 @@ pub(super) fn reveal(cx: &mut Context<'_>, secret: &SecretText) -> Option<Secret
     }
 }
 
+const NAME_IT: &str = "put it into a file that only octroi may read, and name that: `${file:NAME.key}`";
+
 /// Looks the text up.
 fn lookup(cx: &Context<'_>, secret: &SecretText) -> Result<Secret<String>, Wrong> {
-    const NAME_IT: &str = "put it into a file that only octroi may read, and name that: `${file:NAME.key}`";
     let pieces = substitute::pieces(&secret.0.value)?;
     match pieces.as_slice() {
-        [Piece::Variable { name, default: None }] => {
+        [piece] => resolve(cx, secret.0.span, piece),
+        _ => Err(Wrong::new("a secret is written inline").hint(NAME_IT)),
+    }
+}
+
+/// Returns what one file or variable holds.
+pub(super) fn resolve(cx: &Context<'_>, at: Span, piece: &Piece<'_>) -> Result<Secret<String>, Wrong> {
+    match piece {
+        Piece::Variable { name, default: None } => {
             let value = cx.inputs.variable(name).filter(|value| !value.is_empty());
             value.map(Secret::new).ok_or_else(|| Wrong::new(format!("the variable `{name}` is not set, or empty")))
         }
-        [Piece::Variable { default: Some(_), .. }] => Err(Wrong::new("a secret must not have a default").hint(NAME_IT)),
-        [Piece::File(path)] => {
-            let path = cx.folder(secret.0.span).join(cx.inputs.path(path)?);
+        Piece::Variable { default: Some(_), .. } => Err(Wrong::new("a secret must not have a default").hint(NAME_IT)),
+        Piece::File(path) => {
+            let path = cx.folder(at).join(cx.inputs.path(path)?);
             file(cx, &path)
         }
-        _ => Err(Wrong::new("a secret is written inline").hint(NAME_IT)),
+        Piece::Text(_) => Err(Wrong::new("a secret is written inline").hint(NAME_IT)),
     }
 }
 

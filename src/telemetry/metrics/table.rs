@@ -19,6 +19,7 @@ use prometheus::{
 use super::{
     HeaderDrop, OrderResult, SessionEvent,
     named::Named,
+    redis::RedisSeries,
     series::{TenantSeries, UpstreamSeries},
 };
 use crate::policy::AcmeChallenge;
@@ -61,6 +62,7 @@ pub struct Metrics {
     pub(super) handshake_durations: HistogramVec,
     pub(super) certificates: IntGaugeVec,
     pub(super) crls: IntGaugeVec,
+    pub(super) client_trust_lapsed: IntGauge,
     pub(super) acme_challenges: IntCounterVec,
     pub(super) acme_orders: IntCounterVec,
     pub(super) acme_last_success: IntGauge,
@@ -78,6 +80,8 @@ pub struct Metrics {
     pub(super) session_key_uses: IntCounterVec,
     /// The keys that have a series.
     pub(super) session_keys: Mutex<BTreeSet<u16>>,
+    /// The store that nodes share.
+    pub redis: RedisSeries,
     pub(super) tenants: Named<TenantSeries>,
     pub(super) upstreams: Named<UpstreamSeries>,
 }
@@ -206,6 +210,10 @@ impl Metrics {
                 "When the first revocation list of a tenant's client CAs ends, in seconds since 1970.",
                 &["tenant"],
             )?,
+            client_trust_lapsed: declare.gauge(
+                "octroi_client_trust_lapsed",
+                "Tenants of whose client CAs or their revocation lists one has ended: the certificates that it concerns are refused.",
+            )?,
             acme_challenges: declare.counters("octroi_acme_challenges_total", "Answers to CAs that prove our hosts.", &["challenge"])?,
             acme_orders: declare.counters(
                 "octroi_acme_orders_total",
@@ -253,6 +261,7 @@ impl Metrics {
                 &["key"],
             )?,
             session_keys: Mutex::default(),
+            redis: RedisSeries::new(&declare)?,
             tenants: Named::new(TENANTS),
             upstreams: Named::new(UPSTREAMS),
             registry: registry.clone(),
@@ -309,23 +318,23 @@ impl Total {
 }
 
 /// Makes metrics and registers them.
-struct Declare<'a>(&'a Registry);
+pub(super) struct Declare<'a>(&'a Registry);
 
 impl Declare<'_> {
-    fn register<C: Collector + Clone + 'static>(&self, metric: C) -> prometheus::Result<C> {
+    pub(super) fn register<C: Collector + Clone + 'static>(&self, metric: C) -> prometheus::Result<C> {
         self.0.register(Box::new(metric.clone()))?;
         Ok(metric)
     }
 
-    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    pub(super) fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
         self.register(IntCounter::new(name, help)?)
     }
 
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    pub(super) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
         self.register(IntCounterVec::new(Opts::new(name, help), labels)?)
     }
 
-    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    pub(super) fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
         self.register(IntGauge::new(name, help)?)
     }
 
@@ -337,7 +346,7 @@ impl Declare<'_> {
         self.register(IntGaugeVec::new(Opts::new(name, help), labels)?)
     }
 
-    fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> prometheus::Result<HistogramVec> {
+    pub(super) fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> prometheus::Result<HistogramVec> {
         self.register(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?)
     }
 }
