@@ -5,7 +5,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::model::ClientIp;
+use crate::{model::ClientIp, session::Roles};
 
 /// What happens to a field that a client sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ pub(super) struct Stated<'a> {
 #[derive(Debug)]
 pub(super) struct StatedSession<'a> {
     pub(super) user: &'a str,
-    pub(super) roles: &'a [Box<str>],
+    pub(super) roles: &'a Roles,
     pub(super) hash: &'a str,
     pub(super) auth_time_secs: u64,
 }
@@ -157,7 +157,7 @@ impl Stated<'_> {
             state(CLIENT_CERT, owned(byte_sequence(der)));
         }
         if let Some(session) = &self.session {
-            let mut roles: Vec<&str> = session.roles.iter().map(|role| &**role).collect();
+            let mut roles: Vec<&str> = session.roles.iter().collect();
             roles.sort_unstable();
             state(USER, text(session.user));
             state(ROLES, owned(roles.join(",")));
