@@ -120,6 +120,12 @@ impl Journal {
         self.torn
     }
 
+    /// Has `listener` called behind every change of what [`RevocationStore::lookup`] may answer, wherever it came from: a command, the
+    /// upstream, another node or process. Under the writers' lock, so it must not block. The first listener stays.
+    pub fn when_changed(&self, listener: impl Fn() + Send + Sync + 'static) {
+        self.marks.bell.hang(Arc::new(listener));
+    }
+
     /// Ends sessions at a time; durable on return, in force at once or from `at` on if that lies ahead. Blocks for a commit.
     ///
     /// `keep_until` is when the last token that it ends reaches its absolute end; a tenant's revocation is kept for good. Where the

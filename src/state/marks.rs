@@ -5,6 +5,7 @@ use std::collections::HashMap as Counts;
 use papaya::{Equivalent, HashMap, ResizeMode};
 
 use super::{
+    bell::Bell,
     date::{Epoch, Signed},
     record::Record,
 };
@@ -18,6 +19,8 @@ pub(super) struct Marks {
     sessions: HashMap<SessionId, Ended, ahash::RandomState>,
     users: HashMap<Whose, Signed, ahash::RandomState>,
     tenants: HashMap<TenantName, Epoch, ahash::RandomState>,
+    /// Rings behind every record that was merged in.
+    pub(super) bell: Bell,
 }
 
 /// How many sessions of each known tenant are marked.
@@ -58,7 +61,7 @@ impl Default for Marks {
         fn map<K, V>() -> HashMap<K, V, ahash::RandomState> {
             HashMap::builder().hasher(ahash::RandomState::new()).resize_mode(ResizeMode::Blocking).build()
         }
-        Self { sessions: map(), users: map(), tenants: map() }
+        Self { sessions: map(), users: map(), tenants: map(), bell: Bell::default() }
     }
 }
 
@@ -145,6 +148,7 @@ impl Marks {
                 self.change_tenant(tenant, |kept| *kept = Epoch { base: epoch, present, raises, since });
             }
         }
+        self.bell.ring();
     }
 
     fn end_session(&self, ledger: &mut Ledger, id: SessionId, mut new: Ended) {

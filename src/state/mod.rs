@@ -3,6 +3,7 @@
 //! Two small traits stand between the pipeline and its stores. [`MemoryQuotas`] and [`Journal`] are the stores of one node.
 
 mod bans;
+mod bell;
 mod challenge;
 mod date;
 mod ended;

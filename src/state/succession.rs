@@ -131,6 +131,7 @@ impl Journal {
         self.blind.store(true, Ordering::Relaxed);
         self.writers().holder = Holder::Nobody;
         self.turn.notify_all();
+        self.marks.bell.ring();
     }
 
     /// Tells another process of every change from now on; nobody, once it has ended.
@@ -206,7 +207,10 @@ impl Journal {
 
 #[cfg(test)]
 mod tests {
-    use std::{path::Path, sync::Mutex};
+    use std::{
+        path::Path,
+        sync::{Mutex, atomic::AtomicUsize},
+    };
 
     use super::*;
     use crate::{
@@ -334,6 +338,30 @@ mod tests {
         end(&journal, 1).unwrap();
 
         assert_eq!(*link.waits.lock().unwrap(), [7]);
+    }
+
+    #[test]
+    fn every_change_rings_wherever_it_came_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new) = handed_over(dir.path());
+        let rung = |journal: &Journal| {
+            let count = Arc::new(AtomicUsize::new(0));
+            let counted = Arc::clone(&count);
+            journal.when_changed(move || {
+                counted.fetch_add(1, Ordering::Relaxed);
+            });
+            move || count.swap(0, Ordering::Relaxed) > 0
+        };
+        let (at_old, at_new) = (rung(&old), rung(&new));
+
+        end(&new, 2).unwrap();
+        assert_eq!((at_old(), at_new()), (true, true));
+        raise(&old).unwrap();
+        assert_eq!((at_old(), at_new()), (true, true));
+        assert_eq!(ask(&new, 5), RevocationAnswer::Live);
+        assert_eq!((at_old(), at_new()), (false, false));
+        old.lose_heir();
+        assert_eq!((at_old(), at_new()), (true, false));
     }
 
     #[test]
