@@ -660,7 +660,11 @@ fn charges_for_failures_can_be_given_back() {
 #[test]
 fn a_role_is_asked_for_by_the_route() {
     let request = |role: &str| {
-        get("https://acme.test/admin/x").cookie(&seal(&Claims { roles: Roles::try_new([role]).unwrap(), ..claims("acme") }, Purpose::Cookie, "acme"))
+        get("https://acme.test/admin/x").cookie(&seal(
+            &Claims { roles: Roles::try_new([role]).unwrap(), ..claims("acme") },
+            Purpose::Cookie,
+            "acme",
+        ))
     };
     let observing = one(|acme| acme.mode = Mode::Observe);
 

@@ -214,7 +214,10 @@ mod tests {
         assert_eq!(claims(&without(r#""realm":{"roles":["a","b:c"]}"#)).unwrap().unwrap().roles.len(), 0);
         assert_eq!(claim(&WHOLE.replace(r#"["a","b:c"]"#, r#"["a b"]"#)), Some("list of roles"));
         assert_eq!(claim(&WHOLE.replace(r#"["a","b:c"]"#, "1")), Some("list of roles"));
-        assert_eq!(claims(&WHOLE.replace(r#"["a","b:c"]"#, r#""read write""#)).unwrap().unwrap().roles, Roles::try_new(["read", "write"]).unwrap());
+        assert_eq!(
+            claims(&WHOLE.replace(r#"["a","b:c"]"#, r#""read write""#)).unwrap().unwrap().roles,
+            Roles::try_new(["read", "write"]).unwrap()
+        );
     }
 
     #[test]
