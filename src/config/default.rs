@@ -119,6 +119,9 @@ pub(super) const ABSOLUTE: Duration = Duration::from_secs(12 * 3600);
 /// Beyond this a session's life is warned of (ASVS 7.1.1).
 pub(super) const LONG_ABSOLUTE: Duration = Duration::from_secs(24 * 3600);
 
+/// Who signs assertions: no node's name, because an app must not care which node asks it.
+pub(super) const ASSERTION_ISSUER: &str = "octroi";
+
 /// How Flask keeps its sessions where nobody says otherwise: name, salt, and `PERMANENT_SESSION_LIFETIME`.
 pub(super) const FLASK_COOKIE: &str = "session";
 pub(super) const FLASK_SALT: &str = "cookie-session";

@@ -9,7 +9,6 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
     ("root", "redis", "Quotas and revocations that nodes share."),
     ("root", "regions", "Addresses of a region."),
     ("root", "smtp", "Where notices go out."),
-    ("sessions", "assertion", "A signed statement of who asks, towards the upstream."),
     ("revocation", "on_stale", "What happens when the shared store is silent."),
     ("revocation", "stale_after", "When the shared store counts as silent."),
     ("upstream", "health_check", "Asks servers whether they are well."),

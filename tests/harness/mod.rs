@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unused_imports, clippy::as_conversions, reason = "every test file uses its own part")]
 
+pub mod apps;
 pub mod client;
 pub mod frames;
 pub mod pebble;

@@ -6,6 +6,7 @@ mod access_log;
 mod acme;
 mod address;
 mod admin;
+mod assertion;
 mod bans;
 mod certificate;
 mod client_certificate;
