@@ -468,6 +468,12 @@ const UNWRITTEN: &[&str] = &[
     "upstream.tls",
     "upstream_tls.ca",
     "upstream_tls.sni",
+    "redis.ca",
+    "redis.plaintext",
+    "redis.replicas",
+    "redis.timeout",
+    "redis.url",
+    "root.redis",
 ];
 
 /// Follows a value through the schema and notes each key it meets as `map.key`.

@@ -92,6 +92,15 @@ pub(super) const UPSTREAM_TIMEOUTS: UpstreamTimeouts = UpstreamTimeouts {
     between_bytes: Duration::from_secs(30),
 };
 
+/// How long a command of Redis may take: a hundred times what one on the same network needs, and not so long that a login seems dead.
+pub(super) const REDIS_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// What may be written for it.
+pub(super) const REDIS_TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_secs(5);
+
+/// Where Redis listens unless its operator says otherwise.
+pub(super) const REDIS_PORT: u16 = 6379;
+
 /// How often a request that is safe to repeat is tried again: a pooled connection may have died unseen.
 pub(super) const RETRIES: u8 = 1;
 

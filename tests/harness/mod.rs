@@ -8,6 +8,7 @@ pub mod frames;
 pub mod pebble;
 pub mod pki;
 pub mod program;
+pub mod redis;
 pub mod upstream;
 
 #[allow(unused_imports, reason = "every test file uses its own part")]

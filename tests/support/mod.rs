@@ -198,6 +198,7 @@ pub fn policy(tenants: Vec<Tenant>) -> Policy {
             foreign: ForeignSessions::default(),
             assertions: None,
         }),
+        redis: None,
         upstreams: BTreeMap::new(),
         tenants: all,
         access_log: Vec::new(),

@@ -21,6 +21,7 @@ mod limits;
 mod listener;
 mod policy;
 mod quota;
+mod redis;
 mod route;
 mod secret;
 mod session;

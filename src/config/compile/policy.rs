@@ -9,7 +9,7 @@ use super::{
     client_certificate::Trusts,
     foreign, limits, listener,
     quota::Quotas,
-    session,
+    redis, session,
     table::Sets,
     tenant::{self, Surroundings},
     tls, upstream,
@@ -53,6 +53,10 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
     let shows_certificates = listeners.iter().any(|listener| listener.kind == ListenerKind::Tls);
     judge_doors(cx, &root, &listeners);
     let sessions = root.sessions.as_ref().and_then(|wire| wire.0.as_ref()).map(|wire| session::sessions(cx, wire));
+    let redis = root.redis.as_ref().and_then(|wire| redis::redis(cx, wire));
+    if let Some(wire) = &root.redis {
+        redis::unused(cx, wire.at());
+    }
     let asserts = root.sessions.as_ref().and_then(|wire| wire.0.as_ref()?.assertion.as_ref());
     assertion::judge(cx, &root, asserts);
     let upstreams = upstream::all(cx, &root.upstreams, asserts.and_then(|wire| wire.audience.as_ref()));
@@ -100,6 +104,7 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
         admin,
         tls,
         sessions,
+        redis,
         upstreams: upstreams.into_iter().filter_map(|(name, upstream)| Some((name, upstream?))).collect(),
         tenants,
         access_log,
