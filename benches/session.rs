@@ -8,7 +8,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use octroi::{
     model::{Revoked, Secret, SessionId, TenantName, UnixTime},
     session::{
-        Claims, MasterKey, Purpose, Ring, cookie,
+        AssertionKey, Assertions, Claims, MasterKey, Purpose, Ring, Statement, cookie,
         foreign::{Algorithm, ClaimPath, Codec, Derivation, Digest, Django, Itsdangerous, Jwt, Mapping, Presented, SigningKey, VerifyKey},
         grant,
     },
@@ -86,6 +86,27 @@ fn revocation(c: &mut Criterion) {
             });
         });
     }
+    group.finish();
+}
+
+/// What the signed statement of who asks costs a request.
+fn assertion(c: &mut Criterion) {
+    let mut group = c.benchmark_group("assertion");
+    // PKCS#8 around 32 bytes (RFC 8410, section 7).
+    let der = [&[0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20][..], &[7; 32]].concat();
+    let assertions = Assertions::new(vec![AssertionKey::from_pkcs8(&der).unwrap()], "octroi");
+    let statement = Statement {
+        audience: "app",
+        user: "u_812",
+        tenant: "acme",
+        realm: "lobby",
+        roles: &["admin", "editor"],
+        session: "292baa1381b7f031",
+        auth_time: UnixTime::from_secs(1_800_000_000),
+        request_id: "01M87CM9JTMMAB4J834AX3XF39",
+    };
+
+    group.bench_function("sign", |b| b.iter(|| assertions.sign(black_box(&statement), UnixTime::from_secs(1_800_000_100))));
     group.finish();
 }
 
@@ -171,5 +192,5 @@ fn foreign(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, token, revocation, foreign);
+criterion_group!(benches, token, revocation, assertion, foreign);
 criterion_main!(benches);

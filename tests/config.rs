@@ -37,6 +37,10 @@ const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
 /// RFC 8037, appendix A.2.
 const ED25519_JWK: &str = r#"{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
+/// RFC 8410, section 10.3.
+const RFC_8410_PEM: &str =
+    "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n";
+
 /// A folder with the cases, and with the keys and certificates that they name: nothing secret is committed.
 struct Cases {
     folder: TempDir,
@@ -63,6 +67,12 @@ impl Cases {
         cases.write("insecure.secret", "django-insecure-0123456789abcdefghijklmnopqrstuvwxyz!@#$", 0o600);
         cases.write("same.secret", &"ab".repeat(32), 0o600);
         cases.write("oct.jwk", &format!(r#"{{"kty": "oct", "k": "{}"}}"#, URL_SAFE_NO_PAD.encode(key(4))), 0o600);
+        for name in ["assertion.pem", "assertion-2.pem"] {
+            cases.write(name, &ed25519(), 0o600);
+        }
+        cases.write("assertion-open.pem", &ed25519(), 0o644);
+        cases.write("assertion-example.pem", RFC_8410_PEM, 0o600);
+        cases.write("assertion-rsa.pem", "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n", 0o600);
         cases.write("jwt.pem", &KeyPair::generate().unwrap().public_key_pem(), 0o644);
         cases.write("jwt.jwk", ED25519_JWK, 0o644);
         cases.write("jwt-private.jwk", &ED25519_JWK.replace("\"x\"", "\"d\": \"AAAA\", \"x\""), 0o644);
@@ -180,6 +190,11 @@ fn variable(name: &str) -> Option<String> {
         "EMPTY" => Some(String::new()),
         _ => None,
     }
+}
+
+/// A new key of Ed25519, PKCS#8 as PEM.
+fn ed25519() -> String {
+    KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem()
 }
 
 /// 32 bytes that look random and are the same in every run.
@@ -329,6 +344,7 @@ fn the_examples_are_silent_once_their_keys_exist() {
                 ReferencedKind::SessionKey | ReferencedKind::TicketKeys => {
                     cases.write(&path, &key(u8::try_from(path.len()).unwrap() + path.as_bytes()[13]), 0o600)
                 }
+                ReferencedKind::AssertionKey => cases.write(&path, &ed25519(), 0o600),
                 ReferencedKind::AdminToken { principal } => {
                     cases.write(&path, &format!("{principal}-0123456789abcdefghijklmnopqrstuvwxyz"), 0o600)
                 }
@@ -452,6 +468,12 @@ const UNWRITTEN: &[&str] = &[
     "upstream.tls",
     "upstream_tls.ca",
     "upstream_tls.sni",
+    "redis.ca",
+    "redis.plaintext",
+    "redis.replicas",
+    "redis.timeout",
+    "redis.url",
+    "root.redis",
 ];
 
 /// Follows a value through the schema and notes each key it meets as `map.key`.

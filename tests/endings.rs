@@ -300,7 +300,8 @@ fn everything_under_way_ends_with_its_session_and_nothing_else_does() {
         let told = octroi.ok(&["session", "inspect", cookie.split_once('=').unwrap().1, "--json"]);
         serde_json::from_str::<serde_json::Value>(&told).unwrap()["session"].as_str().unwrap().to_owned()
     };
-    let endings: [(&str, &dyn Fn(&str)); 4] = [
+    type Ending<'a> = (&'a str, &'a dyn Fn(&str));
+    let endings: [Ending<'_>; 4] = [
         ("by session", &|cookie| revoke(&["--session", &token(cookie)])),
         ("by user", &|_| revoke(&["--tenant", "acme", "--user", "u_1"])),
         ("by itself", &|cookie| {

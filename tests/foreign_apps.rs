@@ -1,6 +1,6 @@
 //! Real apps that keep their own login, behind octroi: Express, Flask and Django.
 //!
-//! The libraries are installed into a folder of the build's own, `target/foreign-apps`, and nowhere else.
+//! The libraries are installed into a folder of the build's own and nowhere else.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
@@ -10,83 +10,35 @@ mod harness;
 use std::{
     collections::BTreeMap,
     fs,
-    io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
 };
 
-use harness::{Octroi, client::Answer};
+use harness::{
+    Octroi,
+    apps::{self, App},
+    client::Answer,
+};
 use serde_json::{Value, json};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef";
 
-/// A running app; it ends with the test.
-struct App {
-    child: Child,
-    port: u16,
-    _dir: tempfile::TempDir,
+fn python(file: &str) -> App {
+    let packages = apps::python("python", &["Flask==3.1.3", "itsdangerous==2.2.0", "Django==5.2.19"]);
+    let dir = tempfile::tempdir().unwrap();
+    App::start(Command::new("python3").arg(app(file)).arg(SECRET).arg(dir.path()).env("PYTHONPATH", packages), dir)
 }
 
-impl App {
-    fn start(command: &mut Command, dir: tempfile::TempDir) -> Self {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let port = line.trim().parse().expect("the app prints its port");
-        Self { child, port, _dir: dir }
-    }
-
-    fn python(file: &str) -> Self {
-        let packages = installed("python", |to| {
-            let pinned = ["Flask==3.1.3", "itsdangerous==2.2.0", "Django==5.2.19"];
-            run(Command::new("python3").args(["-m", "pip", "install", "--quiet", "--target"]).arg(to).args(pinned));
-        });
-        let dir = tempfile::tempdir().unwrap();
-        Self::start(Command::new("python3").arg(app(file)).arg(SECRET).arg(dir.path()).env("PYTHONPATH", packages), dir)
-    }
-
-    fn express(style: &str) -> Self {
-        let packages = installed("node", |to| {
-            let pinned = ["express@5.3.0", "cookie-session@2.1.1", "cookie-parser@1.4.7"];
-            run(Command::new("npm").args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]).arg(to).args(pinned));
-        });
-        let dir = tempfile::tempdir().unwrap();
-        let modules = packages.join("node_modules");
-        Self::start(Command::new("node").arg(app("express_app.js")).args([SECRET, style]).env("NODE_PATH", modules), dir)
-    }
-}
-
-impl Drop for App {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn express(style: &str) -> App {
+    let packages = apps::node("node", &["express@5.3.0", "cookie-session@2.1.1", "cookie-parser@1.4.7"]);
+    let modules = packages.join("node_modules");
+    let mut command = Command::new("node");
+    App::start(command.arg(app("express_app.js")).args([SECRET, style]).env("NODE_PATH", modules), tempfile::tempdir().unwrap())
 }
 
 fn app(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps").join(file)
-}
-
-/// Installs libraries once; a file beside them says that it was done to the end. Tests of other processes wait meanwhile.
-fn installed(kind: &str, install: impl FnOnce(&Path)) -> PathBuf {
-    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("foreign-apps");
-    fs::create_dir_all(&root).unwrap();
-    let lock = fs::File::create(root.join(format!("{kind}.lock"))).unwrap();
-    lock.lock().unwrap();
-    let (folder, done) = (root.join(kind), root.join(format!("{kind}.done")));
-    if !done.exists() {
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
-        install(&folder);
-        fs::write(done, "").unwrap();
-    }
-    folder
-}
-
-fn run(command: &mut Command) {
-    let status = command.status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(status.success(), "{command:?}");
 }
 
 fn octroi(app: &App, sessions: &str) -> Octroi {
@@ -208,7 +160,7 @@ fn holds(octroi: &Octroi, alice: &str) {
 #[test]
 #[ignore = "make full: installs Flask"]
 fn flask_keeps_its_own_login() {
-    let app = App::python("flask_app.py");
+    let app = python("flask_app.py");
     let octroi = octroi(
         &app,
         r#"
@@ -225,7 +177,7 @@ fn flask_keeps_its_own_login() {
 #[test]
 #[ignore = "make full: installs Django"]
 fn django_keeps_its_own_login() {
-    let app = App::python("django_app.py");
+    let app = python("django_app.py");
     let octroi = octroi(
         &app,
         r#"
@@ -243,7 +195,7 @@ fn django_keeps_its_own_login() {
 #[ignore = "make full: installs Express"]
 fn express_keeps_its_own_login() {
     for style in ["cookie-session", "signed-json"] {
-        let app = App::express(style);
+        let app = express(style);
         let octroi = octroi(
             &app,
             &format!(

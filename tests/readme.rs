@@ -164,6 +164,18 @@ fn every_example_configuration_holds() {
     }
 }
 
+/// `make full` runs the files; the guide shows parts of them.
+#[test]
+fn the_code_of_the_guide_stands_in_the_tested_apps() {
+    let guide = read("docs/assertion.md");
+    let files = ["node/octroi.mjs", "node/app.mjs", "python/flask_app.py", "python/django_app.py"];
+    let files: String = files.iter().map(|file| read(&format!("examples/assertion/{file}"))).collect();
+    let shown: Vec<&str> = ["```js\n", "```python\n"].iter().flat_map(|begin| between(&guide, begin, "```")).collect();
+
+    assert_eq!(shown.len(), 4);
+    assert_eq!(shown.into_iter().filter(|code| !files.contains(code)).collect::<Vec<_>>(), [""; 0]);
+}
+
 #[test]
 fn the_first_example_is_the_minimal_configuration() {
     let readme = read("README.md");

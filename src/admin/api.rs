@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     ban,
     caller::{self, Caller},
-    exchange::{Answer, BODY_BYTES, Fault, Head},
+    exchange::{Answer, BODY_BYTES, Fault, Head, NO_STORE},
     wire::{
         self, BansBody, ErrorBody, ErrorDetail, ReloadedBody, RevokeBody, RevokedBody, StatusBody, TenantBody, UpgradeBody, UpgradedBody,
     },
@@ -287,7 +287,7 @@ fn json(status: u16, body: &impl Serialize) -> Answer {
     // Strings and numbers always serialise.
     let mut body = serde_json::to_vec(body).unwrap_or_default();
     body.push(b'\n');
-    Answer { status, content_type: "application/json", fields: Vec::new(), body }
+    Answer { status, content_type: "application/json", cache: NO_STORE, fields: Vec::new(), body }
 }
 
 pub(super) fn refusal(status: u16, code: &'static str, message: &str) -> Refusal {

@@ -23,6 +23,9 @@ pub(super) const BODY_BYTES: usize = 64 * 1024;
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 64 * 1024;
 
+/// What is not kept by anybody.
+pub(super) const NO_STORE: &str = "no-store";
+
 /// A request's head.
 #[derive(Debug)]
 pub(super) struct Head {
@@ -42,6 +45,8 @@ pub(super) struct Answer {
     pub(super) status: u16,
     /// What the body is.
     pub(super) content_type: &'static str,
+    /// Whether, and how long, others may keep it.
+    pub(super) cache: &'static str,
     /// Further fields.
     pub(super) fields: Vec<(&'static str, &'static str)>,
     /// The body; empty: none.
@@ -137,7 +142,7 @@ impl Head {
 impl Answer {
     /// Answers with plain text.
     pub(super) fn text(status: u16, text: &'static str) -> Self {
-        Self { status, content_type: "text/plain; charset=utf-8", fields: Vec::new(), body: text.as_bytes().to_vec() }
+        Self { status, content_type: "text/plain; charset=utf-8", cache: NO_STORE, fields: Vec::new(), body: text.as_bytes().to_vec() }
     }
 
     /// Adds a field.
@@ -171,7 +176,7 @@ impl Answer {
         let ours = [
             ("Content-Type", self.content_type),
             ("Content-Length", &length),
-            ("Cache-Control", "no-store"),
+            ("Cache-Control", self.cache),
             ("X-Content-Type-Options", "nosniff"),
             ("Connection", "close"),
         ];

@@ -94,6 +94,7 @@ pub(crate) fn policy(admin: Option<Admin>) -> Policy {
             certificates: Vec::new(),
         },
         sessions: None,
+        redis: None,
         upstreams: BTreeMap::new(),
         tenants: Tenants::default(),
         access_log: Vec::new(),

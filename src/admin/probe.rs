@@ -1,10 +1,10 @@
-//! The metrics listener: `/metrics` for Prometheus, health for orchestrators. It holds no secret and takes no token.
+//! The metrics listener: `/metrics` for Prometheus, health for orchestrators, public keys for apps. It holds no secret and takes no token.
 
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::exchange::{Answer, Fault, Head};
+use super::exchange::{Answer, Fault, Head, NO_STORE};
 use crate::telemetry::MetricsError;
 
 /// What the metrics listener tells; `app` knows it.
@@ -13,7 +13,12 @@ pub trait Vitals: Send + Sync {
     fn is_ready(&self) -> bool;
     /// Brings gauges up to date and tells every metric in Prometheus's text format. May take long; it is called off the workers.
     fn metrics(&self) -> Result<String, MetricsError>;
+    /// Tells the public keys that verify assertions, as a JSON Web Key Set; `None` where none are signed.
+    fn key_set(&self) -> Option<String>;
 }
+
+/// Where apps look for the keys that verify assertions.
+const KEY_SET: &str = "/.well-known/jwks.json";
 
 /// The metrics listener's answers.
 pub struct Probes {
@@ -42,14 +47,15 @@ impl Probes {
     async fn answer(&self, head: &Head) -> Answer {
         let path = head.path.as_str();
         match (path, head.method.as_str()) {
-            ("/metrics" | "/healthz" | "/livez" | "/readyz", "GET" | "HEAD") => {}
-            ("/metrics" | "/healthz" | "/livez" | "/readyz", _) => {
+            ("/metrics" | "/healthz" | "/livez" | "/readyz" | KEY_SET, "GET" | "HEAD") => {}
+            ("/metrics" | "/healthz" | "/livez" | "/readyz" | KEY_SET, _) => {
                 return Answer::text(405, "method not allowed\n").with("Allow", "GET, HEAD");
             }
             _ => return Answer::text(404, "not found\n"),
         }
         match path {
             "/metrics" => self.metrics().await,
+            KEY_SET => self.vitals.key_set().map_or_else(|| Answer::text(404, "not found\n"), key_set),
             "/readyz" if !self.vitals.is_ready() => Answer::text(503, "not ready\n"),
             _ => Answer::text(200, "ok\n"),
         }
@@ -61,12 +67,20 @@ impl Probes {
             Ok(Ok(text)) => Answer {
                 status: 200,
                 content_type: "text/plain; version=0.0.4; charset=utf-8",
+                cache: NO_STORE,
                 fields: Vec::new(),
                 body: text.into_bytes(),
             },
             Ok(Err(_)) | Err(_) => Answer::text(500, "the metrics cannot be told\n"),
         }
     }
+}
+
+/// Answers with keys (RFC 7517, section 8.5). Five minutes: an app that keeps them for so long knows a new key before it signs, if
+/// the operator publishes it that much earlier.
+fn key_set(keys: String) -> Answer {
+    let (content_type, cache) = ("application/jwk-set+json", "public, max-age=300");
+    Answer { status: 200, content_type, cache, fields: Vec::new(), body: keys.into_bytes() }
 }
 
 #[cfg(test)]
@@ -79,6 +93,7 @@ mod tests {
     struct Fake {
         ready: AtomicBool,
         metrics: Metrics,
+        key_set: Option<&'static str>,
     }
 
     impl Vitals for Fake {
@@ -89,10 +104,14 @@ mod tests {
         fn metrics(&self) -> Result<String, MetricsError> {
             self.metrics.encode()
         }
+
+        fn key_set(&self) -> Option<String> {
+            self.key_set.map(str::to_owned)
+        }
     }
 
     fn fake() -> (Arc<Fake>, Probes) {
-        let vitals = Arc::new(Fake { ready: AtomicBool::new(true), metrics: Metrics::new().unwrap() });
+        let vitals = Arc::new(Fake { ready: AtomicBool::new(true), metrics: Metrics::new().unwrap(), key_set: None });
         (Arc::clone(&vitals), Probes::new(vitals))
     }
 
@@ -112,6 +131,22 @@ mod tests {
         for path in ["/healthz", "/livez", "/readyz", "/readyz?verbose"] {
             assert_eq!(status(&probes, &format!("GET {path} HTTP/1.1\r\n\r\n")).await, 200, "{path}");
         }
+    }
+
+    #[tokio::test]
+    async fn keys_are_published_where_there_are_any() {
+        let (_, without) = fake();
+        let fake = Fake { ready: AtomicBool::new(false), metrics: Metrics::new().unwrap(), key_set: Some("{\"keys\":[]}\n") };
+        let with = Probes::new(Arc::new(fake));
+        let request = "GET /.well-known/jwks.json HTTP/1.1\r\n\r\n";
+
+        let told = ask(|stream| with.serve(stream), request).await;
+
+        assert_eq!((told.status, told.body.as_str()), (200, "{\"keys\":[]}\n"));
+        assert!(told.head.contains("Content-Type: application/jwk-set+json\r\n"));
+        assert!(told.head.contains("Cache-Control: public, max-age=300\r\n"));
+        assert_eq!(status(&without, request).await, 404);
+        assert_eq!(status(&with, &request.replace("GET", "PUT")).await, 405);
     }
 
     #[tokio::test]

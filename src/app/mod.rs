@@ -12,6 +12,7 @@ mod inherited;
 mod notify;
 mod others;
 mod prepare;
+mod redis;
 mod reload;
 mod renew;
 mod run;

@@ -94,6 +94,7 @@ fn needs_restart(before: &Policy, after: &Policy) -> Result<(), ControlError> {
         ("server.state_dir", before.state_dir != after.state_dir),
         ("server.threads", before.threads != after.threads),
         ("node", before.node != after.node),
+        ("redis", before.redis != after.redis),
         ("metrics.address", before.metrics != after.metrics),
         ("admin.address", before.admin.as_ref().map(|admin| admin.address) != after.admin.as_ref().map(|admin| admin.address)),
         ("admin.tls", before.admin.as_ref().map(|admin| &admin.tls) != after.admin.as_ref().map(|admin| &admin.tls)),

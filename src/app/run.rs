@@ -13,6 +13,7 @@ use crate::{
     admin::SocketError,
     config,
     model::{Clock, SystemClock, told},
+    outbound::OutboundError,
     state::StoreError,
     telemetry::MetricsError,
 };
@@ -73,6 +74,9 @@ pub enum RunError {
     /// The metrics cannot be declared.
     #[error("the metrics cannot be declared: {0}")]
     Metrics(#[from] MetricsError),
+    /// Nobody could be believed to be Redis.
+    #[error("redis: {0}")]
+    Redis(#[from] OutboundError),
     /// Signals cannot be listened to.
     #[error("signals cannot be listened to: {0}")]
     Signals(io::Error),

@@ -19,6 +19,7 @@ use super::{
     notify::{self, Notifier},
     others::Others,
     prepare::{self, PrepareError, Prepared},
+    redis,
     renew::Refusals,
     run::{RunError, Start},
     schedule, shutdown,
@@ -78,6 +79,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     tell_of_the_rest(estate, arrival.is_some());
     let snapshot = prepare::snapshot(Arc::clone(&policy), None).map_err(PrepareError::Log)?;
     let metrics = Arc::new(Metrics::new()?);
+    let (link, redis) = redis::prepare(&policy, &metrics, &clock)?.unzip();
     let handles = others.handles()?;
     let journal = match (alone, &arrival) {
         (Some(journal), _) => journal,
@@ -97,6 +99,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
         revocations: Arc::clone(&journal),
         challenges: Arc::default(),
         bans: Bans::new(BAN_SLOTS),
+        redis,
         metrics,
         clock: Arc::clone(&clock),
         ids: RequestIds::new(),
@@ -160,6 +163,9 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     tasks.spawn(gateway::watch(Arc::clone(&app.shared)));
     tasks.spawn(until_succeeded(Arc::clone(&app), acme::supervise(Arc::clone(&app))));
     tasks.spawn(until_succeeded(Arc::clone(&app), watch_files(Arc::clone(&app))));
+    if let Some(link) = link {
+        tasks.spawn(until_succeeded(Arc::clone(&app), link.run()));
+    }
     tasks.spawn(notify::watchdog(Arc::clone(&app)));
     app.notifier.ready(&policy.revision);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), policy.revision = %policy.revision, tenants = policy.tenants.len(), "octroi serves");

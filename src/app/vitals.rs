@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{control::App, schedule};
-use crate::{admin::Vitals, telemetry::MetricsError};
+use crate::{admin::Vitals, session::Assertions, telemetry::MetricsError};
 
 /// The process, as orchestrators and Prometheus see it.
 pub(super) struct Pulse {
@@ -18,5 +18,10 @@ impl Vitals for Pulse {
     fn metrics(&self) -> Result<String, MetricsError> {
         schedule::gauges(&self.app);
         self.app.shared.metrics.encode()
+    }
+
+    fn key_set(&self) -> Option<String> {
+        let snapshot = self.app.shared.snapshot.load();
+        snapshot.policy.sessions.as_ref()?.assertions.as_ref().map(Assertions::key_set)
     }
 }

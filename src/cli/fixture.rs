@@ -65,6 +65,7 @@ pub(super) fn with_sessions() -> Policy {
         allow_email_user: false,
         login_url: None,
         foreign: crate::policy::ForeignSessions::default(),
+        assertions: None,
     });
     for (name, host, members) in
         [("lobby", Some("www.example.test"), vec!["acme"]), ("acme", None, vec![]), ("globex", Some("globex.example.test"), vec![])]
@@ -103,6 +104,7 @@ fn upstream() -> Upstream {
         retries: 0,
         isolate: false,
         fast_path: true,
+        audience: "app".into(),
     }
 }
 

@@ -10,7 +10,10 @@ use anyhow::Context;
 use base64::Engine;
 use clap::{Args, Subcommand};
 
-use super::output::{Exit, Output};
+use super::{
+    assertion_key,
+    output::{Exit, Output},
+};
 use crate::{
     app,
     config::{self, ReferencedKind},
@@ -59,7 +62,11 @@ fn init(config: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
                 secret(&file.path)?;
                 output.text(&format!("made {}", file.path.display()))?;
             }
-            ReferencedKind::SessionKey | ReferencedKind::TicketKeys | ReferencedKind::AdminToken { .. } => {}
+            ReferencedKind::AssertionKey if missing => {
+                assertion_key::make(&file.path)?;
+                output.text(&format!("made {}", file.path.display()))?;
+            }
+            ReferencedKind::SessionKey | ReferencedKind::TicketKeys | ReferencedKind::AdminToken { .. } | ReferencedKind::AssertionKey => {}
             ReferencedKind::Certificate { key, hosts } => {
                 let key_missing = !key.try_exists().with_context(|| format!("looking for {}", key.display()))?;
                 anyhow::ensure!(

@@ -1,5 +1,6 @@
 //! Commands: one thin file each. stdout is data, stderr is talk.
 
+mod assertion_key;
 mod ban;
 mod check;
 mod control;

@@ -42,6 +42,7 @@ pub(crate) fn run(config: &Path, args: &RunArgs, level: LogLevel, form: LogForm,
         | RunError::BindOther { .. }
         | RunError::Inherited(_)
         | RunError::Upgrade(_)
+        | RunError::Redis(_)
         | RunError::Room { .. } => Exit::Unreachable,
         RunError::Metrics(_) | RunError::Runtime(_) | RunError::Signals(_) => Exit::Problem,
     };

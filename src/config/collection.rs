@@ -16,6 +16,10 @@ pub(super) struct Needed<T>(pub(super) Option<T>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NonEmpty<T>(pub(super) Vec<T>);
 
+/// One item, or a list of at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct OneOrMore<T>(pub(super) Vec<T>);
+
 /// A map from names that the operator chooses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Named<K, T>(pub(super) Vec<NamedEntry<K, T>>);
@@ -87,6 +91,20 @@ impl<T: Wire> Wire for NonEmpty<T> {
 
     fn schema(definitions: &mut Map<String, Json>) -> Json {
         json!({"type": "array", "minItems": 1, "items": T::schema(definitions)})
+    }
+}
+
+impl<T: Wire> Wire for OneOrMore<T> {
+    fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
+        match &node.value {
+            Value::List(_) => NonEmpty::read(node, reader).map(|NonEmpty(list)| Self(list)),
+            Value::Scalar { .. } | Value::Map(_) => T::read(node, reader).map(|one| Self(vec![one])),
+        }
+    }
+
+    fn schema(definitions: &mut Map<String, Json>) -> Json {
+        let one = T::schema(definitions);
+        json!({"anyOf": [one, {"type": "array", "minItems": 1, "items": one}]})
     }
 }
 

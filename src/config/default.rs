@@ -92,6 +92,15 @@ pub(super) const UPSTREAM_TIMEOUTS: UpstreamTimeouts = UpstreamTimeouts {
     between_bytes: Duration::from_secs(30),
 };
 
+/// How long a command of Redis may take: a hundred times what one on the same network needs, and not so long that a login seems dead.
+pub(super) const REDIS_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// What may be written for it.
+pub(super) const REDIS_TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_secs(5);
+
+/// Where Redis listens unless its operator says otherwise.
+pub(super) const REDIS_PORT: u16 = 6379;
+
 /// How often a request that is safe to repeat is tried again: a pooled connection may have died unseen.
 pub(super) const RETRIES: u8 = 1;
 
@@ -118,6 +127,9 @@ pub(super) const ABSOLUTE: Duration = Duration::from_secs(12 * 3600);
 
 /// Beyond this a session's life is warned of (ASVS 7.1.1).
 pub(super) const LONG_ABSOLUTE: Duration = Duration::from_secs(24 * 3600);
+
+/// Who signs assertions: no node's name, because an app must not care which node asks it.
+pub(super) const ASSERTION_ISSUER: &str = "octroi";
 
 /// How Flask keeps its sessions where nobody says otherwise: name, salt, and `PERMANENT_SESSION_LIFETIME`.
 pub(super) const FLASK_COOKIE: &str = "session";

@@ -88,6 +88,11 @@ impl<'t, 'f> Reader<'t, 'f> {
         self.error(span, format!("{wanted} belongs here, found {found}")).hint(hint)
     }
 
+    /// Hides the text of a place from whatever is shown.
+    pub(super) fn mask(&mut self, span: Span) {
+        self.findings.mask(span);
+    }
+
     /// Returns the entries of a map whose keys are fixed; unknown ones are errors.
     pub(super) fn map(&mut self, node: &'t Node, name: &'static str, keys: &[&'static str]) -> Option<&'t [Entry]> {
         let Value::Map(entries) = &node.value else {

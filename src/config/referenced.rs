@@ -36,6 +36,8 @@ pub enum ReferencedKind {
     SessionKey,
     /// Base64 of 32 random bytes, one line, from which nodes derive the keys of TLS tickets.
     TicketKeys,
+    /// A private key of Ed25519, PKCS#8 as PEM.
+    AssertionKey,
     /// An admin token: at least 32 visible ASCII characters.
     AdminToken {
         /// Whose it is.
@@ -84,6 +86,9 @@ fn list(root: &Root, contents: &Contents, inputs: &Inputs<'_>) -> Vec<Referenced
     files.extend(certificates(root, contents));
     if let Some(path) = root.tls.as_ref().and_then(|tls| tls.ticket_keys.as_ref()) {
         files.push(Referenced { path: folder(sources, path.span).join(&path.value.0), kind: ReferencedKind::TicketKeys });
+    }
+    for wire in root.sessions.iter().filter_map(|sessions| sessions.0.as_ref()?.assertion.as_ref()?.key.0.as_ref()) {
+        files.extend(wire.0.iter().filter_map(|key| Some(Referenced { path: secret(key)?, kind: ReferencedKind::AssertionKey })));
     }
     for key in root.sessions.iter().filter_map(|sessions| sessions.0.as_ref()?.keys.0.as_ref()).flat_map(|keys| &keys.0) {
         files.extend(secret(&key.secret).map(|path| Referenced { path, kind: ReferencedKind::SessionKey }));

@@ -6,12 +6,11 @@ use super::parse::Wrong;
 /// Keys: the map they stand in, the key, what it will do.
 pub(super) const KEYS: &[(&str, &str, &str)] = &[
     ("root", "audit", "The audit trail."),
-    ("root", "redis", "Quotas and revocations that nodes share."),
     ("root", "regions", "Addresses of a region."),
     ("root", "smtp", "Where notices go out."),
-    ("sessions", "assertion", "A signed statement of who asks, towards the upstream."),
     ("revocation", "on_stale", "What happens when the shared store is silent."),
     ("revocation", "stale_after", "When the shared store counts as silent."),
+    ("redis", "region", "Where it stands."),
     ("upstream", "health_check", "Asks servers whether they are well."),
     ("upstream", "region", "Where the upstream stands."),
     ("quota", "on_failure", "What happens when the shared store is away."),

@@ -10,9 +10,10 @@ use super::{
     shared::{Shared, Snapshot},
 };
 use crate::{
-    model::{ClientCertificate, Connection},
+    model::{ClientCertificate, Connection, RequestId},
+    pipeline::{Permit, Session},
     policy::Policy,
-    session::{TOKEN_PREFIX, cookie, foreign::is_compact},
+    session::{Statement, TOKEN_PREFIX, cookie, foreign::is_compact},
     telemetry::{HeaderDrop, SessionEvent},
 };
 
@@ -35,6 +36,13 @@ pub(super) fn dress(shared: &Shared, headers: &mut HeaderMap, ctx: &mut Context)
     take_spoofed(shared, headers);
     credentials(shared, headers, &snapshot.policy, ctx.known.session_fault.is_none());
     tracing_fields(headers);
+    let mut roles: Vec<&str> = permit.session().iter().flat_map(|session| &session.claims.roles).map(|role| &**role).collect();
+    roles.sort_unstable();
+    let named = permit.session().zip(ctx.session_hash.as_deref());
+    let named = match named {
+        None => None,
+        Some((session, hash)) => Some((session, hash, assertion(shared, &snapshot.policy, permit, (session, hash, &roles), &ctx.id)?)),
+    };
     let stated = Stated {
         request_id: ctx.id.as_str(),
         realm: permit.tenant().name.as_str(),
@@ -44,16 +52,39 @@ pub(super) fn dress(shared: &Shared, headers: &mut HeaderMap, ctx: &mut Context)
         host: permit.host().as_str(),
         port: public_port(snapshot, connection),
         certificate: permit.certificate().map(ClientCertificate::leaf),
-        session: permit.session().zip(ctx.session_hash.as_deref()).map(|(session, hash)| StatedSession {
+        session: named.map(|(session, hash, assertion)| StatedSession {
             user: session.claims.user.as_str(),
-            roles: &session.claims.roles,
+            roles: &roles,
             hash,
             auth_time_secs: session.claims.auth_time.as_secs(),
+            assertion,
         }),
     };
     stated.put_into(headers);
     ctx.websocket_key = headers.get(header::SEC_WEBSOCKET_KEY).cloned().filter(|_| permit.websocket());
     Ok(())
+}
+
+/// Signs who asks, where that is configured. A request of which that cannot be said does not leave.
+fn assertion(
+    shared: &Shared,
+    policy: &Policy,
+    permit: &Permit,
+    (session, hash, roles): (&Session, &str, &[&str]),
+    id: &RequestId,
+) -> Result<Option<String>> {
+    let Some(assertions) = policy.sessions.as_ref().and_then(|sessions| sessions.assertions.as_ref()) else { return Ok(None) };
+    let statement = Statement {
+        audience: &permit.tenant().upstream.audience,
+        user: session.claims.user.as_str(),
+        tenant: permit.acting_tenant().name.as_str(),
+        realm: permit.tenant().name.as_str(),
+        roles,
+        session: hash,
+        auth_time: session.claims.auth_time,
+        request_id: id.as_str(),
+    };
+    assertions.sign(&statement, shared.clock.now()).map(Some).or_else(|error| Error::e_explain(ErrorType::InternalError, error.to_string()))
 }
 
 /// Takes out the fields that only the gateway may state.

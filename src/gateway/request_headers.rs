@@ -127,15 +127,18 @@ pub(super) struct Stated<'a> {
 #[derive(Debug)]
 pub(super) struct StatedSession<'a> {
     pub(super) user: &'a str,
-    pub(super) roles: &'a [Box<str>],
+    /// Sorted.
+    pub(super) roles: &'a [&'a str],
     pub(super) hash: &'a str,
     pub(super) auth_time_secs: u64,
+    /// The same, signed, where that is configured.
+    pub(super) assertion: Option<String>,
 }
 
 impl Stated<'_> {
     /// Sets the fields, each exactly once.
     pub(super) fn put_into(&self, headers: &mut HeaderMap) {
-        headers.reserve(14);
+        headers.reserve(15);
         // Every value is made of checked parts: names, hosts, addresses, visible ASCII. What still does not fit is taken out.
         let mut state = |name: HeaderName, value: Option<HeaderValue>| match value {
             Some(value) => drop(headers.insert(name, value)),
@@ -157,12 +160,11 @@ impl Stated<'_> {
             state(CLIENT_CERT, owned(byte_sequence(der)));
         }
         if let Some(session) = &self.session {
-            let mut roles: Vec<&str> = session.roles.iter().map(|role| &**role).collect();
-            roles.sort_unstable();
             state(USER, text(session.user));
-            state(ROLES, owned(roles.join(",")));
+            state(ROLES, owned(session.roles.join(",")));
             state(SESSION, text(session.hash));
             state(AUTH_TIME, Some(HeaderValue::from(session.auth_time_secs)));
+            state(ASSERTION, session.assertion.as_deref().and_then(text));
         }
     }
 }
@@ -180,6 +182,7 @@ const USER: HeaderName = HeaderName::from_static("octroi-user");
 const ROLES: HeaderName = HeaderName::from_static("octroi-roles");
 const SESSION: HeaderName = HeaderName::from_static("octroi-session");
 const AUTH_TIME: HeaderName = HeaderName::from_static("octroi-auth-time");
+const ASSERTION: HeaderName = HeaderName::from_static("octroi-assertion");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -206,6 +209,9 @@ mod tests {
         for name in [
             "octroi-client-cert",
             "octroi-user",
+            "octroi-assertion",
+            "x-octroi-assertion",
+            "octroi.assertion",
             "x-octroi-tenant",
             "x-forwarded-for",
             "x-forwarded-anything",
@@ -295,6 +301,6 @@ mod tests {
         stated.put_into(&mut headers);
 
         assert_eq!(headers.len(), 9);
-        assert!([USER, ROLES, SESSION, AUTH_TIME].iter().all(|name| !headers.contains_key(name)));
+        assert!([USER, ROLES, SESSION, AUTH_TIME, ASSERTION].iter().all(|name| !headers.contains_key(name)));
     }
 }

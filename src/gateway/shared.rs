@@ -14,7 +14,7 @@ use super::{standing::Standing, upstream::Pool};
 use crate::{
     model::{ClientIp, Clock, ListenerName, RequestId, Tick, UpstreamName},
     policy::Policy,
-    state::{Bans, Challenges, Journal, MemoryQuotas},
+    state::{Bans, Challenges, Journal, MemoryQuotas, redis::Redis},
     telemetry::{AccessLog, Metrics},
 };
 
@@ -59,6 +59,8 @@ pub struct Shared {
     pub challenges: Arc<Challenges>,
     /// Bans. They survive a reload.
     pub bans: Bans,
+    /// The store that nodes share, where there is one.
+    pub redis: Option<Redis>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Time.

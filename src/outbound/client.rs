@@ -41,7 +41,7 @@ pub struct Client {
 impl Client {
     /// Trusts these CAs, waits no longer than this, and takes answers of at most so many bytes. May read the system's CAs: it blocks.
     pub fn new(trust: &Trust, deadlines: Deadlines, most_bytes: usize) -> Result<Self, OutboundError> {
-        Ok(Self { tls: trust.client_config()?, deadlines, most_bytes })
+        Ok(Self { tls: trust.client_config(&[b"http/1.1"])?, deadlines, most_bytes })
     }
 
     /// Sends a request and takes its answer, whatever its status.

@@ -23,13 +23,34 @@ pub(super) async fn dial(
     deadlines: &Deadlines,
 ) -> Result<TlsStream<TcpStream>, OutboundError> {
     let name = ServerName::try_from(host.to_owned()).map_err(|_| OutboundError::Url(host.to_owned()))?;
-    let addresses = resolve(host, port, deadlines.resolve).await?;
-    let tcp = connect(&addresses, host, deadlines.connect).await?;
-    // What is asked is small, and waits for nothing.
-    let _ = tcp.set_nodelay(true);
+    let tcp = dial_plain(host, port, Reach::Anywhere, deadlines).await?;
     let handshake = timeout(deadlines.handshake, TlsConnector::from(tls).connect(name, tcp));
     let late = OutboundError::Timeout { step: "the TLS handshake", limit: deadlines.handshake };
     handshake.await.map_err(|_| late)?.map_err(|source| OutboundError::Tls { host: host.to_owned(), source })
+}
+
+/// Which addresses may be connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Those of this machine.
+    Loopback,
+    /// All.
+    Anywhere,
+}
+
+/// Resolves and connects.
+pub(super) async fn dial_plain(host: &str, port: u16, reach: Reach, deadlines: &Deadlines) -> Result<TcpStream, OutboundError> {
+    let mut addresses = resolve(host, port, deadlines.resolve).await?;
+    if reach == Reach::Loopback {
+        addresses.retain(|address| address.ip().to_canonical().is_loopback());
+        if addresses.is_empty() {
+            return Err(OutboundError::NotLoopback(host.to_owned()));
+        }
+    }
+    let tcp = connect(&addresses, host, deadlines.connect).await?;
+    // What is asked is small, and waits for nothing.
+    let _ = tcp.set_nodelay(true);
+    Ok(tcp)
 }
 
 async fn resolve(host: &str, port: u16, limit: Duration) -> Result<Vec<SocketAddr>, OutboundError> {

@@ -26,6 +26,9 @@ pub enum OutboundError {
         #[source]
         source: io::Error,
     },
+    /// What may only be asked of this machine would be asked of another.
+    #[error("`{0}` has no loopback address, and what is asked in clear text must not leave this machine")]
+    NotLoopback(String),
     /// Nobody takes the connection at any of the addresses.
     #[error("cannot connect to {address}: {source}")]
     Connect {

@@ -1,14 +1,16 @@
 //! The one way out for everything but upstreams: names, addresses, TLS, deadlines and bounds of what octroi asks of others.
 //!
-//! A request goes to an `https` URL and nowhere else. The certificate of the other side is verified always; there is no switch. No
+//! A request goes to an `https` URL and nowhere else; what speaks another protocol gets a [`Line`]. The certificate of the other side is verified always; there is no switch. No
 //! redirect is followed: whoever wants to go to another place says so with a request of its own, and that is judged again. Every
 //! step has a deadline, and an answer has a bound, because the other side may be down, slow or hostile.
 
 mod client;
 mod dial;
 mod error;
+mod line;
 mod trust;
 
 pub use client::{Client, Deadlines};
 pub use error::OutboundError;
+pub use line::{Line, Place, Stream};
 pub use trust::Trust;

@@ -17,8 +17,8 @@ pub enum Trust {
 }
 
 impl Trust {
-    /// Builds what a TLS client goes by. Reads files where the system's CAs are meant.
-    pub(super) fn client_config(&self) -> Result<Arc<ClientConfig>, OutboundError> {
+    /// Builds what a TLS client goes by, and what it says that it will speak. Reads files where the system's CAs are meant.
+    pub(super) fn client_config(&self, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, OutboundError> {
         let mut roots = RootCertStore::empty();
         match self {
             Self::System => {
@@ -41,7 +41,7 @@ impl Trust {
             .map_err(OutboundError::Setup)?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         Ok(Arc::new(config))
     }
 }

@@ -14,6 +14,7 @@ mod ip_set;
 mod limits;
 mod listener;
 mod quota;
+mod redis;
 mod route;
 mod session;
 mod tenant;
@@ -35,6 +36,7 @@ pub use ip_set::IpSet;
 pub use limits::{Limits, RequestLimits};
 pub use listener::{Listener, ListenerKind, ProxyProtocol};
 pub use quota::{Charge, Quota, QuotaBy};
+pub use redis::{Redis, RedisGuard, RedisPlace};
 pub use route::{Access as RouteAccess, Route, RouteTable, RouteTableBuilder, SameRoute, Unmatched};
 pub use session::{Binding, OnStale, SessionRules, Sessions};
 pub use tenant::{HostConflict, Tenant, Tenants};
@@ -79,6 +81,8 @@ pub struct Policy {
     pub tls: Tls,
     /// Session keys, the cookie and what holds for every tenant.
     pub sessions: Option<Sessions>,
+    /// The store that nodes share.
+    pub redis: Option<Redis>,
     /// Where requests go.
     pub upstreams: BTreeMap<UpstreamName, Arc<Upstream>>,
     /// Customer accounts, by name and by host.

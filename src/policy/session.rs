@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::ForeignSessions;
 use crate::{
     model::{ClientCertificate, ClientIp},
-    session::{Bound, Ring, binding},
+    session::{Assertions, Bound, Ring, binding},
 };
 
 /// What holds for the sessions of every tenant.
@@ -23,6 +23,8 @@ pub struct Sessions {
     pub login_url: Option<Box<str>>,
     /// Sessions of apps that keep their own login.
     pub foreign: ForeignSessions,
+    /// What signs the statement of who asks, towards upstreams.
+    pub assertions: Option<Assertions>,
 }
 
 /// The clocks and bindings of a tenant's sessions.

@@ -25,6 +25,8 @@ pub struct Upstream {
     pub isolate: bool,
     /// Whether requests take our own, shorter way to plain HTTP/1.1 servers.
     pub fast_path: bool,
+    /// Whom the signed statement of who asks is for, where one is signed.
+    pub audience: Box<str>,
 }
 
 /// One server.

@@ -66,6 +66,7 @@
 //!
 //! This one and more, good and bad, are in `tests/vectors/token_v1.json`.
 
+mod assertion;
 mod binding;
 mod claims;
 pub mod cookie;
@@ -75,6 +76,7 @@ mod key;
 mod role;
 mod token;
 
+pub use assertion::{ASSERTION_LIFE, ASSERTION_TYPE, AssertionKey, AssertionKeyError, Assertions, SignError, Statement};
 pub use binding::{Bound, binding};
 pub use claims::Claims;
 pub use key::{MasterKey, Purpose, Ring};

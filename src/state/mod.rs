@@ -14,6 +14,8 @@ mod marks;
 mod memory;
 mod quota_key;
 mod record;
+#[cfg(feature = "gateway")]
+pub mod redis;
 mod succession;
 
 pub use bans::{Bans, MOST_BY_OPERATOR, TooManyBans};

@@ -289,6 +289,7 @@ pub(crate) fn policy(plan: &Plan, certificates: Vec<Certificate>) -> Policy {
             certificates,
         },
         sessions: None,
+        redis: None,
         upstreams: BTreeMap::new(),
         tenants: Tenants::default(),
         access_log: Vec::new(),

@@ -2,11 +2,13 @@
 
 #![allow(dead_code, unused_imports, clippy::as_conversions, reason = "every test file uses its own part")]
 
+pub mod apps;
 pub mod client;
 pub mod frames;
 pub mod pebble;
 pub mod pki;
 pub mod program;
+pub mod redis;
 pub mod upstream;
 
 #[allow(unused_imports, reason = "every test file uses its own part")]

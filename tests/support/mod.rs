@@ -129,6 +129,7 @@ fn upstream() -> Arc<Upstream> {
         retries: 1,
         isolate: false,
         fast_path: true,
+        audience: "app".into(),
     })
 }
 
@@ -195,7 +196,9 @@ pub fn policy(tenants: Vec<Tenant>) -> Policy {
             allow_email_user: false,
             login_url: Some("/login".into()),
             foreign: ForeignSessions::default(),
+            assertions: None,
         }),
+        redis: None,
         upstreams: BTreeMap::new(),
         tenants: all,
         access_log: Vec::new(),

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use super::{
     Context, access_log,
     address::Addresses,
-    admin, bans,
+    admin, assertion, bans,
     client_certificate::Trusts,
     foreign, limits, listener,
     quota::Quotas,
-    session,
+    redis, session,
     table::Sets,
     tenant::{self, Surroundings},
     tls, upstream,
@@ -53,7 +53,13 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
     let shows_certificates = listeners.iter().any(|listener| listener.kind == ListenerKind::Tls);
     judge_doors(cx, &root, &listeners);
     let sessions = root.sessions.as_ref().and_then(|wire| wire.0.as_ref()).map(|wire| session::sessions(cx, wire));
-    let upstreams = upstream::all(cx, &root.upstreams);
+    let redis = root.redis.as_ref().and_then(|wire| redis::redis(cx, wire));
+    if let Some(wire) = &root.redis {
+        redis::unused(cx, wire.at());
+    }
+    let asserts = root.sessions.as_ref().and_then(|wire| wire.0.as_ref()?.assertion.as_ref());
+    assertion::judge(cx, &root, asserts);
+    let upstreams = upstream::all(cx, &root.upstreams, asserts.and_then(|wire| wire.audience.as_ref()));
     let quotas = Quotas::compile(cx, &root.quotas);
     let sets = Sets::compile(cx, &root.routes, &quotas);
     let surroundings = Surroundings {
@@ -98,6 +104,7 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
         admin,
         tls,
         sessions,
+        redis,
         upstreams: upstreams.into_iter().filter_map(|(name, upstream)| Some((name, upstream?))).collect(),
         tenants,
         access_log,

@@ -12,6 +12,7 @@ use crate::{
     config::{
         parse::Wrong,
         reader::{SecretText, without_newline},
+        source::Span,
         substitute::{self, Piece},
     },
     model::Secret,
@@ -85,18 +86,27 @@ pub(super) fn reveal(cx: &mut Context<'_>, secret: &SecretText) -> Option<Secret
     }
 }
 
+const NAME_IT: &str = "put it into a file that only octroi may read, and name that: `${file:NAME.key}`";
+
 /// Looks the text up.
 fn lookup(cx: &Context<'_>, secret: &SecretText) -> Result<Secret<String>, Wrong> {
-    const NAME_IT: &str = "put it into a file that only octroi may read, and name that: `${file:NAME.key}`";
     let pieces = substitute::pieces(&secret.0.value)?;
     match pieces.as_slice() {
-        [Piece::Variable { name, default: None }] => {
+        [piece] => resolve(cx, secret.0.span, piece),
+        _ => Err(Wrong::new("a secret is written inline").hint(NAME_IT)),
+    }
+}
+
+/// Returns what one file or variable holds.
+pub(super) fn resolve(cx: &Context<'_>, at: Span, piece: &Piece<'_>) -> Result<Secret<String>, Wrong> {
+    match piece {
+        Piece::Variable { name, default: None } => {
             let value = cx.inputs.variable(name).filter(|value| !value.is_empty());
             value.map(Secret::new).ok_or_else(|| Wrong::new(format!("the variable `{name}` is not set, or empty")))
         }
-        [Piece::Variable { default: Some(_), .. }] => Err(Wrong::new("a secret must not have a default").hint(NAME_IT)),
-        [Piece::File(path)] => {
-            let path = cx.folder(secret.0.span).join(cx.inputs.path(path)?);
+        Piece::Variable { default: Some(_), .. } => Err(Wrong::new("a secret must not have a default").hint(NAME_IT)),
+        Piece::File(path) => {
+            let path = cx.folder(at).join(cx.inputs.path(path)?);
             let shown = path.display();
             let file = cx.inputs.file(&path).map_err(|why| {
                 Wrong::new(format!("cannot read {shown}: {why}")).hint("`octroi keys init` makes the keys that are missing")
@@ -109,6 +119,6 @@ fn lookup(cx: &Context<'_>, secret: &SecretText) -> Result<Secret<String>, Wrong
             let text = text.map_err(|_| Wrong::new(format!("{shown} is not text")).hint("secrets are kept as base64"))?;
             if text.is_empty() { Err(Wrong::new(format!("{shown} is empty"))) } else { Ok(Secret::new(text.to_owned())) }
         }
-        _ => Err(Wrong::new("a secret is written inline").hint(NAME_IT)),
+        Piece::Text(_) => Err(Wrong::new("a secret is written inline").hint(NAME_IT)),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::{Context, foreign, secret};
+use super::{Context, assertion, foreign, secret};
 use crate::{
     config::{
         collection::NonEmpty,
@@ -36,6 +36,7 @@ pub(super) fn sessions(cx: &mut Context<'_>, wire: &SessionsWire) -> Sessions {
         rules: rules(cx, &default_rules(), wire.idle.as_ref(), wire.absolute.as_ref(), Some(&wire.bind)),
         allow_email_user: wire.allow_email_user.as_ref().is_some_and(|at| at.value),
         login_url: wire.login_url.as_ref().and_then(|url| login_url(cx, url)),
+        assertions: wire.assertion.as_ref().map(|wire| assertion::assertions(cx, wire)),
     }
 }
 

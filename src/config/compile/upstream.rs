@@ -12,7 +12,7 @@ use crate::{
         default,
         reader::At,
         source::Span,
-        wire::{Protocol, ServerEntry, TimeoutsWire, UpstreamWire},
+        wire::{Party, Protocol, ServerEntry, TimeoutsWire, UpstreamWire},
     },
     model::UpstreamName,
     policy::{Balance, Server, ServerAddress, Upstream, UpstreamTimeouts, UpstreamTls},
@@ -21,16 +21,16 @@ use crate::{
 /// Every upstream by name; nothing where it has a problem of its own.
 pub(super) type Upstreams = BTreeMap<UpstreamName, Option<Arc<Upstream>>>;
 
-/// Compiles every upstream.
-pub(super) fn all(cx: &mut Context<'_>, wires: &Named<UpstreamName, UpstreamWire>) -> Upstreams {
+/// Compiles every upstream. `audience` is whom assertions are for where an upstream does not say so itself.
+pub(super) fn all(cx: &mut Context<'_>, wires: &Named<UpstreamName, UpstreamWire>, audience: Option<&At<Party>>) -> Upstreams {
     let compiled = wires.0.iter().map(|NamedEntry { name, value }| {
-        let upstream = value.as_ref().map(|wire| Arc::new(one(cx, name, wire)));
+        let upstream = value.as_ref().map(|wire| Arc::new(one(cx, name, wire, audience)));
         (name.value.clone(), upstream)
     });
     compiled.collect()
 }
 
-fn one(cx: &mut Context<'_>, name: &At<UpstreamName>, wire: &UpstreamWire) -> Upstream {
+fn one(cx: &mut Context<'_>, name: &At<UpstreamName>, wire: &UpstreamWire, audience: Option<&At<Party>>) -> Upstream {
     // One value so far; a second one makes the compiler ask here.
     match wire.protocol.as_ref().map(|at| at.value) {
         Some(Protocol::Http1) | None => {}
@@ -69,6 +69,7 @@ fn one(cx: &mut Context<'_>, name: &At<UpstreamName>, wire: &UpstreamWire) -> Up
         retries: retries.map_or(default::RETRIES, |at| at.value),
         isolate: wire.isolate.as_ref().is_some_and(|at| at.value),
         fast_path: wire.fast_path.as_ref().is_none_or(|at| at.value),
+        audience: wire.audience.as_ref().or(audience).map_or_else(|| name.value.as_str().into(), |at| at.value.0.clone()),
     }
 }
 

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    Admin, BansWire, LimitsWire, ListenerWire, LogWire, Metrics, QuotaWire, RequestLimitsWire, RouteSet, ServerWire, SessionsWire,
-    TenantWire, TlsWire, UpstreamWire,
+    Admin, BansWire, LimitsWire, ListenerWire, LogWire, Metrics, QuotaWire, RedisWire, RequestLimitsWire, RouteSet, ServerWire,
+    SessionsWire, TenantWire, TlsWire, UpstreamWire,
 };
 use crate::{
     config::{
@@ -56,6 +56,8 @@ wire! {
         tls: Option<TlsWire>,
         /// Session keys, the cookie, the clocks. Needed where a route asks for a session.
         sessions: Option<Needed<SessionsWire>>,
+        /// The store that nodes share. Default: each node knows only its own.
+        redis: Option<RedisWire>,
         /// Where requests go, by name.
         upstreams: Named<UpstreamName, UpstreamWire>,
         /// Sets of rules by path, by name.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{DjangoWire, ExpressWire, ItsdangerousWire, JwtWire};
 use crate::{
     config::{
-        collection::{Needed, NonEmpty},
+        collection::{Needed, NonEmpty, OneOrMore},
         parse::{Scalar, Wrong},
         reader::{At, SecretText},
         shape::{wire, words},
@@ -69,6 +69,24 @@ impl Scalar for CookieName {
     }
 }
 
+/// The name of who says something, or whom it is for: `iss` and `aud` (RFC 7519, section 4.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::config) struct Party(pub(in crate::config) Box<str>);
+
+impl Scalar for Party {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        if (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Ok(Self(text.into()));
+        }
+        Err(Wrong::new(format!("not a name of who speaks or is spoken to: `{text}`"))
+            .hint("write a word or a URL, 1 to 255 visible ASCII characters: `app`, `https://app.example.com`"))
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": "^[!-~]{1,255}$"})
+    }
+}
+
 wire! {
     /// Session keys, the cookie, the clocks.
     SessionsWire "sessions" {
@@ -98,6 +116,19 @@ wire! {
         allow_email_user: Option<At<bool>>,
         /// Where a browser without a session is sent: the path of a public route. Default: it gets 401.
         login_url: Option<At<String>>,
+        /// A signed statement of who asks, in `Octroi-Assertion` of what is forwarded. Default: none.
+        assertion: Option<AssertionWire>,
+    }
+
+    /// A signed statement of who asks, towards the upstream: a JSON Web Token that holds for 60 s.
+    AssertionWire "assertion" {
+        /// The key that signs, Ed25519 as PKCS#8 PEM: `${file:assertion.pem}`. Of a list, at most 8, the first signs; all are published at
+        /// `/.well-known/jwks.json` of the metrics listener.
+        key: Needed<OneOrMore<SecretText>>,
+        /// Whom it is for: `aud`. An upstream may say its own. Default: the upstream's name.
+        audience: Option<At<Party>>,
+        /// Who says so: `iss`, the same on all nodes. Default: `octroi`.
+        issuer: Option<At<Party>>,
     }
 
     /// A session key.

@@ -4,6 +4,7 @@ use std::{num::NonZeroU32, path::PathBuf};
 
 use serde_json::{Value, json};
 
+use super::Party;
 use crate::{
     config::{
         collection::NonEmpty,
@@ -74,6 +75,8 @@ wire! {
         isolate: Option<At<bool>>,
         /// Whether requests take octroi's own, shorter way to servers that speak plain HTTP/1.1. Default: `true`.
         fast_path: Option<At<bool>>,
+        /// Whom `Octroi-Assertion` is for. Default: `sessions.assertion.audience`, or the upstream's name.
+        audience: Option<At<Party>>,
     }
 
     /// A server.

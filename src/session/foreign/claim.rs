@@ -195,7 +195,7 @@ mod tests {
         let found = claims(WHOLE).unwrap().unwrap();
 
         assert_eq!((found.user.as_str(), found.tenant.as_str()), ("u_1", "acme"));
-        assert_eq!(found.roles, ["a".into(), "b:c".into()]);
+        assert_eq!(found.roles, ["a", "b:c"].map(Box::<str>::from));
         assert_eq!((found.auth_time, found.issued, found.not_before), (UnixTime::from_secs(1_799_999_990), MADE, MADE));
         assert_eq!((found.absolute_end, found.idle_end), (UnixTime::from_secs(1_800_000_060), found.absolute_end));
     }
@@ -219,7 +219,10 @@ mod tests {
         assert_eq!(claims(&without(r#""realm":{"roles":["a","b:c"]}"#)).unwrap().unwrap().roles.len(), 0);
         assert_eq!(claim(&WHOLE.replace(r#"["a","b:c"]"#, r#"["a b"]"#)), Some("list of roles"));
         assert_eq!(claim(&WHOLE.replace(r#"["a","b:c"]"#, "1")), Some("list of roles"));
-        assert_eq!(claims(&WHOLE.replace(r#"["a","b:c"]"#, r#""read write""#)).unwrap().unwrap().roles, ["read".into(), "write".into()]);
+        assert_eq!(
+            claims(&WHOLE.replace(r#"["a","b:c"]"#, r#""read write""#)).unwrap().unwrap().roles,
+            ["read", "write"].map(Box::<str>::from)
+        );
     }
 
     #[test]

@@ -4,9 +4,11 @@ mod code;
 mod event;
 mod named;
 mod record;
+mod redis;
 mod series;
 mod table;
 
 pub use event::{HeaderDrop, OrderResult, QuotaVerdict, SessionEvent};
+pub use redis::RedisSeries;
 pub use series::{TenantSeries, UpstreamSeries};
 pub use table::{Metrics, MetricsError};

@@ -13,6 +13,7 @@ use prometheus::{
 use super::{
     HeaderDrop, OrderResult, SessionEvent,
     named::Named,
+    redis::RedisSeries,
     series::{TenantSeries, UpstreamSeries},
 };
 use crate::policy::AcmeChallenge;
@@ -70,6 +71,8 @@ pub struct Metrics {
     pub(super) policy: IntGaugeVec,
     pub(super) access_log_dropped: Total,
     pub(super) admin_requests: IntCounterVec,
+    /// The store that nodes share.
+    pub redis: RedisSeries,
     pub(super) tenants: Named<TenantSeries>,
     pub(super) upstreams: Named<UpstreamSeries>,
 }
@@ -244,6 +247,7 @@ impl Metrics {
             policy: declare.gauges("octroi_policy_info", "The revision of the policy in force; always 1.", &["revision"])?,
             access_log_dropped: Total::new(declare.counter("octroi_access_log_dropped_total", "Access lines that were lost.")?),
             admin_requests: declare.counters("octroi_admin_requests_total", "Calls of the admin API.", &["code"])?,
+            redis: RedisSeries::new(&declare)?,
             tenants: Named::new(TENANTS),
             upstreams: Named::new(UPSTREAMS),
             registry: registry.clone(),
@@ -300,23 +304,23 @@ impl Total {
 }
 
 /// Makes metrics and registers them.
-struct Declare<'a>(&'a Registry);
+pub(super) struct Declare<'a>(&'a Registry);
 
 impl Declare<'_> {
-    fn register<C: Collector + Clone + 'static>(&self, metric: C) -> prometheus::Result<C> {
+    pub(super) fn register<C: Collector + Clone + 'static>(&self, metric: C) -> prometheus::Result<C> {
         self.0.register(Box::new(metric.clone()))?;
         Ok(metric)
     }
 
-    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    pub(super) fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
         self.register(IntCounter::new(name, help)?)
     }
 
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    pub(super) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
         self.register(IntCounterVec::new(Opts::new(name, help), labels)?)
     }
 
-    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    pub(super) fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
         self.register(IntGauge::new(name, help)?)
     }
 
@@ -328,7 +332,7 @@ impl Declare<'_> {
         self.register(IntGaugeVec::new(Opts::new(name, help), labels)?)
     }
 
-    fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> prometheus::Result<HistogramVec> {
+    pub(super) fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> prometheus::Result<HistogramVec> {
         self.register(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?)
     }
 }

@@ -1,0 +1,267 @@
+//! The connection: made, kept, made again.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use redis::{
+    AsyncConnectionConfig, Cmd, FromRedisValue, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisResult, ScriptInvocation,
+    aio::MultiplexedConnection,
+};
+use tokio::{
+    sync::{Notify, watch},
+    time::{sleep, timeout},
+};
+
+use super::{
+    RedisFault,
+    bounds::Bounded,
+    inbox::{Inbox, Inboxes},
+};
+use crate::{
+    model::{Clock, told},
+    outbound::{Deadlines, Line, OutboundError, Place, Trust},
+    policy::{Redis as Rules, RedisGuard, RedisPlace},
+};
+
+/// How long making a connection may take. It is made in the background, and nobody waits for it with a request in hand.
+const DEADLINES: Deadlines = Deadlines {
+    resolve: Duration::from_secs(2),
+    connect: Duration::from_secs(2),
+    handshake: Duration::from_secs(2),
+    total: Duration::from_secs(3),
+};
+
+/// How long to wait after a first failure; doubled up to the second.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+
+/// So many answers in a row that do not come are a connection that is dead.
+const MOST_LATE: u32 = 3;
+
+/// How many times a command's deadline may be taken for what many entries at once need.
+const BULK: u32 = 20;
+
+/// Is told how Redis does. Called from wherever a command ends: it must not wait.
+pub trait RedisWitness: Send + Sync {
+    /// A command ended.
+    fn command(&self, took: Duration, outcome: Result<(), &RedisFault>);
+    /// The connection came or went.
+    fn connected(&self, is_connected: bool);
+}
+
+/// One Redis. Clones share the connection.
+#[derive(Clone)]
+pub struct Redis {
+    shared: Arc<Shared>,
+}
+
+/// What keeps the connection; one task runs it.
+pub struct Link {
+    shared: Arc<Shared>,
+    line: Line,
+    login: RedisConnectionInfo,
+    live: watch::Sender<Option<Live>>,
+}
+
+struct Shared {
+    live: watch::Receiver<Option<Live>>,
+    inboxes: Inboxes,
+    /// Wakes the task that has the connection: it is to be made again.
+    renew: Notify,
+    late: AtomicU32,
+    timeout: Duration,
+    clock: Arc<dyn Clock>,
+    witness: Arc<dyn RedisWitness>,
+}
+
+/// Carries the bytes of a connection; ends with it.
+type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+#[derive(Clone)]
+struct Live {
+    connection: MultiplexedConnection,
+    /// Counts connections, from 1.
+    number: u64,
+}
+
+impl Link {
+    /// Prepares a connection; nothing is dialled. May read the system's CAs: it blocks.
+    pub fn new(rules: &Rules, clock: Arc<dyn Clock>, witness: Arc<dyn RedisWitness>) -> Result<(Self, Redis), OutboundError> {
+        let place = match &rules.place {
+            RedisPlace::Unix(path) => Place::Unix(path.clone()),
+            RedisPlace::Tcp { host, port, guard } => {
+                let (host, port) = (host.to_string(), *port);
+                match guard {
+                    RedisGuard::Tls { ca: Some(ca) } => Place::Tls { host, port, trust: Trust::Only(ca.clone()) },
+                    RedisGuard::Tls { ca: None } => Place::Tls { host, port, trust: Trust::System },
+                    RedisGuard::Loopback => Place::Plain { host, port, may_leave: false },
+                    RedisGuard::Plaintext => Place::Plain { host, port, may_leave: true },
+                }
+            }
+        };
+        let line = Line::new(place, DEADLINES)?;
+        // Messages come beside answers with version 3 of the protocol only: Redis 6 and later.
+        let mut login =
+            RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3).set_db(i64::from(rules.database)).set_skip_set_lib_name();
+        if let Some(user) = &rules.user {
+            login = login.set_username(user);
+        }
+        if let Some(password) = &rules.password {
+            login = login.set_password(password.expose());
+        }
+        let (live, seen) = watch::channel(None);
+        let shared = Arc::new(Shared {
+            live: seen,
+            inboxes: Inboxes::default(),
+            renew: Notify::new(),
+            late: AtomicU32::new(0),
+            timeout: rules.timeout,
+            clock,
+            witness,
+        });
+        let redis = Redis { shared: Arc::clone(&shared) };
+        Ok((Self { shared, line, login, live }, redis))
+    }
+
+    /// Keeps the connection, for ever.
+    pub async fn run(self) {
+        let jitter = ahash::RandomState::new();
+        let (mut number, mut failures) = (0_u64, 0_u32);
+        loop {
+            match self.connect(number.saturating_add(1)).await {
+                Ok((live, driver)) => {
+                    number = live.number;
+                    tracing::info!(event = "redis_connected", "Redis is there");
+                    self.shared.late.store(0, Ordering::Relaxed);
+                    self.live.send_replace(Some(live));
+                    self.shared.witness.connected(true);
+                    let why = tokio::select! {
+                        () = driver => "the connection ended",
+                        () = self.shared.renew.notified() => "it does not answer any more",
+                    };
+                    self.live.send_replace(None);
+                    self.shared.witness.connected(false);
+                    tracing::warn!(event = "redis_lost", why, "Redis is away");
+                    failures = 0;
+                }
+                // Once, not at every try.
+                Err(error) if failures == 0 => {
+                    tracing::warn!(event = "redis_unreachable", error = %told(&*error), "Redis cannot be reached")
+                }
+                Err(error) => tracing::debug!(error = %told(&*error), "Redis cannot be reached yet"),
+            }
+            let pause = FIRST_PAUSE.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE);
+            // Nodes that lost it at the same moment do not come back at the same moment.
+            let part = u32::try_from(jitter.hash_one((number, failures)) % 512).unwrap_or(0);
+            sleep(pause.saturating_mul(part.saturating_add(512)) / 1024).await;
+            failures = failures.saturating_add(1);
+        }
+    }
+
+    async fn connect(&self, number: u64) -> Result<(Live, Driver), Box<dyn std::error::Error + Send + Sync>> {
+        let stream = Bounded::new(self.line.connect().await?);
+        let shared = Arc::clone(&self.shared);
+        let push = move |push: PushInfo| {
+            shared.inboxes.put(push);
+            Ok::<(), std::convert::Infallible>(())
+        };
+        // The deadline of each command is ours.
+        let config = AsyncConnectionConfig::new().set_push_sender(push).set_response_timeout(None);
+        let setup = MultiplexedConnection::new_with_config(&self.login, stream, config);
+        let (mut connection, driver) = timeout(DEADLINES.total, setup).await??;
+        let mut driver: Driver = Box::pin(driver);
+        let channels = self.shared.inboxes.channels();
+        let subscribe = async {
+            let mut command = redis::cmd("SUBSCRIBE");
+            for channel in &channels {
+                command.arg(&**channel);
+            }
+            if channels.is_empty() { Ok(()) } else { command.exec_async(&mut connection).await }
+        };
+        tokio::select! {
+            subscribed = timeout(DEADLINES.total, subscribe) => subscribed??,
+            () = &mut driver => return Err(Box::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset))),
+        }
+        Ok((Live { connection, number }, driver))
+    }
+}
+
+impl Redis {
+    /// Hears a channel from the next connection on: call it before [`Link::run`]. `capacity` is how many messages may wait.
+    pub fn subscribe(&self, channel: &str, capacity: usize) -> Inbox {
+        self.shared.inboxes.open(channel, capacity)
+    }
+
+    /// Says which connection there is, counted from 1; 0 while there is none.
+    pub fn connection(&self) -> u64 {
+        self.shared.live.borrow().as_ref().map_or(0, |live| live.number)
+    }
+
+    /// Waits until there is another connection than this one, or none any more; returns its number.
+    pub async fn changed(&self, known: u64) -> u64 {
+        let mut live = self.shared.live.clone();
+        let number = |live: &Option<Live>| live.as_ref().map_or(0, |live| live.number);
+        match live.wait_for(|live| number(live) != known).await {
+            Ok(live) => number(&live),
+            // The link is gone, and nothing will change.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Asks, and waits no longer than a command may take.
+    pub async fn call<T: FromRedisValue + Send>(&self, command: &Cmd) -> Result<T, RedisFault> {
+        self.ask(self.shared.timeout, |mut connection| async move { command.query_async(&mut connection).await }).await
+    }
+
+    /// Runs a script, and waits no longer than a command may take. Redis keeps the text.
+    pub async fn run<T: FromRedisValue + Send>(&self, script: &ScriptInvocation<'_>) -> Result<T, RedisFault> {
+        self.ask(self.shared.timeout, |mut connection| async move { script.invoke_async(&mut connection).await }).await
+    }
+
+    /// Runs a script over many entries, with twenty times the deadline: nobody waits for it with a request in hand.
+    pub async fn run_bulk<T: FromRedisValue + Send>(&self, script: &ScriptInvocation<'_>) -> Result<T, RedisFault> {
+        self.ask(self.shared.timeout * BULK, |mut connection| async move { script.invoke_async(&mut connection).await }).await
+    }
+
+    /// Asks for many entries, with twenty times the deadline.
+    pub async fn call_bulk<T: FromRedisValue + Send>(&self, command: &Cmd) -> Result<T, RedisFault> {
+        self.ask(self.shared.timeout * BULK, |mut connection| async move { command.query_async(&mut connection).await }).await
+    }
+
+    async fn ask<T, F>(&self, limit: Duration, ask: impl FnOnce(MultiplexedConnection) -> F + Send) -> Result<T, RedisFault>
+    where
+        F: Future<Output = RedisResult<T>> + Send,
+    {
+        let shared = &self.shared;
+        let began = shared.clock.tick();
+        let live = shared.live.borrow().clone();
+        let outcome = match live {
+            None => Err(RedisFault::Away),
+            Some(live) => match timeout(limit, ask(live.connection)).await {
+                Ok(answer) => answer.map_err(RedisFault::of),
+                Err(_) => Err(RedisFault::Late(limit)),
+            },
+        };
+        match &outcome {
+            Ok(_) | Err(RedisFault::Refused(_)) => shared.late.store(0, Ordering::Relaxed),
+            Err(RedisFault::Late(_)) if shared.late.fetch_add(1, Ordering::Relaxed).saturating_add(1) == MOST_LATE => {
+                shared.renew.notify_waiters();
+            }
+            Err(RedisFault::Late(_) | RedisFault::Broken(_) | RedisFault::Away) => {}
+        }
+        shared.witness.command(shared.clock.tick().since(began), outcome.as_ref().map(|_| ()));
+        outcome
+    }
+}
+
+impl std::fmt::Debug for Redis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Redis").field("connection", &self.connection()).finish_non_exhaustive()
+    }
+}
