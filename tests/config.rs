@@ -153,6 +153,7 @@ impl Cases {
             ("acme.crl", acme_list),
             ("globex.crl", list(&globex, month.0, month.1)),
             ("old.crl", list(&acme, (2026, 12, 1), (2027, 1, 1))),
+            ("old-forged.crl", list(&forger, (2026, 12, 1), (2027, 1, 1))),
             ("soon.crl", list(&acme, (2027, 1, 1), (2027, 1, 16))),
             ("future.crl", list(&acme, (2027, 2, 1), (2027, 3, 1))),
             ("forged.crl", list(&forger, month.0, month.1)),

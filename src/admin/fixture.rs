@@ -121,6 +121,7 @@ impl Control for FakeControl {
             loaded: UnixTime::from_secs(1_795_470_001),
             reload_error: None,
             tls_refused: Vec::new(),
+            lapsed: Vec::new(),
             tenants: 3,
             connections: 2,
             revocations: 1,

@@ -24,6 +24,9 @@ pub struct StatusBody {
     /// Files of TLS on disk that cannot be used; what was read before them is in force.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tls_refused: Vec<String>,
+    /// CAs and revocation lists of client certificates that have ended, by tenant: what they concern is refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lapsed: Vec<String>,
     /// Tenants in force.
     pub tenants: usize,
     /// Connections open now.
@@ -265,6 +268,7 @@ impl From<Status> for StatusBody {
             loaded: write_time(status.loaded),
             reload_error: status.reload_error,
             tls_refused: status.tls_refused,
+            lapsed: status.lapsed,
             tenants: status.tenants,
             connections: status.connections,
             revocations: status.revocations,

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::{
     acme::Board,
     doors::Doors,
+    lapse,
     notify::Notifier,
     reload,
     renew::Refusals,
@@ -76,6 +77,7 @@ impl Control for App {
             loaded: last.at,
             reload_error: last.error,
             tls_refused: self.refusals.told(),
+            lapsed: lapse::lapsed(&snapshot.policy, self.shared.clock.now()),
             tenants: snapshot.policy.tenants.len(),
             connections: self.doors.open(),
             revocations: self.shared.revocations.len(),

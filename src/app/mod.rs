@@ -3,12 +3,12 @@
 mod acme;
 mod client_trust;
 mod control;
-mod crl;
 mod deny;
 mod descriptors;
 mod doors;
 mod handler;
 mod inherited;
+mod lapse;
 mod notify;
 mod others;
 mod prepare;

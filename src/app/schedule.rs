@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{control::App, crl::Notices, witness};
+use super::{control::App, lapse::Notices, witness};
 use crate::model::{Control, UnixTime, told};
 
 /// How often ended revocations are swept out and gauges are set.
@@ -55,6 +55,7 @@ pub(super) async fn sweep(app: Arc<App>) {
 pub(super) fn gauges(app: &App) {
     let shared = &app.shared;
     shared.metrics.revocations(shared.revocations.len());
+    shared.metrics.client_trust_lapsed(&shared.snapshot.load().policy, shared.clock.now());
     shared.metrics.bans(shared.bans.len(shared.clock.tick()), shared.bans.missed());
     shared.metrics.denied_ranges(app.doors.denied_ranges().iter().map(|(listener, ranges)| (listener, *ranges)));
     shared.metrics.quota_evictions(shared.quotas.evictions());

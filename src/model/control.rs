@@ -114,6 +114,8 @@ pub struct Status {
     pub reload_error: Option<String>,
     /// Files of TLS on disk that cannot be used, each with the reason; what was read before them is in force.
     pub tls_refused: Vec<String>,
+    /// CAs and revocation lists of client certificates that have ended, by tenant: what they concern is refused.
+    pub lapsed: Vec<String>,
     /// Tenants in force.
     pub tenants: usize,
     /// Connections open now.

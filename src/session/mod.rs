@@ -80,4 +80,5 @@ pub use assertion::{ASSERTION_LIFE, ASSERTION_TYPE, AssertionKey, AssertionKeyEr
 pub use binding::{Bound, binding};
 pub use claims::Claims;
 pub use key::{MasterKey, Purpose, Ring};
+pub use role::{Roles, RolesError};
 pub use token::{MAX_TOKEN_BYTES, OpenError, Opened, SealError, TOKEN_PREFIX};

@@ -218,8 +218,15 @@ impl Metrics {
         for (end, tenant) in ends.into_iter().take(TENANTS) {
             self.crls.with_label_values(&[tenant.as_str()]).set(i64::try_from(end.as_secs()).unwrap_or(i64::MAX));
         }
+        self.client_trust_lapsed(policy, now);
         self.tenants.retain(|name| name == UNKNOWN || policy.tenants.named(name).is_some(), TenantSeries::forget);
         self.upstreams.retain(|name| policy.upstreams.contains_key(name), UpstreamSeries::forget);
+    }
+
+    /// Sets of how many tenants a client CA or a revocation list has ended.
+    pub fn client_trust_lapsed(&self, policy: &Policy, now: UnixTime) {
+        let lapsed = policy.tenants.iter().filter(|tenant| tenant.lapses(now).next().is_some()).count();
+        self.client_trust_lapsed.set(i64::try_from(lapsed).unwrap_or(i64::MAX));
     }
 
     /// Counts a reload that was well; [`Metrics::policy_in_force`] takes the policy over.

@@ -57,6 +57,7 @@ pub struct Metrics {
     pub(super) handshake_durations: HistogramVec,
     pub(super) certificates: IntGaugeVec,
     pub(super) crls: IntGaugeVec,
+    pub(super) client_trust_lapsed: IntGauge,
     pub(super) acme_challenges: IntCounterVec,
     pub(super) acme_orders: IntCounterVec,
     pub(super) acme_last_success: IntGauge,
@@ -205,6 +206,10 @@ impl Metrics {
                 "octroi_crl_next_update_timestamp_seconds",
                 "When the first revocation list of a tenant's client CAs ends, in seconds since 1970.",
                 &["tenant"],
+            )?,
+            client_trust_lapsed: declare.gauge(
+                "octroi_client_trust_lapsed",
+                "Tenants of whose client CAs or their revocation lists one has ended: the certificates that it concerns are refused.",
             )?,
             acme_challenges: declare.counters("octroi_acme_challenges_total", "Answers to CAs that prove our hosts.", &["challenge"])?,
             acme_orders: declare.counters(
