@@ -68,6 +68,7 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
     // All of them were judged just now, and none was refused.
     app.refusals.clear(&app.shared.metrics);
     app.shared.snapshot.store(Arc::new(snapshot));
+    app.shared.standing.change();
     if policy.bans.is_none() {
         app.shared.bans.forget_offences();
     }

@@ -30,7 +30,7 @@ use super::{
 use crate::{
     admin::Gate,
     edge::{Handler, Witness},
-    gateway::{RequestIds, Shared},
+    gateway::{self, RequestIds, Shared, Standing},
     model::{Clock, UnixTime, told},
     policy::Policy,
     state::{Bans, Journal, MemoryQuotas, StoreError},
@@ -89,7 +89,11 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
             open_journal(&policy, started)?
         }
     };
+    let standing = Arc::<Standing>::default();
+    let told = Arc::clone(&standing);
+    journal.when_changed(move || told.change());
     let shared = Arc::new(Shared {
+        standing,
         snapshot: ArcSwap::from_pointee(snapshot),
         quotas: MemoryQuotas::new(QUOTA_SLOTS),
         revocations: Arc::clone(&journal),
@@ -158,6 +162,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     let mut tasks = JoinSet::new();
     tasks.spawn(until_succeeded(Arc::clone(&app), schedule::expiries(Arc::clone(&app))));
     tasks.spawn(schedule::sweep(Arc::clone(&app)));
+    tasks.spawn(gateway::watch(Arc::clone(&app.shared)));
     tasks.spawn(until_succeeded(Arc::clone(&app), acme::supervise(Arc::clone(&app))));
     tasks.spawn(until_succeeded(Arc::clone(&app), watch_files(Arc::clone(&app))));
     if let Some(link) = link {

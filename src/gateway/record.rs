@@ -96,6 +96,9 @@ const ACME_CHALLENGE: &str = "acme_challenge";
 
 fn count(shared: &Shared, ctx: &Context, status: u16, duration: std::time::Duration) {
     let metrics = &shared.metrics;
+    if let Some(deny) = ctx.deny.as_ref().filter(|_| ctx.ended) {
+        metrics.exchange_ended(deny.reason);
+    }
     let tenant = ctx.known.realm.as_ref().map(|tenant| &tenant.name);
     metrics.request(tenant, status, ctx.decision, duration);
     if ctx.challenge {

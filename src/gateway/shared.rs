@@ -10,7 +10,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::upstream::Pool;
+use super::{standing::Standing, upstream::Pool};
 use crate::{
     model::{ClientIp, Clock, ListenerName, RequestId, Tick, UpstreamName},
     policy::Policy,
@@ -53,6 +53,8 @@ pub struct Shared {
     pub quotas: MemoryQuotas,
     /// Revocations.
     pub revocations: Arc<Journal>,
+    /// Exchanges that go on for long.
+    pub standing: Arc<Standing>,
     /// What CAs that prove our hosts may ask for.
     pub challenges: Arc<Challenges>,
     /// Bans. They survive a reload.

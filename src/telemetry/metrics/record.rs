@@ -132,6 +132,11 @@ impl Metrics {
         self.connections_cut.with_label_values(&[listener.as_str(), cut.code()]).inc();
     }
 
+    /// Counts an exchange that was ended under way.
+    pub fn exchange_ended(&self, reason: Reason) {
+        self.exchanges_ended.with_label_values(&[reason.code()]).inc();
+    }
+
     /// Counts a ban; the cause is `protocol` or `operator`.
     pub fn ban(&self, cause: &'static str) {
         self.bans_made.with_label_values(&[cause]).inc();
