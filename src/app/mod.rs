@@ -19,6 +19,7 @@ mod renew;
 mod run;
 mod schedule;
 mod serve;
+mod session_keys;
 mod shutdown;
 mod upgrade;
 mod vitals;
