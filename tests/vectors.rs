@@ -126,6 +126,26 @@ fn bindings_agree() {
     }
 }
 
+/// Another program, which knows nothing but the document, agrees in both directions.
+#[test]
+fn the_written_format_is_all_one_needs() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/token_v1.py");
+    let run = |vectors: &Path| {
+        let output = std::process::Command::new("python3").arg(&script).arg(vectors).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let text = std::fs::read_to_string(script.with_extension("json")).unwrap();
+    let (code, told, trouble) = run(&script.with_extension("json"));
+    assert_eq!(code, Some(0), "{told}{trouble}");
+
+    // A script that agrees with anything proves nothing.
+    let dir = tempfile::tempdir().unwrap();
+    let altered = dir.path().join("altered.json");
+    std::fs::write(&altered, text.replacen("\"u_812\"", "\"u_813\"", 1).replacen("\"error\": \"tag\"", "\"error\": \"claims\"", 1)).unwrap();
+    let (code, told, _) = run(&altered);
+    assert_eq!((code, told.contains("seal documented"), told.contains("is not 'claims'")), (Some(1), true, true), "{told}");
+}
+
 #[test]
 fn the_document_shows_the_first_vector() {
     let document = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/session/mod.rs")).unwrap();

@@ -42,7 +42,7 @@
 //! | bound | 1 | 0, or 1 if a binding follows |
 //! | binding | 0 or 16 | see [`binding`] |
 //! | tenant length | 1 | 1 to 64 |
-//! | tenant | as said | a tenant's name |
+//! | tenant | as said | a tenant's name: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}` |
 //! | user length | 2 | 1 to 256 |
 //! | user | as said | visible ASCII |
 //! | role count | 1 | 0 to 32 |
@@ -64,7 +64,7 @@
 //! T8tmwaIB4QwSiMp89tiSi_s3SYH5u_KnewqqiPm6LrQpdPKajFCSqq
 //! ```
 //!
-//! This one and more, good and bad, are in `tests/vectors/token_v1.json`.
+//! This one and more, good and bad, are in `tests/vectors/token_v1.json`; `tests/vectors/token_v1.py` makes and refuses them from this page alone.
 
 mod assertion;
 mod binding;
@@ -75,6 +75,8 @@ pub mod grant;
 mod key;
 mod role;
 mod token;
+#[cfg(test)]
+mod wycheproof;
 
 pub use assertion::{ASSERTION_LIFE, ASSERTION_TYPE, AssertionKey, AssertionKeyError, Assertions, SignError, Statement};
 pub use binding::{Bound, binding};
