@@ -190,6 +190,7 @@ pub fn policy(tenants: Vec<Tenant>) -> Policy {
             certificates: Vec::new(),
         },
         sessions: Some(Sessions {
+            key_dir: None,
             cookie: "__Host-octroi".into(),
             ring: ring(),
             rules: rules(),
