@@ -115,6 +115,8 @@ pub mod foreign;
 pub mod grant;
 mod key;
 mod key_file;
+mod limit;
+mod reuse;
 mod role;
 mod token;
 #[cfg(test)]
@@ -125,5 +127,7 @@ pub use binding::{Bound, binding};
 pub use claims::Claims;
 pub use key::{MasterKey, Purpose, Ring};
 pub use key_file::{KeyFile, KeyFileError, KeyState};
+pub use limit::{Admission, Held, MOST_SESSIONS, Over, UserLimit, admit};
+pub use reuse::{Newest, REUSE_GRACE, Turn};
 pub use role::{Roles, RolesError};
 pub use token::{MAX_TOKEN_BYTES, OpenError, Opened, SealError, TOKEN_PREFIX};

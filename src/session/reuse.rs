@@ -1,0 +1,111 @@
+//! Whether an old token of a session comes back.
+//!
+//! Each renewal makes a token of the next generation. A browser that was given it presents it from then on, and so the one before is of no
+//! more use to it than for requests that are under way. Who presents that one later has it from somewhere else.
+//!
+//! Only what was *presented* counts: a token that was made and never arrived logs nobody out.
+
+use std::time::Duration;
+
+use crate::model::UnixTime;
+
+/// For how long an older token is good once a newer one was presented.
+pub const REUSE_GRACE: Duration = Duration::from_secs(30);
+
+/// The newest generation of a session that was presented.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Newest {
+    /// Which one.
+    pub generation: u32,
+    /// When it was presented first.
+    pub since: UnixTime,
+}
+
+/// What a token is beside the newest one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// The newest, as before.
+    Same,
+    /// It is newer than all before.
+    Newer,
+    /// It is older, and was under way when the newer one came.
+    Late,
+    /// It is older, and should be nobody's any more.
+    Reused,
+}
+
+impl Newest {
+    /// Says what a token of a generation is, presented now.
+    pub fn present(self, generation: u32, now: UnixTime) -> Turn {
+        if generation == self.generation {
+            Turn::Same
+        } else if generation > self.generation {
+            Turn::Newer
+        } else if now.since(self.since) <= REUSE_GRACE {
+            Turn::Late
+        } else {
+            Turn::Reused
+        }
+    }
+
+    /// Joins what two know. Of one generation the earlier time counts: it was presented then.
+    #[must_use]
+    pub fn join(self, other: Self) -> Self {
+        match self.generation.cmp(&other.generation) {
+            std::cmp::Ordering::Less => other,
+            std::cmp::Ordering::Greater => self,
+            std::cmp::Ordering::Equal => Self { generation: self.generation, since: self.since.min(other.since) },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const T: UnixTime = UnixTime::from_secs(1_000);
+
+    #[test]
+    fn an_older_token_is_good_for_a_while_and_then_a_theft() {
+        let newest = Newest { generation: 3, since: T };
+
+        assert_eq!(newest.present(2, T.plus(REUSE_GRACE)), Turn::Late);
+        assert_eq!(newest.present(2, T.plus(REUSE_GRACE + Duration::from_millis(1))), Turn::Reused);
+        assert_eq!(newest.present(0, T), Turn::Late);
+        assert_eq!(newest.present(3, T.plus(Duration::from_secs(9_000))), Turn::Same);
+        assert_eq!(newest.present(4, T.plus(Duration::from_secs(9_000))), Turn::Newer);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_accuses_nobody() {
+        assert_eq!(Newest { generation: 1, since: T }.present(0, UnixTime::from_secs(1)), Turn::Late);
+    }
+
+    proptest! {
+        /// Whoever presents only the newest token that it was given, or repeats one for as long as no newer one was presented, is never
+        /// accused, whatever renewals get lost.
+        #[test]
+        fn an_honest_client_is_never_accused(steps in prop::collection::vec((0_u64..100_000, any::<bool>()), 1..50)) {
+            let (mut newest, mut now, mut has) = (Newest::default(), T, 0_u32);
+            for (wait, arrives) in steps {
+                now = now.plus(Duration::from_millis(wait));
+                let turn = newest.present(has, now);
+                prop_assert!(matches!(turn, Turn::Same | Turn::Newer));
+                if turn == Turn::Newer {
+                    newest = Newest { generation: has, since: now };
+                }
+                // Each answer renews what was presented; it may not arrive.
+                has += u32::from(arrives);
+            }
+        }
+
+        #[test]
+        fn joining_does_not_depend_on_the_order(a in (0_u32..4, 0_u64..9), b in (0_u32..4, 0_u64..9), c in (0_u32..4, 0_u64..9)) {
+            let [a, b, c] = [a, b, c].map(|(generation, since)| Newest { generation, since: UnixTime::from_secs(since) });
+            prop_assert_eq!(a.join(b).join(c), c.join(a.join(b)));
+            prop_assert_eq!(a.join(a), a);
+        }
+    }
+}
