@@ -12,6 +12,7 @@ mod journal;
 mod log;
 mod marks;
 mod memory;
+mod peers;
 mod quota_key;
 mod record;
 #[cfg(feature = "gateway")]
@@ -23,6 +24,7 @@ pub use challenge::{ChallengeError, Challenges, Running};
 pub use ended::Ended;
 pub use error::StoreError;
 pub use journal::{DEFAULT_BOUND, Journal, Torn};
+pub use peers::Spread;
 pub use memory::MemoryQuotas;
 pub use quota_key::QuotaKey;
 pub use succession::{Follower, Heir};
