@@ -525,6 +525,21 @@ fn revocations_are_401() {
 }
 
 #[test]
+fn a_session_that_another_node_may_have_ended_goes_by_the_rule() {
+    let with_rule = |on_stale| {
+        let mut policy = plain();
+        policy.sessions.as_mut().unwrap().revocation.on_stale = on_stale;
+        policy
+    };
+    let reason = |on_stale, epoch| ask(&with(&claims("acme")), &with_rule(on_stale), &Empty, &Says(RevocationAnswer::Stale, epoch)).reason();
+
+    assert_eq!(reason(OnStale::Deny, 0), Some(Reason::RevocationStale));
+    assert_eq!(reason(OnStale::Allow, 0), None);
+    let lost = ask(&changed(|claims| claims.epoch = 3), &with_rule(OnStale::Allow), &Empty, &Says(RevocationAnswer::Stale, 2));
+    assert_eq!(lost.reason(), Some(Reason::SessionRevoked));
+}
+
+#[test]
 fn a_token_of_an_epoch_that_the_journal_lost_is_refused() {
     let request = changed(|claims| claims.epoch = 3);
 

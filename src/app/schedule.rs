@@ -55,6 +55,10 @@ pub(super) async fn sweep(app: Arc<App>) {
 pub(super) fn gauges(app: &App) {
     let shared = &app.shared;
     shared.metrics.revocations(shared.revocations.len());
+    if let Some(sharing) = &app.sharing {
+        let standing = sharing.standing();
+        shared.metrics.redis.standing(standing.pending, standing.synced);
+    }
     shared.metrics.bans(shared.bans.len(shared.clock.tick()), shared.bans.missed());
     shared.metrics.denied_ranges(app.doors.denied_ranges().iter().map(|(listener, ranges)| (listener, *ranges)));
     shared.metrics.quota_evictions(shared.quotas.evictions());

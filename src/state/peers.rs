@@ -20,7 +20,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use super::{Journal, StoreError, marks::Marks, record::Record};
-use crate::model::{Revoked, UnixTime};
+use crate::model::{Revoked, TenantName, UnixTime};
 
 /// The other nodes.
 pub(super) trait Peers: Send + Sync {
@@ -124,6 +124,24 @@ impl Journal {
         if self.has_file(&writers) { self.commit_and_tell(writers) } else { Ok(()) }
     }
 
+    /// Returns the epoch of a tenant that began, or begins, at a time or soonest behind it.
+    pub(super) fn raise_at(&self, tenant: &TenantName, at: UnixTime) -> Option<Record> {
+        let epoch = self.marks.epoch(tenant, at);
+        (epoch > 0).then(|| Record::Raise { tenant: tenant.clone(), at, epoch: Some(epoch) })
+    }
+
+    /// Hands everything on that other nodes must know, but what ends by itself until `now`.
+    pub(super) fn each_shared(&self, now: UnixTime, mut each: impl FnMut(Record)) {
+        let tenants = self.marks.tenants(&self.writers().ledger);
+        told(tenants).into_iter().for_each(&mut each);
+        let Ok(()) = self.marks.each_record(|record| {
+            if ends(&record).is_none_or(|end| end > now) {
+                each(record);
+            }
+            Ok::<(), std::convert::Infallible>(())
+        });
+    }
+
     /// Hands on what others must know of records that were put here.
     pub(super) fn spread(&self, news: Vec<Record>, hearing: Hearing) -> Result<Spread, StoreError> {
         match self.peers.get() {
@@ -153,6 +171,14 @@ pub(super) struct Learnt {
     pub(super) refused: usize,
     /// What was put to make room, which the others must know.
     pub(super) own: Vec<Record>,
+}
+
+/// Returns when a record no longer matters; nothing for one that is kept for good.
+pub(super) fn ends(record: &Record) -> Option<UnixTime> {
+    match record {
+        Record::Session { keep_until, .. } | Record::User { keep_until, .. } => Some(*keep_until),
+        Record::Raise { .. } | Record::Fold { .. } | Record::Tenant { .. } | Record::Fresh { .. } => None,
+    }
 }
 
 /// Puts records into the form that is shared: the ends of sessions and users, and tenants' epochs.
