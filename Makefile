@@ -4,7 +4,7 @@ CARGO ?= cargo
 # What the tests run beside it: a CA, a sender of PROXY headers, a Redis.
 TESTED_WITH = pebble=pebble haproxy=haproxy prlimit=util-linux python3=python3 redis-server=redis-server
 
-.PHONY: setup demo test full suites bench image deb fuzz
+.PHONY: setup demo test full suites bench image deb fuzz service
 
 setup:
 	@scripts/setup.sh cmake=cmake cc=gcc curl=curl openssl=openssl
@@ -43,6 +43,10 @@ fuzz: setup
 # A Debian package, judged by lintian. PROFILE=dev is faster: see the script.
 deb:
 	scripts/deb.sh
+
+# The package and its unit under a real systemd, in a container that systemd-nspawn boots; as root. SUITE=trixie: another Debian.
+service:
+	scripts/try-service.sh
 
 # A container image, with buildah on a debootstrap base; as root. PROFILE=dev or BINARY=PATH is faster: see the script.
 image:

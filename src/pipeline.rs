@@ -124,7 +124,9 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
                     return trail.note(Stage::Revocation, Err(deny));
                 }
                 trail.note(Stage::Revocation, Ok(()))?;
-                trail.explain(|| (format!("the route is public, so the session is not asked for: {}", deny.detail).into(), Some(route.origin)));
+                trail.explain(|| {
+                    (format!("the route is public, so the session is not asked for: {}", deny.detail).into(), Some(route.origin))
+                });
                 (proven, known.session, known.member) = (None, None, None);
             }
             Err(deny) => {

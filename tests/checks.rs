@@ -10,11 +10,11 @@ use octroi::{
     model::{Deny, Mode, Reason, RevocationAnswer, UnixTime},
     pipeline::{Passage, Permit, Source, judge_again, judge_grant},
     policy::{
-        Binding, CertificateMode, Charge, ClientIpHeader, IpAccess, IpSet, ListenerKind, Policy, QuotaBy, RangeRule, RequestLimits,
-        RouteAccess, Tenant,
+        Binding, CertificateMode, Charge, ClientIpHeader, IpAccess, IpSet, ListenerKind, OnStale, Policy, QuotaBy, RangeRule,
+        RequestLimits, RouteAccess, Tenant,
     },
     replay::Request,
-    session::{Bound, Claims, Purpose, binding, grant::Grant},
+    session::{Bound, Claims, Purpose, Roles, binding, grant::Grant},
 };
 use support::*;
 
@@ -531,7 +531,8 @@ fn a_session_that_another_node_may_have_ended_goes_by_the_rule() {
         policy.sessions.as_mut().unwrap().revocation.on_stale = on_stale;
         policy
     };
-    let reason = |on_stale, epoch| ask(&with(&claims("acme")), &with_rule(on_stale), &Empty, &Says(RevocationAnswer::Stale, epoch)).reason();
+    let reason =
+        |on_stale, epoch| ask(&with(&claims("acme")), &with_rule(on_stale), &Empty, &Says(RevocationAnswer::Stale, epoch)).reason();
 
     assert_eq!(reason(OnStale::Deny, 0), Some(Reason::RevocationStale));
     assert_eq!(reason(OnStale::Allow, 0), None);
@@ -675,7 +676,11 @@ fn charges_for_failures_can_be_given_back() {
 #[test]
 fn a_role_is_asked_for_by_the_route() {
     let request = |role: &str| {
-        get("https://acme.test/admin/x").cookie(&seal(&Claims { roles: vec![role.into()], ..claims("acme") }, Purpose::Cookie, "acme"))
+        get("https://acme.test/admin/x").cookie(&seal(
+            &Claims { roles: Roles::try_new([role]).unwrap(), ..claims("acme") },
+            Purpose::Cookie,
+            "acme",
+        ))
     };
     let observing = one(|acme| acme.mode = Mode::Observe);
 
@@ -876,7 +881,7 @@ fn granted(grant: &Grant, permit: &Permit, policy: &Policy) -> Result<String, Re
 }
 
 fn grant(user: &str, tenant: Option<&str>) -> Grant {
-    Grant { user: user.parse().unwrap(), roles: Vec::new(), tenant: tenant.map(|name| name.parse().unwrap()), absolute: None }
+    Grant { user: user.parse().unwrap(), roles: Roles::default(), tenant: tenant.map(|name| name.parse().unwrap()), absolute: None }
 }
 
 #[test]

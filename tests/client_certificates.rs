@@ -79,12 +79,17 @@ struct House {
 }
 
 fn house() -> House {
+    house_with(|acme| acme.crl(86_400))
+}
+
+/// A house that begins with this list of Acme's.
+fn house_with(list: impl Fn(&Ca) -> String) -> House {
     let upstream = Upstream::start();
     let mut octroi = Octroi::prepared(&config(&upstream));
     let pki = octroi.path().join("pki");
     let (acme, globex) = (Ca::root(&pki, "acme-root"), Ca::root(&pki, "globex-root"));
     fs::write(octroi.path().join("acme-ca.pem"), acme.pem()).unwrap();
-    fs::write(octroi.path().join("acme.crl"), acme.crl(86_400)).unwrap();
+    fs::write(octroi.path().join("acme.crl"), list(&acme)).unwrap();
     fs::write(octroi.path().join("globex-ca.pem"), globex.pem()).unwrap();
     octroi.run();
     House { octroi, upstream, acme, globex, told: Cell::new(0) }
@@ -315,7 +320,6 @@ fn a_bad_list_or_ca_on_disk_changes_nothing_and_is_told() {
 
     for (bad, why) in [
         (house.globex.crl(86_400), "which is none of the CAs"),
-        (house.acme.old_crl(), "has ended: the next one was due on 2020-02-01"),
         (good.get(..good.len() / 2).unwrap().to_owned(), "acme.crl"),
         (String::new(), "holds no revocation list"),
         (forged(&house.acme, house.octroi.path()), "is not signed by that CA"),
@@ -356,6 +360,66 @@ fn a_list_that_ends_lets_nobody_in_until_the_next_one_is_there() {
 
     fs::write(house.octroi.path().join("acme.crl"), house.acme.crl(86_400)).unwrap();
     eventually("the next list is in force", || (house.curl("acme.test", "/public/", &robot).status() == 200).then_some(()));
+}
+
+#[test]
+fn what_has_ended_shuts_out_its_own_tenant_and_keeps_nobody_else_from_a_start_or_a_change() {
+    let mut house = house_with(Ca::old_crl);
+    let robot = house.robot();
+    let globex = house.globex.client("globex", &Wanted { subject: "/CN=spare", san: Some("DNS:robot.globex.test"), ..Wanted::default() });
+    let lapsed = |house: &House| house.octroi.metric("octroi_client_trust_lapsed");
+    let others_are_served = |house: &House| {
+        assert_eq!(house.octroi.curl("initech.test", "/public/").status(), 200);
+        assert_eq!(house.curl("globex.test", "/public/", &globex).status(), 200);
+        // Optional: without a certificate as before.
+        assert_eq!(house.octroi.curl("umbrella.test", "/public/").status(), 200);
+    };
+    let is_shut_out = |house: &House| {
+        assert_eq!(house.curl("acme.test", "/public/", &robot).status(), 0);
+        let bare = house.octroi.curl("acme.test", "/public/").get();
+        assert_eq!((bare.status, house.octroi.reason(&bare).as_str()), (403, "client_certificate_missing"));
+    };
+
+    // The start.
+    others_are_served(&house);
+    is_shut_out(&house);
+    assert!(house.refused().starts_with("the revocation list of its CA has ended"));
+    let checked = house.octroi.command(&["check"]);
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert_eq!(checked.status.code(), Some(0), "{said}");
+    assert!(said.contains("warning: ") && said.contains("has ended: the next one was due on 2020-02-01"), "{said}");
+    let status = house.octroi.command(&["status"]);
+    let told = "lapsed      acme: the revocation list of `CN=acme-root` has ended: certificates of that CA are refused";
+    assert!(String::from_utf8_lossy(&status.stdout).contains(told), "{status:?}");
+    assert_eq!(status.status.code(), Some(1));
+    assert_eq!(lapsed(&house), 1.0);
+    let error = |line: &String| line.contains("ERROR") && line.contains("the revocation list of `CN=acme-root` has ended");
+    assert_eq!(house.octroi.printed().iter().filter(|line| error(line)).count(), 1);
+
+    // A change of another tenant's comes into force.
+    let text = fs::read_to_string(house.octroi.config()).unwrap();
+    house.octroi.reload(&format!("{text}  hooli: {{hosts: [initech2.test], upstream: app, routes: app}}\n"));
+    assert_eq!(house.octroi.status()["tenants"], 6);
+    is_shut_out(&house);
+    // The list comes, and all is well by itself.
+    fs::write(house.octroi.path().join("acme.crl"), house.acme.crl(86_400)).unwrap();
+    eventually("the next list is in force", || (house.curl("acme.test", "/public/", &robot).status() == 200).then_some(()));
+    assert_eq!((house.octroi.code(&["status"]), lapsed(&house)), (0, 0.0));
+
+    // A CA that has ended, in a reload.
+    let held = &mut house.held("acme.test", &robot);
+    assert_eq!(client::ask(held, &ask("acme.test")).status, 200);
+    house.acme.end();
+    fs::write(house.octroi.path().join("acme-ca.pem"), house.acme.pem()).unwrap();
+    house.octroi.ok(&["reload"]);
+    is_shut_out(&house);
+    assert!(house.refused().starts_with("the CA's own certificate is not in force"));
+    let answer = client::ask(held, &ask("acme.test"));
+    assert_eq!((answer.status, house.octroi.reason(&answer).as_str()), (403, "client_certificate_refused"));
+    others_are_served(&house);
+    let status = house.octroi.command(&["status"]);
+    assert!(String::from_utf8_lossy(&status.stdout).contains("lapsed      acme: the CA `CN=acme-root` has ended"), "{status:?}");
+    assert_eq!((status.status.code(), lapsed(&house)), (Some(1), 1.0));
 }
 
 #[test]

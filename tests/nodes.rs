@@ -7,7 +7,7 @@ mod harness;
 
 use std::{
     fs,
-    process::{Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -348,13 +348,16 @@ fn a_user_with_few_rights_and_a_password_in_a_file_is_enough_over_tls_too() {
     certificate(dir.path());
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let port = harness::pebble::free_port().to_string();
-    let redis = Redis::with(&[
-        &["--tls-port", &port, "--tls-cert-file", &path("redis.pem"), "--tls-key-file", &path("redis.key")][..],
-        &["--tls-ca-cert-file", &path("ca.pem"), "--tls-auth-clients", "no"],
-        &["--user", "default", "off", "--user", "octroi", "on", ">secret-0123456789"],
-        // What docs/operations.md says.
-        &ACL.split(' ').collect::<Vec<_>>(),
-    ].concat());
+    let redis = Redis::with(
+        &[
+            &["--tls-port", &port, "--tls-cert-file", &path("redis.pem"), "--tls-key-file", &path("redis.key")][..],
+            &["--tls-ca-cert-file", &path("ca.pem"), "--tls-auth-clients", "no"],
+            &["--user", "default", "off", "--user", "octroi", "on", ">secret-0123456789"],
+            // What docs/operations.md says.
+            &ACL.split(' ').collect::<Vec<_>>(),
+        ]
+        .concat(),
+    );
     let upstream = Upstream::start();
     let url = format!(r#"url: "rediss://octroi:${{file:redis.password}}@127.0.0.1:{port}/3", ca: "{}""#, path("ca.pem"));
     let mut nodes = prepared(&upstream, &url, "");

@@ -12,9 +12,11 @@ use tokio::sync::watch;
 use super::{
     acme::Board,
     doors::Doors,
+    lapse,
     notify::Notifier,
     redis, reload,
     renew::Refusals,
+    session_keys,
     upgrade::{self, HandOver, Succession},
 };
 use crate::{
@@ -22,8 +24,8 @@ use crate::{
     edge::TlsState,
     gateway::Shared,
     model::{
-        Ban, BanWish, BoxFuture, ClientPrefix, Control, ControlError, Draining, Revocation, RevocationReport, Revoked, Status, TenantName,
-        UnixTime, UpgradeReport, told,
+        Ban, BanWish, BoxFuture, ClientPrefix, Control, ControlError, Draining, KeyStatus, Revocation, RevocationReport, Revoked, Status,
+        TenantName, UnixTime, UpgradeReport, told,
     },
     state::{RevocationStore, StoreError, redis::Sharing},
     telemetry::Tally,
@@ -57,6 +59,8 @@ pub(super) struct App {
     pub(super) refusals: Refusals,
     /// Told of each policy that comes into force: it may name other files.
     pub(super) policy_changed: tokio::sync::Notify,
+    /// The same, for who waits until something in it expires.
+    pub(super) expiry_changed: tokio::sync::Notify,
 }
 
 /// What the last load of the configuration said.
@@ -79,6 +83,7 @@ impl Control for App {
             loaded: last.at,
             reload_error: last.error,
             tls_refused: self.refusals.told(),
+            lapsed: lapse::lapsed(&snapshot.policy, self.shared.clock.now()),
             tenants: snapshot.policy.tenants.len(),
             connections: self.doors.open(),
             revocations: self.shared.revocations.len(),
@@ -103,6 +108,10 @@ impl Control for App {
 
     fn upgrade(&self, start: bool) -> BoxFuture<'_, Result<UpgradeReport, ControlError>> {
         Box::pin(self.hand_over(start))
+    }
+
+    fn keys(&self) -> Vec<KeyStatus> {
+        session_keys::status(&self.shared)
     }
 
     fn bans(&self) -> Vec<Ban> {
@@ -183,12 +192,6 @@ impl App {
             Err(error) => return Err(ControlError::Unavailable(error.to_string())),
         };
         let replicas = policy.redis.as_ref().filter(|_| self.sharing.is_some()).and_then(|redis| redis.replicas).map(NonZeroU32::get);
-        Ok(RevocationReport {
-            nodes: spread.nodes,
-            silent: spread.silent,
-            replicas,
-            took: self.shared.clock.tick().since(began),
-            at,
-        })
+        Ok(RevocationReport { nodes: spread.nodes, silent: spread.silent, replicas, took: self.shared.clock.tick().since(began), at })
     }
 }

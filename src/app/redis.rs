@@ -125,7 +125,10 @@ impl SharingWitness for Counter {
         if is_fresh {
             tracing::info!(event = "revocation_fresh", "what other nodes revoked is known");
         } else if had_been {
-            tracing::error!(event = "revocation_stale", "what other nodes revoked is not known any more; `on_stale` says what becomes of sessions");
+            tracing::error!(
+                event = "revocation_stale",
+                "what other nodes revoked is not known any more; `on_stale` says what becomes of sessions"
+            );
         }
     }
 }

@@ -62,11 +62,13 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
     // Nothing fails from here on.
     super::witness::certificates(&app.shared.metrics, &tls);
     app.shared.metrics.policy_in_force(&policy, now);
+    app.shared.key_uses.settle(policy.sessions.as_ref().map(|sessions| &sessions.ring), now);
     // The same certificates keep their ticket keys: a reload ends no resumption.
     app.tls.store(tls.or_keep(&app.tls.load_full()));
     // All of them were judged just now, and none was refused.
     app.refusals.clear(&app.shared.metrics);
     app.shared.snapshot.store(Arc::new(snapshot));
+    app.shared.standing.change();
     if policy.bans.is_none() {
         app.shared.bans.forget_offences();
     }
@@ -76,6 +78,7 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
     // Every file of ranges was read just now, and held.
     app.shared.metrics.deny_files_refused(0);
     app.policy_changed.notify_one();
+    app.expiry_changed.notify_one();
     Ok(policy.revision.clone())
 }
 
@@ -107,5 +110,9 @@ fn needs_restart(before: &Policy, after: &Policy) -> Result<(), ControlError> {
 
 /// How revocations are shared, but what silence means: that is asked of the policy in force.
 fn shares(policy: &Policy) -> Option<(bool, std::time::Duration)> {
-    policy.sessions.as_ref().map(|sessions| (sessions.revocation.is_shared, sessions.revocation.stale_after)).filter(|(is_shared, _)| *is_shared)
+    policy
+        .sessions
+        .as_ref()
+        .map(|sessions| (sessions.revocation.is_shared, sessions.revocation.stale_after))
+        .filter(|(is_shared, _)| *is_shared)
 }

@@ -19,13 +19,14 @@ pub(crate) struct StatusArgs {
 }
 
 /// Runs the command. A last reload that failed, or a certificate that was refused, is exit 1: the files say something else than what
-/// is in force.
+/// is in force. So is a CA or revocation list of client certificates that has ended: a customer is shut out.
 pub(crate) fn run(args: &StatusArgs, state_dir: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let form = Form::from_flag(args.json);
     match Client::new(args.control.socket(state_dir)).get("/v1/status")?.read::<StatusBody>()? {
         Ok(status) => {
             output.data(form, &status, || describe(&status))?;
-            Ok(if status.reload_error.is_some() || !status.tls_refused.is_empty() { Exit::Problem } else { Exit::Fine })
+            let well = status.reload_error.is_none() && status.tls_refused.is_empty() && status.lapsed.is_empty();
+            Ok(if well { Exit::Fine } else { Exit::Problem })
         }
         Err(refused) => {
             output.say(&format!("error: {}", refused.body.error.message));
@@ -72,6 +73,9 @@ fn describe(status: &StatusBody) -> String {
     }
     for refused in &status.tls_refused {
         let _ = writeln!(text, "refused     {refused}");
+    }
+    for lapsed in &status.lapsed {
+        let _ = writeln!(text, "lapsed      {lapsed}");
     }
     text
 }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::{OutboundError, Trust, dial::dial};
 
-/// The most bytes of an answer's head.
+/// The most bytes of an answer's head. hyper looks after each read, so that as many again may pass.
 const HEAD_BYTES: usize = 64 << 10;
 /// The most fields of an answer.
 const FIELDS: usize = 100;

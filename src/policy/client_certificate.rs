@@ -1,6 +1,6 @@
 //! Client certificates: whose a tenant accepts, and whether it insists on one.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc};
+use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc};
 
 use crate::model::{AlternativeName, ClientCertificate, DistinguishedName, HostPattern, Origin, UnixTime};
 
@@ -52,6 +52,8 @@ pub struct TrustFile {
 /// The certificate of a CA.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaCertificate {
+    /// What it is called, for people.
+    pub name: Box<str>,
     /// DER.
     pub der: Box<[u8]>,
     /// Its name, DER: what the certificates that it made call their issuer.
@@ -65,12 +67,53 @@ pub struct CaCertificate {
 /// A certificate revocation list (RFC 5280, section 5), whose signature holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Crl {
+    /// Whose list it is, for people.
+    pub issuer: Box<str>,
     /// DER.
     pub der: Box<[u8]>,
     /// From when on somebody has to be told that it ends.
     pub notice: UnixTime,
     /// When the next one is due: from then on this one says nothing.
     pub next_update: UnixTime,
+}
+
+/// A CA or a list that has ended. Whoever it concerns is refused until its follower is there; nobody else is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lapse<'a> {
+    /// What has ended.
+    pub what: Lapsed,
+    /// The CA's name.
+    pub authority: &'a str,
+    /// Since when.
+    pub since: UnixTime,
+}
+
+/// What can end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lapsed {
+    /// The CA itself.
+    Authority,
+    /// Its revocation list.
+    List,
+}
+
+impl fmt::Display for Lapse<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.what {
+            Lapsed::Authority => write!(f, "the CA `{}` has ended: its certificates are refused", self.authority),
+            Lapsed::List => write!(f, "the revocation list of `{}` has ended: certificates of that CA are refused", self.authority),
+        }
+    }
+}
+
+impl ClientTrust {
+    /// Returns what has ended by now.
+    pub fn lapses(&self, now: UnixTime) -> impl Iterator<Item = Lapse<'_>> {
+        let authorities = self.anchors.iter().chain(&self.intermediates);
+        let authorities = authorities.map(|ca| Lapse { what: Lapsed::Authority, authority: &ca.name, since: ca.ends });
+        let lists = self.crls.iter().map(|crl| Lapse { what: Lapsed::List, authority: &crl.issuer, since: crl.next_update });
+        authorities.chain(lists).filter(move |lapse| lapse.since <= now)
+    }
 }
 
 /// Which certificates of a CA are accepted. A list that is empty bounds nothing; each of the others has to be met.

@@ -28,7 +28,9 @@ pub use access_log::{AccessLog, LogFormat, LogTarget, Rotation};
 pub use acme::{Acme, AcmeCertificate, AcmeChallenge, ExternalAccount, MOST_HOSTS as MOST_ACME_HOSTS};
 pub use admin::{Admin, AdminPrincipal};
 pub use bans::BanRules;
-pub use client_certificate::{CaCertificate, CertificateMode, ClientCertificates, ClientTrust, Crl, Identities, NamePattern, TrustFile};
+pub use client_certificate::{
+    CaCertificate, CertificateMode, ClientCertificates, ClientTrust, Crl, Identities, Lapse, Lapsed, NamePattern, TrustFile,
+};
 pub use deny::{DenyFile, DenyList};
 pub use foreign::{Foreign, ForeignSessions};
 pub use ip_access::{Access, IpAccess, RangeRule};
@@ -38,7 +40,7 @@ pub use listener::{Listener, ListenerKind, ProxyProtocol};
 pub use quota::{Charge, Quota, QuotaBy};
 pub use redis::{Redis, RedisGuard, RedisPlace};
 pub use route::{Access as RouteAccess, Route, RouteTable, RouteTableBuilder, SameRoute, Unmatched};
-pub use session::{Binding, OnStale, RevocationRules, SessionRules, Sessions};
+pub use session::{Binding, KeyDir, OnStale, RevocationRules, SessionRules, Sessions};
 pub use tenant::{HostConflict, Tenant, Tenants};
 pub use ticket_secrets::{TicketSecrets, TicketSecretsError};
 pub use tls::{Certificate, CertificateSource, MinVersion, Tls, UnknownSni};

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{ClientCertificates, Crl, IpAccess, Quota, RequestLimits, RouteTable, SessionRules, Upstream};
+use super::{ClientCertificates, Crl, IpAccess, Lapse, Quota, RequestLimits, RouteTable, SessionRules, Upstream};
 use crate::model::{Host, HostPattern, Mode, Origin, TenantName, UnixTime};
 
 /// One tenant.
@@ -54,6 +54,11 @@ impl Tenant {
     /// Returns the revocation lists of its clients' CAs.
     pub fn crls(&self) -> impl Iterator<Item = &Crl> {
         self.client_certificate.iter().filter_map(|rules| rules.trust.as_ref()).flat_map(|trust| &trust.crls)
+    }
+
+    /// Returns which of its clients' CAs, and of their revocation lists, have ended by now.
+    pub fn lapses(&self, now: UnixTime) -> impl Iterator<Item = Lapse<'_>> {
+        self.client_certificate.iter().filter_map(|rules| rules.trust.as_ref()).flat_map(move |trust| trust.lapses(now))
     }
 
     /// Says whether sessions of this tenant may be used at this realm.

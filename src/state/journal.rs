@@ -369,10 +369,8 @@ impl RevocationStore for Journal {
         if self.blind.load(Ordering::Relaxed) {
             return RevocationAnswer::Unavailable;
         }
-        match self.marks.lookup(tenant, user, session, auth_time, epoch, now) {
-            RevocationAnswer::Live if !self.is_fresh(now) => RevocationAnswer::Stale,
-            answer => answer,
-        }
+        let answer = self.marks.lookup(tenant, user, session, auth_time, epoch, now);
+        if answer == RevocationAnswer::Live && !self.is_fresh(now) { RevocationAnswer::Stale } else { answer }
     }
 
     fn epoch(&self, tenant: &TenantName, now: UnixTime) -> u32 {

@@ -127,12 +127,16 @@ impl Marks {
     /// Says whether a record would change nothing.
     pub(super) fn covers(&self, record: &Record) -> bool {
         match record {
-            Record::Session { id, at, keep_until, tenant } => self.sessions.pin().get(id).is_some_and(|kept| {
-                kept.at <= *at && kept.keep_until >= *keep_until && (kept.tenant.is_some() || tenant.is_none())
-            }),
-            Record::User { tenant, user, from, at, keep_until } => self.users.pin().get(&WhoseRef { tenant, user }).is_some_and(|kept| {
-                kept.keep_until >= *keep_until && kept.marks.iter().any(|mark| mark.0 <= *from && mark.1 >= *at)
-            }),
+            Record::Session { id, at, keep_until, tenant } => self
+                .sessions
+                .pin()
+                .get(id)
+                .is_some_and(|kept| kept.at <= *at && kept.keep_until >= *keep_until && (kept.tenant.is_some() || tenant.is_none())),
+            Record::User { tenant, user, from, at, keep_until } => self
+                .users
+                .pin()
+                .get(&WhoseRef { tenant, user })
+                .is_some_and(|kept| kept.keep_until >= *keep_until && kept.marks.iter().any(|mark| mark.0 <= *from && mark.1 >= *at)),
             Record::Raise { tenant, at, epoch: Some(epoch) } => self.tenants.pin().get(tenant).is_some_and(|kept| {
                 let mut raised = kept.clone();
                 raised.raise(*at, *epoch);
@@ -163,7 +167,9 @@ impl Marks {
                 signed.add(from, at, keep_until);
                 users.insert(whose, signed);
             }
-            Record::Raise { tenant, at, epoch } => self.change_tenant(tenant, |kept| kept.raise(at, epoch.unwrap_or_else(|| kept.next(at)))),
+            Record::Raise { tenant, at, epoch } => {
+                self.change_tenant(tenant, |kept| kept.raise(at, epoch.unwrap_or_else(|| kept.next(at))))
+            }
             Record::Fold { tenant, at, epoch } => {
                 let sessions = self.sessions.pin();
                 sessions.retain(|_, ended| ended.tenant.as_ref() != Some(&tenant));

@@ -9,6 +9,7 @@ mod date;
 mod ended;
 mod error;
 mod journal;
+mod key_use;
 mod log;
 mod marks;
 mod memory;
@@ -24,8 +25,9 @@ pub use challenge::{ChallengeError, Challenges, Running};
 pub use ended::Ended;
 pub use error::StoreError;
 pub use journal::{DEFAULT_BOUND, Journal, Torn};
-pub use peers::Spread;
+pub use key_use::{KeyUsed, KeyUses};
 pub use memory::MemoryQuotas;
+pub use peers::Spread;
 pub use quota_key::QuotaKey;
 pub use succession::{Follower, Heir};
 

@@ -197,7 +197,8 @@ mod tests {
     #[test]
     fn records_of_earlier_versions_are_read() {
         let tenant: TenantName = "a".parse().unwrap();
-        let mut input: &[u8] = b"\x04\x01a\x05\x01a\0\0\0\x03\x01\x00\x07\x01a\0\0\0\x03\x01\0\0\0\0\0\0\0\x01\x02\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\x0b";
+        let mut input: &[u8] =
+            b"\x04\x01a\x05\x01a\0\0\0\x03\x01\x00\x07\x01a\0\0\0\x03\x01\0\0\0\0\0\0\0\x01\x02\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\x0b";
 
         assert_eq!(Record::decode(&mut input), Some(Record::Fold { tenant: tenant.clone(), at: UnixTime::default(), epoch: None }));
         let stands = Record::Tenant { tenant: tenant.clone(), epoch: 3, present: true, since: UnixTime::default(), raises: vec![] };

@@ -102,14 +102,15 @@ impl Octroi {
         self.status = eventually("the program serves", || {
             let child = self.child.as_mut().unwrap();
             assert!(child.try_wait().unwrap().is_none(), "it ended: {:#?}", self.log.lock().unwrap());
+            // Exit code 1 says that something is wrong, beside the status.
             let output = self.command(&["status", "--json"]);
-            output.status.success().then(|| serde_json::from_slice(&output.stdout).unwrap())
+            output.status.code().filter(|code| *code <= 1).map(|_| serde_json::from_slice(&output.stdout).unwrap())
         });
     }
 
     /// Asks again where the listeners are, after a reload.
     pub fn refresh(&mut self) {
-        self.status = serde_json::from_str(&self.ok(&["status", "--json"])).unwrap();
+        self.status = serde_json::from_slice(&self.command(&["status", "--json"]).stdout).unwrap();
     }
 
     /// Notes the process that serves now. Returns its number.

@@ -163,7 +163,7 @@ mod tests {
     fn nodes_that_are_missing_or_silent_are_told() {
         let revoked = |nodes, replicas, silent: &[&str]| RevokedBody {
             nodes,
-            took_ms: 3.14,
+            took_ms: 3.07,
             at: "2027-01-01T00:00:00Z".to_owned(),
             silent: silent.iter().map(ToString::to_string).collect(),
             replicas,

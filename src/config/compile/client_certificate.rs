@@ -207,14 +207,13 @@ fn authority<'a>(
     // Its last second still counts.
     let ends = time(x509.validity().not_after.timestamp().saturating_add(1));
     if cx.has_come(ends) {
-        let message = format!("the CA `{name}` in {shown} expired on {}", certificate::day(ends));
-        cx.error(span, message).hint("take it out: no certificate that it made is accepted any more");
-        return None;
-    }
-    if ends.since(cx.now) < default::CERTIFICATE_NOTICE {
+        // One customer's CA must not keep all others from their changes.
+        let message = format!("the CA `{name}` in {shown} expired on {}: its certificates are refused", certificate::day(ends));
+        cx.warn(span, message).hint("put the one that follows it there, or take it out");
+    } else if ends.since(cx.now) < default::CERTIFICATE_NOTICE {
         cx.warn(span, format!("the CA `{name}` in {shown} expires on {}", certificate::day(ends)))
             .hint("add the one that follows it; clients need certificates of that one by then");
     }
-    let authority = CaCertificate { der: der.to_vec().into(), subject: x509.subject().as_raw().into(), begins, ends };
+    let authority = CaCertificate { name: name.into(), der: der.to_vec().into(), subject: x509.subject().as_raw().into(), begins, ends };
     Some((authority, x509))
 }

@@ -1,4 +1,4 @@
-//! Revocation lists: made by one of the CAs beside them, signed by it, and not yet due to be followed by the next.
+//! Revocation lists: made by one of the CAs beside them and signed by it; one whose follower is due is told of.
 
 use std::collections::HashSet;
 
@@ -75,19 +75,21 @@ fn judge(
         cx.error(path.span, message).hint("RFC 5280, section 5.1.2.5 asks for it; without it nobody notices that lists stopped coming");
         return None;
     };
-    if cx.has_come(next) {
-        let message = format!("the revocation list of `{issuer}` in {shown} has ended: the next one was due on {}", certificate::day(next));
-        cx.error(path.span, message).hint("get the one that is in force from the CA");
-        return None;
-    }
     // The policy is loaded again before the list ends: by then its follower may lie there.
     let notice = next.minus(notice(next.since(begins)));
-    if cx.has_come(notice) {
+    if cx.has_come(next) {
+        // Nobody of that CA comes in, and nobody else is concerned: one customer's list must not keep all others from their changes.
+        let message = format!(
+            "the revocation list of `{issuer}` in {shown} has ended: the next one was due on {}. Certificates of that CA are refused",
+            certificate::day(next)
+        );
+        cx.warn(path.span, message).hint("get the one that is in force from the CA");
+    } else if cx.has_come(notice) {
         let left = next.since(cx.now).as_secs();
         let message = format!("the revocation list of `{issuer}` in {shown} ends in {left} s, and then nobody of that CA comes in");
         cx.warn(path.span, message).hint("put the next one there");
     }
-    Some(Crl { der: der.into(), notice, next_update: next })
+    Some(Crl { issuer: issuer.into(), der: der.into(), notice, next_update: next })
 }
 
 /// How long before a list ends somebody is told: a fourth of its life, at most a day.

@@ -20,5 +20,5 @@ mod sharing;
 
 pub use error::RedisFault;
 pub use inbox::Inbox;
-pub use sharing::{Inboxes, Sharer, Sharing, SharingWitness, Standing};
 pub use link::{Link, Redis, RedisWitness};
+pub use sharing::{Inboxes, Sharer, Sharing, SharingWitness, Standing};

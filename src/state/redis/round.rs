@@ -87,10 +87,8 @@ impl Rounds {
             return Ok(true);
         }
         let began = sharing.clock.tick();
-        if let Some((last, took)) = self.compared.filter(|_| !is_new) {
-            if began.since(last) < took * COMPARING_PART {
-                return Ok(false);
-            }
+        if self.compared.is_some_and(|(last, took)| !is_new && began.since(last) < took * COMPARING_PART) {
+            return Ok(false);
         }
         begin(sharing, &found);
         let pending = sharing.pending.load(Ordering::Relaxed);
@@ -104,7 +102,13 @@ impl Rounds {
         sharing.pending.fetch_sub(pending, Ordering::Relaxed);
         if counts.learnt + counts.told > 0 {
             let (learnt, told) = (counts.learnt, counts.told);
-            tracing::info!(event = "revocations_compared", learnt, told, took_ms = took.as_millis(), "revocations of other nodes were compared");
+            tracing::info!(
+                event = "revocations_compared",
+                learnt,
+                told,
+                took_ms = took.as_millis(),
+                "revocations of other nodes were compared"
+            );
         }
         Ok(true)
     }
@@ -127,7 +131,11 @@ impl Rounds {
         self.namesake = if found.namesake { self.namesake.saturating_add(1) } else { 0 };
         if self.namesake == NAMESAKE_ROUNDS {
             let node = &sharing.sharer.node;
-            tracing::error!(event = "redis_namesake", node, "another octroi shares revocations under the same name; give each node its own `node`");
+            tracing::error!(
+                event = "redis_namesake",
+                node,
+                "another octroi shares revocations under the same name; give each node its own `node`"
+            );
         }
     }
 

@@ -68,7 +68,8 @@ impl RedisSeries {
             shared_durations: shared_durations.with_label_values::<&str>(&[]),
             compared: results("octroi_revocation_syncs_total", "Comparisons of all revocations with Redis.")?,
             compared_durations: compared_durations.with_label_values::<&str>(&[]),
-            strange: declare.counter("octroi_redis_strange_total", "Entries and messages in Redis that no octroi wrote; they are left out.")?,
+            strange: declare
+                .counter("octroi_redis_strange_total", "Entries and messages in Redis that no octroi wrote; they are left out.")?,
             pending: declare.gauge("octroi_revocations_pending", "Revocations of this node that Redis may not have yet.")?,
             synced: declare.float(
                 "octroi_revocation_last_sync_timestamp_seconds",
