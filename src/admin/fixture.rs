@@ -132,6 +132,7 @@ impl Control for FakeControl {
             successor: None,
             acme: None,
             redis: None,
+            key_sets: Vec::new(),
         }
     }
 

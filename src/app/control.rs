@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::{
     acme::Board,
     doors::Doors,
-    lapse,
+    key_sets, lapse,
     notify::Notifier,
     redis, reload,
     renew::Refusals,
@@ -59,6 +59,8 @@ pub(super) struct App {
     pub(super) refusals: Refusals,
     /// Told of each policy that comes into force: it may name other files.
     pub(super) policy_changed: tokio::sync::Notify,
+    /// Told of the same: it may name other sources of keys.
+    pub(super) key_sources_changed: tokio::sync::Notify,
     /// The same, for who waits until something in it expires.
     pub(super) expiry_changed: tokio::sync::Notify,
 }
@@ -94,6 +96,7 @@ impl Control for App {
             successor: self.succession.waiting(),
             acme: self.acme.status(self.shared.clock.now()),
             redis: redis::status(&self.shared, self.sharing.as_ref()),
+            key_sets: key_sets::status(&self.shared, &snapshot.policy),
         }
     }
 

@@ -140,6 +140,8 @@ pub struct Status {
     pub acme: Option<AcmeStatus>,
     /// How the store that nodes share does, if there is one.
     pub redis: Option<RedisStatus>,
+    /// Where the keys that issuers publish stand.
+    pub key_sets: Vec<KeySetStatus>,
 }
 
 /// How the store that nodes share does.
@@ -155,6 +157,23 @@ pub struct RedisStatus {
     pub synced: Option<UnixTime>,
     /// Revocations of this node that it may not have yet.
     pub pending: u64,
+}
+
+/// Where the keys stand that an issuer publishes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySetStatus {
+    /// Its name in the configuration.
+    pub set: String,
+    /// How many keys count now; none: tokens of this issuer are refused.
+    pub keys: usize,
+    /// How many of the set's keys are of no use.
+    pub ignored: usize,
+    /// When it was last had.
+    pub fetched: Option<UnixTime>,
+    /// Why it could not be had the last time.
+    pub error: Option<String>,
+    /// When it is fetched again.
+    pub next: UnixTime,
 }
 
 /// Where certificates by ACME stand.
