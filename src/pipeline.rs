@@ -10,7 +10,9 @@ mod permit;
 use std::{borrow::Cow, sync::Arc};
 
 use crate::{
-    checks::{authorization, challenge, client, client_certificate, grant, hygiene, ip_access, member, revocation, route, session, tenant},
+    checks::{
+        authorization, challenge, client, client_certificate, grant, hygiene, ip_access, member, reuse, revocation, route, session, tenant,
+    },
     model::{ClientIp, Deny, Mode, Origin, Presented, Reason, RequestView, Stage, Trail, UnixTime, Verdict},
     policy::{OnStale, Policy, RangeRule, Route, RouteAccess, Tenant},
     session::grant::Grant,
@@ -110,7 +112,9 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
 
     // After all that can be said without asking, before anything is done in the session's name.
     if let Some(found) = &proven {
-        match ended(&found.session, stores.revocations, on_stale(policy), view.now) {
+        let holds = ended(&found.session, stores.revocations, on_stale(policy), view.now);
+        // Behind the end: what holds is presented now, and an old token of it ends it.
+        match holds.and_then(|()| newest(&found.session, client, stores.revocations, view.now)) {
             Ok(()) => {
                 trail.note(Stage::Revocation, Ok(()))?;
                 trail.explain(|| ("nobody ended the session, its user's or its tenant's".into(), None));
@@ -130,6 +134,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
                 (proven, known.session, known.member) = (None, None, None);
             }
             Err(deny) => {
+                known.reused = (deny.reason == Reason::SessionReuse).then(|| Arc::clone(&found.session));
                 proven = anonymous(deny, Stage::Revocation, view, policy, realm, route, known, trail)?;
                 (known.session, known.member) = (None, None);
             }
@@ -204,6 +209,14 @@ fn ended<R: RevocationStore>(session: &Session, revocations: &R, on_stale: OnSta
 /// The rule for sessions while what other nodes ended is not known.
 fn on_stale(policy: &Policy) -> OnStale {
     policy.sessions.as_ref().map_or(OnStale::Deny, |sessions| sessions.revocation.on_stale)
+}
+
+/// Judges whether the token is the newest of its session, and takes it for presented. Only those in our cookie are ever renewed.
+fn newest<R: RevocationStore>(session: &Session, client: ClientIp, revocations: &R, now: UnixTime) -> Verdict {
+    if !session.is_in_our_cookie() {
+        return Ok(());
+    }
+    reuse::check(revocations.present(&session.claims, client.prefix(), now), &session.claims)
 }
 
 /// Hands a verdict on, or only writes it down where the tenant whose rule it is observes: then there is nothing proven.

@@ -10,12 +10,12 @@ use super::{
     caller::{self, Caller},
     exchange::{Answer, BODY_BYTES, Fault, Head, NO_STORE},
     wire::{
-        self, BansBody, ErrorBody, ErrorDetail, KeyBody, KeysBody, ReloadedBody, RevokeBody, RevokedBody, StatusBody, TenantBody,
-        UpgradeBody, UpgradedBody,
+        self, BansBody, ErrorBody, ErrorDetail, KeyBody, KeysBody, ListSessionsBody, ReloadedBody, RevokeBody, RevokedBody, SessionsBody,
+        StatusBody, TenantBody, UpgradeBody, UpgradedBody,
     },
 };
 use crate::{
-    model::{Clock, Control, ControlError, Principal, Revocation, Revoked, Role, SessionId, TenantName, UnixTime},
+    model::{Clock, Control, ControlError, Principal, Revocation, Revoked, Role, SessionId, TenantName, UnixTime, UserId},
     policy::Policy,
 };
 
@@ -82,6 +82,7 @@ enum Endpoint {
     Tenant,
     Reload,
     Revoke,
+    Sessions,
     Upgrade,
     Keys,
     Bans,
@@ -189,6 +190,15 @@ impl Api {
                 let (body, detail) = ban::lift(&*self.levers.control, &read_json(head, stream).await?)?;
                 Ok((json(200, &body), Some(detail)))
             }
+            Endpoint::Sessions => {
+                let whose: ListSessionsBody = read_json(head, stream).await?;
+                let bad = |message| refusal(400, "body_invalid", message);
+                let tenant = whose.tenant.parse::<TenantName>().map_err(|_| bad("`tenant` is not a tenant's name"))?;
+                let user = whose.user.parse::<UserId>().map_err(|_| bad("`user` is 1 to 256 visible ASCII characters"))?;
+                let known = self.levers.control.sessions(&tenant, &user).await.map_err(control_refusal)?;
+                let detail = format!("listed sessions tenant={tenant} user={user} count={}", known.sessions.len());
+                Ok((json(200, &SessionsBody::from(known)), Some(detail)))
+            }
             Endpoint::Revoke => {
                 let (wish, detail) = self.read_revocation(&read_json(head, stream).await?)?;
                 let report = self.levers.control.revoke(wish).await.map_err(control_refusal)?;
@@ -244,6 +254,7 @@ impl Endpoint {
             "/v1/reload" => (Self::Reload, method == "POST"),
             "/v1/upgrade" => (Self::Upgrade, method == "POST"),
             "/v1/sessions/revoke" => (Self::Revoke, method == "POST"),
+            "/v1/sessions/list" => (Self::Sessions, method == "POST"),
             "/v1/keys" => (Self::Keys, matches!(method, "GET" | "HEAD")),
             "/v1/bans" if method == "POST" => (Self::Ban, true),
             "/v1/bans" => (Self::Bans, matches!(method, "GET" | "HEAD")),
@@ -257,7 +268,7 @@ impl Endpoint {
     const fn role(self) -> Role {
         match self {
             Self::Status | Self::Tenant | Self::Keys | Self::Bans => Role::Viewer,
-            Self::Reload | Self::Revoke | Self::Upgrade | Self::Ban | Self::Unban => Role::Operator,
+            Self::Reload | Self::Revoke | Self::Sessions | Self::Upgrade | Self::Ban | Self::Unban => Role::Operator,
         }
     }
 }

@@ -14,7 +14,8 @@ use super::{Api, Levers};
 use crate::{
     model::{
         Ban, BanCause, BanWish, BoxFuture, ClientPrefix, Control, ControlError, Http2Limits, KeyRole, KeyStatus, ManualClock, Range,
-        Revocation, RevocationReport, Role, Secret, Status, TenantName, UnixTime, UpgradeReport,
+        Revocation, RevocationReport, Role, Secret, SessionId, SessionStatus, SessionsOfUser, Status, TenantName, UnixTime, UpgradeReport,
+        UserId,
     },
     policy::{Admin, AdminPrincipal, ClientIpHeader, IpSet, Limits, MinVersion, Policy, RequestLimits, Tenants, Tls, UnknownSni},
 };
@@ -150,6 +151,25 @@ impl Control for FakeControl {
     fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>> {
         let failure = self.fails.lock().unwrap().clone();
         Box::pin(async move { failure.map_or_else(|| Ok("fedcba9876543210".to_owned()), Err) })
+    }
+
+    fn sessions<'a>(&'a self, tenant: &'a TenantName, _user: &'a UserId) -> BoxFuture<'a, Result<SessionsOfUser, ControlError>> {
+        let session = |byte, client| SessionStatus {
+            id: SessionId::new([byte; 16]),
+            granted: UnixTime::from_secs(1_795_470_000),
+            seen: UnixTime::from_secs(1_795_471_000),
+            ends: UnixTime::from_secs(1_795_513_200),
+            client,
+            generation: 2,
+            node: "edge-1".to_owned(),
+        };
+        let known = SessionsOfUser {
+            sessions: vec![session(0xab, Some("192.0.2.7".parse::<Range>().unwrap().try_into().unwrap())), session(0xcd, None)],
+            is_of_all_nodes: true,
+            has_foreign: true,
+        };
+        let found = if tenant.as_str() == "acme" { Ok(known) } else { Err(ControlError::Unknown(String::new())) };
+        Box::pin(async { found })
     }
 
     fn keys(&self) -> Vec<KeyStatus> {

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AcmeStatus, Ban, BanCause, KeyRole, KeySetStatus, KeyStatus, RedisStatus, RevocationReport, Status, UnixTime};
+use crate::model::{
+    AcmeStatus, Ban, BanCause, KeyRole, KeySetStatus, KeyStatus, RedisStatus, RevocationReport, SessionStatus, SessionsOfUser, Status,
+    UnixTime,
+};
 
 /// `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -225,6 +228,66 @@ pub struct RedisBody {
     pub synced: Option<String>,
     /// Revocations of this node that it may not have yet.
     pub pending: u64,
+}
+
+/// `POST /v1/sessions/list`: whose. A user's name stands in no path, and so in no log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListSessionsBody {
+    /// The tenant.
+    pub tenant: String,
+    /// Its user.
+    pub user: String,
+}
+
+/// The answer to `POST /v1/sessions/list`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionsBody {
+    /// The sessions that are known, the oldest first.
+    pub sessions: Vec<SessionBody>,
+    /// Whether those of other nodes are among them.
+    pub all_nodes: bool,
+    /// What no store knows, in words.
+    pub unknown: Vec<String>,
+}
+
+/// One session of a user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionBody {
+    /// Its identifier, which `/v1/sessions/revoke` takes.
+    pub session: String,
+    /// When it was granted.
+    pub granted: String,
+    /// When it was last seen.
+    pub seen: String,
+    /// When it ends in any case.
+    pub ends: String,
+    /// From where it was granted: an IPv4 address or an IPv6 /64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// How often its token was renewed.
+    pub generation: u32,
+    /// The node that granted it, or saw it first.
+    pub node: String,
+}
+
+impl From<SessionsOfUser> for SessionsBody {
+    fn from(known: SessionsOfUser) -> Self {
+        let session = |session: SessionStatus| SessionBody {
+            session: session.id.to_hex(),
+            granted: write_time(session.granted),
+            seen: write_time(session.seen),
+            ends: write_time(session.ends),
+            client: session.client.map(|client| client.to_string()),
+            generation: session.generation,
+            node: session.node,
+        };
+        let mut unknown = vec!["Bearer tokens".to_owned()];
+        if known.has_foreign {
+            unknown.push("sessions of apps with a login of their own".to_owned());
+        }
+        Self { sessions: known.sessions.into_iter().map(session).collect(), all_nodes: known.is_of_all_nodes, unknown }
+    }
 }
 
 /// `GET /v1/keys`.

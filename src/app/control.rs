@@ -24,8 +24,8 @@ use crate::{
     edge::TlsState,
     gateway::Shared,
     model::{
-        Ban, BanWish, BoxFuture, ClientPrefix, Control, ControlError, Draining, KeyStatus, Revocation, RevocationReport, Revoked, Status,
-        TenantName, UnixTime, UpgradeReport, told,
+        Ban, BanWish, BoxFuture, ClientPrefix, Control, ControlError, Draining, KeyStatus, Revocation, RevocationReport, Revoked,
+        SessionsOfUser, Status, TenantName, UnixTime, UpgradeReport, UserId, told,
     },
     state::{RevocationStore, StoreError, redis::Sharing},
     telemetry::Tally,
@@ -111,6 +111,10 @@ impl Control for App {
 
     fn upgrade(&self, start: bool) -> BoxFuture<'_, Result<UpgradeReport, ControlError>> {
         Box::pin(self.hand_over(start))
+    }
+
+    fn sessions<'a>(&'a self, tenant: &'a TenantName, user: &'a UserId) -> BoxFuture<'a, Result<SessionsOfUser, ControlError>> {
+        Box::pin(self.list_sessions(tenant, user))
     }
 
     fn keys(&self) -> Vec<KeyStatus> {

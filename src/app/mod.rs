@@ -20,6 +20,7 @@ mod run;
 mod schedule;
 mod serve;
 mod session_keys;
+mod sessions;
 mod shutdown;
 mod upgrade;
 mod vitals;

@@ -7,6 +7,8 @@ use crate::model::{Control, UnixTime, told};
 
 /// How often ended revocations are swept out and gauges are set.
 const SWEEP: Duration = Duration::from_secs(30);
+/// How often what was noted of sessions is written down, at most.
+const NOTES: Duration = Duration::from_secs(1);
 /// How long to wait after a reload at an expiry failed.
 const RETRY: Duration = Duration::from_secs(60);
 
@@ -56,10 +58,28 @@ pub(super) async fn sweep(app: Arc<App>) {
     }
 }
 
+/// Writes down what was noted of sessions and nobody waits for, for ever.
+pub(super) async fn notes(app: Arc<App>) {
+    let mut has_failed = false;
+    loop {
+        tokio::time::sleep(NOTES).await;
+        let journal = Arc::clone(&app.shared.revocations);
+        match tokio::task::spawn_blocking(move || journal.write_notes()).await {
+            Ok(Ok(())) => has_failed = false,
+            Ok(Err(error)) if !has_failed => {
+                has_failed = true;
+                tracing::error!(event = "journal_failed", error = %told(&error), "what is noted of sessions cannot be written down");
+            }
+            Ok(Err(_)) | Err(_) => {}
+        }
+    }
+}
+
 /// Sets the gauges that are read off elsewhere.
 pub(super) fn gauges(app: &App) {
     let shared = &app.shared;
     shared.metrics.revocations(shared.revocations.len());
+    shared.metrics.sessions_known(shared.revocations.known_sessions());
     if let Some(sharing) = &app.sharing {
         let standing = sharing.standing();
         shared.metrics.redis.standing(standing.pending, standing.synced);

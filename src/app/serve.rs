@@ -182,6 +182,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     }
     tasks.spawn(until_succeeded(Arc::clone(&app), schedule::expiries(Arc::clone(&app))));
     tasks.spawn(schedule::sweep(Arc::clone(&app)));
+    tasks.spawn(schedule::notes(Arc::clone(&app)));
     tasks.spawn(gateway::watch(Arc::clone(&app.shared)));
     tasks.spawn(until_succeeded(Arc::clone(&app), acme::supervise(Arc::clone(&app))));
     tasks.spawn(until_succeeded(Arc::clone(&app), watch_files(Arc::clone(&app))));

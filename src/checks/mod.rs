@@ -13,6 +13,7 @@ pub mod hygiene;
 pub mod ip_access;
 pub mod member;
 pub mod quota;
+pub mod reuse;
 pub mod revocation;
 pub mod route;
 pub mod session;

@@ -55,7 +55,8 @@ where
 
 /// A policy with session keys, the lobby `lobby`, its member `acme`, and `globex`, which has a host of its own.
 pub(super) fn with_sessions() -> Policy {
-    let rules = SessionRules { idle: Duration::from_secs(1800), absolute: Duration::from_secs(43_200), bind: Vec::new() };
+    let rules =
+        SessionRules { idle: Duration::from_secs(1800), absolute: Duration::from_secs(43_200), bind: Vec::new(), max_per_user: None };
     let key = MasterKey { id: 7, secret: Secret::new([9; 32]), open_only: false };
     let mut policy = policy(None);
     policy.sessions = Some(Sessions {

@@ -15,7 +15,6 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
     ("quota", "on_failure", "What happens when the shared store is away."),
     ("tenant", "contacts", "Who is told of incidents."),
     ("tenant", "residency", "Regions that data may reach."),
-    ("tenant_sessions", "max_per_user", "How many sessions a user may have."),
     ("access_log", "address", "Where syslog listens."),
     ("access_log", "region", "Where the log goes."),
 ];

@@ -331,6 +331,9 @@ impl Gateway {
             self.shared.key_missed.send_replace(());
         }
         let sessions = snapshot.policy.sessions.as_ref();
+        if let Some((session, rules)) = ctx.known.reused.take().zip(sessions) {
+            session::end_reused(&self.shared, &session.claims, &rules.ring.session_hash(&session.claims.id), ctx.began).await;
+        }
         ctx.session_hash = ctx.known.session.as_ref().zip(sessions).map(|(session, rules)| rules.ring.session_hash(&session.claims.id));
         // Framing in doubt: whatever follows on this connection may be part of this request.
         let in_doubt = verdict.as_ref().err().is_some_and(|deny| deny.reason.stage() == Stage::Hygiene);

@@ -223,6 +223,12 @@ fn rate_limit_fields(quotas: &[QuotaState], fields: &mut Vec<(&'static str, Stri
 /// The fixed text of a status.
 /// What the client reads. Where it can help itself, it is told how.
 fn words(reason: Reason, language: Language) -> &'static str {
+    if reason == Reason::TooManySessions {
+        return match language {
+            Language::English => "You are signed in too many times. Sign out somewhere else, then try again.",
+            Language::French => "Vous avez trop de sessions ouvertes. Déconnectez-vous ailleurs, puis réessayez.",
+        };
+    }
     match (language, Certificate::of(reason)) {
         (_, Certificate::None) => text(reason.status(), language),
         (Language::English, Certificate::Missing) => "This site needs a client certificate.",

@@ -9,11 +9,11 @@ use super::{
     shared::{Shared, random},
 };
 use crate::{
-    model::{Deny, Presented, Reason, Revoked, SessionId, UnixTime, UserId, Verdict, told},
+    model::{Deny, Presented, Reason, Revoked, SessionId, TenantName, UnixTime, UserId, Verdict, told},
     pipeline::{self, Permit, Source},
-    policy::{Policy, Sessions, Tenant},
-    session::{Claims, Purpose, cookie, grant},
-    state::{Journal, StoreError},
+    policy::{Policy, SessionRules, Sessions, Tenant},
+    session::{Admission, Claims, Purpose, cookie, grant},
+    state::{Journal, Note, StoreError, Terms},
     telemetry::SessionEvent,
 };
 
@@ -122,6 +122,8 @@ async fn grant_session(
     };
     let hash = sessions.ring.session_hash(&claims.id);
     let token = seal(sessions, permit, &claims).map_err(|detail| Deny::new(Reason::GrantMalformed, detail))?;
+    // Before anything ends: one that is refused leaves all as it was.
+    count_in(shared, &claims, permit, rules, now).await?;
     if let Some(session) = permit.session() {
         revoke_session(shared, &session.claims, now).await?;
     }
@@ -131,6 +133,70 @@ async fn grant_session(
         granted: Some(GrantedTo { user: claims.user, tenant, hash }),
         last: permit.session().is_some(),
     })
+}
+
+/// Has the new session counted among its user's, and ends those that are too many: before its token leaves.
+async fn count_in(shared: &Shared, claims: &Claims, permit: &Permit, rules: &SessionRules, now: UnixTime) -> Verdict {
+    let note = Note {
+        id: claims.id,
+        tenant: claims.tenant.clone(),
+        user: claims.user.clone(),
+        granted: claims.auth_time,
+        ends: claims.absolute_end,
+        epoch: claims.epoch,
+        client: permit.client().prefix(),
+    };
+    let terms = Terms { limit: rules.max_per_user, idle: rules.idle };
+    let replaces = permit.session().map(|session| session.claims.id);
+    let journal = Arc::clone(&shared.revocations);
+    let granted = match tokio::task::spawn_blocking(move || journal.grant(note, terms, replaces, now)).await {
+        Ok(granted) => granted.map_err(|error| told(&error)),
+        Err(error) => Err(error.to_string()),
+    };
+    match granted {
+        Ok(Admission::Granted(surplus)) => {
+            for id in surplus {
+                end_surplus(shared, &claims.tenant, id, now, now.plus(rules.absolute)).await?;
+            }
+            Ok(())
+        }
+        Ok(Admission::Refused(count)) => {
+            Err(Deny::new(Reason::TooManySessions, format!("the user has {count} sessions of tenant `{}`", claims.tenant)))
+        }
+        // Nothing depends on the count.
+        Err(why) if terms.limit.is_none() => {
+            tracing::warn!(event = "sessions_uncounted", tenant = %claims.tenant, error = %why, "a session is not noted");
+            Ok(())
+        }
+        Err(why) => {
+            tracing::error!(event = "sessions_uncounted", tenant = %claims.tenant, error = %why, "a sign-in is refused: the sessions of its user cannot be counted");
+            Err(Deny::new(Reason::SessionsUncounted, why))
+        }
+    }
+}
+
+/// Ends a session that is one too many of its user.
+async fn end_surplus(shared: &Shared, tenant: &TenantName, id: SessionId, now: UnixTime, latest: UnixTime) -> Verdict {
+    let ends = shared.revocations.ends(&id).unwrap_or(latest);
+    let tenant = tenant.clone();
+    durable(shared, move |journal| journal.revoke_session(&tenant, &id, now, ends)).await?;
+    shared.metrics.session(SessionEvent::EndedByLimit);
+    Ok(())
+}
+
+/// Ends a session of which an old token came back: who has the right one cannot be told from a thief.
+pub(super) async fn end_reused(shared: &Shared, claims: &Claims, hash: &str, now: UnixTime) {
+    shared.metrics.session(SessionEvent::Reused);
+    let (tenant, generation) = (claims.tenant.as_str(), claims.generation);
+    tracing::warn!(
+        event = "session_reuse",
+        tenant,
+        session = hash,
+        generation,
+        "an old token of a session came back; the session is ended"
+    );
+    // The request is refused whatever comes of it, and an error is written down there.
+    let _ = revoke_session(shared, claims, now).await;
 }
 
 fn seal(sessions: &Sessions, permit: &Permit, claims: &Claims) -> Result<String, String> {

@@ -249,6 +249,36 @@ impl KeyRole {
     }
 }
 
+/// A session that a user has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionStatus {
+    /// Its identifier: what [`Revoked::Session`] takes.
+    pub id: SessionId,
+    /// When it was granted.
+    pub granted: UnixTime,
+    /// When it was last seen.
+    pub seen: UnixTime,
+    /// When it ends in any case.
+    pub ends: UnixTime,
+    /// From where it was granted; nothing: not known.
+    pub client: Option<ClientPrefix>,
+    /// How often its token was renewed, as far as the new one was presented.
+    pub generation: u32,
+    /// The node that granted it, or saw it first.
+    pub node: String,
+}
+
+/// The sessions that a user has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionsOfUser {
+    /// Those that are known, the oldest first.
+    pub sessions: Vec<SessionStatus>,
+    /// Whether those of other nodes are among them.
+    pub is_of_all_nodes: bool,
+    /// Whether the policy takes sessions that no store knows: of apps with a login of their own.
+    pub has_foreign: bool,
+}
+
 /// Why a wish was not granted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
@@ -288,6 +318,8 @@ pub trait Control: Send + Sync {
     fn ban(&self, wish: BanWish) -> Result<(), ControlError>;
     /// Lifts whatever ban a client has. Says whether it was banned.
     fn unban(&self, client: ClientPrefix) -> bool;
+    /// Returns the sessions of a user that a store knows.
+    fn sessions<'a>(&'a self, tenant: &'a TenantName, user: &'a UserId) -> BoxFuture<'a, Result<SessionsOfUser, ControlError>>;
     /// Returns the session keys in force, in the order of the ring.
     fn keys(&self) -> Vec<KeyStatus>;
     /// Ends sessions; returns once that is in force on this node and durable, and on other nodes or they were waited for.

@@ -31,7 +31,7 @@ pub use certificate::{Acceptance, AlternativeName, CertificateJudge, ClientCerti
 pub use connection::{Alpn, Connection, Cut, Facts, HeadDeadlines, Phase, TlsFacts, Transport};
 pub use control::{
     AcmeStatus, AcmeTrouble, Control, ControlError, Draining, KeyRole, KeySetStatus, KeyStatus, Principal, RedisStatus, Revocation,
-    RevocationReport, Revoked, Role, Status, UpgradeReport,
+    RevocationReport, Revoked, Role, SessionStatus, SessionsOfUser, Status, UpgradeReport,
 };
 pub use distinguished_name::{Attribute, DistinguishedName, NameFormError};
 pub use fault::told;

@@ -74,6 +74,7 @@ impl Reason {
             | Self::MemberIpDenied
             | Self::MemberIpNotAllowed
             | Self::SessionRevoked
+            | Self::SessionReuse
             | Self::RoleMissing
             | Self::AuthTooOld
             | Self::Csrf => false,
@@ -85,6 +86,8 @@ impl Reason {
             | Self::GrantIpDenied
             | Self::GrantClientCertificate
             | Self::GrantSuspended
+            | Self::TooManySessions
+            | Self::SessionsUncounted
             | Self::UpstreamConnect
             | Self::UpstreamTls
             | Self::UpstreamProtocol

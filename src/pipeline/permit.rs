@@ -51,6 +51,8 @@ pub struct Known {
     pub clear_cookie: bool,
     /// Why a session that was presented is none, on a public route or under observe mode.
     pub session_fault: Option<Deny>,
+    /// The session of which an old token came back: it is to be ended.
+    pub reused: Option<Arc<Session>>,
     /// The quotas that were asked and refuse, the tightest first.
     pub quotas: Vec<QuotaState>,
     /// Every quota that was asked, and what it said.

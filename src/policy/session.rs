@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use super::ForeignSessions;
 use crate::{
     model::{ClientCertificate, ClientIp},
-    session::{Assertions, Bound, KeyFile, Ring, binding},
+    session::{Assertions, Bound, KeyFile, Ring, UserLimit, binding},
 };
 
 /// What holds for the sessions of every tenant.
@@ -49,6 +49,8 @@ pub struct SessionRules {
     pub absolute: Duration,
     /// What else must stay the same.
     pub bind: Vec<Binding>,
+    /// How many a user may have at once; nothing: any number.
+    pub max_per_user: Option<UserLimit>,
 }
 
 impl SessionRules {

@@ -47,16 +47,6 @@ impl Newest {
             Turn::Reused
         }
     }
-
-    /// Joins what two know. Of one generation the earlier time counts: it was presented then.
-    #[must_use]
-    pub fn join(self, other: Self) -> Self {
-        match self.generation.cmp(&other.generation) {
-            std::cmp::Ordering::Less => other,
-            std::cmp::Ordering::Greater => self,
-            std::cmp::Ordering::Equal => Self { generation: self.generation, since: self.since.min(other.since) },
-        }
-    }
 }
 
 #[cfg(test)]
@@ -99,13 +89,6 @@ mod tests {
                 // Each answer renews what was presented; it may not arrive.
                 has += u32::from(arrives);
             }
-        }
-
-        #[test]
-        fn joining_does_not_depend_on_the_order(a in (0_u32..4, 0_u64..9), b in (0_u32..4, 0_u64..9), c in (0_u32..4, 0_u64..9)) {
-            let [a, b, c] = [a, b, c].map(|(generation, since)| Newest { generation, since: UnixTime::from_secs(since) });
-            prop_assert_eq!(a.join(b).join(c), c.join(a.join(b)));
-            prop_assert_eq!(a.join(a), a);
         }
     }
 }

@@ -7,7 +7,10 @@ use super::{
     log::Log,
     marks::{Ledger, Marks},
 };
-use crate::model::{RevocationAnswer, SessionId, TenantName, UnixTime, UserId};
+use crate::{
+    model::{ClientPrefix, RevocationAnswer, SessionId, TenantName, UnixTime, UserId},
+    session::{Claims, Turn},
+};
 
 /// The revocations that were durable when the file was read. It changes nothing and locks nobody out.
 pub struct Ended {
@@ -43,6 +46,11 @@ impl RevocationStore for Ended {
 
     fn epoch_of(&self, tenant: &TenantName, auth_time: UnixTime, now: UnixTime) -> u32 {
         self.marks.epoch_of(tenant, auth_time, now)
+    }
+
+    /// Takes nothing for presented: whoever reads changes nothing.
+    fn present(&self, claims: &Claims, _client: ClientPrefix, now: UnixTime) -> Turn {
+        self.marks.known.judge(&claims.id, claims.generation, now).unwrap_or(Turn::Same)
     }
 }
 

@@ -50,6 +50,9 @@ pub enum StoreError {
     /// So many revocations are in force that no more fit, and no tenant's could be folded into an epoch.
     #[error("{0} revocations are in force and no more fit; revoke the tenant instead")]
     Full(usize),
+    /// So many sessions are known that nobody could say how many a user has.
+    #[error("more sessions are in use than are kept count of, so a limit on a user's cannot be judged")]
+    RegistryFull,
     /// It is in force and written down here, and the other nodes were not told yet.
     #[error("other nodes do not know it yet: {0}; they learn it as soon as Redis can be reached")]
     NotShared(String),

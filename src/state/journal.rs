@@ -18,7 +18,10 @@ use super::{
     record::Record,
     succession::{Follower, Holder},
 };
-use crate::model::{RevocationAnswer, Revoked, SessionId, TenantName, UnixTime, UserId};
+use crate::{
+    model::{ClientPrefix, RevocationAnswer, Revoked, SessionId, TenantName, UnixTime, UserId},
+    session::{Claims, Turn},
+};
 
 /// How many sessions and users may be marked at once, unless the caller says otherwise: about 100 MiB.
 pub const DEFAULT_BOUND: usize = 1_000_000;
@@ -111,6 +114,7 @@ impl Journal {
             writers.written += 1;
             marks.apply(&mut writers.ledger, record);
         })?;
+        marks.known.begin(now);
         let journal = Self {
             dir: dir.into(),
             marks,
@@ -184,6 +188,7 @@ impl Journal {
         for past in self.marks.past(now).chunks(1024) {
             self.marks.forget(&mut self.writers().ledger, past, now);
         }
+        self.sweep_known(now);
         let mut writers = self.writers();
         writers.now = writers.now.max(now);
         self.marks.settle_dates(&mut writers.ledger, now);
@@ -273,12 +278,13 @@ impl Journal {
             Record::User { tenant, at, .. } => Ok(Record::Raise { tenant, at, epoch: None }),
             Record::Session { .. } => Err(StoreError::Full(self.bound)),
             Record::Raise { .. } | Record::Fold { .. } | Record::Tenant { .. } | Record::Fresh { .. } => Ok(record),
+            Record::Granted(_) | Record::Presented { .. } => Ok(record),
         }
     }
 
     pub(super) fn put(&self, writers: &mut Writers, record: Record) {
         let record = self.marks.numbered(&writers.ledger, record, |at| self.floor(at));
-        if self.peers.get().is_some() {
+        if self.peers.get().is_some() && !matches!(record, Record::Granted(_) | Record::Presented { .. }) {
             writers.news.push(record.clone());
         }
         let start = writers.queue.len();
@@ -326,10 +332,12 @@ impl Journal {
             (Some(log), Some(tenants)) => {
                 let mut written = u64::try_from(tenants.len()).unwrap_or(u64::MAX);
                 let fill = |put: &mut dyn FnMut(Record) -> std::io::Result<()>| {
-                    self.marks.each_record(|record| {
+                    let mut put = |record| {
                         written = written.saturating_add(1);
                         put(record)
-                    })
+                    };
+                    self.marks.each_record(&mut put)?;
+                    self.marks.known.each_record(&mut put)
                 };
                 log.rewrite(tenants, fill).map(|()| Some(written))
             }
@@ -379,6 +387,10 @@ impl RevocationStore for Journal {
 
     fn epoch_of(&self, tenant: &TenantName, auth_time: UnixTime, now: UnixTime) -> u32 {
         self.marks.epoch_of(tenant, auth_time, now)
+    }
+
+    fn present(&self, claims: &Claims, client: ClientPrefix, now: UnixTime) -> Turn {
+        self.take_token(claims, client, now)
     }
 }
 

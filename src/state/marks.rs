@@ -8,8 +8,12 @@ use super::{
     bell::Bell,
     date::{Epoch, Signed},
     record::Record,
+    registry::Registry,
 };
-use crate::model::{RevocationAnswer, SessionId, TenantName, UnixTime, UserId};
+use crate::{
+    model::{RevocationAnswer, SessionId, TenantName, UnixTime, UserId},
+    session::Newest,
+};
 
 /// The marks that lookups read. Writers take turns: who changes a mark holds the [`Ledger`].
 ///
@@ -21,6 +25,8 @@ pub(super) struct Marks {
     tenants: HashMap<TenantName, Epoch, ahash::RandomState>,
     /// Rings behind every record that was merged in.
     pub(super) bell: Bell,
+    /// The sessions that users have.
+    pub(super) known: Registry,
 }
 
 /// How many sessions of each known tenant are marked.
@@ -61,7 +67,7 @@ impl Default for Marks {
         fn map<K, V>() -> HashMap<K, V, ahash::RandomState> {
             HashMap::builder().hasher(ahash::RandomState::new()).resize_mode(ResizeMode::Blocking).build()
         }
-        Self { sessions: map(), users: map(), tenants: map(), bell: Bell::default() }
+        Self { sessions: map(), users: map(), tenants: map(), bell: Bell::default(), known: Registry::default() }
     }
 }
 
@@ -105,7 +111,7 @@ impl Marks {
 
     /// Returns how many records [`Marks::records`] yields.
     pub(super) fn live(&self) -> usize {
-        self.len().saturating_add(self.tenants.len())
+        self.len().saturating_add(self.tenants.len()).saturating_add(self.known.len().saturating_mul(2))
     }
 
     /// Returns when the marked sessions of a tenant ended, of those that did up to a time, and when the next of the others will.
@@ -121,6 +127,7 @@ impl Marks {
             Record::Session { id, .. } => self.sessions.pin().contains_key(id),
             Record::User { tenant, user, .. } => self.users.pin().contains_key(&WhoseRef { tenant, user }),
             Record::Raise { .. } | Record::Fold { .. } | Record::Tenant { .. } | Record::Fresh { .. } => true,
+            Record::Granted(_) | Record::Presented { .. } => true,
         }
     }
 
@@ -143,6 +150,7 @@ impl Marks {
                 raised == *kept
             }),
             Record::Raise { epoch: None, .. } | Record::Fold { .. } | Record::Tenant { .. } | Record::Fresh { .. } => false,
+            Record::Granted(_) | Record::Presented { .. } => false,
         }
     }
 
@@ -153,7 +161,7 @@ impl Marks {
             Record::Raise { tenant, at, epoch: None } => Record::Raise { epoch: Some(next(&tenant, at)), tenant, at },
             Record::Fold { tenant, at, epoch: None } => Record::Fold { epoch: Some(next(&tenant, at)), tenant, at },
             Record::Raise { .. } | Record::Fold { .. } | Record::Session { .. } | Record::User { .. } => record,
-            Record::Tenant { .. } | Record::Fresh { .. } => record,
+            Record::Tenant { .. } | Record::Fresh { .. } | Record::Granted(_) | Record::Presented { .. } => record,
         }
     }
 
@@ -182,6 +190,9 @@ impl Marks {
                 raises.iter().for_each(|(from, epoch)| kept.raise(*from, *epoch));
             }),
             Record::Fresh { .. } => return,
+            // They end nobody.
+            Record::Granted(granted) => return self.known.note(granted.0),
+            Record::Presented { id, generation, since, seen } => return self.known.presented(&id, Newest { generation, since }, seen),
         }
         self.bell.ring();
     }

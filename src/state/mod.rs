@@ -11,6 +11,7 @@ mod error;
 mod journal;
 mod key_sets;
 mod key_use;
+mod known;
 mod log;
 mod marks;
 mod memory;
@@ -19,6 +20,7 @@ mod quota_key;
 mod record;
 #[cfg(feature = "gateway")]
 pub mod redis;
+mod registry;
 mod succession;
 
 pub use bans::{Bans, MOST_BY_OPERATOR, TooManyBans};
@@ -28,14 +30,17 @@ pub use error::StoreError;
 pub use journal::{DEFAULT_BOUND, Journal, Torn};
 pub use key_sets::{KeySets, Standing};
 pub use key_use::{KeyUsed, KeyUses};
+pub use known::Listed;
 pub use memory::MemoryQuotas;
 pub use peers::Spread;
 pub use quota_key::QuotaKey;
+pub use registry::{MOST_KNOWN, MOST_OF_TENANT, Note, Terms};
 pub use succession::{Follower, Heir};
 
 use crate::{
-    model::{QuotaAnswer, RevocationAnswer, SessionId, TenantName, Tick, UnixTime, UserId},
+    model::{ClientPrefix, QuotaAnswer, RevocationAnswer, SessionId, TenantName, Tick, UnixTime, UserId},
     quota::Limit,
+    session::{Claims, Turn},
 };
 
 /// Counts charges against quotas.
@@ -71,4 +76,11 @@ pub trait RevocationStore: Send + Sync {
     /// Returns the epoch of a session that carries none: the tenant's, where the user signed in behind its beginning, otherwise an
     /// earlier one.
     fn epoch_of(&self, tenant: &TenantName, auth_time: UnixTime, now: UnixTime) -> u32;
+
+    /// Says what a token is beside the newest one of its session that was presented, and takes it for presented: asked once for each request
+    /// whose session holds. A store that does not keep count of tokens takes each for the newest.
+    fn present(&self, claims: &Claims, client: ClientPrefix, now: UnixTime) -> Turn {
+        let (_, _, _) = (claims, client, now);
+        Turn::Same
+    }
 }

@@ -178,6 +178,7 @@ pub(super) fn ends(record: &Record) -> Option<UnixTime> {
     match record {
         Record::Session { keep_until, .. } | Record::User { keep_until, .. } => Some(*keep_until),
         Record::Raise { .. } | Record::Fold { .. } | Record::Tenant { .. } | Record::Fresh { .. } => None,
+        Record::Granted(_) | Record::Presented { .. } => None,
     }
 }
 
@@ -187,7 +188,7 @@ fn told(news: Vec<Record>) -> Vec<Record> {
         Record::Session { .. } | Record::User { .. } | Record::Raise { .. } => vec![record],
         Record::Fold { tenant, at, epoch } => vec![Record::Raise { tenant, at, epoch }],
         Record::Tenant { tenant, epoch, since, raises, present: _ } => Marks::epochs(&tenant, since, epoch, &raises),
-        Record::Fresh { .. } => Vec::new(),
+        Record::Fresh { .. } | Record::Granted(_) | Record::Presented { .. } => Vec::new(),
     };
     news.into_iter().flat_map(each).collect()
 }

@@ -1,6 +1,12 @@
 //! What one record of the journal says.
 
-use crate::model::{SessionId, TenantName, UnixTime, UserId};
+use std::{num::NonZeroU8, time::Duration};
+
+use super::registry::{Note, Terms};
+use crate::{
+    model::{ClientPrefix, SessionId, TenantName, UnixTime, UserId},
+    session::{Over, UserLimit},
+};
 
 /// One record. Integers are big-endian; a name is a length byte and the name, a user two length bytes and the user.
 ///
@@ -13,6 +19,8 @@ use crate::model::{SessionId, TenantName, UnixTime, UserId};
 /// | tenant's sessions folded into its epoch | 9, tenant, at u64, epoch u32 |
 /// | tenant as it stands | 10, tenant, epoch u32, present u8, since u64, count u8, that many of: at u64, epoch u32 |
 /// | no news from other nodes needed before | 11, until u64 |
+/// | session granted | 12, identifier 16, tenant, user, granted u64, ends u64, epoch u32, client 16 (an IPv4-mapped or IPv6 /64 prefix; zeros: not known), limit u8 (0: none), over u8 (0: oldest, 1: refuse), idle u64 in milliseconds |
+/// | token presented | 13, identifier 16, generation u32, since u64, last seen u64 |
 ///
 /// 4 to 7 are from before nodes shared epochs; they are read and not written. 6 folds into the next epoch, and in 7 the dates count on
 /// from the epoch; 4 and 5 are 6 and 7 without `at` and `since`. 11 stands in no file: one process tells it the other.
@@ -30,6 +38,10 @@ pub(super) enum Record {
     Tenant { tenant: TenantName, epoch: u32, present: bool, since: UnixTime, raises: Vec<(UnixTime, u32)> },
     /// Until then no news of other nodes are missed.
     Fresh { until: UnixTime },
+    /// A session began, and under which rule.
+    Granted(Box<(Note, Terms)>),
+    /// The newest token of a session that was presented, since when, and when the session was last seen.
+    Presented { id: SessionId, generation: u32, since: UnixTime, seen: UnixTime },
 }
 
 impl Record {
@@ -45,8 +57,7 @@ impl Record {
             Self::User { tenant, user, from, at, keep_until } => {
                 out.push(2);
                 put_name(out, tenant.as_str());
-                out.extend_from_slice(&u16::try_from(user.as_str().len()).unwrap_or(u16::MAX).to_be_bytes());
-                out.extend_from_slice(user.as_str().as_bytes());
+                put_user(out, user);
                 put_times(out, &[*from, *at, *keep_until]);
             }
             Self::Raise { tenant, at, epoch } => put_epoch(out, [3, 8], tenant, *at, *epoch),
@@ -66,6 +77,13 @@ impl Record {
             Self::Fresh { until } => {
                 out.push(11);
                 put_times(out, &[*until]);
+            }
+            Self::Granted(granted) => put_granted(out, &granted.0, granted.1),
+            Self::Presented { id, generation, since, seen } => {
+                out.push(13);
+                out.extend_from_slice(id.as_bytes());
+                out.extend_from_slice(&generation.to_be_bytes());
+                put_times(out, &[*since, *seen]);
             }
         }
     }
@@ -96,6 +114,13 @@ impl Record {
             8 => Some(Self::Raise { tenant: take_text(input, 1)?.parse().ok()?, at: take_time(input)?, epoch: Some(take_number(input)?) }),
             9 => Some(Self::Fold { tenant: take_text(input, 1)?.parse().ok()?, at: take_time(input)?, epoch: Some(take_number(input)?) }),
             11 => Some(Self::Fresh { until: take_time(input)? }),
+            12 => take_granted(input).map(|granted| Self::Granted(Box::new(granted))),
+            13 => Some(Self::Presented {
+                id: SessionId::new(take(input)?),
+                generation: take_number(input)?,
+                since: take_time(input)?,
+                seen: take_time(input)?,
+            }),
             5 | 7 | 10 => {
                 let tenant = take_text(input, 1)?.parse().ok()?;
                 let epoch = take_number(input)?;
@@ -119,6 +144,39 @@ impl Record {
     }
 }
 
+fn put_granted(out: &mut Vec<u8>, note: &Note, terms: Terms) {
+    out.push(12);
+    out.extend_from_slice(note.id.as_bytes());
+    put_name(out, note.tenant.as_str());
+    put_user(out, &note.user);
+    put_times(out, &[note.granted, note.ends]);
+    out.extend_from_slice(&note.epoch.to_be_bytes());
+    out.extend_from_slice(&note.client.0.to_be_bytes());
+    out.push(terms.limit.map_or(0, |limit| limit.limit.get()));
+    out.push(u8::from(terms.limit.is_some_and(|limit| limit.over == Over::Refuse)));
+    out.extend_from_slice(&u64::try_from(terms.idle.as_millis()).unwrap_or(u64::MAX).to_be_bytes());
+}
+
+fn take_granted(input: &mut &[u8]) -> Option<(Note, Terms)> {
+    let note = Note {
+        id: SessionId::new(take(input)?),
+        tenant: take_text(input, 1)?.parse().ok()?,
+        user: take_text(input, 2)?.parse().ok()?,
+        granted: take_time(input)?,
+        ends: take_time(input)?,
+        epoch: take_number(input)?,
+        client: ClientPrefix(u128::from_be_bytes(take(input)?)),
+    };
+    let [limit, over] = take(input)?;
+    let over = match over {
+        0 => Over::Oldest,
+        1 => Over::Refuse,
+        _ => return None,
+    };
+    let idle = Duration::from_millis(u64::from_be_bytes(take(input)?));
+    Some((note, Terms { limit: NonZeroU8::new(limit).map(|limit| UserLimit { limit, over }), idle }))
+}
+
 fn put_epoch(out: &mut Vec<u8>, [next, numbered]: [u8; 2], tenant: &TenantName, at: UnixTime, epoch: Option<u32>) {
     out.push(if epoch.is_some() { numbered } else { next });
     put_name(out, tenant.as_str());
@@ -132,6 +190,12 @@ fn put_epoch(out: &mut Vec<u8>, [next, numbered]: [u8; 2], tenant: &TenantName, 
 fn put_name(out: &mut Vec<u8>, name: &str) {
     out.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
     out.extend_from_slice(name.as_bytes());
+}
+
+/// Users have at most 256 bytes.
+fn put_user(out: &mut Vec<u8>, user: &UserId) {
+    out.extend_from_slice(&u16::try_from(user.as_str().len()).unwrap_or(u16::MAX).to_be_bytes());
+    out.extend_from_slice(user.as_str().as_bytes());
 }
 
 fn put_times(out: &mut Vec<u8>, times: &[UnixTime]) {
@@ -189,6 +253,28 @@ mod tests {
             (name(), time(), any::<Option<u32>>()).prop_map(|(tenant, at, epoch)| Record::Raise { tenant, at, epoch }),
             (name(), time(), any::<Option<u32>>()).prop_map(|(tenant, at, epoch)| Record::Fold { tenant, at, epoch }),
             time().prop_map(|until| Record::Fresh { until }),
+            (any::<[u8; 16]>(), any::<u32>(), time(), time()).prop_map(|(id, generation, since, seen)| Record::Presented {
+                id: SessionId::new(id),
+                generation,
+                since,
+                seen
+            }),
+            (any::<[u8; 16]>(), (name(), "[!-~]{1,256}"), time(), time(), any::<(u32, u128, u64)>(), any::<(u8, bool)>()).prop_map(
+                |(id, (tenant, user), granted, ends, (epoch, client, idle), (limit, refuse))| {
+                    let note = Note {
+                        id: SessionId::new(id),
+                        tenant,
+                        user: user.parse().unwrap(),
+                        granted,
+                        ends,
+                        epoch,
+                        client: ClientPrefix(client),
+                    };
+                    let over = if refuse && limit > 0 { Over::Refuse } else { Over::Oldest };
+                    let limit = NonZeroU8::new(limit).map(|limit| UserLimit { limit, over });
+                    Record::Granted(Box::new((note, Terms { limit, idle: Duration::from_millis(idle) })))
+                }
+            ),
             (name(), any::<u32>(), any::<bool>(), time(), prop::collection::vec((time(), any::<u32>()), 0..16))
                 .prop_map(|(tenant, epoch, present, since, raises)| { Record::Tenant { tenant, epoch, present, since, raises } }),
         ]

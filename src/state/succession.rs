@@ -98,11 +98,12 @@ impl Journal {
                 for record in found.tenants(&ledger) {
                     self.marks.apply(&mut writers.ledger, record);
                 }
-                let merge = |record| {
+                let mut merge = |record| {
                     self.marks.apply(&mut writers.ledger, record);
                     Ok::<(), Infallible>(())
                 };
-                let Ok(()) = found.each_record(merge);
+                let Ok(()) = found.each_record(&mut merge);
+                let Ok(()) = found.known.each_record(merge);
                 *self.log.lock().unwrap_or_else(PoisonError::into_inner) = Some(log);
                 writers.written = written;
                 // What was ended here meanwhile is in memory only.
@@ -172,7 +173,8 @@ impl Journal {
         let found = Record::decode(&mut record).filter(|_| record.is_empty()).ok_or_else(unreadable)?;
         match found {
             Record::Session { .. } | Record::User { .. } | Record::Raise { .. } => self.write(found),
-            Record::Fold { .. } | Record::Tenant { .. } | Record::Fresh { .. } => Err(unreadable()),
+            Record::Granted(granted) => self.grant_for(granted.0, granted.1),
+            Record::Fold { .. } | Record::Tenant { .. } | Record::Fresh { .. } | Record::Presented { .. } => Err(unreadable()),
         }
     }
 
@@ -192,7 +194,9 @@ impl Journal {
         let holder = writers.holder.clone();
         match record {
             // A session's and a user's end merge: in force here whatever comes of the rest.
-            Record::Session { .. } | Record::User { .. } => self.marks.apply(&mut writers.ledger, record),
+            Record::Session { .. } | Record::User { .. } | Record::Granted(_) | Record::Presented { .. } => {
+                self.marks.apply(&mut writers.ledger, record);
+            }
             // Who has the file says which epoch is next: this comes back with its number.
             Record::Raise { .. } | Record::Fold { .. } | Record::Tenant { .. } | Record::Fresh { .. } => {}
         }

@@ -134,7 +134,7 @@ fn upstream() -> Arc<Upstream> {
 }
 
 pub fn rules() -> SessionRules {
-    SessionRules { idle: Duration::from_secs(1800), absolute: Duration::from_secs(12 * 3600), bind: Vec::new() }
+    SessionRules { idle: Duration::from_secs(1800), absolute: Duration::from_secs(12 * 3600), bind: Vec::new(), max_per_user: None }
 }
 
 pub fn listener(name: &str, port: u16, kind: ListenerKind) -> Listener {

@@ -1,6 +1,7 @@
 //! `octroi session …`: ends, reads and makes sessions.
 
 mod inspect;
+mod list;
 mod mint;
 mod revoke;
 
@@ -20,11 +21,12 @@ pub(crate) struct SessionArgs {
 #[derive(Clone, Debug, clap::Subcommand)]
 pub(crate) enum SessionCommand {
     Revoke(revoke::RevokeArgs),
+    List(list::ListArgs),
     Inspect(inspect::InspectArgs),
     Mint(mint::MintArgs),
 }
 
-/// Runs the command. Revoking needs no configuration but its `state_dir`; reading and making need the keys, so `policy` is asked
+/// Runs the command. Revoking and listing need no configuration but its `state_dir`; reading and making need the keys, so `policy` is asked
 /// for only then.
 pub(crate) fn run(
     args: &SessionArgs,
@@ -35,6 +37,7 @@ pub(crate) fn run(
 ) -> anyhow::Result<Exit> {
     match &args.command {
         SessionCommand::Revoke(args) => revoke::run(args, state_dir, output),
+        SessionCommand::List(args) => list::run(args, state_dir, output),
         SessionCommand::Inspect(args) => inspect::run(args, &policy()?, clock, output),
         SessionCommand::Mint(args) => mint::run(args, state_dir, &policy()?, clock.now(), output),
     }

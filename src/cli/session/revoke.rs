@@ -95,11 +95,11 @@ fn session(text: &str) -> Result<String, &'static str> {
     SessionId::from_hex(text).map(|_| text.to_owned()).ok_or("a session is 32 hexadecimal digits")
 }
 
-fn tenant(text: &str) -> Result<String, crate::model::NameError> {
+pub(super) fn tenant(text: &str) -> Result<String, crate::model::NameError> {
     text.parse::<TenantName>().map(|name| name.to_string())
 }
 
-fn user(text: &str) -> Result<String, crate::model::NameError> {
+pub(super) fn user(text: &str) -> Result<String, crate::model::NameError> {
     text.parse::<UserId>().map(|user| user.to_string())
 }
 

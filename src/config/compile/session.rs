@@ -1,6 +1,6 @@
 //! Sessions: the ring of keys, the cookie, the clocks.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, num::NonZeroU8, time::Duration};
 
 use super::{Context, assertion, foreign, secret};
 use crate::{
@@ -11,16 +11,16 @@ use crate::{
         reader::{At, Placed},
         source::Span,
         unit::Wait,
-        wire::{KeyWire, RedisWire, RevocationStoreWord, RevocationWire, SessionsWire, TenantSessions},
+        wire::{KeyWire, MaxPerUserWire, RedisWire, RevocationStoreWord, RevocationWire, SessionsWire, TenantSessions},
     },
     model::{Path, PathRules},
     policy::{Binding, KeyDir, RevocationRules, SessionRules, Sessions},
-    session::{KeyState, MasterKey, Ring},
+    session::{KeyState, MOST_SESSIONS, MasterKey, Over, Ring, UserLimit},
 };
 
 /// The clocks where nobody says otherwise.
 pub(super) fn default_rules() -> SessionRules {
-    SessionRules { idle: default::IDLE, absolute: default::ABSOLUTE, bind: Vec::new() }
+    SessionRules { idle: default::IDLE, absolute: default::ABSOLUTE, bind: Vec::new(), max_per_user: None }
 }
 
 /// Compiles what holds for every tenant.
@@ -32,7 +32,7 @@ pub(super) fn sessions(cx: &mut Context<'_>, wire: &SessionsWire) -> Sessions {
         cookie,
         ring,
         key_dir,
-        rules: rules(cx, &default_rules(), wire.idle.as_ref(), wire.absolute.as_ref(), Some(&wire.bind)),
+        rules: rules(cx, &default_rules(), wire.idle.as_ref(), wire.absolute.as_ref(), Some(&wire.bind), wire.max_per_user.as_ref()),
         revocation: revocation(cx, wire.revocation.as_ref()),
         allow_email_user: wire.allow_email_user.as_ref().is_some_and(|at| at.value),
         login_url: wire.login_url.as_ref().and_then(|url| login_url(cx, url)),
@@ -85,7 +85,7 @@ pub(super) fn judge_store(cx: &mut Context<'_>, sessions: Option<&SessionsWire>,
 pub(super) fn tenant(cx: &mut Context<'_>, wire: Option<&TenantSessions>, outside: &SessionRules) -> SessionRules {
     match wire {
         None => outside.clone(),
-        Some(wire) => rules(cx, outside, wire.idle.as_ref(), wire.absolute.as_ref(), wire.bind.as_deref()),
+        Some(wire) => rules(cx, outside, wire.idle.as_ref(), wire.absolute.as_ref(), wire.bind.as_deref(), wire.max_per_user.as_ref()),
     }
 }
 
@@ -95,11 +95,13 @@ fn rules(
     idle: Option<&At<Wait>>,
     absolute: Option<&At<Wait>>,
     bind: Option<&[At<Binding>]>,
+    max_per_user: Option<&MaxPerUserWire>,
 ) -> SessionRules {
     let rules = SessionRules {
         idle: idle.map_or(outside.idle, |at| at.value.0),
         absolute: absolute.map_or(outside.absolute, |at| at.value.0),
         bind: bind.map_or_else(|| outside.bind.clone(), |bind| distinct(cx, bind)),
+        max_per_user: max_per_user.map_or(outside.max_per_user, |wire| user_limit(cx, wire)),
     };
     if let (true, Some(at)) = (rules.idle > rules.absolute, idle.or(absolute)) {
         let message = "a session would end (`absolute`) before it could have rested (`idle`)";
@@ -111,6 +113,15 @@ fn rules(
     // Tokens count milliseconds since 1970 in 64 bits; a century is far within.
     debug_assert!(rules.absolute < Duration::from_secs(u64::MAX / 1000));
     rules
+}
+
+fn user_limit(cx: &mut Context<'_>, wire: &MaxPerUserWire) -> Option<UserLimit> {
+    let At { value, span } = wire.limit;
+    let limit = u8::try_from(value).ok().and_then(NonZeroU8::new).filter(|limit| limit.get() <= MOST_SESSIONS);
+    if limit.is_none() {
+        cx.error(span, format!("a user cannot have at most {value} sessions")).hint(format!("write 1 to {MOST_SESSIONS}"));
+    }
+    Some(UserLimit { limit: limit?, over: wire.over.as_ref().map_or(Over::default(), |at| at.value) })
 }
 
 fn distinct(cx: &mut Context<'_>, bind: &[At<Binding>]) -> Vec<Binding> {

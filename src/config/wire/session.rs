@@ -12,7 +12,7 @@ use crate::{
         unit::Wait,
     },
     policy::{Binding, OnStale},
-    session::foreign::Format,
+    session::{Over, foreign::Format},
 };
 
 /// Where revocations are kept.
@@ -43,6 +43,7 @@ words! {
         "redis" => RevocationStoreWord::Redis,
     }
     OnStale, "answer to silence" { "deny" => OnStale::Deny, "allow" => OnStale::Allow, }
+    Over, "rule for one session too many" { "oldest" => Over::Oldest, "refuse" => Over::Refuse, }
     TokenFormat, "token format" {
         "octroi" => TokenFormat::Octroi,
         "jwt" => TokenFormat::Foreign(Format::Jwt),
@@ -108,6 +109,8 @@ wire! {
         absolute: Option<At<Wait>>,
         /// What else must stay the same: `client_prefix`, `user_agent`, `client_certificate`. Default: nothing.
         bind: Vec<At<Binding>>,
+        /// How many sessions a user may have at once. Default: any number.
+        max_per_user: Option<MaxPerUserWire>,
         /// Where revocations are kept.
         revocation: Option<RevocationWire>,
         /// Whose tokens are read: `octroi` (default), and those of apps that keep their own login: `jwt`, `express`, `itsdangerous`, `django`.
@@ -137,6 +140,14 @@ wire! {
         audience: Option<At<Party>>,
         /// Who says so: `iss`, the same on all nodes. Default: `octroi`.
         issuer: Option<At<Party>>,
+    }
+
+    /// How many sessions a user may have at once.
+    MaxPerUserWire "max_per_user" {
+        /// How many, 1 to 100. Sessions of apps with a login of their own, and Bearer tokens, are not counted.
+        limit: At<u16>,
+        /// What one sign-in too many does: `oldest` (default) ends the oldest session, `refuse` refuses the sign-in.
+        over: Option<At<Over>>,
     }
 
     /// A session key.

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{RequestLimitsWire, TenantRoutes};
+use super::{MaxPerUserWire, RequestLimitsWire, TenantRoutes};
 use crate::{
     config::{
         collection::{Named, Needed, NonEmpty},
@@ -124,6 +124,8 @@ wire! {
         absolute: Option<At<Wait>>,
         /// What else must stay the same.
         bind: Option<Vec<At<Binding>>>,
+        /// How many sessions a user may have at once.
+        max_per_user: Option<MaxPerUserWire>,
     }
 
     /// Fields that a tenant adds or replaces.

@@ -74,6 +74,7 @@ fn judge(record: Record, now: UnixTime) -> Result<Record, Strange> {
         Record::Session { .. } | Record::User { .. } => {}
         Record::Raise { at, epoch: Some(epoch), .. } if u64::from(*epoch) <= at.max(&now).as_secs().saturating_add(AHEAD_SECS) => {}
         Record::Raise { .. } | Record::Fold { .. } | Record::Tenant { .. } | Record::Fresh { .. } => return Err(Strange::Malformed),
+        Record::Granted(_) | Record::Presented { .. } => return Err(Strange::Malformed),
     }
     if ends(&record).is_some_and(|end| end <= now) { Err(Strange::Past) } else { Ok(record) }
 }

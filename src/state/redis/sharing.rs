@@ -324,6 +324,7 @@ impl Sharing {
                 Record::Raise { tenant, epoch: Some(epoch), .. } => put.arg(tenant.as_str()).arg(*epoch),
                 Record::Raise { .. } | Record::Session { .. } | Record::User { .. } => put.arg("").arg(""),
                 Record::Fold { .. } | Record::Tenant { .. } | Record::Fresh { .. } => put.arg("").arg(""),
+                Record::Granted(_) | Record::Presented { .. } => put.arg("").arg(""),
             };
         }
         put

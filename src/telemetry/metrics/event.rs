@@ -9,6 +9,10 @@ pub enum SessionEvent {
     Renewed,
     /// A session was ended by the app.
     Revoked,
+    /// A session was ended because its user had too many.
+    EndedByLimit,
+    /// A session was ended because an old token of it came back.
+    Reused,
     /// Sessions were ended through the admin API or the control socket.
     RevokedByOperator,
     /// A cookie that names no valid session was cleared.
@@ -25,10 +29,12 @@ pub enum SessionEvent {
 
 impl SessionEvent {
     /// Every event.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Granted,
         Self::Renewed,
         Self::Revoked,
+        Self::EndedByLimit,
+        Self::Reused,
         Self::RevokedByOperator,
         Self::CookieCleared,
         Self::GrantIgnored,
@@ -43,6 +49,8 @@ impl SessionEvent {
             Self::Granted => "granted",
             Self::Renewed => "renewed",
             Self::Revoked => "revoked",
+            Self::EndedByLimit => "ended_by_limit",
+            Self::Reused => "reused",
             Self::RevokedByOperator => "revoked_by_operator",
             Self::CookieCleared => "cookie_cleared",
             Self::GrantIgnored => "grant_ignored",

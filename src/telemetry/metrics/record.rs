@@ -96,6 +96,11 @@ impl Metrics {
         }
     }
 
+    /// Sets how many sessions are known.
+    pub fn sessions_known(&self, count: usize) {
+        self.sessions_known.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     /// Sets how many revocations are in force.
     pub fn revocations(&self, count: usize) {
         self.revocations.set(i64::try_from(count).unwrap_or(i64::MAX));

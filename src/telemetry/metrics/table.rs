@@ -43,6 +43,7 @@ pub struct Metrics {
     pub(super) quota_decisions: IntCounterVec,
     pub(super) quota_evictions: Total,
     pub(super) revocations: IntGauge,
+    pub(super) sessions_known: IntGauge,
     pub(super) generation: IntGauge,
     pub(super) predecessor_connections: IntGauge,
     pub(super) upstream_requests: IntCounterVec,
@@ -146,6 +147,8 @@ impl Metrics {
                 )?,
             ),
             revocations: declare.gauge("octroi_revocations", "Revocations in force.")?,
+            sessions_known: declare
+                .gauge("octroi_sessions_known", "Sessions that this node keeps count of; some of them may rest for good.")?,
             generation: declare.gauge(
                 "octroi_generation",
                 "How many processes have served since one was started without a predecessor, this one counted.",
@@ -407,6 +410,7 @@ mod tests {
         metrics.session_keys([(1, 9), (2, 0)].into_iter());
         metrics.session_keys([(2, 5), (3, 0)].into_iter());
         metrics.revocations(4);
+        metrics.sessions_known(5);
         metrics.upstream(&app).answer(200, Duration::from_millis(2));
         metrics.upstream(&app).error(Reason::UpstreamConnect);
         metrics.upstream(&app).retry();
@@ -450,6 +454,7 @@ mod tests {
             r#"octroi_session_key_uses_total{key="2"} 5"#,
             r#"octroi_session_key_uses_total{key="3"} 0"#,
             "octroi_revocations 4",
+            "octroi_sessions_known 5",
             r#"octroi_upstream_requests_total{code="200",upstream="app"} 1"#,
             r#"octroi_upstream_errors_total{reason="upstream_connect",upstream="app"} 1"#,
             r#"octroi_upstream_duration_seconds_count{upstream="app"} 1"#,

@@ -1,0 +1,341 @@
+//! Which sessions users have: what was granted, and which token of each was presented last.
+//!
+//! Readers never wait: a request looks its session up, compares numbers, and goes on. Writers hold the journal's turn.
+
+use std::{
+    collections::HashMap as Index,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use papaya::{HashMap, ResizeMode};
+
+use super::record::Record;
+use crate::{
+    model::{ClientPrefix, SessionId, TenantName, UnixTime, UserId},
+    session::{Newest, Turn, UserLimit},
+};
+
+/// How many sessions are known at once; about 300 MiB. Behind that a session begins unknown, or, where its user's are limited, not at all.
+pub const MOST_KNOWN: usize = 1_000_000;
+
+/// How many of one tenant, so that one app cannot take the room of all.
+pub const MOST_OF_TENANT: usize = 250_000;
+
+/// How many of one user; of more, the oldest are forgotten, and go on. More than a limit can be.
+pub(super) const MOST_OF_USER: usize = 128;
+
+/// What is noted of a session when it begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Its identifier.
+    pub id: SessionId,
+    /// Whose user.
+    pub tenant: TenantName,
+    /// Who signed in.
+    pub user: UserId,
+    /// When.
+    pub granted: UnixTime,
+    /// Its absolute end.
+    pub ends: UnixTime,
+    /// Its tenant's epoch.
+    pub epoch: u32,
+    /// From where; the default: not known.
+    pub client: ClientPrefix,
+}
+
+/// The rules that a session begins under.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// How many its user may have.
+    pub limit: Option<UserLimit>,
+    /// How long one may rest: behind that it no longer counts.
+    pub idle: Duration,
+}
+
+/// The sessions that are known.
+pub(super) struct Registry {
+    sessions: HashMap<SessionId, Arc<Known>, ahash::RandomState>,
+    owners: Mutex<Owners>,
+    /// When this process began, in milliseconds since 1970: a session may have been in use up to then.
+    began: AtomicU64,
+}
+
+/// One of them.
+pub(super) struct Known {
+    pub(super) note: Note,
+    /// The newest generation that was presented in the upper half, since when in seconds since 1970 in the lower: one number, so that no
+    /// reader sees a new generation with an old time.
+    newest: AtomicU64,
+    /// When it was last seen, in milliseconds since 1970.
+    seen: AtomicU64,
+}
+
+#[derive(Default)]
+struct Owners {
+    users: Index<(TenantName, UserId), Vec<SessionId>, ahash::RandomState>,
+    tenants: Index<TenantName, usize, ahash::RandomState>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        let sessions = HashMap::builder().hasher(ahash::RandomState::new()).resize_mode(ResizeMode::Blocking).build();
+        Self { sessions, owners: Mutex::default(), began: AtomicU64::new(0) }
+    }
+}
+
+impl Known {
+    fn new(note: Note) -> Self {
+        let granted = note.granted;
+        let newest = pack(Newest { generation: 0, since: granted });
+        Self { note, newest: newest.into(), seen: granted.as_millis().into() }
+    }
+
+    pub(super) fn newest(&self) -> Newest {
+        let packed = self.newest.load(Ordering::Relaxed);
+        let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+        Newest { generation: half(packed >> 32), since: UnixTime::from_secs(u64::from(half(packed))) }
+    }
+
+    /// When it was last seen here.
+    pub(super) fn seen(&self) -> UnixTime {
+        UnixTime::from_millis(self.seen.load(Ordering::Relaxed))
+    }
+
+    fn see(&self, now: UnixTime) {
+        // Not for each of many requests at once: the line would travel from core to core.
+        if now.since(self.seen()) >= SEEN_EVERY {
+            self.seen.fetch_max(now.as_millis(), Ordering::Relaxed);
+        }
+    }
+
+    fn advance(&self, newest: Newest) {
+        self.newest.fetch_max(pack(newest), Ordering::Relaxed);
+    }
+
+    fn record(&self) -> Record {
+        let Newest { generation, since } = self.newest();
+        Record::Presented { id: self.note.id, generation, since, seen: self.seen() }
+    }
+}
+
+/// Rounded up: the grace of an older token is never shorter than it should be.
+fn pack(newest: Newest) -> u64 {
+    let secs = u32::try_from(newest.since.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
+    u64::from(newest.generation) << 32 | u64::from(secs)
+}
+
+/// How exactly it is known when a session was last seen.
+const SEEN_EVERY: Duration = Duration::from_secs(1);
+
+impl Registry {
+    /// Notes when this process began.
+    pub(super) fn begin(&self, now: UnixTime) {
+        self.began.store(now.as_millis(), Ordering::Relaxed);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Says whether one more session of a tenant fits.
+    pub(super) fn has_room(&self, tenant: &TenantName) -> bool {
+        self.len() < MOST_KNOWN && self.owners().tenants.get(tenant).is_none_or(|count| *count < MOST_OF_TENANT)
+    }
+
+    /// Takes a session in; one that is known stays as it is. Of too many of one user the oldest is forgotten.
+    pub(super) fn note(&self, note: Note) {
+        let sessions = self.sessions.pin();
+        if sessions.contains_key(&note.id) || !self.has_room(&note.tenant) {
+            return;
+        }
+        let mut owners = self.owners();
+        let of_user = owners.users.entry((note.tenant.clone(), note.user.clone())).or_default();
+        of_user.push(note.id);
+        let surplus = if of_user.len() > MOST_OF_USER {
+            let granted = |id: &SessionId| sessions.get(id).map_or(note.granted, |known| known.note.granted);
+            of_user.iter().min_by_key(|id| granted(id)).copied()
+        } else {
+            None
+        };
+        *owners.tenants.entry(note.tenant.clone()).or_default() += 1;
+        sessions.insert(note.id, Arc::new(Known::new(note)));
+        drop(owners);
+        if let Some(id) = surplus {
+            self.forget(&id);
+        }
+    }
+
+    /// Forgets a session.
+    pub(super) fn forget(&self, id: &SessionId) {
+        let sessions = self.sessions.pin();
+        let Some(known) = sessions.remove(id) else { return };
+        let mut owners = self.owners();
+        let whose = (known.note.tenant.clone(), known.note.user.clone());
+        if let Some(of_user) = owners.users.get_mut(&whose) {
+            of_user.retain(|other| other != id);
+            if of_user.is_empty() {
+                owners.users.remove(&whose);
+            }
+        }
+        if let Some(count) = owners.tenants.get_mut(&whose.0) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                owners.tenants.remove(&whose.0);
+            }
+        }
+    }
+
+    /// Says what a token is beside the newest one; nothing of a session that is not known.
+    pub(super) fn judge(&self, id: &SessionId, generation: u32, now: UnixTime) -> Option<Turn> {
+        self.sessions.pin().get(id).map(|known| known.newest().present(generation, now))
+    }
+
+    /// The same, and notes that the session was seen.
+    pub(super) fn see(&self, id: &SessionId, generation: u32, now: UnixTime) -> Option<Turn> {
+        let sessions = self.sessions.pin();
+        let known = sessions.get(id)?;
+        let turn = known.newest().present(generation, now);
+        if turn != Turn::Reused {
+            known.see(now);
+        }
+        Some(turn)
+    }
+
+    /// Merges in that a token was presented.
+    pub(super) fn presented(&self, id: &SessionId, newest: Newest, seen: UnixTime) {
+        if let Some(known) = self.sessions.pin().get(id) {
+            known.advance(newest);
+            known.seen.fetch_max(seen.as_millis(), Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the sessions of a user that neither reached their absolute end nor rested for longer than `idle`.
+    ///
+    /// A session that was there when this process began counts as in use up to then: what was seen shortly before is not written down.
+    pub(super) fn of_user(&self, tenant: &TenantName, user: &UserId, idle: Duration, now: UnixTime) -> Vec<Arc<Known>> {
+        let ids = self.owners().users.get(&(tenant.clone(), user.clone())).cloned().unwrap_or_default();
+        let began = UnixTime::from_millis(self.began.load(Ordering::Relaxed));
+        let sessions = self.sessions.pin();
+        let rests = |known: &Known| known.seen().max(began).plus(idle).plus(SEEN_EVERY) <= now;
+        ids.iter().filter_map(|id| sessions.get(id)).filter(|known| known.note.ends > now && !rests(known)).cloned().collect()
+    }
+
+    /// Returns when a session reaches its absolute end.
+    pub(super) fn ends(&self, id: &SessionId) -> Option<UnixTime> {
+        self.sessions.pin().get(id).map(|known| known.note.ends)
+    }
+
+    /// Returns sessions of which `is_over` says so. Needs no turn.
+    pub(super) fn over(&self, is_over: impl Fn(&Note) -> bool) -> Vec<SessionId> {
+        self.sessions.pin().iter().filter(|(_, known)| is_over(&known.note)).map(|(id, _)| *id).collect()
+    }
+
+    /// Hands all of it on, as records.
+    pub(super) fn each_record<E>(&self, mut each: impl FnMut(Record) -> Result<(), E>) -> Result<(), E> {
+        for (_, known) in &self.sessions.pin() {
+            each(Record::Granted(Box::new((known.note.clone(), Terms::default()))))?;
+            each(known.record())?;
+        }
+        Ok(())
+    }
+
+    fn owners(&self) -> MutexGuard<'_, Owners> {
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: u64) -> UnixTime {
+        UnixTime::from_secs(secs)
+    }
+
+    fn note(number: u128, tenant: &str, user: &str, granted: u64) -> Note {
+        Note {
+            id: SessionId::new(number.to_be_bytes()),
+            tenant: tenant.parse().unwrap(),
+            user: user.parse().unwrap(),
+            granted: at(granted),
+            ends: at(10_000),
+            epoch: 0,
+            client: ClientPrefix::default(),
+        }
+    }
+
+    fn of(registry: &Registry, user: &str, now: u64) -> usize {
+        registry.of_user(&"acme".parse().unwrap(), &user.parse().unwrap(), Duration::from_secs(100), at(now)).len()
+    }
+
+    #[test]
+    fn sessions_count_until_they_end_or_rest() {
+        let registry = Registry::default();
+        registry.note(note(1, "acme", "u_1", 1_000));
+        registry.note(note(2, "acme", "u_1", 1_000));
+        registry.note(note(3, "acme", "u_2", 1_000));
+        registry.note(note(4, "globex", "u_1", 1_000));
+        assert_eq!((of(&registry, "u_1", 1_000), of(&registry, "u_1", 1_100), of(&registry, "u_1", 1_101)), (2, 2, 0));
+
+        registry.see(&SessionId::new(1_u128.to_be_bytes()), 0, at(1_090));
+        assert_eq!((of(&registry, "u_1", 1_190), of(&registry, "u_1", 1_191)), (1, 0));
+
+        // After a restart nobody knows what was seen last: they count.
+        registry.begin(at(9_000));
+        assert_eq!((of(&registry, "u_1", 9_100), of(&registry, "u_1", 10_000)), (2, 0));
+    }
+
+    #[test]
+    fn of_one_user_the_oldest_are_forgotten() {
+        let registry = Registry::default();
+        for number in 0..200 {
+            registry.note(note(number, "acme", "u_1", 1_000 + u64::try_from(number).unwrap()));
+        }
+
+        assert_eq!(registry.len(), MOST_OF_USER);
+        assert_eq!(registry.judge(&SessionId::new(71_u128.to_be_bytes()), 0, at(1)), None);
+        assert_eq!(registry.judge(&SessionId::new(72_u128.to_be_bytes()), 0, at(1)), Some(Turn::Same));
+    }
+
+    #[test]
+    fn one_tenant_does_not_take_all_of_the_room() {
+        let registry = Registry::default();
+        for number in 0..MOST_OF_TENANT + 10 {
+            registry.note(note(u128::try_from(number).unwrap(), "acme", &format!("u_{number}"), 1_000));
+        }
+
+        assert_eq!(registry.len(), MOST_OF_TENANT);
+        assert!(!registry.has_room(&"acme".parse().unwrap()) && registry.has_room(&"globex".parse().unwrap()));
+        registry.forget(&SessionId::new(5_u128.to_be_bytes()));
+        assert!(registry.has_room(&"acme".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_forgotten_leaves_nothing() {
+        let registry = Registry::default();
+        registry.note(note(1, "acme", "u_1", 1_000));
+        registry.note(note(1, "acme", "u_1", 1_000));
+
+        registry.forget(&SessionId::new(1_u128.to_be_bytes()));
+        registry.forget(&SessionId::new(1_u128.to_be_bytes()));
+
+        let owners = registry.owners();
+        assert_eq!((registry.len(), owners.users.len(), owners.tenants.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_generation_only_rises() {
+        let (registry, id) = (Registry::default(), SessionId::new(1_u128.to_be_bytes()));
+        registry.note(note(1, "acme", "u_1", 1_000));
+        registry.presented(&id, Newest { generation: 2, since: at(2_000) }, at(2_000));
+        registry.presented(&id, Newest { generation: 1, since: at(3_000) }, at(1_500));
+
+        let known = registry.sessions.pin().get(&id).cloned().unwrap();
+        assert_eq!((known.newest(), known.seen()), (Newest { generation: 2, since: at(2_000) }, at(2_000)));
+        assert_eq!([2_030, 2_031].map(|now| registry.see(&id, 1, at(now))), [Some(Turn::Late), Some(Turn::Reused)]);
+    }
+}
