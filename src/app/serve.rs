@@ -30,7 +30,7 @@ use super::{
 use crate::{
     admin::Gate,
     edge::{Handler, Witness},
-    gateway::{self, RequestIds, Shared, Standing},
+    gateway::{self, Renewals, RequestIds, Shared, Standing},
     model::{Clock, UnixTime, told},
     policy::Policy,
     state::{Bans, Journal, MemoryQuotas, StoreError},
@@ -99,6 +99,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
         revocations: Arc::clone(&journal),
         challenges: Arc::default(),
         bans: Bans::new(BAN_SLOTS),
+        renewals: Renewals::default(),
         key_uses: session_keys::open(&policy, started),
         redis,
         metrics,
