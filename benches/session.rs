@@ -8,7 +8,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use octroi::{
     model::{Revoked, Secret, SessionId, TenantName, UnixTime},
     session::{
-        AssertionKey, Assertions, Claims, MasterKey, Purpose, Ring, Statement, cookie,
+        AssertionKey, Assertions, Claims, MasterKey, Purpose, Ring, Roles, Statement, cookie,
         foreign::{Algorithm, ClaimPath, Codec, Derivation, Digest, Django, Itsdangerous, Jwt, Mapping, Presented, SigningKey, VerifyKey},
         grant,
     },
@@ -24,7 +24,7 @@ fn claims() -> Claims {
         id: SessionId::new([7; 16]),
         tenant: "acme".parse().unwrap(),
         user: "u_812".parse().unwrap(),
-        roles: vec!["admin".into(), "editor".into()],
+        roles: Roles::try_new(["admin", "editor"]).unwrap(),
         issued: time(1_800_000_000),
         auth_time: time(1_800_000_000),
         not_before: time(1_800_000_000),

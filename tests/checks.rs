@@ -14,7 +14,7 @@ use octroi::{
         RouteAccess, Tenant,
     },
     replay::Request,
-    session::{Bound, Claims, Purpose, binding, grant::Grant},
+    session::{Bound, Claims, Purpose, Roles, binding, grant::Grant},
 };
 use support::*;
 
@@ -660,7 +660,11 @@ fn charges_for_failures_can_be_given_back() {
 #[test]
 fn a_role_is_asked_for_by_the_route() {
     let request = |role: &str| {
-        get("https://acme.test/admin/x").cookie(&seal(&Claims { roles: vec![role.into()], ..claims("acme") }, Purpose::Cookie, "acme"))
+        get("https://acme.test/admin/x").cookie(&seal(
+            &Claims { roles: Roles::try_new([role]).unwrap(), ..claims("acme") },
+            Purpose::Cookie,
+            "acme",
+        ))
     };
     let observing = one(|acme| acme.mode = Mode::Observe);
 
@@ -861,7 +865,7 @@ fn granted(grant: &Grant, permit: &Permit, policy: &Policy) -> Result<String, Re
 }
 
 fn grant(user: &str, tenant: Option<&str>) -> Grant {
-    Grant { user: user.parse().unwrap(), roles: Vec::new(), tenant: tenant.map(|name| name.parse().unwrap()), absolute: None }
+    Grant { user: user.parse().unwrap(), roles: Roles::default(), tenant: tenant.map(|name| name.parse().unwrap()), absolute: None }
 }
 
 #[test]

@@ -164,7 +164,7 @@ fn holds(foreign: &Foreign, vectors: &Value, at_least: usize) {
         let expected = &vector["is"];
         assert_eq!(session.claims.user.as_str(), expected["user"].as_str().unwrap(), "{name}");
         assert_eq!(session.claims.tenant.as_str(), "acme", "{name}");
-        assert_eq!(session.claims.roles.iter().map(|role| &**role).collect::<Vec<_>>(), texts(&expected["roles"]), "{name}");
+        assert_eq!(session.claims.roles.iter().collect::<Vec<_>>(), texts(&expected["roles"]), "{name}");
         assert_eq!(session.claims.auth_time.as_millis(), expected["auth_time_ms"].as_u64().unwrap(), "{name}");
         assert!(matches!(&session.source, Source::Foreign { format, .. } if *format == foreign.codec.format()), "{name}");
     }

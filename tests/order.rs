@@ -9,7 +9,7 @@ use std::time::Duration;
 use octroi::{
     model::{Mode, Reason, RevocationAnswer, Stage, UnixTime},
     policy::{CertificateMode, Policy, QuotaBy, RouteAccess},
-    session::Purpose,
+    session::{Purpose, Roles},
 };
 use support::*;
 
@@ -180,7 +180,7 @@ fn role_before_age_before_origin() {
     };
 
     let without_role = ask(&request(&claims), &policy, &Counting::default(), &LIVE).reason();
-    claims.roles.push("admin".into());
+    claims.roles = Roles::try_new(["editor", "admin"]).unwrap();
     let too_old = ask(&request(&claims), &policy, &Counting::default(), &LIVE).reason();
     claims.auth_time = NOW;
     let foreign = ask(&request(&claims), &policy, &Counting::default(), &LIVE).reason();

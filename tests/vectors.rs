@@ -5,7 +5,7 @@ use std::{net::IpAddr, path::Path};
 
 use octroi::{
     model::{ClientIp, Secret, SessionId, TenantName, UnixTime},
-    session::{Bound, Claims, MasterKey, OpenError, Opened, Purpose, Ring, binding},
+    session::{Bound, Claims, MasterKey, OpenError, Opened, Purpose, Ring, Roles, binding},
 };
 use serde_json::Value;
 
@@ -49,7 +49,7 @@ fn claims(value: &Value) -> Claims {
         id: SessionId::new(bytes(&value["session"])),
         tenant: name(&value["tenant"]),
         user: value["user"].as_str().unwrap().parse().unwrap(),
-        roles: value["roles"].as_array().unwrap().iter().map(|role| role.as_str().unwrap().into()).collect(),
+        roles: Roles::try_new(value["roles"].as_array().unwrap().iter().map(|role| role.as_str().unwrap())).unwrap(),
         issued: time("issued"),
         auth_time: time("auth_time"),
         not_before: time("not_before"),

@@ -31,7 +31,7 @@ pub fn run(data: &[u8]) {
 fn written(grant: &Grant) -> String {
     let mut text = format!("user={}", quoted(grant.user.as_str()));
     if !grant.roles.is_empty() {
-        let roles: Vec<String> = grant.roles.iter().map(|role| quoted(role)).collect();
+        let roles: Vec<String> = grant.roles.iter().map(quoted).collect();
         text.push_str(&format!(", roles=({})", roles.join(" ")));
     }
     if let Some(tenant) = &grant.tenant {

@@ -6,7 +6,7 @@ use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use octroi::{
     model::{Secret, SessionId, TenantName, UnixTime},
-    session::{Claims, MAX_TOKEN_BYTES, MasterKey, OpenError, Purpose, Ring, SealError, TOKEN_PREFIX},
+    session::{Claims, MAX_TOKEN_BYTES, MasterKey, OpenError, Purpose, Ring, Roles, SealError, TOKEN_PREFIX},
 };
 
 use super::input::Input;
@@ -111,7 +111,7 @@ fn claims(input: &mut Input<'_>) -> Claims {
         id: SessionId::new(input.array()),
         tenant: input.text(NAME, 1, 64).parse().expect("a name"),
         user: input.text(&visible, 1, 256).parse().expect("a user"),
-        roles: (0..roles).map(|_| input.text(ROLE, 1, 64).into()).collect(),
+        roles: Roles::try_new((0..roles).map(|_| input.text(ROLE, 1, 64)).collect::<Vec<_>>().iter().map(String::as_str)).expect("roles"),
         issued,
         auth_time,
         not_before,

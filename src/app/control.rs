@@ -15,6 +15,7 @@ use super::{
     notify::Notifier,
     reload,
     renew::Refusals,
+    session_keys,
     upgrade::{self, HandOver, Succession},
 };
 use crate::{
@@ -22,8 +23,8 @@ use crate::{
     edge::{AdminTls, TlsState},
     gateway::Shared,
     model::{
-        Ban, BanWish, BoxFuture, ClientPrefix, Control, ControlError, Draining, Revocation, RevocationReport, Revoked, Status, TenantName,
-        UnixTime, UpgradeReport, told,
+        Ban, BanWish, BoxFuture, ClientPrefix, Control, ControlError, Draining, KeyStatus, Revocation, RevocationReport, Revoked, Status,
+        TenantName, UnixTime, UpgradeReport, told,
     },
     state::RevocationStore,
     telemetry::Tally,
@@ -57,6 +58,8 @@ pub(super) struct App {
     pub(super) refusals: Refusals,
     /// Told of each policy that comes into force: it may name other files.
     pub(super) policy_changed: tokio::sync::Notify,
+    /// The same, for who waits until something in it expires.
+    pub(super) expiry_changed: tokio::sync::Notify,
 }
 
 /// What the last load of the configuration said.
@@ -103,6 +106,10 @@ impl Control for App {
 
     fn upgrade(&self, start: bool) -> BoxFuture<'_, Result<UpgradeReport, ControlError>> {
         Box::pin(self.hand_over(start))
+    }
+
+    fn keys(&self) -> Vec<KeyStatus> {
+        session_keys::status(&self.shared)
     }
 
     fn bans(&self) -> Vec<Ban> {

@@ -18,6 +18,7 @@ mod renew;
 mod run;
 mod schedule;
 mod serve;
+mod session_keys;
 mod shutdown;
 mod upgrade;
 mod vitals;

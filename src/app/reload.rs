@@ -62,6 +62,7 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
     // Nothing fails from here on.
     super::witness::certificates(&app.shared.metrics, &tls);
     app.shared.metrics.policy_in_force(&policy, now);
+    app.shared.key_uses.settle(policy.sessions.as_ref().map(|sessions| &sessions.ring), now);
     // The same certificates keep their ticket keys: a reload ends no resumption.
     app.tls.store(tls.or_keep(&app.tls.load_full()));
     if let (Some(shown), Some(read)) = (&app.admin_tls, admin_tls) {
@@ -70,6 +71,7 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
     // All of them were judged just now, and none was refused.
     app.refusals.clear(&app.shared.metrics);
     app.shared.snapshot.store(Arc::new(snapshot));
+    app.shared.standing.change();
     if policy.bans.is_none() {
         app.shared.bans.forget_offences();
     }
@@ -79,6 +81,7 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
     // Every file of ranges was read just now, and held.
     app.shared.metrics.deny_files_refused(0);
     app.policy_changed.notify_one();
+    app.expiry_changed.notify_one();
     Ok(policy.revision.clone())
 }
 

@@ -22,7 +22,7 @@ use super::{
     redis,
     renew::Refusals,
     run::{RunError, Start},
-    schedule, shutdown,
+    schedule, session_keys, shutdown,
     upgrade::{self, Arrival, Succession},
     watch::watch as watch_files,
     witness::{self, Clerk},
@@ -30,7 +30,7 @@ use super::{
 use crate::{
     admin::Gate,
     edge::{Handler, Witness},
-    gateway::{RequestIds, Shared},
+    gateway::{self, RequestIds, Shared, Standing},
     model::{Clock, UnixTime, told},
     policy::Policy,
     state::{Bans, Journal, MemoryQuotas, StoreError},
@@ -89,12 +89,17 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
             open_journal(&policy, started)?
         }
     };
+    let standing = Arc::<Standing>::default();
+    let told = Arc::clone(&standing);
+    journal.when_changed(move || told.change());
     let shared = Arc::new(Shared {
+        standing,
         snapshot: ArcSwap::from_pointee(snapshot),
         quotas: MemoryQuotas::new(QUOTA_SLOTS),
         revocations: Arc::clone(&journal),
         challenges: Arc::default(),
         bans: Bans::new(BAN_SLOTS),
+        key_uses: session_keys::open(&policy, started),
         redis,
         metrics,
         clock: Arc::clone(&clock),
@@ -125,6 +130,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
         acme: acme::Board::default(),
         reloading: tokio::sync::Mutex::default(),
         policy_changed: tokio::sync::Notify::new(),
+        expiry_changed: tokio::sync::Notify::new(),
         refusals: Refusals::default(),
         notifier: Notifier::from_environment(prepare::variable),
         gate,
@@ -157,6 +163,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     let mut tasks = JoinSet::new();
     tasks.spawn(until_succeeded(Arc::clone(&app), schedule::expiries(Arc::clone(&app))));
     tasks.spawn(schedule::sweep(Arc::clone(&app)));
+    tasks.spawn(gateway::watch(Arc::clone(&app.shared)));
     tasks.spawn(until_succeeded(Arc::clone(&app), acme::supervise(Arc::clone(&app))));
     tasks.spawn(until_succeeded(Arc::clone(&app), watch_files(Arc::clone(&app))));
     if let Some(link) = link {
@@ -172,6 +179,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     let _ = timeout(LAST_ANSWERS, answered).await;
     tasks.shutdown().await;
     witness::write_sums(&app.shared, &app.tally.close());
+    session_keys::note(&app).await;
     upgrade::close_room(&app, &policy.state_dir);
     if !app.shared.snapshot.load().log.close(shutdown::LAST_LINES) {
         tracing::warn!("some access lines could not be written in time");

@@ -9,7 +9,7 @@ use crate::{
 /// Refuses a session that has none of the roles that the route asks for.
 pub fn role(session: &Session, route: &Route) -> Verdict {
     let RouteAccess::Roles(roles) = &route.access else { return Ok(()) };
-    if session.claims.roles.iter().any(|role| roles.contains(role)) {
+    if session.claims.roles.iter().any(|role| roles.iter().any(|asked| **asked == *role)) {
         return Ok(());
     }
     Err(Deny::new(Reason::RoleMissing, format!("`{}` asks for one of the roles {}", route.id.as_str(), roles.join(", "))).by(route.origin))

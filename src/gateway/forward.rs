@@ -36,7 +36,7 @@ pub(super) fn dress(shared: &Shared, headers: &mut HeaderMap, ctx: &mut Context)
     take_spoofed(shared, headers);
     credentials(shared, headers, &snapshot.policy, ctx.known.session_fault.is_none());
     tracing_fields(headers);
-    let mut roles: Vec<&str> = permit.session().iter().flat_map(|session| &session.claims.roles).map(|role| &**role).collect();
+    let mut roles: Vec<&str> = permit.session().iter().flat_map(|session| session.claims.roles.iter()).collect();
     roles.sort_unstable();
     let named = permit.session().zip(ctx.session_hash.as_deref());
     let named = match named {

@@ -3,6 +3,7 @@
 //! Floor 5. What pingora calls is translated once, in `proxy`; what is decided is decided in `pipeline`.
 
 mod answer;
+mod body;
 mod exchange;
 mod failure;
 mod forward;
@@ -15,6 +16,7 @@ mod request_headers;
 mod response_headers;
 mod session;
 mod shared;
+mod standing;
 mod tunnel;
 mod upstream;
 mod view;
@@ -25,3 +27,4 @@ pub use proxy::Gateway;
 pub use record::early_line;
 pub use reply::{Asking, Language, Refusal};
 pub use shared::{RequestIds, Shared, Snapshot};
+pub use standing::{Standing, watch};

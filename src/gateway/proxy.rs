@@ -13,11 +13,14 @@ use pingora::{
 };
 
 use super::{
-    answer, exchange, failure, forward, guard, record, refuse,
+    answer,
+    body::body_came,
+    exchange, failure, forward, guard, record, refuse,
     reply::Refusal,
     response_headers,
     session::{self, CookieChange, GrantedTo},
     shared::{Shared, Snapshot},
+    standing::{self, Seat},
     tunnel, view,
 };
 use crate::{
@@ -54,9 +57,9 @@ pub struct Context {
     pub(super) deny: Option<Deny>,
     pub(super) body_in: u64,
     /// The rate of a body that is to come.
-    body_rate: Option<u64>,
+    pub(super) body_rate: Option<u64>,
     /// Whether the answer has ended.
-    answered: bool,
+    pub(super) answered: bool,
     pub(super) upstream: Option<Exchange>,
     pub(super) granted: Option<GrantedTo>,
     /// The name of the session in logs and towards the upstream.
@@ -66,8 +69,15 @@ pub struct Context {
     pub(super) upgraded: bool,
     /// Whether it was a CA that proves a host.
     pub(super) challenge: bool,
-    /// When it was last asked whether the tunnel may go on.
-    asked_again: Tick,
+    /// When it was last judged whether the exchange may go on, and what had changed by then.
+    judged: Tick,
+    changes: u64,
+    /// The answer ends the session that asked: it is the last that this session gets.
+    last: bool,
+    /// Whether it was ended under way.
+    pub(super) ended: bool,
+    /// Its place among the exchanges that are watched over.
+    pub(super) seat: Option<Seat>,
 }
 
 /// What is known of the exchange with the upstream.
@@ -111,7 +121,11 @@ impl ProxyHttp for Gateway {
             websocket_key: None,
             upgraded: false,
             challenge: false,
-            asked_again: tick,
+            judged: tick,
+            changes: self.shared.standing.changes(),
+            last: false,
+            ended: false,
+            seat: None,
         })
     }
 
@@ -122,6 +136,8 @@ impl ProxyHttp for Gateway {
         ctx.head = connection.request_begins();
         waits(session, &connection);
         ctx.connection = Some(connection);
+        // Before the rules are taken: what changes behind this line is noticed.
+        ctx.changes = self.shared.standing.changes();
         ctx.snapshot = Some(self.shared.snapshot.load_full());
         Ok(())
     }
@@ -129,9 +145,9 @@ impl ProxyHttp for Gateway {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Box<Context>) -> Result<bool> {
         match guard::judged(self.judge(session, ctx)).await {
             Ok(Passage::Permit(permit)) => {
-                self.prepare(session, ctx, &permit);
                 let short = exchange::fits(session, &permit);
                 ctx.permit = Some(permit);
+                self.body_begins(session, ctx);
                 if short {
                     // Boxed: what an exchange needs is more than what a refusal does.
                     Box::pin(self.exchange(session, ctx)).await?;
@@ -185,22 +201,8 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_body_filter(&self, session: &mut Session, body: &mut Option<Bytes>, end: bool, ctx: &mut Box<Context>) -> Result<()> {
-        if end {
-            body_came(ctx);
-        }
         self.may_go_on(ctx)?;
-        let Some(bytes) = body else { return Ok(()) };
-        ctx.body_in = ctx.body_in.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-        let limit = ctx.permit.as_ref().map_or(0, |permit| permit.limits().body_bytes);
-        if !ctx.upgraded && ctx.body_in > limit {
-            ctx.deny = Some(Deny::new(Reason::BodyTooLarge, format!("more than {limit} bytes came")));
-            return Error::e_explain(ErrorType::HTTPStatus(413), "body too large");
-        }
-        if !end && session.is_http2() && self.is_too_slow(ctx) {
-            ctx.deny = Some(failure::slow_body());
-            return Error::e_explain(ErrorType::HTTPStatus(408), "body too slow");
-        }
-        Ok(())
+        self.body_comes(ctx, session.is_http2(), body.as_ref().map_or(0, Bytes::len), end)
     }
 
     async fn upstream_response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Box<Context>) -> Result<()> {
@@ -269,16 +271,19 @@ impl ProxyHttp for Gateway {
         let status = deny.reason.status();
         // 101 is a final answer too: what is written behind it would be read as a part of the tunnel.
         let answered = ctx.upgraded || session.response_written().is_some_and(|response| !response.status.is_informational());
+        let mut told = false;
         if answered || deny.reason == Reason::ClientClosed {
             record::failed(ctx, deny);
         } else {
             // Whatever is left of this exchange, nothing else comes over its connection.
             session.set_keepalive(None);
-            if refuse::refuse(&self.shared, session, ctx, deny).await.is_err() {
+            told = refuse::refuse(&self.shared, session, ctx, deny).await.is_ok();
+            if !told {
                 session.as_downstream_mut().shutdown().await;
             }
         }
-        FailToProxy { error_code: status, can_reuse_downstream: false }
+        // It is not used again; but it is closed in order, so that what is on its way to the client arrives.
+        FailToProxy { error_code: status, can_reuse_downstream: told && !session.is_http2() }
     }
 
     async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Box<Context>) {
@@ -325,7 +330,7 @@ impl Gateway {
     }
 
     /// Notes what an upstream said, and when it began to.
-    fn heard(&self, status: u16, ctx: &mut Context) {
+    pub(super) fn heard(&self, status: u16, ctx: &mut Context) {
         if let Some(exchange) = &mut ctx.upstream {
             exchange.first_byte.get_or_insert(self.shared.clock.tick());
             exchange.status = Some(status);
@@ -336,6 +341,8 @@ impl Gateway {
     pub(super) async fn received(&self, session: &Session, response: &ResponseHeader, ctx: &mut Context) -> Result<()> {
         let status = response.status.as_u16();
         self.heard(status, ctx);
+        // Before the answer ends the session by itself: one that was ended while the app thought gets nothing any more.
+        self.may_go_on(ctx)?;
         let (Some(permit), Some(snapshot)) = (&ctx.permit, &ctx.snapshot) else { return Ok(()) };
         if let Err(deny) = response_headers::framing(&response.headers) {
             ctx.deny = Some(deny);
@@ -349,6 +356,7 @@ impl Gateway {
             Ok(outcome) => {
                 ctx.cookie = outcome.cookie;
                 ctx.granted = outcome.granted;
+                ctx.last = outcome.last;
             }
             Err(deny) => {
                 let status = deny.reason.status();
@@ -360,46 +368,31 @@ impl Gateway {
         Ok(())
     }
 
-    /// Sets the bounds of the connection for a request that passed.
-    fn prepare(&self, session: &mut Session, ctx: &mut Context, permit: &Permit) {
-        let Some(connection) = &ctx.connection else { return };
-        // A request without a body sends nothing more, and must not be timed for it.
-        if !session.is_body_empty() {
-            let rate = permit.limits().body_min_rate;
-            connection.body_begins(rate);
-            ctx.body_rate = Some(rate);
-        }
-    }
-
-    /// Says whether this is the body that the stream calls too slow. The stream knows whose the waiting was, and not whose body it is.
-    fn is_too_slow(&self, ctx: &Context) -> bool {
-        let (Some(rate), Some(connection)) = (ctx.body_rate, &ctx.connection) else { return false };
-        let took = self.shared.clock.tick().since(ctx.tick);
-        ctx.body_in < rate.saturating_mul(took.as_secs()) && connection.take_slow_body()
-    }
-
-    /// Ends a tunnel whose session or tenant has ended: nothing passes through it any more, in either direction.
-    fn may_go_on(&self, ctx: &mut Context) -> Result<()> {
-        if !ctx.upgraded {
+    /// Ends an exchange whose session or tenant has ended: nothing passes through it any more, in either direction. Costs nothing as
+    /// long as nothing changes.
+    pub(super) fn may_go_on(&self, ctx: &mut Context) -> Result<()> {
+        let (changes, now) = (self.shared.standing.changes(), self.shared.clock.tick());
+        if ctx.last || (changes == ctx.changes && now.since(ctx.judged) < JUDGE_AGAIN_AFTER) {
             return Ok(());
         }
-        let now = self.shared.clock.tick();
-        if now.since(ctx.asked_again) < ASK_AGAIN_AFTER {
+        (ctx.changes, ctx.judged) = (changes, now);
+        let (Some(permit), Some(connection)) = (&ctx.permit, &ctx.connection) else { return Ok(()) };
+        let verdict = standing::judge(&self.shared, permit, connection, self.shared.clock.now());
+        verdict.map_err(|deny| standing::ended(ctx, deny))
+    }
+
+    /// Has an exchange that goes on for long watched over. What has changed since it was judged is judged now.
+    pub(super) fn sit_down(&self, ctx: &mut Context) -> Result<()> {
+        if ctx.last || ctx.seat.is_some() {
             return Ok(());
         }
-        ctx.asked_again = now;
-        let Some(permit) = &ctx.permit else { return Ok(()) };
-        let snapshot = self.shared.snapshot.load();
-        let now = self.shared.clock.now();
-        let certificate = ctx.connection.as_ref().and_then(|connection| connection.presented(now));
-        pipeline::judge_again(permit, certificate.as_ref(), &snapshot.policy, &*self.shared.revocations, now).or_else(|deny| {
-            ctx.deny = Some(deny);
-            Error::e_explain(ErrorType::InternalError, "the tunnel may not go on")
-        })
+        let (Some(permit), Some(connection)) = (&ctx.permit, &ctx.connection) else { return Ok(()) };
+        ctx.seat = Some(self.shared.standing.seat(permit, connection));
+        self.may_go_on(ctx)
     }
 
     /// Gives back what only failures cost.
-    fn give_back(&self, permit: &Permit, status: u16, granted: bool) {
+    pub(super) fn give_back(&self, permit: &Permit, status: u16, granted: bool) {
         let success = if permit.route().grant { granted } else { status < 400 };
         if success {
             for (key, limit) in permit.charged_failures() {
@@ -415,8 +408,8 @@ impl Gateway {
     }
 }
 
-/// How often it is asked whether a tunnel in use may go on.
-const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How often an exchange that nobody watches over is judged again while nothing changes.
+const JUDGE_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Sets how long the library waits for the client, whatever becomes of the request.
 fn waits(session: &mut Session, connection: &Connection) {
@@ -430,15 +423,8 @@ fn waits(session: &mut Session, connection: &Connection) {
     session.as_downstream_mut().set_total_drain_timeout(Some(Duration::from_secs(1)));
 }
 
-/// Notes that the body has come, or is not waited for any more.
-fn body_came(ctx: &mut Context) {
-    if let (Some(rate), Some(connection)) = (ctx.body_rate.take(), &ctx.connection) {
-        connection.body_ends(rate);
-    }
-}
-
 /// Longer than any deadline of the stream.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
+pub(super) const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// As much of an answer as the library writes at once.
 const PIECE: u64 = 64 * 1024;

@@ -32,6 +32,8 @@ pub(super) enum CookieChange {
 pub(super) struct Outcome {
     pub(super) cookie: CookieChange,
     pub(super) granted: Option<GrantedTo>,
+    /// Whether it ends the session that asked.
+    pub(super) last: bool,
 }
 
 /// Whom a grant made a session for.
@@ -67,8 +69,11 @@ pub(super) async fn apply(shared: &Shared, policy: &Policy, permit: &Permit, ans
     let mut outcome = Outcome::default();
     // The app clears its own cookie.
     let own = permit.session().is_some_and(|session| matches!(session.source, Source::Octroi { .. }));
-    if !revokes.is_empty() && end(shared, permit, &revokes, now).await? && own {
-        outcome.cookie = CookieChange::Set(cookie::clear(&sessions.cookie));
+    if !revokes.is_empty() && end(shared, permit, &revokes, now).await? {
+        outcome.last = true;
+        if own {
+            outcome.cookie = CookieChange::Set(cookie::clear(&sessions.cookie));
+        }
     }
     if !grants.is_empty() {
         if permit.route().grant && (200..400).contains(&status) {
@@ -124,6 +129,7 @@ async fn grant_session(
     Ok(Outcome {
         cookie: CookieChange::Set(cookie::set(&sessions.cookie, &token, None)),
         granted: Some(GrantedTo { user: claims.user, tenant, hash }),
+        last: permit.session().is_some(),
     })
 }
 

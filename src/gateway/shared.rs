@@ -10,11 +10,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::upstream::Pool;
+use super::{standing::Standing, upstream::Pool};
 use crate::{
     model::{ClientIp, Clock, ListenerName, RequestId, Tick, UpstreamName},
     policy::Policy,
-    state::{Bans, Challenges, Journal, MemoryQuotas, redis::Redis},
+    state::{Bans, Challenges, Journal, KeyUses, MemoryQuotas, redis::Redis},
     telemetry::{AccessLog, Metrics},
 };
 
@@ -53,10 +53,14 @@ pub struct Shared {
     pub quotas: MemoryQuotas,
     /// Revocations.
     pub revocations: Arc<Journal>,
+    /// Exchanges that go on for long.
+    pub standing: Arc<Standing>,
     /// What CAs that prove our hosts may ask for.
     pub challenges: Arc<Challenges>,
     /// Bans. They survive a reload.
     pub bans: Bans,
+    /// How session keys are used. They survive a reload.
+    pub key_uses: KeyUses,
     /// The store that nodes share, where there is one.
     pub redis: Option<Redis>,
     /// Counters.

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use compact_str::CompactString;
+
 /// Why a text is not a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -19,7 +21,7 @@ pub enum NameError {
 /// The longest name of a tenant, upstream, quota or listener.
 const MAX_NAME_BYTES: usize = 64;
 
-fn checked(text: &str) -> Result<Arc<str>, NameError> {
+fn checked(text: &str) -> Result<CompactString, NameError> {
     if text.is_empty() {
         return Err(NameError::Empty);
     }
@@ -32,14 +34,14 @@ fn checked(text: &str) -> Result<Arc<str>, NameError> {
             return Err(NameError::Character(character));
         }
     }
-    Ok(Arc::from(text))
+    Ok(text.into())
 }
 
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $type(Arc<str>);
+        pub struct $type(CompactString);
 
         impl $type {
             /// Returns the name as text.
@@ -114,7 +116,7 @@ impl RouteId {
 ///
 /// Anything else a grant names is percent-encoded by the app or refused (`security.md` 1.5, row 56).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UserId(Box<str>);
+pub struct UserId(CompactString);
 
 impl UserId {
     /// The longest user, in bytes.

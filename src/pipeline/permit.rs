@@ -77,9 +77,10 @@ pub enum Passage {
     Challenge(Arc<str>),
 }
 
-/// The proof that a request passed every check. Choosing an upstream needs one, and only the pipeline makes them.
-#[derive(Debug)]
-pub struct Permit(Box<Parts>);
+/// The proof that a request passed every check. Choosing an upstream needs one, and only the pipeline makes them. Who watches over an
+/// exchange that goes on holds it too.
+#[derive(Clone, Debug)]
+pub struct Permit(Arc<Parts>);
 
 /// What a permit holds.
 #[derive(Debug)]
@@ -100,7 +101,7 @@ pub(super) struct Parts {
 
 impl Permit {
     pub(super) fn new(parts: Parts) -> Self {
-        Self(Box::new(parts))
+        Self(Arc::new(parts))
     }
 
     pub(super) fn cross_site(&self) -> Option<&'static str> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sfv::{BareItem, Dictionary, Item, ListEntry, Parser};
 
-use super::role::{MAX_ROLES, is_role};
+use super::Roles;
 use crate::model::{TenantName, UserId};
 
 /// Most bytes of one of these fields, all lines joined.
@@ -18,7 +18,7 @@ pub struct Grant {
     /// Who signed in: `user="u_812"`.
     pub user: UserId,
     /// What they may do: `roles=("admin" "editor")`; none if the key is absent.
-    pub roles: Vec<Box<str>>,
+    pub roles: Roles,
     /// Whose user: `tenant="acme"`; the realm if the key is absent.
     pub tenant: Option<TenantName>,
     /// How long at most: `absolute=28800`, in seconds; it may only shorten.
@@ -70,7 +70,7 @@ const OWN: GrantError = GrantError::Value { key: "self", expected: "alone or tru
 
 /// Reads the lines of an `Octroi-Session-Grant` field.
 pub fn parse(field_lines: &[&[u8]]) -> Result<Grant, GrantError> {
-    let (mut user, mut roles, mut tenant, mut absolute) = (None, Vec::new(), None, None);
+    let (mut user, mut roles, mut tenant, mut absolute) = (None, Roles::default(), None, None);
     for (key, member) in dictionary(field_lines)? {
         match key.as_str() {
             "user" => user = Some(parse_user(&member)?),
@@ -145,13 +145,13 @@ fn parse_user(member: &ListEntry) -> Result<UserId, GrantError> {
     string(member).and_then(|text| text.parse().ok()).ok_or(USER)
 }
 
-fn parse_roles(member: &ListEntry) -> Option<Vec<Box<str>>> {
+fn parse_roles(member: &ListEntry) -> Option<Roles> {
     let ListEntry::InnerList(list) = member else { return None };
-    if !list.params.is_empty() || list.items.len() > MAX_ROLES {
+    if !list.params.is_empty() {
         return None;
     }
-    let role = |item: &Item| item.bare_item.as_str().filter(|role| item.params.is_empty() && is_role(role.as_bytes())).map(Box::from);
-    list.items.iter().map(role).collect()
+    let roles = list.items.iter().map(|item| item.bare_item.as_str().filter(|_| item.params.is_empty()));
+    Roles::with_capacity(0, roles).ok()
 }
 
 fn parse_seconds(member: &ListEntry) -> Option<Duration> {
@@ -174,14 +174,14 @@ mod tests {
     }
 
     fn only(user: &str) -> Grant {
-        Grant { user: user.parse().unwrap(), roles: vec![], tenant: None, absolute: None }
+        Grant { user: user.parse().unwrap(), roles: Roles::default(), tenant: None, absolute: None }
     }
 
     #[test]
     fn a_grant_says_who_and_may_say_more() {
         let full = Grant {
             user: "u_812".parse().unwrap(),
-            roles: vec!["admin".into(), "editor".into()],
+            roles: Roles::try_new(["admin", "editor"]).unwrap(),
             tenant: Some("acme".parse().unwrap()),
             absolute: Some(Duration::from_secs(28_800)),
         };

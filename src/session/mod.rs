@@ -73,6 +73,7 @@ pub mod cookie;
 pub mod foreign;
 pub mod grant;
 mod key;
+mod key_file;
 mod role;
 mod token;
 
@@ -80,4 +81,6 @@ pub use assertion::{ASSERTION_LIFE, ASSERTION_TYPE, AssertionKey, AssertionKeyEr
 pub use binding::{Bound, binding};
 pub use claims::Claims;
 pub use key::{MasterKey, Purpose, Ring};
+pub use key_file::{KeyFile, KeyFileError, KeyState};
+pub use role::{Roles, RolesError};
 pub use token::{MAX_TOKEN_BYTES, OpenError, Opened, SealError, TOKEN_PREFIX};

@@ -26,7 +26,7 @@ use octroi::{
     },
     quota::Limit,
     replay::Request,
-    session::{Claims, MasterKey, Purpose, Ring},
+    session::{Claims, MasterKey, Purpose, Ring, Roles},
     state::{Challenges, QuotaKey, QuotaStore, RevocationStore},
 };
 
@@ -190,6 +190,7 @@ pub fn policy(tenants: Vec<Tenant>) -> Policy {
             certificates: Vec::new(),
         },
         sessions: Some(Sessions {
+            key_dir: None,
             cookie: "__Host-octroi".into(),
             ring: ring(),
             rules: rules(),
@@ -368,7 +369,7 @@ pub fn claims(tenant: &str) -> Claims {
         id: SessionId::new([9; 16]),
         tenant: tenant.parse().unwrap(),
         user: "u_1".parse().unwrap(),
-        roles: vec!["editor".into()],
+        roles: Roles::try_new(["editor"]).unwrap(),
         issued: begun,
         auth_time: begun,
         not_before: begun,

@@ -18,7 +18,7 @@ use crate::{
     },
     model::{ClientIp, SessionId, TenantName, UnixTime, UserId},
     policy::{Binding, Policy, Sessions, Tenant},
-    session::{Bound, Claims, Purpose, binding},
+    session::{Bound, Claims, Purpose, Roles, binding},
 };
 
 /// Make a session without a sign-in. Who can run this can be anybody: it needs the session keys.
@@ -140,7 +140,7 @@ fn claims(args: &MintArgs, tenant: &Tenant, epoch: u32, now: UnixTime) -> anyhow
         id: SessionId::new(random()?),
         tenant: tenant.name.clone(),
         user: args.user.parse().context("--user")?,
-        roles: args.roles.iter().map(|role| role.as_str().into()).collect(),
+        roles: Roles::try_new(args.roles.iter().map(String::as_str)).context("--roles")?,
         issued: now,
         auth_time: now,
         not_before: now,

@@ -395,6 +395,11 @@ impl AsyncWrite for GateStream {
         if this.farewell.is_some() {
             return this.poll_farewell(cx).map(Ok);
         }
+        if this.http2.is_none() {
+            // The library closes behind an answer whose request it has not read to the end.
+            this.farewell = Some(Farewell::silent(true, Instant::now()));
+            return this.poll_farewell(cx).map(Ok);
+        }
         let shut = Pin::new(&mut this.inner).poll_shutdown(cx);
         this.poll_progress(cx, shut)
     }

@@ -1,6 +1,7 @@
 //! One connection to a server of an upstream.
 
 use std::{
+    future::poll_fn,
     io,
     pin::Pin,
     task::{Context, Poll},
@@ -22,6 +23,15 @@ const READ_BYTES: usize = 16 * 1024;
 pub(super) struct Connection {
     socket: Socket,
     unread: BytesMut,
+}
+
+/// What could be done first.
+#[derive(Debug)]
+pub(super) enum Turn {
+    /// So many octets were read; 0 is the end.
+    Read(io::Result<usize>),
+    /// So many octets were taken.
+    Wrote(io::Result<usize>),
 }
 
 impl Connection {
@@ -54,10 +64,29 @@ impl Connection {
         self.socket.write_all(bytes).await
     }
 
-    /// Reads what there is behind what is unread; returns 0 at the end. May be dropped at any time without loss.
-    pub(super) async fn read_more(&mut self) -> io::Result<usize> {
-        self.unread.reserve(READ_BYTES);
-        self.socket.read_buf(&mut self.unread).await
+    /// Writes some of `out`, or reads what there is behind what is unread: whichever can be done first. May be dropped at any time
+    /// without loss.
+    pub(super) async fn turn(&mut self, out: &[u8]) -> Turn {
+        poll_fn(|cx| {
+            if !out.is_empty()
+                && let Poll::Ready(written) = Pin::new(&mut self.socket).poll_write(cx, out)
+            {
+                // A socket that takes nothing of something is closed.
+                return Poll::Ready(Turn::Wrote(written.and_then(|bytes| match bytes {
+                    0 => Err(io::ErrorKind::WriteZero.into()),
+                    bytes => Ok(bytes),
+                })));
+            }
+            self.unread.reserve(READ_BYTES);
+            let read = std::pin::pin!(self.socket.read_buf(&mut self.unread));
+            read.poll(cx).map(Turn::Read)
+        })
+        .await
+    }
+
+    /// Writes some of it. May be dropped at any time without loss.
+    pub(super) async fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.write(bytes).await
     }
 
     /// Returns what was read and not yet used.

@@ -7,10 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Authentic, ForeignError, Format, Json};
 use crate::{
     model::{SessionId, TenantName, UserId},
-    session::{
-        Claims,
-        role::{MAX_ROLES, is_role},
-    },
+    session::{Claims, Roles},
 };
 
 /// Where a claim stands: the names of members, from the outside in.
@@ -67,7 +64,7 @@ impl Mapping {
             return Err(ForeignError::Tenant { key: authentic.key.into(), tenant });
         }
         let roles = match self.roles.as_ref().and_then(|path| path.find(payload)) {
-            None => Vec::new(),
+            None => Roles::default(),
             Some(roles) => roles_of(roles).ok_or(ForeignError::Claim {
                 claim: "list of roles",
                 expected: "at most 32 of 1 to 64 letters, digits, `.`, `_`, `:` and `-`",
@@ -133,15 +130,13 @@ fn user_of(json: &Json) -> Option<UserId> {
     name_of(json)?.parse().ok()
 }
 
-fn roles_of(json: &Json) -> Option<Vec<Box<str>>> {
-    let texts: Vec<&str> = match json {
+fn roles_of(json: &Json) -> Option<Roles> {
+    match json {
         // As OAuth writes scopes (RFC 6749, section 3.3).
-        Json::Text(text) => text.split(' ').filter(|role| !role.is_empty()).collect(),
-        Json::List(items) => items.iter().map(Json::text).collect::<Option<_>>()?,
-        Json::Null | Json::Bool(_) | Json::Whole(_) | Json::Number(_) | Json::Map(_) => return None,
-    };
-    let fit = texts.len() <= MAX_ROLES && texts.iter().all(|role| is_role(role.as_bytes()));
-    fit.then(|| texts.into_iter().map(Into::into).collect())
+        Json::Text(text) => Roles::try_new(text.split(' ').filter(|role| !role.is_empty())).ok(),
+        Json::List(items) => Roles::with_capacity(0, items.iter().map(Json::text)).ok(),
+        Json::Null | Json::Bool(_) | Json::Whole(_) | Json::Number(_) | Json::Map(_) => None,
+    }
 }
 
 #[cfg(test)]
@@ -195,7 +190,7 @@ mod tests {
         let found = claims(WHOLE).unwrap().unwrap();
 
         assert_eq!((found.user.as_str(), found.tenant.as_str()), ("u_1", "acme"));
-        assert_eq!(found.roles, ["a", "b:c"].map(Box::<str>::from));
+        assert_eq!(found.roles, Roles::try_new(["a", "b:c"]).unwrap());
         assert_eq!((found.auth_time, found.issued, found.not_before), (UnixTime::from_secs(1_799_999_990), MADE, MADE));
         assert_eq!((found.absolute_end, found.idle_end), (UnixTime::from_secs(1_800_000_060), found.absolute_end));
     }
@@ -221,7 +216,7 @@ mod tests {
         assert_eq!(claim(&WHOLE.replace(r#"["a","b:c"]"#, "1")), Some("list of roles"));
         assert_eq!(
             claims(&WHOLE.replace(r#"["a","b:c"]"#, r#""read write""#)).unwrap().unwrap().roles,
-            ["read", "write"].map(Box::<str>::from)
+            Roles::try_new(["read", "write"]).unwrap()
         );
     }
 

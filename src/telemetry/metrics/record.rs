@@ -1,6 +1,9 @@
 //! How things are counted.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use super::{
     HeaderDrop, OrderResult, QuotaVerdict, SessionEvent,
@@ -77,6 +80,22 @@ impl Metrics {
         self.quota_evictions.rise_to(total);
     }
 
+    /// Takes over how often each session key of the ring was used since the start. Keys that are gone leave no series.
+    pub fn session_keys(&self, uses: impl Iterator<Item = (u16, u64)>) {
+        let mut known = self.session_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gone = std::mem::take(&mut *known);
+        for (key, total) in uses {
+            let counter = self.session_key_uses.with_label_values(&[&key.to_string()]);
+            counter.inc_by(total.saturating_sub(counter.get()));
+            gone.remove(&key);
+            known.insert(key);
+        }
+        for key in gone {
+            // It was there.
+            let _ = self.session_key_uses.remove_label_values(&[&key.to_string()]);
+        }
+    }
+
     /// Sets how many revocations are in force.
     pub fn revocations(&self, count: usize) {
         self.revocations.set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -111,6 +130,11 @@ impl Metrics {
     /// Counts what a deadline ended: a connection, or the reading of a request.
     pub fn connection_cut(&self, listener: &ListenerName, cut: Cut) {
         self.connections_cut.with_label_values(&[listener.as_str(), cut.code()]).inc();
+    }
+
+    /// Counts an exchange that was ended under way.
+    pub fn exchange_ended(&self, reason: Reason) {
+        self.exchanges_ended.with_label_values(&[reason.code()]).inc();
     }
 
     /// Counts a ban; the cause is `protocol` or `operator`.

@@ -3,7 +3,13 @@
 //! Labels come from closed sets and configured names only, so strangers cannot make series. An unknown tenant is `-`; tenants
 //! beyond the first hundred that are asked for share `_other`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -47,6 +53,7 @@ pub struct Metrics {
     pub(super) connections_accepted: IntCounterVec,
     pub(super) connections_refused: IntCounterVec,
     pub(super) connections_cut: IntCounterVec,
+    pub(super) exchanges_ended: IntCounterVec,
     pub(super) bans: IntGauge,
     pub(super) bans_made: IntCounterVec,
     pub(super) bans_missed: Total,
@@ -71,6 +78,9 @@ pub struct Metrics {
     pub(super) policy: IntGaugeVec,
     pub(super) access_log_dropped: Total,
     pub(super) admin_requests: IntCounterVec,
+    pub(super) session_key_uses: IntCounterVec,
+    /// The keys that have a series.
+    pub(super) session_keys: Mutex<BTreeSet<u16>>,
     /// The store that nodes share.
     pub redis: RedisSeries,
     pub(super) tenants: Named<TenantSeries>,
@@ -169,6 +179,11 @@ impl Metrics {
                 "Connections, or the reading of one, that a deadline or a ban ended.",
                 &["listener", "reason"],
             )?,
+            exchanges_ended: declare.counters(
+                "octroi_exchanges_ended_total",
+                "Exchanges under way (WebSockets, uploads, answers) that were ended because who asked may not go on.",
+                &["reason"],
+            )?,
             bans: declare.gauge("octroi_bans", "Bans in force.")?,
             bans_made: declare.counters("octroi_bans_total", "Bans, by what they came of.", &["cause"])?,
             bans_missed: Total::new(declare.counter(
@@ -246,6 +261,12 @@ impl Metrics {
             policy: declare.gauges("octroi_policy_info", "The revision of the policy in force; always 1.", &["revision"])?,
             access_log_dropped: Total::new(declare.counter("octroi_access_log_dropped_total", "Access lines that were lost.")?),
             admin_requests: declare.counters("octroi_admin_requests_total", "Calls of the admin API.", &["code"])?,
+            session_key_uses: declare.counters(
+                "octroi_session_key_uses_total",
+                "Requests whose session was opened with a key and held, by the key's number.",
+                &["key"],
+            )?,
+            session_keys: Mutex::default(),
             redis: RedisSeries::new(&declare)?,
             tenants: Named::new(TENANTS),
             upstreams: Named::new(UPSTREAMS),
@@ -365,6 +386,8 @@ mod tests {
         metrics.quota(&"per_client".parse().unwrap(), QuotaVerdict::Deny);
         metrics.quota_evictions(7);
         metrics.quota_evictions(5);
+        metrics.session_keys([(1, 9), (2, 0)].into_iter());
+        metrics.session_keys([(2, 5), (3, 0)].into_iter());
         metrics.revocations(4);
         metrics.upstream(&app).answer(200, Duration::from_millis(2));
         metrics.upstream(&app).error(Reason::UpstreamConnect);
@@ -406,6 +429,8 @@ mod tests {
             r#"octroi_request_headers_dropped_total{reason="header_underscore"} 3"#,
             r#"octroi_quota_decisions_total{quota="per_client",verdict="deny"} 1"#,
             "octroi_quota_evictions_total 7",
+            r#"octroi_session_key_uses_total{key="2"} 5"#,
+            r#"octroi_session_key_uses_total{key="3"} 0"#,
             "octroi_revocations 4",
             r#"octroi_upstream_requests_total{code="200",upstream="app"} 1"#,
             r#"octroi_upstream_errors_total{reason="upstream_connect",upstream="app"} 1"#,
@@ -426,6 +451,7 @@ mod tests {
             assert!(text.lines().any(|other| other == line), "{line} is missing in\n{text}");
         }
         assert!(text.contains("octroi_build_info{version="));
+        assert!(!text.contains(r#"{key="1"}"#), "a key that is gone");
     }
 
     #[test]

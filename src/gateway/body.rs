@@ -1,0 +1,56 @@
+//! The body of a request on its way in: its bound and its clock.
+
+use pingora::{Error, ErrorType, Result, proxy::Session};
+
+use super::{
+    failure,
+    proxy::{Context, Gateway},
+};
+use crate::model::{Deny, Reason};
+
+impl Gateway {
+    /// Begins the clock of a body, where one is to come: a request without one sends nothing more, and must not be timed for it.
+    pub(super) fn body_begins(&self, session: &mut Session, ctx: &mut Context) {
+        let (Some(connection), Some(permit)) = (&ctx.connection, &ctx.permit) else { return };
+        if !session.is_body_empty() {
+            let rate = permit.limits().body_min_rate;
+            connection.body_begins(rate);
+            ctx.body_rate = Some(rate);
+        }
+    }
+
+    /// Judges more of a body, and whether that was its end.
+    pub(super) fn body_comes(&self, ctx: &mut Context, http2: bool, bytes: usize, end: bool) -> Result<()> {
+        if end {
+            body_came(ctx);
+        }
+        ctx.body_in = ctx.body_in.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        if bytes == 0 || ctx.upgraded {
+            return Ok(());
+        }
+        let limit = ctx.permit.as_ref().map_or(0, |permit| permit.limits().body_bytes);
+        if ctx.body_in > limit {
+            ctx.deny = Some(Deny::new(Reason::BodyTooLarge, format!("more than {limit} bytes came")));
+            return Error::e_explain(ErrorType::HTTPStatus(413), "body too large");
+        }
+        if !end && http2 && self.is_too_slow(ctx) {
+            ctx.deny = Some(failure::slow_body());
+            return Error::e_explain(ErrorType::HTTPStatus(408), "body too slow");
+        }
+        Ok(())
+    }
+
+    /// Says whether this is the body that the stream calls too slow. The stream knows whose the waiting was, and not whose body it is.
+    fn is_too_slow(&self, ctx: &Context) -> bool {
+        let (Some(rate), Some(connection)) = (ctx.body_rate, &ctx.connection) else { return false };
+        let took = self.shared.clock.tick().since(ctx.tick);
+        ctx.body_in < rate.saturating_mul(took.as_secs()) && connection.take_slow_body()
+    }
+}
+
+/// Notes that the body has come, or is not waited for any more.
+pub(super) fn body_came(ctx: &mut Context) {
+    if let (Some(rate), Some(connection)) = (ctx.body_rate.take(), &ctx.connection) {
+        connection.body_ends(rate);
+    }
+}

@@ -1,0 +1,111 @@
+//! The body of a request on its way to the app (RFC 9112, section 6).
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// What is to come of a request, and what of it waits to be taken by the server. It holds one piece at the most: while that waits, the
+/// client waits too.
+#[derive(Debug)]
+pub(super) struct Upload {
+    /// Whether it leaves in chunks, because nobody said how long it is.
+    chunked: bool,
+    out: Bytes,
+    /// Whether all of it has come.
+    came: bool,
+    /// Whether the server takes no more of it.
+    refused: bool,
+}
+
+impl Upload {
+    /// Begins one that has `came` already, or is to come.
+    pub(super) fn new(came: bool, chunked: bool) -> Self {
+        Self { chunked, out: Bytes::new(), came, refused: false }
+    }
+
+    /// Says whether all of it has come from the client.
+    pub(super) const fn has_come(&self) -> bool {
+        self.came
+    }
+
+    /// Says whether all of it has been taken by the server.
+    pub(super) fn is_done(&self) -> bool {
+        self.came && self.out.is_empty() && !self.refused
+    }
+
+    /// Says whether it is the client's turn, and nobody else's.
+    pub(super) fn waits_for_client(&self) -> bool {
+        !self.came && self.out.is_empty() && !self.refused
+    }
+
+    /// Returns what waits to be taken by the server.
+    pub(super) fn pending(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// Notes that the server took so much of that.
+    pub(super) fn taken(&mut self, bytes: usize) {
+        self.out.advance(bytes.min(self.out.len()));
+    }
+
+    /// Notes that the server takes no more. Its answer may be there already; what the client still sends has no use.
+    pub(super) fn refuse(&mut self) {
+        self.refused = true;
+        self.out = Bytes::new();
+    }
+
+    /// Takes in the next piece, and whether it is the last.
+    pub(super) fn put(&mut self, piece: Option<Bytes>, end: bool) {
+        self.came = end;
+        if self.refused {
+            return;
+        }
+        let piece = piece.unwrap_or_default();
+        self.out = if self.chunked { chunk(&piece, end) } else { piece };
+    }
+}
+
+/// Writes a piece as a chunk (RFC 9112, section 7.1). An empty one would be the last, so it is written only as that.
+fn chunk(piece: &[u8], end: bool) -> Bytes {
+    let mut out = BytesMut::with_capacity(piece.len() + 32);
+    if !piece.is_empty() {
+        out.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
+        out.extend_from_slice(piece);
+        out.extend_from_slice(b"\r\n");
+    }
+    if end {
+        out.extend_from_slice(b"0\r\n\r\n");
+    }
+    out.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_end_once() {
+        let mut upload = Upload::new(false, true);
+        let mut sent = Vec::new();
+        for (piece, end) in [(Some(&b"abc"[..]), false), (Some(&b""[..]), false), (Some(&[b'x'; 17][..]), false), (None, true)] {
+            assert!(upload.waits_for_client());
+            upload.put(piece.map(Bytes::copy_from_slice), end);
+            while !upload.pending().is_empty() {
+                sent.push(upload.pending()[0]);
+                upload.taken(1);
+            }
+        }
+
+        assert_eq!(sent, b"3\r\nabc\r\n11\r\nxxxxxxxxxxxxxxxxx\r\n0\r\n\r\n");
+        assert!(upload.is_done());
+    }
+
+    #[test]
+    fn what_the_server_refuses_is_thrown_away_and_is_not_done() {
+        let mut upload = Upload::new(false, false);
+        upload.put(Some(Bytes::from_static(b"abc")), false);
+
+        upload.refuse();
+        upload.put(Some(Bytes::from_static(b"def")), true);
+
+        assert_eq!((upload.pending(), upload.has_come(), upload.is_done()), (&b""[..], true, false));
+    }
+}
