@@ -335,28 +335,33 @@ fn an_http2_connection_is_ended_with_the_refusal_so_that_its_client_comes_back()
     };
 
     runtime.block_on(async {
-        let (mut sender, connection) = connect(&robot).await;
+        let (mut asking, asked) = connect(&robot).await;
+        let (mut waiting, waited) = connect(&robot).await;
         let (mut other, _other_connection) = connect(&spare).await;
-        assert_eq!((ask(&mut sender, "/public/").await, ask(&mut other, "/public/").await), (200, 200));
-        // One that has begun when the list changes is answered in peace.
-        let begun = http::Request::get("https://acme.test/public/?sleep=3000").body(()).unwrap();
-        let begun = tokio::spawn(sender.send_request(begun, true).unwrap().0);
+        for sender in [&mut asking, &mut waiting, &mut other] {
+            assert_eq!(ask(sender, "/public/").await, 200);
+        }
+        let request = http::Request::get("https://acme.test/public/?sleep=5000").body(()).unwrap();
+        let begun = waiting.send_request(request, true).unwrap().0;
         tokio::time::sleep(Duration::from_millis(300)).await;
         house.acme.revoke(&robot);
         fs::write(house.octroi.path().join("acme.crl"), house.acme.crl(86_400)).unwrap();
         house.octroi.ok(&["reload"]);
 
-        assert_eq!(ask(&mut sender, "/public/").await, 403);
-        // The client is told to go: its library opens no further stream here.
-        let told = async {
-            while sender.clone().ready().await.is_ok() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), told).await.expect("GOAWAY");
-        assert_eq!(begun.await.unwrap().unwrap().status(), 200);
-        drop(sender);
-        tokio::time::timeout(Duration::from_secs(10), connection).await.expect("the connection ends").unwrap().unwrap();
+        // A request that comes now, and one that waits for its answer.
+        assert_eq!(ask(&mut asking, "/public/").await, 403);
+        assert_eq!(begun.await.unwrap().status(), 403);
+        for (name, mut sender, connection) in [("asking", asking, asked), ("waiting", waiting, waited)] {
+            // The client is told to go, in order: its library opens no further stream here.
+            let told = async {
+                while let Ok(ready) = sender.ready().await {
+                    sender = ready;
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), told).await.expect(name);
+            tokio::time::timeout(Duration::from_secs(10), connection).await.expect(name).unwrap().unwrap();
+        }
         assert_eq!(ask(&mut other, "/public/").await, 200, "whose certificate is accepted stays");
     });
     // A new connection is judged in its handshake.
