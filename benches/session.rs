@@ -50,6 +50,14 @@ fn token(c: &mut Criterion) {
     group.bench_function("seal", |b| b.iter(|| ring.seal(black_box(&claims), Purpose::Cookie, &realm, nonce)));
     group.bench_function("hash", |b| b.iter(|| ring.session_hash(black_box(&claims.id))));
     group.bench_function("cookie_find", |b| b.iter(|| cookie::find(std::iter::once(black_box(line.as_bytes())), COOKIE)));
+    // The parser of the `cookie` crate into its jar, which reads and keeps every cookie.
+    group.bench_function("cookie_find/cookie_jar", |b| {
+        b.iter(|| {
+            let mut jar = ::cookie::CookieJar::new();
+            ::cookie::Cookie::split_parse(black_box(line.as_str())).flatten().for_each(|cookie| jar.add_original(cookie.into_owned()));
+            jar.get(COOKIE).map(|cookie| cookie.value().len())
+        });
+    });
     let names = cookie::Names { own: COOKIE, foreign: &[], keep_foreign: true };
     group.bench_function("cookie_strip", |b| b.iter(|| cookie::strip(std::iter::once(black_box(line.as_bytes())), names)));
     let field: &[u8] = br#"user="u_812", roles=("admin" "editor"), tenant="acme", absolute=28800"#;
@@ -83,6 +91,16 @@ fn revocation(c: &mut Criterion) {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 let id = SessionId::new((u128::from(state) << 32).to_be_bytes());
                 journal.lookup(&claims.tenant, &claims.user, black_box(&id), claims.auth_time, 0, now)
+            });
+        });
+        // One map of sessions only; the journal asks three: the session, its user, its tenant.
+        let cache = moka::sync::Cache::<SessionId, ()>::builder().build_with_hasher(ahash::RandomState::new());
+        (0..count).for_each(|number| cache.insert(SessionId::new((u128::from(number) << 64 | 1).to_be_bytes()), ()));
+        cache.run_pending_tasks();
+        group.bench_function(BenchmarkId::new("lookup_live/moka", count), |b| {
+            b.iter(|| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                cache.get(black_box(&SessionId::new((u128::from(state) << 32).to_be_bytes())))
             });
         });
     }
@@ -154,8 +172,13 @@ fn foreign(c: &mut Criterion) {
             None => VerifyKey::shared(algorithm, Secret::new(text(wire, "secret").into_bytes())),
         };
         let keys = vec![SigningKey { id: kid.clone().into(), ..key(verify.unwrap()) }];
-        let codec =
-            Codec::Jwt(Jwt { keys, issuer: Some(text(&jwt, "issuer").into()), audience: ["app".into()].into(), without_exp: false });
+        let codec = Codec::Jwt(Jwt {
+            keys,
+            sets: Vec::new(),
+            issuer: Some(text(&jwt, "issuer").into()),
+            audience: ["app".into()].into(),
+            without_exp: false,
+        });
         let token = good(&jwt, &format!("signed with {kid}"));
         run(&name, &codec, "sub", &token);
     }

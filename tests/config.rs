@@ -53,6 +53,19 @@ impl Cases {
         for id in [1_u8, 2] {
             cases.write(&format!("session-{id}.key"), &key(id), 0o600);
         }
+        for folder in ["keys", "keys-waiting", "keys-empty", "keys-named", "keys-shared"] {
+            fs::create_dir(cases.folder.path().join(folder)).unwrap();
+        }
+        for (name, seed) in [
+            ("keys/3.open.key", 13),
+            ("keys/2.key", 12),
+            ("keys-waiting/4.open.key", 14),
+            ("keys-waiting/3.from-20990101T000000Z.key", 13),
+            ("keys-named/one.key", 11),
+            ("keys-shared/3.key", 1),
+        ] {
+            cases.write(name, &key(seed), 0o600);
+        }
         cases.write("open.key", &key(3), 0o644);
         cases.write("short.key", &STANDARD.encode([7_u8; 31]), 0o600);
         cases.write("weak.key", &STANDARD.encode([7_u8; 32]), 0o600);
@@ -345,6 +358,7 @@ fn the_examples_are_silent_once_their_keys_exist() {
                 ReferencedKind::SessionKey | ReferencedKind::TicketKeys => {
                     cases.write(&path, &key(u8::try_from(path.len()).unwrap() + path.as_bytes()[13]), 0o600)
                 }
+                ReferencedKind::KeyDir { .. } => panic!("the examples list their keys"),
                 ReferencedKind::AssertionKey => cases.write(&path, &ed25519(), 0o600),
                 ReferencedKind::AdminToken { principal } => {
                     cases.write(&path, &format!("{principal}-0123456789abcdefghijklmnopqrstuvwxyz"), 0o600)
@@ -440,6 +454,12 @@ const UNWRITTEN: &[&str] = &[
     "jwt.max_age",
     "jwt_key.algorithm",
     "jwt_key.id",
+    "jwks.algorithms",
+    "jwks.ca",
+    "jwks.max_age",
+    "jwks.refresh",
+    "jwks.url",
+    "jwt_key.jwks",
     "jwt_key.key",
     "jwt_key.secret",
     "jwt_key.tenants",
@@ -452,6 +472,7 @@ const UNWRITTEN: &[&str] = &[
     "rule.allow_path_parameters",
     "rule.merge_slashes",
     "tenant.client_certificate",
+    "sessions.key_dir",
     "session_claims.auth_time",
     "session_claims.roles",
     "session_claims.session",

@@ -1,6 +1,10 @@
 //! Bytes that other implementations must agree on.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
 
+#[path = "../examples/open_token.rs"]
+#[allow(dead_code, reason = "the example's main is not the test's")]
+mod open_token;
+
 use std::{net::IpAddr, path::Path};
 
 use octroi::{
@@ -124,6 +128,44 @@ fn bindings_agree() {
 
         assert_eq!(binding(Bound { client, user_agent, certificate }), Some(bytes(&case["binding"])), "{case}");
     }
+}
+
+/// Another program, which knows nothing but the document, agrees in both directions.
+#[test]
+fn the_written_format_is_all_one_needs() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/token_v1.py");
+    let run = |vectors: &Path| {
+        let output = std::process::Command::new("python3").arg(&script).arg(vectors).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let text = std::fs::read_to_string(script.with_extension("json")).unwrap();
+    let (code, told, trouble) = run(&script.with_extension("json"));
+    assert_eq!(code, Some(0), "{told}{trouble}");
+
+    // A script that agrees with anything proves nothing.
+    let dir = tempfile::tempdir().unwrap();
+    let altered = dir.path().join("altered.json");
+    std::fs::write(&altered, text.replacen("\"u_812\"", "\"u_813\"", 1).replacen("\"error\": \"tag\"", "\"error\": \"claims\"", 1))
+        .unwrap();
+    let (code, told, _) = run(&altered);
+    assert_eq!((code, told.contains("seal documented"), told.contains("is not 'claims'")), (Some(1), true, true), "{told}");
+}
+
+#[test]
+fn the_example_reads_a_token() {
+    let vectors = vectors();
+    let key = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes::<32>(&vectors["master_keys"][0]["secret"]));
+    let ring = open_token::ring(&format!("{key}\n"), 7).unwrap();
+    let token = vectors["seal"][0]["token"].as_str().unwrap();
+    let read =
+        |purpose, realm, now| open_token::read(&ring, token, purpose, realm, UnixTime::from_secs(now)).map_err(|error| error.to_string());
+
+    let told = "tenant acme\nuser u_812\nroles admin editor\n";
+    assert_eq!(read("cookie", "lobby", 1_800_000_100), Ok(format!("{told}within its clocks\n")));
+    assert_eq!(read("cookie", "lobby", 1_800_001_860), Ok(format!("{told}outside its clocks\n")));
+    assert_eq!(read("bearer", "lobby", 1_800_000_100), Err("the session token does not open".to_owned()));
+    assert_eq!(read("cookie", "acme", 1_800_000_100), Err("the session token does not open".to_owned()));
+    assert!(open_token::ring("AAAA", 7).is_err());
 }
 
 #[test]

@@ -10,7 +10,8 @@ use super::{
     caller::{self, Caller},
     exchange::{Answer, BODY_BYTES, Fault, Head, NO_STORE},
     wire::{
-        self, BansBody, ErrorBody, ErrorDetail, ReloadedBody, RevokeBody, RevokedBody, StatusBody, TenantBody, UpgradeBody, UpgradedBody,
+        self, BansBody, ErrorBody, ErrorDetail, KeyBody, KeysBody, ReloadedBody, RevokeBody, RevokedBody, StatusBody, TenantBody,
+        UpgradeBody, UpgradedBody,
     },
 };
 use crate::{
@@ -82,6 +83,7 @@ enum Endpoint {
     Reload,
     Revoke,
     Upgrade,
+    Keys,
     Bans,
     Ban,
     Unban,
@@ -174,6 +176,10 @@ impl Api {
                 };
                 Ok((json(200, &body), Some(detail)))
             }
+            Endpoint::Keys => {
+                let keys = self.levers.control.keys().into_iter().map(KeyBody::from).collect();
+                Ok((json(200, &KeysBody { keys }), None))
+            }
             Endpoint::Bans => Ok((json(200, &BansBody::new(self.levers.control.bans(), self.levers.clock.now())), None)),
             Endpoint::Ban => {
                 let (body, detail) = ban::make(&*self.levers.control, &read_json(head, stream).await?)?;
@@ -239,6 +245,7 @@ impl Endpoint {
             "/v1/reload" => (Self::Reload, method == "POST"),
             "/v1/upgrade" => (Self::Upgrade, method == "POST"),
             "/v1/sessions/revoke" => (Self::Revoke, method == "POST"),
+            "/v1/keys" => (Self::Keys, matches!(method, "GET" | "HEAD")),
             "/v1/bans" if method == "POST" => (Self::Ban, true),
             "/v1/bans" => (Self::Bans, matches!(method, "GET" | "HEAD")),
             "/v1/bans/remove" => (Self::Unban, method == "POST"),
@@ -250,7 +257,7 @@ impl Endpoint {
 
     const fn role(self) -> Role {
         match self {
-            Self::Status | Self::Tenant | Self::Bans => Role::Viewer,
+            Self::Status | Self::Tenant | Self::Keys | Self::Bans => Role::Viewer,
             Self::Reload | Self::Revoke | Self::Upgrade | Self::Ban | Self::Unban => Role::Operator,
         }
     }

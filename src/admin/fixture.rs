@@ -13,8 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use super::{Api, Levers};
 use crate::{
     model::{
-        Ban, BanCause, BanWish, BoxFuture, ClientPrefix, Control, ControlError, Http2Limits, ManualClock, Range, Revocation,
-        RevocationReport, Role, Secret, Status, TenantName, UnixTime, UpgradeReport,
+        Ban, BanCause, BanWish, BoxFuture, ClientPrefix, Control, ControlError, Http2Limits, KeyRole, KeyStatus, ManualClock, Range,
+        Revocation, RevocationReport, Role, Secret, Status, TenantName, UnixTime, UpgradeReport,
     },
     policy::{Admin, AdminPrincipal, ClientIpHeader, IpSet, Limits, MinVersion, Policy, RequestLimits, Tenants, Tls, UnknownSni},
 };
@@ -131,6 +131,7 @@ impl Control for FakeControl {
             predecessor: None,
             successor: None,
             acme: None,
+            key_sets: Vec::new(),
         }
     }
 
@@ -148,6 +149,22 @@ impl Control for FakeControl {
     fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>> {
         let failure = self.fails.lock().unwrap().clone();
         Box::pin(async move { failure.map_or_else(|| Ok("fedcba9876543210".to_owned()), Err) })
+    }
+
+    fn keys(&self) -> Vec<KeyStatus> {
+        let key = |id, role, retire_from| KeyStatus {
+            id,
+            role,
+            file: Some(format!("{id}.key")),
+            check: "0a1b2c3d".to_owned(),
+            since: UnixTime::from_secs(1_795_470_000),
+            minted: Some(NOW),
+            opened: None,
+            uses: 0,
+            retire_from,
+        };
+        let waits = KeyStatus { file: Some("3.open.key".to_owned()), minted: None, ..key(3, KeyRole::Waits(None), Some(NOW)) };
+        vec![waits, key(2, KeyRole::Mints, None), KeyStatus { file: None, uses: 7, opened: Some(NOW), ..key(1, KeyRole::Opens, Some(NOW)) }]
     }
 
     fn bans(&self) -> Vec<Ban> {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AcmeStatus, Ban, BanCause, Status, UnixTime};
+use crate::model::{AcmeStatus, Ban, BanCause, KeyRole, KeySetStatus, KeyStatus, Status, UnixTime};
 
 /// `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,28 @@ pub struct StatusBody {
     /// Where certificates by ACME stand; absent: none is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acme: Option<AcmeBody>,
+    /// Where the keys that issuers publish stand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key_sets: Vec<KeySetBody>,
+}
+
+/// Where the keys stand that an issuer publishes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeySetBody {
+    /// Its name in the configuration.
+    pub set: String,
+    /// How many keys count now; none: tokens of this issuer are refused.
+    pub keys: usize,
+    /// How many of the set's keys are of no use.
+    pub ignored: usize,
+    /// When it was last had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetched: Option<String>,
+    /// Why it could not be had the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// When it is fetched again.
+    pub next: String,
 }
 
 /// A process that has handed over, and drains.
@@ -169,6 +191,66 @@ pub struct RevokedBody {
     pub at: String,
 }
 
+/// `GET /v1/keys`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeysBody {
+    /// The session keys, in the order of the ring.
+    pub keys: Vec<KeyBody>,
+}
+
+/// One session key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyBody {
+    /// The number that tokens carry.
+    pub id: u16,
+    /// `mints`, `opens` or `waits`.
+    pub state: String,
+    /// From when on one that waits mints by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mints_from: Option<String>,
+    /// Its file in the key folder; absent: it is listed in the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Digits that nodes with the same secret share.
+    pub check: String,
+    /// Since when this node knows it; absent: nobody was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// When it last minted here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minted: Option<String>,
+    /// When it last opened a session here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened: Option<String>,
+    /// For how many requests, since the start of the process; absent: nobody was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<u64>,
+    /// From when on it may be retired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retire_from: Option<String>,
+}
+
+impl From<KeyStatus> for KeyBody {
+    fn from(key: KeyStatus) -> Self {
+        let mints_from = match key.role {
+            KeyRole::Waits(from) => from.map(write_time),
+            KeyRole::Mints | KeyRole::Opens => None,
+        };
+        Self {
+            id: key.id,
+            state: key.role.as_str().to_owned(),
+            mints_from,
+            file: key.file,
+            check: key.check,
+            since: Some(write_time(key.since)),
+            minted: key.minted.map(write_time),
+            opened: key.opened.map(write_time),
+            uses: Some(key.uses),
+            retire_from: key.retire_from.map(write_time),
+        }
+    }
+}
+
 /// `GET /v1/bans`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BansBody {
@@ -278,7 +360,15 @@ impl From<Status> for StatusBody {
             predecessor: status.predecessor.map(|draining| DrainingBody { pid: draining.pid, connections: draining.connections }),
             successor: status.successor,
             acme: status.acme.map(AcmeBody::from),
+            key_sets: status.key_sets.into_iter().map(KeySetBody::from).collect(),
         }
+    }
+}
+
+impl From<KeySetStatus> for KeySetBody {
+    fn from(status: KeySetStatus) -> Self {
+        let KeySetStatus { set, keys, ignored, fetched, error, next } = status;
+        Self { set, keys, ignored, fetched: fetched.map(write_time), error, next: write_time(next) }
     }
 }
 

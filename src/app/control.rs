@@ -11,19 +11,20 @@ use tokio::sync::watch;
 use super::{
     acme::Board,
     doors::Doors,
-    lapse,
+    key_sets, lapse,
     notify::Notifier,
     reload,
     renew::Refusals,
+    session_keys,
     upgrade::{self, HandOver, Succession},
 };
 use crate::{
     admin::Gate,
-    edge::TlsState,
+    edge::{AdminTls, TlsState},
     gateway::Shared,
     model::{
-        Ban, BanWish, BoxFuture, ClientPrefix, Control, ControlError, Draining, Revocation, RevocationReport, Revoked, Status, TenantName,
-        UnixTime, UpgradeReport, told,
+        Ban, BanWish, BoxFuture, ClientPrefix, Control, ControlError, Draining, KeyStatus, Revocation, RevocationReport, Revoked, Status,
+        TenantName, UnixTime, UpgradeReport, told,
     },
     state::RevocationStore,
     telemetry::Tally,
@@ -34,6 +35,8 @@ pub(super) struct App {
     pub(super) config: PathBuf,
     pub(super) shared: Arc<Shared>,
     pub(super) tls: Arc<ArcSwap<TlsState>>,
+    /// That of the admin listener, where it has one.
+    pub(super) admin_tls: Option<Arc<AdminTls>>,
     pub(super) doors: Doors,
     /// Refused connections that were not written yet.
     pub(super) tally: Arc<Tally>,
@@ -55,6 +58,10 @@ pub(super) struct App {
     pub(super) refusals: Refusals,
     /// Told of each policy that comes into force: it may name other files.
     pub(super) policy_changed: tokio::sync::Notify,
+    /// Told of the same: it may name other sources of keys.
+    pub(super) key_sources_changed: tokio::sync::Notify,
+    /// The same, for who waits until something in it expires.
+    pub(super) expiry_changed: tokio::sync::Notify,
 }
 
 /// What the last load of the configuration said.
@@ -87,6 +94,7 @@ impl Control for App {
             predecessor: self.predecessor(),
             successor: self.succession.waiting(),
             acme: self.acme.status(self.shared.clock.now()),
+            key_sets: key_sets::status(&self.shared, &snapshot.policy),
         }
     }
 
@@ -101,6 +109,10 @@ impl Control for App {
 
     fn upgrade(&self, start: bool) -> BoxFuture<'_, Result<UpgradeReport, ControlError>> {
         Box::pin(self.hand_over(start))
+    }
+
+    fn keys(&self) -> Vec<KeyStatus> {
+        session_keys::status(&self.shared)
     }
 
     fn bans(&self) -> Vec<Ban> {

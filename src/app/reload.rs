@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::{
     control::{App, LastReload},
-    descriptors,
+    descriptors, key_sets,
     prepare::{self, PrepareError, Prepared},
 };
 use crate::{
@@ -45,7 +45,7 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
         .await
         .map_err(|error| ControlError::Config(error.to_string()))?
         .map_err(refusal)?;
-    let Prepared { policy, tls, warnings } = prepared;
+    let Prepared { policy, tls, admin_tls, warnings } = prepared;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
@@ -59,11 +59,16 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
         .await
         .map_err(|error| ControlError::Unavailable(error.to_string()))?
         .map_err(|error| ControlError::Unavailable(told(&error)))?;
+    key_sets::ahead(&app.shared.key_sets, &app.shared.metrics, &app.shared.clock, &policy).await;
     // Nothing fails from here on.
     super::witness::certificates(&app.shared.metrics, &tls);
     app.shared.metrics.policy_in_force(&policy, now);
+    app.shared.key_uses.settle(policy.sessions.as_ref().map(|sessions| &sessions.ring), now);
     // The same certificates keep their ticket keys: a reload ends no resumption.
     app.tls.store(tls.or_keep(&app.tls.load_full()));
+    if let (Some(shown), Some(read)) = (&app.admin_tls, admin_tls) {
+        shown.replace(read);
+    }
     // All of them were judged just now, and none was refused.
     app.refusals.clear(&app.shared.metrics);
     app.shared.snapshot.store(Arc::new(snapshot));
@@ -77,6 +82,8 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
     // Every file of ranges was read just now, and held.
     app.shared.metrics.deny_files_refused(0);
     app.policy_changed.notify_one();
+    app.key_sources_changed.notify_one();
+    app.expiry_changed.notify_one();
     Ok(policy.revision.clone())
 }
 
@@ -88,6 +95,11 @@ fn refusal(error: PrepareError) -> ControlError {
     }
 }
 
+/// Says whether the admin listener speaks TLS; which certificate it shows is a reload's affair.
+fn speaks_tls(policy: &Policy) -> bool {
+    policy.admin.as_ref().is_some_and(|admin| admin.tls.is_some())
+}
+
 /// Refuses what only a restart can change, rather than leaving half of a revision in force.
 fn needs_restart(before: &Policy, after: &Policy) -> Result<(), ControlError> {
     let changed = [
@@ -97,7 +109,7 @@ fn needs_restart(before: &Policy, after: &Policy) -> Result<(), ControlError> {
         ("redis", before.redis != after.redis),
         ("metrics.address", before.metrics != after.metrics),
         ("admin.address", before.admin.as_ref().map(|admin| admin.address) != after.admin.as_ref().map(|admin| admin.address)),
-        ("admin.tls", before.admin.as_ref().map(|admin| &admin.tls) != after.admin.as_ref().map(|admin| &admin.tls)),
+        ("admin.tls", speaks_tls(before) != speaks_tls(after)),
     ];
     match changed.iter().find(|(_, changed)| *changed) {
         Some((key, _)) => Err(ControlError::Config(format!("{key} changed, and only a restart can change it"))),

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{control::App, lapse::Notices, witness};
+use super::{control::App, key_sets, lapse::Notices, session_keys, witness};
 use crate::model::{Control, UnixTime, told};
 
 /// How often ended revocations are swept out and gauges are set.
@@ -31,7 +31,11 @@ pub(super) async fn expiries(app: Arc<App>) {
             }
             None => SWEEP,
         };
-        tokio::time::sleep(wait).await;
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            // Another policy may have another expiry.
+            () = app.expiry_changed.notified() => {}
+        }
     }
 }
 
@@ -47,6 +51,7 @@ pub(super) async fn sweep(app: Arc<App>) {
         }
         witness::write_sums(&app.shared, &app.tally.turn(app.shared.clock.tick()));
         app.shared.snapshot.load().sweep(app.shared.clock.tick());
+        session_keys::note(&app).await;
         gauges(&app);
     }
 }
@@ -55,6 +60,8 @@ pub(super) async fn sweep(app: Arc<App>) {
 pub(super) fn gauges(app: &App) {
     let shared = &app.shared;
     shared.metrics.revocations(shared.revocations.len());
+    shared.metrics.key_sets(&key_sets::status(shared, &shared.snapshot.load().policy));
+    session_keys::gauge(shared);
     shared.metrics.client_trust_lapsed(&shared.snapshot.load().policy, shared.clock.now());
     shared.metrics.bans(shared.bans.len(shared.clock.tick()), shared.bans.missed());
     shared.metrics.denied_ranges(app.doors.denied_ranges().iter().map(|(listener, ranges)| (listener, *ranges)));

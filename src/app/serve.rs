@@ -16,13 +16,14 @@ use super::{
     doors::{self, Doors, Hinges},
     handler::HttpDoor,
     inherited::Estate,
+    key_sets,
     notify::{self, Notifier},
     others::Others,
     prepare::{self, PrepareError, Prepared},
     redis,
     renew::Refusals,
     run::{RunError, Start},
-    schedule, shutdown,
+    schedule, session_keys, shutdown,
     upgrade::{self, Arrival, Succession},
     watch::watch as watch_files,
     witness::{self, Clerk},
@@ -33,7 +34,7 @@ use crate::{
     gateway::{self, RequestIds, Shared, Standing},
     model::{Clock, UnixTime, told},
     policy::Policy,
-    state::{Bans, Journal, MemoryQuotas, StoreError},
+    state::{Bans, Journal, KeySets, MemoryQuotas, StoreError},
     telemetry::{Metrics, Tally},
 };
 
@@ -58,7 +59,7 @@ pub(super) struct Footing {
 }
 
 pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, clock: Arc<dyn Clock>) -> Result<(), RunError> {
-    let Prepared { policy, tls, warnings } = prepared;
+    let Prepared { policy, tls, admin_tls, warnings } = prepared;
     let Footing { mut estate, control, arrival } = footing;
     for warning in &warnings {
         tracing::warn!("{warning}");
@@ -81,6 +82,11 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     let metrics = Arc::new(Metrics::new()?);
     let (link, redis) = redis::prepare(&policy, &metrics, &clock)?.unzip();
     let handles = others.handles()?;
+    let key_sets = Arc::new(KeySets::default());
+    if arrival.is_some() {
+        // The predecessor has them, and serves until this process is bound.
+        key_sets::ahead(&key_sets, &metrics, &clock, &policy).await;
+    }
     let journal = match (alone, &arrival) {
         (Some(journal), _) => journal,
         (None, None) => begin_journal(&policy, started)?,
@@ -98,7 +104,10 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
         quotas: MemoryQuotas::new(QUOTA_SLOTS),
         revocations: Arc::clone(&journal),
         challenges: Arc::default(),
+        key_sets,
+        key_missed: watch::Sender::new(()),
         bans: Bans::new(BAN_SLOTS),
+        key_uses: session_keys::open(&policy, started),
         redis,
         metrics,
         clock: Arc::clone(&clock),
@@ -121,6 +130,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
         config: start.config,
         shared: Arc::clone(&shared),
         tls: Arc::clone(&tls),
+        admin_tls: admin_tls.map(Arc::new),
         doors: Doors::new(Hinges { handler, witness: clerk, tls: Arc::clone(&tls), clock, challenges, budget }),
         tally,
         started,
@@ -128,13 +138,15 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
         acme: acme::Board::default(),
         reloading: tokio::sync::Mutex::default(),
         policy_changed: tokio::sync::Notify::new(),
+        key_sources_changed: tokio::sync::Notify::new(),
+        expiry_changed: tokio::sync::Notify::new(),
         refusals: Refusals::default(),
         notifier: Notifier::from_environment(prepare::variable),
         gate,
         itself: itself.clone(),
         succession: Succession::new(generation, start.launch, handles),
     });
-    let serving = others.serve(&app, &policy, &admin_gate)?;
+    let serving = others.serve(&app, &admin_gate)?;
     let room = match &arrival {
         None => Some(upgrade::open_room(&policy.state_dir).map_err(|source| RunError::Room { dir: policy.state_dir.clone(), source })?),
         Some(_) => None,
@@ -163,6 +175,8 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     tasks.spawn(gateway::watch(Arc::clone(&app.shared)));
     tasks.spawn(until_succeeded(Arc::clone(&app), acme::supervise(Arc::clone(&app))));
     tasks.spawn(until_succeeded(Arc::clone(&app), watch_files(Arc::clone(&app))));
+    // Until the end: requests that are open may still ask for a key.
+    tasks.spawn(key_sets::supervise(Arc::clone(&app)));
     if let Some(link) = link {
         tasks.spawn(until_succeeded(Arc::clone(&app), link.run()));
     }
@@ -176,6 +190,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     let _ = timeout(LAST_ANSWERS, answered).await;
     tasks.shutdown().await;
     witness::write_sums(&app.shared, &app.tally.close());
+    session_keys::note(&app).await;
     upgrade::close_room(&app, &policy.state_dir);
     if !app.shared.snapshot.load().log.close(shutdown::LAST_LINES) {
         tracing::warn!("some access lines could not be written in time");

@@ -59,6 +59,7 @@ pub(super) fn with_sessions() -> Policy {
     let key = MasterKey { id: 7, secret: Secret::new([9; 32]), open_only: false };
     let mut policy = policy(None);
     policy.sessions = Some(Sessions {
+        key_dir: None,
         cookie: "__Host-octroi".into(),
         ring: Ring::new(vec![key]),
         rules: rules.clone(),

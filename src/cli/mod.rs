@@ -1,6 +1,5 @@
 //! Commands: one thin file each. stdout is data, stderr is talk.
 
-mod assertion_key;
 mod ban;
 mod check;
 mod control;
@@ -93,7 +92,7 @@ enum Command {
     Session(session::SessionArgs),
     /// Bans: list, add, remove.
     Ban(ban::BanArgs),
-    /// Keys and certificates that the configuration names.
+    /// Keys: make those that are named; list, rotate and retire those of sessions.
     Keys(keys::KeysArgs),
     /// Print the JSON Schema of the configuration.
     Schema,
@@ -127,7 +126,7 @@ fn dispatch(cli: Cli, output: &mut Output<'_>) -> anyhow::Result<Exit> {
         Command::Health(args) => health::run(config, &args, output),
         Command::Session(args) => session::run(&args, &state_dir(), || policy(config), &SystemClock::new(), output),
         Command::Ban(args) => ban::run(&args, &state_dir(), output),
-        Command::Keys(args) => keys::run(config, args, output),
+        Command::Keys(args) => keys::run(config, args, &state_dir(), || policy(config), output),
         Command::Schema => schema::run(output),
         Command::Version(args) => version::run(&args, output),
         Command::Completion(args) => manual::completion(&args, output),

@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, Read},
     os::unix::fs::MetadataExt,
@@ -49,12 +49,13 @@ pub(super) struct Inputs<'e> {
     env: &'e dyn Fn(&str) -> Option<String>,
     files: RefCell<BTreeMap<PathBuf, Result<Rc<InputFile>, String>>>,
     variables: RefCell<BTreeMap<String, [u8; 32]>>,
+    remarks: RefCell<BTreeSet<String>>,
 }
 
 impl<'e> Inputs<'e> {
     /// Starts with nothing read.
     pub(super) fn new(env: &'e dyn Fn(&str) -> Option<String>) -> Self {
-        Self { env, files: RefCell::default(), variables: RefCell::default() }
+        Self { env, files: RefCell::default(), variables: RefCell::default(), remarks: RefCell::default() }
     }
 
     /// Looks a variable up.
@@ -87,6 +88,11 @@ impl<'e> Inputs<'e> {
         read
     }
 
+    /// Notes what was learnt otherwise than by reading, as a part of the revision.
+    pub(super) fn remark(&self, text: &str) {
+        self.remarks.borrow_mut().insert(text.to_owned());
+    }
+
     /// Adds everything that was read to a digest, in an order that does not depend on the order of reading.
     ///
     /// Contents only, no paths: nodes that keep the same files in other places have the same revision.
@@ -95,6 +101,10 @@ impl<'e> Inputs<'e> {
             digest.update(name.as_bytes());
             digest.update([0]);
             digest.update(value);
+        }
+        for remark in self.remarks.borrow().iter() {
+            digest.update(remark.as_bytes());
+            digest.update([0]);
         }
         let mut contents: Vec<[u8; 32]> =
             self.files.borrow().values().flatten().map(|file| Sha256::digest(file.bytes.expose().as_slice()).into()).collect();

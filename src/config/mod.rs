@@ -13,6 +13,7 @@ mod finding;
 #[doc(hidden)]
 pub mod fuzz;
 mod input;
+mod key_folder;
 mod load;
 mod locate;
 mod metrics_address;
@@ -32,6 +33,7 @@ mod wire;
 
 pub use deny_file::{DenyFileError, read_deny_file};
 pub use error::{ConfigErrors, Problem, Severity, Snippet};
+pub use key_folder::{FolderKey, KeyFolderError, read_key_folder};
 pub use load::{Loaded, load};
 pub use metrics_address::metrics_address;
 pub use referenced::{Referenced, ReferencedKind, referenced_files};

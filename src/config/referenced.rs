@@ -34,6 +34,11 @@ pub struct Referenced {
 pub enum ReferencedKind {
     /// Base64 of 32 random bytes.
     SessionKey,
+    /// A folder of session keys.
+    KeyDir {
+        /// The highest number of a key that is listed beside the folder.
+        listed: Option<u16>,
+    },
     /// Base64 of 32 random bytes, one line, from which nodes derive the keys of TLS tickets.
     TicketKeys,
     /// A private key of Ed25519, PKCS#8 as PEM.
@@ -90,8 +95,15 @@ fn list(root: &Root, contents: &Contents, inputs: &Inputs<'_>) -> Vec<Referenced
     for wire in root.sessions.iter().filter_map(|sessions| sessions.0.as_ref()?.assertion.as_ref()?.key.0.as_ref()) {
         files.extend(wire.0.iter().filter_map(|key| Some(Referenced { path: secret(key)?, kind: ReferencedKind::AssertionKey })));
     }
-    for key in root.sessions.iter().filter_map(|sessions| sessions.0.as_ref()?.keys.0.as_ref()).flat_map(|keys| &keys.0) {
-        files.extend(secret(&key.secret).map(|path| Referenced { path, kind: ReferencedKind::SessionKey }));
+    if let Some(wire) = root.sessions.as_ref().and_then(|sessions| sessions.0.as_ref()) {
+        for key in wire.keys.iter().flat_map(|keys| &keys.0) {
+            files.extend(secret(&key.secret).map(|path| Referenced { path, kind: ReferencedKind::SessionKey }));
+        }
+        if let Some(path) = &wire.key_dir {
+            let listed = wire.keys.iter().flat_map(|keys| &keys.0).map(|key| key.id.value).max();
+            let kind = ReferencedKind::KeyDir { listed };
+            files.push(Referenced { path: folder(sources, path.span).join(&path.value.0), kind });
+        }
     }
     files
 }

@@ -6,7 +6,7 @@ use pingora::proxy::Session;
 use super::{proxy::Context, shared::Shared, view};
 use crate::{
     model::{Decision, Deny, Facts, Reason, RequestId, Stage, UnixTime},
-    pipeline::Asked,
+    pipeline::{Asked, Source},
     policy::AcmeChallenge,
     telemetry::{AccessLine, Event, QuotaVerdict, UpstreamFacts},
 };
@@ -124,6 +124,9 @@ fn count(shared: &Shared, ctx: &Context, status: u16, duration: std::time::Durat
     let fault = ctx.known.session_fault.as_ref().or(refused).map(|deny| deny.reason);
     if ctx.known.session.is_some() || fault.is_some() {
         metrics.session_check(fault);
+    }
+    if let Some(Source::Octroi { key, .. }) = ctx.known.session.as_ref().map(|session| &session.source) {
+        shared.key_uses.used(*key, ctx.began);
     }
     if let (Some(exchange), Some(permit)) = (&ctx.upstream, &ctx.permit) {
         metrics.with_upstream(&permit.tenant().upstream.name, |series| {

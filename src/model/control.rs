@@ -134,6 +134,25 @@ pub struct Status {
     pub successor: Option<u32>,
     /// Where certificates by ACME stand, if any are wanted.
     pub acme: Option<AcmeStatus>,
+    /// Where the keys that issuers publish stand.
+    pub key_sets: Vec<KeySetStatus>,
+}
+
+/// Where the keys stand that an issuer publishes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySetStatus {
+    /// Its name in the configuration.
+    pub set: String,
+    /// How many keys count now; none: tokens of this issuer are refused.
+    pub keys: usize,
+    /// How many of the set's keys are of no use.
+    pub ignored: usize,
+    /// When it was last had.
+    pub fetched: Option<UnixTime>,
+    /// Why it could not be had the last time.
+    pub error: Option<String>,
+    /// When it is fetched again.
+    pub next: UnixTime,
 }
 
 /// Where certificates by ACME stand.
@@ -162,6 +181,51 @@ pub struct AcmeTrouble {
     pub error: Option<String>,
     /// When it is tried again.
     pub next: UnixTime,
+}
+
+/// A session key of the ring, and how it is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyStatus {
+    /// The number that tokens carry.
+    pub id: u16,
+    /// What it does now.
+    pub role: KeyRole,
+    /// Its file in the key folder; nothing: it is listed in the configuration.
+    pub file: Option<String>,
+    /// Digits that nodes with the same secret share, and that tell nothing of it.
+    pub check: String,
+    /// Since when this node knows it.
+    pub since: UnixTime,
+    /// When it was last the one that mints here.
+    pub minted: Option<UnixTime>,
+    /// When it last opened a session that held here.
+    pub opened: Option<UnixTime>,
+    /// How many requests it did that for, since the start of the process.
+    pub uses: u64,
+    /// From when on no session that it sealed can be alive, as far as this node knows; nothing while it mints.
+    pub retire_from: Option<UnixTime>,
+}
+
+/// What a session key does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyRole {
+    /// It makes new tokens, and opens.
+    Mints,
+    /// It opens those that are there.
+    Opens,
+    /// It opens, is newer than the one that mints, and will take its place: at a time, or when somebody says so.
+    Waits(Option<UnixTime>),
+}
+
+impl KeyRole {
+    /// Returns the word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mints => "mints",
+            Self::Opens => "opens",
+            Self::Waits(_) => "waits",
+        }
+    }
 }
 
 /// Why a wish was not granted.
@@ -200,6 +264,8 @@ pub trait Control: Send + Sync {
     fn ban(&self, wish: BanWish) -> Result<(), ControlError>;
     /// Lifts whatever ban a client has. Says whether it was banned.
     fn unban(&self, client: ClientPrefix) -> bool;
+    /// Returns the session keys in force, in the order of the ring.
+    fn keys(&self) -> Vec<KeyStatus>;
     /// Ends sessions; returns once that is in force on this node and durable.
     fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<RevocationReport, ControlError>>;
 }

@@ -32,7 +32,7 @@ pub use client_certificate::{
     CaCertificate, CertificateMode, ClientCertificates, ClientTrust, Crl, Identities, Lapse, Lapsed, NamePattern, TrustFile,
 };
 pub use deny::{DenyFile, DenyList};
-pub use foreign::{Foreign, ForeignSessions};
+pub use foreign::{Foreign, ForeignSessions, KeySource};
 pub use ip_access::{Access, IpAccess, RangeRule};
 pub use ip_set::IpSet;
 pub use limits::{Limits, RequestLimits};
@@ -40,7 +40,7 @@ pub use listener::{Listener, ListenerKind, ProxyProtocol};
 pub use quota::{Charge, Quota, QuotaBy};
 pub use redis::{Redis, RedisGuard, RedisPlace};
 pub use route::{Access as RouteAccess, Route, RouteTable, RouteTableBuilder, SameRoute, Unmatched};
-pub use session::{Binding, OnStale, SessionRules, Sessions};
+pub use session::{Binding, KeyDir, OnStale, SessionRules, Sessions};
 pub use tenant::{HostConflict, Tenant, Tenants};
 pub use ticket_secrets::{TicketSecrets, TicketSecretsError};
 pub use tls::{Certificate, CertificateSource, MinVersion, Tls, UnknownSni};

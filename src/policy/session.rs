@@ -1,11 +1,11 @@
 //! Sessions: keys, cookie, clocks.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use super::ForeignSessions;
 use crate::{
     model::{ClientCertificate, ClientIp},
-    session::{Assertions, Bound, Ring, binding},
+    session::{Assertions, Bound, KeyFile, Ring, binding},
 };
 
 /// What holds for the sessions of every tenant.
@@ -13,8 +13,10 @@ use crate::{
 pub struct Sessions {
     /// The cookie's name, `__Host-…`.
     pub cookie: Box<str>,
-    /// The master keys.
+    /// The master keys: those of the folder, then those that are listed.
     pub ring: Ring,
+    /// The folder that some of them come from.
+    pub key_dir: Option<KeyDir>,
     /// The clocks, where a tenant does not say otherwise.
     pub rules: SessionRules,
     /// Whether a granted user may look like an e-mail address.
@@ -25,6 +27,15 @@ pub struct Sessions {
     pub foreign: ForeignSessions,
     /// What signs the statement of who asks, towards upstreams.
     pub assertions: Option<Assertions>,
+}
+
+/// A folder of session keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyDir {
+    /// The folder.
+    pub path: PathBuf,
+    /// The keys in it, the highest number first.
+    pub files: Vec<KeyFile>,
 }
 
 /// The clocks and bindings of a tenant's sessions.

@@ -2,6 +2,46 @@
 //!
 //! Pure: bytes and values in, values out. Time, randomness and the decision what a token is worth come from above.
 //!
+//! # Use by other programs
+//!
+//! The library without its sockets (`default-features = false`) has this room and needs no runtime. [`Ring::open`] says who a token is of;
+//! whether it holds *now* is for the caller: its clocks, its tenant, its binding, and whether it was ended
+//! ([`checks::session`](crate::checks::session) shows what the gateway asks). `examples/open_token.rs` is a whole program.
+//!
+//! ```
+//! use octroi::{
+//!     model::{Secret, SessionId, TenantName, UnixTime},
+//!     session::{Claims, MasterKey, Purpose, Ring, Roles},
+//! };
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Take 32 random bytes and a random session and nonce from the system; these stand here to be read.
+//! let ring = Ring::new(vec![MasterKey { id: 2, secret: Secret::new([0x5a; 32]), open_only: false }]);
+//! let (realm, now): (TenantName, _) = ("acme".parse()?, UnixTime::from_secs(1_800_000_000));
+//! let claims = Claims {
+//!     id: SessionId::new([7; 16]),
+//!     tenant: realm.clone(),
+//!     user: "u_812".parse()?,
+//!     roles: Roles::try_new(["admin"])?,
+//!     issued: now,
+//!     auth_time: now,
+//!     not_before: now,
+//!     idle_end: UnixTime::from_secs(1_800_001_800),
+//!     absolute_end: UnixTime::from_secs(1_800_043_200),
+//!     generation: 0,
+//!     epoch: 0,
+//!     binding: None,
+//! };
+//! let token = ring.seal(&claims, Purpose::Cookie, &realm, [9; 12])?;
+//!
+//! assert_eq!(ring.open(&token, Purpose::Cookie, &realm)?.claims, claims);
+//! // It opens at no other host, and in no other field.
+//! assert!(ring.open(&token, Purpose::Cookie, &"globex".parse()?).is_err());
+//! assert!(ring.open(&token, Purpose::Bearer, &realm).is_err());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # The token, version 1
 //!
 //! ```text
@@ -42,7 +82,7 @@
 //! | bound | 1 | 0, or 1 if a binding follows |
 //! | binding | 0 or 16 | see [`binding`] |
 //! | tenant length | 1 | 1 to 64 |
-//! | tenant | as said | a tenant's name |
+//! | tenant | as said | a tenant's name: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}` |
 //! | user length | 2 | 1 to 256 |
 //! | user | as said | visible ASCII |
 //! | role count | 1 | 0 to 32 |
@@ -64,7 +104,8 @@
 //! T8tmwaIB4QwSiMp89tiSi_s3SYH5u_KnewqqiPm6LrQpdPKajFCSqq
 //! ```
 //!
-//! This one and more, good and bad, are in `tests/vectors/token_v1.json`.
+//! This one and more, good and bad, are in `tests/vectors/token_v1.json`. `tests/vectors/token_v1.py` makes the good ones and
+//! refuses the bad ones from this page alone.
 
 mod assertion;
 mod binding;
@@ -73,12 +114,16 @@ pub mod cookie;
 pub mod foreign;
 pub mod grant;
 mod key;
+mod key_file;
 mod role;
 mod token;
+#[cfg(test)]
+mod wycheproof;
 
 pub use assertion::{ASSERTION_LIFE, ASSERTION_TYPE, AssertionKey, AssertionKeyError, Assertions, SignError, Statement};
 pub use binding::{Bound, binding};
 pub use claims::Claims;
 pub use key::{MasterKey, Purpose, Ring};
+pub use key_file::{KeyFile, KeyFileError, KeyState};
 pub use role::{Roles, RolesError};
 pub use token::{MAX_TOKEN_BYTES, OpenError, Opened, SealError, TOKEN_PREFIX};

@@ -45,7 +45,7 @@ struct Stamp {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Content {
-    /// Its bytes, by digest, and who may read them.
+    /// Its bytes, or what stands in a folder, by digest, and who may read them.
     Read {
         digest: [u8; 32],
         mode: u32,
@@ -90,8 +90,13 @@ fn fingerprint(path: &Path, before: Option<&Fingerprint>, now: UnixTime) -> Fing
 }
 
 fn read(path: &Path) -> io::Result<Content> {
+    let metadata = fs::metadata(path)?;
+    if metadata.is_dir() {
+        let digest = digest_folder(path)?;
+        return Ok(Content::Read { digest, mode: metadata.mode(), owner: metadata.uid() });
+    }
     // Opening a pipe would wait for its other end.
-    if !fs::metadata(path)?.is_file() {
+    if !metadata.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     let file = File::open(path)?;
@@ -109,6 +114,24 @@ fn read(path: &Path) -> io::Result<Content> {
     Ok(Content::Read { digest: digest.finalize().into(), mode: metadata.mode(), owner: metadata.uid() })
 }
 
+/// Digests what stands in a folder: each name, and what the system says of the file without reading it.
+fn digest_folder(path: &Path) -> io::Result<[u8; 32]> {
+    let names = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<BTreeSet<_>>>()?;
+    let mut digest = Sha256::new();
+    for name in names {
+        digest.update(name.as_encoded_bytes());
+        digest.update([0]);
+        // One that vanished meanwhile is a change of the next look.
+        if let Ok(file) = fs::metadata(path.join(&name)) {
+            let places = [file.dev(), file.ino(), file.size(), u64::from(file.mode())];
+            let times = [file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()];
+            places.iter().for_each(|number| digest.update(number.to_be_bytes()));
+            times.iter().for_each(|number| digest.update(number.to_be_bytes()));
+        }
+    }
+    Ok(digest.finalize().into())
+}
+
 fn stamp(path: &Path, now: UnixTime) -> Option<Stamp> {
     let metadata = fs::metadata(path).ok()?;
     let changed = (metadata.ctime(), metadata.ctime_nsec());
@@ -119,7 +142,8 @@ fn stamp(path: &Path, now: UnixTime) -> Option<Stamp> {
         mode: metadata.mode(),
         modified: (metadata.mtime(), metadata.mtime_nsec()),
         changed,
-        racy: now.as_secs().saturating_sub(u64::try_from(changed.0).unwrap_or(0)) <= RACY_SECONDS,
+        // A folder's own times do not tell of what its files hold.
+        racy: metadata.is_dir() || now.as_secs().saturating_sub(u64::try_from(changed.0).unwrap_or(0)) <= RACY_SECONDS,
     })
 }
 
@@ -179,6 +203,26 @@ mod tests {
 
         assert!(files.changed());
         assert!(!files.changed());
+    }
+
+    #[test]
+    fn a_folder_is_what_stands_in_it() {
+        let files = Files::new();
+        let folder = [(Group::SessionKeys, files.dir.path().to_owned())];
+        let mut fingerprints = Fingerprints::default();
+        let mut changed = || !fingerprints.look(&folder, SystemClock::new().now()).is_empty();
+
+        assert!(changed(), "named for the first time");
+        assert!(!changed());
+        fs::write(files.dir.path().join("2.open.key"), "").unwrap();
+        assert!(changed(), "a file came");
+        fs::rename(files.dir.path().join("2.open.key"), files.dir.path().join("2.key")).unwrap();
+        assert!(changed(), "it has another name");
+        fs::write(files.dir.path().join("2.key"), "longer").unwrap();
+        assert!(changed(), "it holds something else");
+        assert!(!changed());
+        fs::remove_file(files.dir.path().join("2.key")).unwrap();
+        assert!(changed(), "it is gone");
     }
 
     #[test]

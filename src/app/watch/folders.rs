@@ -155,6 +155,9 @@ fn trail(path: &Path) -> Vec<PathBuf> {
         }
         if ahead.is_empty() || !here.exists() {
             folders.push(folder(&at));
+            if here.is_dir() {
+                folders.push(here);
+            }
             break;
         }
         at = here;

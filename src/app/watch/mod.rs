@@ -13,7 +13,7 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use self::{fingerprint::Fingerprints, folders::Folders, named::Group};
-use super::{client_trust, control::App, deny, renew};
+use super::{client_trust, control::App, deny, renew, session_keys};
 use crate::model::UnixTime;
 
 /// How long the folders must have been touched before the files are read: a renewal writes several.
@@ -56,6 +56,7 @@ impl App {
     async fn refresh(&self, group: Group, due: &mut Option<Instant>) {
         match group {
             Group::ClientTrust => client_trust::renew(self).await,
+            Group::SessionKeys => session_keys::renew(self).await,
             Group::Deny => deny::read_again(self).await,
             Group::Tls => *due = renew::certificates(self).await.map(|wait| Instant::now() + wait),
         }

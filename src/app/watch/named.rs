@@ -13,10 +13,12 @@ pub(super) enum Group {
     Deny,
     /// Whose certificates are accepted of clients: a part of the policy.
     ClientTrust,
+    /// Session keys of a folder: a part of the policy.
+    SessionKeys,
 }
 
 impl Group {
-    pub(super) const ALL: &[Self] = &[Self::Tls, Self::Deny, Self::ClientTrust];
+    pub(super) const ALL: &[Self] = &[Self::Tls, Self::Deny, Self::ClientTrust, Self::SessionKeys];
 }
 
 /// Lists the files of a policy.
@@ -32,8 +34,14 @@ pub(super) fn files(policy: &Policy) -> Vec<(Group, PathBuf)> {
             CertificateSource::Dev { .. } | CertificateSource::Acme(_) => {}
         }
     }
+    let admin = policy.admin.iter().filter_map(|admin| admin.tls.as_ref());
+    files.extend(admin.flat_map(|(cert, key)| [cert, key]).map(|path| (Group::Tls, path.clone())));
     for trust in policy.tenants.iter().filter_map(|tenant| tenant.client_certificate.as_ref()?.trust.as_ref()) {
         files.extend(trust.files.iter().map(|file| (Group::ClientTrust, file.path.clone())));
+    }
+    if let Some(dir) = policy.sessions.as_ref().and_then(|sessions| sessions.key_dir.as_ref()) {
+        // As a whole: a key that comes, or that was refused, is not named in the policy.
+        files.push((Group::SessionKeys, dir.path.clone()));
     }
     let lists = policy.listeners.iter().flat_map(|listener| &listener.deny.files);
     let paths: BTreeSet<&PathBuf> = lists.map(|file| &file.path).collect();

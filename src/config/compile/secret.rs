@@ -1,6 +1,6 @@
 //! Secrets: named by file or variable, never inline, never weak.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use base64::{
     Engine, alphabet,
@@ -25,13 +25,27 @@ const DISTINCT_IN_TOKEN: usize = 10;
 
 /// Reads a session key: base64 of 32 bytes that look random.
 pub(super) fn session_key(cx: &mut Context<'_>, secret: &SecretText) -> Option<Secret<[u8; 32]>> {
-    const MAKE: &str = "`octroi keys init` makes one; so does `head -c 32 /dev/urandom | base64`";
     let text = reveal(cx, secret)?;
     let key = Secret::from_base64(text.expose()).map_err(|wrong| {
         cx.error(secret.0.span, wrong.to_string()).hint(MAKE);
     });
     key.ok()
 }
+
+/// Reads a session key from a file of a folder; `span` is where the folder is named.
+pub(super) fn session_key_file(cx: &mut Context<'_>, span: Span, path: &Path) -> Option<Secret<[u8; 32]>> {
+    let wrong = match file(cx, path) {
+        Ok(text) => match Secret::from_base64(text.expose()) {
+            Ok(key) => return Some(key),
+            Err(why) => Wrong::new(format!("{}: {why}", path.display())).hint(MAKE),
+        },
+        Err(wrong) => wrong,
+    };
+    cx.error(span, wrong.message).maybe_hint(wrong.hint);
+    None
+}
+
+const MAKE: &str = "`octroi keys init` makes one; so does `head -c 32 /dev/urandom | base64`";
 
 /// Reads an admin token.
 pub(super) fn token(cx: &mut Context<'_>, secret: &SecretText) -> Option<Secret<Vec<u8>>> {
@@ -107,18 +121,24 @@ pub(super) fn resolve(cx: &Context<'_>, at: Span, piece: &Piece<'_>) -> Result<S
         Piece::Variable { default: Some(_), .. } => Err(Wrong::new("a secret must not have a default").hint(NAME_IT)),
         Piece::File(path) => {
             let path = cx.folder(at).join(cx.inputs.path(path)?);
-            let shown = path.display();
-            let file = cx.inputs.file(&path).map_err(|why| {
-                Wrong::new(format!("cannot read {shown}: {why}")).hint("`octroi keys init` makes the keys that are missing")
-            })?;
-            if file.is_open_to_all() {
-                let wrong = Wrong::new(format!("{shown} is open to every account of this machine (mode {})", file.mode()));
-                return Err(wrong.hint(format!("chmod 0600 {shown}")));
-            }
-            let text = std::str::from_utf8(file.bytes.expose()).map(without_newline);
-            let text = text.map_err(|_| Wrong::new(format!("{shown} is not text")).hint("secrets are kept as base64"))?;
-            if text.is_empty() { Err(Wrong::new(format!("{shown} is empty"))) } else { Ok(Secret::new(text.to_owned())) }
+            file(cx, &path)
         }
         Piece::Text(_) => Err(Wrong::new("a secret is written inline").hint(NAME_IT)),
     }
+}
+
+/// Reads the text of a secret's file.
+fn file(cx: &Context<'_>, path: &Path) -> Result<Secret<String>, Wrong> {
+    let shown = path.display();
+    let file = cx
+        .inputs
+        .file(path)
+        .map_err(|why| Wrong::new(format!("cannot read {shown}: {why}")).hint("`octroi keys init` makes the keys that are missing"))?;
+    if file.is_open_to_all() {
+        let wrong = Wrong::new(format!("{shown} is open to every account of this machine (mode {})", file.mode()));
+        return Err(wrong.hint(format!("chmod 0600 {shown}")));
+    }
+    let text = std::str::from_utf8(file.bytes.expose()).map(without_newline);
+    let text = text.map_err(|_| Wrong::new(format!("{shown} is not text")).hint("secrets are kept as base64"))?;
+    if text.is_empty() { Err(Wrong::new(format!("{shown} is empty"))) } else { Ok(Secret::new(text.to_owned())) }
 }

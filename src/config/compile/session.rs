@@ -6,15 +6,16 @@ use super::{Context, assertion, foreign, secret};
 use crate::{
     config::{
         collection::NonEmpty,
-        default,
+        default, key_folder,
+        parse::FilePath,
         reader::{At, Placed},
         source::Span,
         unit::Wait,
         wire::{KeyWire, RevocationStoreWord, SessionsWire, TenantSessions},
     },
     model::{Path, PathRules},
-    policy::{Binding, SessionRules, Sessions},
-    session::{MasterKey, Ring},
+    policy::{Binding, KeyDir, SessionRules, Sessions},
+    session::{KeyState, MasterKey, Ring},
 };
 
 /// The clocks where nobody says otherwise.
@@ -29,10 +30,12 @@ pub(super) fn sessions(cx: &mut Context<'_>, wire: &SessionsWire) -> Sessions {
         Some(RevocationStoreWord::Journal) | None => {}
     }
     let cookie: Box<str> = wire.cookie.as_ref().map_or_else(|| default::COOKIE.into(), |cookie| cookie.value.0.clone());
+    let (ring, key_dir) = ring(cx, wire);
     Sessions {
         foreign: foreign::all(cx, wire, &cookie),
         cookie,
-        ring: ring(cx, wire.keys.0.as_ref().map_or(&[], |NonEmpty(keys)| keys)),
+        ring,
+        key_dir,
         rules: rules(cx, &default_rules(), wire.idle.as_ref(), wire.absolute.as_ref(), Some(&wire.bind)),
         allow_email_user: wire.allow_email_user.as_ref().is_some_and(|at| at.value),
         login_url: wire.login_url.as_ref().and_then(|url| login_url(cx, url)),
@@ -84,25 +87,80 @@ fn distinct(cx: &mut Context<'_>, bind: &[At<Binding>]) -> Vec<Binding> {
     kept
 }
 
-fn ring(cx: &mut Context<'_>, wires: &[KeyWire]) -> Ring {
+/// Makes the ring: the keys of the folder, then those that are listed.
+fn ring(cx: &mut Context<'_>, wire: &SessionsWire) -> (Ring, Option<KeyDir>) {
+    let wires = wire.keys.as_ref().map_or(&[][..], |NonEmpty(keys)| keys);
     let mut ids: HashMap<u16, Span> = HashMap::new();
     let mut keys: Vec<MasterKey> = Vec::new();
+    let dir = wire.key_dir.as_ref().and_then(|path| folder(cx, path, &mut keys));
+    let listed_from = keys.len();
     for wire in wires {
         if let Some(first) = ids.insert(wire.id.value, wire.id.span) {
             cx.error(wire.id.span, format!("two session keys have the id {}", wire.id.value)).first(first);
+        } else if keys.iter().take(listed_from).any(|key| key.id == wire.id.value) {
+            cx.error(wire.id.span, format!("the folder `key_dir` holds a key {} too", wire.id.value))
+                .hint("rename its file, or take this line out");
         }
         let Some(secret) = secret::session_key(cx, &wire.secret) else { continue };
         if let Some(other) = keys.iter().find(|other| other.secret == secret) {
             let message = format!("the session key {} has the same secret", other.id);
             cx.error(wire.secret.0.span, message).hint("a new key has a new secret");
         }
-        keys.push(MasterKey { id: wire.id.value, secret, open_only: wire.open_only.as_ref().is_some_and(|at| at.value) });
+        keys.push(MasterKey { id: wire.id.value, secret, open_only: opens_only(wire) });
     }
-    let opens_only = |wire: &KeyWire| wire.open_only.as_ref().is_some_and(|at| at.value);
-    if let (true, Some(first)) = (wires.iter().all(opens_only), wires.first()) {
-        cx.error(first.at(), "every session key is `open_only`, so none can mint").hint("the newest key stands first, without `open_only`");
+    match (&wire.key_dir, wires.first()) {
+        (None, None) => {
+            let hint =
+                "write `keys: [{id: 1, secret: \"${file:session-1.key}\"}]`, or `key_dir: keys` for a folder that `octroi keys` manages";
+            cx.error(wire.at(), "neither `keys` nor `key_dir` is there, so there is no session key").hint(hint);
+        }
+        (None, Some(first)) if wires.iter().all(opens_only) => {
+            let message = "every session key is `open_only`, so none can mint";
+            cx.error(first.at(), message).hint("the newest key stands first, without `open_only`");
+        }
+        (Some(path), _) if dir.is_some() && keys.iter().all(|key| key.open_only) => {
+            cx.error(path.span, "no key mints")
+                .hint("`octroi keys init` makes the first key; `octroi keys rotate` lets the newest one mint");
+        }
+        (None | Some(_), _) => {}
     }
-    Ring::new(keys)
+    (Ring::new(keys), dir)
+}
+
+fn opens_only(wire: &KeyWire) -> bool {
+    wire.open_only.as_ref().is_some_and(|at| at.value)
+}
+
+/// Adds the keys of a folder, the highest number first. Nothing comes back of one that cannot be used.
+fn folder(cx: &mut Context<'_>, at: &At<FilePath>, keys: &mut Vec<MasterKey>) -> Option<KeyDir> {
+    let path = cx.resolve(at);
+    let files = match key_folder::list(&path) {
+        Ok(files) => files,
+        Err(error) => {
+            cx.error(at.span, error.to_string()).maybe_hint(error.hint());
+            return None;
+        }
+    };
+    let mut whole = true;
+    for file in &files {
+        // What a name says is as much a part of the revision as what a file holds.
+        cx.inputs.remark(&format!("session key {file}"));
+        let mints = match file.state {
+            KeyState::Mint => true,
+            KeyState::MintFrom(from) => cx.has_come(from),
+            KeyState::Open => false,
+        };
+        let Some(secret) = secret::session_key_file(cx, at.span, &path.join(file.to_string())) else {
+            whole = false;
+            continue;
+        };
+        if let Some(other) = keys.iter().find(|other| other.secret == secret) {
+            cx.error(at.span, format!("the keys {} and {} of the folder have the same secret", other.id, file.id))
+                .hint("a new key has a new secret");
+        }
+        keys.push(MasterKey { id: file.id, secret, open_only: !mints });
+    }
+    whole.then_some(KeyDir { path, files })
 }
 
 fn login_url(cx: &mut Context<'_>, url: &At<String>) -> Option<Box<str>> {

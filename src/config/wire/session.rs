@@ -6,7 +6,7 @@ use super::{DjangoWire, ExpressWire, ItsdangerousWire, JwtWire};
 use crate::{
     config::{
         collection::{Needed, NonEmpty, OneOrMore},
-        parse::{Scalar, Wrong},
+        parse::{FilePath, Scalar, Wrong},
         reader::{At, SecretText},
         shape::{wire, words},
         unit::Wait,
@@ -92,8 +92,10 @@ wire! {
     SessionsWire "sessions" {
         /// The cookie's name, which begins with `__Host-`. Default: `__Host-octroi`.
         cookie: Option<At<CookieName>>,
-        /// The keys, newest first. The first without `open_only` mints; all of them open.
-        keys: Needed<NonEmpty<KeyWire>>,
+        /// The keys, newest first. The first without `open_only` mints; all of them open. Needed without `key_dir`.
+        keys: Option<NonEmpty<KeyWire>>,
+        /// A folder of keys that `octroi keys` manages: `2.key`, `3.open.key`. They come before those of `keys`. Watched.
+        key_dir: Option<At<FilePath>>,
         /// How long a session may rest. Default: 30m.
         idle: Option<At<Wait>>,
         /// How long a session may live. Default: 12h.

@@ -163,7 +163,7 @@ impl VerifyKey {
     }
 
     /// Says whether the signature is the text's.
-    pub(super) fn verify(&self, text: &[u8], signature: &[u8]) -> bool {
+    pub(in crate::session) fn verify(&self, text: &[u8], signature: &[u8]) -> bool {
         match &self.how {
             How::Shared(key) => key.verify(text, signature),
             How::Public(key) => key.verify_sig(text, signature).is_ok(),

@@ -72,7 +72,7 @@ impl MacKey {
     }
 
     /// Says whether the tag is the text's, in constant time. A shortened tag is none.
-    pub(super) fn verify(&self, text: &[u8], tag: &[u8]) -> bool {
+    pub(in crate::session) fn verify(&self, text: &[u8], tag: &[u8]) -> bool {
         hmac::verify(&self.key, text, tag).is_ok()
     }
 }

@@ -3,7 +3,13 @@
 //! Labels come from closed sets and configured names only, so strangers cannot make series. An unknown tenant is `-`; tenants
 //! beyond the first hundred that are asked for share `_other`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -63,6 +69,9 @@ pub struct Metrics {
     pub(super) acme_last_success: IntGauge,
     pub(super) acme_next_attempt: IntGauge,
     pub(super) acme_missing: IntGauge,
+    pub(super) key_set_fetches: IntCounterVec,
+    pub(super) key_set_times: IntGaugeVec,
+    pub(super) key_set_keys: IntGaugeVec,
     pub(super) staples: IntGaugeVec,
     pub(super) certificate_reloads: IntCounterVec,
     pub(super) certificates_refused: IntGauge,
@@ -72,6 +81,9 @@ pub struct Metrics {
     pub(super) policy: IntGaugeVec,
     pub(super) access_log_dropped: Total,
     pub(super) admin_requests: IntCounterVec,
+    pub(super) session_key_uses: IntCounterVec,
+    /// The keys that have a series.
+    pub(super) session_keys: Mutex<BTreeSet<u16>>,
     /// The store that nodes share.
     pub redis: RedisSeries,
     pub(super) tenants: Named<TenantSeries>,
@@ -229,6 +241,21 @@ impl Metrics {
                 "octroi_acme_certificates_missing",
                 "Certificates by ACME that are wanted and not there: their hosts are not served over TLS.",
             )?,
+            key_set_fetches: declare.counters(
+                "octroi_key_set_fetches_total",
+                "Fetches of the keys that an issuer publishes: success, or why they were not had.",
+                &["set", "result"],
+            )?,
+            key_set_times: declare.gauges(
+                "octroi_key_set_fetched_timestamp_seconds",
+                "When the keys that an issuer publishes were last had, in seconds since 1970; 0: never.",
+                &["set"],
+            )?,
+            key_set_keys: declare.gauges(
+                "octroi_key_set_keys",
+                "Keys of an issuer that count now; 0: its tokens are refused.",
+                &["set"],
+            )?,
             staples: declare.gauges(
                 "octroi_tls_ocsp_not_after_timestamp_seconds",
                 "When the OCSP answer that is stapled ends, in seconds since 1970; 0 while none is.",
@@ -252,6 +279,12 @@ impl Metrics {
             policy: declare.gauges("octroi_policy_info", "The revision of the policy in force; always 1.", &["revision"])?,
             access_log_dropped: Total::new(declare.counter("octroi_access_log_dropped_total", "Access lines that were lost.")?),
             admin_requests: declare.counters("octroi_admin_requests_total", "Calls of the admin API.", &["code"])?,
+            session_key_uses: declare.counters(
+                "octroi_session_key_uses_total",
+                "Requests whose session was opened with a key and held, by the key's number.",
+                &["key"],
+            )?,
+            session_keys: Mutex::default(),
             redis: RedisSeries::new(&declare)?,
             tenants: Named::new(TENANTS),
             upstreams: Named::new(UPSTREAMS),
@@ -371,6 +404,8 @@ mod tests {
         metrics.quota(&"per_client".parse().unwrap(), QuotaVerdict::Deny);
         metrics.quota_evictions(7);
         metrics.quota_evictions(5);
+        metrics.session_keys([(1, 9), (2, 0)].into_iter());
+        metrics.session_keys([(2, 5), (3, 0)].into_iter());
         metrics.revocations(4);
         metrics.upstream(&app).answer(200, Duration::from_millis(2));
         metrics.upstream(&app).error(Reason::UpstreamConnect);
@@ -412,6 +447,8 @@ mod tests {
             r#"octroi_request_headers_dropped_total{reason="header_underscore"} 3"#,
             r#"octroi_quota_decisions_total{quota="per_client",verdict="deny"} 1"#,
             "octroi_quota_evictions_total 7",
+            r#"octroi_session_key_uses_total{key="2"} 5"#,
+            r#"octroi_session_key_uses_total{key="3"} 0"#,
             "octroi_revocations 4",
             r#"octroi_upstream_requests_total{code="200",upstream="app"} 1"#,
             r#"octroi_upstream_errors_total{reason="upstream_connect",upstream="app"} 1"#,
@@ -432,6 +469,7 @@ mod tests {
             assert!(text.lines().any(|other| other == line), "{line} is missing in\n{text}");
         }
         assert!(text.contains("octroi_build_info{version="));
+        assert!(!text.contains(r#"{key="1"}"#), "a key that is gone");
     }
 
     #[test]

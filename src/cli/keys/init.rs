@@ -7,38 +7,26 @@ use std::{
 };
 
 use anyhow::Context;
-use base64::Engine;
-use clap::{Args, Subcommand};
 
-use super::{
-    assertion_key,
-    output::{Exit, Output},
-};
+use super::{assertion_key, folder};
 use crate::{
     app,
+    cli::output::{Exit, Output},
     config::{self, ReferencedKind},
     edge::dev,
-    model::{Clock, HostPattern, Secret, SystemClock},
+    model::{Clock, HostPattern, SystemClock},
 };
 
-#[derive(Debug, Args)]
-pub(crate) struct KeysArgs {
-    #[command(subcommand)]
-    command: KeysCommand,
+/// Make the keys and certificates that the configuration names and the disk lacks. Nothing that exists is changed.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct InitArgs {
+    /// The configuration files; none: the one of --config.
+    files: Vec<PathBuf>,
 }
 
-#[derive(Debug, Subcommand)]
-enum KeysCommand {
-    /// Make the keys and certificates that the configuration names and the disk lacks. Nothing that exists is changed.
-    Init {
-        /// The configuration files; none: the one of --config.
-        files: Vec<PathBuf>,
-    },
-}
-
-pub(crate) fn run(config: &Path, args: KeysArgs, output: &mut Output<'_>) -> anyhow::Result<Exit> {
-    let KeysCommand::Init { files } = args.command;
-    let files = if files.is_empty() { vec![config.to_owned()] } else { files };
+/// Runs the command.
+pub(super) fn run(config: &Path, args: InitArgs, output: &mut Output<'_>) -> anyhow::Result<Exit> {
+    let files = if args.files.is_empty() { vec![config.to_owned()] } else { args.files };
     for file in &files {
         if init(file, output)? == Exit::Problem {
             return Ok(Exit::Problem);
@@ -59,12 +47,17 @@ fn init(config: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
         let missing = !file.path.try_exists().with_context(|| format!("looking for {}", file.path.display()))?;
         match file.kind {
             ReferencedKind::SessionKey | ReferencedKind::TicketKeys | ReferencedKind::AdminToken { .. } if missing => {
-                secret(&file.path)?;
+                folder::write_random(&file.path)?;
                 output.text(&format!("made {}", file.path.display()))?;
             }
             ReferencedKind::AssertionKey if missing => {
                 assertion_key::make(&file.path)?;
                 output.text(&format!("made {}", file.path.display()))?;
+            }
+            ReferencedKind::KeyDir { listed } => {
+                if let Some(made) = folder::first_key(&file.path, listed)? {
+                    output.text(&format!("made {}", made.display()))?;
+                }
             }
             ReferencedKind::SessionKey | ReferencedKind::TicketKeys | ReferencedKind::AdminToken { .. } | ReferencedKind::AssertionKey => {}
             ReferencedKind::Certificate { key, hosts } => {
@@ -83,14 +76,6 @@ fn init(config: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
         }
     }
     Ok(Exit::Fine)
-}
-
-/// Writes base64 of 32 random bytes into a new file that no stranger reads.
-fn secret(path: &Path) -> anyhow::Result<()> {
-    let mut random = Secret::new([0_u8; 32]);
-    random.fill(aws_lc_rs::rand::fill).map_err(|_| anyhow::anyhow!("the system's random generator does not work"))?;
-    let text = Secret::new(base64::engine::general_purpose::STANDARD.encode(random.expose()) + "\n");
-    dev::write_secret(path, text.expose().as_bytes()).with_context(|| format!("making {}", path.display()))
 }
 
 /// Makes a certificate that a local CA in the same folder signs: for trying octroi out, until real ones are there.

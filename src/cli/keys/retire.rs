@@ -1,0 +1,72 @@
+//! `octroi keys retire`: destroys a session key that nobody needs any more.
+
+use super::{ask, folder, sessions, take_into_force};
+use crate::{
+    admin::wire::{self, KeyBody},
+    cli::{
+        control::ControlArgs,
+        output::{Exit, Output},
+    },
+    model::{Clock, SystemClock, UnixTime},
+    policy::Policy,
+};
+
+/// Destroy a session key of the folder: refused while it mints, or while sessions that it sealed may be alive.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct RetireArgs {
+    /// The key's number
+    #[arg(value_name = "KEY")]
+    key: u16,
+    /// Do it although sessions of it may be alive: they end
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    control: ControlArgs,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &RetireArgs, policy: &Policy, output: &mut Output<'_>) -> anyhow::Result<Exit> {
+    let sessions = sessions(policy)?;
+    let id = args.key;
+    if !sessions.ring.keys().iter().any(|key| key.id == id) {
+        output.say(&format!("error: there is no session key {id}"));
+        return Ok(Exit::Problem);
+    }
+    let running = ask(&args.control, &policy.state_dir)?;
+    let now = SystemClock::new().now();
+    let minting = sessions.ring.minting().is_some_and(|key| key.id == id);
+    if let Some(why) = objection(id, minting, running.as_deref(), args.force, now) {
+        output.say(&format!("error: {why}"));
+        // Whoever runs may know; a file does not.
+        return Ok(if running.is_none() && !minting { Exit::Unreachable } else { Exit::Problem });
+    }
+    let file = sessions.key_dir.as_ref().and_then(|dir| Some((dir, *dir.files.iter().find(|file| file.id == id)?)));
+    let Some((dir, file)) = file else {
+        output.say(&format!("key {id} is not needed any more. It is listed in sessions.keys: take it out there, then `octroi reload`."));
+        return Ok(Exit::Problem);
+    };
+    let removed = folder::remove(&dir.path, file)?;
+    output.text(&format!("removed {}", removed.display()))?;
+    take_into_force(&args.control, &policy.state_dir, output)
+}
+
+/// Says why a key must stay.
+fn objection(id: u16, minting: bool, running: Option<&[KeyBody]>, force: bool, now: UnixTime) -> Option<String> {
+    let known = running.and_then(|keys| keys.iter().find(|key| key.id == id));
+    if minting || known.is_some_and(|key| key.state == "mints") {
+        return Some(format!("key {id} mints; `octroi keys rotate` puts a new one in its place first"));
+    }
+    if force {
+        return None;
+    }
+    if running.is_none() {
+        return Some("octroi does not run here, so nobody can say whether the key is in use; --force does it all the same".to_owned());
+    }
+    let from = known.and_then(|key| key.retire_from.as_deref())?;
+    if wire::read_time(from).is_some_and(|from| from <= now) {
+        return None;
+    }
+    let opened = known.and_then(|key| key.opened.as_deref());
+    let used = opened.map_or_else(|| "it has opened none here".to_owned(), |at| format!("it last opened one at {at}"));
+    Some(format!("sessions that key {id} sealed may live until {from} ({used}); --force ends them"))
+}
