@@ -31,7 +31,7 @@ use super::{
 use crate::{
     admin::Gate,
     edge::{Handler, Witness},
-    gateway::{self, RequestIds, Shared, Standing},
+    gateway::{self, Renewals, RequestIds, Shared, Standing},
     model::{Clock, UnixTime, told},
     policy::Policy,
     state::{Bans, Journal, KeySets, MemoryQuotas, StoreError},
@@ -107,6 +107,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
         key_sets,
         key_missed: watch::Sender::new(()),
         bans: Bans::new(BAN_SLOTS),
+        renewals: Renewals::default(),
         key_uses: session_keys::open(&policy, started),
         redis,
         metrics,
