@@ -212,14 +212,16 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use std::{
+        num::NonZeroU8,
         path::Path,
         sync::{Mutex, atomic::AtomicUsize},
     };
 
     use super::*;
     use crate::{
-        model::{RevocationAnswer, Revoked, SessionId, TenantName, UnixTime, UserId},
-        state::RevocationStore,
+        model::{ClientPrefix, RevocationAnswer, Revoked, SessionId, TenantName, UnixTime, UserId},
+        session::{Admission, Over, UserLimit},
+        state::{Note, RevocationStore, Terms},
     };
 
     const NOW: UnixTime = UnixTime::from_secs(100);
@@ -378,6 +380,66 @@ mod tests {
         assert!(old.sweep(NOW).is_ok());
         assert!(matches!(Journal::open(dir.path(), NOW), Err(StoreError::Locked(_))));
         drop(new);
+    }
+
+    fn note(number: u8) -> Note {
+        let client = ClientPrefix::default();
+        Note {
+            id: id(number),
+            tenant: acme(),
+            user: user(),
+            granted: NOW.plus(Duration::from_secs(u64::from(number))),
+            ends: END,
+            epoch: 0,
+            client,
+        }
+    }
+
+    fn listed(journal: &Journal) -> Vec<SessionId> {
+        let terms = Terms { limit: None, idle: Duration::from_secs(600) };
+        journal.sessions_of(&acme(), &user(), terms, NOW).into_iter().map(|listed| listed.note.id).collect()
+    }
+
+    #[test]
+    fn a_limit_counts_what_either_grants() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = Arc::new(open(dir.path()));
+        old.release().unwrap();
+        let new = Arc::new(open(dir.path()));
+        old.pass_on(Direct::new(&new));
+        new.follow_with(Some(Direct::new(&old)));
+        let terms = |over| {
+            let limit = UserLimit { limit: NonZeroU8::new(2).unwrap(), over };
+            Terms { limit: Some(limit), idle: Duration::from_secs(600) }
+        };
+
+        old.grant(note(1), terms(Over::Oldest), None, NOW).unwrap();
+        new.grant(note(2), terms(Over::Oldest), None, NOW).unwrap();
+        let third = old.grant(note(3), terms(Over::Oldest), None, NOW).unwrap();
+        let fourth = new.grant(note(4), terms(Over::Refuse), None, NOW).unwrap();
+
+        assert_eq!((third, fourth), (Admission::Granted(vec![id(1)]), Admission::Refused(2)));
+        new.release().unwrap();
+        for journal in [&*old, &new, &open(dir.path())] {
+            assert_eq!(listed(journal), [id(2), id(3)]);
+        }
+    }
+
+    #[test]
+    fn the_successor_refuses_what_the_predecessor_did_not_know_to_be_too_many() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = open(dir.path());
+        let limit = UserLimit { limit: NonZeroU8::new(1).unwrap(), over: Over::Refuse };
+        let terms = Terms { limit: Some(limit), idle: Duration::from_secs(600) };
+        let asked = |number| {
+            let mut bytes = Vec::new();
+            Record::Granted(Box::new((note(number), terms))).encode(&mut bytes);
+            journal.write_for(&bytes)
+        };
+
+        assert!(asked(1).is_ok());
+        assert!(matches!(asked(2), Err(StoreError::Successor(_))));
+        assert_eq!(listed(&journal), [id(1)]);
     }
 
     #[test]
