@@ -21,7 +21,7 @@ use octroi::{
     pipeline::Stores,
     policy::{Policy, QuotaBy, RouteAccess},
     replay::Request,
-    state::{Challenges, QuotaKey, QuotaStore},
+    state::{Challenges, KeySets, QuotaKey, QuotaStore},
 };
 use support::*;
 
@@ -70,7 +70,7 @@ fn pipeline(c: &mut Criterion) {
     let signed_in = browser("https://acme.test/items/42?page=2").header("cookie", &format!("lang=fr; __Host-octroi={}", token("acme")));
     let multiplexed = anonymous.clone().changed(|request| drop(request.headers.remove("connection"))).h2();
     let challenges = Challenges::default();
-    let stores = Stores { quotas: &Plenty, revocations: &LIVE, challenges: &challenges };
+    let stores = Stores { quotas: &Plenty, revocations: &LIVE, challenges: &challenges, key_sets: &KeySets::default() };
     let mut group = c.benchmark_group("pipeline");
     for (name, request) in [("public_h1", &anonymous), ("public_h2", &multiplexed), ("session_h1", &signed_in)] {
         group.bench_function(name, |bench| {

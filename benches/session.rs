@@ -172,8 +172,13 @@ fn foreign(c: &mut Criterion) {
             None => VerifyKey::shared(algorithm, Secret::new(text(wire, "secret").into_bytes())),
         };
         let keys = vec![SigningKey { id: kid.clone().into(), ..key(verify.unwrap()) }];
-        let codec =
-            Codec::Jwt(Jwt { keys, issuer: Some(text(&jwt, "issuer").into()), audience: ["app".into()].into(), without_exp: false });
+        let codec = Codec::Jwt(Jwt {
+            keys,
+            sets: Vec::new(),
+            issuer: Some(text(&jwt, "issuer").into()),
+            audience: ["app".into()].into(),
+            without_exp: false,
+        });
         let token = good(&jwt, &format!("signed with {kid}"));
         run(&name, &codec, "sub", &token);
     }

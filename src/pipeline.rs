@@ -81,7 +81,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
     charging.before(realm, known, trail).await?;
 
     // After the address and the quotas, because opening a token is the first step that costs something.
-    let mut proven = match session::check(view, client, realm, policy) {
+    let mut proven = match session::check(view, client, realm, policy, &stores.key_sets.load()) {
         Ok(Some(found)) => Some(found),
         Ok(None) => without_session(realm, route, trail)?,
         Err(deny) => anonymous(deny, Stage::Session, view, policy, realm, route, known, trail)?,

@@ -17,7 +17,7 @@ fn allocations(claims: &Claims) -> u64 {
     let request = get("https://acme.test/x").cookie(&seal(claims, Purpose::Cookie, "acme"));
     let view = request.view(NOW, Tick::from_nanos(0));
     let client = "198.51.100.7".parse::<std::net::IpAddr>().unwrap().into();
-    let prove = || session::check(&view, client, realm, &policy).unwrap().unwrap();
+    let prove = || session::check(&view, client, realm, &policy, &octroi::session::foreign::FetchedKeys::default()).unwrap().unwrap();
     assert_eq!(prove().session.claims, *claims, "the first derives the realm's key");
 
     allocation_counter::measure(|| drop(prove())).count_total

@@ -9,7 +9,7 @@ use octroi::{
     pipeline::Stores,
     policy::{Policy, QuotaBy},
     replay::{DescribeError, Described, Explained, Outcome, Sni, explain},
-    state::Challenges,
+    state::{Challenges, KeySets},
 };
 use support::*;
 
@@ -40,7 +40,7 @@ fn told(described: &Described, policy: &Policy) -> Explained {
     explain(
         described,
         policy,
-        Stores { quotas: &Counting::default(), revocations: &LIVE, challenges: &Challenges::default() },
+        Stores { quotas: &Counting::default(), revocations: &LIVE, challenges: &Challenges::default(), key_sets: &KeySets::default() },
         NOW,
         Tick::from_nanos(1),
     )
@@ -90,7 +90,7 @@ fn a_refusal_names_reason_rule_and_what_the_client_reads() {
 fn nobody_is_charged() {
     let (policy, quotas) = (strict(), Counting::default());
     let challenges = Challenges::default();
-    let stores = Stores { quotas: &quotas, revocations: &LIVE, challenges: &challenges };
+    let stores = Stores { quotas: &quotas, revocations: &LIVE, challenges: &challenges, key_sets: &KeySets::default() };
 
     for _ in 0..3 {
         let explained = explain(&described("https://acme.test/public/"), &policy, stores, NOW, Tick::from_nanos(1)).unwrap();
@@ -110,7 +110,7 @@ fn the_doors_are_chosen_by_scheme_or_by_name() {
     let missing = explain(
         &Described { listener: Some("nope".into()), ..described("https://acme.test/") },
         &policy,
-        Stores { quotas: &Empty, revocations: &Empty, challenges: &Challenges::default() },
+        Stores { quotas: &Empty, revocations: &Empty, challenges: &Challenges::default(), key_sets: &KeySets::default() },
         NOW,
         Tick::default(),
     );

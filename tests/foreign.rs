@@ -68,6 +68,7 @@ fn jwt() -> Foreign {
     });
     let codec = Jwt {
         keys: keys.collect(),
+        sets: Vec::new(),
         issuer: Some(vectors["issuer"].as_str().unwrap().into()),
         audience: texts(&vectors["audience"]).into_iter().map(Into::into).collect(),
         without_exp: false,
@@ -78,6 +79,7 @@ fn jwt() -> Foreign {
         signature_cookie: None,
         bearer: true,
         claims: mapping(&["sub"], None, None),
+        key_sources: Box::default(),
     }
 }
 
@@ -97,6 +99,7 @@ fn itsdangerous() -> Foreign {
         signature_cookie: None,
         bearer: false,
         claims: mapping(&["_user_id"], Some("at"), vectors["max_age"].as_u64()),
+        key_sources: Box::default(),
     }
 }
 
@@ -110,6 +113,7 @@ fn django() -> Foreign {
         signature_cookie: None,
         bearer: false,
         claims: mapping(&["_auth_user_id"], Some("at"), vectors["max_age"].as_u64()),
+        key_sources: Box::default(),
     }
 }
 
@@ -123,6 +127,7 @@ fn express(style: Style, digest: Digest) -> Foreign {
         codec: Codec::Express(codec),
         bearer: false,
         claims: mapping(&["user", "id"], Some("at"), vectors["max_age"].as_u64()),
+        key_sources: Box::default(),
     }
 }
 

@@ -216,7 +216,12 @@ fn a_ca_is_answered_before_the_tenant_and_only_where_it_comes() {
     let (policy, challenges) = (strict(), std::sync::Arc::new(octroi::state::Challenges::default()));
     let judged = |request: octroi::replay::Request| {
         let (mut known, mut trail) = (octroi::pipeline::Known::default(), octroi::model::Trail::brief());
-        let stores = octroi::pipeline::Stores { quotas: &Empty, revocations: &Empty, challenges: &challenges };
+        let stores = octroi::pipeline::Stores {
+            quotas: &Empty,
+            revocations: &Empty,
+            challenges: &challenges,
+            key_sets: &octroi::state::KeySets::default(),
+        };
         let view = request.view(NOW, octroi::model::Tick::default());
         match now_or_never(octroi::pipeline::judge(&view, &policy, stores, &mut known, &mut trail)) {
             Ok(octroi::pipeline::Passage::Challenge(answer)) => answer.to_string(),
@@ -253,7 +258,12 @@ fn a_judgement_can_move_between_threads() {
     is_send(&octroi::pipeline::judge(
         &view,
         &policy,
-        octroi::pipeline::Stores { quotas: &Empty, revocations: &Empty, challenges: &octroi::state::Challenges::default() },
+        octroi::pipeline::Stores {
+            quotas: &Empty,
+            revocations: &Empty,
+            challenges: &octroi::state::Challenges::default(),
+            key_sets: &octroi::state::KeySets::default(),
+        },
         &mut known,
         &mut trail,
     ));

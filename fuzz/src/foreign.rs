@@ -57,7 +57,7 @@ fn codec(byte: u8) -> Codec {
     match byte % 5 {
         0 => {
             let key = VerifyKey::shared(Algorithm::Hs256, shared()).expect("32 bytes");
-            Codec::Jwt(Jwt { keys: keys(key), issuer: None, audience: Box::default(), without_exp: true })
+            Codec::Jwt(Jwt { keys: keys(key), sets: Vec::new(), issuer: None, audience: Box::default(), without_exp: true })
         }
         1 => Codec::Itsdangerous(Itsdangerous { keys: keys(Itsdangerous::key(SECRET, SALT, Digest::Sha1, Derivation::Hmac)) }),
         2 => Codec::Django(Django { keys: keys(Django::key(SECRET, SALT, Digest::Sha256)) }),

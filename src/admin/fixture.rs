@@ -131,6 +131,7 @@ impl Control for FakeControl {
             predecessor: None,
             successor: None,
             acme: None,
+            key_sets: Vec::new(),
         }
     }
 

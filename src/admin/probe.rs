@@ -9,8 +9,9 @@ use crate::telemetry::MetricsError;
 
 /// What the metrics listener tells; `app` knows it.
 pub trait Vitals: Send + Sync {
-    /// Says whether requests are served: the policy is loaded, the listeners are up, and no drain has begun.
-    fn is_ready(&self) -> bool;
+    /// Says what requests are not served for yet, or any more; nothing: they are. The policy is loaded, the listeners are up, keys that
+    /// issuers publish were fetched, and no drain has begun.
+    fn awaits(&self) -> Option<String>;
     /// Brings gauges up to date and tells every metric in Prometheus's text format. May take long; it is called off the workers.
     fn metrics(&self) -> Result<String, MetricsError>;
     /// Tells the public keys that verify assertions, as a JSON Web Key Set; `None` where none are signed.
@@ -56,7 +57,10 @@ impl Probes {
         match path {
             "/metrics" => self.metrics().await,
             KEY_SET => self.vitals.key_set().map_or_else(|| Answer::text(404, "not found\n"), key_set),
-            "/readyz" if !self.vitals.is_ready() => Answer::text(503, "not ready\n"),
+            "/readyz" => match self.vitals.awaits() {
+                Some(what) => Answer { body: format!("not ready: {what}\n").into_bytes(), ..Answer::text(503, "") },
+                None => Answer::text(200, "ok\n"),
+            },
             _ => Answer::text(200, "ok\n"),
         }
     }
@@ -97,8 +101,8 @@ mod tests {
     }
 
     impl Vitals for Fake {
-        fn is_ready(&self) -> bool {
-            self.ready.load(Ordering::Relaxed)
+        fn awaits(&self) -> Option<String> {
+            (!self.ready.load(Ordering::Relaxed)).then(|| "it drains".to_owned())
         }
 
         fn metrics(&self) -> Result<String, MetricsError> {
@@ -155,7 +159,8 @@ mod tests {
 
         vitals.ready.store(false, Ordering::Relaxed);
 
-        assert_eq!(status(&probes, "GET /readyz HTTP/1.1\r\n\r\n").await, 503);
+        let told = ask(|stream| probes.serve(stream), "GET /readyz HTTP/1.1\r\n\r\n").await;
+        assert_eq!((told.status, told.body.as_str()), (503, "not ready: it drains\n"));
         assert_eq!(status(&probes, "GET /healthz HTTP/1.1\r\n\r\n").await, 200);
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AcmeStatus, Ban, BanCause, KeyRole, KeyStatus, Status, UnixTime};
+use crate::model::{AcmeStatus, Ban, BanCause, KeyRole, KeySetStatus, KeyStatus, Status, UnixTime};
 
 /// `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,28 @@ pub struct StatusBody {
     /// Where certificates by ACME stand; absent: none is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acme: Option<AcmeBody>,
+    /// Where the keys that issuers publish stand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key_sets: Vec<KeySetBody>,
+}
+
+/// Where the keys stand that an issuer publishes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeySetBody {
+    /// Its name in the configuration.
+    pub set: String,
+    /// How many keys count now; none: tokens of this issuer are refused.
+    pub keys: usize,
+    /// How many of the set's keys are of no use.
+    pub ignored: usize,
+    /// When it was last had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetched: Option<String>,
+    /// Why it could not be had the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// When it is fetched again.
+    pub next: String,
 }
 
 /// A process that has handed over, and drains.
@@ -338,7 +360,15 @@ impl From<Status> for StatusBody {
             predecessor: status.predecessor.map(|draining| DrainingBody { pid: draining.pid, connections: draining.connections }),
             successor: status.successor,
             acme: status.acme.map(AcmeBody::from),
+            key_sets: status.key_sets.into_iter().map(KeySetBody::from).collect(),
         }
+    }
+}
+
+impl From<KeySetStatus> for KeySetBody {
+    fn from(status: KeySetStatus) -> Self {
+        let KeySetStatus { set, keys, ignored, fetched, error, next } = status;
+        Self { set, keys, ignored, fetched: fetched.map(write_time), error, next: write_time(next) }
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::{
     acme::Board,
     doors::Doors,
-    lapse,
+    key_sets, lapse,
     notify::Notifier,
     reload,
     renew::Refusals,
@@ -56,6 +56,8 @@ pub(super) struct App {
     pub(super) refusals: Refusals,
     /// Told of each policy that comes into force: it may name other files.
     pub(super) policy_changed: tokio::sync::Notify,
+    /// Told of the same: it may name other sources of keys.
+    pub(super) key_sources_changed: tokio::sync::Notify,
     /// The same, for who waits until something in it expires.
     pub(super) expiry_changed: tokio::sync::Notify,
 }
@@ -90,6 +92,7 @@ impl Control for App {
             predecessor: self.predecessor(),
             successor: self.succession.waiting(),
             acme: self.acme.status(self.shared.clock.now()),
+            key_sets: key_sets::status(&self.shared, &snapshot.policy),
         }
     }
 

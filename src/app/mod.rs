@@ -8,6 +8,7 @@ mod descriptors;
 mod doors;
 mod handler;
 mod inherited;
+mod key_sets;
 mod lapse;
 mod notify;
 mod others;

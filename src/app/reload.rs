@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::{
     control::{App, LastReload},
-    descriptors,
+    descriptors, key_sets,
     prepare::{self, PrepareError, Prepared},
 };
 use crate::{
@@ -59,6 +59,7 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
         .await
         .map_err(|error| ControlError::Unavailable(error.to_string()))?
         .map_err(|error| ControlError::Unavailable(told(&error)))?;
+    key_sets::ahead(&app.shared.key_sets, &app.shared.metrics, &app.shared.clock, &policy).await;
     // Nothing fails from here on.
     super::witness::certificates(&app.shared.metrics, &tls);
     app.shared.metrics.policy_in_force(&policy, now);
@@ -78,6 +79,7 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
     // Every file of ranges was read just now, and held.
     app.shared.metrics.deny_files_refused(0);
     app.policy_changed.notify_one();
+    app.key_sources_changed.notify_one();
     app.expiry_changed.notify_one();
     Ok(policy.revision.clone())
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{control::App, lapse::Notices, session_keys, witness};
+use super::{control::App, key_sets, lapse::Notices, session_keys, witness};
 use crate::model::{Control, UnixTime, told};
 
 /// How often ended revocations are swept out and gauges are set.
@@ -60,6 +60,7 @@ pub(super) async fn sweep(app: Arc<App>) {
 pub(super) fn gauges(app: &App) {
     let shared = &app.shared;
     shared.metrics.revocations(shared.revocations.len());
+    shared.metrics.key_sets(&key_sets::status(shared, &shared.snapshot.load().policy));
     session_keys::gauge(shared);
     shared.metrics.client_trust_lapsed(&shared.snapshot.load().policy, shared.clock.now());
     shared.metrics.bans(shared.bans.len(shared.clock.tick()), shared.bans.missed());

@@ -16,6 +16,7 @@ use super::{
     doors::{self, Doors, Hinges},
     handler::HttpDoor,
     inherited::Estate,
+    key_sets,
     notify::{self, Notifier},
     others::Others,
     prepare::{self, PrepareError, Prepared},
@@ -33,7 +34,7 @@ use crate::{
     gateway::{self, RequestIds, Shared, Standing},
     model::{Clock, UnixTime, told},
     policy::Policy,
-    state::{Bans, Journal, MemoryQuotas, StoreError},
+    state::{Bans, Journal, KeySets, MemoryQuotas, StoreError},
     telemetry::{Metrics, Tally},
 };
 
@@ -81,6 +82,11 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     let metrics = Arc::new(Metrics::new()?);
     let (link, redis) = redis::prepare(&policy, &metrics, &clock)?.unzip();
     let handles = others.handles()?;
+    let key_sets = Arc::new(KeySets::default());
+    if arrival.is_some() {
+        // The predecessor has them, and serves until this process is bound.
+        key_sets::ahead(&key_sets, &metrics, &clock, &policy).await;
+    }
     let journal = match (alone, &arrival) {
         (Some(journal), _) => journal,
         (None, None) => begin_journal(&policy, started)?,
@@ -98,6 +104,8 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
         quotas: MemoryQuotas::new(QUOTA_SLOTS),
         revocations: Arc::clone(&journal),
         challenges: Arc::default(),
+        key_sets,
+        key_missed: watch::Sender::new(()),
         bans: Bans::new(BAN_SLOTS),
         key_uses: session_keys::open(&policy, started),
         redis,
@@ -129,6 +137,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
         acme: acme::Board::default(),
         reloading: tokio::sync::Mutex::default(),
         policy_changed: tokio::sync::Notify::new(),
+        key_sources_changed: tokio::sync::Notify::new(),
         expiry_changed: tokio::sync::Notify::new(),
         refusals: Refusals::default(),
         notifier: Notifier::from_environment(prepare::variable),
@@ -165,6 +174,8 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     tasks.spawn(gateway::watch(Arc::clone(&app.shared)));
     tasks.spawn(until_succeeded(Arc::clone(&app), acme::supervise(Arc::clone(&app))));
     tasks.spawn(until_succeeded(Arc::clone(&app), watch_files(Arc::clone(&app))));
+    // Until the end: requests that are open may still ask for a key.
+    tasks.spawn(key_sets::supervise(Arc::clone(&app)));
     if let Some(link) = link {
         tasks.spawn(until_succeeded(Arc::clone(&app), link.run()));
     }

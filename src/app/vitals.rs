@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{control::App, schedule};
+use super::{control::App, key_sets, schedule};
 use crate::{admin::Vitals, session::Assertions, telemetry::MetricsError};
 
 /// The process, as orchestrators and Prometheus see it.
@@ -11,8 +11,14 @@ pub(super) struct Pulse {
 }
 
 impl Vitals for Pulse {
-    fn is_ready(&self) -> bool {
-        !self.app.shared.is_draining() && self.app.doors.are_open()
+    fn awaits(&self) -> Option<String> {
+        if self.app.shared.is_draining() {
+            return Some("it drains".to_owned());
+        }
+        if !self.app.doors.are_open() {
+            return Some("the listeners are not open".to_owned());
+        }
+        key_sets::awaited(&self.app)
     }
 
     fn metrics(&self) -> Result<String, MetricsError> {

@@ -4,24 +4,24 @@ use http::header;
 
 use super::session::{Session, Source, cookies};
 use crate::{
-    model::{Deny, Reason, RequestView, Verdict},
+    model::{Deny, Reason, RequestView, Tick, Verdict},
     policy::{Foreign, Sessions, Tenant},
     session::{
         TOKEN_PREFIX,
         cookie::{self, Value},
-        foreign::{Presented, is_compact},
+        foreign::{FetchedKeys, ForeignError, Presented, is_compact},
     },
 };
 
 /// Proves the foreign session that a request presents; `None` if it presents none, or one in which nobody signed in.
 ///
 /// Two of them are a conflict, whatever they say: the app could believe one, and the gateway the other.
-pub(super) fn find(view: &RequestView<'_>, realm: &Tenant, sessions: &Sessions) -> Verdict<Option<Session>> {
+pub(super) fn find(view: &RequestView<'_>, realm: &Tenant, sessions: &Sessions, fetched: &FetchedKeys) -> Verdict<Option<Session>> {
     let mut found = None;
     for foreign in sessions.foreign.formats() {
         let presented = [from_cookie(view, foreign)?, from_bearer(view, foreign)];
         for presented in presented.into_iter().flatten() {
-            let Some(session) = open(presented, foreign, realm, sessions)? else { continue };
+            let Some(session) = open(presented, foreign, realm, sessions, (fetched, view.tick))? else { continue };
             if found.replace(session).is_some() {
                 return Err(Deny::new(Reason::CredentialConflict, "two foreign sessions in one request"));
             }
@@ -58,9 +58,19 @@ fn from_bearer<'a>(view: &RequestView<'a>, foreign: &Foreign) -> Option<Presente
     is_ours.then_some(Presented { text, signature: None })
 }
 
-fn open(presented: Presented<'_>, foreign: &Foreign, realm: &Tenant, sessions: &Sessions) -> Verdict<Option<Session>> {
+fn open(
+    presented: Presented<'_>,
+    foreign: &Foreign,
+    realm: &Tenant,
+    sessions: &Sessions,
+    (fetched, tick): (&FetchedKeys, Tick),
+) -> Verdict<Option<Session>> {
     let format = foreign.codec.format();
-    let authentic = foreign.codec.open(presented).map_err(|error| invalid(foreign, &error.detail()))?;
+    let authentic = foreign.codec.open_with(presented, fetched, tick).map_err(|error| {
+        let deny = invalid(foreign, &error.detail());
+        // Told apart, because keys may have to be fetched.
+        if matches!(error, ForeignError::UnknownKey { .. }) { Deny { reason: Reason::SessionKeyUnknown, ..deny } } else { deny }
+    })?;
     let claims = foreign.claims.claims(format, &authentic, &realm.name).map_err(|error| invalid(foreign, &error.detail()))?;
     let Some(claims) = claims else { return Ok(None) };
     // As at a grant: what is in our logs and fields must not be a name.

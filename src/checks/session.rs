@@ -8,7 +8,10 @@ use super::foreign;
 use crate::{
     model::{ClientIp, Deny, Reason, RequestView, UnixTime, Verdict},
     policy::{Policy, Route, RouteAccess, SessionRules, Sessions, Tenant},
-    session::{Claims, Purpose, TOKEN_PREFIX, cookie, foreign::Format},
+    session::{
+        Claims, Purpose, TOKEN_PREFIX, cookie,
+        foreign::{FetchedKeys, Format},
+    },
 };
 
 /// A session that holds now.
@@ -64,11 +67,17 @@ pub struct Proven<'p> {
     pub tenant: &'p Arc<Tenant>,
 }
 
-/// Proves the session that a request presents; `None` if it presents none.
+/// Proves the session that a request presents; `None` if it presents none. `fetched` are the keys that issuers publish.
 ///
 /// The realm is part of the key that opens the token, so a token of another host does not open at all; then its tenant must be
 /// the realm or a member of it, and that tenant's clocks and bindings hold, as they are now.
-pub fn check<'p>(view: &RequestView<'_>, client: ClientIp, realm: &'p Arc<Tenant>, policy: &'p Policy) -> Verdict<Option<Proven<'p>>> {
+pub fn check<'p>(
+    view: &RequestView<'_>,
+    client: ClientIp,
+    realm: &'p Arc<Tenant>,
+    policy: &'p Policy,
+    fetched: &FetchedKeys,
+) -> Verdict<Option<Proven<'p>>> {
     let Some(sessions) = &policy.sessions else { return Ok(None) };
     let own = match (from_cookie(view, sessions)?, from_bearer(view)) {
         (None, None) => None,
@@ -76,7 +85,7 @@ pub fn check<'p>(view: &RequestView<'_>, client: ClientIp, realm: &'p Arc<Tenant
         (None, Some(token)) => Some(open(token, Purpose::Bearer, realm, sessions)?),
         (Some(cookie), Some(bearer)) => Some(both(cookie, bearer, realm, sessions)?),
     };
-    let session = match (own, foreign::find(view, realm, sessions)?) {
+    let session = match (own, foreign::find(view, realm, sessions, fetched)?) {
         (None, None) => return Ok(None),
         (Some(session), None) | (None, Some(session)) => session,
         (Some(_), Some(_)) => return Err(Deny::new(Reason::CredentialConflict, "a session of octroi and one of the app in one request")),

@@ -15,7 +15,7 @@ use crate::{
     pipeline::Stores,
     policy::Policy,
     replay::{self, Described, Sni},
-    state::{Challenges, Ended, MemoryQuotas},
+    state::{Challenges, Ended, KeySets, MemoryQuotas},
 };
 
 #[derive(Debug, Args)]
@@ -69,7 +69,9 @@ pub(crate) fn run(config: &Path, args: ExplainArgs, output: &mut Output<'_>) -> 
     let revocations = Ended::read(&policy.state_dir)?;
     let quotas = MemoryQuotas::new(64);
     let challenges = Challenges::default();
-    let stores = Stores { quotas: &quotas, revocations: &revocations, challenges: &challenges };
+    // Nothing is fetched here; who signs with such a key is told so.
+    let key_sets = KeySets::default();
+    let stores = Stores { quotas: &quotas, revocations: &revocations, challenges: &challenges, key_sets: &key_sets };
     let explained = replay::explain(&described, &policy, stores, clock.now(), clock.tick())?;
     output.data(form, &explained, || explained.to_string())?;
     Ok(if explained.decision == "deny" { Exit::Problem } else { Exit::Fine })

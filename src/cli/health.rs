@@ -45,7 +45,8 @@ pub(crate) fn run(config: &Path, args: &HealthArgs, output: &mut Output<'_>) -> 
             Ok(Exit::Fine)
         }
         Some(status) => {
-            output.say(&format!("not ready: http://{address}/readyz answers {status}"));
+            let why = why(&answer).map(|why| format!(": {why}")).unwrap_or_default();
+            output.say(&format!("not ready: http://{address}/readyz answers {status}{why}"));
             Ok(Exit::Problem)
         }
         None => {
@@ -71,6 +72,13 @@ fn ask(address: SocketAddr) -> io::Result<Vec<u8>> {
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES).read_to_end(&mut answer)?;
     Ok(answer)
+}
+
+/// Returns what an octroi that is not ready says of it.
+fn why(answer: &[u8]) -> Option<String> {
+    let body = memchr::memmem::find(answer, b"\r\n\r\n").and_then(|end| answer.get(end + 4..))?;
+    let why = std::str::from_utf8(body).ok()?.trim_end().strip_prefix("not ready: ")?;
+    why.chars().all(|character| !character.is_control()).then(|| why.to_owned())
 }
 
 /// Returns the status of an HTTP/1 answer.
@@ -125,6 +133,8 @@ mod tests {
         assert_eq!((exit, out), (Exit::Problem, String::new()));
         assert_eq!(talk, format!("not ready: http://{address}/readyz answers 503\n"));
         serving.join().unwrap();
+        let (address, _serving) = serve("HTTP/1.1 503 Service Unavailable\r\n\r\nnot ready: it drains\n");
+        assert_eq!(health(Path::new("/nowhere"), Some(address)).2, format!("not ready: http://{address}/readyz answers 503: it drains\n"));
     }
 
     #[test]

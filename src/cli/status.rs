@@ -61,6 +61,13 @@ fn describe(status: &StatusBody) -> String {
             let _ = writeln!(text, "            {} ({state}, next {}): {error}", one.certificate, one.next);
         }
     }
+    for set in &status.key_sets {
+        let had = set.fetched.as_ref().map_or_else(|| "never fetched".to_owned(), |at| format!("fetched {at}"));
+        let _ = writeln!(text, "keys        {}: {} in force, {} ignored, {had}, next {}", set.set, set.keys, set.ignored, set.next);
+        if let Some(error) = &set.error {
+            let _ = writeln!(text, "            {error}");
+        }
+    }
     if let Some(error) = &status.reload_error {
         let _ = writeln!(text, "last reload failed, nothing was changed:\n{error}");
     }

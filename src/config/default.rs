@@ -128,6 +128,16 @@ pub(super) const ABSOLUTE: Duration = Duration::from_secs(12 * 3600);
 /// Beyond this a session's life is warned of (ASVS 7.1.1).
 pub(super) const LONG_ABSOLUTE: Duration = Duration::from_secs(24 * 3600);
 
+/// How often keys that an issuer publishes are fetched: what its own caches hold for about as long.
+pub(super) const KEY_SET_REFRESH: Duration = Duration::from_secs(600);
+/// More often is a load that nobody else puts on an issuer.
+pub(super) const MIN_KEY_SET_REFRESH: Duration = Duration::from_secs(60);
+/// Less often, and a key that was withdrawn would count for too long.
+pub(super) const MAX_KEY_SET_REFRESH: Duration = Duration::from_secs(24 * 3600);
+/// How long they count after they were last had: an issuer's bad day signs nobody out, and a key that it withdrew while it could not be
+/// asked counts no longer than that.
+pub(super) const KEY_SET_MAX_AGE: Duration = Duration::from_secs(24 * 3600);
+
 /// Who signs assertions: no node's name, because an app must not care which node asks it.
 pub(super) const ASSERTION_ISSUER: &str = "octroi";
 

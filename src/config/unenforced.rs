@@ -12,6 +12,7 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
     ("revocation", "stale_after", "When the shared store counts as silent."),
     ("redis", "region", "Where it stands."),
     ("upstream", "health_check", "Asks servers whether they are well."),
+    ("jwks", "region", "Where the keys come from."),
     ("upstream", "region", "Where the upstream stands."),
     ("quota", "on_failure", "What happens when the shared store is away."),
     ("tenant", "contacts", "Who is told of incidents."),

@@ -319,8 +319,17 @@ impl Gateway {
         let head = ctx.head.take();
         let presented = connection.presented(ctx.began);
         let view = view::view(session.req_header(), head.as_deref(), (connection.facts(), presented.as_ref()), ctx.began, ctx.tick);
-        let stores = Stores { quotas: &self.shared.quotas, revocations: &*self.shared.revocations, challenges: &self.shared.challenges };
+        let stores = Stores {
+            quotas: &self.shared.quotas,
+            revocations: &*self.shared.revocations,
+            challenges: &self.shared.challenges,
+            key_sets: &self.shared.key_sets,
+        };
         let verdict = pipeline::judge(&view, &snapshot.policy, stores, &mut ctx.known, &mut ctx.trail).await;
+        let faults = [verdict.as_ref().err(), ctx.known.session_fault.as_ref()];
+        if faults.into_iter().flatten().any(|deny| deny.reason == Reason::SessionKeyUnknown) {
+            self.shared.key_missed.send_replace(());
+        }
         let sessions = snapshot.policy.sessions.as_ref();
         ctx.session_hash = ctx.known.session.as_ref().zip(sessions).map(|(session, rules)| rules.ring.session_hash(&session.claims.id));
         // Framing in doubt: whatever follows on this connection may be part of this request.

@@ -9,12 +9,13 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use super::{standing::Standing, upstream::Pool};
 use crate::{
     model::{ClientIp, Clock, ListenerName, RequestId, Tick, UpstreamName},
     policy::Policy,
-    state::{Bans, Challenges, Journal, KeyUses, MemoryQuotas, redis::Redis},
+    state::{Bans, Challenges, Journal, KeySets, KeyUses, MemoryQuotas, redis::Redis},
     telemetry::{AccessLog, Metrics},
 };
 
@@ -57,6 +58,10 @@ pub struct Shared {
     pub standing: Arc<Standing>,
     /// What CAs that prove our hosts may ask for.
     pub challenges: Arc<Challenges>,
+    /// Keys that issuers publish. They survive a reload.
+    pub key_sets: Arc<KeySets>,
+    /// Told when a token names a key that is not among them.
+    pub key_missed: watch::Sender<()>,
     /// Bans. They survive a reload.
     pub bans: Bans,
     /// How session keys are used. They survive a reload.

@@ -134,6 +134,25 @@ pub struct Status {
     pub successor: Option<u32>,
     /// Where certificates by ACME stand, if any are wanted.
     pub acme: Option<AcmeStatus>,
+    /// Where the keys that issuers publish stand.
+    pub key_sets: Vec<KeySetStatus>,
+}
+
+/// Where the keys stand that an issuer publishes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySetStatus {
+    /// Its name in the configuration.
+    pub set: String,
+    /// How many keys count now; none: tokens of this issuer are refused.
+    pub keys: usize,
+    /// How many of the set's keys are of no use.
+    pub ignored: usize,
+    /// When it was last had.
+    pub fetched: Option<UnixTime>,
+    /// Why it could not be had the last time.
+    pub error: Option<String>,
+    /// When it is fetched again.
+    pub next: UnixTime,
 }
 
 /// Where certificates by ACME stand.

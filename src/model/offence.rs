@@ -62,6 +62,7 @@ impl Reason {
             | Self::TenantQuotaExceeded
             | Self::SessionMissing
             | Self::SessionInvalid
+            | Self::SessionKeyUnknown
             | Self::SessionExpired
             | Self::SessionIdle
             | Self::SessionNotYet

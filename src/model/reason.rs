@@ -149,6 +149,7 @@ reasons! {
     QuotaExceeded      QuotaBefore 429 "quota_exceeded"  "A quota by client or route is used up."
     SessionMissing     Session 401 "session_missing"     "The route needs a session and the request has none."
     SessionInvalid     Session 401 "session_invalid"     "The token does not open: altered, of another key, or of another host."
+    SessionKeyUnknown  Session 401 "session_key_unknown" "The token names a key that its issuer does not publish; or the keys were not fetched, or too long ago."
     SessionExpired     Session 401 "session_expired"     "The session reached its absolute end."
     SessionIdle        Session 401 "session_idle"        "The session was idle for too long."
     SessionNotYet      Session 401 "session_not_yet"     "The session begins in the future by more than 60 seconds."

@@ -1,6 +1,6 @@
 //! One HTTP/1.1 request, and its whole answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Uri, header, uri::Scheme};
@@ -8,9 +8,15 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout,
+};
 
-use super::{OutboundError, Trust, dial::dial};
+use super::{
+    OutboundError, Trust,
+    dial::{Reach, dial, dial_plain},
+};
 
 /// The most bytes of an answer's head. hyper looks after each read, so that as many again may pass.
 const HEAD_BYTES: usize = 64 << 10;
@@ -36,12 +42,19 @@ pub struct Client {
     tls: Arc<ClientConfig>,
     deadlines: Deadlines,
     most_bytes: usize,
+    plain_here: bool,
 }
 
 impl Client {
     /// Trusts these CAs, waits no longer than this, and takes answers of at most so many bytes. May read the system's CAs: it blocks.
     pub fn new(trust: &Trust, deadlines: Deadlines, most_bytes: usize) -> Result<Self, OutboundError> {
-        Ok(Self { tls: trust.client_config(&[b"http/1.1"])?, deadlines, most_bytes })
+        Ok(Self { tls: trust.client_config(&[b"http/1.1"])?, deadlines, most_bytes, plain_here: false })
+    }
+
+    /// Asks in clear text where a URL is http and names an address of this machine.
+    pub fn with_plain_loopback(mut self) -> Self {
+        self.plain_here = true;
+        self
     }
 
     /// Sends a request and takes its answer, whatever its status.
@@ -52,8 +65,15 @@ impl Client {
     }
 
     async fn exchange(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, OutboundError> {
-        let (host, port) = place(request.uri())?;
-        let stream = dial(&host, port, Arc::clone(&self.tls), &self.deadlines).await?;
+        let Place { host, port, plain } = place(request.uri())?;
+        if plain && !self.plain_here {
+            return Err(OutboundError::Url(request.uri().to_string()));
+        }
+        let stream: Box<dyn Stream> = if plain {
+            Box::new(dial_plain(&host, port, Reach::Loopback, &self.deadlines).await?)
+        } else {
+            Box::new(dial(&host, port, Arc::clone(&self.tls), &self.deadlines).await?)
+        };
         in_origin_form(&mut request)?;
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD_BYTES)
@@ -88,16 +108,33 @@ impl Client {
     }
 }
 
-/// Reads host and port of an https URL. An address in brackets is an address.
-fn place(uri: &Uri) -> Result<(String, u16), OutboundError> {
+/// A stream that was dialled.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Where a URL leads.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    host: String,
+    port: u16,
+    /// Without TLS: then the host is an address of this machine.
+    plain: bool,
+}
+
+/// Reads where an https URL leads, or an http one to an address of this machine. An address in brackets is an address.
+fn place(uri: &Uri) -> Result<Place, OutboundError> {
     let bad = || OutboundError::Url(uri.to_string());
     let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(bad)?;
-    if uri.scheme() != Some(&Scheme::HTTPS) || authority.host().is_empty() {
-        return Err(bad());
-    }
     let host = authority.host();
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    Ok((host.to_owned(), authority.port_u16().unwrap_or(443)))
+    // A name could lead elsewhere tomorrow.
+    let is_here = host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
+    let plain = uri.scheme() == Some(&Scheme::HTTP) && is_here;
+    if host.is_empty() || !(plain || uri.scheme() == Some(&Scheme::HTTPS)) {
+        return Err(bad());
+    }
+    Ok(Place { host: host.to_owned(), port: authority.port_u16().unwrap_or(if plain { 80 } else { 443 }), plain })
 }
 
 /// Moves the authority from the URL into Host (RFC 9112, section 3.2.1).
@@ -123,11 +160,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_https_has_a_place() {
+    fn only_https_and_this_machine_have_a_place() {
         let of = |uri: &str| place(&uri.parse().unwrap()).ok();
+        let at = |host: &str, port: u16, plain: bool| Some(Place { host: host.to_owned(), port, plain });
 
-        assert_eq!(of("https://ca.test/directory"), Some(("ca.test".to_owned(), 443)));
-        assert_eq!(of("https://[2001:db8::1]:14000/dir"), Some(("2001:db8::1".to_owned(), 14_000)));
+        assert_eq!(of("https://ca.test/directory"), at("ca.test", 443, false));
+        assert_eq!(of("https://[2001:db8::1]:14000/dir"), at("2001:db8::1", 14_000, false));
+        assert_eq!(of("http://127.0.0.1:8080/"), at("127.0.0.1", 8080, true));
+        assert_eq!(of("http://[::1]/"), at("::1", 80, true));
+        assert_eq!(of("http://192.0.2.1/"), None);
+        assert_eq!(of("http://localhost/"), None);
         assert_eq!(of("http://ca.test/directory"), None);
         assert_eq!(of("https://user@ca.test/"), None);
         assert_eq!(of("/directory"), None);

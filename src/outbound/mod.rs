@@ -1,6 +1,7 @@
 //! The one way out for everything but upstreams: names, addresses, TLS, deadlines and bounds of what octroi asks of others.
 //!
-//! A request goes to an `https` URL and nowhere else; what speaks another protocol gets a [`Line`]. The certificate of the other side is verified always; there is no switch. No
+//! A request goes to an `https` URL and nowhere else, or in clear text to an address of this machine where the one who asks wants that; what
+//! speaks another protocol gets a [`Line`]. The certificate of the other side is verified always; there is no switch. No
 //! redirect is followed: whoever wants to go to another place says so with a request of its own, and that is judged again. Every
 //! step has a deadline, and an answer has a bound, because the other side may be down, slow or hostile.
 

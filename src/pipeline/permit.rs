@@ -7,7 +7,7 @@ use crate::{
     model::{ClientCertificate, ClientIp, Deny, Host, Presented},
     policy::{Quota, RequestLimits, Route, Tenant},
     quota::Limit,
-    state::{Challenges, QuotaKey},
+    state::{Challenges, KeySets, QuotaKey},
 };
 
 /// The stores that the pipeline asks.
@@ -19,6 +19,8 @@ pub struct Stores<'a, Q, R> {
     pub revocations: &'a R,
     /// What CAs that prove our hosts may ask for.
     pub challenges: &'a Challenges,
+    /// Keys that issuers publish.
+    pub key_sets: &'a KeySets,
 }
 
 // By hand: the stores themselves are not copied.

@@ -32,7 +32,7 @@ pub use client_certificate::{
     CaCertificate, CertificateMode, ClientCertificates, ClientTrust, Crl, Identities, Lapse, Lapsed, NamePattern, TrustFile,
 };
 pub use deny::{DenyFile, DenyList};
-pub use foreign::{Foreign, ForeignSessions};
+pub use foreign::{Foreign, ForeignSessions, KeySource};
 pub use ip_access::{Access, IpAccess, RangeRule};
 pub use ip_set::IpSet;
 pub use limits::{Limits, RequestLimits};

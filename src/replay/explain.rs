@@ -113,7 +113,8 @@ pub fn explain<Q: QuotaStore, R: RevocationStore>(
     let request = Request::new(described, policy)?;
     let view = request.view(now, tick);
     let (mut known, mut trail) = (Known::default(), Trail::full());
-    let peeking = Stores { quotas: &Peek(stores.quotas), revocations: stores.revocations, challenges: stores.challenges };
+    let peeking =
+        Stores { quotas: &Peek(stores.quotas), revocations: stores.revocations, challenges: stores.challenges, key_sets: stores.key_sets };
     let verdict = at_once(judge(&view, policy, peeking, &mut known, &mut trail));
     Ok(Explained {
         revision: policy.revision.clone(),

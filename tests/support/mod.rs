@@ -27,7 +27,7 @@ use octroi::{
     quota::Limit,
     replay::Request,
     session::{Claims, MasterKey, Purpose, Ring, Roles},
-    state::{Challenges, QuotaKey, QuotaStore, RevocationStore},
+    state::{Challenges, KeySets, QuotaKey, QuotaStore, RevocationStore},
 };
 
 /// The time at which everything is judged.
@@ -516,7 +516,7 @@ impl Judged {
 pub fn ask_at<Q: QuotaStore, R: RevocationStore>(request: &Request, policy: &Policy, quotas: &Q, revocations: &R, now: UnixTime) -> Judged {
     let (mut known, mut trail) = (Known::default(), Trail::brief());
     let view = request.view(now, Tick::from_nanos(1));
-    let stores = Stores { quotas, revocations, challenges: &Challenges::default() };
+    let stores = Stores { quotas, revocations, challenges: &Challenges::default(), key_sets: &KeySets::default() };
     let verdict = now_or_never(judge(&view, policy, stores, &mut known, &mut trail));
     Judged { verdict, known, trail }
 }

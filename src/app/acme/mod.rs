@@ -15,4 +15,5 @@ mod store;
 mod supervisor;
 
 pub(super) use board::Board;
+pub(super) use schedule::{chance, pause};
 pub(super) use supervisor::supervise;

@@ -31,13 +31,13 @@ fn share(node: &str, id: &str, end: UnixTime) -> f64 {
 
 /// Says how long to pause after so many failures in a row: `first`, doubled each time up to six hours, give or take a fifth by
 /// `chance` (0 to 1). At least as long as the CA asks for.
-pub(super) fn pause(first: Duration, failures: u32, asked: Option<Duration>, chance: f64) -> Duration {
+pub(in crate::app) fn pause(first: Duration, failures: u32, asked: Option<Duration>, chance: f64) -> Duration {
     let doubled = first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(LONGEST_PAUSE.max(first));
     doubled.mul_f64(0.8 + 0.4 * chance).max(asked.unwrap_or_default().min(LONGEST_ASKED))
 }
 
 /// Draws a number from 0 to 1. Without randomness it is always the middle: nothing but the pause hangs on it.
-pub(super) fn chance() -> f64 {
+pub(in crate::app) fn chance() -> f64 {
     let mut bytes = [0; 2];
     match aws_lc_rs::rand::fill(&mut bytes) {
         Ok(()) => f64::from(u16::from_be_bytes(bytes)) / f64::from(u16::MAX),

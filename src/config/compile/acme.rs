@@ -135,7 +135,8 @@ fn too_many(cx: &mut Context<'_>, span: Span, hosts: usize) {
 }
 
 /// Reads the CAs of the directory.
-fn roots(cx: &mut Context<'_>, path: &At<FilePath>) -> Option<Vec<Vec<u8>>> {
+/// Reads the CAs that may vouch for a server.
+pub(super) fn roots(cx: &mut Context<'_>, path: &At<FilePath>) -> Option<Vec<Vec<u8>>> {
     let chain: Vec<CertificateDer<'static>> = certificate::chain(cx, path, None)?;
     if chain.iter().any(|der| X509Certificate::from_der(der).is_err()) {
         let shown = cx.resolve(path).display().to_string();

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Context, foreign_key as key};
+use super::{
+    Context,
+    foreign_key::{self as key, JwtKey},
+};
 use crate::{
     config::{
         collection::NonEmpty,
@@ -21,7 +24,7 @@ use crate::{
     model::TenantName,
     policy::{Foreign, ForeignSessions, Tenants},
     session::foreign::{
-        ClaimPath, Codec, Derivation, Digest, Django, Express, Format, Itsdangerous, Jwt, MacKey, Mapping, SigningKey, Style,
+        ClaimPath, Codec, Derivation, Digest, Django, Express, Format, Itsdangerous, Jwt, MacKey, Mapping, RemoteSet, SigningKey, Style,
     },
 };
 
@@ -102,15 +105,36 @@ fn jwt(cx: &mut Context<'_>, wire: &JwtWire) -> Option<Foreign> {
         cx.error(wire.at(), "no token is read from anywhere").hint("name a `cookie`, or take `bearer: false` out");
     }
     let claims = mapping(wire.claims.as_ref(), Some("sub"), wire.max_age.as_ref(), None)?;
-    let keys = keys(cx, wire.keys.0.as_ref(), &claims, |cx, wire: &JwtKeyWire| key::jwt(cx, wire));
+    let (mut own, mut sets, mut key_sources) = (Vec::new(), Vec::new(), Vec::new());
+    for SigningKey { id, tenants, key } in keys(cx, wire.keys.0.as_ref(), &claims, |cx, wire: &JwtKeyWire| key::jwt(cx, wire)) {
+        match key {
+            JwtKey::One(key) => own.push(SigningKey { id, tenants, key }),
+            JwtKey::Source(source) => {
+                sets.push(RemoteSet { id, tenants, source: source.id.clone() });
+                key_sources.push(source);
+            }
+        }
+    }
+    if let (None, Some(source)) = (&wire.issuer, wire.keys.0.iter().flat_map(|list| &list.0).find(|key| key.jwks.is_some())) {
+        cx.warn(source.at(), "whomever these keys sign for is let in: no `issuer` is asked for")
+            .hint("a published key may sign for other issuers too; write what `iss` must say (RFC 8725, section 3.8)");
+    }
     let texts = |list: &Option<NonEmpty<At<String>>>| list.iter().flat_map(|list| &list.0).map(|at| at.value.as_str().into()).collect();
     let codec = Jwt {
-        keys,
+        keys: own,
+        sets,
         issuer: wire.issuer.as_ref().map(|at| at.value.as_str().into()),
         audience: texts(&wire.audience),
         without_exp: claims.max_age.is_some(),
     };
-    Some(Foreign { codec: Codec::Jwt(codec), cookie: name(wire.cookie.as_ref()), signature_cookie: None, bearer, claims })
+    Some(Foreign {
+        codec: Codec::Jwt(codec),
+        cookie: name(wire.cookie.as_ref()),
+        signature_cookie: None,
+        bearer,
+        claims,
+        key_sources: key_sources.into(),
+    })
 }
 
 fn express(cx: &mut Context<'_>, wire: &ExpressWire) -> Option<Foreign> {
@@ -134,7 +158,7 @@ fn express(cx: &mut Context<'_>, wire: &ExpressWire) -> Option<Foreign> {
     let keys = keys(cx, wire.keys.0.as_ref(), &claims, |cx, wire: &AppKeyWire| Some(MacKey::new(digest, key::secret(cx, &wire.secret)?)));
     let codec = Express { cookie: wire.cookie.value.0.clone(), style, keys };
     let (cookie, signature_cookie) = (name(Some(&wire.cookie)), codec.signature_cookie().map(Into::into));
-    Some(Foreign { codec: Codec::Express(codec), cookie, signature_cookie, bearer: false, claims })
+    Some(Foreign { codec: Codec::Express(codec), cookie, signature_cookie, bearer: false, claims, key_sources: Box::default() })
 }
 
 fn itsdangerous(cx: &mut Context<'_>, wire: &ItsdangerousWire) -> Foreign {
@@ -146,7 +170,14 @@ fn itsdangerous(cx: &mut Context<'_>, wire: &ItsdangerousWire) -> Foreign {
         Some(Itsdangerous::key(key::secret(cx, &wire.secret)?.expose(), salt.as_bytes(), digest, derivation))
     });
     let cookie = name(wire.cookie.as_ref()).or(Some(default::FLASK_COOKIE.into()));
-    Foreign { codec: Codec::Itsdangerous(Itsdangerous { keys }), cookie, signature_cookie: None, bearer: false, claims }
+    Foreign {
+        codec: Codec::Itsdangerous(Itsdangerous { keys }),
+        cookie,
+        signature_cookie: None,
+        bearer: false,
+        claims,
+        key_sources: Box::default(),
+    }
 }
 
 fn django(cx: &mut Context<'_>, wire: &DjangoWire) -> Foreign {
@@ -157,7 +188,7 @@ fn django(cx: &mut Context<'_>, wire: &DjangoWire) -> Foreign {
         Some(Django::key(key::secret(cx, &wire.secret)?.expose(), salt.as_bytes(), digest))
     });
     let cookie = name(wire.cookie.as_ref()).or(Some(default::DJANGO_COOKIE.into()));
-    Foreign { codec: Codec::Django(Django { keys }), cookie, signature_cookie: None, bearer: false, claims }
+    Foreign { codec: Codec::Django(Django { keys }), cookie, signature_cookie: None, bearer: false, claims, key_sources: Box::default() }
 }
 
 fn name(cookie: Option<&At<AppCookie>>) -> Option<Box<str>> {

@@ -6,15 +6,18 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer, pem::PemObject};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-use super::{Context, secret::reveal};
+use super::{Context, acme, secret::reveal};
 use crate::{
     config::{
+        collection::Needed,
+        default,
         parse::FilePath,
         reader::{At, Placed, SecretText},
-        wire::JwtKeyWire,
+        wire::{JwksWire, JwtKeyWire},
     },
     model::Secret,
-    session::foreign::{Algorithm, Json, Jwk, VerifyKey},
+    policy::KeySource,
+    session::foreign::{Algorithm, Json, Jwk, SourceId, VerifyKey},
 };
 
 /// The fewest bytes of a secret: 128 bits even where they are hexadecimal digits.
@@ -58,9 +61,87 @@ fn octets(text: &str) -> Option<Secret<Vec<u8>>> {
     URL_SAFE_NO_PAD.decode(k).ok().map(Secret::new)
 }
 
-/// Reads a key of JSON Web Tokens.
-pub(super) fn jwt(cx: &mut Context<'_>, wire: &JwtKeyWire) -> Option<VerifyKey> {
-    let algorithm = wire.algorithm.value;
+/// What an entry of `jwt.keys` is.
+pub(super) enum JwtKey {
+    /// A key.
+    One(VerifyKey),
+    /// Keys that are fetched.
+    Source(KeySource),
+}
+
+impl PartialEq for JwtKey {
+    /// The same keys: how often they are fetched makes no other ones.
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::One(one), Self::One(other)) => one == other,
+            (Self::Source(one), Self::Source(other)) => one.id == other.id,
+            (Self::One(_), Self::Source(_)) | (Self::Source(_), Self::One(_)) => false,
+        }
+    }
+}
+
+/// Reads an entry of `jwt.keys`.
+pub(super) fn jwt(cx: &mut Context<'_>, wire: &JwtKeyWire) -> Option<JwtKey> {
+    let Some(jwks) = &wire.jwks else { return one(cx, wire).map(JwtKey::One) };
+    // That it cannot be read was said.
+    let Needed(Some(jwks)) = jwks else { return None };
+    let algorithm = wire.algorithm.as_ref().and_then(|Needed(at)| at.as_ref());
+    let other = [algorithm.map(|at| at.span), wire.secret.as_ref().map(|text| text.0.span), wire.key.as_ref().map(|at| at.span)];
+    if let Some(span) = other.into_iter().flatten().next() {
+        cx.error(span, "keys that are fetched say this themselves").hint("take it out; `jwks: {algorithms: […]}` says which are allowed");
+        return None;
+    }
+    source(cx, &wire.id.value.0, jwks).map(JwtKey::Source)
+}
+
+fn source(cx: &mut Context<'_>, name: &str, wire: &JwksWire) -> Option<KeySource> {
+    let before = cx.findings.errors();
+    let mut algorithms = Vec::new();
+    for at in wire.algorithms.iter().flat_map(|list| &list.0) {
+        if at.value.secret_bytes().is_some() {
+            cx.error(at.span, "a shared secret is not published").hint("only RS256, PS256, ES256, ES384 and EdDSA have public keys");
+        } else if algorithms.contains(&at.value) {
+            cx.error(at.span, "this algorithm is named twice");
+        } else {
+            algorithms.push(at.value);
+        }
+    }
+    if wire.algorithms.is_none() {
+        algorithms
+            .extend(Algorithm::ALL.into_iter().map(|(_, algorithm)| algorithm).filter(|algorithm| algorithm.secret_bytes().is_none()));
+    }
+    let refresh = wire.refresh.as_ref().map_or(default::KEY_SET_REFRESH, |at| at.value.0);
+    let max_age = wire.max_age.as_ref().map_or(default::KEY_SET_MAX_AGE.max(refresh * 2), |at| at.value.0);
+    if let Some(at) = &wire.refresh
+        && !(default::MIN_KEY_SET_REFRESH..=default::MAX_KEY_SET_REFRESH).contains(&refresh)
+    {
+        cx.error(at.span, "the keys would be fetched too often, or too rarely").hint("`refresh` is 1m to 1d");
+    }
+    if let Some(at) = wire.max_age.as_ref().filter(|_| max_age < refresh * 2) {
+        cx.error(at.span, "the keys would be too old before they are fetched again").hint("`max_age` is at least twice `refresh`");
+    }
+    let roots = wire.ca.as_ref().map(|path| acme::roots(cx, path));
+    if cx.findings.errors() > before {
+        return None;
+    }
+    let (url, roots) = (wire.url.value.0.clone(), roots.flatten());
+    Some(KeySource {
+        id: SourceId::new(&url, roots.as_deref(), &algorithms),
+        name: name.into(),
+        url,
+        roots,
+        algorithms: algorithms.into(),
+        refresh,
+        max_age,
+    })
+}
+
+fn one(cx: &mut Context<'_>, wire: &JwtKeyWire) -> Option<VerifyKey> {
+    let Some(Needed(algorithm)) = &wire.algorithm else {
+        cx.error(wire.at(), "the key `algorithm` is missing").hint("each key has one; keys that an issuer publishes are `jwks: {url: …}`");
+        return None;
+    };
+    let algorithm = algorithm.as_ref()?.value;
     match (&wire.secret, &wire.key, algorithm.secret_bytes()) {
         (Some(text), None, Some(_)) => {
             let secret = secret(cx, text)?;

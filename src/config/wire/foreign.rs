@@ -1,5 +1,8 @@
 //! Sessions of apps that keep their own login.
 
+use std::net::IpAddr;
+
+use http::Uri;
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
@@ -53,6 +56,40 @@ impl Scalar for AppCookie {
     }
 }
 
+/// The URL of a JSON Web Key Set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::config) struct KeySetUrl(pub(in crate::config) Box<str>);
+
+impl Scalar for KeySetUrl {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        const HINT: &str = "it is what the issuer calls `jwks_uri`: `https://login.example.com/.well-known/jwks.json`";
+        let uri = text.parse::<Uri>().map_err(|_| Wrong::new(format!("not a URL: `{text}`")).hint(HINT))?;
+        let Some(authority) = uri.authority().filter(|authority| !authority.host().is_empty()) else {
+            return Err(Wrong::new(format!("not an https URL: `{text}`")).hint(HINT));
+        };
+        if authority.as_str().contains('@') {
+            return Err(Wrong::new("a user stands in the URL of keys").hint("public keys need no password; take it out"));
+        }
+        if text.contains('#') {
+            return Err(Wrong::new(format!("not an https URL: `{text}`")).hint(HINT));
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let is_here = host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
+        match uri.scheme_str() {
+            Some("https") => Ok(Self(text.into())),
+            Some("http") if is_here => Ok(Self(text.into())),
+            Some("http") => Err(Wrong::new(format!("`{text}` is not https")).hint(
+                "whoever changes the keys on their way is every user; use https, or an address of this machine: `http://127.0.0.1:8080/…`",
+            )),
+            _ => Err(Wrong::new(format!("not an https URL: `{text}`")).hint(HINT)),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "pattern": "^https?://[^@#]+$"})
+    }
+}
+
 /// Where a claim stands: a name, or the names on the way to it. Names may hold dots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::config) struct ClaimWire(pub(in crate::config) Vec<At<String>>);
@@ -100,18 +137,35 @@ wire! {
         max_age: Option<At<Wait>>,
     }
 
-    /// A key of JSON Web Tokens: a shared `secret`, or a public `key`.
+    /// A key of JSON Web Tokens: a shared `secret`, a public `key`, or the keys that an issuer publishes (`jwks`).
     JwtKeyWire "jwt_key" {
-        /// What tokens call it: their `kid`.
+        /// What tokens call it: their `kid`. Of `jwks` its name in logs.
         id: At<Label>,
-        /// The one algorithm that it is used with.
-        algorithm: At<Algorithm>,
+        /// The one algorithm that it is used with; not with `jwks`.
+        algorithm: Option<Needed<At<Algorithm>>>,
         /// The shared secret of HS256, HS384 and HS512, as the app has it: `${file:jwt.key}`. Text, or a JSON Web Key.
         secret: Option<SecretText>,
         /// The file of the public key of every other algorithm: PEM, a certificate, or a JSON Web Key.
         key: Option<At<FilePath>>,
+        /// Where an issuer publishes its keys.
+        jwks: Option<Needed<JwksWire>>,
         /// The only tenants whose sessions it may make. Default: every one.
         tenants: Option<NonEmpty<At<TenantName>>>,
+    }
+
+    /// Where an issuer publishes its keys, as a JSON Web Key Set (RFC 7517). It is fetched at the start, every `refresh`, and at most once
+    /// a minute when a token names a key that is not there.
+    JwksWire "jwks" {
+        /// The URL: https, or http to an address of loopback. No redirect is followed.
+        url: At<KeySetUrl>,
+        /// The CAs that may vouch for it, PEM. Default: the system's.
+        ca: Option<At<FilePath>>,
+        /// What its keys may be used with; one of RSA that does not say is used with the first of RSA. Default: RS256, PS256, ES256, ES384, EdDSA.
+        algorithms: Option<NonEmpty<At<Algorithm>>>,
+        /// How often it is asked: 1m to 1d. Default: 10m.
+        refresh: Option<At<Wait>>,
+        /// How long its keys count after they were last had. Default: 1d.
+        max_age: Option<At<Wait>>,
     }
 
     /// Cookies that Express signs.

@@ -18,7 +18,9 @@ mod upstream;
 
 pub(super) use acme::{AcmeWire, EabWire};
 pub(super) use admin::{Admin, Metrics, PrincipalWire};
-pub(super) use foreign::{AppCookie, AppKeyWire, ClaimWire, ClaimsWire, DjangoWire, ExpressWire, ItsdangerousWire, JwtKeyWire, JwtWire};
+pub(super) use foreign::{
+    AppCookie, AppKeyWire, ClaimWire, ClaimsWire, DjangoWire, ExpressWire, ItsdangerousWire, JwksWire, JwtKeyWire, JwtWire,
+};
 pub(super) use listener::ListenerWire;
 pub(super) use log::{LogWire, Sink};
 pub(super) use redis::{RedisUrl, RedisWire};

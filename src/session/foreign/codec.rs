@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{Django, Express, Itsdangerous, Json, Jwt};
-use crate::model::{TenantName, UnixTime};
+use super::{Django, Express, FetchedKeys, Itsdangerous, Json, Jwt, key_set};
+use crate::model::{TenantName, Tick, UnixTime};
 
 /// A format of foreign sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,6 +85,11 @@ pub enum ForeignError {
     Header(&'static str),
     /// No configured key fits.
     Key,
+    /// The key that the token names is not known. Where sets are fetched, it may be a new one.
+    UnknownKey {
+        /// A set that is not there: it was not had yet, or is too old.
+        missing: Option<Box<str>>,
+    },
     /// Altered, or signed with another key.
     Signature,
     /// Authentic, but not a payload that can be read.
@@ -113,6 +118,10 @@ impl ForeignError {
             Self::Syntax(expected) => format!("it is not {expected}"),
             Self::Header(why) => format!("its header {why}"),
             Self::Key => "no configured key has its `kid` and `alg`".to_owned(),
+            Self::UnknownKey { missing: None } => "no key that is configured or was fetched has its `kid`".to_owned(),
+            Self::UnknownKey { missing: Some(set) } => {
+                format!("no key has its `kid`, and the set `{set}` was not fetched, or too long ago")
+            }
             Self::Signature => "it was altered, or signed with another key".to_owned(),
             Self::Payload(why) => format!("it is authentic, but its payload {why}"),
             Self::Claim { claim, expected } => format!("it is authentic, but its {claim} is not {expected}"),
@@ -136,13 +145,20 @@ impl Codec {
     }
 
     /// Proves that the app signed this. At most 8 KiB are looked at; each key that fits is tried.
+    ///
+    /// Without sets of keys that are fetched.
     pub fn open<'a>(&'a self, presented: Presented<'a>) -> Result<Authentic<'a>, ForeignError> {
+        self.open_with(presented, &key_set::NONE, Tick::default())
+    }
+
+    /// The same, with the sets that were fetched, as they are now.
+    pub fn open_with<'a>(&'a self, presented: Presented<'a>, fetched: &'a FetchedKeys, now: Tick) -> Result<Authentic<'a>, ForeignError> {
         let signature = presented.signature.unwrap_or_default();
         if presented.text.len().saturating_add(signature.len()) > MAX_TEXT_BYTES {
             return Err(ForeignError::TooLong);
         }
         match self {
-            Self::Jwt(jwt) => jwt.open(presented.text),
+            Self::Jwt(jwt) => jwt.open(presented.text, fetched, now),
             Self::Express(express) => express.open(presented.text, presented.signature),
             Self::Itsdangerous(itsdangerous) => itsdangerous.open(presented.text),
             Self::Django(django) => django.open(presented.text),

@@ -4,14 +4,16 @@ use std::borrow::Cow;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{Algorithm, Authentic, ForeignError, Json, SigningKey, VerifyKey};
-use crate::model::UnixTime;
+use super::{Algorithm, Authentic, FetchedKeys, ForeignError, Json, RemoteSet, SigningKey, VerifyKey};
+use crate::model::{TenantName, Tick, UnixTime};
 
 /// What reads the tokens of one issuer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Jwt {
     /// The keys. A token's `kid` picks those of its name, a token without one those of its algorithm.
     pub keys: Vec<SigningKey<VerifyKey>>,
+    /// Sets of keys that are fetched. A token that means one of those names it: `kid`.
+    pub sets: Vec<RemoteSet>,
     /// What `iss` must say, if anything.
     pub issuer: Option<Box<str>>,
     /// What `aud` must name one of. Empty: a token that names any is for somebody else.
@@ -32,21 +34,29 @@ struct Header {
     kid: Option<Box<str>>,
 }
 
+/// A key that a token may mean.
+struct Fitting<'a> {
+    id: &'a str,
+    tenants: Option<&'a [TenantName]>,
+    key: &'a VerifyKey,
+}
+
 impl Jwt {
     /// Proves a token: one of the configured keys made it, its algorithm is that key's, `iss` and `aud` are as they must be.
     ///
     /// The times are handed out and not judged. `jku`, `x5u`, `jwk` and `x5c` are not looked at (RFC 8725, section 3.10).
-    pub(super) fn open<'a>(&'a self, token: &'a str) -> Result<Authentic<'a>, ForeignError> {
+    pub(super) fn open<'a>(&'a self, token: &'a str, fetched: &'a FetchedKeys, now: Tick) -> Result<Authentic<'a>, ForeignError> {
         const FORM: ForeignError = ForeignError::Syntax("three parts of canonical base64url");
         let (signed, signature) = token.rsplit_once('.').ok_or(FORM)?;
         let (header, payload) = signed.split_once('.').filter(|(_, payload)| !payload.contains('.')).ok_or(FORM)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| FORM)?;
         let header = Header::parse(header)?;
-        let mut fitting = self.keys.iter().filter(|key| header.fits(key)).peekable();
-        if fitting.peek().is_none() {
-            return Err(ForeignError::Key);
+        let fitting = self.fitting(&header, fetched, now);
+        if fitting.is_empty() {
+            return Err(self.unknown(&header, fetched, now));
         }
-        let key = fitting.find(|key| key.key.verify(signed.as_bytes(), &signature)).ok_or(ForeignError::Signature)?;
+        let found = fitting.into_iter().find(|key| key.key.verify(signed.as_bytes(), &signature));
+        let Fitting { id, tenants, .. } = found.ok_or(ForeignError::Signature)?;
         let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| FORM)?;
         let payload = Json::parse(&payload).filter(|json| matches!(json, Json::Map(_)));
         let payload = payload.ok_or(ForeignError::Payload("is not a JSON object that names every member once"))?;
@@ -55,7 +65,32 @@ impl Jwt {
         if ends.is_none() && !self.without_exp {
             return Err(ForeignError::Claim { claim: "`exp`", expected: "there; without one, `max_age` must be configured" });
         }
-        Ok(Authentic { key: &key.id, tenants: key.tenants.as_deref(), payload, signed: Cow::Borrowed(signed), made, begins, ends })
+        Ok(Authentic { key: id, tenants, payload, signed: Cow::Borrowed(signed), made, begins, ends })
+    }
+
+    /// Finds the keys that a token may mean: its algorithm must be theirs.
+    fn fitting<'a>(&'a self, header: &Header, fetched: &'a FetchedKeys, now: Tick) -> Vec<Fitting<'a>> {
+        let own = self.keys.iter().filter(|key| header.kid.as_ref().is_none_or(|kid| *kid == key.id));
+        let own = own.map(|key| Fitting { id: &key.id, tenants: key.tenants.as_deref(), key: &key.key });
+        let kid = header.kid.as_deref();
+        let of_set = |set: &'a RemoteSet| {
+            let (id, key) = fetched.find(&set.source, kid?, now)?;
+            Some(Fitting { id, tenants: set.tenants.as_deref(), key })
+        };
+        // The token chooses no algorithm: it has to be the one of the key.
+        own.chain(self.sets.iter().filter_map(of_set)).filter(|key| key.key.algorithm() == header.algorithm).collect()
+    }
+
+    /// Says why no key fits. A name that nobody has is told from a key that is used otherwise: only the first may be a new key.
+    fn unknown(&self, header: &Header, fetched: &FetchedKeys, now: Tick) -> ForeignError {
+        let Some(kid) = header.kid.as_deref().filter(|_| !self.sets.is_empty()) else { return ForeignError::Key };
+        let known =
+            self.keys.iter().any(|key| *key.id == *kid) || self.sets.iter().any(|set| fetched.find(&set.source, kid, now).is_some());
+        if known {
+            return ForeignError::Key;
+        }
+        let missing = self.sets.iter().find(|set| fetched.set(&set.source, now).is_none());
+        ForeignError::UnknownKey { missing: missing.map(|set| set.id.clone()) }
     }
 
     fn judge(&self, payload: &Json) -> Result<(), ForeignError> {
@@ -103,11 +138,6 @@ impl Header {
             Some(kid) => Some(kid.text().ok_or(ForeignError::Header("has a `kid` that is no text"))?.into()),
         };
         Ok(Self { algorithm, kid })
-    }
-
-    /// Says whether a key is meant. The key's algorithm must be the token's word for it: the token chooses none.
-    fn fits(&self, key: &SigningKey<VerifyKey>) -> bool {
-        self.kid.as_ref().is_none_or(|kid| *kid == key.id) && key.key.algorithm() == self.algorithm
     }
 }
 

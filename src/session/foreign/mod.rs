@@ -12,7 +12,8 @@
 //!
 //! What all have in common:
 //!
-//! * A key has one algorithm. Nothing in a token chooses an algorithm, a file or an address: a `kid` picks one of the configured keys.
+//! * A key has one algorithm. Nothing in a token chooses an algorithm, a file or an address: a `kid` picks one of the configured keys, or
+//!   of those that a configured issuer publishes.
 //! * Base64 has one spelling. A payload that is packed may unpack to 16 KiB. JSON names no member twice.
 //! * The identifier of a session is `SHA-256("octroi/foreign/v1" ‖ parts)[0..16]`, each part with its length before it (u32, big-endian):
 //!   format, tenant, `claim` or `token`, then the claim that names the session, or else the signed text. Never the signature: an
@@ -29,6 +30,7 @@ mod json;
 mod jwk;
 mod jwt;
 mod key;
+mod key_set;
 mod mac;
 
 pub use claim::{ClaimPath, Mapping};
@@ -40,4 +42,5 @@ pub use json::Json;
 pub use jwk::{Jwk, JwkError};
 pub use jwt::{Jwt, is_compact};
 pub use key::{Algorithm, KeyError, SigningKey, VerifyKey};
+pub use key_set::{FetchedKeys, KeySet, KeySetError, MAX_KEYS_OF_A_SET, RemoteSet, SourceId};
 pub use mac::{Digest, MacKey};

@@ -137,3 +137,28 @@ impl OrderResult {
         }
     }
 }
+
+/// What came of fetching the keys that an issuer publishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FetchResult {
+    /// They are there.
+    Success,
+    /// The issuer cannot be reached.
+    Unreachable,
+    /// It answers otherwise: an error, or a redirect.
+    Refused,
+    /// What came is no set of keys that is used.
+    Unusable,
+}
+
+impl FetchResult {
+    /// Returns the label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Unreachable => "unreachable",
+            Self::Refused => "refused",
+            Self::Unusable => "unusable",
+        }
+    }
+}

@@ -6,12 +6,12 @@ use std::{
 };
 
 use super::{
-    HeaderDrop, OrderResult, QuotaVerdict, SessionEvent,
+    FetchResult, HeaderDrop, OrderResult, QuotaVerdict, SessionEvent,
     series::{TenantSeries, UpstreamSeries},
     table::{Metrics, TENANTS},
 };
 use crate::{
-    model::{Cut, Decision, ListenerName, Mode, QuotaName, Reason, TenantName, TlsFacts, UnixTime, UpstreamName},
+    model::{Cut, Decision, KeySetStatus, ListenerName, Mode, QuotaName, Reason, TenantName, TlsFacts, UnixTime, UpstreamName},
     policy::{AcmeChallenge, Policy},
 };
 
@@ -198,6 +198,22 @@ impl Metrics {
     pub fn acme(&self, missing: usize, next: Option<UnixTime>) {
         self.acme_missing.set(i64::try_from(missing).unwrap_or(i64::MAX));
         self.acme_next_attempt.set(next.map_or(0, |next| i64::try_from(next.as_secs()).unwrap_or(i64::MAX)));
+    }
+
+    /// Counts a fetch of the keys that an issuer publishes.
+    pub fn key_set_fetch(&self, set: &str, result: FetchResult) {
+        self.key_set_fetches.with_label_values(&[set, result.as_str()]).inc();
+    }
+
+    /// Takes over where the keys that issuers publish stand.
+    pub fn key_sets(&self, sets: &[KeySetStatus]) {
+        self.key_set_times.reset();
+        self.key_set_keys.reset();
+        for set in sets {
+            let fetched = set.fetched.map_or(0, UnixTime::as_secs);
+            self.key_set_times.with_label_values(&[&set.set]).set(i64::try_from(fetched).unwrap_or(i64::MAX));
+            self.key_set_keys.with_label_values(&[&set.set]).set(i64::try_from(set.keys).unwrap_or(i64::MAX));
+        }
     }
 
     /// Takes over until when the OCSP answers of certificates hold: the beginning of 1970 for one that is named and not stapled.

@@ -69,6 +69,9 @@ pub struct Metrics {
     pub(super) acme_last_success: IntGauge,
     pub(super) acme_next_attempt: IntGauge,
     pub(super) acme_missing: IntGauge,
+    pub(super) key_set_fetches: IntCounterVec,
+    pub(super) key_set_times: IntGaugeVec,
+    pub(super) key_set_keys: IntGaugeVec,
     pub(super) staples: IntGaugeVec,
     pub(super) certificate_reloads: IntCounterVec,
     pub(super) certificates_refused: IntGauge,
@@ -237,6 +240,21 @@ impl Metrics {
             acme_missing: declare.gauge(
                 "octroi_acme_certificates_missing",
                 "Certificates by ACME that are wanted and not there: their hosts are not served over TLS.",
+            )?,
+            key_set_fetches: declare.counters(
+                "octroi_key_set_fetches_total",
+                "Fetches of the keys that an issuer publishes: success, or why they were not had.",
+                &["set", "result"],
+            )?,
+            key_set_times: declare.gauges(
+                "octroi_key_set_fetched_timestamp_seconds",
+                "When the keys that an issuer publishes were last had, in seconds since 1970; 0: never.",
+                &["set"],
+            )?,
+            key_set_keys: declare.gauges(
+                "octroi_key_set_keys",
+                "Keys of an issuer that count now; 0: its tokens are refused.",
+                &["set"],
             )?,
             staples: declare.gauges(
                 "octroi_tls_ocsp_not_after_timestamp_seconds",
