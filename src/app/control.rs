@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     admin::Gate,
-    edge::TlsState,
+    edge::{AdminTls, TlsState},
     gateway::Shared,
     model::{
         Ban, BanWish, BoxFuture, ClientPrefix, Control, ControlError, Draining, KeyStatus, Revocation, RevocationReport, Revoked, Status,
@@ -35,6 +35,8 @@ pub(super) struct App {
     pub(super) config: PathBuf,
     pub(super) shared: Arc<Shared>,
     pub(super) tls: Arc<ArcSwap<TlsState>>,
+    /// That of the admin listener, where it has one.
+    pub(super) admin_tls: Option<Arc<AdminTls>>,
     pub(super) doors: Doors,
     /// Refused connections that were not written yet.
     pub(super) tally: Arc<Tally>,

@@ -31,7 +31,7 @@ use super::{
 use crate::{
     admin::Gate,
     edge::{Handler, Witness},
-    gateway::{self, RequestIds, Shared, Standing},
+    gateway::{self, Renewals, RequestIds, Shared, Standing},
     model::{Clock, UnixTime, told},
     policy::Policy,
     state::{Bans, Journal, KeySets, MemoryQuotas, StoreError},
@@ -59,7 +59,7 @@ pub(super) struct Footing {
 }
 
 pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, clock: Arc<dyn Clock>) -> Result<(), RunError> {
-    let Prepared { policy, tls, warnings } = prepared;
+    let Prepared { policy, tls, admin_tls, warnings } = prepared;
     let Footing { mut estate, control, arrival } = footing;
     for warning in &warnings {
         tracing::warn!("{warning}");
@@ -107,6 +107,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
         key_sets,
         key_missed: watch::Sender::new(()),
         bans: Bans::new(BAN_SLOTS),
+        renewals: Renewals::default(),
         key_uses: session_keys::open(&policy, started),
         redis,
         metrics,
@@ -130,6 +131,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
         config: start.config,
         shared: Arc::clone(&shared),
         tls: Arc::clone(&tls),
+        admin_tls: admin_tls.map(Arc::new),
         doors: Doors::new(Hinges { handler, witness: clerk, tls: Arc::clone(&tls), clock, challenges, budget }),
         tally,
         started,
@@ -145,7 +147,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
         itself: itself.clone(),
         succession: Succession::new(generation, start.launch, handles),
     });
-    let serving = others.serve(&app, &policy, &admin_gate)?;
+    let serving = others.serve(&app, &admin_gate)?;
     let room = match &arrival {
         None => Some(upgrade::open_room(&policy.state_dir).map_err(|source| RunError::Room { dir: policy.state_dir.clone(), source })?),
         Some(_) => None,

@@ -39,6 +39,8 @@ struct Open {
     id: u32,
     /// Whether its request has more to come.
     coming: bool,
+    /// Whether an answer has begun.
+    answering: bool,
     /// When its answer was complete, and how much of the body had come by then.
     answered: Option<(Instant, u64)>,
     window: i64,
@@ -78,7 +80,17 @@ impl Streams {
                 if opens && self.open.len() < MOST {
                     let (id, window) = (frame.stream, self.initial);
                     let waited = Duration::ZERO;
-                    self.open.push(Open { id, coming: true, answered: None, window, bytes: 0, waited, since: None, told: None });
+                    self.open.push(Open {
+                        id,
+                        coming: true,
+                        answering: false,
+                        answered: None,
+                        window,
+                        bytes: 0,
+                        waited,
+                        since: None,
+                        told: None,
+                    });
                 }
                 if frame.ends_stream() {
                     self.body_came(frame.stream);
@@ -110,6 +122,12 @@ impl Streams {
         }
     }
 
+    /// Says whether a frame of ours is a whole answer. One of a stream that is not followed is none.
+    pub(super) fn is_answer(&self, frame: &Frame) -> bool {
+        let open = |id: u32| self.open.binary_search_by_key(&id, |stream| stream.id).ok().and_then(|at| self.open.get(at));
+        frame.kind == FrameKind::Headers && frame.ends_stream() && open(frame.stream).is_some_and(|stream| !stream.answering)
+    }
+
     /// Takes in a frame of ours.
     pub(super) fn sent(&mut self, frame: &Frame, now: impl Fn() -> Instant) {
         match frame.kind {
@@ -121,6 +139,7 @@ impl Streams {
                     None => {}
                 }
             }
+            FrameKind::Headers => self.find(frame.stream).into_iter().for_each(|stream| stream.answering = true),
             FrameKind::Reset => self.close(frame.stream),
             FrameKind::WindowUpdate => {
                 let more = i64::from(frame.number);
@@ -131,7 +150,6 @@ impl Streams {
                 self.turns(now);
             }
             FrameKind::Data
-            | FrameKind::Headers
             | FrameKind::Priority
             | FrameKind::Settings
             | FrameKind::PushPromise
