@@ -4,6 +4,7 @@
 //! and prints the medians. What may differ is what a stranger knows anyway: that a text is no token, or names no key. Where and how a sealed
 //! part was altered must not show.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a bench may fail loudly, and prints")]
+#![allow(clippy::disallowed_methods, reason = "it measures time")]
 
 use std::{
     hint::black_box,
