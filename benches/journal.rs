@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --bench journal`. The file is under the build's own folder, so that the disk is a real one.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a bench may fail loudly, and prints")]
+#![allow(clippy::disallowed_methods, reason = "it measures time")]
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
