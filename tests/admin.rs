@@ -129,6 +129,60 @@ fn principals_follow_a_reload_and_the_listener_may_have_its_own_certificate() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("admin.address"), "{refused:?}");
 }
 
+/// Writes a certificate of a new CA for `localhost`, the key first. Returns the CA's certificate.
+fn certify(octroi: &Octroi, name: &str) -> std::path::PathBuf {
+    let ca_key = rcgen::KeyPair::generate().unwrap();
+    let mut ca = rcgen::CertificateParams::default();
+    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    ca.distinguished_name.push(rcgen::DnType::CommonName, "the CA of the admin listener");
+    let root = octroi.path().join(format!("{name}-ca.pem"));
+    std::fs::write(&root, ca.self_signed(&ca_key).unwrap().pem()).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let leaf = leaf.signed_by(&key, &rcgen::Issuer::new(ca, ca_key)).unwrap();
+    let path = octroi.path().join(format!("{name}.key"));
+    std::fs::write(&path, key.serialize_pem()).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::write(octroi.path().join(format!("{name}.pem")), leaf.pem()).unwrap();
+    root
+}
+
+#[test]
+fn the_admin_listener_s_certificate_is_renewed_and_a_bad_one_changes_nothing() {
+    let tls = ADMIN.replacen('{', "{tls: {cert: admin.pem, key: admin.key}, ", 1);
+    let (mut octroi, upstream) = started(&tls, "");
+    let by = |octroi: &Octroi, ca: &std::path::Path| {
+        Curl::new(octroi.addr("admin"), "localhost", "/v1/status").cacert(ca).header(&bearer(octroi, "vera")).status()
+    };
+    let first = octroi.path().join("ca.pem");
+    assert_eq!(by(&octroi, &first), 200);
+
+    // Renewed on disk: seen by itself.
+    let second = certify(&octroi, "admin");
+    eventually("the new pair is shown", || (by(&octroi, &second) == 200).then_some(()));
+    assert_eq!(by(&octroi, &first), 0);
+    // Half of another pair: the one before stays, and that is told.
+    let good = std::fs::read_to_string(octroi.path().join("admin.pem")).unwrap();
+    std::fs::write(octroi.path().join("admin.pem"), std::fs::read_to_string(&first).unwrap()).unwrap();
+    eventually("it is refused", || (octroi.metric("octroi_tls_certificates_refused") == 1.0).then_some(()));
+    let status = octroi.command(&["status"]);
+    assert_eq!(status.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&status.stdout).contains("admin.pem"), "{status:?}");
+    assert_eq!(octroi.code(&["reload"]), 1);
+    assert_eq!(by(&octroi, &second), 200);
+    std::fs::write(octroi.path().join("admin.pem"), good).unwrap();
+    eventually("all is well", || (octroi.metric("octroi_tls_certificates_refused") == 0.0).then_some(()));
+
+    // Another pair by the configuration.
+    let third = certify(&octroi, "other");
+    octroi.reload(&config(&upstream, &tls.replace("admin.pem, key: admin.key", "other.pem, key: other.key"), ""));
+    assert_eq!((by(&octroi, &third), by(&octroi, &second)), (200, 0));
+    // Whether there is TLS at all is not a reload's affair.
+    octroi.configure(&config(&upstream, ADMIN, ""));
+    let refused = octroi.command(&["reload"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("admin.tls changed, and only a restart can change it"), "{refused:?}");
+}
+
 #[test]
 fn the_control_socket_is_its_owner_s_and_no_page_s() {
     let (octroi, _upstream) = started(ADMIN, "");

@@ -229,7 +229,7 @@ fn the_app_cannot_set_the_session_cookie_under_any_spelling() {
          Set-Cookie: a=b\r\nContent-Length: 2\r\n\r\nok",
     );
 
-    assert_eq!(octroi.curl("acme.test", "/public/").get().all("set-cookie"), ["a=b"]);
+    assert_eq!(octroi.curl("acme.test", "/public/").get().all("set-cookie"), ["a=b; Secure; HttpOnly; SameSite=Lax"]);
 }
 
 #[test]

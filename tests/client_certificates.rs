@@ -119,18 +119,25 @@ impl House {
         self.acme.client("robot", &Wanted::default())
     }
 
-    /// A TLS connection that stays, with a certificate.
-    fn held(&self, host: &str, certificate: &Path) -> rustls::StreamOwned<rustls::ClientConnection, std::net::TcpStream> {
+    /// What a client with a certificate needs.
+    fn client_config(&self, certificate: &Path, alpn: &[&[u8]]) -> Arc<rustls::ClientConfig> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.ca()).unwrap()).unwrap();
         let chain: Vec<_> = CertificateDer::pem_file_iter(certificate).unwrap().map(Result::unwrap).collect();
-        let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots)
             .with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(certificate).unwrap())
             .unwrap();
-        let connection = rustls::ClientConnection::new(Arc::new(config), host.to_owned().try_into().unwrap()).unwrap();
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        Arc::new(config)
+    }
+
+    /// A TLS connection that stays, with a certificate.
+    fn held(&self, host: &str, certificate: &Path) -> rustls::StreamOwned<rustls::ClientConnection, std::net::TcpStream> {
+        let config = self.client_config(certificate, &[]);
+        let connection = rustls::ClientConnection::new(config, host.to_owned().try_into().unwrap()).unwrap();
         rustls::StreamOwned::new(connection, client::raw(self.octroi.addr("public")))
     }
 }
@@ -308,6 +315,58 @@ fn a_held_connection_is_judged_again_when_its_certificate_is_revoked() {
     assert_eq!(client::ask(&mut other, &ask("acme.test")).status, 200);
     let line = house.octroi.access_line(|line| line["reason"] == "client_certificate_refused");
     assert_eq!(line["detail"], "tenant `acme` does not accept the certificate of CN=robot-1,O=Acme: it is revoked");
+}
+
+#[test]
+fn an_http2_connection_is_ended_with_the_refusal_so_that_its_client_comes_back() {
+    let house = house();
+    let (robot, spare) = (house.robot(), house.acme.client("spare", &Wanted { subject: "/CN=spare", ..Wanted::default() }));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let connect = async |certificate: &Path| {
+        let config = house.client_config(certificate, &[b"h2"]);
+        let tcp = tokio::net::TcpStream::connect(house.octroi.addr("public")).await.unwrap();
+        let tls = tokio_rustls::TlsConnector::from(config).connect("acme.test".try_into().unwrap(), tcp).await.unwrap();
+        let (sender, connection) = h2::client::handshake(tls).await.unwrap();
+        (sender.ready().await.unwrap(), tokio::spawn(connection))
+    };
+    let ask = async |sender: &mut h2::client::SendRequest<bytes::Bytes>, target: &str| {
+        let request = http::Request::get(format!("https://acme.test{target}")).body(()).unwrap();
+        sender.send_request(request, true).unwrap().0.await.unwrap().status().as_u16()
+    };
+
+    runtime.block_on(async {
+        let (mut asking, asked) = connect(&robot).await;
+        let (mut waiting, waited) = connect(&robot).await;
+        let (mut other, _other_connection) = connect(&spare).await;
+        for sender in [&mut asking, &mut waiting, &mut other] {
+            assert_eq!(ask(sender, "/public/").await, 200);
+        }
+        let request = http::Request::get("https://acme.test/public/?sleep=5000").body(()).unwrap();
+        let begun = waiting.send_request(request, true).unwrap().0;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        house.acme.revoke(&robot);
+        fs::write(house.octroi.path().join("acme.crl"), house.acme.crl(86_400)).unwrap();
+        house.octroi.ok(&["reload"]);
+
+        // A request that comes now, and one that waits for its answer.
+        assert_eq!(ask(&mut asking, "/public/").await, 403);
+        assert_eq!(begun.await.unwrap().status(), 403);
+        for (name, mut sender, connection) in [("asking", asking, asked), ("waiting", waiting, waited)] {
+            // The client is told to go, in order: its library opens no further stream here.
+            let told = async {
+                while let Ok(ready) = sender.ready().await {
+                    sender = ready;
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), told).await.expect(name);
+            tokio::time::timeout(Duration::from_secs(10), connection).await.expect(name).unwrap().unwrap();
+        }
+        assert_eq!(ask(&mut other, "/public/").await, 200, "whose certificate is accepted stays");
+    });
+    // A new connection is judged in its handshake.
+    assert_eq!(house.curl("acme.test", "/public/", &robot).status(), 0);
+    assert_eq!(house.curl("acme.test", "/public/", &spare).status(), 200);
 }
 
 #[test]

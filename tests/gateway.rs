@@ -274,7 +274,7 @@ fn the_apps_cookies_are_those_on_the_list() {
 
     let answer = octroi.curl("acme.test", "/public/?h-Set-Cookie=lang%3Dfr&h-set-cookie=track%3D1&h-SET-COOKIE=__host-octroi%3Dx").get();
 
-    assert_eq!(answer.all("set-cookie"), ["lang=fr"]);
+    assert_eq!(answer.all("set-cookie"), ["lang=fr; Secure; HttpOnly; SameSite=Lax"]);
 }
 
 #[test]

@@ -304,7 +304,7 @@ fn a_tenant_s_own_fields_and_cookies_hold() {
     assert_eq!((answer.field("strict-transport-security"), answer.all("set-cookie").len()), (Some("max-age=1"), 1));
     let answer = octroi.curl("acme.test", fields).get();
     assert_eq!(answer.all("content-security-policy"), ["default-src *"]);
-    assert_eq!(answer.all("set-cookie"), ["lang=fr"]);
+    assert_eq!(answer.all("set-cookie"), ["lang=fr; Secure; HttpOnly; SameSite=Lax"]);
     assert_eq!(octroi.curl("none.test", fields).get().all("set-cookie").len(), 0);
     // `__Host-octroi` is the gateway's own, on every tenant.
     let shadow = octroi.curl("acme.test", "/x?h-Set-Cookie=__Host-octroi%3Dx").get();

@@ -61,7 +61,7 @@ fn said(refusal: &Http2Refusal) -> (Option<u32>, &'static str) {
     match refusal {
         Http2Refusal::Stream(stream, error) => (Some(*stream), error.as_str()),
         Http2Refusal::Connection(error) => (None, error.as_str()),
-        Http2Refusal::HeadTimeout | Http2Refusal::Abuse(_) => panic!("the library says neither"),
+        Http2Refusal::HeadTimeout | Http2Refusal::Abuse(_) | Http2Refusal::Authority(_) => panic!("no RST_STREAM and no GOAWAY says it"),
     }
 }
 

@@ -9,10 +9,9 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{control::App, inherited::Estate, prepare::PrepareError, run::RunError, vitals::Pulse, witness};
+use super::{control::App, inherited::Estate, run::RunError, vitals::Pulse, witness};
 use crate::{
     admin::{self, Api, ControlHandle, ControlSocket, Gate, Levers, Probes},
-    edge,
     model::BoxFuture,
     policy::Policy,
 };
@@ -71,12 +70,7 @@ impl Others {
     }
 
     /// Returns what serves them, each until the gate closes.
-    pub(super) fn serve(
-        self,
-        app: &Arc<App>,
-        policy: &Policy,
-        gate: &watch::Receiver<Gate>,
-    ) -> Result<Vec<BoxFuture<'static, ()>>, RunError> {
+    pub(super) fn serve(self, app: &Arc<App>, gate: &watch::Receiver<Gate>) -> Result<Vec<BoxFuture<'static, ()>>, RunError> {
         let mut tasks: Vec<BoxFuture<'static, ()>> = Vec::new();
         let shared = Arc::clone(&app.shared);
         let recorder = Arc::clone(&shared);
@@ -98,16 +92,14 @@ impl Others {
             let probes = Arc::new(Probes::new(Arc::new(Pulse { app: Arc::clone(app) })));
             tasks.push(Box::pin(admin::serve_probes(listener, probes, gate.clone())));
         }
-        if let (Some((address, listener)), Some(rules)) = (self.admin, &policy.admin) {
+        if let Some((address, listener)) = self.admin {
             let listener = open(ADMIN, address, listener, app)?;
-            match &rules.tls {
+            match app.admin_tls.clone() {
                 None => tasks.push(Box::pin(admin::serve_api(listener, api, gate.clone()))),
-                Some((cert, key)) => {
-                    let acceptor = edge::admin_acceptor(cert, key, policy.tls.min_version, app.shared.clock.now())
-                        .map_err(|error| PrepareError::Tls(vec![error]))?;
+                Some(tls) => {
                     let wrap = move |stream| {
-                        let acceptor = acceptor.clone();
-                        async move { acceptor.accept(stream).await }
+                        let tls = Arc::clone(&tls);
+                        async move { tls.accept(stream).await }
                     };
                     tasks.push(Box::pin(admin::serve_api_over(listener, wrap, api, gate.clone())));
                 }

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use crate::{
     config::{self, ConfigErrors, Problem},
-    edge::{TlsError, TlsState},
+    edge::{AdminTls, TlsError, TlsState},
     gateway::Snapshot,
     model::Clock,
     policy::Policy,
@@ -32,6 +32,8 @@ pub struct Prepared {
     pub policy: Arc<Policy>,
     /// The certificates.
     pub tls: TlsState,
+    /// That of the admin listener, where it has one.
+    pub admin_tls: Option<AdminTls>,
     /// What is odd, yet allowed.
     pub warnings: Vec<Problem>,
 }
@@ -42,7 +44,8 @@ pub fn prepare(path: &Path, clock: &Arc<dyn Clock>) -> Result<Prepared, PrepareE
     let loaded = config::load(path, now, &variable).map_err(PrepareError::Config)?;
     let policy = Arc::new(loaded.policy);
     let tls = TlsState::build(&policy, clock).map_err(PrepareError::Tls)?;
-    Ok(Prepared { policy, tls, warnings: loaded.warnings })
+    let admin_tls = AdminTls::load(&policy, now).map_err(|error| PrepareError::Tls(vec![error]))?;
+    Ok(Prepared { policy, tls, admin_tls, warnings: loaded.warnings })
 }
 
 /// Judges a configuration without starting or making anything: rules, keys, certificates. Returns what is odd, yet allowed.

@@ -45,7 +45,7 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
         .await
         .map_err(|error| ControlError::Config(error.to_string()))?
         .map_err(refusal)?;
-    let Prepared { policy, tls, warnings } = prepared;
+    let Prepared { policy, tls, admin_tls, warnings } = prepared;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
@@ -66,6 +66,9 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
     app.shared.key_uses.settle(policy.sessions.as_ref().map(|sessions| &sessions.ring), now);
     // The same certificates keep their ticket keys: a reload ends no resumption.
     app.tls.store(tls.or_keep(&app.tls.load_full()));
+    if let (Some(shown), Some(read)) = (&app.admin_tls, admin_tls) {
+        shown.replace(read);
+    }
     // All of them were judged just now, and none was refused.
     app.refusals.clear(&app.shared.metrics);
     app.shared.snapshot.store(Arc::new(snapshot));
@@ -92,6 +95,11 @@ fn refusal(error: PrepareError) -> ControlError {
     }
 }
 
+/// Says whether the admin listener speaks TLS; which certificate it shows is a reload's affair.
+fn speaks_tls(policy: &Policy) -> bool {
+    policy.admin.as_ref().is_some_and(|admin| admin.tls.is_some())
+}
+
 /// Refuses what only a restart can change, rather than leaving half of a revision in force.
 fn needs_restart(before: &Policy, after: &Policy) -> Result<(), ControlError> {
     let changed = [
@@ -99,12 +107,22 @@ fn needs_restart(before: &Policy, after: &Policy) -> Result<(), ControlError> {
         ("server.threads", before.threads != after.threads),
         ("node", before.node != after.node),
         ("redis", before.redis != after.redis),
+        ("sessions.revocation", shares(before) != shares(after)),
         ("metrics.address", before.metrics != after.metrics),
         ("admin.address", before.admin.as_ref().map(|admin| admin.address) != after.admin.as_ref().map(|admin| admin.address)),
-        ("admin.tls", before.admin.as_ref().map(|admin| &admin.tls) != after.admin.as_ref().map(|admin| &admin.tls)),
+        ("admin.tls", speaks_tls(before) != speaks_tls(after)),
     ];
     match changed.iter().find(|(_, changed)| *changed) {
         Some((key, _)) => Err(ControlError::Config(format!("{key} changed, and only a restart can change it"))),
         None => Ok(()),
     }
+}
+
+/// How revocations are shared, but what silence means: that is asked of the policy in force.
+fn shares(policy: &Policy) -> Option<(bool, std::time::Duration)> {
+    policy
+        .sessions
+        .as_ref()
+        .map(|sessions| (sessions.revocation.is_shared, sessions.revocation.stale_after))
+        .filter(|(is_shared, _)| *is_shared)
 }

@@ -34,8 +34,16 @@ struct Refusal {
 pub(super) async fn certificates(app: &App) -> Option<Duration> {
     let _no_reload_meanwhile = app.reloading.lock().await;
     let policy = Arc::clone(&app.shared.snapshot.load().policy);
-    let (in_force, clock) = (app.tls.load_full(), Arc::clone(&app.shared.clock));
-    let Renewal { state, renewed, refused } = match tokio::task::spawn_blocking(move || in_force.renew(&policy, &clock)).await {
+    let (in_force, clock, admin) = (app.tls.load_full(), Arc::clone(&app.shared.clock), app.admin_tls.clone());
+    let read_again = move || {
+        let mut renewal = in_force.renew(&policy, &clock);
+        match admin.map(|admin| admin.renew(&policy, clock.now())).transpose() {
+            Ok(new) => renewal.renewed.extend(new.flatten()),
+            Err(error) => renewal.refused.push(error),
+        }
+        renewal
+    };
+    let Renewal { state, renewed, refused } = match tokio::task::spawn_blocking(read_again).await {
         Ok(renewal) => renewal,
         Err(error) => {
             tracing::error!(%error, "the certificates could not be read again");
@@ -45,11 +53,11 @@ pub(super) async fn certificates(app: &App) -> Option<Duration> {
     let metrics = &app.shared.metrics;
     if let Some(state) = state {
         witness::certificates(metrics, &state);
-        metrics.certificates_renewed(renewed.len());
         app.tls.store(Arc::new(state));
-        if !renewed.is_empty() {
-            tracing::info!(files = %renewed.join(" "), "certificates were renewed");
-        }
+    }
+    if !renewed.is_empty() {
+        metrics.certificates_renewed(renewed.len());
+        tracing::info!(files = %renewed.join(" "), "certificates were renewed");
     }
     let again = app.refusals.note(&refused, app.shared.clock.tick(), metrics);
     // Never at once: where a staple cannot be taken off, that is tried again and again.

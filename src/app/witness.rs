@@ -112,6 +112,9 @@ impl Witness for Clerk {
     fn http2_refused(&self, connection: &Connection, refusal: Http2Refusal) {
         let (reason, detail) = match refusal {
             Http2Refusal::Stream(number, error) => (Reason::Protocol, format!("stream {number} was reset: {}", error.as_str())),
+            Http2Refusal::Authority(number) => {
+                (Reason::Protocol, format!("stream {number}: the authority is missing or malformed, or Host names another one"))
+            }
             // The library has bounds of its own, of what we cannot see.
             Http2Refusal::Connection(error @ Http2Error::Calm) => {
                 (Reason::H2Abuse, format!("the connection was ended: {}", error.as_str()))
@@ -128,9 +131,10 @@ impl Witness for Clerk {
         let id = self.shared.request_id();
         let line = early_line(connection.facts(), self.shared.clock.now(), &id, &[], &deny, &snapshot.policy.revision);
         self.hold_against(connection, deny.reason);
-        // The client gets a frame, no status; the counter's is that of the same thing over HTTP/1.
+        // The client gets a frame, mostly no status; the counter's is that of the same thing over HTTP/1.
         let event = if matches!(refusal, Http2Refusal::Abuse(_)) { Event::Connection } else { Event::Request };
-        snapshot.log.write(&AccessLine { event, status: None, version: Some(HttpVersion::Http2), ..line });
+        let status = matches!(refusal, Http2Refusal::Authority(_)).then(|| deny.reason.status());
+        snapshot.log.write(&AccessLine { event, status, version: Some(HttpVersion::Http2), ..line });
         self.shared.metrics.request(None, deny.reason.status(), Decision::Deny(deny.reason), Duration::ZERO);
     }
 

@@ -13,8 +13,8 @@ use crate::{
     },
     model::{Mode, Origin, PathRules, RouteId, Secret},
     policy::{
-        Balance, IpAccess, Policy, Route, RouteAccess, RouteTableBuilder, Server, ServerAddress, SessionRules, Sessions, Tenant, Upstream,
-        UpstreamTimeouts,
+        Balance, CookieRules, IpAccess, Policy, Route, RouteAccess, RouteTableBuilder, Server, ServerAddress, SessionRules, Sessions,
+        Tenant, Upstream, UpstreamTimeouts,
     },
     session::{MasterKey, Ring},
 };
@@ -63,6 +63,7 @@ pub(super) fn with_sessions() -> Policy {
         cookie: "__Host-octroi".into(),
         ring: Ring::new(vec![key]),
         rules: rules.clone(),
+        revocation: crate::policy::RevocationRules::default(),
         allow_email_user: false,
         login_url: None,
         foreign: crate::policy::ForeignSessions::default(),
@@ -86,7 +87,7 @@ pub(super) fn with_sessions() -> Policy {
             suspended: false,
             allow_no_sni: false,
             response_headers: Box::default(),
-            cookies_allow: None,
+            cookies: CookieRules::default(),
             client_certificate: None,
         }));
     }

@@ -31,7 +31,7 @@ pub use listener::{Bound, bind};
 pub use refusal::{EarlyCause, EdgeRefusal, Http2Error, Http2Refusal};
 pub use rules::Rules;
 pub use stream::GateStream;
-pub use tls::{CertificateExpiry, Renewal, StoredPair, TlsError, TlsState, admin_acceptor, dev, install_provider, ja4, judge_certificate};
+pub use tls::{AdminTls, CertificateExpiry, Renewal, StoredPair, TlsError, TlsState, dev, install_provider, ja4, judge_certificate};
 
 use crate::model::{BoxFuture, ClientIp, Connection, Cut, Host, ListenerName, TlsFacts};
 

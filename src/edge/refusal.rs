@@ -121,6 +121,8 @@ pub enum EarlyCause {
 pub enum Http2Refusal {
     /// The library reset one stream, by its number, with this code.
     Stream(u32, Http2Error),
+    /// The library answered one stream with 400: its authority is missing, malformed, or not that of Host.
+    Authority(u32),
     /// The library ended the connection with this code.
     Connection(Http2Error),
     /// We ended the connection: a block of fields was not whole within `header_timeout`.

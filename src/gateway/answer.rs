@@ -4,13 +4,17 @@ use http::{HeaderValue, header, response::Parts};
 use pingora::{ErrorType, OrErr, Result, http::ResponseHeader, proxy::Session};
 
 use super::{
+    app_cookie::{self, Setting},
     proxy::Context,
-    response_headers::{self, CookieFate},
+    response_headers,
     session::CookieChange,
     shared::Shared,
     view,
 };
-use crate::{model::HttpVersion, session::cookie};
+use crate::{
+    model::{Host, HttpVersion},
+    session::cookie,
+};
 
 /// How many fields an answer gets at the most, beside the tenant's own.
 const RESPONSE_FIELDS: usize = 8;
@@ -40,14 +44,18 @@ pub(super) fn dress(shared: &Shared, session: &mut Session, response: &mut Respo
     let tenant = permit.tenant();
     let session_cookie = snapshot.policy.sessions.as_ref().map_or("", |sessions| &sessions.cookie);
     if headers.contains_key(header::SET_COOKIE) {
-        let kept: Vec<HeaderValue> = headers
-            .get_all(header::SET_COOKIE)
-            .iter()
-            .filter(|value| {
-                response_headers::cookie_fate(value.as_bytes(), session_cookie, tenant.cookies_allow.as_deref()) == CookieFate::Keep
-            })
-            .cloned()
-            .collect();
+        let owns = |host: &str| {
+            let host = host.parse::<Host>().ok();
+            host.and_then(|host| snapshot.policy.tenants.owning(&host)).is_some_and(|owner| owner.name == tenant.name)
+        };
+        let tls = connection.facts().tls().is_some();
+        let setting = Setting { session_cookie, rules: &tenant.cookies, tls, owns: &owns };
+        let mut kept = Vec::new();
+        for value in &headers.get_all(header::SET_COOKIE) {
+            let (cookie, done) = app_cookie::judge(value.as_bytes(), setting);
+            shared.metrics.app_cookie(done);
+            kept.extend(cookie.and_then(|cookie| HeaderValue::from_bytes(&cookie).ok()));
+        }
         headers.remove(header::SET_COOKIE);
         for value in kept {
             headers.append(header::SET_COOKIE, value);

@@ -3,6 +3,7 @@
 //! Floor 5. What pingora calls is translated once, in `proxy`; what is decided is decided in `pipeline`.
 
 mod answer;
+mod app_cookie;
 mod body;
 mod exchange;
 mod failure;
@@ -11,6 +12,7 @@ mod guard;
 mod proxy;
 mod record;
 mod refuse;
+mod renewals;
 mod reply;
 mod request_headers;
 mod response_headers;
@@ -25,6 +27,7 @@ mod view;
 pub use exchange::fuzz;
 pub use proxy::Gateway;
 pub use record::early_line;
+pub use renewals::Renewals;
 pub use reply::{Asking, Language, Refusal};
 pub use shared::{RequestIds, Shared, Snapshot};
 pub use standing::{Standing, watch};

@@ -12,7 +12,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    model::{Deny, Path, Stage},
+    model::{Deny, Path, Reason, Stage},
     policy::Route,
     session::cookie,
 };
@@ -22,7 +22,9 @@ pub(super) async fn refuse(shared: &Shared, session: &mut Session, ctx: &mut Con
     let status = deny.reason.status();
     let policy = ctx.snapshot.as_ref().map(|snapshot| Arc::clone(&snapshot.policy));
     let sessions = policy.as_ref().and_then(|policy| policy.sessions.as_ref());
+    let max_auth_age = ctx.known.route.as_deref().and_then(|route| route.max_auth_age).filter(|_| deny.reason == Reason::AuthTooOld);
     let extra = Extra {
+        max_auth_age,
         retry_after: deny.retry_after,
         quotas: &ctx.known.quotas,
         // Made only where they are said: refusals come in floods.
@@ -30,7 +32,7 @@ pub(super) async fn refuse(shared: &Shared, session: &mut Session, ctx: &mut Con
         login: sessions
             .filter(|_| status == 401)
             .and_then(|sessions| sessions.login_url.as_deref())
-            .map(|url| login_location(url, session)),
+            .map(|url| login_location(url, session, max_auth_age)),
         clear_cookie: sessions.filter(|_| ctx.known.clear_cookie).map(|sessions| cookie::clear(&sessions.cookie)),
         hsts: ctx.connection.as_ref().is_some_and(|connection| connection.facts().tls().is_some()),
     };
@@ -97,13 +99,18 @@ fn allowed_methods(route: &Route) -> String {
 }
 
 /// Where a browser signs in. The way back is the path only: a query may hold secrets and the path has passed every check.
-fn login_location(url: &str, session: &Session) -> String {
+fn login_location(url: &str, session: &Session, max_auth_age: Option<Duration>) -> String {
     // As it is forwarded: `//host` would lead to that host.
     let path = Path::parse(session.req_header().uri.path().as_bytes()).map_or(Cow::Borrowed("/"), |path| path.forwarded());
+    // Otherwise an app that finds a session would send the browser straight back.
+    let step_up = max_auth_age.map(|age| format!("max_age={}", age.as_secs()));
     if path == url {
-        return url.to_owned();
+        return step_up.map_or_else(|| url.to_owned(), |asked| format!("{url}{}{asked}", separator(url)));
     }
     let next = percent_encoding::utf8_percent_encode(&path, percent_encoding::NON_ALPHANUMERIC);
-    let separator = if url.contains('?') { '&' } else { '?' };
-    format!("{url}{separator}next={next}")
+    format!("{url}{}next={next}{}", separator(url), step_up.map(|asked| format!("&{asked}")).unwrap_or_default())
+}
+
+fn separator(url: &str) -> char {
+    if url.contains('?') { '&' } else { '?' }
 }

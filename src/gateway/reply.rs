@@ -97,6 +97,8 @@ pub(super) struct Extra<'a> {
     pub(super) quotas: &'a [QuotaState],
     /// The methods that the route allows, for 405.
     pub(super) allow: Option<String>,
+    /// How old a sign-in may be, where this one is too old.
+    pub(super) max_auth_age: Option<Duration>,
     /// Where a browser signs in, with the way back.
     pub(super) login: Option<String>,
     /// A `Set-Cookie` value that clears a dead session.
@@ -118,7 +120,7 @@ impl Refusal {
             return Self { status: 303, fields, body: String::new() }.sized();
         }
         if reason.status() == 401 {
-            fields.push(("www-authenticate", "Bearer".to_owned()));
+            fields.push(("www-authenticate", extra.max_auth_age.map_or_else(|| "Bearer".to_owned(), step_up)));
         }
         if let Some(allow) = extra.allow.filter(|_| reason.status() == 405) {
             fields.push(("allow", allow));
@@ -187,6 +189,12 @@ impl Refusal {
     }
 }
 
+/// Asks for a sign-in that is more recent (RFC 9470, section 3): the session itself is good.
+fn step_up(max_age: Duration) -> String {
+    let text = "A more recent sign-in is needed";
+    format!("Bearer error=\"insufficient_user_authentication\", error_description=\"{text}\", max_age=\"{}\"", max_age.as_secs())
+}
+
 /// The fields of every page of our own (`security.md` 2.4): nothing is cached, framed, sniffed or executed.
 fn security_fields(hsts: bool) -> Vec<(&'static str, String)> {
     let mut fields = vec![
@@ -224,6 +232,12 @@ fn rate_limit_fields(quotas: &[QuotaState], fields: &mut Vec<(&'static str, Stri
 /// What the client reads. Where it can help itself, it is told how.
 fn words(reason: Reason, language: Language) -> &'static str {
     match (language, Certificate::of(reason)) {
+        (Language::English, Certificate::None) if reason == Reason::AuthTooOld => {
+            "Please sign in again: this page asks for a recent sign-in."
+        }
+        (Language::French, Certificate::None) if reason == Reason::AuthTooOld => {
+            "Veuillez vous reconnecter : cette page demande une connexion récente."
+        }
         (_, Certificate::None) => text(reason.status(), language),
         (Language::English, Certificate::Missing) => "This site needs a client certificate.",
         (Language::French, Certificate::Missing) => "Ce site demande un certificat client.",
@@ -343,6 +357,17 @@ mod tests {
 
         assert_eq!((browser.status, field(&browser, "location")), (303, Some("/login")));
         assert_eq!((api.status, field(&api, "www-authenticate")), (401, Some("Bearer")));
+    }
+
+    #[test]
+    fn an_api_client_is_told_how_old_a_sign_in_may_be() {
+        let extra = || Extra { login: Some("/login".into()), max_auth_age: Some(Duration::from_secs(900)), ..Extra::default() };
+        let api = Refusal::new(Reason::AuthTooOld, ID, asking("application/json", ""), extra());
+
+        let challenge =
+            "Bearer error=\"insufficient_user_authentication\", error_description=\"A more recent sign-in is needed\", max_age=\"900\"";
+        assert_eq!((api.status, field(&api, "www-authenticate")), (401, Some(challenge)));
+        assert_eq!(Refusal::new(Reason::AuthTooOld, ID, asking("text/html", ""), extra()).status, 303);
     }
 
     #[test]

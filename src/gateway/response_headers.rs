@@ -100,34 +100,6 @@ pub(super) fn complete(headers: &mut HeaderMap, tls: bool) {
     }
 }
 
-/// What happens to a `Set-Cookie` of the app.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CookieFate {
-    /// It passes.
-    Keep,
-    /// It would shadow the session cookie.
-    Session,
-    /// The tenant's `cookies.allow` does not list it.
-    Unlisted,
-}
-
-/// Decides about one `Set-Cookie` value. `allow: None` lets every name pass but the session cookie's own.
-pub(super) fn cookie_fate(value: &[u8], session_cookie: &str, allow: Option<&[Box<str>]>) -> CookieFate {
-    let pair = value.split(|&byte| byte == b';').next().unwrap_or(value);
-    let mut parts = pair.split(|&byte| byte == b'=').map(<[u8]>::trim_ascii);
-    let name = parts.next().unwrap_or(pair);
-    // A cookie without a name comes back as its value alone, and that may read `name=value`.
-    let read_as = if name.is_empty() { parts.find(|part| !part.is_empty()).unwrap_or(name) } else { name };
-    // Browsers trim and compare prefixes without case (draft-ietf-httpbis-rfc6265bis, section 5.7): so do we.
-    if read_as.eq_ignore_ascii_case(session_cookie.as_bytes()) {
-        return CookieFate::Session;
-    }
-    match allow {
-        Some(allow) if !allow.iter().any(|allowed| allowed.as_bytes() == name) => CookieFate::Unlisted,
-        Some(_) | None => CookieFate::Keep,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,22 +131,6 @@ mod tests {
         complete(&mut headers, false);
 
         assert!(!headers.contains_key(header::STRICT_TRANSPORT_SECURITY));
-    }
-
-    #[test]
-    fn the_app_cannot_set_the_session_cookie_nor_one_that_is_not_listed() {
-        let allow: Box<[Box<str>]> = Box::new(["lang".into()]);
-        let fate = |value: &str, allow| cookie_fate(value.as_bytes(), "__Host-octroi", allow);
-
-        assert_eq!(fate("__Host-octroi=x; Path=/", None), CookieFate::Session);
-        assert_eq!(fate(" __host-OCTROI =x", None), CookieFate::Session);
-        assert_eq!(fate("=__Host-octroi=x", None), CookieFate::Session);
-        assert_eq!(fate(" = = __host-octroi = x; Path=/", None), CookieFate::Session);
-        assert_eq!(fate("__Host-octroi", None), CookieFate::Session);
-        assert_eq!(fate("=lang=fr", Some(&allow)), CookieFate::Unlisted);
-        assert_eq!(fate("lang=fr", Some(&allow)), CookieFate::Keep);
-        assert_eq!(fate("track=1", Some(&allow)), CookieFate::Unlisted);
-        assert_eq!(fate("track=1", None), CookieFate::Keep);
     }
 
     fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {

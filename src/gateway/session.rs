@@ -84,7 +84,7 @@ pub(super) async fn apply(shared: &Shared, policy: &Policy, permit: &Permit, ans
         shared.metrics.session(SessionEvent::GrantIgnored);
     }
     if outcome.cookie == CookieChange::None
-        && let Some(token) = renewed(sessions, permit, now)
+        && let Some(token) = renewed(shared, sessions, permit, now)
     {
         shared.metrics.session(SessionEvent::Renewed);
         outcome.cookie = CookieChange::Set(cookie::set(&sessions.cookie, &token, None));
@@ -138,7 +138,7 @@ fn seal(sessions: &Sessions, permit: &Permit, claims: &Claims) -> Result<String,
 }
 
 /// Slides the idle end of a cookie session that has used a quarter of its rest. The absolute end stays where it is.
-fn renewed(sessions: &Sessions, permit: &Permit, now: UnixTime) -> Option<String> {
+fn renewed(shared: &Shared, sessions: &Sessions, permit: &Permit, now: UnixTime) -> Option<String> {
     let session = permit.session().filter(|session| session.is_in_our_cookie())?;
     let claims = &session.claims;
     let rules = &permit.acting_tenant().sessions;
@@ -146,6 +146,11 @@ fn renewed(sessions: &Sessions, permit: &Permit, now: UnixTime) -> Option<String
     let ends = claims.idle_end.min(claims.issued.plus(rules.idle));
     let idle_end = now.plus(rules.idle).min(claims.absolute_end);
     if now.since(claims.issued) * RENEW_AFTER_PART < ends.since(claims.issued) || idle_end <= ends {
+        return None;
+    }
+    // After all else, so that a session which needs none yet takes no turn. The generation goes on only with the token that is
+    // presented next: a renewal that got lost counts as none.
+    if !shared.renewals.take(&claims.id, rules.idle, shared.clock.tick()) {
         return None;
     }
     let renewed = Claims { issued: now, idle_end, generation: claims.generation.saturating_add(1), ..claims.clone() };
@@ -194,6 +199,11 @@ async fn durable(shared: &Shared, write: impl FnOnce(&Journal) -> Result<(), Sto
     let journal = Arc::clone(&shared.revocations);
     match tokio::task::spawn_blocking(move || write(&journal)).await {
         Ok(Ok(())) => Ok(()),
+        Ok(Err(error @ StoreError::NotShared(_))) => {
+            let why = told(&error);
+            tracing::error!(error = %why, "a session was ended here for good, and other nodes do not know it yet");
+            Err(Deny::new(Reason::RevocationUnavailable, why))
+        }
         Ok(Err(error)) => {
             let why = told(&error);
             tracing::error!(error = %why, "a session was ended here and now, but that would not survive a restart");

@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::{standing::Standing, upstream::Pool};
+use super::{renewals::Renewals, standing::Standing, upstream::Pool};
 use crate::{
     model::{ClientIp, Clock, ListenerName, RequestId, Tick, UpstreamName},
     policy::Policy,
@@ -64,6 +64,8 @@ pub struct Shared {
     pub key_missed: watch::Sender<()>,
     /// Bans. They survive a reload.
     pub bans: Bans,
+    /// When sessions were renewed last. They survive a reload.
+    pub renewals: Renewals,
     /// How session keys are used. They survive a reload.
     pub key_uses: KeyUses,
     /// The store that nodes share, where there is one.

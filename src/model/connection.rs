@@ -229,6 +229,8 @@ pub struct Connection {
 struct Held {
     certificate: Arc<ClientCertificate>,
     acceptance: Mutex<Arc<Acceptance>>,
+    /// Whether it was last found that nobody accepts it any more.
+    is_refused: AtomicBool,
     judge: Arc<dyn CertificateJudge>,
 }
 
@@ -256,7 +258,8 @@ impl Connection {
     /// Keeps the certificate that the client presented, and who may be asked about it again.
     pub fn with_certificate(mut self, presented: Presented, judge: Arc<dyn CertificateJudge>) -> Self {
         let Presented { certificate, acceptance } = presented;
-        self.certificate = Some(Box::new(Held { certificate, acceptance: Mutex::new(acceptance), judge }));
+        self.certificate =
+            Some(Box::new(Held { certificate, acceptance: Mutex::new(acceptance), is_refused: AtomicBool::new(false), judge }));
         self
     }
 
@@ -275,8 +278,15 @@ impl Connection {
         if !acceptance.holds(held.judge.rules(), now) {
             let sni = self.facts.tls().and_then(|tls| tls.sni.as_ref());
             *acceptance = Arc::new(held.judge.judge(sni, &held.certificate, now));
+            held.is_refused.store(acceptance.tenants.is_empty(), Ordering::Release);
         }
         Some(Presented { certificate: Arc::clone(&held.certificate), acceptance: Arc::clone(&acceptance) })
+    }
+
+    /// Says whether the client's certificate was accepted once and nobody accepts it any more, as the last request found: only
+    /// another connection can have another certificate.
+    pub fn certificate_is_refused(&self) -> bool {
+        self.certificate.as_ref().is_some_and(|held| held.is_refused.load(Ordering::Acquire))
     }
 
     /// Returns what is known of it.

@@ -88,7 +88,8 @@ pub struct Frame {
     pub stream: u32,
     /// How long its payload is.
     pub length: u32,
-    /// The error code of RST_STREAM and GOAWAY, the increment of WINDOW_UPDATE; 0 for others, and where the payload is too short.
+    /// The error code of RST_STREAM and GOAWAY, the increment of WINDOW_UPDATE; the last octet of a HEADERS of at most eight; 0 for
+    /// others, and where the payload is too short.
     pub number: u32,
 }
 
@@ -204,7 +205,8 @@ impl Frames {
             return HEAD;
         }
         let [a, b, c, kind, ..] = self.kept;
-        HEAD + FrameKind::of(kind).lead().0.min(length(a, b, c))
+        let (kind, length) = (FrameKind::of(kind), length(a, b, c));
+        HEAD + if kind == FrameKind::Headers && length <= LEAD { length } else { kind.lead().0.min(length) }
     }
 
     fn frame(&mut self) -> Passed {
@@ -214,6 +216,7 @@ impl Frames {
         let (whole, at) = kind.lead();
         let number = match (read == whole && whole > 0, lead.get(at..).and_then(<[u8]>::first_chunk)) {
             (true, Some(&octets)) => u32::from_be_bytes(octets),
+            (_, _) if kind == FrameKind::Headers => lead.get(..read).and_then(<[u8]>::last).copied().map_or(0, u32::from),
             (_, _) => 0,
         };
         // The first bit is reserved.
@@ -274,6 +277,7 @@ mod tests {
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
             frame(4, 0, 0, &[0, 4, 0, 0, 0, 0, 0, 3, 0, 0, 0, 100]),
             frame(1, 5, 0x8000_0001, b"head"),
+            frame(1, 5, 3, b"long head"),
             frame(0, 1, 1, &[7; 300]),
             frame(3, 0, 3, &[0, 0, 0, 8]),
             frame(8, 0, 0, &[0, 1, 0, 0]),
@@ -290,7 +294,8 @@ mod tests {
                 told(FrameKind::Settings, 0, 0, 12, 0),
                 Passed::Setting { id: 4, value: 0 },
                 Passed::Setting { id: 3, value: 100 },
-                told(FrameKind::Headers, 5, 1, 4, 0),
+                told(FrameKind::Headers, 5, 1, 4, u32::from(b'd')),
+                told(FrameKind::Headers, 5, 3, 9, 0),
                 told(FrameKind::Data, 1, 1, 300, 0),
                 told(FrameKind::Reset, 0, 3, 4, 8),
                 told(FrameKind::WindowUpdate, 0, 0, 4, 65536),

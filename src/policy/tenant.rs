@@ -41,8 +41,19 @@ pub struct Tenant {
     pub allow_no_sni: bool,
     /// Response fields that it adds or replaces; an empty value takes a default field away.
     pub response_headers: Box<[(http::HeaderName, http::HeaderValue)]>,
-    /// Cookies that the app may set; none listed: all.
-    pub cookies_allow: Option<Box<[Box<str>]>>,
+    /// What the app may do with cookies.
+    pub cookies: CookieRules,
+}
+
+/// What a tenant's app may do with cookies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CookieRules {
+    /// Those that it may set; none listed: all.
+    pub allow: Option<Box<[Box<str>]>>,
+    /// Those that scripts of its pages may read: they are not made `HttpOnly`.
+    pub script: Box<[Box<str>]>,
+    /// Those that browsers may send when another site asks: they may say `SameSite=None`.
+    pub cross_site: Box<[Box<str>]>,
 }
 
 impl Tenant {

@@ -20,9 +20,9 @@ use octroi::{
     },
     pipeline::{Known, Passage, Permit, Stores, judge},
     policy::{
-        Balance, CertificateMode, Charge, ClientCertificates, ClientIpHeader, DenyList, ForeignSessions, Identities, IpAccess, IpSet,
-        Limits, Listener, ListenerKind, MinVersion, Policy, Quota, QuotaBy, RangeRule, RequestLimits, Route, RouteAccess, RouteTable,
-        RouteTableBuilder, SessionRules, Sessions, Tenant, Tenants, Tls, UnknownSni, Upstream, UpstreamTimeouts,
+        Balance, CertificateMode, Charge, ClientCertificates, ClientIpHeader, CookieRules, DenyList, ForeignSessions, Identities, IpAccess,
+        IpSet, Limits, Listener, ListenerKind, MinVersion, Policy, Quota, QuotaBy, RangeRule, RequestLimits, Route, RouteAccess,
+        RouteTable, RouteTableBuilder, SessionRules, Sessions, Tenant, Tenants, Tls, UnknownSni, Upstream, UpstreamTimeouts,
     },
     quota::Limit,
     replay::Request,
@@ -110,7 +110,7 @@ pub fn tenant(name: &str, hosts: &[&str]) -> Tenant {
         suspended: false,
         allow_no_sni: false,
         response_headers: Box::default(),
-        cookies_allow: None,
+        cookies: CookieRules::default(),
         client_certificate: None,
     }
 }
@@ -194,6 +194,7 @@ pub fn policy(tenants: Vec<Tenant>) -> Policy {
             cookie: "__Host-octroi".into(),
             ring: ring(),
             rules: rules(),
+            revocation: octroi::policy::RevocationRules::default(),
             allow_email_user: false,
             login_url: Some("/login".into()),
             foreign: ForeignSessions::default(),

@@ -34,6 +34,8 @@ pub(super) fn files(policy: &Policy) -> Vec<(Group, PathBuf)> {
             CertificateSource::Dev { .. } | CertificateSource::Acme(_) => {}
         }
     }
+    let admin = policy.admin.iter().filter_map(|admin| admin.tls.as_ref());
+    files.extend(admin.flat_map(|(cert, key)| [cert, key]).map(|path| (Group::Tls, path.clone())));
     for trust in policy.tenants.iter().filter_map(|tenant| tenant.client_certificate.as_ref()?.trust.as_ref()) {
         files.extend(trust.files.iter().map(|file| (Group::ClientTrust, file.path.clone())));
     }

@@ -300,7 +300,7 @@ pub(super) fn judge(
         }
     }
     for tenant in tenants.iter() {
-        let Some(allowed) = &tenant.cookies_allow else { continue };
+        let Some(allowed) = &tenant.cookies.allow else { continue };
         for name in sessions.cookies().iter().filter(|name| !allowed.contains(name)) {
             let written = sessions
                 .formats()

@@ -18,12 +18,13 @@ use super::{
 use crate::{
     config::{
         collection::{Named, NamedEntry},
+        parse::Label,
         reader::At,
         source::Span,
-        wire::TenantWire,
+        wire::{CookiesWire, TenantWire},
     },
     model::{HostPattern, TenantName, UpstreamName},
-    policy::{RequestLimits, RouteAccess, RouteTable, SessionRules, Sessions, Tenant, Tenants},
+    policy::{CookieRules, RequestLimits, RouteAccess, RouteTable, SessionRules, Sessions, Tenant, Tenants},
 };
 
 /// What tenants refer to.
@@ -105,7 +106,7 @@ fn tenant(cx: &mut Context<'_>, name: &At<TenantName>, wire: &TenantWire, around
     let client_certificate = wire.client_certificate.as_ref().map(|rules| around.trusts.compile(cx, rules));
     let sessions = session::tenant(cx, wire.sessions.as_ref(), &around.rules);
     let response_headers = response_headers(cx, wire);
-    let cookies = wire.cookies.as_ref().and_then(|cookies| cookies.allow.as_ref());
+    let cookies = wire.cookies.as_ref().map(|cookies| cookie_rules(cx, cookies)).unwrap_or_default();
     let flag = |flag: &Option<At<bool>>| flag.as_ref().is_some_and(|at| at.value);
     Some(Tenant {
         name: name.value.clone(),
@@ -123,8 +124,20 @@ fn tenant(cx: &mut Context<'_>, name: &At<TenantName>, wire: &TenantWire, around
         suspended: flag(&wire.suspended),
         allow_no_sni: flag(&wire.allow_no_sni),
         response_headers,
-        cookies_allow: cookies.map(|names| names.iter().map(|name| name.value.0.as_str().into()).collect()),
+        cookies,
     })
+}
+
+/// What stands in the other two lists is set too, so it is allowed as well.
+fn cookie_rules(cx: &mut Context<'_>, wire: &CookiesWire) -> CookieRules {
+    if let Some(allow) = &wire.allow {
+        for name in wire.script.iter().chain(&wire.cross_site).filter(|name| !allow.iter().any(|allowed| allowed.value == name.value)) {
+            cx.error(name.span, format!("`allow` does not list the cookie `{}`", name.value.0))
+                .hint("a cookie that is not listed there is never set");
+        }
+    }
+    let names = |names: &[At<Label>]| names.iter().map(|name| name.value.0.as_str().into()).collect();
+    CookieRules { allow: wire.allow.as_deref().map(names), script: names(&wire.script), cross_site: names(&wire.cross_site) }
 }
 
 /// A host belongs to one tenant, and some certificate should name it.

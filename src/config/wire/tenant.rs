@@ -136,6 +136,10 @@ wire! {
     CookiesWire "cookies" {
         /// The cookies that it may set. Default: all.
         allow: Option<Vec<At<Label>>>,
+        /// Those that scripts of its pages read. All others are `HttpOnly`.
+        script: Vec<At<Label>>,
+        /// Those that may say `SameSite=None`, so that browsers send them when another site asks. All others are `Lax` or `Strict`.
+        cross_site: Vec<At<Label>>,
     }
 }
 

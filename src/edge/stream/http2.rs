@@ -3,7 +3,7 @@
 //! The library tells nobody what it refuses by itself, keeps no deadline of a head or a body, and counts little of what a client
 //! may flood it with. So the frames are followed here: only their heads, and never their content.
 
-use std::{io::IoSlice, time::Duration};
+use std::{collections::VecDeque, io::IoSlice, time::Duration};
 
 use tokio::{io::ReadBuf, time::Instant};
 
@@ -16,14 +16,16 @@ use crate::{
     model::{Abuse, Cut, Frame, FrameKind, Frames, HeadDeadlines, Passed},
 };
 
-/// RST_STREAM is so long.
-const RESET: usize = 13;
 /// CANCEL: the stream is not needed any more.
 const CANCEL: u32 = 8;
 /// NO_ERROR.
 const NO_ERROR: u32 = 0;
 /// ENHANCE_YOUR_CALM.
 const CALM: u32 = 11;
+/// The highest stream that there can be: a farewell that leaves open which is the last one.
+const ANY_STREAM: u32 = (1 << 31) - 1;
+/// `:status: 400` as HPACK writes it (RFC 7541, appendix A). Nothing that the gateway says is so short: each answer has its number.
+const BAD_REQUEST: u32 = 0x8c;
 
 /// What is due on the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub(super) enum Due {
     Abuse(Abuse),
     /// One stream ends.
     Stream(u32, End),
+    /// The connection ends: all is answered, and the client should come back with another certificate.
+    Leave,
 }
 
 /// The watch over one HTTP/2 connection.
@@ -55,6 +59,8 @@ pub(super) struct Http2 {
     idle_by: Option<Instant>,
     to_library: Own,
     to_client: Own,
+    /// Whether the client was told that it should go.
+    leaving: bool,
 }
 
 /// A block of fields: HEADERS, and CONTINUATION up to the one that ends it (RFC 9113, section 4.3).
@@ -68,7 +74,8 @@ struct Block {
 /// Frames of our own, between those of others.
 #[derive(Debug, Default)]
 struct Own {
-    bytes: Vec<u8>,
+    frames: VecDeque<Vec<u8>>,
+    /// How much of the first one has passed.
     at: usize,
 }
 
@@ -89,6 +96,7 @@ impl Http2 {
             idle_by: None,
             to_library: Own::default(),
             to_client: Own::default(),
+            leaving: false,
         }
     }
 
@@ -134,10 +142,11 @@ impl Http2 {
             frames.take(taken, |passed| match passed {
                 Passed::Setting { id, value } => streams.set(id, value),
                 Passed::Frame(frame) => {
+                    let bad = streams.is_answer(&frame) && frame.number == BAD_REQUEST;
                     flood.sent(&frame);
                     streams.sent(&frame, now);
                     turned |= frame.ends_stream() || matches!(frame.kind, FrameKind::Reset | FrameKind::WindowUpdate);
-                    if let Some(refusal) = refusal(&frame) {
+                    if let Some(refusal) = refusal(&frame).or(bad.then_some(Http2Refusal::Authority(frame.stream))) {
                         flood.error(now);
                         each(refusal);
                     }
@@ -168,6 +177,18 @@ impl Http2 {
         whole.into_iter().chain(stream).min_by_key(|(by, _)| *by)
     }
 
+    /// Tells the client, once, to send no further request here (RFC 9113, section 6.8). What is open is still answered.
+    pub(super) fn leave(&mut self) {
+        if !std::mem::replace(&mut self.leaving, true) {
+            self.to_client.push(farewell(ANY_STREAM, NO_ERROR));
+        }
+    }
+
+    /// Says whether the client was told to go and nothing is open any more.
+    pub(super) fn has_left(&self) -> bool {
+        self.leaving && self.streams.is_empty()
+    }
+
     /// Notes that the gateway was told of a body that is too slow.
     pub(super) fn told(&mut self, id: u32, now: Instant) {
         self.streams.told(id, now);
@@ -179,12 +200,12 @@ impl Http2 {
             return false;
         }
         self.streams.close(id);
-        self.to_library.bytes.extend_from_slice(&reset(id, CANCEL));
+        self.to_library.push(reset(id, CANCEL));
         let code = match end {
             End::BodyTooSlow | End::BodyStuck => CANCEL,
             End::Answered => NO_ERROR,
         };
-        self.to_client.bytes.extend_from_slice(&reset(id, code));
+        self.to_client.push(reset(id, code));
         true
     }
 
@@ -218,10 +239,10 @@ impl Http2 {
             return Vec::new();
         }
         let code = match due {
-            Due::Cut(Cut::NoRequest | Cut::Idle) => NO_ERROR,
+            Due::Cut(Cut::NoRequest | Cut::Idle) | Due::Leave => NO_ERROR,
             Due::Cut(_) | Due::Abuse(_) | Due::Stream(..) => CALM,
         };
-        [&[0, 0, 8, 7, 0, 0, 0, 0, 0][..], &self.flood.highest().to_be_bytes(), &code.to_be_bytes()].concat()
+        farewell(self.flood.highest(), code)
     }
 
     /// When what has begun must be whole.
@@ -244,28 +265,36 @@ impl Http2 {
 }
 
 impl Own {
-    fn is_empty(&self) -> bool {
-        self.rest().is_empty()
+    fn push(&mut self, frame: Vec<u8>) {
+        self.frames.push_back(frame);
     }
 
+    fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Returns what is left of the first frame: behind each, others may come in between.
     fn rest(&self) -> &[u8] {
-        self.bytes.get(self.at..).unwrap_or_default()
+        self.frames.front().and_then(|frame| frame.get(self.at..)).unwrap_or_default()
     }
 
     fn passed(&mut self, bytes: usize) {
         self.at += bytes;
-        // Only whole frames make room for others in between.
-        if self.at.is_multiple_of(RESET) {
-            self.bytes.drain(..self.at.min(self.bytes.len()));
+        if self.frames.front().is_some_and(|frame| self.at >= frame.len()) {
+            self.frames.pop_front();
             self.at = 0;
         }
     }
 }
 
-fn reset(id: u32, code: u32) -> [u8; RESET] {
-    let [a, b, c, d] = id.to_be_bytes();
-    let [e, f, g, h] = code.to_be_bytes();
-    [0, 0, 4, 3, 0, a, b, c, d, e, f, g, h]
+/// RST_STREAM (RFC 9113, section 6.4).
+fn reset(id: u32, code: u32) -> Vec<u8> {
+    [&[0, 0, 4, 3, 0][..], &id.to_be_bytes(), &code.to_be_bytes()].concat()
+}
+
+/// GOAWAY (RFC 9113, section 6.8).
+fn farewell(last: u32, code: u32) -> Vec<u8> {
+    [&[0, 0, 8, 7, 0, 0, 0, 0, 0][..], &last.to_be_bytes(), &code.to_be_bytes()].concat()
 }
 
 /// A stream that breaks the protocol is reset, and a connection that does is ended with GOAWAY, before any request begins

@@ -248,8 +248,8 @@ impl GateStream {
             }
             Due::Cut(cut) => self.note(cut),
             Due::Abuse(abuse) => self.witness.http2_refused(&self.connection, Http2Refusal::Abuse(abuse)),
-            // Told already.
-            Due::Stream(..) => {}
+            // Told already: as a cut, or as the refusal of a request.
+            Due::Stream(..) | Due::Leave => {}
         }
         let goaway = self.http2.as_ref().map(|http2| http2.goaway(due)).unwrap_or_default();
         self.farewell = Some(Farewell::with_answer(goaway, Instant::now()));
@@ -270,9 +270,12 @@ impl GateStream {
     fn follow(&mut self, bufs: &[IoSlice<'_>], written: &Poll<io::Result<usize>>, cx: &mut Context<'_>) {
         let (Some(http2), Poll::Ready(Ok(sent))) = (&mut self.http2, written) else { return };
         let turned = http2.sent(bufs, *sent, Instant::now, |refusal| self.witness.http2_refused(&self.connection, refusal));
+        if self.connection.certificate_is_refused() {
+            http2.leave();
+        }
         // No read comes before it: what is due next has to be waited for from here.
         let due = turned.then(|| http2.wait(self.connection.body_min_rate(), Instant::now)).flatten();
-        if http2.over().is_some() || due.is_some_and(|(by, _)| self.alarm.poll_due(by, cx).is_ready()) {
+        if http2.over().is_some() || http2.has_left() || due.is_some_and(|(by, _)| self.alarm.poll_due(by, cx).is_ready()) {
             cx.waker().wake_by_ref();
         }
     }
@@ -312,6 +315,9 @@ impl AsyncRead for GateStream {
         if let Some(http2) = &mut this.http2 {
             if let Some(abuse) = http2.over() {
                 return this.poll_end(Due::Abuse(abuse), cx);
+            }
+            if http2.has_left() {
+                return this.poll_end(Due::Leave, cx);
             }
             if http2.deliver(buf) {
                 return Poll::Ready(Ok(()));

@@ -1,5 +1,6 @@
 //! TLS: certificates, versions, suites and tickets of all TLS listeners, built from the policy as a whole.
 
+mod admin;
 mod certificate;
 mod client_auth;
 mod content;
@@ -18,9 +19,10 @@ mod state;
 mod stored;
 mod ticket;
 
+pub use self::admin::AdminTls;
 pub use self::client_auth::judge_certificate;
 pub use self::hello::ja4;
-pub use self::setup::{admin_acceptor, install_provider};
+pub use self::setup::install_provider;
 pub use self::state::{Renewal, TlsState};
 pub use self::stored::StoredPair;
 pub use self::{certificate::CertificateExpiry, error::TlsError};

@@ -1,6 +1,6 @@
 //! What is spoken: versions, suites, groups, protocols.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use rustls::{
     ServerConfig, SupportedProtocolVersion,
@@ -9,24 +9,13 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::{TlsError, certificate::Loaded, resolver::Certificates, source::Files};
-use crate::model::UnixTime;
+use super::{TlsError, resolver::Certificates};
 use crate::policy::MinVersion;
 
 /// Makes aws-lc-rs the process's provider: the first that is installed wins, and pingora would install ring later
 /// (`pingora.md` 9). Says whether it was the first.
 pub fn install_provider() -> bool {
     aws_lc_rs::default_provider().install_default().is_ok()
-}
-
-/// Builds what the admin listener needs for TLS: one certificate, whatever name is asked for, and HTTP/1.1.
-pub fn admin_acceptor(cert: &Path, key: &Path, min_version: MinVersion, now: UnixTime) -> Result<tokio_rustls::TlsAcceptor, TlsError> {
-    let provider = Arc::new(provider());
-    let files = Files { cert: cert.to_owned(), key: key.to_owned(), ocsp: None };
-    let loaded = Arc::new(Loaded::from_files(files, &provider, now)?);
-    let mut config = server_config(provider, min_version, &Arc::new(Certificates::new(&[loaded])))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config).into())
 }
 
 /// The suites and groups that are spoken: forward secrecy and authenticated encryption only (`security.md`, row 24).

@@ -53,6 +53,37 @@ impl SessionEvent {
     }
 }
 
+/// What became of a cookie that an app set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AppCookie {
+    /// It passed as it was.
+    Kept,
+    /// `Secure`, `HttpOnly` or `SameSite` was added, or a `Domain` taken off.
+    Tightened,
+    /// The tenant does not list it.
+    Unlisted,
+    /// It would shadow the session cookie.
+    Session,
+    /// It is larger than any that browsers keep.
+    TooLarge,
+}
+
+impl AppCookie {
+    /// Every fate.
+    pub const ALL: [Self; 5] = [Self::Kept, Self::Tightened, Self::Unlisted, Self::Session, Self::TooLarge];
+
+    /// Returns the label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Tightened => "tightened",
+            Self::Unlisted => "dropped_unlisted",
+            Self::Session => "dropped_session",
+            Self::TooLarge => "dropped_too_large",
+        }
+    }
+}
+
 /// Why a request's field was not forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HeaderDrop {

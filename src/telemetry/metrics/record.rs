@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    FetchResult, HeaderDrop, OrderResult, QuotaVerdict, SessionEvent,
+    AppCookie, FetchResult, HeaderDrop, OrderResult, QuotaVerdict, SessionEvent,
     series::{TenantSeries, UpstreamSeries},
     table::{Metrics, TENANTS},
 };
@@ -61,6 +61,11 @@ impl Metrics {
     /// Counts events of sessions that come several at once.
     pub fn sessions(&self, event: SessionEvent, count: u32) {
         self.session_events.with_label_values(&[event.as_str()]).inc_by(u64::from(count));
+    }
+
+    /// Counts a cookie that an app set.
+    pub fn app_cookie(&self, fate: AppCookie) {
+        self.app_cookies.with_label_values(&[fate.as_str()]).inc();
     }
 
     /// Counts request fields that were not forwarded.

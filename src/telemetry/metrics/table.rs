@@ -17,7 +17,7 @@ use prometheus::{
 };
 
 use super::{
-    HeaderDrop, OrderResult, SessionEvent,
+    AppCookie, HeaderDrop, OrderResult, SessionEvent,
     named::Named,
     redis::RedisSeries,
     series::{TenantSeries, UpstreamSeries},
@@ -81,6 +81,7 @@ pub struct Metrics {
     pub(super) policy: IntGaugeVec,
     pub(super) access_log_dropped: Total,
     pub(super) admin_requests: IntCounterVec,
+    pub(super) app_cookies: IntCounterVec,
     pub(super) session_key_uses: IntCounterVec,
     /// The keys that have a series.
     pub(super) session_keys: Mutex<BTreeSet<u16>>,
@@ -279,6 +280,7 @@ impl Metrics {
             policy: declare.gauges("octroi_policy_info", "The revision of the policy in force; always 1.", &["revision"])?,
             access_log_dropped: Total::new(declare.counter("octroi_access_log_dropped_total", "Access lines that were lost.")?),
             admin_requests: declare.counters("octroi_admin_requests_total", "Calls of the admin API.", &["code"])?,
+            app_cookies: declare.counters("octroi_app_cookies_total", "Cookies that apps set, by what became of them.", &["fate"])?,
             session_key_uses: declare.counters(
                 "octroi_session_key_uses_total",
                 "Requests whose session was opened with a key and held, by the key's number.",
@@ -298,6 +300,9 @@ impl Metrics {
     fn begin_at_zero(&self) {
         for event in SessionEvent::ALL {
             self.session_events.with_label_values(&[event.as_str()]);
+        }
+        for fate in AppCookie::ALL {
+            self.app_cookies.with_label_values(&[fate.as_str()]);
         }
         for reason in HeaderDrop::ALL {
             self.headers_dropped.with_label_values(&[reason.as_str()]);
@@ -362,11 +367,11 @@ impl Declare<'_> {
         self.register(IntGauge::new(name, help)?)
     }
 
-    fn float(&self, name: &str, help: &str) -> prometheus::Result<Gauge> {
+    pub(super) fn float(&self, name: &str, help: &str) -> prometheus::Result<Gauge> {
         self.register(Gauge::new(name, help)?)
     }
 
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+    pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
         self.register(IntGaugeVec::new(Opts::new(name, help), labels)?)
     }
 
