@@ -388,7 +388,7 @@ mod tests {
             id: id(number),
             tenant: acme(),
             user: user(),
-            granted: NOW.plus(Duration::from_secs(u64::from(number))),
+            granted: NOW.minus(Duration::from_secs(9 - u64::from(number))),
             ends: END,
             epoch: 0,
             client,
