@@ -424,9 +424,18 @@ fn an_upgrade_is_one_node() {
     let sessions = ["u_1", "u_2", "u_3"].map(|user| sign_in(&b, "acme", user));
     revoke(&b, &["--session", &id_of(&b, &sessions[0])]);
 
+    let held = sign_in(&a, "acme", "u_4");
+    let stream = a.curl("acme.test", "/held").cookie(&held).args(&["-N", "--http1.1"]);
+    let stream = std::thread::spawn(move || stream.get());
+    eventually("the app streams", || upstream.take().iter().any(|got| got.target == "/held").then_some(()));
+
     a.ok(&["upgrade"]);
     a.succeed();
 
+    // What drains there follows what is ended here.
+    revoke(&b, &["--tenant", "acme", "--user", "u_4"]);
+    assert_ne!(stream.join().unwrap().exit, 0);
+    assert_eq!(a.access_line(|line| line["path"] == "/held")["reason"], "session_revoked");
     assert_eq!(revoke(&a, &["--session", &id_of(&b, &sessions[1])])["nodes"], 2);
     assert_eq!(revoke(&b, &["--session", &id_of(&b, &sessions[2])])["nodes"], 2);
     for node in [&a, &b] {
@@ -484,4 +493,27 @@ fn ten_thousand_revocations_reach_the_other_node_though_redis_goes_away_meanwhil
         assert!(sample.iter().all(|session| status(node, session) == 401));
         assert_eq!(status(node, &spared), 200);
     }
+}
+
+#[test]
+fn an_answer_that_streams_on_one_node_ends_with_a_revocation_on_the_other() {
+    let (redis, upstream) = (Redis::start(), Upstream::start());
+    let [a, b] = started(&upstream, &at(&redis), "");
+    let session = sign_in(&a, "acme", "u_1");
+    let streaming = std::thread::scope(|scope| {
+        let stream = scope.spawn(|| {
+            let answer = b.curl("acme.test", "/held").cookie(&session).args(&["-N", "--http1.1"]).get();
+            (answer, Instant::now())
+        });
+        // It has begun once the app was asked.
+        eventually("the app streams", || upstream.take().iter().any(|got| got.target.starts_with("/held")).then_some(()));
+        revoke(&a, &["--tenant", "acme", "--user", "u_1"]);
+        let revoked = Instant::now();
+        let (answer, ended) = stream.join().unwrap();
+        eprintln!("ended {:?} behind the command", ended.saturating_duration_since(revoked));
+        answer
+    });
+    assert_eq!(streaming.status, 200);
+    assert_ne!(streaming.exit, 0, "curl says that it was cut: {streaming:?}");
+    assert_eq!(b.access_line(|line| line["path"] == "/held")["reason"], "session_revoked");
 }
