@@ -2,7 +2,7 @@
 CARGO ?= cargo
 
 # What the tests run beside it: a CA, a sender of PROXY headers, a Redis.
-TESTED_WITH = pebble=pebble haproxy=haproxy prlimit=util-linux python3=python3 redis-server=redis-server
+TESTED_WITH = pebble=pebble haproxy=haproxy prlimit=util-linux python3=python3 redis-server=redis-server faketime=faketime
 
 .PHONY: setup demo test full suites bench image deb fuzz service
 

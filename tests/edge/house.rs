@@ -271,6 +271,7 @@ pub(crate) fn policy(plan: &Plan, certificates: Vec<Certificate>) -> Policy {
         files: Vec::new(),
         node: String::new(),
         threads: 1,
+        clock_hold: Duration::from_secs(600),
         drain: Duration::ZERO,
         state_dir: PathBuf::new(),
         trusted_proxies: plan.trusted_proxies.clone(),
