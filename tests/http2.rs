@@ -278,13 +278,13 @@ fn an_answer_before_the_body_hangs_nobody() {
         let start = Instant::now();
 
         send(&mut stream, &post);
-        let (came, _) = until(&mut stream, 5 * SECOND, |frame| frame.kind == RESET);
+        let (came, _) = until(&mut stream, 10 * SECOND, |frame| frame.kind == RESET);
 
         let answer = came.iter().position(|frame| frame.kind == DATA && frame.payload == b"early\n").expect("the answer");
         let reset = came.iter().position(|frame| frame.kind == RESET).expect("the reset");
         assert!(answer < reset && came[answer].flags & END_STREAM != 0, "{came:?}");
         assert_eq!((came[reset].stream, came[reset].code()), (1, 0), "NO_ERROR, so that the answer stands");
-        assert!(start.elapsed() < 3 * SECOND, "{:?}", start.elapsed());
+        assert!(start.elapsed() < 8 * SECOND, "{:?}", start.elapsed());
         let line = octroi.access_line(|line| line["path"] == "/early");
         assert_eq!((&line["status"], &line["decision"], &line["reason"]), (&200.into(), &"allow".into(), &serde_json::Value::Null));
 

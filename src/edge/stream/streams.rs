@@ -16,9 +16,8 @@ const MOST: usize = 256;
 const FIRST_WINDOW: i64 = 65_535;
 /// SETTINGS_INITIAL_WINDOW_SIZE.
 const INITIAL_WINDOW: u16 = 4;
-/// What may still come of a body whose answer is complete, and for how long (`security.md`, row 10). Longer than the gateway itself
-/// waits behind a refusal.
-const REST_BYTES: u64 = 64 * 1024;
+/// How long the rest of a body may pause whose answer is complete (`security.md`, row 10). Longer than the gateway itself waits behind a
+/// refusal. Behind an answer of the app it takes in as much as the app would have got: there are clients that wait for ever otherwise.
 const REST_TIME: Duration = Duration::from_millis(1250);
 /// How long the gateway may take to refuse a body that is too slow: it is asked only when more of it comes.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
@@ -41,8 +40,8 @@ struct Open {
     coming: bool,
     /// Whether an answer has begun.
     answering: bool,
-    /// When its answer was complete, and how much of the body had come by then.
-    answered: Option<(Instant, u64)>,
+    /// When its answer was complete, or the last of its body came behind that.
+    answered: Option<Instant>,
     window: i64,
     bytes: u64,
     waited: Duration,
@@ -104,6 +103,9 @@ impl Streams {
                 if let Some(stream) = self.find(frame.stream) {
                     stream.window -= length;
                     stream.bytes = stream.bytes.saturating_add(u64::from(frame.length));
+                    if let Some(last) = stream.answered.as_mut().filter(|_| frame.length > 0) {
+                        *last = now();
+                    }
                 }
                 if frame.ends_stream() {
                     self.body_came(frame.stream);
@@ -134,7 +136,7 @@ impl Streams {
             FrameKind::Headers | FrameKind::Data if frame.ends_stream() => {
                 let answered = now();
                 match self.find(frame.stream) {
-                    Some(stream) if stream.coming => stream.answered = Some((answered, stream.bytes)),
+                    Some(stream) if stream.coming => stream.answered = Some(answered),
                     Some(_) => self.close(frame.stream),
                     None => {}
                 }
@@ -187,16 +189,15 @@ impl Streams {
         let missing = |id: u32| in_data.filter(|(of, _)| *of == id).map_or(0, |(_, rest)| u64::try_from(rest).unwrap_or(u64::MAX));
         let ends = self.open.iter().filter(|stream| stream.coming).filter_map(|stream| {
             let came = stream.bytes.saturating_sub(missing(stream.id));
-            if let Some((at, before)) = stream.answered {
-                let by = if stream.bytes.saturating_sub(before) >= REST_BYTES { at } else { at + REST_TIME };
-                return Some((by, stream.id, End::Answered));
-            }
+            let rest = stream.answered.map(|last| (last + REST_TIME, stream.id, End::Answered));
             if let Some(told) = stream.told {
-                return Some((told + REFUSAL_TIME, stream.id, End::BodyStuck));
+                return rest.or(Some((told + REFUSAL_TIME, stream.id, End::BodyStuck)));
             }
-            let since = stream.since.filter(|_| rate > 0)?;
-            let allowed = Duration::from_secs(came.checked_div(rate).unwrap_or(0)).max(BODY_GRACE);
-            Some((since + allowed.saturating_sub(stream.waited), stream.id, End::BodyTooSlow))
+            let slow = stream.since.filter(|_| rate > 0).map(|since| {
+                let allowed = Duration::from_secs(came.checked_div(rate).unwrap_or(0)).max(BODY_GRACE);
+                (since + allowed.saturating_sub(stream.waited), stream.id, End::BodyTooSlow)
+            });
+            rest.into_iter().chain(slow).min_by_key(|(by, ..)| *by)
         });
         ends.min_by_key(|(by, ..)| *by)
     }
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_of_an_answered_body_has_a_moment_and_64_kib() {
+    fn the_rest_of_an_answered_body_goes_on_as_long_as_it_comes_at_its_rate() {
         let start = Instant::now();
         let mut streams = asked(start);
         streams.came(&frame(FrameKind::Data, 0, 1, 60_000, 0), || start);
@@ -289,8 +290,15 @@ mod tests {
         streams.sent(&frame(FrameKind::Data, 1, 1, 9, 0), || start + SECOND);
 
         assert_eq!(streams.next_end(100, None), Some((start + SECOND + REST_TIME, 1, End::Answered)));
-        streams.came(&frame(FrameKind::Data, 0, 1, 65_536, 0), || start);
-        assert_eq!(streams.next_end(100, None), Some((start + SECOND, 1, End::Answered)));
+        streams.sent(&frame(FrameKind::WindowUpdate, 0, 1, 4, 60_000), || start);
+        streams.sent(&frame(FrameKind::WindowUpdate, 0, 0, 4, 60_000), || start);
+        streams.came(&frame(FrameKind::Data, 0, 1, 40_000, 0), || start + 2 * SECOND);
+        assert_eq!(streams.next_end(100, None), Some((start + 2 * SECOND + REST_TIME, 1, End::Answered)));
+        // Frames without an octet are no body, and neither is a trickle.
+        streams.came(&frame(FrameKind::Data, 0, 1, 0, 0), || start + 3 * SECOND);
+        assert_eq!(streams.next_end(100, None), Some((start + 2 * SECOND + REST_TIME, 1, End::Answered)));
+        streams.came(&frame(FrameKind::Data, 0, 1, 1, 0), || start + 11 * SECOND);
+        assert_eq!(streams.next_end(100_001, None), Some((start + 10 * SECOND, 1, End::BodyTooSlow)));
         streams.came(&frame(FrameKind::Data, 1, 1, 0, 0), || start);
         assert!(streams.is_empty());
     }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use http::{Method, header};
-use pingora::{Error, ErrorType, Result, http::ResponseHeader, protocols::http::HttpTask};
+use bytes::Bytes;
+use http::{Method, StatusCode, header};
+use pingora::{Error, ErrorType, Result, http::ResponseHeader, protocols::http::HttpTask, proxy::Session};
 
 use super::{
     Failed,
@@ -13,9 +14,13 @@ use super::{
     sides::{Sides, over, unless_over},
 };
 use crate::{
-    gateway::{answer, guard, standing::ended},
+    gateway::{answer, guard, proxy::Context, record, standing::ended},
     model::{Deny, Reason},
 };
+
+/// How long a client that sends a request may pause before the end of its answer is said all the same. Longer than curl waits to be told to
+/// go on: one second.
+const PAUSE: Duration = Duration::from_millis(1250);
 
 impl Sides<'_> {
     /// Reads the head of an answer, and watches whether the client stays.
@@ -51,6 +56,7 @@ impl Sides<'_> {
             self.ctx.deny = Some(Deny::new(Reason::UpstreamProtocol, "the upstream switched protocols without being asked"));
             return Error::e_explain(ErrorType::HTTPStatus(502), "bad upgrade");
         }
+        self.continued |= response.status == StatusCode::CONTINUE;
         self.dressed(&mut response)?;
         self.session.as_downstream_mut().write_response_header(Box::new(response)).await.map_err(|error| error.into_down())
     }
@@ -72,6 +78,7 @@ impl Sides<'_> {
             response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
         }
         self.dressed(&mut response)?;
+        let status = response.status;
         let malformed = |why: &str| Error::explain(ErrorType::InvalidHTTPHeader, why.to_owned()).into_up();
         // Head and what has come of the body leave together.
         let first = body.next(self.connection.unread_mut()).map_err(malformed)?;
@@ -80,65 +87,85 @@ impl Sides<'_> {
             // Most answers are whole by now. This one may go on for ever.
             self.gateway.sit_down(self.ctx)?;
         }
-        let header = HttpTask::Header(Box::new(response), over && first.is_none());
-        let tasks = match first {
-            Some(data) => vec![header, HttpTask::Body(Some(data), over)],
-            None => vec![header],
+        let mut tasks = match first {
+            Some(data) => vec![HttpTask::Header(Box::new(response), false), HttpTask::Body(Some(data), over)],
+            None => vec![HttpTask::Header(Box::new(response), over)],
         };
-        let write = async { self.session.as_downstream_mut().response_duplex_vec(tasks).await.map(drop) };
-        unless_over(self.ctx, write).await?;
-        while !over {
-            let data = match body.next(self.connection.unread_mut()).map_err(malformed)? {
-                Some(data) => Some(data),
-                None if body.is_over() => None,
-                None => {
-                    let read = self.more(between).await.map_err(|failed| failed.error)?;
-                    match read {
-                        Ok(0) => body.closed().map_err(|why| Error::explain(ErrorType::ConnectionClosed, why).into_up())?,
-                        Ok(_) => {}
-                        Err(error) => return Err(Error::explain(ErrorType::ReadError, error.to_string()).into_up()),
-                    }
-                    continue;
+        loop {
+            // Only the last of it: whatever is no end passes at once.
+            let held = if over && self.holds_the_end(status) { tasks.pop() } else { None };
+            let write = async { self.session.as_downstream_mut().response_duplex_vec(tasks).await.map(drop) };
+            unless_over(self.ctx, write).await?;
+            if over {
+                self.ctx.answered = true;
+                if !self.upload.is_done() {
+                    self.drain(held).await?;
+                    return Ok(None);
+                }
+                break;
+            }
+            let data = loop {
+                match body.next(self.connection.unread_mut()).map_err(malformed)? {
+                    Some(data) => break Some(data),
+                    None if body.is_over() => break None,
+                    None => {}
+                }
+                let read = self.more(between).await.map_err(|failed| failed.error)?;
+                match read {
+                    Ok(0) => body.closed().map_err(|why| Error::explain(ErrorType::ConnectionClosed, why).into_up())?,
+                    Ok(_) => {}
+                    Err(error) => return Err(Error::explain(ErrorType::ReadError, error.to_string()).into_up()),
                 }
             };
             over = body.is_over();
-            let write = self.session.as_downstream_mut().write_response_body(data.unwrap_or_default(), over);
-            unless_over(self.ctx, write).await?;
-        }
-        self.ctx.answered = true;
-        if !self.upload.is_done() {
-            self.drain().await?;
-            return Ok(None);
+            tasks = vec![HttpTask::Body(data, over)];
         }
         // Surplus octets would be read as the next answer.
         let Self { connection, .. } = self;
         Ok(Some(connection).filter(|connection| keeps && !matches!(body, Body::UntilClosed) && connection.unread().is_empty()))
     }
 
-    /// Takes in what the client still sends of a request that has its answer.
+    /// Says whether the last piece of an answer waits for the end of its request.
     ///
-    /// Clients that read only when they have sent all would wait for ever: curl 7.88 over HTTP/2 does not take a reset for the end. What
-    /// comes has the bounds that it would have had on its way to the app: `body_bytes`, and `body_min_rate`.
-    async fn drain(self) -> Result<()> {
-        let Self { gateway, session, ctx, upload, connection } = self;
+    /// curl 7.88 reads nothing more over HTTP/2 once an answer is whole, not even that it may send more: with a large request, it would
+    /// wait for ever. Where the answer is no success it stops sending by itself.
+    fn holds_the_end(&self, status: StatusCode) -> bool {
+        self.session.is_http2() && !self.upload.has_come() && status.is_success()
+    }
+
+    /// Takes in what the client still sends of a request whose answer has come, all but a last piece that is `held` until then.
+    ///
+    /// There are clients that read only when they have sent all. What comes has the bounds that it would have had on its way to the
+    /// app: `body_bytes`, and `body_min_rate`.
+    async fn drain(self, mut held: Option<HttpTask>) -> Result<()> {
+        let Self { gateway, session, ctx, upload, connection, continued } = self;
         // The server has said what it had to say.
         drop(connection);
-        // Who asked whether it may send, and was answered instead, sends nothing (RFC 9110, section 10.1.1).
-        if ctx.body_in == 0 && session.req_header().headers.contains_key(header::EXPECT) {
-            return Ok(());
-        }
-        while !upload.has_come() {
-            let piece = tokio::select! {
+        upload.refuse();
+        // Who asked whether it may send, and was answered instead, sends nothing (RFC 9110, section 10.1.1). Over HTTP/2 the library hands no
+        // interim answer on, so whoever asked there sends after a moment.
+        let asked = !session.is_http2() && session.req_header().headers.contains_key(header::EXPECT);
+        let nothing_comes = asked && !continued && ctx.body_in == 0;
+        let mut outcome = Ok(());
+        while !upload.has_come() && !nothing_comes && outcome.is_ok() {
+            tokio::select! {
                 biased;
                 deny = over(ctx.seat.as_ref()) => return Err(ended(ctx, deny)),
-                piece = session.as_downstream_mut().read_body_or_idle(false) => piece,
-            };
-            // That the rest of its body does not come is no failure: the client has its answer.
-            let Ok(piece) = piece else { return Ok(()) };
-            let end = piece.is_none() || session.as_downstream_mut().is_body_done();
-            gateway.body_comes(ctx, session.is_http2(), piece.as_ref().map_or(0, bytes::Bytes::len), end)?;
-            upload.refuse();
-            upload.put(None, end);
+                piece = session.as_downstream_mut().read_body_or_idle(false) => {
+                    // That the rest of its body does not come is no failure: the client has its answer.
+                    let Ok(piece) = piece else { break };
+                    let end = piece.is_none() || session.as_downstream_mut().is_body_done();
+                    outcome = gateway.body_comes(ctx, session.is_http2(), piece.as_ref().map_or(0, Bytes::len), end);
+                    upload.put(None, end);
+                }
+                // It may be waiting for us.
+                () = tokio::time::sleep(PAUSE), if held.is_some() => last(session, ctx, held.take()).await?,
+            }
+        }
+        last(session, ctx, held).await?;
+        // Too much, or too slowly: the client has its answer, and its connection or stream is closed in order.
+        if let (Err(_), Some(deny)) = (outcome, ctx.deny.take()) {
+            record::failed(ctx, deny);
         }
         Ok(())
     }
@@ -150,4 +177,10 @@ impl Sides<'_> {
             Error::e_explain(ErrorType::HTTPStatus(500), "panic")
         })
     }
+}
+
+/// Writes what was held back.
+async fn last(session: &mut Session, ctx: &mut Context, held: Option<HttpTask>) -> Result<()> {
+    let Some(held) = held else { return Ok(()) };
+    unless_over(ctx, async { session.as_downstream_mut().response_duplex_vec(vec![held]).await.map(drop) }).await
 }

@@ -186,7 +186,7 @@ impl Gateway {
             Ok(Err(error)) => return Err(Failed::new(ErrorType::WriteError, repeatable, error.to_string())),
             Err(_) => return Err(Failed::new(ErrorType::WriteTimedout, false, "the request was not taken".to_owned())),
         }
-        let mut sides = Sides { gateway: self, session, ctx, upload, connection };
+        let mut sides = Sides { gateway: self, session, ctx, upload, connection, continued: false };
         if !sides.upload.has_come() {
             // An upload may go on for as long as an answer.
             self.sit_down(sides.ctx).map_err(Failed::last)?;

@@ -25,6 +25,8 @@ pub(super) struct Sides<'a> {
     pub(super) ctx: &'a mut Context,
     pub(super) upload: &'a mut Upload,
     pub(super) connection: Connection,
+    /// Whether the client was told to go on with its body.
+    pub(super) continued: bool,
 }
 
 /// What happened first.

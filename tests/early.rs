@@ -1,0 +1,185 @@
+//! An app that answers before it has read the request: no client waits for ever, and every client gets the answer. With Debian's nginx and
+//! curl.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
+#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+
+mod harness;
+
+use std::{
+    fs,
+    io::Write,
+    net::{SocketAddr, TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use harness::{Octroi, eventually};
+
+/// A real nginx that answers without reading.
+struct Nginx {
+    child: Child,
+    addr: SocketAddr,
+    _dir: tempfile::TempDir,
+}
+
+impl Nginx {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let config = format!(
+            r#"
+daemon off; master_process off; pid nginx.pid; error_log stderr crit;
+events {{ worker_connections 64; }}
+http {{
+  access_log off;
+  client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+  server {{
+    listen {addr};
+    client_max_body_size 0;
+    location / {{ return 200 "early\n"; }}
+    location /refused {{ return 403 "no\n"; }}
+    location /elsewhere {{ return 303 /; }}
+    location /nothing {{ return 204; }}
+    location /limited {{ client_max_body_size 1m; return 200; }}
+  }}
+}}
+"#
+        );
+        fs::write(dir.path().join("nginx.conf"), config).unwrap();
+        let child = Command::new("nginx")
+            .args(["-p", dir.path().to_str().unwrap(), "-c", "nginx.conf", "-e", "stderr"])
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("nginx; `make test` installs it");
+        eventually("nginx listens", || TcpStream::connect(addr).ok());
+        Self { child, addr, _dir: dir }
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn started() -> (Octroi, Nginx) {
+    let nginx = Nginx::start();
+    let octroi = Octroi::start(&format!(
+        r#"
+version: 1
+server: {{state_dir: STATE, drain: 1s, threads: 2}}
+listeners: [{{name: public, address: "127.0.0.1:0", tls: {{}}}}]
+metrics: {{address: "127.0.0.1:0"}}
+tls: {{certificates: [{{dev: true, dir: certs}}]}}
+upstreams: {{app: {{servers: [{{address: "{}"}}]}}}}
+routes: {{app: {{unmatched: public, rules: [{{path: /small/, access: public, request_limits: {{body_bytes: 1MiB}}}}]}}}}
+tenants: {{acme: {{hosts: [acme.test], upstream: app, routes: app}}}}
+"#,
+        nginx.addr
+    ));
+    fs::write(octroi.path().join("three"), vec![b'x'; 3 << 20]).unwrap();
+    (octroi, nginx)
+}
+
+#[test]
+fn an_early_answer_reaches_curl_whatever_it_still_sends() {
+    let (octroi, _nginx) = started();
+    let body = format!("@{}", octroi.path().join("three").display());
+    for version in ["--http1.1", "--http2"] {
+        for (path, status, text) in
+            [("/", 200, "early\n"), ("/refused", 403, "no\n"), ("/elsewhere", 303, ""), ("/nothing", 204, ""), ("/limited", 413, "")]
+        {
+            for more in [&[][..], &["-H", "Transfer-Encoding: chunked"], &["-H", "Expect: 100-continue"], &["-H", "Expect:"]] {
+                let answer = octroi.curl("acme.test", path).args(&[version, "--data-binary", &body]).args(more).get();
+                // A length that it cannot know is no reason to refuse.
+                let status =
+                    if path == "/limited" && answer.status == 200 && more.len() == 2 && more[1].contains("chunked") { 200 } else { status };
+                let got = (answer.exit, answer.status);
+                assert_eq!(got, (0, status), "{version} {path} {more:?} {answer:?}");
+                assert!(text.is_empty() || answer.body == text, "{answer:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn other_requests_go_on_behind_an_early_answer() {
+    let (octroi, _nginx) = started();
+    let body = format!("@{}", octroi.path().join("three").display());
+    // Over HTTP/1.1 such an answer says that the connection closes.
+    for (version, connects) in [("--http1.1", "111"), ("--http2", "100")] {
+        let url = format!("https://acme.test:{}/", octroi.addr("public").port());
+        let answer =
+            octroi.curl("acme.test", "/").args(&[version, "--data-binary", &body, "-w", "connects %{num_connects}\\n", &url, &url]).get();
+
+        assert_eq!(answer.exit, 0, "{answer:?}");
+        let lines = |start: &str| answer.body.lines().filter_map(|line| line.strip_prefix(start)).collect::<String>();
+        assert_eq!((lines("connects "), answer.body.matches("early").count()), (connects.to_owned(), 3), "{version} {answer:?}");
+    }
+}
+
+#[test]
+fn what_comes_behind_an_early_answer_has_its_bounds() {
+    let (octroi, _nginx) = started();
+    let mut stream = harness::raw_tls(octroi.addr("public"), "acme.test", &octroi.path().join("certs/ca.pem"), &[b"http/1.1"]);
+    stream.write_all(b"POST /small/ HTTP/1.1\r\nHost: acme.test\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+    let chunk = [&b"10000\r\n"[..], &[b'x'; 65_536], b"\r\n"].concat();
+    let mut sent = 0;
+
+    // The client does not care that it has its answer.
+    while sent < 100 && stream.write_all(&chunk).is_ok() {
+        sent += 1;
+    }
+
+    assert!(sent < 100, "it could send all it wanted");
+    let line = octroi.access_line(|line| line["path"] == "/small/");
+    assert_eq!((&line["status"], &line["reason"]), (&200.into(), &"body_too_large".into()), "{line}");
+    assert!((1 << 20..1_300_000).contains(&line["bytes.in"].as_u64().unwrap()), "{line}");
+}
+
+/// Sends `sent` octets of a request of three million over HTTP/2, and the end of it only where `ends`. Returns the answer, how long its end
+/// took, and what became of the sending.
+async fn over_http2(octroi: &Octroi, sent: usize, ends: bool) -> (u16, Vec<u8>, Duration) {
+    let tcp = tokio::net::TcpStream::connect(octroi.addr("public")).await.unwrap();
+    let tls = harness::client::tls_config(&octroi.path().join("certs/ca.pem"), &[b"h2"]);
+    let tls = tokio_rustls::TlsConnector::from(tls).connect("acme.test".try_into().unwrap(), tcp).await.unwrap();
+    let (mut sender, connection) = h2::client::handshake(tls).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::post("https://acme.test/").body(()).unwrap();
+    let start = Instant::now();
+    let (answer, mut body) = sender.send_request(request, false).unwrap();
+    let feed = tokio::spawn(async move {
+        body.send_data(Bytes::from(vec![b'x'; sent]), ends).unwrap();
+        // It stays open, and waits.
+        std::future::pending::<()>().await;
+    });
+    let answer = answer.await.unwrap();
+    let status = answer.status().as_u16();
+    let (mut stream, mut got) = (answer.into_body(), Vec::new());
+    while let Some(data) = stream.data().await {
+        let data = data.unwrap();
+        stream.flow_control().release_capacity(data.len()).unwrap();
+        got.extend_from_slice(&data);
+    }
+    feed.abort();
+    (status, got, start.elapsed())
+}
+
+#[test]
+fn a_client_that_waits_for_the_answer_before_it_goes_on_gets_it() {
+    let (octroi, _nginx) = started();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let ask = |sent, ends| {
+        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(15), over_http2(&octroi, sent, ends)).await.unwrap() })
+    };
+
+    let (status, body, _) = ask(3 << 20, true);
+    assert_eq!((status, &body[..]), (200, &b"early\n"[..]));
+    let (status, body, took) = ask(1000, false);
+    assert_eq!((status, &body[..]), (200, &b"early\n"[..]));
+    assert!(took >= Duration::from_secs(1), "the end waits for a request that comes: {took:?}");
+}
