@@ -3,10 +3,10 @@
 //! `cargo bench --bench journal`. The file is under the build's own folder, so that the disk is a real one.
 #![allow(
     missing_docs,
-    clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a bench may fail loudly, and prints"
+    clippy::disallowed_methods,
+    reason = "a bench may fail loudly, measures, and prints"
 )]
 
 use std::{

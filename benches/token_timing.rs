@@ -5,10 +5,10 @@
 //! part was altered must not show.
 #![allow(
     missing_docs,
-    clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::indexing_slicing,
+    clippy::disallowed_methods,
     reason = "a bench may fail loudly, and prints"
 )]
 
