@@ -156,7 +156,7 @@ reasons! {
     SessionTenant      Session 401 "session_tenant"      "The session's tenant is neither this realm nor one of its members."
     SessionBinding     Session 401 "session_binding"     "The session is bound to another client prefix, user agent or client certificate."
     CookieAmbiguous    Session 401 "cookie_ambiguous"    "The session cookie stands more than once."
-    CredentialConflict Session 401 "credential_conflict" "Cookie and Bearer token name different sessions."
+    CredentialConflict Session 401 "credential_conflict" "Cookie and Bearer token name different sessions; or a session of octroi and one of the app, or two of the app, stand in one request."
     MemberSuspended    Member 403 "member_suspended"     "The session's tenant is suspended."
     MemberClientCertificateMissing Member 403 "member_client_certificate_missing" "The session's tenant requires a client certificate, and the connection has none."
     MemberClientCertificateRefused Member 403 "member_client_certificate_refused" "The session's tenant does not accept the client certificate of the connection."
