@@ -1,7 +1,13 @@
 //! How many revocations a second the journal makes durable, one waiter each: printed, for people.
 //!
 //! `cargo bench --bench journal`. The file is under the build's own folder, so that the disk is a real one.
-#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a bench may fail loudly, and prints")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a bench may fail loudly, measures, and prints"
+)]
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

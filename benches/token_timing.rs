@@ -3,7 +3,14 @@
 //! `cargo bench --bench token_timing` opens tokens that are wrong in different ways in turns, in an order that chance makes anew each round,
 //! and prints the medians. What may differ is what a stranger knows anyway: that a text is no token, or names no key. Where and how a sealed
 //! part was altered must not show.
-#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a bench may fail loudly, and prints")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a bench may fail loudly, and prints"
+)]
 
 use std::{
     hint::black_box,

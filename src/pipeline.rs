@@ -12,7 +12,7 @@ use std::{borrow::Cow, sync::Arc};
 use crate::{
     checks::{authorization, challenge, client, client_certificate, grant, hygiene, ip_access, member, revocation, route, session, tenant},
     model::{ClientIp, Deny, Mode, Origin, Presented, Reason, RequestView, Stage, Trail, UnixTime, Verdict},
-    policy::{Policy, RangeRule, Route, RouteAccess, Tenant},
+    policy::{OnStale, Policy, RangeRule, Route, RouteAccess, Tenant},
     session::grant::Grant,
     state::{QuotaStore, RevocationStore},
 };
@@ -110,13 +110,25 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
 
     // After all that can be said without asking, before anything is done in the session's name.
     if let Some(found) = &proven {
-        match ended(&found.session, stores.revocations, view.now) {
+        match ended(&found.session, stores.revocations, on_stale(policy), view.now) {
             Ok(()) => {
                 trail.note(Stage::Revocation, Ok(()))?;
                 trail.explain(|| ("nobody ended the session, its user's or its tenant's".into(), None));
             }
             // Nobody knows whether the session holds: it is no sign-out, and nothing that observing lets pass.
             Err(deny) if deny.reason == Reason::RevocationUnavailable => return trail.note(Stage::Revocation, Err(deny)),
+            // Nor does anybody know here, and soon somebody may. A public page does not need to, and the cookie stays; but who signs out or
+            // in must hear that the session which they have could not be ended.
+            Err(deny) if deny.reason == Reason::RevocationStale => {
+                if route.access != RouteAccess::Public || route.grant || route.revoke {
+                    return trail.note(Stage::Revocation, Err(deny));
+                }
+                trail.note(Stage::Revocation, Ok(()))?;
+                trail.explain(|| {
+                    (format!("the route is public, so the session is not asked for: {}", deny.detail).into(), Some(route.origin))
+                });
+                (proven, known.session, known.member) = (None, None, None);
+            }
             Err(deny) => {
                 proven = anonymous(deny, Stage::Revocation, view, policy, realm, route, known, trail)?;
                 (known.session, known.member) = (None, None);
@@ -179,14 +191,19 @@ pub fn judge_grant(
 }
 
 /// Judges whether somebody ended a session. A foreign one knows no epoch: it is of the one in which its user signed in.
-fn ended<R: RevocationStore>(session: &Session, revocations: &R, now: UnixTime) -> Verdict {
+fn ended<R: RevocationStore>(session: &Session, revocations: &R, on_stale: OnStale, now: UnixTime) -> Verdict {
     let claims = &session.claims;
     let epoch = match session.source {
         Source::Octroi { .. } => claims.epoch,
         Source::Foreign { .. } => revocations.epoch_of(&claims.tenant, claims.auth_time, now),
     };
     let answer = revocations.lookup(&claims.tenant, &claims.user, &claims.id, claims.auth_time, epoch, now);
-    revocation::check(answer, revocations.epoch(&claims.tenant, now), epoch, claims)
+    revocation::check(answer, revocations.epoch(&claims.tenant, now), epoch, claims, on_stale)
+}
+
+/// The rule for sessions while what other nodes ended is not known.
+fn on_stale(policy: &Policy) -> OnStale {
+    policy.sessions.as_ref().map_or(OnStale::Deny, |sessions| sessions.revocation.on_stale)
 }
 
 /// Hands a verdict on, or only writes it down where the tenant whose rule it is observes: then there is nothing proven.

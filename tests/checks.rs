@@ -10,8 +10,8 @@ use octroi::{
     model::{Deny, Mode, Reason, RevocationAnswer, UnixTime},
     pipeline::{Passage, Permit, Source, judge_again, judge_grant},
     policy::{
-        Binding, CertificateMode, Charge, ClientIpHeader, IpAccess, IpSet, ListenerKind, Policy, QuotaBy, RangeRule, RequestLimits,
-        RouteAccess, Tenant,
+        Binding, CertificateMode, Charge, ClientIpHeader, IpAccess, IpSet, ListenerKind, OnStale, Policy, QuotaBy, RangeRule,
+        RequestLimits, RouteAccess, Tenant,
     },
     replay::Request,
     session::{Bound, Claims, Purpose, Roles, binding, grant::Grant},
@@ -522,6 +522,22 @@ fn revocations_are_401() {
     assert_eq!(reason(RevocationAnswer::Session, 0), Some(Reason::SessionRevoked));
     assert_eq!(reason(RevocationAnswer::User(UnixTime::from_secs(1)), 0), Some(Reason::SessionRevoked));
     assert_eq!(reason(RevocationAnswer::Tenant { epoch: 1 }, 1), Some(Reason::SessionRevoked));
+}
+
+#[test]
+fn a_session_that_another_node_may_have_ended_goes_by_the_rule() {
+    let with_rule = |on_stale| {
+        let mut policy = plain();
+        policy.sessions.as_mut().unwrap().revocation.on_stale = on_stale;
+        policy
+    };
+    let reason =
+        |on_stale, epoch| ask(&with(&claims("acme")), &with_rule(on_stale), &Empty, &Says(RevocationAnswer::Stale, epoch)).reason();
+
+    assert_eq!(reason(OnStale::Deny, 0), Some(Reason::RevocationStale));
+    assert_eq!(reason(OnStale::Allow, 0), None);
+    let lost = ask(&changed(|claims| claims.epoch = 3), &with_rule(OnStale::Allow), &Empty, &Says(RevocationAnswer::Stale, 2));
+    assert_eq!(lost.reason(), Some(Reason::SessionRevoked));
 }
 
 #[test]

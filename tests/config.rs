@@ -496,6 +496,8 @@ const UNWRITTEN: &[&str] = &[
     "redis.timeout",
     "redis.url",
     "root.redis",
+    "revocation.on_stale",
+    "revocation.stale_after",
 ];
 
 /// Follows a value through the schema and notes each key it meets as `map.key`.

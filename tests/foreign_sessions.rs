@@ -177,3 +177,73 @@ fn a_token_stands_in_no_line() {
         assert!(!line.contains(part), "{line}");
     }
 }
+
+#[test]
+fn a_command_says_what_the_keys_prove_and_nothing_else() {
+    let (octroi, _upstream) = started();
+    let asked = |text: &str, more: &[&str]| {
+        let output = octroi.command(&[&["session", "inspect", text], more].concat());
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let good = token(&json!({"roles": "editor admin", "card": "4111 1111 1111 1111"}));
+
+    let (code, told, _) = asked(&good, &["--json"]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let said = |name: &str| told[name].as_str().unwrap().to_owned();
+    assert_eq!((code, said("clocks")), (0, "valid".to_owned()));
+    assert_eq!([said("user"), said("tenant"), said("format"), said("key")], ["u_1", "acme", "jwt", "app"].map(str::to_owned));
+    assert_eq!(told["roles"], json!(["editor", "admin"]));
+    // The identifier is the one that an operator ends it by, the hash the one in access lines.
+    let answer = with(&octroi, "/x", &good);
+    let id = answer.field("octroi-request-id").unwrap().to_owned();
+    assert_eq!(octroi.access_line(|line| line["request.id"] == id)["session"], told["session_hash"]);
+    revoke(&octroi, &["--session", &said("session")]);
+    assert_eq!(reason(&octroi, &with(&octroi, "/x", &good)), (401, "session_revoked".to_owned()));
+
+    let (_, people, _) = asked(&good, &[]);
+    assert!(people.contains("user          u_1\n") && !people.contains("4111"), "{people}");
+    for (text, expected) in [
+        (token(&json!({"exp": now() - 1})), "clocks        expired"),
+        (token(&json!({"nbf": now() + 100})), "clocks        not yet"),
+        (token(&json!({"sub": "a@example.com"})), "clocks        its user looks like an e-mail address"),
+        (token(&json!({"tenant": "nobody"})), "clocks        no tenant of this name"),
+        (token(&json!({"sub": null})), "nobody has signed in"),
+        (format!("{good}xx"), "as `jwt`: it is not three parts of canonical base64url"),
+        (good.replacen('.', ".e", 1), "as `jwt`: it was altered, or signed with another key"),
+        ("opaque".to_owned(), "of no format that the configuration reads"),
+        ("oct1.AQAB".to_owned(), "the token does not open"),
+    ] {
+        let (code, out, err) = asked(&text, &[]);
+        assert!(code == 1 && (out + &err).contains(expected), "{expected}: {err}");
+    }
+}
+
+#[test]
+fn two_sessions_in_one_request_are_a_conflict_and_on_a_public_route_none() {
+    let (octroi, upstream) = started();
+    let mint = |more: &[&str]| octroi.ok(&[&["session", "mint", "--tenant", "acme", "--user", "u_1"], more].concat()).trim().to_owned();
+    let (cookie, bearer, app) = (mint(&[]), mint(&["--bearer"]), token(&json!({})));
+    let conflict = || (401, "credential_conflict".to_owned());
+    let ask = |path: &str, cookies: &str, bearer: Option<&str>| {
+        let curl = octroi.curl("acme.test", path).header(&format!("Cookie: {cookies}"));
+        bearer.into_iter().fold(curl, |curl, token| curl.header(&format!("Authorization: Bearer {token}"))).get()
+    };
+    let own = format!("__Host-octroi={cookie}");
+
+    let both = format!("{own}; login={app}");
+    assert_eq!(reason(&octroi, &ask("/x", &both, None)), conflict());
+    assert_eq!(reason(&octroi, &ask("/x", &own, Some(&bearer))), conflict());
+    assert_eq!(reason(&octroi, &ask("/x", &format!("login={app}"), Some(&app))), conflict());
+    assert_eq!(reason(&octroi, &ask("/x", &format!("login={app}"), Some(&bearer))), conflict());
+    // A visitor's session of the app is none, and one that does not open says so.
+    assert_eq!(ask("/x", &format!("{own}; login={}", token(&json!({"sub": null}))), None).status, 200);
+    assert_eq!(reason(&octroi, &ask("/x", &format!("{own}; login={app}xx"), None)), (401, "session_invalid".to_owned()));
+    upstream.take();
+
+    let public = ask("/public/login", &format!("{both}; lang=fr"), None);
+    let cleared = public.all("set-cookie").into_iter().find(|line| line.starts_with("__Host-octroi=;")).map(str::to_owned);
+    assert!(public.status == 200 && cleared.is_some_and(|line| line.contains("Max-Age=0")), "{public:?}");
+    let got = upstream.only();
+    assert_eq!((got.field("cookie"), got.has("octroi-user")), (Some("lang=fr"), false));
+}

@@ -454,6 +454,14 @@ fn a_command_beside_it_fetches_nothing() {
     let bearer = format!("@{}", Path::new(&token).display());
     let explained = octroi.command(&["explain", "--bearer", &bearer, "https://acme.test/x"]);
 
+    let inspect = |more: &[&str]| octroi.command(&[&["session", "inspect", &key.signed()], more].concat());
+    let refused = String::from_utf8(inspect(&[]).stderr).unwrap();
+    assert!(refused.contains("this command fetches nothing: name a file"), "{refused}");
+    let file = octroi.path().join("set.json");
+    fs::write(&file, json!({"keys": [key.jwk]}).to_string()).unwrap();
+    let told = inspect(&["--jwks", file.to_str().unwrap(), "--json"]);
+    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!((&told["user"], &told["key"]), (&json!("u_1"), &json!("a")));
     let text = String::from_utf8(explained.stdout).unwrap();
     assert!(text.contains("the set `idp` was not fetched") && text.contains("[session_key_unknown]"), "{text}");
     assert_eq!(issuer.asked("/jwks"), 1);

@@ -18,6 +18,7 @@ pub mod grant;
 pub mod host;
 pub mod hygiene;
 pub mod input;
+pub mod key_set;
 pub mod ocsp;
 pub mod path;
 pub mod proxy_protocol;
@@ -50,6 +51,7 @@ pub const ALL: &[Target] = &[
     Target { name: "grant", run: grant::run, seeds: grant::seeds },
     Target { name: "host", run: host::run, seeds: host::seeds },
     Target { name: "hygiene", run: hygiene::run, seeds: hygiene::seeds },
+    Target { name: "key_set", run: key_set::run, seeds: key_set::seeds },
     Target { name: "ocsp", run: ocsp::run, seeds: ocsp::seeds },
     Target { name: "path", run: path::run, seeds: path::seeds },
     Target { name: "proxy_protocol", run: proxy_protocol::run, seeds: proxy_protocol::seeds },

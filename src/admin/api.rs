@@ -192,8 +192,7 @@ impl Api {
             Endpoint::Revoke => {
                 let (wish, detail) = self.read_revocation(&read_json(head, stream).await?)?;
                 let report = self.levers.control.revoke(wish).await.map_err(control_refusal)?;
-                let body =
-                    RevokedBody { nodes: report.nodes, took_ms: report.took.as_secs_f64() * 1000.0, at: wire::write_time(report.at) };
+                let body = RevokedBody::from(report);
                 Ok((json(200, &body), Some(detail)))
             }
         }
@@ -308,6 +307,7 @@ pub(super) fn control_refusal(error: ControlError) -> Refusal {
         ControlError::Upgrade(text) => refusal(409, "not_upgraded", &text),
         ControlError::Unknown(_) => refusal(404, "unknown", "the policy has no such tenant"),
         ControlError::Useless(text) => refusal(409, "useless", &text),
+        ControlError::NotShared(text) => refusal(503, "revocation_unavailable", &text),
         ControlError::Unavailable(text) => refusal(503, "unavailable", &text),
     }
 }

@@ -131,6 +131,7 @@ impl Control for FakeControl {
             predecessor: None,
             successor: None,
             acme: None,
+            redis: None,
             key_sets: Vec::new(),
         }
     }
@@ -192,7 +193,9 @@ impl Control for FakeControl {
         let failure = self.fails.lock().unwrap().clone();
         let at = revocation.at.unwrap_or(NOW);
         self.revoked.lock().unwrap().push(revocation);
-        Box::pin(async move { failure.map_or(Ok(RevocationReport { nodes: 1, took: Duration::from_micros(412), at }), Err) })
+        Box::pin(async move {
+            failure.map_or(Ok(RevocationReport { nodes: 1, silent: Vec::new(), replicas: None, took: Duration::from_micros(412), at }), Err)
+        })
     }
 }
 

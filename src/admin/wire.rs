@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AcmeStatus, Ban, BanCause, KeyRole, KeySetStatus, KeyStatus, Status, UnixTime};
+use crate::model::{AcmeStatus, Ban, BanCause, KeyRole, KeySetStatus, KeyStatus, RedisStatus, RevocationReport, Status, UnixTime};
 
 /// `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,9 @@ pub struct StatusBody {
     /// Where certificates by ACME stand; absent: none is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acme: Option<AcmeBody>,
+    /// How the store that nodes share does; absent: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<RedisBody>,
     /// Where the keys that issuers publish stand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub key_sets: Vec<KeySetBody>,
@@ -189,6 +192,39 @@ pub struct RevokedBody {
     pub took_ms: f64,
     /// When it takes effect.
     pub at: String,
+    /// Nodes that live and did not say in time that it is in force there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<String>,
+    /// How many nodes there should be, where the configuration says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u32>,
+}
+
+impl From<RevocationReport> for RevokedBody {
+    fn from(report: RevocationReport) -> Self {
+        Self {
+            nodes: report.nodes,
+            took_ms: report.took.as_secs_f64() * 1000.0,
+            at: write_time(report.at),
+            silent: report.silent,
+            replicas: report.replicas,
+        }
+    }
+}
+
+/// How the store that nodes share does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedisBody {
+    /// Whether there is a connection.
+    pub connected: bool,
+    /// Whether revocations are shared through it.
+    pub shared: bool,
+    /// Whether it is known what other nodes revoked.
+    pub fresh: bool,
+    /// When that was last known; absent: not since the start.
+    pub synced: Option<String>,
+    /// Revocations of this node that it may not have yet.
+    pub pending: u64,
 }
 
 /// `GET /v1/keys`.
@@ -360,7 +396,20 @@ impl From<Status> for StatusBody {
             predecessor: status.predecessor.map(|draining| DrainingBody { pid: draining.pid, connections: draining.connections }),
             successor: status.successor,
             acme: status.acme.map(AcmeBody::from),
+            redis: status.redis.map(RedisBody::from),
             key_sets: status.key_sets.into_iter().map(KeySetBody::from).collect(),
+        }
+    }
+}
+
+impl From<RedisStatus> for RedisBody {
+    fn from(status: RedisStatus) -> Self {
+        Self {
+            connected: status.is_connected,
+            shared: status.is_shared,
+            fresh: status.is_fresh,
+            synced: status.synced.map(write_time),
+            pending: status.pending,
         }
     }
 }

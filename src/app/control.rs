@@ -1,6 +1,7 @@
 //! The levers: status, reload, revoke.
 
 use std::{
+    num::NonZeroU32,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -13,7 +14,7 @@ use super::{
     doors::Doors,
     key_sets, lapse,
     notify::Notifier,
-    reload,
+    redis, reload,
     renew::Refusals,
     session_keys,
     upgrade::{self, HandOver, Succession},
@@ -26,7 +27,7 @@ use crate::{
         Ban, BanWish, BoxFuture, ClientPrefix, Control, ControlError, Draining, KeyStatus, Revocation, RevocationReport, Revoked, Status,
         TenantName, UnixTime, UpgradeReport, told,
     },
-    state::RevocationStore,
+    state::{RevocationStore, StoreError, redis::Sharing},
     telemetry::Tally,
 };
 
@@ -54,6 +55,8 @@ pub(super) struct App {
     pub(super) itself: std::sync::Weak<Self>,
     /// Who came before, and who comes behind.
     pub(super) succession: Succession,
+    /// Who shares revocations with other nodes.
+    pub(super) sharing: Option<Arc<Sharing>>,
     /// Files of TLS that cannot be used.
     pub(super) refusals: Refusals,
     /// Told of each policy that comes into force: it may name other files.
@@ -94,6 +97,7 @@ impl Control for App {
             predecessor: self.predecessor(),
             successor: self.succession.waiting(),
             acme: self.acme.status(self.shared.clock.now()),
+            redis: redis::status(&self.shared, self.sharing.as_ref()),
             key_sets: key_sets::status(&self.shared, &snapshot.policy),
         }
     }
@@ -177,16 +181,22 @@ impl App {
         };
         let journal = Arc::clone(&self.shared.revocations);
         let whose = revocation.whose;
-        let written = tokio::task::spawn_blocking(move || journal.revoke(&whose, at, at.plus(longest))).await;
-        match written {
-            Ok(Ok(())) => {}
+        let written = tokio::task::spawn_blocking(move || journal.revoke_everywhere(&whose, at, at.plus(longest))).await;
+        let spread = match written {
+            Ok(Ok(spread)) => spread,
+            Ok(Err(error @ StoreError::NotShared(_))) => {
+                let why = told(&error);
+                tracing::error!(error = %why, "a revocation is in force and durable here, and other nodes do not know it yet");
+                return Err(ControlError::NotShared(why));
+            }
             Ok(Err(error)) => {
                 let why = told(&error);
                 tracing::error!(error = %why, "a revocation would not survive a restart");
                 return Err(ControlError::Unavailable(why));
             }
             Err(error) => return Err(ControlError::Unavailable(error.to_string())),
-        }
-        Ok(RevocationReport { nodes: 1, took: self.shared.clock.tick().since(began), at })
+        };
+        let replicas = policy.redis.as_ref().filter(|_| self.sharing.is_some()).and_then(|redis| redis.replicas).map(NonZeroU32::get);
+        Ok(RevocationReport { nodes: spread.nodes, silent: spread.silent, replicas, took: self.shared.clock.tick().since(began), at })
     }
 }

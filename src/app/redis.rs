@@ -1,30 +1,134 @@
-//! The connection to the store that nodes share.
+//! The store that nodes share: the connection, and what goes over it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use crate::{
-    model::Clock,
+    gateway::Shared,
+    model::{Clock, RedisStatus},
     outbound::OutboundError,
     policy::Policy,
-    state::redis::{Link, Redis, RedisFault, RedisWitness},
+    state::{
+        Journal,
+        redis::{Inboxes, Link, Redis, RedisFault, RedisWitness, Sharer, Sharing, SharingWitness},
+    },
     telemetry::Metrics,
 };
 
-/// Counts for the connection.
-struct Counter(Arc<Metrics>);
+/// How long a process waits, before it serves, to know what other nodes ended. Behind that the rule for silence holds.
+pub(super) const FIRST_SYNC: Duration = Duration::from_secs(2);
 
-impl RedisWitness for Counter {
-    fn command(&self, took: Duration, outcome: Result<(), &RedisFault>) {
-        self.0.redis.command(took, outcome.err().map_or("ok", RedisFault::as_str));
-    }
+/// How long to try to tell the others that this node ends.
+const LEAVING: Duration = Duration::from_millis(500);
 
-    fn connected(&self, is_connected: bool) {
-        self.0.redis.connected(is_connected);
-    }
+/// The connection, not yet made, and who shares over it.
+pub(super) struct Store {
+    pub(super) redis: Redis,
+    link: Link,
+}
+
+/// What shares the journal; its inboxes are taken by the task that runs it.
+pub(super) struct Shares {
+    pub(super) sharing: Arc<Sharing>,
+    inboxes: Inboxes,
 }
 
 /// Prepares the connection that the policy asks for.
-pub(super) fn prepare(policy: &Policy, metrics: &Arc<Metrics>, clock: &Arc<dyn Clock>) -> Result<Option<(Link, Redis)>, OutboundError> {
+pub(super) fn prepare(policy: &Policy, metrics: &Arc<Metrics>, clock: &Arc<dyn Clock>) -> Result<Option<Store>, OutboundError> {
     let Some(rules) = &policy.redis else { return Ok(None) };
-    Link::new(rules, Arc::clone(clock), Arc::new(Counter(Arc::clone(metrics)))).map(Some)
+    let (link, redis) = Link::new(rules, Arc::clone(clock), Arc::new(Counter::of(metrics)))?;
+    Ok(Some(Store { redis, link }))
+}
+
+/// Has the journal share its revocations, where the policy says so.
+pub(super) fn share(policy: &Policy, store: &Store, journal: &Arc<Journal>, shared: &Shared) -> Option<Shares> {
+    let rules = policy.sessions.as_ref().map(|sessions| sessions.revocation).filter(|rules| rules.is_shared)?;
+    let database = policy.redis.as_ref().map_or(0, |redis| redis.database);
+    let process = shared.request_id().as_str().to_owned();
+    let sharer = Sharer { node: policy.node.clone(), process, database, stale_after: rules.stale_after };
+    let witness = Arc::new(Counter::of(&shared.metrics));
+    let (sharing, inboxes) = Sharing::begin(store.redis.clone(), Arc::clone(journal), sharer, Arc::clone(&shared.clock), witness);
+    Some(Shares { sharing, inboxes })
+}
+
+/// Keeps the connection and shares over it, for ever.
+pub(super) async fn run(store: Store, shares: Option<Shares>) {
+    let share = async {
+        if let Some(Shares { sharing, inboxes }) = shares {
+            sharing.run(inboxes).await;
+        }
+    };
+    tokio::join!(store.link.run(), share);
+}
+
+/// Tells the others that this node ends, if that can be done at once.
+pub(super) async fn leave(sharing: &Sharing) {
+    let _ = tokio::time::timeout(LEAVING, sharing.leave()).await;
+}
+
+/// Tells how the store does.
+pub(super) fn status(shared: &Shared, sharing: Option<&Arc<Sharing>>) -> Option<RedisStatus> {
+    let redis = shared.redis.as_ref()?;
+    let standing = sharing.map(|sharing| sharing.standing()).unwrap_or_default();
+    Some(RedisStatus {
+        is_connected: redis.connection() != 0,
+        is_shared: sharing.is_some(),
+        is_fresh: shared.revocations.is_fresh(shared.clock.now()),
+        synced: standing.synced,
+        pending: standing.pending,
+    })
+}
+
+/// Counts, and writes changes down.
+struct Counter {
+    metrics: Arc<Metrics>,
+    was_fresh: AtomicBool,
+}
+
+impl Counter {
+    fn of(metrics: &Arc<Metrics>) -> Self {
+        Self { metrics: Arc::clone(metrics), was_fresh: AtomicBool::new(false) }
+    }
+}
+
+impl RedisWitness for Counter {
+    fn command(&self, took: Duration, outcome: Result<(), &RedisFault>) {
+        self.metrics.redis.command(took, outcome.err().map_or("ok", RedisFault::as_str));
+    }
+
+    fn connected(&self, is_connected: bool) {
+        self.metrics.redis.connected(is_connected);
+    }
+}
+
+impl SharingWitness for Counter {
+    fn shared(&self, took: Duration, is_done: bool) {
+        self.metrics.redis.shared(took, is_done);
+    }
+
+    fn compared(&self, took: Duration, is_done: bool) {
+        self.metrics.redis.compared(took, is_done);
+    }
+
+    fn strange(&self, count: u64) {
+        self.metrics.redis.strange(count);
+    }
+
+    fn fresh(&self, is_fresh: bool) {
+        self.metrics.redis.fresh(is_fresh);
+        let had_been = self.was_fresh.swap(is_fresh, Ordering::Relaxed);
+        if is_fresh {
+            tracing::info!(event = "revocation_fresh", "what other nodes revoked is known");
+        } else if had_been {
+            tracing::error!(
+                event = "revocation_stale",
+                "what other nodes revoked is not known any more; `on_stale` says what becomes of sessions"
+            );
+        }
+    }
 }

@@ -107,6 +107,7 @@ fn needs_restart(before: &Policy, after: &Policy) -> Result<(), ControlError> {
         ("server.threads", before.threads != after.threads),
         ("node", before.node != after.node),
         ("redis", before.redis != after.redis),
+        ("sessions.revocation", shares(before) != shares(after)),
         ("metrics.address", before.metrics != after.metrics),
         ("admin.address", before.admin.as_ref().map(|admin| admin.address) != after.admin.as_ref().map(|admin| admin.address)),
         ("admin.tls", speaks_tls(before) != speaks_tls(after)),
@@ -115,4 +116,13 @@ fn needs_restart(before: &Policy, after: &Policy) -> Result<(), ControlError> {
         Some((key, _)) => Err(ControlError::Config(format!("{key} changed, and only a restart can change it"))),
         None => Ok(()),
     }
+}
+
+/// How revocations are shared, but what silence means: that is asked of the policy in force.
+fn shares(policy: &Policy) -> Option<(bool, std::time::Duration)> {
+    policy
+        .sessions
+        .as_ref()
+        .map(|sessions| (sessions.revocation.is_shared, sessions.revocation.stale_after))
+        .filter(|(is_shared, _)| *is_shared)
 }

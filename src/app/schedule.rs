@@ -60,6 +60,10 @@ pub(super) async fn sweep(app: Arc<App>) {
 pub(super) fn gauges(app: &App) {
     let shared = &app.shared;
     shared.metrics.revocations(shared.revocations.len());
+    if let Some(sharing) = &app.sharing {
+        let standing = sharing.standing();
+        shared.metrics.redis.standing(standing.pending, standing.synced);
+    }
     shared.metrics.key_sets(&key_sets::status(shared, &shared.snapshot.load().policy));
     session_keys::gauge(shared);
     shared.metrics.client_trust_lapsed(&shared.snapshot.load().policy, shared.clock.now());

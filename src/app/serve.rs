@@ -80,7 +80,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     tell_of_the_rest(estate, arrival.is_some());
     let snapshot = prepare::snapshot(Arc::clone(&policy), None).map_err(PrepareError::Log)?;
     let metrics = Arc::new(Metrics::new()?);
-    let (link, redis) = redis::prepare(&policy, &metrics, &clock)?.unzip();
+    let store = redis::prepare(&policy, &metrics, &clock)?;
     let handles = others.handles()?;
     let key_sets = Arc::new(KeySets::default());
     if arrival.is_some() {
@@ -107,9 +107,9 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
         key_sets,
         key_missed: watch::Sender::new(()),
         bans: Bans::new(BAN_SLOTS),
+        redis: store.as_ref().map(|store| store.redis.clone()),
         renewals: Renewals::default(),
         key_uses: session_keys::open(&policy, started),
-        redis,
         metrics,
         clock: Arc::clone(&clock),
         ids: RequestIds::new(),
@@ -125,6 +125,8 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     let challenges = Arc::clone(&shared.challenges);
     let clerk: Arc<dyn Witness> =
         Arc::new(Clerk { shared: Arc::clone(&shared), tally: Arc::clone(&tally), apart: ahash::RandomState::new() });
+    let shares = store.as_ref().and_then(|store| redis::share(&policy, store, &journal, &shared));
+    let sharing = shares.as_ref().map(|shares| Arc::clone(&shares.sharing));
     let generation = arrival.as_ref().map_or(1, |arrival| arrival.generation);
     let (gate, admin_gate) = watch::channel(Gate::Open);
     let app = Arc::new_cyclic(|itself: &Weak<App>| App {
@@ -142,6 +144,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
         key_sources_changed: tokio::sync::Notify::new(),
         expiry_changed: tokio::sync::Notify::new(),
         refusals: Refusals::default(),
+        sharing: sharing.clone(),
         notifier: Notifier::from_environment(prepare::variable),
         gate,
         itself: itself.clone(),
@@ -154,6 +157,15 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     };
     // Everything that can fail has failed before the first connection is served.
     let lead = arrival.as_ref().map(|arrival| arrival.taken(&journal)).transpose()?;
+    let mut tasks = JoinSet::new();
+    if let Some(store) = store {
+        tasks.spawn(until_succeeded(Arc::clone(&app), redis::run(store, shares)));
+    }
+    if let Some(sharing) = &sharing
+        && !sharing.synced_within(redis::FIRST_SYNC).await
+    {
+        tracing::error!(event = "revocation_stale", "what other nodes revoked is not known; `on_stale` says what becomes of sessions");
+    }
     let mut admin: JoinSet<()> = JoinSet::new();
     app.doors.settle(&policy, added);
     for serving in serving {
@@ -170,7 +182,6 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     if let Err(error) = received {
         tracing::error!(%error, "no successor can come; a restart is needed to upgrade");
     }
-    let mut tasks = JoinSet::new();
     tasks.spawn(until_succeeded(Arc::clone(&app), schedule::expiries(Arc::clone(&app))));
     tasks.spawn(schedule::sweep(Arc::clone(&app)));
     tasks.spawn(gateway::watch(Arc::clone(&app.shared)));
@@ -178,9 +189,6 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     tasks.spawn(until_succeeded(Arc::clone(&app), watch_files(Arc::clone(&app))));
     // Until the end: requests that are open may still ask for a key.
     tasks.spawn(key_sets::supervise(Arc::clone(&app)));
-    if let Some(link) = link {
-        tasks.spawn(until_succeeded(Arc::clone(&app), link.run()));
-    }
     tasks.spawn(notify::watchdog(Arc::clone(&app)));
     app.notifier.ready(&policy.revision);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), policy.revision = %policy.revision, tenants = policy.tenants.len(), "octroi serves");
@@ -189,6 +197,9 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     let answered = async { while admin.join_next().await.is_some() {} };
     // Those that take longer are cut off with the set.
     let _ = timeout(LAST_ANSWERS, answered).await;
+    if let Some(sharing) = sharing.filter(|_| !app.succession.is_over()) {
+        redis::leave(&sharing).await;
+    }
     tasks.shutdown().await;
     witness::write_sums(&app.shared, &app.tally.close());
     session_keys::note(&app).await;

@@ -2,19 +2,25 @@
 
 use crate::{
     model::{Deny, Reason, RevocationAnswer, Verdict},
+    policy::OnStale,
     session::Claims,
 };
 
 /// Judges what the revocation store says, the epoch that it knows of the tenant, and the one that the session is of.
 ///
-/// A session of a later epoch than the store's is refused too: the store lost what it knew, revocations among it.
-pub fn check(answer: RevocationAnswer, known: u32, epoch: u32, claims: &Claims) -> Verdict {
+/// A session of a later epoch than the store's is refused too: the store lost what it knew, revocations among it. `on_stale` is the rule
+/// for a session that may have been ended on another node.
+pub fn check(answer: RevocationAnswer, known: u32, epoch: u32, claims: &Claims, on_stale: OnStale) -> Verdict {
     let revoked = |detail: String| Err(Deny::new(Reason::SessionRevoked, detail));
     match answer {
-        RevocationAnswer::Live if epoch > known => {
+        RevocationAnswer::Live | RevocationAnswer::Stale if epoch > known => {
             revoked(format!("the session is of epoch {epoch} of tenant `{}`, the journal knows only {known}", claims.tenant))
         }
         RevocationAnswer::Live => Ok(()),
+        RevocationAnswer::Stale => match on_stale {
+            OnStale::Allow => Ok(()),
+            OnStale::Deny => Err(Deny::new(Reason::RevocationStale, "what other nodes revoked has not been heard of for too long")),
+        },
         // No rule lets it pass: a session that may have been ended is none.
         RevocationAnswer::Unavailable => {
             Err(Deny::new(Reason::RevocationUnavailable, "this process handed over, and its successor no longer says who was revoked"))

@@ -63,6 +63,7 @@ pub(super) fn with_sessions() -> Policy {
         cookie: "__Host-octroi".into(),
         ring: Ring::new(vec![key]),
         rules: rules.clone(),
+        revocation: crate::policy::RevocationRules::default(),
         allow_email_user: false,
         login_url: None,
         foreign: crate::policy::ForeignSessions::default(),

@@ -7,6 +7,7 @@ mod explain;
 mod health;
 mod keys;
 mod manual;
+mod order;
 mod output;
 mod reload;
 mod run;

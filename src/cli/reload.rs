@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::{
-    control::{Client, ControlArgs},
+    control::ControlArgs,
+    order::Order,
     output::{Exit, Form, Output},
 };
 use crate::admin::wire::ReloadedBody;
@@ -20,23 +21,11 @@ pub(crate) struct ReloadArgs {
 
 /// Runs the command. A bad configuration is exit 1, with its errors.
 pub(crate) fn run(args: &ReloadArgs, state_dir: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
-    let form = Form::from_flag(args.json);
-    let reply = Client::new(args.control.socket(state_dir)).post("/v1/reload", &serde_json::json!({}))?;
-    match reply.read::<ReloadedBody>()? {
-        Ok(reloaded) => {
-            output.data(form, &reloaded, || format!("reloaded: revision {} is in force", reloaded.revision))?;
-            Ok(Exit::Fine)
-        }
-        Err(refused) => {
-            if form == Form::Json {
-                output.json(&refused.body)?;
-            } else {
-                output.say(&refused.body.error.message);
-                output.say("not reloaded: the policy in force is the same as before");
-            }
-            Ok(Exit::Problem)
-        }
-    }
+    let order =
+        Order { path: "/v1/reload", wish: serde_json::json!({}), unchanged: "not reloaded: the policy in force is the same as before" };
+    order.give((&args.control, state_dir), Form::from_flag(args.json), output, |reloaded: &ReloadedBody| {
+        format!("reloaded: revision {} is in force", reloaded.revision)
+    })
 }
 
 #[cfg(test)]

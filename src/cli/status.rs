@@ -52,6 +52,13 @@ fn describe(status: &StatusBody) -> String {
     for listener in &status.listeners {
         let _ = writeln!(text, "listener    {} {}", listener.name, listener.address);
     }
+    if let Some(redis) = &status.redis {
+        let state = if redis.connected { "connected" } else { "away" };
+        let synced = redis.synced.as_deref().map_or_else(|| "never".to_owned(), |at| format!("at {at}"));
+        let stale = if redis.fresh { "" } else { " (stale)" };
+        let shares = if redis.shared { format!(", last sync {synced}{stale}, {} pending", redis.pending) } else { String::new() };
+        let _ = writeln!(text, "redis       {state}{shares}");
+    }
     if let Some(acme) = &status.acme {
         let counts = format!("{} wanted, {} missing, {} failing; next order {}", acme.wanted, acme.missing, acme.failing, acme.next);
         let _ = writeln!(text, "acme        {counts}");

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::{
-    control::{Client, ControlArgs},
+    control::ControlArgs,
+    order::Order,
     output::{Exit, Form, Output},
 };
 use crate::admin::wire::{UpgradeBody, UpgradedBody};
@@ -27,26 +28,12 @@ pub(crate) struct UpgradeArgs {
 
 /// Runs the command. Exit 0 says that the new process serves; 1 that nothing was handed over, and why.
 pub(crate) fn run(args: &UpgradeArgs, state_dir: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
-    let form = Form::from_flag(args.json);
     let wish = UpgradeBody { start: !args.no_start };
-    match Client::new(args.control.socket(state_dir)).post("/v1/upgrade", &wish)?.read::<UpgradedBody>()? {
-        Ok(upgraded) => {
-            output.data(form, &upgraded, || {
-                let UpgradedBody { predecessor, successor, took_ms } = upgraded;
-                format!("process {successor} serves; process {predecessor} handed over in {took_ms:.0} ms and drains")
-            })?;
-            Ok(Exit::Fine)
-        }
-        Err(refused) => {
-            if form == Form::Json {
-                output.json(&refused.body)?;
-            } else {
-                output.say(&refused.body.error.message);
-                output.say("not upgraded: the same process serves as before");
-            }
-            Ok(Exit::Problem)
-        }
-    }
+    let order = Order { path: "/v1/upgrade", wish, unchanged: "not upgraded: the same process serves as before" };
+    order.give((&args.control, state_dir), Form::from_flag(args.json), output, |upgraded: &UpgradedBody| {
+        let UpgradedBody { predecessor, successor, took_ms } = upgraded;
+        format!("process {successor} serves; process {predecessor} handed over in {took_ms:.0} ms and drains")
+    })
 }
 
 #[cfg(test)]

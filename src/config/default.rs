@@ -98,6 +98,12 @@ pub(super) const REDIS_TIMEOUT: Duration = Duration::from_millis(200);
 /// What may be written for it.
 pub(super) const REDIS_TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_secs(5);
 
+/// How long what other nodes ended is known to be known: long enough for a restart of Redis, short enough for who has left.
+pub(super) const STALE_AFTER: Duration = Duration::from_secs(30);
+
+/// What may be written for it.
+pub(super) const STALE_AFTERS: std::ops::RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(3600);
+
 /// Where Redis listens unless its operator says otherwise.
 pub(super) const REDIS_PORT: u16 = 6379;
 

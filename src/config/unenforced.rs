@@ -8,8 +8,6 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
     ("root", "audit", "The audit trail."),
     ("root", "regions", "Addresses of a region."),
     ("root", "smtp", "Where notices go out."),
-    ("revocation", "on_stale", "What happens when the shared store is silent."),
-    ("revocation", "stale_after", "When the shared store counts as silent."),
     ("redis", "region", "Where it stands."),
     ("upstream", "health_check", "Asks servers whether they are well."),
     ("jwks", "region", "Where the keys come from."),
@@ -24,7 +22,6 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
 
 /// Words: what they are a value of, the word.
 pub(super) const WORDS: &[(&str, &str)] = &[
-    ("revocation store", "redis"),
     ("balance", "least_connections"),
     ("balance", "consistent_hash"),
     ("protocol", "http2"),

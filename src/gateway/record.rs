@@ -119,7 +119,7 @@ fn count(shared: &Shared, ctx: &Context, status: u16, duration: std::time::Durat
     }
     let refused = ctx.deny.as_ref().filter(|deny| {
         matches!(deny.reason.stage(), Stage::Session | Stage::Revocation)
-            && !matches!(deny.reason, Reason::SessionMissing | Reason::RevocationUnavailable)
+            && !matches!(deny.reason, Reason::SessionMissing | Reason::RevocationStale | Reason::RevocationUnavailable)
     });
     let fault = ctx.known.session_fault.as_ref().or(refused).map(|deny| deny.reason);
     if ctx.known.session.is_some() || fault.is_some() {

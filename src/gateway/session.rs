@@ -199,6 +199,11 @@ async fn durable(shared: &Shared, write: impl FnOnce(&Journal) -> Result<(), Sto
     let journal = Arc::clone(&shared.revocations);
     match tokio::task::spawn_blocking(move || write(&journal)).await {
         Ok(Ok(())) => Ok(()),
+        Ok(Err(error @ StoreError::NotShared(_))) => {
+            let why = told(&error);
+            tracing::error!(error = %why, "a session was ended here for good, and other nodes do not know it yet");
+            Err(Deny::new(Reason::RevocationUnavailable, why))
+        }
         Ok(Err(error)) => {
             let why = told(&error);
             tracing::error!(error = %why, "a session was ended here and now, but that would not survive a restart");

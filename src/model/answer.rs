@@ -35,6 +35,8 @@ pub enum RevocationAnswer {
         /// The tenant's epoch now.
         epoch: u32,
     },
+    /// Nobody ended it as far as is known, and what other nodes ended has not been heard of for too long.
+    Stale,
     /// The store no longer learns who is ended.
     Unavailable,
 }

@@ -67,8 +67,12 @@ pub struct Revocation {
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevocationReport {
-    /// How many nodes follow it: one, without a shared store.
+    /// On how many nodes it is in force: one, without a shared store.
     pub nodes: u32,
+    /// Nodes that live and did not say in time that it is in force there.
+    pub silent: Vec<String>,
+    /// How many nodes there should be, where the configuration says so.
+    pub replicas: Option<u32>,
     /// How long it took until it was in force and durable.
     pub took: Duration,
     /// When it takes effect.
@@ -134,8 +138,25 @@ pub struct Status {
     pub successor: Option<u32>,
     /// Where certificates by ACME stand, if any are wanted.
     pub acme: Option<AcmeStatus>,
+    /// How the store that nodes share does, if there is one.
+    pub redis: Option<RedisStatus>,
     /// Where the keys that issuers publish stand.
     pub key_sets: Vec<KeySetStatus>,
+}
+
+/// How the store that nodes share does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RedisStatus {
+    /// Whether there is a connection.
+    pub is_connected: bool,
+    /// Whether revocations are shared through it.
+    pub is_shared: bool,
+    /// Whether it is known what other nodes revoked.
+    pub is_fresh: bool,
+    /// When that was last known.
+    pub synced: Option<UnixTime>,
+    /// Revocations of this node that it may not have yet.
+    pub pending: u64,
 }
 
 /// Where the keys stand that an issuer publishes.
@@ -243,6 +264,9 @@ pub enum ControlError {
     /// It would have no effect, or another one than is wished for: why.
     #[error("{0}")]
     Useless(String),
+    /// It is done here, and other nodes do not know it yet.
+    #[error("{0}")]
+    NotShared(String),
     /// A store cannot keep it.
     #[error("{0}")]
     Unavailable(String),
@@ -266,6 +290,6 @@ pub trait Control: Send + Sync {
     fn unban(&self, client: ClientPrefix) -> bool;
     /// Returns the session keys in force, in the order of the ring.
     fn keys(&self) -> Vec<KeyStatus>;
-    /// Ends sessions; returns once that is in force on this node and durable.
+    /// Ends sessions; returns once that is in force on this node and durable, and on other nodes or they were waited for.
     fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<RevocationReport, ControlError>>;
 }

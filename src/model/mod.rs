@@ -30,8 +30,8 @@ pub use ban::{Ban, BanCause, BanWish};
 pub use certificate::{Acceptance, AlternativeName, CertificateJudge, ClientCertificate, Presented, REFUSAL_HOLDS};
 pub use connection::{Alpn, Connection, Cut, Facts, HeadDeadlines, Phase, TlsFacts, Transport};
 pub use control::{
-    AcmeStatus, AcmeTrouble, Control, ControlError, Draining, KeyRole, KeySetStatus, KeyStatus, Principal, Revocation, RevocationReport,
-    Revoked, Role, Status, UpgradeReport,
+    AcmeStatus, AcmeTrouble, Control, ControlError, Draining, KeyRole, KeySetStatus, KeyStatus, Principal, RedisStatus, Revocation,
+    RevocationReport, Revoked, Role, Status, UpgradeReport,
 };
 pub use distinguished_name::{Attribute, DistinguishedName, NameFormError};
 pub use fault::told;

@@ -79,6 +79,7 @@ impl Reason {
             | Self::Csrf => false,
             // The app's, ours, or nobody's.
             Self::RevocationUnavailable
+            | Self::RevocationStale
             | Self::GrantMalformed
             | Self::GrantTenant
             | Self::GrantIpDenied

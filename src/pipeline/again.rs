@@ -1,6 +1,6 @@
 //! Judging again what goes on for long: a tunnel is one request and may live for days.
 
-use super::{Permit, ended};
+use super::{Permit, ended, on_stale};
 use crate::{
     checks::{client_certificate, ip_access, member, session},
     model::{Deny, Mode, Presented, Reason, UnixTime, Verdict},
@@ -36,7 +36,7 @@ pub fn judge_again<R: RevocationStore>(
         enforced(tenant, member::address(permit.client(), tenant, now))?;
     }
     session::absolute_end(claims, &tenant.sessions, now)?;
-    ended(session, revocations, now)
+    ended(session, revocations, on_stale(policy), now)
 }
 
 fn enforced<T>(tenant: &Tenant, verdict: Verdict<T>) -> Verdict {

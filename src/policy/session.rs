@@ -19,6 +19,8 @@ pub struct Sessions {
     pub key_dir: Option<KeyDir>,
     /// The clocks, where a tenant does not say otherwise.
     pub rules: SessionRules,
+    /// How what was ended reaches other nodes.
+    pub revocation: RevocationRules,
     /// Whether a granted user may look like an e-mail address.
     pub allow_email_user: bool,
     /// Where a browser without a session is sent.
@@ -70,6 +72,23 @@ pub enum Binding {
     UserAgent,
     /// The client's certificate, or that there is none.
     ClientCertificate,
+}
+
+/// How what was ended reaches other nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RevocationRules {
+    /// Whether nodes share revocations through Redis; otherwise each knows only its own.
+    pub is_shared: bool,
+    /// What to do when what other nodes ended is not known.
+    pub on_stale: OnStale,
+    /// How long what was heard last holds.
+    pub stale_after: Duration,
+}
+
+impl Default for RevocationRules {
+    fn default() -> Self {
+        Self { is_shared: false, on_stale: OnStale::Deny, stale_after: Duration::from_secs(30) }
+    }
 }
 
 /// What to do when the shared revocation store has been silent for too long.

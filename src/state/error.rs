@@ -50,6 +50,9 @@ pub enum StoreError {
     /// So many revocations are in force that no more fit, and no tenant's could be folded into an epoch.
     #[error("{0} revocations are in force and no more fit; revoke the tenant instead")]
     Full(usize),
+    /// It is in force and written down here, and the other nodes were not told yet.
+    #[error("other nodes do not know it yet: {0}; they learn it as soon as Redis can be reached")]
+    NotShared(String),
     /// Another process has taken the journal over.
     #[error("the journal was handed over to another process{0}")]
     HandedOver(&'static str),

@@ -3,8 +3,8 @@
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -14,6 +14,7 @@ use super::{
     RevocationStore, StoreError,
     log::Log,
     marks::{Ledger, Marks},
+    peers::{Hearing, Peers, Spread},
     record::Record,
     succession::{Follower, Holder},
 };
@@ -42,6 +43,10 @@ const SWEPT_EVERY: Duration = Duration::from_secs(120);
 /// caller did not name cannot be folded so; where nothing else is left, a user's revocation becomes its tenant's, and a session's is
 /// refused with [`StoreError::Full`].
 ///
+/// # Other nodes
+///
+/// With [`Journal::share_with`] a revocation is handed to the other nodes behind its commit, and what they end comes in; see `peers`.
+///
 /// # Succession
 ///
 /// One process writes the file at any time. [`Journal::release`] gives it up for a successor, and [`Journal::take_back`] takes it again
@@ -55,6 +60,10 @@ pub struct Journal {
     pub(super) log: Mutex<Option<Log>>,
     /// Whether this process no longer learns who is ended.
     pub(super) blind: AtomicBool,
+    /// The other nodes, where there are any.
+    pub(super) peers: OnceLock<Arc<dyn Peers>>,
+    /// Until when what the other nodes ended is known, in milliseconds since 1970; without other nodes, for ever.
+    pub(super) fresh_until: AtomicU64,
     bound: usize,
     slack: usize,
     torn: Option<Torn>,
@@ -85,6 +94,8 @@ pub(super) struct Writers {
     pub(super) follower: Option<Arc<dyn Follower>>,
     /// The last that the follower was told.
     pub(super) told: u64,
+    /// What was put and no other node was told yet, where there are others. Whoever put it takes it within the same turn.
+    pub(super) news: Vec<Record>,
 }
 
 impl Journal {
@@ -107,6 +118,8 @@ impl Journal {
             turn: Condvar::new(),
             log: Mutex::new(Some(log)),
             blind: AtomicBool::new(false),
+            peers: OnceLock::new(),
+            fresh_until: AtomicU64::new(u64::MAX),
             bound,
             slack: SLACK,
             torn,
@@ -132,12 +145,16 @@ impl Journal {
     /// session's tenant is known, [`Journal::revoke_session`] says more. An error means that it is in force, but would not survive a
     /// restart; only after [`StoreError::Full`] it is not in force.
     pub fn revoke(&self, whose: &Revoked, at: UnixTime, keep_until: UnixTime) -> Result<(), StoreError> {
+        self.write(Self::record_of(whose, at, keep_until))
+    }
+
+    pub(super) fn record_of(whose: &Revoked, at: UnixTime, keep_until: UnixTime) -> Record {
         let keep_until = keep_until.max(at);
-        self.write(match whose {
+        match whose {
             Revoked::Session(id) => Record::Session { id: *id, at, keep_until, tenant: None },
             Revoked::User(tenant, user) => Record::User { tenant: tenant.clone(), user: user.clone(), from: at, at, keep_until },
-            Revoked::Tenant(tenant) => Record::Raise { tenant: tenant.clone(), at },
-        })
+            Revoked::Tenant(tenant) => Record::Raise { tenant: tenant.clone(), at, epoch: None },
+        }
     }
 
     /// Ends one session of a tenant, as [`Journal::revoke`] does.
@@ -151,10 +168,14 @@ impl Journal {
         if !matches!(writers.holder, Holder::Ours) {
             return Err(StoreError::HandedOver(""));
         }
-        for record in self.marks.settle(&writers.ledger, names, now) {
+        for record in self.marks.settle(&writers.ledger, names, now, |at| self.floor(at)) {
             self.put(&mut writers, record);
         }
-        self.commit_and_tell(writers)
+        let news = std::mem::take(&mut writers.news);
+        let written = self.commit_and_tell(writers);
+        // Nobody waits for it: what Redis does not have yet it gets with the next exchange.
+        self.spread_later(news);
+        written
     }
 
     /// Forgets what no token can have any more, and writes the file anew where most of it no longer matters. To be called now and then.
@@ -198,19 +219,33 @@ impl Journal {
         self.writers().commits
     }
 
+    /// Says whether this process has the file.
+    pub(super) fn has_file(&self, writers: &Writers) -> bool {
+        matches!(writers.holder, Holder::Ours)
+    }
+
     pub(super) fn writers(&self) -> MutexGuard<'_, Writers> {
         self.writers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn write(&self, record: Record) -> Result<(), StoreError> {
-        let Some(mut writers) = self.turn_of_ours() else { return self.write_elsewhere(record) };
+        self.write_and_spread(record, Hearing::Store).map(|_| ())
+    }
+
+    /// Writes a record, hands it to the other nodes, and says what came of that.
+    pub(super) fn write_and_spread(&self, record: Record, hearing: Hearing) -> Result<Spread, StoreError> {
+        let Some(mut writers) = self.turn_of_ours() else { return self.write_elsewhere(record).map(|()| Spread::default()) };
         let record = self.admit(&mut writers, record)?;
         self.put(&mut writers, record);
-        self.commit_and_tell(writers)
+        let news = std::mem::take(&mut writers.news);
+        let written = self.commit_and_tell(writers);
+        // Others learn of it even if it could not be written here.
+        let spread = self.spread(news, hearing);
+        written.and(spread)
     }
 
     /// Waits until what was put is durable, and until the follower knows it, or no longer counts.
-    fn commit_and_tell(&self, writers: MutexGuard<'_, Writers>) -> Result<(), StoreError> {
+    pub(super) fn commit_and_tell(&self, writers: MutexGuard<'_, Writers>) -> Result<(), StoreError> {
         let (ticket, told, follower) = (writers.queued, writers.told, writers.follower.clone());
         let outcome = self.commit(writers, ticket);
         if let Some(follower) = follower {
@@ -220,7 +255,7 @@ impl Journal {
     }
 
     /// Makes room for one more mark.
-    fn admit(&self, writers: &mut Writers, record: Record) -> Result<Record, StoreError> {
+    pub(super) fn admit(&self, writers: &mut Writers, record: Record) -> Result<Record, StoreError> {
         if self.marks.len() < self.bound || self.marks.knows(&record) {
             return Ok(record);
         }
@@ -228,20 +263,24 @@ impl Journal {
             // Sessions that carry no epoch are told by the time of their sign-in, which lies before their end. Those that were to end
             // later end with all of their tenant's, then.
             let (past, later) = self.marks.ends_of(&tenant, writers.now.plus(SWEPT_EVERY));
-            self.put(writers, Record::Fold { tenant: tenant.clone(), at: past.unwrap_or_default().max(writers.now) });
+            self.put(writers, Record::Fold { tenant: tenant.clone(), at: past.unwrap_or_default().max(writers.now), epoch: None });
             if let Some(at) = later {
-                self.put(writers, Record::Raise { tenant, at });
+                self.put(writers, Record::Raise { tenant, at, epoch: None });
             }
             return Ok(record);
         }
         match record {
-            Record::User { tenant, at, .. } => Ok(Record::Raise { tenant, at }),
+            Record::User { tenant, at, .. } => Ok(Record::Raise { tenant, at, epoch: None }),
             Record::Session { .. } => Err(StoreError::Full(self.bound)),
-            Record::Raise { .. } | Record::Fold { .. } | Record::Tenant { .. } => Ok(record),
+            Record::Raise { .. } | Record::Fold { .. } | Record::Tenant { .. } | Record::Fresh { .. } => Ok(record),
         }
     }
 
-    fn put(&self, writers: &mut Writers, record: Record) {
+    pub(super) fn put(&self, writers: &mut Writers, record: Record) {
+        let record = self.marks.numbered(&writers.ledger, record, |at| self.floor(at));
+        if self.peers.get().is_some() {
+            writers.news.push(record.clone());
+        }
         let start = writers.queue.len();
         record.encode(&mut writers.queue);
         if let (Some(follower), Some(bytes)) = (&writers.follower, writers.queue.get(start..)) {
@@ -330,7 +369,8 @@ impl RevocationStore for Journal {
         if self.blind.load(Ordering::Relaxed) {
             return RevocationAnswer::Unavailable;
         }
-        self.marks.lookup(tenant, user, session, auth_time, epoch, now)
+        let answer = self.marks.lookup(tenant, user, session, auth_time, epoch, now);
+        if answer == RevocationAnswer::Live && !self.is_fresh(now) { RevocationAnswer::Stale } else { answer }
     }
 
     fn epoch(&self, tenant: &TenantName, now: UnixTime) -> u32 {

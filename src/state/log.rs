@@ -297,7 +297,7 @@ mod tests {
     }
 
     fn record(number: u64) -> Record {
-        Record::Raise { tenant: "acme".parse().unwrap(), at: UnixTime::from_millis(number) }
+        Record::Raise { tenant: "acme".parse().unwrap(), at: UnixTime::from_millis(number), epoch: Some(1) }
     }
 
     fn payload(records: &[Record]) -> Vec<u8> {

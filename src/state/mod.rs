@@ -14,6 +14,7 @@ mod key_use;
 mod log;
 mod marks;
 mod memory;
+mod peers;
 mod quota_key;
 mod record;
 #[cfg(feature = "gateway")]
@@ -28,6 +29,7 @@ pub use journal::{DEFAULT_BOUND, Journal, Torn};
 pub use key_sets::{KeySets, Standing};
 pub use key_use::{KeyUsed, KeyUses};
 pub use memory::MemoryQuotas;
+pub use peers::Spread;
 pub use quota_key::QuotaKey;
 pub use succession::{Follower, Heir};
 

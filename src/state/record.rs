@@ -8,23 +8,28 @@ use crate::model::{SessionId, TenantName, UnixTime, UserId};
 /// |---|---|
 /// | session ended | 1, identifier 16, at u64, keep until u64, tenant (length 0: not known) |
 /// | user ended | 2, tenant, user, from u64, at u64, keep until u64 |
-/// | tenant ended | 3, tenant, at u64 |
-/// | tenant's sessions folded into its epoch | 6, tenant, at u64 |
-/// | tenant as it stands | 7, tenant, epoch u32, present u8, since u64, count u8, that many u64 |
+/// | tenant ended, in its next epoch | 3, tenant, at u64 |
+/// | tenant ended | 8, tenant, at u64, epoch u32 |
+/// | tenant's sessions folded into its epoch | 9, tenant, at u64, epoch u32 |
+/// | tenant as it stands | 10, tenant, epoch u32, present u8, since u64, count u8, that many of: at u64, epoch u32 |
+/// | no news from other nodes needed before | 11, until u64 |
 ///
-/// 4 and 5 are 6 and 7 without `at` and `since`, from before there were sessions that carry no epoch; they are read and not written.
+/// 4 to 7 are from before nodes shared epochs; they are read and not written. 6 folds into the next epoch, and in 7 the dates count on
+/// from the epoch; 4 and 5 are 6 and 7 without `at` and `since`. 11 stands in no file: one process tells it the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Record {
     /// A session ends at a time.
     Session { id: SessionId, at: UnixTime, keep_until: UnixTime, tenant: Option<TenantName> },
     /// From a time on, the sessions of a user that signed in up to `at` are ended.
     User { tenant: TenantName, user: UserId, from: UnixTime, at: UnixTime, keep_until: UnixTime },
-    /// A tenant enters its next epoch at a time.
-    Raise { tenant: TenantName, at: UnixTime },
-    /// A tenant enters its next epoch now, and the records of its single sessions are forgotten: the epoch covers them.
-    Fold { tenant: TenantName, at: UnixTime },
+    /// A tenant enters an epoch at a time: its next one, where no number is named.
+    Raise { tenant: TenantName, at: UnixTime, epoch: Option<u32> },
+    /// A tenant enters an epoch now, and the records of its single sessions are forgotten: the epoch covers them.
+    Fold { tenant: TenantName, at: UnixTime, epoch: Option<u32> },
     /// A tenant's epoch, when it began, whether the policy has the tenant, and the times at which its next epochs begin.
-    Tenant { tenant: TenantName, epoch: u32, present: bool, since: UnixTime, raises: Vec<UnixTime> },
+    Tenant { tenant: TenantName, epoch: u32, present: bool, since: UnixTime, raises: Vec<(UnixTime, u32)> },
+    /// Until then no news of other nodes are missed.
+    Fresh { until: UnixTime },
 }
 
 impl Record {
@@ -44,24 +49,23 @@ impl Record {
                 out.extend_from_slice(user.as_str().as_bytes());
                 put_times(out, &[*from, *at, *keep_until]);
             }
-            Self::Raise { tenant, at } => {
-                out.push(3);
-                put_name(out, tenant.as_str());
-                put_times(out, &[*at]);
-            }
-            Self::Fold { tenant, at } => {
-                out.push(6);
-                put_name(out, tenant.as_str());
-                put_times(out, &[*at]);
-            }
+            Self::Raise { tenant, at, epoch } => put_epoch(out, [3, 8], tenant, *at, *epoch),
+            Self::Fold { tenant, at, epoch } => put_epoch(out, [6, 9], tenant, *at, *epoch),
             Self::Tenant { tenant, epoch, present, since, raises } => {
-                out.push(7);
+                out.push(10);
                 put_name(out, tenant.as_str());
                 out.extend_from_slice(&epoch.to_be_bytes());
                 out.push(u8::from(*present));
                 put_times(out, &[*since]);
                 out.push(u8::try_from(raises.len()).unwrap_or(u8::MAX));
-                put_times(out, raises);
+                for (at, epoch) in raises {
+                    put_times(out, &[*at]);
+                    out.extend_from_slice(&epoch.to_be_bytes());
+                }
+            }
+            Self::Fresh { until } => {
+                out.push(11);
+                put_times(out, &[*until]);
             }
         }
     }
@@ -86,24 +90,41 @@ impl Record {
                 at: take_time(input)?,
                 keep_until: take_time(input)?,
             }),
-            3 => Some(Self::Raise { tenant: take_text(input, 1)?.parse().ok()?, at: take_time(input)? }),
-            4 => Some(Self::Fold { tenant: take_text(input, 1)?.parse().ok()?, at: UnixTime::default() }),
-            6 => Some(Self::Fold { tenant: take_text(input, 1)?.parse().ok()?, at: take_time(input)? }),
-            5 | 7 => {
+            3 => Some(Self::Raise { tenant: take_text(input, 1)?.parse().ok()?, at: take_time(input)?, epoch: None }),
+            4 => Some(Self::Fold { tenant: take_text(input, 1)?.parse().ok()?, at: UnixTime::default(), epoch: None }),
+            6 => Some(Self::Fold { tenant: take_text(input, 1)?.parse().ok()?, at: take_time(input)?, epoch: None }),
+            8 => Some(Self::Raise { tenant: take_text(input, 1)?.parse().ok()?, at: take_time(input)?, epoch: Some(take_number(input)?) }),
+            9 => Some(Self::Fold { tenant: take_text(input, 1)?.parse().ok()?, at: take_time(input)?, epoch: Some(take_number(input)?) }),
+            11 => Some(Self::Fresh { until: take_time(input)? }),
+            5 | 7 | 10 => {
                 let tenant = take_text(input, 1)?.parse().ok()?;
-                let epoch = u32::from_be_bytes(take(input)?);
+                let epoch = take_number(input)?;
                 let present = match take(input)? {
                     [0] => false,
                     [1] => true,
                     [_] => return None,
                 };
-                let since = if kind == 7 { take_time(input)? } else { UnixTime::default() };
+                let since = if kind == 5 { UnixTime::default() } else { take_time(input)? };
                 let [count] = take(input)?;
-                let raises = (0..count).map(|_| take_time(input)).collect::<Option<_>>()?;
+                let raise = |next: u8| {
+                    let at = take_time(input)?;
+                    let counted = epoch.saturating_add(u32::from(next)).saturating_add(1);
+                    Some((at, if kind == 10 { take_number(input)? } else { counted }))
+                };
+                let raises = (0..count).map(raise).collect::<Option<_>>()?;
                 Some(Self::Tenant { tenant, epoch, present, since, raises })
             }
             _ => None,
         }
+    }
+}
+
+fn put_epoch(out: &mut Vec<u8>, [next, numbered]: [u8; 2], tenant: &TenantName, at: UnixTime, epoch: Option<u32>) {
+    out.push(if epoch.is_some() { numbered } else { next });
+    put_name(out, tenant.as_str());
+    put_times(out, &[at]);
+    if let Some(epoch) = epoch {
+        out.extend_from_slice(&epoch.to_be_bytes());
     }
 }
 
@@ -123,6 +144,10 @@ fn take<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
     let (head, rest) = input.split_first_chunk()?;
     *input = rest;
     Some(*head)
+}
+
+fn take_number(input: &mut &[u8]) -> Option<u32> {
+    take(input).map(u32::from_be_bytes)
 }
 
 fn take_time(input: &mut &[u8]) -> Option<UnixTime> {
@@ -161,20 +186,25 @@ mod tests {
                 at,
                 keep_until
             }),
-            (name(), time()).prop_map(|(tenant, at)| Record::Raise { tenant, at }),
-            (name(), time()).prop_map(|(tenant, at)| Record::Fold { tenant, at }),
-            (name(), any::<u32>(), any::<bool>(), time(), prop::collection::vec(time(), 0..16))
+            (name(), time(), any::<Option<u32>>()).prop_map(|(tenant, at, epoch)| Record::Raise { tenant, at, epoch }),
+            (name(), time(), any::<Option<u32>>()).prop_map(|(tenant, at, epoch)| Record::Fold { tenant, at, epoch }),
+            time().prop_map(|until| Record::Fresh { until }),
+            (name(), any::<u32>(), any::<bool>(), time(), prop::collection::vec((time(), any::<u32>()), 0..16))
                 .prop_map(|(tenant, epoch, present, since, raises)| { Record::Tenant { tenant, epoch, present, since, raises } }),
         ]
     }
 
     #[test]
-    fn records_from_before_there_were_times_are_read() {
+    fn records_of_earlier_versions_are_read() {
         let tenant: TenantName = "a".parse().unwrap();
-        let mut input: &[u8] = b"\x04\x01a\x05\x01a\0\0\0\x03\x01\x00";
+        let mut input: &[u8] =
+            b"\x04\x01a\x05\x01a\0\0\0\x03\x01\x00\x07\x01a\0\0\0\x03\x01\0\0\0\0\0\0\0\x01\x02\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\x0b";
 
-        assert_eq!(Record::decode(&mut input), Some(Record::Fold { tenant: tenant.clone(), at: UnixTime::default() }));
-        let stands = Record::Tenant { tenant, epoch: 3, present: true, since: UnixTime::default(), raises: vec![] };
+        assert_eq!(Record::decode(&mut input), Some(Record::Fold { tenant: tenant.clone(), at: UnixTime::default(), epoch: None }));
+        let stands = Record::Tenant { tenant: tenant.clone(), epoch: 3, present: true, since: UnixTime::default(), raises: vec![] };
+        assert_eq!(Record::decode(&mut input), Some(stands));
+        let raises = vec![(UnixTime::from_millis(9), 4), (UnixTime::from_millis(11), 5)];
+        let stands = Record::Tenant { tenant, epoch: 3, present: true, since: UnixTime::from_millis(1), raises };
         assert_eq!(Record::decode(&mut input), Some(stands));
         assert!(input.is_empty());
     }

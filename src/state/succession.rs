@@ -9,8 +9,8 @@
 //! ```
 //!
 //! From then on the successor's file and memory lead. The predecessor's memory is a replica: it takes in every change in the order in
-//! which the successor made it, its own wishes among them, so that a tenant's epoch counts the same in both. What only merges (the end of
-//! a session, of a user's sessions) is in force in the predecessor before the successor is asked.
+//! which the successor made it, its own wishes among them, so that a tenant's next epoch has one number in both. What needs no number (the
+//! end of a session, of a user's sessions) is in force in the predecessor before the successor is asked.
 
 use std::{
     convert::Infallible,
@@ -95,7 +95,6 @@ impl Journal {
         let mut writers = self.writers();
         let outcome = match opened {
             Ok((log, _torn)) => {
-                // A tenant's epoch is what the file says; the rest merges.
                 for record in found.tenants(&ledger) {
                     self.marks.apply(&mut writers.ledger, record);
                 }
@@ -154,6 +153,7 @@ impl Journal {
                 break true;
             }
             match Record::decode(&mut records) {
+                Some(Record::Fresh { until }) => self.set_fresh_until(until),
                 Some(record) => self.marks.apply(&mut writers.ledger, record),
                 None => break false,
             }
@@ -172,7 +172,7 @@ impl Journal {
         let found = Record::decode(&mut record).filter(|_| record.is_empty()).ok_or_else(unreadable)?;
         match found {
             Record::Session { .. } | Record::User { .. } | Record::Raise { .. } => self.write(found),
-            Record::Fold { .. } | Record::Tenant { .. } => Err(unreadable()),
+            Record::Fold { .. } | Record::Tenant { .. } | Record::Fresh { .. } => Err(unreadable()),
         }
     }
 
@@ -193,8 +193,8 @@ impl Journal {
         match record {
             // A session's and a user's end merge: in force here whatever comes of the rest.
             Record::Session { .. } | Record::User { .. } => self.marks.apply(&mut writers.ledger, record),
-            // Epochs count: this comes back in its order.
-            Record::Raise { .. } | Record::Fold { .. } | Record::Tenant { .. } => {}
+            // Who has the file says which epoch is next: this comes back with its number.
+            Record::Raise { .. } | Record::Fold { .. } | Record::Tenant { .. } | Record::Fresh { .. } => {}
         }
         drop(writers);
         match holder {

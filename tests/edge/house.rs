@@ -1,7 +1,6 @@
 //! A door with a small handler behind it, and clients for it.
 
 use std::{
-    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -14,10 +13,9 @@ use octroi::{
         self, Connections, EarlyCause, EdgeRefusal, Handler, Http2Refusal, Rules, TlsState, Witness,
         dev::{Authority, PairFiles},
     },
-    model::{BoxFuture, ClientIp, Clock, Connection, Cut, Host, HostPattern, Http2Limits, ListenerName, Origin, SystemClock, TlsFacts},
+    model::{BoxFuture, ClientIp, Clock, Connection, Cut, Host, HostPattern, ListenerName, Origin, SystemClock, TlsFacts},
     policy::{
-        Certificate, CertificateSource, ClientIpHeader, DenyList, IpSet, Limits, Listener, ListenerKind, MinVersion, Policy, ProxyProtocol,
-        RequestLimits, Tenants, Tls, UnknownSni,
+        Certificate, CertificateSource, DenyList, IpSet, Limits, Listener, ListenerKind, MinVersion, Policy, ProxyProtocol, Tls, UnknownSni,
     },
     state::Challenges,
 };
@@ -31,6 +29,8 @@ use tokio::{
     sync::watch,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::support;
 
 /// What a witness saw, as text.
 #[derive(Default)]
@@ -209,29 +209,11 @@ pub(crate) fn plan(kind: ListenerKind) -> Plan {
     let limits = Limits {
         handshake_timeout: long,
         header_timeout: long,
-        header_bytes: 4096,
-        header_count: 100,
-        field_bytes: 1024,
-        path_bytes: 1024,
-        uri_bytes: 1024,
         idle_timeout: long,
         write_stall: long,
         write_min_rate: 1,
-        http2: Http2Limits {
-            streams: 100,
-            stream_window: 65_536,
-            connection_window: 262_144,
-            send_buffer: 65_536,
-            resets: 200,
-            errors: 100,
-            settings: 50,
-            pings: 100,
-            priorities: 200,
-            window_updates: 1000,
-            empty_data: 100,
-            continuations: 100,
-            starved: 50,
-        },
+        header_bytes: 4096,
+        ..support::LIMITS
     };
     Plan {
         listener,
@@ -267,20 +249,9 @@ pub(crate) fn certificate(dir: &Path, name: &str, hosts: &[&str]) -> Certificate
 
 pub(crate) fn policy(plan: &Plan, certificates: Vec<Certificate>) -> Policy {
     Policy {
-        revision: String::new(),
-        files: Vec::new(),
-        node: String::new(),
-        threads: 1,
-        drain: Duration::ZERO,
-        state_dir: PathBuf::new(),
         trusted_proxies: plan.trusted_proxies.clone(),
-        client_ip_header: ClientIpHeader::XForwardedFor,
         listeners: vec![Arc::new(plan.listener.clone())],
         limits: plan.limits,
-        bans: None,
-        request_limits: RequestLimits { body_bytes: 1, body_min_rate: 1, websocket_idle: Duration::ZERO },
-        metrics: None,
-        admin: None,
         tls: Tls {
             min_version: plan.min_version,
             unknown_sni: plan.unknown_sni,
@@ -288,12 +259,7 @@ pub(crate) fn policy(plan: &Plan, certificates: Vec<Certificate>) -> Policy {
             ticket_keys: plan.ticket_keys.clone(),
             certificates,
         },
-        sessions: None,
-        redis: None,
-        upstreams: BTreeMap::new(),
-        tenants: Tenants::default(),
-        access_log: Vec::new(),
-        next_expiry: None,
+        ..support::policy(Vec::new())
     }
 }
 

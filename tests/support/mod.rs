@@ -194,6 +194,7 @@ pub fn policy(tenants: Vec<Tenant>) -> Policy {
             cookie: "__Host-octroi".into(),
             ring: ring(),
             rules: rules(),
+            revocation: octroi::policy::RevocationRules::default(),
             allow_email_user: false,
             login_url: Some("/login".into()),
             foreign: ForeignSessions::default(),

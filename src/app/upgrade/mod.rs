@@ -31,13 +31,15 @@ mod channel;
 mod lead;
 mod message;
 mod predecessor;
+mod room;
 mod successor;
 mod tail;
 
 use std::{io, time::Duration};
 
-pub use predecessor::Launch;
-pub(super) use predecessor::{HandOver, Succession, close_room, hand_over, open_room, receive_successors, tell_connections};
+pub(super) use predecessor::{HandOver, hand_over, tell_connections};
+pub use room::Launch;
+pub(super) use room::{Succession, close_room, open_room, receive_successors};
 pub(super) use successor::Arrival;
 
 /// The name of the socket in the state directory.

@@ -1,19 +1,20 @@
 //! `octroi session inspect`: opens a token with the configured keys and tells what it says.
 
-use std::{fmt::Write, io::Read, time::Duration};
+use std::{fmt::Write, io::Read, path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use serde::Serialize;
 
+use super::foreign;
 use crate::{
     admin::wire::write_time,
     cli::output::{Exit, Form, Output},
     model::{Clock, TenantName, UnixTime},
     policy::{Policy, Sessions},
-    session::{MAX_TOKEN_BYTES, OpenError, Opened, Purpose},
+    session::{OpenError, Opened, Purpose, TOKEN_PREFIX},
 };
 
-/// Tell what a token says: whose session it is, and until when.
+/// Tell what a token says: whose session it is, and until when. It may be one of octroi or of an app whose format is configured.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct InspectArgs {
     /// The token; `-` reads it from standard input, so that no shell keeps it
@@ -22,6 +23,12 @@ pub(crate) struct InspectArgs {
     /// The tenant that owns the host the token is for; all are tried if it is left out
     #[arg(long, value_name = "TENANT")]
     pub(crate) realm: Option<String>,
+    /// Of a session of Express (cookie-session): what stands in the cookie of its signature
+    #[arg(long, value_name = "SIGNATURE")]
+    pub(crate) signature: Option<String>,
+    /// Of a JSON Web Token whose keys the running octroi fetches: a file that holds the set
+    #[arg(long, value_name = "FILE")]
+    pub(crate) jwks: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -56,6 +63,9 @@ pub(super) fn run(args: &InspectArgs, policy: &Policy, clock: &dyn Clock, output
     let token = read(&args.token)?;
     // Only now: whoever writes the token may take its time.
     let now = clock.now();
+    if !token.starts_with(TOKEN_PREFIX) && !sessions.foreign.formats().is_empty() {
+        return foreign::inspect(args, policy, &token, now, output);
+    }
     let realms = match &args.realm {
         Some(name) => vec![policy.tenants.named(name).with_context(|| format!("the configuration has no tenant `{name}`"))?.name.clone()],
         None => policy.tenants.iter().filter(|tenant| !tenant.hosts.is_empty()).map(|tenant| tenant.name.clone()).collect(),
@@ -73,17 +83,19 @@ pub(super) fn run(args: &InspectArgs, policy: &Policy, clock: &dyn Clock, output
     }
 }
 
-const VALID: &str = "valid";
+pub(super) const VALID: &str = "valid";
 /// How far a clock may be behind the one that minted, as for traffic.
-const SKEW: Duration = Duration::from_secs(60);
+pub(super) const SKEW: Duration = Duration::from_secs(60);
+
+/// Twice what any format reads: what is longer is told so, and not cut to something else.
+const MOST_BYTES: u64 = 16 << 10;
 
 fn read(token: &str) -> anyhow::Result<String> {
     if token != "-" {
         return Ok(token.trim().to_owned());
     }
     let mut text = String::new();
-    let bound = u64::try_from(MAX_TOKEN_BYTES * 2).unwrap_or(u64::MAX);
-    std::io::stdin().take(bound).read_to_string(&mut text).context("reading the token from standard input")?;
+    std::io::stdin().take(MOST_BYTES).read_to_string(&mut text).context("reading the token from standard input")?;
     Ok(text.trim().to_owned())
 }
 

@@ -1,5 +1,6 @@
 //! `octroi session …`: ends, reads and makes sessions.
 
+mod foreign;
 mod inspect;
 mod mint;
 mod revoke;

@@ -50,13 +50,13 @@ pub(super) fn run(args: &RevokeArgs, state_dir: &Path, output: &mut Output<'_>) 
     match Client::new(args.control.socket(state_dir)).post("/v1/sessions/revoke", &wish)?.read::<RevokedBody>()? {
         Ok(revoked) => {
             output.data(form, &revoked, || describe(&revoked, args.at.is_some()))?;
-            Ok(Exit::Fine)
+            Ok(if is_everywhere(&revoked) { Exit::Fine } else { Exit::Problem })
         }
         Err(refused) => {
             if form == Form::Json {
                 output.json(&refused.body)?;
             } else {
-                output.say(&format!("error: {}; {}", refused.body.error.message, came_of_it(refused.status)));
+                output.say(&format!("error: {}; {}", refused.body.error.message, came_of_it(refused.status, &refused.body.error.code)));
             }
             Ok(if refused.status == 400 { Exit::Usage } else { Exit::Problem })
         }
@@ -64,17 +64,30 @@ pub(super) fn run(args: &RevokeArgs, state_dir: &Path, output: &mut Output<'_>) 
 }
 
 fn describe(revoked: &RevokedBody, later: bool) -> String {
-    let nodes = if revoked.nodes == 1 { "1 node".to_owned() } else { format!("{} nodes", revoked.nodes) };
+    let count = |nodes: u32| if nodes == 1 { "1 node".to_owned() } else { format!("{nodes} nodes") };
+    let nodes = match revoked.replicas {
+        Some(replicas) if replicas > revoked.nodes => format!("{} of {}", revoked.nodes, count(replicas)),
+        Some(_) | None => count(revoked.nodes),
+    };
     let when = if later { format!(", in force from {}", revoked.at) } else { String::new() };
-    format!("revoked on {nodes} in {:.1} ms{when}", revoked.took_ms)
+    let silent = match revoked.silent.as_slice() {
+        [] => String::new(),
+        silent => format!("; no answer in time from {}", silent.join(", ")),
+    };
+    format!("revoked on {nodes} in {:.1} ms{when}{silent}", revoked.took_ms)
 }
 
-/// Says what a refusal left behind. Where the journal cannot be written, the sessions have ended in memory; where it is full, not.
-const fn came_of_it(status: u16) -> &'static str {
-    if status == 503 {
-        "the sessions may have ended, but only until a restart: revoke again once the journal can be written"
-    } else {
-        "nothing was revoked"
+/// Says whether every node that there should be has it in force.
+fn is_everywhere(revoked: &RevokedBody) -> bool {
+    revoked.silent.is_empty() && revoked.replicas.is_none_or(|replicas| replicas <= revoked.nodes)
+}
+
+/// Says what a refusal left behind. Where Redis or the journal cannot be written, the sessions have ended; where it is full, not.
+fn came_of_it(status: u16, code: &str) -> &'static str {
+    match (status, code) {
+        (503, "revocation_unavailable") => "the sessions have ended on this node for good",
+        (503, _) => "the sessions may have ended, but only until a restart: revoke again once the journal can be written",
+        _ => "nothing was revoked",
     }
 }
 
@@ -141,8 +154,26 @@ mod tests {
 
     #[test]
     fn a_journal_that_cannot_be_written_is_not_told_as_nothing() {
-        assert!(came_of_it(503).contains("until a restart"));
-        assert_eq!(came_of_it(404), "nothing was revoked");
+        assert!(came_of_it(503, "unavailable").contains("until a restart"));
+        assert!(came_of_it(503, "revocation_unavailable").contains("for good"));
+        assert_eq!(came_of_it(404, "unknown"), "nothing was revoked");
+    }
+
+    #[test]
+    fn nodes_that_are_missing_or_silent_are_told() {
+        let revoked = |nodes, replicas, silent: &[&str]| RevokedBody {
+            nodes,
+            took_ms: 3.07,
+            at: "2027-01-01T00:00:00Z".to_owned(),
+            silent: silent.iter().map(ToString::to_string).collect(),
+            replicas,
+        };
+        let says = |body: RevokedBody| (describe(&body, false), is_everywhere(&body));
+
+        assert_eq!(says(revoked(2, Some(2), &[])), ("revoked on 2 nodes in 3.1 ms".to_owned(), true));
+        assert_eq!(says(revoked(1, Some(2), &[])), ("revoked on 1 of 2 nodes in 3.1 ms".to_owned(), false));
+        let silent = says(revoked(1, None, &["edge-2", "edge-3"]));
+        assert_eq!(silent, ("revoked on 1 node in 3.1 ms; no answer in time from edge-2, edge-3".to_owned(), false));
     }
 
     #[test]

@@ -54,9 +54,7 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
     judge_doors(cx, &root, &listeners);
     let sessions = root.sessions.as_ref().and_then(|wire| wire.0.as_ref()).map(|wire| session::sessions(cx, wire));
     let redis = root.redis.as_ref().and_then(|wire| redis::redis(cx, wire));
-    if let Some(wire) = &root.redis {
-        redis::unused(cx, wire.at());
-    }
+    session::judge_store(cx, root.sessions.as_ref().and_then(|wire| wire.0.as_ref()), root.redis.as_ref());
     let asserts = root.sessions.as_ref().and_then(|wire| wire.0.as_ref()?.assertion.as_ref());
     assertion::judge(cx, &root, asserts);
     let upstreams = upstream::all(cx, &root.upstreams, asserts.and_then(|wire| wire.audience.as_ref()));

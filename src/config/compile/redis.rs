@@ -10,7 +10,6 @@ use crate::{
         default,
         parse::Wrong,
         reader::At,
-        source::Span,
         substitute::{self, Piece},
         wire::{RedisUrl, RedisWire},
     },
@@ -248,11 +247,4 @@ fn host_and_port(text: &str) -> Option<(Box<str>, u16)> {
     };
     let port = if port.is_empty() { Some(default::REDIS_PORT) } else { port.parse().ok().filter(|port| *port > 0) };
     Some((host.into_boxed_str(), port?))
-}
-
-/// Says that Redis is there and nobody uses it.
-pub(super) fn unused(cx: &mut Context<'_>, at: Span) {
-    if cx.findings.errors() == 0 {
-        cx.warn(at, "nothing uses this Redis").hint("`sessions: {revocation: {store: redis}}` does");
-    }
 }

@@ -11,10 +11,10 @@ use crate::{
         reader::{At, Placed},
         source::Span,
         unit::Wait,
-        wire::{KeyWire, RevocationStoreWord, SessionsWire, TenantSessions},
+        wire::{KeyWire, RedisWire, RevocationStoreWord, RevocationWire, SessionsWire, TenantSessions},
     },
     model::{Path, PathRules},
-    policy::{Binding, KeyDir, SessionRules, Sessions},
+    policy::{Binding, KeyDir, RevocationRules, SessionRules, Sessions},
     session::{KeyState, MasterKey, Ring},
 };
 
@@ -25,10 +25,6 @@ pub(super) fn default_rules() -> SessionRules {
 
 /// Compiles what holds for every tenant.
 pub(super) fn sessions(cx: &mut Context<'_>, wire: &SessionsWire) -> Sessions {
-    // One value so far, which says what is done anyway. A second one makes the compiler ask here.
-    match wire.revocation.as_ref().and_then(|revocation| revocation.store.as_ref()).map(|at| at.value) {
-        Some(RevocationStoreWord::Journal) | None => {}
-    }
     let cookie: Box<str> = wire.cookie.as_ref().map_or_else(|| default::COOKIE.into(), |cookie| cookie.value.0.clone());
     let (ring, key_dir) = ring(cx, wire);
     Sessions {
@@ -37,9 +33,51 @@ pub(super) fn sessions(cx: &mut Context<'_>, wire: &SessionsWire) -> Sessions {
         ring,
         key_dir,
         rules: rules(cx, &default_rules(), wire.idle.as_ref(), wire.absolute.as_ref(), Some(&wire.bind)),
+        revocation: revocation(cx, wire.revocation.as_ref()),
         allow_email_user: wire.allow_email_user.as_ref().is_some_and(|at| at.value),
         login_url: wire.login_url.as_ref().and_then(|url| login_url(cx, url)),
         assertions: wire.assertion.as_ref().map(|wire| assertion::assertions(cx, wire)),
+    }
+}
+
+/// Compiles how what was ended reaches other nodes. Whether there is a Redis for it, [`judge_store`] says.
+fn revocation(cx: &mut Context<'_>, wire: Option<&RevocationWire>) -> RevocationRules {
+    let mut rules = RevocationRules { stale_after: default::STALE_AFTER, ..RevocationRules::default() };
+    let Some(wire) = wire else { return rules };
+    match wire.store.as_ref().map(|at| at.value) {
+        Some(RevocationStoreWord::Redis) => rules.is_shared = true,
+        Some(RevocationStoreWord::Journal) | None => {
+            let silent = wire.on_stale.as_ref().map(|at| at.span).or(wire.stale_after.as_ref().map(|at| at.span));
+            if let Some(span) = silent {
+                cx.error(span, "a journal is never silent").hint("add `store: redis`, or take this out");
+            }
+        }
+    }
+    if let Some(at) = &wire.on_stale {
+        rules.on_stale = at.value;
+    }
+    if let Some(at) = &wire.stale_after {
+        rules.stale_after = at.value.0;
+        if !default::STALE_AFTERS.contains(&at.value.0) {
+            cx.error(at.span, "Redis may be silent for 5s to 1h")
+                .hint("nodes hear of it every second; a short break of the network is no silence");
+        }
+    }
+    rules
+}
+
+/// Judges whether what revocations ask for is there, and whether what is there is used.
+pub(super) fn judge_store(cx: &mut Context<'_>, sessions: Option<&SessionsWire>, redis: Option<&RedisWire>) {
+    let store = sessions.and_then(|wire| wire.revocation.as_ref()?.store.as_ref()).filter(|at| at.value == RevocationStoreWord::Redis);
+    match (store, redis) {
+        (Some(at), None) => {
+            cx.error(at.span, "there is no Redis to share revocations through")
+                .hint("add `redis: {url: \"rediss://HOST:PORT\"}` at the top");
+        }
+        (None, Some(wire)) if cx.findings.errors() == 0 => {
+            cx.warn(wire.at(), "nothing uses this Redis").hint("`sessions: {revocation: {store: redis}}` does");
+        }
+        (Some(_), Some(_)) | (None, _) => {}
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) use redis::{RedisUrl, RedisWire};
 pub(super) use root::{ConfigLimits, Root, TenantFile, Version};
 pub(super) use route::{AccessWord, RouteSet, Rule, TenantRoutes};
 pub(super) use server::{BansWire, Http2Wire, LimitsWire, RequestLimitsWire, ServerWire};
-pub(super) use session::{AssertionWire, KeyWire, Party, RevocationStoreWord, SessionsWire, TokenFormat};
+pub(super) use session::{AssertionWire, KeyWire, Party, RevocationStoreWord, RevocationWire, SessionsWire, TokenFormat};
 pub(super) use tenant::{
     ClientCertificateWire, CookiesWire, IpAccessWire, QuotaStoreWord, QuotaWire, RangeWire, TenantSessions, TenantWire,
 };

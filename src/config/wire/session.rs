@@ -11,7 +11,7 @@ use crate::{
         shape::{wire, words},
         unit::Wait,
     },
-    policy::Binding,
+    policy::{Binding, OnStale},
     session::foreign::Format,
 };
 
@@ -20,6 +20,8 @@ use crate::{
 pub(in crate::config) enum RevocationStoreWord {
     /// A file under `state_dir`.
     Journal,
+    /// That file, and a Redis that tells the other nodes.
+    Redis,
 }
 
 /// Whose tokens are read.
@@ -36,7 +38,11 @@ words! {
         "client_prefix" => Binding::ClientPrefix, "user_agent" => Binding::UserAgent,
         "client_certificate" => Binding::ClientCertificate,
     }
-    RevocationStoreWord, "revocation store" { "journal" => RevocationStoreWord::Journal, }
+    RevocationStoreWord, "revocation store" {
+        "journal" => RevocationStoreWord::Journal,
+        "redis" => RevocationStoreWord::Redis,
+    }
+    OnStale, "answer to silence" { "deny" => OnStale::Deny, "allow" => OnStale::Allow, }
     TokenFormat, "token format" {
         "octroi" => TokenFormat::Octroi,
         "jwt" => TokenFormat::Foreign(Format::Jwt),
@@ -145,7 +151,11 @@ wire! {
 
     /// Where revocations are kept.
     RevocationWire "revocation" {
-        /// `journal` (default): a file under `state_dir`, written through to the disk.
+        /// `journal` (default): a file under `state_dir`, written through to the disk; each node knows only its own. `redis`: that file, and the Redis that nodes share.
         store: Option<At<RevocationStoreWord>>,
+        /// What happens to sessions while Redis has been silent for too long: `deny` (default) answers 503, `allow` goes by what is known.
+        on_stale: Option<At<OnStale>>,
+        /// How long Redis may be silent, 5s to 1h. Default: 30s.
+        stale_after: Option<At<Wait>>,
     }
 }

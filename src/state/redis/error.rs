@@ -14,6 +14,9 @@ pub enum RedisFault {
     /// The connection broke. Whether it was done is not known.
     #[error("the connection to Redis broke: {0}")]
     Broken(#[source] redis::RedisError),
+    /// It holds more than is read.
+    #[error("octroi:ended has more than {0} entries; something else writes there")]
+    TooMuch(usize),
     /// It said no.
     #[error("Redis refuses: {0}")]
     Refused(#[source] redis::RedisError),
@@ -31,7 +34,7 @@ impl RedisFault {
             Self::Away => "away",
             Self::Late(_) => "timeout",
             Self::Broken(_) => "broken",
-            Self::Refused(_) => "refused",
+            Self::Refused(_) | Self::TooMuch(_) => "refused",
         }
     }
 }

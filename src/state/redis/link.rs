@@ -207,8 +207,9 @@ impl Redis {
     pub async fn changed(&self, known: u64) -> u64 {
         let mut live = self.shared.live.clone();
         let number = |live: &Option<Live>| live.as_ref().map_or(0, |live| live.number);
-        match live.wait_for(|live| number(live) != known).await {
-            Ok(live) => number(&live),
+        let found = live.wait_for(|live| number(live) != known).await.map(|live| number(&live));
+        match found {
+            Ok(found) => found,
             // The link is gone, and nothing will change.
             Err(_) => std::future::pending().await,
         }
@@ -249,7 +250,7 @@ impl Redis {
             },
         };
         match &outcome {
-            Ok(_) | Err(RedisFault::Refused(_)) => shared.late.store(0, Ordering::Relaxed),
+            Ok(_) | Err(RedisFault::Refused(_) | RedisFault::TooMuch(_)) => shared.late.store(0, Ordering::Relaxed),
             Err(RedisFault::Late(_)) if shared.late.fetch_add(1, Ordering::Relaxed).saturating_add(1) == MOST_LATE => {
                 shared.renew.notify_waiters();
             }

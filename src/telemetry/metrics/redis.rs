@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use prometheus::{Histogram, IntCounterVec, IntGauge};
+use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::table::Declare;
+use crate::model::UnixTime;
 
 /// How the store that nodes share does.
 #[derive(Debug)]
@@ -12,10 +13,21 @@ pub struct RedisSeries {
     connected: IntGauge,
     commands: IntCounterVec,
     durations: Histogram,
+    shared: IntCounterVec,
+    shared_durations: Histogram,
+    compared: IntCounterVec,
+    compared_durations: Histogram,
+    strange: IntCounter,
+    pending: IntGauge,
+    synced: Gauge,
+    degraded: IntGaugeVec,
 }
 
 /// From a command on the same machine to the longest deadline, in seconds.
 const BUCKETS: [f64; 11] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.2, 1.0, 5.0];
+
+/// From an empty Redis to one with a million revocations, in seconds.
+const SYNC_BUCKETS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0, 30.0];
 
 impl RedisSeries {
     pub(super) fn new(declare: &Declare<'_>) -> prometheus::Result<Self> {
@@ -30,7 +42,40 @@ impl RedisSeries {
             &[],
             &BUCKETS,
         )?;
+        let results = |name: &str, help: &str| {
+            let counters = declare.counters(name, help, &["result"])?;
+            for result in ["success", "failure"] {
+                counters.with_label_values(&[result]);
+            }
+            Ok::<_, prometheus::Error>(counters)
+        };
+        let shared_durations = declare.histograms(
+            "octroi_revocation_share_duration_seconds",
+            "Time until Redis had a revocation of this node.",
+            &[],
+            &BUCKETS,
+        )?;
+        let compared_durations = declare.histograms(
+            "octroi_revocation_sync_duration_seconds",
+            "Time of a comparison of all revocations with Redis.",
+            &[],
+            &SYNC_BUCKETS,
+        )?;
+        let degraded = declare.gauges("octroi_degraded", "Whether something that octroi relies on is away: 1 or 0.", &["dep"])?;
+        degraded.with_label_values(&["revocation"]);
         Ok(Self {
+            shared: results("octroi_revocation_shares_total", "Revocations of this node that were to be handed to Redis.")?,
+            shared_durations: shared_durations.with_label_values::<&str>(&[]),
+            compared: results("octroi_revocation_syncs_total", "Comparisons of all revocations with Redis.")?,
+            compared_durations: compared_durations.with_label_values::<&str>(&[]),
+            strange: declare
+                .counter("octroi_redis_strange_total", "Entries and messages in Redis that no octroi wrote; they are left out.")?,
+            pending: declare.gauge("octroi_revocations_pending", "Revocations of this node that Redis may not have yet.")?,
+            synced: declare.float(
+                "octroi_revocation_last_sync_timestamp_seconds",
+                "When it was last known what other nodes revoked, in seconds since 1970; 0: not since the start.",
+            )?,
+            degraded,
             connected: declare.gauge("octroi_redis_connected", "Whether there is a connection to Redis: 1 or 0.")?,
             commands,
             durations: durations.with_label_values::<&str>(&[]),
@@ -49,4 +94,40 @@ impl RedisSeries {
             self.durations.observe(took.as_secs_f64());
         }
     }
+
+    /// Counts a revocation of this node that was to be handed to Redis.
+    pub fn shared(&self, took: Duration, is_done: bool) {
+        self.shared.with_label_values(&[result(is_done)]).inc();
+        if is_done {
+            self.shared_durations.observe(took.as_secs_f64());
+        }
+    }
+
+    /// Counts a comparison of all revocations with Redis.
+    pub fn compared(&self, took: Duration, is_done: bool) {
+        self.compared.with_label_values(&[result(is_done)]).inc();
+        if is_done {
+            self.compared_durations.observe(took.as_secs_f64());
+        }
+    }
+
+    /// Counts what no octroi wrote.
+    pub fn strange(&self, count: u64) {
+        self.strange.inc_by(count);
+    }
+
+    /// Sets whether it is known what other nodes revoked.
+    pub fn fresh(&self, is_fresh: bool) {
+        self.degraded.with_label_values(&["revocation"]).set(i64::from(!is_fresh));
+    }
+
+    /// Sets how many revocations Redis may not have, and when it was last known what others revoked.
+    pub fn standing(&self, pending: u64, synced: Option<UnixTime>) {
+        self.pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
+        self.synced.set(synced.map_or(0.0, |time| Duration::from_millis(time.as_millis()).as_secs_f64()));
+    }
+}
+
+const fn result(is_done: bool) -> &'static str {
+    if is_done { "success" } else { "failure" }
 }

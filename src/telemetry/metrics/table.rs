@@ -367,11 +367,11 @@ impl Declare<'_> {
         self.register(IntGauge::new(name, help)?)
     }
 
-    fn float(&self, name: &str, help: &str) -> prometheus::Result<Gauge> {
+    pub(super) fn float(&self, name: &str, help: &str) -> prometheus::Result<Gauge> {
         self.register(Gauge::new(name, help)?)
     }
 
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+    pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
         self.register(IntGaugeVec::new(Opts::new(name, help), labels)?)
     }
 

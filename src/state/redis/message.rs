@@ -1,0 +1,152 @@
+//! What nodes tell each other through Redis.
+
+use crate::{
+    model::UnixTime,
+    state::{peers::ends, record::Record},
+};
+
+/// How far an epoch may be ahead of the seconds since 1970: a node numbers them by its clock and then one by one. One that is further
+/// ahead would never be outdone, and so end every session of its tenant for good.
+const AHEAD_SECS: u64 = 86_400;
+
+/// A message on the channel of news.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct News<'a> {
+    /// Counts messages; Redis gave it.
+    pub(super) number: u64,
+    /// The process that published it.
+    pub(super) process: &'a str,
+    /// What to answer with; nothing if nobody waits for it.
+    pub(super) token: Option<&'a str>,
+    /// Records of the journal, one after the other.
+    pub(super) records: &'a [u8],
+}
+
+/// Writes the part of a message that the sender knows, but the records.
+pub(super) fn head(process: &str, token: Option<&str>) -> String {
+    format!("{process}:{}", token.unwrap_or("-"))
+}
+
+/// Reads `NUMBER:PROCESS:TOKEN:RECORDS`.
+pub(super) fn read(message: &[u8]) -> Option<News<'_>> {
+    let mut parts = message.splitn(4, |byte| *byte == b':');
+    let mut word = || {
+        let word = std::str::from_utf8(parts.next()?).ok()?;
+        (1..=32).contains(&word.len()).then_some(word).filter(|word| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
+    };
+    let (number, process, token) = (word()?, word()?, word()?);
+    let number = number.parse().ok()?;
+    Some(News { number, process, token: Some(token).filter(|token| *token != "-"), records: parts.next()? })
+}
+
+/// What is wrong with a record that others wrote, so that it is not taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Strange {
+    /// It cannot be read, or is of a kind that no node writes there.
+    Malformed,
+    /// It no longer matters, which is no fault.
+    Past,
+}
+
+/// Reads one record that fills all of the bytes.
+pub(super) fn record(bytes: &[u8], now: UnixTime) -> Result<Record, Strange> {
+    let mut rest = bytes;
+    let record = Record::decode(&mut rest).filter(|_| rest.is_empty()).ok_or(Strange::Malformed)?;
+    judge(record, now)
+}
+
+/// Reads records that stand one after the other. The flag says whether all of them could be taken.
+pub(super) fn records(mut bytes: &[u8], now: UnixTime) -> (Vec<Record>, bool) {
+    let (mut found, mut whole) = (Vec::new(), true);
+    while !bytes.is_empty() {
+        let Some(record) = Record::decode(&mut bytes) else { return (found, false) };
+        match judge(record, now) {
+            Ok(record) => found.push(record),
+            Err(Strange::Past) => {}
+            Err(Strange::Malformed) => whole = false,
+        }
+    }
+    (found, whole)
+}
+
+fn judge(record: Record, now: UnixTime) -> Result<Record, Strange> {
+    match &record {
+        Record::Session { .. } | Record::User { .. } => {}
+        Record::Raise { at, epoch: Some(epoch), .. } if u64::from(*epoch) <= at.max(&now).as_secs().saturating_add(AHEAD_SECS) => {}
+        Record::Raise { .. } | Record::Fold { .. } | Record::Tenant { .. } | Record::Fresh { .. } => return Err(Strange::Malformed),
+    }
+    if ends(&record).is_some_and(|end| end <= now) { Err(Strange::Past) } else { Ok(record) }
+}
+
+/// Returns a record's bytes.
+pub(super) fn bytes(record: &Record) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    record.encode(&mut bytes);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::SessionId;
+
+    const NOW: UnixTime = UnixTime::from_secs(1_000);
+
+    fn session(end: u64) -> Record {
+        Record::Session { id: SessionId::new([58; 16]), at: NOW, keep_until: UnixTime::from_secs(end), tenant: None }
+    }
+
+    fn raise(at: u64, epoch: u32) -> Record {
+        Record::Raise { tenant: "acme".parse().unwrap(), at: UnixTime::from_secs(at), epoch: Some(epoch) }
+    }
+
+    #[test]
+    fn a_message_reads_back_whatever_bytes_its_records_have() {
+        let written = [format!("17:{}:", head("ab12", Some("cd34"))).into_bytes(), bytes(&session(2_000)), bytes(&raise(1, 2))].concat();
+
+        let news = read(&written).unwrap();
+
+        assert_eq!((news.number, news.process, news.token), (17, "ab12", Some("cd34")));
+        assert_eq!(records(news.records, NOW), (vec![session(2_000), raise(1, 2)], true));
+        assert_eq!(read(format!("1:{}:", head("ab12", None)).as_bytes()).unwrap().token, None);
+    }
+
+    #[test]
+    fn what_nobody_writes_is_not_taken() {
+        let junk: [&[u8]; 8] = [b"", b"1", b"1:a", b"1:a:b", b"x:a:b:", b"-1:a:b:", b":::", b"1:a b:c:"];
+        assert!(junk.iter().all(|junk| read(junk).is_none()));
+        assert_eq!(record(b"junk", NOW), Err(Strange::Malformed));
+        assert_eq!(record(&[bytes(&session(2_000)), vec![0]].concat(), NOW), Err(Strange::Malformed));
+        for kind in [
+            Record::Fold { tenant: "acme".parse().unwrap(), at: NOW, epoch: Some(1) },
+            Record::Raise { tenant: "acme".parse().unwrap(), at: NOW, epoch: None },
+            Record::Tenant { tenant: "acme".parse().unwrap(), epoch: 1, present: false, since: NOW, raises: Vec::new() },
+            Record::Fresh { until: UnixTime::from_secs(9_999) },
+        ] {
+            assert_eq!(record(&bytes(&kind), NOW), Err(Strange::Malformed), "{kind:?}");
+        }
+        assert_eq!(records(&[bytes(&session(2_000)), b"junk".to_vec()].concat(), NOW), (vec![session(2_000)], false));
+    }
+
+    #[test]
+    fn an_epoch_that_nobody_could_outdo_is_not_taken() {
+        assert_eq!(record(&bytes(&raise(1, 1_000 + 86_400)), NOW), Ok(raise(1, 1_000 + 86_400)));
+        assert_eq!(record(&bytes(&raise(1, 1_001 + 86_400)), NOW), Err(Strange::Malformed));
+        assert_eq!(record(&bytes(&raise(500_000, 500_000)), NOW), Ok(raise(500_000, 500_000)), "a date to come");
+    }
+
+    #[test]
+    fn what_has_ended_is_no_fault() {
+        assert_eq!(record(&bytes(&session(1_000)), NOW), Err(Strange::Past));
+        assert_eq!(records(&bytes(&session(1_000)), NOW), (vec![], true));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let _ = (read(&bytes), record(&bytes, NOW), records(&bytes, NOW));
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! Several nodes on one Redis: what one ends is ended on every other, whatever happens to Redis or to a node.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
+#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+
+mod harness;
+
+use std::{
+    fs,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use harness::{Octroi, Upstream, client::Answer, eventually, redis::Redis};
+
+/// A node's configuration. `redis` is what stands behind `redis:`, `rules` more of `revocation`.
+fn config(upstream: &Upstream, node: &str, redis: &str, rules: &str) -> String {
+    format!(
+        r#"
+version: 1
+node: {node}
+server: {{state_dir: STATE, drain: 2s, threads: 2}}
+listeners:
+  - {{name: public, address: "127.0.0.1:0", tls: {{}}}}
+metrics: {{address: "127.0.0.1:0"}}
+tls: {{certificates: [{{dev: true, dir: certs}}]}}
+sessions:
+  keys: [{{id: 1, secret: "${{file:session.key}}"}}]
+  revocation: {{store: redis{rules}}}
+redis: {{{redis}}}
+upstreams:
+  app: {{servers: [{{address: "{}"}}]}}
+routes:
+  app:
+    rules:
+      - {{path: /public/, access: public}}
+      - {{path: /login, access: public, grant: true}}
+      - {{path: /logout, methods: [POST], access: session, revoke: true}}
+tenants:
+  acme: {{hosts: [acme.test], upstream: app, routes: app}}
+  globex: {{hosts: [globex.test], upstream: app, routes: app}}
+"#,
+        upstream.addr
+    )
+}
+
+fn at(redis: &Redis) -> String {
+    format!(r#"url: "{}", replicas: 2"#, redis.url())
+}
+
+/// Two nodes, not yet started, with the same session key.
+fn prepared(upstream: &Upstream, redis: &str, rules: &str) -> [Octroi; 2] {
+    let nodes = ["edge-1", "edge-2"].map(|node| Octroi::prepared(&config(upstream, node, redis, rules)));
+    fs::copy(nodes[0].path().join("session.key"), nodes[1].path().join("session.key")).unwrap();
+    nodes
+}
+
+fn started(upstream: &Upstream, redis: &str, rules: &str) -> [Octroi; 2] {
+    let mut nodes = prepared(upstream, redis, rules);
+    nodes.iter_mut().for_each(Octroi::run);
+    nodes
+}
+
+fn sign_in(node: &Octroi, tenant: &str, user: &str) -> String {
+    let grant = percent_encoding::utf8_percent_encode(&format!("user=\"{user}\""), percent_encoding::NON_ALPHANUMERIC).to_string();
+    let url = format!("/login?h-Octroi-Session-Grant={grant}");
+    node.curl(&format!("{tenant}.test"), &url).args(&["-X", "POST"]).get().session()
+}
+
+fn ask(node: &Octroi, tenant: &str, cookie: &str) -> Answer {
+    node.curl(&format!("{tenant}.test"), "/x").cookie(cookie).get()
+}
+
+fn status(node: &Octroi, cookie: &str) -> u16 {
+    ask(node, "acme", cookie).status
+}
+
+/// Waits until a node refuses a session as ended; returns how long that took.
+fn refused(node: &Octroi, tenant: &str, cookie: &str) -> Duration {
+    let began = Instant::now();
+    eventually("the session is refused", || {
+        let answer = ask(node, tenant, cookie);
+        (answer.status == 401).then(|| assert_eq!(node.reason(&answer), "session_revoked"))
+    });
+    began.elapsed()
+}
+
+fn id_of(node: &Octroi, cookie: &str) -> String {
+    let token = cookie.split_once('=').unwrap().1;
+    let shown = node.ok(&["session", "inspect", token, "--json"]);
+    serde_json::from_str::<serde_json::Value>(&shown).unwrap()["session"].as_str().unwrap().to_owned()
+}
+
+fn redis_of(node: &Octroi) -> serde_json::Value {
+    serde_json::from_str::<serde_json::Value>(&node.ok(&["status", "--json"])).unwrap()["redis"].clone()
+}
+
+fn revoke(node: &Octroi, words: &[&str]) -> serde_json::Value {
+    serde_json::from_str(&node.ok(&[&["session", "revoke", "--json"], words].concat())).unwrap()
+}
+
+#[test]
+fn what_one_node_ends_is_ended_on_the_other_at_once() {
+    let (redis, upstream) = (Redis::start(), Upstream::start());
+    let [a, b] = started(&upstream, &at(&redis), "");
+    let sessions = ["u_1", "u_1", "u_2", "u_3", "u_4"].map(|user| sign_in(&a, "acme", user));
+    assert!(sessions.iter().all(|session| status(&b, session) == 200));
+
+    // By session, by user, by tenant.
+    let printed = a.ok(&["session", "revoke", "--session", &id_of(&a, &sessions[0])]);
+    assert_eq!(status(&b, &sessions[0]), 401, "it was in force there when the command returned");
+    assert!(printed.starts_with("revoked on 2 nodes in "), "{printed}");
+    assert_eq!((status(&b, &sessions[1]), status(&a, &sessions[0])), (200, 401));
+    let by_user = revoke(&b, &["--tenant", "acme", "--user", "u_1"]);
+    assert_eq!((status(&a, &sessions[1]), status(&a, &sessions[2])), (401, 200));
+
+    // The app, by the field of its answer.
+    let began = Instant::now();
+    let out = a.curl("acme.test", "/logout?h-Octroi-Session-Revoke=self").cookie(&sessions[2]).args(&["-X", "POST"]).get();
+    assert_eq!(out.status, 200, "{out:?}");
+    let by_app = began.elapsed();
+    refused(&b, "acme", &sessions[2]);
+
+    let elsewhere = sign_in(&b, "globex", "u_9");
+    let by_tenant = revoke(&b, &["--tenant", "acme"]);
+    let later = sign_in(&a, "acme", "u_3");
+    assert_eq!([&sessions[3], &sessions[4], &later].map(|session| status(&a, session)), [401, 401, 200]);
+    assert_eq!([&sessions[3], &sessions[4], &later].map(|session| status(&b, session)), [401, 401, 200]);
+    assert_eq!(ask(&a, "globex", &elsewhere).status, 200);
+
+    assert_eq!([&by_user["nodes"], &by_tenant["nodes"]], [2, 2]);
+    eprintln!("{}; user {} ms, tenant {} ms; the app's sign-out took {by_app:?}", printed.trim(), by_user["took_ms"], by_tenant["took_ms"]);
+    assert_eq!(redis_of(&b)["pending"], 0);
+}
+
+#[test]
+fn while_redis_is_away_a_sign_out_is_503_and_ended_here_and_it_reaches_the_other_node_with_redis() {
+    let (mut redis, upstream) = (Redis::start(), Upstream::start());
+    let [a, b] = started(&upstream, &at(&redis), "");
+    let [out, by_hand, tenant] = ["u_1", "u_2", "u_3"].map(|user| sign_in(&a, if user == "u_3" { "globex" } else { "acme" }, user));
+    let log_out = || a.curl("acme.test", "/logout?h-Octroi-Session-Revoke=self").cookie(&out).args(&["-X", "POST"]).get();
+
+    redis.kill();
+    eventually("the loss is noticed", || (redis_of(&a)["connected"] == false).then_some(()));
+    let answer = log_out();
+    assert_eq!((answer.status, a.reason(&answer)), (503, "revocation_unavailable".to_owned()));
+    let refused_by_hand = a.command(&["session", "revoke", "--session", &id_of(&a, &by_hand)]);
+    assert_eq!(refused_by_hand.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused_by_hand.stderr).into_owned();
+    assert!(said.contains("Redis is away") && said.contains("ended on this node for good"), "{said}");
+    assert_eq!(a.command(&["session", "revoke", "--tenant", "globex"]).status.code(), Some(1));
+    assert_eq!([status(&a, &out), status(&a, &by_hand), ask(&a, "globex", &tenant).status], [401; 3], "it is ended here");
+    assert_eq!([status(&b, &out), status(&b, &by_hand), ask(&b, "globex", &tenant).status], [200; 3], "b cannot know");
+    assert_eq!(redis_of(&a)["pending"], 3);
+
+    redis.run();
+
+    refused(&b, "acme", &out);
+    refused(&b, "acme", &by_hand);
+    refused(&b, "globex", &tenant);
+    eventually("nothing is pending", || (redis_of(&a)["pending"] == 0).then_some(()));
+    assert_eq!(status(&b, &sign_in(&b, "globex", "u_3")), 401, "another tenant's session is none here");
+    assert_eq!(ask(&a, "globex", &sign_in(&b, "globex", "u_3")).status, 200);
+}
+
+#[test]
+fn an_emptied_redis_revives_nobody_and_gets_everything_back() {
+    let (redis, upstream) = (Redis::start(), Upstream::start());
+    let [mut a, b] = started(&upstream, &at(&redis), "");
+    let sessions = ["u_1", "u_2"].map(|user| sign_in(&a, "acme", user));
+    let globex = sign_in(&a, "globex", "u_1");
+    revoke(&a, &["--session", &id_of(&a, &sessions[0])]);
+    revoke(&a, &["--tenant", "acme", "--user", "u_2"]);
+    revoke(&a, &["--tenant", "globex"]);
+    let held = redis.cli(&["ZCARD", "octroi:ended"]);
+    assert_eq!(held, "3");
+
+    redis.cli(&["FLUSHALL"]);
+
+    eventually("the nodes put it back", || (redis.cli(&["ZCARD", "octroi:ended"]) == held).then_some(()));
+    // One that knows nothing learns all of it before it serves.
+    a.signal("TERM");
+    a.wait();
+    fs::remove_dir_all(a.path().join("state")).unwrap();
+    fs::create_dir(a.path().join("state")).unwrap();
+    a.run();
+    for node in [&a, &b] {
+        assert_eq!(sessions.each_ref().map(|session| status(node, session)), [401; 2]);
+        assert_eq!(ask(node, "globex", &globex).status, 401);
+        assert_eq!(ask(node, "globex", &sign_in(&b, "globex", "u_1")).status, 200);
+    }
+}
+
+#[test]
+fn silence_closes_session_routes_or_not_as_the_rule_says_and_public_ones_never() {
+    let (mut redis, upstream) = (Redis::start(), Upstream::start());
+    let nodes = prepared(&upstream, &at(&redis), ", stale_after: 5s");
+    nodes[1].configure(&config(&upstream, "edge-2", &at(&redis), ", stale_after: 5s, on_stale: allow"));
+    let [mut denies, mut allows] = nodes;
+    denies.run();
+    allows.run();
+    let session = sign_in(&denies, "acme", "u_1");
+    let ended = sign_in(&denies, "acme", "u_2");
+    revoke(&denies, &["--session", &id_of(&denies, &ended)]);
+
+    redis.kill();
+
+    eventually("it is stale", || (status(&denies, &session) == 503).then_some(()));
+    let answer = ask(&denies, "acme", &session);
+    assert_eq!(denies.reason(&answer), "revocation_stale");
+    assert!(answer.all("set-cookie").is_empty(), "the cookie stays: {answer:?}");
+    assert_eq!(status(&denies, &ended), 401, "what is known is known");
+    let public = denies.curl("acme.test", "/public/x").cookie(&session).get();
+    assert_eq!((public.status, public.all("set-cookie").len()), (200, 0));
+    let logout = denies.curl("acme.test", "/logout?h-Octroi-Session-Revoke=self").cookie(&session).args(&["-X", "POST"]).get();
+    assert_eq!((logout.status, denies.reason(&logout)), (503, "revocation_stale".to_owned()));
+    eventually("the other is stale too", || (allows.metric(r#"octroi_degraded{dep="revocation"}"#) > 0.0).then_some(()));
+    assert_eq!([status(&allows, &session), status(&allows, &ended)], [200, 401]);
+    assert!(allows.printed().iter().any(|line| line.contains(r#"event="revocation_stale""#)));
+    assert!(allows.ok(&["status"]).contains("redis       away"), "{}", allows.ok(&["status"]));
+
+    redis.run();
+
+    eventually("it is fresh", || (status(&denies, &session) == 200).then_some(()));
+    eventually("the gauge falls", || (allows.metric(r#"octroi_degraded{dep="revocation"}"#) == 0.0).then_some(()));
+}
+
+#[test]
+fn a_node_that_was_never_told_what_others_ended_believes_no_session() {
+    let (redis, upstream) = (Redis::prepared(&[]), Upstream::start());
+    let [mut a, _] = prepared(&upstream, &at(&redis), "");
+    a.run();
+
+    let session = sign_in(&a, "acme", "u_1");
+    let answer = ask(&a, "acme", &session);
+
+    assert_eq!((answer.status, a.reason(&answer)), (503, "revocation_stale".to_owned()));
+    assert_eq!(a.curl("acme.test", "/public/x").get().status, 200);
+    let mut redis = redis;
+    redis.run();
+    eventually("it is fresh", || (status(&a, &session) == 200).then_some(()));
+}
+
+#[test]
+fn what_was_revoked_stays_so_when_the_node_dies_right_behind_it() {
+    let (mut redis, upstream) = (Redis::start(), Upstream::start());
+    let [mut a, mut b] = started(&upstream, &at(&redis), "");
+    for round in 0..3 {
+        let session = sign_in(&a, "acme", &format!("u_{round}"));
+        assert_eq!(status(&b, &session), 200);
+        revoke(&a, &["--session", &id_of(&a, &session)]);
+        // One of them, and Redis with all that it had.
+        let node = if round == 1 { &mut b } else { &mut a };
+        node.signal("KILL");
+        node.wait();
+        if round == 2 {
+            redis.kill();
+            redis.run();
+        }
+        node.run();
+        assert_eq!([status(&a, &session), status(&b, &session)], [401; 2], "round {round}");
+    }
+}
+
+#[test]
+fn both_may_end_the_same_things_at_the_same_time() {
+    let (redis, upstream) = (Redis::start(), Upstream::start());
+    let [a, b] = started(&upstream, &at(&redis), "");
+    for _ in 0..5 {
+        let sessions: Vec<String> = [&a, &b].into_iter().flat_map(|node| ["u_1", "u_2"].map(|user| sign_in(node, "acme", user))).collect();
+        assert!(sessions.iter().all(|session| status(&a, session) == 200 && status(&b, session) == 200));
+
+        std::thread::scope(|scope| {
+            for node in [&a, &b] {
+                scope.spawn(|| revoke(node, &["--tenant", "acme"]));
+                scope.spawn(|| revoke(node, &["--tenant", "acme", "--user", "u_1"]));
+            }
+        });
+
+        for session in &sessions {
+            assert_eq!([status(&a, session), status(&b, session)], [401; 2]);
+        }
+    }
+    let epochs = redis.cli(&["HGET", "octroi:epochs", "acme"]);
+    let later = [&a, &b].map(|node| sign_in(node, "acme", "u_3"));
+    assert!(later.iter().all(|session| status(&a, session) == 200 && status(&b, session) == 200), "epoch {epochs}");
+}
+
+#[test]
+fn a_session_that_the_other_node_made_behind_a_revocation_lives() {
+    let (mut redis, upstream) = (Redis::start(), Upstream::start());
+    let [a, b] = started(&upstream, &at(&redis), "");
+    let before = sign_in(&b, "acme", "u_1");
+    redis.kill();
+    eventually("the loss is noticed", || (redis_of(&a)["connected"] == false).then_some(()));
+    // Each ends the tenant without the other: both number the same epoch.
+    assert_eq!([&a, &b].map(|node| node.command(&["session", "revoke", "--tenant", "acme"]).status.code()), [Some(1); 2]);
+
+    redis.run();
+    for node in [&a, &b] {
+        eventually("nothing is pending", || (redis_of(node)["pending"] == 0).then_some(()));
+    }
+
+    for node in [&a, &b] {
+        let later = sign_in(node, "acme", "u_1");
+        eventually("both agree", || (status(&a, &later) == 200 && status(&b, &later) == 200).then_some(()));
+        assert_eq!(status(node, &before), 401);
+    }
+}
+
+#[test]
+fn junk_in_redis_is_counted_and_left_out() {
+    let (redis, upstream) = (Redis::start(), Upstream::start());
+    let junk = ["", "junk", "\x01", "\x01too short", "\x0babcdefgh", "\x03\x04acmeabcdefgh"];
+    for (score, member) in junk.iter().enumerate() {
+        redis.cli(&["ZADD", "octroi:ended", &format!("9{score}00000000000000"), member]);
+    }
+    redis.cli(&["HSET", "octroi:epochs", "acme", "junk", "globex", "-1"]);
+    redis.cli(&["HSET", "octroi:nodes", "edge-9", "junk", "edge-8", ""]);
+    redis.cli(&["HSET", "octroi:state", "seq", "41"]);
+    let [a, b] = started(&upstream, &at(&redis), "");
+    assert!(a.metric("octroi_redis_strange_total") >= 6.0);
+
+    for message in ["", "junk", "1:a:b:", "99999999999999999999:a:b:c", "7:a:b:junk", "18446744073709551615:a:-:"] {
+        redis.cli(&["PUBLISH", "octroi:0:news", message]);
+        redis.cli(&["PUBLISH", "octroi:0:heard:x", message]);
+    }
+
+    let session = sign_in(&a, "acme", "u_1");
+    assert_eq!(status(&b, &session), 200);
+    revoke(&a, &["--tenant", "acme"]);
+    assert_eq!([status(&a, &session), status(&b, &session)], [401; 2]);
+    assert_eq!(status(&b, &sign_in(&a, "acme", "u_1")), 200);
+    assert_eq!(redis_of(&a)["fresh"], true);
+
+    // A key of another type stops the store, which is said, and no session is believed for long.
+    redis.cli(&["DEL", "octroi:ended"]);
+    redis.cli(&["SET", "octroi:ended", "junk"]);
+    let failed = a.command(&["session", "revoke", "--tenant", "acme"]);
+    assert_eq!(failed.status.code(), Some(1), "{}", String::from_utf8_lossy(&failed.stderr));
+    redis.cli(&["DEL", "octroi:ended"]);
+    eventually("it is put back", || (redis.cli(&["ZCARD", "octroi:ended"]) != "0").then_some(()));
+}
+
+#[test]
+fn a_user_with_few_rights_and_a_password_in_a_file_is_enough_over_tls_too() {
+    let dir = tempfile::tempdir().unwrap();
+    certificate(dir.path());
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let port = harness::pebble::free_port().to_string();
+    let redis = Redis::with(
+        &[
+            &["--tls-port", &port, "--tls-cert-file", &path("redis.pem"), "--tls-key-file", &path("redis.key")][..],
+            &["--tls-ca-cert-file", &path("ca.pem"), "--tls-auth-clients", "no"],
+            &["--user", "default", "off", "--user", "octroi", "on", ">secret-0123456789"],
+            // What docs/operations.md says.
+            &ACL.split(' ').collect::<Vec<_>>(),
+        ]
+        .concat(),
+    );
+    let upstream = Upstream::start();
+    let url = format!(r#"url: "rediss://octroi:${{file:redis.password}}@127.0.0.1:{port}/3", ca: "{}""#, path("ca.pem"));
+    let mut nodes = prepared(&upstream, &url, "");
+    for node in &mut nodes {
+        fs::write(node.path().join("redis.password"), "secret-0123456789\n").unwrap();
+        Command::new("chmod").args(["600", node.path().join("redis.password").to_str().unwrap()]).status().unwrap();
+        node.run();
+    }
+    let [a, b] = nodes;
+
+    let session = sign_in(&a, "acme", "u_1");
+    assert_eq!(status(&b, &session), 200);
+    assert_eq!(revoke(&a, &["--tenant", "acme"])["nodes"], 2);
+    assert_eq!(status(&b, &session), 401);
+    assert!(!a.printed().iter().chain(&b.printed()).any(|line| line.contains("secret-0123")));
+    let denied = redis.try_cli(&["--user", "octroi", "--pass", "secret-0123456789", "--no-auth-warning", "ACL", "LOG"]);
+    assert!(String::from_utf8_lossy(&denied.stdout).contains("NOPERM"));
+}
+
+/// The rights that octroi needs.
+const ACL: &str = "~octroi:* &octroi:* -@all +evalsha +eval +script|load +select +subscribe +publish +zscan +zadd +zscore +zcount +zcard +zremrangebyrank +hget +hset +hsetnx +hmget +hgetall +hlen +hdel +hincrby +del +time";
+
+/// Makes a CA, and a certificate for 127.0.0.1.
+fn certificate(dir: &std::path::Path) {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    let ca_key = KeyPair::generate().unwrap();
+    let mut ca = CertificateParams::default();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    fs::write(dir.join("ca.pem"), ca.self_signed(&ca_key).unwrap().pem()).unwrap();
+    let issuer = Issuer::new(ca, ca_key);
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    fs::write(dir.join("redis.pem"), leaf.signed_by(&key, &issuer).unwrap().pem()).unwrap();
+    fs::write(dir.join("redis.key"), key.serialize_pem()).unwrap();
+}
+
+#[test]
+fn a_node_that_is_gone_is_missed_and_one_that_hangs_is_named() {
+    let (redis, upstream) = (Redis::start(), Upstream::start());
+    let [a, mut b] = started(&upstream, &at(&redis), "");
+    sign_in(&a, "acme", "u_1");
+
+    b.signal("STOP");
+    let hung = a.command(&["session", "revoke", "--tenant", "acme"]);
+    b.signal("CONT");
+    let printed = String::from_utf8_lossy(&hung.stdout).into_owned();
+    assert_eq!(hung.status.code(), Some(1));
+    assert!(printed.starts_with("revoked on 1 of 2 nodes in ") && printed.ends_with("; no answer in time from edge-2\n"), "{printed}");
+
+    b.signal("TERM");
+    b.wait();
+    let alone = a.command(&["session", "revoke", "--tenant", "acme"]);
+    let printed = String::from_utf8_lossy(&alone.stdout).into_owned();
+    assert_eq!(alone.status.code(), Some(1));
+    assert!(printed.starts_with("revoked on 1 of 2 nodes in ") && printed.ends_with(" ms\n"), "{printed}");
+}
+
+#[test]
+fn an_upgrade_is_one_node() {
+    let (redis, upstream) = (Redis::start(), Upstream::start());
+    let [mut a, b] = started(&upstream, &at(&redis), "");
+    let sessions = ["u_1", "u_2", "u_3"].map(|user| sign_in(&b, "acme", user));
+    revoke(&b, &["--session", &id_of(&b, &sessions[0])]);
+
+    a.ok(&["upgrade"]);
+    a.succeed();
+
+    assert_eq!(revoke(&a, &["--session", &id_of(&b, &sessions[1])])["nodes"], 2);
+    assert_eq!(revoke(&b, &["--session", &id_of(&b, &sessions[2])])["nodes"], 2);
+    for node in [&a, &b] {
+        assert_eq!(sessions.each_ref().map(|session| status(node, session)), [401; 3]);
+    }
+}
