@@ -21,6 +21,7 @@ mod schedule;
 mod serve;
 mod session_keys;
 mod shutdown;
+mod steady;
 mod upgrade;
 mod vitals;
 mod watch;

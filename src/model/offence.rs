@@ -85,6 +85,7 @@ impl Reason {
             | Self::GrantIpDenied
             | Self::GrantClientCertificate
             | Self::GrantSuspended
+            | Self::ClockStepped
             | Self::UpstreamConnect
             | Self::UpstreamTls
             | Self::UpstreamProtocol

@@ -174,6 +174,7 @@ reasons! {
     GrantIpDenied      Grant 403 "grant_ip_denied"       "The client's address may not reach the tenant that the grant names."
     GrantClientCertificate Grant 403 "grant_client_certificate" "The grant names a tenant that requires a client certificate, and the connection has none that it accepts."
     GrantSuspended     Grant 403 "grant_suspended"       "The grant names a suspended tenant."
+    ClockStepped       Grant 503 "clock_stepped"         "The wall clock was set by more than 30 seconds: nobody signs in until it is back, steady for `server.clock_hold`, or confirmed by a reload."
     UpstreamConnect    Upstream 502 "upstream_connect"   "No server of the upstream took the connection."
     UpstreamTls        Upstream 502 "upstream_tls"       "The upstream's certificate or handshake is bad."
     UpstreamProtocol   Upstream 502 "upstream_protocol"  "The upstream's answer is malformed or upgrades without being asked."

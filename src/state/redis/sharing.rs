@@ -223,7 +223,7 @@ impl Sharing {
                 continue;
             }
             let (records, is_whole) = message::records(records, now);
-            let learnt = self.journal.learn(records);
+            let learnt = self.journal.learn(records, now);
             let is_in_force = is_whole && learnt.refused == 0;
             self.took(learnt);
             if !is_whole {
@@ -302,7 +302,7 @@ impl Sharing {
                     return self.put(news, token).await.map(|_| ());
                 }
             }
-            let learnt = self.journal.learn(news.iter().cloned());
+            let learnt = self.journal.learn(news.iter().cloned(), now);
             self.took(learnt);
         }
         self.put(news, token).await.map(|_| ())
