@@ -114,8 +114,8 @@ impl Rounds {
     }
 
     async fn visit(&self, sharing: &Sharing) -> Result<Found, RedisFault> {
-        // What has ended stays for a while: not every clock says so yet.
-        let past = sharing.clock.now().minus(CLOCKS_DIFFER).as_millis();
+        // What has ended stays for a while: not every clock says so yet, and ours may have been set ahead by mistake.
+        let past = sharing.clock.lasting().minus(CLOCKS_DIFFER).as_millis();
         let mut visit = sharing.scripts.visit.key(STATE);
         visit.key(NODES).key(ENDED);
         // Another name each time: what was emptied and named anew by the same process is still something else.
