@@ -1,8 +1,8 @@
 # octroi: `make demo` and `make test` work on a fresh machine with Rust; the rest is for those who change it.
 CARGO ?= cargo
 
-# What the tests run beside it: a CA, a sender of PROXY headers, a Redis.
-TESTED_WITH = pebble=pebble haproxy=haproxy nginx=nginx prlimit=util-linux python3=python3 redis-server=redis-server
+# What the tests run beside it: a CA, a sender of PROXY headers, a Redis, a clock that can be set.
+TESTED_WITH = pebble=pebble haproxy=haproxy nginx=nginx prlimit=util-linux python3=python3 redis-server=redis-server faketime=faketime
 
 .PHONY: setup demo test full suites bench image deb fuzz service
 

@@ -367,6 +367,8 @@ fn a_user_with_few_rights_and_a_password_in_a_file_is_enough_over_tls_too() {
         node.run();
     }
     let [a, b] = nodes;
+    let guide = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md")).unwrap();
+    assert!(guide.contains(ACL), "the guide says so");
 
     let session = sign_in(&a, "acme", "u_1");
     assert_eq!(status(&b, &session), 200);
@@ -378,7 +380,7 @@ fn a_user_with_few_rights_and_a_password_in_a_file_is_enough_over_tls_too() {
 }
 
 /// The rights that octroi needs.
-const ACL: &str = "~octroi:* &octroi:* -@all +evalsha +eval +script|load +select +subscribe +publish +zscan +zadd +zscore +zcount +zcard +zremrangebyrank +hget +hset +hsetnx +hmget +hgetall +hlen +hdel +hincrby +del +time";
+const ACL: &str = "~octroi:* &octroi:* -@all +evalsha +script|load +select +subscribe +publish +zscan +zadd +zscore +zcount +zcard +zremrangebyrank +hget +hset +hsetnx +hmget +hgetall +hlen +hdel +hincrby +del +time";
 
 /// Makes a CA, and a certificate for 127.0.0.1.
 fn certificate(dir: &std::path::Path) {
@@ -422,12 +424,96 @@ fn an_upgrade_is_one_node() {
     let sessions = ["u_1", "u_2", "u_3"].map(|user| sign_in(&b, "acme", user));
     revoke(&b, &["--session", &id_of(&b, &sessions[0])]);
 
+    let held = sign_in(&a, "acme", "u_4");
+    let stream = a.curl("acme.test", "/held").cookie(&held).args(&["-N", "--http1.1"]);
+    let stream = std::thread::spawn(move || stream.get());
+    eventually("the app streams", || upstream.take().iter().any(|got| got.target == "/held").then_some(()));
+
     a.ok(&["upgrade"]);
     a.succeed();
 
+    // What drains there follows what is ended here.
+    revoke(&b, &["--tenant", "acme", "--user", "u_4"]);
+    assert_ne!(stream.join().unwrap().exit, 0);
+    assert_eq!(a.access_line(|line| line["path"] == "/held")["reason"], "session_revoked");
     assert_eq!(revoke(&a, &["--session", &id_of(&b, &sessions[1])])["nodes"], 2);
     assert_eq!(revoke(&b, &["--session", &id_of(&b, &sessions[2])])["nodes"], 2);
     for node in [&a, &b] {
         assert_eq!(sessions.each_ref().map(|session| status(node, session)), [401; 3]);
     }
+}
+
+/// As many as a large company signs out on one evening, from both nodes at once, and Redis gone in the middle of it.
+#[test]
+#[ignore = "10,000 revocations; a minute without optimisation"]
+fn ten_thousand_revocations_reach_the_other_node_though_redis_goes_away_meanwhile() {
+    const EACH: u32 = 5_000;
+    let (mut redis, upstream) = (Redis::start(), Upstream::start());
+    let [mut a, b] = started(&upstream, &at(&redis), "");
+    let calls = |node: &Octroi, offset: u32| {
+        let socket = node.path().join("state/control.sock");
+        for number in (offset..offset + EACH).step_by(500) {
+            // One curl for many calls: they go over one connection each.
+            let mut command = std::process::Command::new("curl");
+            command.args(["-sS", "--unix-socket", socket.to_str().unwrap(), "-o", "/dev/null"]);
+            for user in number..number + 500 {
+                let body = format!(r#"{{"tenant":"acme","user":"u_{user}"}}"#);
+                if user > number {
+                    command.args(["--next", "-sS", "--unix-socket", socket.to_str().unwrap(), "-o", "/dev/null"]);
+                }
+                command.args(["-X", "POST", "-H", "Content-Type: application/json", "-d", &body, "http://localhost/v1/sessions/revoke"]);
+            }
+            assert!(command.status().unwrap().success());
+        }
+    };
+    let sample = [0, 1, 2_499, 4_999, 5_000, 9_999].map(|user| sign_in(&a, "acme", &format!("u_{user}")));
+    let spared = sign_in(&a, "acme", "u_10000");
+
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        scope.spawn(|| calls(&a, 0));
+        scope.spawn(|| calls(&b, EACH));
+        std::thread::sleep(Duration::from_secs(3));
+        redis.kill();
+        std::thread::sleep(Duration::from_secs(2));
+        redis.run();
+    });
+    eprintln!("10,000 revocations by two nodes, Redis away for 2 s: {:?}", began.elapsed());
+
+    eventually("everything is shared", || {
+        let done = |node: &Octroi| redis_of(node)["pending"] == 0 && node.metric("octroi_revocations") >= 10_000.0;
+        (done(&a) && done(&b)).then_some(())
+    });
+    let memory = redis.cli(&["MEMORY", "USAGE", "octroi:ended", "SAMPLES", "0"]);
+    eprintln!("{} entries, {memory} bytes in Redis", redis.cli(&["ZCARD", "octroi:ended"]));
+    a.signal("KILL");
+    a.wait();
+    a.run();
+    for node in [&a, &b] {
+        assert!(sample.iter().all(|session| status(node, session) == 401));
+        assert_eq!(status(node, &spared), 200);
+    }
+}
+
+#[test]
+fn an_answer_that_streams_on_one_node_ends_with_a_revocation_on_the_other() {
+    let (redis, upstream) = (Redis::start(), Upstream::start());
+    let [a, b] = started(&upstream, &at(&redis), "");
+    let session = sign_in(&a, "acme", "u_1");
+    let streaming = std::thread::scope(|scope| {
+        let stream = scope.spawn(|| {
+            let answer = b.curl("acme.test", "/held").cookie(&session).args(&["-N", "--http1.1"]).get();
+            (answer, Instant::now())
+        });
+        // It has begun once the app was asked.
+        eventually("the app streams", || upstream.take().iter().any(|got| got.target.starts_with("/held")).then_some(()));
+        revoke(&a, &["--tenant", "acme", "--user", "u_1"]);
+        let revoked = Instant::now();
+        let (answer, ended) = stream.join().unwrap();
+        eprintln!("ended {:?} behind the command", ended.saturating_duration_since(revoked));
+        answer
+    });
+    assert_eq!(streaming.status, 200);
+    assert_ne!(streaming.exit, 0, "curl says that it was cut: {streaming:?}");
+    assert_eq!(b.access_line(|line| line["path"] == "/held")["reason"], "session_revoked");
 }

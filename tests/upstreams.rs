@@ -373,3 +373,31 @@ fn a_drain_waits_for_a_websocket_no_longer_than_it_says() {
     assert_eq!(octroi.wait(), 0);
     assert!(start.elapsed() > Duration::from_millis(800) && start.elapsed() < Duration::from_millis(2500), "{:?}", start.elapsed());
 }
+
+#[test]
+fn a_websocket_passes_over_tls_and_ends_with_its_tenant() {
+    let ours = tempfile::tempdir().unwrap();
+    let upstream = Upstream::start_tls(tls_server(ours.path()));
+    let ca = ours.path().join("upstream-ca.pem");
+    let over_tls = format!("{{servers: [{{address: \"{}\"}}], tls: {{sni: app.internal, ca: \"{}\"}}}}", upstream.addr, ca.display());
+    let text = config(&[("app", over_tls)], "");
+    let mut octroi = Octroi::start(&text);
+    let mut stream = raw(octroi.addr("plain"));
+    let head = "GET /ws HTTP/1.1\r\nHost: app.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    assert_eq!(ask(&mut stream, head).status, 101);
+    // A frame of the app, as far as anybody can tell, with more than TLS puts into one record.
+    let frame = [&[0x82, 127, 0, 0, 0, 0, 0, 1, 0x86, 0xa0][..], &[b'x'; 100_000]].concat();
+    let mut echo = vec![0; frame.len()];
+    for _ in 0..3 {
+        stream.write_all(&frame).unwrap();
+        stream.read_exact(&mut echo).unwrap();
+        assert!(echo == frame);
+    }
+
+    octroi.reload(&text.replace("hosts: [app.test]", "hosts: [moved.test]"));
+
+    let mut rest = Vec::new();
+    stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+    stream.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, [0x88, 2, 0x03, 0xf0]);
+}

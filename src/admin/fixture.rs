@@ -66,6 +66,7 @@ pub(crate) fn policy(admin: Option<Admin>) -> Policy {
         node: "edge-1".to_owned(),
         threads: 1,
         drain: second,
+        clock_hold: second,
         state_dir: PathBuf::from("/nowhere"),
         trusted_proxies: IpSet::default(),
         client_ip_header: ClientIpHeader::default(),

@@ -12,6 +12,8 @@ pub trait Vitals: Send + Sync {
     /// Says what requests are not served for yet, or any more; nothing: they are. The policy is loaded, the listeners are up, keys that
     /// issuers publish were fetched, and no drain has begun.
     fn awaits(&self) -> Option<String>;
+    /// Says in one line each how what octroi relies on does, for people: it changes nothing about whether requests are served.
+    fn remarks(&self) -> Vec<String>;
     /// Brings gauges up to date and tells every metric in Prometheus's text format. May take long; it is called off the workers.
     fn metrics(&self) -> Result<String, MetricsError>;
     /// Tells the public keys that verify assertions, as a JSON Web Key Set; `None` where none are signed.
@@ -59,7 +61,10 @@ impl Probes {
             KEY_SET => self.vitals.key_set().map_or_else(|| Answer::text(404, "not found\n"), key_set),
             "/readyz" => match self.vitals.awaits() {
                 Some(what) => Answer { body: format!("not ready: {what}\n").into_bytes(), ..Answer::text(503, "") },
-                None => Answer::text(200, "ok\n"),
+                None => {
+                    let remarks = self.vitals.remarks().into_iter().fold("ok\n".to_owned(), |text, line| text + &line + "\n");
+                    Answer { body: remarks.into_bytes(), ..Answer::text(200, "") }
+                }
             },
             _ => Answer::text(200, "ok\n"),
         }
@@ -105,6 +110,10 @@ mod tests {
             (!self.ready.load(Ordering::Relaxed)).then(|| "it drains".to_owned())
         }
 
+        fn remarks(&self) -> Vec<String> {
+            vec!["redis: away".to_owned()]
+        }
+
         fn metrics(&self) -> Result<String, MetricsError> {
             self.metrics.encode()
         }
@@ -132,6 +141,7 @@ mod tests {
         assert_eq!(metrics.status, 200);
         assert!(metrics.head.contains("Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"));
         assert!(metrics.body.contains("octroi_build_info"));
+        assert_eq!(ask(|stream| probes.serve(stream), "GET /readyz HTTP/1.1\r\n\r\n").await.body, "ok\nredis: away\n");
         for path in ["/healthz", "/livez", "/readyz", "/readyz?verbose"] {
             assert_eq!(status(&probes, &format!("GET {path} HTTP/1.1\r\n\r\n")).await, 200, "{path}");
         }

@@ -9,8 +9,8 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::control::App;
-use crate::{model::Control, policy::Policy};
+use super::{control::App, reload::reload};
+use crate::policy::Policy;
 
 /// Takes CAs and revocation lists of clients into force that differ from those of the policy. They are rules, so this is a reload:
 /// all of it or nothing. Connections that are held are judged by them with their next request.
@@ -22,7 +22,7 @@ pub(super) async fn renew(app: &App) {
         Ok(true) => {
             tracing::info!("a CA or revocation list of client certificates changed; loading the configuration again");
             // A refusal is written down by the reload itself; the rules in force stay.
-            let _ = app.reload().await;
+            let _ = reload(app).await;
         }
         Err(error) => tracing::error!(%error, "the CAs of client certificates could not be read again"),
     }

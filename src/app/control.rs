@@ -17,6 +17,7 @@ use super::{
     redis, reload,
     renew::Refusals,
     session_keys,
+    steady::SteadyClock,
     upgrade::{self, HandOver, Succession},
 };
 use crate::{
@@ -47,6 +48,8 @@ pub(super) struct App {
     pub(super) acme: Board,
     /// One reload at a time.
     pub(super) reloading: tokio::sync::Mutex<()>,
+    /// The clock, and whether it is believed.
+    pub(super) steady: Arc<SteadyClock>,
     /// Who wants to know how the process is.
     pub(super) notifier: Notifier,
     /// What the listeners that are no doors do.
@@ -108,6 +111,10 @@ impl Control for App {
     }
 
     fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>> {
+        // Whoever reloads has looked. What octroi reloads by itself does not come through here.
+        if let Some(step) = self.steady.accept() {
+            tracing::warn!(step_seconds = step / 1000, "an operator confirmed the wall clock; it is believed from now on");
+        }
         Box::pin(reload::reload(self))
     }
 

@@ -22,6 +22,7 @@ mod serve;
 mod session_keys;
 mod sessions;
 mod shutdown;
+mod steady;
 mod upgrade;
 mod vitals;
 mod watch;

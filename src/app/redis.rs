@@ -84,6 +84,16 @@ pub(super) fn status(shared: &Shared, sharing: Option<&Arc<Sharing>>) -> Option<
     })
 }
 
+/// Says in one line how it does.
+pub(super) fn remark(status: &RedisStatus) -> String {
+    let state = if status.is_connected { "connected" } else { "away" };
+    match (status.is_shared, status.is_fresh) {
+        (false, _) => format!("redis: {state}"),
+        (true, true) => format!("redis: {state}, revocations in sync, {} pending", status.pending),
+        (true, false) => format!("redis: {state}, revocations stale, {} pending", status.pending),
+    }
+}
+
 /// Counts, and writes changes down.
 struct Counter {
     metrics: Arc<Metrics>,

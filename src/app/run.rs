@@ -7,12 +7,13 @@ use super::{
     inherited::Estate,
     prepare::{self, PrepareError, Prepared},
     serve::{Footing, serve},
+    steady::SteadyClock,
     upgrade::{Arrival, Launch, UpgradeError},
 };
 use crate::{
     admin::SocketError,
     config,
-    model::{Clock, SystemClock, told},
+    model::{Clock, told},
     outbound::OutboundError,
     state::StoreError,
     telemetry::MetricsError,
@@ -87,11 +88,11 @@ pub enum RunError {
 
 /// Serves until a signal or a successor ends it.
 pub fn run(start: Start) -> Result<(), RunError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let clock = Arc::new(SteadyClock::new());
     // Before there are threads: it changes the environment.
     let estate = Estate::from_service_manager(prepare::variable).map_err(RunError::Inherited)?;
     if !start.succeeds {
-        let prepared = prepare::prepare(&start.config, &clock)?;
+        let prepared = prepare::prepare(&start.config, &as_clock(&clock))?;
         return enter(start, prepared, Footing { estate, ..Footing::default() }, clock);
     }
     let state_dir = config::state_dir(&start.config, &prepare::variable);
@@ -104,12 +105,12 @@ pub fn run(start: Start) -> Result<(), RunError> {
 }
 
 /// Prepares, waits for the predecessor, and serves.
-fn succeed(start: Start, arrival: &Arc<Arrival>, state_dir: &std::path::Path, clock: Arc<dyn Clock>) -> Result<(), RunError> {
-    let mut prepared = prepare::prepare(&start.config, &clock)?;
+fn succeed(start: Start, arrival: &Arc<Arrival>, state_dir: &std::path::Path, clock: Arc<SteadyClock>) -> Result<(), RunError> {
+    let mut prepared = prepare::prepare(&start.config, &as_clock(&clock))?;
     let since = clock.tick();
     let offer = arrival.wait()?;
     if clock.tick().since(since) > FRESH {
-        prepared = prepare::prepare(&start.config, &clock)?;
+        prepared = prepare::prepare(&start.config, &as_clock(&clock))?;
     }
     if prepared.policy.state_dir != state_dir {
         return Err(UpgradeError::StateDir.into());
@@ -118,7 +119,7 @@ fn succeed(start: Start, arrival: &Arc<Arrival>, state_dir: &std::path::Path, cl
     enter(start, prepared, footing, clock)
 }
 
-fn enter(start: Start, prepared: Prepared, footing: Footing, clock: Arc<dyn Clock>) -> Result<(), RunError> {
+fn enter(start: Start, prepared: Prepared, footing: Footing, clock: Arc<SteadyClock>) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(prepared.policy.threads)
         .thread_name("octroi")
@@ -129,4 +130,8 @@ fn enter(start: Start, prepared: Prepared, footing: Footing, clock: Arc<dyn Cloc
     // What is left are connections that outlived the drain, and blocking reads.
     runtime.shutdown_timeout(Duration::from_millis(500));
     ended
+}
+
+fn as_clock(clock: &Arc<SteadyClock>) -> Arc<dyn Clock> {
+    clock.clone()
 }

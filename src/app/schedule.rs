@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{control::App, key_sets, lapse::Notices, session_keys, witness};
-use crate::model::{Control, UnixTime, told};
+use super::{control::App, key_sets, lapse::Notices, reload::reload, session_keys, witness};
+use crate::model::{UnixTime, told};
 
 /// How often ended revocations are swept out and gauges are set.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -24,7 +24,7 @@ pub(super) async fn expiries(app: Arc<App>) {
                 tried = Some(due);
                 tracing::info!("a range or principal expires; loading the configuration again");
                 // A refusal is written down by the reload itself, and tried again.
-                let _ = app.reload().await;
+                let _ = reload(&app).await;
                 Duration::ZERO
             }
             Some(_) => {
@@ -47,7 +47,8 @@ pub(super) async fn sweep(app: Arc<App>) {
     loop {
         notices.tell(&app.shared.snapshot.load().policy, app.shared.clock.now());
         tokio::time::sleep(SWEEP).await;
-        let (journal, now) = (Arc::clone(&app.shared.revocations), app.shared.clock.now());
+        // A clock that was set ahead by mistake makes nobody forget who was revoked.
+        let (journal, now) = (Arc::clone(&app.shared.revocations), app.shared.clock.lasting());
         if let Ok(Err(error)) = tokio::task::spawn_blocking(move || journal.sweep(now)).await {
             tracing::error!(error = %told(&error), "the revocation journal cannot be compacted");
         }
@@ -86,6 +87,9 @@ pub(super) fn gauges(app: &App) {
     }
     shared.metrics.key_sets(&key_sets::status(shared, &shared.snapshot.load().policy));
     session_keys::gauge(shared);
+    shared
+        .metrics
+        .clock_step(Duration::from_millis(app.steady.step().unsigned_abs()).as_secs_f64() * if app.steady.step() < 0 { -1.0 } else { 1.0 });
     shared.metrics.client_trust_lapsed(&shared.snapshot.load().policy, shared.clock.now());
     shared.metrics.bans(shared.bans.len(shared.clock.tick()), shared.bans.missed());
     shared.metrics.denied_ranges(app.doors.denied_ranges().iter().map(|(listener, ranges)| (listener, *ranges)));

@@ -24,6 +24,7 @@ use super::{
     renew::Refusals,
     run::{RunError, Start},
     schedule, session_keys, shutdown,
+    steady::{self, SteadyClock},
     upgrade::{self, Arrival, Succession},
     watch::watch as watch_files,
     witness::{self, Clerk},
@@ -58,9 +59,10 @@ pub(super) struct Footing {
     pub(super) arrival: Option<Arc<Arrival>>,
 }
 
-pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, clock: Arc<dyn Clock>) -> Result<(), RunError> {
+pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, steady: Arc<SteadyClock>) -> Result<(), RunError> {
     let Prepared { policy, tls, admin_tls, warnings } = prepared;
     let Footing { mut estate, control, arrival } = footing;
+    let clock: Arc<dyn Clock> = steady.clone();
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
@@ -144,6 +146,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
         key_sources_changed: tokio::sync::Notify::new(),
         expiry_changed: tokio::sync::Notify::new(),
         refusals: Refusals::default(),
+        steady,
         sharing: sharing.clone(),
         notifier: Notifier::from_environment(prepare::variable),
         gate,
@@ -185,6 +188,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, cl
     tasks.spawn(until_succeeded(Arc::clone(&app), schedule::expiries(Arc::clone(&app))));
     tasks.spawn(schedule::sweep(Arc::clone(&app)));
     tasks.spawn(schedule::notes(Arc::clone(&app)));
+    tasks.spawn(steady::watch(Arc::clone(&app)));
     tasks.spawn(gateway::watch(Arc::clone(&app.shared)));
     tasks.spawn(until_succeeded(Arc::clone(&app), acme::supervise(Arc::clone(&app))));
     tasks.spawn(until_succeeded(Arc::clone(&app), watch_files(Arc::clone(&app))));

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::control::App;
+use super::{control::App, reload::reload};
 use crate::{
     config::{self, FolderKey},
     gateway::Shared,
-    model::{Control, KeyRole, KeyStatus, UnixTime},
+    model::{KeyRole, KeyStatus, UnixTime},
     policy::{KeyDir, Policy, Sessions},
     session::{KeyState, MasterKey},
     state::KeyUses,
@@ -102,7 +102,7 @@ pub(super) async fn renew(app: &App) {
         Ok(_) => {
             tracing::info!("the folder of session keys changed; loading the configuration again");
             // A refusal is written down by the reload itself; the keys in force stay.
-            let _ = app.reload().await;
+            let _ = reload(app).await;
         }
         Err(error) => tracing::error!(%error, "the folder of session keys could not be read again"),
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{control::App, key_sets, schedule};
+use super::{control::App, key_sets, redis, schedule};
 use crate::{admin::Vitals, session::Assertions, telemetry::MetricsError};
 
 /// The process, as orchestrators and Prometheus see it.
@@ -19,6 +19,10 @@ impl Vitals for Pulse {
             return Some("the listeners are not open".to_owned());
         }
         key_sets::awaited(&self.app)
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        redis::status(&self.app.shared, self.app.sharing.as_ref()).map(|status| redis::remark(&status)).into_iter().collect()
     }
 
     fn metrics(&self) -> Result<String, MetricsError> {

@@ -113,6 +113,9 @@ pub(super) const RETRIES: u8 = 1;
 /// How long open requests may go on after TERM: what Kubernetes grants, too.
 pub(super) const DRAIN: Duration = Duration::from_secs(30);
 
+/// How long a wall clock that was set is not believed: time for whoever set it wrongly to notice, short enough for a morning's sign-ins.
+pub(super) const CLOCK_HOLD: Duration = Duration::from_secs(600);
+
 /// Where state is kept: the FHS place for what a service must not lose.
 pub(super) const STATE_DIR: &str = "/var/lib/octroi";
 

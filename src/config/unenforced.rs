@@ -41,7 +41,8 @@ pub(super) fn word(of: &str, word: &str, known: &[&str]) -> Wrong {
     if WORDS.contains(&(of, word)) {
         return Wrong::new(format!("the {of} `{word}` is not enforced by this version yet")).hint(format!("this version has {choice}"));
     }
-    Wrong::new(format!("not a {of}: `{word}`")).hint(format!("write {choice}").replace(", ", " or "))
+    Wrong::new(format!("not {} {of}: `{word}`", if of.starts_with('a') { "an" } else { "a" }))
+        .hint(format!("write {choice}").replace(", ", " or "))
 }
 
 #[cfg(test)]

@@ -102,6 +102,10 @@ async fn grant_session(
     now: UnixTime,
 ) -> Verdict<Outcome> {
     let grant = grant::parse(lines).map_err(|error| Deny::new(Reason::GrantMalformed, error.to_string()))?;
+    // A session that begins at a wrong time would end at a wrong time.
+    if !shared.clock.is_steady() {
+        return Err(Deny::new(Reason::ClockStepped, "the wall clock was set, and is not believed yet"));
+    }
     let tenant = pipeline::judge_grant(&grant, permit, answer.certificate, policy, now)?;
     let rules = &tenant.sessions;
     let absolute = grant.absolute.map_or(rules.absolute, |asked| asked.min(rules.absolute));

@@ -16,8 +16,9 @@ use pingora::{
 
 use super::exchange::Idle;
 use crate::{
-    model::{TenantName, Tick},
-    policy::{ServerAddress, Upstream},
+    model::{TenantName, Tick, told},
+    outbound::{OutboundError, ServerTls, Trust},
+    policy::{ServerAddress, Upstream, UpstreamTls},
 };
 
 /// How long an idle connection to a server is kept. Shorter than the keep-alive of common servers (nginx 75 s, Node 5 s is
@@ -35,6 +36,8 @@ pub(super) struct Pool {
     peers: Box<[HttpPeer]>,
     names: Box<[Arc<str>]>,
     idle: Box<[Idle]>,
+    /// TLS towards them, or why there can be none.
+    tls: Option<Result<ServerTls, OutboundError>>,
     /// One round of turns by weight.
     round: Box<[usize]>,
     next: AtomicUsize,
@@ -73,6 +76,7 @@ impl Pool {
         let names = upstream.servers.iter().map(|server| name(&server.address)).collect();
         Self {
             idle: upstream.servers.iter().map(|_| Idle::default()).collect(),
+            tls: upstream.tls.as_ref().map(|tls| trusted(upstream, tls)),
             peers,
             names,
             round: round(&upstream.servers.iter().map(|server| server.weight.get()).collect::<Vec<_>>()),
@@ -116,6 +120,11 @@ impl Pool {
         self.idle.get(index)
     }
 
+    /// Returns what TLS towards the servers goes by.
+    pub(super) fn tls(&self) -> Option<&Result<ServerTls, OutboundError>> {
+        self.tls.as_ref()
+    }
+
     /// Closes connections that have rested for too long.
     pub(super) fn sweep(&self, now: Tick) {
         self.idle.iter().for_each(|idle| idle.sweep(now));
@@ -138,6 +147,13 @@ impl Pool {
     pub(super) fn may_retry(&self) -> bool {
         self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| (left >= RETRY_COST).then_some(left - RETRY_COST)).is_ok()
     }
+}
+
+/// Whom to trust. Where nobody can be trusted, no request reaches the upstream, and somebody must act.
+fn trusted(upstream: &Upstream, tls: &UpstreamTls) -> Result<ServerTls, OutboundError> {
+    let trust = tls.ca.as_ref().map_or(Trust::System, |ca| Trust::Only(ca.clone()));
+    ServerTls::new(&trust, &tls.sni)
+        .inspect_err(|error| tracing::error!(upstream = %upstream.name, error = %told(error), "no TLS towards this upstream"))
 }
 
 fn name(address: &ServerAddress) -> Arc<str> {
@@ -204,6 +220,7 @@ mod tests {
             peers: Box::default(),
             names: Box::default(),
             idle: Box::default(),
+            tls: None,
             round: round(weights),
             next: AtomicUsize::new(0),
             budget: AtomicI64::new(BUDGET_MAX),
@@ -221,6 +238,7 @@ mod tests {
             peers: Box::default(),
             names: Box::default(),
             idle: Box::default(),
+            tls: None,
             round: Box::default(),
             next: AtomicUsize::new(0),
             budget: AtomicI64::new(BUDGET_MAX),

@@ -88,6 +88,7 @@ impl Reason {
             | Self::GrantSuspended
             | Self::TooManySessions
             | Self::SessionsUncounted
+            | Self::ClockStepped
             | Self::UpstreamConnect
             | Self::UpstreamTls
             | Self::UpstreamProtocol

@@ -177,6 +177,7 @@ reasons! {
     GrantSuspended     Grant 403 "grant_suspended"       "The grant names a suspended tenant."
     TooManySessions    Grant 403 "too_many_sessions"     "The user has as many sessions as `max_per_user` allows, and one more is to be refused."
     SessionsUncounted  Grant 503 "sessions_uncounted"    "The user's sessions are limited, and cannot be counted: the store that keeps them cannot be written or is full, or Redis is away."
+    ClockStepped       Grant 503 "clock_stepped"         "The wall clock was set by more than 30 seconds: nobody signs in until it is back, steady for `server.clock_hold`, or confirmed by a reload."
     UpstreamConnect    Upstream 502 "upstream_connect"   "No server of the upstream took the connection."
     UpstreamTls        Upstream 502 "upstream_tls"       "The upstream's certificate or handshake is bad."
     UpstreamProtocol   Upstream 502 "upstream_protocol"  "The upstream's answer is malformed or upgrades without being asked."

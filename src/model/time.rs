@@ -85,6 +85,14 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> UnixTime;
     /// Returns the monotonic clock.
     fn tick(&self) -> Tick;
+    /// Says whether the wall clock is believed. While it is not, [`Clock::now`] goes on as before it was set.
+    fn is_steady(&self) -> bool {
+        true
+    }
+    /// Returns the time that things are forgotten by: no step ahead moves it, so that a clock which was wrong forgets nothing.
+    fn lasting(&self) -> UnixTime {
+        self.now()
+    }
 }
 
 /// The machine's clocks.

@@ -1,4 +1,4 @@
-//! The one way out for everything but upstreams: names, addresses, TLS, deadlines and bounds of what octroi asks of others.
+//! The one way out for everything but upstreams, which take only their TLS from here: names, addresses, TLS, deadlines and bounds of what octroi asks of others.
 //!
 //! A request goes to an `https` URL and nowhere else, or in clear text to an address of this machine where the one who asks wants that; what
 //! speaks another protocol gets a [`Line`]. The certificate of the other side is verified always; there is no switch. No
@@ -9,9 +9,11 @@ mod client;
 mod dial;
 mod error;
 mod line;
+mod server;
 mod trust;
 
 pub use client::{Client, Deadlines};
 pub use error::OutboundError;
 pub use line::{Line, Place, Stream};
+pub use server::{ServerTls, TlsStream};
 pub use trust::Trust;

@@ -61,6 +61,8 @@ pub struct Policy {
     pub threads: usize,
     /// How long open requests may go on after TERM.
     pub drain: Duration,
+    /// How long a wall clock that was set is not believed.
+    pub clock_hold: Duration,
     /// Where octroi keeps what must survive it.
     pub state_dir: PathBuf,
     /// Peers whose forwarding header is believed, on every listener.

@@ -221,6 +221,12 @@ impl Marks {
         tenants.insert(tenant, epoch);
     }
 
+    /// Has the epochs of a tenant up to a time be in force whatever the time is.
+    pub(super) fn settle_tenant(&self, _ledger: &Ledger, tenant: TenantName, at: UnixTime) {
+        self.change_tenant(tenant, |kept| kept.settle(at));
+        self.bell.ring();
+    }
+
     /// Says what must be written so that exactly the tenants in `names` are present: one that went away is raised, to at least `floor`, one
     /// that is there is noted.
     pub(super) fn settle<'a>(

@@ -17,9 +17,12 @@
 //! Whoever brings in what others ended says until when that holds ([`Journal::renew`]). Behind that time a session that is not known to
 //! be ended is [`RevocationAnswer::Stale`](crate::model::RevocationAnswer::Stale), and the policy says what that means.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
-use super::{Journal, StoreError, marks::Marks, record::Record};
+use super::{Journal, StoreError, journal::Writers, marks::Marks, record::Record};
 use crate::model::{Revoked, TenantName, UnixTime};
 
 /// The other nodes.
@@ -89,9 +92,10 @@ impl Journal {
         self.fresh_until.store(until.as_millis(), Ordering::Relaxed);
     }
 
-    /// Takes in what other nodes ended: in force on return. Returns how many records were news, and what to hand to [`Journal::keep`];
-    /// and how many could not be taken in because the journal is full of sessions that belong to nobody known.
-    pub(super) fn learn(&self, records: impl IntoIterator<Item = Record>) -> Learnt {
+    /// Takes in what other nodes ended: in force on return, to be made durable by [`Journal::keep`].
+    ///
+    /// An epoch that begins within a minute begins now: the clock of the node that made it may be ahead.
+    pub(super) fn learn(&self, records: impl IntoIterator<Item = Record>, now: UnixTime) -> Learnt {
         let mut learnt = Learnt::default();
         let mut writers = self.writers();
         for record in records {
@@ -99,9 +103,15 @@ impl Journal {
                 continue;
             }
             learnt.news += 1;
+            let begins = match &record {
+                Record::Raise { tenant, at, .. } if *at > now && is_now(*at, now) => Some((tenant.clone(), *at)),
+                Record::Raise { .. } | Record::Session { .. } | Record::User { .. } => None,
+                Record::Fold { .. } | Record::Tenant { .. } | Record::Fresh { .. } => None,
+            };
             if !self.has_file(&writers) {
                 // Who has the file now learns it, too.
                 self.marks.apply(&mut writers.ledger, record);
+                self.hasten(&writers, begins);
                 continue;
             }
             // What is put to make room is news to the others; the record itself is not.
@@ -110,12 +120,19 @@ impl Journal {
                     let own = std::mem::take(&mut writers.news);
                     self.put(&mut writers, record);
                     writers.news = own;
+                    self.hasten(&writers, begins);
                 }
                 Err(_) => learnt.refused += 1,
             }
         }
         learnt.own = std::mem::take(&mut writers.news);
         learnt
+    }
+
+    fn hasten(&self, writers: &Writers, begins: Option<(TenantName, UnixTime)>) {
+        if let Some((tenant, at)) = begins {
+            self.marks.settle_tenant(&writers.ledger, tenant, at);
+        }
     }
 
     /// Makes everything that was put durable. Blocks.
@@ -162,6 +179,14 @@ impl Journal {
     }
 }
 
+/// How far clocks of nodes may differ.
+pub(super) const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
+
+/// Says whether a time that another node wrote may be its now, though it lies ahead of ours.
+pub(super) fn is_now(at: UnixTime, now: UnixTime) -> bool {
+    at <= now.plus(CLOCKS_DIFFER)
+}
+
 /// What came of taking records in.
 #[derive(Debug, Default)]
 pub(super) struct Learnt {
@@ -191,4 +216,83 @@ fn told(news: Vec<Record>) -> Vec<Record> {
         Record::Fresh { .. } | Record::Granted(_) | Record::Presented { .. } => Vec::new(),
     };
     news.into_iter().flat_map(each).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{RevocationAnswer, SessionId},
+        state::RevocationStore,
+    };
+
+    const NOW: UnixTime = UnixTime::from_secs(1_000);
+
+    struct Nobody;
+
+    impl Peers for Nobody {
+        fn spread(&self, _news: Vec<Record>, _hearing: Hearing) -> Result<Spread, StoreError> {
+            Err(StoreError::NotShared("there is nobody".to_owned()))
+        }
+
+        fn spread_later(&self, _news: Vec<Record>) {}
+    }
+
+    fn acme() -> TenantName {
+        "acme".parse().unwrap()
+    }
+
+    fn raise(at: u64, epoch: u32) -> Record {
+        Record::Raise { tenant: acme(), at: UnixTime::from_secs(at), epoch: Some(epoch) }
+    }
+
+    fn journal(dir: &tempfile::TempDir) -> Journal {
+        let journal = Journal::open(dir.path(), NOW).unwrap();
+        journal.share_with(Arc::new(Nobody));
+        journal
+    }
+
+    #[test]
+    fn an_epoch_of_a_clock_that_is_ahead_begins_now_and_only_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = journal(&dir);
+
+        assert_eq!(journal.learn([raise(1_030, 1_030)], NOW).news, 1);
+        assert_eq!(journal.epoch(&acme(), NOW), 1_030);
+        // Read again later, as often as everything is compared.
+        for now in [1_000, 1_030, 2_000] {
+            assert_eq!(journal.learn([raise(1_030, 1_030)], UnixTime::from_secs(now)).news, 0, "{now}");
+        }
+        assert_eq!(journal.learn([raise(5_000, 5_000)], NOW).news, 1);
+        assert_eq!([1_030, 4_999, 5_000].map(|now| journal.epoch(&acme(), UnixTime::from_secs(now))), [1_030, 1_030, 5_000], "a date");
+    }
+
+    #[test]
+    fn what_is_learnt_survives_a_restart_once_it_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = journal(&dir);
+        let id = SessionId::new([7; 16]);
+        let ended = Record::Session { id, at: NOW, keep_until: UnixTime::from_secs(9_000), tenant: Some(acme()) };
+
+        journal.learn([ended, raise(1_000, 1_000)], NOW);
+        journal.keep().unwrap();
+        drop(journal);
+
+        let journal = Journal::open(dir.path(), NOW).unwrap();
+        assert_eq!(journal.lookup(&acme(), &"u".parse().unwrap(), &id, NOW, 1_000, NOW), RevocationAnswer::Session);
+        assert_eq!(journal.epoch(&acme(), NOW), 1_000);
+    }
+
+    #[test]
+    fn who_shares_knows_nothing_until_it_is_told_and_no_longer_than_it_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = journal(&dir);
+        let ask = |secs| journal.lookup(&acme(), &"u".parse().unwrap(), &SessionId::new([1; 16]), NOW, 0, UnixTime::from_secs(secs));
+
+        assert_eq!(ask(1_000), RevocationAnswer::Stale);
+        journal.renew(UnixTime::from_secs(1_030));
+        assert_eq!([1_030, 1_031].map(ask), [RevocationAnswer::Live, RevocationAnswer::Stale]);
+        assert!(matches!(journal.revoke(&Revoked::Tenant(acme()), NOW, NOW), Err(StoreError::NotShared(_))));
+        assert!(matches!(ask(1_000), RevocationAnswer::Tenant { epoch: 1_000 }), "it is ended here all the same");
+    }
 }

@@ -264,6 +264,18 @@ fn answer(got: &Got, reader: &mut BufReader<Reading>, writer: &mut Writing) -> b
             let _ = writer.write_all(b"0\r\n\r\n");
             return true;
         }
+        // Until somebody ends it, twenty seconds at most.
+        "/held" => {
+            let _ = writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+            for _ in 0..200 {
+                if writer.write_all(b"9\r\ndata: 1\n\n\r\n").and_then(|()| writer.flush()).is_err() {
+                    return false;
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            let _ = writer.write_all(b"0\r\n\r\n");
+            return true;
+        }
         _ => {}
     }
     let body = if got.method == "HEAD" { String::new() } else { format!("upstream saw {} {}\n", got.method, got.target) };

@@ -92,6 +92,7 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
         files: cx.sources.files().iter().map(|source| source.path().to_path_buf()).collect(),
         node: root.node.as_ref().map_or_else(host_name, |node| node.value.0.clone()),
         threads: server.and_then(|wire| wire.threads.as_ref()).map_or_else(cores, |threads| threads.value),
+        clock_hold: server.and_then(|wire| wire.clock_hold.as_ref()).map_or(default::CLOCK_HOLD, |hold| hold.value.0),
         drain: server.and_then(|wire| wire.drain.as_ref()).map_or(default::DRAIN, |drain| drain.value),
         state_dir: state_dir(cx, server),
         trusted_proxies: listener::trusted(cx, server.map_or(&[], |wire| &wire.trusted_proxies)),

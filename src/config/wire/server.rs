@@ -24,6 +24,9 @@ wire! {
         threads: Option<At<usize>>,
         /// How long open requests may go on once octroi is told to stop. Default: 30s.
         drain: Option<At<Duration>>,
+        /// How long a wall clock that was set by more than 30 seconds is not believed: until then sessions are judged by the time before,
+        /// and nobody signs in. Default: 10m.
+        clock_hold: Option<At<Wait>>,
         /// Where octroi keeps what must survive it. Default: `$STATE_DIRECTORY`, else /var/lib/octroi.
         state_dir: Option<At<FilePath>>,
         /// Peers whose forwarding header is believed. Default: none.

@@ -73,7 +73,7 @@ wire! {
         retries: Option<At<u8>>,
         /// Whether connections are never shared between tenants. Default: false.
         isolate: Option<At<bool>>,
-        /// Whether requests take octroi's own, shorter way to servers that speak plain HTTP/1.1. Default: `true`.
+        /// Whether requests take octroi's own, shorter way to its servers. Default: `true`.
         fast_path: Option<At<bool>>,
         /// Whom `Octroi-Assertion` is for. Default: `sessions.assertion.audience`, or the upstream's name.
         audience: Option<At<Party>>,

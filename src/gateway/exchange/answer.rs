@@ -14,8 +14,8 @@ use super::{
     sides::{Sides, over, unless_over},
 };
 use crate::{
-    gateway::{answer, guard, proxy::Context, record, standing::ended},
-    model::{Deny, Reason},
+    gateway::{answer, guard, proxy::Context, record, standing::ended, view},
+    model::{Deny, HttpVersion, Reason},
 };
 
 /// How long a client that sends a request may pause before the end of its answer is said all the same. Longer than curl waits to be told to
@@ -55,6 +55,10 @@ impl Sides<'_> {
         if response.status.as_u16() == 101 {
             self.ctx.deny = Some(Deny::new(Reason::UpstreamProtocol, "the upstream switched protocols without being asked"));
             return Error::e_explain(ErrorType::HTTPStatus(502), "bad upgrade");
+        }
+        // One who speaks HTTP/1.0 would take it for the answer.
+        if view::version(self.session.req_header()) == HttpVersion::Http10 {
+            return Ok(());
         }
         self.continued |= response.status == StatusCode::CONTINUE;
         self.dressed(&mut response)?;

@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::BytesMut;
@@ -13,7 +13,11 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use crate::policy::ServerAddress;
+use crate::{
+    model::TenantName,
+    outbound::{ServerTls, TlsStream},
+    policy::ServerAddress,
+};
 
 /// How much is read at once.
 const READ_BYTES: usize = 16 * 1024;
@@ -23,6 +27,10 @@ const READ_BYTES: usize = 16 * 1024;
 pub(super) struct Connection {
     socket: Socket,
     unread: BytesMut,
+    /// Whether TLS may still have something to send.
+    unflushed: bool,
+    /// The only tenant that it serves, where they are kept apart.
+    apart: Option<TenantName>,
 }
 
 /// What could be done first.
@@ -36,32 +44,47 @@ pub(super) enum Turn {
 
 impl Connection {
     /// Connects. The caller sets the deadline.
-    pub(super) async fn open(address: &ServerAddress) -> io::Result<Self> {
-        let socket = match address {
+    pub(super) async fn open(address: &ServerAddress, apart: Option<TenantName>) -> io::Result<Self> {
+        let plain = match address {
             ServerAddress::Tcp(address) => {
                 let tcp = TcpStream::connect(address).await?;
                 // A request leaves in one write; there is nothing to wait for.
                 tcp.set_nodelay(true)?;
-                Socket::Tcp(tcp)
+                Plain::Tcp(tcp)
             }
-            ServerAddress::Unix(path) => Socket::Unix(UnixStream::connect(path).await?),
+            ServerAddress::Unix(path) => Plain::Unix(UnixStream::connect(path).await?),
         };
-        Ok(Self { socket, unread: BytesMut::new() })
+        Ok(Self { socket: Socket::Plain(plain), unread: BytesMut::new(), unflushed: false, apart })
     }
 
-    /// Says whether the connection is as it was left: neither closed nor spoken on by the server. Costs no system call.
-    pub(super) fn rests(&self) -> bool {
+    /// Speaks TLS from here on. The caller sets the deadline.
+    pub(super) async fn secure(self, tls: &ServerTls) -> io::Result<Self> {
+        let Socket::Plain(plain) = self.socket else { return Ok(self) };
+        let tls = Box::new(tls.connect(plain).await?);
+        Ok(Self { socket: Socket::Tls(tls), ..self })
+    }
+
+    /// Returns the only tenant that it serves, where they are kept apart.
+    pub(super) fn apart(&self) -> Option<&TenantName> {
+        self.apart.as_ref()
+    }
+
+    /// Says whether the connection is as it was left: neither closed nor spoken on by the server. Plain, that costs no system call.
+    pub(super) fn rests(&mut self) -> bool {
         let mut one = [0];
-        let read = match &self.socket {
-            Socket::Tcp(tcp) => tcp.try_read(&mut one),
-            Socket::Unix(unix) => unix.try_read(&mut one),
+        let waits = match &mut self.socket {
+            Socket::Plain(Plain::Tcp(tcp)) => tcp.try_read(&mut one).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock),
+            Socket::Plain(Plain::Unix(unix)) => unix.try_read(&mut one).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock),
+            // TLS has something to say of its own: tickets come behind the handshake.
+            Socket::Tls(tls) => Pin::new(tls).poll_read(&mut Context::from_waker(Waker::noop()), &mut ReadBuf::new(&mut one)).is_pending(),
         };
-        self.unread.is_empty() && read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        self.unread.is_empty() && waits
     }
 
     /// Writes all of it.
     pub(super) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.socket.write_all(bytes).await
+        self.socket.write_all(bytes).await?;
+        self.socket.flush().await
     }
 
     /// Writes some of `out`, or reads what there is behind what is unread: whichever can be done first. May be dropped at any time
@@ -71,11 +94,20 @@ impl Connection {
             if !out.is_empty()
                 && let Poll::Ready(written) = Pin::new(&mut self.socket).poll_write(cx, out)
             {
+                self.unflushed = true;
                 // A socket that takes nothing of something is closed.
                 return Poll::Ready(Turn::Wrote(written.and_then(|bytes| match bytes {
                     0 => Err(io::ErrorKind::WriteZero.into()),
                     bytes => Ok(bytes),
                 })));
+            }
+            if self.unflushed
+                && let Poll::Ready(flushed) = Pin::new(&mut self.socket).poll_flush(cx)
+            {
+                self.unflushed = false;
+                if let Err(error) = flushed {
+                    return Poll::Ready(Turn::Wrote(Err(error)));
+                }
             }
             self.unread.reserve(READ_BYTES);
             let read = std::pin::pin!(self.socket.read_buf(&mut self.unread));
@@ -86,6 +118,7 @@ impl Connection {
 
     /// Writes some of it. May be dropped at any time without loss.
     pub(super) async fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.unflushed = true;
         self.socket.write(bytes).await
     }
 
@@ -107,11 +140,50 @@ impl Connection {
 
 #[derive(Debug)]
 enum Socket {
+    Plain(Plain),
+    /// Boxed: rustls keeps more than a kilobyte of state in place.
+    Tls(Box<TlsStream<Plain>>),
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(plain) => Pin::new(plain).poll_read(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Plain(plain) => Pin::new(plain).poll_write(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(plain) => Pin::new(plain).poll_flush(cx),
+            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(plain) => Pin::new(plain).poll_shutdown(cx),
+            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Plain {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-impl AsyncRead for Socket {
+impl AsyncRead for Plain {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
@@ -120,7 +192,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl AsyncWrite for Plain {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut *self {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::connection::Connection;
-use crate::model::Tick;
+use crate::model::{TenantName, Tick};
 
 /// How many connections to one server rest at the most.
 const MOST: usize = 512;
@@ -20,15 +20,17 @@ const LONGEST: Duration = Duration::from_secs(60);
 pub(in crate::gateway) struct Idle(Mutex<VecDeque<(Connection, Tick)>>);
 
 impl Idle {
-    /// Takes the connection that rested last: it is the likeliest to live, and the others may then grow old.
-    pub(super) fn take(&self, now: Tick) -> Option<Connection> {
+    /// Takes the connection that rested last: it is the likeliest to live, and the others may then grow old. `apart` is the only tenant
+    /// that it serves, where they are kept apart.
+    pub(super) fn take(&self, now: Tick, apart: Option<&TenantName>) -> Option<Connection> {
         let mut resting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some((connection, since)) = resting.pop_back() {
+        loop {
+            let at = resting.iter().rposition(|(connection, _)| connection.apart() == apart)?;
+            let (mut connection, since) = resting.remove(at)?;
             if now.since(since) < LONGEST && connection.rests() {
                 return Some(connection);
             }
         }
-        None
     }
 
     /// Lets a connection rest; the oldest make room.
@@ -44,7 +46,7 @@ impl Idle {
     /// Closes what has rested for too long, and what its server has closed.
     pub(in crate::gateway) fn sweep(&self, now: Tick) {
         let mut resting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        resting.retain(|(connection, since)| now.since(*since) < LONGEST && connection.rests());
+        resting.retain_mut(|(connection, since)| now.since(*since) < LONGEST && connection.rests());
     }
 }
 
@@ -62,7 +64,7 @@ mod tests {
         let (idle, now) = (Idle::default(), Tick::default());
         let mut servers = Vec::new();
         for _ in 0..4 {
-            idle.put(Connection::open(&address).await.unwrap(), now);
+            idle.put(Connection::open(&address, None).await.unwrap(), now);
             servers.push(listener.accept().await.unwrap().0);
         }
 
@@ -71,10 +73,10 @@ mod tests {
         tokio::io::AsyncWriteExt::write_all(&mut servers[2], b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
 
-        let taken = idle.take(now);
+        let taken = idle.take(now, None);
         assert!(taken.is_some());
         assert_eq!(idle.0.lock().unwrap().len(), 1);
-        assert!(idle.take(now.plus(LONGEST)).is_none());
+        assert!(idle.take(now.plus(LONGEST), None).is_none());
         assert_eq!(idle.0.lock().unwrap().len(), 0);
     }
 
@@ -84,7 +86,7 @@ mod tests {
         let address = ServerAddress::Tcp(listener.local_addr().unwrap());
         let (idle, now) = (Idle::default(), Tick::default());
         for _ in 0..3 {
-            idle.put(Connection::open(&address).await.unwrap(), now);
+            idle.put(Connection::open(&address, None).await.unwrap(), now);
         }
         let first = listener.accept().await.unwrap().0;
         drop(listener.accept().await.unwrap().0);

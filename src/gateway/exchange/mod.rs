@@ -1,8 +1,8 @@
-//! The short way to the app: a plain HTTP/1.1 exchange of our own.
+//! The short way to the app: an HTTP/1.1 exchange of our own, plain or over TLS.
 //!
 //! pingora's way to an upstream costs more than all of the gateway's checks: a task per idle connection, two channels and two maps of
-//! names per exchange (`floor.md`); and what is under way there cannot be ended from outside. What is unusual goes that way all the
-//! same: HTTP/1.0, a nominated field, an upstream over TLS or with isolated connections.
+//! names per exchange (`floor.md`); and what is under way there cannot be ended from outside. It is taken where an upstream says
+//! `fast_path: false`, and where a client's `Connection` names fields of its own.
 //!
 //! Both ways share the rules: [`forward`] for what leaves, [`Gateway::received`] and [`answer`] for what comes back. What is ours here
 //! is the framing (RFC 9112) and the connection: one exchange at a time, kept only after an answer whose end is known and behind
@@ -34,9 +34,10 @@ use super::{
     view,
 };
 use crate::{
-    model::HttpVersion,
+    model::{HttpVersion, TenantName, told},
+    outbound::{OutboundError, ServerTls},
     pipeline::Permit,
-    policy::{ServerAddress, Upstream},
+    policy::{ServerAddress, UpstreamTimeouts},
 };
 
 /// How many interim answers (1xx) an upstream may send before the answer.
@@ -44,20 +45,18 @@ const INTERIM: usize = 16;
 
 /// Says whether a permitted request takes the short way.
 pub(super) fn fits(session: &Session, permit: &Permit) -> bool {
-    let upstream = &permit.tenant().upstream;
-    let usual = upstream.fast_path && upstream.tls.is_none() && !upstream.isolate;
-    usual && view::version(session.req_header()) != HttpVersion::Http10 && nominates_nothing(session)
+    permit.tenant().upstream.fast_path && nominates_nothing(session)
 }
 
-/// Says whether the client says nothing about its connection but what every client says.
+/// Says whether the client says nothing about its connection but what every client says. What else may stand there the library judges.
 fn nominates_nothing(session: &Session) -> bool {
-    let mut words =
-        session.req_header().headers.get_all(header::CONNECTION).iter().flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
-    words.all(|word| {
-        let word = word.trim_ascii();
-        [&b"keep-alive"[..], b"close", b"upgrade", b""].iter().any(|usual| word.eq_ignore_ascii_case(usual))
-    })
+    let lines = session.req_header().headers.get_all(header::CONNECTION).iter();
+    let mut words = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    words.all(|word| USUAL.iter().any(|usual| word.trim_ascii().eq_ignore_ascii_case(usual)))
 }
+
+/// What clients say in `Connection`.
+const USUAL: [&[u8]; 4] = [b"keep-alive", b"close", b"upgrade", b""];
 
 /// Says whether a request has no body. Both questions: HTTP/2 calls a body empty whose length says so, and DATA may still come.
 fn has_no_body(session: &mut Session) -> bool {
@@ -117,8 +116,16 @@ impl Gateway {
             let tries = failed.map_or(0, |_| ctx.upstream.as_ref().map_or(0, |exchange| exchange.tries)) + 1;
             ctx.upstream = Some(Exchange { server: pool.server_name(index), index, tries, began: now, first_byte: None, status: None });
             let idle = pool.idle(index);
-            let resting = idle.filter(|_| !fresh).and_then(|idle| idle.take(now));
-            let outcome = self.attempt((session, ctx), &upstream, &server.address, resting, &request, &mut upload).await;
+            let apart = upstream.isolate.then(|| ctx.permit.as_ref().map(|permit| permit.acting_tenant().name.clone())).flatten();
+            let resting = idle.filter(|_| !fresh).and_then(|idle| idle.take(now, apart.as_ref()));
+            let connection = match resting {
+                Some(connection) => Ok((connection, true)),
+                None => connect(&server.address, pool.tls(), upstream.timeouts.connect, apart).await.map(|connection| (connection, false)),
+            };
+            let outcome = match connection {
+                Ok(connection) => self.attempt((session, ctx), upstream.timeouts, connection, &request, &mut upload).await,
+                Err(failed) => Err(failed),
+            };
             match outcome {
                 Ok(Some(connection)) => {
                     if let Some(idle) = idle {
@@ -145,6 +152,10 @@ impl Gateway {
         for name in &HOP_BY_HOP {
             headers.remove(name);
         }
+        // Nobody waits in HTTP/1.0, and an interim answer would be taken for the answer (RFC 9110, section 10.1.1).
+        if view::version(request) == HttpVersion::Http10 {
+            headers.remove(header::EXPECT);
+        }
         if chunked {
             headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
@@ -167,18 +178,11 @@ impl Gateway {
     async fn attempt(
         &self,
         (session, ctx): (&mut Session, &mut Context),
-        upstream: &Upstream,
-        address: &ServerAddress,
-        resting: Option<Connection>,
+        times: UpstreamTimeouts,
+        (mut connection, reused): (Connection, bool),
         request: &Bytes,
         upload: &mut Upload,
     ) -> std::result::Result<Option<Connection>, Failed> {
-        let times = upstream.timeouts;
-        let reused = resting.is_some();
-        let mut connection = match resting {
-            Some(connection) => connection,
-            None => connect(address, times.connect).await?,
-        };
         // Only a kept connection that had died unseen, and a request that may be said twice (RFC 9110, section 9.2.2).
         let repeatable = reused && session.req_header().method.is_idempotent();
         match timeout(times.between_bytes, connection.write_all(request)).await {
@@ -207,11 +211,24 @@ impl Gateway {
     }
 }
 
-async fn connect(address: &ServerAddress, within: Duration) -> std::result::Result<Connection, Failed> {
-    match timeout(within, Connection::open(address)).await {
-        Ok(Ok(connection)) => Ok(connection),
+async fn connect(
+    address: &ServerAddress,
+    tls: Option<&std::result::Result<ServerTls, OutboundError>>,
+    within: Duration,
+    apart: Option<TenantName>,
+) -> std::result::Result<Connection, Failed> {
+    let work = async {
         // Nothing was sent, so any method may go to the next server.
-        Ok(Err(error)) => Err(Failed::new(ErrorType::ConnectError, true, error.to_string())),
-        Err(_) => Err(Failed::new(ErrorType::ConnectTimedout, true, "no connection in time".to_owned())),
-    }
+        let refused = |error: std::io::Error| Failed::new(ErrorType::ConnectError, true, error.to_string());
+        let connection = Connection::open(address, apart).await.map_err(refused)?;
+        // But whoever is there is not who should be.
+        let not_trusted = |why: String| Failed::new(ErrorType::TLSHandshakeFailure, false, why);
+        match tls {
+            None => Ok(connection),
+            Some(Ok(tls)) => connection.secure(tls).await.map_err(|error| not_trusted(error.to_string())),
+            Some(Err(error)) => Err(not_trusted(told(error))),
+        }
+    };
+    let late = |_| Failed::new(ErrorType::ConnectTimedout, true, "no connection in time".to_owned());
+    timeout(within, work).await.map_err(late)?
 }

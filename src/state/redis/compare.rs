@@ -1,5 +1,7 @@
 //! Everything that Redis holds and everything that this node knows: each gets what only the other has.
 
+use std::sync::Arc;
+
 use super::{
     RedisFault,
     message::{self, Strange},
@@ -32,14 +34,18 @@ pub(super) struct Counts {
 pub(super) async fn compare(sharing: &Sharing) -> Result<Counts, RedisFault> {
     let (theirs, learnt) = read(sharing).await?;
     number(sharing).await?;
-    let now = sharing.clock.now();
-    let mut missing = Vec::new();
-    sharing.journal.each_shared(now, |record| {
-        if !theirs.covers(&record) {
-            missing.push(record);
-        }
+    let (journal, now) = (Arc::clone(&sharing.journal), sharing.clock.now());
+    // A million of them take a second: not on a thread that serves.
+    let missing = tokio::task::spawn_blocking(move || {
+        let mut missing = Vec::new();
+        journal.each_shared(now, |record| {
+            if !theirs.covers(&record) {
+                missing.push(record);
+            }
+        });
+        missing
     });
-    drop(theirs);
+    let missing = missing.await.map_err(|_| RedisFault::Away)?;
     let mut told = 0;
     for batch in batches(missing) {
         told += sharing.put(&batch, None).await?;
@@ -69,7 +75,7 @@ async fn read(sharing: &Sharing) -> Result<(Marks, u64), RedisFault> {
                 Err(Strange::Malformed) => strange += 1,
             }
         }
-        let taken = sharing.journal.learn(records);
+        let taken = sharing.journal.learn(records, now);
         learnt = learnt.saturating_add(u64::try_from(taken.news).unwrap_or(u64::MAX));
         sharing.took(taken);
         cursor = next;

@@ -2,7 +2,10 @@
 
 use crate::{
     model::UnixTime,
-    state::{peers::ends, record::Record},
+    state::{
+        peers::{ends, is_now},
+        record::Record,
+    },
 };
 
 /// How far an epoch may be ahead of the seconds since 1970: a node numbers them by its clock and then one by one. One that is further
@@ -69,7 +72,14 @@ pub(super) fn records(mut bytes: &[u8], now: UnixTime) -> (Vec<Record>, bool) {
     (found, whole)
 }
 
-fn judge(record: Record, now: UnixTime) -> Result<Record, Strange> {
+fn judge(mut record: Record, now: UnixTime) -> Result<Record, Strange> {
+    // Whose clock is ahead says "now" with a time that is still to come here. It ends here now, too.
+    match &mut record {
+        Record::Session { at, .. } | Record::User { from: at, .. } if is_now(*at, now) => *at = now.min(*at),
+        // An epoch is known by its number and its time: the journal has it begin early.
+        Record::Session { .. } | Record::User { .. } | Record::Raise { .. } => {}
+        Record::Fold { .. } | Record::Tenant { .. } | Record::Fresh { .. } => {}
+    }
     match &record {
         Record::Session { .. } | Record::User { .. } => {}
         Record::Raise { at, epoch: Some(epoch), .. } if u64::from(*epoch) <= at.max(&now).as_secs().saturating_add(AHEAD_SECS) => {}
@@ -136,6 +146,20 @@ mod tests {
         assert_eq!(record(&bytes(&raise(1, 1_000 + 86_400)), NOW), Ok(raise(1, 1_000 + 86_400)));
         assert_eq!(record(&bytes(&raise(1, 1_001 + 86_400)), NOW), Err(Strange::Malformed));
         assert_eq!(record(&bytes(&raise(500_000, 500_000)), NOW), Ok(raise(500_000, 500_000)), "a date to come");
+    }
+
+    #[test]
+    fn now_of_a_clock_that_is_ahead_is_now() {
+        let at = |secs| Record::Session {
+            id: SessionId::new([1; 16]),
+            at: UnixTime::from_secs(secs),
+            keep_until: UnixTime::from_secs(9_999),
+            tenant: None,
+        };
+
+        assert_eq!(record(&bytes(&at(1_060)), NOW), Ok(at(1_000)));
+        assert_eq!(record(&bytes(&at(1_061)), NOW), Ok(at(1_061)), "a date");
+        assert_eq!(record(&bytes(&at(999)), NOW), Ok(at(999)));
     }
 
     #[test]

@@ -10,10 +10,10 @@ use super::{
     script::{ENDED, NODES, STATE},
     sharing::{IN_FLIGHT, ROUND, Seen, Sharing},
 };
-use crate::model::{Tick, UnixTime, told};
-
-/// How long ended revocations stay beyond their end: what clocks of nodes may differ by.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
+use crate::{
+    model::{Tick, UnixTime, told},
+    state::peers::CLOCKS_DIFFER,
+};
 
 /// How often everything is compared though nothing seems missing: after ten seconds, or, where there is much, after a second for every
 /// thousand revocations.
@@ -114,7 +114,8 @@ impl Rounds {
     }
 
     async fn visit(&self, sharing: &Sharing) -> Result<Found, RedisFault> {
-        let past = sharing.clock.now().minus(CLOCKS_DIFFER).as_millis();
+        // What has ended stays for a while: not every clock says so yet, and ours may have been set ahead by mistake.
+        let past = sharing.clock.lasting().minus(CLOCKS_DIFFER).as_millis();
         let mut visit = sharing.scripts.visit.key(STATE);
         visit.key(NODES).key(ENDED);
         // Another name each time: what was emptied and named anew by the same process is still something else.

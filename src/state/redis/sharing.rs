@@ -25,7 +25,7 @@ use super::{
     script::{ENDED, EPOCHS, FOR_GOOD, NODES, STATE, Scripts},
 };
 use crate::{
-    model::{Clock, TenantName, UnixTime, told},
+    model::{Clock, TenantName, Tick, UnixTime, told},
     state::{
         Journal, StoreError,
         peers::{Hearing, Learnt, Peers, Spread, ends},
@@ -44,6 +44,12 @@ pub(super) const IN_FLIGHT: Duration = Duration::from_millis(200);
 
 /// How many messages may wait to be taken in, and how many answers. One that does not fit is missed, and everything compared.
 const INBOX: usize = 4096;
+
+/// How many answers may wait for one revocation.
+const ANSWERS: usize = 1024;
+
+/// How often what is strange is written down, at most; it is counted always.
+const STRANGE_EVERY: Duration = Duration::from_secs(10);
 
 /// How often a tenant's epoch is numbered anew, because others take the number at the same moment.
 const TRIES: usize = 8;
@@ -111,8 +117,10 @@ pub(super) struct State {
     /// Tenants that were ended here while Redis could not number it.
     pub(super) unnumbered: HashMap<TenantName, UnixTime>,
     /// Who waits for answers, by token.
-    waiting: HashMap<String, mpsc::UnboundedSender<String>>,
+    waiting: HashMap<String, mpsc::Sender<String>>,
     tokens: u64,
+    /// When what is strange was last written down.
+    told_strange: Option<Tick>,
 }
 
 /// Which messages were heard: all up to a number, unless one is missing.
@@ -223,7 +231,7 @@ impl Sharing {
                 continue;
             }
             let (records, is_whole) = message::records(records, now);
-            let learnt = self.journal.learn(records);
+            let learnt = self.journal.learn(records, now);
             let is_in_force = is_whole && learnt.refused == 0;
             self.took(learnt);
             if !is_whole {
@@ -248,8 +256,8 @@ impl Sharing {
             let text = std::str::from_utf8(&message).ok().filter(|text| text.len() <= 128);
             let Some((token, node)) = text.and_then(|text| text.split_once(' ')) else { continue };
             if let Some(waiting) = self.state().waiting.get(token) {
-                // Who no longer waits is gone.
-                let _ = waiting.send(node.to_owned());
+                // Who no longer waits is gone, and more nodes than these there are not.
+                let _ = waiting.try_send(node.to_owned());
             }
         }
     }
@@ -279,6 +287,14 @@ impl Sharing {
 
     pub(super) fn strange(&self, count: u64, what: &'static str) {
         self.witness.strange(count);
+        let now = self.clock.tick();
+        {
+            let mut state = self.state();
+            if state.told_strange.is_some_and(|told| now.since(told) < STRANGE_EVERY) {
+                return;
+            }
+            state.told_strange = Some(now);
+        }
         tracing::error!(event = "redis_strange", count, what, "Redis holds what no octroi wrote there; it is left out");
     }
 
@@ -302,7 +318,7 @@ impl Sharing {
                     return self.put(news, token).await.map(|_| ());
                 }
             }
-            let learnt = self.journal.learn(news.iter().cloned());
+            let learnt = self.journal.learn(news.iter().cloned(), now);
             self.took(learnt);
         }
         self.put(news, token).await.map(|_| ())
@@ -365,8 +381,8 @@ impl Sharing {
         self.wake.notify_one();
     }
 
-    fn wait_for_answers(&self, hearing: Hearing) -> (Option<String>, mpsc::UnboundedReceiver<String>) {
-        let (sender, answers) = mpsc::unbounded_channel();
+    fn wait_for_answers(&self, hearing: Hearing) -> (Option<String>, mpsc::Receiver<String>) {
+        let (sender, answers) = mpsc::channel(ANSWERS);
         match hearing {
             Hearing::Store => (None, answers),
             Hearing::Nodes => {
@@ -389,7 +405,7 @@ impl Sharing {
     }
 
     /// Waits until the nodes that live have said that it is in force there.
-    async fn heard(&self, answers: &mut mpsc::UnboundedReceiver<String>, lives: Vec<String>) -> Spread {
+    async fn heard(&self, answers: &mut mpsc::Receiver<String>, lives: Vec<String>) -> Spread {
         let mut silent: Vec<String> = lives.into_iter().filter(|node| *node != self.sharer.node).collect();
         silent.sort_unstable();
         let mut heard = std::collections::BTreeSet::new();

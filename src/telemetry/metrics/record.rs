@@ -68,6 +68,16 @@ impl Metrics {
         self.app_cookies.with_label_values(&[fate.as_str()]).inc();
     }
 
+    /// Counts a wall clock that was set.
+    pub fn clock_stepped(&self) {
+        self.clock_steps.inc();
+    }
+
+    /// Sets what the wall clock is ahead of the time that is believed, in seconds.
+    pub fn clock_step(&self, seconds: f64) {
+        self.clock_step.set(seconds);
+    }
+
     /// Counts request fields that were not forwarded.
     pub fn headers_dropped(&self, reason: HeaderDrop, count: u32) {
         if count > 0 {

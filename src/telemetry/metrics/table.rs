@@ -83,6 +83,8 @@ pub struct Metrics {
     pub(super) access_log_dropped: Total,
     pub(super) admin_requests: IntCounterVec,
     pub(super) app_cookies: IntCounterVec,
+    pub(super) clock_steps: IntCounter,
+    pub(super) clock_step: Gauge,
     pub(super) session_key_uses: IntCounterVec,
     /// The keys that have a series.
     pub(super) session_keys: Mutex<BTreeSet<u16>>,
@@ -284,6 +286,11 @@ impl Metrics {
             access_log_dropped: Total::new(declare.counter("octroi_access_log_dropped_total", "Access lines that were lost.")?),
             admin_requests: declare.counters("octroi_admin_requests_total", "Calls of the admin API.", &["code"])?,
             app_cookies: declare.counters("octroi_app_cookies_total", "Cookies that apps set, by what became of them.", &["fate"])?,
+            clock_steps: declare.counter("octroi_clock_steps_total", "How often the wall clock was set by more than 30 seconds.")?,
+            clock_step: declare.float(
+                "octroi_clock_step_seconds",
+                "What the wall clock is ahead of the time that is believed, in seconds; 0 while it is believed itself.",
+            )?,
             session_key_uses: declare.counters(
                 "octroi_session_key_uses_total",
                 "Requests whose session was opened with a key and held, by the key's number.",
