@@ -107,6 +107,7 @@ impl Journal {
                 Record::Raise { tenant, at, .. } if *at > now && is_now(*at, now) => Some((tenant.clone(), *at)),
                 Record::Raise { .. } | Record::Session { .. } | Record::User { .. } => None,
                 Record::Fold { .. } | Record::Tenant { .. } | Record::Fresh { .. } => None,
+                Record::Granted(_) | Record::Presented { .. } => None,
             };
             if !self.has_file(&writers) {
                 // Who has the file now learns it, too.

@@ -79,6 +79,7 @@ fn judge(mut record: Record, now: UnixTime) -> Result<Record, Strange> {
         // An epoch is known by its number and its time: the journal has it begin early.
         Record::Session { .. } | Record::User { .. } | Record::Raise { .. } => {}
         Record::Fold { .. } | Record::Tenant { .. } | Record::Fresh { .. } => {}
+        Record::Granted(_) | Record::Presented { .. } => {}
     }
     match &record {
         Record::Session { .. } | Record::User { .. } => {}
