@@ -48,7 +48,7 @@ const SWEPT_EVERY: Duration = Duration::from_secs(120);
 ///
 /// # Other nodes
 ///
-/// With [`Journal::share_with`] a revocation is handed to the other nodes behind its commit, and what they end comes in; see `peers`.
+/// Where it is shared, a revocation is handed to the other nodes behind its commit, and what they end comes in; see `peers`.
 ///
 /// # Succession
 ///

@@ -13,8 +13,10 @@ mod key_sets;
 mod key_use;
 mod known;
 mod log;
+#[cfg_attr(not(feature = "gateway"), allow(dead_code, reason = "other nodes are reached over a network, which is the gateway's"))]
 mod marks;
 mod memory;
+#[cfg_attr(not(feature = "gateway"), allow(dead_code, reason = "other nodes are reached over a network, which is the gateway's"))]
 mod peers;
 mod quota_key;
 mod record;
