@@ -937,3 +937,23 @@ fn an_identity_provider_can_where_the_operator_says_so() {
 
     assert_eq!(granted(&grant("u", None), &permit, &policy), Ok("acme".into()));
 }
+
+#[test]
+fn a_domain_is_one_tenant_s_only_where_nobody_else_has_a_host_beneath() {
+    let owns = |others: &[&str], domain: &str| {
+        let mut tenants = vec![tenant("acme", &["acme.test", "www.acme.test", "*.apps.test"])];
+        tenants.extend(others.iter().enumerate().map(|(number, host)| tenant(&format!("other{number}"), &[*host])));
+        policy(tenants).tenants.owns_domain(&"acme".parse().unwrap(), &domain.parse().unwrap())
+    };
+
+    assert!(owns(&["other.test", "notacme.test"], "acme.test"));
+    assert!(owns(&[], "ACME.test"), "its own host beneath, and no case");
+    assert!(owns(&["shop.acme.test"], "www.acme.test"), "beside it, not beneath");
+    assert!(owns(&["b.two.apps.test"], "one.apps.test"));
+    assert!(!owns(&["shop.acme.test"], "acme.test"));
+    assert!(!owns(&["a.b.shop.acme.test"], "acme.test"));
+    assert!(!owns(&["*.acme.test"], "acme.test"));
+    assert!(!owns(&["b.one.apps.test"], "one.apps.test"), "it has that one by a wildcard");
+    assert!(!owns(&[], "test"));
+    assert!(!owns(&["other.test"], "other.test"));
+}

@@ -63,7 +63,8 @@ pub(super) async fn sweep(app: Arc<App>) {
 pub(super) async fn notes(app: Arc<App>) {
     let mut has_failed = false;
     loop {
-        tokio::time::sleep(NOTES).await;
+        // All of it is written anew then: not every second to a disk that takes nothing.
+        tokio::time::sleep(if has_failed { NOTES * 10 } else { NOTES }).await;
         let journal = Arc::clone(&app.shared.revocations);
         match tokio::task::spawn_blocking(move || journal.write_notes()).await {
             Ok(Ok(())) => has_failed = false,

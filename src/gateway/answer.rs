@@ -44,10 +44,7 @@ pub(super) fn dress(shared: &Shared, session: &mut Session, response: &mut Respo
     let tenant = permit.tenant();
     let session_cookie = snapshot.policy.sessions.as_ref().map_or("", |sessions| &sessions.cookie);
     if headers.contains_key(header::SET_COOKIE) {
-        let owns = |host: &str| {
-            let host = host.parse::<Host>().ok();
-            host.and_then(|host| snapshot.policy.tenants.owning(&host)).is_some_and(|owner| owner.name == tenant.name)
-        };
+        let owns = |domain: &str| domain.parse::<Host>().is_ok_and(|domain| snapshot.policy.tenants.owns_domain(&tenant.name, &domain));
         let tls = connection.facts().tls().is_some();
         let setting = Setting { session_cookie, rules: &tenant.cookies, tls, owns: &owns };
         let mut kept = Vec::new();

@@ -16,7 +16,7 @@ pub(super) struct Setting<'a> {
     pub(super) rules: &'a CookieRules,
     /// Whether the client came over TLS.
     pub(super) tls: bool,
-    /// Says whether the tenant owns a host.
+    /// Says whether the tenant owns a domain, and all that is beneath.
     pub(super) owns: &'a dyn Fn(&str) -> bool,
 }
 

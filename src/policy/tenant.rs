@@ -1,8 +1,8 @@
 //! Tenants: customer accounts, found by name and by host.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, OnceLock},
 };
 
 use super::{ClientCertificates, Crl, IpAccess, Lapse, Quota, RequestLimits, RouteTable, SessionRules, Upstream};
@@ -84,6 +84,8 @@ pub struct Tenants {
     by_name: BTreeMap<TenantName, Arc<Tenant>>,
     exact: HashMap<Host, Arc<Tenant>, ahash::RandomState>,
     wildcard: HashMap<Host, Arc<Tenant>, ahash::RandomState>,
+    /// Hosts of one tenant with hosts of another beneath; found when it is first asked for.
+    crossed: OnceLock<HashSet<Box<str>, ahash::RandomState>>,
 }
 
 /// Two tenants claim one host.
@@ -99,6 +101,7 @@ impl Tenants {
     /// Adds a tenant. Its hosts that another tenant (or itself) has already are returned, and stay with their first owner.
     pub fn add(&mut self, tenant: Arc<Tenant>) -> Vec<HostConflict> {
         let mut conflicts = Vec::new();
+        self.crossed.take();
         for pattern in &tenant.hosts {
             let (map, host) = match pattern {
                 HostPattern::Exact(host) => (&mut self.exact, host),
@@ -123,6 +126,29 @@ impl Tenants {
     /// Finds the tenant that owns a host: by the exact name, else by a wildcard one label above.
     pub fn owning(&self, host: &Host) -> Option<&Arc<Tenant>> {
         self.exact.get(host).or_else(|| self.wildcard.get(host.parent()?))
+    }
+
+    /// Says whether a tenant owns a domain and no other has a host beneath: a cookie for the domain reaches all of them (RFC 6265, section
+    /// 5.1.3).
+    pub fn owns_domain(&self, tenant: &TenantName, domain: &Host) -> bool {
+        self.owning(domain).is_some_and(|owner| owner.name == *tenant)
+            && !self.crossed.get_or_init(|| self.crossings()).contains(domain.as_str())
+    }
+
+    fn crossings(&self) -> HashSet<Box<str>, ahash::RandomState> {
+        let exact = self.exact.iter().filter_map(|(host, owner)| Some((host.parent()?, owner)));
+        let all = exact.chain(self.wildcard.iter().map(|(base, owner)| (base.as_str(), owner)));
+        let mut crossed = HashSet::default();
+        for (nearest, owner) in all {
+            let above = std::iter::successors(Some(nearest), |domain| Some(domain.split_once('.')?.1));
+            for domain in above {
+                let other = self.exact.get(domain).or_else(|| self.wildcard.get(domain.split_once('.')?.1));
+                if other.is_some_and(|other| other.name != owner.name) {
+                    crossed.insert(domain.into());
+                }
+            }
+        }
+        crossed
     }
 
     /// Returns every tenant, by name.
