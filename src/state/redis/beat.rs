@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn what_was_before_a_step_counts_as_of_the_step() {
-        for stepped in [8_661_000, 1_000] {
+        for stepped in [8_661_000, 100_000] {
             let mut beat = Beat::default();
             beat.ours(5_000_000, 0, at(1_000));
 
