@@ -14,9 +14,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use super::{Api, Caller, Levers};
 use crate::{
     model::{
-        Ban, BanCause, BanWish, BoxFuture, ClientPrefix, Control, ControlError, Http2Limits, KeyRole, KeyStatus, ManualClock, Range,
-        Revocation, RevocationReport, Role, Secret, SessionId, SessionStatus, SessionsOfUser, Status, TenantName, UnixTime, UpgradeReport,
-        UserId,
+        Ban, BanCause, BanWish, BoxFuture, ClientPrefix, ClockStatus, Control, ControlError, Http2Limits, KeyRole, KeyStatus, ManualClock,
+        Range, Revocation, RevocationReport, Role, Secret, SessionId, SessionStatus, SessionsOfUser, Status, TenantName, UnixTime,
+        UpgradeReport, UserId,
     },
     policy::{Admin, AdminPrincipal, ClientIpHeader, IpSet, Limits, MinVersion, Policy, RequestLimits, Tenants, Tls, UnknownSni},
 };
@@ -111,6 +111,7 @@ pub(crate) struct FakeControl {
     pub(crate) revoked: Mutex<Vec<Revocation>>,
     pub(crate) fails: Mutex<Option<ControlError>>,
     pub(crate) banned: Mutex<Vec<BanWish>>,
+    pub(crate) clock: Mutex<Option<ClockStatus>>,
 }
 
 impl Control for FakeControl {
@@ -125,6 +126,7 @@ impl Control for FakeControl {
             reload_error: None,
             tls_refused: Vec::new(),
             lapsed: Vec::new(),
+            clock: *self.clock.lock().unwrap(),
             tenants: 3,
             connections: 2,
             revocations: 1,

@@ -1,12 +1,14 @@
 //! How the running octroi is: `GET /v1/status`.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::write_time;
-use crate::model::{AcmeStatus, KeySetStatus, RedisStatus, Status};
+use crate::model::{AcmeStatus, ClockStatus, KeySetStatus, RedisStatus, Status};
 
 /// `GET /v1/status`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StatusBody {
     /// The program's version.
     pub version: String,
@@ -28,6 +30,9 @@ pub struct StatusBody {
     /// CAs and revocation lists of client certificates that have ended, by tenant: what they concern is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lapsed: Vec<String>,
+    /// How the wall clock was set; absent: it is believed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockBody>,
     /// Tenants in force.
     pub tenants: usize,
     /// Connections open now.
@@ -74,6 +79,19 @@ pub struct DrainingBody {
     pub pid: u32,
     /// Connections that it still has.
     pub connections: u64,
+}
+
+/// A wall clock that was set and is not believed: nobody signs in. Times are those that are believed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClockBody {
+    /// What the wall clock is ahead, in seconds; behind, if it is negative.
+    pub step_seconds: f64,
+    /// The time that is believed.
+    pub now: String,
+    /// When it was set, as far as it was seen.
+    pub since: String,
+    /// When it is believed by itself, unless it is set once more.
+    pub until: String,
 }
 
 /// Where certificates by ACME stand.
@@ -150,6 +168,7 @@ impl From<Status> for StatusBody {
             reload_error: status.reload_error,
             tls_refused: status.tls_refused,
             lapsed: status.lapsed,
+            clock: status.clock.map(ClockBody::from),
             tenants: status.tenants,
             connections: status.connections,
             revocations: status.revocations,
@@ -179,6 +198,18 @@ impl From<AcmeStatus> for AcmeBody {
             failing: status.failing,
             next: write_time(status.next),
             troubles: troubles.collect(),
+        }
+    }
+}
+
+impl From<ClockStatus> for ClockBody {
+    fn from(status: ClockStatus) -> Self {
+        let ahead = Duration::from_millis(status.step_millis.unsigned_abs()).as_secs_f64();
+        Self {
+            step_seconds: if status.step_millis < 0 { -ahead } else { ahead },
+            now: write_time(status.now),
+            since: write_time(status.since),
+            until: write_time(status.until),
         }
     }
 }
