@@ -25,7 +25,7 @@ use crate::{
     edge::{AdminTls, TlsState},
     gateway::Shared,
     model::{
-        Ban, BanWish, BoxFuture, ClientPrefix, Control, ControlError, Draining, KeyStatus, Revocation, RevocationReport, Revoked,
+        Ban, BanWish, BoxFuture, ClientPrefix, Clock, Control, ControlError, Draining, KeyStatus, Revocation, RevocationReport, Revoked,
         SessionsOfUser, Status, TenantName, UnixTime, UpgradeReport, UserId, told,
     },
     state::{RevocationStore, StoreError, redis::Sharing},
