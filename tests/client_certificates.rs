@@ -381,6 +381,11 @@ fn is_closed(stream: &mut impl Read) -> bool {
     }
 }
 
+/// Says whether an answer ends its connection.
+fn closes(answer: &client::Answer) -> bool {
+    answer.field("connection") == Some("close")
+}
+
 #[test]
 fn an_http1_connection_is_closed_behind_the_answer_once_nobody_accepts_its_certificate() {
     let mut house = house();
@@ -388,11 +393,11 @@ fn an_http1_connection_is_closed_behind_the_answer_once_nobody_accepts_its_certi
     let mut held: Vec<_> = [&robot, &robot, &robot, &spare].map(|certificate| house.held("acme.test", certificate)).into();
     for held in &mut held {
         let answer = client::ask(held, &ask("acme.test"));
-        assert_eq!((answer.status, answer.field("connection")), (200, None));
+        assert_eq!((answer.status, closes(&answer)), (200, false));
     }
     // A request for somebody else's host is not a matter of certificates.
     let answer = client::ask(&mut held[0], &ask("globex.test"));
-    assert_eq!((answer.status, answer.field("connection")), (421, None));
+    assert_eq!((answer.status, closes(&answer)), (421, false));
     assert_eq!(client::ask(&mut held[0], &ask("acme.test")).status, 200);
 
     house.acme.revoke(&robot);
@@ -402,19 +407,19 @@ fn an_http1_connection_is_closed_behind_the_answer_once_nobody_accepts_its_certi
     // Whatever the request is refused for: with this certificate it is of no use to come again over the same connection.
     for (number, host, status) in [(0, "acme.test", 403), (1, "globex.test", 421)] {
         let answer = client::ask(&mut held[number], &ask(host));
-        assert_eq!((answer.status, answer.field("connection")), (status, Some("close")), "{host}");
+        assert_eq!((answer.status, closes(&answer)), (status, true), "{host}");
         assert!(is_closed(&mut held[number]), "{host}");
     }
     for host in ["globex.test", "acme.test"] {
         let answer = client::ask(&mut held[3], &ask(host));
-        assert_eq!((answer.status == 200, answer.field("connection")), (host == "acme.test", None), "whose certificate is accepted stays");
+        assert_eq!((answer.status == 200, closes(&answer)), (host == "acme.test", false), "whose certificate is accepted stays");
     }
     assert!(!is_closed(&mut held[3]));
     // Nobody asks for certificates any more: the request passes, and the next connection has none.
     let open = config(&house.upstream).replace("    client_certificate: {ca: acme-ca.pem, mode: required, crl: acme.crl}\n", "");
     house.octroi.reload(&open);
     let answer = client::ask(&mut held[2], &ask("acme.test"));
-    assert_eq!((answer.status, answer.field("connection")), (200, Some("close")));
+    assert_eq!((answer.status, closes(&answer)), (200, true));
     assert!(is_closed(&mut held[2]));
 }
 
@@ -429,17 +434,17 @@ fn an_http1_connection_is_closed_where_another_certificate_would_help() {
 
     assert_eq!(client::ask(&mut bare, &ask("lobby.test")).status, 200);
     let answer = client::ask(&mut bare, &of_member);
-    assert_eq!((house.octroi.reason(&answer).as_str(), answer.field("connection")), ("member_client_certificate_missing", Some("close")));
+    assert_eq!((house.octroi.reason(&answer).as_str(), closes(&answer)), ("member_client_certificate_missing", true));
     assert!(is_closed(&mut bare));
     let mut bare = client::raw_tls(house.octroi.addr("public"), "lobby.test", &house.ca(), &[b"http/1.1"]);
     let answer = client::ask(&mut bare, &of_grant);
-    assert_eq!((house.octroi.reason(&answer).as_str(), answer.field("connection")), ("grant_client_certificate", Some("close")));
+    assert_eq!((house.octroi.reason(&answer).as_str(), closes(&answer)), ("grant_client_certificate", true));
     assert!(is_closed(&mut bare));
     // With the certificate both are served, over one connection.
     let mut held = house.held("lobby.test", &robot);
     for request in [&of_member, &of_grant, &of_member] {
         let answer = client::ask(&mut held, request);
-        assert_eq!((answer.status, answer.field("connection")), (200, None));
+        assert_eq!((answer.status, closes(&answer)), (200, false));
     }
     assert!(!is_closed(&mut held));
 }

@@ -12,7 +12,10 @@ use tokio::{
 };
 
 use super::{GateStream, farewell::Farewell, http2::Due, streams::End};
-use crate::{edge::Http2Refusal, model::Cut};
+use crate::{
+    edge::{Http2Error, Http2Refusal},
+    model::Cut,
+};
 
 impl GateStream {
     /// Waits for the client of an HTTP/2 connection, and does what is due meanwhile.
@@ -50,6 +53,7 @@ impl GateStream {
             }
             Due::Cut(cut) => self.note(cut),
             Due::Abuse(abuse) => self.witness.http2_refused(&self.connection, Http2Refusal::Abuse(abuse)),
+            Due::NoPreface => self.witness.http2_refused(&self.connection, Http2Refusal::Connection(Http2Error::Protocol)),
             // Told already: as a cut, or as the refusal of a request.
             Due::Stream(..) | Due::Leave => {}
         }
