@@ -25,6 +25,8 @@ trap stop EXIT INT TERM
 
 "$bin/examples/demo_app" 127.0.0.1:9000 >/dev/null &
 app=$!
+sleep 0.2
+kill -0 "$app" 2>/dev/null || { echo "error: the demo app did not start; \`make demo\` builds it" >&2; exit 1; }
 mkdir -p var
 "$bin/octroi" run --config "$config" >var/access.log 2>var/octroi.log &
 gate=$!
