@@ -8,7 +8,7 @@ const HINTS: &[(&str, &str)] = &[
     ("did not find expected '-' indicator", INDENT),
     ("did not find expected key", INDENT),
     ("simple key expected ':'", "behind a key stand a colon and a blank: `key: value`"),
-    ("unclosed quote", "the quote is not closed"),
+    ("unclosed quote", "end the value with the same quote"),
     ("did not find expected ',' or '}'", "a `{` above is not closed, or a comma is missing"),
     ("did not find expected ',' or ']'", "a `[` above is not closed, or a comma is missing"),
     ("unexpected character: `@'", QUOTES),
