@@ -6,6 +6,7 @@
 mod calls;
 mod connections;
 mod endings;
+mod foreign;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod messages;

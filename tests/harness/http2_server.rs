@@ -265,6 +265,22 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
             let _ = out.send_data(Bytes::from_static(b"too much"), true);
             None
         }
+        // Announces more than it says.
+        "/liar" => {
+            let mut out = respond.send_response(Response::builder().header("content-length", "10").body(()).unwrap(), false).ok()?;
+            let _ = out.send_data(Bytes::from_static(b"abc"), true);
+            None
+        }
+        // Interim answers before the answer, as many as the query says.
+        "/interim" => {
+            for _ in 0..query.parse().unwrap() {
+                let early = Response::builder().status(103).header("link", "</a.css>").header("set-cookie", "a=b").body(()).unwrap();
+                respond.send_informational(early).ok()?;
+            }
+            let mut out = respond.send_response(Response::new(()), false).ok()?;
+            let _ = out.send_data(Bytes::from_static(b"late"), true);
+            None
+        }
         "/none" => {
             respond.send_response(Response::builder().status(204).body(()).unwrap(), true).ok()?;
             None

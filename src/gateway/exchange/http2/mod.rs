@@ -82,18 +82,19 @@ impl Gateway {
             return Err(Failed::new(ErrorType::InternalError, false, "no server".to_owned()));
         };
         let times = server.upstream.timeouts;
+        // Nothing is asked yet, so anything may go to the next server.
+        let failed = |kind, why: String| Failed::new(kind, true, why);
         let open = async {
             let connection = connect(&server.address, server.pool.tls(), times.connect, None).await?;
             if !connection.chose_http2() {
                 let why = "the server does not choose `h2` (ALPN): it does not speak HTTP/2".to_owned();
                 return Err(Failed::new(ErrorType::TLSHandshakeFailure, false, why));
             }
-            // Nothing was asked yet, so anything may go to the next server.
-            connection.keep_alive().map_err(|error| Failed::new(ErrorType::ConnectError, true, error.to_string()))?;
-            let opened = timeout(times.connect, line::open(connection.into_stream(), Arc::downgrade(lines))).await;
-            let opened = opened.map_err(|_| Failed::new(ErrorType::ConnectTimedout, true, "no HTTP/2 in time".to_owned()))?;
-            opened.map_err(|error| Failed::new(failure::kind(&error), true, format!("no HTTP/2: {error}")))
+            connection.keep_alive().map_err(|error| failed(ErrorType::ConnectError, error.to_string()))?;
+            let opened = line::open(connection.into_stream(), Arc::downgrade(lines)).await;
+            opened.map_err(|error| failed(failure::kind(&error), format!("no HTTP/2: {error}")))
         };
+        let open = async { timeout(times.connect, open).await.map_err(|_| failed(ErrorType::ConnectTimedout, "no HTTP/2 in time".to_owned()))? };
         let taken = lines.take(server.apart.as_ref(), times.connect, open).await.map_err(|none| match none {
             NoPlace::Closed(failed) => failed,
             NoPlace::Busy => {
@@ -107,7 +108,7 @@ impl Gateway {
         let ends = upload.has_come() && upload.pending().is_empty();
         let stream = Stream::begin(taken.sender, request.clone(), ends, taken.place);
         // The connection has ended since it was chosen: nothing was sent.
-        let stream = stream.map_err(|error| Failed::new(failure::kind(&error), !error.is_library(), error.to_string()))?;
+        let stream = stream.map_err(|error| Failed::new(failure::kind(&error), error.is_io() || error.is_go_away(), error.to_string()))?;
         let silence = ctx.permit.as_ref().map(|permit| permit.limits().websocket_idle).unwrap_or_default();
         let client = Client { gateway: self, session, ctx, upload, continued: false };
         let mut sides = Sides { client, stream, times, silence, answering: false };
