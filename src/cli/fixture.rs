@@ -13,8 +13,8 @@ use crate::{
     },
     model::{Mode, Origin, PathRules, RouteId, Secret},
     policy::{
-        Balance, CookieRules, IpAccess, Policy, Route, RouteAccess, RouteTableBuilder, Server, ServerAddress, SessionRules, Sessions,
-        Protocol, Tenant, Upstream, UpstreamTimeouts,
+        Balance, CookieRules, IpAccess, Policy, Protocol, Route, RouteAccess, RouteTableBuilder, Server, ServerAddress, SessionRules,
+        Sessions, Tenant, Upstream, UpstreamTimeouts,
     },
     session::{MasterKey, Ring},
 };

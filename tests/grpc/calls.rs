@@ -56,7 +56,10 @@ fn a_call_passes_with_its_head_its_message_and_its_trailers() {
     }
     assert!(!call.fields.contains_key("host"), "the authority says it");
     let line = octroi.access_line(|line| line["path"] == "/echo.Echo/Unary");
-    assert_eq!((&line["status"], &line["upstream.status"], &line["bytes.in"], &line["bytes.out"]), (&200.into(), &200.into(), &5.into(), &5.into()));
+    assert_eq!(
+        (&line["status"], &line["upstream.status"], &line["bytes.in"], &line["bytes.out"]),
+        (&200.into(), &200.into(), &5.into(), &5.into())
+    );
 }
 
 #[test]
@@ -87,9 +90,8 @@ fn a_failed_call_is_trailers_only() {
     let (octroi, _server) = started("");
     let cookie = sign_in(&octroi, "acme.test", "u_1");
 
-    let got = block_on(async {
-        Http2Client::connect(&octroi, "acme.test").await.unary("/echo.Echo/Fail", &[("cookie", &cookie)], b"x").await
-    });
+    let got =
+        block_on(async { Http2Client::connect(&octroi, "acme.test").await.unary("/echo.Echo/Fail", &[("cookie", &cookie)], b"x").await });
 
     assert_eq!((got.status.as_u16(), got.field("grpc-status"), got.field("grpc-message")), (200, Some("8"), Some("no%20more")));
     assert_eq!((got.body.len(), got.trailers, got.reset), (0, None, None));

@@ -24,7 +24,11 @@ fn clients_of_every_version_get_the_same() {
         let ask = |path: &str, args: &[&str]| octroi.curl("acme.test", path).args(&[version, args].concat()).get();
 
         let got = ask("/x", &[]);
-        assert_eq!((got.status, &*got.body, got.field("content-length"), got.field("server")), (200, "ok 0", Some("4"), None), "{version:?}");
+        assert_eq!(
+            (got.status, &*got.body, got.field("content-length"), got.field("server")),
+            (200, "ok 0", Some("4"), None),
+            "{version:?}"
+        );
         // A body in HTTP/1.0 is refused before.
         if version.len() == 1 {
             assert_eq!(ask("/x", &["--data-binary", "abc"]).body, "ok 3", "{version:?}");
@@ -43,7 +47,8 @@ fn clients_of_every_version_get_the_same() {
 #[test]
 fn what_a_client_says_of_its_connection_does_not_leave() {
     let (octroi, server) = started();
-    let fields = ["Connection: keep-alive, X-Own, Octroi-Tenant, Cookie", "X-Own: 1", "Keep-Alive: timeout=5", "Cookie: a=b", "TE: trailers"];
+    let fields =
+        ["Connection: keep-alive, X-Own, Octroi-Tenant, Cookie", "X-Own: 1", "Keep-Alive: timeout=5", "Cookie: a=b", "TE: trailers"];
     let mut args = vec!["--http1.1"];
     fields.iter().for_each(|field| args.extend(["-H", field]));
 

@@ -28,8 +28,8 @@ use http::{HeaderMap, HeaderValue, header};
 use pingora::{Error, ErrorType, Result, proxy::Session};
 use tokio::time::timeout;
 
-pub(super) use self::{http2::Lines, idle::Idle};
 use self::{client::Client, connection::Connection, sides::Sides, upload::Upload};
+pub(super) use self::{http2::Lines, idle::Idle};
 use super::{
     forward, guard,
     proxy::{Context, Exchange, Gateway},
@@ -113,9 +113,7 @@ impl Gateway {
         let chunked = !session.req_header().headers.contains_key(header::CONTENT_LENGTH);
         let headers = fields(session);
         let (request, mut upload) = match upstream.protocol {
-            Protocol::Http1 => {
-                (Request::Http1(self.request(session, ctx, headers, !came && chunked)?), Upload::new(came, chunked))
-            }
+            Protocol::Http1 => (Request::Http1(self.request(session, ctx, headers, !came && chunked)?), Upload::new(came, chunked)),
             Protocol::Http2 => (Request::Http2(self.request_http2(session, ctx, headers)?), Upload::repeatable(came)),
         };
         // A connection that died at rest is followed by a new one: its neighbours died of the same.

@@ -94,11 +94,16 @@ impl Gateway {
             let opened = line::open(connection.into_stream(), Arc::downgrade(lines)).await;
             opened.map_err(|error| failed(failure::kind(&error), format!("no HTTP/2: {error}")))
         };
-        let open = async { timeout(times.connect, open).await.map_err(|_| failed(ErrorType::ConnectTimedout, "no HTTP/2 in time".to_owned()))? };
+        let open =
+            async { timeout(times.connect, open).await.map_err(|_| failed(ErrorType::ConnectTimedout, "no HTTP/2 in time".to_owned()))? };
         let taken = lines.take(server.apart.as_ref(), times.connect, open).await.map_err(|none| match none {
             NoPlace::Closed(failed) => failed,
             NoPlace::Busy => {
-                let why = format!("no place on the connections to {} within {} ms", server.pool.server_name(server.index), times.connect.as_millis());
+                let why = format!(
+                    "no place on the connections to {} within {} ms",
+                    server.pool.server_name(server.index),
+                    times.connect.as_millis()
+                );
                 ctx.deny = Some(Deny::new(Reason::UpstreamBusy, why));
                 Failed::new(ErrorType::HTTPStatus(503), false, "no place".to_owned())
             }
