@@ -24,7 +24,7 @@ use crate::{
         wire::{CookiesWire, TenantWire},
     },
     model::{HostPattern, TenantName, UpstreamName},
-    policy::{CookieRules, RequestLimits, RouteAccess, RouteTable, SessionRules, Sessions, Tenant, Tenants},
+    policy::{CookieRules, Protocol, RequestLimits, RouteAccess, RouteTable, SessionRules, Sessions, Tenant, Tenants, Upstream},
 };
 
 /// What tenants refer to.
@@ -101,6 +101,9 @@ fn tenant(cx: &mut Context<'_>, name: &At<TenantName>, wire: &TenantWire, around
         }
         found?.clone()
     });
+    if let (Some(at), Some(upstream), Some(routes)) = (&wire.upstream.0, &upstream, &routes) {
+        no_tunnels(cx, at, upstream, routes);
+    }
     let quotas = around.quotas.named(cx, &wire.quotas);
     let ip_access = ip_access::compile(cx, wire.ip_access.as_ref());
     let client_certificate = wire.client_certificate.as_ref().map(|rules| around.trusts.compile(cx, rules));
@@ -128,6 +131,15 @@ fn tenant(cx: &mut Context<'_>, name: &At<TenantName>, wire: &TenantWire, around
         response_headers,
         cookies,
     })
+}
+
+/// A WebSocket is an exchange of HTTP/1.1 here; the way that HTTP/2 has for it (RFC 8441) is not built.
+fn no_tunnels(cx: &mut Context<'_>, at: &At<UpstreamName>, upstream: &Upstream, routes: &RouteTable) {
+    let tunnel = routes.routes().find(|route| route.websocket);
+    if let (Protocol::Http2, Some(route)) = (upstream.protocol, tunnel) {
+        let message = format!("the rule `{}` has `websocket: true`, and the upstream `{}` speaks HTTP/2", route.id.as_str(), at.value);
+        cx.error(at.span, message).hint("give this tenant rules without WebSockets, or an upstream with `protocol: http1`");
+    }
 }
 
 /// What stands in the other two lists is set too, so it is allowed as well.
