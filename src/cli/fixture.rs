@@ -13,8 +13,8 @@ use crate::{
     },
     model::{Mode, Origin, PathRules, RouteId, Secret},
     policy::{
-        Balance, CookieRules, IpAccess, Policy, Route, RouteAccess, RouteTableBuilder, Server, ServerAddress, SessionRules, Sessions,
-        Tenant, Upstream, UpstreamTimeouts,
+        Balance, CookieRules, IpAccess, Policy, Protocol, Route, RouteAccess, RouteTableBuilder, Server, ServerAddress, SessionRules,
+        Sessions, Tenant, Upstream, UpstreamTimeouts,
     },
     session::{MasterKey, Ring},
 };
@@ -107,6 +107,7 @@ fn upstream() -> Upstream {
         retries: 0,
         isolate: false,
         fast_path: true,
+        protocol: Protocol::Http1,
         audience: "app".into(),
     }
 }

@@ -58,6 +58,10 @@ pub struct Context {
     pub(super) body_in: u64,
     /// The rate of a body that is to come.
     pub(super) body_rate: Option<u64>,
+    /// How long the client was waited for while its body was to come.
+    pub(super) body_waited: Duration,
+    /// Whether it is a gRPC call to servers that can answer one.
+    pub(super) call: bool,
     /// Whether the answer has ended.
     pub(super) answered: bool,
     pub(super) upstream: Option<Exchange>,
@@ -113,6 +117,8 @@ impl ProxyHttp for Gateway {
             deny: None,
             body_in: 0,
             body_rate: None,
+            body_waited: Duration::ZERO,
+            call: false,
             answered: false,
             upstream: None,
             granted: None,

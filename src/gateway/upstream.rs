@@ -14,11 +14,11 @@ use pingora::{
     utils::tls::{WrappedX509, parse_x509},
 };
 
-use super::exchange::Idle;
+use super::exchange::{Idle, Lines};
 use crate::{
     model::{TenantName, Tick, told},
     outbound::{OutboundError, ServerTls, Trust},
-    policy::{ServerAddress, Upstream, UpstreamTls},
+    policy::{Protocol, ServerAddress, Upstream, UpstreamTls},
 };
 
 /// How long an idle connection to a server is kept. Shorter than the keep-alive of common servers (nginx 75 s, Node 5 s is
@@ -36,6 +36,8 @@ pub(super) struct Pool {
     peers: Box<[HttpPeer]>,
     names: Box<[Arc<str>]>,
     idle: Box<[Idle]>,
+    /// The connections to each of them where HTTP/2 is spoken.
+    lines: Box<[Arc<Lines>]>,
     /// TLS towards them, or why there can be none.
     tls: Option<Result<ServerTls, OutboundError>>,
     /// One round of turns by weight.
@@ -76,6 +78,7 @@ impl Pool {
         let names = upstream.servers.iter().map(|server| name(&server.address)).collect();
         Self {
             idle: upstream.servers.iter().map(|_| Idle::default()).collect(),
+            lines: upstream.servers.iter().map(|_| Arc::default()).collect(),
             tls: upstream.tls.as_ref().map(|tls| trusted(upstream, tls)),
             peers,
             names,
@@ -120,6 +123,11 @@ impl Pool {
         self.idle.get(index)
     }
 
+    /// Returns the connections to a server that many exchanges share.
+    pub(super) fn lines(&self, index: usize) -> Option<&Arc<Lines>> {
+        self.lines.get(index)
+    }
+
     /// Returns what TLS towards the servers goes by.
     pub(super) fn tls(&self) -> Option<&Result<ServerTls, OutboundError>> {
         self.tls.as_ref()
@@ -128,6 +136,7 @@ impl Pool {
     /// Closes connections that have rested for too long.
     pub(super) fn sweep(&self, now: Tick) {
         self.idle.iter().for_each(|idle| idle.sweep(now));
+        self.lines.iter().for_each(|lines| lines.sweep(now));
     }
 
     fn in_turn(&self, turn: usize, failed: Option<usize>) -> Option<usize> {
@@ -152,7 +161,11 @@ impl Pool {
 /// Whom to trust. Where nobody can be trusted, no request reaches the upstream, and somebody must act.
 fn trusted(upstream: &Upstream, tls: &UpstreamTls) -> Result<ServerTls, OutboundError> {
     let trust = tls.ca.as_ref().map_or(Trust::System, |ca| Trust::Only(ca.clone()));
-    ServerTls::new(&trust, &tls.sni)
+    let alpn: &[u8] = match upstream.protocol {
+        Protocol::Http1 => b"http/1.1",
+        Protocol::Http2 => b"h2",
+    };
+    ServerTls::new(&trust, &tls.sni, alpn)
         .inspect_err(|error| tracing::error!(upstream = %upstream.name, error = %told(error), "no TLS towards this upstream"))
 }
 
@@ -220,6 +233,7 @@ mod tests {
             peers: Box::default(),
             names: Box::default(),
             idle: Box::default(),
+            lines: Box::default(),
             tls: None,
             round: round(weights),
             next: AtomicUsize::new(0),
@@ -238,6 +252,7 @@ mod tests {
             peers: Box::default(),
             names: Box::default(),
             idle: Box::default(),
+            lines: Box::default(),
             tls: None,
             round: Box::default(),
             next: AtomicUsize::new(0),

@@ -120,6 +120,8 @@ pub struct Status {
     pub tls_refused: Vec<String>,
     /// CAs and revocation lists of client certificates that have ended, by tenant: what they concern is refused.
     pub lapsed: Vec<String>,
+    /// How the wall clock was set, while it is not believed.
+    pub clock: Option<ClockStatus>,
     /// Tenants in force.
     pub tenants: usize,
     /// Connections open now.
@@ -142,6 +144,19 @@ pub struct Status {
     pub redis: Option<RedisStatus>,
     /// Where the keys that issuers publish stand.
     pub key_sets: Vec<KeySetStatus>,
+}
+
+/// A wall clock that was set and is not believed: nobody signs in. Times are those that are believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockStatus {
+    /// What the wall clock is ahead, in milliseconds; behind, if it is negative.
+    pub step_millis: i64,
+    /// The time that is believed.
+    pub now: UnixTime,
+    /// When it was set, as far as it was seen.
+    pub since: UnixTime,
+    /// When it is believed by itself, unless it is set once more.
+    pub until: UnixTime,
 }
 
 /// How the store that nodes share does.

@@ -15,6 +15,8 @@ pub struct Upstream {
     pub servers: Box<[Server]>,
     /// Who gets the next request.
     pub balance: Balance,
+    /// What is spoken with its servers.
+    pub protocol: Protocol,
     /// TLS towards it; absent: plain.
     pub tls: Option<UpstreamTls>,
     /// Deadlines.
@@ -53,6 +55,16 @@ pub enum Balance {
     /// Each in turn, by weight.
     #[default]
     RoundRobin,
+}
+
+/// What is spoken with the servers of an upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, which gRPC needs.
+    Http2,
 }
 
 /// TLS towards an upstream. It is always verified.

@@ -12,10 +12,10 @@ use crate::{
         default,
         reader::At,
         source::Span,
-        wire::{Party, Protocol, ServerEntry, TimeoutsWire, UpstreamWire},
+        wire::{Party, ServerEntry, TimeoutsWire, UpstreamWire},
     },
     model::UpstreamName,
-    policy::{Balance, Server, ServerAddress, Upstream, UpstreamTimeouts, UpstreamTls},
+    policy::{Balance, Protocol, Server, ServerAddress, Upstream, UpstreamTimeouts, UpstreamTls},
 };
 
 /// Every upstream by name; nothing where it has a problem of its own.
@@ -31,9 +31,9 @@ pub(super) fn all(cx: &mut Context<'_>, wires: &Named<UpstreamName, UpstreamWire
 }
 
 fn one(cx: &mut Context<'_>, name: &At<UpstreamName>, wire: &UpstreamWire, audience: Option<&At<Party>>) -> Upstream {
-    // One value so far; a second one makes the compiler ask here.
-    match wire.protocol.as_ref().map(|at| at.value) {
-        Some(Protocol::Http1) | None => {}
+    let protocol = wire.protocol.as_ref().map(|at| at.value).unwrap_or_default();
+    if let (Protocol::Http2, Some(at)) = (protocol, wire.fast_path.as_ref().filter(|at| !at.value)) {
+        cx.error(at.span, "`fast_path: false` is the HTTP library's way to HTTP/1.1 servers, and these speak HTTP/2").hint("take it out");
     }
     let plaintext = wire.plaintext.as_ref().filter(|at| at.value);
     if let (Some(_), Some(at)) = (&wire.tls, plaintext) {
@@ -64,6 +64,7 @@ fn one(cx: &mut Context<'_>, name: &At<UpstreamName>, wire: &UpstreamWire, audie
         origin: cx.origin(name.span),
         servers: wire.servers.0.iter().map(server).collect(),
         balance: wire.balance.as_ref().map_or(Balance::RoundRobin, |at| at.value),
+        protocol,
         tls,
         timeouts: timeouts(cx, wire.timeouts.as_ref()),
         retries: retries.map_or(default::RETRIES, |at| at.value),

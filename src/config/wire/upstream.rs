@@ -14,19 +14,12 @@ use crate::{
         unit::Wait,
     },
     model::Host,
-    policy::{Balance, ServerAddress},
+    policy::{Balance, Protocol, ServerAddress},
 };
-
-/// What is spoken with an upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::config) enum Protocol {
-    /// HTTP/1.1.
-    Http1,
-}
 
 words! {
     Balance, "balance" { "round_robin" => Balance::RoundRobin, }
-    Protocol, "protocol" { "http1" => Protocol::Http1, }
+    Protocol, "protocol" { "http1" => Protocol::Http1, "http2" => Protocol::Http2, }
 }
 
 impl Scalar for ServerAddress {
@@ -61,7 +54,7 @@ wire! {
         servers: NonEmpty<ServerEntry>,
         /// Who gets the next request: `round_robin`, each in turn, by weight.
         balance: Option<At<Balance>>,
-        /// What is spoken: `http1`.
+        /// What is spoken with its servers: `http1`, or `http2`, which gRPC needs. Default: `http1`.
         protocol: Option<At<Protocol>>,
         /// TLS towards it. Default: plain, which beyond loopback needs `plaintext: true`.
         tls: Option<UpstreamTlsWire>,
