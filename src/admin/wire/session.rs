@@ -123,6 +123,11 @@ impl From<SessionsOfUser> for SessionsBody {
         if known.has_foreign {
             unknown.push("sessions of apps with a login of their own".to_owned());
         }
-        Self { sessions: known.sessions.into_iter().map(session).collect(), all_nodes: known.silence.is_none(), silence: known.silence, unknown }
+        Self {
+            sessions: known.sessions.into_iter().map(session).collect(),
+            all_nodes: known.silence.is_none(),
+            silence: known.silence,
+            unknown,
+        }
     }
 }
