@@ -169,7 +169,7 @@ impl Control for FakeControl {
         };
         let known = SessionsOfUser {
             sessions: vec![session(0xab, Some("192.0.2.7".parse::<Range>().unwrap().try_into().unwrap())), session(0xcd, None)],
-            is_of_all_nodes: true,
+            silence: None,
             has_foreign: true,
         };
         let found = if tenant.as_str() == "acme" { Ok(known) } else { Err(ControlError::Unknown(String::new())) };

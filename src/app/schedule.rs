@@ -77,6 +77,14 @@ pub(super) async fn notes(app: Arc<App>) {
     }
 }
 
+/// Writes down, or hands on to a successor, what was noted last.
+pub(super) async fn last_notes(app: &App) {
+    let journal = Arc::clone(&app.shared.revocations);
+    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || journal.write_notes()).await {
+        tracing::warn!(error = %told(&error), "what was noted last of sessions is not written down");
+    }
+}
+
 /// Sets the gauges that are read off elsewhere.
 pub(super) fn gauges(app: &App) {
     let shared = &app.shared;

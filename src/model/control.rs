@@ -279,7 +279,7 @@ pub struct SessionStatus {
     pub client: Option<ClientPrefix>,
     /// How often its token was renewed, as far as the new one was presented.
     pub generation: u32,
-    /// The node that granted it, or saw it first.
+    /// The node that saw it last.
     pub node: String,
 }
 
@@ -288,8 +288,8 @@ pub struct SessionStatus {
 pub struct SessionsOfUser {
     /// Those that are known, the oldest first.
     pub sessions: Vec<SessionStatus>,
-    /// Whether those of other nodes are among them.
-    pub is_of_all_nodes: bool,
+    /// Why those of other nodes are not among them; nothing: they are, or there are no others.
+    pub silence: Option<String>,
     /// Whether the policy takes sessions that no store knows: of apps with a login of their own.
     pub has_foreign: bool,
 }

@@ -81,6 +81,9 @@ pub struct SessionsBody {
     pub sessions: Vec<SessionBody>,
     /// Whether those of other nodes are among them.
     pub all_nodes: bool,
+    /// Why they are not; absent where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<String>,
     /// What no store knows, in words.
     pub unknown: Vec<String>,
 }
@@ -101,7 +104,7 @@ pub struct SessionBody {
     pub client: Option<String>,
     /// How often its token was renewed.
     pub generation: u32,
-    /// The node that granted it, or saw it first.
+    /// The node that saw it last.
     pub node: String,
 }
 
@@ -120,6 +123,11 @@ impl From<SessionsOfUser> for SessionsBody {
         if known.has_foreign {
             unknown.push("sessions of apps with a login of their own".to_owned());
         }
-        Self { sessions: known.sessions.into_iter().map(session).collect(), all_nodes: known.is_of_all_nodes, unknown }
+        Self {
+            sessions: known.sessions.into_iter().map(session).collect(),
+            all_nodes: known.silence.is_none(),
+            silence: known.silence,
+            unknown,
+        }
     }
 }

@@ -108,8 +108,6 @@ fn tenant(cx: &mut Context<'_>, name: &At<TenantName>, wire: &TenantWire, around
     let ip_access = ip_access::compile(cx, wire.ip_access.as_ref());
     let client_certificate = wire.client_certificate.as_ref().map(|rules| around.trusts.compile(cx, rules));
     let sessions = session::tenant(cx, wire.sessions.as_ref(), &around.rules);
-    let is_shared = around.sessions.is_some_and(|sessions| sessions.revocation.is_shared);
-    session::judge_limit(cx, wire.sessions.as_ref().and_then(|wire| wire.max_per_user.as_ref()), is_shared);
     let response_headers = response_headers(cx, wire);
     let cookies = wire.cookies.as_ref().map(|cookies| cookie_rules(cx, cookies)).unwrap_or_default();
     let flag = |flag: &Option<At<bool>>| flag.as_ref().is_some_and(|at| at.value);
