@@ -343,6 +343,7 @@ fn what_a_client_says_of_its_connection_does_not_leave() {
         "close, Cookie",
         "AUTHORIZATION",
         "content-length",
+        "Transfer-Encoding",
         "Octroi-User",
         "Forwarded",
         ":path",

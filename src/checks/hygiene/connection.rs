@@ -29,7 +29,7 @@ const MOST: usize = 9;
 
 /// Says whether a field tells whose the request is, where it goes, or where it ends (CVE-2024-45410).
 fn is_end_to_end(name: &str) -> bool {
-    matches!(name, "host" | "content-length" | "cookie" | "authorization" | "forwarded")
+    matches!(name, "host" | "content-length" | "transfer-encoding" | "cookie" | "authorization" | "forwarded")
         || ["octroi-", "x-octroi-", "x-forwarded"].iter().any(|prefix| name.starts_with(prefix))
 }
 

@@ -74,7 +74,7 @@ struct Server<'a> {
     upstream: &'a Upstream,
     pool: &'a Pool,
     index: usize,
-    address: ServerAddress,
+    address: &'a ServerAddress,
     /// The only tenant that its connections serve, where they are kept apart.
     apart: Option<TenantName>,
 }
@@ -105,7 +105,7 @@ impl Gateway {
         loop {
             let failed = ctx.upstream.as_ref().map(|exchange| exchange.index);
             let Some(index) = pool.turn(failed) else { return Error::e_explain(ErrorType::InternalError, "no server") };
-            let Some(address) = upstream.servers.get(index).map(|server| server.address.clone()) else {
+            let Some(address) = upstream.servers.get(index).map(|server| &server.address) else {
                 return Error::e_explain(ErrorType::InternalError, "no server");
             };
             let now = self.shared.clock.tick();
@@ -160,7 +160,7 @@ impl Gateway {
         let resting = idle.filter(|_| !fresh).and_then(|idle| idle.take(self.shared.clock.tick(), apart.as_ref()));
         let connection = match resting {
             Some(connection) => (connection, true),
-            None => (connect(&address, pool.tls(), upstream.timeouts.connect, apart).await?, false),
+            None => (connect(address, pool.tls(), upstream.timeouts.connect, apart).await?, false),
         };
         let kept = self.attempt((session, ctx), upstream.timeouts, connection, request, upload).await?;
         if let Some((idle, connection)) = idle.zip(kept) {
