@@ -375,12 +375,18 @@ fn a_user_with_few_rights_and_a_password_in_a_file_is_enough_over_tls_too() {
     assert_eq!(revoke(&a, &["--tenant", "acme"])["nodes"], 2);
     assert_eq!(status(&b, &session), 401);
     assert!(!a.printed().iter().chain(&b.printed()).any(|line| line.contains("secret-0123")));
+    assert_eq!(status(&b, &sign_in(&b, "acme", "u_2")), 200);
+    eventually("other nodes are told of it", || (b.metric(r#"octroi_session_notes_total{result="told"}"#) > 0.0).then_some(()));
+    assert_eq!(b.metric(r#"octroi_session_notes_total{result="dropped"}"#), 0.0);
+    let listed: serde_json::Value =
+        serde_json::from_str(&a.ok(&["session", "list", "--tenant", "acme", "--user", "u_2", "--json"])).unwrap();
+    assert_eq!((&listed["all_nodes"], &listed["sessions"][0]["node"]), (&true.into(), &"edge-2".into()));
     let denied = redis.try_cli(&["--user", "octroi", "--pass", "secret-0123456789", "--no-auth-warning", "ACL", "LOG"]);
     assert!(String::from_utf8_lossy(&denied.stdout).contains("NOPERM"));
 }
 
 /// The rights that octroi needs.
-const ACL: &str = "~octroi:* &octroi:* -@all +evalsha +script|load +select +subscribe +publish +zscan +zadd +zscore +zcount +zcard +zremrangebyrank +hget +hset +hsetnx +hmget +hgetall +hlen +hdel +hincrby +del +time";
+const ACL: &str = "~octroi:* &octroi:* -@all +evalsha +script|load +select +subscribe +publish +zscan +zadd +zscore +zcount +zcard +zremrangebyrank +hget +hset +hsetnx +hmget +hgetall +hlen +hdel +hincrby +pttl +pexpireat +del +time";
 
 /// Makes a CA, and a certificate for 127.0.0.1.
 fn certificate(dir: &std::path::Path) {

@@ -53,6 +53,12 @@ pub enum StoreError {
     /// So many sessions are known that nobody could say how many a user has.
     #[error("more sessions are in use than are kept count of, so a limit on a user's cannot be judged")]
     RegistryFull,
+    /// The sessions of a user on other nodes cannot be counted.
+    #[error("the sessions on other nodes cannot be counted: {0}")]
+    Uncounted(String),
+    /// The user has so many sessions that one more is refused.
+    #[error("the user has {0} sessions")]
+    TooMany(usize),
     /// It is in force and written down here, and the other nodes were not told yet.
     #[error("other nodes do not know it yet: {0}; they learn it as soon as Redis can be reached")]
     NotShared(String),

@@ -72,7 +72,7 @@ pub(super) fn all(cx: &mut Context<'_>, files: &[Named<TenantName, TenantWire>],
     for NamedEntry { name, value } in files.iter().flat_map(|file| &file.0) {
         let Some(wire) = value else { continue };
         own_hosts(cx, name, wire, &mut hosts, around.coverage.as_deref_mut());
-        if wire.hosts.is_empty() && !members.contains(&name.value) {
+        if wire.hosts.items.is_empty() && wire.hosts.is_whole && !members.contains(&name.value) {
             let message = format!("the tenant `{}` has no host and is nobody's member, so nothing reaches it", name.value);
             cx.warn(name.span, message).hint("add `hosts`, or name it among the `members` of another tenant");
         }
@@ -108,15 +108,13 @@ fn tenant(cx: &mut Context<'_>, name: &At<TenantName>, wire: &TenantWire, around
     let ip_access = ip_access::compile(cx, wire.ip_access.as_ref());
     let client_certificate = wire.client_certificate.as_ref().map(|rules| around.trusts.compile(cx, rules));
     let sessions = session::tenant(cx, wire.sessions.as_ref(), &around.rules);
-    let is_shared = around.sessions.is_some_and(|sessions| sessions.revocation.is_shared);
-    session::judge_limit(cx, wire.sessions.as_ref().and_then(|wire| wire.max_per_user.as_ref()), is_shared);
     let response_headers = response_headers(cx, wire);
     let cookies = wire.cookies.as_ref().map(|cookies| cookie_rules(cx, cookies)).unwrap_or_default();
     let flag = |flag: &Option<At<bool>>| flag.as_ref().is_some_and(|at| at.value);
     Some(Tenant {
         name: name.value.clone(),
         origin: cx.origin(name.span),
-        hosts: wire.hosts.iter().map(|host| host.value.clone()).collect(),
+        hosts: wire.hosts.items.iter().map(|host| host.value.clone()).collect(),
         upstream: upstream?,
         routes: routes?,
         quotas,
@@ -162,7 +160,7 @@ fn own_hosts<'w>(
     hosts: &mut HashMap<&'w HostPattern, (Span, &'w TenantName)>,
     mut coverage: Option<&mut Coverage>,
 ) {
-    for host in &wire.hosts {
+    for host in &wire.hosts.items {
         if let Some((first, owner)) = hosts.insert(&host.value, (host.span, &name.value)) {
             let whose = if *owner == name.value { "this tenant".to_owned() } else { format!("the tenant `{owner}`") };
             cx.error(host.span, format!("the host `{}` belongs to {whose} already", host.value)).first(first);
