@@ -523,3 +523,34 @@ fn an_answer_that_streams_on_one_node_ends_with_a_revocation_on_the_other() {
     assert_ne!(streaming.exit, 0, "curl says that it was cut: {streaming:?}");
     assert_eq!(b.access_line(|line| line["path"] == "/held")["reason"], "session_revoked");
 }
+
+#[test]
+fn silence_ends_what_is_under_way_in_a_session_and_not_on_a_public_route() {
+    let (mut redis, upstream) = (Redis::start(), Upstream::start());
+    let [mut a, _] = prepared(&upstream, &at(&redis), ", stale_after: 5s");
+    let own_page = "routes: {use: app, rules: [{path: /held, access: public}]}}";
+    let rules = config(&upstream, "edge-1", &at(&redis), ", stale_after: 5s");
+    a.configure(&rules.replace(
+        "globex: {hosts: [globex.test], upstream: app, routes: app}",
+        &format!("globex: {{hosts: [globex.test], upstream: app, {own_page}"),
+    ));
+    a.run();
+    let streams = ["acme", "globex"].map(|tenant| {
+        // The app streams for twenty seconds.
+        let stream = a.curl(&format!("{tenant}.test"), "/held").cookie(&sign_in(&a, tenant, "u_1")).args(&["-N", "--http1.1", "-m", "15"]);
+        std::thread::spawn(move || stream.get())
+    });
+    let mut begun = 0;
+    eventually("the app streams twice", || {
+        begun += upstream.take().iter().filter(|got| got.target == "/held").count();
+        (begun == 2).then_some(())
+    });
+
+    redis.kill();
+
+    let [in_session, public] = streams.map(|stream| stream.join().unwrap());
+    assert_eq!((in_session.status, public.status), (200, 200));
+    let line = a.access_line(|line| line["path"] == "/held" && line["tenant"] == "acme");
+    assert_eq!(line["reason"], "revocation_stale", "{line}");
+    assert_eq!(public.exit, 28, "curl left, not octroi: {public:?}");
+}

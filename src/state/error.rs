@@ -47,6 +47,16 @@ pub enum StoreError {
         /// The version that is read.
         known: u32,
     },
+    /// It holds a record that a later octroi wrote.
+    #[error("{} has a record of kind {kind} at byte {offset}, which a later octroi wrote; start that one", .path.display())]
+    Later {
+        /// The file.
+        path: PathBuf,
+        /// Where its frame begins, in bytes from the start.
+        offset: u64,
+        /// The kind.
+        kind: u8,
+    },
     /// So many revocations are in force that no more fit, and no tenant's could be folded into an epoch.
     #[error("{0} revocations are in force and no more fit; revoke the tenant instead")]
     Full(usize),

@@ -44,6 +44,9 @@ pub(super) enum Record {
     Presented { id: SessionId, generation: u32, since: UnixTime, seen: UnixTime },
 }
 
+/// The last kind that is known. A later octroi may write more.
+pub(super) const LAST_KIND: u8 = 13;
+
 impl Record {
     /// Appends the bytes.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {

@@ -90,13 +90,21 @@ impl Crowd {
     /// Waits until every one of the clients has connected anew since: whoever is told to go comes again with the next request. A busy
     /// machine lets single clients wait, so each is asked for, and not their sum.
     pub fn all_come_again(&self, since: &[usize]) {
+        self.wait("every client came again", || std::iter::zip(self.connections(), since).all(|(now, than)| now > *than));
+    }
+
+    /// Waits until each kind of client was answered so many times more.
+    pub fn answered_again(&self, times: usize) {
+        let than = [0, KEPT, HTTP2].map(|kind| self.answered(kind));
+        self.wait("every kind is answered", || (0..3).all(|kind| self.answered(kind) > than[kind] + times));
+    }
+
+    /// Waits for a minute at most: a machine that does much else is slow, and loses nothing.
+    fn wait(&self, what: &str, is_so: impl Fn() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
-            let now = self.connections();
-            if std::iter::zip(&now, since).all(|(now, than)| now > than) {
-                return;
-            }
-            assert!(Instant::now() < deadline, "not every client came again within a minute: {since:?}, then {now:?}");
+        while !is_so() {
+            let connections = self.connections();
+            assert!(Instant::now() < deadline, "not within a minute: {what}; connections {connections:?}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -57,8 +57,8 @@ fn fifty_thousand_requests_and_two_upgrades_lose_nothing() {
             let [fresh, kept, http2] = [0, KEPT, HTTP2].map(|kind| crowd.answered(kind));
             clear + fresh + kept + http2 >= REQUESTS && kept >= REQUESTS / 5 && http2 >= REQUESTS / 5
         };
-        // The load is bounded: two minutes at the most.
-        for _ in 0..1200 {
+        // The load is bounded: five minutes at the most, on a machine that does much else.
+        for _ in 0..3000 {
             if enough(&crowd) {
                 break;
             }

@@ -13,6 +13,8 @@ mod bounds;
 mod compare;
 mod entry;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod inbox;
 mod link;
 mod message;
