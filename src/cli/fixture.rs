@@ -106,7 +106,6 @@ fn upstream() -> Upstream {
         timeouts: UpstreamTimeouts { connect: second, first_byte: second, between_bytes: second },
         retries: 0,
         isolate: false,
-        fast_path: true,
         protocol: Protocol::Http1,
         audience: "app".into(),
     }

@@ -21,7 +21,6 @@ mod session;
 mod shared;
 mod standing;
 mod trailers;
-mod tunnel;
 mod upstream;
 mod view;
 

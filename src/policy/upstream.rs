@@ -25,8 +25,6 @@ pub struct Upstream {
     pub retries: u8,
     /// Whether connections are kept apart by tenant.
     pub isolate: bool,
-    /// Whether requests take our own, shorter way to its servers.
-    pub fast_path: bool,
     /// Whom the signed statement of who asks is for, where one is signed.
     pub audience: Box<str>,
 }

@@ -128,7 +128,6 @@ fn upstream() -> Arc<Upstream> {
         timeouts: UpstreamTimeouts { connect: second, first_byte: second, between_bytes: second },
         retries: 1,
         isolate: false,
-        fast_path: true,
         protocol: Protocol::Http1,
         audience: "app".into(),
     })

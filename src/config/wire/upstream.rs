@@ -66,8 +66,6 @@ wire! {
         retries: Option<At<u8>>,
         /// Whether connections are never shared between tenants. Default: false.
         isolate: Option<At<bool>>,
-        /// Whether requests take octroi's own, shorter way to its servers. Default: `true`.
-        fast_path: Option<At<bool>>,
         /// Whom `Octroi-Assertion` is for. Default: `sessions.assertion.audience`, or the upstream's name.
         audience: Option<At<Party>>,
     }
@@ -92,9 +90,9 @@ wire! {
     TimeoutsWire "timeouts" {
         /// How long connecting may take, TLS included. Default: 3s.
         connect: Option<At<Wait>>,
-        /// How long the first byte of the answer may take. Default: 30s. This version has one time for it and `between_bytes`.
+        /// How long the first byte of the answer may take. Default: 30s.
         first_byte: Option<At<Wait>>,
-        /// How long the answer may pause. Default: as `first_byte`.
+        /// How long the answer may pause. Default: 30s.
         between_bytes: Option<At<Wait>>,
     }
 }

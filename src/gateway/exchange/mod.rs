@@ -1,12 +1,11 @@
-//! The short way to the app: an HTTP/1.1 exchange of our own, plain or over TLS.
+//! The way to the app: exchanges of our own, over HTTP/1.1 or HTTP/2, plain or over TLS.
 //!
 //! pingora's way to an upstream costs more than all of the gateway's checks: a task per idle connection, two channels and two maps of
-//! names per exchange (`floor.md`); and what is under way there cannot be ended from outside. It is taken where an upstream says
-//! `fast_path: false`, and where a client's `Connection` names fields of its own.
+//! names per exchange (`floor.md`); and what is under way there cannot be ended from outside. So no request takes it.
 //!
-//! Both ways share the rules: [`forward`] for what leaves, [`Gateway::received`] and [`answer`] for what comes back. What is ours here
-//! is the framing (RFC 9112) and the connection: one exchange at a time, kept only after an answer whose end is known and behind
-//! which nothing came.
+//! The rules stand elsewhere: [`forward`] for what leaves, [`Gateway::received`] and [`answer`](super::answer) for what comes back. What
+//! is ours here is the framing and the connection. Over HTTP/1.1 (RFC 9112) that is one exchange at a time, kept only after an answer
+//! whose end is known and behind which nothing came.
 
 mod answer;
 mod body;
@@ -19,6 +18,7 @@ mod http2;
 mod idle;
 mod sides;
 mod tunnel;
+mod upgrade;
 mod upload;
 
 use std::{sync::Arc, time::Duration};
@@ -47,22 +47,6 @@ use crate::{
 /// How many interim answers (1xx) an upstream may send before the answer.
 const INTERIM: usize = 16;
 
-/// Says whether a permitted request takes the short way.
-pub(super) fn fits(session: &Session, permit: &Permit) -> bool {
-    let upstream = &permit.tenant().upstream;
-    upstream.protocol == Protocol::Http2 || (upstream.fast_path && nominates_nothing(session))
-}
-
-/// Says whether the client says nothing about its connection but what every client says. What else may stand there the library judges.
-fn nominates_nothing(session: &Session) -> bool {
-    let lines = session.req_header().headers.get_all(header::CONNECTION).iter();
-    let mut words = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
-    words.all(|word| USUAL.iter().any(|usual| word.trim_ascii().eq_ignore_ascii_case(usual)))
-}
-
-/// What clients say in `Connection`.
-const USUAL: [&[u8]; 4] = [b"keep-alive", b"close", b"upgrade", b""];
-
 /// Says whether a request has no body. Both questions: HTTP/2 calls a body empty whose length says so, and DATA may still come.
 fn has_no_body(session: &mut Session) -> bool {
     session.is_body_empty() && session.as_downstream_mut().is_body_done()
@@ -90,7 +74,7 @@ struct Server<'a> {
     upstream: &'a Upstream,
     pool: &'a Pool,
     index: usize,
-    address: ServerAddress,
+    address: &'a ServerAddress,
     /// The only tenant that its connections serve, where they are kept apart.
     apart: Option<TenantName>,
 }
@@ -102,7 +86,7 @@ enum Request {
 }
 
 impl Gateway {
-    /// Asks the app and hands its answer on. Errors are those that pingora's way would give.
+    /// Asks the app and hands its answer on. Errors are said in the library's words, which [`failure`](super::failure) reads.
     pub(super) async fn exchange(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
         let Some((snapshot, upstream)) = ctx.snapshot.clone().zip(ctx.permit.as_ref().map(|permit| Arc::clone(&permit.tenant().upstream)))
         else {
@@ -121,7 +105,7 @@ impl Gateway {
         loop {
             let failed = ctx.upstream.as_ref().map(|exchange| exchange.index);
             let Some(index) = pool.turn(failed) else { return Error::e_explain(ErrorType::InternalError, "no server") };
-            let Some(address) = upstream.servers.get(index).map(|server| server.address.clone()) else {
+            let Some(address) = upstream.servers.get(index).map(|server| &server.address) else {
                 return Error::e_explain(ErrorType::InternalError, "no server");
             };
             let now = self.shared.clock.tick();
@@ -176,7 +160,7 @@ impl Gateway {
         let resting = idle.filter(|_| !fresh).and_then(|idle| idle.take(self.shared.clock.tick(), apart.as_ref()));
         let connection = match resting {
             Some(connection) => (connection, true),
-            None => (connect(&address, pool.tls(), upstream.timeouts.connect, apart).await?, false),
+            None => (connect(address, pool.tls(), upstream.timeouts.connect, apart).await?, false),
         };
         let kept = self.attempt((session, ctx), upstream.timeouts, connection, request, upload).await?;
         if let Some((idle, connection)) = idle.zip(kept) {

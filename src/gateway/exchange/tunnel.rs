@@ -11,11 +11,12 @@ use super::{
     connection::{Connection, Turn},
     frame::Frames,
     sides::Sides,
+    upgrade,
 };
 use crate::{
     gateway::{
         proxy::{Context, LONGEST},
-        record, tunnel,
+        record,
     },
     model::Deny,
 };
@@ -37,7 +38,7 @@ impl Sides<'_> {
     pub(super) async fn tunnel(mut self, mut response: ResponseHeader, between: Duration) -> Result<()> {
         let status = response.status.as_u16();
         self.client.gateway.heard(status, self.client.ctx);
-        if let Err(deny) = tunnel::accept(&response, self.client.ctx) {
+        if let Err(deny) = upgrade::accept(&response, self.client.ctx) {
             self.client.ctx.deny = Some(deny);
             return Error::e_explain(ErrorType::HTTPStatus(502), "bad upgrade");
         }

@@ -85,7 +85,7 @@ impl Gateway {
         // Nothing is asked yet, so anything may go to the next server.
         let failed = |kind, why: String| Failed::new(kind, true, why);
         let open = async {
-            let connection = connect(&server.address, server.pool.tls(), times.connect, None).await?;
+            let connection = connect(server.address, server.pool.tls(), times.connect, None).await?;
             if !connection.chose_http2() {
                 let why = "the server does not choose `h2` (ALPN): it does not speak HTTP/2".to_owned();
                 return Err(Failed::new(ErrorType::TLSHandshakeFailure, false, why));
