@@ -43,14 +43,25 @@ impl Name {
         Self { text: text.into(), finder: Finder::new(text).into_owned() }
     }
 
-    /// Returns the value of the cookie of that name, if one begins at this place of the line.
-    fn value_at<'a>(&self, line: &'a [u8], at: usize) -> Option<&'a [u8]> {
-        let (before, rest) = line.split_at_checked(at)?;
-        if !matches!(trimmed(before, is_blank).last(), None | Some(b';')) {
-            return None;
-        }
-        let pair = Pairs(Some(rest)).next()?;
-        (pair.name == self.text.as_bytes()).then_some(pair.value)
+    /// Returns the values of the cookies of that name in a line.
+    fn values<'a>(&self, line: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        // What is still to be searched, and whether it is the beginning of a cookie.
+        let (mut rest, mut begins) = (line, true);
+        std::iter::from_fn(move || {
+            while let Some((before, found)) = self.finder.find(rest).and_then(|at| rest.split_at_checked(at)) {
+                if !trimmed(before, is_blank).last().map_or(begins, |&last| last == b';') {
+                    (rest, begins) = (found.get(self.text.len()..)?, false);
+                    continue;
+                }
+                let (piece, after) = split(found, b';');
+                (rest, begins) = (after.unwrap_or_default(), true);
+                let pair = Pair::of(piece);
+                if pair.name == self.text.as_bytes() {
+                    return Some(pair.value);
+                }
+            }
+            None
+        })
     }
 }
 
@@ -94,7 +105,7 @@ pub fn find<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &Name) -> Found<'a>
         if bytes > MAX_BYTES || pairs > MAX_PAIRS {
             return Found::TooLarge;
         }
-        for value in name.finder.find_iter(line).filter_map(|at| name.value_at(line, at)) {
+        for value in name.values(line) {
             found = match found {
                 Found::None if is_like_a_token(value) => Found::One(value),
                 Found::None => Found::Malformed,
@@ -226,6 +237,15 @@ struct Pair<'a> {
     value: &'a [u8],
 }
 
+impl<'a> Pair<'a> {
+    fn of(piece: &'a [u8]) -> Self {
+        let whole = trimmed(piece, is_blank);
+        let (name, value) = split(whole, b'=');
+        let [name, value] = [name, value.unwrap_or_default()].map(|part| trimmed(part, is_blank));
+        Self { whole, name, value }
+    }
+}
+
 /// The pairs of one line; empty ones are passed over.
 struct Pairs<'a>(Option<&'a [u8]>);
 
@@ -234,16 +254,12 @@ impl<'a> Iterator for Pairs<'a> {
 
     fn next(&mut self) -> Option<Pair<'a>> {
         loop {
-            let line = self.0?;
-            let (piece, rest) = split(line, b';');
+            let (piece, rest) = split(self.0?, b';');
             self.0 = rest;
-            let whole = trimmed(piece, is_blank);
-            if whole.is_empty() {
-                continue;
+            let pair = Pair::of(piece);
+            if !pair.whole.is_empty() {
+                return Some(pair);
             }
-            let (name, value) = split(whole, b'=');
-            let [name, value] = [name, value.unwrap_or_default()].map(|part| trimmed(part, is_blank));
-            return Some(Pair { whole, name, value });
         }
     }
 }
@@ -452,6 +468,14 @@ mod tests {
     }
 
     proptest! {
+        /// Searching finds what reading all pairs finds.
+        #[test]
+        fn ours_is_searched_for_as_pairs_are_read(line in "((__Host-octroi|x|=|;| |\t|a=b|oct1\\.){0,4}(;|; |=| )?){0,6}") {
+            let read: Vec<&[u8]> = Pairs(Some(line.as_bytes())).filter(|pair| pair.name == NAME.as_bytes()).map(|pair| pair.value).collect();
+
+            prop_assert_eq!(Name::new(NAME).values(line.as_bytes()).collect::<Vec<_>>(), read);
+        }
+
         #[test]
         fn nothing_that_reads_as_ours_is_left(
             lines in prop::collection::vec("(__Host-octroi|__HOST-octroi|a|\\$Version|\u{2000}|[ -~]){0,6}(=|;| |\t|\"){0,3}[ -~]{0,12}", 0..5)
