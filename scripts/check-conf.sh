@@ -2,7 +2,7 @@
 # `octroi keys init`, then `octroi check`, on a copy of every example: silent, exit 0.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-bin=$PWD/target/debug/octroi
+bin=$(realpath "${CARGO_TARGET_DIR:-target}/debug/octroi")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cp -r conf "$work/conf"

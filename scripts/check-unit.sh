@@ -4,7 +4,7 @@
 # Exit: 0 fine, or no systemd here; 1 something is wrong.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-program=$(realpath "${1:-target/debug/octroi}")
+program=$(realpath "${1:-${CARGO_TARGET_DIR:-target}/debug/octroi}")
 most=20 # tenths: `systemd-analyze security` says 0.0 (nothing is open) to 10.0
 
 command -v systemd-analyze >/dev/null || { echo "skip  units: there is no systemd-analyze here"; exit 0; }

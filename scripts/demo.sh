@@ -2,7 +2,7 @@
 # Starts the demo app and octroi in front of it, says what to try, and stops both on Ctrl-C or TERM.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-bin=target/debug
+bin=${CARGO_TARGET_DIR:-target}/debug
 config=conf/demo.yaml
 
 for port in 8443 8080 9000 9902; do
@@ -25,6 +25,8 @@ trap stop EXIT INT TERM
 
 "$bin/examples/demo_app" 127.0.0.1:9000 >/dev/null &
 app=$!
+sleep 0.2
+kill -0 "$app" 2>/dev/null || { echo "error: the demo app did not start; \`make demo\` builds it" >&2; exit 1; }
 mkdir -p var
 "$bin/octroi" run --config "$config" >var/access.log 2>var/octroi.log &
 gate=$!
@@ -39,7 +41,7 @@ for _ in $(seq 100); do
     sleep 0.1
 done
 
-cat <<'TXT'
+cat <<TXT
 
 octroi is in front of the demo app. Try, in another terminal, from this folder:
 
@@ -73,7 +75,7 @@ octroi is in front of the demo app. Try, in another terminal, from this folder:
   curl -i --cacert certs/ca.pem -b var/jar-carol https://www.localhost:8443/admin/
       403: carol does not have the role
 
-  target/debug/octroi session revoke --tenant globex --user u_carol --config conf/demo.yaml
+  $bin/octroi session revoke --tenant globex --user u_carol --config conf/demo.yaml
       revoked on 1 node, and the next line answers 401:
 
   curl -i --cacert certs/ca.pem -b var/jar-carol https://www.localhost:8443/
@@ -85,7 +87,7 @@ octroi is in front of the demo app. Try, in another terminal, from this folder:
   curl -i --cacert certs/ca.pem --path-as-is 'https://acme.localhost:8443/public/../admin/'
       400: a path that tries to climb
 
-  target/debug/octroi explain --config conf/demo.yaml --ip 198.51.100.7 https://closed.localhost:8443/public/
+  $bin/octroi explain --config conf/demo.yaml --ip 198.51.100.7 https://closed.localhost:8443/public/
       each step of the decision, with the file and line of the rule that decides
 
   curl http://127.0.0.1:9902/metrics

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # Third-party suites against the real program, where they are present (../shared/suites, or $SUITES).
 #   suites.sh [SAMPLE]      every Nth smuggling gadget; 10 unless said otherwise, 1 for all of them
-#   SUITES_ONLY=h2|slow|h1|observability    only that one
-#   SUITES_PORT, SUITES_METRICS_PORT, SUITES_BACKEND_PORT    other ports than those of tests/suites.yaml, where two run at once
+#   SUITES_ONLY=h1|h2|slow|tls|grpc|observability    only that one
+#   SUITES_PORT, SUITES_METRICS_PORT, SUITES_BACKEND_PORT, SUITES_GRPC_PORT    other ports than those of tests/suites.yaml, where two run at once
 # Exit: 0 all passed (or no suites here), 1 something failed, 69 a port is taken or octroi did not start.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 suites=${SUITES:-$root/../shared/suites}
 sample=${1:-10}
-gate_port=${SUITES_PORT:-18443} metrics_port=${SUITES_METRICS_PORT:-19902} backend_port=${SUITES_BACKEND_PORT:-28081}
-export SUITES_PORT=$gate_port SUITES_METRICS_PORT=$metrics_port SUITES_BACKEND_PORT=$backend_port    # tests/suites.yaml reads them
+gate_port=${SUITES_PORT:-18443} metrics_port=${SUITES_METRICS_PORT:-19902} backend_port=${SUITES_BACKEND_PORT:-28081} grpc_port=${SUITES_GRPC_PORT:-28083}
+export SUITES_PORT=$gate_port SUITES_METRICS_PORT=$metrics_port SUITES_BACKEND_PORT=$backend_port SUITES_GRPC_PORT=$grpc_port    # tests/suites.yaml reads them
 only=${SUITES_ONLY:-}
 target=${CARGO_TARGET_DIR:-$root/target}/debug
 
@@ -19,7 +19,7 @@ if [ ! -d "$suites" ]; then
     exit 0
 fi
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-for port in $gate_port $metrics_port $backend_port; do
+for port in $gate_port $metrics_port $backend_port $grpc_port; do
     if listens "$port"; then
         echo "suites: something listens on 127.0.0.1:$port already; the suites need that port" >&2
         exit 69
@@ -34,6 +34,14 @@ if [ ! -x "$sslyze" ]; then
     python3 -c 'import ensurepip' 2>/dev/null || scripts/setup.sh ensurepip=python3-venv
     { python3 -m venv "${sslyze%/bin/sslyze}" &&
         "${sslyze%/bin/sslyze}/bin/pip" install -q --disable-pip-version-check "sslyze>=6.1,<7"; } || sslyze=
+fi
+# A real gRPC client and server, likewise. $GRPC_PYTHON names a Python that has grpcio and grpcio-health-checking.
+grpc_python=${GRPC_PYTHON:-$target/../grpc-venv/bin/python}
+if ! "$grpc_python" -c 'import grpc_health' 2>/dev/null; then
+    echo "installing: grpcio into ${grpc_python%/bin/python}" >&2
+    python3 -c 'import ensurepip' 2>/dev/null || scripts/setup.sh ensurepip=python3-venv
+    { python3 -m venv "${grpc_python%/bin/python}" &&
+        "$grpc_python" -m pip install -q --disable-pip-version-check "grpcio>=1.60,<2" "grpcio-health-checking>=1.60,<2"; } || grpc_python=
 fi
 cargo build --locked --bin octroi --example demo_app || exit 1
 
@@ -110,6 +118,12 @@ if [ -n "$sslyze" ]; then
 else
     lines+=("note  TLS scan: sslyze cannot be had here, so only nmap scanned")
     run tls "TLS scan" "${scan[@]}"
+fi
+# It brings its own server.
+if [ -n "$grpc_python" ]; then
+    run grpc "gRPC" "$grpc_python" "$suites/grpc_check.py" --target "$address" --sni grpc.test --ca "$work/certs/ca.pem" --backend-port "$grpc_port"
+else
+    lines+=("note  gRPC: grpcio cannot be had here, so nothing was asked")
 fi
 # The runner gives a real Prometheus six seconds to start and scrape, which a busy machine may not have.
 observability() {

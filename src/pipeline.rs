@@ -124,7 +124,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
             // Nor does anybody know here, and soon somebody may. A public page does not need to, and the cookie stays; but who signs out or
             // in must hear that the session which they have could not be ended.
             Err(deny) if deny.reason == Reason::RevocationStale => {
-                if route.access != RouteAccess::Public || route.grant || route.revoke {
+                if !route.needs_no_session() {
                     return trail.note(Stage::Revocation, Err(deny));
                 }
                 trail.note(Stage::Revocation, Ok(()))?;

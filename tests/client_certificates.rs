@@ -9,7 +9,7 @@ mod harness;
 use std::{
     cell::Cell,
     fs,
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
@@ -367,6 +367,86 @@ fn an_http2_connection_is_ended_with_the_refusal_so_that_its_client_comes_back()
     // A new connection is judged in its handshake.
     assert_eq!(house.curl("acme.test", "/public/", &robot).status(), 0);
     assert_eq!(house.curl("acme.test", "/public/", &spare).status(), 200);
+}
+
+/// Says whether the other side closes, in order, within the two seconds that a read may take.
+fn is_closed(stream: &mut impl Read) -> bool {
+    match stream.read(&mut [0]) {
+        Ok(0) => true,
+        Ok(_) => panic!("more came"),
+        Err(error) => {
+            assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
+            false
+        }
+    }
+}
+
+/// Says whether an answer ends its connection.
+fn closes(answer: &client::Answer) -> bool {
+    answer.field("connection") == Some("close")
+}
+
+#[test]
+fn an_http1_connection_is_closed_behind_the_answer_once_nobody_accepts_its_certificate() {
+    let mut house = house();
+    let (robot, spare) = (house.robot(), house.acme.client("spare", &Wanted { subject: "/CN=spare", ..Wanted::default() }));
+    let mut held: Vec<_> = [&robot, &robot, &robot, &spare].map(|certificate| house.held("acme.test", certificate)).into();
+    for held in &mut held {
+        let answer = client::ask(held, &ask("acme.test"));
+        assert_eq!((answer.status, closes(&answer)), (200, false));
+    }
+    // A request for somebody else's host is not a matter of certificates.
+    let answer = client::ask(&mut held[0], &ask("globex.test"));
+    assert_eq!((answer.status, closes(&answer)), (421, false));
+    assert_eq!(client::ask(&mut held[0], &ask("acme.test")).status, 200);
+
+    house.acme.revoke(&robot);
+    fs::write(house.octroi.path().join("acme.crl"), house.acme.crl(86_400)).unwrap();
+    house.octroi.ok(&["reload"]);
+
+    // Whatever the request is refused for: with this certificate it is of no use to come again over the same connection.
+    for (number, host, status) in [(0, "acme.test", 403), (1, "globex.test", 421)] {
+        let answer = client::ask(&mut held[number], &ask(host));
+        assert_eq!((answer.status, closes(&answer)), (status, true), "{host}");
+        assert!(is_closed(&mut held[number]), "{host}");
+    }
+    for host in ["globex.test", "acme.test"] {
+        let answer = client::ask(&mut held[3], &ask(host));
+        assert_eq!((answer.status == 200, closes(&answer)), (host == "acme.test", false), "whose certificate is accepted stays");
+    }
+    assert!(!is_closed(&mut held[3]));
+    // Nobody asks for certificates any more: the request passes, and the next connection has none.
+    let open = config(&house.upstream).replace("    client_certificate: {ca: acme-ca.pem, mode: required, crl: acme.crl}\n", "");
+    house.octroi.reload(&open);
+    let answer = client::ask(&mut held[2], &ask("acme.test"));
+    assert_eq!((answer.status, closes(&answer)), (200, true));
+    assert!(is_closed(&mut held[2]));
+}
+
+#[test]
+fn an_http1_connection_is_closed_where_another_certificate_would_help() {
+    let house = house();
+    let (robot, mut bare) = (house.robot(), client::raw_tls(house.octroi.addr("public"), "lobby.test", &house.ca(), &[b"http/1.1"]));
+    let session = sign_in(&house, "lobby.test", "acme", Some(&robot)).session();
+    let of_member = format!("GET /x HTTP/1.1\r\nHost: lobby.test\r\nAccept: */*\r\nCookie: {session}\r\n\r\n");
+    let grant = "user=%22u_1%22%2C%20tenant=%22acme%22";
+    let of_grant = format!("POST /login?h-Octroi-Session-Grant={grant} HTTP/1.1\r\nHost: lobby.test\r\nContent-Length: 0\r\n\r\n");
+
+    assert_eq!(client::ask(&mut bare, &ask("lobby.test")).status, 200);
+    let answer = client::ask(&mut bare, &of_member);
+    assert_eq!((house.octroi.reason(&answer).as_str(), closes(&answer)), ("member_client_certificate_missing", true));
+    assert!(is_closed(&mut bare));
+    let mut bare = client::raw_tls(house.octroi.addr("public"), "lobby.test", &house.ca(), &[b"http/1.1"]);
+    let answer = client::ask(&mut bare, &of_grant);
+    assert_eq!((house.octroi.reason(&answer).as_str(), closes(&answer)), ("grant_client_certificate", true));
+    assert!(is_closed(&mut bare));
+    // With the certificate both are served, over one connection.
+    let mut held = house.held("lobby.test", &robot);
+    for request in [&of_member, &of_grant, &of_member] {
+        let answer = client::ask(&mut held, request);
+        assert_eq!((answer.status, closes(&answer)), (200, false));
+    }
+    assert!(!is_closed(&mut held));
 }
 
 #[test]

@@ -83,6 +83,12 @@ tenants:
         self.octroi.metric("octroi_clock_step_seconds")
     }
 
+    /// What `octroi status` says of the clock.
+    fn clock(&self) -> serde_json::Value {
+        let output = self.octroi.command(&["status", "--json"]);
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["clock"].clone()
+    }
+
     fn said(&self, part: &str) {
         eventually("it is said", || self.octroi.printed().iter().any(|line| line.contains(part)).then_some(()));
     }
@@ -107,6 +113,10 @@ fn a_wall_clock_that_is_set_ahead_signs_nobody_out_and_nobody_in() {
     assert_eq!((public.status, public.all("set-cookie").len()), (200, 0), "the cookie stays");
     assert!((faked.step() - 86_400.0).abs() < 5.0, "{}", faked.step());
     faked.said("nobody signs in until it is back");
+    let status = faked.octroi.command(&["status"]);
+    let text = String::from_utf8(status.stdout).unwrap();
+    assert_eq!(status.status.code(), Some(1), "{text}");
+    assert!(text.contains("clock       set ahead by 86") && text.contains("right? `octroi reload`, or wait until "), "{text}");
     assert_eq!(faked.octroi.metric("octroi_clock_steps_total"), 1.0);
 
     // It was a mistake: all is as before.
@@ -114,6 +124,7 @@ fn a_wall_clock_that_is_set_ahead_signs_nobody_out_and_nobody_in() {
     assert!(!faked.grant("u_3").session().is_empty());
     faked.said("the wall clock is back where it was");
     assert_eq!((faked.with(&cookie).0, faked.with(&gone).1.as_str(), faked.step()), (200, "session_revoked", 0.0));
+    assert!(!faked.octroi.ok(&["status"]).contains("clock "));
 }
 
 #[test]
@@ -122,14 +133,22 @@ fn an_operator_who_reloads_confirms_the_wall_clock() {
     let cookie = faked.grant("u_1").session();
     let gone = faked.grant("u_2").session();
     faked.octroi.ok(&["session", "revoke", "--tenant", "acme", "--user", "u_2"]);
+    assert!(faked.clock().is_null());
     faked.set("+1200");
     assert_eq!(faked.grant("u_1").status, 503);
+    faked.said("nobody signs in until it is back");
+    let told = faked.clock();
+    let time = |name: &str| told[name].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert!((told["step_seconds"].as_f64().unwrap() - 1200.0).abs() < 5.0, "{told}");
+    assert_eq!(time("until").duration_since(time("since")).as_secs(), 600, "{told}");
+    assert!(time("since") <= time("now") && time("now") < time("until"), "{told}");
 
     let config = faked.config.clone();
     faked.octroi.reload(&config);
 
     // Twenty minutes are within `idle`; and from now on they have passed.
     assert_eq!((faked.with(&cookie).0, faked.step()), (200, 0.0));
+    assert!(faked.clock().is_null());
     let new = faked.grant("u_3").session();
     assert_eq!(faked.with(&new).0, 200);
     // A day ahead, confirmed too: sessions are over. Set right again, and confirmed: what was revoked still is.

@@ -67,6 +67,7 @@ impl Cases {
             cases.write(name, &key(seed), 0o600);
         }
         cases.write("open.key", &key(3), 0o644);
+        cases.write("empty.key", "", 0o600);
         cases.write("short.key", &STANDARD.encode([7_u8; 31]), 0o600);
         cases.write("weak.key", &STANDARD.encode([7_u8; 32]), 0o600);
         cases.write("reference.key", "${SECRET}", 0o600);
@@ -379,6 +380,16 @@ fn the_examples_are_silent_once_their_keys_exist() {
     }
     let minimal = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/minimal.yaml")).unwrap();
     assert!(minimal.lines().count() < 20);
+}
+
+#[test]
+fn where_a_file_is_no_text_is_told_by_line_and_column() {
+    let cases = Cases::new("reject");
+    fs::write(cases.folder.path().join("latin.yaml"), b"version: 1\nnode: caf\xe9\n").unwrap();
+
+    let errors = cases.load("latin").unwrap_err();
+
+    assert_eq!(errors.problems[0].message, "this file is not UTF-8 text: what stands in line 2 at column 10 cannot be read");
 }
 
 /// Every key of `conf/octroi.yaml` is in the schema, and every key of the schema is accepted or refused by name.

@@ -85,6 +85,38 @@ fn flood(octroi: &Octroi, settings: &[(u16, u32)], times: u32, mut each: impl Fn
 }
 
 #[test]
+fn what_is_no_http2_is_written_down_and_counted() {
+    let (octroi, _upstream) = started("");
+    let begun = |bytes: &[u8]| {
+        let mut stream = raw_tls(octroi.addr("public"), HOST, &octroi.path().join("certs/ca.pem"), &[b"h2"]);
+        assert!(send(&mut stream, bytes));
+        stream.sock.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        stream
+    };
+    let preface = preface(&[]);
+
+    for (number, bytes) in
+        [&b"garbage"[..], b"GET / HTTP/1.1\r\nHost: acme.test\r\n\r\n", &[&preface[..23], b"\r"].concat()].into_iter().enumerate()
+    {
+        let (came, ended) = until(&mut begun(bytes), SECOND, |frame| frame.kind == GOAWAY);
+        assert!(ended || goaway(&came) == Some(1), "{came:?}");
+        let count = number + 1;
+        eventually("the refusal is counted", || {
+            let series = r#"octroi_decisions_total{check="hygiene",mode="enforce",reason="protocol",tenant="-",verdict="deny"}"#;
+            (octroi.metrics().contains(&format!("{series} {count}\n"))).then_some(())
+        });
+    }
+    let line = octroi.access_line(|line| line["reason"] == "protocol");
+    assert_eq!(line["detail"], "the connection was ended: PROTOCOL_ERROR");
+    // In pieces it is the same preface.
+    let mut stream = begun(&preface[..10]);
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(send(&mut stream, &[&preface[10..], &get(1)].concat()));
+    let (came, _) = until(&mut stream, SECOND, |frame| frame.kind == HEADERS);
+    assert!(came.iter().any(|frame| frame.kind == HEADERS) && goaway(&came).is_none(), "{came:?}");
+}
+
+#[test]
 fn floods_are_sent_away_and_what_clients_need_is_not() {
     let limits = "http2: {resets: 30, settings: 30, pings: 30, priorities: 30, empty_data: 30, window_updates: 30, starved: 30}";
     let (octroi, _upstream) = started(limits);

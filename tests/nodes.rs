@@ -375,12 +375,18 @@ fn a_user_with_few_rights_and_a_password_in_a_file_is_enough_over_tls_too() {
     assert_eq!(revoke(&a, &["--tenant", "acme"])["nodes"], 2);
     assert_eq!(status(&b, &session), 401);
     assert!(!a.printed().iter().chain(&b.printed()).any(|line| line.contains("secret-0123")));
+    assert_eq!(status(&b, &sign_in(&b, "acme", "u_2")), 200);
+    eventually("other nodes are told of it", || (b.metric(r#"octroi_session_notes_total{result="told"}"#) > 0.0).then_some(()));
+    assert_eq!(b.metric(r#"octroi_session_notes_total{result="dropped"}"#), 0.0);
+    let listed: serde_json::Value =
+        serde_json::from_str(&a.ok(&["session", "list", "--tenant", "acme", "--user", "u_2", "--json"])).unwrap();
+    assert_eq!((&listed["all_nodes"], &listed["sessions"][0]["node"]), (&true.into(), &"edge-2".into()));
     let denied = redis.try_cli(&["--user", "octroi", "--pass", "secret-0123456789", "--no-auth-warning", "ACL", "LOG"]);
     assert!(String::from_utf8_lossy(&denied.stdout).contains("NOPERM"));
 }
 
 /// The rights that octroi needs.
-const ACL: &str = "~octroi:* &octroi:* -@all +evalsha +script|load +select +subscribe +publish +zscan +zadd +zscore +zcount +zcard +zremrangebyrank +hget +hset +hsetnx +hmget +hgetall +hlen +hdel +hincrby +del +time";
+const ACL: &str = "~octroi:* &octroi:* -@all +evalsha +script|load +select +subscribe +publish +zscan +zadd +zscore +zcount +zcard +zremrangebyrank +hget +hset +hsetnx +hmget +hgetall +hlen +hdel +hincrby +pttl +pexpireat +del +time";
 
 /// Makes a CA, and a certificate for 127.0.0.1.
 fn certificate(dir: &std::path::Path) {
@@ -516,4 +522,35 @@ fn an_answer_that_streams_on_one_node_ends_with_a_revocation_on_the_other() {
     assert_eq!(streaming.status, 200);
     assert_ne!(streaming.exit, 0, "curl says that it was cut: {streaming:?}");
     assert_eq!(b.access_line(|line| line["path"] == "/held")["reason"], "session_revoked");
+}
+
+#[test]
+fn silence_ends_what_is_under_way_in_a_session_and_not_on_a_public_route() {
+    let (mut redis, upstream) = (Redis::start(), Upstream::start());
+    let [mut a, _] = prepared(&upstream, &at(&redis), ", stale_after: 5s");
+    let own_page = "routes: {use: app, rules: [{path: /held, access: public}]}}";
+    let rules = config(&upstream, "edge-1", &at(&redis), ", stale_after: 5s");
+    a.configure(&rules.replace(
+        "globex: {hosts: [globex.test], upstream: app, routes: app}",
+        &format!("globex: {{hosts: [globex.test], upstream: app, {own_page}"),
+    ));
+    a.run();
+    let streams = ["acme", "globex"].map(|tenant| {
+        // The app streams for twenty seconds.
+        let stream = a.curl(&format!("{tenant}.test"), "/held").cookie(&sign_in(&a, tenant, "u_1")).args(&["-N", "--http1.1", "-m", "15"]);
+        std::thread::spawn(move || stream.get())
+    });
+    let mut begun = 0;
+    eventually("the app streams twice", || {
+        begun += upstream.take().iter().filter(|got| got.target == "/held").count();
+        (begun == 2).then_some(())
+    });
+
+    redis.kill();
+
+    let [in_session, public] = streams.map(|stream| stream.join().unwrap());
+    assert_eq!((in_session.status, public.status), (200, 200));
+    let line = a.access_line(|line| line["path"] == "/held" && line["tenant"] == "acme");
+    assert_eq!(line["reason"], "revocation_stale", "{line}");
+    assert_eq!(public.exit, 28, "curl left, not octroi: {public:?}");
 }

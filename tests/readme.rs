@@ -1,6 +1,6 @@
 //! What README.md and docs/operations.md say is what the program does.
 //!
-//! The table of refusals is made from `Reason::ALL`; `BLESS=1 cargo test --test readme` writes it anew.
+//! The table of refusals is made from `Reason::ALL`, the tables of keys from the schema; `BLESS=1 cargo test --test readme` writes them anew.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
 #![cfg(feature = "gateway")]
@@ -12,10 +12,11 @@ use std::{
     process::{Command, Output},
 };
 
-use octroi::{edge::EdgeRefusal, model::Reason};
-
-const BEGIN: &str = "<!-- refusals: begin";
-const END: &str = "<!-- refusals: end -->";
+use octroi::{
+    config,
+    edge::EdgeRefusal,
+    model::{Cut, Reason},
+};
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -46,22 +47,110 @@ fn missing<'n>(text: &str, wanted: impl IntoIterator<Item = &'n str>, form: impl
 
 #[test]
 fn the_table_of_refusals_is_the_programs_own() {
-    let readme = read("README.md");
     let mut table = String::from("| status | code | stage | when |\n|---|---|---|---|\n");
     for reason in Reason::ALL {
         writeln!(table, "| {} | `{}` | {} | {} |", reason.status(), reason.code(), reason.stage(), reason.meaning()).unwrap();
     }
-    let (before, rest) = readme.split_once(BEGIN).unwrap();
-    let (marker, rest) = rest.split_once('\n').unwrap();
-    let (_, after) = rest.split_once(END).unwrap();
 
-    let expected = format!("{before}{BEGIN}{marker}\n{table}{END}{after}");
+    holds("README.md", "refusals", &table);
+}
+
+/// Holds what stands in a page between two marks against what the program says; `BLESS=1` writes it there.
+fn holds(page: &str, name: &str, made: &str) {
+    let (begin, end) = (format!("<!-- {name}: begin"), format!("<!-- {name}: end -->"));
+    let text = read(page);
+    let (before, rest) = text.split_once(&begin).unwrap();
+    let (marker, rest) = rest.split_once('\n').unwrap();
+    let (_, after) = rest.split_once(&end).unwrap();
+
+    let expected = format!("{before}{begin}{marker}\n{made}{end}{after}");
 
     if std::env::var_os("BLESS").is_some() {
-        fs::write(path("README.md"), &expected).unwrap();
+        fs::write(path(page), &expected).unwrap();
     } else {
-        assert!(readme == expected, "the table of refusals is not the program's; run `BLESS=1 cargo test --test readme`");
+        assert!(text == expected, "{page}, {name}: not what the program says; run `BLESS=1 cargo test --test readme`");
     }
+}
+
+/// The maps of a configuration, each with the places where it stands: `tenants.NAME.sessions`.
+fn places(schema: &serde_json::Value) -> Vec<(String, Vec<String>)> {
+    let mut found: Vec<(String, Vec<String>)> = vec![("root".to_owned(), vec![String::new()])];
+    let mut next = 0;
+    while next < found.len() {
+        let (map, at) = (found[next].0.clone(), found[next].1[0].clone());
+        for (key, property) in schema["$defs"][&map]["properties"].as_object().into_iter().flatten() {
+            let dot = if at.is_empty() { "" } else { "." };
+            inner(property, &format!("{at}{dot}{key}"), &mut found);
+        }
+        next += 1;
+    }
+    found
+}
+
+/// Notes the maps that a value may be.
+fn inner(value: &serde_json::Value, place: &str, found: &mut Vec<(String, Vec<String>)>) {
+    if let Some(map) = value["$ref"].as_str().and_then(|name| name.strip_prefix("#/$defs/")).filter(|name| *name != "reference") {
+        match found.iter_mut().find(|(known, _)| known == map) {
+            Some((_, at)) => at.push(place.to_owned()),
+            None => found.push((map.to_owned(), vec![place.to_owned()])),
+        }
+    }
+    inner_of(&value["additionalProperties"], &format!("{place}.NAME"), found);
+    inner_of(&value["items"], &format!("{place}[]"), found);
+    for form in value["anyOf"].as_array().into_iter().flatten() {
+        inner(form, place, found);
+    }
+}
+
+fn inner_of(value: &serde_json::Value, place: &str, found: &mut Vec<(String, Vec<String>)>) {
+    if value.is_object() {
+        inner(value, place, found);
+    }
+}
+
+/// Says whether this version takes a key at all.
+fn is_taken(property: &serde_json::Value) -> bool {
+    property["not"] != serde_json::json!({})
+}
+
+#[test]
+fn every_key_is_in_the_operations_guide() {
+    let schema = config::schema();
+    let places = places(&schema);
+    let mut tables = String::new();
+    for (map, at) in &places {
+        let Some(properties) = schema["$defs"][map]["properties"].as_object() else { continue };
+        let at: Vec<String> = at.iter().filter(|place| !place.is_empty()).map(|place| format!("`{place}`")).collect();
+        let title = if at.is_empty() { "At the top:".to_owned() } else { format!("{}:", at.join(", ")) };
+        writeln!(tables, "{title}\n\n| key | what it says |\n|---|---|").unwrap();
+        for (key, property) in properties.iter().filter(|(_, property)| is_taken(property)) {
+            writeln!(tables, "| `{key}` | {} |", property["description"].as_str().unwrap().replace('|', "\\|")).unwrap();
+        }
+        tables.push('\n');
+    }
+    // None is left out: what cannot be reached from the top would stand in no table.
+    let reached: Vec<&str> = places.iter().map(|(map, _)| map.as_str()).collect();
+    let maps = schema["$defs"].as_object().unwrap().keys().map(String::as_str);
+
+    assert_eq!(maps.filter(|map| *map != "reference" && !reached.contains(map)).collect::<Vec<_>>(), [""; 0]);
+    holds("docs/operations.md", "keys", &tables);
+}
+
+#[test]
+fn every_key_is_in_the_full_example() {
+    let schema = config::schema();
+    let example = read("conf/octroi.yaml");
+    // In comments, too. Whether it stands in its own map is for `tests/config.rs` to say.
+    let words: Vec<&str> = example.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).collect();
+    let maps = schema["$defs"].as_object().unwrap().iter();
+    let keys = maps.flat_map(|(map, definition)| definition["properties"].as_object().into_iter().flatten().map(move |key| (map, key)));
+
+    let missing: Vec<String> = keys
+        .filter(|(_, (key, property))| is_taken(property) && !words.contains(&&*format!("{key}:")))
+        .map(|(map, (key, _))| format!("{map}.{key}"))
+        .collect();
+
+    assert_eq!(missing, [""; 0]);
 }
 
 #[test]
@@ -92,11 +181,76 @@ fn every_command_is_in_the_readme() {
 
 #[test]
 fn every_metric_is_in_the_operations_guide() {
-    let source = read("src/telemetry/metrics/table.rs");
-    let names: Vec<&str> = between(without_tests(&source), "\"octroi_", "\"").collect();
+    let names = metrics();
+    let names = names.iter().map(String::as_str);
 
-    assert!(names.len() > 20, "{names:?}");
-    assert_eq!(missing(&read("docs/operations.md"), names, |name| format!("| `octroi_{name}` |")), [""; 0]);
+    assert_eq!(missing(&read("docs/operations.md"), names, |name| format!("| `{name}` |")), [""; 0]);
+}
+
+/// The metrics that the program declares.
+fn metrics() -> Vec<String> {
+    let sources: String = ["table", "redis"]
+        .map(|file| read(&format!("src/telemetry/metrics/{file}.rs")))
+        .map(|source| without_tests(&source).to_owned())
+        .concat();
+    let names: Vec<String> = between(&sources, "\"octroi_", "\"").map(|name| format!("octroi_{name}")).collect();
+    assert!(names.len() > 50, "{names:?}");
+    names
+}
+
+#[test]
+fn every_metric_that_is_written_of_exists() {
+    let known = metrics();
+    // Other things that are called so: the package's file, and the folder of an example.
+    let others = ["octroi_0", "octroi_VERSION_ARCH", "octroi_assertion"];
+    for page in
+        ["README.md", "docs/operations.md", "docs/assertion.md", "docs/performance.md", "conf/octroi.yaml", "deploy/debian/README.Debian"]
+    {
+        let text = read(page);
+        let named = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|word| word.starts_with("octroi_"));
+        let is_known = |name: &str| {
+            let of_histogram = ["_bucket", "_count", "_sum"].iter().find_map(|suffix| name.strip_suffix(suffix));
+            others.contains(&name) || known.iter().any(|known| known == name || Some(known.as_str()) == of_histogram)
+        };
+
+        assert_eq!(named.filter(|name| !is_known(name)).collect::<Vec<_>>(), [""; 0], "{page}");
+    }
+}
+
+#[test]
+fn every_reason_that_is_written_of_exists() {
+    for page in ["README.md", "docs/operations.md", "docs/assertion.md"] {
+        let text = read(page);
+        // As in: 403 `ip_denied`.
+        let pairs = text.match_indices(" `").filter_map(|(at, _)| {
+            let status = text[..at].rsplit(|c: char| !c.is_ascii_digit()).next().filter(|status| status.len() == 3)?;
+            let code = text[at + 2..].split('`').next().filter(|code| code.chars().all(|c| c.is_ascii_lowercase() || c == '_'))?;
+            Some((status.parse::<u16>().unwrap(), code))
+        });
+        let pairs: Vec<(u16, &str)> = pairs.collect();
+        // What commands get from the admin API has codes of its own.
+        let of_commands = [(503, "unavailable")];
+        let exists = |(status, code): &(u16, &str)| Reason::ALL.iter().any(|reason| (reason.status(), reason.code()) == (*status, *code));
+
+        assert!(page != "docs/operations.md" || pairs.len() > 25, "{pairs:?}");
+        let unknown: Vec<_> = pairs.iter().filter(|pair| !exists(pair) && !of_commands.contains(pair)).collect();
+        assert!(unknown.is_empty(), "{page}: {unknown:?}");
+    }
+}
+
+/// Those of connections that are refused, and of what deadlines end: each has a row, and each row is of one.
+#[test]
+fn every_code_of_a_table_is_the_program_s_own() {
+    let readme = read("README.md");
+    let table = between(&readme, "| `cap_listener` |", "\n\n").next().unwrap();
+    let rows: Vec<&str> = std::iter::once("cap_listener").chain(between(table, "\n| `", "`")).collect();
+    let codes: Vec<&str> = EdgeRefusal::ALL.iter().map(|refusal| refusal.code()).collect();
+    assert_eq!(rows.iter().filter(|row| !codes.contains(row)).collect::<Vec<_>>(), [&""; 0]);
+
+    let guide = read("docs/operations.md");
+    let deadlines = between(&guide, "\n## Deadlines\n", "\n## ").next().unwrap();
+    let cuts = Cut::ALL.iter().filter(|cut| **cut != Cut::Banned).map(|cut| cut.code());
+    assert_eq!(missing(deadlines, cuts, |code| format!("`{code}`")), [""; 0]);
 }
 
 #[test]
@@ -108,7 +262,13 @@ fn every_field_of_the_access_line_is_in_the_operations_guide() {
     let names: Vec<&str> = begins.iter().flat_map(|begin| between(source, begin, "\"")).collect();
 
     assert!(names.len() > 30, "{names:?}");
-    assert_eq!(missing(&read("docs/operations.md"), names, |name| format!("| `{name}` |")), [""; 0]);
+    let guide = read("docs/operations.md");
+    assert_eq!(missing(&guide, names.iter().copied(), |name| format!("| `{name}` |")), [""; 0]);
+    let table = between(&guide, "\n## Access lines\n", "\n## ").next().unwrap();
+    let rows: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |").map(|(name, _)| name)).collect();
+    assert!(rows.len() > 30, "{rows:?}");
+    // Every line begins with its time.
+    assert_eq!(rows.into_iter().filter(|row| *row != "time" && !names.contains(row)).collect::<Vec<_>>(), [""; 0], "made up");
 }
 
 #[test]

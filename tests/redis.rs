@@ -16,9 +16,13 @@ use std::{
 
 use harness::redis::Redis as Server;
 use octroi::{
-    model::{Secret, SystemClock},
+    model::{ClientPrefix, Clock, Secret, SessionId, SystemClock},
     policy::{Redis as Rules, RedisGuard, RedisPlace},
-    state::redis::{Inbox, Link, Redis, RedisFault, RedisWitness},
+    session::{Admission, Held, Over, UserLimit, admit},
+    state::{
+        Journal, Note, Terms,
+        redis::{Inbox, Link, Redis, RedisFault, RedisWitness, Sharer, Sharing, SharingWitness},
+    },
 };
 use redis::cmd;
 
@@ -172,4 +176,85 @@ async fn too_many_messages_are_counted_and_a_huge_one_ends_the_connection() {
     let second = connected(&redis, first).await;
     assert_eq!(set_and_get(&redis).await, "1");
     assert_eq!(second, 2);
+}
+
+impl SharingWitness for Watch {
+    fn shared(&self, _took: Duration, _is_done: bool) {}
+    fn compared(&self, _took: Duration, _is_done: bool) {}
+    fn strange(&self, count: u64) {
+        panic!("{count} entries are strange");
+    }
+    fn fresh(&self, _is_fresh: bool) {}
+    fn counted(&self, is_done: bool) {
+        assert!(is_done);
+    }
+    fn counted_alone(&self) {
+        panic!("Redis is there");
+    }
+    fn notes(&self, _told: u64, dropped: u64) {
+        assert_eq!(dropped, 0);
+    }
+}
+
+/// The rule stands in Rust for one node, and in a script of Redis for several.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_is_judged_alike_in_redis_and_in_memory() {
+    let (server, dir) = (Server::start(), tempfile::tempdir().unwrap());
+    let (clock, watch) = (Arc::new(SystemClock::new()), Arc::new(Watch::default()));
+    let patient = Rules { timeout: Duration::from_secs(5), ..rules(&server) };
+    let (link, redis) = Link::new(&patient, clock.clone(), Arc::<Watch>::clone(&watch)).unwrap();
+    let now = clock.now();
+    let journal = Arc::new(Journal::open(dir.path(), now).unwrap());
+    let sharer = Sharer { node: "edge 1".to_owned(), process: "p1".to_owned(), database: 0, stale_after: Duration::from_secs(30) };
+    let (sharing, inboxes) = Sharing::begin(redis, Arc::clone(&journal), sharer, clock, watch);
+    tokio::spawn(link.run());
+    tokio::spawn(Arc::clone(&sharing).run(inboxes));
+    assert!(sharing.synced_within(Duration::from_secs(10)).await);
+
+    let ends = now.plus(Duration::from_secs(3600));
+    let mut held: Vec<Held> = Vec::new();
+    let mut bits = 7_u64;
+    for step in 0_u32..60 {
+        bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let [a, b, c, ..] = bits.to_be_bytes();
+        // Several of one millisecond, in no order.
+        let granted = now.minus(Duration::from_millis(u64::from(a % 4)));
+        let id = SessionId::new((u128::from(bits) << 64 | u128::from(step)).to_be_bytes());
+        let limit = UserLimit { limit: (1 + b % 6).try_into().unwrap(), over: if c % 3 == 0 { Over::Refuse } else { Over::Oldest } };
+        let replaces = held.get(usize::from(c) % 8).map(|held| held.id).filter(|_| a % 5 == 0);
+        let mut others: Vec<Held> = held.iter().filter(|held| Some(held.id) != replaces).copied().collect();
+        let expected = admit(&mut others, limit);
+
+        let terms = Terms { limit: Some(limit), idle: Duration::from_secs(600), absolute: Duration::from_secs(3600), ..Terms::default() };
+        let (tenant, user) = ("acme".parse().unwrap(), "u:1".parse().unwrap());
+        let note = Note { id, tenant, user, granted, ends, epoch: 0, client: ClientPrefix(u128::from(bits)) };
+        let asked = Arc::clone(&journal);
+        let (admission, ended) = tokio::task::spawn_blocking(move || {
+            let tenant = note.tenant.clone();
+            let admission = asked.grant(note, terms, replaces, now).unwrap();
+            let ended: Vec<SessionId> = match &admission {
+                Admission::Granted(surplus) => surplus.iter().map(|held| held.id).chain(replaces).collect(),
+                Admission::Refused(_) => Vec::new(),
+            };
+            for id in &ended {
+                asked.revoke_session(&tenant, id, now, ends).unwrap();
+            }
+            (admission, ended)
+        })
+        .await
+        .unwrap();
+
+        assert_eq!(admission, expected, "step {step}: {limit:?} of {held:?}");
+        if let Admission::Granted(_) = admission {
+            held.retain(|held| !ended.contains(&held.id));
+            held.push(Held { granted, id, ends });
+        }
+        let listed = sharing.sessions_of(&"acme".parse().unwrap(), &"u:1".parse().unwrap(), Duration::from_secs(600)).await.unwrap();
+        let mut ids: Vec<_> = listed.iter().map(|listed| (*listed.note.id.as_bytes(), listed.node.as_str())).collect();
+        let mut expected: Vec<_> = held.iter().map(|held| (*held.id.as_bytes(), "edge1")).collect();
+        ids.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(ids, expected);
+    }
+    assert!(server.cli(&["KEYS", "octroi:sessions:*"]).lines().eq(["octroi:sessions:acme:u:1"]));
 }

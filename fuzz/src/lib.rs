@@ -22,6 +22,7 @@ pub mod key_set;
 pub mod ocsp;
 pub mod path;
 pub mod proxy_protocol;
+pub mod redis;
 pub mod token;
 
 use std::path::Path;
@@ -55,5 +56,6 @@ pub const ALL: &[Target] = &[
     Target { name: "ocsp", run: ocsp::run, seeds: ocsp::seeds },
     Target { name: "path", run: path::run, seeds: path::seeds },
     Target { name: "proxy_protocol", run: proxy_protocol::run, seeds: proxy_protocol::seeds },
+    Target { name: "redis", run: redis::run, seeds: redis::seeds },
     Target { name: "token", run: token::run, seeds: token::seeds },
 ];

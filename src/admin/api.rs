@@ -8,22 +8,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     ban,
     caller::{self, Caller},
-    exchange::{Answer, BODY_BYTES, Fault, Head, NO_STORE},
-    wire::{
-        self, BansBody, ErrorBody, ErrorDetail, KeyBody, KeysBody, ListSessionsBody, ReloadedBody, RevokeBody, RevokedBody, SessionsBody,
-        StatusBody, TenantBody, UpgradeBody, UpgradedBody,
-    },
+    endpoint::Endpoint,
+    exchange::{Answer, Fault, Head, NO_STORE},
+    refusal::{Refusal, bad, control_refusal, fault_refusal, refusal},
+    session,
+    wire::{BansBody, ErrorBody, ErrorDetail, KeyBody, KeysBody, ReloadedBody, StatusBody, UpgradeBody, UpgradedBody},
 };
 use crate::{
-    model::{Clock, Control, ControlError, Principal, Revocation, Revoked, Role, SessionId, TenantName, UnixTime, UserId},
+    model::{Clock, Control, Principal, UnixTime},
     policy::Policy,
 };
-
-/// What the path of a tenant begins with.
-const TENANT_PATH: &str = "/v1/tenants/";
-
-/// The longest note, in bytes.
-pub(super) const NOTE_BYTES: usize = 256;
 
 /// One call, for the access log and the metrics.
 #[derive(Clone, Copy, Debug)]
@@ -73,28 +67,6 @@ struct Outcome {
     principal: Option<String>,
     reason: Option<&'static str>,
     detail: Option<String>,
-}
-
-/// What can be called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Endpoint {
-    Status,
-    Tenant,
-    Reload,
-    Revoke,
-    Sessions,
-    Upgrade,
-    Keys,
-    Bans,
-    Ban,
-    Unban,
-}
-
-/// Why a call is refused, once it is known who calls.
-pub(super) struct Refusal {
-    pub(super) status: u16,
-    pub(super) code: &'static str,
-    pub(super) message: String,
 }
 
 impl Api {
@@ -157,18 +129,19 @@ impl Api {
         if !principal.may(endpoint.role()) {
             return Err(refusal(403, "role_missing", &format!("this needs the role {}", endpoint.role().as_str())));
         }
+        let control = &*self.levers.control;
         match endpoint {
-            Endpoint::Status => Ok((json(200, &StatusBody::from(self.levers.control.status())), None)),
-            Endpoint::Tenant => Ok((json(200, &self.tenant(&head.path)?), None)),
+            Endpoint::Status => Ok((json(200, &StatusBody::from(control.status())), None)),
+            Endpoint::Tenant => Ok((json(200, &session::epoch(control, &head.path)?), None)),
             Endpoint::Reload => {
                 let _: Nothing = read_json(head, stream).await?;
-                let revision = self.levers.control.reload().await.map_err(control_refusal)?;
+                let revision = control.reload().await.map_err(control_refusal)?;
                 let detail = format!("reloaded revision={revision}");
                 Ok((json(200, &ReloadedBody { revision }), Some(detail)))
             }
             Endpoint::Upgrade => {
                 let wish: UpgradeBody = read_json(head, stream).await?;
-                let report = self.levers.control.upgrade(wish.start).await.map_err(control_refusal)?;
+                let report = control.upgrade(wish.start).await.map_err(control_refusal)?;
                 let detail = format!("handed over to process {}", report.successor);
                 let body = UpgradedBody {
                     predecessor: report.predecessor,
@@ -178,97 +151,26 @@ impl Api {
                 Ok((json(200, &body), Some(detail)))
             }
             Endpoint::Keys => {
-                let keys = self.levers.control.keys().into_iter().map(KeyBody::from).collect();
+                let keys = control.keys().into_iter().map(KeyBody::from).collect();
                 Ok((json(200, &KeysBody { keys }), None))
             }
-            Endpoint::Bans => Ok((json(200, &BansBody::new(self.levers.control.bans(), self.levers.clock.now())), None)),
+            Endpoint::Bans => Ok((json(200, &BansBody::new(control.bans(), self.levers.clock.now())), None)),
             Endpoint::Ban => {
-                let (body, detail) = ban::make(&*self.levers.control, &read_json(head, stream).await?)?;
+                let (body, detail) = ban::make(control, &read_json(head, stream).await?)?;
                 Ok((json(200, &body), Some(detail)))
             }
             Endpoint::Unban => {
-                let (body, detail) = ban::lift(&*self.levers.control, &read_json(head, stream).await?)?;
+                let (body, detail) = ban::lift(control, &read_json(head, stream).await?)?;
                 Ok((json(200, &body), Some(detail)))
             }
             Endpoint::Sessions => {
-                let whose: ListSessionsBody = read_json(head, stream).await?;
-                let bad = |message| refusal(400, "body_invalid", message);
-                let tenant = whose.tenant.parse::<TenantName>().map_err(|_| bad("`tenant` is not a tenant's name"))?;
-                let user = whose.user.parse::<UserId>().map_err(|_| bad("`user` is 1 to 256 visible ASCII characters"))?;
-                let known = self.levers.control.sessions(&tenant, &user).await.map_err(control_refusal)?;
-                let detail = format!("listed sessions tenant={tenant} user={user} count={}", known.sessions.len());
-                Ok((json(200, &SessionsBody::from(known)), Some(detail)))
-            }
-            Endpoint::Revoke => {
-                let (wish, detail) = self.read_revocation(&read_json(head, stream).await?)?;
-                let report = self.levers.control.revoke(wish).await.map_err(control_refusal)?;
-                let body = RevokedBody::from(report);
+                let (body, detail) = session::list(control, &read_json(head, stream).await?).await?;
                 Ok((json(200, &body), Some(detail)))
             }
-        }
-    }
-
-    fn tenant(&self, path: &str) -> Result<TenantBody, Refusal> {
-        let name = path.strip_prefix(TENANT_PATH).and_then(|name| name.parse::<TenantName>().ok());
-        let found = name.and_then(|name| self.levers.control.epoch(&name).map(|epoch| TenantBody { name: name.to_string(), epoch }));
-        found.ok_or_else(|| control_refusal(ControlError::Unknown(String::new())))
-    }
-
-    /// Reads a wish, and puts it into words for the log: never a session's identifier.
-    fn read_revocation(&self, body: &RevokeBody) -> Result<(Revocation, String), Refusal> {
-        let bad = |message: &str| refusal(400, "body_invalid", message);
-        let tenant = body.tenant.as_deref().map(str::parse).transpose().map_err(|_| bad("`tenant` is not a tenant's name"))?;
-        let user = body.user.as_deref().map(str::parse).transpose().map_err(|_| bad("`user` is 1 to 256 visible ASCII characters"))?;
-        let whose = match (&body.session, tenant, user) {
-            (Some(hex), None, None) => Revoked::Session(SessionId::from_hex(hex).ok_or_else(|| bad("`session` is 32 hexadecimal digits"))?),
-            (None, Some(tenant), Some(user)) => Revoked::User(tenant, user),
-            (None, Some(tenant), None) => Revoked::Tenant(tenant),
-            _ => return Err(bad("name a `session`, or a `tenant`, or a `tenant` and a `user`")),
-        };
-        let at = body.at.as_deref().map(|text| wire::read_time(text).ok_or_else(|| bad("`at` is not an RFC 3339 time"))).transpose()?;
-        if at.is_some_and(|at| at < self.levers.clock.now()) {
-            return Err(bad("`at` lies in the past; leave it out for now"));
-        }
-        if body.note.as_ref().is_some_and(|note| note.len() > NOTE_BYTES) {
-            return Err(bad("`note` has at most 256 bytes"));
-        }
-        let mut detail = match &whose {
-            Revoked::Session(_) => "revoked one session".to_owned(),
-            Revoked::User(tenant, user) => format!("revoked tenant={tenant} user={user}"),
-            Revoked::Tenant(tenant) => format!("revoked tenant={tenant}"),
-        };
-        if let Some(at) = at {
-            detail.push_str(&format!(" at={}", wire::write_time(at)));
-        }
-        if let Some(note) = &body.note {
-            detail.push_str(&format!(" note={note}"));
-        }
-        Ok((Revocation { whose, at, note: body.note.clone() }, detail))
-    }
-}
-
-impl Endpoint {
-    fn find(path: &str, method: &str) -> Result<Self, Refusal> {
-        let (endpoint, fits) = match path {
-            "/v1/status" => (Self::Status, matches!(method, "GET" | "HEAD")),
-            "/v1/reload" => (Self::Reload, method == "POST"),
-            "/v1/upgrade" => (Self::Upgrade, method == "POST"),
-            "/v1/sessions/revoke" => (Self::Revoke, method == "POST"),
-            "/v1/sessions/list" => (Self::Sessions, method == "POST"),
-            "/v1/keys" => (Self::Keys, matches!(method, "GET" | "HEAD")),
-            "/v1/bans" if method == "POST" => (Self::Ban, true),
-            "/v1/bans" => (Self::Bans, matches!(method, "GET" | "HEAD")),
-            "/v1/bans/remove" => (Self::Unban, method == "POST"),
-            _ if path.starts_with(TENANT_PATH) => (Self::Tenant, matches!(method, "GET" | "HEAD")),
-            _ => return Err(refusal(404, "not_found", "there is no such call")),
-        };
-        if fits { Ok(endpoint) } else { Err(refusal(405, "method_not_allowed", "the call has another method")) }
-    }
-
-    const fn role(self) -> Role {
-        match self {
-            Self::Status | Self::Tenant | Self::Keys | Self::Bans => Role::Viewer,
-            Self::Reload | Self::Revoke | Self::Sessions | Self::Upgrade | Self::Ban | Self::Unban => Role::Operator,
+            Endpoint::Revoke => {
+                let (body, detail) = session::revoke(control, &read_json(head, stream).await?, self.levers.clock.now()).await?;
+                Ok((json(200, &body), Some(detail)))
+            }
         }
     }
 }
@@ -297,7 +199,7 @@ where
     let body = head.read_body(stream).await.map_err(fault_refusal)?;
     let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
     // What serde says would quote what was sent.
-    serde_json::from_slice(body).map_err(|_| refusal(400, "body_invalid", "the body is not the JSON object that this call takes"))
+    serde_json::from_slice(body).map_err(|_| bad("the body is not the JSON object that this call takes"))
 }
 
 fn json(status: u16, body: &impl Serialize) -> Answer {
@@ -307,60 +209,19 @@ fn json(status: u16, body: &impl Serialize) -> Answer {
     Answer { status, content_type: "application/json", cache: NO_STORE, fields: Vec::new(), body }
 }
 
-pub(super) fn refusal(status: u16, code: &'static str, message: &str) -> Refusal {
-    Refusal { status, code, message: message.to_owned() }
-}
-
-pub(super) fn control_refusal(error: ControlError) -> Refusal {
-    match error {
-        // The errors of files that the operator wrote, not of the request.
-        ControlError::Config(text) => refusal(422, "config_invalid", &text),
-        ControlError::Upgrade(text) => refusal(409, "not_upgraded", &text),
-        ControlError::Unknown(_) => refusal(404, "unknown", "the policy has no such tenant"),
-        ControlError::Useless(text) => refusal(409, "useless", &text),
-        ControlError::NotShared(text) => refusal(503, "revocation_unavailable", &text),
-        ControlError::Unavailable(text) => refusal(503, "unavailable", &text),
-    }
-}
-
-fn fault_refusal(fault: Fault) -> Refusal {
-    match fault {
-        Fault::Gone | Fault::Malformed => refusal(400, "malformed", "this is not a request that the API takes"),
-        Fault::Timeout => refusal(408, "timeout", "the request came too slowly"),
-        Fault::HeadTooLarge => refusal(431, "head_too_large", "the head is too large"),
-        Fault::BodyTooLarge => refusal(413, "body_too_large", &format!("a body has at most {BODY_BYTES} bytes")),
-        Fault::LengthRequired => refusal(411, "length_required", "a body needs a Content-Length"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::fixture::{ALICE, Bench, NOW, OLD, OWN_UID, Told, VERA, ask, bench};
-
-    const REMOTE: Caller = Caller::Remote(std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)), 5000));
-    const OWN: Caller = Caller::Local { uid: OWN_UID };
-
-    async fn call(bench: &Bench, caller: Caller, request: &str) -> Told {
-        ask(|stream| bench.api.serve(stream, caller), request).await
-    }
-
-    fn get(path: &str, fields: &str) -> String {
-        format!("GET {path} HTTP/1.1\r\nHost: localhost:9901\r\n{fields}\r\n")
-    }
-
-    fn post(path: &str, body: &str) -> String {
-        let length = body.len();
-        format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
-    }
+    use crate::{
+        admin::{
+            exchange::BODY_BYTES,
+            fixture::{ALICE, OLD, OWN, OWN_UID, REMOTE, VERA, bench, call, get, post, refused},
+        },
+        model::ControlError,
+    };
 
     fn with_token(token: &str) -> String {
         format!("Authorization: Bearer {token}\r\n")
-    }
-
-    async fn refused(bench: &Bench, caller: Caller, request: &str) -> (u16, String) {
-        let told = call(bench, caller, request).await;
-        (told.status, told.code())
     }
 
     #[tokio::test]
@@ -375,16 +236,6 @@ mod tests {
         assert_eq!((status.revision.as_str(), status.started.as_str(), status.tenants), ("0123456789abcdef", "2026-11-23T21:40:00Z", 3));
         let seen = (Some(format!("local:{OWN_UID}")), Some("GET /v1/status".to_owned()), 200, None, None);
         assert_eq!(*bench.calls.lock().unwrap(), [seen]);
-    }
-
-    #[tokio::test]
-    async fn a_tenant_s_epoch_is_told() {
-        let bench = bench(OWN_UID);
-
-        assert_eq!(call(&bench, OWN, &get("/v1/tenants/acme", "")).await.json(), serde_json::json!({"name": "acme", "epoch": 3}));
-        for path in ["/v1/tenants/globex", "/v1/tenants/", "/v1/tenants/a/b", "/v1/tenants/%61cme"] {
-            assert_eq!(refused(&bench, OWN, &get(path, "")).await, (404, "unknown".to_owned()), "{path}");
-        }
     }
 
     #[tokio::test]
@@ -468,61 +319,6 @@ mod tests {
         assert_eq!(refused(&bench, REMOTE, &get("Sec-Fetch-Site: cross-site")).await, cross_site);
         assert_eq!(refused(&bench, REMOTE, &get("Sec-Fetch-Site: none\r\nSec-Fetch-Site: same-site")).await, cross_site);
         assert_eq!(call(&bench, REMOTE, &get("Sec-Fetch-Site: same-origin")).await.status, 200);
-    }
-
-    #[tokio::test]
-    async fn revocations_name_a_session_a_user_or_a_tenant() {
-        let bench = bench(OWN_UID);
-        let hex = "ab".repeat(16);
-
-        let told = call(&bench, OWN, &post("/v1/sessions/revoke", &format!(r#"{{"session":"{hex}","note":"left"}}"#))).await;
-        assert_eq!((told.status, told.json()["nodes"].as_u64(), told.json()["took_ms"].as_f64()), (200, Some(1), Some(0.412)));
-        let user = r#"{"tenant":"acme","user":"u_812","at":"2027-01-01T00:00:00Z"}"#;
-        assert_eq!(call(&bench, OWN, &post("/v1/sessions/revoke", user)).await.json()["at"].as_str(), Some("2027-01-01T00:00:00Z"));
-        assert_eq!(call(&bench, OWN, &post("/v1/sessions/revoke", r#"{"tenant":"acme"}"#)).await.status, 200);
-
-        let (acme, user) = ("acme".parse().unwrap(), "u_812".parse().unwrap());
-        let expected = [
-            Revocation { whose: Revoked::Session(SessionId::new([0xab; 16])), at: None, note: Some("left".to_owned()) },
-            Revocation { whose: Revoked::User(acme, user), at: Some(UnixTime::from_secs(1_798_761_600)), note: None },
-            Revocation { whose: Revoked::Tenant("acme".parse().unwrap()), at: None, note: None },
-        ];
-        assert_eq!(*bench.control.revoked.lock().unwrap(), expected);
-        let details: Vec<_> = bench.calls.lock().unwrap().iter().filter_map(|seen| seen.4.clone()).collect();
-        assert_eq!(
-            details,
-            ["revoked one session note=left", "revoked tenant=acme user=u_812 at=2027-01-01T00:00:00Z", "revoked tenant=acme"]
-        );
-    }
-
-    #[tokio::test]
-    async fn a_body_that_is_not_understood_changes_nothing_and_is_not_echoed() {
-        let bench = bench(OWN_UID);
-        let past = format!(r#"{{"tenant":"acme","at":"{}"}}"#, wire::write_time(NOW.minus(Duration::from_secs(1))));
-        let long = format!(r#"{{"tenant":"acme","note":"{}"}}"#, "n".repeat(NOTE_BYTES + 1));
-
-        for body in [
-            "",
-            "{}",
-            "[]",
-            "<script>",
-            r#"{"session":"<script>"}"#,
-            r#"{"user":"u_812"}"#,
-            r#"{"session":"00","tenant":"acme"}"#,
-            r#"{"tenant":"<script>"}"#,
-            r#"{"tenant":"acme","user":"a b"}"#,
-            r#"{"tenant":"acme","tenant":"globex"}"#,
-            r#"{"tenant":"acme","<script>":1}"#,
-            r#"{"tenant":"acme","at":"<script>"}"#,
-            &past,
-            &long,
-        ] {
-            let told = call(&bench, OWN, &post("/v1/sessions/revoke", body)).await;
-
-            assert_eq!((told.status, told.code().as_str()), (400, "body_invalid"), "{body}");
-            assert!(!told.body.contains("script"));
-        }
-        assert!(bench.control.revoked.lock().unwrap().is_empty());
     }
 
     #[tokio::test]

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    api::{NOTE_BYTES, Refusal, control_refusal, refusal},
+    refusal::{Refusal, bad, control_refusal, refusal},
+    session::NOTE_BYTES,
     wire::{ClientBody, LiftBanBody, MakeBanBody},
 };
 use crate::{
@@ -40,10 +41,6 @@ fn client(text: &str) -> Result<ClientPrefix, Refusal> {
     let range = text.parse::<Range>().map_err(|_| bad("`client` is an IPv4 address, an IPv6 address or an IPv6 /64"))?;
     let wide = "a ban is of one client: an IPv4 address or an IPv6 /64; ranges stand in a listener's `deny`";
     ClientPrefix::try_from(range).map_err(|_| bad(wide))
-}
-
-fn bad(message: &str) -> Refusal {
-    refusal(400, "body_invalid", message)
 }
 
 #[cfg(test)]

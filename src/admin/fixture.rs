@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     future::Future,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
@@ -10,12 +11,12 @@ use std::{
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-use super::{Api, Levers};
+use super::{Api, Caller, Levers};
 use crate::{
     model::{
-        Ban, BanCause, BanWish, BoxFuture, ClientPrefix, Control, ControlError, Http2Limits, KeyRole, KeyStatus, ManualClock, Range,
-        Revocation, RevocationReport, Role, Secret, SessionId, SessionStatus, SessionsOfUser, Status, TenantName, UnixTime, UpgradeReport,
-        UserId,
+        Ban, BanCause, BanWish, BoxFuture, ClientPrefix, ClockStatus, Control, ControlError, Http2Limits, KeyRole, KeyStatus, ManualClock,
+        Range, Revocation, RevocationReport, Role, Secret, SessionId, SessionStatus, SessionsOfUser, Status, TenantName, UnixTime,
+        UpgradeReport, UserId,
     },
     policy::{Admin, AdminPrincipal, ClientIpHeader, IpSet, Limits, MinVersion, Policy, RequestLimits, Tenants, Tls, UnknownSni},
 };
@@ -110,6 +111,7 @@ pub(crate) struct FakeControl {
     pub(crate) revoked: Mutex<Vec<Revocation>>,
     pub(crate) fails: Mutex<Option<ControlError>>,
     pub(crate) banned: Mutex<Vec<BanWish>>,
+    pub(crate) clock: Mutex<Option<ClockStatus>>,
 }
 
 impl Control for FakeControl {
@@ -124,6 +126,7 @@ impl Control for FakeControl {
             reload_error: None,
             tls_refused: Vec::new(),
             lapsed: Vec::new(),
+            clock: *self.clock.lock().unwrap(),
             tenants: 3,
             connections: 2,
             revocations: 1,
@@ -166,7 +169,7 @@ impl Control for FakeControl {
         };
         let known = SessionsOfUser {
             sessions: vec![session(0xab, Some("192.0.2.7".parse::<Range>().unwrap().try_into().unwrap())), session(0xcd, None)],
-            is_of_all_nodes: true,
+            silence: None,
             has_foreign: true,
         };
         let found = if tenant.as_str() == "acme" { Ok(known) } else { Err(ControlError::Unknown(String::new())) };
@@ -273,4 +276,26 @@ pub(crate) fn bench(own_uid: u32) -> Bench {
         own_uid,
     });
     Bench { api: Arc::new(api), control, calls }
+}
+
+/// Callers: from afar, and over the control socket.
+pub(crate) const REMOTE: Caller = Caller::Remote(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)), 5000));
+pub(crate) const OWN: Caller = Caller::Local { uid: OWN_UID };
+
+pub(crate) async fn call(bench: &Bench, caller: Caller, request: &str) -> Told {
+    ask(|stream| bench.api.serve(stream, caller), request).await
+}
+
+pub(crate) fn get(path: &str, fields: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost:9901\r\n{fields}\r\n")
+}
+
+pub(crate) fn post(path: &str, body: &str) -> String {
+    let length = body.len();
+    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
+pub(crate) async fn refused(bench: &Bench, caller: Caller, request: &str) -> (u16, String) {
+    let told = call(bench, caller, request).await;
+    (told.status, told.code())
 }

@@ -7,11 +7,14 @@ mod api;
 mod ban;
 mod caller;
 mod control_socket;
+mod endpoint;
 mod exchange;
 #[doc(hidden)]
 pub mod fuzz;
 mod probe;
+mod refusal;
 mod serve;
+mod session;
 pub mod wire;
 
 pub use api::{AdminCall, Api, Levers};

@@ -25,7 +25,7 @@ use crate::{
     edge::{AdminTls, TlsState},
     gateway::Shared,
     model::{
-        Ban, BanWish, BoxFuture, ClientPrefix, Control, ControlError, Draining, KeyStatus, Revocation, RevocationReport, Revoked,
+        Ban, BanWish, BoxFuture, ClientPrefix, Clock, Control, ControlError, Draining, KeyStatus, Revocation, RevocationReport, Revoked,
         SessionsOfUser, Status, TenantName, UnixTime, UpgradeReport, UserId, told,
     },
     state::{RevocationStore, StoreError, redis::Sharing},
@@ -91,6 +91,7 @@ impl Control for App {
             reload_error: last.error,
             tls_refused: self.refusals.told(),
             lapsed: lapse::lapsed(&snapshot.policy, self.shared.clock.now()),
+            clock: self.steady.status(snapshot.policy.clock_hold, self.steady.tick()),
             tenants: snapshot.policy.tenants.len(),
             connections: self.doors.open(),
             revocations: self.shared.revocations.len(),

@@ -8,11 +8,12 @@ use std::{
     time::Duration,
 };
 
+use super::upgrade::Legacy;
 use crate::{
     gateway::Shared,
-    model::{Clock, RedisStatus},
+    model::{Clock, RedisStatus, Tick},
     outbound::OutboundError,
-    policy::Policy,
+    policy::{Policy, RedisPlace},
     state::{
         Journal,
         redis::{Inboxes, Link, Redis, RedisFault, RedisWitness, Sharer, Sharing, SharingWitness},
@@ -46,14 +47,38 @@ pub(super) fn prepare(policy: &Policy, metrics: &Arc<Metrics>, clock: &Arc<dyn C
 }
 
 /// Has the journal share its revocations, where the policy says so.
-pub(super) fn share(policy: &Policy, store: &Store, journal: &Arc<Journal>, shared: &Shared) -> Option<Shares> {
+///
+/// Up to `fresh_to` it is known from a predecessor what other nodes ended.
+pub(super) fn share(policy: &Policy, store: &Store, journal: &Arc<Journal>, shared: &Shared, fresh_to: Option<Tick>) -> Option<Shares> {
     let rules = policy.sessions.as_ref().map(|sessions| sessions.revocation).filter(|rules| rules.is_shared)?;
     let database = policy.redis.as_ref().map_or(0, |redis| redis.database);
     let process = shared.request_id().as_str().to_owned();
     let sharer = Sharer { node: policy.node.clone(), process, database, stale_after: rules.stale_after };
     let witness = Arc::new(Counter::of(&shared.metrics));
     let (sharing, inboxes) = Sharing::begin(store.redis.clone(), Arc::clone(journal), sharer, Arc::clone(&shared.clock), witness);
+    if let Some(fresh_to) = fresh_to {
+        sharing.inherit(fresh_to);
+    }
     Some(Shares { sharing, inboxes })
+}
+
+/// Names the Redis of a policy, so that two processes can tell whether they share through the same; nothing where none is shared through.
+pub(super) fn name(policy: &Policy) -> String {
+    let is_shared = policy.sessions.as_ref().is_some_and(|sessions| sessions.revocation.is_shared);
+    match policy.redis.as_ref().filter(|_| is_shared) {
+        None => String::new(),
+        Some(redis) => match &redis.place {
+            RedisPlace::Tcp { host, port, .. } => format!("{host}:{port}/{}", redis.database),
+            RedisPlace::Unix(path) => format!("{}/{}", path.display(), redis.database),
+        },
+    }
+}
+
+/// Returns until when what a predecessor knew of other nodes holds here; nothing where it knew it of others.
+pub(super) fn inherited(policy: &Policy, legacy: &Legacy, now: Tick) -> Option<Tick> {
+    let stale_after = policy.sessions.as_ref()?.revocation.stale_after;
+    let own = name(policy);
+    (!own.is_empty() && own == legacy.redis).then(|| now.plus(legacy.fresh.min(stale_after)))
 }
 
 /// Keeps the connection and shares over it, for ever.
@@ -127,6 +152,22 @@ impl SharingWitness for Counter {
 
     fn strange(&self, count: u64) {
         self.metrics.redis.strange(count);
+    }
+
+    fn counted(&self, is_done: bool) {
+        self.metrics.redis.counted(if is_done { "success" } else { "failure" });
+    }
+
+    fn counted_alone(&self) {
+        self.metrics.redis.counted("alone");
+        tracing::warn!(
+            event = "sessions_counted_alone",
+            "the sessions of a user on other nodes could not be counted; `on_stale` allows it"
+        );
+    }
+
+    fn notes(&self, told: u64, dropped: u64) {
+        self.metrics.redis.notes(told, dropped);
     }
 
     fn fresh(&self, is_fresh: bool) {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{control::App, key_sets, lapse::Notices, reload::reload, session_keys, witness};
-use crate::model::{UnixTime, told};
+use crate::model::{UnixTime, signed_seconds, told};
 
 /// How often ended revocations are swept out and gauges are set.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -77,6 +77,14 @@ pub(super) async fn notes(app: Arc<App>) {
     }
 }
 
+/// Writes down, or hands on to a successor, what was noted last.
+pub(super) async fn last_notes(app: &App) {
+    let journal = Arc::clone(&app.shared.revocations);
+    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || journal.write_notes()).await {
+        tracing::warn!(error = %told(&error), "what was noted last of sessions is not written down");
+    }
+}
+
 /// Sets the gauges that are read off elsewhere.
 pub(super) fn gauges(app: &App) {
     let shared = &app.shared;
@@ -88,9 +96,7 @@ pub(super) fn gauges(app: &App) {
     }
     shared.metrics.key_sets(&key_sets::status(shared, &shared.snapshot.load().policy));
     session_keys::gauge(shared);
-    shared
-        .metrics
-        .clock_step(Duration::from_millis(app.steady.step().unsigned_abs()).as_secs_f64() * if app.steady.step() < 0 { -1.0 } else { 1.0 });
+    shared.metrics.clock_step(signed_seconds(app.steady.step()));
     shared.metrics.client_trust_lapsed(&shared.snapshot.load().policy, shared.clock.now());
     shared.metrics.bans(shared.bans.len(shared.clock.tick()), shared.bans.missed());
     shared.metrics.denied_ranges(app.doors.denied_ranges().iter().map(|(listener, ranges)| (listener, *ranges)));

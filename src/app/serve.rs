@@ -89,12 +89,12 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, st
         // The predecessor has them, and serves until this process is bound.
         key_sets::ahead(&key_sets, &metrics, &clock, &policy).await;
     }
-    let journal = match (alone, &arrival) {
-        (Some(journal), _) => journal,
-        (None, None) => begin_journal(&policy, started)?,
+    let (journal, fresh_to) = match (alone, &arrival) {
+        (Some(journal), _) => (journal, None),
+        (None, None) => (begin_journal(&policy, started)?, None),
         (None, Some(arrival)) => {
-            arrival.bound()?;
-            open_journal(&policy, started)?
+            let fresh_to = redis::inherited(&policy, &arrival.bound()?, clock.tick());
+            (open_journal(&policy, started)?, fresh_to)
         }
     };
     let standing = Arc::<Standing>::default();
@@ -127,7 +127,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, st
     let challenges = Arc::clone(&shared.challenges);
     let clerk: Arc<dyn Witness> =
         Arc::new(Clerk { shared: Arc::clone(&shared), tally: Arc::clone(&tally), apart: ahash::RandomState::new() });
-    let shares = store.as_ref().and_then(|store| redis::share(&policy, store, &journal, &shared));
+    let shares = store.as_ref().and_then(|store| redis::share(&policy, store, &journal, &shared, fresh_to));
     let sharing = shares.as_ref().map(|shares| Arc::clone(&shares.sharing));
     let generation = arrival.as_ref().map_or(1, |arrival| arrival.generation);
     let (gate, admin_gate) = watch::channel(Gate::Open);
@@ -166,6 +166,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, st
     }
     if let Some(sharing) = &sharing
         && !sharing.synced_within(redis::FIRST_SYNC).await
+        && !journal.is_fresh(app.shared.clock.now())
     {
         tracing::error!(event = "revocation_stale", "what other nodes revoked is not known; `on_stale` says what becomes of sessions");
     }
@@ -206,6 +207,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, st
         redis::leave(&sharing).await;
     }
     tasks.shutdown().await;
+    schedule::last_notes(&app).await;
     witness::write_sums(&app.shared, &app.tally.close());
     session_keys::note(&app).await;
     upgrade::close_room(&app, &policy.state_dir);

@@ -16,7 +16,7 @@ use std::{
 use rustix::time::{ClockId, clock_gettime};
 
 use super::control::App;
-use crate::model::{Clock, SystemClock, Tick, UnixTime};
+use crate::model::{Clock, ClockStatus, SystemClock, Tick, UnixTime, signed_seconds};
 
 /// How far the wall clock may be from the time that is believed (`security.md` 2.6), in milliseconds.
 const MOST: i64 = 30_000;
@@ -112,6 +112,26 @@ impl<R: Readings> SteadyClock<R> {
         if step.abs() > MOST { step } else { 0 }
     }
 
+    /// Returns since when a step is seen; nothing if it is another one than the last look found.
+    fn seen(&self, step: i64) -> Option<Tick> {
+        let since = self.since.load(Ordering::Relaxed);
+        // It goes on at the pace of the other clock, or was it set once more?
+        let as_before = since != 0 && step.saturating_sub(self.step.load(Ordering::Relaxed)).abs() <= MOST;
+        as_before.then(|| Tick::from_nanos(since))
+    }
+
+    /// Tells of a step that is not believed, for those who ask how all is.
+    pub(super) fn status(&self, hold: Duration, tick: Tick) -> Option<ClockStatus> {
+        let step = self.step();
+        if step == 0 {
+            return None;
+        }
+        let now = self.now();
+        // What nobody has looked at yet was set just now.
+        let since = now.minus(self.seen(step).map_or(Duration::ZERO, |seen| tick.since(seen)));
+        Some(ClockStatus { step_millis: step, now, since, until: since.plus(hold) })
+    }
+
     /// Believes the wall clock. Says what it was ahead, if it was not believed.
     pub(super) fn accept(&self) -> Option<i64> {
         let step = self.step();
@@ -134,15 +154,12 @@ impl<R: Readings> SteadyClock<R> {
             self.lasting.fetch_add(ahead.min(DRIFT), Ordering::Relaxed);
             return if self.since.swap(0, Ordering::Relaxed) == 0 { Found::Steady } else { Found::Back };
         }
-        let since = self.since.load(Ordering::Relaxed);
-        // It goes on at the pace of the other clock, or was it set once more?
-        let as_before = since != 0 && step.saturating_sub(self.step.load(Ordering::Relaxed)).abs() <= MOST;
-        if !as_before {
+        let Some(since) = self.seen(step) else {
             self.step.store(step, Ordering::Relaxed);
             self.since.store(tick.as_nanos().max(1), Ordering::Relaxed);
             return Found::Stepped(step);
-        }
-        if tick.since(Tick::from_nanos(since)) < hold {
+        };
+        if tick.since(since) < hold {
             return Found::Held;
         }
         self.accept().map_or(Found::Back, Found::Accepted)
@@ -174,13 +191,12 @@ impl<R: Readings> Clock for SteadyClock<R> {
 pub(super) async fn watch(app: Arc<App>) {
     loop {
         let hold = app.shared.snapshot.load().policy.clock_hold;
-        let seconds = |millis: i64| Duration::from_millis(millis.unsigned_abs()).as_secs_f64() * if millis < 0 { -1.0 } else { 1.0 };
         match app.steady.look(hold, app.steady.tick()) {
             Found::Steady | Found::Held => {}
             Found::Stepped(step) => {
                 app.shared.metrics.clock_stepped();
                 tracing::error!(
-                    step_seconds = seconds(step),
+                    step_seconds = signed_seconds(step),
                     hold_seconds = hold.as_secs(),
                     "the wall clock was set; sessions are judged by the time before, and nobody signs in until it is back, steady for \
                      `server.clock_hold`, or confirmed by `octroi reload`"
@@ -189,7 +205,7 @@ pub(super) async fn watch(app: Arc<App>) {
             Found::Back => tracing::info!("the wall clock is back where it was; users sign in again"),
             Found::Accepted(step) => {
                 tracing::warn!(
-                    step_seconds = seconds(step),
+                    step_seconds = signed_seconds(step),
                     "the wall clock was steady for `server.clock_hold` and is believed from now on"
                 );
             }
@@ -315,6 +331,29 @@ mod tests {
 
         assert_eq!(bench.run(600), [Found::Stepped(2 * HOUR), Found::Held]);
         assert_eq!(bench.run(1), [Found::Accepted(2 * HOUR)]);
+    }
+
+    #[test]
+    fn a_step_is_told_since_when_and_until_when() {
+        let bench = Bench::new();
+        let tick = || Tick::from_nanos(u64::try_from(bench.set.boot.load(Ordering::Relaxed)).unwrap() * 1_000_000);
+        let told = || bench.clock.status(HOLD, tick());
+        let at = |seconds: u64| UnixTime::from_millis(u64::try_from(START).unwrap()).plus(Duration::from_secs(seconds));
+        bench.run(10);
+        bench.step(30_000);
+        assert_eq!(told(), None);
+
+        bench.step(-HOUR);
+        let status = ClockStatus { step_millis: 30_000 - HOUR, now: at(10), since: at(10), until: at(610) };
+        assert_eq!(told(), Some(status), "whoever asks sees it before it was looked at");
+        bench.run(100);
+        assert_eq!(told(), Some(ClockStatus { now: at(110), since: at(11), until: at(611), ..status }));
+        // Set once more: the wait begins anew.
+        bench.step(-HOUR);
+        let status = ClockStatus { step_millis: 30_000 - 2 * HOUR, now: at(110), since: at(110), until: at(710) };
+        assert_eq!(told(), Some(status));
+        bench.clock.accept();
+        assert_eq!(told(), None);
     }
 
     #[test]

@@ -13,8 +13,8 @@ use crate::{
     },
     model::{Mode, Origin, PathRules, RouteId, Secret},
     policy::{
-        Balance, CookieRules, IpAccess, Policy, Route, RouteAccess, RouteTableBuilder, Server, ServerAddress, SessionRules, Sessions,
-        Tenant, Upstream, UpstreamTimeouts,
+        Balance, CookieRules, IpAccess, Policy, Protocol, Route, RouteAccess, RouteTableBuilder, Server, ServerAddress, SessionRules,
+        Sessions, Tenant, Upstream, UpstreamTimeouts,
     },
     session::{MasterKey, Ring, cookie::Name},
 };
@@ -106,7 +106,7 @@ fn upstream() -> Upstream {
         timeouts: UpstreamTimeouts { connect: second, first_byte: second, between_bytes: second },
         retries: 0,
         isolate: false,
-        fast_path: true,
+        protocol: Protocol::Http1,
         audience: "app".into(),
     }
 }

@@ -19,13 +19,14 @@ pub(crate) struct StatusArgs {
 }
 
 /// Runs the command. A last reload that failed, or a certificate that was refused, is exit 1: the files say something else than what
-/// is in force. So is a CA or revocation list of client certificates that has ended: a customer is shut out.
+/// is in force. So is a CA or revocation list of client certificates that has ended: a customer is shut out. And a
+/// wall clock that is not believed: nobody signs in.
 pub(crate) fn run(args: &StatusArgs, state_dir: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let form = Form::from_flag(args.json);
     match Client::new(args.control.socket(state_dir)).get("/v1/status")?.read::<StatusBody>()? {
         Ok(status) => {
             output.data(form, &status, || describe(&status))?;
-            let well = status.reload_error.is_none() && status.tls_refused.is_empty() && status.lapsed.is_empty();
+            let well = status.reload_error.is_none() && status.tls_refused.is_empty() && status.lapsed.is_empty() && status.clock.is_none();
             Ok(if well { Exit::Fine } else { Exit::Problem })
         }
         Err(refused) => {
@@ -75,6 +76,16 @@ fn describe(status: &StatusBody) -> String {
             let _ = writeln!(text, "            {error}");
         }
     }
+    if let Some(clock) = &status.clock {
+        let set = if clock.step_seconds < 0.0 { "back" } else { "ahead" };
+        let by = clock.step_seconds.abs();
+        let _ = writeln!(
+            text,
+            "clock       set {set} by {by:.1} s at {}, not believed: nobody signs in; believed is {}",
+            clock.since, clock.now
+        );
+        let _ = writeln!(text, "            right? `octroi reload`, or wait until {}; wrong? set it right", clock.until);
+    }
     if let Some(error) = &status.reload_error {
         let _ = writeln!(text, "last reload failed, nothing was changed:\n{error}");
     }
@@ -89,8 +100,35 @@ fn describe(status: &StatusBody) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::cli::fixture::{running, told};
+    use crate::{
+        admin::fixture::NOW,
+        cli::fixture::{running, told},
+        model::ClockStatus,
+    };
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn a_clock_that_is_not_believed_is_a_problem() {
+        let running = running();
+        let status = ClockStatus { step_millis: -3_600_200, now: NOW, since: NOW.minus(MINUTE), until: NOW.plus(9 * MINUTE) };
+        *running.bench.control.clock.lock().unwrap() = Some(status);
+
+        let (exit, text, _) = told(running.dir.path(), |dir, output| run(&StatusArgs::default(), dir, output)).await;
+        let args = StatusArgs { json: true, ..StatusArgs::default() };
+        let (_, json, _) = told(running.dir.path(), move |dir, output| run(&args, dir, output)).await;
+
+        assert_eq!(exit, Exit::Problem);
+        let expected = "clock       set back by 3600.2 s at 2026-11-23T21:59:00Z, not believed: nobody signs in; \
+                        believed is 2026-11-23T22:00:00Z\n            right? `octroi reload`, or wait until \
+                        2026-11-23T22:09:00Z; wrong? set it right\n";
+        assert!(text.ends_with(expected), "{text}");
+        let clock = serde_json::from_str::<StatusBody>(&json).unwrap().clock.unwrap();
+        assert_eq!((clock.step_seconds, clock.until.as_str()), (-3600.2, "2026-11-23T22:09:00Z"));
+    }
 
     #[tokio::test]
     async fn a_status_is_told_to_people_and_programs() {

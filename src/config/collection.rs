@@ -16,6 +16,15 @@ pub(super) struct Needed<T>(pub(super) Option<T>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NonEmpty<T>(pub(super) Vec<T>);
 
+/// A list that may be short of what could not be read, and tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Kept<T> {
+    /// What could be read.
+    pub(super) items: Vec<T>,
+    /// Whether that is all that is written.
+    pub(super) is_whole: bool,
+}
+
 /// One item, or a list of at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct OneOrMore<T>(pub(super) Vec<T>);
@@ -77,6 +86,22 @@ impl<T: Wire> Wire for Vec<T> {
 
     fn schema(definitions: &mut Map<String, Json>) -> Json {
         json!({"type": "array", "items": T::schema(definitions)})
+    }
+}
+
+impl<T: Wire> Wire for Kept<T> {
+    fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
+        let items = Vec::read(node, reader).unwrap_or_default();
+        let is_whole = matches!(&node.value, Value::List(written) if written.len() == items.len());
+        Some(Self { items, is_whole })
+    }
+
+    fn absent() -> Option<Self> {
+        Some(Self { items: Vec::new(), is_whole: true })
+    }
+
+    fn schema(definitions: &mut Map<String, Json>) -> Json {
+        Vec::<T>::schema(definitions)
     }
 }
 

@@ -13,6 +13,8 @@ const LISTED: usize = 1000;
 const SUGGESTIONS: usize = 50;
 /// How many characters of a line are shown.
 const SHOWN_CHARS: usize = 160;
+/// How many characters of a message, which may quote a value of any length.
+const MESSAGE_CHARS: usize = 400;
 
 /// One problem, not yet rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +85,11 @@ impl Findings {
     }
 
     fn add(&mut self, severity: Severity, span: Span, message: Cow<'static, str>) -> &mut Finding {
-        let finding = Finding { severity, span, path: None, message: message.into_owned(), hint: None, first: None, like: None };
+        let message = match message.char_indices().nth(MESSAGE_CHARS) {
+            Some((end, _)) => format!("{}…", message.get(..end).unwrap_or_default()),
+            None => message.into_owned(),
+        };
+        let finding = Finding { severity, span, path: None, message, hint: None, first: None, like: None };
         if self.list.len() >= LISTED {
             return self.surplus.insert(finding);
         }

@@ -26,6 +26,7 @@ mod shape;
 mod source;
 mod state_dir;
 mod substitute;
+mod syntax;
 mod tree;
 mod unenforced;
 mod unit;

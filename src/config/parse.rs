@@ -181,7 +181,14 @@ impl Scalar for Range {
 }
 
 fn host_error(text: &str, error: &HostError) -> Wrong {
-    Wrong::new(format!("not a host name: `{text}`")).hint(error.to_string())
+    let bare = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let bare = bare.split(['/', ':']).next().unwrap_or(bare);
+    let hint = match bare.parse::<HostPattern>() {
+        Ok(_) if bare != text => format!("a host stands here without scheme, port and path: `{bare}`"),
+        Err(error) if bare != text => error.to_string(),
+        Ok(_) | Err(_) => error.to_string(),
+    };
+    Wrong::new(format!("not a host name: `{text}`")).hint(hint)
 }
 
 impl Scalar for Host {

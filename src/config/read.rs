@@ -102,8 +102,11 @@ fn text(path: &Path, bound: u64) -> Result<String, String> {
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > bound {
         return Err(format!("this file is larger than {bound} bytes; `config_limits.file_bytes` can be raised to 4GiB"));
     }
-    String::from_utf8(bytes)
-        .map_err(|error| format!("this file is not UTF-8 text: byte {} cannot be read", error.utf8_error().valid_up_to()))
+    String::from_utf8(bytes).map_err(|error| {
+        let before = String::from_utf8_lossy(error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default()).into_owned();
+        let (line, column) = (before.split('\n').count(), before.rsplit('\n').next().unwrap_or("").chars().count() + 1);
+        format!("this file is not UTF-8 text: what stands in line {line} at column {column} cannot be read")
+    })
 }
 
 /// Finds the tenant files, each once, in the order of the patterns and then of names.

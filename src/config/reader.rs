@@ -80,8 +80,13 @@ impl<'t, 'f> Reader<'t, 'f> {
     /// Says that a node is of another kind than the key wants.
     pub(super) fn unfit(&mut self, node: &Node, wanted: &str) -> &mut Finding {
         let found = node.value.kind();
-        let hint = match found {
-            "nothing" => "give the key a value, or leave it out".to_owned(),
+        let hint = match (found, wanted) {
+            ("nothing", _) => "give the key a value, or leave it out".to_owned(),
+            ("text", "a list") => "put it in brackets, `[…]`, also where it is the only one".to_owned(),
+            ("a map", "a list") => "each entry begins with `- `, also where it is the only one".to_owned(),
+            ("a list", "a map") => "a map has no `-` and no brackets: `key: value`, one a line".to_owned(),
+            ("text", "a map") => "a map is `key: value`, one a line; where there is nothing to say, leave the key out".to_owned(),
+            ("a list", "a single value") => "only one belongs here: take the brackets, or the `-`, off".to_owned(),
             _ => format!("write {wanted}"),
         };
         let span = self.spot(node);

@@ -116,7 +116,7 @@ fn certificates(root: &Root, contents: &Contents) -> Vec<Referenced> {
     let tenants = std::iter::once(&root.tenants).chain(&contents.tenants).flat_map(|file| &file.0);
     for (name, wire) in tenants.filter_map(|entry| Some((&entry.name.value, entry.value.as_ref()?))) {
         let own = Some(name.as_str().to_owned()).filter(|name| pairs.iter().any(|(cert, _)| stem(cert).as_ref() == Some(name)));
-        hosts.entry(own).or_default().extend(wire.hosts.iter().map(|host: &At<HostPattern>| host.value.to_string()));
+        hosts.entry(own).or_default().extend(wire.hosts.items.iter().map(|host: &At<HostPattern>| host.value.to_string()));
     }
     let listed = pairs.iter().map(|(cert, key)| {
         let names = hosts.get(&stem(cert)).or_else(|| hosts.get(&None)).cloned().unwrap_or_default();

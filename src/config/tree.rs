@@ -14,6 +14,7 @@ use granit_parser::{Event, Parser, ScalarStyle, ScanError};
 use super::{
     finding::Findings,
     source::{Source, Span},
+    syntax,
 };
 
 /// One value and where it stands.
@@ -215,11 +216,8 @@ impl Builder<'_> {
             text if text.is_empty() => Cow::Borrowed("not valid YAML"),
             text => Cow::Owned(format!("not valid YAML: {text}")),
         };
-        let finding = self.findings.error(Span { file: self.file, start, end: start }, what);
-        let (line, _) = source.place(start);
-        if source.line_text(line).1.contains("${") {
-            finding.hint("inside of `{…}` and `[…]` a reference needs quotes: `\"${NAME}\"`");
-        }
+        let (start, hint) = syntax::explain(&what, source, start);
+        self.findings.error(Span { file: self.file, start, end: start }, what).maybe_hint(hint.map(str::to_owned));
         None
     }
 

@@ -23,7 +23,6 @@ pub(super) const KEYS: &[(&str, &str, &str)] = &[
 pub(super) const WORDS: &[(&str, &str)] = &[
     ("balance", "least_connections"),
     ("balance", "consistent_hash"),
-    ("protocol", "http2"),
     ("quota store", "redis"),
     ("log target", "syslog"),
     ("log format", "ecs"),

@@ -82,7 +82,8 @@ pub(super) fn dress(shared: &Shared, session: &mut Session, response: &mut Respo
     id.set_sensitive(true);
     headers.insert(response_headers::REQUEST_ID, id);
     *response = ResponseHeader::from(parts);
-    if shared.is_draining() {
+    // Only another connection can have another certificate; over HTTP/2 the stream says GOAWAY.
+    if shared.is_draining() || connection.certificate_is_refused() {
         session.set_keepalive(None);
     }
     Ok(())

@@ -3,17 +3,23 @@
 use pingora::{Error, ErrorType, Result, proxy::Session};
 
 use super::{
-    failure,
+    failure, grpc,
     proxy::{Context, Gateway},
 };
-use crate::model::{Deny, Reason};
+use crate::{
+    model::{Deny, Reason},
+    policy::Protocol,
+};
 
 impl Gateway {
     /// Begins the clock of a body, where one is to come: a request without one sends nothing more, and must not be timed for it.
     pub(super) fn body_begins(&self, session: &mut Session, ctx: &mut Context) {
         let (Some(connection), Some(permit)) = (&ctx.connection, &ctx.permit) else { return };
+        let request = session.req_header();
+        ctx.call = permit.tenant().upstream.protocol == Protocol::Http2 && grpc::is_call(&request.method, &request.headers);
         if !session.is_body_empty() {
-            let rate = permit.limits().body_min_rate;
+            // The two sides of a call take turns, and may be silent in between: `websocket_idle` bounds that.
+            let rate = if ctx.call && session.is_http2() { 0 } else { permit.limits().body_min_rate };
             connection.body_begins(rate);
             ctx.body_rate = Some(rate);
         }

@@ -1,8 +1,8 @@
 //! What a request says when it leaves for the upstream.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
-use pingora::{Error, ErrorType, Result, http::RequestHeader};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use pingora::{Error, ErrorType, Result};
 
 use super::{
     proxy::Context,
@@ -17,18 +17,8 @@ use crate::{
     telemetry::{HeaderDrop, SessionEvent},
 };
 
-/// Takes out what only the gateway may say, and says it. pingora has stripped what belongs to the client's connection before,
-/// so that no client can nominate our fields away (CVE-2024-45410).
-pub(super) fn prepare(shared: &Shared, request: &mut RequestHeader, ctx: &mut Context) -> Result<()> {
-    // The library's own methods keep a second map with the names as the client wrote them; names have no case, so it goes.
-    let mut parts = Parts::from(std::mem::replace(request, RequestHeader::from(http::Request::new(()).into_parts().0)));
-    dress(shared, &mut parts.headers, ctx)?;
-    *request = RequestHeader::from(parts);
-    request.set_raw_path(ctx.permit.as_ref().map_or("", |permit| permit.path_and_query()).as_bytes())?;
-    Ok(())
-}
-
-/// Does that to the fields of a request, from which what belongs to the client's connection was taken before.
+/// Takes out what only the gateway may say, and says it. What belongs to the client's connection was taken out before, so that no
+/// client can nominate our fields away (CVE-2024-45410).
 pub(super) fn dress(shared: &Shared, headers: &mut HeaderMap, ctx: &mut Context) -> Result<()> {
     let (Some(permit), Some(snapshot), Some(connection)) = (&ctx.permit, &ctx.snapshot, &ctx.connection) else {
         return Error::e_explain(ErrorType::InternalError, "no permit");

@@ -8,6 +8,7 @@ mod body;
 mod exchange;
 mod failure;
 mod forward;
+mod grpc;
 mod guard;
 mod proxy;
 mod record;
@@ -19,7 +20,7 @@ mod response_headers;
 mod session;
 mod shared;
 mod standing;
-mod tunnel;
+mod trailers;
 mod upstream;
 mod view;
 

@@ -3,28 +3,26 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use http::{HeaderValue, header};
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
-    http::{RequestHeader, ResponseHeader},
+    http::ResponseHeader,
     proxy::{FailToProxy, ProxyHttp, Session},
     upstreams::peer::HttpPeer,
 };
 
 use super::{
-    answer,
     body::body_came,
-    exchange, failure, forward, guard, record, refuse,
+    failure, guard, record, refuse,
     reply::Refusal,
     response_headers,
     session::{self, CookieChange, GrantedTo},
     shared::{Shared, Snapshot},
     standing::{self, Seat},
-    tunnel, view,
+    view,
 };
 use crate::{
-    model::{Connection, Decision, Deny, HttpVersion, Reason, RequestId, Stage, Tick, Trail, UnixTime, Verdict},
+    model::{Connection, Decision, Deny, Reason, RequestId, Stage, Tick, Trail, UnixTime, Verdict},
     pipeline::{self, Known, Passage, Permit, Stores},
 };
 
@@ -58,6 +56,10 @@ pub struct Context {
     pub(super) body_in: u64,
     /// The rate of a body that is to come.
     pub(super) body_rate: Option<u64>,
+    /// How long the client was waited for while its body was to come.
+    pub(super) body_waited: Duration,
+    /// Whether it is a gRPC call to servers that can answer one.
+    pub(super) call: bool,
     /// Whether the answer has ended.
     pub(super) answered: bool,
     pub(super) upstream: Option<Exchange>,
@@ -113,6 +115,8 @@ impl ProxyHttp for Gateway {
             deny: None,
             body_in: 0,
             body_rate: None,
+            body_waited: Duration::ZERO,
+            call: false,
             answered: false,
             upstream: None,
             granted: None,
@@ -145,14 +149,11 @@ impl ProxyHttp for Gateway {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Box<Context>) -> Result<bool> {
         match guard::judged(self.judge(session, ctx)).await {
             Ok(Passage::Permit(permit)) => {
-                let short = exchange::fits(session, &permit);
                 ctx.permit = Some(permit);
                 self.body_begins(session, ctx);
-                if short {
-                    // Boxed: what an exchange needs is more than what a refusal does.
-                    Box::pin(self.exchange(session, ctx)).await?;
-                }
-                Ok(short)
+                // Boxed: what an exchange needs is more than what a refusal does.
+                Box::pin(self.exchange(session, ctx)).await?;
+                Ok(true)
             }
             Ok(Passage::Redirect(location)) => {
                 ctx.decision = Decision::Redirect;
@@ -173,92 +174,9 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Box<Context>) -> Result<Box<HttpPeer>> {
-        // Only the pipeline makes a permit, and nothing but a permit leads to a server.
-        let picked = ctx.permit.as_ref().zip(ctx.snapshot.as_ref()).and_then(|(permit, snapshot)| {
-            let upstream = &permit.tenant().upstream;
-            let pool = snapshot.pool(&upstream.name)?;
-            let failed = ctx.upstream.as_ref().map(|exchange| exchange.index);
-            let (index, peer) = pool.pick(upstream, &permit.acting_tenant().name, permit.websocket(), failed)?;
-            Some((index, pool.server_name(index), peer))
-        });
-        let Some((index, server, peer)) = picked else { return Error::e_explain(ErrorType::InternalError, "no permit, no server") };
-        let now = self.shared.clock.tick();
-        let tries = ctx.upstream.as_ref().map_or(0, |exchange| exchange.tries) + 1;
-        ctx.upstream = Some(Exchange { server, index, tries, began: now, first_byte: None, status: None });
-        Ok(peer)
-    }
-
-    async fn upstream_request_filter(&self, session: &mut Session, request: &mut RequestHeader, ctx: &mut Box<Context>) -> Result<()> {
-        // Nobody waits in HTTP/1.0, and an interim answer would be taken for the answer (RFC 9110, section 10.1.1).
-        if view::version(session.req_header()) == HttpVersion::Http10 {
-            request.remove_header(&header::EXPECT);
-        }
-        guard::done(|| forward::prepare(&self.shared, request, ctx)).unwrap_or_else(|deny| {
-            ctx.deny = Some(deny);
-            Error::e_explain(ErrorType::HTTPStatus(500), "panic")
-        })
-    }
-
-    async fn request_body_filter(&self, session: &mut Session, body: &mut Option<Bytes>, end: bool, ctx: &mut Box<Context>) -> Result<()> {
-        self.may_go_on(ctx)?;
-        self.body_comes(ctx, session.is_http2(), body.as_ref().map_or(0, Bytes::len), end)
-    }
-
-    async fn upstream_response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Box<Context>) -> Result<()> {
-        let status = response.status.as_u16();
-        if status == 101 {
-            self.heard(status, ctx);
-            if let Err(deny) = tunnel::accept(response, ctx) {
-                ctx.deny = Some(deny);
-                return Error::e_explain(ErrorType::HTTPStatus(502), "bad upgrade");
-            }
-            if let Some(permit) = &ctx.permit {
-                self.give_back(permit, status, false);
-            }
-            return Ok(());
-        }
-        if (100..200).contains(&status) {
-            self.heard(status, ctx);
-            return Ok(());
-        }
-        self.received(session, response, ctx).await
-    }
-
-    async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Box<Context>) -> Result<()> {
-        guard::done(|| answer::dress(&self.shared, session, response, ctx)).unwrap_or_else(|deny| {
-            ctx.deny = Some(deny);
-            Error::e_explain(ErrorType::HTTPStatus(500), "panic")
-        })
-    }
-
-    fn response_body_filter(&self, _: &mut Session, _: &mut Option<Bytes>, end: bool, ctx: &mut Box<Context>) -> Result<Option<Duration>> {
-        ctx.answered |= end;
-        self.may_go_on(ctx).map(|()| None)
-    }
-
-    fn fail_to_connect(&self, _session: &mut Session, _peer: &HttpPeer, ctx: &mut Box<Context>, mut error: Box<Error>) -> Box<Error> {
-        // Nothing was sent, so any method may go to the next server.
-        let again = self.may_retry(ctx) && failure::upstream_reason(error.etype()) != Reason::UpstreamTls;
-        error.set_retry(again);
-        error
-    }
-
-    fn error_while_proxy(
-        &self,
-        peer: &HttpPeer,
-        session: &mut Session,
-        error: Box<Error>,
-        ctx: &mut Box<Context>,
-        reused: bool,
-    ) -> Box<Error> {
-        let mut error = error.more_context(format!("server {}", peer._address));
-        // Only a kept-alive connection that had died at rest, a request that is safe to repeat, and no byte of a body sent.
-        error.retry.decide_reuse(reused);
-        let safe = reused && session.req_header().method.is_idempotent() && session.as_downstream().body_bytes_read() == 0;
-        let again = safe && error.retry() && ctx.deny.is_none() && session.response_written().is_none() && self.may_retry(ctx);
-        error.set_retry(again);
-        error
+    /// No request goes this way: every one is answered above.
+    async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut Box<Context>) -> Result<Box<HttpPeer>> {
+        Error::e_explain(ErrorType::InternalError, "the library asks for a server")
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Box<Context>) -> FailToProxy {

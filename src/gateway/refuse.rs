@@ -40,7 +40,7 @@ pub(super) async fn refuse(shared: &Shared, session: &mut Session, ctx: &mut Con
     let refusal = Refusal::new(deny.reason, ctx.id, asking, extra);
     let stage = deny.reason.stage();
     // A connection is asked for its certificate once: to present one, or another, the client has to come again.
-    let certificate = Certificate::of(deny.reason) != Certificate::None;
+    let certificate = Certificate::of(deny.reason) != Certificate::None || has_refused_certificate(ctx);
     // Framing in doubt, or the gateway itself: nothing more is read from such a connection.
     if matches!(stage, Stage::Hygiene | Stage::Gateway) || certificate || shared.is_draining() {
         session.set_keepalive(None);
@@ -51,6 +51,11 @@ pub(super) async fn refuse(shared: &Shared, session: &mut Session, ctx: &mut Con
         drain(session).await;
     }
     Ok(())
+}
+
+/// Says whether the client's certificate is accepted by nobody any more, whatever the request is refused for.
+fn has_refused_certificate(ctx: &Context) -> bool {
+    ctx.connection.as_ref().is_some_and(|connection| connection.certificate_is_refused())
 }
 
 /// Writes a refusal through pingora. The body left unread is dealt with when the request ends.

@@ -228,7 +228,6 @@ fn rate_limit_fields(quotas: &[QuotaState], fields: &mut Vec<(&'static str, Stri
     }
 }
 
-/// The fixed text of a status.
 /// What the client reads. Where it can help itself, it is told how.
 fn words(reason: Reason, language: Language) -> &'static str {
     if reason == Reason::TooManySessions {

@@ -7,6 +7,35 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::model::ClientIp;
 
+/// Takes out what belongs to the client's connection, and what the client says does (RFC 9110, section 7.6.1).
+///
+/// It comes before anything of ours is stated, so that nobody can nominate that away (CVE-2024-45410). What says whose the request
+/// is, where it goes and where it ends is not the client's to take away either.
+pub(super) fn leave_connection(headers: &mut HeaderMap) {
+    let lines = headers.get_all(header::CONNECTION).iter().flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    let nominated: Vec<_> = lines.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect();
+    for name in nominated.iter().filter(|name| !END_TO_END.contains(name)).chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// What a client cannot call its connection's own.
+const END_TO_END: [HeaderName; 4] = [header::HOST, header::CONTENT_LENGTH, header::COOKIE, header::AUTHORIZATION];
+
+/// Fields that belong to one connection (RFC 9110, section 7.6.1), and the framing, which is ours to say.
+const HOP_BY_HOP: [HeaderName; 10] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("http2-settings"),
+];
+
 /// What happens to a field that a client sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -202,6 +231,27 @@ mod tests {
     #[test]
     fn the_exact_names_are_sorted() {
         assert!(EXACT.is_sorted());
+    }
+
+    #[test]
+    fn a_connection_takes_its_own_fields_with_it_and_no_others() {
+        let fields = [
+            ("connection", "keep-alive, X-Own, cookie, Authorization, host, content-length, bad name"),
+            ("x-own", "1"),
+            ("te", "trailers"),
+            ("cookie", "a=b"),
+            ("authorization", "Bearer x"),
+            ("host", "a.test"),
+            ("content-length", "3"),
+            ("x-other", "1"),
+        ];
+        let mut headers: HeaderMap =
+            fields.into_iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect();
+
+        leave_connection(&mut headers);
+
+        let left: std::collections::BTreeSet<_> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["authorization", "content-length", "cookie", "host", "x-other"].into());
     }
 
     #[test]

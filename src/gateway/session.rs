@@ -11,7 +11,7 @@ use super::{
 use crate::{
     model::{Deny, Presented, Reason, Revoked, SessionId, TenantName, UnixTime, UserId, Verdict, told},
     pipeline::{self, Permit, Source},
-    policy::{Policy, SessionRules, Sessions, Tenant},
+    policy::{OnStale, Policy, SessionRules, Sessions, Tenant},
     session::{Admission, Claims, Purpose, cookie, grant},
     state::{Journal, Note, StoreError, Terms},
     telemetry::SessionEvent,
@@ -127,7 +127,7 @@ async fn grant_session(
     let hash = sessions.ring.session_hash(&claims.id);
     let token = seal(sessions, permit, &claims).map_err(|detail| Deny::new(Reason::GrantMalformed, detail))?;
     // Before anything ends: one that is refused leaves all as it was.
-    count_in(shared, &claims, permit, rules, now).await?;
+    count_in(shared, &claims, permit, (rules, sessions.revocation.on_stale), now).await?;
     if let Some(session) = permit.session() {
         revoke_session(shared, &session.claims, now).await?;
     }
@@ -140,7 +140,13 @@ async fn grant_session(
 }
 
 /// Has the new session counted among its user's, and ends those that are too many: before its token leaves.
-async fn count_in(shared: &Shared, claims: &Claims, permit: &Permit, rules: &SessionRules, now: UnixTime) -> Verdict {
+async fn count_in(
+    shared: &Shared,
+    claims: &Claims,
+    permit: &Permit,
+    (rules, on_stale): (&SessionRules, OnStale),
+    now: UnixTime,
+) -> Verdict {
     let note = Note {
         id: claims.id,
         tenant: claims.tenant.clone(),
@@ -150,7 +156,7 @@ async fn count_in(shared: &Shared, claims: &Claims, permit: &Permit, rules: &Ses
         epoch: claims.epoch,
         client: permit.client().prefix(),
     };
-    let terms = Terms { limit: rules.max_per_user, idle: rules.idle };
+    let terms = Terms { limit: rules.max_per_user, idle: rules.idle, absolute: rules.absolute, on_stale };
     let replaces = permit.session().map(|session| session.claims.id);
     let journal = Arc::clone(&shared.revocations);
     let granted = match tokio::task::spawn_blocking(move || journal.grant(note, terms, replaces, now)).await {
@@ -159,8 +165,9 @@ async fn count_in(shared: &Shared, claims: &Claims, permit: &Permit, rules: &Ses
     };
     match granted {
         Ok(Admission::Granted(surplus)) => {
-            for id in surplus {
-                end_surplus(shared, &claims.tenant, id, now, now.plus(rules.absolute)).await?;
+            for held in surplus {
+                // Longer than another node, or a stranger, says that it lives.
+                end_surplus(shared, &claims.tenant, held.id, now, held.ends.max(now.plus(rules.absolute))).await?;
             }
             Ok(())
         }
@@ -180,10 +187,9 @@ async fn count_in(shared: &Shared, claims: &Claims, permit: &Permit, rules: &Ses
 }
 
 /// Ends a session that is one too many of its user.
-async fn end_surplus(shared: &Shared, tenant: &TenantName, id: SessionId, now: UnixTime, latest: UnixTime) -> Verdict {
-    let ends = shared.revocations.ends(&id).unwrap_or(latest);
+async fn end_surplus(shared: &Shared, tenant: &TenantName, id: SessionId, now: UnixTime, keep_until: UnixTime) -> Verdict {
     let tenant = tenant.clone();
-    durable(shared, move |journal| journal.revoke_session(&tenant, &id, now, ends)).await?;
+    durable(shared, move |journal| journal.revoke_session(&tenant, &id, now, keep_until)).await?;
     shared.metrics.session(SessionEvent::EndedByLimit);
     Ok(())
 }

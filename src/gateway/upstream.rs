@@ -1,29 +1,16 @@
 //! Servers of an upstream: whose turn it is, how they are reached, when a request is tried again.
 
-use std::{
-    hash::{Hash, Hasher},
-    sync::{
-        Arc,
-        atomic::{AtomicI64, AtomicUsize, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, AtomicUsize, Ordering},
 };
 
-use pingora::{
-    upstreams::peer::{H1UpgradePolicy, HttpPeer},
-    utils::tls::{WrappedX509, parse_x509},
-};
-
-use super::exchange::Idle;
+use super::exchange::{Idle, Lines};
 use crate::{
-    model::{TenantName, Tick, told},
+    model::{Tick, told},
     outbound::{OutboundError, ServerTls, Trust},
-    policy::{ServerAddress, Upstream, UpstreamTls},
+    policy::{Protocol, ServerAddress, Upstream, UpstreamTls},
 };
-
-/// How long an idle connection to a server is kept. Shorter than the keep-alive of common servers (nginx 75 s, Node 5 s is
-/// met by the retry of a connection that was closed at rest).
-const IDLE: Duration = Duration::from_secs(60);
 
 /// The retries in hand at the most, in tenths of a request: bursts of failures are bounded, not only their share.
 const BUDGET_MAX: i64 = 1000;
@@ -33,79 +20,30 @@ const RETRY_COST: i64 = 10;
 /// The servers of one upstream with their turns.
 #[derive(Debug)]
 pub(super) struct Pool {
-    peers: Box<[HttpPeer]>,
     names: Box<[Arc<str>]>,
     idle: Box<[Idle]>,
+    /// The connections to each of them where HTTP/2 is spoken.
+    lines: Box<[Arc<Lines>]>,
     /// TLS towards them, or why there can be none.
     tls: Option<Result<ServerTls, OutboundError>>,
     /// One round of turns by weight.
     round: Box<[usize]>,
     next: AtomicUsize,
     budget: AtomicI64,
-    isolate: bool,
 }
 
 impl Pool {
     pub(super) fn new(upstream: &Upstream) -> Self {
-        let ca = upstream.tls.as_ref().and_then(|tls| tls.ca.as_ref()).map(|certificates| {
-            let wrapped: Vec<WrappedX509> = certificates.iter().map(|der| WrappedX509::new(der.clone(), parse_x509)).collect();
-            Arc::from(wrapped.into_boxed_slice())
-        });
-        let peers = upstream
-            .servers
-            .iter()
-            .filter_map(|server| {
-                let (tls, sni) = upstream.tls.as_ref().map_or((false, String::new()), |tls| (true, tls.sni.clone()));
-                let mut peer = match &server.address {
-                    ServerAddress::Tcp(address) => HttpPeer::new(address, tls, sni),
-                    ServerAddress::Unix(path) => HttpPeer::new_uds(path.to_str()?, tls, sni).ok()?,
-                };
-                // pingora's reuse key leaves out the CA: without this, a connection verified with one CA would serve another.
-                peer.group_key = group_key(upstream, None);
-                let options = &mut peer.options;
-                options.ca = ca.clone();
-                options.connection_timeout = Some(upstream.timeouts.connect);
-                options.total_connection_timeout = Some(upstream.timeouts.connect);
-                options.read_timeout = Some(upstream.timeouts.first_byte);
-                options.write_timeout = Some(upstream.timeouts.between_bytes);
-                options.idle_timeout = Some(IDLE);
-                options.http_upstream_request_policy.h1_upgrade = H1UpgradePolicy::Deny;
-                Some(peer)
-            })
-            .collect();
         let names = upstream.servers.iter().map(|server| name(&server.address)).collect();
         Self {
             idle: upstream.servers.iter().map(|_| Idle::default()).collect(),
+            lines: upstream.servers.iter().map(|_| Arc::default()).collect(),
             tls: upstream.tls.as_ref().map(|tls| trusted(upstream, tls)),
-            peers,
             names,
             round: round(&upstream.servers.iter().map(|server| server.weight.get()).collect::<Vec<_>>()),
             next: AtomicUsize::new(0),
             budget: AtomicI64::new(BUDGET_MAX),
-            isolate: upstream.isolate,
         }
-    }
-
-    /// Picks the server whose turn it is, and not the one that has just `failed` if there is another. `tenant` keeps connections
-    /// apart where the upstream is isolated.
-    pub(super) fn pick(
-        &self,
-        upstream: &Upstream,
-        tenant: &TenantName,
-        websocket: bool,
-        failed: Option<usize>,
-    ) -> Option<(usize, Box<HttpPeer>)> {
-        let index = self.turn(failed)?;
-        let mut peer = Box::new(self.peers.get(index)?.clone());
-        if self.isolate {
-            peer.group_key = group_key(upstream, Some(tenant));
-        }
-        if websocket {
-            peer.options.http_upstream_request_policy.h1_upgrade = H1UpgradePolicy::WebSocketOnly;
-            // A tunnel's own silence is bounded by the route's `websocket_idle`, on the client's side.
-            peer.options.read_timeout = None;
-        }
-        Some((index, peer))
     }
 
     /// Says whose turn it is, and not the server that has just `failed` if there is another.
@@ -120,6 +58,11 @@ impl Pool {
         self.idle.get(index)
     }
 
+    /// Returns the connections to a server that many exchanges share.
+    pub(super) fn lines(&self, index: usize) -> Option<&Arc<Lines>> {
+        self.lines.get(index)
+    }
+
     /// Returns what TLS towards the servers goes by.
     pub(super) fn tls(&self) -> Option<&Result<ServerTls, OutboundError>> {
         self.tls.as_ref()
@@ -128,6 +71,7 @@ impl Pool {
     /// Closes connections that have rested for too long.
     pub(super) fn sweep(&self, now: Tick) {
         self.idle.iter().for_each(|idle| idle.sweep(now));
+        self.lines.iter().for_each(|lines| lines.sweep(now));
     }
 
     fn in_turn(&self, turn: usize, failed: Option<usize>) -> Option<usize> {
@@ -152,7 +96,11 @@ impl Pool {
 /// Whom to trust. Where nobody can be trusted, no request reaches the upstream, and somebody must act.
 fn trusted(upstream: &Upstream, tls: &UpstreamTls) -> Result<ServerTls, OutboundError> {
     let trust = tls.ca.as_ref().map_or(Trust::System, |ca| Trust::Only(ca.clone()));
-    ServerTls::new(&trust, &tls.sni)
+    let alpn: &[u8] = match upstream.protocol {
+        Protocol::Http1 => b"http/1.1",
+        Protocol::Http2 => b"h2",
+    };
+    ServerTls::new(&trust, &tls.sni, alpn)
         .inspect_err(|error| tracing::error!(upstream = %upstream.name, error = %told(error), "no TLS towards this upstream"))
 }
 
@@ -161,18 +109,6 @@ fn name(address: &ServerAddress) -> Arc<str> {
         ServerAddress::Tcp(address) => address.to_string().into(),
         ServerAddress::Unix(path) => path.display().to_string().into(),
     }
-}
-
-/// What must agree for two requests to share a connection, beyond what pingora compares.
-fn group_key(upstream: &Upstream, tenant: Option<&TenantName>) -> u64 {
-    let mut hasher = std::hash::DefaultHasher::new();
-    upstream.name.hash(&mut hasher);
-    if let Some(tls) = &upstream.tls {
-        tls.sni.hash(&mut hasher);
-        tls.ca.hash(&mut hasher);
-    }
-    tenant.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// One round of turns in which each server comes as often as its weight says, evenly spread (nginx's smooth weighted round robin).
@@ -217,14 +153,13 @@ mod tests {
     #[test]
     fn another_server_is_tried_where_there_is_one() {
         let pool = |weights: &[u32]| Pool {
-            peers: Box::default(),
             names: Box::default(),
             idle: Box::default(),
+            lines: Box::default(),
             tls: None,
             round: round(weights),
             next: AtomicUsize::new(0),
             budget: AtomicI64::new(BUDGET_MAX),
-            isolate: false,
         };
 
         assert_eq!((0..7).map(|turn| pool(&[5, 1, 1]).in_turn(turn, Some(0)).unwrap()).collect::<Vec<_>>(), [1, 1, 1, 2, 2, 1, 1]);
@@ -235,14 +170,13 @@ mod tests {
     #[test]
     fn retries_are_a_tenth_of_the_requests_after_a_burst() {
         let pool = Pool {
-            peers: Box::default(),
             names: Box::default(),
             idle: Box::default(),
+            lines: Box::default(),
             tls: None,
             round: Box::default(),
             next: AtomicUsize::new(0),
             budget: AtomicI64::new(BUDGET_MAX),
-            isolate: false,
         };
 
         let granted = (0..1000).filter(|_| pool.may_retry()).count();

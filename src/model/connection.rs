@@ -1,7 +1,13 @@
 //! One connection: what edge learnt about it, and what edge and gateway tell each other while it lives.
 
+mod bodies;
+mod cut;
+mod facts;
+mod head;
+mod held;
+mod phase;
+
 use std::{
-    net::SocketAddr,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
@@ -9,177 +15,15 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Acceptance, CertificateJudge, ClientCertificate, ClientIp, Host, Http2Limits, ListenerName, Presented, UnixTime, chunk::Chunks,
-};
+use super::{CertificateJudge, ClientCertificate, Http2Limits, Presented, UnixTime, chunk::Chunks};
 
-/// The application protocol that TLS agreed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Alpn {
-    /// HTTP/1.1, or none was offered.
-    Http1,
-    /// HTTP/2.
-    Http2,
-}
+pub use cut::Cut;
+pub use facts::{Alpn, Facts, TlsFacts, Transport};
+pub use phase::Phase;
 
-impl Alpn {
-    /// Returns the protocol's identification: RFC 7301, section 6.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Http1 => "http/1.1",
-            Self::Http2 => "h2",
-        }
-    }
-}
-
-/// What a TLS handshake settled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFacts {
-    /// The host that the client named, in canonical form.
-    pub sni: Option<Host>,
-    /// `TLSv1.2` or `TLSv1.3`.
-    pub version: &'static str,
-    /// The cipher suite, by its IANA name.
-    pub cipher: &'static str,
-    /// The key exchange group.
-    pub group: &'static str,
-    /// The application protocol.
-    pub alpn: Alpn,
-    /// Whether an earlier session was resumed.
-    pub resumed: bool,
-    /// The JA4 fingerprint of the client, where it is asked for.
-    pub ja4: Option<Box<str>>,
-}
-
-/// How a connection is carried.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// Plain TCP, where the operator said so.
-    Plain,
-    /// TLS.
-    Tls(TlsFacts),
-}
-
-/// What is known of a connection once it is open. It does not change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
-    /// A number that no other connection of this process has.
-    pub id: u64,
-    /// The listener that took it.
-    pub listener: ListenerName,
-    /// The listener's own address.
-    pub local: SocketAddr,
-    /// Who connected: the socket's other end.
-    pub peer: SocketAddr,
-    /// Who connected according to the PROXY header, otherwise the peer.
-    pub source: SocketAddr,
-    /// How it is carried.
-    pub transport: Transport,
-    /// When it was taken.
-    pub accepted: UnixTime,
-}
-
-impl Facts {
-    /// Returns the address that trusted forwarding headers may refine.
-    pub fn source_ip(&self) -> ClientIp {
-        ClientIp::from(self.source.ip())
-    }
-
-    /// Returns what TLS settled.
-    pub fn tls(&self) -> Option<&TlsFacts> {
-        match &self.transport {
-            Transport::Plain => None,
-            Transport::Tls(tls) => Some(tls),
-        }
-    }
-}
-
-/// Where an HTTP/1 connection stands. HTTP/2 connections stay in [`Phase::Multiplexed`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// No byte of the next head has come.
-    Idle,
-    /// Part of a head has come.
-    Head,
-    /// The head is whole; nobody has begun the request yet.
-    HeadRead,
-    /// More than `header_bytes` came and the head did not end: nothing more is taken in.
-    HeadTooLarge,
-    /// A request is being served: what comes is its body.
-    Request,
-    /// The request became a tunnel (101).
-    Tunnel,
-    /// HTTP/2.
-    Multiplexed,
-}
-
-impl Phase {
-    const fn number(self) -> u8 {
-        match self {
-            Self::Idle => 0,
-            Self::Head => 1,
-            Self::HeadRead => 2,
-            Self::HeadTooLarge => 3,
-            Self::Request => 4,
-            Self::Tunnel => 5,
-            Self::Multiplexed => 6,
-        }
-    }
-
-    /// Says whether bytes of a head are there for which nobody has begun a request.
-    pub const fn is_before_request(self) -> bool {
-        matches!(self, Self::Head | Self::HeadRead | Self::HeadTooLarge)
-    }
-}
-
-/// Why edge ended a connection, the reading of one, or one body on it: by a deadline, or because of who it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Cut {
-    /// Not one byte of a first request came within `header_timeout`.
-    NoRequest,
-    /// The head was not whole within `header_timeout`; the client was told 408.
-    HeadTimeout,
-    /// No further request came within `idle_timeout`.
-    Idle,
-    /// The body came slower than `body_min_rate`.
-    BodyTooSlow,
-    /// The tunnel was silent for too long.
-    TunnelIdle,
-    /// The other side took nothing of what was sent within `write_stall`.
-    WriteStall,
-    /// The other side took what was sent slower than `write_min_rate`.
-    WriteTooSlow,
-    /// The client is banned since the connection was taken.
-    Banned,
-}
-
-impl Cut {
-    /// Every cut.
-    pub const ALL: &'static [Self] = &[
-        Self::NoRequest,
-        Self::HeadTimeout,
-        Self::Idle,
-        Self::BodyTooSlow,
-        Self::TunnelIdle,
-        Self::WriteStall,
-        Self::WriteTooSlow,
-        Self::Banned,
-    ];
-
-    /// Returns the code that logs and metrics say.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::NoRequest => "timeout_no_request",
-            Self::HeadTimeout => "timeout_head",
-            Self::Idle => "timeout_idle",
-            Self::BodyTooSlow => "timeout_body",
-            Self::TunnelIdle => "timeout_tunnel",
-            Self::WriteStall => "timeout_write",
-            Self::WriteTooSlow => "timeout_write_rate",
-            Self::Banned => "banned",
-        }
-    }
-}
+use bodies::Bodies;
+use head::{announces_chunks, end_of_head};
+use held::Held;
 
 /// The deadlines and bounds of a head, from the limits of the policy that was in force when the connection was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,14 +42,6 @@ pub struct HeadDeadlines {
     pub http2: Http2Limits,
 }
 
-/// The request that is coming in.
-#[derive(Debug, Default)]
-struct Incoming {
-    head: Vec<u8>,
-    /// Its body, if the head announces chunks.
-    chunks: Option<Chunks>,
-}
-
 /// One connection. Edge's stream feeds it, the gateway asks it; both hold it in an `Arc`, and its end is the connection's end.
 #[derive(Debug)]
 pub struct Connection {
@@ -215,23 +51,18 @@ pub struct Connection {
     incoming: Mutex<Incoming>,
     chunks_are_wrong: AtomicBool,
     requests: AtomicU32,
-    body_min_rate: AtomicU64,
-    /// The rates of the bodies that are to come over HTTP/2.
-    bodies: Mutex<Vec<u64>>,
-    slow_bodies: AtomicU32,
+    bodies: Bodies,
     tunnel_idle_millis: AtomicU64,
     cut: OnceLock<Cut>,
     certificate: Option<Box<Held>>,
 }
 
-/// A client certificate that lives as long as its connection, and what was last found of it.
-#[derive(Debug)]
-struct Held {
-    certificate: Arc<ClientCertificate>,
-    acceptance: Mutex<Arc<Acceptance>>,
-    /// Whether it was last found that nobody accepts it any more.
-    is_refused: AtomicBool,
-    judge: Arc<dyn CertificateJudge>,
+/// The request that is coming in.
+#[derive(Debug, Default)]
+struct Incoming {
+    head: Vec<u8>,
+    /// Its body, if the head announces chunks.
+    chunks: Option<Chunks>,
 }
 
 impl Connection {
@@ -246,9 +77,7 @@ impl Connection {
             incoming: Mutex::default(),
             chunks_are_wrong: AtomicBool::new(false),
             requests: AtomicU32::new(0),
-            body_min_rate: AtomicU64::new(0),
-            bodies: Mutex::default(),
-            slow_bodies: AtomicU32::new(0),
+            bodies: Bodies::default(),
             tunnel_idle_millis: AtomicU64::new(0),
             cut: OnceLock::new(),
             certificate: None,
@@ -257,9 +86,7 @@ impl Connection {
 
     /// Keeps the certificate that the client presented, and who may be asked about it again.
     pub fn with_certificate(mut self, presented: Presented, judge: Arc<dyn CertificateJudge>) -> Self {
-        let Presented { certificate, acceptance } = presented;
-        self.certificate =
-            Some(Box::new(Held { certificate, acceptance: Mutex::new(acceptance), is_refused: AtomicBool::new(false), judge }));
+        self.certificate = Some(Box::new(Held::new(presented, judge)));
         self
     }
 
@@ -273,20 +100,14 @@ impl Connection {
     /// It is verified again where the rules have changed, or something in it or its revocation list has ended since: a connection
     /// may be held for days. That costs a few signatures, once per change.
     pub fn presented(&self, now: UnixTime) -> Option<Presented> {
-        let held = self.certificate.as_ref()?;
-        let mut acceptance = held.acceptance.lock().unwrap_or_else(PoisonError::into_inner);
-        if !acceptance.holds(held.judge.rules(), now) {
-            let sni = self.facts.tls().and_then(|tls| tls.sni.as_ref());
-            *acceptance = Arc::new(held.judge.judge(sni, &held.certificate, now));
-            held.is_refused.store(acceptance.tenants.is_empty(), Ordering::Release);
-        }
-        Some(Presented { certificate: Arc::clone(&held.certificate), acceptance: Arc::clone(&acceptance) })
+        let sni = self.facts.tls().and_then(|tls| tls.sni.as_ref());
+        self.certificate.as_ref().map(|held| held.judged(sni, now))
     }
 
     /// Says whether the client's certificate was accepted once and nobody accepts it any more, as the last request found: only
     /// another connection can have another certificate.
     pub fn certificate_is_refused(&self) -> bool {
-        self.certificate.as_ref().is_some_and(|held| held.is_refused.load(Ordering::Acquire))
+        self.certificate.as_ref().is_some_and(|held| held.is_refused())
     }
 
     /// Returns what is known of it.
@@ -301,15 +122,7 @@ impl Connection {
 
     /// Returns where it stands.
     pub fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Acquire) {
-            0 => Phase::Idle,
-            1 => Phase::Head,
-            2 => Phase::HeadRead,
-            3 => Phase::HeadTooLarge,
-            4 => Phase::Request,
-            5 => Phase::Tunnel,
-            _ => Phase::Multiplexed,
-        }
+        Phase::from_number(self.phase.load(Ordering::Acquire))
     }
 
     /// Returns how many requests it has carried.
@@ -379,7 +192,7 @@ impl Connection {
         if self.phase() == Phase::Multiplexed {
             return;
         }
-        self.body_min_rate.store(0, Ordering::Relaxed);
+        self.bodies.unbound();
         self.tunnel_idle_millis.store(0, Ordering::Relaxed);
         self.chunks_are_wrong.store(false, Ordering::Release);
         self.phase.store(Phase::Idle.number(), Ordering::Release);
@@ -402,40 +215,28 @@ impl Connection {
     ///
     /// [`Connection::body_ends`] tells that it has come: the client has nothing more to send then.
     pub fn body_begins(&self, bytes_per_second: u64) {
-        self.bodies_change(|bodies| bodies.push(bytes_per_second));
+        self.bodies.begin(bytes_per_second);
     }
 
     /// Tells that a body has come, or that nobody waits for it any more: one that began with the same rate.
     pub fn body_ends(&self, bytes_per_second: u64) {
-        self.bodies_change(|bodies| {
-            if let Some(at) = bodies.iter().position(|rate| *rate == bytes_per_second) {
-                bodies.swap_remove(at);
-            }
-        });
-    }
-
-    /// Over HTTP/2 many bodies come at once, and the stream does not know which of them is which request's. So the lowest of their
-    /// rates holds for all of them.
-    fn bodies_change(&self, change: impl FnOnce(&mut Vec<u64>)) {
-        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut bodies);
-        self.body_min_rate.store(bodies.iter().copied().min().unwrap_or(0), Ordering::Relaxed);
+        self.bodies.end(bytes_per_second);
     }
 
     /// Notes that a body over HTTP/2 comes slower than its rate. It is to be refused with the next octet of it, and is ended if none
     /// comes.
     pub fn note_slow_body(&self) {
-        self.slow_bodies.fetch_add(1, Ordering::Release);
+        self.bodies.note_slow();
     }
 
     /// Asks whether there is such a body, and takes the note away. Which one it is has to be seen from what came of each.
     pub fn take_slow_body(&self) -> bool {
-        self.slow_bodies.fetch_update(Ordering::AcqRel, Ordering::Acquire, |slow| slow.checked_sub(1)).is_ok()
+        self.bodies.take_slow()
     }
 
     /// Returns the lowest rate, in bytes per second, at which bodies may come now; 0 is no bound.
     pub fn body_min_rate(&self) -> u64 {
-        self.body_min_rate.load(Ordering::Relaxed)
+        self.bodies.lowest()
     }
 
     /// Notes that a deadline ended the connection, or the reading of it. The first note stays.
@@ -447,31 +248,6 @@ impl Connection {
     pub fn cut(&self) -> Option<Cut> {
         self.cut.get().copied()
     }
-}
-
-/// Finds where a head ends: after the first empty line, with whatever line ends the HTTP library would accept.
-///
-/// `from` is how far an earlier search came.
-fn end_of_head(head: &[u8], from: usize) -> Option<usize> {
-    let mut at = from;
-    while let Some(found) = head.get(at..).and_then(|rest| memchr::memchr(b'\n', rest)) {
-        let after = at + found + 1;
-        match head.get(after..) {
-            Some([b'\n', ..]) => return Some(after + 1),
-            Some([b'\r', b'\n', ..]) => return Some(after + 2),
-            _ => at = after,
-        }
-    }
-    None
-}
-
-/// Says whether a head has a `Transfer-Encoding` field. Whether its value can stand is judged with the head.
-fn announces_chunks(head: &[u8]) -> bool {
-    const NAME: &[u8] = b"transfer-encoding";
-    memchr::memchr_iter(b'\n', head).any(|end| {
-        let line = head.get(end + 1..).unwrap_or_default();
-        line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME))
-    })
 }
 
 #[cfg(test)]
@@ -516,15 +292,6 @@ mod tests {
         connection.received(b"GET / HTTP/1.1\r\n\r\n");
         connection.request_ends();
         assert_eq!((connection.phase(), connection.take_head()), (Phase::Idle, Vec::new()));
-    }
-
-    #[test]
-    fn an_empty_line_ends_the_head_however_it_is_written() {
-        assert_eq!(end_of_head(b"a\r\n\r\nb", 0), Some(5));
-        assert_eq!(end_of_head(b"a\n\nb", 0), Some(3));
-        assert_eq!(end_of_head(b"a\n\r\nb", 0), Some(4));
-        assert_eq!(end_of_head(b"a\r\n\r", 0), None);
-        assert_eq!(end_of_head(b"a\r\n\r\n", 1), Some(5));
     }
 
     #[test]

@@ -120,6 +120,8 @@ pub struct Status {
     pub tls_refused: Vec<String>,
     /// CAs and revocation lists of client certificates that have ended, by tenant: what they concern is refused.
     pub lapsed: Vec<String>,
+    /// How the wall clock was set, while it is not believed.
+    pub clock: Option<ClockStatus>,
     /// Tenants in force.
     pub tenants: usize,
     /// Connections open now.
@@ -142,6 +144,19 @@ pub struct Status {
     pub redis: Option<RedisStatus>,
     /// Where the keys that issuers publish stand.
     pub key_sets: Vec<KeySetStatus>,
+}
+
+/// A wall clock that was set and is not believed: nobody signs in. Times are those that are believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockStatus {
+    /// What the wall clock is ahead, in milliseconds; behind, if it is negative.
+    pub step_millis: i64,
+    /// The time that is believed.
+    pub now: UnixTime,
+    /// When it was set, as far as it was seen.
+    pub since: UnixTime,
+    /// When it is believed by itself, unless it is set once more.
+    pub until: UnixTime,
 }
 
 /// How the store that nodes share does.
@@ -264,7 +279,7 @@ pub struct SessionStatus {
     pub client: Option<ClientPrefix>,
     /// How often its token was renewed, as far as the new one was presented.
     pub generation: u32,
-    /// The node that granted it, or saw it first.
+    /// The node that saw it last.
     pub node: String,
 }
 
@@ -273,8 +288,8 @@ pub struct SessionStatus {
 pub struct SessionsOfUser {
     /// Those that are known, the oldest first.
     pub sessions: Vec<SessionStatus>,
-    /// Whether those of other nodes are among them.
-    pub is_of_all_nodes: bool,
+    /// Why those of other nodes are not among them; nothing: they are, or there are no others.
+    pub silence: Option<String>,
     /// Whether the policy takes sessions that no store knows: of apps with a login of their own.
     pub has_foreign: bool,
 }

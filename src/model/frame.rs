@@ -3,8 +3,8 @@
 //! It decides nothing and refuses nothing: the HTTP library does that. It is total, keeps at most 17 octets, and does work per
 //! frame, not per octet: a payload that does not matter is passed over in one step.
 
-/// The client's preface (RFC 9113, section 3.4) is so long.
-const PREFACE: usize = 24;
+/// What a client says first (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HEAD: usize = 9;
 /// The most that is kept of a payload: last stream and code of a GOAWAY.
 const LEAD: usize = 8;
@@ -127,7 +127,10 @@ pub enum Passed {
 /// Follows one direction.
 #[derive(Debug, Default)]
 pub struct Frames {
+    /// Octets of the preface that are to come.
     preface: usize,
+    /// Whether those that came are others.
+    no_preface: bool,
     /// The head of a frame and what of its payload is of interest, or one setting.
     kept: [u8; HEAD + LEAD],
     filled: usize,
@@ -148,11 +151,14 @@ impl Frames {
 
     /// Follows what a client sends: its preface comes first.
     pub fn of_client() -> Self {
-        Self { preface: PREFACE, ..Self::default() }
+        Self { preface: PREFACE.len(), ..Self::default() }
     }
 
     /// Takes in the next octets, and tells of each frame and setting in them.
     pub fn take(&mut self, mut bytes: &[u8], mut each: impl FnMut(Passed)) {
+        let wanted = PREFACE.get(PREFACE.len() - self.preface..).unwrap_or_default();
+        let compared = wanted.len().min(bytes.len());
+        self.no_preface |= wanted.get(..compared) != bytes.get(..compared);
         bytes = skip(bytes, &mut self.preface);
         while !bytes.is_empty() {
             if self.rest > 0 && !self.settings {
@@ -171,6 +177,11 @@ impl Frames {
                 each(if self.settings { self.setting() } else { self.frame() });
             }
         }
+    }
+
+    /// Says whether the client began with something else than its preface: nothing of what it sends are frames.
+    pub fn has_no_preface(&self) -> bool {
+        self.no_preface
     }
 
     /// Says whether the next octet begins a frame.
@@ -269,6 +280,23 @@ mod tests {
             frames.take(piece, |passed| seen.push(passed));
         }
         (seen, format!("{:?} {:?} {}", frames.is_between_frames(), frames.in_data(), frames.seen()))
+    }
+
+    #[test]
+    fn another_preface_is_seen_with_its_first_wrong_octet() {
+        let has_none = |pieces: &[&[u8]]| {
+            let mut frames = Frames::of_client();
+            pieces.iter().for_each(|piece| frames.take(piece, |_| {}));
+            frames.has_no_preface()
+        };
+
+        for end in 0..=PREFACE.len() {
+            assert!(!has_none(&[&PREFACE[..end], b"", &PREFACE[end..], b"anything"]), "{end}");
+        }
+        assert!(has_none(&[b"G"]) && has_none(&[&PREFACE[..23], b"\r"]) && has_none(&[b"PRI * HTTP/1"]));
+        let mut server = Frames::of_server();
+        server.take(b"anything", |_| {});
+        assert!(!server.has_no_preface());
     }
 
     #[test]

@@ -30,8 +30,8 @@ pub use ban::{Ban, BanCause, BanWish};
 pub use certificate::{Acceptance, AlternativeName, CertificateJudge, ClientCertificate, Presented, REFUSAL_HOLDS};
 pub use connection::{Alpn, Connection, Cut, Facts, HeadDeadlines, Phase, TlsFacts, Transport};
 pub use control::{
-    AcmeStatus, AcmeTrouble, Control, ControlError, Draining, KeyRole, KeySetStatus, KeyStatus, Principal, RedisStatus, Revocation,
-    RevocationReport, Revoked, Role, SessionStatus, SessionsOfUser, Status, UpgradeReport,
+    AcmeStatus, AcmeTrouble, ClockStatus, Control, ControlError, Draining, KeyRole, KeySetStatus, KeyStatus, Principal, RedisStatus,
+    Revocation, RevocationReport, Revoked, Role, SessionStatus, SessionsOfUser, Status, UpgradeReport,
 };
 pub use distinguished_name::{Attribute, DistinguishedName, NameFormError};
 pub use fault::told;
@@ -45,7 +45,7 @@ pub use ocsp::{OcspError, judge_ocsp};
 pub use path::{Path, PathError, PathRules};
 pub use reason::{Reason, Stage};
 pub use secret::Secret;
-pub use time::{Clock, ManualClock, SystemClock, Tick, UnixTime};
+pub use time::{Clock, ManualClock, SystemClock, Tick, UnixTime, signed_seconds};
 pub use verdict::{Decision, Deny, Mode, Origin, Step, Trail, Verdict};
 pub use view::{HttpVersion, RequestView};
 

@@ -94,6 +94,8 @@ impl Reason {
             | Self::UpstreamProtocol
             | Self::UpstreamClosed
             | Self::UpstreamTimeout
+            | Self::UpstreamBusy
+            | Self::StreamIdle
             | Self::ClientClosed
             | Self::Draining
             | Self::Internal => false,

@@ -79,6 +79,12 @@ impl Tick {
     }
 }
 
+/// Returns milliseconds as seconds, with their sign.
+pub fn signed_seconds(millis: i64) -> f64 {
+    let seconds = Duration::from_millis(millis.unsigned_abs()).as_secs_f64();
+    if millis < 0 { -seconds } else { seconds }
+}
+
 /// Reads time. Everything that decides takes it as an argument; only floors 4 and up hold a clock.
 pub trait Clock: Send + Sync {
     /// Returns the wall clock.

@@ -36,7 +36,11 @@ pub fn judge_again<R: RevocationStore>(
         enforced(tenant, member::address(permit.client(), tenant, now))?;
     }
     session::absolute_end(claims, &tenant.sessions, now)?;
-    ended(session, revocations, on_stale(policy), now)
+    match ended(session, revocations, on_stale(policy), now) {
+        // As for a new request: a public page does not need to know whether the session holds.
+        Err(deny) if deny.reason == Reason::RevocationStale && permit.route().needs_no_session() => Ok(()),
+        verdict => verdict,
+    }
 }
 
 fn enforced<T>(tenant: &Tenant, verdict: Verdict<T>) -> Verdict {

@@ -44,7 +44,7 @@ pub use session::{Binding, KeyDir, OnStale, RevocationRules, SessionRules, Sessi
 pub use tenant::{CookieRules, HostConflict, Tenant, Tenants};
 pub use ticket_secrets::{TicketSecrets, TicketSecretsError};
 pub use tls::{Certificate, CertificateSource, MinVersion, Tls, UnknownSni};
-pub use upstream::{Balance, Server, ServerAddress, Upstream, UpstreamTimeouts, UpstreamTls};
+pub use upstream::{Balance, Protocol, Server, ServerAddress, Upstream, UpstreamTimeouts, UpstreamTls};
 
 use crate::model::{ClientIp, ListenerName, Origin, UnixTime, UpstreamName};
 

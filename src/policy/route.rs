@@ -47,6 +47,13 @@ pub struct Route {
     pub limits: Option<RequestLimits>,
 }
 
+impl Route {
+    /// Says whether a request may pass while nobody knows if its session holds: it needs none, and neither makes nor ends one.
+    pub fn needs_no_session(&self) -> bool {
+        self.access == Access::Public && !self.grant && !self.revoke
+    }
+}
+
 /// What happens where no rule matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unmatched {

@@ -15,6 +15,8 @@ pub struct Upstream {
     pub servers: Box<[Server]>,
     /// Who gets the next request.
     pub balance: Balance,
+    /// What is spoken with its servers.
+    pub protocol: Protocol,
     /// TLS towards it; absent: plain.
     pub tls: Option<UpstreamTls>,
     /// Deadlines.
@@ -23,8 +25,6 @@ pub struct Upstream {
     pub retries: u8,
     /// Whether connections are kept apart by tenant.
     pub isolate: bool,
-    /// Whether requests take our own, shorter way to its servers.
-    pub fast_path: bool,
     /// Whom the signed statement of who asks is for, where one is signed.
     pub audience: Box<str>,
 }
@@ -53,6 +53,16 @@ pub enum Balance {
     /// Each in turn, by weight.
     #[default]
     RoundRobin,
+}
+
+/// What is spoken with the servers of an upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, which gRPC needs.
+    Http2,
 }
 
 /// TLS towards an upstream. It is always verified.

@@ -33,13 +33,15 @@ pub struct Held {
     pub granted: UnixTime,
     /// Which it is.
     pub id: SessionId,
+    /// Its absolute end.
+    pub ends: UnixTime,
 }
 
 /// Whether one more session may begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// It may, once these have ended.
-    Granted(Vec<SessionId>),
+    Granted(Vec<Held>),
     /// It may not: the user has so many already.
     Refused(usize),
 }
@@ -58,7 +60,7 @@ pub fn admit(held: &mut [Held], rule: UserLimit) -> Admission {
         Over::Refuse => Admission::Refused(held.len()),
         Over::Oldest => {
             held.sort_unstable_by_key(|session| (session.granted, *session.id.as_bytes()));
-            Admission::Granted(held.iter().take(surplus).map(|session| session.id).collect())
+            Admission::Granted(held.iter().take(surplus).copied().collect())
         }
     }
 }
@@ -74,11 +76,7 @@ mod tests {
     }
 
     fn held(granted: u64, id: u8) -> Held {
-        Held { granted: UnixTime::from_secs(granted), id: SessionId::new([id; 16]) }
-    }
-
-    fn id(id: u8) -> SessionId {
-        SessionId::new([id; 16])
+        Held { granted: UnixTime::from_secs(granted), id: SessionId::new([id; 16]), ends: UnixTime::from_secs(granted + 100) }
     }
 
     #[test]
@@ -92,7 +90,7 @@ mod tests {
     fn at_the_limit_the_oldest_ends_or_the_new_one_does_not_begin() {
         let mut two = [held(5, 1), held(3, 2)];
 
-        assert_eq!(admit(&mut two, rule(2, Over::Oldest)), Admission::Granted(vec![id(2)]));
+        assert_eq!(admit(&mut two, rule(2, Over::Oldest)), Admission::Granted(vec![held(3, 2)]));
         assert_eq!(admit(&mut two, rule(2, Over::Refuse)), Admission::Refused(2));
     }
 
@@ -100,7 +98,7 @@ mod tests {
     fn where_the_limit_was_lowered_all_that_are_too_many_end() {
         let mut four = [held(4, 4), held(2, 2), held(2, 1), held(3, 3)];
 
-        assert_eq!(admit(&mut four, rule(2, Over::Oldest)), Admission::Granted(vec![id(1), id(2), id(3)]));
+        assert_eq!(admit(&mut four, rule(2, Over::Oldest)), Admission::Granted(vec![held(2, 1), held(2, 2), held(3, 3)]));
     }
 
     proptest! {
@@ -112,8 +110,8 @@ mod tests {
             let Admission::Granted(ended) = admit(&mut all, rule(limit, Over::Oldest)) else { panic!("refused") };
 
             prop_assert_eq!(count - ended.len() + 1, usize::from(limit).min(count + 1));
-            let newest_ended = all.iter().filter(|one| ended.contains(&one.id)).map(|one| one.granted).max();
-            let oldest_left = all.iter().filter(|one| !ended.contains(&one.id)).map(|one| one.granted).min();
+            let newest_ended = all.iter().filter(|one| ended.contains(one)).map(|one| one.granted).max();
+            let oldest_left = all.iter().filter(|one| !ended.contains(one)).map(|one| one.granted).min();
             prop_assert!(newest_ended.zip(oldest_left).is_none_or(|(ended, left)| ended <= left));
         }
     }

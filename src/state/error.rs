@@ -47,12 +47,28 @@ pub enum StoreError {
         /// The version that is read.
         known: u32,
     },
+    /// It holds a record that a later octroi wrote.
+    #[error("{} has a record of kind {kind} at byte {offset}, which a later octroi wrote; start that one", .path.display())]
+    Later {
+        /// The file.
+        path: PathBuf,
+        /// Where its frame begins, in bytes from the start.
+        offset: u64,
+        /// The kind.
+        kind: u8,
+    },
     /// So many revocations are in force that no more fit, and no tenant's could be folded into an epoch.
     #[error("{0} revocations are in force and no more fit; revoke the tenant instead")]
     Full(usize),
     /// So many sessions are known that nobody could say how many a user has.
     #[error("more sessions are in use than are kept count of, so a limit on a user's cannot be judged")]
     RegistryFull,
+    /// The sessions of a user on other nodes cannot be counted.
+    #[error("the sessions on other nodes cannot be counted: {0}")]
+    Uncounted(String),
+    /// The user has so many sessions that one more is refused.
+    #[error("the user has {0} sessions")]
+    TooMany(usize),
     /// It is in force and written down here, and the other nodes were not told yet.
     #[error("other nodes do not know it yet: {0}; they learn it as soon as Redis can be reached")]
     NotShared(String),

@@ -14,6 +14,7 @@ use super::{
     RevocationStore, StoreError,
     log::Log,
     marks::{Ledger, Marks},
+    notes,
     peers::{Hearing, Peers, Spread},
     record::Record,
     succession::{Follower, Holder},
@@ -99,6 +100,8 @@ pub(super) struct Writers {
     pub(super) told: u64,
     /// What was put and no other node was told yet, where there are others. Whoever put it takes it within the same turn.
     pub(super) news: Vec<Record>,
+    /// What was noted of sessions and is to be handed on to whoever has the file.
+    pub(super) notes: Vec<Record>,
 }
 
 impl Journal {
@@ -292,8 +295,12 @@ impl Journal {
         if let (Some(follower), Some(bytes)) = (&writers.follower, writers.queue.get(start..)) {
             writers.told = follower.tell(bytes);
         }
+        let session = notes::session_of(&record);
         self.marks.apply(&mut writers.ledger, record);
         writers.queued += 1;
+        if let (Some(id), Some(peers)) = (session, self.peers.get()) {
+            peers.noted(&id);
+        }
     }
 
     /// Waits until the records up to `ticket` are durable, or commits them if nobody else does.

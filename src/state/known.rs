@@ -5,18 +5,20 @@
 //! is noted when it is first presented. Which token was presented last is written with the next commit as well: what is lost of that
 //! accuses nobody.
 //!
-//! While a predecessor drains, what it grants is written, and its limits are judged, by its successor.
+//! While a predecessor drains, what it grants is written, and its limits are judged, by its successor; what it sees reaches the successor
+//! with the next notes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Journal, StoreError,
+    admission::note_of,
     record::Record,
-    registry::{Known, Note, Terms},
+    registry::{Known, Note, Sight},
 };
 use crate::{
     model::{ClientPrefix, RevocationAnswer, SessionId, TenantName, UnixTime, UserId},
-    session::{Admission, Claims, Held, Newest, Turn, admit},
+    session::{Claims, Newest, Turn},
 };
 
 /// A session that is known, for whoever asks.
@@ -31,62 +33,10 @@ pub struct Listed {
 }
 
 impl Journal {
-    /// Notes a session that is about to begin, and says which of its user's must end before its token leaves; `replaces` ends with it.
-    ///
-    /// Durable on return where the user's sessions are limited. Blocks. A refused one is not noted.
-    pub fn grant(&self, note: Note, terms: Terms, replaces: Option<SessionId>, now: UnixTime) -> Result<Admission, StoreError> {
-        let Some(mut writers) = self.turn_of_ours() else {
-            let admission = self.judge_grant(&note, terms, replaces, now);
-            if let Admission::Granted(_) = admission {
-                // Whoever has the file judges again, by what both granted.
-                self.write_elsewhere(Record::Granted(Box::new((note, terms))))?;
-            }
-            return Ok(admission);
-        };
-        let admission = self.judge_grant(&note, terms, replaces, now);
-        if let Admission::Refused(_) = admission {
-            return Ok(admission);
-        }
-        if !self.marks.known.has_room(&note.tenant) {
-            // Nobody could say later how many there are.
-            return if terms.limit.is_some() { Err(StoreError::RegistryFull) } else { Ok(admission) };
-        }
-        self.put(&mut writers, Record::Granted(Box::new((note, terms))));
-        if terms.limit.is_some() {
-            self.commit_and_tell(writers)?;
-        }
-        Ok(admission)
-    }
-
-    fn judge_grant(&self, note: &Note, terms: Terms, replaces: Option<SessionId>, now: UnixTime) -> Admission {
-        let Some(limit) = terms.limit else { return Admission::Granted(Vec::new()) };
-        let held = self.living(&note.tenant, &note.user, terms, now);
-        let held = held.iter().filter(|known| known.note.id != note.id && Some(known.note.id) != replaces);
-        let mut held: Vec<Held> = held.map(|known| Held { granted: known.note.granted, id: known.note.id }).collect();
-        admit(&mut held, limit)
-    }
-
-    /// Grants for a predecessor: what must end for it is ended here.
-    pub(super) fn grant_for(&self, note: Note, terms: Terms) -> Result<(), StoreError> {
-        let (tenant, now) = (note.tenant.clone(), note.granted);
-        match self.grant(note, terms, None, now)? {
-            Admission::Refused(count) => Err(StoreError::Successor(format!("the user has {count} sessions"))),
-            Admission::Granted(surplus) => surplus.iter().try_for_each(|id| {
-                let ends = self.marks.known.ends(id).unwrap_or(now);
-                self.revoke_session(&tenant, id, now, ends)
-            }),
-        }
-    }
-
-    /// Returns when a session that is known reaches its absolute end.
-    pub fn ends(&self, id: &SessionId) -> Option<UnixTime> {
-        self.marks.known.ends(id)
-    }
-
     /// Returns the sessions of a user that are known and live, the oldest first. Those of apps with a login of their own are not, nor
     /// Bearer tokens.
-    pub fn sessions_of(&self, tenant: &TenantName, user: &UserId, terms: Terms, now: UnixTime) -> Vec<Listed> {
-        let living = self.living(tenant, user, terms, now);
+    pub fn sessions_of(&self, tenant: &TenantName, user: &UserId, idle: Duration, now: UnixTime) -> Vec<Listed> {
+        let living = self.living(tenant, user, idle, now);
         let listed = |known: &Arc<Known>| Listed { note: known.note.clone(), seen: known.seen(), generation: known.newest().generation };
         let mut all: Vec<Listed> = living.iter().map(listed).collect();
         all.sort_by_key(|listed| (listed.note.granted, *listed.note.id.as_bytes()));
@@ -98,44 +48,54 @@ impl Journal {
         self.marks.known.len()
     }
 
-    /// Writes down what was noted since the last commit. Blocks for one, if there is anything.
+    /// Writes down what was noted since the last commit. Blocks for one, if there is anything; a predecessor hands it on.
     pub fn write_notes(&self) -> Result<(), StoreError> {
-        let writers = self.writers();
-        if !self.has_file(&writers) || writers.queued == writers.durable {
+        let mut writers = self.writers();
+        if !self.has_file(&writers) {
+            let notes = std::mem::take(&mut writers.notes);
+            drop(writers);
+            return self.hand_notes_on(notes);
+        }
+        if writers.queued == writers.durable {
             return Ok(());
         }
         self.commit_and_tell(writers)
     }
 
-    fn living(&self, tenant: &TenantName, user: &UserId, terms: Terms, now: UnixTime) -> Vec<Arc<Known>> {
-        let mut all = self.marks.known.of_user(tenant, user, terms.idle, now);
+    pub(super) fn living(&self, tenant: &TenantName, user: &UserId, idle: Duration, now: UnixTime) -> Vec<Arc<Known>> {
+        let mut all = self.marks.known.of_user(tenant, user, idle, now);
         all.retain(|known| self.is_live(&known.note, now));
         all
     }
 
-    fn is_live(&self, note: &Note, now: UnixTime) -> bool {
+    /// Says whether nobody ended a session.
+    pub(super) fn is_live(&self, note: &Note, now: UnixTime) -> bool {
         self.marks.lookup(&note.tenant, &note.user, &note.id, note.granted, note.epoch, now) == RevocationAnswer::Live
     }
 
     /// Says what a token is beside the newest one of its session that was presented, and takes it for presented.
     pub(super) fn take_token(&self, claims: &Claims, client: ClientPrefix, now: UnixTime) -> Turn {
-        let turn = self.marks.known.see(&claims.id, claims.generation, now);
-        match turn {
-            Some(turn @ (Turn::Same | Turn::Late | Turn::Reused)) => return turn,
+        let sight = self.marks.known.see(&claims.id, claims.generation, now);
+        match sight {
+            Some(Sight { turn: turn @ (Turn::Same | Turn::Late | Turn::Reused), is_news }) => {
+                if is_news && let Some(peers) = self.peers.get() {
+                    peers.noted(&claims.id);
+                }
+                return turn;
+            }
             None if !self.marks.known.has_room(&claims.tenant) => return Turn::Same,
-            Some(Turn::Newer) | None => {}
+            Some(Sight { turn: Turn::Newer, .. }) | None => {}
         }
         let mut writers = self.writers();
         let has_file = self.has_file(&writers);
-        let mut put = |record| {
+        let mut put = |record: Record| {
             if has_file {
                 self.put(&mut writers, record);
             } else {
-                // It is on its way, or with a successor, who sees the session for itself.
-                self.marks.apply(&mut writers.ledger, record);
+                self.note_here(&mut writers, record);
             }
         };
-        if turn.is_none() {
+        if sight.is_none() {
             let note = Note {
                 id: claims.id,
                 tenant: claims.tenant.clone(),
@@ -145,11 +105,32 @@ impl Journal {
                 epoch: claims.epoch,
                 client,
             };
-            put(Record::Granted(Box::new((note, Terms::default()))));
+            put(note_of(note));
         }
         let newest = Newest { generation: claims.generation, since: now };
         put(Record::Presented { id: claims.id, generation: newest.generation, since: newest.since, seen: now });
-        turn.unwrap_or(Turn::Same)
+        sight.map_or(Turn::Same, |sight| sight.turn)
+    }
+
+    /// Takes in which token of a session another node saw, as far as the session is known here. It is written with the next notes.
+    pub(super) fn learn_turn(&self, id: &SessionId, newest: Newest) {
+        if !self.marks.known.learn(id, newest) {
+            return;
+        }
+        let Some(known) = self.known(id) else { return };
+        let record = Record::Presented { id: *id, generation: newest.generation, since: newest.since, seen: known.seen() };
+        let mut writers = self.writers();
+        if self.has_file(&writers) {
+            self.put(&mut writers, record);
+        }
+    }
+
+    pub(super) fn known(&self, id: &SessionId) -> Option<Arc<Known>> {
+        self.marks.known.find(id)
+    }
+
+    pub(super) fn known_ids(&self) -> Vec<SessionId> {
+        self.marks.known.ids()
     }
 
     /// Forgets sessions that ended, in small bites.
@@ -165,13 +146,13 @@ impl Journal {
 
 #[cfg(test)]
 mod tests {
-    use std::{num::NonZeroU8, path::Path, time::Duration};
+    use std::{num::NonZeroU8, path::Path};
 
     use super::*;
     use crate::{
         model::Revoked,
-        session::{Over, UserLimit},
-        state::RevocationStore,
+        session::{Admission, Over, UserLimit},
+        state::{Note, RevocationStore, Terms},
     };
 
     fn at(secs: u64) -> UnixTime {
@@ -189,10 +170,10 @@ mod tests {
 
     fn terms(limit: u8, over: Over) -> Terms {
         let limit = UserLimit { limit: NonZeroU8::new(limit).unwrap(), over };
-        Terms { limit: Some(limit), idle: Duration::from_secs(1_800) }
+        Terms { limit: Some(limit), idle: IDLE, ..Terms::default() }
     }
 
-    const IDLE: Terms = Terms { limit: None, idle: Duration::from_secs(1_800) };
+    const IDLE: Duration = Duration::from_secs(1_800);
 
     fn claims(number: u8, generation: u32) -> Claims {
         let Note { id, tenant, user, granted, ends, epoch, .. } = note(number, 1_000);
@@ -231,8 +212,8 @@ mod tests {
         let journal = open(dir.path(), 1_000);
         for number in 1..=3 {
             let admission = journal.grant(note(number, 1_000 + u64::from(number)), terms(2, Over::Oldest), None, at(1_003)).unwrap();
-            let expected = if number == 3 { vec![id(1)] } else { vec![] };
-            assert_eq!(admission, Admission::Granted(expected));
+            let Admission::Granted(surplus) = admission else { panic!("refused") };
+            assert_eq!(surplus.iter().map(|held| held.id).collect::<Vec<_>>(), if number == 3 { vec![id(1)] } else { vec![] });
         }
         journal.revoke_session(&"acme".parse().unwrap(), &id(1), at(1_003), at(50_000)).unwrap();
         // As `kill -9` leaves it: nothing is closed.
@@ -253,9 +234,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let journal = open(dir.path(), 1_000);
         let (tenant, user): (TenantName, UserId) = ("acme".parse().unwrap(), "u_1".parse().unwrap());
-        journal.grant(note(1, 1_000), IDLE, None, at(1_000)).unwrap();
+        journal.grant(note(1, 1_000), Terms::default(), None, at(1_000)).unwrap();
         journal.revoke(&Revoked::User(tenant.clone(), user), at(1_001), at(50_000)).unwrap();
-        journal.grant(note(2, 1_002), IDLE, None, at(1_002)).unwrap();
+        journal.grant(note(2, 1_002), Terms::default(), None, at(1_002)).unwrap();
         assert_eq!(listed(&journal, 1_002), [id(2)]);
 
         journal.revoke(&Revoked::Tenant(tenant), at(1_003), at(50_000)).unwrap();
@@ -268,7 +249,7 @@ mod tests {
     fn an_old_token_is_told_from_a_late_one_also_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let journal = open(dir.path(), 1_000);
-        journal.grant(note(1, 1_000), IDLE, None, at(1_000)).unwrap();
+        journal.grant(note(1, 1_000), Terms::default(), None, at(1_000)).unwrap();
         assert_eq!(
             [take(&journal, 1, 0, 1_010), take(&journal, 1, 2, 2_000), take(&journal, 1, 0, 2_030)],
             [Turn::Same, Turn::Newer, Turn::Late]
@@ -297,7 +278,7 @@ mod tests {
     fn notes_are_written_anew_with_the_rest() {
         let dir = tempfile::tempdir().unwrap();
         let journal = open(dir.path(), 1_000);
-        journal.grant(note(1, 1_000), IDLE, None, at(1_000)).unwrap();
+        journal.grant(note(1, 1_000), Terms::default(), None, at(1_000)).unwrap();
         for generation in 1..5_000 {
             take(&journal, 1, generation, 1_001);
         }

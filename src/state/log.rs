@@ -11,6 +11,9 @@
 //! | frame: check | 8 | the first 8 of SHA-256 over the frame's place in the file (u64), the length and the payload |
 //! | frame: payload | length | one [record](super::record) or more |
 //!
+//! A record of a kind that is not known is a later octroi's. Then nothing is read and nothing changed, a torn end included: the marks that
+//! could not be read might end sessions. Whoever adds a kind, or a field of one, also counts the version of hand-overs on.
+//!
 //! Integers are big-endian. One frame is one commit: only the last can be torn by a crash, because the next is begun after it was
 //! synced; and what was there when the file was written as a whole was synced before it got its name, so no crash tears it. So a frame that is cut short by the end of the file, or a tail of zeros, is taken off; anything else that does not fit is
 //! damage. The length is kept twice so that damage to it is not taken for a torn frame, and all that follows for nothing.
@@ -25,7 +28,10 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{StoreError, record::Record};
+use super::{
+    StoreError,
+    record::{LAST_KIND, Record},
+};
 
 const NAME: &str = "revocations.journal";
 const MAGIC: [u8; 12] = *b"octroi-ended";
@@ -246,7 +252,11 @@ fn read(file: &File, path: &Path, total: u64, mut each: impl FnMut(Record)) -> R
         }
         let mut rest = payload.as_slice();
         while !rest.is_empty() {
-            each(Record::decode(&mut rest).ok_or_else(|| damaged(offset, "the frame holds what is no record"))?);
+            let kind = rest.first().copied().unwrap_or(0);
+            each(Record::decode(&mut rest).ok_or_else(|| match kind {
+                later if later > LAST_KIND => StoreError::Later { path: path.into(), offset, kind },
+                _ => damaged(offset, "the frame holds what is no record"),
+            })?);
         }
         offset = end;
     }
@@ -348,6 +358,32 @@ mod tests {
         three_frames(dir.path());
 
         assert_eq!(open(dir.path()).unwrap(), ((1..=5).map(record).collect(), None));
+    }
+
+    #[test]
+    fn a_later_octroi_s_journal_is_refused_and_left_as_it_is() {
+        for kind in [LAST_KIND + 1, 255] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut log = Log::open(dir.path(), |_| {}).unwrap().0;
+            log.append(&payload(&[record(1)])).unwrap();
+            let second = log.length;
+            log.append(&[payload(&[record(2)]), vec![kind, 1, 2, 3]].concat()).unwrap();
+            drop(log);
+            // With an end that is torn.
+            let mut bytes = fs::read(dir.path().join(NAME)).unwrap();
+            bytes.extend_from_slice(&[0, 0, 0]);
+            fs::write(dir.path().join(NAME), &bytes).unwrap();
+
+            let refused = open(dir.path());
+
+            assert!(
+                matches!(refused, Err(StoreError::Later { offset, kind: found, .. }) if offset == second && found == kind),
+                "{refused:?}"
+            );
+            assert_eq!(fs::read(dir.path().join(NAME)).unwrap(), bytes);
+        }
+        assert!(Record::decode(&mut [LAST_KIND + 1; 64].as_slice()).is_none());
+        assert!(Record::decode(&mut [LAST_KIND; 64].as_slice()).is_some(), "the last one is known");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Two small traits stand between the pipeline and its stores. [`MemoryQuotas`] and [`Journal`] are the stores of one node.
 
+mod admission;
 mod bans;
 mod bell;
 mod challenge;
@@ -16,6 +17,7 @@ mod log;
 #[cfg_attr(not(feature = "gateway"), allow(dead_code, reason = "other nodes are reached over a network, which is the gateway's"))]
 mod marks;
 mod memory;
+mod notes;
 #[cfg_attr(not(feature = "gateway"), allow(dead_code, reason = "other nodes are reached over a network, which is the gateway's"))]
 mod peers;
 mod quota_key;

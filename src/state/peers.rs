@@ -22,8 +22,11 @@ use std::{
     time::Duration,
 };
 
-use super::{Journal, StoreError, journal::Writers, marks::Marks, record::Record};
-use crate::model::{Revoked, TenantName, UnixTime};
+use super::{Journal, StoreError, journal::Writers, marks::Marks, record::Record, registry::Note};
+use crate::{
+    model::{Revoked, SessionId, TenantName, UnixTime},
+    session::{Admission, UserLimit},
+};
 
 /// The other nodes.
 pub(super) trait Peers: Send + Sync {
@@ -33,6 +36,15 @@ pub(super) trait Peers: Send + Sync {
     fn spread(&self, news: Vec<Record>, hearing: Hearing) -> Result<Spread, StoreError>;
     /// Hands records to them when it can be done. Does not block.
     fn spread_later(&self, news: Vec<Record>);
+    /// Counts a session that is about to begin among those that its user has on all nodes. Blocks, for a bounded time.
+    ///
+    /// Where it may begin it is counted from then on, and what is one too many is until it has ended. [`StoreError::Uncounted`] says that
+    /// nobody can tell how many there are.
+    fn count(&self, note: &Note, limit: UserLimit, idle: Duration, replaces: Option<SessionId>) -> Result<Admission, StoreError>;
+    /// Hears that it could not be asked, and that this node counted by what it knows.
+    fn counted_alone(&self);
+    /// Hears that a session began, was seen or ended, and tells the other nodes when it can be done. Does not block.
+    fn noted(&self, id: &SessionId);
 }
 
 /// What a revocation waits for.
@@ -75,6 +87,14 @@ impl Journal {
     /// Says whether what other nodes ended is known up to now.
     pub fn is_fresh(&self, now: UnixTime) -> bool {
         now.as_millis() <= self.fresh_until.load(Ordering::Relaxed)
+    }
+
+    /// Returns for how long what other nodes ended is known; zero where nobody shares it.
+    pub fn fresh_for(&self, now: UnixTime) -> Duration {
+        match self.peers.get() {
+            Some(_) => UnixTime::from_millis(self.fresh_until.load(Ordering::Relaxed)).since(now),
+            None => Duration::ZERO,
+        }
     }
 
     /// What other nodes ended is known, and holds until a time. A process that drains behind this one is told.
@@ -222,10 +242,7 @@ fn told(news: Vec<Record>) -> Vec<Record> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        model::{RevocationAnswer, SessionId},
-        state::RevocationStore,
-    };
+    use crate::{model::RevocationAnswer, state::RevocationStore};
 
     const NOW: UnixTime = UnixTime::from_secs(1_000);
 
@@ -237,6 +254,14 @@ mod tests {
         }
 
         fn spread_later(&self, _news: Vec<Record>) {}
+
+        fn count(&self, _: &Note, _: UserLimit, _: Duration, _: Option<SessionId>) -> Result<Admission, StoreError> {
+            Err(StoreError::Uncounted("there is nobody".to_owned()))
+        }
+
+        fn counted_alone(&self) {}
+
+        fn noted(&self, _id: &SessionId) {}
     }
 
     fn acme() -> TenantName {

@@ -44,6 +44,9 @@ pub(super) enum Record {
     Presented { id: SessionId, generation: u32, since: UnixTime, seen: UnixTime },
 }
 
+/// The last kind that is known. A later octroi may write more.
+pub(super) const LAST_KIND: u8 = 13;
+
 impl Record {
     /// Appends the bytes.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
@@ -174,7 +177,8 @@ fn take_granted(input: &mut &[u8]) -> Option<(Note, Terms)> {
         _ => return None,
     };
     let idle = Duration::from_millis(u64::from_be_bytes(take(input)?));
-    Some((note, Terms { limit: NonZeroU8::new(limit).map(|limit| UserLimit { limit, over }), idle }))
+    let limit = NonZeroU8::new(limit).map(|limit| UserLimit { limit, over });
+    Some((note, Terms { limit, idle, ..Terms::default() }))
 }
 
 fn put_epoch(out: &mut Vec<u8>, [next, numbered]: [u8; 2], tenant: &TenantName, at: UnixTime, epoch: Option<u32>) {
@@ -272,7 +276,7 @@ mod tests {
                     };
                     let over = if refuse && limit > 0 { Over::Refuse } else { Over::Oldest };
                     let limit = NonZeroU8::new(limit).map(|limit| UserLimit { limit, over });
-                    Record::Granted(Box::new((note, Terms { limit, idle: Duration::from_millis(idle) })))
+                    Record::Granted(Box::new((note, Terms { limit, idle: Duration::from_millis(idle), ..Terms::default() })))
                 }
             ),
             (name(), any::<u32>(), any::<bool>(), time(), prop::collection::vec((time(), any::<u32>()), 0..16))

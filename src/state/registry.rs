@@ -16,6 +16,7 @@ use papaya::{HashMap, ResizeMode};
 use super::record::Record;
 use crate::{
     model::{ClientPrefix, SessionId, TenantName, UnixTime, UserId},
+    policy::OnStale,
     session::{Newest, Turn, UserLimit},
 };
 
@@ -54,6 +55,10 @@ pub struct Terms {
     pub limit: Option<UserLimit>,
     /// How long one may rest: behind that it no longer counts.
     pub idle: Duration,
+    /// How long one may live: what ends one too many holds at least so long.
+    pub absolute: Duration,
+    /// What to do where those on other nodes cannot be counted: none, or by what this node knows.
+    pub on_stale: OnStale,
 }
 
 /// The sessions that are known.
@@ -72,6 +77,16 @@ pub(super) struct Known {
     newest: AtomicU64,
     /// When it was last seen, in milliseconds since 1970.
     seen: AtomicU64,
+    /// When other nodes were last to be told that it was seen, in milliseconds since 1970.
+    told: AtomicU64,
+}
+
+/// What came of a token that was presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sight {
+    pub(super) turn: Turn,
+    /// Whether other nodes are to be told that the session was seen.
+    pub(super) is_news: bool,
 }
 
 #[derive(Default)]
@@ -91,7 +106,8 @@ impl Known {
     fn new(note: Note) -> Self {
         let granted = note.granted;
         let newest = pack(Newest { generation: 0, since: granted });
-        Self { note, newest: newest.into(), seen: granted.as_millis().into() }
+        let granted = granted.as_millis();
+        Self { note, newest: newest.into(), seen: granted.into(), told: granted.into() }
     }
 
     pub(super) fn newest(&self) -> Newest {
@@ -105,15 +121,34 @@ impl Known {
         UnixTime::from_millis(self.seen.load(Ordering::Relaxed))
     }
 
-    fn see(&self, now: UnixTime) {
+    /// Says whether other nodes are to be told.
+    fn see(&self, now: UnixTime) -> bool {
         // Not for each of many requests at once: the line would travel from core to core.
-        if now.since(self.seen()) >= SEEN_EVERY {
-            self.seen.fetch_max(now.as_millis(), Ordering::Relaxed);
+        if now.since(self.seen()) < SEEN_EVERY {
+            return false;
         }
+        self.seen.fetch_max(now.as_millis(), Ordering::Relaxed);
+        let told = UnixTime::from_millis(self.told.load(Ordering::Relaxed));
+        now.since(told) >= TOLD_EVERY && self.told.fetch_max(now.as_millis(), Ordering::Relaxed) == told.as_millis()
     }
 
     fn advance(&self, newest: Newest) {
         self.newest.fetch_max(pack(newest), Ordering::Relaxed);
+    }
+
+    /// Takes in what another node knows: of one generation the earlier time counts. Says whether the generation is news here.
+    fn learn(&self, newest: Newest) -> bool {
+        let mut kept = self.newest();
+        loop {
+            let (is_newer, is_same) = (newest.generation > kept.generation, newest.generation == kept.generation);
+            if !(is_newer || is_same && pack(newest) < pack(kept)) {
+                return false;
+            }
+            match self.newest.compare_exchange(pack(kept), pack(newest), Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return is_newer,
+                Err(_) => kept = self.newest(),
+            }
+        }
     }
 
     fn record(&self) -> Record {
@@ -130,6 +165,9 @@ fn pack(newest: Newest) -> u64 {
 
 /// How exactly it is known when a session was last seen.
 const SEEN_EVERY: Duration = Duration::from_secs(1);
+
+/// How often other nodes are told that a session was seen.
+pub(super) const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 impl Registry {
     /// Notes when this process began.
@@ -195,14 +233,25 @@ impl Registry {
     }
 
     /// The same, and notes that the session was seen.
-    pub(super) fn see(&self, id: &SessionId, generation: u32, now: UnixTime) -> Option<Turn> {
+    pub(super) fn see(&self, id: &SessionId, generation: u32, now: UnixTime) -> Option<Sight> {
         let sessions = self.sessions.pin();
         let known = sessions.get(id)?;
         let turn = known.newest().present(generation, now);
-        if turn != Turn::Reused {
-            known.see(now);
-        }
-        Some(turn)
+        Some(Sight { turn, is_news: turn != Turn::Reused && known.see(now) })
+    }
+
+    /// Takes in which token of a session another node saw, where the session is known. Says whether it is newer than all that came here.
+    pub(super) fn learn(&self, id: &SessionId, newest: Newest) -> bool {
+        self.sessions.pin().get(id).is_some_and(|known| known.learn(newest))
+    }
+
+    pub(super) fn find(&self, id: &SessionId) -> Option<Arc<Known>> {
+        self.sessions.pin().get(id).cloned()
+    }
+
+    /// Returns all of them. Needs no turn.
+    pub(super) fn ids(&self) -> Vec<SessionId> {
+        self.sessions.pin().keys().copied().collect()
     }
 
     /// Merges in that a token was presented.
@@ -222,11 +271,6 @@ impl Registry {
         let sessions = self.sessions.pin();
         let rests = |known: &Known| known.seen().max(began).plus(idle).plus(SEEN_EVERY) <= now;
         ids.iter().filter_map(|id| sessions.get(id)).filter(|known| known.note.ends > now && !rests(known)).cloned().collect()
-    }
-
-    /// Returns when a session reaches its absolute end.
-    pub(super) fn ends(&self, id: &SessionId) -> Option<UnixTime> {
-        self.sessions.pin().get(id).map(|known| known.note.ends)
     }
 
     /// Returns sessions of which `is_over` says so. Needs no turn.
@@ -290,6 +334,29 @@ mod tests {
     }
 
     #[test]
+    fn others_are_told_of_a_session_once_a_minute() {
+        let registry = Registry::default();
+        registry.note(note(1, "acme", "u_1", 1_000));
+        let id = SessionId::new(1_u128.to_be_bytes());
+
+        let news = [1_001, 1_059, 1_060, 1_060, 1_119, 1_120].map(|now| registry.see(&id, 0, at(now)).unwrap().is_news);
+
+        assert_eq!(news, [false, false, true, false, false, true]);
+    }
+
+    #[test]
+    fn what_another_node_saw_counts_from_when_it_came_there() {
+        let registry = Registry::default();
+        registry.note(note(1, "acme", "u_1", 1_000));
+        let id = SessionId::new(1_u128.to_be_bytes());
+        let learn = |generation, since| registry.learn(&id, Newest { generation, since: at(since) });
+
+        assert_eq!([learn(3, 2_000), learn(2, 1_500), learn(3, 2_010), learn(3, 1_990)], [true, false, false, false]);
+        assert_eq!([2_020, 2_021].map(|now| registry.judge(&id, 2, at(now))), [Some(Turn::Late), Some(Turn::Reused)]);
+        assert!(!registry.learn(&SessionId::new([9; 16]), Newest { generation: 1, since: at(1) }), "it is not known here");
+    }
+
+    #[test]
     fn of_one_user_the_oldest_are_forgotten() {
         let registry = Registry::default();
         for number in 0..200 {
@@ -336,6 +403,6 @@ mod tests {
 
         let known = registry.sessions.pin().get(&id).cloned().unwrap();
         assert_eq!((known.newest(), known.seen()), (Newest { generation: 2, since: at(2_000) }, at(2_000)));
-        assert_eq!([2_030, 2_031].map(|now| registry.see(&id, 1, at(now))), [Some(Turn::Late), Some(Turn::Reused)]);
+        assert_eq!([2_030, 2_031].map(|now| registry.judge(&id, 1, at(now))), [Some(Turn::Late), Some(Turn::Reused)]);
     }
 }

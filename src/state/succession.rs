@@ -20,6 +20,7 @@ use std::{
 
 use super::{
     Journal, StoreError,
+    admission::Wish,
     journal::Writers,
     log::Log,
     marks::{Ledger, Marks},
@@ -31,7 +32,7 @@ const PASSING: Duration = Duration::from_secs(10);
 
 /// The process that has the journal's file now.
 pub trait Heir: Send + Sync {
-    /// Has one encoded record written there. Returns once it is durable.
+    /// Has one encoded record written there, a session counted, or notes taken in. Returns once it is durable; notes soon are.
     fn write(&self, record: Vec<u8>) -> Result<(), StoreError>;
 }
 
@@ -108,6 +109,7 @@ impl Journal {
                 writers.written = written;
                 // What was ended here meanwhile is in memory only.
                 writers.broken = true;
+                writers.notes.clear();
                 writers.holder = Holder::Ours;
                 Ok(())
             }
@@ -167,14 +169,19 @@ impl Journal {
         whole
     }
 
-    /// Writes one record that a predecessor asks for: the end of a session, of a user's sessions or of a tenant's.
+    /// Writes what a predecessor asks for: the end of a session, of a user's sessions or of a tenant's; a session that is to be counted; or
+    /// notes.
     pub fn write_for(&self, mut record: &[u8]) -> Result<(), StoreError> {
         let unreadable = || StoreError::Successor("the record cannot be read".to_owned());
-        let found = Record::decode(&mut record).filter(|_| record.is_empty()).ok_or_else(unreadable)?;
+        let found = Record::decode(&mut record).ok_or_else(unreadable)?;
         match found {
-            Record::Session { .. } | Record::User { .. } | Record::Raise { .. } => self.write(found),
-            Record::Granted(granted) => self.grant_for(granted.0, granted.1),
-            Record::Fold { .. } | Record::Tenant { .. } | Record::Fresh { .. } | Record::Presented { .. } => Err(unreadable()),
+            Record::Session { .. } | Record::User { .. } | Record::Raise { .. } if record.is_empty() => self.write(found),
+            Record::Granted(granted) if granted.1.limit.is_some() => {
+                self.grant_for(Wish::decode(granted.0, granted.1, record).ok_or_else(unreadable)?)
+            }
+            Record::Granted(_) | Record::Presented { .. } => self.take_notes(found, record).then_some(()).ok_or_else(unreadable),
+            Record::Session { .. } | Record::User { .. } | Record::Raise { .. } => Err(unreadable()),
+            Record::Fold { .. } | Record::Tenant { .. } | Record::Fresh { .. } => Err(unreadable()),
         }
     }
 
@@ -191,16 +198,21 @@ impl Journal {
         let mut bytes = Vec::new();
         record.encode(&mut bytes);
         let mut writers = self.writers();
-        let holder = writers.holder.clone();
         match record {
             // A session's and a user's end merge: in force here whatever comes of the rest.
-            Record::Session { .. } | Record::User { .. } | Record::Granted(_) | Record::Presented { .. } => {
-                self.marks.apply(&mut writers.ledger, record);
-            }
+            Record::Session { .. } | Record::User { .. } => self.marks.apply(&mut writers.ledger, record),
             // Who has the file says which epoch is next: this comes back with its number.
             Record::Raise { .. } | Record::Fold { .. } | Record::Tenant { .. } | Record::Fresh { .. } => {}
+            // Those go their own ways.
+            Record::Granted(_) | Record::Presented { .. } => {}
         }
         drop(writers);
+        self.ask_holder(bytes)
+    }
+
+    /// Asks whoever has the file.
+    pub(super) fn ask_holder(&self, bytes: Vec<u8>) -> Result<(), StoreError> {
+        let holder = self.writers().holder.clone();
         match holder {
             Holder::Heir(heir) => heir.write(bytes),
             Holder::Ours | Holder::Passing => Err(StoreError::HandedOver(", which has not opened it in time")),
@@ -220,7 +232,7 @@ mod tests {
     use super::*;
     use crate::{
         model::{ClientPrefix, RevocationAnswer, Revoked, SessionId, TenantName, UnixTime, UserId},
-        session::{Admission, Over, UserLimit},
+        session::{Admission, Claims, Over, Turn, UserLimit},
         state::{Note, RevocationStore, Terms},
     };
 
@@ -396,8 +408,7 @@ mod tests {
     }
 
     fn listed(journal: &Journal) -> Vec<SessionId> {
-        let terms = Terms { limit: None, idle: Duration::from_secs(600) };
-        journal.sessions_of(&acme(), &user(), terms, NOW).into_iter().map(|listed| listed.note.id).collect()
+        journal.sessions_of(&acme(), &user(), Duration::from_secs(600), NOW).into_iter().map(|listed| listed.note.id).collect()
     }
 
     #[test]
@@ -410,7 +421,7 @@ mod tests {
         new.follow_with(Some(Direct::new(&old)));
         let terms = |over| {
             let limit = UserLimit { limit: NonZeroU8::new(2).unwrap(), over };
-            Terms { limit: Some(limit), idle: Duration::from_secs(600) }
+            Terms { limit: Some(limit), idle: Duration::from_secs(600), ..Terms::default() }
         };
 
         old.grant(note(1), terms(Over::Oldest), None, NOW).unwrap();
@@ -418,10 +429,91 @@ mod tests {
         let third = old.grant(note(3), terms(Over::Oldest), None, NOW).unwrap();
         let fourth = new.grant(note(4), terms(Over::Refuse), None, NOW).unwrap();
 
-        assert_eq!((third, fourth), (Admission::Granted(vec![id(1)]), Admission::Refused(2)));
+        // Who has the file ends what is one too many.
+        assert_eq!((third, fourth), (Admission::Granted(vec![]), Admission::Refused(2)));
+        assert_eq!(old.grant(note(4), terms(Over::Refuse), None, NOW).unwrap(), Admission::Refused(2));
+        assert_eq!(old.grant(note(4), terms(Over::Refuse), Some(id(3)), NOW).unwrap(), Admission::Granted(vec![]));
+        end(&old, 3).unwrap();
         new.release().unwrap();
         for journal in [&*old, &new, &open(dir.path())] {
-            assert_eq!(listed(journal), [id(2), id(3)]);
+            assert_eq!(listed(journal), [id(2), id(4)]);
+        }
+    }
+
+    #[test]
+    fn what_a_predecessor_sees_reaches_the_successor_with_the_next_notes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new) = handed_over(dir.path());
+        let present = |journal: &Journal, generation| journal.present(&claims(generation), ClientPrefix::default(), NOW);
+
+        assert_eq!([present(&old, 0), present(&old, 2)], [Turn::Same, Turn::Newer]);
+        old.grant(Note { id: id(6), epoch: 1, ..note(5) }, Terms::default(), None, NOW).unwrap();
+        assert!(listed(&new).is_empty());
+        old.write_notes().unwrap();
+
+        assert_eq!(listed(&new), [id(5), id(6)]);
+        assert_eq!(present(&new, 1), Turn::Late, "of the newer one it has heard");
+        new.release().unwrap();
+        assert_eq!(listed(&open(dir.path())), [id(5), id(6)]);
+    }
+
+    #[test]
+    fn over_three_generations_notes_and_refusals_pass_through() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second) = handed_over(dir.path());
+        second.release().unwrap();
+        let third = Arc::new(open(dir.path()));
+        second.pass_on(Direct::new(&third));
+        third.follow_with(Some(Direct::new(&second)));
+        let limit = UserLimit { limit: NonZeroU8::MIN, over: Over::Refuse };
+        let terms = Terms { limit: Some(limit), idle: Duration::from_secs(600), ..Terms::default() };
+
+        first.present(&claims(0), ClientPrefix::default(), NOW);
+        first.write_notes().unwrap();
+        second.write_notes().unwrap();
+
+        assert_eq!(listed(&third), [id(5)]);
+        assert_eq!(first.grant(Note { epoch: 1, ..note(1) }, terms, None, NOW).unwrap(), Admission::Refused(1));
+    }
+
+    #[test]
+    fn notes_that_came_during_a_hand_over_are_not_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = Arc::new(open(dir.path()));
+        raise(&old).unwrap();
+        old.release().unwrap();
+        old.present(&claims(0), ClientPrefix::default(), NOW);
+        old.write_notes().unwrap();
+        let new = Arc::new(open(dir.path()));
+        old.pass_on(Direct::new(&new));
+        old.write_notes().unwrap();
+        assert_eq!(listed(&new), [id(5)]);
+
+        // Or it comes back, and they are written here.
+        let dir = tempfile::tempdir().unwrap();
+        let old = open(dir.path());
+        raise(&old).unwrap();
+        old.release().unwrap();
+        old.present(&claims(0), ClientPrefix::default(), NOW);
+        old.take_back().unwrap();
+        old.release().unwrap();
+        assert_eq!(listed(&open(dir.path())), [id(5)]);
+    }
+
+    fn claims(generation: u32) -> Claims {
+        Claims {
+            id: id(5),
+            tenant: acme(),
+            user: user(),
+            roles: crate::session::Roles::default(),
+            issued: NOW,
+            auth_time: note(5).granted,
+            not_before: NOW,
+            idle_end: END,
+            absolute_end: END,
+            generation,
+            epoch: 1,
+            binding: None,
         }
     }
 
@@ -430,15 +522,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let journal = open(dir.path());
         let limit = UserLimit { limit: NonZeroU8::new(1).unwrap(), over: Over::Refuse };
-        let terms = Terms { limit: Some(limit), idle: Duration::from_secs(600) };
-        let asked = |number| {
-            let mut bytes = Vec::new();
-            Record::Granted(Box::new((note(number), terms))).encode(&mut bytes);
-            journal.write_for(&bytes)
-        };
+        let terms = Terms { limit: Some(limit), idle: Duration::from_secs(600), ..Terms::default() };
+        let asked = |number| journal.write_for(&Wish { note: note(number), terms, replaces: None }.encode());
 
         assert!(asked(1).is_ok());
-        assert!(matches!(asked(2), Err(StoreError::Successor(_))));
+        assert!(matches!(asked(2), Err(StoreError::TooMany(1))));
         assert_eq!(listed(&journal), [id(1)]);
     }
 
@@ -494,5 +582,9 @@ mod tests {
         assert!(matches!(journal.write_for(&bytes), Err(StoreError::Successor(_))));
         assert!(matches!(journal.write_for(&[9]), Err(StoreError::Successor(_))));
         assert!(matches!(journal.write_for(&[]), Err(StoreError::Successor(_))));
+        let mut notes = Vec::new();
+        Record::Presented { id: id(1), generation: 1, since: NOW, seen: NOW }.encode(&mut notes);
+        assert!(journal.write_for(&notes).is_ok());
+        assert!(matches!(journal.write_for(&[&notes[..], &bytes].concat()), Err(StoreError::Successor(_))));
     }
 }

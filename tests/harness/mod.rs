@@ -5,6 +5,8 @@
 pub mod apps;
 pub mod client;
 pub mod frames;
+pub mod http2_client;
+pub mod http2_server;
 pub mod pebble;
 pub mod pki;
 pub mod program;

@@ -312,3 +312,22 @@ fn echo_tunnel(got: &Got, reader: &mut BufReader<Reading>, writer: &mut Writing)
     }
     false
 }
+
+/// A CA in a PEM file, and a server's configuration with a certificate for `app.internal` that it signed.
+pub fn tls_server(dir: &Path) -> ServerConfig {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, "upstream ca");
+    let ca = params.self_signed(&key).unwrap();
+    std::fs::write(dir.join("upstream-ca.pem"), ca.pem()).unwrap();
+    let issuer = rcgen::Issuer::new(params, key);
+    let leaf_key = rcgen::KeyPair::generate().unwrap();
+    let leaf = rcgen::CertificateParams::new(vec!["app.internal".to_owned()]).unwrap().signed_by(&leaf_key, &issuer).unwrap();
+    ServerConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], rustls::pki_types::PrivateKeyDer::try_from(leaf_key.serialize_der()).unwrap())
+        .unwrap()
+}

@@ -21,7 +21,7 @@ use octroi::{
     pipeline::{Known, Passage, Permit, Stores, judge},
     policy::{
         Balance, CertificateMode, Charge, ClientCertificates, ClientIpHeader, CookieRules, DenyList, ForeignSessions, Identities, IpAccess,
-        IpSet, Limits, Listener, ListenerKind, MinVersion, Policy, Quota, QuotaBy, RangeRule, RequestLimits, Route, RouteAccess,
+        IpSet, Limits, Listener, ListenerKind, MinVersion, Policy, Protocol, Quota, QuotaBy, RangeRule, RequestLimits, Route, RouteAccess,
         RouteTable, RouteTableBuilder, SessionRules, Sessions, Tenant, Tenants, Tls, UnknownSni, Upstream, UpstreamTimeouts,
     },
     quota::Limit,
@@ -128,7 +128,7 @@ fn upstream() -> Arc<Upstream> {
         timeouts: UpstreamTimeouts { connect: second, first_byte: second, between_bytes: second },
         retries: 1,
         isolate: false,
-        fast_path: true,
+        protocol: Protocol::Http1,
         audience: "app".into(),
     })
 }

@@ -8,21 +8,24 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use crate::harness::client::{parse, raw, tls_config, tls_over};
 
-/// What clients of one kind did.
+/// What one client did.
 #[derive(Debug, Default)]
 pub struct Tally {
-    pub answered: AtomicUsize,
-    pub failed: AtomicUsize,
-    pub connections: AtomicUsize,
+    /// Which client this is.
+    number: usize,
+    answered: AtomicUsize,
+    failed: AtomicUsize,
+    connections: AtomicUsize,
     /// How many targets were made.
-    pub made: AtomicUsize,
+    made: AtomicUsize,
     /// What the failures were.
-    pub said: Mutex<Vec<String>>,
+    said: Mutex<Vec<String>>,
 }
 
 impl Tally {
@@ -37,9 +40,82 @@ impl Tally {
             }
         }
     }
+}
 
-    pub fn counts(&self) -> (usize, usize) {
-        (self.answered.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
+/// The kinds of clients, in the order of [`Crowd::start`].
+pub const KEPT: usize = 1;
+pub const HTTP2: usize = 2;
+
+/// Clients of every kind, each on a thread of its own.
+pub struct Crowd {
+    clients: Vec<(usize, Arc<Tally>)>,
+    threads: Vec<JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Crowd {
+    /// Starts so many of each kind: on new connections, on kept ones, over HTTP/2.
+    pub fn start(addr: SocketAddr, ca: &Path, counts: [usize; 3]) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let kinds: [fn(SocketAddr, &Path, &AtomicBool, &Tally); 3] = [new_connections, kept_alive, http2];
+        let each = (0..3).flat_map(|kind| std::iter::repeat_n(kind, counts[kind])).enumerate();
+        let clients: Vec<_> = each.map(|(number, kind)| (kind, Arc::new(Tally { number, ..Tally::default() }))).collect();
+        let begin = |(kind, tally): &(usize, Arc<Tally>)| {
+            let (stop, ca, tally, ask) = (Arc::clone(&stop), ca.to_owned(), Arc::clone(tally), kinds[*kind]);
+            std::thread::spawn(move || ask(addr, &ca, &stop, &tally))
+        };
+        let threads = clients.iter().map(begin).collect();
+        Self { clients, threads, stop }
+    }
+
+    fn of(&self, kind: usize) -> impl Iterator<Item = &Tally> {
+        self.clients.iter().filter(move |(of, _)| *of == kind).map(|(_, tally)| &**tally)
+    }
+
+    /// How many requests of a kind were answered.
+    pub fn answered(&self, kind: usize) -> usize {
+        self.of(kind).map(|tally| tally.answered.load(Ordering::Relaxed)).sum()
+    }
+
+    /// How many targets the clients over HTTP/2 made.
+    pub fn made(&self) -> usize {
+        self.of(HTTP2).map(|tally| tally.made.load(Ordering::Relaxed)).sum()
+    }
+
+    /// How often each client has connected.
+    pub fn connections(&self) -> Vec<usize> {
+        self.clients.iter().map(|(_, tally)| tally.connections.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Waits until every one of the clients has connected anew since: whoever is told to go comes again with the next request. A busy
+    /// machine lets single clients wait, so each is asked for, and not their sum.
+    pub fn all_come_again(&self, since: &[usize]) {
+        self.wait("every client came again", || std::iter::zip(self.connections(), since).all(|(now, than)| now > *than));
+    }
+
+    /// Waits until each kind of client was answered so many times more.
+    pub fn answered_again(&self, times: usize) {
+        let than = [0, KEPT, HTTP2].map(|kind| self.answered(kind));
+        self.wait("every kind is answered", || (0..3).all(|kind| self.answered(kind) > than[kind] + times));
+    }
+
+    /// Waits for a minute at most: a machine that does much else is slow, and loses nothing.
+    fn wait(&self, what: &str, is_so: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !is_so() {
+            let connections = self.connections();
+            assert!(Instant::now() < deadline, "not within a minute: {what}; connections {connections:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Has them stop, once each has its last answer. Nobody lost a request.
+    pub fn stop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.threads.drain(..).for_each(|client| client.join().unwrap());
+        for (_, tally) in &self.clients {
+            assert_eq!(tally.failed.load(Ordering::Relaxed), 0, "{:?}", tally.said.lock().unwrap());
+        }
     }
 }
 
@@ -71,7 +147,7 @@ fn ask(stream: &mut (impl Read + Write)) -> (Result<(), String>, bool) {
 }
 
 /// Sends requests until told to stop: over TLS, each on a connection of its own.
-pub fn new_connections(addr: SocketAddr, ca: &Path, stop: &AtomicBool, tally: &Tally) {
+fn new_connections(addr: SocketAddr, ca: &Path, stop: &AtomicBool, tally: &Tally) {
     while !stop.load(Ordering::Relaxed) {
         tally.connections.fetch_add(1, Ordering::Relaxed);
         let mut stream = tls_over(raw(addr), "acme.test", ca, &[b"http/1.1"]);
@@ -82,7 +158,7 @@ pub fn new_connections(addr: SocketAddr, ca: &Path, stop: &AtomicBool, tally: &T
 
 /// Sends requests until told to stop: over TLS, on a connection that is kept until the server says `Connection: close`. A connection
 /// that ends otherwise has lost the request that was on its way.
-pub fn kept_alive(addr: SocketAddr, ca: &Path, stop: &AtomicBool, tally: &Tally) {
+fn kept_alive(addr: SocketAddr, ca: &Path, stop: &AtomicBool, tally: &Tally) {
     while !stop.load(Ordering::Relaxed) {
         tally.connections.fetch_add(1, Ordering::Relaxed);
         let mut stream = tls_over(raw(addr), "acme.test", ca, &[b"http/1.1"]);
@@ -102,7 +178,7 @@ pub fn kept_alive(addr: SocketAddr, ca: &Path, stop: &AtomicBool, tally: &Tally)
 ///
 /// What the client had queued when GOAWAY came, and the server says it has not looked at, is sent again (RFC 9113, section 6.8): no
 /// server can know of it. That the server says the truth is for the test to see at the upstream.
-pub fn http2(addr: SocketAddr, ca: &Path, stop: &AtomicBool, tally: &Tally) {
+fn http2(addr: SocketAddr, ca: &Path, stop: &AtomicBool, tally: &Tally) {
     let config = tls_config(ca, &[b"h2"]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut waiting: Vec<String> = Vec::new();
@@ -117,7 +193,7 @@ pub fn http2(addr: SocketAddr, ca: &Path, stop: &AtomicBool, tally: &Tally) {
                 let Ok(ready) = sender.clone().ready().await else { break };
                 sender = ready;
                 while waiting.len() < 4 {
-                    waiting.push(format!("/public/x?n={}", tally.made.fetch_add(1, Ordering::Relaxed)));
+                    waiting.push(format!("/public/x?n={}.{}", tally.number, tally.made.fetch_add(1, Ordering::Relaxed)));
                 }
                 let mut asked = Vec::new();
                 for target in std::mem::take(&mut waiting) {

@@ -4,15 +4,11 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     process::{Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::{Duration, Instant},
 };
 
 use crate::{
-    clients::{self, Tally},
+    clients::Crowd,
     config,
     harness::{
         Octroi, Upstream,
@@ -27,43 +23,26 @@ use crate::{
 fn no_request_is_lost_over_two_upgrades() {
     let (mut octroi, upstream) = started();
     let (addr, ca) = (octroi.addr("public"), octroi.path().join("certs/ca.pem"));
-    let stop = Arc::new(AtomicBool::new(false));
-    let tallies: [Arc<Tally>; 3] = std::array::from_fn(|_| Arc::default());
-    let kinds: [fn(std::net::SocketAddr, &std::path::Path, &AtomicBool, &Tally); 3] =
-        [clients::new_connections, clients::kept_alive, clients::http2];
-    let clients: Vec<_> = std::iter::zip(kinds, &tallies)
-        .flat_map(|(kind, tally)| std::iter::repeat_n((kind, tally), 2))
-        .map(|(kind, tally)| {
-            let (stop, ca, tally) = (Arc::clone(&stop), ca.clone(), Arc::clone(tally));
-            std::thread::spawn(move || kind(addr, &ca, &stop, &tally))
-        })
-        .collect();
-    let moved_on = |than: [usize; 3]| {
-        eventually("every kind of client is answered", || {
-            let now = [0, 1, 2].map(|kind: usize| tallies[kind].counts().0);
-            std::iter::zip(now, than).all(|(now, than)| now > than + 50).then_some(now)
-        })
-    };
+    let mut crowd = Crowd::start(addr, &ca, [2; 3]);
 
-    let before = moved_on([0; 3]);
+    crowd.answered_again(50);
+    let before = crowd.connections();
     let (first, second) = upgrade(&mut octroi);
-    let between = moved_on(before);
+    crowd.all_come_again(&before);
+    crowd.answered_again(50);
+    let before = crowd.connections();
     let (again, third) = upgrade(&mut octroi);
-    moved_on(between);
-    stop.store(true, Ordering::Relaxed);
-    clients.into_iter().for_each(|client| client.join().unwrap());
+    crowd.all_come_again(&before);
+    crowd.answered_again(50);
+    crowd.stop();
 
-    for tally in &tallies {
-        assert_eq!(tally.counts().1, 0, "{tallies:?}");
-    }
     // Each HTTP/2 request came to the upstream once, also those that were sent again.
     let mut targets: Vec<String> = upstream.take().into_iter().map(|got| got.target).filter(|target| target.contains('?')).collect();
     targets.sort();
     let came = targets.len();
     targets.dedup();
-    assert_eq!((came, targets.len()), (tallies[2].made.load(Ordering::Relaxed), came));
+    assert_eq!((came, targets.len()), (crowd.made(), came));
     assert!(first != second && second == again && second != third);
-    assert!(tallies[1].connections.load(Ordering::Relaxed) >= 6 && tallies[2].connections.load(Ordering::Relaxed) >= 6, "{tallies:?}");
     assert_eq!(octroi.wait(), 0);
     eventually("the second ends too", || (!lives(second)).then_some(()));
     octroi.refresh();

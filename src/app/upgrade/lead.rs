@@ -11,10 +11,13 @@ use std::{
 
 use tokio::{runtime::Handle, sync::watch};
 
-use super::{channel::Channel, message::Message};
+use super::{
+    channel::Channel,
+    message::{Message, Outcome},
+};
 use crate::{
     model::told,
-    state::{Follower, Journal},
+    state::{Follower, Journal, StoreError},
 };
 
 /// How long a revocation waits for the predecessor to know of it.
@@ -136,9 +139,14 @@ impl Lead {
                 Message::Write { id, record } => {
                     let (lead, journal) = (Arc::clone(self), Arc::clone(journal));
                     runtime.spawn_blocking(move || {
-                        let failed = journal.write_for(&record).err().map(|error| told(&error));
+                        let outcome = match journal.write_for(&record) {
+                            Ok(()) => Outcome::Done,
+                            Err(StoreError::TooMany(count)) => Outcome::TooMany(u64::try_from(count).unwrap_or(u64::MAX)),
+                            Err(StoreError::Uncounted(why)) => Outcome::Uncounted(why),
+                            Err(error) => Outcome::Failed(told(&error)),
+                        };
                         // Gone: it fails closed by itself.
-                        let _ = lead.channel.send(&Message::Written { id, failed });
+                        let _ = lead.channel.send(&Message::Written { id, outcome });
                     });
                 }
                 Message::Hello(_)
@@ -148,7 +156,7 @@ impl Lead {
                 | Message::Socket { .. }
                 | Message::Sockets(_)
                 | Message::Bound
-                | Message::Journal
+                | Message::Journal { .. }
                 | Message::Taken
                 | Message::Go
                 | Message::Serves

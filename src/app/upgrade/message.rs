@@ -22,8 +22,8 @@ pub(super) enum Message {
     Sockets(u32),
     /// All listeners are bound.
     Bound,
-    /// The journal is closed.
-    Journal,
+    /// The journal is closed. For so many milliseconds more it is known what other nodes ended, by the Redis that is named so.
+    Journal { fresh: u64, redis: String },
     /// The journal is open.
     Taken,
     /// The predecessor sends its revocations from now on.
@@ -32,14 +32,27 @@ pub(super) enum Message {
     Serves,
     /// A record that the predecessor asks for.
     Write { id: u64, record: Vec<u8> },
-    /// What became of it: nothing, if it is durable.
-    Written { id: u64, failed: Option<String> },
+    /// What became of it.
+    Written { id: u64, outcome: Outcome },
     /// Changes of the journal, up to a number.
     Follow { number: u64, records: Vec<u8> },
     /// They are in force.
     Followed(u64),
     /// So many connections the predecessor still has.
     Connections(u64),
+}
+
+/// What became of a record that the predecessor asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It is durable.
+    Done,
+    /// It could not be written, and why.
+    Failed(String),
+    /// The user has so many sessions already.
+    TooMany(u64),
+    /// Nobody can tell how many the user has, and why.
+    Uncounted(String),
 }
 
 impl Message {
@@ -61,13 +74,17 @@ impl Message {
             }
             Self::Sockets(count) => put(6, &[&count.to_be_bytes()]),
             Self::Bound => put(7, &[]),
-            Self::Journal => put(8, &[]),
+            Self::Journal { fresh, redis } => put(8, &[&fresh.to_be_bytes(), redis.as_bytes()]),
             Self::Taken => put(9, &[]),
             Self::Go => put(10, &[]),
             Self::Serves => put(11, &[]),
             Self::Write { id, record } => put(12, &[&id.to_be_bytes(), record]),
-            Self::Written { id, failed: None } => put(13, &[&id.to_be_bytes()]),
-            Self::Written { id, failed: Some(why) } => put(14, &[&id.to_be_bytes(), cut(why)]),
+            Self::Written { id, outcome } => match outcome {
+                Outcome::Done => put(13, &[&id.to_be_bytes()]),
+                Outcome::Failed(why) => put(14, &[&id.to_be_bytes(), cut(why)]),
+                Outcome::TooMany(count) => put(18, &[&id.to_be_bytes(), &count.to_be_bytes()]),
+                Outcome::Uncounted(why) => put(19, &[&id.to_be_bytes(), cut(why)]),
+            },
             Self::Follow { number, records } => put(15, &[&number.to_be_bytes(), records]),
             Self::Followed(number) => put(16, &[&number.to_be_bytes()]),
             Self::Connections(count) => put(17, &[&count.to_be_bytes()]),
@@ -95,13 +112,15 @@ impl Message {
             }
             6 => Self::Sockets(u32::from_be_bytes(take(&mut rest)?)),
             7 => Self::Bound,
-            8 => Self::Journal,
+            8 => Self::Journal { fresh: number(&mut rest)?, redis: text(&mut rest)? },
             9 => Self::Taken,
             10 => Self::Go,
             11 => Self::Serves,
             12 => Self::Write { id: number(&mut rest)?, record: std::mem::take(&mut rest).to_vec() },
-            13 => Self::Written { id: number(&mut rest)?, failed: None },
-            14 => Self::Written { id: number(&mut rest)?, failed: Some(text(&mut rest)?) },
+            13 => Self::Written { id: number(&mut rest)?, outcome: Outcome::Done },
+            14 => Self::Written { id: number(&mut rest)?, outcome: Outcome::Failed(text(&mut rest)?) },
+            18 => Self::Written { id: number(&mut rest)?, outcome: Outcome::TooMany(number(&mut rest)?) },
+            19 => Self::Written { id: number(&mut rest)?, outcome: Outcome::Uncounted(text(&mut rest)?) },
             15 => Self::Follow { number: number(&mut rest)?, records: std::mem::take(&mut rest).to_vec() },
             16 => Self::Followed(number(&mut rest)?),
             17 => Self::Connections(number(&mut rest)?),
@@ -135,6 +154,15 @@ mod tests {
 
     use super::*;
 
+    fn any_outcome() -> impl Strategy<Value = Outcome> {
+        prop_oneof![
+            Just(Outcome::Done),
+            any::<String>().prop_map(Outcome::Failed),
+            any::<u64>().prop_map(Outcome::TooMany),
+            any::<String>().prop_map(Outcome::Uncounted),
+        ]
+    }
+
     fn any_message() -> impl Strategy<Value = Message> {
         let bytes = || prop::collection::vec(any::<u8>(), 0..50);
         prop_oneof![
@@ -147,12 +175,12 @@ mod tests {
             Just(Message::Socket { name: "v6".to_owned(), address: Some("[2001:db8::1]:443".parse().unwrap()) }),
             any::<u32>().prop_map(Message::Sockets),
             Just(Message::Bound),
-            Just(Message::Journal),
+            (any::<u64>(), any::<String>()).prop_map(|(fresh, redis)| Message::Journal { fresh, redis }),
             Just(Message::Taken),
             Just(Message::Go),
             Just(Message::Serves),
             (any::<u64>(), bytes()).prop_map(|(id, record)| Message::Write { id, record }),
-            (any::<u64>(), any::<Option<String>>()).prop_map(|(id, failed)| Message::Written { id, failed }),
+            (any::<u64>(), any_outcome()).prop_map(|(id, outcome)| Message::Written { id, outcome }),
             (any::<u64>(), bytes()).prop_map(|(number, records)| Message::Follow { number, records }),
             any::<u64>().prop_map(Message::Followed),
             any::<u64>().prop_map(Message::Connections),

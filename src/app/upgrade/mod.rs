@@ -11,14 +11,14 @@
 //!                              … QUIT or `octroi upgrade` …
 //!                      ←   SOCKET with a descriptor, as often as there are sockets; SOCKETS with their number
 //! BOUND, or REFUSED    →       what the predecessor does not have is bound now
-//!                      ←   JOURNAL    admin listeners pause, the journal is settled and closed
+//!                      ←   JOURNAL    admin listeners pause, the journal is settled and closed; how long what other nodes ended is known
 //! TAKEN, or REFUSED    →       the journal is open
 //!                      ←   GO         what is ended here is sent there from now on
 //! SERVES               →       connections are accepted
 //!                          stops accepting, and drains
 //! FOLLOW               →       a change of the journal, before whoever asked for it is answered
 //!                      ←   FOLLOWED
-//!                      ←   WRITE      a change that the predecessor asks for
+//!                      ←   WRITE      a change that the predecessor asks for, a session to count, or notes of sessions
 //! WRITTEN              →
 //!                      ←   CONNECTIONS, now and then, until it ends
 //! ```
@@ -40,13 +40,14 @@ use std::{io, time::Duration};
 pub(super) use predecessor::{HandOver, hand_over, tell_connections};
 pub use room::Launch;
 pub(super) use room::{Succession, close_room, open_room, receive_successors};
-pub(super) use successor::Arrival;
+pub(super) use successor::{Arrival, Legacy};
 
 /// The name of the socket in the state directory.
 const SOCKET: &str = "upgrade.sock";
 
-/// The version of what is said here. Another version's successor is refused, and has to be started anew.
-const VERSION: u16 = 1;
+/// The version of what is said here, and of the records of the journal that are sent. Another version's successor is refused before
+/// anything is handed over, and has to be started anew: so whoever adds a message or a record, or a field of one, counts on.
+const VERSION: u16 = 2;
 
 /// How long one step of the other side may take that only needs the processor.
 const STEP: Duration = Duration::from_secs(10);

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     admin::Gate,
-    app::control::App,
+    app::{control::App, redis},
     model::{UpgradeReport, told},
 };
 
@@ -132,9 +132,13 @@ fn offer(app: &App, channel: &Channel, pid: u32) -> Result<(), UpgradeError> {
 /// Closes the journal, lets the successor open it, and waits until it serves. After an error the journal is ours again.
 fn pass_journal(app: &Arc<App>, channel: Channel, pid: u32) -> Result<Arc<Tail>, UpgradeError> {
     let journal = &app.shared.revocations;
+    // Before: what is heard later is in no file.
+    let fresh = journal.fresh_for(app.shared.clock.now());
     journal.release().map_err(|error| UpgradeError::Refused(format!("the journal cannot be settled: {}", told(&error))))?;
     let failed = |doing: &'static str| move |source: io::Error| UpgradeError::Ended { who: "successor", pid, doing, source };
-    let sent = channel.send(&Message::Journal).map_err(failed("waited for the journal"));
+    let redis = redis::name(&app.shared.snapshot.load().policy);
+    let fresh = u64::try_from(fresh.as_millis()).unwrap_or(u64::MAX);
+    let sent = channel.send(&Message::Journal { fresh, redis }).map_err(failed("waited for the journal"));
     if let Err(error) = sent.and_then(|()| expect(&channel, pid, "opened the journal", OPENING, &Message::Taken)) {
         recover(app, &channel, pid);
         return Err(error);

@@ -35,6 +35,14 @@ pub(in crate::app) struct Offer {
     pub(in crate::app) control: Option<UnixListener>,
 }
 
+/// What the predecessor knew of other nodes: all of it stands in its journal.
+pub(in crate::app) struct Legacy {
+    /// For how long it holds.
+    pub(in crate::app) fresh: Duration,
+    /// The name of the Redis that it is from.
+    pub(in crate::app) redis: String,
+}
+
 impl Arrival {
     /// Connects to the predecessor that has this state directory.
     pub(in crate::app) fn at(state_dir: &Path) -> Result<Self, UpgradeError> {
@@ -95,9 +103,14 @@ impl Arrival {
     }
 
     /// Says that every listener is bound, and waits until the journal is free.
-    pub(in crate::app) fn bound(&self) -> Result<(), UpgradeError> {
+    pub(in crate::app) fn bound(&self) -> Result<Legacy, UpgradeError> {
         self.say(&Message::Bound, "handed sockets over")?;
-        self.next("settled its journal", Some(OPENING), |message| matches!(message, Message::Journal).then_some(()))
+        self.next("settled its journal", Some(OPENING), |message| match message {
+            Message::Journal { fresh, redis } => Some(Legacy { fresh: Duration::from_millis(fresh), redis }),
+            Message::Hello(_) | Message::Welcome(_) | Message::Refused(_) | Message::Ready | Message::Socket { .. } => None,
+            Message::Sockets(_) | Message::Bound | Message::Taken | Message::Go | Message::Serves | Message::Write { .. } => None,
+            Message::Written { .. } | Message::Follow { .. } | Message::Followed(_) | Message::Connections(_) => None,
+        })
     }
 
     /// Says that the journal is open, and begins the link once the predecessor follows it.

@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use super::{channel::Channel, message::Message};
+use super::{
+    channel::Channel,
+    message::{Message, Outcome},
+};
 use crate::state::{Heir, Journal, StoreError};
 
 /// How long a session event waits for the successor's disk.
@@ -29,7 +32,7 @@ pub(super) struct Tail {
 #[derive(Debug, Default)]
 struct State {
     /// Asked for and not yet answered; answered and not yet taken.
-    asked: HashMap<u64, Option<Result<(), String>>>,
+    asked: HashMap<u64, Option<Outcome>>,
     serves: bool,
     refused: Option<String>,
     closed: bool,
@@ -82,9 +85,9 @@ impl Tail {
                         break;
                     }
                 }
-                Message::Written { id, failed } => {
+                Message::Written { id, outcome } => {
                     if let Some(answer) = self.state().asked.get_mut(&id) {
-                        *answer = Some(failed.map_or(Ok(()), Err));
+                        *answer = Some(outcome);
                     }
                     self.changed.notify_all();
                 }
@@ -104,7 +107,7 @@ impl Tail {
                 | Message::Socket { .. }
                 | Message::Sockets(_)
                 | Message::Bound
-                | Message::Journal
+                | Message::Journal { .. }
                 | Message::Taken
                 | Message::Go
                 | Message::Write { .. }
@@ -136,7 +139,10 @@ impl Heir for Tail {
         let waits = |state: &mut State| matches!(state.asked.get(&id), Some(None)) && !state.closed;
         let (mut state, _) = self.changed.wait_timeout_while(self.state(), WRITING, waits).unwrap_or_else(PoisonError::into_inner);
         match state.asked.remove(&id).flatten() {
-            Some(outcome) => outcome.map_err(StoreError::Successor),
+            Some(Outcome::Done) => Ok(()),
+            Some(Outcome::Failed(why)) => Err(StoreError::Successor(why)),
+            Some(Outcome::TooMany(count)) => Err(StoreError::TooMany(usize::try_from(count).unwrap_or(usize::MAX))),
+            Some(Outcome::Uncounted(why)) => Err(StoreError::Uncounted(why)),
             None => Err(StoreError::Successor("nothing, in time".to_owned())),
         }
     }

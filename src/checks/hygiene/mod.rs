@@ -3,6 +3,7 @@
 //! HTTP/1 is judged by its head as received ([`lint`]), because the HTTP library repairs what it reads; HTTP/2 by its fields.
 
 mod authority;
+mod connection;
 mod field;
 mod head;
 
@@ -51,6 +52,7 @@ pub fn check<'a>(view: &RequestView<'a>, limits: &Limits) -> Verdict<Clean<'a>> 
         HttpVersion::Http10 | HttpVersion::Http11 => head::agree(view, limits)?,
         HttpVersion::Http2 => (view.target, field::check(view, limits)?),
     };
+    connection::check(view)?;
     field::cookies(view)?;
     method(view.method)?;
     if received.len() > limits.uri_bytes {

@@ -66,8 +66,11 @@ fn describe(known: &SessionsBody) -> String {
 
 /// Says what the list cannot hold.
 fn note(known: &SessionsBody) -> String {
-    let elsewhere = if known.all_nodes { "" } else { "; nor, right now, are those that only other nodes saw" };
-    format!("note: not known to any store: {}{elsewhere}", known.unknown.join(", "))
+    let unknown = format!("note: not known to any store: {}", known.unknown.join(", "));
+    match &known.silence {
+        None => unknown,
+        Some(why) => format!("note: this list is of this node only ({why}); other nodes may know more\n{unknown}"),
+    }
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ fn rules_of(
         let message = format!("a client that names no host is asked for no certificate, and `{}` requires one", name.value);
         cx.error(at.span, message).hint("take `allow_no_sni` out, or write `mode: optional`");
     }
-    if let (Some(listener), false) = (plaintext, tenant.hosts.is_empty()) {
+    if let (Some(listener), false) = (plaintext, tenant.hosts.items.is_empty()) {
         let line = cx.origin(listener).line;
         if required {
             let message = format!("`{}` requires a client certificate, and a listener serves in clear text, which has none", name.value);

@@ -55,8 +55,6 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
     let sessions = root.sessions.as_ref().and_then(|wire| wire.0.as_ref()).map(|wire| session::sessions(cx, wire));
     let redis = root.redis.as_ref().and_then(|wire| redis::redis(cx, wire));
     session::judge_store(cx, root.sessions.as_ref().and_then(|wire| wire.0.as_ref()), root.redis.as_ref());
-    let is_shared = sessions.as_ref().is_some_and(|sessions| sessions.revocation.is_shared);
-    session::judge_limit(cx, root.sessions.as_ref().and_then(|wire| wire.0.as_ref()?.max_per_user.as_ref()), is_shared);
     let asserts = root.sessions.as_ref().and_then(|wire| wire.0.as_ref()?.assertion.as_ref());
     assertion::judge(cx, &root, asserts);
     let upstreams = upstream::all(cx, &root.upstreams, asserts.and_then(|wire| wire.audience.as_ref()));

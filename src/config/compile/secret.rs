@@ -127,18 +127,28 @@ pub(super) fn resolve(cx: &Context<'_>, at: Span, piece: &Piece<'_>) -> Result<S
     }
 }
 
+/// What helps where a file cannot be read: what is there already, `octroi keys init` leaves alone.
+fn hint_on(path: &Path) -> &'static str {
+    if path.exists() {
+        "a secret is kept in a regular file that octroi may read"
+    } else {
+        "`octroi keys init` makes the keys that are missing"
+    }
+}
+
 /// Reads the text of a secret's file.
 fn file(cx: &Context<'_>, path: &Path) -> Result<Secret<String>, Wrong> {
     let shown = path.display();
-    let file = cx
-        .inputs
-        .file(path)
-        .map_err(|why| Wrong::new(format!("cannot read {shown}: {why}")).hint("`octroi keys init` makes the keys that are missing"))?;
+    let file = cx.inputs.file(path).map_err(|why| Wrong::new(format!("cannot read {shown}: {why}")).hint(hint_on(path)))?;
     if file.is_open_to_all() {
         let wrong = Wrong::new(format!("{shown} is open to every account of this machine (mode {})", file.mode()));
         return Err(wrong.hint(format!("chmod 0600 {shown}")));
     }
     let text = std::str::from_utf8(file.bytes.expose()).map(without_newline);
     let text = text.map_err(|_| Wrong::new(format!("{shown} is not text")).hint("secrets are kept as base64"))?;
-    if text.is_empty() { Err(Wrong::new(format!("{shown} is empty"))) } else { Ok(Secret::new(text.to_owned())) }
+    if text.is_empty() {
+        return Err(Wrong::new(format!("{shown} is empty"))
+            .hint("put the secret there, or remove the file: `octroi keys init` makes keys that are missing"));
+    }
+    Ok(Secret::new(text.to_owned()))
 }

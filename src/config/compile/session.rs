@@ -115,14 +115,6 @@ fn rules(
     rules
 }
 
-/// Refuses a limit on a user's sessions where several nodes grant them: each would count its own only.
-pub(super) fn judge_limit(cx: &mut Context<'_>, wire: Option<&MaxPerUserWire>, is_shared: bool) {
-    if let (Some(wire), true) = (wire, is_shared) {
-        cx.error(wire.limit.span, "`max_per_user` over nodes that share revocations is not enforced by this version yet")
-            .hint("each node would count its own sessions only; take it out, or run one node with `store: journal`");
-    }
-}
-
 fn user_limit(cx: &mut Context<'_>, wire: &MaxPerUserWire) -> Option<UserLimit> {
     let At { value, span } = wire.limit;
     let limit = u8::try_from(value).ok().and_then(NonZeroU8::new).filter(|limit| limit.get() <= MOST_SESSIONS);

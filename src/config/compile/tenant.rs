@@ -24,7 +24,7 @@ use crate::{
         wire::{CookiesWire, TenantWire},
     },
     model::{HostPattern, TenantName, UpstreamName},
-    policy::{CookieRules, RequestLimits, RouteAccess, RouteTable, SessionRules, Sessions, Tenant, Tenants},
+    policy::{CookieRules, Protocol, RequestLimits, RouteAccess, RouteTable, SessionRules, Sessions, Tenant, Tenants, Upstream},
 };
 
 /// What tenants refer to.
@@ -72,7 +72,7 @@ pub(super) fn all(cx: &mut Context<'_>, files: &[Named<TenantName, TenantWire>],
     for NamedEntry { name, value } in files.iter().flat_map(|file| &file.0) {
         let Some(wire) = value else { continue };
         own_hosts(cx, name, wire, &mut hosts, around.coverage.as_deref_mut());
-        if wire.hosts.is_empty() && !members.contains(&name.value) {
+        if wire.hosts.items.is_empty() && wire.hosts.is_whole && !members.contains(&name.value) {
             let message = format!("the tenant `{}` has no host and is nobody's member, so nothing reaches it", name.value);
             cx.warn(name.span, message).hint("add `hosts`, or name it among the `members` of another tenant");
         }
@@ -101,19 +101,20 @@ fn tenant(cx: &mut Context<'_>, name: &At<TenantName>, wire: &TenantWire, around
         }
         found?.clone()
     });
+    if let (Some(at), Some(upstream), Some(routes)) = (&wire.upstream.0, &upstream, &routes) {
+        no_tunnels(cx, at, upstream, routes);
+    }
     let quotas = around.quotas.named(cx, &wire.quotas);
     let ip_access = ip_access::compile(cx, wire.ip_access.as_ref());
     let client_certificate = wire.client_certificate.as_ref().map(|rules| around.trusts.compile(cx, rules));
     let sessions = session::tenant(cx, wire.sessions.as_ref(), &around.rules);
-    let is_shared = around.sessions.is_some_and(|sessions| sessions.revocation.is_shared);
-    session::judge_limit(cx, wire.sessions.as_ref().and_then(|wire| wire.max_per_user.as_ref()), is_shared);
     let response_headers = response_headers(cx, wire);
     let cookies = wire.cookies.as_ref().map(|cookies| cookie_rules(cx, cookies)).unwrap_or_default();
     let flag = |flag: &Option<At<bool>>| flag.as_ref().is_some_and(|at| at.value);
     Some(Tenant {
         name: name.value.clone(),
         origin: cx.origin(name.span),
-        hosts: wire.hosts.iter().map(|host| host.value.clone()).collect(),
+        hosts: wire.hosts.items.iter().map(|host| host.value.clone()).collect(),
         upstream: upstream?,
         routes: routes?,
         quotas,
@@ -128,6 +129,15 @@ fn tenant(cx: &mut Context<'_>, name: &At<TenantName>, wire: &TenantWire, around
         response_headers,
         cookies,
     })
+}
+
+/// A WebSocket is an exchange of HTTP/1.1 here; the way that HTTP/2 has for it (RFC 8441) is not built.
+fn no_tunnels(cx: &mut Context<'_>, at: &At<UpstreamName>, upstream: &Upstream, routes: &RouteTable) {
+    let tunnel = routes.routes().find(|route| route.websocket);
+    if let (Protocol::Http2, Some(route)) = (upstream.protocol, tunnel) {
+        let message = format!("the rule `{}` has `websocket: true`, and the upstream `{}` speaks HTTP/2", route.id.as_str(), at.value);
+        cx.error(at.span, message).hint("give this tenant rules without WebSockets, or an upstream with `protocol: http1`");
+    }
 }
 
 /// What stands in the other two lists is set too, so it is allowed as well.
@@ -150,7 +160,7 @@ fn own_hosts<'w>(
     hosts: &mut HashMap<&'w HostPattern, (Span, &'w TenantName)>,
     mut coverage: Option<&mut Coverage>,
 ) {
-    for host in &wire.hosts {
+    for host in &wire.hosts.items {
         if let Some((first, owner)) = hosts.insert(&host.value, (host.span, &name.value)) {
             let whose = if *owner == name.value { "this tenant".to_owned() } else { format!("the tenant `{owner}`") };
             cx.error(host.span, format!("the host `{}` belongs to {whose} already", host.value)).first(first);

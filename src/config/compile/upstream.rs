@@ -12,7 +12,8 @@ use crate::{
         default,
         reader::At,
         source::Span,
-        wire::{Party, Protocol, ServerEntry, TimeoutsWire, UpstreamWire},
+        unit::Wait,
+        wire::{Party, ServerEntry, TimeoutsWire, UpstreamWire},
     },
     model::UpstreamName,
     policy::{Balance, Server, ServerAddress, Upstream, UpstreamTimeouts, UpstreamTls},
@@ -31,10 +32,6 @@ pub(super) fn all(cx: &mut Context<'_>, wires: &Named<UpstreamName, UpstreamWire
 }
 
 fn one(cx: &mut Context<'_>, name: &At<UpstreamName>, wire: &UpstreamWire, audience: Option<&At<Party>>) -> Upstream {
-    // One value so far; a second one makes the compiler ask here.
-    match wire.protocol.as_ref().map(|at| at.value) {
-        Some(Protocol::Http1) | None => {}
-    }
     let plaintext = wire.plaintext.as_ref().filter(|at| at.value);
     if let (Some(_), Some(at)) = (&wire.tls, plaintext) {
         cx.error(at.span, "an upstream has `tls` or `plaintext: true`, not both");
@@ -64,11 +61,11 @@ fn one(cx: &mut Context<'_>, name: &At<UpstreamName>, wire: &UpstreamWire, audie
         origin: cx.origin(name.span),
         servers: wire.servers.0.iter().map(server).collect(),
         balance: wire.balance.as_ref().map_or(Balance::RoundRobin, |at| at.value),
+        protocol: wire.protocol.as_ref().map(|at| at.value).unwrap_or_default(),
         tls,
-        timeouts: timeouts(cx, wire.timeouts.as_ref()),
+        timeouts: timeouts(wire.timeouts.as_ref()),
         retries: retries.map_or(default::RETRIES, |at| at.value),
         isolate: wire.isolate.as_ref().is_some_and(|at| at.value),
-        fast_path: wire.fast_path.as_ref().is_none_or(|at| at.value),
         audience: wire.audience.as_ref().or(audience).map_or_else(|| name.value.as_str().into(), |at| at.value.0.clone()),
     }
 }
@@ -77,20 +74,12 @@ fn server(wire: &ServerEntry) -> Server {
     Server { address: wire.address.value.clone(), weight: wire.weight.as_ref().map_or(std::num::NonZeroU32::MIN, |at| at.value) }
 }
 
-/// The HTTP library keeps one clock for every read of an answer. So the first byte and the pauses after it have the same time, and a
-/// configuration that asks for two is refused. Where one is written, the other follows it.
-fn timeouts(cx: &mut Context<'_>, wire: Option<&TimeoutsWire>) -> UpstreamTimeouts {
-    let Some(wire) = wire else { return default::UPSTREAM_TIMEOUTS };
-    if let (Some(first), Some(between)) = (&wire.first_byte, &wire.between_bytes)
-        && first.value.0 != between.value.0
-    {
-        cx.error(between.span, "`first_byte` and `between_bytes` that differ are not enforced by this version yet")
-            .hint("write the same time for both, or only one of them");
-    }
-    let answer = wire.first_byte.as_ref().or(wire.between_bytes.as_ref());
+fn timeouts(wire: Option<&TimeoutsWire>) -> UpstreamTimeouts {
+    let written =
+        |key: fn(&TimeoutsWire) -> &Option<At<Wait>>, default| wire.and_then(|wire| key(wire).as_ref()).map_or(default, |at| at.value.0);
     UpstreamTimeouts {
-        connect: wire.connect.as_ref().map_or(default::UPSTREAM_TIMEOUTS.connect, |at| at.value.0),
-        first_byte: answer.map_or(default::UPSTREAM_TIMEOUTS.first_byte, |at| at.value.0),
-        between_bytes: answer.map_or(default::UPSTREAM_TIMEOUTS.between_bytes, |at| at.value.0),
+        connect: written(|wire| &wire.connect, default::UPSTREAM_TIMEOUTS.connect),
+        first_byte: written(|wire| &wire.first_byte, default::UPSTREAM_TIMEOUTS.first_byte),
+        between_bytes: written(|wire| &wire.between_bytes, default::UPSTREAM_TIMEOUTS.between_bytes),
     }
 }

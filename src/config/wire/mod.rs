@@ -32,4 +32,4 @@ pub(super) use tenant::{
     ClientCertificateWire, CookiesWire, IpAccessWire, QuotaStoreWord, QuotaWire, RangeWire, TenantSessions, TenantWire,
 };
 pub(super) use tls::{CertificateWire, TlsWire};
-pub(super) use upstream::{Protocol, ServerEntry, TimeoutsWire, UpstreamWire};
+pub(super) use upstream::{ServerEntry, TimeoutsWire, UpstreamWire};

@@ -109,7 +109,7 @@ wire! {
         absolute: Option<At<Wait>>,
         /// What else must stay the same: `client_prefix`, `user_agent`, `client_certificate`. Default: nothing.
         bind: Vec<At<Binding>>,
-        /// How many sessions a user may have at once. Default: any number.
+        /// How many sessions a user may have at once: on all nodes, with `revocation: {store: redis}`. Default: any number.
         max_per_user: Option<MaxPerUserWire>,
         /// Where revocations are kept.
         revocation: Option<RevocationWire>,

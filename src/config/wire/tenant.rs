@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{MaxPerUserWire, RequestLimitsWire, TenantRoutes};
 use crate::{
     config::{
-        collection::{Named, Needed, NonEmpty},
+        collection::{Kept, Named, Needed, NonEmpty},
         parse::{FilePath, Label, Scalar, Wrong},
         reader::{At, Reader, Wire},
         shape::{wire, words},
@@ -55,7 +55,7 @@ wire! {
     /// A customer account.
     TenantWire "tenant" {
         /// The hosts it owns, exact or with one wildcard label in front. A member may have none.
-        hosts: Vec<At<HostPattern>>,
+        hosts: Kept<At<HostPattern>>,
         /// Where its requests go.
         upstream: Needed<At<UpstreamName>>,
         /// Its rules: the name of a set, or `{use: …, rules: […]}`. Default: every path needs a session.

@@ -14,19 +14,12 @@ use crate::{
         unit::Wait,
     },
     model::Host,
-    policy::{Balance, ServerAddress},
+    policy::{Balance, Protocol, ServerAddress},
 };
-
-/// What is spoken with an upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::config) enum Protocol {
-    /// HTTP/1.1.
-    Http1,
-}
 
 words! {
     Balance, "balance" { "round_robin" => Balance::RoundRobin, }
-    Protocol, "protocol" { "http1" => Protocol::Http1, }
+    Protocol, "protocol" { "http1" => Protocol::Http1, "http2" => Protocol::Http2, }
 }
 
 impl Scalar for ServerAddress {
@@ -61,7 +54,7 @@ wire! {
         servers: NonEmpty<ServerEntry>,
         /// Who gets the next request: `round_robin`, each in turn, by weight.
         balance: Option<At<Balance>>,
-        /// What is spoken: `http1`.
+        /// What is spoken with its servers: `http1`, or `http2`, which gRPC needs. Default: `http1`.
         protocol: Option<At<Protocol>>,
         /// TLS towards it. Default: plain, which beyond loopback needs `plaintext: true`.
         tls: Option<UpstreamTlsWire>,
@@ -73,8 +66,6 @@ wire! {
         retries: Option<At<u8>>,
         /// Whether connections are never shared between tenants. Default: false.
         isolate: Option<At<bool>>,
-        /// Whether requests take octroi's own, shorter way to its servers. Default: `true`.
-        fast_path: Option<At<bool>>,
         /// Whom `Octroi-Assertion` is for. Default: `sessions.assertion.audience`, or the upstream's name.
         audience: Option<At<Party>>,
     }
@@ -99,9 +90,9 @@ wire! {
     TimeoutsWire "timeouts" {
         /// How long connecting may take, TLS included. Default: 3s.
         connect: Option<At<Wait>>,
-        /// How long the first byte of the answer may take. Default: 30s. This version has one time for it and `between_bytes`.
+        /// How long the first byte of the answer may take. Default: 30s.
         first_byte: Option<At<Wait>>,
-        /// How long the answer may pause. Default: as `first_byte`.
+        /// How long the answer may pause. Default: 30s.
         between_bytes: Option<At<Wait>>,
     }
 }

@@ -20,6 +20,8 @@ use crate::{
 const CANCEL: u32 = 8;
 /// NO_ERROR.
 const NO_ERROR: u32 = 0;
+/// PROTOCOL_ERROR.
+const PROTOCOL_ERROR: u32 = 1;
 /// ENHANCE_YOUR_CALM.
 const CALM: u32 = 11;
 /// The highest stream that there can be: a farewell that leaves open which is the last one.
@@ -34,6 +36,8 @@ pub(super) enum Due {
     Cut(Cut),
     /// The connection ends: the client went beyond its bounds.
     Abuse(Abuse),
+    /// The connection ends: what the client speaks is no HTTP/2. The library would close it without a word to anybody.
+    NoPreface,
     /// One stream ends.
     Stream(u32, End),
     /// The connection ends: all is answered, and the client should come back with another certificate.
@@ -117,6 +121,9 @@ impl Http2 {
                 }
             }
         });
+        if self.came.has_no_preface() {
+            return Some(Due::NoPreface);
+        }
         if let Some(abuse) = self.flood.over() {
             return Some(Due::Abuse(abuse));
         }
@@ -240,6 +247,7 @@ impl Http2 {
         }
         let code = match due {
             Due::Cut(Cut::NoRequest | Cut::Idle) | Due::Leave => NO_ERROR,
+            Due::NoPreface => PROTOCOL_ERROR,
             Due::Cut(_) | Due::Abuse(_) | Due::Stream(..) => CALM,
         };
         farewell(self.flood.highest(), code)

@@ -6,6 +6,8 @@ mod farewell;
 mod flood;
 mod http2;
 mod inner;
+mod linger;
+mod multiplexed;
 mod pace;
 mod streams;
 mod watch;
@@ -18,7 +20,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use pingora::protocols::{Peek, Shutdown};
@@ -32,12 +33,12 @@ use self::{
     digest::Digests,
     farewell::Farewell,
     http2::{Due, Http2},
+    linger::Linger,
     pace::Pace,
-    streams::End,
     watch::Watch,
 };
 pub(super) use self::{http2::refusal, inner::Inner, wire::Wire};
-use super::{EarlyCause, Http2Refusal, Witness};
+use super::{EarlyCause, Witness};
 use crate::model::{ClientIp, Connection, Cut, Phase};
 
 /// One connection's stream.
@@ -59,17 +60,6 @@ pub struct GateStream {
     http2: Option<Box<Http2>>,
     digests: Digests,
 }
-
-/// Bytes that the library has written and not flushed, while it waits for more of the answer.
-#[derive(Debug, Default)]
-struct Linger {
-    by: Option<Instant>,
-    alarm: Alarm,
-}
-
-/// How long the beginning of an answer waits for the rest, so that both leave in one write. The library flushes an answer with
-/// Content-Length only at its end; a server that pauses in the middle must not keep from the client what is there.
-const LINGER: Duration = Duration::from_millis(5);
 
 impl GateStream {
     /// Begins at the end of the handshake.
@@ -183,23 +173,6 @@ impl GateStream {
         }
     }
 
-    /// Sends what has been kept back for long enough.
-    fn let_go(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if !self.inner.wire().holds_back() {
-            self.linger.by = None;
-            return Ok(());
-        }
-        let by = *self.linger.by.get_or_insert_with(|| Instant::now() + LINGER);
-        if self.linger.alarm.poll_due(by, cx).is_pending() {
-            return Ok(());
-        }
-        match Pin::new(&mut self.inner).poll_flush(cx) {
-            Poll::Ready(outcome) => outcome,
-            // The socket wakes us when it takes more.
-            Poll::Pending => Ok(()),
-        }
-    }
-
     /// What stands between a write of the library and the socket; `Break` is the answer instead of writing.
     fn poll_before_write(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<Option<io::Result<usize>>> {
         if self.farewell.is_none() && self.connection.phase().is_before_request() {
@@ -211,73 +184,6 @@ impl GateStream {
         }
         ready!(self.poll_farewell(cx));
         Poll::Ready(Some(Ok(bufs.iter().map(|piece| piece.len()).sum())))
-    }
-
-    /// Waits for the client of an HTTP/2 connection, and does what is due meanwhile.
-    fn poll_http2(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        loop {
-            // What we have to say ourselves leaves as soon as it can; until then the socket wakes us.
-            if self.poll_own(cx)?.is_ready() && self.inner.wire().holds_back() {
-                let _ = Pin::new(&mut self.inner).poll_flush(cx)?;
-            }
-            let Some(http2) = &mut self.http2 else { return Poll::Pending };
-            let Some((by, due)) = http2.wait(self.connection.body_min_rate(), Instant::now) else { return Poll::Pending };
-            ready!(self.alarm.poll_due(by, cx));
-            let Due::Stream(id, end) = due else { return self.poll_end(due, cx) };
-            if end == End::BodyTooSlow {
-                self.witness.cut(&self.connection, Cut::BodyTooSlow);
-                self.connection.note_slow_body();
-                http2.told(id, Instant::now());
-                continue;
-            }
-            if !http2.end(id, end) {
-                return self.poll_end(due, cx);
-            }
-            if http2.deliver(buf) {
-                return Poll::Ready(Ok(()));
-            }
-        }
-    }
-
-    /// Ends an HTTP/2 connection, with GOAWAY where it can still be said.
-    fn poll_end(&mut self, due: Due, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match due {
-            Due::Cut(Cut::HeadTimeout) => {
-                self.connection.note_cut(Cut::HeadTimeout);
-                self.witness.http2_refused(&self.connection, Http2Refusal::HeadTimeout);
-            }
-            Due::Cut(cut) => self.note(cut),
-            Due::Abuse(abuse) => self.witness.http2_refused(&self.connection, Http2Refusal::Abuse(abuse)),
-            // Told already: as a cut, or as the refusal of a request.
-            Due::Stream(..) | Due::Leave => {}
-        }
-        let goaway = self.http2.as_ref().map(|http2| http2.goaway(due)).unwrap_or_default();
-        self.farewell = Some(Farewell::with_answer(goaway, Instant::now()));
-        self.poll_farewell(cx).map(Ok)
-    }
-
-    /// Writes frames of our own, between those of the library.
-    fn poll_own(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(http2) = &mut self.http2 else { return Poll::Ready(Ok(())) };
-        while !http2.own().is_empty() {
-            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, http2.own()))?;
-            http2.own_sent(written);
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Follows what was written where HTTP/2 is spoken.
-    fn follow(&mut self, bufs: &[IoSlice<'_>], written: &Poll<io::Result<usize>>, cx: &mut Context<'_>) {
-        let (Some(http2), Poll::Ready(Ok(sent))) = (&mut self.http2, written) else { return };
-        let turned = http2.sent(bufs, *sent, Instant::now, |refusal| self.witness.http2_refused(&self.connection, refusal));
-        if self.connection.certificate_is_refused() {
-            http2.leave();
-        }
-        // No read comes before it: what is due next has to be waited for from here.
-        let due = turned.then(|| http2.wait(self.connection.body_min_rate(), Instant::now)).flatten();
-        if http2.over().is_some() || http2.has_left() || due.is_some_and(|(by, _)| self.alarm.poll_due(by, cx).is_ready()) {
-            cx.waker().wake_by_ref();
-        }
     }
 
     /// Holds a write to `write_stall` and `write_min_rate`, else the connection ends.
@@ -332,7 +238,7 @@ impl AsyncRead for GateStream {
                 Poll::Ready(Err(error))
             }
             Poll::Pending => {
-                this.let_go(cx)?;
+                this.linger.let_go(&mut this.inner, cx)?;
                 if this.http2.is_some() {
                     return this.poll_http2(cx, buf);
                 }

@@ -2,25 +2,17 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Method, StatusCode, header};
-use pingora::{Error, ErrorType, Result, http::ResponseHeader, protocols::http::HttpTask, proxy::Session};
+use http::{Method, header};
+use pingora::{Error, ErrorType, Result, protocols::http::HttpTask};
 
 use super::{
     Failed,
     body::Body,
     connection::Connection,
     head::{self, Head},
-    sides::{Sides, over, unless_over},
+    sides::Sides,
 };
-use crate::{
-    gateway::{answer, guard, proxy::Context, record, standing::ended, view},
-    model::{Deny, HttpVersion, Reason},
-};
-
-/// How long a client that sends a request may pause before the end of its answer is said all the same. Longer than curl waits to be told to
-/// go on: one second.
-const PAUSE: Duration = Duration::from_millis(1250);
+use crate::model::{Deny, Reason};
 
 impl Sides<'_> {
     /// Reads the head of an answer, and watches whether the client stays.
@@ -37,7 +29,7 @@ impl Sides<'_> {
             }
             let read = self.more(within).await?;
             // What was taken of the client's body cannot be said again.
-            let repeatable = repeatable && from == 0 && self.ctx.body_in == 0;
+            let repeatable = repeatable && from == 0 && self.client.ctx.body_in == 0;
             match read {
                 Ok(0) if from == 0 => {
                     return Err(Failed::new(ErrorType::ConnectionClosed, repeatable, "closed before the answer".to_owned()));
@@ -49,31 +41,15 @@ impl Sides<'_> {
         }
     }
 
-    /// Hands an interim answer on.
-    pub(super) async fn interim(&mut self, mut response: ResponseHeader) -> Result<()> {
-        // Nobody asked for another protocol: a request that does goes another way from here.
-        if response.status.as_u16() == 101 {
-            self.ctx.deny = Some(Deny::new(Reason::UpstreamProtocol, "the upstream switched protocols without being asked"));
-            return Error::e_explain(ErrorType::HTTPStatus(502), "bad upgrade");
-        }
-        // One who speaks HTTP/1.0 would take it for the answer.
-        if view::version(self.session.req_header()) == HttpVersion::Http10 {
-            return Ok(());
-        }
-        self.continued |= response.status == StatusCode::CONTINUE;
-        self.dressed(&mut response)?;
-        self.session.as_downstream_mut().write_response_header(Box::new(response)).await.map_err(|error| error.into_down())
-    }
-
     /// Hands the answer on, as it comes. Returns the connection, if it can serve another exchange.
     pub(super) async fn answer(mut self, head: Head, between: Duration) -> Result<Option<Connection>> {
         let Head { mut response, keeps } = head;
-        self.gateway.received(self.session, &response, self.ctx).await?;
-        let without_body = self.session.req_header().method == Method::HEAD || matches!(response.status.as_u16(), 204 | 304);
+        self.client.gateway.received(self.client.session, &response, self.client.ctx).await?;
+        let without_body = self.client.session.req_header().method == Method::HEAD || matches!(response.status.as_u16(), 204 | 304);
         let mut body = match Body::of(&response, without_body) {
             Ok(body) => body,
             Err(why) => {
-                self.ctx.deny = Some(Deny::new(Reason::UpstreamProtocol, why));
+                self.client.ctx.deny = Some(Deny::new(Reason::UpstreamProtocol, why));
                 return Error::e_explain(ErrorType::HTTPStatus(502), "ambiguous answer");
             }
         };
@@ -81,7 +57,7 @@ impl Sides<'_> {
         if matches!(body, Body::UntilClosed) {
             response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
         }
-        self.dressed(&mut response)?;
+        self.client.dressed(&mut response)?;
         let status = response.status;
         let malformed = |why: &str| Error::explain(ErrorType::InvalidHTTPHeader, why.to_owned()).into_up();
         // Head and what has come of the body leave together.
@@ -89,7 +65,7 @@ impl Sides<'_> {
         let mut over = body.is_over();
         if !over {
             // Most answers are whole by now. This one may go on for ever.
-            self.gateway.sit_down(self.ctx)?;
+            self.client.gateway.sit_down(self.client.ctx)?;
         }
         let mut tasks = match first {
             Some(data) => vec![HttpTask::Header(Box::new(response), false), HttpTask::Body(Some(data), over)],
@@ -97,13 +73,15 @@ impl Sides<'_> {
         };
         loop {
             // Only the last of it: whatever is no end passes at once.
-            let held = if over && self.holds_the_end(status) { tasks.pop() } else { None };
-            let write = async { self.session.as_downstream_mut().response_duplex_vec(tasks).await.map(drop) };
-            unless_over(self.ctx, write).await?;
+            let held = if over && self.client.holds_the_end(status) { tasks.pop() } else { None };
+            self.client.write(tasks).await?;
             if over {
-                self.ctx.answered = true;
-                if !self.upload.is_done() {
-                    self.drain(held).await?;
+                self.client.ctx.answered = true;
+                if !self.client.upload.is_done() {
+                    let Self { client, connection } = self;
+                    // The server has said what it had to say.
+                    drop(connection);
+                    client.drain(held).await?;
                     return Ok(None);
                 }
                 break;
@@ -128,63 +106,4 @@ impl Sides<'_> {
         let Self { connection, .. } = self;
         Ok(Some(connection).filter(|connection| keeps && !matches!(body, Body::UntilClosed) && connection.unread().is_empty()))
     }
-
-    /// Says whether the last piece of an answer waits for the end of its request.
-    ///
-    /// curl 7.88 reads nothing more over HTTP/2 once an answer is whole, not even that it may send more: with a large request, it would
-    /// wait for ever. Where the answer is no success it stops sending by itself.
-    fn holds_the_end(&self, status: StatusCode) -> bool {
-        self.session.is_http2() && !self.upload.has_come() && status.is_success()
-    }
-
-    /// Takes in what the client still sends of a request whose answer has come, all but a last piece that is `held` until then.
-    ///
-    /// There are clients that read only when they have sent all. What comes has the bounds that it would have had on its way to the
-    /// app: `body_bytes`, and `body_min_rate`.
-    async fn drain(self, mut held: Option<HttpTask>) -> Result<()> {
-        let Self { gateway, session, ctx, upload, connection, continued } = self;
-        // The server has said what it had to say.
-        drop(connection);
-        upload.refuse();
-        // Who asked whether it may send, and was answered instead, sends nothing (RFC 9110, section 10.1.1). Over HTTP/2 the library hands no
-        // interim answer on, so whoever asked there sends after a moment.
-        let asked = !session.is_http2() && session.req_header().headers.contains_key(header::EXPECT);
-        let nothing_comes = asked && !continued && ctx.body_in == 0;
-        let mut outcome = Ok(());
-        while !upload.has_come() && !nothing_comes && outcome.is_ok() {
-            tokio::select! {
-                biased;
-                deny = over(ctx.seat.as_ref()) => return Err(ended(ctx, deny)),
-                piece = session.as_downstream_mut().read_body_or_idle(false) => {
-                    // That the rest of its body does not come is no failure: the client has its answer.
-                    let Ok(piece) = piece else { break };
-                    let end = piece.is_none() || session.as_downstream_mut().is_body_done();
-                    outcome = gateway.body_comes(ctx, session.is_http2(), piece.as_ref().map_or(0, Bytes::len), end);
-                    upload.put(None, end);
-                }
-                // It may be waiting for us.
-                () = tokio::time::sleep(PAUSE), if held.is_some() => last(session, ctx, held.take()).await?,
-            }
-        }
-        last(session, ctx, held).await?;
-        // Too much, or too slowly: the client has its answer, and its connection or stream is closed in order.
-        if let (Err(_), Some(deny)) = (outcome, ctx.deny.take()) {
-            record::failed(ctx, deny);
-        }
-        Ok(())
-    }
-
-    /// Makes the head of an answer fit to leave.
-    pub(super) fn dressed(&mut self, response: &mut ResponseHeader) -> Result<()> {
-        guard::done(|| answer::dress(&self.gateway.shared, self.session, response, self.ctx)).unwrap_or_else(|deny| {
-            self.ctx.deny = Some(deny);
-            Error::e_explain(ErrorType::HTTPStatus(500), "panic")
-        })
-    }
-}
-
-/// Writes what was held back.
-async fn last(session: &mut Session, ctx: &mut Context, held: Option<HttpTask>) -> Result<()> {
-    let Some(held) = held else { return Ok(()) };
-    unless_over(ctx, async { session.as_downstream_mut().response_duplex_vec(vec![held]).await.map(drop) }).await
 }

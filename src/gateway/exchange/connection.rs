@@ -5,9 +5,11 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::BytesMut;
+use rustix::net::sockopt;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -21,6 +23,12 @@ use crate::{
 
 /// How much is read at once.
 const READ_BYTES: usize = 16 * 1024;
+
+/// When the system asks a silent server whether it is there, how often, and how long one that is there may take nothing.
+const ASK_AFTER: Duration = Duration::from_secs(30);
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+const ASK_TIMES: u32 = 3;
+const GIVE_UP_MILLIS: u32 = 60_000;
 
 /// A connection and what was read of it and not yet used.
 #[derive(Debug)]
@@ -62,6 +70,32 @@ impl Connection {
         let Socket::Plain(plain) = self.socket else { return Ok(self) };
         let tls = Box::new(tls.connect(plain).await?);
         Ok(Self { socket: Socket::Tls(tls), ..self })
+    }
+
+    /// Says whether the server chose HTTP/2 (ALPN). In clear text nothing is chosen: who is asked is known to speak it (RFC 9113,
+    /// section 3.3).
+    pub(super) fn chose_http2(&self) -> bool {
+        match &self.socket {
+            Socket::Plain(_) => true,
+            Socket::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
+
+    /// Has the system ask whether the other side is still there, and give up one that takes nothing: many exchanges hang on it, and
+    /// some of them are silent.
+    pub(super) fn keep_alive(&self) -> io::Result<()> {
+        let (Socket::Plain(Plain::Tcp(tcp)), ..) = (&self.socket,) else { return Ok(()) };
+        sockopt::set_socket_keepalive(tcp, true)?;
+        sockopt::set_tcp_keepidle(tcp, ASK_AFTER)?;
+        sockopt::set_tcp_keepintvl(tcp, ASK_AGAIN)?;
+        sockopt::set_tcp_keepcnt(tcp, ASK_TIMES)?;
+        sockopt::set_tcp_user_timeout(tcp, GIVE_UP_MILLIS)?;
+        Ok(())
+    }
+
+    /// Returns the stream itself, of which nothing was read yet.
+    pub(super) fn into_stream(self) -> impl AsyncRead + AsyncWrite + Send + Unpin + 'static {
+        self.socket
     }
 
     /// Returns the only tenant that it serves, where they are kept apart.

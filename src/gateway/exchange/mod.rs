@@ -1,81 +1,56 @@
-//! The short way to the app: an HTTP/1.1 exchange of our own, plain or over TLS.
+//! The way to the app: exchanges of our own, over HTTP/1.1 or HTTP/2, plain or over TLS.
 //!
 //! pingora's way to an upstream costs more than all of the gateway's checks: a task per idle connection, two channels and two maps of
-//! names per exchange (`floor.md`); and what is under way there cannot be ended from outside. It is taken where an upstream says
-//! `fast_path: false`, and where a client's `Connection` names fields of its own.
+//! names per exchange (`floor.md`); and what is under way there cannot be ended from outside. So no request takes it.
 //!
-//! Both ways share the rules: [`forward`] for what leaves, [`Gateway::received`] and [`answer`] for what comes back. What is ours here
-//! is the framing (RFC 9112) and the connection: one exchange at a time, kept only after an answer whose end is known and behind
-//! which nothing came.
+//! The rules stand elsewhere: [`forward`] for what leaves, [`Gateway::received`] and [`answer`](super::answer) for what comes back. What
+//! is ours here is the framing and the connection. Over HTTP/1.1 (RFC 9112) that is one exchange at a time, kept only after an answer
+//! whose end is known and behind which nothing came.
 
 mod answer;
 mod body;
+mod client;
 mod connection;
 mod frame;
 pub mod fuzz;
 mod head;
+mod http2;
 mod idle;
 mod sides;
 mod tunnel;
+mod upgrade;
 mod upload;
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use pingora::{Error, ErrorType, Result, proxy::Session};
 use tokio::time::timeout;
 
-pub(super) use self::idle::Idle;
-use self::{connection::Connection, sides::Sides, upload::Upload};
+use self::{client::Client, connection::Connection, sides::Sides, upload::Upload};
+pub(super) use self::{http2::Lines, idle::Idle};
 use super::{
     forward, guard,
     proxy::{Context, Exchange, Gateway},
+    request_headers,
+    upstream::Pool,
     view,
 };
 use crate::{
     model::{HttpVersion, TenantName, told},
     outbound::{OutboundError, ServerTls},
     pipeline::Permit,
-    policy::{ServerAddress, UpstreamTimeouts},
+    policy::{Protocol, ServerAddress, Upstream, UpstreamTimeouts},
 };
 
 /// How many interim answers (1xx) an upstream may send before the answer.
 const INTERIM: usize = 16;
 
-/// Says whether a permitted request takes the short way.
-pub(super) fn fits(session: &Session, permit: &Permit) -> bool {
-    permit.tenant().upstream.fast_path && nominates_nothing(session)
-}
-
-/// Says whether the client says nothing about its connection but what every client says. What else may stand there the library judges.
-fn nominates_nothing(session: &Session) -> bool {
-    let lines = session.req_header().headers.get_all(header::CONNECTION).iter();
-    let mut words = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
-    words.all(|word| USUAL.iter().any(|usual| word.trim_ascii().eq_ignore_ascii_case(usual)))
-}
-
-/// What clients say in `Connection`.
-const USUAL: [&[u8]; 4] = [b"keep-alive", b"close", b"upgrade", b""];
-
 /// Says whether a request has no body. Both questions: HTTP/2 calls a body empty whose length says so, and DATA may still come.
 fn has_no_body(session: &mut Session) -> bool {
     session.is_body_empty() && session.as_downstream_mut().is_body_done()
 }
-
-/// Fields that belong to one connection (RFC 9110, section 7.6.1), and the framing, which is ours to say.
-const HOP_BY_HOP: [HeaderName; 10] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("http2-settings"),
-];
 
 /// How an attempt ended that brought no answer.
 struct Failed {
@@ -94,8 +69,24 @@ impl Failed {
     }
 }
 
+/// A server whose turn it is.
+struct Server<'a> {
+    upstream: &'a Upstream,
+    pool: &'a Pool,
+    index: usize,
+    address: &'a ServerAddress,
+    /// The only tenant that its connections serve, where they are kept apart.
+    apart: Option<TenantName>,
+}
+
+/// A request as it leaves.
+enum Request {
+    Http1(Bytes),
+    Http2(http::Request<()>),
+}
+
 impl Gateway {
-    /// Asks the app and hands its answer on. Errors are those that pingora's way would give.
+    /// Asks the app and hands its answer on. Errors are said in the library's words, which [`failure`](super::failure) reads.
     pub(super) async fn exchange(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
         let Some((snapshot, upstream)) = ctx.snapshot.clone().zip(ctx.permit.as_ref().map(|permit| Arc::clone(&permit.tenant().upstream)))
         else {
@@ -104,58 +95,40 @@ impl Gateway {
         let Some(pool) = snapshot.pool(&upstream.name) else { return Error::e_explain(ErrorType::InternalError, "no pool") };
         let came = has_no_body(session);
         let chunked = !session.req_header().headers.contains_key(header::CONTENT_LENGTH);
-        let request = self.request(session, ctx, !came && chunked)?;
-        let mut upload = Upload::new(came, chunked);
+        let headers = fields(session);
+        let (request, mut upload) = match upstream.protocol {
+            Protocol::Http1 => (Request::Http1(self.request(session, ctx, headers, !came && chunked)?), Upload::new(came, chunked)),
+            Protocol::Http2 => (Request::Http2(self.request_http2(session, ctx, headers)?), Upload::repeatable(came)),
+        };
         // A connection that died at rest is followed by a new one: its neighbours died of the same.
         let mut fresh = false;
         loop {
             let failed = ctx.upstream.as_ref().map(|exchange| exchange.index);
             let Some(index) = pool.turn(failed) else { return Error::e_explain(ErrorType::InternalError, "no server") };
-            let Some(server) = upstream.servers.get(index) else { return Error::e_explain(ErrorType::InternalError, "no server") };
+            let Some(address) = upstream.servers.get(index).map(|server| &server.address) else {
+                return Error::e_explain(ErrorType::InternalError, "no server");
+            };
             let now = self.shared.clock.tick();
             let tries = failed.map_or(0, |_| ctx.upstream.as_ref().map_or(0, |exchange| exchange.tries)) + 1;
             ctx.upstream = Some(Exchange { server: pool.server_name(index), index, tries, began: now, first_byte: None, status: None });
-            let idle = pool.idle(index);
             let apart = upstream.isolate.then(|| ctx.permit.as_ref().map(|permit| permit.acting_tenant().name.clone())).flatten();
-            let resting = idle.filter(|_| !fresh).and_then(|idle| idle.take(now, apart.as_ref()));
-            let connection = match resting {
-                Some(connection) => Ok((connection, true)),
-                None => connect(&server.address, pool.tls(), upstream.timeouts.connect, apart).await.map(|connection| (connection, false)),
+            let server = Server { upstream: &upstream, pool, index, address, apart };
+            let outcome = match &request {
+                Request::Http1(request) => self.over_http1((session, ctx), server, request, (&mut upload, fresh)).await,
+                Request::Http2(request) => self.over_http2((session, ctx), &server, request, &mut upload).await,
             };
-            let outcome = match connection {
-                Ok(connection) => self.attempt((session, ctx), upstream.timeouts, connection, &request, &mut upload).await,
-                Err(failed) => Err(failed),
-            };
-            match outcome {
-                Ok(Some(connection)) => {
-                    if let Some(idle) = idle {
-                        idle.put(connection, self.shared.clock.tick());
-                    }
-                    return Ok(());
-                }
-                Ok(None) => return Ok(()),
-                Err(Failed { error, repeatable }) => {
-                    if !(repeatable && ctx.deny.is_none() && session.response_written().is_none() && self.may_retry(ctx)) {
-                        let server = pool.server_name(index);
-                        return Err(error.more_context(format!("server {server}")));
-                    }
-                    fresh = true;
-                }
+            let Err(Failed { error, repeatable }) = outcome else { return Ok(()) };
+            let again = repeatable && ctx.deny.is_none() && session.response_written().is_none();
+            if !(again && (matches!(request, Request::Http1(_)) || upload.rewind()) && self.may_retry(ctx)) {
+                return Err(error.more_context(format!("server {}", pool.server_name(index))));
             }
+            fresh = true;
         }
     }
 
-    /// Writes the request's head as it leaves.
-    fn request(&self, session: &Session, ctx: &mut Context, chunked: bool) -> Result<Bytes> {
+    /// Writes the request's head as it leaves over HTTP/1.1.
+    fn request(&self, session: &Session, ctx: &mut Context, mut headers: HeaderMap, chunked: bool) -> Result<Bytes> {
         let request = session.req_header();
-        let mut headers = request.headers.clone();
-        for name in &HOP_BY_HOP {
-            headers.remove(name);
-        }
-        // Nobody waits in HTTP/1.0, and an interim answer would be taken for the answer (RFC 9110, section 10.1.1).
-        if view::version(request) == HttpVersion::Http10 {
-            headers.remove(header::EXPECT);
-        }
         if chunked {
             headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
@@ -174,6 +147,28 @@ impl Gateway {
         })
     }
 
+    /// Asks one server over HTTP/1.1: over a connection that rests, if it need not be a `fresh` one.
+    async fn over_http1(
+        &self,
+        (session, ctx): (&mut Session, &mut Context),
+        server: Server<'_>,
+        request: &Bytes,
+        (upload, fresh): (&mut Upload, bool),
+    ) -> std::result::Result<(), Failed> {
+        let Server { upstream, pool, index, address, apart } = server;
+        let idle = pool.idle(index);
+        let resting = idle.filter(|_| !fresh).and_then(|idle| idle.take(self.shared.clock.tick(), apart.as_ref()));
+        let connection = match resting {
+            Some(connection) => (connection, true),
+            None => (connect(address, pool.tls(), upstream.timeouts.connect, apart).await?, false),
+        };
+        let kept = self.attempt((session, ctx), upstream.timeouts, connection, request, upload).await?;
+        if let Some((idle, connection)) = idle.zip(kept) {
+            idle.put(connection, self.shared.clock.tick());
+        }
+        Ok(())
+    }
+
     /// Asks one server. Returns the connection, if it can serve another exchange.
     async fn attempt(
         &self,
@@ -190,25 +185,38 @@ impl Gateway {
             Ok(Err(error)) => return Err(Failed::new(ErrorType::WriteError, repeatable, error.to_string())),
             Err(_) => return Err(Failed::new(ErrorType::WriteTimedout, false, "the request was not taken".to_owned())),
         }
-        let mut sides = Sides { gateway: self, session, ctx, upload, connection, continued: false };
-        if !sides.upload.has_come() {
+        let client = Client { gateway: self, session, ctx, upload, continued: false };
+        let mut sides = Sides { client, connection };
+        if !sides.client.upload.has_come() {
             // An upload may go on for as long as an answer.
-            self.sit_down(sides.ctx).map_err(Failed::last)?;
+            self.sit_down(sides.client.ctx).map_err(Failed::last)?;
         }
         for _ in 0..=INTERIM {
             let head = sides.head(times.first_byte, repeatable).await?;
             let status = head.response.status.as_u16();
-            if status == 101 && sides.ctx.permit.as_ref().is_some_and(Permit::websocket) {
+            if status == 101 && sides.client.ctx.permit.as_ref().is_some_and(Permit::websocket) {
                 return sides.tunnel(head.response, times.between_bytes).await.map(|()| None).map_err(Failed::last);
             }
             if (100..200).contains(&status) {
-                sides.interim(head.response).await.map_err(Failed::last)?;
+                sides.client.interim(head.response).await.map_err(Failed::last)?;
                 continue;
             }
             return sides.answer(head, times.between_bytes).await.map_err(Failed::last);
         }
         Err(Failed::new(ErrorType::InvalidHTTPHeader, false, "too many interim answers".to_owned()))
     }
+}
+
+/// Returns the fields of a request without those of its connection.
+fn fields(session: &Session) -> HeaderMap {
+    let request = session.req_header();
+    let mut headers = request.headers.clone();
+    request_headers::leave_connection(&mut headers);
+    // Nobody waits in HTTP/1.0, and an interim answer would be taken for the answer (RFC 9110, section 10.1.1).
+    if view::version(request) == HttpVersion::Http10 {
+        headers.remove(header::EXPECT);
+    }
+    headers
 }
 
 async fn connect(

@@ -7,14 +7,16 @@ use pingora::{Error, ErrorType, Result, http::ResponseHeader, proxy::Session};
 use tokio::time::timeout;
 
 use super::{
+    client::{Client, over},
     connection::{Connection, Turn},
     frame::Frames,
-    sides::{Sides, over},
+    sides::Sides,
+    upgrade,
 };
 use crate::{
     gateway::{
         proxy::{Context, LONGEST},
-        record, tunnel,
+        record,
     },
     model::Deny,
 };
@@ -35,18 +37,18 @@ impl Sides<'_> {
     /// Switches protocols, and hands on what comes from either side.
     pub(super) async fn tunnel(mut self, mut response: ResponseHeader, between: Duration) -> Result<()> {
         let status = response.status.as_u16();
-        self.gateway.heard(status, self.ctx);
-        if let Err(deny) = tunnel::accept(&response, self.ctx) {
-            self.ctx.deny = Some(deny);
+        self.client.gateway.heard(status, self.client.ctx);
+        if let Err(deny) = upgrade::accept(&response, self.client.ctx) {
+            self.client.ctx.deny = Some(deny);
             return Error::e_explain(ErrorType::HTTPStatus(502), "bad upgrade");
         }
-        if let Some(permit) = &self.ctx.permit {
-            self.gateway.give_back(permit, status, false);
+        if let Some(permit) = &self.client.ctx.permit {
+            self.client.gateway.give_back(permit, status, false);
         }
-        self.gateway.sit_down(self.ctx)?;
-        self.dressed(&mut response)?;
-        self.session.as_downstream_mut().write_response_header(Box::new(response)).await.map_err(|error| error.into_down())?;
-        let Self { gateway, session, ctx, mut connection, .. } = self;
+        self.client.gateway.sit_down(self.client.ctx)?;
+        self.client.dressed(&mut response)?;
+        self.client.session.as_downstream_mut().write_response_header(Box::new(response)).await.map_err(|error| error.into_down())?;
+        let Self { client: Client { gateway, session, ctx, .. }, mut connection } = self;
         let mut frames = Frames::default();
         let mut said = Bytes::new();
         let deny = loop {

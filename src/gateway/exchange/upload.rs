@@ -1,4 +1,4 @@
-//! The body of a request on its way to the app (RFC 9112, section 6).
+//! The body of a request on its way to the app.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -6,19 +6,42 @@ use bytes::{Buf, Bytes, BytesMut};
 /// client waits too.
 #[derive(Debug)]
 pub(super) struct Upload {
-    /// Whether it leaves in chunks, because nobody said how long it is.
+    /// Whether it leaves in chunks (RFC 9112, section 7.1), because nobody said how long it is.
     chunked: bool,
     out: Bytes,
     /// Whether all of it has come.
     came: bool,
     /// Whether the server takes no more of it.
     refused: bool,
+    /// What has come so far, as long as it can be said again.
+    kept: Option<BytesMut>,
 }
+
+/// The most that is kept to be said again: a call of gRPC has its one message there, most often.
+const MOST_KEPT: usize = 64 * 1024;
 
 impl Upload {
     /// Begins one that has `came` already, or is to come.
     pub(super) fn new(came: bool, chunked: bool) -> Self {
-        Self { chunked, out: Bytes::new(), came, refused: false }
+        Self { chunked, out: Bytes::new(), came, refused: false, kept: None }
+    }
+
+    /// Begins one that can be said again as long as little of it has come.
+    pub(super) fn repeatable(came: bool) -> Self {
+        Self { kept: Some(BytesMut::new()), ..Self::new(came, false) }
+    }
+
+    /// Begins again, to another server. Says false if that cannot be: too much has come, or it was let go.
+    pub(super) fn rewind(&mut self) -> bool {
+        let Some(kept) = &self.kept else { return false };
+        self.out = Bytes::copy_from_slice(kept);
+        self.refused = false;
+        true
+    }
+
+    /// Lets go what was kept: nothing is said again from here on.
+    pub(super) fn let_go(&mut self) {
+        self.kept = None;
     }
 
     /// Says whether all of it has come from the client.
@@ -41,6 +64,11 @@ impl Upload {
         &self.out
     }
 
+    /// Takes so much of that off its front.
+    pub(super) fn take(&mut self, bytes: usize) -> Bytes {
+        self.out.split_to(bytes.min(self.out.len()))
+    }
+
     /// Notes that the server took so much of that.
     pub(super) fn taken(&mut self, bytes: usize) {
         self.out.advance(bytes.min(self.out.len()));
@@ -52,9 +80,22 @@ impl Upload {
         self.out = Bytes::new();
     }
 
+    /// Says whether the server takes no more.
+    pub(super) const fn is_refused(&self) -> bool {
+        self.refused
+    }
+
     /// Takes in the next piece, and whether it is the last.
     pub(super) fn put(&mut self, piece: Option<Bytes>, end: bool) {
         self.came = end;
+        if let Some(kept) = &mut self.kept {
+            let piece = piece.as_deref().unwrap_or_default();
+            if kept.len() + piece.len() > MOST_KEPT {
+                self.kept = None;
+            } else {
+                kept.extend_from_slice(piece);
+            }
+        }
         if self.refused {
             return;
         }
@@ -96,6 +137,27 @@ mod tests {
 
         assert_eq!(sent, b"3\r\nabc\r\n11\r\nxxxxxxxxxxxxxxxxx\r\n0\r\n\r\n");
         assert!(upload.is_done());
+    }
+
+    #[test]
+    fn what_little_has_come_can_be_said_again() {
+        let mut upload = Upload::repeatable(false);
+        upload.put(Some(Bytes::from_static(b"abc")), false);
+        upload.take(3);
+        upload.put(Some(Bytes::from_static(b"def")), true);
+        upload.refuse();
+
+        assert!(upload.rewind());
+        assert_eq!((upload.pending(), upload.has_come(), upload.is_done()), (&b"abcdef"[..], true, false));
+        upload.let_go();
+        assert!(!upload.rewind());
+
+        for (bytes, again) in [(MOST_KEPT, true), (MOST_KEPT + 1, false)] {
+            let mut upload = Upload::repeatable(false);
+            upload.put(Some(Bytes::from(vec![0; bytes])), false);
+            assert_eq!(upload.rewind(), again, "{bytes}");
+        }
+        assert!(!Upload::new(true, false).rewind());
     }
 
     #[test]

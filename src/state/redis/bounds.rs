@@ -115,6 +115,13 @@ impl Meter {
     }
 }
 
+/// Reads along with all of it, for the fuzz targets. Says whether it ends between two messages.
+pub(super) fn reads_along(pieces: &[&[u8]]) -> Result<bool, &'static str> {
+    let mut meter = Meter::default();
+    pieces.iter().try_for_each(|piece| meter.take(piece))?;
+    Ok((meter.open, meter.skip, meter.line) == (0, 0, 0))
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();

@@ -98,6 +98,9 @@ impl Rounds {
         sharing.witness.compared(took, compared.is_ok());
         let counts = compared.inspect_err(|_| sharing.state().seen.is_missing = true)?;
         self.connection = connection;
+        if is_new {
+            sharing.sessions.reach(sharing.clock.now());
+        }
         // Those that came meanwhile are still to be brought there.
         sharing.pending.fetch_sub(pending, Ordering::Relaxed);
         if counts.learnt + counts.told > 0 {
@@ -122,6 +125,7 @@ impl Rounds {
         let name = format!("{}-{}", sharing.sharer.process, sharing.clock.tick().as_nanos());
         visit.arg(&sharing.sharer.node).arg(&sharing.sharer.process).arg(name).arg(past);
         let (id, number, count, before, now): (String, u64, u64, String, u64) = sharing.redis.run(&visit).await?;
+        sharing.sessions.beat(now, now, sharing.clock.now());
         let (when, process) = before.split_once(' ').unwrap_or_default();
         let age = now.saturating_sub(when.parse().unwrap_or(0));
         let recent = u128::from(age) < ROUND.as_millis() * 3;
@@ -158,7 +162,9 @@ impl Rounds {
     /// Tells when what other nodes ended is known, or no longer. Also ends what a wall clock that was set back would prolong.
     fn judge_freshness(&mut self, sharing: &Sharing) {
         let (now, tick) = (sharing.clock.now(), sharing.clock.tick());
-        if self.synced.is_none_or(|synced| tick.since(synced) > sharing.sharer.stale_after) && sharing.journal.is_fresh(now) {
+        let holds = self.synced.is_some_and(|synced| tick.since(synced) <= sharing.sharer.stale_after);
+        let inherited = sharing.inherited.get().is_some_and(|fresh_to| tick <= *fresh_to);
+        if !holds && !inherited && sharing.journal.is_fresh(now) {
             sharing.journal.renew(UnixTime::default());
         }
         let is_fresh = sharing.journal.is_fresh(now);
@@ -197,6 +203,10 @@ async fn heard_all(sharing: &Sharing, found: &Found) -> bool {
 fn begin(sharing: &Sharing, found: &Found) {
     let seen = &mut sharing.state().seen;
     let goes_on = seen.id == found.id && seen.visited <= found.number;
+    if !goes_on {
+        // Nor does it know what sessions there are.
+        sharing.sessions.untold.add_all();
+    }
     let number = if goes_on { seen.number.max(found.number) } else { found.number };
     *seen = Seen { id: found.id.clone(), number, visited: found.number, is_missing: false };
 }

@@ -7,7 +7,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -23,11 +23,14 @@ use super::{
     Inbox, Redis, RedisFault,
     message::{self, News},
     script::{ENDED, EPOCHS, FOR_GOOD, NODES, STATE, Scripts},
+    sessions::Sessions,
+    telling,
 };
 use crate::{
-    model::{Clock, TenantName, Tick, UnixTime, told},
+    model::{Clock, SessionId, TenantName, Tick, UnixTime, told},
+    session::{Admission, UserLimit},
     state::{
-        Journal, StoreError,
+        Journal, Note, StoreError,
         peers::{Hearing, Learnt, Peers, Spread, ends},
         record::Record,
     },
@@ -64,6 +67,12 @@ pub trait SharingWitness: Send + Sync {
     fn strange(&self, count: u64);
     /// What other nodes ended is known from now on, or no longer.
     fn fresh(&self, is_fresh: bool);
+    /// The sessions of a user on all nodes were counted, or could not be.
+    fn counted(&self, is_done: bool);
+    /// They could not be, and this node counted by what it knows.
+    fn counted_alone(&self);
+    /// Other nodes were told of so many sessions, and will not be of so many others before they are seen again.
+    fn notes(&self, told: u64, dropped: u64);
 }
 
 /// Who shares.
@@ -98,6 +107,7 @@ pub struct Sharing {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) witness: Arc<dyn SharingWitness>,
     pub(super) scripts: Scripts,
+    pub(super) sessions: Sessions,
     runtime: Handle,
     pub(super) state: Mutex<State>,
     /// Revocations that Redis did not take.
@@ -107,6 +117,8 @@ pub struct Sharing {
     /// Wakes who writes down what was learnt.
     learnt: Notify,
     pub(super) synced: watch::Sender<Option<UnixTime>>,
+    /// Until when what was taken over from a predecessor holds.
+    pub(super) inherited: OnceLock<Tick>,
 }
 
 /// What tasks share.
@@ -148,6 +160,7 @@ impl Seen {
 pub struct Inboxes {
     news: Inbox,
     heard: Inbox,
+    turns: Inbox,
 }
 
 impl Sharing {
@@ -162,6 +175,7 @@ impl Sharing {
         let inboxes = Inboxes {
             news: redis.subscribe(&news_channel(&sharer), INBOX),
             heard: redis.subscribe(&heard_channel(&sharer, &sharer.process), INBOX),
+            turns: redis.subscribe(&telling::channel(&sharer), INBOX),
         };
         let sharing = Arc::new(Self {
             redis,
@@ -170,21 +184,32 @@ impl Sharing {
             clock,
             witness,
             scripts: Scripts::new(),
+            sessions: Sessions::default(),
             runtime: Handle::current(),
             state: Mutex::default(),
             pending: AtomicU64::new(0),
             wake: Notify::new(),
             learnt: Notify::new(),
             synced: watch::Sender::new(None),
+            inherited: OnceLock::new(),
         });
         sharing.journal.share_with(sharing.clone());
         (sharing, inboxes)
     }
 
+    /// Takes over from a predecessor that what other nodes ended is known up to a moment: all of it stands in the journal. The first
+    /// moment stays.
+    pub fn inherit(&self, fresh_to: Tick) {
+        if self.inherited.set(fresh_to).is_ok() {
+            self.journal.renew(self.clock.now().plus(fresh_to.since(self.clock.tick())));
+        }
+    }
+
     /// Shares, for ever.
     pub async fn run(self: Arc<Self>, inboxes: Inboxes) {
-        let Inboxes { news, heard } = inboxes;
-        tokio::join!(self.hear_news(news), self.hear_answers(heard), self.keep_learnt(), super::round::rounds(&self));
+        let Inboxes { news, heard, turns } = inboxes;
+        let sessions = async { tokio::join!(telling::tell(&self), telling::hear(&self, turns)) };
+        tokio::join!(self.hear_news(news), self.hear_answers(heard), self.keep_learnt(), super::round::rounds(&self), sessions);
     }
 
     /// Waits until it is known what other nodes ended, or for so long. Says whether it is.
@@ -437,6 +462,18 @@ impl Peers for Sharing {
         }
         // The next comparison finds what only this node has.
         self.remember(&news);
+    }
+
+    fn count(&self, note: &Note, limit: UserLimit, idle: Duration, replaces: Option<SessionId>) -> Result<Admission, StoreError> {
+        self.runtime.block_on(self.count_now(note, limit, idle, replaces))
+    }
+
+    fn counted_alone(&self) {
+        self.witness.counted_alone();
+    }
+
+    fn noted(&self, id: &SessionId) {
+        self.sessions.untold.add(*id);
     }
 }
 

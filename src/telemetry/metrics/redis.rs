@@ -21,6 +21,8 @@ pub struct RedisSeries {
     pending: IntGauge,
     synced: Gauge,
     degraded: IntGaugeVec,
+    counts: IntCounterVec,
+    notes: IntCounterVec,
 }
 
 /// From a command on the same machine to the longest deadline, in seconds.
@@ -63,6 +65,13 @@ impl RedisSeries {
         )?;
         let degraded = declare.gauges("octroi_degraded", "Whether something that octroi relies on is away: 1 or 0.", &["dep"])?;
         degraded.with_label_values(&["revocation"]);
+        let labelled = |name: &str, help: &str, results: &[&str]| {
+            let counters = declare.counters(name, help, &["result"])?;
+            for result in results {
+                counters.with_label_values(&[result]);
+            }
+            Ok::<_, prometheus::Error>(counters)
+        };
         Ok(Self {
             shared: results("octroi_revocation_shares_total", "Revocations of this node that were to be handed to Redis.")?,
             shared_durations: shared_durations.with_label_values::<&str>(&[]),
@@ -76,6 +85,16 @@ impl RedisSeries {
                 "When it was last known what other nodes revoked, in seconds since 1970; 0: not since the start.",
             )?,
             degraded,
+            counts: labelled(
+                "octroi_session_counts_total",
+                "Sign-ins under a limit: counted over all nodes, not, or then by this node alone.",
+                &["success", "failure", "alone"],
+            )?,
+            notes: labelled(
+                "octroi_session_notes_total",
+                "Sessions that other nodes were told of, or will not be before they are seen again.",
+                &["told", "dropped"],
+            )?,
             connected: declare.gauge("octroi_redis_connected", "Whether there is a connection to Redis: 1 or 0.")?,
             commands,
             durations: durations.with_label_values::<&str>(&[]),
@@ -119,6 +138,17 @@ impl RedisSeries {
     /// Sets whether it is known what other nodes revoked.
     pub fn fresh(&self, is_fresh: bool) {
         self.degraded.with_label_values(&["revocation"]).set(i64::from(!is_fresh));
+    }
+
+    /// Counts a sign-in under a limit: `success`, `failure` or `alone`.
+    pub fn counted(&self, result: &'static str) {
+        self.counts.with_label_values(&[result]).inc();
+    }
+
+    /// Counts sessions that other nodes were told of, and those that they were not.
+    pub fn notes(&self, told: u64, dropped: u64) {
+        self.notes.with_label_values(&["told"]).inc_by(told);
+        self.notes.with_label_values(&["dropped"]).inc_by(dropped);
     }
 
     /// Sets how many revocations Redis may not have, and when it was last known what others revoked.

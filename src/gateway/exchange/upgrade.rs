@@ -1,10 +1,12 @@
-//! WebSocket tunnels: opened only by an answer that proves it understood the question.
+//! The answer that opens a WebSocket: only one that proves it understood the question.
 
 use http::{HeaderMap, HeaderValue, header};
 use pingora::http::ResponseHeader;
 
-use super::proxy::Context;
-use crate::model::{Deny, Reason, Verdict};
+use crate::{
+    gateway::proxy::Context,
+    model::{Deny, Reason, Verdict},
+};
 
 /// Judges an upgrade's answer (RFC 6455, section 4.2.2): the key must come back hashed.
 pub(super) fn accept(response: &ResponseHeader, ctx: &mut Context) -> Verdict {

@@ -1,0 +1,19 @@
+//! Every answer that is none.
+
+use serde::{Deserialize, Serialize};
+
+/// Every answer that is none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// What is wrong.
+    pub error: ErrorDetail,
+}
+
+/// What is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorDetail {
+    /// One of a closed set, for programs.
+    pub code: String,
+    /// For people.
+    pub message: String,
+}

@@ -1,0 +1,17 @@
+//! The JSON of the admin API, as it is sent; the command line reads it with the same types.
+
+mod ban;
+mod error;
+mod key;
+mod process;
+mod session;
+mod status;
+mod time;
+
+pub use ban::{BanBody, BansBody, ClientBody, LISTED_BANS, LiftBanBody, MakeBanBody};
+pub use error::{ErrorBody, ErrorDetail};
+pub use key::{KeyBody, KeysBody};
+pub use process::{ReloadedBody, UpgradeBody, UpgradedBody};
+pub use session::{ListSessionsBody, RevokeBody, RevokedBody, SessionBody, SessionsBody, TenantBody};
+pub use status::{AcmeBody, AcmeTroubleBody, ClockBody, DrainingBody, KeySetBody, ListenerBody, RedisBody, StatusBody};
+pub use time::{read_time, write_time};

@@ -1,0 +1,234 @@
+//! How the running octroi is: `GET /v1/status`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::write_time;
+use crate::model::{AcmeStatus, ClockStatus, KeySetStatus, RedisStatus, Status};
+
+/// `GET /v1/status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatusBody {
+    /// The program's version.
+    pub version: String,
+    /// The node's name.
+    pub node: String,
+    /// The process.
+    pub pid: u32,
+    /// When it started.
+    pub started: String,
+    /// The policy's revision.
+    pub revision: String,
+    /// When the policy was loaded.
+    pub loaded: String,
+    /// What the last reload said; absent: it was well.
+    pub reload_error: Option<String>,
+    /// Files of TLS on disk that cannot be used; what was read before them is in force.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tls_refused: Vec<String>,
+    /// CAs and revocation lists of client certificates that have ended, by tenant: what they concern is refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lapsed: Vec<String>,
+    /// How the wall clock was set; absent: it is believed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockBody>,
+    /// Tenants in force.
+    pub tenants: usize,
+    /// Connections open now.
+    pub connections: u64,
+    /// Revocations in force.
+    pub revocations: usize,
+    /// Whether it is draining.
+    pub draining: bool,
+    /// The listeners.
+    pub listeners: Vec<ListenerBody>,
+    /// How many processes have served since one was started without a predecessor, this one counted.
+    #[serde(default)]
+    pub generation: u32,
+    /// The predecessor, while it drains.
+    #[serde(default)]
+    pub predecessor: Option<DrainingBody>,
+    /// The process that waits to take over.
+    #[serde(default)]
+    pub successor: Option<u32>,
+    /// Where certificates by ACME stand; absent: none is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acme: Option<AcmeBody>,
+    /// How the store that nodes share does; absent: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<RedisBody>,
+    /// Where the keys that issuers publish stand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key_sets: Vec<KeySetBody>,
+}
+
+/// One listener of a status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerBody {
+    /// Its name.
+    pub name: String,
+    /// The address it is bound to.
+    pub address: String,
+}
+
+/// A process that has handed over, and drains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainingBody {
+    /// The process.
+    pub pid: u32,
+    /// Connections that it still has.
+    pub connections: u64,
+}
+
+/// A wall clock that was set and is not believed: nobody signs in. Times are those that are believed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClockBody {
+    /// What the wall clock is ahead, in seconds; behind, if it is negative.
+    pub step_seconds: f64,
+    /// The time that is believed.
+    pub now: String,
+    /// When it was set, as far as it was seen.
+    pub since: String,
+    /// When it is believed by itself, unless it is set once more.
+    pub until: String,
+}
+
+/// Where certificates by ACME stand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcmeBody {
+    /// How many are wanted.
+    pub wanted: usize,
+    /// How many of them are not there.
+    pub missing: usize,
+    /// How many could not be had the last time.
+    pub failing: usize,
+    /// When the next order is due.
+    pub next: String,
+    /// The first of those that are missing or could not be had.
+    pub troubles: Vec<AcmeTroubleBody>,
+}
+
+/// A certificate by ACME that is missing, or could not be had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcmeTroubleBody {
+    /// What it is called.
+    pub certificate: String,
+    /// Whether none is in use.
+    pub missing: bool,
+    /// What went wrong the last time.
+    pub error: Option<String>,
+    /// When it is tried again.
+    pub next: String,
+}
+
+/// How the store that nodes share does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedisBody {
+    /// Whether there is a connection.
+    pub connected: bool,
+    /// Whether revocations are shared through it.
+    pub shared: bool,
+    /// Whether it is known what other nodes revoked.
+    pub fresh: bool,
+    /// When that was last known; absent: not since the start.
+    pub synced: Option<String>,
+    /// Revocations of this node that it may not have yet.
+    pub pending: u64,
+}
+
+/// Where the keys stand that an issuer publishes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeySetBody {
+    /// Its name in the configuration.
+    pub set: String,
+    /// How many keys count now; none: tokens of this issuer are refused.
+    pub keys: usize,
+    /// How many of the set's keys are of no use.
+    pub ignored: usize,
+    /// When it was last had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetched: Option<String>,
+    /// Why it could not be had the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// When it is fetched again.
+    pub next: String,
+}
+
+impl From<Status> for StatusBody {
+    fn from(status: Status) -> Self {
+        Self {
+            version: status.version.to_owned(),
+            node: status.node,
+            pid: status.pid,
+            started: write_time(status.started),
+            revision: status.revision,
+            loaded: write_time(status.loaded),
+            reload_error: status.reload_error,
+            tls_refused: status.tls_refused,
+            lapsed: status.lapsed,
+            clock: status.clock.map(ClockBody::from),
+            tenants: status.tenants,
+            connections: status.connections,
+            revocations: status.revocations,
+            draining: status.draining,
+            listeners: status.listeners.into_iter().map(|(name, address)| ListenerBody { name, address }).collect(),
+            generation: status.generation,
+            predecessor: status.predecessor.map(|draining| DrainingBody { pid: draining.pid, connections: draining.connections }),
+            successor: status.successor,
+            acme: status.acme.map(AcmeBody::from),
+            redis: status.redis.map(RedisBody::from),
+            key_sets: status.key_sets.into_iter().map(KeySetBody::from).collect(),
+        }
+    }
+}
+
+impl From<AcmeStatus> for AcmeBody {
+    fn from(status: AcmeStatus) -> Self {
+        let troubles = status.troubles.into_iter().map(|one| AcmeTroubleBody {
+            certificate: one.certificate,
+            missing: one.missing,
+            error: one.error,
+            next: write_time(one.next),
+        });
+        Self {
+            wanted: status.wanted,
+            missing: status.missing,
+            failing: status.failing,
+            next: write_time(status.next),
+            troubles: troubles.collect(),
+        }
+    }
+}
+
+impl From<ClockStatus> for ClockBody {
+    fn from(status: ClockStatus) -> Self {
+        let ahead = Duration::from_millis(status.step_millis.unsigned_abs()).as_secs_f64();
+        Self {
+            step_seconds: if status.step_millis < 0 { -ahead } else { ahead },
+            now: write_time(status.now),
+            since: write_time(status.since),
+            until: write_time(status.until),
+        }
+    }
+}
+
+impl From<RedisStatus> for RedisBody {
+    fn from(status: RedisStatus) -> Self {
+        Self {
+            connected: status.is_connected,
+            shared: status.is_shared,
+            fresh: status.is_fresh,
+            synced: status.synced.map(write_time),
+            pending: status.pending,
+        }
+    }
+}
+
+impl From<KeySetStatus> for KeySetBody {
+    fn from(status: KeySetStatus) -> Self {
+        let KeySetStatus { set, keys, ignored, fetched, error, next } = status;
+        Self { set, keys, ignored, fetched: fetched.map(write_time), error, next: write_time(next) }
+    }
+}

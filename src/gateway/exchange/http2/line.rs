@@ -1,0 +1,92 @@
+//! One connection that speaks HTTP/2 with a server.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use h2::client::{Builder, SendRequest};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::lines::{Lines, MOST_STREAMS};
+use crate::gateway::exchange::head;
+
+/// How much of one answer is on its way to us and not yet taken by its client.
+const STREAM_WINDOW: u32 = 65_535;
+/// The same for all answers of a connection: as much as all of them may have, so that a client that takes nothing of its own keeps
+/// nothing from another's.
+const CONNECTION_WINDOW: u32 = 100 * STREAM_WINDOW;
+/// How much of one request waits until the server takes it.
+const SEND_BUFFER: usize = 64 * 1024;
+/// How many streams that we have reset the server may still speak on.
+const RESET_STREAMS: usize = 50;
+/// How many streams we reset because the server broke the protocol, before the connection ends.
+const ERRORS: usize = 100;
+
+/// A connection whose server has said its settings.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) sender: SendRequest<Bytes>,
+    /// How many streams the server takes at once.
+    most: Arc<AtomicUsize>,
+}
+
+impl Opened {
+    /// Returns how many exchanges it may carry now.
+    pub(super) fn most(&self) -> usize {
+        self.most.load(Ordering::Relaxed).min(MOST_STREAMS)
+    }
+
+    /// Says whether it takes no further exchange: it has closed, or its server has said that it will (GOAWAY).
+    pub(super) fn is_over(&mut self) -> bool {
+        matches!(self.sender.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
+    }
+}
+
+/// Begins to speak HTTP/2, and waits until the server does. The caller sets the deadline.
+pub(super) async fn open(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, lines: Weak<Lines>) -> Result<Opened, h2::Error> {
+    let (sender, mut connection) = Builder::new()
+        .enable_push(false)
+        .max_concurrent_streams(0)
+        // None before the server's settings have come: what it would refuse is not sent.
+        .initial_max_send_streams(0)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(u32::try_from(head::MAX_BYTES).unwrap_or(u32::MAX))
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_concurrent_reset_streams(RESET_STREAMS)
+        .max_local_error_reset_streams(Some(ERRORS))
+        .handshake::<_, Bytes>(stream)
+        .await?;
+    poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
+        Poll::Ready(ended) => Poll::Ready(ended.and(Err(h2::Reason::REFUSED_STREAM.into()))),
+        Poll::Pending if connection.max_concurrent_send_streams() == 0 => Poll::Pending,
+        Poll::Pending => Poll::Ready(Ok(())),
+    })
+    .await?;
+    let most = Arc::new(AtomicUsize::new(connection.max_concurrent_send_streams()));
+    let opened = Opened { sender, most: Arc::clone(&most) };
+    let look_again = move || lines.upgrade().into_iter().for_each(|lines| lines.look_again());
+    // It ends with its last exchange once nobody can begin another.
+    tokio::spawn(async move {
+        let ended = poll_fn(|cx| {
+            let ended = Pin::new(&mut connection).poll(cx);
+            let now = connection.max_concurrent_send_streams();
+            if most.swap(now, Ordering::Relaxed) < now {
+                look_again();
+            }
+            ended
+        });
+        if let Err(error) = ended.await {
+            tracing::debug!(%error, "a connection to an upstream ended");
+        }
+        look_again();
+    });
+    Ok(opened)
+}

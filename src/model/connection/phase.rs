@@ -1,0 +1,52 @@
+//! Where an HTTP/1 connection stands.
+
+/// Where an HTTP/1 connection stands. HTTP/2 connections stay in [`Phase::Multiplexed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// No byte of the next head has come.
+    Idle,
+    /// Part of a head has come.
+    Head,
+    /// The head is whole; nobody has begun the request yet.
+    HeadRead,
+    /// More than `header_bytes` came and the head did not end: nothing more is taken in.
+    HeadTooLarge,
+    /// A request is being served: what comes is its body.
+    Request,
+    /// The request became a tunnel (101).
+    Tunnel,
+    /// HTTP/2.
+    Multiplexed,
+}
+
+impl Phase {
+    pub(super) const fn number(self) -> u8 {
+        match self {
+            Self::Idle => 0,
+            Self::Head => 1,
+            Self::HeadRead => 2,
+            Self::HeadTooLarge => 3,
+            Self::Request => 4,
+            Self::Tunnel => 5,
+            Self::Multiplexed => 6,
+        }
+    }
+
+    /// Reads what [`Phase::number`] wrote.
+    pub(super) const fn from_number(number: u8) -> Self {
+        match number {
+            0 => Self::Idle,
+            1 => Self::Head,
+            2 => Self::HeadRead,
+            3 => Self::HeadTooLarge,
+            4 => Self::Request,
+            5 => Self::Tunnel,
+            _ => Self::Multiplexed,
+        }
+    }
+
+    /// Says whether bytes of a head are there for which nobody has begun a request.
+    pub const fn is_before_request(self) -> bool {
+        matches!(self, Self::Head | Self::HeadRead | Self::HeadTooLarge)
+    }
+}

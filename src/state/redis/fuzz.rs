@@ -1,0 +1,35 @@
+//! A way in for the fuzz targets, to what no other caller needs. It stands in no document.
+
+use super::{bounds, entry::Entry, message, telling};
+use crate::model::{SessionId, UnixTime};
+
+/// Reads a message on the channel of news: its number, its head, and the records.
+pub fn news(message: &[u8]) -> Option<(u64, String, &[u8])> {
+    message::read(message).map(|news| (news.number, message::head(news.process, news.token), news.records))
+}
+
+/// Reads records that others wrote, and writes them again. The flag says whether all could be taken.
+pub fn records(bytes: &[u8], now: UnixTime) -> (Vec<Vec<u8>>, bool) {
+    let (records, is_whole) = message::records(bytes, now);
+    (records.iter().map(message::bytes).collect(), is_whole)
+}
+
+/// Reads one record that others wrote, and writes it again.
+pub fn record(bytes: &[u8], now: UnixTime) -> Option<Vec<u8>> {
+    message::record(bytes, now).ok().map(|record| message::bytes(&record))
+}
+
+/// Reads a session of a user, and writes it again: field and value.
+pub fn entry(field: &[u8], value: &[u8]) -> Option<(String, String)> {
+    Entry::read(field, value).map(|entry| (entry.id.to_hex(), entry.write()))
+}
+
+/// Reads a message on the channel of newer tokens.
+pub fn turn(message: &[u8]) -> Option<(&str, SessionId, u32)> {
+    telling::read(message)
+}
+
+/// Reads along with what Redis sends. Says whether it stands between two messages, or what is too large.
+pub fn reads_along(pieces: &[&[u8]]) -> Result<bool, &'static str> {
+    bounds::reads_along(pieces)
+}
