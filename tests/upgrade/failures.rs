@@ -11,7 +11,7 @@ use crate::{
         Octroi, eventually,
         program::{BINARY, lives, signal},
     },
-    rival::{BOUND, GO, JOURNAL, REFUSED, Rival, SERVES, SOCKETS, TAKEN},
+    rival::{BOUND, GO, JOURNAL, REFUSED, Rival, SERVES, SOCKETS, TAKEN, VERSION},
     sign_in, started, upgrade,
 };
 
@@ -151,13 +151,61 @@ fn one_successor_waits_at_a_time_and_its_end_is_noticed() {
     assert_eq!(turned_away[0], REFUSED);
     assert_eq!(another.status.code(), Some(69));
     assert!(String::from_utf8_lossy(&another.stderr).contains("waits already"), "{another:?}");
-    let other_version = Rival::at(&state);
-    drop((first, other_version));
+    drop(first);
     octroi.refresh();
     assert!(octroi.status()["successor"].is_null());
     octroi.signal("QUIT");
     eventually("it says so", || octroi.printed().iter().any(|line| line.contains("no successor waits")).then_some(()));
     goes_on(&octroi, octroi.pid());
+}
+
+#[test]
+fn a_successor_of_another_version_is_turned_away_and_nothing_is_handed_over() {
+    let (octroi, _upstream) = started();
+    let state = octroi.path().join("state");
+    let journal = || std::fs::read(state.join("revocations.journal")).unwrap();
+    let before = journal();
+
+    for version in [1, VERSION + 1] {
+        let rival = Rival::of_version(&state, version);
+        let refusal = rival.hear();
+
+        let why = format!("hand-overs of version {version} are not known here, only {VERSION}; a restart is needed");
+        assert_eq!((refusal[0], &refusal[1..]), (REFUSED, why.as_bytes()));
+        assert!(rival.hear().is_empty(), "that is all that it hears");
+    }
+
+    assert_eq!(journal(), before);
+    goes_on(&octroi, octroi.pid());
+}
+
+#[test]
+fn an_octroi_on_a_later_one_s_journal_does_not_start_and_leaves_it_as_it_is() {
+    let (mut octroi, _upstream) = started();
+    octroi.ok(&["session", "revoke", "--tenant", "acme", "--user", "u_1"]);
+    octroi.signal("TERM");
+    octroi.wait();
+    let path = octroi.path().join("state/revocations.journal");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let place = u64::try_from(bytes.len()).unwrap();
+    bytes.extend(frame(place, &[200, 1, 2, 3]));
+    std::fs::write(&path, &bytes).unwrap();
+
+    let refused = octroi.command(&["run"]);
+
+    assert_eq!(refused.status.code(), Some(74), "{refused:?}");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let expected = format!("revocations.journal has a record of kind 200 at byte {place}, which a later octroi wrote; start that one");
+    assert!(said.contains(&expected), "{said}");
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+}
+
+/// A frame of the journal, as `state/log.rs` says.
+fn frame(place: u64, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap();
+    let checked = [&place.to_be_bytes()[..], &length.to_be_bytes(), payload].concat();
+    let check = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &checked);
+    [&length.to_be_bytes()[..], &(!length).to_be_bytes(), &check.as_ref()[..8], payload].concat()
 }
 
 #[test]

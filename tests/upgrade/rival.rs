@@ -10,7 +10,8 @@ use rustix::{
     },
 };
 
-pub const HELLO: &[u8] = &[1, 0, 1];
+/// The version of hand-overs.
+pub const VERSION: u8 = 2;
 pub const REFUSED: u8 = 3;
 pub const READY: u8 = 4;
 pub const SOCKETS: u8 = 6;
@@ -25,11 +26,16 @@ pub struct Rival(OwnedFd);
 impl Rival {
     /// Connects, and says hello.
     pub fn at(state_dir: &Path) -> Self {
+        Self::of_version(state_dir, VERSION)
+    }
+
+    /// The same, as an octroi from before or behind this one would.
+    pub fn of_version(state_dir: &Path, version: u8) -> Self {
         let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
         rustix::net::connect(&socket, &SocketAddrUnix::new(state_dir.join("upgrade.sock")).unwrap()).unwrap();
         set_socket_timeout(&socket, Timeout::Recv, Some(Duration::from_secs(10))).unwrap();
         let rival = Self(socket);
-        rival.say(HELLO);
+        rival.say(&[1, 0, version]);
         rival
     }
 
