@@ -45,11 +45,12 @@ fn token(c: &mut Criterion) {
     let altered = format!("{}AA", token.get(..token.len() - 2).unwrap());
     let line = format!("lang=fr; theme=dark; _ga=GA1.2.3.4; csrftoken=abcdef; {COOKIE}={token}; a=1; b=2; c=3");
 
+    let name = cookie::Name::new(COOKIE);
     group.bench_function("open", |b| b.iter(|| ring.open(black_box(&token), Purpose::Cookie, &realm)));
     group.bench_function("open_altered", |b| b.iter(|| ring.open(black_box(&altered), Purpose::Cookie, &realm)));
     group.bench_function("seal", |b| b.iter(|| ring.seal(black_box(&claims), Purpose::Cookie, &realm, nonce)));
     group.bench_function("hash", |b| b.iter(|| ring.session_hash(black_box(&claims.id))));
-    group.bench_function("cookie_find", |b| b.iter(|| cookie::find(std::iter::once(black_box(line.as_bytes())), COOKIE)));
+    group.bench_function("cookie_find", |b| b.iter(|| cookie::find(std::iter::once(black_box(line.as_bytes())), &name)));
     // The parser of the `cookie` crate into its jar, which reads and keeps every cookie.
     group.bench_function("cookie_find/cookie_jar", |b| {
         b.iter(|| {

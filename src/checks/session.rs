@@ -117,7 +117,7 @@ pub(super) fn cookies<'a>(view: &RequestView<'a>) -> impl Iterator<Item = &'a [u
     view.headers.get_all(header::COOKIE).iter().map(http::HeaderValue::as_bytes)
 }
 
-fn from_cookie<'a>(view: &RequestView<'a>, sessions: &Sessions) -> Verdict<Option<&'a str>> {
+fn from_cookie<'a>(view: &RequestView<'a>, sessions: &Sessions) -> Verdict<Option<&'a [u8]>> {
     match cookie::find(cookies(view), &sessions.cookie) {
         cookie::Found::None => Ok(None),
         cookie::Found::One(token) => Ok(Some(token)),
@@ -128,14 +128,14 @@ fn from_cookie<'a>(view: &RequestView<'a>, sessions: &Sessions) -> Verdict<Optio
 }
 
 /// Finds our token in `Authorization: Bearer`. What does not carry our prefix is the app's own and passes as it is.
-fn from_bearer<'a>(view: &RequestView<'a>) -> Option<&'a str> {
+fn from_bearer<'a>(view: &RequestView<'a>) -> Option<&'a [u8]> {
     let value = view.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     let token = token.trim_matches([' ', '\t']);
-    (scheme.eq_ignore_ascii_case("bearer") && token.starts_with(TOKEN_PREFIX)).then_some(token)
+    (scheme.eq_ignore_ascii_case("bearer") && token.starts_with(TOKEN_PREFIX)).then_some(token.as_bytes())
 }
 
-fn open(token: &str, purpose: Purpose, realm: &Tenant, sessions: &Sessions) -> Verdict<Session> {
+fn open(token: &[u8], purpose: Purpose, realm: &Tenant, sessions: &Sessions) -> Verdict<Session> {
     match sessions.ring.open(token, purpose, &realm.name) {
         Ok(opened) => Ok(Session { claims: opened.claims, source: Source::Octroi { purpose, key: opened.key } }),
         Err(error) => Err(Deny::new(Reason::SessionInvalid, error.detail())),
@@ -143,7 +143,7 @@ fn open(token: &str, purpose: Purpose, realm: &Tenant, sessions: &Sessions) -> V
 }
 
 /// Accepts two tokens only if both open and are of one session: otherwise app and gateway could each believe another one.
-fn both(cookie: &str, bearer: &str, realm: &Tenant, sessions: &Sessions) -> Verdict<Session> {
+fn both(cookie: &[u8], bearer: &[u8], realm: &Tenant, sessions: &Sessions) -> Verdict<Session> {
     let conflict = |detail| Deny::new(Reason::CredentialConflict, detail);
     let one = open(cookie, Purpose::Cookie, realm, sessions).map_err(|_| conflict("cookie and Bearer token; the cookie does not open"))?;
     let other = open(bearer, Purpose::Bearer, realm, sessions).map_err(|_| conflict("cookie and Bearer token; the token does not open"))?;

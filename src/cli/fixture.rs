@@ -16,7 +16,7 @@ use crate::{
         Balance, CookieRules, IpAccess, Policy, Protocol, Route, RouteAccess, RouteTableBuilder, Server, ServerAddress, SessionRules,
         Sessions, Tenant, Upstream, UpstreamTimeouts,
     },
-    session::{MasterKey, Ring},
+    session::{MasterKey, Ring, cookie::Name},
 };
 
 /// A control socket that answers while this lives.
@@ -61,7 +61,7 @@ pub(super) fn with_sessions() -> Policy {
     let mut policy = policy(None);
     policy.sessions = Some(Sessions {
         key_dir: None,
-        cookie: "__Host-octroi".into(),
+        cookie: Name::new("__Host-octroi"),
         ring: Ring::new(vec![key]),
         rules: rules.clone(),
         revocation: crate::policy::RevocationRules::default(),

@@ -5,14 +5,14 @@ use std::{path::PathBuf, time::Duration};
 use super::ForeignSessions;
 use crate::{
     model::{ClientCertificate, ClientIp},
-    session::{Assertions, Bound, KeyFile, Ring, UserLimit, binding},
+    session::{Assertions, Bound, KeyFile, Ring, UserLimit, binding, cookie},
 };
 
 /// What holds for the sessions of every tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sessions {
     /// The cookie's name, `__Host-…`.
-    pub cookie: Box<str>,
+    pub cookie: cookie::Name,
     /// The master keys: those of the folder, then those that are listed.
     pub ring: Ring,
     /// The folder that some of them come from.

@@ -3,11 +3,13 @@
 //! Octets in, octets out: browsers, back ends and this parser must not read one header in two ways (`security.md` 2.7). Lines are read
 //! as if joined with `; `, pairs end at `;`, only SP and TAB are trimmed, the first `=` ends a name, quotes mean nothing.
 
-use std::time::Duration;
+use std::{fmt, ops::Deref, time::Duration};
+
+use memchr::memmem::Finder;
 
 use super::token::{MAX_BODY_CHARS, MIN_BODY_CHARS, TOKEN_PREFIX};
 
-/// Most cookies of a request.
+/// Most cookies of a request; empty ones count too.
 const MAX_PAIRS: usize = 100;
 
 /// Most bytes of cookies of a request, all lines joined.
@@ -18,8 +20,8 @@ const MAX_BYTES: usize = 16 * 1024;
 pub enum Found<'a> {
     /// No session cookie.
     None,
-    /// One, and its value could be a token.
-    One(&'a str),
+    /// One, and its value begins as a token does and is as long as one. Whether it is one, opening it says.
+    One(&'a [u8]),
     /// The name stands more than once: somebody shadows a cookie with another.
     Ambiguous,
     /// One, whose value is no token.
@@ -28,26 +30,87 @@ pub enum Found<'a> {
     TooLarge,
 }
 
+/// The name of the session cookie, ready to be looked for. A name has no blank, no `;` and no `=`.
+#[derive(Clone)]
+pub struct Name {
+    text: Box<str>,
+    finder: Finder<'static>,
+}
+
+impl Name {
+    /// Prepares to look for a name.
+    pub fn new(text: &str) -> Self {
+        Self { text: text.into(), finder: Finder::new(text).into_owned() }
+    }
+
+    /// Returns the values of the cookies of that name in a line.
+    fn values<'a>(&self, line: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        // What is still to be searched, and whether it is the beginning of a cookie.
+        let (mut rest, mut begins) = (line, true);
+        std::iter::from_fn(move || {
+            while let Some((before, found)) = self.finder.find(rest).and_then(|at| rest.split_at_checked(at)) {
+                if !trimmed(before, is_blank).last().map_or(begins, |&last| last == b';') {
+                    (rest, begins) = (found.get(self.text.len()..)?, false);
+                    continue;
+                }
+                let (piece, after) = split(found, b';');
+                (rest, begins) = (after.unwrap_or_default(), true);
+                let pair = Pair::of(piece);
+                if pair.name == self.text.as_bytes() {
+                    return Some(pair.value);
+                }
+            }
+            None
+        })
+    }
+}
+
+impl Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Name {}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, f)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 /// Finds the session cookie in the `Cookie` lines of a request.
-pub fn find<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) -> Found<'a> {
+///
+/// Cookies are counted and the name is searched for, both many octets at once; only where the name stands, a pair is read.
+pub fn find<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &Name) -> Found<'a> {
     let mut found = Found::None;
     let (mut pairs, mut bytes) = (0_usize, 0_usize);
     for line in lines {
         bytes = bytes.saturating_add(line.len()).saturating_add(if bytes == 0 { 0 } else { 2 });
-        if bytes > MAX_BYTES {
+        pairs = pairs.saturating_add(memchr::memchr_iter(b';', line).count()).saturating_add(1);
+        if bytes > MAX_BYTES || pairs > MAX_PAIRS {
             return Found::TooLarge;
         }
-        for pair in Pairs(Some(line)) {
-            pairs += 1;
-            if pairs > MAX_PAIRS {
-                return Found::TooLarge;
-            }
-            if pair.name == name.as_bytes() {
-                found = match found {
-                    Found::None => token(pair.value).map_or(Found::Malformed, Found::One),
-                    Found::One(_) | Found::Ambiguous | Found::Malformed | Found::TooLarge => Found::Ambiguous,
-                };
-            }
+        for value in name.values(line) {
+            found = match found {
+                Found::None if is_like_a_token(value) => Found::One(value),
+                Found::None => Found::Malformed,
+                Found::One(_) | Found::Ambiguous | Found::Malformed | Found::TooLarge => Found::Ambiguous,
+            };
         }
     }
     found
@@ -174,6 +237,15 @@ struct Pair<'a> {
     value: &'a [u8],
 }
 
+impl<'a> Pair<'a> {
+    fn of(piece: &'a [u8]) -> Self {
+        let whole = trimmed(piece, is_blank);
+        let (name, value) = split(whole, b'=');
+        let [name, value] = [name, value.unwrap_or_default()].map(|part| trimmed(part, is_blank));
+        Self { whole, name, value }
+    }
+}
+
 /// The pairs of one line; empty ones are passed over.
 struct Pairs<'a>(Option<&'a [u8]>);
 
@@ -182,16 +254,12 @@ impl<'a> Iterator for Pairs<'a> {
 
     fn next(&mut self) -> Option<Pair<'a>> {
         loop {
-            let line = self.0?;
-            let (piece, rest) = split(line, b';');
+            let (piece, rest) = split(self.0?, b';');
             self.0 = rest;
-            let whole = trimmed(piece, is_blank);
-            if whole.is_empty() {
-                continue;
+            let pair = Pair::of(piece);
+            if !pair.whole.is_empty() {
+                return Some(pair);
             }
-            let (name, value) = split(whole, b'=');
-            let [name, value] = [name, value.unwrap_or_default()].map(|part| trimmed(part, is_blank));
-            return Some(Pair { whole, name, value });
         }
     }
 }
@@ -222,12 +290,9 @@ fn is_rfc2965(name: &[u8]) -> bool {
     [b"$Version".as_slice(), b"$Path", b"$Domain", b"$Port"].iter().any(|reserved| name.eq_ignore_ascii_case(reserved))
 }
 
-/// Reads `^oct1\.[A-Za-z0-9_-]{20,2000}$`.
-fn token(value: &[u8]) -> Option<&str> {
-    let body = value.strip_prefix(TOKEN_PREFIX.as_bytes())?;
-    let fits = (MIN_BODY_CHARS..=MAX_BODY_CHARS).contains(&body.len())
-        && body.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-    fits.then(|| std::str::from_utf8(value).ok()).flatten()
+/// Reads `^oct1\..{20,2000}$`.
+fn is_like_a_token(value: &[u8]) -> bool {
+    value.strip_prefix(TOKEN_PREFIX.as_bytes()).is_some_and(|body| (MIN_BODY_CHARS..=MAX_BODY_CHARS).contains(&body.len()))
 }
 
 #[cfg(test)]
@@ -240,7 +305,11 @@ mod tests {
     const TOKEN: &str = "oct1.abcdefghijklmnopqrst";
 
     fn found<'a>(lines: &[&'a str]) -> Found<'a> {
-        find(lines.iter().map(|line| line.as_bytes()), NAME)
+        find(lines.iter().map(|line| line.as_bytes()), &Name::new(NAME))
+    }
+
+    fn one(token: &str) -> Found<'_> {
+        Found::One(token.as_bytes())
     }
 
     const OURS: Names<'static> = Names { own: NAME, foreign: &[], keep_foreign: false };
@@ -259,10 +328,10 @@ mod tests {
         let alone = ours(TOKEN);
         let between = format!("a=b;\t{alone} ;c=d");
 
-        assert_eq!(found(&[&alone]), Found::One(TOKEN));
-        assert_eq!(found(&[&between]), Found::One(TOKEN));
-        assert_eq!(found(&["a=b", &alone]), Found::One(TOKEN));
-        assert_eq!(found(&[&format!("{NAME} = {TOKEN}")]), Found::One(TOKEN));
+        assert_eq!(found(&[&alone]), one(TOKEN));
+        assert_eq!(found(&[&between]), one(TOKEN));
+        assert_eq!(found(&["a=b", &alone]), one(TOKEN));
+        assert_eq!(found(&[&format!("{NAME} = {TOKEN}")]), one(TOKEN));
         assert_eq!(found(&["a=b", ""]), Found::None);
         assert_eq!(found(&[]), Found::None);
     }
@@ -288,20 +357,12 @@ mod tests {
 
     #[test]
     fn a_value_that_is_no_token_is_malformed() {
-        for value in [
-            "",
-            "x",
-            "oct1.",
-            "oct1.abcdefghijklmnopqrs",
-            "\"oct1.abcdefghijklmnopqrst\"",
-            "oct1.abcdefghijklmnopqrst=",
-            "oct2.abcdefghijklmnopqrst",
-        ] {
+        for value in ["", "x", "oct1.", "oct1.abcdefghijklmnopqrs", "\"oct1.abcdefghijklmnopqrst\"", "oct2.abcdefghijklmnopqrst"] {
             assert_eq!(found(&[&ours(value)]), Found::Malformed, "{value}");
         }
         let longest = ours(&format!("oct1.{}", "a".repeat(2000)));
 
-        assert_eq!(found(&[&longest]), Found::One(&longest[NAME.len() + 1..]));
+        assert_eq!(found(&[&longest]), one(&longest[NAME.len() + 1..]));
         assert_eq!(found(&[&format!("{longest}a")]), Found::Malformed);
     }
 
@@ -398,7 +459,7 @@ mod tests {
             let plain = stripped(&[header.as_bytes()]);
 
             assert_eq!(found(&[header]), Found::None, "{header}");
-            assert_eq!(found(&[&with]), Found::One(TOKEN), "{with}");
+            assert_eq!(found(&[&with]), one(TOKEN), "{with}");
             assert_eq!(stripped(&[with.as_bytes()]), plain, "{with}");
             if !header.contains('$') {
                 assert_eq!(plain.0.unwrap_or_default(), header, "what a browser writes is forwarded as it is");
@@ -407,6 +468,14 @@ mod tests {
     }
 
     proptest! {
+        /// Searching finds what reading all pairs finds.
+        #[test]
+        fn ours_is_searched_for_as_pairs_are_read(line in "((__Host-octroi|x|=|;| |\t|a=b|oct1\\.){0,4}(;|; |=| )?){0,6}") {
+            let read: Vec<&[u8]> = Pairs(Some(line.as_bytes())).filter(|pair| pair.name == NAME.as_bytes()).map(|pair| pair.value).collect();
+
+            prop_assert_eq!(Name::new(NAME).values(line.as_bytes()).collect::<Vec<_>>(), read);
+        }
+
         #[test]
         fn nothing_that_reads_as_ours_is_left(
             lines in prop::collection::vec("(__Host-octroi|__HOST-octroi|a|\\$Version|\u{2000}|[ -~]){0,6}(=|;| |\t|\"){0,3}[ -~]{0,12}", 0..5)
@@ -414,7 +483,7 @@ mod tests {
             let once = strip(lines.iter().map(|line| line.as_bytes()), OURS);
             let rest = once.rest.clone().unwrap_or_default();
 
-            prop_assert_eq!(find(std::iter::once(rest.as_slice()), NAME), Found::None);
+            prop_assert_eq!(find(std::iter::once(rest.as_slice()), &Name::new(NAME)), Found::None);
             prop_assert_eq!(strip(std::iter::once(rest.as_slice()), OURS), Stripped { rest: once.rest, lookalikes: 0 });
         }
     }

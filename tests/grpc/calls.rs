@@ -94,7 +94,7 @@ fn a_failed_call_is_trailers_only() {
         block_on(async { Http2Client::connect(&octroi, "acme.test").await.unary("/echo.Echo/Fail", &[("cookie", &cookie)], b"x").await });
 
     assert_eq!((got.status.as_u16(), got.field("grpc-status"), got.field("grpc-message")), (200, Some("8"), Some("no%20more")));
-    assert_eq!((got.body.len(), got.trailers, got.reset), (0, None, None));
+    assert_eq!((got.body.len(), got.trailers, got.reset, got.head.contains_key("content-length")), (0, None, None, false));
 }
 
 #[test]

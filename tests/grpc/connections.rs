@@ -58,6 +58,32 @@ fn calls_share_a_connection_and_another_is_opened_where_its_streams_run_out() {
 }
 
 #[test]
+fn many_calls_at_once_open_no_more_connections_than_they_need() {
+    let server = Http2Server::start();
+    let octroi = Octroi::start(&config(&[server.addr], "", ""));
+    let cookie = sign_in(&octroi, "acme.test", "u_1");
+    eventually("its connection is the first", || (server.connections() == 1).then_some(()));
+
+    // A connection carries a hundred of ours at the most, whatever the server would take.
+    block_on(async {
+        let mut open = Vec::new();
+        for _ in 0..2 {
+            let mut client = Http2Client::connect(&octroi, "acme.test").await;
+            for _ in 0..75 {
+                open.push(client.call("/echo.Echo/Hold", &[("cookie", &cookie)]).await);
+            }
+        }
+        let mut held = Vec::new();
+        for call in open {
+            held.push(call.head().await);
+        }
+        assert!(held.iter().all(|call| call.status == 200));
+    });
+
+    assert_eq!(server.connections(), 2);
+}
+
+#[test]
 fn a_server_that_takes_no_streams_is_busy() {
     let server = Http2Server::start_with(1, None);
     let octroi = Octroi::start(&config(&[server.addr], ", timeouts: {connect: 300ms}", ""));

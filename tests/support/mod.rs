@@ -26,7 +26,7 @@ use octroi::{
     },
     quota::Limit,
     replay::Request,
-    session::{Claims, MasterKey, Purpose, Ring, Roles},
+    session::{Claims, MasterKey, Purpose, Ring, Roles, cookie},
     state::{Challenges, KeySets, QuotaKey, QuotaStore, RevocationStore},
 };
 
@@ -192,7 +192,7 @@ pub fn policy(tenants: Vec<Tenant>) -> Policy {
         },
         sessions: Some(Sessions {
             key_dir: None,
-            cookie: "__Host-octroi".into(),
+            cookie: cookie::Name::new("__Host-octroi"),
             ring: ring(),
             rules: rules(),
             revocation: octroi::policy::RevocationRules::default(),

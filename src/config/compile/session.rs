@@ -15,7 +15,7 @@ use crate::{
     },
     model::{Path, PathRules},
     policy::{Binding, KeyDir, RevocationRules, SessionRules, Sessions},
-    session::{KeyState, MOST_SESSIONS, MasterKey, Over, Ring, UserLimit},
+    session::{KeyState, MOST_SESSIONS, MasterKey, Over, Ring, UserLimit, cookie::Name},
 };
 
 /// The clocks where nobody says otherwise.
@@ -25,7 +25,7 @@ pub(super) fn default_rules() -> SessionRules {
 
 /// Compiles what holds for every tenant.
 pub(super) fn sessions(cx: &mut Context<'_>, wire: &SessionsWire) -> Sessions {
-    let cookie: Box<str> = wire.cookie.as_ref().map_or_else(|| default::COOKIE.into(), |cookie| cookie.value.0.clone());
+    let cookie = Name::new(wire.cookie.as_ref().map_or(default::COOKIE, |cookie| &cookie.value.0));
     let (ring, key_dir) = ring(cx, wire);
     Sessions {
         foreign: foreign::all(cx, wire, &cookie),

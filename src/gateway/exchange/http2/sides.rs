@@ -148,7 +148,7 @@ impl Sides<'_> {
         self.client.gateway.received(self.client.session, &response, self.client.ctx).await?;
         let head_only = self.client.session.req_header().method == Method::HEAD;
         let without_body = head_only || matches!(response.status.as_u16(), 204 | 304);
-        if !without_body && !response.headers.contains_key(header::CONTENT_LENGTH) {
+        if !self.client.session.is_http2() && !without_body && !response.headers.contains_key(header::CONTENT_LENGTH) {
             // HTTP/1.1 clients find its end by what HTTP/2 has frames for (RFC 9113, section 8.2.2).
             match over {
                 true => response.insert_header(header::CONTENT_LENGTH, "0")?,
@@ -168,8 +168,10 @@ impl Sides<'_> {
             let holds = over && !self.client.ctx.call && self.client.holds_the_end(status);
             let held = if holds { tasks.pop() } else { None };
             let bytes = tasks.iter().map(|task| if let HttpTask::Body(Some(data), _) = task { data.len() } else { 0 }).sum();
-            self.client.write(tasks).await?;
-            self.stream.taken(bytes);
+            if !tasks.is_empty() {
+                self.client.write(tasks).await?;
+                self.stream.taken(bytes);
+            }
             if over {
                 self.client.ctx.answered = true;
                 return self.end(held).await;
