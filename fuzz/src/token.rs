@@ -62,7 +62,7 @@ fn round_trip(input: &mut Input<'_>) {
     let mut sealed = URL_SAFE_NO_PAD.decode(&token[TOKEN_PREFIX.len()..]).expect("base64url");
     let bit = usize::from(u16::from_be_bytes(bit)) % (sealed.len() * 8);
     sealed[bit / 8] ^= 1 << (bit % 8);
-    assert!(ring().open(&format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(sealed)), purpose, &realm()).is_err());
+    assert!(ring().open(format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(sealed)), purpose, &realm()).is_err());
     let cut = usize::from(u16::from_be_bytes(cut)) % token.len();
     assert!(ring().open(&token[..cut], purpose, &realm()).is_err());
     assert_eq!(ring().open(&token, purpose, &"acme".parse().expect("a name")), Err(OpenError::Tag));
