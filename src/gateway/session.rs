@@ -167,7 +167,12 @@ async fn count_in(
         Ok(Admission::Granted(surplus)) => {
             for held in surplus {
                 // Longer than another node, or a stranger, says that it lives.
-                end_surplus(shared, &claims.tenant, held.id, now, held.ends.max(now.plus(rules.absolute))).await?;
+                let keep_until = held.ends.max(now.plus(rules.absolute));
+                if let Err(deny) = end_surplus(shared, &claims.tenant, held.id, now, keep_until).await {
+                    // Its token does not leave, so it is not to count either. Why that may fail, too, is written down there.
+                    let _ = revoke_session(shared, claims, now).await;
+                    return Err(deny);
+                }
             }
             Ok(())
         }

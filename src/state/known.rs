@@ -17,7 +17,7 @@ use super::{
     registry::{Known, Note, Sight},
 };
 use crate::{
-    model::{ClientPrefix, RevocationAnswer, SessionId, TenantName, UnixTime, UserId},
+    model::{ClientPrefix, RevocationAnswer, TenantName, UnixTime, UserId},
     session::{Claims, Newest, Turn},
 };
 
@@ -112,27 +112,6 @@ impl Journal {
         sight.map_or(Turn::Same, |sight| sight.turn)
     }
 
-    /// Takes in which token of a session another node saw, as far as the session is known here. It is written with the next notes.
-    pub(super) fn learn_turn(&self, id: &SessionId, newest: Newest) {
-        if !self.marks.known.learn(id, newest) {
-            return;
-        }
-        let Some(known) = self.known(id) else { return };
-        let record = Record::Presented { id: *id, generation: newest.generation, since: newest.since, seen: known.seen() };
-        let mut writers = self.writers();
-        if self.has_file(&writers) {
-            self.put(&mut writers, record);
-        }
-    }
-
-    pub(super) fn known(&self, id: &SessionId) -> Option<Arc<Known>> {
-        self.marks.known.find(id)
-    }
-
-    pub(super) fn known_ids(&self) -> Vec<SessionId> {
-        self.marks.known.ids()
-    }
-
     /// Forgets sessions that ended, in small bites.
     pub(super) fn sweep_known(&self, now: UnixTime) {
         let over = self.marks.known.over(|note| note.ends <= now || !self.is_live(note, now));
@@ -150,7 +129,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::Revoked,
+        model::{Revoked, SessionId},
         session::{Admission, Over, UserLimit},
         state::{Note, RevocationStore, Terms},
     };

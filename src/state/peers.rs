@@ -22,10 +22,16 @@ use std::{
     time::Duration,
 };
 
-use super::{Journal, StoreError, journal::Writers, marks::Marks, record::Record, registry::Note};
+use super::{
+    Journal, StoreError,
+    journal::Writers,
+    marks::Marks,
+    record::Record,
+    registry::{Known, Note},
+};
 use crate::{
     model::{Revoked, SessionId, TenantName, UnixTime},
-    session::{Admission, UserLimit},
+    session::{Admission, Newest, UserLimit},
 };
 
 /// The other nodes.
@@ -160,6 +166,27 @@ impl Journal {
     pub(super) fn keep(&self) -> Result<(), StoreError> {
         let writers = self.writers();
         if self.has_file(&writers) { self.commit_and_tell(writers) } else { Ok(()) }
+    }
+
+    /// Takes in which token of a session another node saw, as far as the session is known here. It is written with the next notes.
+    pub(super) fn learn_turn(&self, id: &SessionId, newest: Newest) {
+        if !self.marks.known.learn(id, newest) {
+            return;
+        }
+        let Some(known) = self.known(id) else { return };
+        let record = Record::Presented { id: *id, generation: newest.generation, since: newest.since, seen: known.seen() };
+        let mut writers = self.writers();
+        if self.has_file(&writers) {
+            self.put(&mut writers, record);
+        }
+    }
+
+    pub(super) fn known(&self, id: &SessionId) -> Option<Arc<Known>> {
+        self.marks.known.find(id)
+    }
+
+    pub(super) fn known_ids(&self) -> Vec<SessionId> {
+        self.marks.known.ids()
     }
 
     /// Returns the epoch of a tenant that began, or begins, at a time or soonest behind it.
