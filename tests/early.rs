@@ -130,7 +130,9 @@ fn what_comes_behind_an_early_answer_has_its_bounds() {
     let chunk = [&b"10000\r\n"[..], &[b'x'; 65_536], b"\r\n"].concat();
     let mut sent = 0;
 
-    // The client does not care that it has its answer.
+    // The client does not care that it has its answer; but the server had the time to give it.
+    stream.flush().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
     while sent < 2000 && stream.write_all(&chunk).is_ok() {
         sent += 1;
     }

@@ -78,7 +78,7 @@ impl Sides<'_> {
             if over {
                 self.client.ctx.answered = true;
                 if !self.client.upload.is_done() {
-                    let Self { client, connection } = self;
+                    let Self { client, connection, .. } = self;
                     // The server has said what it had to say.
                     drop(connection);
                     client.drain(held).await?;

@@ -186,7 +186,7 @@ impl Gateway {
             Err(_) => return Err(Failed::new(ErrorType::WriteTimedout, false, "the request was not taken".to_owned())),
         }
         let client = Client { gateway: self, session, ctx, upload, continued: false };
-        let mut sides = Sides { client, connection };
+        let mut sides = Sides { client, connection, heard: false };
         if !sides.client.upload.has_come() {
             // An upload may go on for as long as an answer.
             self.sit_down(sides.client.ctx).map_err(Failed::last)?;

@@ -16,6 +16,8 @@ use crate::{gateway::standing::ended, model::Deny};
 pub(super) struct Sides<'a> {
     pub(super) client: Client<'a>,
     pub(super) connection: Connection,
+    /// Whether the server was the last to be heard.
+    pub(super) heard: bool,
 }
 
 /// What happened first.
@@ -56,20 +58,21 @@ impl Sides<'_> {
     async fn event(&mut self, within: Duration, came: bool) -> Event {
         let waiting = self.client.waits();
         let limit = if self.client.upload.waits_for_client() { self.client.patience() } else { within };
-        let Self { client: Client { session, ctx, upload, .. }, connection } = self;
+        let Self { client: Client { session, ctx, upload, .. }, connection, heard } = self;
         let takes_more = came || upload.pending().is_empty();
         let event = {
             let ended = over(ctx.seat.as_ref());
             let server = timeout(limit, connection.turn(upload.pending()));
             let client = session.as_downstream_mut().read_body_or_idle(came);
             let of_server = |turn: std::result::Result<Turn, _>| turn.map_or(Event::Late, Event::Server);
-            // Each side waits for the other in turn: a server that never pauses must not keep the rest of the request back.
-            if came {
+            // Each side waits for the other in turn: a server that never pauses must not keep the rest of the request back, and a client that
+            // never does must not drown the answer.
+            if came || !*heard {
                 tokio::select! {
                     biased;
                     deny = ended => Event::Ended(deny),
                     turn = server => of_server(turn),
-                    piece = client => Event::Client(piece),
+                    piece = client, if takes_more => Event::Client(piece),
                 }
             } else {
                 tokio::select! {
@@ -80,6 +83,7 @@ impl Sides<'_> {
                 }
             }
         };
+        self.heard = matches!(event, Event::Server(Turn::Read(_)));
         self.client.waited(waiting);
         event
     }

@@ -48,7 +48,7 @@ impl Sides<'_> {
         self.client.gateway.sit_down(self.client.ctx)?;
         self.client.dressed(&mut response)?;
         self.client.session.as_downstream_mut().write_response_header(Box::new(response)).await.map_err(|error| error.into_down())?;
-        let Self { client: Client { gateway, session, ctx, .. }, mut connection } = self;
+        let Self { client: Client { gateway, session, ctx, .. }, mut connection, .. } = self;
         let mut frames = Frames::default();
         let mut said = Bytes::new();
         let deny = loop {
