@@ -174,6 +174,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
         limits: found.limits,
         charged: charging.into_charged(),
         websocket,
+        safe: authorization::is_safe(clean.method),
         cross_site,
     })))
 }

@@ -43,6 +43,7 @@ routes:
     unmatched: public
     rules:
       - {{path: /login, access: public, grant: true}}
+      - {{path: /tried, access: public, grant: true, quotas: [tries]}}
       - {{path: /in/, access: session}}
       - {{path: /large/, access: public, request_limits: {{body_bytes: 5000B}}}}
       - {{path: /ws, access: public, websocket: true}}
@@ -419,6 +420,34 @@ fn failures_are_given_back_where_the_answer_is_well() {
 
     assert_eq!([get("/tries/x"), get("/tries/x"), get("/tries/x"), get("/tries/x")], [200, 200, 200, 200]);
     assert_eq!([get("/tries/x?status=404%20Not"), get("/tries/x?status=500%20No"), get("/tries/x")], [404, 500, 429]);
+}
+
+#[test]
+fn opening_the_sign_in_page_costs_nothing_and_a_wrong_password_or_link_does() {
+    let fresh = || {
+        let (octroi, upstream) = started();
+        let ask = move |method: &str, path: &str| {
+            let _keep = &upstream;
+            octroi.curl("acme.test", path).args(&["-X", method]).status()
+        };
+        ask
+    };
+    const GRANT: &str = "h-Octroi-Session-Grant=user%3D%22u_1%22";
+
+    // The page, its redirect and a link that signs in; a form that signs in.
+    let ask = fresh();
+    for path in ["/tried", "/tried?status=302%20Found", "/tried?status=304%20Same", &format!("/tried?{GRANT}")] {
+        assert!(ask("GET", path) < 400, "{path}");
+    }
+    assert_eq!([ask("OPTIONS", "/tried"), ask("HEAD", "/tried"), ask("POST", &format!("/tried?{GRANT}"))], [200; 3]);
+    // A form that is shown again with 200, or answered with a redirect, has not signed in.
+    assert_eq!([ask("POST", "/tried"), ask("POST", "/tried?status=303%20See"), ask("GET", "/tried")], [200, 303, 429]);
+
+    // A wrong link costs, and so does a grant that cannot stand.
+    let ask = fresh();
+    assert_eq!(ask("GET", "/tried?status=403%20No"), 403);
+    assert_eq!(ask("POST", "/tried?h-Octroi-Session-Grant=nonsense"), 502);
+    assert_eq!(ask("GET", "/tried"), 429);
 }
 
 #[test]

@@ -237,6 +237,26 @@ fn a_browser_is_sent_to_sign_in_and_knows_the_way_back() {
     assert_eq!((sent.status, sent.field("location")), (303, Some("/login?next=%2Freports%2Fa%2520b")));
     assert_eq!(octroi.curl("acme.test", "/reports/").header("Accept: application/json").status(), 401);
     assert_eq!(octroi.curl("acme.test", "/reports/").header("Accept: text/html").args(&["-X", "POST"]).status(), 401);
+    let mode = |mode: &str| octroi.curl("acme.test", "/reports/").header("Accept: text/html, */*").header(mode).status();
+    assert_eq!(mode("Sec-Fetch-Mode: navigate"), 303);
+    assert_eq!([mode("Sec-Fetch-Mode: cors"), mode("Sec-Fetch-Mode: same-origin"), mode("Sec-Fetch-Mode: no-cors")], [401; 3]);
+}
+
+#[test]
+fn what_the_app_asks_for_in_vain_is_in_the_line() {
+    let (octroi, _upstream) = started("", "");
+    let told = |path: &str, method: &str| {
+        let answer = octroi.curl("acme.test", path).args(&["-X", method]).get();
+        let id = answer.field("octroi-request-id").unwrap().to_owned();
+        octroi.access_line(|line| line["request.id"] == id.as_str())["detail"].as_str().unwrap_or("-").to_owned()
+    };
+
+    let grant = "h-Octroi-Session-Grant=user%3D%22u_1%22";
+    assert_eq!(told(&format!("/public/?{grant}"), "GET"), "the upstream's grant is ignored: the rule `/public/` has no `grant`");
+    assert_eq!(told(&format!("/login?status=401%20No&{grant}"), "POST"), "the upstream's grant is ignored: its answer has status 401");
+    assert_eq!(told(&format!("/login?{grant}"), "POST"), "-");
+    let revoke = "h-Octroi-Session-Revoke=self";
+    assert_eq!(told(&format!("/public/?{revoke}"), "GET"), "the upstream's revocation is ignored: the rule `/public/` has no `revoke`");
 }
 
 #[test]

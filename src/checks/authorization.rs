@@ -48,11 +48,16 @@ pub fn cross_site(view: &RequestView<'_>, clean: &Clean<'_>, listener: &Listener
 ///
 /// A link from another site may lead to a page, so safe methods pass; no session is granted in answer to one.
 pub fn origin(cross_site: Option<&'static str>, method: &str, websocket: bool, route: &Route) -> Verdict {
-    let is_safe = matches!(method, "GET" | "HEAD" | "OPTIONS") && !websocket;
+    let is_safe = is_safe(method) && !websocket;
     match cross_site {
         Some(detail) if route.origin_check && !is_safe => Err(Deny::new(Reason::Csrf, detail).by(route.origin)),
         Some(_) | None => Ok(()),
     }
+}
+
+/// Says whether a method only reads (RFC 9110, section 9.2.1). Those of WebDAV that do so too are no links, so they may count as unsafe.
+pub fn is_safe(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS")
 }
 
 /// Says whether an Origin is the host that was asked for, over the same scheme and a port of this listener.

@@ -64,6 +64,8 @@ pub struct Context {
     pub(super) answered: bool,
     pub(super) upstream: Option<Exchange>,
     pub(super) granted: Option<GrantedTo>,
+    /// What the upstream asked for in vain.
+    pub(super) ignored: Option<String>,
     /// The name of the session in logs and towards the upstream.
     pub(super) session_hash: Option<String>,
     pub(super) cookie: CookieChange,
@@ -120,6 +122,7 @@ impl ProxyHttp for Gateway {
             answered: false,
             upstream: None,
             granted: None,
+            ignored: None,
             session_hash: None,
             cookie: CookieChange::None,
             websocket_key: None,
@@ -287,6 +290,7 @@ impl Gateway {
                 ctx.cookie = outcome.cookie;
                 ctx.granted = outcome.granted;
                 ctx.last = outcome.last;
+                ctx.ignored = outcome.ignored;
             }
             Err(deny) => {
                 let status = deny.reason.status();
@@ -322,8 +326,11 @@ impl Gateway {
     }
 
     /// Gives back what only failures cost.
+    ///
+    /// An app answers a wrong password with its form again and status 200, so where it could have granted, only a grant is a success.
+    /// Opening the form is none of the tries.
     pub(super) fn give_back(&self, permit: &Permit, status: u16, granted: bool) {
-        let success = if permit.route().grant { granted } else { status < 400 };
+        let success = granted || (status < 400 && (permit.is_safe() || !permit.route().grant));
         if success {
             for (key, limit) in permit.charged_failures() {
                 crate::state::QuotaStore::give_back(&self.shared.quotas, key, *limit, self.shared.clock.tick());

@@ -81,7 +81,7 @@ pub(super) fn finished(shared: &Shared, session: &Session, ctx: &Context) {
         user_agent: field(header::USER_AGENT),
         referer: field(header::REFERER),
         revision: Some(&policy.revision),
-        detail: deny.map(|deny| &*deny.detail).or(known.session_fault.as_ref().map(|fault| &*fault.detail)),
+        detail: deny.map(|deny| &*deny.detail).or(ctx.ignored.as_deref()).or(known.session_fault.as_ref().map(|fault| &*fault.detail)),
         certificate: connection.certificate().map(|certificate| &**certificate),
         ..of_connection(connection.facts(), ctx.began)
     });

@@ -24,7 +24,7 @@ pub enum Language {
 pub struct Asking {
     /// The language it prefers of those we have.
     pub language: Language,
-    /// Whether it is a browser opening a page: a GET that accepts HTML.
+    /// Whether it is a browser opening a page: a GET that accepts HTML, and no script's (`Sec-Fetch-Mode` other than `navigate`).
     pub browser: bool,
     /// Whether it is an API client: it accepts JSON, or anything but text.
     pub api: bool,
@@ -38,9 +38,11 @@ impl Asking {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
         let accept = text(header::ACCEPT);
         let html = accept.contains("text/html");
+        // A script that asks for HTML follows a redirect unseen, and shows the sign-in page as if it were what it asked for.
+        let by_script = headers.get("sec-fetch-mode").is_some_and(|mode| mode != "navigate");
         Self {
             language: preferred(text(header::ACCEPT_LANGUAGE)),
-            browser: html && method == "GET",
+            browser: html && method == "GET" && !by_script,
             api: !html && accept.contains("json"),
             head: method == "HEAD",
         }
@@ -362,6 +364,23 @@ mod tests {
 
         assert_eq!((browser.status, field(&browser, "location")), (303, Some("/login")));
         assert_eq!((api.status, field(&api, "www-authenticate")), (401, Some("Bearer")));
+    }
+
+    #[test]
+    fn a_script_is_not_sent_to_sign_in() {
+        let asking = |modes: &[&str]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, "text/html, */*".parse().unwrap());
+            for mode in modes {
+                headers.append("sec-fetch-mode", mode.parse().unwrap());
+            }
+            Asking::of("GET", &headers).browser
+        };
+
+        assert_eq!([asking(&[]), asking(&["navigate"])], [true; 2]);
+        for mode in ["cors", "no-cors", "same-origin", "websocket", "", "Navigate"] {
+            assert!(!asking(&[mode]), "{mode}");
+        }
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(super) struct Outcome {
     pub(super) granted: Option<GrantedTo>,
     /// Whether it ends the session that asked.
     pub(super) last: bool,
+    /// What the upstream asked for in vain, for the access line.
+    pub(super) ignored: Option<String>,
 }
 
 /// Whom a grant made a session for.
@@ -63,25 +65,37 @@ const RENEW_AFTER_PART: u32 = 4;
 /// A grant that cannot stand refuses the whole answer: the app believes a session exists, and the client must not.
 pub(super) async fn apply(shared: &Shared, policy: &Policy, permit: &Permit, answer: Answer<'_>, now: UnixTime) -> Verdict<Outcome> {
     let Answer { status, headers, .. } = answer;
-    let Some(sessions) = &policy.sessions else { return Ok(Outcome::default()) };
+    let Some(sessions) = &policy.sessions else { return Ok(without_sessions(shared, headers)) };
     let lines = |name| headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect::<Vec<_>>();
     let (grants, revokes) = (lines(GRANT), lines(REVOKE));
     let mut outcome = Outcome::default();
     // The app clears its own cookie.
     let own = permit.session().is_some_and(|session| matches!(session.source, Source::Octroi { .. }));
-    if !revokes.is_empty() && end(shared, permit, &revokes, now).await? {
-        outcome.last = true;
-        if own {
-            outcome.cookie = CookieChange::Set(cookie::clear(&sessions.cookie));
+    if !revokes.is_empty() {
+        match end(shared, permit, &revokes, now).await? {
+            Ended::Own => {
+                outcome.last = true;
+                if own {
+                    outcome.cookie = CookieChange::Set(cookie::clear(&sessions.cookie));
+                }
+            }
+            Ended::Others => {}
+            Ended::Ignored(why) => outcome.ignored = Some(why),
         }
     }
     if !grants.is_empty() {
         if permit.route().grant && (200..400).contains(&status) {
             // A user's sessions end up to and with this millisecond; the one that takes their place begins behind it.
             let begins = if revokes.is_empty() { now } else { now.plus(Duration::from_millis(1)) };
-            return grant_session(shared, policy, sessions, permit, (&grants, answer), begins).await;
+            let granted = grant_session(shared, policy, sessions, permit, (&grants, answer), begins).await?;
+            return Ok(Outcome { ignored: outcome.ignored, ..granted });
         }
         shared.metrics.session(SessionEvent::GrantIgnored);
+        outcome.ignored = Some(if permit.route().grant {
+            format!("the upstream's grant is ignored: its answer has status {status}")
+        } else {
+            format!("the upstream's grant is ignored: the rule `{}` has no `grant`", permit.route().id.as_str())
+        });
     }
     if outcome.cookie == CookieChange::None
         && let Some(token) = renewed(shared, sessions, permit, now)
@@ -90,6 +104,17 @@ pub(super) async fn apply(shared: &Shared, policy: &Policy, permit: &Permit, ans
         outcome.cookie = CookieChange::Set(cookie::set(&sessions.cookie, &token, None));
     }
     Ok(outcome)
+}
+
+/// Says that whatever an upstream asks for is in vain.
+fn without_sessions(shared: &Shared, headers: &HeaderMap) -> Outcome {
+    let asked = [(GRANT, SessionEvent::GrantIgnored), (REVOKE, SessionEvent::RevokeIgnored)];
+    let mut ignored = None;
+    for (name, event) in asked.into_iter().filter(|(name, _)| headers.contains_key(name)) {
+        shared.metrics.session(event);
+        ignored = Some(format!("the upstream's `{name}` is ignored: there are no `sessions`"));
+    }
+    Outcome { ignored, ..Outcome::default() }
 }
 
 /// Makes a session out of a grant: a new id always, and the one that was presented ends (ASVS 7.2.4).
@@ -136,6 +161,7 @@ async fn grant_session(
         cookie: CookieChange::Set(cookie::set(&sessions.cookie, &token, None)),
         granted: Some(GrantedTo { user: claims.user, tenant, hash }),
         last: permit.session().is_some(),
+        ignored: None,
     })
 }
 
@@ -238,14 +264,28 @@ fn renewed(shared: &Shared, sessions: &Sessions, permit: &Permit, now: UnixTime)
     seal(sessions, permit, &renewed).ok()
 }
 
-/// Ends what the upstream asks to end. Says whether that includes the session of this request.
+/// What became of an upstream's wish to end sessions.
+enum Ended {
+    /// The session of this request is among those that ended.
+    Own,
+    /// It is not.
+    Others,
+    /// None ended, and why.
+    Ignored(String),
+}
+
+/// Ends what the upstream asks to end.
 ///
 /// It reaches only the tenant of the request's own valid session; anything else is ignored and counted.
-async fn end(shared: &Shared, permit: &Permit, lines: &[&[u8]], now: UnixTime) -> Verdict<bool> {
-    let (Some(session), true) = (permit.session(), permit.route().revoke) else {
+async fn end(shared: &Shared, permit: &Permit, lines: &[&[u8]], now: UnixTime) -> Verdict<Ended> {
+    let ignored = |why: String| {
         shared.metrics.session(SessionEvent::RevokeIgnored);
-        return Ok(false);
+        Ok(Ended::Ignored(format!("the upstream's revocation is ignored: {why}")))
     };
+    if !permit.route().revoke {
+        return ignored(format!("the rule `{}` has no `revoke`", permit.route().id.as_str()));
+    }
+    let Some(session) = permit.session() else { return ignored("the request has no session".to_owned()) };
     let claims = &session.claims;
     let own = match grant::parse_revoke(lines) {
         Ok(grant::RevokeWish::Own) => {
@@ -260,13 +300,10 @@ async fn end(shared: &Shared, permit: &Permit, lines: &[&[u8]], now: UnixTime) -
             durable(shared, move |journal| journal.revoke(&whose, now, keep_until)).await?;
             own
         }
-        Err(_) => {
-            shared.metrics.session(SessionEvent::RevokeIgnored);
-            return Ok(false);
-        }
+        Err(error) => return ignored(error.to_string()),
     };
     shared.metrics.session(SessionEvent::Revoked);
-    Ok(own)
+    Ok(if own { Ended::Own } else { Ended::Others })
 }
 
 /// Ends one session of a tenant.

@@ -100,6 +100,7 @@ pub(super) struct Parts {
     pub(super) limits: RequestLimits,
     pub(super) charged: Vec<(QuotaKey, Limit)>,
     pub(super) websocket: bool,
+    pub(super) safe: bool,
     pub(super) cross_site: Option<&'static str>,
 }
 
@@ -161,6 +162,11 @@ impl Permit {
     /// Returns the charges that are given back if the request turns out to be no failure.
     pub fn charged_failures(&self) -> &[(QuotaKey, Limit)] {
         &self.0.charged
+    }
+
+    /// Says whether the method is one that only reads (RFC 9110, section 9.2.1).
+    pub fn is_safe(&self) -> bool {
+        self.0.safe
     }
 
     /// Says whether the request is a WebSocket handshake that the route lets through.
