@@ -383,6 +383,27 @@ fn quotas_count_by_client_route_and_tenant() {
 }
 
 #[test]
+fn the_64s_of_a_48_have_eight_times_a_quota_and_no_more() {
+    let (octroi, _upstream) = started();
+    let from = |client: &str, path: &str| octroi.plain("behind", "acme.test", path).header(&format!("X-Forwarded-For: {client}")).status();
+    let passed = |site: u16, host: &str| {
+        let ask = |number: u16| octroi.plain("behind", host, "/x").header(&format!("X-Forwarded-For: 2001:db8:{site:x}:{number:x}::1"));
+        (0..24).filter(|number| ask(*number).status() == 200).count()
+    };
+
+    // Twenty-four clients of a /48 with a quota of two each.
+    assert_eq!((passed(7, "each.test"), passed(8, "each.test"), passed(7, "each-too.test")), (16, 16, 16));
+    octroi.access_line(|line| line["tenant"] == "each" && line["detail"].as_str().is_some_and(|detail| detail.contains("/48")));
+
+    // What only failures cost is given back to both.
+    for number in 0..20 {
+        assert_eq!(from(&format!("2001:db8:9:{number:x}::1"), "/tries/x"), 200, "{number}");
+    }
+    let failed = |number: u16| from(&format!("2001:db8:9:{number:x}::1"), "/tries/x?status=404%20Not");
+    assert_eq!((0..20).map(failed).filter(|status| *status == 429).count(), 4);
+}
+
+#[test]
 fn quotas_count_by_user_and_session() {
     let (octroi, _upstream) = started();
     let (one, again, two) =

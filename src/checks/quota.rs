@@ -1,12 +1,12 @@
 //! Within the quotas?
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use sha2::{Digest, Sha256};
 
 use super::session::Session;
 use crate::{
-    model::{ClientIp, Deny, QuotaAnswer, QuotaName, Reason, Stage, Verdict},
+    model::{ClientIp, Deny, QuotaAnswer, QuotaName, Reason, SITE_TIMES, Stage, Verdict},
     policy::{Quota, QuotaBy, Route, Tenant},
     quota::Limit,
 };
@@ -61,15 +61,39 @@ pub fn subject(quota: &Quota, subject: Subject<'_>) -> u128 {
     }
 }
 
-/// Judges what the store says, at the stage at which it was asked.
-pub fn check(answer: QuotaAnswer, quota: &Quota, stage: Stage) -> Verdict<QuotaState> {
-    match answer {
-        QuotaAnswer::Taken { remaining, reset } => Ok(QuotaState { name: quota.name.clone(), limit: quota.limit, remaining, reset }),
-        QuotaAnswer::Exceeded { retry_after } => {
-            let reason = if stage == Stage::QuotaBefore { Reason::QuotaExceeded } else { Reason::TenantQuotaExceeded };
-            let detail = format!("quota `{}` by {} is used up", quota.name, quota.by.as_str());
-            Err(Deny::new(reason, detail).after(retry_after).by(quota.origin))
+/// Says what a quota that counts this request for its client counts it for besides: the IPv6 /48 of the client, with [`SITE_TIMES`] the
+/// limit. Otherwise whoever has a /48 would have every quota 65,536 times.
+pub fn of_site(quota: &Quota, client: ClientIp, session: Option<&Session>) -> Option<(u128, Limit)> {
+    let by_client = match quota.by {
+        QuotaBy::Client => true,
+        QuotaBy::User | QuotaBy::Session => session.is_none(),
+        QuotaBy::Tenant | QuotaBy::Route => false,
+    };
+    let site = client.prefix().site().filter(|_| by_client)?;
+    let times = |number: NonZeroU32| number.saturating_mul(TIMES);
+    let Limit { count, period, burst } = quota.limit;
+    Some((site.number(), Limit { count: times(count), period, burst: times(burst) }))
+}
+
+/// [`SITE_TIMES`], which is not zero.
+const TIMES: NonZeroU32 = NonZeroU32::MIN.saturating_add(SITE_TIMES - 1);
+
+/// Judges what the store says of the one that is counted and, where there is one, of its /48, at the stage at which it was asked.
+pub fn check((own, of_site): (QuotaAnswer, Option<QuotaAnswer>), quota: &Quota, stage: Stage) -> Verdict<QuotaState> {
+    let exceeded = |retry_after: Duration, whose: &str| {
+        let reason = if stage == Stage::QuotaBefore { Reason::QuotaExceeded } else { Reason::TenantQuotaExceeded };
+        let detail = format!("quota `{}` by {} is used up{whose}", quota.name, quota.by.as_str());
+        Err(Deny::new(reason, detail).after(retry_after).by(quota.origin))
+    };
+    let state = |remaining, reset| QuotaState { name: quota.name.clone(), limit: quota.limit, remaining, reset };
+    match (own, of_site) {
+        (QuotaAnswer::Exceeded { retry_after }, _) => exceeded(retry_after, ""),
+        (_, Some(QuotaAnswer::Exceeded { retry_after })) => exceeded(retry_after, " by the /48 of the client"),
+        // The one that will refuse first is the one to keep to.
+        (QuotaAnswer::Taken { remaining, .. }, Some(QuotaAnswer::Taken { remaining: less, reset })) if less < remaining => {
+            Ok(state(less, reset))
         }
+        (QuotaAnswer::Taken { remaining, reset }, _) => Ok(state(remaining, reset)),
     }
 }
 

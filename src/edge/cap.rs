@@ -12,7 +12,7 @@ use std::{
 use tokio::{sync::Notify, time::timeout};
 
 use super::Witness;
-use crate::model::{ClientPrefix, ListenerName};
+use crate::model::{ClientPrefix, ClientSite, ListenerName, SITE_TIMES};
 
 /// The open connections of all listeners together, and how many there may be. Clones count the same ones.
 #[derive(Clone, Debug)]
@@ -93,9 +93,19 @@ impl Connections {
         Some(OpenGuard { connections: self.clone(), listener: listener.clone(), witness: Arc::clone(witness) })
     }
 
-    /// Counts one more of a client, unless that exceeds the cap.
+    /// Counts one more of a client, unless that exceeds the cap, or [`SITE_TIMES`] the cap for all clients of its IPv6 /48.
     pub(super) fn take_client(&self, client: ClientPrefix, cap: usize) -> Option<ClientGuard> {
-        self.0.clients.take(client, cap).then(|| ClientGuard { connections: self.clone(), client })
+        let site = client.site().map(ClientSite::number);
+        if site.is_some_and(|site| !self.0.clients.take(site, usize::try_from(SITE_TIMES).map_or(cap, |times| cap.saturating_mul(times)))) {
+            return None;
+        }
+        // Counted from here on: if the client has its cap, the end of this gives its /48's back.
+        let mut guard = ClientGuard { connections: self.clone(), client: None, site };
+        if self.0.clients.take(client.0, cap) {
+            guard.client = Some(client.0);
+            return Some(guard);
+        }
+        None
     }
 }
 
@@ -118,32 +128,33 @@ impl Drop for OpenGuard {
 /// One connection of a client.
 pub(super) struct ClientGuard {
     connections: Connections,
-    client: ClientPrefix,
+    client: Option<u128>,
+    site: Option<u128>,
 }
 
 impl Drop for ClientGuard {
     fn drop(&mut self) {
-        self.connections.0.clients.give_back(self.client);
+        self.client.into_iter().chain(self.site).for_each(|number| self.connections.0.clients.give_back(number));
     }
 }
 
 const SHARDS: usize = 16;
 
-/// Counts by client. An entry lives as long as a connection of its client, so the cap of the listener bounds the table.
+/// Counts by the number of a client or of a /48. An entry lives as long as a connection of its client, so the cap of the listener bounds the table.
 #[derive(Debug, Default)]
 struct Clients {
-    shards: [Mutex<HashMap<ClientPrefix, usize, ahash::RandomState>>; SHARDS],
+    shards: [Mutex<HashMap<u128, usize, ahash::RandomState>>; SHARDS],
     // Seeded: which clients share a shard is nobody's to choose.
     seed: ahash::RandomState,
 }
 
 impl Clients {
-    fn shard(&self, client: ClientPrefix) -> Option<&Mutex<HashMap<ClientPrefix, usize, ahash::RandomState>>> {
+    fn shard(&self, client: u128) -> Option<&Mutex<HashMap<u128, usize, ahash::RandomState>>> {
         let index = self.seed.hash_one(client) % 16;
         self.shards.get(usize::try_from(index).unwrap_or(0))
     }
 
-    fn take(&self, client: ClientPrefix, cap: usize) -> bool {
+    fn take(&self, client: u128, cap: usize) -> bool {
         let Some(shard) = self.shard(client) else { return false };
         let mut counts = shard.lock().unwrap_or_else(PoisonError::into_inner);
         match counts.entry(client) {
@@ -159,7 +170,7 @@ impl Clients {
         }
     }
 
-    fn give_back(&self, client: ClientPrefix) {
+    fn give_back(&self, client: u128) {
         let Some(shard) = self.shard(client) else { return };
         let mut counts = shard.lock().unwrap_or_else(PoisonError::into_inner);
         if let Entry::Occupied(mut entry) = counts.entry(client) {
@@ -194,6 +205,24 @@ mod tests {
         drop(first);
         assert!(connections.take_client(a, 2).is_some());
         drop(second);
+        assert_eq!(connections.0.clients.len(), 0);
+    }
+
+    #[test]
+    fn a_48_has_eight_times_the_cap_of_a_client() {
+        let connections = Connections::default();
+        let client = |number: u128| ClientPrefix(0x2001_0db8_0007 << 80 | number << 64);
+        let other = ClientPrefix(0x2001_0db8_0008 << 80);
+
+        let held: Vec<_> = (0..16).map(|number| connections.take_client(client(number), 2)).collect();
+        assert!(held.iter().all(Option::is_some));
+        assert!(connections.take_client(client(16), 2).is_none() && connections.take_client(other, 2).is_some());
+        drop(held);
+        // A client at its own cap takes nothing of its /48's.
+        let two = [connections.take_client(client(1), 2), connections.take_client(client(1), 2)];
+        assert!((0..99).all(|_| connections.take_client(client(1), 2).is_none()));
+        assert!((0..14).map(|number| connections.take_client(client(2 + number), 2)).collect::<Vec<_>>().iter().all(Option::is_some));
+        drop(two);
         assert_eq!(connections.0.clients.len(), 0);
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use governor::{DefaultDirectRateLimiter, Quota as Rate, RateLimiter};
 
-use crate::model::{ClientPrefix, QuotaAnswer, Tick};
+use crate::model::{ClientPrefix, QuotaAnswer, SITE_TIMES, Tick};
 use crate::quota::{self, Limit};
 
 /// Into how many counts the clients fall, by a hash with a random seed: 8 KiB a listener, whoever comes. Clients that share one share
@@ -26,6 +26,8 @@ const LEAST_SHARE: u32 = 8;
 pub(super) struct Handshakes {
     all: DefaultDirectRateLimiter,
     share: Limit,
+    /// The part of all clients of an IPv6 /48.
+    share_of_site: Limit,
     counts: Box<[AtomicU64]>,
     hash: ahash::RandomState,
 }
@@ -37,6 +39,8 @@ pub(super) enum TooMany {
     All,
     /// This one alone.
     Client,
+    /// All of its IPv6 /48.
+    Site,
 }
 
 impl TooMany {
@@ -45,6 +49,7 @@ impl TooMany {
         match self {
             Self::All => "of all clients",
             Self::Client => "of this client",
+            Self::Site => "of the /48 of this client",
         }
     }
 }
@@ -53,9 +58,13 @@ impl Handshakes {
     /// Begins so many in a second, all clients together.
     pub(super) fn new(rate: NonZeroU32) -> Self {
         let share = NonZeroU32::new((rate.get() / SHARE).max(LEAST_SHARE.min(rate.get()))).unwrap_or(rate);
+        // Eight times an eighth is all: others keep at least as much as one client may take.
+        let of_site = share.get().saturating_mul(SITE_TIMES).min(rate.get().saturating_sub(share.get())).max(share.get());
+        let of_site = NonZeroU32::new(of_site).unwrap_or(share);
         Self {
             all: RateLimiter::direct(Rate::per_second(rate)),
             share: Limit { count: share, period: Duration::from_secs(1), burst: share },
+            share_of_site: Limit { count: of_site, period: Duration::from_secs(1), burst: of_site },
             counts: std::iter::repeat_with(AtomicU64::default).take(COUNTS).collect(),
             hash: ahash::RandomState::new(),
         }
@@ -64,16 +73,20 @@ impl Handshakes {
     /// Takes one. A proxy of ours, behind which stand many clients, is no client.
     pub(super) fn take(&self, client: Option<ClientPrefix>, now: Tick) -> Result<(), TooMany> {
         // The client's own first, so that what it has too many of costs the others nothing.
-        if client.is_some_and(|client| !self.take_share(client, now)) {
+        if client.is_some_and(|client| !self.take_share(client.0, self.share, now)) {
             return Err(TooMany::Client);
+        }
+        let site = client.and_then(ClientPrefix::site);
+        if site.is_some_and(|site| !self.take_share(site.number(), self.share_of_site, now)) {
+            return Err(TooMany::Site);
         }
         self.all.check().map_err(|_| TooMany::All)
     }
 
-    fn take_share(&self, client: ClientPrefix, now: Tick) -> bool {
-        let index = usize::try_from(self.hash.hash_one(client) % 1024).unwrap_or(0);
+    fn take_share(&self, number: u128, share: Limit, now: Tick) -> bool {
+        let index = usize::try_from(self.hash.hash_one(number) % 1024).unwrap_or(0);
         let Some(count) = self.counts.get(index) else { return false };
-        let take = |tat: u64| match quota::decide(tat, self.share, now) {
+        let take = |tat: u64| match quota::decide(tat, share, now) {
             (QuotaAnswer::Taken { .. }, new) => Some(new),
             (QuotaAnswer::Exceeded { .. }, _) => None,
         };
@@ -102,6 +115,17 @@ mod tests {
         let others = (2..1000).filter(|client| handshakes.take(Some(ClientPrefix(*client)), NOW).is_ok()).count();
         assert!((690..=700).contains(&others), "{others}");
         assert!(handshakes.take(Some(ClientPrefix(1)), NOW.plus(Duration::from_millis(10))).is_err_and(|why| why == TooMany::All));
+    }
+
+    #[test]
+    fn a_48_leaves_the_others_as_much_as_one_client_has() {
+        let handshakes = handshakes(800);
+        let client = |number: u128| ClientPrefix(0x2001_0db8_0007 << 80 | number << 64);
+
+        let taken = (0..2000).filter(|number| handshakes.take(Some(client(*number)), NOW).is_ok()).count();
+        assert!((690..=700).contains(&taken), "{taken}");
+        assert_eq!(handshakes.take(Some(client(2001)), NOW), Err(TooMany::Site));
+        assert!((0..90).filter(|_| handshakes.take(Some(ClientPrefix(1)), NOW).is_ok()).count() >= 89);
     }
 
     #[test]

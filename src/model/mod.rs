@@ -40,7 +40,7 @@ pub use host::{Host, HostError, HostPattern};
 pub use http2::{Abuse, Http2Limits};
 pub use id::{ListenerName, NameError, QuotaName, RequestId, RouteId, SessionId, TenantName, UpstreamName, UserId};
 pub use key_text::KeyError;
-pub use net::{ClientIp, ClientPrefix, NoClient, Range, RangeError};
+pub use net::{ClientIp, ClientPrefix, ClientSite, NoClient, Range, RangeError, SITE_TIMES};
 pub use ocsp::{OcspError, judge_ocsp};
 pub use path::{Path, PathError, PathRules};
 pub use reason::{Reason, Stage};

@@ -59,6 +59,32 @@ impl ClientPrefix {
     }
 }
 
+/// The IPv6 /48 that a /64 lies in, as one number that no [`ClientPrefix`] has.
+///
+/// It is what one customer of a network commonly commands whole: 65,536 of what is counted as clients. So whatever one client may have,
+/// [`SITE_TIMES`] as much is the most for all clients of a /48 together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientSite(u128);
+
+/// How many times the bound of one client all clients of a /48 have together.
+pub const SITE_TIMES: u32 = 8;
+
+impl ClientSite {
+    /// Returns the number that tables are keyed by, beside the numbers of clients.
+    pub const fn number(self) -> u128 {
+        self.0
+    }
+}
+
+impl ClientPrefix {
+    /// Returns the /48 of an IPv6 client. An IPv4 address has nothing of the kind: its neighbours are other people.
+    pub fn site(self) -> Option<ClientSite> {
+        // The lower half of an IPv6 /64 is zero, that of an IPv4 address is not; the mark tells a /48 from its first /64.
+        let is_ipv6 = self.0 & u128::from(u64::MAX) == 0;
+        is_ipv6.then_some(ClientSite((self.0 >> 80 << 80) | 48))
+    }
+}
+
 impl fmt::Display for ClientPrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.first().addr() {
@@ -228,6 +254,18 @@ mod tests {
 
         assert_eq!(a.prefix(), b.prefix());
         assert_ne!(a.prefix(), c.prefix());
+    }
+
+    #[test]
+    fn a_site_is_a_48_and_no_client() {
+        let client = |text: &str| ClientIp::from(text.parse::<IpAddr>().unwrap()).prefix();
+        let (first, last, other) = (client("2001:db8:7::1"), client("2001:db8:7:ffff::1"), client("2001:db8:8::1"));
+
+        assert_eq!(first.site(), last.site());
+        assert_ne!(first.site(), other.site());
+        assert_ne!(first.site().map(ClientSite::number), Some(first.0));
+        assert_eq!(client("192.0.2.7").site(), None);
+        assert_eq!(client("::ffff:192.0.2.7").site(), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::{
         quota::{self, AFTER, BEFORE, QuotaState, Subject},
         session::Session,
     },
-    model::{ClientIp, Mode, Stage, Tick, Trail, Verdict},
+    model::{ClientIp, Mode, QuotaAnswer, Stage, Tick, Trail, Verdict},
     policy::{Charge, Quota, Route, Tenant},
     quota::Limit,
     state::{QuotaKey, QuotaStore},
@@ -80,8 +80,15 @@ impl<'a, Q: QuotaStore> Charging<'a, Q> {
         // The tenant is part of the key: one customer cannot drain another's quota.
         let key = QuotaKey::new(&owner.name, &quota.name, subject);
         let answer = self.store.take(&key, quota.limit, self.tick).await;
+        // Behind the client's own: who has used that up takes nothing of what its neighbours have.
+        let wide = quota::of_site(quota, self.client, session).filter(|_| matches!(answer, QuotaAnswer::Taken { .. }));
+        let wide = wide.map(|(subject, limit)| (QuotaKey::new(&owner.name, &quota.name, subject), limit));
+        let of_site = match &wide {
+            Some((key, limit)) => Some(self.store.take(key, *limit, self.tick).await),
+            None => None,
+        };
         let observes = quota.mode == Mode::Observe || owner.mode == Mode::Observe;
-        let deny = match quota::check(answer, quota, stage) {
+        let deny = match quota::check((answer, of_site), quota, stage) {
             Ok(state) => {
                 known.asked.push((Arc::clone(quota), Asked::Taken));
                 trail.note(stage, Ok(()))?;
@@ -90,6 +97,7 @@ impl<'a, Q: QuotaStore> Charging<'a, Q> {
                 });
                 if quota.charge == Charge::Failures {
                     self.charged.push((key, quota.limit));
+                    self.charged.extend(wide);
                 }
                 // A quota that refuses nothing is nothing that a client should keep to.
                 if !observes {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    model::{Ban, BanCause, BanWish, ClientPrefix, Tick},
+    model::{Ban, BanCause, BanWish, ClientPrefix, SITE_TIMES, Tick},
     policy::BanRules,
 };
 
@@ -21,9 +21,14 @@ use crate::{
 /// ones the longest silent; never that of a client that is banned now. Where all eight are banned, the newcomer is not counted, and
 /// [`Bans::missed`] rises.
 ///
+/// An IPv6 /48 is never banned, for many may share one; but its offences are counted too. Where it has [`SITE_TIMES`] as many as bring a
+/// client its ban, each further client of it is banned at its first: otherwise 65,536 clients would have as many offences each.
+///
 /// Bans by an operator stand apart and make room for nobody.
 pub struct Bans {
     sets: Box<[Mutex<Set>]>,
+    /// The offences by /48. None of these slots is ever banned.
+    sites: Box<[Mutex<Set>]>,
     hash: ahash::RandomState,
     by_operator: Mutex<BTreeMap<ClientPrefix, ByOperator>>,
     /// When the last ban ends: where that has passed, nobody is looked up.
@@ -44,6 +49,9 @@ pub const MOST_BY_OPERATOR: usize = 10_000;
 const WAYS: usize = 8;
 /// Parts of the window that offences are counted in: this one and those before it cover at least `within`, at most a seventh more.
 const PARTS: usize = 8;
+
+/// For so many clients there is one /48: a table of as many would be of little use.
+const SITES_IN: usize = 8;
 
 type Set = [Slot; WAYS];
 
@@ -71,8 +79,10 @@ impl Bans {
     /// Makes tables for at least this many clients, rounded up to a power of two.
     pub fn new(slots: usize) -> Self {
         let sets = slots.div_ceil(WAYS).max(1).next_power_of_two();
+        let sites = (sets / SITES_IN).max(1);
         Self {
             sets: std::iter::repeat_with(Mutex::default).take(sets).collect(),
+            sites: std::iter::repeat_with(Mutex::default).take(sites).collect(),
             hash: ahash::RandomState::new(),
             by_operator: Mutex::default(),
             last_end: AtomicU64::new(0),
@@ -99,17 +109,23 @@ impl Bans {
     /// Counts an offence. Says whether it is the one that brings a ban.
     pub fn offend(&self, client: ClientPrefix, offence: &'static str, rules: &BanRules, now: Tick) -> bool {
         let part = part(rules.within, now);
+        let known = self.with_set(client, |set| set.iter().any(|slot| slot.is(client) && slot.is_banned(now)));
+        // It may offend on connections that are still open.
+        if known.unwrap_or(false) {
+            return false;
+        }
+        let after = if self.site_has_offended(client, rules, part, now) { 1 } else { u64::from(rules.after.get()) };
         let banned = self.with_set(client, |set| {
             let Some(slot) = place(set, client, part, now) else {
                 self.missed.fetch_add(1, Ordering::Relaxed);
                 return false;
             };
-            // It may offend on connections that are still open.
+            // By another offence, a moment ago.
             if slot.is_banned(now) {
                 return false;
             }
             slot.last = offence;
-            if slot.count(part) < u64::from(rules.after.get()) {
+            if slot.count(part) < after {
                 return false;
             }
             *slot = Slot { client, part, until: now.plus(rules.lasts).as_nanos(), last: offence, ..Slot::default() };
@@ -120,6 +136,20 @@ impl Bans {
             self.last_end.fetch_max(now.plus(rules.lasts).as_nanos(), Ordering::AcqRel);
         }
         banned
+    }
+
+    /// Counts an offence of a client's /48, where it has one. Says whether that had too many before this one.
+    fn site_has_offended(&self, client: ClientPrefix, rules: &BanRules, part: u64, now: Tick) -> bool {
+        let Some(site) = client.site().map(|site| ClientPrefix(site.number())) else { return false };
+        let most = u64::from(rules.after.get()).saturating_mul(u64::from(SITE_TIMES));
+        let too_many = with_set(&self.sites, &self.hash, site, |set| {
+            place(set, site, part, now).is_some_and(|slot| {
+                let before = slot.offences(part);
+                slot.count(part);
+                before >= most
+            })
+        });
+        too_many.unwrap_or(false)
     }
 
     /// Bans a client because an operator says so; a ban that an operator made before is replaced.
@@ -150,7 +180,7 @@ impl Bans {
 
     /// Forgets offences, and the bans that came of them: the rules are gone. Bans by operators stay.
     pub fn forget_offences(&self) {
-        for set in &self.sets {
+        for set in self.sets.iter().chain(&self.sites) {
             *set.lock().unwrap_or_else(PoisonError::into_inner) = Set::default();
         }
     }
@@ -187,10 +217,15 @@ impl Bans {
     }
 
     fn with_set<T>(&self, client: ClientPrefix, act: impl FnOnce(&mut Set) -> T) -> Option<T> {
-        let mask = u64::try_from(self.sets.len()).ok()?.wrapping_sub(1);
-        let set = self.sets.get(usize::try_from(self.hash.hash_one(client) & mask).ok()?)?;
-        Some(act(&mut set.lock().unwrap_or_else(PoisonError::into_inner)))
+        with_set(&self.sets, &self.hash, client, act)
     }
+}
+
+/// Acts on the set that a hash with a random seed chooses. The number of sets is a power of two.
+fn with_set<T>(sets: &[Mutex<Set>], hash: &ahash::RandomState, key: ClientPrefix, act: impl FnOnce(&mut Set) -> T) -> Option<T> {
+    let mask = u64::try_from(sets.len()).ok()?.wrapping_sub(1);
+    let set = sets.get(usize::try_from(hash.hash_one(key) & mask).ok()?)?;
+    Some(act(&mut set.lock().unwrap_or_else(PoisonError::into_inner)))
 }
 
 impl Slot {
@@ -335,6 +370,37 @@ mod tests {
         assert!(!offend(&bans, 99, 9, 11));
         assert!(offend(&bans, 7, 9, 12), "the one with eight offences is still known");
         assert_eq!(bans.missed(), 0);
+    }
+
+    /// The number of a /64 of a /48.
+    fn of_site(site: u128, number: u128) -> u128 {
+        (0x2001_0db8_0000 + site) << 80 | number << 64
+    }
+
+    #[test]
+    fn a_48_with_eight_times_the_offences_has_its_further_64s_banned_at_their_first() {
+        let bans = Bans::new(4096);
+
+        // Each of 160 clients offends once, twenty would ban one of them.
+        assert!((0..160).all(|number| !offend(&bans, of_site(1, number), 20, 100)));
+        assert!(offend(&bans, of_site(1, 160), 20, 101), "the 161st");
+        assert!(offend(&bans, of_site(1, 7), 20, 101), "and one that is known");
+        // Neither the others of the /48, which have not offended since, nor another /48.
+        assert!(!bans.is_banned(ClientPrefix(of_site(1, 8)), at(102)) && !bans.is_banned(ClientPrefix(of_site(1, 999)), at(102)));
+        assert!(!offend(&bans, of_site(2, 0), 20, 102));
+        assert_eq!(bans.list(at(102)).len(), 2);
+        // The offences grow old.
+        assert!(!offend(&bans, of_site(1, 9), 20, 300));
+    }
+
+    #[test]
+    fn what_banned_clients_do_counts_for_no_48_and_ipv4_has_none() {
+        let bans = Bans::new(4096);
+        assert!((0..1000).filter(|_| offend(&bans, of_site(1, 1), 2, 100)).count() == 1);
+        assert!(!offend(&bans, of_site(1, 2), 2, 101));
+
+        let ipv4 = |number: u128| 0xffff_c000_0000 + number;
+        assert!((0..200).all(|number| !offend(&bans, ipv4(number), 20, 100)));
     }
 
     #[test]

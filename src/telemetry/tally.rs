@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::model::{ClientIp, ClientPrefix, ListenerName, Tick};
+use crate::model::{ClientIp, ClientPrefix, ClientSite, ListenerName, SITE_TIMES, Tick};
 
 /// How long refusals are summed up.
 pub const TALLY_WINDOW: Duration = Duration::from_secs(60);
@@ -26,6 +26,8 @@ pub struct Tally(Mutex<Window>);
 struct Window {
     began: Tick,
     clients: HashMap<(ListenerName, &'static str, ClientPrefix, u64), Alike, ahash::RandomState>,
+    /// How many clients of an IPv6 /48 have one.
+    sites: HashMap<(ListenerName, &'static str, ClientSite), u32, ahash::RandomState>,
     others: HashMap<(ListenerName, &'static str), u64, ahash::RandomState>,
 }
 
@@ -69,15 +71,25 @@ impl Tally {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let sums = window.turn(now);
         let room = window.clients.len() < TALLY_CLIENTS;
-        let key = (listener.clone(), reason, client.prefix(), apart);
+        let mut key = (listener.clone(), reason, client.prefix(), apart);
+        let mut first = true;
+        if let Some(site) = key.2.site().filter(|_| !window.clients.contains_key(&key)) {
+            let lines = window.sites.get(&(key.0.clone(), reason, site)).copied().unwrap_or(0);
+            if lines < SITE_TIMES && room {
+                window.sites.insert((key.0.clone(), reason, site), lines + 1);
+            } else if lines >= SITE_TIMES {
+                // The rest of a /48 is one sum: its clients shall not take the lines of others.
+                (key.2, key.3, first) = (ClientPrefix(site.number()), 0, false);
+            }
+        }
         let alone = match window.clients.get_mut(&key) {
             Some(alike) => {
                 *alike = Alike { last: client.addr(), count: alike.count.saturating_add(1) };
                 false
             }
             None if room => {
-                window.clients.insert(key, Alike { last: client.addr(), count: 0 });
-                true
+                window.clients.insert(key, Alike { last: client.addr(), count: u64::from(!first) });
+                first
             }
             None => {
                 let others = window.others.entry((key.0, reason)).or_default();
@@ -109,6 +121,7 @@ impl Window {
     }
 
     fn empty(&mut self) -> Vec<Sum> {
+        self.sites.clear();
         let clients = std::mem::take(&mut self.clients).into_iter();
         let one = |((listener, reason, _, _), alike): (_, Alike)| Sum { listener, reason, client: Some(alike.last), count: alike.count };
         let mut sums: Vec<Sum> = clients.filter(|(_, alike)| alike.count > 0).map(one).collect();

@@ -24,7 +24,7 @@ wire! {
         redirect_to_https: Option<At<u16>>,
         /// How many connections it holds at once. Default: 10000.
         max_connections: Option<At<usize>>,
-        /// How many of them one client (an IPv4 address or an IPv6 /64) may hold. Default: 256.
+        /// How many of them one client (an IPv4 address or an IPv6 /64) may hold; all those of an IPv6 /48 together hold eight times as many. Default: 256.
         max_connections_per_client: Option<At<usize>>,
         /// How many TLS handshakes it begins per second, all clients together. Default: no bound.
         max_handshakes_per_second: Option<At<NonZeroU32>>,
