@@ -16,6 +16,7 @@ use octroi::{
     config,
     edge::EdgeRefusal,
     model::{Cut, Reason},
+    policy::request_fields::{Claim, families},
 };
 
 fn path(name: &str) -> PathBuf {
@@ -53,6 +54,17 @@ fn the_table_of_refusals_is_the_programs_own() {
     }
 
     holds("README.md", "refusals", &table);
+}
+
+#[test]
+fn the_families_of_fields_in_the_operations_guide_are_the_program_s_own() {
+    let mut table = String::from("| what it says | fields |\n|---|---|\n");
+    for claim in Claim::ALL {
+        let names: Vec<String> = families().filter(|(_, said)| *said == claim).map(|(family, _)| format!("`{family}`")).collect();
+        writeln!(table, "| {} | {} |", claim.meaning(), names.join(" ")).unwrap();
+    }
+
+    holds("docs/operations.md", "request fields", &table);
 }
 
 /// Holds what stands in a page between two marks against what the program says; `BLESS=1` writes it there.

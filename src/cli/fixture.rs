@@ -87,6 +87,7 @@ pub(super) fn with_sessions() -> Policy {
             mode: Mode::Enforce,
             suspended: false,
             allow_no_sni: false,
+            request_fields: crate::policy::RequestFields::default(),
             response_headers: Box::default(),
             cookies: CookieRules::default(),
             client_certificate: None,

@@ -6,13 +6,13 @@ use pingora::{Error, ErrorType, Result};
 
 use super::{
     proxy::Context,
-    request_headers::{self, Fate, Stated, StatedSession},
+    request_headers::{self, Stated, StatedSession},
     shared::{Shared, Snapshot},
 };
 use crate::{
     model::{ClientCertificate, Connection, RequestId},
     pipeline::{Permit, Session},
-    policy::Policy,
+    policy::{Fate, Policy, RequestFields},
     session::{Statement, TOKEN_PREFIX, cookie, foreign::is_compact},
     telemetry::{HeaderDrop, SessionEvent},
 };
@@ -23,7 +23,7 @@ pub(super) fn dress(shared: &Shared, headers: &mut HeaderMap, ctx: &mut Context)
     let (Some(permit), Some(snapshot), Some(connection)) = (&ctx.permit, &ctx.snapshot, &ctx.connection) else {
         return Error::e_explain(ErrorType::InternalError, "no permit");
     };
-    take_spoofed(shared, headers);
+    take_spoofed(shared, headers, &permit.tenant().request_fields);
     credentials(shared, headers, &snapshot.policy, ctx.known.session_fault.is_none());
     tracing_fields(headers);
     let mut roles: Vec<&str> = permit.session().iter().flat_map(|session| session.claims.roles.iter()).collect();
@@ -77,11 +77,11 @@ fn assertion(
     assertions.sign(&statement, shared.clock.now()).map(Some).or_else(|error| Error::e_explain(ErrorType::InternalError, error.to_string()))
 }
 
-/// Takes out the fields that only the gateway may state.
-fn take_spoofed(shared: &Shared, headers: &mut HeaderMap) {
-    let dropped = |name: &HeaderName| match request_headers::fate(name.as_str()) {
+/// Takes out the fields that only the gateway may state, and those that the realm does not want.
+fn take_spoofed(shared: &Shared, headers: &mut HeaderMap, rules: &RequestFields) {
+    let dropped = |name: &HeaderName| match rules.fate(name.as_str()) {
         Fate::Keep => None,
-        Fate::Spoof => Some((name.clone(), HeaderDrop::Spoofed)),
+        Fate::Drop => Some((name.clone(), HeaderDrop::Spoofed)),
         Fate::Underscore => Some((name.clone(), HeaderDrop::Underscore)),
     };
     let spoofed: Vec<_> = headers.keys().filter_map(dropped).collect();

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use super::{ClientCertificates, Crl, IpAccess, Lapse, Quota, RequestLimits, RouteTable, SessionRules, Upstream};
+use super::{ClientCertificates, Crl, IpAccess, Lapse, Quota, RequestFields, RequestLimits, RouteTable, SessionRules, Upstream};
 use crate::model::{Host, HostPattern, Mode, Origin, TenantName, UnixTime};
 
 /// One tenant.
@@ -39,6 +39,8 @@ pub struct Tenant {
     pub suspended: bool,
     /// Whether a TLS client that names no host may come in.
     pub allow_no_sni: bool,
+    /// Request fields that do or do not reach its app.
+    pub request_fields: RequestFields,
     /// Response fields that it adds or replaces; an empty value takes a default field away.
     pub response_headers: Box<[(http::HeaderName, http::HeaderValue)]>,
     /// What the app may do with cookies.

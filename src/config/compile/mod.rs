@@ -14,6 +14,7 @@ mod context;
 mod coverage;
 mod crl;
 mod deny;
+mod field;
 mod foreign;
 mod foreign_key;
 mod ip_access;

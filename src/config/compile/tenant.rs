@@ -9,7 +9,7 @@ use super::{
     Context,
     client_certificate::{self, Trusts},
     coverage::Coverage,
-    ip_access, limits,
+    field, ip_access, limits,
     quota::Quotas,
     session,
     table::Sets,
@@ -108,7 +108,8 @@ fn tenant(cx: &mut Context<'_>, name: &At<TenantName>, wire: &TenantWire, around
     let ip_access = ip_access::compile(cx, wire.ip_access.as_ref());
     let client_certificate = wire.client_certificate.as_ref().map(|rules| around.trusts.compile(cx, rules));
     let sessions = session::tenant(cx, wire.sessions.as_ref(), &around.rules);
-    let response_headers = response_headers(cx, wire);
+    let response_headers = field::response(cx, wire);
+    let request_fields = wire.headers.as_ref().and_then(|headers| headers.request.as_ref()).map(|wire| field::request(cx, wire));
     let cookies = wire.cookies.as_ref().map(|cookies| cookie_rules(cx, cookies)).unwrap_or_default();
     let flag = |flag: &Option<At<bool>>| flag.as_ref().is_some_and(|at| at.value);
     Some(Tenant {
@@ -126,6 +127,7 @@ fn tenant(cx: &mut Context<'_>, name: &At<TenantName>, wire: &TenantWire, around
         mode: wire.mode.as_ref().map(|at| at.value).unwrap_or_default(),
         suspended: flag(&wire.suspended),
         allow_no_sni: flag(&wire.allow_no_sni),
+        request_fields: request_fields.unwrap_or_default(),
         response_headers,
         cookies,
     })
@@ -216,28 +218,4 @@ fn judge_routes(cx: &mut Context<'_>, name: &At<TenantName>, routes: &RouteTable
             cx.warn(span, message).hint(format!("add a rule `{{path: {url}, access: public, grant: true}}`"));
         }
     }
-}
-
-fn response_headers(cx: &mut Context<'_>, wire: &TenantWire) -> Box<[(http::HeaderName, http::HeaderValue)]> {
-    let mut headers = Vec::new();
-    for NamedEntry { name, value } in wire.headers.iter().flat_map(|headers| &headers.response.0) {
-        let Some(value) = value else { continue };
-        if is_ours(&name.value.0) {
-            let message = format!("the field `{}` belongs to octroi or to the connection", name.value.0);
-            cx.error(name.span, message).hint("take it out");
-        }
-        match http::HeaderValue::from_str(&value.value) {
-            Ok(value) => headers.push((name.value.0.clone(), value)),
-            Err(_) => {
-                cx.error(value.span, "the value of a field has no line breaks or control characters");
-            }
-        }
-    }
-    headers.into()
-}
-
-/// Fields that frame the message, carry sessions or say who asks: no tenant sets them.
-fn is_ours(name: &http::HeaderName) -> bool {
-    const FRAMING: &[&str] = &["connection", "content-length", "keep-alive", "set-cookie", "te", "trailer", "transfer-encoding", "upgrade"];
-    FRAMING.contains(&name.as_str()) || name.as_str().starts_with("octroi-") || name.as_str().starts_with("x-octroi-")
 }

@@ -29,7 +29,7 @@ pub(super) use route::{AccessWord, RouteSet, Rule, TenantRoutes};
 pub(super) use server::{BansWire, Http2Wire, LimitsWire, RequestLimitsWire, ServerWire};
 pub(super) use session::{AssertionWire, KeyWire, MaxPerUserWire, Party, RevocationStoreWord, RevocationWire, SessionsWire, TokenFormat};
 pub(super) use tenant::{
-    ClientCertificateWire, CookiesWire, IpAccessWire, QuotaStoreWord, QuotaWire, RangeWire, TenantSessions, TenantWire,
+    ClientCertificateWire, CookiesWire, IpAccessWire, QuotaStoreWord, QuotaWire, RangeWire, RequestFieldsWire, TenantSessions, TenantWire,
 };
 pub(super) use tls::{CertificateWire, TlsWire};
 pub(super) use upstream::{ServerEntry, TimeoutsWire, UpstreamWire};

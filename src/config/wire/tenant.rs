@@ -72,7 +72,7 @@ wire! {
         sessions: Option<TenantSessions>,
         /// Bounds of a request.
         request_limits: Option<RequestLimitsWire>,
-        /// Fields that it adds or replaces.
+        /// Fields of its responses that it adds or replaces, and of its requests that it drops or keeps.
         headers: Option<HeadersWire>,
         /// What its app may do with cookies.
         cookies: Option<CookiesWire>,
@@ -128,10 +128,20 @@ wire! {
         max_per_user: Option<MaxPerUserWire>,
     }
 
-    /// Fields that a tenant adds or replaces.
+    /// Fields of a tenant's requests and responses.
     HeadersWire "headers" {
         /// Fields of the response, by name. An empty value takes a default field away.
         response: Named<FieldName, At<String>>,
+        /// Fields of the request that do or do not reach its app.
+        request: Option<RequestFieldsWire>,
+    }
+
+    /// Fields of the request, beside the families that are taken off by themselves because they claim what only a gateway may say.
+    RequestFieldsWire "request_fields" {
+        /// Further fields that do not reach the app: names, or prefixes with `*` at their end.
+        drop: Vec<At<FieldPattern>>,
+        /// Fields of such families that reach it all the same, by name: what the app means by them is its own, and octroi does not state it.
+        keep: Vec<At<FieldName>>,
     }
 
     /// What a tenant's app may do with cookies.
@@ -197,6 +207,28 @@ impl Scalar for FieldName {
     fn parse(text: &str) -> Result<Self, Wrong> {
         let name = http::HeaderName::from_bytes(text.as_bytes());
         name.map(Self).map_err(|_| Wrong::new(format!("not the name of a field: `{text}`")))
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"})
+    }
+}
+
+/// The name of a field, or with `*` at the end what several begin with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::config) struct FieldPattern(pub(in crate::config) Box<str>);
+
+impl Scalar for FieldPattern {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        let stem = text.strip_suffix('*').unwrap_or(text);
+        let wrong =
+            || Wrong::new(format!("not the name of a field: `{text}`")).hint("write `x-tenant-id`, or `x-tenant-*` for all that begin so");
+        if stem.contains('*') {
+            return Err(wrong());
+        }
+        let name = http::HeaderName::from_bytes(stem.as_bytes()).map_err(|_| wrong())?;
+        let star = if stem.len() < text.len() { "*" } else { "" };
+        Ok(Self(format!("{name}{star}").into()))
     }
 
     fn schema() -> Json {

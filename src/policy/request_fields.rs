@@ -1,0 +1,568 @@
+//! Which fields of a request claim what only a gateway may say, and what a realm says otherwise (`security.md` 2.4).
+//!
+//! An app believes such a field because something in front of it is known to set it: whoever it was made for, a client that sends it is
+//! believed as well. So what any of the usual servers, proxies and frameworks reads that way is taken off, on every route.
+
+/// What a family of fields says of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Claim {
+    /// Who asks, and what they may do.
+    Identity,
+    /// What certificate the client has.
+    Certificate,
+    /// Which address it has.
+    Address,
+    /// Whether it came over TLS.
+    Scheme,
+    /// Which host, path or method is meant, or how the app serves it.
+    Routing,
+    /// What octroi states itself.
+    Gateway,
+}
+
+impl Claim {
+    /// Every claim.
+    pub const ALL: [Self; 6] = [Self::Identity, Self::Certificate, Self::Address, Self::Scheme, Self::Routing, Self::Gateway];
+
+    /// Says in words what is claimed, for the reference.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Identity => "who asks, and what they may do",
+            Self::Certificate => "the client's certificate",
+            Self::Address => "the client's address",
+            Self::Scheme => "whether it came over TLS",
+            Self::Routing => "another host, path or method, or how it is served",
+            Self::Gateway => "what octroi states itself; never in `keep`",
+        }
+    }
+}
+
+use Claim::{Address, Certificate, Gateway, Identity, Routing, Scheme};
+
+/// A field, or with `*` at the end every field that begins so.
+type Family = (&'static str, Claim);
+
+/// Returns every family, by name.
+pub fn families() -> impl Iterator<Item = Family> {
+    BY_LETTER.iter().flat_map(|(_, families)| families.iter().copied())
+}
+
+/// What happens to a field that a client sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is forwarded as it came.
+    Keep,
+    /// It claims what only the gateway may say, or the realm has it dropped.
+    Drop,
+    /// Its name has an underscore, which servers read as a hyphen (CVE-2025-64484).
+    Underscore,
+}
+
+/// What a realm says of the fields of its requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestFields {
+    /// Fields that do not reach its app: names, or prefixes with `*` at their end.
+    pub drop: Box<[Box<str>]>,
+    /// Names of families that reach it all the same.
+    pub keep: Box<[Box<str>]>,
+}
+
+impl RequestFields {
+    /// Decides about a field by its name, which is in lower case. Costs a look into the few families of its first letter.
+    pub fn fate(&self, name: &str) -> Fate {
+        let mut plain = true;
+        for byte in name.bytes() {
+            if byte == b'_' {
+                return Fate::Underscore;
+            }
+            plain &= byte.is_ascii_alphanumeric() || byte == b'-';
+        }
+        if self.drop.iter().any(|pattern| is_in(pattern, name)) {
+            return Fate::Drop;
+        }
+        if (if plain { claim(name) } else { claim_folded(name) }).is_none() || self.keep.iter().any(|kept| **kept == *name) {
+            return Fate::Keep;
+        }
+        Fate::Drop
+    }
+}
+
+/// Says what a field claims, if it is of a family. `name` is in lower case.
+pub fn claim(name: &str) -> Option<Claim> {
+    let families = of_letter(*name.as_bytes().first()?)?;
+    // No family is within another, so the last one in front of the name is the only one that it can be of.
+    let after = families.partition_point(|(family, _)| stem(family) <= name);
+    let (family, claim) = families.get(after.checked_sub(1)?)?;
+    (is_in(family, name) && !HONEST.contains(&name)).then_some(*claim)
+}
+
+/// Fields that look like those of a family and that a common library sends: grpc-web.
+const HONEST: [&str; 1] = ["x-user-agent"];
+
+/// The same of a name with other characters, which a careless server maps to a hyphen, as it does its own.
+fn claim_folded(name: &str) -> Option<Claim> {
+    let families = of_letter(folded(*name.as_bytes().first()?))?;
+    families.iter().find(|(family, _)| is_in(family, name)).map(|(_, claim)| *claim)
+}
+
+/// Says whether a name is meant by a pattern, whatever stands in it for a hyphen.
+pub fn is_in(pattern: &str, name: &str) -> bool {
+    let stem = stem(pattern);
+    let fits = if stem.len() < pattern.len() { name.len() >= stem.len() } else { name.len() == stem.len() };
+    fits && stem.bytes().zip(name.bytes()).all(|(meant, byte)| meant == folded(byte))
+}
+
+fn stem(pattern: &str) -> &str {
+    pattern.strip_suffix('*').unwrap_or(pattern)
+}
+
+const fn folded(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() { byte } else { b'-' }
+}
+
+/// Says whether a field frames the message or belongs to one connection: nobody keeps or drops it (RFC 9110, section 7.6.1).
+pub fn is_framing(name: &str) -> bool {
+    FRAMING.contains(&name)
+}
+
+/// Such fields, and those that say where a request goes and how often it has been here.
+pub const FRAMING: [&str; 14] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "cdn-loop",
+];
+
+fn of_letter(letter: u8) -> Option<&'static [Family]> {
+    BY_LETTER.iter().find(|(first, _)| *first == letter).map(|(_, families)| *families)
+}
+
+/// The families by their first letter, sorted; none is within another. A test says so.
+const BY_LETTER: [(u8, &[Family]); 20] = [
+    (
+        b'a',
+        &[
+            ("affiliation", Identity), // Shibboleth
+            ("ajp-*", Identity),       // mod_proxy_ajp
+            ("akamai-*", Address),
+            ("ali-*", Address),           // Alibaba Cloud
+            ("auth-*", Identity),         // LemonLDAP::NG
+            ("authenticate-*", Identity), // mod_authnz_ldap
+            ("authorize-*", Identity),
+        ],
+    ),
+    (b'b', &[("base-url", Routing)]),
+    (
+        b'c',
+        &[
+            ("cas-*", Identity), // mod_auth_cas
+            ("cdn-real-ip", Address),
+            ("cdn-src-ip", Address),
+            ("cf-*", Address),             // Cloudflare, and Cloudflare Access
+            ("client-cert*", Certificate), // RFC 9440
+            ("client-ip", Address),
+            ("cloudfront-*", Address),
+            ("cluster-client-ip", Address),
+            ("coming-from", Address),
+        ],
+    ),
+    (b'd', &[("dapr-caller-*", Identity), ("do-connecting-ip", Address)]),
+    (b'e', &[("entitlement", Identity), ("eppn", Identity)]),
+    (
+        b'f',
+        &[
+            ("fastly-*", Address),
+            ("fly-*", Address),     // Fly.io
+            ("forwarded", Gateway), // RFC 7239
+            ("forwarded-*", Address),
+            ("front-end-https", Scheme), // Microsoft
+        ],
+    ),
+    (b'g', &[("gss-*", Identity)]), // mod_auth_gssapi
+    (
+        b'h',
+        &[
+            ("http-*", Identity), // CGI and PHP: their names of fields, sent as one
+            ("https", Scheme),
+        ],
+    ),
+    (
+        b'i',
+        &[
+            ("impersonate-*", Identity), // Kubernetes
+            ("incap-*", Address),        // Imperva
+            ("iv-*", Identity),          // IBM WebSEAL
+        ],
+    ),
+    (b'l', &[("l5d-*", Identity)]),    // Linkerd
+    (b'm', &[("mellon-*", Identity)]), // mod_auth_mellon
+    (
+        b'o',
+        &[
+            ("oam-*", Identity), // Oracle Access Manager
+            ("octroi-*", Gateway),
+            ("oidc-*", Identity), // mod_auth_openidc
+            ("on-behalf-of", Identity),
+            ("openid-*", Identity),
+            ("osso-*", Identity), // Oracle SSO
+        ],
+    ),
+    (
+        b'p',
+        &[
+            ("path-info", Routing),
+            ("persistent-id", Identity),
+            ("primary-affiliation", Identity),
+            ("proxy", Routing),          // httpoxy: CVE-2016-5385
+            ("proxy-client-*", Address), // WebLogic
+            ("proxy-host", Routing),
+            ("proxy-url", Routing),
+            ("proxy-user*", Identity),
+        ],
+    ),
+    (
+        b'r',
+        &[
+            ("real-ip", Address),
+            ("remote-*", Identity), // Authelia, CGI
+            ("request-uri", Routing),
+            ("rstudio-connect-*", Identity),
+        ],
+    ),
+    (
+        b's',
+        &[
+            ("saml-*", Identity),
+            ("script-name", Routing), // WSGI
+            ("shib-*", Identity),     // Shibboleth
+            ("sm-*", Identity),       // SiteMinder
+            ("smuser", Identity),
+            ("source-ip", Address),
+            ("ssl-*", Certificate), // mod_ssl, ingress-nginx
+        ],
+    ),
+    (
+        b't',
+        &[
+            ("tailscale-*", Identity),
+            ("targeted-id", Identity),
+            ("teleport-*", Identity),
+            ("tls-*", Certificate),
+            ("true-client*", Address), // Akamai, Cloudflare
+        ],
+    ),
+    (b'u', &[("unscoped-affiliation", Identity)]),
+    (
+        b'w',
+        &[
+            ("webauth-*", Identity),
+            ("wl-proxy-*", Address), // WebLogic
+        ],
+    ),
+    (
+        b'x',
+        &[
+            ("x-accel-*", Routing), // nginx, Rack::Sendfile
+            ("x-akamai-*", Address),
+            ("x-amzn-lambda-context", Identity),
+            ("x-amzn-mtls-*", Certificate),       // AWS load balancers
+            ("x-amzn-oidc-*", Identity),          // AWS load balancers
+            ("x-amzn-request-context", Identity), // Lambda Web Adapter
+            ("x-amzn-tls-*", Scheme),
+            ("x-anonymous-consumer", Identity), // Kong
+            ("x-api-host", Routing),            // Rancher
+            ("x-apigateway-*", Identity),       // Google API Gateway
+            ("x-appengine-*", Identity),        // Google App Engine
+            ("x-arr-*", Certificate),           // IIS Application Request Routing
+            ("x-auth-*", Identity),             // oauth2-proxy, nginx
+            ("x-authelia-*", Identity),
+            ("x-authenticated*", Identity), // Kong
+            ("x-authentik-*", Identity),
+            ("x-authz-*", Identity),
+            ("x-azure-*", Address), // Azure Front Door
+            ("x-cert-*", Certificate),
+            ("x-certificate*", Certificate),
+            ("x-client-cert*", Certificate),
+            ("x-client-dn", Certificate),
+            ("x-client-i-dn", Certificate),
+            ("x-client-ip*", Address),
+            ("x-client-issuer*", Certificate),
+            ("x-client-proto*", Scheme),
+            ("x-client-s-dn", Certificate),
+            ("x-client-scheme", Scheme),
+            ("x-client-serial*", Certificate),
+            ("x-client-ssl*", Certificate),
+            ("x-client-subject*", Certificate),
+            ("x-client-tls*", Certificate),
+            ("x-client-user*", Identity),
+            ("x-client-verif*", Certificate),
+            ("x-cluster-*", Address), // Riverbed, Rackspace
+            ("x-coming-from", Address),
+            ("x-connecting-ip", Address),
+            ("x-consumer-*", Identity),   // Kong
+            ("x-credential-*", Identity), // Kong
+            ("x-custom-ip-*", Address),
+            ("x-email", Identity),
+            ("x-end-user-*", Identity),
+            ("x-endpoint-api-*", Identity), // Google Cloud Endpoints
+            ("x-envoy-*", Routing),         // Envoy, Istio
+            ("x-ext-authz-*", Identity),    // Envoy
+            ("x-forward-*", Address),
+            ("x-forwarded*", Gateway),
+            ("x-forwarder-*", Address),
+            ("x-goog-authenticated-*", Identity), // Google IAP
+            ("x-goog-iap-*", Identity),           // Google IAP
+            ("x-google-real-ip", Address),
+            ("x-group", Identity),
+            ("x-groups", Identity),
+            ("x-host", Routing),
+            ("x-http-*", Routing),
+            ("x-https", Scheme),
+            ("x-id-token", Identity), // Apache APISIX
+            ("x-identity*", Identity),
+            ("x-impersonat*", Identity),
+            ("x-ingress-path", Routing), // Home Assistant
+            ("x-internal-*", Identity),
+            ("x-invoke-*", Routing), // Next.js
+            ("x-ip", Address),
+            ("x-issuer-dn", Certificate),
+            ("x-istio-*", Identity),
+            ("x-jwt-*", Identity), // Istio, WSO2
+            ("x-ldap-*", Identity),
+            ("x-login", Identity),
+            ("x-matched-path", Routing), // Next.js
+            ("x-method-override", Routing),
+            ("x-middleware-rewrite", Routing),     // Next.js
+            ("x-middleware-subrequest*", Routing), // Next.js: CVE-2025-29927
+            ("x-ms-client-principal*", Identity),  // Azure App Service
+            ("x-ms-forwarded-*", Address),         // Microsoft Web Application Proxy
+            ("x-ms-proxy", Routing),
+            ("x-ms-token-*", Identity), // Azure App Service
+            ("x-mtls-*", Certificate),
+            ("x-nf-*", Address),  // Netlify
+            ("x-now-*", Routing), // Vercel
+            ("x-oauth-*", Identity),
+            ("x-octroi-*", Gateway),
+            ("x-oidc-*", Identity),
+            ("x-okta-*", Identity),
+            ("x-on-behalf-of", Identity),
+            ("x-openid-*", Identity),
+            ("x-original*", Routing), // IIS, Symfony; X-Originating-IP, X-Originally-Forwarded-For
+            ("x-override-*", Routing),
+            ("x-peer-cert*", Certificate),
+            ("x-permissions", Identity),
+            ("x-pomerium-*", Identity),
+            ("x-presto-user", Identity),
+            ("x-principal*", Identity),
+            ("x-proto", Scheme),
+            ("x-proxied*", Identity), // Apache NiFi
+            ("x-proxy*", Identity),   // OpenSearch, Apache NiFi
+            ("x-real-*", Address),
+            ("x-remote-*", Identity),     // Kubernetes, Home Assistant
+            ("x-replaced-path", Routing), // Traefik
+            ("x-request-uri", Routing),
+            ("x-rewrite-*", Routing), // IIS, Symfony
+            ("x-role", Identity),
+            ("x-role-*", Identity),
+            ("x-roles", Identity),
+            ("x-rstudio-*", Identity),
+            ("x-saml-*", Identity),
+            ("x-sandstorm-*", Identity),
+            ("x-scheme", Scheme),         // Werkzeug, ingress-nginx
+            ("x-scope-orgid", Identity),  // Grafana Loki, Mimir, Tempo
+            ("x-script-name", Routing),   // WSGI
+            ("x-sendfile-type", Routing), // Rack::Sendfile
+            ("x-server-name", Routing),
+            ("x-server-port", Routing),
+            ("x-source-ip", Address),
+            ("x-sp-user*", Identity), // ShinyProxy
+            ("x-ssl*", Certificate),
+            ("x-sso-*", Identity),
+            ("x-subject-dn", Certificate),
+            ("x-sucuri-*", Address),
+            ("x-tailscale-*", Identity),
+            ("x-tls-*", Certificate),
+            ("x-trino-user", Identity),
+            ("x-true-*", Address),
+            ("x-uid", Identity),
+            ("x-url-scheme", Scheme),
+            ("x-user", Identity),
+            ("x-user-*", Identity),
+            ("x-userid", Identity),
+            ("x-userinfo", Identity), // Apache APISIX
+            ("x-username", Identity),
+            ("x-vercel-*", Address),
+            ("x-verified-*", Identity),
+            ("x-vouch-*", Identity),
+            ("x-webauth-*", Identity), // Grafana, Gitea
+        ],
+    ),
+    (b'y', &[("ynh-*", Identity)]), // YunoHost
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fate(name: &str) -> Fate {
+        RequestFields::default().fate(name)
+    }
+
+    #[test]
+    fn the_families_are_sorted_and_none_is_within_another() {
+        for (letter, list) in BY_LETTER {
+            assert!(list.iter().all(|(family, _)| family.as_bytes()[0] == letter));
+            assert!(list.windows(2).all(|pair| stem(pair[0].0) < stem(pair[1].0)), "{list:?}");
+        }
+        let all: Vec<&str> = families().map(|(family, _)| family).collect();
+        for wide in all.iter().filter(|family| family.ends_with('*')) {
+            let within = |other: &&&str| *other != wide && stem(other).starts_with(stem(wide));
+            assert_eq!(all.iter().find(within), None, "{wide}");
+        }
+    }
+
+    #[test]
+    fn every_family_is_found_by_its_own_name_and_one_beside_it_is_not() {
+        for (family, said) in families() {
+            let inside = family.replace('*', "x");
+            assert_eq!((claim(&inside), fate(&inside)), (Some(said), Fate::Drop), "{family}");
+            let dotted = inside.replace('-', ".");
+            assert_eq!(fate(&dotted), Fate::Drop, "{dotted}");
+            let outside = format!("zz-{inside}");
+            assert_eq!(fate(&outside), Fate::Keep, "{outside}");
+        }
+    }
+
+    #[test]
+    fn what_servers_read_as_identity_is_taken_off_in_every_spelling() {
+        for name in [
+            "client-cert",
+            "client-cert-chain",
+            "x-remote-user",
+            "x-remote-extra-scopes",
+            "remote-user",
+            "remote-groups",
+            "x-authenticated",
+            "x-authenticated-userid",
+            "x-client-verify",
+            "x-ms-client-principal",
+            "x-ms-client-principal-name",
+            "x-amzn-oidc-data",
+            "oidc-claim-sub",
+            "front-end-https",
+            "x-scheme",
+            "impersonate-user",
+            "impersonate-extra-x",
+            "wl-proxy-client-ip",
+            "sm-user",
+            "shib-session-id",
+            "x-goog-authenticated-user-email",
+            "x-goog-iap-jwt-assertion",
+            "cf-access-jwt-assertion",
+            "x-webauth-user",
+            "x-authentik-username",
+            "x-pomerium-jwt-assertion",
+            "x-forwarded-client-cert",
+            "x-envoy-external-address",
+            "http-client-ip",
+            "http-x-forwarded-for",
+            "tailscale-user-login",
+            "x-middleware-subrequest",
+            "x-arr-ssl",
+            "x-consumer-id",
+            "x-endpoint-api-userinfo",
+            "octroi-user",
+            "octroi.user",
+            "x-octroi-assertion",
+            "x.forwarded.for",
+            "x-forwarded~for",
+            "x!remote!user",
+            "proxy",
+            "x-user-id",
+            "x-auth-token",
+            "x-http-method-override",
+            "x-original-url",
+            "true-client-ip",
+            "cf-ray",
+            "remote!user",
+            "client.cert",
+        ] {
+            assert_eq!(fate(name), Fate::Drop, "{name}");
+        }
+        assert_eq!(fate("x_forwarded_for"), Fate::Underscore);
+        assert_eq!(fate("my_header"), Fate::Underscore);
+    }
+
+    #[test]
+    fn ordinary_fields_pass() {
+        for name in [
+            "accept",
+            "accept-language",
+            "content-type",
+            "cookie",
+            "authorization",
+            "origin",
+            "referer",
+            "user-agent",
+            "x-request-id",
+            "x-requested-with",
+            "x-csrf-token",
+            "x-xsrf-token",
+            "x-api-key",
+            "x-user-agent",
+            "x-userland",
+            "x-grpc-web",
+            "x-amzn-trace-id",
+            "x-client-data",
+            "x-client-version",
+            "x-goog-api-client",
+            "x-goog-channel-id",
+            "x-ms-client-request-id",
+            "x-access-token",
+            "proxy-status",
+            "remote",
+            "client",
+            "uid",
+            "access-token",
+            "x-tenant-id",
+            "cdn-loop",
+            "via",
+            "from",
+            "httpx",
+            "traceparent",
+            "x-b3-traceid",
+            "x-hub-signature-256",
+            "x-shopify-shop-domain",
+            "x-forwar",
+            "x-scheme-version",
+            "x-subject-token",
+            "y",
+            "1",
+        ] {
+            assert_eq!(fate(name), Fate::Keep, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_realm_drops_more_and_keeps_what_its_app_means() {
+        let list = |names: &[&str]| names.iter().map(|name| Box::from(*name)).collect();
+        let fields = RequestFields { drop: list(&["x-tenant-*", "x-shop"]), keep: list(&["x-auth-token"]) };
+
+        for name in ["x-tenant-id", "x.tenant.id", "x-shop", "x.shop", "x-auth-user", "x.auth.token"] {
+            assert_eq!(fields.fate(name), Fate::Drop, "{name}");
+        }
+        for name in ["x-auth-token", "x-tenant", "x-shops"] {
+            assert_eq!(fields.fate(name), Fate::Keep, "{name}");
+        }
+    }
+}
