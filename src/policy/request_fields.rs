@@ -63,7 +63,7 @@ pub enum Fate {
 pub struct RequestFields {
     /// Fields that do not reach its app: names, or prefixes with `*` at their end.
     pub drop: Box<[Box<str>]>,
-    /// Names of families that reach it all the same.
+    /// Names of families, or within a dropped prefix, that reach it all the same.
     pub keep: Box<[Box<str>]>,
 }
 
@@ -77,13 +77,9 @@ impl RequestFields {
             }
             plain &= byte.is_ascii_alphanumeric() || byte == b'-';
         }
-        if self.drop.iter().any(|pattern| is_in(pattern, name)) {
-            return Fate::Drop;
-        }
-        if (if plain { claim(name) } else { claim_folded(name) }).is_none() || self.keep.iter().any(|kept| **kept == *name) {
-            return Fate::Keep;
-        }
-        Fate::Drop
+        let claims = || if plain { claim(name) } else { claim_folded(name) }.is_some();
+        let dropped = claims() || self.drop.iter().any(|pattern| is_in(pattern, name));
+        if dropped && !self.keep.iter().any(|kept| **kept == *name) { Fate::Drop } else { Fate::Keep }
     }
 }
 
@@ -556,12 +552,12 @@ mod tests {
     #[test]
     fn a_realm_drops_more_and_keeps_what_its_app_means() {
         let list = |names: &[&str]| names.iter().map(|name| Box::from(*name)).collect();
-        let fields = RequestFields { drop: list(&["x-tenant-*", "x-shop"]), keep: list(&["x-auth-token"]) };
+        let fields = RequestFields { drop: list(&["x-tenant-*", "x-shop"]), keep: list(&["x-auth-token", "x-tenant-name"]) };
 
-        for name in ["x-tenant-id", "x.tenant.id", "x-shop", "x.shop", "x-auth-user", "x.auth.token"] {
+        for name in ["x-tenant-id", "x.tenant.id", "x.tenant.name", "x-shop", "x.shop", "x-auth-user", "x.auth.token"] {
             assert_eq!(fields.fate(name), Fate::Drop, "{name}");
         }
-        for name in ["x-auth-token", "x-tenant", "x-shops"] {
+        for name in ["x-auth-token", "x-tenant-name", "x-tenant", "x-shops"] {
             assert_eq!(fields.fate(name), Fate::Keep, "{name}");
         }
     }

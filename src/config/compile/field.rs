@@ -20,9 +20,12 @@ pub(super) fn request(cx: &mut Context<'_>, wire: &RequestFieldsWire) -> Request
         dropped(cx, &value.0, *span);
     }
     for At { value, span } in &wire.keep {
-        kept(cx, value.0.as_str(), *span);
-        if let Some(pattern) = wire.drop.iter().find(|pattern| is_in(&pattern.value.0, value.0.as_str())) {
-            cx.error(*span, format!("`{}` is in `drop` too", value.0)).first(pattern.span);
+        let name = value.0.as_str();
+        match wire.drop.iter().find(|pattern| is_in(&pattern.value.0, name)) {
+            Some(pattern) if *pattern.value.0 == *name => {
+                cx.error(*span, format!("`{name}` is in `drop` too")).first(pattern.span);
+            }
+            within => kept(cx, name, *span, within.is_some()),
         }
     }
     RequestFields {
@@ -45,7 +48,7 @@ fn dropped(cx: &mut Context<'_>, pattern: &str, span: Span) {
 }
 
 /// Judges what is to be kept: never what octroi states itself, nor what belongs to one connection.
-fn kept(cx: &mut Context<'_>, name: &str, span: Span) {
+fn kept(cx: &mut Context<'_>, name: &str, span: Span, else_dropped: bool) {
     if request_fields::is_framing(name) || name == "proxy" {
         cx.error(span, format!("the field `{name}` belongs to octroi or to the connection")).hint("take it out");
     } else if name.contains('_') {
@@ -54,7 +57,7 @@ fn kept(cx: &mut Context<'_>, name: &str, span: Span) {
     } else if claim(name) == Some(Claim::Gateway) || name == "x-real-ip" {
         cx.error(span, format!("`{name}` is octroi's own to say: an app that gets it from a client takes anybody for anybody"))
             .hint("take it out");
-    } else if claim(name).is_none() {
+    } else if claim(name).is_none() && !else_dropped {
         cx.warn(span, format!("`{name}` reaches the app anyway")).hint("take it out");
     }
 }
