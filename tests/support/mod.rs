@@ -109,6 +109,7 @@ pub fn tenant(name: &str, hosts: &[&str]) -> Tenant {
         mode: Mode::Enforce,
         suspended: false,
         allow_no_sni: false,
+        request_fields: octroi::policy::RequestFields::default(),
         response_headers: Box::default(),
         cookies: CookieRules::default(),
         client_certificate: None,
