@@ -116,11 +116,13 @@ fn the_length_of_a_body_is_said_once_and_clearly() {
 }
 
 #[test]
-fn http_1_0_has_no_body() {
+fn a_body_of_http_1_0_has_a_length() {
     let old = |line: &str| head(format!("POST / HTTP/1.0\r\nHost: a\r\n{line}\r\n").as_bytes());
 
     assert_eq!(old("Content-Length: 0\r\n"), None);
-    assert_eq!(old("Content-Length: 1\r\n"), Some(Reason::FramingCl));
+    assert_eq!(old("Content-Length: 1\r\n"), None);
+    assert_eq!(old("Content-Length: +1\r\n"), Some(Reason::FramingCl));
+    assert_eq!(old("Content-Length: 1\r\nContent-Length: 1\r\n"), Some(Reason::FramingCl));
     assert_eq!(old("Transfer-Encoding: chunked\r\n"), Some(Reason::FramingTe));
 }
 
@@ -134,8 +136,10 @@ fn what_stands_once_stands_once() {
 
 #[test]
 fn the_only_expectation_is_100_continue() {
-    assert_eq!(with("Expect: 100-continue\r\n"), None);
-    for bad in ["100-Continue", "100-continue, x", "", "200-ok"] {
+    for fine in ["100-continue", "100-Continue", "100-CONTINUE \t"] {
+        assert_eq!(with(&format!("Expect: {fine}\r\n")), None, "{fine:?}");
+    }
+    for bad in ["100-continue, x", "100-continued", "", "200-ok"] {
         assert_eq!(with(&format!("Expect: {bad}\r\n")), Some(Reason::Expect), "{bad:?}");
     }
     assert_eq!(with("Expect: 100-continue\r\nExpect: 100-continue\r\n"), Some(Reason::Expect));
@@ -266,7 +270,8 @@ fn http_2_has_the_same_rules() {
     let h2 = |name: &'static str, value: &str| refused(&get("https://acme.test/").header(name, value).h2());
 
     assert_eq!(refused(&get("https://acme.test/").h2()), None);
-    assert_eq!(h2("te", "trailers"), None);
+    assert_eq!((h2("te", "trailers"), h2("te", "Trailers")), (None, None));
+    assert_eq!(h2("expect", "100-Continue"), None);
     assert_eq!(h2("te", "gzip"), Some(Reason::ConnectionField));
     for name in ["connection", "keep-alive", "proxy-connection", "upgrade", "http2-settings"] {
         assert_eq!(h2(name, "x"), Some(Reason::ConnectionField), "{name}");
@@ -287,8 +292,16 @@ fn http_2_names_its_host_once() {
     let request = || get("https://acme.test/").h2();
 
     assert_eq!(refused(&request().header("host", "acme.test")), None);
-    assert_eq!(refused(&request().header("host", "ACME.test")), Some(Reason::AuthorityConflict));
-    assert_eq!(refused(&request().changed(|request| request.authority = None)), Some(Reason::HostMissing));
+    assert_eq!(refused(&request().header("host", "ACME.test")), None);
+    for other in ["other.test", "acme.test:443", ""] {
+        assert_eq!(refused(&request().header("host", other)), Some(Reason::AuthorityConflict), "{other:?}");
+    }
+    let without = || request().changed(|request| request.authority = None);
+    assert_eq!(refused(&without()), Some(Reason::HostMissing));
+    // A proxy in front may say it so (RFC 9113, section 8.3.1).
+    assert_eq!(refused(&without().header("host", "acme.test")), None);
+    assert_eq!(refused(&without().header("host", "")), Some(Reason::HostMissing));
+    assert_eq!(refused(&without().header("host", "acme.test").header("host", "acme.test")), Some(Reason::HeadDuplicate));
     assert_eq!(refused(&request().changed(|request| request.target = b"*".into())), Some(Reason::TargetForm));
 }
 

@@ -54,7 +54,7 @@ fn is_wrong(pieces: &[&[u8]]) -> bool {
     let connection = Connection::new(facts, deadlines);
     let head = b"POST / HTTP/1.1\r\nHost: acme.test\r\nTransfer-Encoding: chunked\r\n\r\n";
     let first = [head, *pieces.first().unwrap_or(&&b""[..])].concat();
-    assert_eq!(connection.received(&first), Phase::HeadRead);
+    assert_eq!(connection.received(&first).phase, Phase::HeadRead);
     assert_eq!(connection.request_begins().as_deref(), Some(&head[..]));
     for piece in pieces.iter().skip(1) {
         connection.received(piece);

@@ -303,8 +303,22 @@ mod tests {
 
         assert_eq!(refused(&bench, REMOTE, &to("rebound.example")).await, (421, "host_unknown".to_owned()));
         assert_eq!(refused(&bench, REMOTE, &to("localhost\r\nHost: localhost")).await, (400, "host_missing".to_owned()));
-        for host in ["LOCALHOST", "127.0.0.1:9901", "[::1]:9901"] {
+        for host in ["LOCALHOST", "127.0.0.1:9901", "[::1]:9901", "[::1]", "localhost:1"] {
             assert_eq!(call(&bench, REMOTE, &to(host)).await.status, 200, "{host}");
+        }
+        for host in [
+            "[localhost]",
+            "[localhost]x",
+            "[::1]x",
+            "[::1]9901",
+            "[::1",
+            "::1",
+            "localhost:",
+            "localhost:+1",
+            "localhost:1:2",
+            "localhost:65536",
+        ] {
+            assert_eq!(refused(&bench, REMOTE, &to(host)).await, (421, "host_unknown".to_owned()), "{host}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Who calls the admin API, and from where.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
@@ -63,18 +63,24 @@ fn local(uid: u32, own_uid: u32) -> Result<Principal, Stranger> {
 
 fn to_our_name(head: &Head, admin: &Admin) -> Result<(), Stranger> {
     let host = head.only("host").ok_or_else(|| stranger(400, "host_missing", "the request has no Host, or several"))?;
-    let name = without_port(host);
-    if admin.hosts.iter().any(|listed| without_brackets(listed).eq_ignore_ascii_case(name)) {
+    let name = name_of(host);
+    if name.is_some_and(|name| admin.hosts.iter().any(|listed| without_brackets(listed).eq_ignore_ascii_case(name))) {
         return Ok(());
     }
     Err(stranger(421, "host_unknown", "this Host is not answered here; admin.hosts lists those that are"))
 }
 
-fn without_port(host: &str) -> &str {
-    match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or(rest),
-        None => host.split(':').next().unwrap_or(host),
-    }
+/// Reads the name out of `name`, `name:port`, `[address]` or `[address]:port`; nothing else has one.
+fn name_of(host: &str) -> Option<&str> {
+    let (name, port) = match host.strip_prefix('[').map(|rest| rest.split_once(']')) {
+        Some(found) => {
+            let (address, rest) = found.filter(|(address, _)| address.parse::<Ipv6Addr>().is_ok())?;
+            (address, if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) })
+        }
+        None => host.split_once(':').map_or((host, None), |(name, port)| (name, Some(port))),
+    };
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    port.is_none_or(is_port).then_some(name)
 }
 
 fn without_brackets(host: &str) -> &str {
@@ -127,10 +133,10 @@ mod tests {
 
     #[test]
     fn a_port_is_no_part_of_the_name() {
-        assert_eq!(without_port("localhost:9901"), "localhost");
-        assert_eq!(without_port("[::1]:9901"), "::1");
-        assert_eq!(without_port("[::1]"), "::1");
-        assert_eq!(without_port("127.0.0.1"), "127.0.0.1");
+        assert_eq!(name_of("localhost:9901"), Some("localhost"));
+        assert_eq!(name_of("[::1]:9901"), Some("::1"));
+        assert_eq!(name_of("[::1]"), Some("::1"));
+        assert_eq!(name_of("127.0.0.1"), Some("127.0.0.1"));
         assert_eq!(without_brackets("[::1]"), "::1");
     }
 }

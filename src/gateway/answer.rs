@@ -82,8 +82,11 @@ pub(super) fn dress(shared: &Shared, session: &mut Session, response: &mut Respo
     id.set_sensitive(true);
     headers.insert(response_headers::REQUEST_ID, id);
     *response = ResponseHeader::from(parts);
+    if response.headers.contains_key(header::CONTENT_LENGTH) {
+        connection.answers_to_a_length();
+    }
     // Only another connection can have another certificate; over HTTP/2 the stream says GOAWAY.
-    if shared.is_draining() || connection.certificate_is_refused() {
+    if shared.is_draining() || connection.certificate_is_refused() || connection.has_doubtful_surplus() {
         session.set_keepalive(None);
     }
     Ok(())

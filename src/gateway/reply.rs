@@ -36,7 +36,8 @@ impl Asking {
     /// Reads `Accept` and `Accept-Language` (RFC 9110, sections 12.5.1 and 12.5.4).
     pub fn of(method: &str, headers: &HeaderMap) -> Self {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
-        let accept = text(header::ACCEPT);
+        // Types have no case (RFC 9110, section 8.3.1).
+        let accept = text(header::ACCEPT).to_ascii_lowercase();
         let html = accept.contains("text/html");
         // A script that asks for HTML follows a redirect unseen, and shows the sign-in page as if it were what it asked for.
         let by_script = headers.get("sec-fetch-mode").is_some_and(|mode| mode != "navigate");
@@ -70,7 +71,9 @@ fn preferred(accept_language: &str) -> Language {
 
 /// Reads `q=0.7` as 700; absent is 1000, malformed is 0.
 fn quality(parameters: &str) -> u16 {
-    let Some(value) = parameters.trim().strip_prefix("q=") else { return if parameters.trim().is_empty() { 1000 } else { 0 } };
+    let Some(value) = parameters.trim().strip_prefix(['q', 'Q']).and_then(|rest| rest.strip_prefix('=')) else {
+        return if parameters.trim().is_empty() { 1000 } else { 0 };
+    };
     let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
     let fraction = format!("{fraction:0<3}");
     match (whole.parse::<u16>(), fraction.get(..3).and_then(|digits| digits.parse::<u16>().ok())) {
@@ -335,6 +338,8 @@ mod tests {
         assert_eq!(asking("*/*", "en;q=0.5, fr;q=0.9").language, Language::French);
         assert_eq!(asking("*/*", "de, en;q=0.1").language, Language::English);
         assert_eq!(asking("*/*", "fr;q=0").language, Language::English);
+        assert_eq!(asking("*/*", "en;Q=0.5, FR;q=0.9").language, Language::French);
+        assert!(asking("Text/HTML", "en").browser && asking("Application/JSON", "en").api);
         assert_eq!(asking("*/*", "fry").language, Language::English);
     }
 

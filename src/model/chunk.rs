@@ -55,8 +55,19 @@ impl Chunks {
         Self { at: At::Size(0), spent: 0, size: 0 }
     }
 
-    /// Reads on. Says whether everything so far is well formed; bytes behind the end of the body are not judged.
-    pub(super) fn read(&mut self, mut bytes: &[u8]) -> bool {
+    /// Reads on. Returns how many of the bytes belong to the body, which are all until its end, or nothing if they are not well formed.
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Option<usize> {
+        let all = bytes.len();
+        self.read_on(bytes).map(|rest| all - rest)
+    }
+
+    /// Says whether the body has ended.
+    pub(super) fn have_ended(&self) -> bool {
+        self.at == At::End
+    }
+
+    /// Reads on, and returns how many bytes stand behind the end.
+    fn read_on(&mut self, mut bytes: &[u8]) -> Option<usize> {
         while let Some((&byte, rest)) = bytes.split_first() {
             if let At::Data(left) = self.at {
                 let some = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
@@ -71,7 +82,7 @@ impl Chunks {
             self.at = self.after(byte);
             bytes = rest;
         }
-        self.at != At::Wrong
+        (self.at != At::Wrong).then_some(bytes.len())
     }
 
     fn after(&mut self, byte: u8) -> At {
@@ -156,6 +167,19 @@ mod tests {
         ] {
             assert_eq!(end(body), At::End, "{}", String::from_utf8_lossy(body));
         }
+    }
+
+    #[test]
+    fn what_stands_behind_the_end_is_not_the_body_s() {
+        let body = b"5\r\nhello\r\n0\r\nA: b\r\n\r\n";
+        for split in 0..=body.len() {
+            let mut chunks = Chunks::new();
+            assert_eq!(chunks.read(&body[..split]), Some(split));
+            assert_eq!(chunks.have_ended(), split == body.len(), "{split}");
+            assert_eq!(chunks.read(&[&body[split..], b"GET"].concat()), Some(body.len() - split), "{split}");
+            assert!(chunks.have_ended());
+        }
+        assert_eq!(Chunks::new().read(b"x"), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod cut;
 mod facts;
 mod head;
 mod held;
+mod incoming;
 mod phase;
 
 use std::{
@@ -15,15 +16,15 @@ use std::{
     time::Duration,
 };
 
-use super::{CertificateJudge, ClientCertificate, Http2Limits, Presented, UnixTime, chunk::Chunks};
+use super::{CertificateJudge, ClientCertificate, Http2Limits, Presented, UnixTime};
 
 pub use cut::Cut;
 pub use facts::{Alpn, Facts, TlsFacts, Transport};
 pub use phase::Phase;
 
 use bodies::Bodies;
-use head::{announces_chunks, end_of_head};
 use held::Held;
+use incoming::{Incoming, Progress};
 
 /// The deadlines and bounds of a head, from the limits of the policy that was in force when the connection was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,10 @@ pub struct Connection {
     phase: AtomicU8,
     incoming: Mutex<Incoming>,
     chunks_are_wrong: AtomicBool,
+    /// Whether all of the request in hand has come.
+    whole: AtomicBool,
+    /// Whether an answer has begun whose length is known.
+    answered_to_a_length: AtomicBool,
     requests: AtomicU32,
     bodies: Bodies,
     tunnel_idle_millis: AtomicU64,
@@ -57,12 +62,15 @@ pub struct Connection {
     certificate: Option<Box<Held>>,
 }
 
-/// The request that is coming in.
-#[derive(Debug, Default)]
-struct Incoming {
-    head: Vec<u8>,
-    /// Its body, if the head announces chunks.
-    chunks: Option<Chunks>,
+/// Whose the octets of one read are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Where the connection stands now.
+    pub phase: Phase,
+    /// So many at the beginning are empty lines before a request: nobody's.
+    pub skipped: usize,
+    /// So many behind those belong to the request in hand, or to whatever is spoken instead. The rest is another request's.
+    pub taken: usize,
 }
 
 impl Connection {
@@ -76,6 +84,8 @@ impl Connection {
             phase: AtomicU8::new(phase.number()),
             incoming: Mutex::default(),
             chunks_are_wrong: AtomicBool::new(false),
+            whole: AtomicBool::new(false),
+            answered_to_a_length: AtomicBool::new(false),
             requests: AtomicU32::new(0),
             bodies: Bodies::default(),
             tunnel_idle_millis: AtomicU64::new(0),
@@ -130,41 +140,54 @@ impl Connection {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Takes in bytes as they were received; the stream calls it for every read. Keeps them while they belong to a head, and judges
-    /// the chunks of a body. Returns where the connection stands now.
+    /// Takes in bytes as they were received; the stream calls it for every read. Keeps them while they belong to a head, and follows
+    /// the body to its end. What it does not take is another request's, and comes again once this one has ended.
     ///
     /// Bounded: once a head that did not end exceeds `header_bytes`, by at most one read, nothing more is kept.
-    pub fn received(&self, bytes: &[u8]) -> Phase {
+    pub fn received(&self, bytes: &[u8]) -> Received {
         let before = self.phase();
+        let all = Received { phase: before, skipped: 0, taken: bytes.len() };
         if bytes.is_empty() || !matches!(before, Phase::Idle | Phase::Head | Phase::HeadRead | Phase::Request) {
-            return before;
+            return all;
         }
         let mut incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
-        let Incoming { head, chunks } = &mut *incoming;
-        if matches!(before, Phase::HeadRead | Phase::Request) {
-            self.judge_chunks(chunks, bytes);
-            return before;
-        }
-        let known = head.len();
-        head.extend_from_slice(bytes);
-        let phase = match end_of_head(head, known.saturating_sub(3)) {
-            Some(end) => {
-                head.truncate(end);
-                *chunks = announces_chunks(head).then(Chunks::new);
-                self.judge_chunks(chunks, bytes.get(end.saturating_sub(known)..).unwrap_or_default());
-                Phase::HeadRead
+        let (phase, skipped, head) = if matches!(before, Phase::HeadRead | Phase::Request) {
+            (before, 0, 0)
+        } else {
+            let (progress, skipped, head) = incoming.head(bytes, self.deadlines.header_bytes);
+            let phase = match progress {
+                Progress::Empty => Phase::Idle,
+                Progress::Begun => Phase::Head,
+                Progress::Whole | Progress::Malformed => Phase::HeadRead,
+                Progress::TooLarge => Phase::HeadTooLarge,
+            };
+            self.phase.store(phase.number(), Ordering::Release);
+            if phase != Phase::HeadRead {
+                return Received { phase, skipped, taken: head };
             }
-            None if head.len() > self.deadlines.header_bytes => Phase::HeadTooLarge,
-            None => Phase::Head,
+            (phase, skipped, head)
         };
-        self.phase.store(phase.number(), Ordering::Release);
-        phase
+        match incoming.body(bytes.get(skipped + head..).unwrap_or_default()) {
+            Ok(body) => {
+                self.whole.store(incoming.is_whole(), Ordering::Release);
+                Received { phase, skipped, taken: head + body }
+            }
+            Err(incoming::Malformed) => {
+                self.chunks_are_wrong.store(true, Ordering::Release);
+                Received { phase, skipped, taken: bytes.len() - skipped }
+            }
+        }
     }
 
-    fn judge_chunks(&self, chunks: &mut Option<Chunks>, bytes: &[u8]) {
-        if chunks.as_mut().is_some_and(|chunks| !chunks.read(bytes)) {
-            self.chunks_are_wrong.store(true, Ordering::Release);
-        }
+    /// Says whether all of the request in hand has come, so that more would be another one's.
+    pub fn is_whole(&self) -> bool {
+        self.whole.load(Ordering::Acquire)
+    }
+
+    /// Says whether something came behind a request that asked for another protocol: if that is not spoken, it is nobody's, and the
+    /// connection ends behind the answer.
+    pub fn has_doubtful_surplus(&self) -> bool {
+        self.phase() == Phase::Request && self.incoming.lock().unwrap_or_else(PoisonError::into_inner).has_doubtful_surplus()
     }
 
     /// Says whether the body of this request has malformed chunks: nobody can tell where it ends.
@@ -187,21 +210,37 @@ impl Connection {
         std::mem::take(&mut self.incoming.lock().unwrap_or_else(PoisonError::into_inner).head)
     }
 
-    /// Tells that the request is over: what comes next is another head.
+    /// Tells that an answer begins whose length is known: it has an end, so a client that sends nothing more gets all of it.
+    pub fn answers_to_a_length(&self) {
+        self.answered_to_a_length.store(true, Ordering::Release);
+    }
+
+    /// Says whether an answer has begun whose length is known.
+    pub fn is_answered_to_a_length(&self) -> bool {
+        self.answered_to_a_length.load(Ordering::Acquire)
+    }
+
+    /// Tells that the request is over: what comes next is another head. Nothing comes next where the end of this one is not certain, or
+    /// another protocol was spoken.
     pub fn request_ends(&self) {
-        if self.phase() == Phase::Multiplexed {
+        let before = self.phase();
+        if before == Phase::Multiplexed {
             return;
         }
         self.bodies.unbound();
         self.tunnel_idle_millis.store(0, Ordering::Relaxed);
-        self.chunks_are_wrong.store(false, Ordering::Release);
-        self.phase.store(Phase::Idle.number(), Ordering::Release);
+        self.whole.store(false, Ordering::Release);
+        self.answered_to_a_length.store(false, Ordering::Release);
+        let certain = self.incoming.lock().unwrap_or_else(PoisonError::into_inner).end();
+        let certain = certain && !self.chunks_are_wrong.swap(false, Ordering::AcqRel) && before != Phase::Tunnel;
+        self.phase.store(if certain { Phase::Idle } else { Phase::Over }.number(), Ordering::Release);
     }
 
     /// Tells that the request became a tunnel that may be silent for so long.
     pub fn becomes_tunnel(&self, idle: Duration) {
         self.tunnel_idle_millis.store(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
         if self.phase() != Phase::Multiplexed {
+            self.whole.store(false, Ordering::Release);
             self.phase.store(Phase::Tunnel.number(), Ordering::Release);
         }
     }
@@ -295,6 +334,35 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_behind_a_request_is_not_taken_before_it_has_ended() {
+        const BOTH: &[u8] = b"GET /1 HTTP/1.1\r\n\r\n\r\nGET /2 HTTP/1.1\r\n\r\n";
+        let connection = connection();
+
+        assert_eq!(connection.received(BOTH), Received { phase: Phase::HeadRead, skipped: 0, taken: 19 });
+        connection.request_begins();
+        assert!(connection.is_whole());
+        assert_eq!(connection.received(&BOTH[19..]), Received { phase: Phase::Request, skipped: 0, taken: 0 });
+        connection.request_ends();
+
+        assert_eq!(connection.received(&BOTH[19..]), Received { phase: Phase::HeadRead, skipped: 2, taken: 19 });
+        assert_eq!(connection.request_begins(), Some(BOTH[21..].to_vec()));
+    }
+
+    #[test]
+    fn what_comes_behind_a_tunnel_is_its_own_and_no_request_follows_it() {
+        let connection = connection();
+        connection.received(b"GET / HTTP/1.1\r\nUpgrade: x\r\n\r\nframe");
+        connection.request_begins();
+        assert!(connection.has_doubtful_surplus());
+        connection.becomes_tunnel(Duration::from_secs(1));
+
+        assert!(!connection.has_doubtful_surplus() && !connection.is_whole());
+        assert_eq!(connection.received(b"frame"), Received { phase: Phase::Tunnel, skipped: 0, taken: 5 });
+        connection.request_ends();
+        assert_eq!(connection.phase(), Phase::Over);
+    }
+
+    #[test]
     fn a_head_split_anywhere_is_found() {
         let head = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
         for split in 1..head.len() {
@@ -326,9 +394,8 @@ mod tests {
     #[test]
     fn a_body_without_chunks_is_not_judged_by_those_of_the_one_before() {
         let connection = connection();
-        connection.received(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5 \r\n");
+        connection.received(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
         connection.request_begins();
-        assert!(connection.chunks_are_wrong());
         connection.request_ends();
 
         connection.received(b"POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\n");
@@ -336,6 +403,14 @@ mod tests {
         connection.received(b" ");
 
         assert!(!connection.chunks_are_wrong());
+        connection.request_ends();
+        assert_eq!(connection.phase(), Phase::Idle);
+        // Nobody knows where a body ends whose chunks are wrong.
+        connection.received(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5 \r\n");
+        connection.request_begins();
+        assert!(connection.chunks_are_wrong());
+        connection.request_ends();
+        assert_eq!(connection.phase(), Phase::Over);
     }
 
     #[test]

@@ -28,7 +28,7 @@ mod view;
 pub use answer::{ChallengeAnswer, QuotaAnswer, RevocationAnswer};
 pub use ban::{Ban, BanCause, BanWish};
 pub use certificate::{Acceptance, AlternativeName, CertificateJudge, ClientCertificate, Presented, REFUSAL_HOLDS};
-pub use connection::{Alpn, Connection, Cut, Facts, HeadDeadlines, Phase, TlsFacts, Transport};
+pub use connection::{Alpn, Connection, Cut, Facts, HeadDeadlines, Phase, Received, TlsFacts, Transport};
 pub use control::{
     AcmeStatus, AcmeTrouble, ClockStatus, Control, ControlError, Draining, KeyRole, KeySetStatus, KeyStatus, Principal, RedisStatus,
     Revocation, RevocationReport, Revoked, Role, SessionStatus, SessionsOfUser, Status, UpgradeReport,

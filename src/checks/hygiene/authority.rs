@@ -34,12 +34,12 @@ pub(super) fn check(view: &RequestView<'_>, target: Option<&str>) -> Verdict<(Ho
     }
     let asked = match view.version {
         HttpVersion::Http2 => {
-            // RFC 9113, section 8.3.1.
-            let Some(authority) = view.authority else { return Err(Deny::new(Reason::HostMissing, "no `:authority`")) };
-            if field.is_some_and(|field| field != authority.as_bytes()) {
+            // RFC 9113, section 8.3.1: a proxy that has the request from HTTP/1 may leave the one out, and Host stands for it.
+            let authority = view.authority.map(str::as_bytes);
+            if field.zip(authority).is_some_and(|(field, authority)| !field.eq_ignore_ascii_case(authority)) {
                 return Err(Deny::new(Reason::AuthorityConflict, "`:authority` and Host differ"));
             }
-            authority.as_bytes()
+            authority.or(field).unwrap_or_default()
         }
         HttpVersion::Http10 | HttpVersion::Http11 => field.unwrap_or_default(),
     };

@@ -29,7 +29,7 @@ pub(super) fn check(view: &RequestView<'_>, limits: &Limits) -> Verdict<Body> {
         if name == header::TRANSFER_ENCODING {
             return Err(Deny::new(Reason::FramingTe, "Transfer-Encoding in HTTP/2"));
         }
-        if name == header::TE && value.as_bytes() != b"trailers" {
+        if name == header::TE && !value.as_bytes().eq_ignore_ascii_case(b"trailers") {
             return Err(Deny::new(Reason::ConnectionField, "te other than `trailers` in HTTP/2"));
         }
     }

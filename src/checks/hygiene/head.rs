@@ -204,8 +204,6 @@ impl<'a> Once<'a> {
         let Some(length) = self.length else { return Ok(Body::Absent) };
         match content_length(length)? {
             0 => Ok(Body::Absent),
-            // A body in HTTP/1.0 is what old smuggling gadgets are made of, and nobody sends one.
-            length if version == HttpVersion::Http10 => Err(Deny::new(Reason::FramingCl, format!("a body of {length} bytes in HTTP/1.0"))),
             length => Ok(Body::Length(length)),
         }
     }
@@ -218,9 +216,9 @@ pub(super) fn content_length(value: &[u8]) -> Verdict<u64> {
     number.ok_or_else(|| Deny::new(Reason::FramingCl, "Content-Length is not 1 to 18 digits"))
 }
 
-/// Accepts `100-continue`, which is the only expectation there is. RFC 9110, section 10.1.1.
+/// Accepts `100-continue`, in whatever case, which is the only expectation there is. RFC 9110, section 10.1.1.
 pub(super) fn expectation(value: &[u8]) -> Verdict {
-    if value == b"100-continue" { Ok(()) } else { Err(Deny::new(Reason::Expect, "Expect is not `100-continue`")) }
+    if value.eq_ignore_ascii_case(b"100-continue") { Ok(()) } else { Err(Deny::new(Reason::Expect, "Expect is not `100-continue`")) }
 }
 
 /// Takes spaces and tabs off both ends.

@@ -1,5 +1,6 @@
 //! The stream that HTTP is spoken on: decrypted, watched, with the head kept as it was received.
 
+mod ahead;
 mod alarm;
 mod digest;
 mod farewell;
@@ -9,6 +10,7 @@ mod inner;
 mod linger;
 mod multiplexed;
 mod pace;
+mod single;
 mod streams;
 mod watch;
 mod wire;
@@ -29,6 +31,7 @@ use tokio::{
 };
 
 use self::{
+    ahead::Ahead,
     alarm::Alarm,
     digest::Digests,
     farewell::Farewell,
@@ -52,6 +55,7 @@ pub struct GateStream {
     /// Who can be banned; nothing where it is a proxy of ours.
     bannable: Option<ClientIp>,
     watch: Watch,
+    ahead: Ahead,
     alarm: Alarm,
     linger: Linger,
     pace: Pace,
@@ -74,6 +78,7 @@ impl GateStream {
             witness,
             bannable,
             watch,
+            ahead: Ahead::default(),
             alarm: Alarm::default(),
             linger: Linger::default(),
             pace: Pace::new(deadlines.write_stall, deadlines.write_min_rate),
@@ -135,42 +140,35 @@ impl GateStream {
         self.poll_farewell(cx).map(Ok)
     }
 
-    /// Judges what was read; the bytes are in `buf` behind `before`.
-    fn poll_judge(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>, before: usize) -> Poll<io::Result<()>> {
+    /// Judges what was read of HTTP/2; the bytes are in `buf` behind `before`.
+    fn poll_judge_http2(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>, before: usize) -> Poll<io::Result<()>> {
         let bytes = buf.filled().get(before..).unwrap_or_default();
         if bytes.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        if self.bannable.is_some_and(|client| self.witness.is_banned(client)) {
+        // The library never sees bytes after which the connection ends: for it the client has gone.
+        if self.is_banned() {
             buf.set_filled(before);
             return self.poll_cut(Cut::Banned, cx);
         }
-        if let Some(http2) = &mut self.http2 {
-            let Some(due) = http2.came(bytes, Instant::now) else { return Poll::Ready(Ok(())) };
-            // The library never sees these bytes: for it the client has gone.
-            buf.set_filled(before);
-            return self.poll_end(due, cx);
-        }
-        let was = self.connection.phase();
-        let is = self.connection.received(bytes);
-        // Chunks that came with their head are refused with it, as a request; later ones end the reading of it.
-        if was == Phase::Request && self.connection.chunks_are_wrong() {
-            buf.set_filled(before);
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "malformed chunks")));
-        }
-        let late = self.watch.read(was, is, bytes.len(), Instant::now);
-        if late.is_none() && is != Phase::HeadTooLarge {
-            return Poll::Ready(Ok(()));
-        }
-        // The library never sees these bytes: for it the client has gone.
+        let due = self.http2.as_mut().and_then(|http2| http2.came(bytes, Instant::now));
+        let Some(due) = due else { return Poll::Ready(Ok(())) };
         buf.set_filled(before);
-        match late {
-            Some(cut) => self.poll_cut(cut, cx),
-            None => {
-                self.refuse(EarlyCause::HeadTooLarge);
-                self.poll_farewell(cx).map(Ok)
-            }
+        self.poll_end(due, cx)
+    }
+
+    fn is_banned(&self) -> bool {
+        self.bannable.is_some_and(|client| self.witness.is_banned(client))
+    }
+
+    /// Ends a connection that cannot be read any more. What TLS says about it leaves, and the other side has a moment to read it: a
+    /// close with unread bytes sends a reset, which would destroy the alert (RFC 8446, section 6.2).
+    fn poll_broken(&mut self, cx: &mut Context<'_>, error: io::Error) -> Poll<io::Result<()>> {
+        if error.get_ref().is_none_or(|inner| !inner.is::<rustls::Error>()) {
+            return Poll::Ready(Err(error));
         }
+        self.farewell = Some(Farewell::silent(true, Instant::now()));
+        self.poll_farewell(cx).map(Ok)
     }
 
     /// What stands between a write of the library and the socket; `Break` is the answer instead of writing.
@@ -212,42 +210,23 @@ impl AsyncRead for GateStream {
         if this.farewell.is_some() {
             return this.poll_farewell(cx).map(Ok);
         }
-        if this.connection.phase() == Phase::HeadRead {
-            // The head has ended and the library still wants more of it: what came were empty lines, which it passes over.
-            // Whoever may send those may hold the connection for ever, for no deadline is running.
-            this.refuse(EarlyCause::Library(400));
-            return this.poll_farewell(cx).map(Ok);
+        let Some(http2) = &mut this.http2 else { return this.poll_read_single(cx, buf) };
+        if let Some(abuse) = http2.over() {
+            return this.poll_end(Due::Abuse(abuse), cx);
         }
-        if let Some(http2) = &mut this.http2 {
-            if let Some(abuse) = http2.over() {
-                return this.poll_end(Due::Abuse(abuse), cx);
-            }
-            if http2.has_left() {
-                return this.poll_end(Due::Leave, cx);
-            }
-            if http2.deliver(buf) {
-                return Poll::Ready(Ok(()));
-            }
+        if http2.has_left() {
+            return this.poll_end(Due::Leave, cx);
+        }
+        if http2.deliver(buf) {
+            return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
         match Pin::new(&mut this.inner).poll_read(cx, buf) {
-            Poll::Ready(Ok(())) => this.poll_judge(cx, buf, before),
-            Poll::Ready(Err(error)) => {
-                // TLS may have an alert to say about it; whether it leaves changes nothing.
-                let _ = Pin::new(&mut this.inner).poll_flush(cx);
-                Poll::Ready(Err(error))
-            }
+            Poll::Ready(Ok(())) => this.poll_judge_http2(cx, buf, before),
+            Poll::Ready(Err(error)) => this.poll_broken(cx, error),
             Poll::Pending => {
                 this.linger.let_go(&mut this.inner, cx)?;
-                if this.http2.is_some() {
-                    return this.poll_http2(cx, buf);
-                }
-                if this.connection.phase() == Phase::Idle {
-                    this.inner.wire_mut().slim();
-                }
-                let Some((by, cut)) = this.watch.wait(&this.connection, Instant::now) else { return Poll::Pending };
-                ready!(this.alarm.poll_due(by, cx));
-                this.poll_cut(cut, cx)
+                this.poll_http2(cx, buf)
             }
         }
     }

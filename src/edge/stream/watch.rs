@@ -82,7 +82,7 @@ impl Watch {
             Phase::Idle if connection.requests() == 0 => Some((self.first_by, Cut::NoRequest)),
             Phase::Idle => Some((*self.idle_by.get_or_insert_with(|| now() + self.deadlines.idle_timeout), Cut::Idle)),
             Phase::Head => Some((self.head_by.unwrap_or(self.first_by), Cut::HeadTimeout)),
-            Phase::HeadRead | Phase::HeadTooLarge => None,
+            Phase::HeadRead | Phase::HeadTooLarge | Phase::Over => None,
             Phase::Request => self.body(connection, now),
             Phase::Tunnel => {
                 let idle = connection.tunnel_idle()?;
@@ -143,7 +143,7 @@ mod tests {
 
     fn feed(watch: &mut Watch, connection: &Connection, bytes: &[u8], now: Instant) -> Option<Cut> {
         let before = connection.phase();
-        let after = connection.received(bytes);
+        let after = connection.received(bytes).phase;
         watch.read(before, after, bytes.len(), || now)
     }
 

@@ -216,6 +216,10 @@ fn fields(session: &Session) -> HeaderMap {
     if view::version(request) == HttpVersion::Http10 {
         headers.remove(header::EXPECT);
     }
+    // It has no case, and some servers find it in lower case only.
+    if let Some(expect) = headers.get_mut(header::EXPECT) {
+        *expect = HeaderValue::from_static("100-continue");
+    }
     headers
 }
 

@@ -16,18 +16,63 @@ pub(super) fn end_of_head(head: &[u8], from: usize) -> Option<usize> {
     None
 }
 
-/// Says whether a head has a `Transfer-Encoding` field. Whether its value can stand is judged with the head.
-pub(super) fn announces_chunks(head: &[u8]) -> bool {
-    const NAME: &[u8] = b"transfer-encoding";
-    memchr::memchr_iter(b'\n', head).any(|end| {
+/// What a head announces. Whether it can stand is judged with the head.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Announced {
+    /// It has a `Transfer-Encoding` field.
+    pub(super) chunks: bool,
+    /// How long its body is: nothing where there is no Content-Length, an error where nobody can tell.
+    pub(super) length: Option<Result<u64, ()>>,
+    /// It has an `Upgrade` field.
+    pub(super) upgrade: bool,
+}
+
+/// Reads what a head announces of what comes behind it.
+pub(super) fn announced(head: &[u8]) -> Announced {
+    let mut all = Announced::default();
+    for end in memchr::memchr_iter(b'\n', head) {
         let line = head.get(end + 1..).unwrap_or_default();
-        line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME))
-    })
+        let value =
+            |name: &[u8]| line.split_at_checked(name.len()).filter(|(start, _)| start.eq_ignore_ascii_case(name)).map(|(_, rest)| rest);
+        match line.first() {
+            Some(b't' | b'T') => all.chunks |= value(b"transfer-encoding").is_some(),
+            Some(b'u' | b'U') => all.upgrade |= value(b"upgrade").is_some(),
+            Some(b'c' | b'C') => {
+                if let Some(rest) = value(b"content-length") {
+                    all.length = Some(if all.length.is_some() { Err(()) } else { length(rest) });
+                }
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
+/// Reads what stands behind the name, through the end of the line: 1 to 18 digits, which always fit into 64 bits.
+fn length(rest: &[u8]) -> Result<u64, ()> {
+    let line = memchr::memchr(b'\n', rest).and_then(|end| rest.get(..end)).unwrap_or_default();
+    let digits = line.strip_prefix(b":").unwrap_or_default().trim_ascii();
+    let digits = Some(digits).filter(|digits| (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit));
+    digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok()).ok_or(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_head_announces_is_found_in_any_case_and_not_in_values() {
+        let head = |lines: &str| announced(format!("POST /upgrade HTTP/1.1\r\n{lines}\r\n").as_bytes());
+
+        assert_eq!(head("X: upgrade, content-length: 3\r\n"), Announced::default());
+        assert_eq!(head("transfer-ENCODING: x\r\nUPGRADE: y\r\n"), Announced { chunks: true, length: None, upgrade: true });
+        assert_eq!(head("content-length:\t07 \r\n").length, Some(Ok(7)));
+        for unclear in
+            ["Content-Length: 1\r\nContent-Length: 1\r\n", "Content-Length: +1\r\n", "Content-Length : 1\r\n", "Content-Length:\r\n"]
+        {
+            assert_eq!(head(unclear).length, Some(Err(())), "{unclear}");
+        }
+    }
 
     #[test]
     fn an_empty_line_ends_the_head_however_it_is_written() {

@@ -17,6 +17,8 @@ pub enum Phase {
     Tunnel,
     /// HTTP/2.
     Multiplexed,
+    /// No further request is read: nobody can tell for certain where the last one ended.
+    Over,
 }
 
 impl Phase {
@@ -29,6 +31,7 @@ impl Phase {
             Self::Request => 4,
             Self::Tunnel => 5,
             Self::Multiplexed => 6,
+            Self::Over => 7,
         }
     }
 
@@ -41,7 +44,8 @@ impl Phase {
             3 => Self::HeadTooLarge,
             4 => Self::Request,
             5 => Self::Tunnel,
-            _ => Self::Multiplexed,
+            6 => Self::Multiplexed,
+            _ => Self::Over,
         }
     }
 

@@ -1,0 +1,315 @@
+//! Requests that come before the answer to the one before, and clients that end their side first.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
+#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+
+mod harness;
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpStream},
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use harness::{
+    Octroi, Upstream,
+    client::{self, Answer, raw},
+    raw_tls,
+};
+
+fn started(more: &str) -> (Octroi, Upstream) {
+    let upstream = Upstream::start();
+    let octroi = Octroi::start(&format!(
+        r#"
+version: 1
+server: {{state_dir: STATE, drain: 2s, threads: 2}}
+listeners:
+  - {{name: public, address: "127.0.0.1:0", tls: {{}}}}
+  - {{name: plain, address: "127.0.0.1:0", plaintext: true}}
+metrics: {{address: "127.0.0.1:0"}}
+sessions: {{keys: [{{id: 1, secret: "${{file:session.key}}"}}]}}
+tls: {{certificates: [{{dev: true, dir: certs}}]}}
+upstreams:
+  app: {{servers: [{{address: "{}"}}]}}
+routes:
+  app: {{unmatched: public, rules: [{{path: /ws, access: public, websocket: true}}, {{path: /in, access: session}}]}}
+tenants:
+  acme: {{hosts: [acme.test], upstream: app, routes: app}}
+{more}
+"#,
+        upstream.addr
+    ));
+    (octroi, upstream)
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: acme.test\r\n\r\n")
+}
+
+/// Reads so many answers with Content-Length, and whatever else has come by then.
+fn answers(stream: &mut impl Read, count: usize) -> (Vec<Answer>, Vec<u8>) {
+    let (mut got, mut answers, mut space) = (Vec::new(), Vec::new(), [0; 8192]);
+    loop {
+        while let Some(end) = got.windows(4).position(|end| end == b"\r\n\r\n") {
+            let answer = client::parse(&String::from_utf8_lossy(&got[..end + 4]), 0);
+            let length: usize = answer.field("content-length").map_or(0, |length| length.parse().unwrap());
+            if got.len() < end + 4 + length {
+                break;
+            }
+            let body = String::from_utf8_lossy(&got[end + 4..end + 4 + length]).into_owned();
+            got.drain(..end + 4 + length);
+            answers.push(Answer { body, ..answer });
+            if answers.len() == count {
+                return (answers, got);
+            }
+        }
+        match stream.read(&mut space) {
+            Ok(read @ 1..) => got.extend_from_slice(&space[..read]),
+            other => panic!("{other:?} after {answers:?} {:?}", String::from_utf8_lossy(&got)),
+        }
+    }
+}
+
+fn bodies(answers: &[Answer]) -> Vec<&str> {
+    answers.iter().map(|answer| answer.body.trim_end()).collect()
+}
+
+#[test]
+fn requests_in_one_segment_are_answered_in_order() {
+    let (octroi, upstream) = started("");
+    for count in [2, 10] {
+        let all: String = (0..count).map(|n| get(&format!("/{n}?sleep={}", if n == 0 { 50 } else { 0 }))).collect();
+        let expected: Vec<String> = (0..count).map(|n| format!("upstream saw GET /{n}?sleep={}", if n == 0 { 50 } else { 0 })).collect();
+
+        let mut plain = raw(octroi.addr("plain"));
+        plain.write_all(all.as_bytes()).unwrap();
+        let (got, rest) = answers(&mut plain, count);
+        assert_eq!((bodies(&got), rest.len()), (expected.iter().map(String::as_str).collect(), 0));
+        assert!(got.iter().all(|answer| answer.status == 200 && answer.field("connection") == Some("keep-alive")), "{got:?}");
+
+        let mut tls = raw_tls(octroi.addr("public"), "acme.test", &octroi.path().join("certs/ca.pem"), &[b"http/1.1"]);
+        tls.write_all(all.as_bytes()).unwrap();
+        let (got, _) = answers(&mut tls, count);
+        assert_eq!(bodies(&got), expected);
+        assert_eq!(upstream.take().len(), 2 * count);
+    }
+}
+
+#[test]
+fn a_request_behind_a_body_is_found_wherever_the_octets_are_split() {
+    let (octroi, upstream) = started("");
+    let posts = [
+        "POST /1 HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 5\r\n\r\nhello",
+        "POST /1 HTTP/1.1\r\nHost: acme.test\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+    ];
+    for post in posts {
+        let all = format!("{post}\r\n{}{}", get("/2"), get("/3"));
+        for split in (1..all.len()).step_by(3).chain([post.len(), post.len() + 1, post.len() + 2]) {
+            let mut stream = raw(octroi.addr("plain"));
+            stream.write_all(&all.as_bytes()[..split]).unwrap();
+            std::thread::sleep(Duration::from_millis(2));
+            stream.write_all(&all.as_bytes()[split..]).unwrap();
+
+            let (got, _) = answers(&mut stream, 3);
+
+            assert_eq!(bodies(&got), ["upstream saw POST /1", "upstream saw GET /2", "upstream saw GET /3"], "{split}");
+            let seen: Vec<(String, Vec<u8>)> = upstream.take().into_iter().map(|got| (got.target, got.body)).collect();
+            assert_eq!(seen[0], ("/1".to_owned(), b"hello".to_vec()), "{split}");
+            assert_eq!(seen.len(), 3);
+        }
+    }
+}
+
+#[test]
+fn a_client_that_sends_ever_more_waits_and_costs_little() {
+    let (octroi, upstream) = started("");
+    let mut stream = raw(octroi.addr("plain"));
+    let mut writer = stream.try_clone().unwrap();
+    let before = octroi.resident();
+    let sender = std::thread::spawn(move || {
+        let _ = writer.write_all(get("/first?sleep=700").as_bytes());
+        let all = get("/next").repeat(2000);
+        let _ = writer.write_all(all.as_bytes());
+    });
+
+    let (got, _) = answers(&mut stream, 500);
+
+    assert!(got.iter().all(|answer| answer.status == 200));
+    assert!(octroi.resident() < before + 16 * 1024, "{before} {}", octroi.resident());
+    drop(stream);
+    sender.join().unwrap();
+    assert!(upstream.take().len() >= 500);
+}
+
+#[test]
+fn empty_lines_before_a_request_line_are_passed_over_up_to_four() {
+    let (octroi, upstream) = started("");
+    let mut stream = raw(octroi.addr("plain"));
+    stream.write_all(format!("\r\n{}\r\n\r\n\r\n\r\n{}", get("/1"), get("/2")).as_bytes()).unwrap();
+    let (got, _) = answers(&mut stream, 2);
+    assert_eq!(bodies(&got), ["upstream saw GET /1", "upstream saw GET /2"]);
+
+    // One after the other, they are still those before one line.
+    let (mut stream, empty) = (raw(octroi.addr("plain")), b"\r\n");
+    for _ in 0..4 {
+        stream.write_all(empty).unwrap();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let (got, _) = {
+        stream.write_all(get("/3").as_bytes()).unwrap();
+        answers(&mut stream, 1)
+    };
+    assert_eq!(got[0].status, 200);
+    stream.write_all(&[empty.repeat(5), get("/4").into_bytes()].concat()).unwrap();
+    let (refused, _) = answers(&mut stream, 1);
+    assert_eq!((refused[0].status, octroi.reason(&refused[0]).as_str()), (400, "head_syntax"));
+    assert_eq!(upstream.take().len(), 3);
+}
+
+#[test]
+fn behind_a_request_whose_end_is_in_doubt_nothing_is_read() {
+    let (octroi, upstream) = started("");
+    for (first, status, forwarded) in [
+        ("POST /1 HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, 0),
+        ("POST /1 HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n", 400, 0),
+        ("GET /1 HTTP/1.1\r\nHost: acme.test\r\nX : y\r\n\r\n", 400, 0),
+        // The client goes on in the other protocol at once, or so a balancer in front may think.
+        ("GET /1 HTTP/1.1\r\nHost: acme.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 200, 1),
+        // Its body is not read, so where it ends does not matter.
+        ("POST /in HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 50\r\n\r\n", 401, 0),
+    ] {
+        let mut stream = raw(octroi.addr("plain"));
+        let got = client::exchange(&mut stream, format!("{first}{}", get("/smuggled")).as_bytes());
+
+        let answer = client::parse(&got, 0);
+        assert_eq!((answer.status, answer.field("connection")), (status, Some("close")), "{first} {got}");
+        assert_eq!(got.matches("HTTP/1.1 ").count(), 1, "{first} {got}");
+        assert_eq!(upstream.take().len(), forwarded, "{first}");
+    }
+    // Just inside: an upgrade that is not taken up, and a request that waits for that.
+    let mut stream = raw(octroi.addr("plain"));
+    stream.write_all(get("/1").replace("\r\n\r\n", "\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n").as_bytes()).unwrap();
+    assert_eq!(answers(&mut stream, 1).0[0].status, 200);
+    stream.write_all(get("/2").as_bytes()).unwrap();
+    assert_eq!(answers(&mut stream, 1).0[0].status, 200);
+    // A refusal that leaves no doubt ends nothing.
+    stream.write_all(format!("{}{}", get("/in"), get("/3")).as_bytes()).unwrap();
+    let statuses: Vec<u16> = answers(&mut stream, 2).0.iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses, [401, 200]);
+}
+
+#[test]
+fn what_comes_with_a_handshake_belongs_to_the_websocket() {
+    let (octroi, _upstream) = started("");
+    let handshake = "GET /ws HTTP/1.1\r\nHost: acme.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let mut stream = raw(octroi.addr("plain"));
+    stream.write_all(format!("{handshake}GET /smuggled HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
+
+    let (got, mut echoed) = answers(&mut stream, 1);
+    while echoed.len() < 26 {
+        let mut space = [0; 100];
+        let read = stream.read(&mut space).unwrap();
+        assert!(read > 0, "{:?}", String::from_utf8_lossy(&echoed));
+        echoed.extend_from_slice(&space[..read]);
+    }
+
+    assert_eq!((got[0].status, String::from_utf8_lossy(&echoed).as_ref()), (101, "GET /smuggled HTTP/1.1\r\n\r\n"));
+    stream.write_all(b"more").unwrap();
+    assert_eq!(stream.read(&mut [0; 100]).unwrap(), 4);
+}
+
+/// Sends this, ends its side, and reads to the end; says how long that took.
+fn half_closed(octroi: &Octroi, requests: &str) -> (String, Duration) {
+    let mut stream = raw(octroi.addr("plain"));
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(requests.as_bytes()).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let start = Instant::now();
+    let mut got = Vec::new();
+    let _ = stream.read_to_end(&mut got);
+    (String::from_utf8_lossy(&got).into_owned(), start.elapsed())
+}
+
+#[test]
+fn a_client_that_has_ended_its_side_still_gets_its_answers() {
+    let (octroi, upstream) = started("");
+
+    let (got, _) = half_closed(&octroi, &format!("{}{}", get("/1?sleep=300"), get("/2")));
+    assert!(got.contains("upstream saw GET /1") && got.contains("upstream saw GET /2"), "{got}");
+    let (got, _) = half_closed(&octroi, "POST /3 HTTP/1.0\r\nHost: acme.test\r\nContent-Length: 5\r\n\r\nhello");
+    assert!(got.contains("upstream saw POST /3"), "{got}");
+    // All of it, as long as it has an end.
+    let (got, _) = half_closed(&octroi, &get("/big?bytes=30000000"));
+    assert!(got.len() > 30_000_000, "{}", got.len());
+    assert_eq!(upstream.take().len(), 4);
+    let lines = octroi.access_line(|line| line["path"] == "/1");
+    assert_eq!((&lines["status"], &lines["reason"]), (&200.into(), &serde_json::Value::Null));
+}
+
+#[test]
+fn what_goes_on_for_long_ends_with_the_client_s_side() {
+    let (octroi, _upstream) = started("");
+
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (got, took) = half_closed(&octroi, &get("/slow?sleep=9000"));
+            assert_eq!(got, "");
+            assert!(took > Duration::from_secs(4) && took < Duration::from_secs(8), "{took:?}");
+            let line = octroi.access_line(|line| line["path"] == "/slow");
+            assert_eq!((&line["status"], &line["reason"]), (&499.into(), &"client_closed".into()));
+        });
+        scope.spawn(|| {
+            let (got, took) = half_closed(&octroi, &get("/held"));
+            assert!(got.contains("data: 1"), "{got}");
+            assert!(took > Duration::from_secs(4) && took < Duration::from_secs(8), "{took:?}");
+            let line = octroi.access_line(|line| line["path"] == "/held");
+            assert_eq!((&line["status"], &line["reason"]), (&200.into(), &"client_closed".into()));
+        });
+    });
+}
+
+/// apt asks for ten files before it has the first.
+#[test]
+fn apt_gets_all_its_files() {
+    let helper = Path::new("/usr/lib/apt/apt-helper");
+    if !helper.exists() {
+        return;
+    }
+    let (octroi, upstream) = started("");
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = format!("Acquire::http::Proxy=http://{}/", octroi.addr("plain"));
+    let mut apt = Command::new(helper);
+    apt.args(["-o", &proxy, "-o", "Acquire::Retries=0", "-o", "Acquire::http::Pipeline-Depth=10", "download-file"]);
+    for n in 0..16 {
+        apt.arg(format!("http://acme.test/file-{n}")).arg(dir.path().join(format!("file-{n}")));
+    }
+    let output = apt.env("LC_ALL", "C").output().unwrap();
+
+    let whole = (0..16).filter(|n| {
+        std::fs::read_to_string(dir.path().join(format!("file-{n}"))).is_ok_and(|text| text == format!("upstream saw GET /file-{n}\n"))
+    });
+    assert_eq!(whole.count(), 16, "{output:?}");
+    assert!(output.status.success(), "{output:?}");
+    let connections: std::collections::BTreeSet<usize> = upstream.take().iter().map(|got| got.connection).collect();
+    assert!(!connections.is_empty());
+}
+
+/// nginx speaks HTTP/1.0 to whom it asks unless it is told otherwise.
+#[test]
+fn a_body_of_http_1_0_is_served() {
+    let (octroi, upstream) = started("");
+    let ask = |fields: &str, body: &str| {
+        let mut stream: TcpStream = raw(octroi.addr("plain"));
+        let request = format!("POST /x HTTP/1.0\r\nHost: acme.test\r\nConnection: close\r\n{fields}\r\n{body}");
+        client::parse(&client::exchange(&mut stream, request.as_bytes()), 0)
+    };
+
+    assert_eq!(ask("Content-Length: 5\r\n", "hello").status, 200);
+    assert_eq!(upstream.only().body, b"hello");
+    for fields in ["Transfer-Encoding: chunked\r\n", "Content-Length: 5\r\nContent-Length: 5\r\n", "Content-Length: 5x\r\n"] {
+        assert_eq!(ask(fields, "hello").status, 400, "{fields}");
+    }
+    assert!(upstream.take().is_empty());
+}
