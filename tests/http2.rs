@@ -552,3 +552,28 @@ fn clients_that_leave_leave_nothing_behind() {
     assert!(left >= 100, "{left} lines say that the client left");
     assert_eq!(octroi.plain("plain", HOST, "/x").status(), 200);
 }
+
+#[test]
+fn host_stands_for_an_authority_that_is_not_there() {
+    let (octroi, upstream) = started("");
+    let ask = |fields: &[(&str, &str)]| {
+        let mut stream = connect(&octroi, &[]);
+        let all = [&[(":method", "GET"), (":scheme", "https"), (":path", "/x")], fields].concat();
+        send(&mut stream, &frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&all)));
+        let (came, _) = until(&mut stream, 2 * SECOND, |frame| frame.kind == HEADERS);
+        let head = came.into_iter().find(|frame| frame.kind == HEADERS).expect("an answer").payload;
+        // Indexed in the static table of HPACK: `:status: 200` and `:status: 400`.
+        match head.first() {
+            Some(0x88) => 200,
+            Some(0x8c) => 400,
+            other => panic!("{other:?}"),
+        }
+    };
+
+    assert_eq!(ask(&[("host", HOST)]), 200);
+    assert_eq!(upstream.only().field("host"), Some(HOST));
+    assert_eq!((ask(&[(":authority", HOST), ("host", HOST)]), ask(&[(":authority", HOST)])), (200, 200));
+    assert_eq!(upstream.take().len(), 2);
+    assert_eq!((ask(&[]), ask(&[(":authority", HOST), ("host", "other.test")]), ask(&[("host", HOST), ("host", HOST)])), (400, 400, 400));
+    assert!(upstream.take().is_empty());
+}
