@@ -11,7 +11,8 @@ use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     checks::{
-        authorization, challenge, client, client_certificate, grant, hygiene, ip_access, member, reuse, revocation, route, session, tenant,
+        authorization, challenge, client, client_certificate, grant, hygiene, ip_access, member, origin, reuse, revocation, route, session,
+        tenant,
     },
     model::{ClientIp, Deny, Mode, Origin, Presented, Reason, RequestView, Stage, Trail, UnixTime, Verdict},
     policy::{OnStale, Policy, RangeRule, Route, RouteAccess, Tenant},
@@ -157,9 +158,10 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
             trail.explain(|| (format!("the sign-in is {age} s old").into(), Some(route.origin)));
         }
     }
-    let cross_site = authorization::cross_site(view, &clean, listener);
+    let sender = origin::sender(view, &clean, listener, (realm, route), policy);
     let websocket = found.upgrade == route::Upgrade::WebSocket;
-    trail.note(Stage::Authorization, authorization::origin(cross_site, clean.method, websocket, route))?;
+    let is_safe = origin::is_safe(clean.method) && !websocket;
+    trail.note(Stage::Authorization, origin::check(sender, is_safe, session.as_deref(), route))?;
     trail.explain(|| (explain_access(route), Some(route.origin)));
 
     Ok(Passage::Permit(Permit::new(permit::Parts {
@@ -174,8 +176,8 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
         limits: found.limits,
         charged: charging.into_charged(),
         websocket,
-        safe: authorization::is_safe(clean.method),
-        cross_site,
+        safe: origin::is_safe(clean.method),
+        sender,
     })))
 }
 
@@ -190,10 +192,13 @@ pub fn judge_grant(
     now: UnixTime,
 ) -> Verdict<Arc<Tenant>> {
     // A link from another site passed, but a sign-in by it would sign the victim in as somebody else.
-    if let Some(detail) = permit.cross_site().filter(|_| permit.route().origin_check) {
-        return Err(Deny::new(Reason::Csrf, detail).by(permit.route().origin));
-    }
+    origin::check_answer(permit.sender(), permit.route())?;
     grant::check(grant, (permit.client(), certificate), permit.tenant(), policy, now).map(Arc::clone)
+}
+
+/// Judges whether the answer to a permitted request may end sessions.
+pub fn judge_revocation(permit: &Permit) -> Verdict {
+    origin::check_answer(permit.sender(), permit.route())
 }
 
 /// Judges whether somebody ended a session. A foreign one knows no epoch: it is of the one in which its user signed in.

@@ -10,8 +10,8 @@ use octroi::{
     model::{Deny, Mode, Reason, RevocationAnswer, UnixTime},
     pipeline::{Passage, Permit, Source, judge_again, judge_grant},
     policy::{
-        Binding, CertificateMode, Charge, ClientIpHeader, IpAccess, IpSet, ListenerKind, OnStale, Policy, QuotaBy, RangeRule,
-        RequestLimits, RouteAccess, Tenant,
+        Binding, CertificateMode, Charge, ClientIpHeader, IpAccess, IpSet, ListenerKind, OnStale, OriginCheck, Policy, QuotaBy, RangeRule,
+        RequestLimits, Route, RouteAccess, Tenant,
     },
     replay::Request,
     session::{Bound, Claims, Purpose, Roles, binding, grant::Grant},
@@ -269,7 +269,7 @@ fn handshake(path: &str) -> Request {
 fn sockets() -> Policy {
     one(|acme| {
         let mut socket = route("/ws", RouteAccess::Public);
-        (socket.websocket, socket.origin_check) = (true, true);
+        (socket.websocket, socket.origin_check) = (true, OriginCheck::Always);
         acme.routes = table(vec![socket, route("/", RouteAccess::Public)]);
     })
 }
@@ -710,11 +710,11 @@ fn an_old_sign_in_is_refused_under_observe_mode_too() {
 fn checked() -> Policy {
     one(|acme| {
         let mut write = route("/write", RouteAccess::Public);
-        write.origin_check = true;
+        write.origin_check = OriginCheck::Always;
         let mut login = route("/login", RouteAccess::Public);
-        (login.grant, login.origin_check) = (true, true);
+        (login.grant, login.origin_check) = (true, OriginCheck::Always);
         let mut socket = route("/ws", RouteAccess::Public);
-        (socket.websocket, socket.origin_check) = (true, true);
+        (socket.websocket, socket.origin_check) = (true, OriginCheck::Always);
         acme.routes = table(vec![write, login, socket, route("/", RouteAccess::Public)]);
     })
 }
@@ -747,10 +747,120 @@ fn an_origin_is_the_same_host_scheme_and_port() {
     {
         assert_eq!(origin(foreign), Some(Reason::Csrf), "{foreign}");
     }
-    for site in ["same-origin", "same-site", "none"] {
-        let request = get("https://acme.test/write").method("POST").header("sec-fetch-site", site);
-        assert_eq!(judged(&request, &checked()).reason(), None, "{site}");
+    let site = |sites: &[&str]| {
+        let post = get("https://acme.test/write").method("POST");
+        judged(&sites.iter().fold(post, |post, site| post.header("sec-fetch-site", site)), &checked()).reason()
+    };
+    assert_eq!([site(&[]), site(&["same-origin"]), site(&["none"])], [None; 3]);
+    for foreign in [&["same-site"][..], &["cross-site"], &[""], &["Same-Origin"], &["same-origin", "none"]] {
+        assert_eq!(site(foreign), Some(Reason::Csrf), "{foreign:?}");
     }
+}
+
+/// A request of a session in our cookie.
+fn signed_in(path: &str) -> Request {
+    get(&format!("https://acme.test{path}")).cookie(&seal(&claims("acme"), Purpose::Cookie, "acme"))
+}
+
+/// `acme` has two hosts and a wildcard, beneath which `other` has a host; `/write` needs a session, `/open` none.
+fn neighbours(change: impl FnOnce(&mut Tenant, &mut Route)) -> Policy {
+    let mut acme = tenant("acme", &["acme.test", "app.acme.example", "*.apps.test"]);
+    let mut write = route("/write", RouteAccess::Session);
+    change(&mut acme, &mut write);
+    acme.routes = table(vec![write, route("/open", RouteAccess::Public), route("/ws", RouteAccess::Public)]);
+    policy(vec![acme, tenant("other", &["other.test", "other.apps.test"])])
+}
+
+#[test]
+fn pages_of_the_realm_act_and_those_of_other_tenants_do_not() {
+    let policy = neighbours(|_, _| {});
+    let post = |site: &str, origin: &str| {
+        let post = signed_in("/write").method("POST");
+        let post = if site.is_empty() { post } else { post.header("sec-fetch-site", site) };
+        judged(&if origin.is_empty() { post } else { post.header("origin", origin) }, &policy).reason()
+    };
+
+    for (site, origin) in [
+        ("", ""),
+        ("same-origin", "https://acme.test"),
+        ("same-origin", "null"),
+        ("none", ""),
+        ("none", "null"),
+        ("same-site", "https://one.apps.test"),
+        ("cross-site", "https://app.acme.example"),
+        ("cross-site", "https://app.acme.example:8443"),
+        ("", "https://app.acme.example"),
+    ] {
+        assert_eq!(post(site, origin), None, "{site} {origin}");
+    }
+    for (site, origin) in [
+        ("same-site", ""),
+        ("cross-site", ""),
+        ("same-site", "https://other.apps.test"),
+        ("cross-site", "https://other.test"),
+        ("same-site", "https://unknown.acme.test"),
+        ("same-site", "https://a.b.apps.test"),
+        ("cross-site", "https://app.acme.example:444"),
+        ("same-site", "http://one.apps.test"),
+        ("same-site", "null"),
+        ("cross-site", "null"),
+        ("", "null"),
+        ("same-origin", "https://other.test"),
+    ] {
+        assert_eq!(post(site, origin), Some(Reason::Csrf), "{site} {origin}");
+    }
+}
+
+#[test]
+fn what_browsers_do_not_send_by_themselves_is_not_asked_whence_it_comes() {
+    let policy = neighbours(|_, _| {});
+    let foreign = |request: Request, method: &str| {
+        judged(&request.method(method).header("sec-fetch-site", "same-site").header("origin", "https://other.test"), &policy).reason()
+    };
+    let bearer = || get("https://acme.test/write").bearer(&seal(&claims("acme"), Purpose::Bearer, "acme"));
+
+    assert_eq!(foreign(bearer(), "POST"), None);
+    assert_eq!(foreign(get("https://acme.test/open"), "POST"), None);
+    for method in ["POST", "PUT", "PATCH", "DELETE"] {
+        assert_eq!(foreign(signed_in("/write"), method), Some(Reason::Csrf), "{method}");
+        // On a public route, too, a session counts.
+        assert_eq!(foreign(signed_in("/open"), method), Some(Reason::Csrf), "{method}");
+    }
+    for method in ["GET", "HEAD", "OPTIONS"] {
+        assert_eq!(foreign(signed_in("/write"), method), None, "{method}");
+    }
+    // Observing relaxes nothing of it.
+    let observing = neighbours(|acme, _| acme.mode = Mode::Observe);
+    let request = signed_in("/write").method("POST").header("sec-fetch-site", "same-site");
+    assert_eq!(judged(&request, &observing).reason(), Some(Reason::Csrf));
+}
+
+#[test]
+fn origins_that_are_listed_act_exactly_as_they_are_written() {
+    let of_tenant =
+        neighbours(|acme, _| acme.origins = ["https://spa.example.com", "capacitor://localhost"].map(|o| o.parse().unwrap()).into());
+    let of_rule = neighbours(|_, write| write.origins = ["https://spa.example.com"].map(|o| o.parse().unwrap()).into());
+    let post = |policy: &Policy, path: &str, origin: &str| {
+        let post = signed_in(path).method("POST").header("sec-fetch-site", "cross-site");
+        judged(&post.header("origin", origin), policy).reason()
+    };
+
+    for origin in ["https://spa.example.com", "https://SPA.example.com:443"] {
+        assert_eq!([post(&of_tenant, "/write", origin), post(&of_tenant, "/open", origin)], [None; 2], "{origin}");
+        assert_eq!([post(&of_rule, "/write", origin), post(&of_rule, "/open", origin)], [None, Some(Reason::Csrf)], "{origin}");
+    }
+    assert_eq!(post(&of_tenant, "/write", "capacitor://localhost"), None);
+    for origin in ["http://spa.example.com", "https://spa.example.com:8443", "https://a.spa.example.com", "https://example.com", "null"] {
+        assert_eq!(post(&of_tenant, "/write", origin), Some(Reason::Csrf), "{origin}");
+    }
+}
+
+#[test]
+fn who_switches_the_check_off_has_none() {
+    let policy = neighbours(|_, write| write.origin_check = OriginCheck::Off);
+    let post = signed_in("/write").method("POST").header("sec-fetch-site", "cross-site");
+
+    assert_eq!(judged(&post, &policy).reason(), None);
 }
 
 // ── client certificates ──
@@ -921,16 +1031,39 @@ fn an_email_address_is_no_user_unless_the_operator_says_so() {
 #[test]
 fn another_site_cannot_sign_anybody_in_with_a_link() {
     let policy = checked();
-    let permit = judged(&get("https://acme.test/login").header("sec-fetch-site", "cross-site"), &policy).permit();
+    let granted = |site: &str| {
+        let request = get("https://acme.test/login");
+        let request = if site.is_empty() { request } else { request.header("sec-fetch-site", site) };
+        granted(&grant("u", None), &judged(&request, &policy).permit(), &policy)
+    };
 
-    assert_eq!(granted(&grant("u", None), &permit, &policy), Err(Reason::Csrf));
+    assert_eq!([granted("cross-site"), granted("same-site")], [const { Err(Reason::Csrf) }; 2]);
+    for own in ["same-origin", "none", ""] {
+        assert_eq!(granted(own), Ok("acme".into()), "{own}");
+    }
+}
+
+#[test]
+fn another_site_cannot_sign_anybody_out_with_a_link() {
+    let policy = one(|acme| {
+        let mut logout = route("/logout", RouteAccess::Session);
+        (logout.revoke, logout.origin_check) = (true, OriginCheck::Always);
+        acme.routes = table(vec![logout]);
+    });
+    let revoked = |site: &str| {
+        let permit = judged(&signed_in("/logout").header("sec-fetch-site", site), &policy).permit();
+        octroi::pipeline::judge_revocation(&permit).map_err(|deny| deny.reason)
+    };
+
+    assert_eq!([revoked("cross-site"), revoked("same-site")], [Err(Reason::Csrf); 2]);
+    assert_eq!([revoked("same-origin"), revoked("none")], [Ok(()); 2]);
 }
 
 #[test]
 fn an_identity_provider_can_where_the_operator_says_so() {
     let policy = one(|acme| {
         let mut callback = route("/callback", RouteAccess::Public);
-        callback.grant = true;
+        (callback.grant, callback.origin_check) = (true, OriginCheck::Off);
         acme.routes = table(vec![callback]);
     });
     let permit = judged(&get("https://acme.test/callback").header("sec-fetch-site", "cross-site"), &policy).permit();

@@ -475,6 +475,7 @@ const UNWRITTEN: &[&str] = &[
     "jwt_key.secret",
     "jwt_key.tenants",
     "certificate.ocsp",
+    "certificate.shared",
     "listener.plaintext",
     "root.tenant_files",
     "rotate.keep",

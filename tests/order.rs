@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use octroi::{
     model::{Mode, Reason, RevocationAnswer, Stage, UnixTime},
-    policy::{CertificateMode, Policy, QuotaBy, RouteAccess},
+    policy::{CertificateMode, OriginCheck, Policy, QuotaBy, RouteAccess},
     session::{Purpose, Roles},
 };
 use support::*;
@@ -24,7 +24,7 @@ fn strict() -> Policy {
     login.methods = Box::new(["GET".into()]);
     let mut fresh = route("/fresh", roles("admin"));
     fresh.max_auth_age = Some(Duration::from_secs(10));
-    fresh.origin_check = true;
+    fresh.origin_check = OriginCheck::Always;
     acme.routes = table(vec![login, fresh, route("/public/", RouteAccess::Public)]);
     policy(vec![acme, tenant("other", &["other.test"])])
 }

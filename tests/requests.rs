@@ -447,11 +447,10 @@ fn failures_are_given_back_where_the_answer_is_well() {
 fn opening_the_sign_in_page_costs_nothing_and_a_wrong_password_or_link_does() {
     let fresh = || {
         let (octroi, upstream) = started();
-        let ask = move |method: &str, path: &str| {
+        move |method: &str, path: &str| {
             let _keep = &upstream;
             octroi.curl("acme.test", path).args(&["-X", method]).status()
-        };
-        ask
+        }
     };
     const GRANT: &str = "h-Octroi-Session-Grant=user%3D%22u_1%22";
 

@@ -19,9 +19,9 @@ use crate::{
 pub(super) fn find(view: &RequestView<'_>, realm: &Tenant, sessions: &Sessions, fetched: &FetchedKeys) -> Verdict<Option<Session>> {
     let mut found = None;
     for foreign in sessions.foreign.formats() {
-        let presented = [from_cookie(view, foreign)?, from_bearer(view, foreign)];
-        for presented in presented.into_iter().flatten() {
-            let Some(session) = open(presented, foreign, realm, sessions, (fetched, view.tick))? else { continue };
+        let presented = [(from_cookie(view, foreign)?, true), (from_bearer(view, foreign), false)];
+        for (presented, in_cookie) in presented.into_iter().filter_map(|(presented, in_cookie)| Some((presented?, in_cookie))) {
+            let Some(session) = open((presented, in_cookie), foreign, realm, sessions, (fetched, view.tick))? else { continue };
             if found.replace(session).is_some() {
                 return Err(Deny::new(Reason::CredentialConflict, "two foreign sessions in one request"));
             }
@@ -59,7 +59,7 @@ fn from_bearer<'a>(view: &RequestView<'a>, foreign: &Foreign) -> Option<Presente
 }
 
 fn open(
-    presented: Presented<'_>,
+    (presented, in_cookie): (Presented<'_>, bool),
     foreign: &Foreign,
     realm: &Tenant,
     sessions: &Sessions,
@@ -77,7 +77,7 @@ fn open(
     if claims.user.looks_like_email() && !sessions.allow_email_user {
         return Err(invalid(foreign, "its user looks like an e-mail address; see `allow_email_user`"));
     }
-    Ok(Some(Session { claims, source: Source::Foreign { format, key: authentic.key.into() } }))
+    Ok(Some(Session { claims, source: Source::Foreign { format, key: authentic.key.into(), in_cookie } }))
 }
 
 fn invalid(foreign: &Foreign, why: &str) -> Deny {

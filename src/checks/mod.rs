@@ -12,6 +12,7 @@ pub mod grant;
 pub mod hygiene;
 pub mod ip_access;
 pub mod member;
+pub mod origin;
 pub mod quota;
 pub mod reuse;
 pub mod revocation;

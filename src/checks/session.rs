@@ -39,6 +39,8 @@ pub enum Source {
         format: Format,
         /// The key that it was signed with.
         key: Box<str>,
+        /// Whether it was in a cookie, which browsers send by themselves.
+        in_cookie: bool,
     },
 }
 
@@ -47,13 +49,18 @@ impl Session {
     pub fn is_in_our_cookie(&self) -> bool {
         matches!(self.source, Source::Octroi { purpose: Purpose::Cookie, .. })
     }
+
+    /// Says whether it is in a cookie, ours or the app's: then browsers send it with whatever another site makes them ask for.
+    pub fn is_in_a_cookie(&self) -> bool {
+        matches!(self.source, Source::Octroi { purpose: Purpose::Cookie, .. } | Source::Foreign { in_cookie: true, .. })
+    }
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Octroi { key, .. } => write!(f, "sealed with key {key}"),
-            Self::Foreign { format, key } => write!(f, "of format `{}`, signed with key `{key}`", format.as_str()),
+            Self::Foreign { format, key, .. } => write!(f, "of format `{}`, signed with key `{key}`", format.as_str()),
         }
     }
 }

@@ -89,6 +89,7 @@ pub(super) fn with_sessions() -> Policy {
             allow_no_sni: false,
             request_fields: crate::policy::RequestFields::default(),
             response_headers: Box::default(),
+            origins: Box::default(),
             cookies: CookieRules::default(),
             client_certificate: None,
         }));
@@ -122,7 +123,8 @@ fn route() -> Route {
         revoke: false,
         max_auth_age: None,
         websocket: false,
-        origin_check: false,
+        origin_check: crate::policy::OriginCheck::default(),
+        origins: Box::default(),
         path: PathRules::default(),
         quotas: Box::default(),
         limits: None,

@@ -286,6 +286,8 @@ async fn end(shared: &Shared, permit: &Permit, lines: &[&[u8]], now: UnixTime) -
         return ignored(format!("the rule `{}` has no `revoke`", permit.route().id.as_str()));
     }
     let Some(session) = permit.session() else { return ignored("the request has no session".to_owned()) };
+    // A link of another site would sign its visitor out.
+    pipeline::judge_revocation(permit)?;
     let claims = &session.claims;
     let own = match grant::parse_revoke(lines) {
         Ok(grant::RevokeWish::Own) => {

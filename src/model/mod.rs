@@ -24,6 +24,7 @@ mod secret;
 mod time;
 mod verdict;
 mod view;
+mod web_origin;
 
 pub use answer::{ChallengeAnswer, QuotaAnswer, RevocationAnswer};
 pub use ban::{Ban, BanCause, BanWish};
@@ -48,6 +49,7 @@ pub use secret::Secret;
 pub use time::{Clock, ManualClock, SystemClock, Tick, UnixTime, signed_seconds};
 pub use verdict::{Decision, Deny, Mode, Origin, Step, Trail, Verdict};
 pub use view::{HttpVersion, RequestView};
+pub use web_origin::{WebOrigin, WebOriginError};
 
 /// A boxed future, for the few traits that must be object safe.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

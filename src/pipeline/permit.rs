@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{QuotaState, Session};
 use crate::{
+    checks::origin::Sender,
     model::{ClientCertificate, ClientIp, Deny, Host, Presented},
     policy::{Quota, RequestLimits, Route, Tenant},
     quota::Limit,
@@ -101,7 +102,7 @@ pub(super) struct Parts {
     pub(super) charged: Vec<(QuotaKey, Limit)>,
     pub(super) websocket: bool,
     pub(super) safe: bool,
-    pub(super) cross_site: Option<&'static str>,
+    pub(super) sender: Sender,
 }
 
 impl Permit {
@@ -109,8 +110,8 @@ impl Permit {
         Self(Arc::new(parts))
     }
 
-    pub(super) fn cross_site(&self) -> Option<&'static str> {
-        self.0.cross_site
+    pub(super) fn sender(&self) -> Sender {
+        self.0.sender
     }
 
     /// Returns the realm: the tenant that owns the host.

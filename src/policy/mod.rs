@@ -41,7 +41,7 @@ pub use listener::{Listener, ListenerKind, ProxyProtocol};
 pub use quota::{Charge, Quota, QuotaBy};
 pub use redis::{Redis, RedisGuard, RedisPlace};
 pub use request_fields::{Fate, RequestFields};
-pub use route::{Access as RouteAccess, Route, RouteTable, RouteTableBuilder, SameRoute, Unmatched};
+pub use route::{Access as RouteAccess, OriginCheck, Route, RouteTable, RouteTableBuilder, SameRoute, Unmatched};
 pub use session::{Binding, KeyDir, OnStale, RevocationRules, SessionRules, Sessions};
 pub use tenant::{CookieRules, HostConflict, Tenant, Tenants};
 pub use ticket_secrets::{TicketSecrets, TicketSecretsError};

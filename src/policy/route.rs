@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{Quota, RequestLimits};
-use crate::model::{Origin, PathRules, RouteId};
+use crate::model::{Origin, PathRules, RouteId, WebOrigin};
 
 /// Who may pass a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,18 @@ pub enum Access {
     Roles(Box<[Box<str>]>),
     /// Nobody: 404. Only the `unmatched` route of a set has it.
     Nobody,
+}
+
+/// What is refused where a page of another site asks for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OriginCheck {
+    /// Nothing.
+    Off,
+    /// Unsafe methods with a session from a cookie.
+    #[default]
+    Sessions,
+    /// Every unsafe method, WebSockets, and what an answer does to sessions.
+    Always,
 }
 
 /// One rule of a set.
@@ -37,8 +49,10 @@ pub struct Route {
     pub max_auth_age: Option<Duration>,
     /// Whether a WebSocket may be opened.
     pub websocket: bool,
-    /// Whether a request from another site is refused for unsafe methods and WebSockets.
-    pub origin_check: bool,
+    /// What is refused where another site asks.
+    pub origin_check: OriginCheck,
+    /// Origins that are no other sites here, beside the tenant's.
+    pub origins: Box<[WebOrigin]>,
     /// What the path may have beyond the strict form.
     pub path: PathRules,
     /// Quotas of the route, beside the tenant's.
@@ -145,7 +159,8 @@ mod tests {
             revoke: false,
             max_auth_age: None,
             websocket: false,
-            origin_check: false,
+            origin_check: OriginCheck::default(),
+            origins: Box::default(),
             path: PathRules::default(),
             quotas: Box::default(),
             limits: None,

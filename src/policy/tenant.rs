@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{ClientCertificates, Crl, IpAccess, Lapse, Quota, RequestFields, RequestLimits, RouteTable, SessionRules, Upstream};
-use crate::model::{Host, HostPattern, Mode, Origin, TenantName, UnixTime};
+use crate::model::{Host, HostPattern, Mode, Origin, TenantName, UnixTime, WebOrigin};
 
 /// One tenant.
 #[derive(Clone, Debug)]
@@ -45,6 +45,8 @@ pub struct Tenant {
     pub response_headers: Box<[(http::HeaderName, http::HeaderValue)]>,
     /// What the app may do with cookies.
     pub cookies: CookieRules,
+    /// Origins that are no other sites here, beside its own hosts.
+    pub origins: Box<[WebOrigin]>,
 }
 
 /// What a tenant's app may do with cookies.

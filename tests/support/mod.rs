@@ -21,8 +21,8 @@ use octroi::{
     pipeline::{Known, Passage, Permit, Stores, judge},
     policy::{
         Balance, CertificateMode, Charge, ClientCertificates, ClientIpHeader, CookieRules, DenyList, ForeignSessions, Identities, IpAccess,
-        IpSet, Limits, Listener, ListenerKind, MinVersion, Policy, Protocol, Quota, QuotaBy, RangeRule, RequestLimits, Route, RouteAccess,
-        RouteTable, RouteTableBuilder, SessionRules, Sessions, Tenant, Tenants, Tls, UnknownSni, Upstream, UpstreamTimeouts,
+        IpSet, Limits, Listener, ListenerKind, MinVersion, OriginCheck, Policy, Protocol, Quota, QuotaBy, RangeRule, RequestLimits, Route,
+        RouteAccess, RouteTable, RouteTableBuilder, SessionRules, Sessions, Tenant, Tenants, Tls, UnknownSni, Upstream, UpstreamTimeouts,
     },
     quota::Limit,
     replay::Request,
@@ -48,7 +48,8 @@ pub fn route(path: &str, access: RouteAccess) -> Route {
         revoke: false,
         max_auth_age: None,
         websocket: false,
-        origin_check: false,
+        origin_check: OriginCheck::default(),
+        origins: Box::default(),
         path: PathRules::default(),
         quotas: Box::default(),
         limits: None,
@@ -111,6 +112,7 @@ pub fn tenant(name: &str, hosts: &[&str]) -> Tenant {
         allow_no_sni: false,
         request_fields: octroi::policy::RequestFields::default(),
         response_headers: Box::default(),
+        origins: Box::default(),
         cookies: CookieRules::default(),
         client_certificate: None,
     }

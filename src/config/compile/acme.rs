@@ -52,7 +52,7 @@ impl Entries {
             Some(Needed(None)) => return None,
             Some(Needed(Some(NonEmpty(hosts)))) => {
                 let hosts = self.hosts(cx, wire.at(), hosts);
-                let names = Names::Listed { span: wire.at(), names: hosts.iter().map(ToString::to_string).collect() };
+                let names = Names::Listed { span: wire.at(), names: hosts.iter().map(ToString::to_string).collect(), shared: false };
                 let first = hosts.first().map(|host| format!("hosts/{host}").into());
                 (first.map(|id| Arc::new(AcmeCertificate { id, hosts })).into_iter().collect(), names)
             }

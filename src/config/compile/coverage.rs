@@ -17,6 +17,8 @@ pub(super) enum Names {
         span: Span,
         /// The DNS names, in lower case.
         names: Vec<String>,
+        /// Whether it is meant to cover hosts of several tenants.
+        shared: bool,
     },
     /// Whatever is asked for: it is made when it is needed.
     Every,
@@ -45,6 +47,8 @@ struct File {
     other: Option<TenantName>,
     /// The first one that asks for client certificates.
     asking: Option<TenantName>,
+    /// Whether several tenants are meant.
+    shared: bool,
 }
 
 impl Coverage {
@@ -53,9 +57,9 @@ impl Coverage {
         match names {
             Names::Every | Names::Unknown => self.every = true,
             Names::Rest => self.takes_rest = true,
-            Names::Listed { span, names } => {
+            Names::Listed { span, names, shared } => {
                 let index = self.files.len();
-                self.files.push(File { span, owner: None, other: None, asking: None });
+                self.files.push(File { span, owner: None, other: None, asking: None, shared });
                 for name in names {
                     self.by_name.entry(name).or_default().push(index);
                 }
@@ -101,13 +105,14 @@ impl Coverage {
     /// A browser puts requests for every name of a certificate on one connection. That is a nuisance, since each connection is for
     /// one tenant, and more than that where a connection stands for a client certificate.
     pub(super) fn judge(&self, cx: &mut Context<'_>) {
-        for File { span, owner, other, asking } in &self.files {
+        for File { span, owner, other, asking, shared } in &self.files {
             let (Some(owner), Some(other)) = (owner, other) else { continue };
             let message = format!("one certificate covers hosts of `{owner}` and of `{other}`");
             match asking {
-                None => cx
-                    .warn(*span, message)
-                    .hint("browsers may ask for both on one connection and get 421; a certificate per tenant avoids it"),
+                None if *shared => continue,
+                None => cx.warn(*span, message).hint(
+                    "browsers may ask for both on one connection and get 421; a certificate per tenant avoids it; `shared: true` beside it says that it is meant",
+                ),
                 Some(asking) => cx
                     .error(*span, format!("{message}, and `{asking}` asks for client certificates"))
                     .hint(format!("give `{asking}` a certificate of its own")),

@@ -1,6 +1,6 @@
 //! One rule: what it asks for, and that it makes sense.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{Context, quota::Quotas};
 use crate::{
@@ -9,8 +9,8 @@ use crate::{
         source::Span,
         wire::{AccessWord, RequestLimitsWire, Rule},
     },
-    model::{Path, PathRules, RouteId},
-    policy::{Route, RouteAccess, Unmatched},
+    model::{Path, PathRules, RouteId, WebOrigin},
+    policy::{OriginCheck, Route, RouteAccess, Unmatched},
 };
 
 /// A rule that is compiled, except for bounds that depend on the tenant.
@@ -44,22 +44,52 @@ pub(super) fn rule(cx: &mut Context<'_>, wire: &Rule, quotas: &Quotas) -> Option
     {
         cx.error(at.span, "a WebSocket is opened with GET, which `methods` does not name").hint("add GET to `methods`");
     }
+    let revoke = on(&wire.revoke);
+    let origin_check = origin_check(cx, wire, grant || revoke || websocket);
     let route = Route {
         id: RouteId::new(&wire.path.value),
         origin: cx.origin(wire.at()),
         access,
         methods,
         grant,
-        revoke: on(&wire.revoke),
+        revoke,
         max_auth_age: wire.max_auth_age.as_ref().map(|at| at.value.0),
         websocket,
-        // Where another site could sign somebody in or speak in their name, closed is the default.
-        origin_check: wire.origin_check.as_ref().map_or(grant || websocket, |at| at.value),
+        origin_check,
+        origins: origins(cx, &wire.origins),
         path: rules,
         quotas,
         limits: None,
     };
     Some(Ruled { path: path?, span: wire.path.span, route, limits: wire.request_limits.clone() })
+}
+
+/// Where another site could sign somebody in or out, or speak in their name, closed is the default.
+fn origin_check(cx: &mut Context<'_>, wire: &Rule, without_session: bool) -> OriginCheck {
+    match &wire.origin_check {
+        Some(at) if at.value => OriginCheck::Always,
+        Some(at) => {
+            let message = format!("`{}` takes requests from every other site: `origin_check` is off", wire.path.value);
+            cx.warn(at.span, message).hint("the app itself must tell them apart; `origins: […]` lets only those pass that are named");
+            OriginCheck::Off
+        }
+        None if without_session => OriginCheck::Always,
+        None => OriginCheck::Sessions,
+    }
+}
+
+/// Compiles a list of origins.
+pub(super) fn origins(cx: &mut Context<'_>, list: &[At<WebOrigin>]) -> Box<[WebOrigin]> {
+    let mut seen: HashMap<&WebOrigin, Span> = HashMap::new();
+    for At { value, span } in list {
+        if let Some(first) = seen.insert(value, *span) {
+            cx.error(*span, format!("the origin `{value}` is named twice")).first(first);
+        } else if value.is_clear_text() {
+            cx.warn(*span, format!("pages of `{value}` come in clear text"))
+                .hint("whoever is on their way can change them, and act here in a user's name");
+        }
+    }
+    list.iter().map(|at| at.value.clone()).collect()
 }
 
 /// Compiles what holds where no rule matches.
@@ -78,7 +108,8 @@ pub(super) fn unmatched(cx: &Context<'_>, word: Unmatched, span: Option<Span>) -
         revoke: false,
         max_auth_age: None,
         websocket: false,
-        origin_check: false,
+        origin_check: OriginCheck::default(),
+        origins: Box::default(),
         path: PathRules::default(),
         quotas: Box::default(),
         limits: None,

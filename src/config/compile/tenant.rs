@@ -11,7 +11,7 @@ use super::{
     coverage::Coverage,
     field, ip_access, limits,
     quota::Quotas,
-    session,
+    route, session,
     table::Sets,
     upstream::Upstreams,
 };
@@ -24,7 +24,7 @@ use crate::{
         wire::{CookiesWire, TenantWire},
     },
     model::{HostPattern, TenantName, UpstreamName},
-    policy::{CookieRules, Protocol, RequestLimits, RouteAccess, RouteTable, SessionRules, Sessions, Tenant, Tenants, Upstream},
+    policy::{CookieRules, Protocol, RequestLimits, Route, RouteAccess, RouteTable, SessionRules, Sessions, Tenant, Tenants, Upstream},
 };
 
 /// What tenants refer to.
@@ -67,7 +67,7 @@ pub(super) fn all(cx: &mut Context<'_>, files: &[Named<TenantName, TenantWire>],
     let members = members(cx, files, &names);
     client_certificate::judge(cx, files, &names, around.plaintext);
     let mut hosts = HashMap::new();
-    let mut judged = HashSet::new();
+    let (mut judged, mut ungranted) = (HashSet::new(), Vec::new());
     let mut tenants = Tenants::default();
     for NamedEntry { name, value } in files.iter().flat_map(|file| &file.0) {
         let Some(wire) = value else { continue };
@@ -79,6 +79,7 @@ pub(super) fn all(cx: &mut Context<'_>, files: &[Named<TenantName, TenantWire>],
         if let Some(tenant) = tenant(cx, name, wire, &mut around) {
             if !tenant.hosts.is_empty() && judged.insert(Arc::as_ptr(&tenant.routes).addr()) {
                 judge_routes(cx, name, &tenant.routes, &around);
+                ungranted.extend(needs_a_grant(&tenant.routes).map(|route| (name, route.id.clone())));
             }
             // Hosts that somebody else has were refused above.
             let _conflicts = tenants.add(Arc::new(tenant));
@@ -87,7 +88,28 @@ pub(super) fn all(cx: &mut Context<'_>, files: &[Named<TenantName, TenantWire>],
     if let Some(coverage) = &around.coverage {
         coverage.judge(cx);
     }
+    // Who has errors to mend is not told of this yet; an app with a login of its own grants nothing.
+    if let (Some(sessions), Some((name, rule)), 0) = (around.sessions, ungranted.first(), cx.findings.errors())
+        && sessions.foreign.formats().is_empty()
+    {
+        let others = match ungranted.len() {
+            1 => String::new(),
+            count => format!(", nor for {} more", count - 1),
+        };
+        let message = format!("the rule `{}` of `{}` needs a session, and no rule grants one there{others}", rule.as_str(), name.value);
+        cx.warn(name.span, message).hint(
+            "an app's `Octroi-Session-Grant` counts where a rule says `grant: true`; without, only `octroi session mint` makes sessions",
+        );
+    }
     tenants
+}
+
+/// Returns a rule that needs a session where none of the table grants one. Robots with Bearer tokens need none; but where a grant was
+/// forgotten, an app's sign-in that comes to nothing is a mystery.
+fn needs_a_grant(routes: &RouteTable) -> Option<&Route> {
+    let asking = routes.routes().find(|route| matches!(route.access, RouteAccess::Session | RouteAccess::Roles(_)))?;
+    let grants = routes.routes().any(|route| route.grant);
+    (!grants).then_some(asking)
 }
 
 fn tenant(cx: &mut Context<'_>, name: &At<TenantName>, wire: &TenantWire, around: &mut Surroundings<'_>) -> Option<Tenant> {
@@ -110,6 +132,11 @@ fn tenant(cx: &mut Context<'_>, name: &At<TenantName>, wire: &TenantWire, around
     let sessions = session::tenant(cx, wire.sessions.as_ref(), &around.rules);
     let response_headers = field::response(cx, wire);
     let request_fields = wire.headers.as_ref().and_then(|headers| headers.request.as_ref()).map(|wire| field::request(cx, wire));
+    let origins = route::origins(cx, &wire.origins);
+    if let (Some(first), true) = (wire.origins.first(), wire.hosts.items.is_empty() && wire.hosts.is_whole) {
+        let message = format!("the tenant `{}` has no host, so nobody asks for its `origins`", name.value);
+        cx.warn(first.span, message).hint("those of the tenant count at whose host its users sign in");
+    }
     let cookies = wire.cookies.as_ref().map(|cookies| cookie_rules(cx, cookies)).unwrap_or_default();
     let flag = |flag: &Option<At<bool>>| flag.as_ref().is_some_and(|at| at.value);
     Some(Tenant {
@@ -130,6 +157,7 @@ fn tenant(cx: &mut Context<'_>, name: &At<TenantName>, wire: &TenantWire, around
         request_fields: request_fields.unwrap_or_default(),
         response_headers,
         cookies,
+        origins,
     })
 }
 

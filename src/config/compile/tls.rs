@@ -38,10 +38,23 @@ pub(super) fn tls(cx: &mut Context<'_>, wire: Option<&TlsWire>, listeners: &[Arc
             coverage.add(Names::Unknown);
             continue;
         };
-        coverage.add(names);
+        coverage.add(shared(cx, certificate, names));
         tls.certificates.push(Certificate { origin: cx.origin(certificate.at()), source });
     }
     (tls, coverage, entries)
+}
+
+/// Notes that a certificate is meant to be several tenants', where it has names of its own to share.
+fn shared(cx: &mut Context<'_>, wire: &CertificateWire, names: Names) -> Names {
+    match (&wire.shared, names) {
+        (Some(at), Names::Listed { span, names, .. }) => Names::Listed { span, names, shared: at.value },
+        (Some(at), names @ (Names::Every | Names::Rest)) => {
+            cx.error(at.span, "each tenant gets a certificate of its own here, so none is `shared`").hint("take it out");
+            names
+        }
+        (Some(_), Names::Unknown) => Names::Unknown,
+        (None, names) => names,
+    }
 }
 
 fn source(
@@ -67,7 +80,7 @@ fn source(
                 certificate::judge_staple(cx, path, leaf);
             }
             let names = match leaf {
-                Some(leaf) => Names::Listed { span: cert.span, names: leaf.names },
+                Some(leaf) => Names::Listed { span: cert.span, names: leaf.names, shared: false },
                 None => Names::Unknown,
             };
             let ocsp = wire.ocsp.as_ref().map(|path| cx.resolve(path));

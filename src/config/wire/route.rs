@@ -12,7 +12,7 @@ use crate::{
         tree::{Node, Value},
         unit::Wait,
     },
-    model::QuotaName,
+    model::{QuotaName, WebOrigin},
     policy::Unmatched,
 };
 
@@ -28,6 +28,17 @@ pub(in crate::config) enum AccessWord {
 words! {
     AccessWord, "access" { "public" => AccessWord::Public, "session" => AccessWord::Session, }
     Unmatched, "rule for unmatched paths" { "session" => Unmatched::Session, "public" => Unmatched::Public, "deny" => Unmatched::Deny, }
+}
+
+impl Scalar for WebOrigin {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        let read = text.parse();
+        read.map_err(|error| Wrong::new(format!("not an origin: `{text}`")).hint(format!("{error}; write `https://app.example.com`")))
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9+.-]*://[^/?#@*]+$"})
+    }
 }
 
 /// A request method.
@@ -82,8 +93,12 @@ wire! {
         max_auth_age: Option<At<Wait>>,
         /// Whether a WebSocket may be opened. Default: false.
         websocket: Option<At<bool>>,
-        /// Whether unsafe requests and WebSockets from another site are refused. Default: where the route grants or opens WebSockets.
+        /// Whether unsafe requests and WebSockets from another site are refused. Default: where a session is in a cookie, and on rules that grant, revoke or
+        /// open WebSockets. `true`: always. `false`: never; `check` lists it.
         origin_check: Option<At<bool>>,
+        /// Origins that are no other sites here, beside the realm's own hosts and the tenant's `origins`: `https://app.example.com`, exact, with
+        /// the port where it is not the scheme's own.
+        origins: Vec<At<WebOrigin>>,
         /// Whether `%2F` may stand in the path. Default: false.
         allow_encoded_slash: Option<At<bool>>,
         /// Whether `;name=value` may follow a segment of the path. Default: false.

@@ -14,7 +14,7 @@ use crate::{
         tree::{Node, Value},
         unit::{LastDay, Rate, Wait},
     },
-    model::{DistinguishedName, HostPattern, Mode, QuotaName, Range, TenantName, UpstreamName},
+    model::{DistinguishedName, HostPattern, Mode, QuotaName, Range, TenantName, UpstreamName, WebOrigin},
     policy::{Binding, CertificateMode, Charge, NamePattern, QuotaBy},
 };
 
@@ -76,6 +76,8 @@ wire! {
         headers: Option<HeadersWire>,
         /// What its app may do with cookies.
         cookies: Option<CookiesWire>,
+        /// Origins that are no other sites here, beside its own hosts: `https://app.example.com`, exact, with the port where it is not the scheme's own.
+        origins: Vec<At<WebOrigin>>,
         /// Tenants whose users sign in at this one's host.
         members: Vec<At<TenantName>>,
         /// `enforce` (default), or `observe`, which only writes down.

@@ -40,6 +40,8 @@ wire! {
         key: Option<At<FilePath>>,
         /// An OCSP answer to staple, DER. Watched; one that has ended is stapled no more.
         ocsp: Option<At<FilePath>>,
+        /// Whether it is meant to cover hosts of several tenants, as a wildcard does: then `check` does not warn of it. Default: false.
+        shared: Option<At<bool>>,
         /// Makes a local CA and one certificate per tenant where they are missing. For demos and tests.
         dev: Option<At<bool>>,
         /// Where the local CA and its certificates are kept.

@@ -1,0 +1,120 @@
+//! Is it a page of this realm that asks, and may another do what it asks for?
+
+use http::{HeaderValue, header};
+
+use super::{hygiene::Clean, session::Session};
+use crate::{
+    model::{Deny, Host, Reason, RequestView, Verdict, WebOrigin},
+    policy::{Listener, OriginCheck, Policy, Route, Tenant},
+};
+
+/// Whose page asks, as far as its browser says. A page can set neither `Sec-Fetch-Site` nor `Origin` (Fetch Metadata, section 2; Fetch,
+/// section 3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// The realm's own, or one that its operator lists in `origins`.
+    Own,
+    /// The user: typed, a bookmark, a link in another program (`Sec-Fetch-Site: none`).
+    User,
+    /// Nobody says: no browser, or one from before 2020 that follows a link.
+    Unsaid,
+    /// Another one, and how that is known.
+    Foreign(&'static str),
+}
+
+impl Sender {
+    /// Says how it is known that another site asks, if one does.
+    pub fn foreign(self) -> Option<&'static str> {
+        match self {
+            Self::Foreign(why) => Some(why),
+            Self::Own | Self::User | Self::Unsaid => None,
+        }
+    }
+}
+
+/// Finds out whose page asks.
+///
+/// `same-site` is not enough: the other tenants of a parent domain are of the same site. Whether there are any makes no difference, so
+/// that the rule is the same on the day when the first one comes.
+pub fn sender(
+    view: &RequestView<'_>,
+    clean: &Clean<'_>,
+    listener: &Listener,
+    (realm, route): (&Tenant, &Route),
+    policy: &Policy,
+) -> Sender {
+    let once = |name: &str| {
+        let mut values = view.headers.get_all(name).iter().map(HeaderValue::as_bytes);
+        (values.next(), values.next().is_some())
+    };
+    let ((site, sites), (origin, origins)) = (once("sec-fetch-site"), once(header::ORIGIN.as_str()));
+    if sites || origins {
+        return Sender::Foreign("Sec-Fetch-Site or Origin stands twice");
+    }
+    let is_ours = |origin: &[u8]| {
+        std::str::from_utf8(origin).is_ok_and(|text| is_own(text, view, clean, listener, (realm, policy)) || is_listed(text, realm, route))
+    };
+    match (site, origin) {
+        (None, None) => Sender::Unsaid,
+        // A page with `Referrer-Policy: no-referrer` says `null` about its own form too, and then only the other field tells whose it is.
+        (Some(b"same-origin"), None | Some(b"null")) => Sender::Own,
+        (Some(b"none"), None | Some(b"null")) => Sender::User,
+        (_, Some(origin)) if is_ours(origin) => Sender::Own,
+        (_, Some(_)) => Sender::Foreign("Origin is another site"),
+        (Some(b"cross-site"), None) => Sender::Foreign("Sec-Fetch-Site is cross-site"),
+        (Some(b"same-site"), None) => Sender::Foreign("Sec-Fetch-Site is same-site, which other tenants may be, and there is no Origin"),
+        (Some(_), None) => Sender::Foreign("Sec-Fetch-Site is not a word that browsers say"),
+    }
+}
+
+/// Refuses what another site must not do in a user's name: unsafe methods with a session that browsers send by themselves, and on routes
+/// that grant, revoke or open WebSockets also without one.
+///
+/// A link from another site may lead to a page, so safe methods pass; in answer to one, no session is granted and none ended.
+pub fn check(sender: Sender, is_safe: bool, session: Option<&Session>, route: &Route) -> Verdict {
+    let counts = match route.origin_check {
+        OriginCheck::Off => false,
+        OriginCheck::Sessions => session.is_some_and(Session::is_in_a_cookie),
+        OriginCheck::Always => true,
+    };
+    match sender.foreign().filter(|_| counts && !is_safe) {
+        Some(why) => Err(Deny::new(Reason::Csrf, why).by(route.origin)),
+        None => Ok(()),
+    }
+}
+
+/// Refuses what the answer to a request does to sessions, where another site asked: a link that signs its visitor in as somebody else, or
+/// out.
+pub fn check_answer(sender: Sender, route: &Route) -> Verdict {
+    match sender.foreign().filter(|_| route.origin_check != OriginCheck::Off) {
+        Some(why) => Err(Deny::new(Reason::Csrf, why).by(route.origin)),
+        None => Ok(()),
+    }
+}
+
+/// Says whether a method only reads (RFC 9110, section 9.2.1). Those of WebDAV that do so too are no links, so they may count as unsafe.
+pub fn is_safe(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS")
+}
+
+/// Says whether an Origin is a host of the realm, over the same scheme and the port that the client uses, or another of this listener.
+fn is_own(origin: &str, view: &RequestView<'_>, clean: &Clean<'_>, listener: &Listener, (realm, policy): (&Tenant, &Policy)) -> bool {
+    let (authority, default) = match origin.split_once("://") {
+        Some(("https", authority)) => (authority, 443),
+        // A page in clear text must not act on one over TLS.
+        Some(("http", authority)) if view.connection.tls().is_none() => (authority, 80),
+        Some(_) | None => return false,
+    };
+    let Ok((host, port)) = Host::parse_authority(authority) else { return false };
+    let port = port.unwrap_or(default);
+    // The host that was asked for is the realm's, as is known by now; the others are looked up.
+    let is_of_realm = host == clean.host || policy.tenants.owning(&host).is_some_and(|owner| owner.name == realm.name);
+    is_of_realm && (clean.port.unwrap_or(default) == port || listener.answers_port(port))
+}
+
+/// Says whether the operator lists an origin.
+fn is_listed(origin: &str, realm: &Tenant, route: &Route) -> bool {
+    let mut listed = realm.origins.iter().chain(&route.origins).peekable();
+    // Most list none, and then nothing is read.
+    listed.peek().is_some() && origin.parse::<WebOrigin>().is_ok_and(|origin| listed.any(|own| *own == origin))
+}
