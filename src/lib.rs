@@ -19,6 +19,7 @@ pub mod cli;
 pub mod config;
 #[cfg(feature = "gateway")]
 pub mod edge;
+pub mod files;
 #[cfg(feature = "gateway")]
 pub mod gateway;
 pub mod model;

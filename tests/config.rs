@@ -34,6 +34,9 @@ use tempfile::TempDir;
 /// 2027-01-15T08:00:00Z: before and after the dates in the files.
 const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
 
+/// What a variable holds that nobody may see.
+const HIDDEN: &str = "S3cret-word-of-a-variable.example";
+
 /// RFC 8037, appendix A.2.
 const ED25519_JWK: &str = r#"{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
@@ -90,6 +93,7 @@ impl Cases {
         cases.write("jwt.pem", &KeyPair::generate().unwrap().public_key_pem(), 0o644);
         cases.write("jwt.jwk", ED25519_JWK, 0o644);
         cases.write("jwt-private.jwk", &ED25519_JWK.replace("\"x\"", "\"d\": \"AAAA\", \"x\""), 0o644);
+        cases.pem();
         cases.certificate("acme", &["acme.example.test"], (2026, 2028));
         cases.certificate("globex", &["globex.example.test"], (2026, 2028));
         cases.certificate("shared", &["*.example.test"], (2026, 2028));
@@ -176,6 +180,41 @@ impl Cases {
         }
     }
 
+    /// Files of PEM that a reader could take for something else than they are.
+    fn pem(&self) {
+        let made: Vec<_> = ["first", "second"]
+            .iter()
+            .map(|name| {
+                let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+                params.distinguished_name.push(rcgen::DnType::CommonName, *name);
+                params.not_before = rcgen::date_time_ymd(2026, 1, 1);
+                params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+                params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+                params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
+            })
+            .collect();
+        let both = made.concat();
+        for (name, text) in [
+            ("joined-ca.pem", both.replacen("-----END CERTIFICATE-----\n", "-----END CERTIFICATE-----", 1)),
+            ("bom-ca.pem", format!("\u{feff}{both}")),
+            ("cut-ca.pem", both.trim_end().trim_end_matches("-----END CERTIFICATE-----").to_owned()),
+            ("dashes-ca.pem", both.replacen("-----BEGIN CERTIFICATE-----", "----BEGIN CERTIFICATE----", 1)),
+            ("trusted-ca.pem", both.replacen("CERTIFICATE", "TRUSTED CERTIFICATE", 2)),
+            ("honest-ca.pem", format!("# ours\nsubject=CN = first\n{}\r\n", both.replace('\n', "  \r\n"))),
+        ] {
+            self.write(name, &text, 0o644);
+        }
+        self.write("bom.secret", &format!("\u{feff}{}", "0123456789abcdef".repeat(2)), 0o600);
+        self.write("bom.key", &format!("\u{feff}{}", key(1)), 0o600);
+        self.write("pem.secret", &made[0], 0o600);
+        self.write("bom.txt", "\u{feff}192.0.2.0/24\n", 0o644);
+        self.write(
+            "two.key",
+            &[KeyPair::generate().unwrap().serialize_pem(), KeyPair::generate().unwrap().serialize_pem()].concat(),
+            0o600,
+        );
+    }
+
     /// Every case by name, in order.
     fn names(&self) -> Vec<String> {
         let mut names: Vec<_> = fs::read_dir(self.folder.path())
@@ -203,6 +242,8 @@ fn variable(name: &str) -> Option<String> {
     match name {
         "APP_PORT" => Some("9000".into()),
         "EMPTY" => Some(String::new()),
+        "HIDDEN" => Some(HIDDEN.into()),
+        "HIDDEN_URL" => Some(format!("redis://{HIDDEN}:6379")),
         _ => None,
     }
 }
@@ -287,6 +328,17 @@ fn every_mistake_is_said_in_the_same_words() {
 
     assert_eq!(wrong, Vec::<String>::new(), "BLESS=1 writes the expected words anew");
     assert!(cases.names().len() >= 40);
+}
+
+#[test]
+fn what_references_stand_for_is_never_said() {
+    let cases = Cases::new("reject");
+    let keys = [key(1), HIDDEN.to_owned(), HIDDEN.to_lowercase()];
+    for name in cases.names() {
+        let errors = cases.load(&name).unwrap_err();
+        let said = [errors.to_string(), serde_json::to_string(&errors).unwrap()].concat();
+        assert!(!keys.iter().any(|secret| said.contains(secret)), "{name}: {said}");
+    }
 }
 
 #[test]
@@ -536,7 +588,7 @@ fn walk(root: &serde_json::Value, schema: &serde_json::Value, value: &serde_json
     }
     // A range or a set of rules has a short form and a long one.
     if value.is_object() {
-        for form in schema["anyOf"].as_array().into_iter().flatten().filter(|form| form["$ref"] != "#/$defs/reference") {
+        for form in schema["anyOf"].as_array().into_iter().flatten().filter(|form| form["$ref"] != "#/$defs/variable") {
             walk(root, form, value, path, seen);
         }
     }

@@ -9,7 +9,7 @@ use std::{
 
 /// Every room, by floor.
 const FLOORS: &[&[&str]] = &[
-    &["model"],
+    &["model", "files"],
     &["session", "proxy_protocol", "quota", "audit", "incident"],
     &["policy", "outbound"],
     &["checks", "config", "state", "telemetry"],

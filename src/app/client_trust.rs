@@ -1,7 +1,6 @@
 //! CAs and revocation lists of clients that changed on disk: taken into force by themselves.
 
 use std::{
-    fs,
     io::{self, BufRead},
     path::Path,
     sync::Arc,
@@ -10,7 +9,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{control::App, reload::reload};
-use crate::policy::Policy;
+use crate::{files, policy::Policy};
 
 /// Takes CAs and revocation lists of clients into force that differ from those of the policy. They are rules, so this is a reload:
 /// all of it or nothing. Connections that are held are judged by them with their next request.
@@ -36,10 +35,8 @@ fn differ(policy: &Policy) -> bool {
 
 /// Digests a file, in bounded memory whatever lies there now.
 fn digest(path: &Path) -> io::Result<[u8; 32]> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    let mut file = io::BufReader::new(fs::File::open(path)?);
+    let (file, _) = files::open(path)?;
+    let mut file = io::BufReader::new(file);
     let mut digest = Sha256::new();
     loop {
         let read = file.fill_buf()?;

@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::output::{Exit, Form, Output};
 use crate::{
-    edge,
+    edge, files,
     model::{Clock, HttpVersion, Presented, SystemClock, UnixTime},
     pipeline::Stores,
     policy::Policy,
@@ -101,9 +101,15 @@ fn describe(args: ExplainArgs) -> anyhow::Result<Described> {
         cookie: args.cookie.map(from_file).transpose()?,
         bearer: args.bearer.map(from_file).transpose()?,
         headers,
-        head: args.head.map(|path| std::fs::read(&path).with_context(|| format!("reading {}", path.display()))).transpose()?,
+        head: args
+            .head
+            .map(|path| files::read_named(&path, FILE_BYTES).map(|held| held.bytes).with_context(|| format!("reading {}", path.display())))
+            .transpose()?,
     })
 }
+
+/// How large a head, a cookie or a token in a file may be: far over what any request may have.
+const FILE_BYTES: u64 = 1 << 20;
 
 /// Judges a certificate as the handshake would.
 fn present(path: &Path, described: &Described, policy: &Policy, now: UnixTime) -> anyhow::Result<Presented> {
@@ -117,6 +123,9 @@ fn present(path: &Path, described: &Described, policy: &Policy, now: UnixTime) -
 fn from_file(value: String) -> anyhow::Result<String> {
     match value.strip_prefix('@') {
         None => Ok(value),
-        Some(path) => Ok(std::fs::read_to_string(path).with_context(|| format!("reading {path}"))?.trim_end().to_owned()),
+        Some(path) => {
+            let held = files::read_named(Path::new(path), FILE_BYTES).with_context(|| format!("reading {path}"))?;
+            Ok(String::from_utf8(held.bytes).with_context(|| format!("reading {path}"))?.trim_end().to_owned())
+        }
     }
 }

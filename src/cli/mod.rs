@@ -27,11 +27,11 @@ use std::{
 
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
-use rustls_pki_types::{CertificateDer, pem::PemObject};
+use rustls_pki_types::CertificateDer;
 
 use crate::{
-    app, config, edge,
-    model::{Clock, SystemClock},
+    app, config, edge, files,
+    model::{Clock, SystemClock, pem_chain},
     policy::Policy,
 };
 use output::{Exit, Output};
@@ -141,8 +141,13 @@ fn policy(config: &Path) -> anyhow::Result<Policy> {
     Ok(loaded.policy)
 }
 
+/// How large a PEM file on the command line may be.
+const PEM_BYTES: u64 = 4 << 20;
+
 /// Reads the certificates of a PEM file.
 fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    read.with_context(|| format!("reading the certificates of {}", path.display()))
+    let reading = || format!("reading the certificates of {}", path.display());
+    let text = files::read_named(path, PEM_BYTES).with_context(reading)?;
+    let chain = pem_chain(&text.bytes).with_context(reading)?;
+    Ok(chain.into_iter().map(CertificateDer::from).collect())
 }

@@ -167,7 +167,7 @@ mod tests {
         let bounds = tree::Bounds { nodes: 99, repeated: 9, depth: 9 };
         let node = tree::parse(&Source::new("a.yaml".into(), text.into()), 0, bounds, &mut findings).unwrap();
         let inputs = Inputs::new(&|name| (name == "PORT").then(|| "80".to_owned()));
-        let value = T::read(&node, &mut Reader::new(&mut findings, &inputs, "".into(), 0));
+        let value = T::read(&node, &mut Reader::new(&mut findings, &inputs, 0));
         (value, findings.messages())
     }
 

@@ -6,7 +6,11 @@ use super::{
     input,
     parse::{Scalar, Wrong},
 };
-use crate::{model::Range, policy::IpSet};
+use crate::{
+    files,
+    model::{Range, encoding_fault},
+    policy::IpSet,
+};
 
 /// How large such a file may be: a million IPv6 ranges with a comment each.
 const MAX_BYTES: u64 = 64 << 20;
@@ -67,13 +71,17 @@ impl std::error::Error for DenyFileError {}
 /// IPv4 addresses in IPv6 clothes are folded; bits behind the prefix and ranges of everybody are errors.
 pub fn read_deny_file(path: &Path) -> Result<IpSet, DenyFileError> {
     let whole = |message: String| DenyFileError::whole(path, message);
-    let file = input::read(path, MAX_BYTES).map_err(|error| whole(format!("cannot be read: {}", input::reason(&error))))?;
+    let file = input::read(path, MAX_BYTES).map_err(|error| whole(format!("cannot be read: {}", files::reason(&error))))?;
     read_text(path, file.bytes.expose())
 }
 
 /// Reads the octets of such a file.
 pub(super) fn read_text(path: &Path, bytes: &[u8]) -> Result<IpSet, DenyFileError> {
     let whole = |message: String| DenyFileError::whole(path, message);
+    if let Some(fault) = encoding_fault(bytes) {
+        let wrong = vec![WrongLine { line: 1, wrong: Wrong::new(fault.to_string()) }];
+        return Err(DenyFileError { path: path.to_owned(), wrong, more: 0 });
+    }
     let text = std::str::from_utf8(bytes);
     let text = text.map_err(|error| whole(format!("is not text: byte {} cannot be read", error.valid_up_to())))?;
     let mut ranges = Vec::with_capacity(text.len() / 16);
@@ -97,9 +105,16 @@ pub(super) fn read_text(path: &Path, bytes: &[u8]) -> Result<IpSet, DenyFileErro
 
 /// Reads one range. Everybody is no range to drop: that is a listener to take out.
 pub(super) fn range(text: &str) -> Result<Range, Wrong> {
+    if text.len() > RANGE_CHARS {
+        // It may be a key: the name of the wrong file was written down.
+        return Err(Wrong::new("not an address range").hint("write one a line: `192.0.2.7`, `192.0.2.0/24` or `2001:db8::/32`"));
+    }
     let range = <Range as Scalar>::parse(text)?;
     judge(range).map(|()| range)
 }
+
+/// The longest range as text: an IPv6 address without a `::`, and its prefix.
+const RANGE_CHARS: usize = 43;
 
 /// Refuses the range of a whole family.
 pub(super) fn judge(range: Range) -> Result<(), Wrong> {
@@ -153,8 +168,15 @@ mod tests {
              list.txt:3: not an address range: `nobody` (write an address, `192.0.2.7`, or a range, `192.0.2.0/24` or `2001:db8::/32`)"
         );
         assert_eq!(said("0.0.0.0/0"), "list.txt:1: `0.0.0.0/0` would drop everybody (to close a listener, take it out)");
+        assert_eq!(said("2001:0db8:0000:0000:0000:0000:0000:0001/129").matches("2001").count(), 1);
+        let key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wE=";
+        assert!(said(key).starts_with("list.txt:1: not an address range (") && !said(key).contains(key), "the file of a key by mistake");
         assert!(said("::ffff:10.0.0.0/8").contains("every IPv4 address"));
         assert!(said(&"x\n".repeat(13)).ends_with("list.txt: 3 more lines are wrong"));
+        assert_eq!(
+            said("\u{feff}# bad ones\n192.0.2.0/24\n"),
+            "list.txt:1: the file begins with a byte order mark; save it as UTF-8 without one"
+        );
         assert_eq!(read(b"192.0.2.0/24\n\xff").unwrap_err(), "list.txt: is not text: byte 13 cannot be read");
     }
 

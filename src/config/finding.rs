@@ -1,9 +1,10 @@
 //! Problems while they are being collected: a place and words, not yet the lines around them.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, rc::Rc};
 
 use super::{
     error::{Problem, Severity, Snippet},
+    hidden::Hidden,
     source::{Source, Sources, Span},
 };
 
@@ -70,9 +71,16 @@ pub(super) struct Findings {
     suggestions: usize,
     /// Where a secret was typed in clear text: whatever is shown of such a line is masked.
     masked: Vec<Span>,
+    /// What must not be said: what references stand for.
+    hidden: Rc<Hidden>,
 }
 
 impl Findings {
+    /// Starts with nothing found. What is hidden is learnt while files are read.
+    pub(super) fn hiding(hidden: Rc<Hidden>) -> Self {
+        Self { hidden, ..Self::default() }
+    }
+
     /// Adds an error.
     pub(super) fn error(&mut self, span: Span, message: impl Into<Cow<'static, str>>) -> &mut Finding {
         self.errors += 1;
@@ -85,9 +93,11 @@ impl Findings {
     }
 
     fn add(&mut self, severity: Severity, span: Span, message: Cow<'static, str>) -> &mut Finding {
+        // Before it is cut: half of a value would not be known again.
+        let message = self.hidden.mask(message.into_owned());
         let message = match message.char_indices().nth(MESSAGE_CHARS) {
             Some((end, _)) => format!("{}…", message.get(..end).unwrap_or_default()),
-            None => message.into_owned(),
+            None => message,
         };
         let finding = Finding { severity, span, path: None, message, hint: None, first: None, like: None };
         if self.list.len() >= LISTED {
@@ -128,7 +138,10 @@ impl Findings {
     ///
     /// `path_of` names the key at a place, where the finding does not.
     pub(super) fn render(self, sources: &Sources, path_of: impl Fn(Span) -> String) -> (Vec<Problem>, usize) {
-        let Self { mut list, masked, .. } = self;
+        let Self { mut list, masked, hidden, .. } = self;
+        for finding in &mut list {
+            finding.hint = finding.hint.take().map(|hint| hidden.mask(hint));
+        }
         list.sort_by_key(|finding| (finding.span.file, finding.span.start));
         let listed = list.iter().filter(|finding| finding.severity == Severity::Error).count();
         let problems = list.into_iter().map(|finding| finding.render(sources, &masked, &path_of)).collect();

@@ -3,17 +3,15 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
-    fs::File,
-    io::{self, Read},
-    os::unix::fs::MetadataExt,
+    io,
     path::{Path, PathBuf},
     rc::Rc,
 };
 
 use sha2::{Digest, Sha256};
 
-use super::{parse::Wrong, substitute};
-use crate::model::Secret;
+use super::{hidden::Hidden, parse::Wrong, substitute};
+use crate::{files, model::Secret};
 
 /// How large a key, certificate or substituted file may be. The largest honest one is a bundle of every public CA: 250 KiB.
 const MAX_BYTES: u64 = 4 << 20;
@@ -35,7 +33,7 @@ pub(super) struct InputFile {
 impl InputFile {
     /// Says whether any account of the machine may read or change it.
     pub(super) fn is_open_to_all(&self) -> bool {
-        self.mode & 0o007 != 0
+        files::is_open_to_all(self.mode)
     }
 
     /// Returns the permission bits as they are written: `0644`.
@@ -50,17 +48,24 @@ pub(super) struct Inputs<'e> {
     files: RefCell<BTreeMap<PathBuf, Result<Rc<InputFile>, String>>>,
     variables: RefCell<BTreeMap<String, [u8; 32]>>,
     remarks: RefCell<BTreeSet<String>>,
+    hidden: Rc<Hidden>,
 }
 
 impl<'e> Inputs<'e> {
     /// Starts with nothing read.
     pub(super) fn new(env: &'e dyn Fn(&str) -> Option<String>) -> Self {
-        Self { env, files: RefCell::default(), variables: RefCell::default(), remarks: RefCell::default() }
+        Self { env, files: RefCell::default(), variables: RefCell::default(), remarks: RefCell::default(), hidden: Rc::default() }
     }
 
-    /// Looks a variable up.
+    /// Returns what must not be shown: everything that a reference has stood for.
+    pub(super) fn hidden(&self) -> Rc<Hidden> {
+        Rc::clone(&self.hidden)
+    }
+
+    /// Looks a variable up that a reference names.
     pub(super) fn variable(&self, name: &str) -> Option<String> {
         let value = self.surroundings(name)?;
+        self.hidden.variable(name, &value);
         if PLACES.contains(&name) {
             return Some(value);
         }
@@ -70,7 +75,11 @@ impl<'e> Inputs<'e> {
 
     /// Puts the variables into the path of a file. They say where it lies, which is no part of the revision: its text is.
     pub(super) fn path(&self, text: &str) -> Result<String, Wrong> {
-        substitute::path(text, |name| self.surroundings(name))
+        substitute::path(text, |name| {
+            let value = self.surroundings(name)?;
+            self.hidden.variable(name, &value);
+            Some(value)
+        })
     }
 
     /// Looks up what the service manager says of this machine, which is no part of the revision.
@@ -83,7 +92,7 @@ impl<'e> Inputs<'e> {
         if let Some(known) = self.files.borrow().get(path) {
             return known.clone();
         }
-        let read = read(path, MAX_BYTES).map(Rc::new).map_err(|error| reason(&error));
+        let read = read(path, MAX_BYTES).map(Rc::new).map_err(|error| files::reason(&error));
         self.files.borrow_mut().insert(path.to_path_buf(), read.clone());
         read
     }
@@ -113,30 +122,10 @@ impl<'e> Inputs<'e> {
     }
 }
 
-/// Reads a whole file, whose mode is asked of the open file so that nobody exchanges it in between.
+/// Reads a whole regular file, without waiting.
 pub(super) fn read(path: &Path, max: u64) -> io::Result<InputFile> {
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(max + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > usize::try_from(max).unwrap_or(usize::MAX) {
-        return Err(io::Error::other(format!("it is larger than {} MiB", max >> 20)));
-    }
-    Ok(InputFile { bytes: Secret::new(bytes), mode: metadata.mode() })
-}
-
-/// Says in plain words why a file cannot be read.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of IO errors are not a closed list")]
-pub(super) fn reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "it does not exist".into(),
-        io::ErrorKind::PermissionDenied => "it may not be read by this account".into(),
-        io::ErrorKind::IsADirectory => "it is a folder".into(),
-        _ => error.to_string(),
-    }
+    let files::Contents { bytes, mode } = files::read(path, max)?;
+    Ok(InputFile { bytes: Secret::new(bytes), mode })
 }
 
 #[cfg(test)]

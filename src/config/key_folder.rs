@@ -8,7 +8,8 @@ use std::{
 
 use super::{input, reader::without_newline};
 use crate::{
-    model::{KeyError, Secret},
+    files,
+    model::{KeyError, PemFault, Secret, encoding_fault},
     session::{KeyFile, KeyFileError},
 };
 
@@ -25,7 +26,7 @@ const FILE_BYTES: u64 = 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFolderError {
     /// The system refused.
-    #[error("cannot read {}: {}", .path.display(), input::reason(.source))]
+    #[error("cannot read {}: {}", .path.display(), files::reason(.source))]
     Io {
         /// The folder or file.
         path: PathBuf,
@@ -72,6 +73,14 @@ pub enum KeyFolderError {
     /// Somebody keeps renaming.
     #[error("the names in {} do not stop changing", .0.display())]
     Unsteady(PathBuf),
+    /// A file that an editor gave another encoding.
+    #[error("{}:1: {fault}", .path.display())]
+    Encoding {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        fault: PemFault,
+    },
     /// A file without a key.
     #[error("{}: {why}", .path.display())]
     Key {
@@ -99,7 +108,9 @@ impl KeyFolderError {
             Self::Io { .. } => Some("`octroi keys init` makes the folder and its first key".to_owned()),
             Self::OpenToAll { path, .. } => Some(format!("chmod o-w {}", path.display())),
             Self::FileOpenToAll { path, .. } => Some(format!("chmod 0600 {}", path.display())),
-            Self::Name { .. } | Self::Twice { .. } | Self::TooMany(_) | Self::Unsteady(_) | Self::Key { .. } => None,
+            Self::Name { .. } | Self::Twice { .. } | Self::TooMany(_) | Self::Unsteady(_) | Self::Encoding { .. } | Self::Key { .. } => {
+                None
+            }
         }
     }
 }
@@ -111,6 +122,9 @@ pub fn read_key_folder(folder: &Path) -> Result<Vec<FolderKey>, KeyFolderError> 
         let held = input::read(&path, FILE_BYTES).map_err(|source| KeyFolderError::Io { path: path.clone(), source })?;
         if held.is_open_to_all() {
             return Err(KeyFolderError::FileOpenToAll { mode: held.mode(), path });
+        }
+        if let Some(fault) = encoding_fault(held.bytes.expose()) {
+            return Err(KeyFolderError::Encoding { path, fault });
         }
         let text = std::str::from_utf8(held.bytes.expose()).unwrap_or("");
         let secret = Secret::from_base64(without_newline(text)).map_err(|why| KeyFolderError::Key { path, why })?;

@@ -35,7 +35,7 @@ pub struct Loaded {
 /// that was found comes back. Blocking: it reads files.
 pub fn load(path: &Path, now: UnixTime, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigErrors> {
     let inputs = Inputs::new(env);
-    let mut findings = Findings::default();
+    let mut findings = Findings::hiding(inputs.hidden());
     let contents = read(path, &inputs, &mut findings);
     compiled(contents, &inputs, findings, now)
 }
@@ -43,7 +43,7 @@ pub fn load(path: &Path, now: UnixTime, env: &dyn Fn(&str) -> Option<String>) ->
 /// Compiles a text as if it stood in the file at that path, without the tenant files that it names.
 pub(super) fn load_text(path: PathBuf, text: String, now: UnixTime, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigErrors> {
     let inputs = Inputs::new(env);
-    let mut findings = Findings::default();
+    let mut findings = Findings::hiding(inputs.hidden());
     let contents = Contents::of_text(path, text, &inputs, &mut findings);
     compiled(contents, &inputs, findings, now)
 }

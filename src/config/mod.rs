@@ -12,6 +12,7 @@ mod error;
 mod finding;
 #[doc(hidden)]
 pub mod fuzz;
+mod hidden;
 mod input;
 mod key_folder;
 mod load;

@@ -2,8 +2,7 @@
 
 use std::{
     collections::HashSet,
-    fs::File,
-    io::Read,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -11,14 +10,14 @@ use super::{
     collection::Named,
     default,
     finding::Findings,
-    input::{self, Inputs},
+    input::Inputs,
     parse::FilePath,
     reader::{At, Reader, Wire},
     source::{Source, Sources, Span},
-    tree::{self, Bounds},
+    tree::{self, Bounds, Node, Value},
     wire::{ConfigLimits, Root, TenantFile, TenantWire},
 };
-use crate::model::TenantName;
+use crate::{files, model::TenantName};
 
 /// Everything that was read.
 #[derive(Default)]
@@ -37,7 +36,8 @@ pub(super) struct Contents {
 pub(super) fn read(path: &Path, inputs: &Inputs<'_>, findings: &mut Findings) -> Contents {
     let mut read = Contents::default();
     let bounds = default::BOUNDS;
-    read.root = read.file(path, default::FILE_BYTES, bounds, inputs, findings);
+    let main = text(path, default::FILE_BYTES, true);
+    read.root = read.take(path, main, bounds, inputs, findings);
     let Some(root) = &read.root else { return read };
     let limits = root.config_limits.clone();
     let patterns = root.tenant_files.clone();
@@ -51,9 +51,9 @@ pub(super) fn read(path: &Path, inputs: &Inputs<'_>, findings: &mut Findings) ->
 }
 
 impl Contents {
-    /// Reads one file.
+    /// Reads one tenant file.
     fn file<T: Wire>(&mut self, path: &Path, bytes: u64, bounds: Bounds, inputs: &Inputs<'_>, findings: &mut Findings) -> Option<T> {
-        self.take(path, text(path, bytes), bounds, inputs, findings)
+        self.take(path, text(path, bytes, false), bounds, inputs, findings)
     }
 
     /// Takes in the main file's text, as if it had been read.
@@ -77,7 +77,6 @@ impl Contents {
             Err(wrong) => (String::new(), Some(wrong)),
         };
         let source = Source::new(path.to_path_buf(), text);
-        let folder = source.folder();
         let file = u16::try_from(self.sources.files().len()).unwrap_or(u16::MAX);
         let tree = match wrong {
             None => tree::parse(&source, file, bounds, findings),
@@ -86,22 +85,28 @@ impl Contents {
                 None
             }
         };
+        // No configuration, but perhaps the file of a key: nothing of it is shown.
+        if let Some(Node { span, value: Value::Scalar { .. } }) = &tree {
+            findings.mask(*span);
+        }
         self.broken |= tree.is_none();
-        let wire = tree.as_ref().and_then(|tree| T::read(tree, &mut Reader::new(findings, inputs, folder, file)));
+        let wire = tree.as_ref().and_then(|tree| T::read(tree, &mut Reader::new(findings, inputs, file)));
         self.sources.add(source);
         wire
     }
 }
 
-/// Reads a text within a bound.
-fn text(path: &Path, bound: u64) -> Result<String, String> {
-    let unread = |error: std::io::Error| format!("cannot read this file: {}", input::reason(&error));
+/// Reads a text within a bound. What the command line names may be a pipe; what a configuration names is a file.
+fn text(path: &Path, bound: u64, is_named: bool) -> Result<String, String> {
     let bound = bound.min(u64::from(u32::MAX) - 1);
-    let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(bound + 1).read_to_end(&mut bytes)).map_err(unread)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > bound {
-        return Err(format!("this file is larger than {bound} bytes; `config_limits.file_bytes` can be raised to 4GiB"));
-    }
+    let read = if is_named { files::read_named(path, bound) } else { files::read(path, bound) };
+    let bytes = match read {
+        Ok(contents) => contents.bytes,
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            return Err(format!("this file is larger than {bound} bytes; `config_limits.file_bytes` can be raised to 4GiB"));
+        }
+        Err(error) => return Err(format!("cannot read this file: {}", files::reason(&error))),
+    };
     String::from_utf8(bytes).map_err(|error| {
         let before = String::from_utf8_lossy(error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default()).into_owned();
         let (line, column) = (before.split('\n').count(), before.rsplit('\n').next().unwrap_or("").chars().count() + 1);
@@ -138,7 +143,7 @@ fn tenant_files(main: &Path, patterns: &[At<FilePath>], limits: Option<&ConfigLi
                     files.push(path);
                 }
                 Err(error) => {
-                    findings.error(*span, format!("cannot read {}: {}", error.path().display(), input::reason(error.error())));
+                    findings.error(*span, format!("cannot read {}: {}", error.path().display(), files::reason(error.error())));
                 }
             }
         }

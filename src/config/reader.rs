@@ -1,6 +1,6 @@
 //! Walks a tree the way the wire types ask, and writes down everything that does not fit on the way.
 
-use std::{borrow::Cow, path::PathBuf};
+use std::borrow::Cow;
 
 use serde_json::{Map, Value as Json, json};
 
@@ -53,8 +53,6 @@ pub(super) struct SecretText(pub(super) At<Box<str>>);
 pub(super) struct Reader<'t, 'f> {
     findings: &'f mut Findings,
     inputs: &'f Inputs<'f>,
-    /// The folder that `${file:}` starts from.
-    folder: PathBuf,
     path: Vec<(Step<'t>, Span)>,
     root: Span,
 }
@@ -67,8 +65,8 @@ enum Step<'t> {
 
 impl<'t, 'f> Reader<'t, 'f> {
     /// Stands at the top of a file.
-    pub(super) fn new(findings: &'f mut Findings, inputs: &'f Inputs<'f>, folder: PathBuf, file: u16) -> Self {
-        Self { findings, inputs, folder, path: Vec::new(), root: Span { file, start: 0, end: 0 } }
+    pub(super) fn new(findings: &'f mut Findings, inputs: &'f Inputs<'f>, file: u16) -> Self {
+        Self { findings, inputs, path: Vec::new(), root: Span { file, start: 0, end: 0 } }
     }
 
     /// Adds an error about a place; its path is where the walk stands.
@@ -180,8 +178,8 @@ impl<'t, 'f> Reader<'t, 'f> {
         })
     }
 
-    /// Reads a scalar, with what it refers to put in.
-    fn text(&mut self, node: &'t Node) -> Option<Cow<'t, str>> {
+    /// Reads a scalar as it is written, and with what it refers to put in.
+    fn text(&mut self, node: &'t Node) -> Option<(&'t str, Cow<'t, str>)> {
         let Value::Scalar { text, plain } = &node.value else {
             self.unfit(node, "a single value");
             return None;
@@ -191,10 +189,10 @@ impl<'t, 'f> Reader<'t, 'f> {
             return None;
         }
         if !substitute::has_reference(text) {
-            return Some(Cow::Borrowed(text));
+            return Some((text, Cow::Borrowed(text)));
         }
         match self.expand(text) {
-            Ok(text) => Some(Cow::Owned(text)),
+            Ok(expanded) => Some((text, Cow::Owned(expanded))),
             Err(wrong) => {
                 self.error(node.span, wrong.message).maybe_hint(wrong.hint);
                 None
@@ -210,12 +208,12 @@ impl<'t, 'f> Reader<'t, 'f> {
                 Piece::Variable { name, default } => {
                     expanded.push_str(&substitute::value(name, default, |name| self.inputs.variable(name))?);
                 }
+                // What is read here is shown, sent and compared: a key's text must not get here.
                 Piece::File(path) => {
-                    let path = self.folder.join(self.inputs.path(path)?);
-                    let file = self.inputs.file(&path).map_err(|why| Wrong::new(format!("cannot read {}: {why}", path.display())))?;
-                    let text = std::str::from_utf8(file.bytes.expose());
-                    let text = text.map_err(|_| Wrong::new(format!("{} is not UTF-8 text", path.display())))?;
-                    expanded.push_str(without_newline(text));
+                    let wrong =
+                        Wrong::new("this key takes no `${file:…}`: it stands where a secret, PEM or a URL with a password is wanted");
+                    return Err(wrong
+                        .hint(format!("write the value, or `${{NAME}}`; a key that wants the name of a file takes just that: `{path}`")));
                 }
             }
         }
@@ -237,10 +235,11 @@ pub(super) fn joined(path: &str, key: &str) -> String {
 
 impl<T: Scalar> Wire for At<T> {
     fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
-        let text = reader.text(node)?;
+        let (written, text) = reader.text(node)?;
         match T::parse(&text) {
             Ok(value) => Some(Self { value, span: node.span }),
             Err(wrong) => {
+                let wrong = if substitute::has_reference(written) { unshown::<T>(written) } else { wrong };
                 reader.error(node.span, wrong.message).maybe_hint(wrong.hint);
                 None
             }
@@ -252,9 +251,20 @@ impl<T: Scalar> Wire for At<T> {
     }
 }
 
-/// Allows `${…}` where a scalar stands.
+/// Says what is wrong with what references stand for, without showing it: as if the reference itself were the value.
+fn unshown<T: Scalar>(written: &str) -> Wrong {
+    T::parse(written).err().unwrap_or_else(|| {
+        let wrong = Wrong::new(format!("what stands for `{written}` does not belong here"));
+        match T::parse("").err().and_then(|wrong| wrong.hint) {
+            Some(hint) => wrong.hint(hint),
+            None => wrong,
+        }
+    })
+}
+
+/// Allows `${NAME}` where a scalar stands.
 fn or_reference(schema: Json) -> Json {
-    json!({"anyOf": [schema, {"$ref": "#/$defs/reference"}]})
+    json!({"anyOf": [schema, {"$ref": "#/$defs/variable"}]})
 }
 
 impl Wire for SecretText {

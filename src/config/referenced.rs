@@ -63,7 +63,7 @@ pub enum ReferencedKind {
 /// host that no such file is for.
 pub fn referenced_files(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Referenced>, ConfigErrors> {
     let inputs = Inputs::new(env);
-    let mut findings = Findings::default();
+    let mut findings = Findings::hiding(inputs.hidden());
     let contents = read(path, &inputs, &mut findings);
     match (&contents.root, contents.broken) {
         (Some(root), false) => Ok(list(root, &contents, &inputs)),

@@ -11,7 +11,14 @@ pub fn schema() -> Value {
         "reference".to_owned(),
         json!({
             "type": "string", "pattern": "\\$\\{",
-            "description": "`${NAME}`, `${NAME:-default}` or `${file:PATH}`, put in when the configuration is read. PATH may have variables in it.",
+            "description": "`${NAME}` or `${file:PATH}`, put in when the configuration is read. PATH may have variables in it.",
+        }),
+    );
+    definitions.insert(
+        "variable".to_owned(),
+        json!({
+            "type": "string", "pattern": "\\$\\{",
+            "description": "`${NAME}` or `${NAME:-default}`, put in when the configuration is read.",
         }),
     );
     let root = Root::schema(&mut definitions);

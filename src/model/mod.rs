@@ -19,6 +19,7 @@ mod net;
 mod ocsp;
 mod offence;
 mod path;
+mod pem;
 mod reason;
 mod secret;
 mod time;
@@ -44,6 +45,10 @@ pub use key_text::KeyError;
 pub use net::{ClientIp, ClientPrefix, ClientSite, NoClient, Range, RangeError, SITE_TIMES};
 pub use ocsp::{OcspError, judge_ocsp};
 pub use path::{Path, PathError, PathRules};
+pub use pem::{
+    PRIVATE_KEYS, PemBlock, PemError, PemFault, PemKind, encoding_fault, has_pem_marker, pem_blocks, pem_certificates, pem_chain,
+    pem_private_key, pem_revocation_lists, pem_single,
+};
 pub use reason::{Reason, Stage};
 pub use secret::Secret;
 pub use time::{Clock, ManualClock, SystemClock, Tick, UnixTime, signed_seconds};

@@ -6,6 +6,10 @@ use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use rustls_pki_types::CertificateDer;
 
 use super::OutboundError;
+use crate::{files, model::pem_certificates};
+
+/// How large the file of `SSL_CERT_FILE` may be.
+const BUNDLE_BYTES: u64 = 4 << 20;
 
 /// The CAs that may vouch for the other side.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +26,7 @@ impl Trust {
         let mut roots = RootCertStore::empty();
         match self {
             Self::System => {
+                named_by_environment().map_err(OutboundError::Trust)?;
                 let found = rustls_native_certs::load_native_certs().map_err(OutboundError::Trust)?;
                 // Distributions carry a few that no parser takes; the others count.
                 let _ = roots.add_parsable_certificates(found);
@@ -44,4 +49,12 @@ impl Trust {
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         Ok(Arc::new(config))
     }
+}
+
+/// Judges the file that `SSL_CERT_FILE` names: the library would pass over what it cannot read, and wait for the writer of a pipe.
+fn named_by_environment() -> io::Result<()> {
+    let Some(path) = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()) else { return Ok(()) };
+    let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("SSL_CERT_FILE={}: {why}", path.display()));
+    let held = files::read(path.as_ref(), BUNDLE_BYTES).map_err(|error| wrong(files::reason(&error)))?;
+    pem_certificates(&held.bytes).map(drop).map_err(|error| wrong(error.to_string()))
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -12,7 +12,7 @@ use std::{
 use papaya::HashMap;
 use serde::{Deserialize, Serialize};
 
-use crate::{model::UnixTime, session::Ring};
+use crate::{files, model::UnixTime, session::Ring};
 
 /// The file, under the state directory.
 const NAME: &str = "session-keys.json";
@@ -151,7 +151,7 @@ impl KeyUses {
 }
 
 fn read(path: &Path) -> io::Result<BTreeMap<u16, Line>> {
-    let text = io::read_to_string(io::Read::take(File::open(path)?, FILE_BYTES))?;
+    let text = files::read_text(path, FILE_BYTES)?;
     Ok(serde_json::from_str(&text)?)
 }
 

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use instant_acme::{AuthorizationHandle, AuthorizationStatus, ChallengeType, Identifier, NewOrder, Order, OrderStatus, RetryPolicy};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
-use rustls_pki_types::{CertificateDer, pem::PemObject};
+use rustls_pki_types::CertificateDer;
 
 use super::{
     account::{self, blocking},
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     edge::StoredPair,
-    model::{Clock, Host},
+    model::{Clock, Host, pem_certificates},
     policy::{Acme, AcmeCertificate, AcmeChallenge},
     state::{Challenges, Running},
 };
@@ -167,9 +167,11 @@ async fn finish(order: &mut Order, hosts: &[Host]) -> Result<(KeyPair, Vec<Certi
     let request = params.serialize_request(&key)?;
     order.finalize_csr(request.der()).await?;
     let text = order.poll_certificate(&POLL).await?;
-    let chain: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(text.as_bytes()).take(CHAIN + 1).collect::<Result<_, _>>().map_err(|_| AcmeError::NoChain)?;
-    if chain.is_empty() || chain.len() > CHAIN { Err(AcmeError::NoChain) } else { Ok((key, chain)) }
+    let chain = pem_certificates(text.as_bytes()).map_err(|_| AcmeError::NoChain)?;
+    if chain.is_empty() || chain.len() > CHAIN {
+        return Err(AcmeError::NoChain);
+    }
+    Ok((key, chain.into_iter().map(CertificateDer::from).collect()))
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rustls_pki_types::CertificateDer;
 
+use crate::files;
+
 /// The most bytes of an account file.
 const ACCOUNT_BYTES: u64 = 64 << 10;
 /// What a certificate file begins with; the URL of the directory follows. Text before the first boundary is nobody's (RFC 7468, section 2).
@@ -72,16 +74,14 @@ impl Drop for Draft {
 
 /// Reads an account; nothing if there is none.
 pub(super) fn read_account(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
+    let held = match files::read(path, ACCOUNT_BYTES) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
+        held => held?,
     };
-    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+    if held.mode & 0o077 != 0 {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "others can read this key; `chmod 600` it"));
     }
-    let mut bytes = Vec::new();
-    file.take(ACCOUNT_BYTES).read_to_end(&mut bytes)?;
-    Ok(Some(bytes))
+    Ok(Some(held.bytes))
 }
 
 /// Puts an account aside that the CA does not know any more.
@@ -109,7 +109,7 @@ pub(super) fn pair(directory: &str, key_pem: &str, chain: &[CertificateDer<'_>])
 /// Returns the directory that gave the certificate of a file, as far as the file says.
 pub(super) fn directory_of(path: &Path) -> Option<String> {
     let mut first = Vec::new();
-    File::open(path).ok()?.take(FIRST_LINE_BYTES).read_to_end(&mut first).ok()?;
+    files::open(path).ok()?.0.take(FIRST_LINE_BYTES).read_to_end(&mut first).ok()?;
     let text = String::from_utf8_lossy(&first);
     Some(text.lines().next()?.strip_prefix(FROM)?.to_owned())
 }

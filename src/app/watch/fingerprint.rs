@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
+    fs,
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -11,7 +11,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::Group;
-use crate::model::UnixTime;
+use crate::{files, model::UnixTime};
 
 /// A file that was touched later than this before it was read may be touched again without its times telling: some file systems
 /// keep whole seconds.
@@ -95,12 +95,7 @@ fn read(path: &Path) -> io::Result<Content> {
         let digest = digest_folder(path)?;
         return Ok(Content::Read { digest, mode: metadata.mode(), owner: metadata.uid() });
     }
-    // Opening a pipe would wait for its other end.
-    if !metadata.is_file() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
+    let (file, metadata) = files::open(path)?;
     let mut file = file.take(MAX_BYTES);
     let mut digest = Sha256::new();
     let mut piece = vec![0; 64 << 10];

@@ -1,6 +1,6 @@
 //! What a session of an app says, as far as the configured keys prove it.
 
-use std::{fmt::Write, fs, path::Path, sync::Arc, time::Duration};
+use std::{fmt::Write, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -9,6 +9,7 @@ use super::inspect::{InspectArgs, SKEW, VALID};
 use crate::{
     admin::wire::write_time,
     cli::output::{Exit, Form, Output},
+    files,
     model::{Tick, UnixTime},
     policy::{Foreign, Policy, Sessions, Tenant},
     session::{
@@ -67,9 +68,12 @@ pub(super) fn inspect(args: &InspectArgs, policy: &Policy, text: &str, now: Unix
     Ok(Exit::Problem)
 }
 
+/// How large a set of keys in a file may be.
+const SET_BYTES: u64 = 4 << 20;
+
 /// Reads a set of keys, for every source of them that is configured.
 fn read(path: &Path, sessions: &Sessions) -> anyhow::Result<FetchedKeys> {
-    let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let text = files::read_named(path, SET_BYTES).with_context(|| format!("reading {}", path.display()))?.bytes;
     let mut fetched = FetchedKeys::default();
     for source in sessions.foreign.key_sources() {
         let set = KeySet::parse(&text, &source.algorithms).with_context(|| format!("reading {}", path.display()))?;

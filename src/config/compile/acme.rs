@@ -134,10 +134,9 @@ fn too_many(cx: &mut Context<'_>, span: Span, hosts: usize) {
         .hint("share them out among several entries with `hosts`");
 }
 
-/// Reads the CAs of the directory.
 /// Reads the CAs that may vouch for a server.
 pub(super) fn roots(cx: &mut Context<'_>, path: &At<FilePath>) -> Option<Vec<Vec<u8>>> {
-    let chain: Vec<CertificateDer<'static>> = certificate::chain(cx, path, None)?;
+    let chain: Vec<CertificateDer<'static>> = certificate::authorities(cx, path)?;
     if chain.iter().any(|der| X509Certificate::from_der(der).is_err()) {
         let shown = cx.resolve(path).display().to_string();
         cx.error(path.span, format!("{shown} holds a certificate that cannot be read"));

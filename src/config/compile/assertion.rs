@@ -1,7 +1,5 @@
 //! The signed statement of who asks: its keys, whom it is for, and whether anybody can verify it.
 
-use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
-
 use super::{Context, secret::reveal};
 use crate::{
     config::{
@@ -9,6 +7,7 @@ use crate::{
         reader::{Placed, SecretText},
         wire::{AssertionWire, Root},
     },
+    model::{PemKind, pem_single},
     session::{AssertionKey, Assertions},
 };
 
@@ -43,18 +42,20 @@ fn key(cx: &mut Context<'_>, text: &SecretText) -> Option<AssertionKey> {
 
 /// Reads PEM. What is not a key is told from what is a key of another kind.
 fn read(pem: &str) -> Result<AssertionKey, String> {
-    for (label, what) in [
-        ("-----BEGIN ENCRYPTED PRIVATE KEY-----", "the key is encrypted"),
-        ("-----BEGIN RSA PRIVATE KEY-----", "it is a key of RSA, and assertions are signed with Ed25519"),
-        ("-----BEGIN EC PRIVATE KEY-----", "it is a key of ECDSA, and assertions are signed with Ed25519"),
-        ("-----BEGIN PUBLIC KEY-----", "it is a public key; the private one signs"),
-    ] {
-        if pem.contains(label) {
-            return Err(what.to_owned());
-        }
+    const NONE: &str = "it is no private key, PKCS#8 as PEM";
+    let block = pem_single(pem.as_bytes()).map_err(|error| error.to_string())?.ok_or(NONE)?;
+    let wrong = match block.kind {
+        PemKind::Pkcs8Key => None,
+        PemKind::EncryptedKey => Some("the key is encrypted"),
+        PemKind::Pkcs1Key => Some("it is a key of RSA, and assertions are signed with Ed25519"),
+        PemKind::Sec1Key => Some("it is a key of ECDSA, and assertions are signed with Ed25519"),
+        PemKind::PublicKey => Some("it is a public key; the private one signs"),
+        PemKind::Certificate | PemKind::RevocationList | PemKind::Parameters | PemKind::Other(_) => Some(NONE),
+    };
+    if let Some(wrong) = wrong {
+        return Err(wrong.to_owned());
     }
-    let der = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| "it is no private key, PKCS#8 as PEM".to_owned())?;
-    let der = der.secret_pkcs8_der();
+    let der = block.der.expose().as_slice();
     // The algorithm stands before the key (RFC 5958, section 2).
     let begins = der.get(..32).unwrap_or(der);
     let holds = |identifier: &[u8]| memchr::memmem::find(begins, identifier).is_some();

@@ -9,7 +9,7 @@ use aws_lc_rs::{
         KeyPair,
     },
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls_pki_types::CertificateDer;
 use x509_parser::{
     certificate::X509Certificate,
     extensions::GeneralName,
@@ -20,7 +20,7 @@ use x509_parser::{
 use super::Context;
 use crate::{
     config::{default, input::InputFile, parse::FilePath, reader::At},
-    model::{OcspError, UnixTime, judge_ocsp},
+    model::{OcspError, PemBlock, PemError, PemKind, UnixTime, has_pem_marker, judge_ocsp, pem_certificates, pem_chain, pem_private_key},
 };
 
 /// Who makes the files that are missing.
@@ -31,7 +31,7 @@ pub(super) const RSA_BITS: usize = 2048;
 
 /// Judges a pair, and returns what is known of the certificate.
 pub(super) fn judge(cx: &mut Context<'_>, cert: &At<FilePath>, key: &At<FilePath>) -> Option<Leaf> {
-    let leaf = chain(cx, cert, Some(MADE)).map(|chain| leaf(cx, cert, &chain));
+    let leaf = chain(cx, cert).map(|chain| leaf(cx, cert, &chain));
     let private = private_key(cx, key);
     let leaf = leaf??;
     match private {
@@ -47,6 +47,11 @@ pub(super) fn judge(cx: &mut Context<'_>, cert: &At<FilePath>, key: &At<FilePath
 /// Judges an OCSP answer for a certificate. One that has ended is not stapled, which is no reason not to serve.
 pub(super) fn judge_staple(cx: &mut Context<'_>, path: &At<FilePath>, leaf: &Leaf) {
     let Some((file, shown)) = open(cx, path, None) else { return };
+    if has_pem_marker(file.bytes.expose()) {
+        cx.error(path.span, format!("{shown} is PEM, and an OCSP answer is kept as DER"))
+            .hint("`openssl ocsp -respout FILE` writes it so; `openssl base64 -d` reads what stands between the markers");
+        return;
+    }
     match judge_ocsp(file.bytes.expose(), &leaf.serial, cx.now) {
         Ok(_) => {}
         Err(why @ OcspError::Ended) => {
@@ -58,18 +63,42 @@ pub(super) fn judge_staple(cx: &mut Context<'_>, path: &At<FilePath>, leaf: &Lea
     }
 }
 
-/// Reads a file of certificates.
-pub(super) fn chain(cx: &mut Context<'_>, path: &At<FilePath>, missing: Option<&str>) -> Option<Vec<CertificateDer<'static>>> {
+/// Reads the chain of a server.
+fn chain(cx: &mut Context<'_>, path: &At<FilePath>) -> Option<Vec<CertificateDer<'static>>> {
+    certificates(cx, path, Some(MADE), pem_chain)
+}
+
+/// Reads the CAs that may vouch for somebody.
+pub(super) fn authorities(cx: &mut Context<'_>, path: &At<FilePath>) -> Option<Vec<CertificateDer<'static>>> {
+    certificates(cx, path, None, pem_certificates)
+}
+
+fn certificates(
+    cx: &mut Context<'_>,
+    path: &At<FilePath>,
+    missing: Option<&str>,
+    read: fn(&[u8]) -> Result<Vec<Vec<u8>>, PemError>,
+) -> Option<Vec<CertificateDer<'static>>> {
+    let (certificates, shown) = blocks(cx, path, missing, read)?;
+    if certificates.is_empty() {
+        cx.error(path.span, format!("{shown} holds no certificate")).hint("it is PEM: `-----BEGIN CERTIFICATE-----`");
+        return None;
+    }
+    Some(certificates.into_iter().map(CertificateDer::from).collect())
+}
+
+/// Reads what stands in a file of PEM; returns the file's name, too.
+pub(super) fn blocks<T>(
+    cx: &mut Context<'_>,
+    path: &At<FilePath>,
+    missing: Option<&str>,
+    read: fn(&[u8]) -> Result<T, PemError>,
+) -> Option<(T, String)> {
     let (file, shown) = open(cx, path, missing)?;
-    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(file.bytes.expose()).collect();
-    match read {
-        Ok(chain) if !chain.is_empty() => Some(chain),
-        Ok(_) => {
-            cx.error(path.span, format!("{shown} holds no certificate")).hint("it is PEM: `-----BEGIN CERTIFICATE-----`");
-            None
-        }
-        Err(error) => {
-            cx.error(path.span, format!("{shown} is not readable PEM: {error}"));
+    match read(file.bytes.expose()) {
+        Ok(blocks) => Some((blocks, shown)),
+        Err(PemError { line, fault }) => {
+            cx.error(path.span, format!("{shown}:{line}: {fault}"));
             None
         }
     }
@@ -164,12 +193,13 @@ fn private_key(cx: &mut Context<'_>, path: &At<FilePath>) -> Option<Vec<u8>> {
         let message = format!("{shown} is open to every account of this machine (mode {})", file.mode());
         cx.error(path.span, message).hint(format!("chmod 0600 {shown}"));
     }
-    let Ok(key) = PrivateKeyDer::from_pem_slice(file.bytes.expose()) else {
+    let (block, _) = blocks(cx, path, None, pem_private_key)?;
+    let Some(block) = block else {
         let hint = "it is PEM, not encrypted: `-----BEGIN PRIVATE KEY-----`";
         cx.error(path.span, format!("{shown} holds no private key")).hint(hint);
         return None;
     };
-    let public = public_key(&key);
+    let public = public_key(&block);
     if public.is_none() {
         let hint = "a key is ECDSA on P-256, P-384 or P-521, RSA of 2048 to 8192 bits, or Ed25519";
         cx.error(path.span, format!("{shown} holds no key of a kind that TLS uses")).hint(hint);
@@ -177,10 +207,9 @@ fn private_key(cx: &mut Context<'_>, path: &At<FilePath>) -> Option<Vec<u8>> {
     public
 }
 
-fn public_key(key: &PrivateKeyDer<'_>) -> Option<Vec<u8>> {
-    let der = key.secret_der();
-    let is_pkcs1 = matches!(key, PrivateKeyDer::Pkcs1(_));
-    let rsa = if is_pkcs1 { rsa::KeyPair::from_der(der) } else { rsa::KeyPair::from_pkcs8(der) };
+fn public_key(key: &PemBlock) -> Option<Vec<u8>> {
+    let der = key.der.expose();
+    let rsa = if key.kind == PemKind::Pkcs1Key { rsa::KeyPair::from_der(der) } else { rsa::KeyPair::from_pkcs8(der) };
     if let Ok(pair) = rsa {
         return Some(pair.public_key().as_ref().to_vec());
     }

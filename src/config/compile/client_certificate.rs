@@ -136,7 +136,7 @@ fn members(cx: &mut Context<'_>, name: &At<TenantName>, tenant: &TenantWire, nam
 
 /// Reads a bundle and the lists that belong to it.
 fn trust(cx: &mut Context<'_>, path: &At<FilePath>, lists: Option<&At<FilePath>>) -> Option<ClientTrust> {
-    let bundle = certificate::chain(cx, path, None)?;
+    let bundle = certificate::authorities(cx, path)?;
     let shown = cx.resolve(path).display().to_string();
     let mut authorities = Vec::with_capacity(bundle.len());
     let mut good = true;

@@ -3,13 +3,12 @@
 use std::collections::HashSet;
 
 use aws_lc_rs::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
-use rustls_pki_types::{CertificateRevocationListDer, pem::PemObject};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer, revocation_list::CertificateRevocationList};
 
 use super::{Context, certificate};
 use crate::{
     config::{default, parse::FilePath, reader::At},
-    model::UnixTime,
+    model::{UnixTime, pem_revocation_lists},
     policy::{CaCertificate, Crl},
 };
 
@@ -18,20 +17,12 @@ const PART: &str = "2.5.29.28";
 
 /// Reads a file of lists; nothing where one of them cannot be believed.
 pub(super) fn read(cx: &mut Context<'_>, path: &At<FilePath>, authorities: &[(CaCertificate, X509Certificate<'_>)]) -> Option<Vec<Crl>> {
-    let (file, shown) = certificate::open(cx, path, None)?;
-    let read: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(file.bytes.expose()).collect();
-    let lists = match read {
-        Ok(lists) if !lists.is_empty() => lists,
-        Ok(_) => {
-            let hint = "it is PEM: `-----BEGIN X509 CRL-----`; `openssl crl -inform DER` reads the other form";
-            cx.error(path.span, format!("{shown} holds no revocation list")).hint(hint);
-            return None;
-        }
-        Err(error) => {
-            cx.error(path.span, format!("{shown} is not readable PEM: {error}"));
-            return None;
-        }
-    };
+    let (lists, shown) = certificate::blocks(cx, path, None, pem_revocation_lists)?;
+    if lists.is_empty() {
+        let hint = "it is PEM: `-----BEGIN X509 CRL-----`; `openssl crl -inform DER` reads the other form";
+        cx.error(path.span, format!("{shown} holds no revocation list")).hint(hint);
+        return None;
+    }
     let judged: Vec<Option<Crl>> = lists.iter().map(|der| judge(cx, path, &shown, der, authorities)).collect();
     let crls: Vec<Crl> = judged.into_iter().collect::<Option<_>>()?;
     of_each(cx, path, &shown, &crls, authorities)?;

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer, pem::PemObject};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::{Context, acme, secret::reveal};
@@ -15,7 +14,7 @@ use crate::{
         reader::{At, Placed, SecretText},
         wire::{JwksWire, JwtKeyWire},
     },
-    model::Secret,
+    model::{PRIVATE_KEYS, PemKind, Secret, encoding_fault, has_pem_marker, pem_single},
     policy::KeySource,
     session::foreign::{Algorithm, Json, Jwk, SourceId, VerifyKey},
 };
@@ -42,7 +41,10 @@ pub(super) fn secret(cx: &mut Context<'_>, text: &SecretText) -> Option<Secret<V
         Secret::new(revealed.expose().as_bytes().to_vec())
     };
     let all = bytes.expose();
-    let wrong = if EXAMPLES.iter().any(|example| all.starts_with(example.as_bytes())) {
+    let wrong = if has_pem_marker(all) {
+        // As a secret, a public key that anybody may read would sign for everybody.
+        "the secret is PEM, which no app takes for a shared secret".to_owned()
+    } else if EXAMPLES.iter().any(|example| all.starts_with(example.as_bytes())) {
         "the secret is an example that everybody knows".to_owned()
     } else if all.len() < SECRET_BYTES {
         format!("the secret has {} bytes; it needs at least {SECRET_BYTES}", all.len())
@@ -183,21 +185,24 @@ fn public(cx: &mut Context<'_>, path: &At<FilePath>, algorithm: Algorithm) -> Op
 }
 
 fn read(bytes: &[u8], algorithm: Algorithm) -> Result<VerifyKey, String> {
-    let holds = |text: &str| memchr::memmem::find(bytes, text.as_bytes()).is_some();
-    if holds("PRIVATE KEY-----") {
-        return Err("it is a private key; give octroi the public one, it only verifies".to_owned());
+    if let Some(fault) = encoding_fault(bytes) {
+        return Err(fault.to_string());
     }
     if bytes.trim_ascii_start().starts_with(b"{") {
         let json = Json::parse(bytes).ok_or("it is not JSON that names every member once")?;
         return Jwk::parse(&json, algorithm).map(|jwk| jwk.key).map_err(|error| error.to_string());
     }
-    let der = if holds("-----BEGIN CERTIFICATE-----") {
-        let certificate = CertificateDer::from_pem_slice(bytes).map_err(|error| format!("it is not readable PEM: {error}"))?;
-        let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|_| "it holds no certificate that can be read")?;
-        parsed.public_key().raw.to_vec()
-    } else {
-        let key = SubjectPublicKeyInfoDer::from_pem_slice(bytes).map_err(|error| format!("it is not readable PEM: {error}"))?;
-        key.to_vec()
-    };
-    VerifyKey::public(algorithm, &der).map_err(|error| error.to_string())
+    let block = pem_single(bytes).map_err(|error| error.to_string())?.ok_or("it holds no key")?;
+    let der = block.der.expose();
+    if PRIVATE_KEYS.contains(&block.kind) || block.kind == PemKind::EncryptedKey {
+        return Err("it is a private key; give octroi the public one, it only verifies".to_owned());
+    }
+    if block.kind == PemKind::Certificate {
+        let (_, parsed) = X509Certificate::from_der(der).map_err(|_| "it holds no certificate that can be read")?;
+        return VerifyKey::public(algorithm, parsed.public_key().raw).map_err(|error| error.to_string());
+    }
+    if block.kind != PemKind::PublicKey {
+        return Err(format!("line {}: a block `{}` does not belong into this file", block.line, block.kind));
+    }
+    VerifyKey::public(algorithm, der).map_err(|error| error.to_string())
 }

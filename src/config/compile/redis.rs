@@ -27,7 +27,7 @@ const MARKS: std::ops::RangeInclusive<char> = '\u{E000}'..='\u{F8FF}';
 /// Compiles where Redis is. Nothing comes back where that was not said.
 pub(super) fn redis(cx: &mut Context<'_>, wire: &RedisWire) -> Option<Redis> {
     let span = wire.url.0.span;
-    let ca = wire.ca.as_ref().and_then(|ca| certificate::chain(cx, ca, None));
+    let ca = wire.ca.as_ref().and_then(|ca| certificate::authorities(cx, ca));
     let ca = ca.map(|chain| chain.iter().map(|der| der.to_vec()).collect());
     let timeout = timeout(cx, wire);
     let url = match Url::read(cx, &wire.url) {
@@ -49,7 +49,9 @@ pub(super) fn redis(cx: &mut Context<'_>, wire: &RedisWire) -> Option<Redis> {
         Place::Tcp { host, port, tls: false } => {
             let guard = if is_loopback(&host) { RedisGuard::Loopback } else { RedisGuard::Plaintext };
             if guard == RedisGuard::Plaintext && plaintext.is_none() {
-                cx.error(span, format!("revocations would leave this machine in clear text, to {host}"))
+                // What a reference stands for is not shown.
+                let shown = if wire.url.0.value.contains(&*host) { &*host } else { "another one" };
+                cx.error(span, format!("revocations would leave this machine in clear text, to {shown}"))
                     .hint("write `rediss://`, or, if clear text is meant, add `plaintext: true`");
             }
             RedisPlace::Tcp { host, port, guard }

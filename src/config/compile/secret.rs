@@ -15,7 +15,7 @@ use crate::{
         source::Span,
         substitute::{self, Piece},
     },
-    model::Secret,
+    model::{Secret, encoding_fault},
 };
 
 /// The fewest characters of a token: 128 bits even where they are hexadecimal digits.
@@ -143,6 +143,9 @@ fn file(cx: &Context<'_>, path: &Path) -> Result<Secret<String>, Wrong> {
     if file.is_open_to_all() {
         let wrong = Wrong::new(format!("{shown} is open to every account of this machine (mode {})", file.mode()));
         return Err(wrong.hint(format!("chmod 0600 {shown}")));
+    }
+    if let Some(fault) = encoding_fault(file.bytes.expose()) {
+        return Err(Wrong::new(format!("{shown}:1: {fault}")));
     }
     let text = std::str::from_utf8(file.bytes.expose()).map(without_newline);
     let text = text.map_err(|_| Wrong::new(format!("{shown} is not text")).hint("secrets are kept as base64"))?;

@@ -15,6 +15,7 @@ use crate::{
         source::Span,
         wire::{CertificateWire, TlsWire},
     },
+    model::encoding_fault,
     policy::{Certificate, CertificateSource, Listener, MinVersion, TicketSecrets, Tls, UnknownSni},
 };
 
@@ -105,6 +106,10 @@ fn ticket_keys(cx: &mut Context<'_>, path: &At<FilePath>) -> PathBuf {
         Ok(file) if file.is_open_to_all() => {
             let message = format!("{shown} is open to every account of this machine (mode {})", file.mode());
             Some((message, format!("chmod 0600 {shown}")))
+        }
+        Ok(file) if encoding_fault(file.bytes.expose()).is_some() => {
+            let fault = encoding_fault(file.bytes.expose()).map(|fault| fault.to_string()).unwrap_or_default();
+            Some((format!("{shown}:1: {fault}"), MAKE.to_owned()))
         }
         Ok(file) => match std::str::from_utf8(file.bytes.expose()).map(TicketSecrets::parse) {
             Ok(Ok(_)) => None,

@@ -38,7 +38,7 @@ fn one(cx: &mut Context<'_>, name: &At<UpstreamName>, wire: &UpstreamWire, audie
     }
     let tls = wire.tls.as_ref().map(|tls| UpstreamTls {
         sni: tls.sni.value.as_str().to_owned(),
-        ca: tls.ca.as_ref().and_then(|ca| certificate::chain(cx, ca, None)).map(|chain| chain.iter().map(|der| der.to_vec()).collect()),
+        ca: tls.ca.as_ref().and_then(|ca| certificate::authorities(cx, ca)).map(|chain| chain.iter().map(|der| der.to_vec()).collect()),
     });
     let mut seen: HashMap<String, Span> = HashMap::new();
     for ServerEntry { address, .. } in &wire.servers.0 {

@@ -7,10 +7,7 @@ use std::{
 };
 
 use rustls::{Error as RustlsError, InconsistentKeys, crypto::CryptoProvider, sign::CertifiedKey};
-use rustls_pki_types::{
-    CertificateDer, PrivateKeyDer,
-    pem::{self, PemObject},
-};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer, public_key::PublicKey};
 
 use super::{
@@ -19,7 +16,7 @@ use super::{
     source::Files,
     staple::Staple,
 };
-use crate::model::{HostPattern, UnixTime};
+use crate::model::{HostPattern, PemBlock, PemError, PemKind, UnixTime, pem_chain, pem_private_key};
 
 /// When a certificate ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,8 +89,10 @@ impl Loaded {
         if content.exposed {
             return Err(TlsError::Exposed { path: key.clone() });
         }
-        let private = PrivateKeyDer::from_pem_slice(content.key.expose()).map_err(|source| pem_error(key, "a private key", source))?;
-        let signing = provider.key_provider.load_private_key(private).map_err(|source| TlsError::Key { path: key.clone(), source })?;
+        let block = pem_private_key(content.key.expose()).map_err(|source| pem_error(key, source))?;
+        let private = block.as_ref().and_then(private_key).ok_or_else(|| TlsError::NoKey { path: key.clone() })?;
+        let signing =
+            provider.key_provider.load_private_key(private.clone_key()).map_err(|source| TlsError::Key { path: key.clone(), source })?;
         let certified = CertifiedKey::new(chain, signing);
         match certified.keys_match() {
             Ok(()) | Err(RustlsError::InconsistentKeys(InconsistentKeys::Unknown)) => {}
@@ -122,8 +121,24 @@ pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Tl
 }
 
 fn chain_of(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let certs: Result<_, _> = CertificateDer::pem_slice_iter(pem).collect();
-    certs.map_err(|source| pem_error(path, "a certificate", source))
+    let chain = pem_chain(pem).map_err(|source| pem_error(path, source))?;
+    Ok(chain.into_iter().map(CertificateDer::from).collect())
+}
+
+/// Returns the key of a block, in the library's words.
+fn private_key(block: &PemBlock) -> Option<PrivateKeyDer<'_>> {
+    let der = block.der.expose().as_slice();
+    match block.kind {
+        PemKind::Pkcs8Key => Some(PrivateKeyDer::Pkcs8(der.into())),
+        PemKind::Pkcs1Key => Some(PrivateKeyDer::Pkcs1(der.into())),
+        PemKind::Sec1Key => Some(PrivateKeyDer::Sec1(der.into())),
+        PemKind::Certificate
+        | PemKind::RevocationList
+        | PemKind::EncryptedKey
+        | PemKind::PublicKey
+        | PemKind::Parameters
+        | PemKind::Other(_) => None,
+    }
 }
 
 /// What is known of the first certificate of a chain.
@@ -186,9 +201,6 @@ pub(super) fn file(path: &Path, source: io::Error) -> TlsError {
     TlsError::File { path: PathBuf::from(path), source }
 }
 
-fn pem_error(path: &Path, what: &'static str, source: pem::Error) -> TlsError {
-    let pem::Error::Io(source) = source else {
-        return TlsError::Pem { path: path.to_owned(), what, source };
-    };
-    file(path, source)
+fn pem_error(path: &Path, source: PemError) -> TlsError {
+    TlsError::Pem { path: path.to_owned(), source }
 }

@@ -21,7 +21,10 @@ use super::{
     TlsError,
     certificate::{dns_names, file, not_after, parse, read_chain},
 };
-use crate::model::{HostPattern, UnixTime};
+use crate::{
+    files,
+    model::{HostPattern, UnixTime},
+};
 
 /// The common name by which a CA of ours is known again.
 const CA_NAME: &str = "octroi development CA";
@@ -30,6 +33,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 const CA_DAYS: u32 = 3650;
 /// How long a certificate lasts: under the 366 days of Mozilla's profiles, and what browsers take.
 const LEAF_DAYS: u32 = 365;
+/// How large a key's file may be: PKCS#8 of P-256 as PEM is 241 bytes, other people's keys some thousand.
+const KEY_BYTES: u64 = 64 << 10;
 /// A certificate is made anew when it lasts no longer than this.
 const RENEW_DAYS: u32 = 30;
 
@@ -200,7 +205,7 @@ fn make_folder(dir: &Path) -> Result<(), TlsError> {
 /// Reads a key, or makes one where there is none. An existing file is never overwritten.
 fn key_pair(path: &Path) -> Result<KeyPair, TlsError> {
     let make = |source| TlsError::Make { path: path.to_owned(), source };
-    match fs::read_to_string(path) {
+    match files::read_text(path, KEY_BYTES) {
         Ok(text) => KeyPair::from_pem(&text).map_err(make),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(make)?;

@@ -2,9 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use rustls_pki_types::pem;
-
-use crate::model::{HostPattern, OcspError, TenantName};
+use crate::model::{HostPattern, OcspError, PemError, TenantName};
 use crate::policy::TicketSecretsError;
 
 /// Why the TLS state cannot be built. Each names the file.
@@ -23,15 +21,19 @@ pub enum TlsError {
         source: io::Error,
     },
     /// A file that is not the PEM that it should be.
-    #[error("{}: not {what} in PEM form: {source}", path.display())]
+    #[error("{}:{}: {}", path.display(), source.line, source.fault)]
     Pem {
         /// The file.
         path: PathBuf,
-        /// What it should be.
-        what: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with it, and where.
         #[source]
-        source: pem::Error,
+        source: PemError,
+    },
+    /// A file without a private key.
+    #[error("{}: holds no private key", path.display())]
+    NoKey {
+        /// The file.
+        path: PathBuf,
     },
     /// A certificate that cannot be read.
     #[error("{}: the certificate cannot be read: {why}", path.display())]
