@@ -129,8 +129,10 @@ fn every_kind_of_bad_pair_is_refused_by_name() {
     assert_eq!(disk.refused(&good, 0o604), "b.key: everybody can read this key; `chmod 600` it");
     assert_eq!(disk.refused(&Pair { cert: String::new(), ..good.clone() }, 0o600), "b.pem: holds no certificate");
     let half = Pair { cert: good.cert[..good.cert.len() / 2].to_owned(), ..good.clone() };
-    assert!(disk.refused(&half, 0o600).starts_with("b.pem: not a certificate in PEM form"));
-    assert!(disk.refused(&Pair { key: String::new(), ..good.clone() }, 0o600).starts_with("b.key: not a private key in PEM form"));
+    assert_eq!(disk.refused(&half, 0o600), "b.pem:1: the block that begins here has no end");
+    assert_eq!(disk.refused(&Pair { key: String::new(), ..good.clone() }, 0o600), "b.key: holds no private key");
+    let joined = Pair { cert: format!("{}{}", good.cert.trim_end(), good.cert), ..good.clone() };
+    assert!(disk.refused(&joined, 0o600).ends_with("must stand alone on its line"), "no half of a chain");
     let noise = Pair { cert: good.cert.replace("MII", "AAA"), ..good.clone() };
     assert!(disk.refused(&noise, 0o600).starts_with("b.pem: the certificate cannot be read"));
     write(disk.dir.path(), "b", &good, 0o600);

@@ -65,21 +65,21 @@ pub(super) fn judge_staple(cx: &mut Context<'_>, path: &At<FilePath>, leaf: &Lea
 
 /// Reads the chain of a server.
 fn chain(cx: &mut Context<'_>, path: &At<FilePath>) -> Option<Vec<CertificateDer<'static>>> {
-    certificates(cx, path, Some(MADE), pem_chain)
+    let read = blocks(cx, path, Some(MADE), pem_chain)?;
+    certificates(cx, path, read)
 }
 
 /// Reads the CAs that may vouch for somebody.
 pub(super) fn authorities(cx: &mut Context<'_>, path: &At<FilePath>) -> Option<Vec<CertificateDer<'static>>> {
-    certificates(cx, path, None, pem_certificates)
+    let read = blocks(cx, path, None, pem_certificates)?;
+    certificates(cx, path, read)
 }
 
 fn certificates(
     cx: &mut Context<'_>,
     path: &At<FilePath>,
-    missing: Option<&str>,
-    read: fn(&[u8]) -> Result<Vec<Vec<u8>>, PemError>,
+    (certificates, shown): (Vec<Vec<u8>>, String),
 ) -> Option<Vec<CertificateDer<'static>>> {
-    let (certificates, shown) = blocks(cx, path, missing, read)?;
     if certificates.is_empty() {
         cx.error(path.span, format!("{shown} holds no certificate")).hint("it is PEM: `-----BEGIN CERTIFICATE-----`");
         return None;

@@ -201,6 +201,6 @@ pub(super) fn file(path: &Path, source: io::Error) -> TlsError {
     TlsError::File { path: PathBuf::from(path), source }
 }
 
-fn pem_error(path: &Path, source: PemError) -> TlsError {
-    TlsError::Pem { path: path.to_owned(), source }
+fn pem_error(path: &Path, error: PemError) -> TlsError {
+    TlsError::Pem { path: path.to_owned(), error }
 }

@@ -21,13 +21,12 @@ pub enum TlsError {
         source: io::Error,
     },
     /// A file that is not the PEM that it should be.
-    #[error("{}:{}: {}", path.display(), source.line, source.fault)]
+    #[error("{}:{}: {}", path.display(), error.line, error.fault)]
     Pem {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, and where.
-        #[source]
-        source: PemError,
+        /// What is wrong with it, and where: all of it is said above.
+        error: PemError,
     },
     /// A file without a private key.
     #[error("{}: holds no private key", path.display())]
