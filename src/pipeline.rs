@@ -43,9 +43,9 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
     known.host = Some(clean.host.clone());
 
     // Before anything that asks about an address, so that all of it asks about the same one.
-    let client::Client { ip: client, listener } = trail.note(Stage::Client, client::check(view, policy))?;
+    let client::Client { ip: client, listener, scheme } = trail.note(Stage::Client, client::check(view, policy))?;
     trail.explain(|| (client::explain(view, client).into(), Some(listener.origin)));
-    known.client = Some(client);
+    (known.client, known.scheme) = (Some(client), Some(scheme));
 
     // Before the tenant and its redirect: a CA asks for hosts in clear text, before their first certificate, from wherever it is.
     // Only what our own running orders wait for is answered, and only with what they put there.
@@ -158,7 +158,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
             trail.explain(|| (format!("the sign-in is {age} s old").into(), Some(route.origin)));
         }
     }
-    let sender = origin::sender(view, &clean, listener, (realm, route), policy);
+    let sender = origin::sender(view, &clean, (listener, scheme), (realm, route), policy);
     let websocket = found.upgrade == route::Upgrade::WebSocket;
     let is_safe = origin::is_safe(clean.method) && !websocket;
     trail.note(Stage::Authorization, origin::check(sender, is_safe, session.as_deref(), route))?;
@@ -172,6 +172,9 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
         client,
         certificate: view.certificate.cloned(),
         target: forwarded(&clean),
+        scheme,
+        port: clean.port.filter(|&port| port != scheme.default_port()),
+        public_port: clean.port.or(listener.public_port).unwrap_or(scheme.default_port()),
         host: clean.host,
         limits: found.limits,
         charged: charging.into_charged(),

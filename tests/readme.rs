@@ -15,6 +15,7 @@ use std::{
 use octroi::{
     config,
     edge::EdgeRefusal,
+    gateway::{DEFAULT_FIELDS, OWN_FIELDS},
     model::{Cut, Reason},
     policy::request_fields::{Claim, families},
 };
@@ -65,6 +66,18 @@ fn the_families_of_fields_in_the_operations_guide_are_the_program_s_own() {
     }
 
     holds("docs/operations.md", "request fields", &table);
+}
+
+#[test]
+fn the_default_fields_in_the_operations_guide_are_the_program_s_own() {
+    let head = "| field | value | where |\n|---|---|---|\n";
+    let rows = |rows: Vec<(&str, &str, &str)>| {
+        rows.into_iter().map(|(name, value, place)| format!("| `{name}` | `{value}` | {place} |\n")).collect::<String>()
+    };
+    let answers = DEFAULT_FIELDS.iter().map(|(name, value, place)| (name.as_str(), *value, *place)).collect();
+
+    holds("docs/operations.md", "answer fields", &format!("{head}{}", rows(answers)));
+    holds("docs/operations.md", "own fields", &format!("{head}{}", rows(OWN_FIELDS.to_vec())));
 }
 
 /// Holds what stands in a page between two marks against what the program says; `BLESS=1` writes it there.

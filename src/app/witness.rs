@@ -106,7 +106,9 @@ impl Witness for Clerk {
         self.shared.metrics.request(None, deny.reason.status(), Decision::Deny(deny.reason), now.since(connection.facts().accepted));
         self.hold_against(connection, deny.reason);
         let asking = Asking { head: head.starts_with(b"HEAD "), ..Asking::default() };
-        Refusal::plain(deny.reason, id, asking, connection.facts().tls().is_some()).to_http1()
+        let tls = connection.facts().tls();
+        let realm = tls.and_then(|tls| tls.sni.as_ref()).and_then(|sni| snapshot.policy.tenants.owning(sni));
+        Refusal::plain(deny.reason, id, asking, tls.is_some(), realm.map(|realm| &*realm.response_headers)).to_http1()
     }
 
     fn http2_refused(&self, connection: &Connection, refusal: Http2Refusal) {

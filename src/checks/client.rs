@@ -8,7 +8,7 @@ use std::{
 use http::HeaderName;
 
 use crate::{
-    model::{ClientIp, Deny, Reason, RequestView, Verdict},
+    model::{ClientIp, Deny, Reason, RequestView, Scheme, Transport, Verdict},
     policy::{ClientIpHeader, IpSet, Listener, Policy},
 };
 
@@ -19,6 +19,8 @@ pub struct Client<'p> {
     pub ip: ClientIp,
     /// The listener that took the connection.
     pub listener: &'p Arc<Listener>,
+    /// The scheme that the client used: what a trusted proxy says of it counts where `tls_in_front` is set, and nowhere else.
+    pub scheme: Scheme,
 }
 
 /// Decides the one client address: ranges, quotas, sessions, logs and the upstream all get this one.
@@ -29,10 +31,13 @@ pub fn check<'p>(view: &RequestView<'_>, policy: &'p Policy) -> Verdict<Client<'
     let listener = listener(view, policy)?;
     let source = view.connection.source_ip();
     let trusted = listener.trusted_proxies.as_ref().unwrap_or(&policy.trusted_proxies);
-    if !trusted.contains(source) {
-        return Ok(Client { ip: source, listener });
-    }
-    walk(view, source, trusted, policy.client_ip_header).map(|ip| Client { ip, listener })
+    let (ip, said) = if trusted.contains(source) { walk(view, source, trusted, policy.client_ip_header)? } else { (source, None) };
+    let scheme = match view.connection.transport {
+        Transport::Tls(_) => Scheme::Https,
+        // Who says nothing of it, or nothing that is a scheme, has ended no TLS.
+        Transport::Plain => said.filter(|_| listener.tls_in_front).unwrap_or_default(),
+    };
+    Ok(Client { ip, listener, scheme })
 }
 
 /// Finds the listener that took the connection, as the rules are now. One that a reload took away serves nobody any more.
@@ -53,7 +58,8 @@ pub fn explain(view: &RequestView<'_>, client: ClientIp) -> String {
     }
 }
 
-fn walk(view: &RequestView<'_>, source: ClientIp, trusted: &IpSet, header: ClientIpHeader) -> Verdict<ClientIp> {
+/// Finds the client in what proxies wrote, and the scheme that it used, if they say so.
+fn walk(view: &RequestView<'_>, source: ClientIp, trusted: &IpSet, header: ClientIpHeader) -> Verdict<(ClientIp, Option<Scheme>)> {
     let name = match header {
         ClientIpHeader::XForwardedFor => HeaderName::from_static("x-forwarded-for"),
         ClientIpHeader::Forwarded => http::header::FORWARDED,
@@ -63,21 +69,32 @@ fn walk(view: &RequestView<'_>, source: ClientIp, trusted: &IpSet, header: Clien
         chain.split(line.as_bytes(), header == ClientIpHeader::Forwarded)?;
     }
     let mut client = source;
+    let mut scheme = match header {
+        ClientIpHeader::XForwardedFor => nearest_proto(view),
+        ClientIpHeader::Forwarded => None,
+    };
     for element in chain.right_to_left() {
-        let addr = match header {
-            ClientIpHeader::XForwardedFor => address(element),
+        let read = match header {
+            ClientIpHeader::XForwardedFor => address(element).map(|addr| (addr, scheme)),
+            // Of the hop that names the client: a proxy in front of ours may have had it over another scheme.
             ClientIpHeader::Forwarded => forwarded(element),
         };
-        let Some(addr) = addr else {
+        let Some((addr, proto)) = read else {
             let shown = String::from_utf8_lossy(element.get(..element.len().min(64)).unwrap_or_default()).into_owned();
             return Err(Deny::new(Reason::XffMalformed, format!("`{shown}` in {name} is not an address")));
         };
-        client = ClientIp::from(addr);
+        (client, scheme) = (ClientIp::from(addr), proto);
         if !trusted.contains(client) {
             break;
         }
     }
-    Ok(client)
+    Ok((client, scheme))
+}
+
+/// Reads `X-Forwarded-Proto`. Proxies replace it; where they append, the last word is that of the one next to us.
+fn nearest_proto(view: &RequestView<'_>) -> Option<Scheme> {
+    let line = view.headers.get_all("x-forwarded-proto").iter().next_back()?;
+    Scheme::said(line.as_bytes().rsplit(|&byte| byte == b',').next()?.trim_ascii())
 }
 
 /// The elements of a list field, in order. Bounded, so that nothing is allocated.
@@ -144,9 +161,11 @@ fn is_port(text: &str) -> bool {
     text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
 
-/// Reads the one `for` of a `Forwarded` element. `unknown` and obfuscated names are no addresses.
-fn forwarded(element: &[u8]) -> Option<IpAddr> {
+/// Reads the one `for` of a `Forwarded` element, and its `proto`. `unknown` and obfuscated names are no addresses.
+fn forwarded(element: &[u8]) -> Option<(IpAddr, Option<Scheme>)> {
     let mut found = None;
+    let mut protos = 0;
+    let mut scheme = None;
     let mut rest = std::str::from_utf8(element).ok()?;
     loop {
         let (name, after) = rest.split_once('=')?;
@@ -157,8 +176,13 @@ fn forwarded(element: &[u8]) -> Option<IpAddr> {
                 after.find(';').map_or((after, false, ""), |end| (after.get(..end).unwrap_or(""), false, after.get(end..).unwrap_or("")))
             }
         };
-        if name.trim_matches([' ', '\t']).eq_ignore_ascii_case("for") {
-            let value = value.trim_matches([' ', '\t']);
+        let (name, value) = (name.trim_matches([' ', '\t']), value.trim_matches([' ', '\t']));
+        if name.eq_ignore_ascii_case("proto") {
+            // Said twice, nothing is said (RFC 7239, section 4).
+            protos += 1;
+            scheme = Scheme::said(value.as_bytes()).filter(|_| protos == 1);
+        }
+        if name.eq_ignore_ascii_case("for") {
             // A colon is no token character, so a port and IPv6 are quoted, and IPv6 stands in brackets (RFC 7239, section 6).
             let well_formed = if quoted { !value.contains(':') || value.contains(['[', '.']) } else { !value.contains([':', '[']) };
             if found.is_some() || !well_formed {
@@ -167,7 +191,7 @@ fn forwarded(element: &[u8]) -> Option<IpAddr> {
             found = Some(address(value.as_bytes())?);
         }
         rest = match after.trim_matches([' ', '\t']) {
-            "" => return found,
+            "" => return found.map(|addr| (addr, scheme)),
             more => more.strip_prefix(';')?,
         };
     }
@@ -221,10 +245,13 @@ mod tests {
 
     #[test]
     fn a_forwarded_element_names_its_client_once() {
-        assert_eq!(forwarded(b"for=192.0.2.1"), ip("192.0.2.1"));
-        assert_eq!(forwarded(b"proto=https;For=192.0.2.1; by=\"_x;y\""), ip("192.0.2.1"));
-        assert_eq!(forwarded(b"for=\"192.0.2.1:80\""), ip("192.0.2.1"));
-        assert_eq!(forwarded(b"for=\"[2001:db8::1]:80\";proto=http"), ip("2001:db8::1"));
+        let said = |addr: &str, scheme| Some((addr.parse().unwrap(), scheme));
+        assert_eq!(forwarded(b"for=192.0.2.1"), said("192.0.2.1", None));
+        assert_eq!(forwarded(b"proto=https;For=192.0.2.1; by=\"_x;y\""), said("192.0.2.1", Some(Scheme::Https)));
+        assert_eq!(forwarded(b"for=\"192.0.2.1:80\""), said("192.0.2.1", None));
+        assert_eq!(forwarded(b"for=\"[2001:db8::1]:80\";Proto=\"HTTP\""), said("2001:db8::1", Some(Scheme::Http)));
+        assert_eq!(forwarded(b"for=192.0.2.1;proto=gopher"), said("192.0.2.1", None));
+        assert_eq!(forwarded(b"proto=https;for=192.0.2.1;proto=https"), said("192.0.2.1", None));
         let bad: [&[u8]; 11] = [
             b"192.0.2.1",
             b"proto=https",

@@ -4,7 +4,7 @@ use http::{HeaderValue, header};
 
 use super::{hygiene::Clean, session::Session};
 use crate::{
-    model::{Deny, Host, Reason, RequestView, Verdict, WebOrigin},
+    model::{Deny, Host, Reason, RequestView, Scheme, Verdict, WebOrigin},
     policy::{Listener, OriginCheck, Policy, Route, Tenant},
 };
 
@@ -39,7 +39,7 @@ impl Sender {
 pub fn sender(
     view: &RequestView<'_>,
     clean: &Clean<'_>,
-    listener: &Listener,
+    door: (&Listener, Scheme),
     (realm, route): (&Tenant, &Route),
     policy: &Policy,
 ) -> Sender {
@@ -52,7 +52,7 @@ pub fn sender(
         return Sender::Foreign("Sec-Fetch-Site or Origin stands twice");
     }
     let is_ours = |origin: &[u8]| {
-        std::str::from_utf8(origin).is_ok_and(|text| is_own(text, view, clean, listener, (realm, policy)) || is_listed(text, realm, route))
+        std::str::from_utf8(origin).is_ok_and(|text| is_own(text, clean, door, (realm, policy)) || is_listed(text, realm, route))
     };
     match (site, origin) {
         (None, None) => Sender::Unsaid,
@@ -98,11 +98,11 @@ pub fn is_safe(method: &str) -> bool {
 }
 
 /// Says whether an Origin is a host of the realm, over the same scheme and the port that the client uses, or another of this listener.
-fn is_own(origin: &str, view: &RequestView<'_>, clean: &Clean<'_>, listener: &Listener, (realm, policy): (&Tenant, &Policy)) -> bool {
+fn is_own(origin: &str, clean: &Clean<'_>, (listener, scheme): (&Listener, Scheme), (realm, policy): (&Tenant, &Policy)) -> bool {
     let (authority, default) = match origin.split_once("://") {
         Some(("https", authority)) => (authority, 443),
         // A page in clear text must not act on one over TLS.
-        Some(("http", authority)) if view.connection.tls().is_none() => (authority, 80),
+        Some(("http", authority)) if !scheme.is_secure() => (authority, 80),
         Some(_) | None => return false,
     };
     let Ok((host, port)) = Host::parse_authority(authority) else { return false };

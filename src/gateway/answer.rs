@@ -45,7 +45,7 @@ pub(super) fn dress(shared: &Shared, session: &mut Session, response: &mut Respo
     let session_cookie = snapshot.policy.sessions.as_ref().map_or("", |sessions| &sessions.cookie);
     if headers.contains_key(header::SET_COOKIE) {
         let owns = |domain: &str| domain.parse::<Host>().is_ok_and(|domain| snapshot.policy.tenants.owns_domain(&tenant.name, &domain));
-        let tls = connection.facts().tls().is_some();
+        let tls = permit.scheme().is_secure();
         let setting = Setting { session_cookie, rules: &tenant.cookies, tls, owns: &owns };
         let mut kept = Vec::new();
         for value in &headers.get_all(header::SET_COOKIE) {
@@ -63,14 +63,7 @@ pub(super) fn dress(shared: &Shared, session: &mut Session, response: &mut Respo
         CookieChange::None => CookieChange::None,
         CookieChange::Set(value) => CookieChange::Set(value),
     };
-    response_headers::complete(headers, connection.facts().tls().is_some());
-    for (name, value) in &tenant.response_headers {
-        if value.is_empty() {
-            headers.remove(name);
-        } else {
-            headers.insert(name.clone(), value.clone());
-        }
-    }
+    response_headers::complete(headers, permit.scheme().is_secure(), &tenant.response_headers);
     // After the tenant's own fields: no setting makes a cache keep a session.
     if let CookieChange::Set(value) = change {
         let value = HeaderValue::try_from(value).or_err(ErrorType::InternalError, "the session cookie is no field value")?;

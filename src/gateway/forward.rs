@@ -7,10 +7,10 @@ use pingora::{Error, ErrorType, Result};
 use super::{
     proxy::Context,
     request_headers::{self, Stated, StatedSession},
-    shared::{Shared, Snapshot},
+    shared::Shared,
 };
 use crate::{
-    model::{ClientCertificate, Connection, RequestId},
+    model::{ClientCertificate, RequestId},
     pipeline::{Permit, Session},
     policy::{Fate, Policy, RequestFields},
     session::{Statement, TOKEN_PREFIX, cookie, foreign::is_compact},
@@ -20,7 +20,7 @@ use crate::{
 /// Takes out what only the gateway may say, and says it. What belongs to the client's connection was taken out before, so that no
 /// client can nominate our fields away (CVE-2024-45410).
 pub(super) fn dress(shared: &Shared, headers: &mut HeaderMap, ctx: &mut Context) -> Result<()> {
-    let (Some(permit), Some(snapshot), Some(connection)) = (&ctx.permit, &ctx.snapshot, &ctx.connection) else {
+    let (Some(permit), Some(snapshot)) = (&ctx.permit, &ctx.snapshot) else {
         return Error::e_explain(ErrorType::InternalError, "no permit");
     };
     take_spoofed(shared, headers, &permit.tenant().request_fields);
@@ -33,14 +33,15 @@ pub(super) fn dress(shared: &Shared, headers: &mut HeaderMap, ctx: &mut Context)
         None => None,
         Some((session, hash)) => Some((session, hash, assertion(shared, &snapshot.policy, permit, (session, hash, &roles), &ctx.id)?)),
     };
+    let authority = permit.authority();
     let stated = Stated {
         request_id: ctx.id.as_str(),
         realm: permit.tenant().name.as_str(),
         tenant: permit.acting_tenant().name.as_str(),
         client: permit.client(),
-        scheme: if connection.facts().tls().is_some() { "https" } else { "http" },
-        host: permit.host().as_str(),
-        port: public_port(snapshot, connection),
+        scheme: permit.scheme().as_str(),
+        host: &authority,
+        port: permit.public_port(),
         certificate: permit.certificate().map(ClientCertificate::leaf),
         session: named.map(|(session, hash, assertion)| StatedSession {
             user: session.claims.user.as_str(),
@@ -152,13 +153,6 @@ fn tracing_fields(headers: &mut HeaderMap) {
         headers.remove(&request_headers::TRACEPARENT);
         headers.remove(&request_headers::TRACESTATE);
     }
-}
-
-/// The port that clients see.
-fn public_port(snapshot: &Snapshot, connection: &Connection) -> u16 {
-    let facts = connection.facts();
-    let listener = snapshot.policy.listeners.iter().find(|listener| listener.name == facts.listener);
-    listener.and_then(|listener| listener.public_port).unwrap_or(facts.local.port())
 }
 
 #[cfg(test)]

@@ -30,5 +30,6 @@ pub use proxy::Gateway;
 pub use record::early_line;
 pub use renewals::Renewals;
 pub use reply::{Asking, Language, Refusal};
+pub use response_headers::{DEFAULT_FIELDS, OWN_FIELDS};
 pub use shared::{RequestIds, Shared, Snapshot};
 pub use standing::{Standing, watch};

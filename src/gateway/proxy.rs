@@ -160,7 +160,7 @@ impl ProxyHttp for Gateway {
             }
             Ok(Passage::Redirect(location)) => {
                 ctx.decision = Decision::Redirect;
-                let refusal = Refusal::redirect(location, ctx.id);
+                let refusal = Refusal::redirect(location, ctx.id, ctx.known.realm.as_ref().map(|realm| &*realm.response_headers));
                 refuse::send(session, refusal).await?;
                 Ok(true)
             }

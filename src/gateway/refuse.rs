@@ -12,8 +12,8 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    model::{Deny, Path, Reason, Stage},
-    policy::Route,
+    model::{Deny, Path, Reason, Scheme, Stage},
+    policy::{Route, Tenant},
     session::cookie,
 };
 
@@ -23,6 +23,7 @@ pub(super) async fn refuse(shared: &Shared, session: &mut Session, ctx: &mut Con
     let policy = ctx.snapshot.as_ref().map(|snapshot| Arc::clone(&snapshot.policy));
     let sessions = policy.as_ref().and_then(|policy| policy.sessions.as_ref());
     let max_auth_age = ctx.known.route.as_deref().and_then(|route| route.max_auth_age).filter(|_| deny.reason == Reason::AuthTooOld);
+    let realm = realm(ctx);
     let extra = Extra {
         max_auth_age,
         retry_after: deny.retry_after,
@@ -34,7 +35,8 @@ pub(super) async fn refuse(shared: &Shared, session: &mut Session, ctx: &mut Con
             .and_then(|sessions| sessions.login_url.as_deref())
             .map(|url| login_location(url, session, max_auth_age)),
         clear_cookie: sessions.filter(|_| ctx.known.clear_cookie).map(|sessions| cookie::clear(&sessions.cookie)),
-        hsts: ctx.connection.as_ref().is_some_and(|connection| connection.facts().tls().is_some()),
+        secure: is_secure(ctx),
+        words: realm.as_deref().map(|realm| &*realm.response_headers),
     };
     let asking = Asking::of(session.req_header().method.as_str(), &session.req_header().headers);
     let refusal = Refusal::new(deny.reason, ctx.id, asking, extra);
@@ -53,6 +55,21 @@ pub(super) async fn refuse(shared: &Shared, session: &mut Session, ctx: &mut Con
     Ok(())
 }
 
+/// Returns the tenant whose word counts: the one that was asked for, else the one that the handshake named.
+fn realm(ctx: &Context) -> Option<Arc<Tenant>> {
+    let named = || {
+        let sni = ctx.connection.as_ref()?.facts().tls()?.sni.as_ref()?;
+        ctx.snapshot.as_ref()?.policy.tenants.owning(sni).cloned()
+    };
+    ctx.known.realm.clone().or_else(named)
+}
+
+/// Says whether the client came over TLS, as far as that is known.
+fn is_secure(ctx: &Context) -> bool {
+    let over_tls = || ctx.connection.as_ref().is_some_and(|connection| connection.facts().tls().is_some());
+    ctx.known.scheme.map_or_else(over_tls, Scheme::is_secure)
+}
+
 /// Says whether the client's certificate is accepted by nobody any more, whatever the request is refused for.
 fn has_refused_certificate(ctx: &Context) -> bool {
     ctx.connection.as_ref().is_some_and(|connection| connection.certificate_is_refused())
@@ -62,7 +79,7 @@ fn has_refused_certificate(ctx: &Context) -> bool {
 pub(super) async fn send(session: &mut Session, refusal: Refusal) -> Result<()> {
     let mut response = ResponseHeader::build_no_case(refusal.status, Some(refusal.fields.len()))?;
     for (name, value) in &refusal.fields {
-        response.append_header(*name, value.as_str())?;
+        response.append_header(name.clone().into_owned(), value.as_str())?;
     }
     let bodiless = refusal.body.is_empty();
     session.as_downstream_mut().write_response_header(Box::new(response)).await?;

@@ -1,9 +1,10 @@
 //! What a refused client reads: a status, a fixed text and the request id; nothing about rules.
 
-use std::{fmt::Write, time::Duration};
+use std::{borrow::Cow, fmt::Write, time::Duration};
 
 use http::{HeaderMap, header};
 
+use super::response_headers::{OWN_FIELDS, Words, is_of_the_refusal, may_say};
 use crate::{
     model::{Reason, RequestId},
     pipeline::QuotaState,
@@ -88,7 +89,7 @@ pub struct Refusal {
     /// The HTTP status.
     pub status: u16,
     /// The fields, names in lower case.
-    pub fields: Vec<(&'static str, String)>,
+    pub fields: Vec<(Cow<'static, str>, String)>,
     /// The body; empty for HEAD.
     pub body: String,
 }
@@ -108,31 +109,33 @@ pub(super) struct Extra<'a> {
     pub(super) login: Option<String>,
     /// A `Set-Cookie` value that clears a dead session.
     pub(super) clear_cookie: Option<String>,
-    /// Whether the connection is encrypted, so that HSTS may be said.
-    pub(super) hsts: bool,
+    /// Whether the client came over TLS, so that HSTS may be said.
+    pub(super) secure: bool,
+    /// What the tenant says of the fields of its answers, where it is known.
+    pub(super) words: Option<&'a Words>,
 }
 
 impl Refusal {
     /// Writes the answer for a reason.
     pub(super) fn new(reason: Reason, id: RequestId, asking: Asking, extra: Extra<'_>) -> Self {
-        let mut fields = security_fields(extra.hsts);
-        fields.push(("octroi-request-id", id.to_string()));
+        let mut fields = own_fields(extra.secure, extra.words);
+        fields.push(("octroi-request-id".into(), id.to_string()));
         if let Some(cookie) = extra.clear_cookie {
-            fields.push(("set-cookie", cookie));
+            fields.push(("set-cookie".into(), cookie));
         }
         if let Some(location) = extra.login.filter(|_| asking.browser && reason.status() == 401) {
-            fields.push(("location", location));
+            fields.push(("location".into(), location));
             return Self { status: 303, fields, body: String::new() }.sized();
         }
         if reason.status() == 401 {
-            fields.push(("www-authenticate", extra.max_auth_age.map_or_else(|| "Bearer".to_owned(), step_up)));
+            fields.push(("www-authenticate".into(), extra.max_auth_age.map_or_else(|| "Bearer".to_owned(), step_up)));
         }
         if let Some(allow) = extra.allow.filter(|_| reason.status() == 405) {
-            fields.push(("allow", allow));
+            fields.push(("allow".into(), allow));
         }
         if let Some(wait) = extra.retry_after {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            fields.push(("retry-after", seconds.max(1).to_string()));
+            fields.push(("retry-after".into(), seconds.max(1).to_string()));
         }
         if reason.status() == 429 {
             rate_limit_fields(extra.quotas, &mut fields);
@@ -141,43 +144,43 @@ impl Refusal {
         let body = if asking.head {
             String::new()
         } else if asking.api {
-            fields.push(("content-type", "application/problem+json".to_owned()));
+            fields.push(("content-type".into(), "application/problem+json".to_owned()));
             // RFC 9457. Title and identifier are ours, so nothing needs escaping.
             format!("{{\"type\":\"about:blank\",\"title\":\"{text}\",\"status\":{status},\"instance\":\"urn:octroi:request:{id}\"}}\n")
         } else {
-            fields.push(("content-type", "text/plain; charset=utf-8".to_owned()));
+            fields.push(("content-type".into(), "text/plain; charset=utf-8".to_owned()));
             format!("{status} {text}\n{}{id}\n", if asking.language == Language::French { "Requête : " } else { "Request: " })
         };
         if !asking.head {
-            fields.push(("content-language", if asking.language == Language::French { "fr" } else { "en" }.to_owned()));
+            fields.push(("content-language".into(), if asking.language == Language::French { "fr" } else { "en" }.to_owned()));
         }
         Self { status, fields, body }.sized()
     }
 
     /// Writes the answer for a reason where nothing else is known.
-    pub fn plain(reason: Reason, id: RequestId, asking: Asking, hsts: bool) -> Self {
-        Self::new(reason, id, asking, Extra { hsts, ..Extra::default() })
+    pub fn plain(reason: Reason, id: RequestId, asking: Asking, secure: bool, words: Option<&Words>) -> Self {
+        Self::new(reason, id, asking, Extra { secure, words, ..Extra::default() })
     }
 
     /// Redirects to HTTPS: 308 keeps the method.
-    pub fn redirect(location: String, id: RequestId) -> Self {
-        let mut fields = security_fields(false);
-        fields.push(("octroi-request-id", id.to_string()));
-        fields.push(("location", location));
+    pub(super) fn redirect(location: String, id: RequestId, words: Option<&Words>) -> Self {
+        let mut fields = own_fields(false, words);
+        fields.push(("octroi-request-id".into(), id.to_string()));
+        fields.push(("location".into(), location));
         Self { status: 308, fields, body: String::new() }.sized()
     }
 
     /// Tells a CA what it must read (RFC 8555, section 8.3): this and nothing else.
     pub(super) fn challenge(answer: &str, id: RequestId, head: bool) -> Self {
-        let mut fields = security_fields(false);
-        fields.push(("octroi-request-id", id.to_string()));
-        fields.push(("content-type", "application/octet-stream".to_owned()));
-        fields.push(("content-length", answer.len().to_string()));
+        let mut fields = own_fields(false, None);
+        fields.push(("octroi-request-id".into(), id.to_string()));
+        fields.push(("content-type".into(), "application/octet-stream".to_owned()));
+        fields.push(("content-length".into(), answer.len().to_string()));
         Self { status: 200, fields, body: if head { String::new() } else { answer.to_owned() } }
     }
 
     fn sized(mut self) -> Self {
-        self.fields.push(("content-length", self.body.len().to_string()));
+        self.fields.push(("content-length".into(), self.body.len().to_string()));
         self
     }
 
@@ -200,23 +203,28 @@ fn step_up(max_age: Duration) -> String {
     format!("Bearer error=\"insufficient_user_authentication\", error_description=\"{text}\", max_age=\"{}\"", max_age.as_secs())
 }
 
-/// The fields of every page of our own (`security.md` 2.4): nothing is cached, framed, sniffed or executed.
-fn security_fields(hsts: bool) -> Vec<(&'static str, String)> {
-    let mut fields = vec![
-        ("cache-control", "no-store".to_owned()),
-        ("content-security-policy", "default-src 'none'; frame-ancestors 'none'".to_owned()),
-        ("x-content-type-options", "nosniff".to_owned()),
-        ("referrer-policy", "no-referrer".to_owned()),
-        ("x-frame-options", "deny".to_owned()),
-    ];
-    if hsts {
-        fields.push(("strict-transport-security", super::response_headers::HSTS.to_owned()));
+/// The fields of every page of our own (`security.md` 2.4): nothing is cached, framed, sniffed or executed, unless the tenant says so.
+///
+/// Where no tenant is known, nobody has asked for HSTS or against it, and browsers would keep it for the whole host: so it is not said.
+fn own_fields(secure: bool, words: Option<&Words>) -> Vec<(Cow<'static, str>, String)> {
+    let mut fields = Vec::with_capacity(16);
+    let hsts = header::STRICT_TRANSPORT_SECURITY;
+    let said = |name: &str| words.unwrap_or_default().iter().any(|(own, _)| own == name && !is_of_the_refusal(own));
+    for (name, value, _) in OWN_FIELDS {
+        if !said(name) && (hsts != name || (secure && words.is_some())) {
+            fields.push((Cow::Borrowed(name), value.to_owned()));
+        }
+    }
+    for (name, value) in words.unwrap_or_default() {
+        if let (Ok(value), false) = (value.to_str(), value.is_empty() || is_of_the_refusal(name) || !may_say(name, secure)) {
+            fields.push((Cow::Owned(name.as_str().to_owned()), value.to_owned()));
+        }
     }
     fields
 }
 
 /// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers): the quota that decided comes first.
-fn rate_limit_fields(quotas: &[QuotaState], fields: &mut Vec<(&'static str, String)>) {
+fn rate_limit_fields(quotas: &[QuotaState], fields: &mut Vec<(Cow<'static, str>, String)>) {
     let mut policy = String::new();
     let mut now = String::new();
     for quota in quotas {
@@ -228,8 +236,8 @@ fn rate_limit_fields(quotas: &[QuotaState], fields: &mut Vec<(&'static str, Stri
         let _ = write!(now, "{separator}\"{name}\";r={};t={reset}", quota.remaining);
     }
     if !policy.is_empty() {
-        fields.push(("ratelimit-policy", policy));
-        fields.push(("ratelimit", now));
+        fields.push(("ratelimit-policy".into(), policy));
+        fields.push(("ratelimit".into(), now));
     }
 }
 
@@ -317,6 +325,8 @@ fn text(status: u16, language: Language) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
 
     const ID: RequestId = RequestId::ZERO;
@@ -404,6 +414,48 @@ mod tests {
         let extra = Extra { retry_after: Some(Duration::from_millis(1200)), ..Extra::default() };
 
         assert_eq!(field(&Refusal::new(Reason::QuotaExceeded, ID, Asking::default(), extra), "retry-after"), Some("2"));
+    }
+
+    #[test]
+    fn a_tenant_s_word_holds_on_our_own_pages_too_but_not_how_they_are_kept() {
+        let words: Vec<_> = [
+            ("strict-transport-security", ""),
+            ("content-security-policy", "default-src 'self'"),
+            ("x-frame-options", ""),
+            ("cache-control", "public, max-age=3600"),
+            ("cdn-cache-control", "max-age=3600"),
+            ("content-type", "text/html"),
+            ("location", "/elsewhere"),
+            ("access-control-allow-origin", "https://a.test"),
+        ]
+        .map(|(name, value)| (HeaderName::from_static(name), http::HeaderValue::from_static(value)))
+        .into();
+        let all = |refusal: &Refusal, name: &str| -> Vec<String> {
+            refusal.fields.iter().filter(|(field, _)| *field == name).map(|(_, value)| value.clone()).collect()
+        };
+
+        for refusal in [
+            Refusal::plain(Reason::RoleMissing, ID, Asking::default(), true, Some(&words)),
+            Refusal::redirect("https://a.test/".to_owned(), ID, Some(&words)),
+        ] {
+            assert_eq!(all(&refusal, "content-security-policy"), ["default-src 'self'"]);
+            assert_eq!(all(&refusal, "cache-control"), ["no-store"]);
+            assert_eq!(all(&refusal, "access-control-allow-origin"), ["https://a.test"]);
+            for none in ["strict-transport-security", "x-frame-options", "cdn-cache-control"] {
+                assert_eq!(all(&refusal, none), [""; 0], "{none}");
+            }
+            assert_eq!(all(&refusal, "x-content-type-options"), ["nosniff"]);
+            assert!(all(&refusal, "location").iter().all(|location| location == "https://a.test/"));
+            assert!(all(&refusal, "content-type").iter().all(|kind| kind.starts_with("text/plain")));
+        }
+        let hsts =
+            |secure, words| all(&Refusal::plain(Reason::HostUnknown, ID, Asking::default(), secure, words), "strict-transport-security");
+        assert_eq!(
+            (hsts(true, Some(&[])), hsts(false, Some(&[])), hsts(true, None)),
+            (vec!["max-age=63072000".to_owned()], vec![], vec![])
+        );
+        let asked = [(header::STRICT_TRANSPORT_SECURITY, http::HeaderValue::from_static("max-age=1; includeSubDomains"))];
+        assert_eq!((hsts(true, Some(&asked)), hsts(false, Some(&asked))), (vec!["max-age=1; includeSubDomains".to_owned()], vec![]));
     }
 
     #[test]

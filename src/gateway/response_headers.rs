@@ -4,8 +4,29 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::model::{Deny, Reason, Verdict};
 
-/// Two years, subdomains too: what SSL Labs asks for A+ is half a year.
-pub(super) const HSTS: &str = "max-age=63072000; includeSubDomains";
+/// Fields that an answer of the app has unless the app, or `headers.response` of the tenant, says otherwise: name, value, where.
+pub const DEFAULT_FIELDS: [(HeaderName, &str, &str); 5] = [
+    // Two years: what SSL Labs asks for A+ is half a year. Whose the hosts below are only the tenant knows.
+    (header::STRICT_TRANSPORT_SECURITY, "max-age=63072000", "the client came over TLS"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff", "always"),
+    (header::REFERRER_POLICY, "strict-origin-when-cross-origin", "always"),
+    (header::X_FRAME_OPTIONS, "deny", "neither the app nor the tenant says who may frame it"),
+    (header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'", "the same; beside a policy that the app has"),
+];
+
+/// Fields of octroi's own refusals, redirects and error pages. `headers.response` of the tenant holds for them too, but not for how they are
+/// cached.
+pub const OWN_FIELDS: [(&str, &str, &str); 6] = [
+    ("cache-control", "no-store", "always, whatever the tenant says"),
+    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'", "always"),
+    ("x-content-type-options", "nosniff", "always"),
+    ("referrer-policy", "no-referrer", "always"),
+    ("x-frame-options", "deny", "always"),
+    ("strict-transport-security", "max-age=63072000", "the client came over TLS, and the tenant is known"),
+];
+
+/// What a tenant says of the fields of its answers; an empty value takes a field away.
+pub(super) type Words = [(HeaderName, HeaderValue)];
 
 /// The field in which an upstream grants a session.
 pub(super) const GRANT: HeaderName = HeaderName::from_static("octroi-session-grant");
@@ -83,21 +104,73 @@ fn is_for_a_cache(name: &str) -> bool {
     name == "surrogate-control" || name.ends_with("cdn-cache-control")
 }
 
-/// Adds the fields that the app did not set and that every answer should have.
-pub(super) fn complete(headers: &mut HeaderMap, tls: bool) {
-    let mut add = |name: HeaderName, value: &'static str| {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+/// Puts in what the tenant says, and then the fields that every answer should have where neither it nor the app says anything about them.
+/// `secure` says whether the client came over TLS.
+pub(super) fn complete(headers: &mut HeaderMap, secure: bool, words: &Words) {
+    for (name, value) in words {
+        if value.is_empty() || !may_say(name, secure) {
+            headers.remove(name);
+        } else {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+    let framed = says_who_may_frame(headers);
+    for (name, value, _) in DEFAULT_FIELDS {
+        // Browsers obey every policy, so that one more takes nothing from the app's own.
+        let adds = name == header::CONTENT_SECURITY_POLICY;
+        let by_app = if adds || name == header::X_FRAME_OPTIONS { framed } else { headers.contains_key(&name) };
+        let said = by_app || words.iter().any(|(own, _)| *own == name);
+        if !said && may_say(&name, secure) {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+    }
+}
+
+/// Says whether a field may be said at all: HSTS is for answers over TLS only (RFC 6797, section 7.2).
+pub(super) fn may_say(name: &HeaderName, secure: bool) -> bool {
+    secure || name != header::STRICT_TRANSPORT_SECURITY
+}
+
+/// Says whether an answer has a word about who may frame it. A policy that only reports forbids nothing, and one without
+/// `frame-ancestors` allows everybody: no other directive stands for it (CSP3, section 6.4.2).
+fn says_who_may_frame(headers: &HeaderMap) -> bool {
+    let policies = headers.get_all(header::CONTENT_SECURITY_POLICY).iter();
+    let mut directives = policies.flat_map(|line| line.as_bytes().split(|&byte| matches!(byte, b',' | b';')));
+    let is_about_framing = |directive: &[u8]| {
+        let name = directive.trim_ascii_start().split(u8::is_ascii_whitespace).next();
+        name.is_some_and(|name| name.eq_ignore_ascii_case(b"frame-ancestors"))
     };
-    if tls {
-        add(header::STRICT_TRANSPORT_SECURITY, HSTS);
-    }
-    add(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    add(header::REFERRER_POLICY, "strict-origin-when-cross-origin");
-    // Framing is the app's to allow: it is forbidden only where the app says nothing at all about it.
-    if !headers.contains_key(header::CONTENT_SECURITY_POLICY) && !headers.contains_key(header::X_FRAME_OPTIONS) {
-        headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("deny"));
-        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("frame-ancestors 'none'"));
-    }
+    headers.contains_key(header::X_FRAME_OPTIONS) || directives.any(is_about_framing)
+}
+
+/// Says whether a field of a refusal tells what it is, how it is kept or what the client does next: no tenant has a word about that.
+pub(super) fn is_of_the_refusal(name: &HeaderName) -> bool {
+    is_for_a_cache(name.as_str())
+        || matches!(
+            name.as_str(),
+            "accept-ranges"
+                | "age"
+                | "allow"
+                | "cache-control"
+                | "content-disposition"
+                | "content-encoding"
+                | "content-language"
+                | "content-location"
+                | "content-range"
+                | "content-type"
+                | "date"
+                | "etag"
+                | "expires"
+                | "last-modified"
+                | "location"
+                | "pragma"
+                | "ratelimit"
+                | "ratelimit-policy"
+                | "refresh"
+                | "retry-after"
+                | "vary"
+                | "www-authenticate"
+        )
 }
 
 #[cfg(test)]
@@ -112,25 +185,73 @@ mod tests {
         assert!(!is_hidden("content-type"));
     }
 
+    /// What an answer with these fields says, by name.
+    fn completed(fields: &[(&'static str, &'static str)], words: &[(&'static str, &'static str)], name: &HeaderName) -> Vec<String> {
+        let mut headers = map(fields);
+        let words: Vec<_> = words.iter().map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect();
+        complete(&mut headers, true, &words);
+        headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+    }
+
     #[test]
-    fn what_the_app_says_about_framing_stands() {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("frame-ancestors 'self'"));
+    fn what_the_app_says_about_framing_stands_and_what_it_does_not_say_is_said() {
+        const CSP: HeaderName = header::CONTENT_SECURITY_POLICY;
+        const XFO: HeaderName = header::X_FRAME_OPTIONS;
+        let csp = "content-security-policy";
 
-        complete(&mut headers, true);
+        for said in [
+            "frame-ancestors 'self'",
+            "default-src 'self'; Frame-Ancestors https://a.test",
+            "default-src 'self' ,\tframe-ancestors *",
+            "frame-ancestors",
+        ] {
+            assert_eq!(completed(&[(csp, said)], &[], &CSP), [said]);
+            assert_eq!(completed(&[(csp, said)], &[], &XFO), [""; 0], "{said}");
+            assert_eq!(completed(&[(csp, "default-src *"), (csp, said)], &[], &CSP), ["default-src *", said]);
+        }
+        for silent in ["default-src 'self'", "frame-src 'none'", "x-frame-ancestors *", "script-src a; child-src frame-ancestors", ""] {
+            assert_eq!(completed(&[(csp, silent)], &[], &CSP), [silent, "frame-ancestors 'none'"]);
+            assert_eq!(completed(&[(csp, silent)], &[], &XFO), ["deny"], "{silent}");
+        }
+        let reports = [("content-security-policy-report-only", "frame-ancestors *")];
+        assert_eq!(
+            (completed(&reports, &[], &CSP), completed(&reports, &[], &XFO)),
+            (vec!["frame-ancestors 'none'".to_owned()], vec!["deny".to_owned()])
+        );
+        let own = [("x-frame-options", "SAMEORIGIN"), (csp, "default-src *")];
+        assert_eq!(completed(&own, &[], &XFO), ["SAMEORIGIN"]);
+        assert_eq!(completed(&own, &[], &CSP), ["default-src *"]);
+    }
 
-        assert!(headers.contains_key(header::STRICT_TRANSPORT_SECURITY));
-        assert!(!headers.contains_key(header::X_FRAME_OPTIONS));
-        assert_eq!(headers[header::CONTENT_SECURITY_POLICY], "frame-ancestors 'self'");
+    #[test]
+    fn what_the_tenant_says_of_a_default_field_is_not_said_again() {
+        const CSP: HeaderName = header::CONTENT_SECURITY_POLICY;
+        const XFO: HeaderName = header::X_FRAME_OPTIONS;
+
+        let partner = [("content-security-policy", "frame-ancestors https://partner.test")];
+        assert_eq!((completed(&[], &partner, &CSP).len(), completed(&[], &partner, &XFO).len()), (1, 0));
+        let own = [("content-security-policy", "default-src 'self'")];
+        assert_eq!(completed(&[("content-security-policy", "frame-ancestors *")], &own, &CSP), ["default-src 'self'"]);
+        assert_eq!(completed(&[], &own, &XFO), ["deny"]);
+        assert_eq!(completed(&[], &[("x-frame-options", "")], &CSP), ["frame-ancestors 'none'"]);
+        let nothing = [("x-frame-options", ""), ("content-security-policy", ""), ("strict-transport-security", "")];
+        for (name, _, _) in DEFAULT_FIELDS {
+            let left = usize::from(!nothing.iter().any(|(own, _)| *own == name));
+            assert_eq!(completed(&[], &nothing, &name).len(), left, "{name}");
+        }
     }
 
     #[test]
     fn plain_answers_have_no_hsts() {
-        let mut headers = HeaderMap::new();
-
-        complete(&mut headers, false);
-
-        assert!(!headers.contains_key(header::STRICT_TRANSPORT_SECURITY));
+        let asked = [(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=1; includeSubDomains"))];
+        for words in [&asked[..], &[]] {
+            let mut headers = HeaderMap::new();
+            complete(&mut headers, false, words);
+            assert!(!headers.contains_key(header::STRICT_TRANSPORT_SECURITY));
+        }
+        assert_eq!(completed(&[], &[], &header::STRICT_TRANSPORT_SECURITY), ["max-age=63072000"]);
+        let asked = [("strict-transport-security", "max-age=1; includeSubDomains")];
+        assert_eq!(completed(&[], &asked, &header::STRICT_TRANSPORT_SECURITY), ["max-age=1; includeSubDomains"]);
     }
 
     fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {

@@ -1,8 +1,8 @@
 //! Which trailers of an upstream's answer reach the client (RFC 9110, section 6.5).
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, header};
 
-use super::response_headers;
+use super::response_headers::{self, Words};
 
 /// How many trailers there are at the most, and how many bytes they have together: gRPC clients take 8 KiB unless told otherwise.
 const MOST: usize = 64;
@@ -12,7 +12,7 @@ const MOST_BYTES: usize = 16 * 1024;
 ///
 /// What comes off heads comes off here, and whatever would have to be known before the body: who merges trailers into the head must
 /// find nothing there that frames it, guards it or sets a cookie.
-pub(super) fn dress(trailers: &mut HeaderMap, of_tenant: &[(HeaderName, HeaderValue)]) -> Result<(), &'static str> {
+pub(super) fn dress(trailers: &mut HeaderMap, of_tenant: &Words) -> Result<(), &'static str> {
     let bytes: usize = trailers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if trailers.len() > MOST || bytes > MOST_BYTES {
         return Err("the trailers of the answer are too many or too long");
@@ -66,6 +66,8 @@ const NEVER: [HeaderName; 33] = [
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {

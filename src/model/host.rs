@@ -94,6 +94,51 @@ impl fmt::Debug for Host {
     }
 }
 
+/// The scheme that a client used: over TLS, ended here or in front of us, or in clear text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// `http`.
+    #[default]
+    Http,
+    /// `https`.
+    Https,
+}
+
+impl Scheme {
+    /// Returns the name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// Returns the port that no URL of the scheme needs to name.
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+
+    /// Says whether what the client sends and gets is encrypted.
+    pub const fn is_secure(self) -> bool {
+        matches!(self, Self::Https)
+    }
+
+    /// Reads what a proxy says of its client. Some name the scheme of a WebSocket.
+    pub fn said(text: &[u8]) -> Option<Self> {
+        let is = |name: &[u8]| text.eq_ignore_ascii_case(name);
+        if is(b"https") || is(b"wss") {
+            Some(Self::Https)
+        } else if is(b"http") || is(b"ws") {
+            Some(Self::Http)
+        } else {
+            None
+        }
+    }
+}
+
 /// What a tenant's `hosts` entry names: one host, or every host one label below a name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HostPattern {

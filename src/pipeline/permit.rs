@@ -1,11 +1,11 @@
 //! What the pipeline hands out: the proof of a full pass, and what became known on the way.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use super::{QuotaState, Session};
 use crate::{
     checks::origin::Sender,
-    model::{ClientCertificate, ClientIp, Deny, Host, Presented},
+    model::{ClientCertificate, ClientIp, Deny, Host, Presented, Scheme},
     policy::{Quota, RequestLimits, Route, Tenant},
     quota::Limit,
     state::{Challenges, KeySets, QuotaKey},
@@ -38,6 +38,8 @@ impl<Q, R> Copy for Stores<'_, Q, R> {}
 pub struct Known {
     /// Who asked.
     pub client: Option<ClientIp>,
+    /// Over what.
+    pub scheme: Option<Scheme>,
     /// The host that was asked for.
     pub host: Option<Host>,
     /// The tenant that owns the host.
@@ -96,7 +98,10 @@ pub(super) struct Parts {
     pub(super) session: Option<Arc<Session>>,
     pub(super) client: ClientIp,
     pub(super) certificate: Option<Presented>,
+    pub(super) scheme: Scheme,
     pub(super) host: Host,
+    pub(super) port: Option<u16>,
+    pub(super) public_port: u16,
     pub(super) target: String,
     pub(super) limits: RequestLimits,
     pub(super) charged: Vec<(QuotaKey, Limit)>,
@@ -148,6 +153,23 @@ impl Permit {
     /// Returns the host that was asked for.
     pub fn host(&self) -> &Host {
         &self.0.host
+    }
+
+    /// Returns the scheme that the client used.
+    pub fn scheme(&self) -> Scheme {
+        self.0.scheme
+    }
+
+    /// Returns the host with the port that was asked for, where that is not the scheme's own: apps compare it with `Origin`, and make
+    /// redirects of it.
+    pub fn authority(&self) -> Cow<'_, str> {
+        let host = self.0.host.as_str();
+        self.0.port.map_or(Cow::Borrowed(host), |port| Cow::Owned(format!("{host}:{port}")))
+    }
+
+    /// Returns the port that the client sees: what it asked for, else the listener's public one, else the scheme's.
+    pub fn public_port(&self) -> u16 {
+        self.0.public_port
     }
 
     /// Returns path and query to forward: as received, with `//` merged where the route says so.

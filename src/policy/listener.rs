@@ -30,6 +30,8 @@ pub struct Listener {
     pub deny: DenyList,
     /// Peers whose forwarding header is believed here, instead of the server's list.
     pub trusted_proxies: Option<IpSet>,
+    /// Whether they end TLS in front of this listener and say so.
+    pub tls_in_front: bool,
 }
 
 /// What a listener serves.

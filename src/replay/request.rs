@@ -208,6 +208,9 @@ fn listener<'p>(name: Option<&str>, scheme: &str, policy: &'p Policy) -> Result<
             ListenerKind::Plaintext | ListenerKind::Redirect { .. } => scheme == "http",
         }),
     };
+    // One behind what ends TLS is asked with https, too.
+    let in_front = || policy.listeners.iter().find(|listener| name.is_none() && scheme == "https" && listener.tls_in_front);
+    let found = found.or_else(in_front);
     let missing = || DescribeError::Listener(name.map_or_else(|| format!("serves {scheme}"), |name| format!("is named `{name}`")));
     found.map(|listener| &**listener).ok_or_else(missing)
 }

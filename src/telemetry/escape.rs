@@ -1,21 +1,24 @@
 //! Strangers' text as JSON: escaped, cut to length, tokens taken out (`security.md`, section 2.9).
 
-/// What a token begins with.
-const TOKEN_PREFIX: &[u8] = b"oct1.";
+/// What a token begins with, and what stands in the line in its place.
+const TOKEN: (&[u8], &str) = (b"oct1.", "oct1.…");
 
 /// What the sessions of apps begin with, and what stands in the line in their place: base64 of a JSON object (JSON Web Tokens, Flask, Django,
 /// cookie-session), of a packed one (Flask, Django), and a signed JSON cookie of Express.
-const FOREIGN_PREFIXES: [(&[u8], &str); 5] =
-    [(b"eyJ", "eyJ…"), (b".eJ", ".eJ…"), (b"s:j:", "s:j:…"), (b"s%3Aj%3A", "s:j:…"), (b"s%3aj%3a", "s:j:…")];
+const FOREIGN: [(&[u8], &str); 3] = [(b"eyJ", "eyJ…"), (b".eJ", ".eJ…"), (b"s:j:", "s:j:…")];
 
-/// How many bytes must follow such a prefix: fewer hold no signature, and may be a word.
-const FOREIGN_BYTES: usize = 20;
+/// How many characters must follow such a prefix: fewer hold no signature, and may be a word.
+const FOREIGN_CHARS: usize = 20;
+
+/// How often a character may be percent-encoded over and over, and is still read: whoever decodes a line by hand gives up before.
+const LAYERS: u8 = 8;
 
 /// Appends a JSON string, quotes included.
 ///
 /// At most `cap` bytes of the text are taken; `…` at the end says that there was more. Control characters (C0, DEL, C1), line
 /// and paragraph separators and bidirectional controls become `\u00XX`; each run of bytes that is not UTF-8 becomes `\ufffd`;
-/// a token becomes `oct1.…`, also where the cap would have cut it, and an app's session `eyJ…`, `.eJ…` or `s:j:…`.
+/// a token becomes `oct1.…`, also where the cap would have cut it, and an app's session `eyJ…`, `.eJ…` or `s:j:…`. Both are found in any
+/// percent-encoding: whoever reads the line could decode it.
 pub(super) fn append(out: &mut Vec<u8>, text: &[u8], cap: usize) {
     out.push(b'"');
     if text.len() <= cap && is_plain(text) {
@@ -26,12 +29,53 @@ pub(super) fn append(out: &mut Vec<u8>, text: &[u8], cap: usize) {
     out.push(b'"');
 }
 
-/// Says whether the text can stand as it is: printable ASCII without quote, backslash and token prefix.
+/// Says whether the text can stand as it is: printable ASCII without quote, backslash and the beginning of a token.
 fn is_plain(text: &[u8]) -> bool {
     // No early end: without one the compiler looks at many bytes at once.
     let odd = text.iter().fold(false, |odd, &byte| odd | !matches!(byte, b' '..=b'~') | (byte == b'"') | (byte == b'\\'));
     let ends_in = |at: usize, ends: &[&[u8]]| text.get(..=at).is_some_and(|head| ends.iter().any(|end| head.ends_with(end)));
-    !odd && !memchr::memchr3_iter(b'.', b'J', b'j', text).any(|at| ends_in(at, &[TOKEN_PREFIX, b"eyJ", b".eJ", b"s:j", b"s%3Aj", b"s%3aj"]))
+    !odd && !memchr::memchr3_iter(b'.', b'J', b'j', text).any(|at| ends_in(at, &[TOKEN.0, b"eyJ", b".eJ", b"s:j"])) && !hides_a_token(text)
+}
+
+/// Says whether a token begins in the text with at least one of its characters percent-encoded.
+fn hides_a_token(text: &[u8]) -> bool {
+    // Most texts have no escape at all, and few places can be a beginning.
+    memchr::memchr(b'%', text).is_some()
+        && (0..text.len()).filter_map(|at| text.get(at..)).any(|rest| {
+            matches!(rest.first(), Some(b'%' | b'o' | b'e' | b'.' | b's'))
+                && std::iter::once(TOKEN).chain(FOREIGN).any(|(prefix, _)| after(rest, prefix).is_some())
+        })
+}
+
+/// Returns what follows a prefix, each character of which may be percent-encoded.
+fn after<'t>(text: &'t [u8], prefix: &[u8]) -> Option<&'t [u8]> {
+    prefix.iter().try_fold(text, |rest, &byte| {
+        let (octet, length) = octet(rest, true)?;
+        rest.get(length..).filter(|_| octet == byte)
+    })
+}
+
+/// Returns the octet that a text begins with once it is decoded, and how many bytes that took. The digits of an escape may be `escaped`
+/// themselves.
+fn octet(text: &[u8], escaped: bool) -> Option<(u8, usize)> {
+    let (mut octet, mut length) = (*text.first()?, 1);
+    // `%256f` is `%6f` for the first decoder, and `o` for the second.
+    for _ in 0..LAYERS {
+        if octet != b'%' {
+            break;
+        }
+        let Some((high, first)) = text.get(length..).and_then(|rest| digit(rest, escaped)) else { break };
+        let Some((low, second)) = text.get(length + first..).and_then(|rest| digit(rest, escaped)) else { break };
+        (octet, length) = (high << 4 | low, length + first + second);
+    }
+    Some((octet, length))
+}
+
+/// Returns the value of the hexadecimal digit that a text begins with.
+fn digit(text: &[u8], escaped: bool) -> Option<(u8, usize)> {
+    let (digit, length) = if escaped { octet(text, false)? } else { (*text.first()?, 1) };
+    let value = char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())?;
+    Some((value, length))
 }
 
 fn append_slowly(out: &mut Vec<u8>, text: &[u8], cap: usize) {
@@ -50,19 +94,12 @@ fn append_slowly(out: &mut Vec<u8>, text: &[u8], cap: usize) {
 
 /// Appends what the text begins with. Returns how many bytes that was, and how many count against the cap.
 fn append_one(out: &mut Vec<u8>, rest: &[u8]) -> (usize, usize) {
-    if let Some(after) = rest.strip_prefix(TOKEN_PREFIX) {
-        let run = after.iter().take_while(|&&byte| is_token_byte(byte)).count();
-        if run > 0 {
-            out.extend_from_slice("oct1.…".as_bytes());
-            return (TOKEN_PREFIX.len() + run, TOKEN_PREFIX.len() + 1);
-        }
-    }
-    for (prefix, mark) in FOREIGN_PREFIXES {
-        let Some(after) = rest.strip_prefix(prefix) else { continue };
-        let run = after.iter().take_while(|&&byte| is_token_byte(byte) || matches!(byte, b':' | b'%' | b'+')).count();
-        if run >= FOREIGN_BYTES {
+    for ((prefix, mark), least) in std::iter::once((TOKEN, 1)).chain(FOREIGN.map(|foreign| (foreign, FOREIGN_CHARS))) {
+        let Some(body) = after(rest, prefix) else { continue };
+        let (characters, bytes) = run(body, least > 1);
+        if characters >= least {
             out.extend_from_slice(mark.as_bytes());
-            return (prefix.len() + run, prefix.len() + 1);
+            return (rest.len() - body.len() + bytes, prefix.len() + 1);
         }
     }
     match first_char(rest) {
@@ -75,6 +112,18 @@ fn append_one(out: &mut Vec<u8>, rest: &[u8]) -> (usize, usize) {
             (invalid, invalid)
         }
     }
+}
+
+/// Returns how far a token goes: in characters, and in bytes. Of an app's session, whatever is encoded belongs to it.
+fn run(text: &[u8], foreign: bool) -> (usize, usize) {
+    let (mut characters, mut bytes) = (0, 0);
+    while let Some((octet, length)) = text.get(bytes..).and_then(|rest| octet(rest, true)) {
+        if !(is_token_byte(octet) || (foreign && (length > 1 || matches!(octet, b':' | b'+')))) {
+            break;
+        }
+        (characters, bytes) = (characters + 1, bytes + length);
+    }
+    (characters, bytes)
 }
 
 /// Says whether a byte continues a token. The dot does, so that `oct1.oct1.…` hides nothing.
@@ -178,6 +227,49 @@ mod tests {
         assert_eq!(json(format!("abceyJ{}", "S".repeat(50)), 5), "\"abceyJ…\"");
         assert_eq!(json("heyJude and .eJ", 64), "\"heyJude and .eJ\"");
         assert_eq!(json(format!("eyJ{}", "a".repeat(19)), 64), format!("\"eyJ{}\"", "a".repeat(19)));
+    }
+
+    #[test]
+    fn a_token_is_found_in_any_percent_encoding() {
+        for text in [
+            "%6fct1.SECRET",
+            "%6Fct1.SECRET",
+            "o%63t1.SECRET",
+            "oct%31.SECRET",
+            "oct1%2eSECRET",
+            "%6f%63%74%31%2e%53%45%43%52%45%54",
+            "%256fct1.SECRET",
+            "%25%36%66ct1.SECRET",
+            "%%36fct1.SECRET",
+            "%25256fct1.SECRET",
+            "%2525252525256fct1.SECRET",
+            "oct1.%53ECRE%54",
+            "oct1.%2553ECRET",
+        ] {
+            assert_eq!(json(format!("/x/{text}/y"), 64), "\"/x/oct1.…/y\"", "{text}");
+            assert_eq!(json(format!("/%C3%A9/{text}"), 64), "\"/%C3%A9/oct1.…\"", "{text}");
+        }
+        let tail = "hbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1In0.c2ln-_A";
+        for (text, mark) in [("%65yJ", "eyJ…"), ("e%79%4a", "eyJ…"), ("%2EeJ", ".eJ…"), ("s%3aj%3A%7B", "s:j:…"), ("%73:%6A:", "s:j:…")]
+        {
+            assert_eq!(json(format!("/{text}{tail}/y"), 64), format!("\"/{mark}/y\""), "{text}");
+        }
+        // Beside it: no token, and it stands as it came.
+        for text in
+            ["/100%", "/%6fct2.SECRET", "/%6gct1.SECRET", "/%6fct1.", "/%2", "/caf%C3%A9", "/%2525252525252525256fct1.x", "%%%%%%%%"]
+        {
+            assert_eq!(json(text, 64), format!("\"{text}\""));
+        }
+    }
+
+    #[test]
+    fn a_flood_of_escapes_costs_little() {
+        let text = "%25".repeat(5000);
+
+        let began = std::time::Instant::now();
+        let line = json(&text, 1024);
+
+        assert!(line.len() < 1100 && began.elapsed() < std::time::Duration::from_secs(2), "{:?}", began.elapsed());
     }
 
     #[test]

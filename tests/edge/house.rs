@@ -204,6 +204,7 @@ pub(crate) fn plan(kind: ListenerKind) -> Plan {
         proxy_protocol: None,
         deny: DenyList::default(),
         trusted_proxies: None,
+        tls_in_front: false,
     };
     let long = Duration::from_secs(10);
     let limits = Limits {

@@ -153,6 +153,7 @@ pub fn listener(name: &str, port: u16, kind: ListenerKind) -> Listener {
         proxy_protocol: None,
         deny: DenyList::default(),
         trusted_proxies: None,
+        tls_in_front: false,
     }
 }
 

@@ -15,7 +15,9 @@ use crate::{
 };
 
 /// Compiles every door.
-pub(super) fn all(cx: &mut Context<'_>, wires: &[ListenerWire], addresses: &mut Addresses) -> Vec<Arc<Listener>> {
+///
+/// `server_trusts` says whether the server's own list of trusted proxies names anybody.
+pub(super) fn all(cx: &mut Context<'_>, wires: &[ListenerWire], addresses: &mut Addresses, server_trusts: bool) -> Vec<Arc<Listener>> {
     let mut names: HashMap<&ListenerName, Span> = HashMap::new();
     let mut listeners = Vec::with_capacity(wires.len());
     let mut files = DenyFiles::default();
@@ -23,6 +25,7 @@ pub(super) fn all(cx: &mut Context<'_>, wires: &[ListenerWire], addresses: &mut 
         if let Some(first) = names.insert(&wire.name.value, wire.name.span) {
             cx.error(wire.name.span, format!("two listeners are named `{}`", wire.name.value)).first(first);
         }
+        judge_tls_in_front(cx, wire, server_trusts);
         listeners.extend(one(cx, wire, addresses, &mut files).map(Arc::new));
     }
     listeners
@@ -42,6 +45,7 @@ fn one(cx: &mut Context<'_>, wire: &ListenerWire, addresses: &mut Addresses, fil
         proxy_protocol: wire.proxy_protocol.as_ref().map(|proxy| ProxyProtocol { trusted: trusted(cx, &proxy.trusted.0) }),
         deny: files.list(cx, &wire.deny, &wire.deny_files),
         trusted_proxies: wire.trusted_proxies.as_ref().map(|ranges| trusted(cx, ranges)),
+        tls_in_front: wire.tls_in_front.as_ref().is_some_and(|at| at.value),
         kind: kind?,
     })
 }
@@ -63,6 +67,22 @@ fn kind(cx: &mut Context<'_>, wire: &ListenerWire) -> Option<ListenerKind> {
             cx.error(wire.at(), message).hint("make two listeners of it");
             None
         }
+    }
+}
+
+/// TLS ends in one place, and somebody has to be believed that it does.
+fn judge_tls_in_front(cx: &mut Context<'_>, wire: &ListenerWire, server_trusts: bool) {
+    let Some(at) = wire.tls_in_front.as_ref().filter(|at| at.value) else { return };
+    if wire.tls.is_some() {
+        cx.error(at.span, "TLS ends at this listener, not in front of it")
+            .hint("take out `tls_in_front`, or `tls` where clear text comes here");
+    } else if wire.redirect_to_https.is_some() {
+        let message = "behind what ends TLS, a redirect to HTTPS would come back here for ever";
+        cx.error(at.span, message).hint("write `plaintext: true` instead of `redirect_to_https`, or take out `tls_in_front`");
+    }
+    if wire.trusted_proxies.as_ref().map_or(!server_trusts, Vec::is_empty) {
+        cx.error(at.span, "nobody is trusted to say that TLS ended in front of this listener")
+            .hint("add `trusted_proxies` with the addresses of what ends TLS");
     }
 }
 

@@ -43,7 +43,12 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
     tenants.insert(0, Named(std::mem::take(&mut root.tenants.0)));
     let server = root.server.as_ref();
     let mut addresses = Addresses::default();
-    let listeners = listener::all(cx, root.listeners.0.as_ref().map_or(&[], |NonEmpty(list)| list), &mut addresses);
+    let listeners = listener::all(
+        cx,
+        root.listeners.0.as_ref().map_or(&[], |NonEmpty(list)| list),
+        &mut addresses,
+        server.is_some_and(|wire| !wire.trusted_proxies.is_empty()),
+    );
     let metrics = root.metrics.as_ref().map(|metrics| addresses.take(cx, &metrics.address));
     let admin = root.admin.as_ref().map(|wire| admin::admin(cx, wire, &mut addresses));
     let limits = limits::connection(cx, root.limits.as_ref());

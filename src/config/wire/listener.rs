@@ -36,6 +36,9 @@ wire! {
         deny_files: Vec<At<FilePath>>,
         /// Peers whose forwarding header is believed here, instead of the server's list.
         trusted_proxies: Option<Vec<At<Range>>>,
+        /// Says that they end TLS in front of this listener, which is `plaintext: true`: `X-Forwarded-Proto` of them (`proto` of `Forwarded`, where that is
+        /// `client_ip_header`) tells whether the client came over TLS; absent, it did not. Default: false.
+        tls_in_front: Option<At<bool>>,
     }
 
     /// TLS at a listener; certificates and versions stand under `tls` at the top.
