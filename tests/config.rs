@@ -529,6 +529,7 @@ const UNWRITTEN: &[&str] = &[
     "certificate.ocsp",
     "certificate.shared",
     "listener.plaintext",
+    "listener.tls_in_front",
     "root.tenant_files",
     "rotate.keep",
     "rotate.size",
