@@ -15,7 +15,7 @@ use crate::{
         tenant,
     },
     model::{ClientIp, Deny, Mode, Origin, Presented, Reason, RequestView, Stage, Trail, UnixTime, Verdict},
-    policy::{OnStale, Policy, RangeRule, Route, RouteAccess, Tenant},
+    policy::{Matched, OnStale, Policy, RangeRule, Route, RouteAccess, Tenant},
     session::grant::Grant,
     state::{QuotaStore, RevocationStore},
 };
@@ -74,10 +74,13 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
     }
 
     // Before quotas and session: the route says which quotas there are and what a bad session means.
-    let route = route::find(&clean, realm);
+    let matched = route::find(&clean, realm);
+    let route = matched.route;
     known.route = Some(Arc::clone(route));
-    let found = trail.note(Stage::Route, route::check(view, &clean, route, realm))?;
+    known.also = matched.also.iter().map(|also| Arc::clone(also.route)).collect();
+    let found = trail.note(Stage::Route, route::check(view, &clean, &matched, realm))?;
     trail.explain(|| (format!("`{}` allows {}", route.id.as_str(), clean.method).into(), Some(route.origin)));
+    explain_readings(&clean, &matched, trail)?;
 
     // Before the session: guessing tokens is bounded, and so is the work of opening them.
     let mut charging = Charging::new(stores.quotas, view.tick, client, route);
@@ -86,8 +89,8 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
     // After the address and the quotas, because opening a token is the first step that costs something.
     let mut proven = match session::check(view, client, realm, policy, &stores.key_sets.load()) {
         Ok(Some(found)) => Some(found),
-        Ok(None) => without_session(realm, route, trail)?,
-        Err(deny) => anonymous(deny, Stage::Session, view, policy, realm, route, known, trail)?,
+        Ok(None) => without_session(realm, &matched, trail)?,
+        Err(deny) => anonymous(deny, Stage::Session, view, policy, realm, &matched, known, trail)?,
     };
     if let Some(found) = &proven {
         known.session = Some(Arc::clone(&found.session));
@@ -125,7 +128,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
             // Nor does anybody know here, and soon somebody may. A public page does not need to, and the cookie stays; but who signs out or
             // in must hear that the session which they have could not be ended.
             Err(deny) if deny.reason == Reason::RevocationStale => {
-                if !route.needs_no_session() {
+                if !matched.needs_no_session() {
                     return trail.note(Stage::Revocation, Err(deny));
                 }
                 trail.note(Stage::Revocation, Ok(()))?;
@@ -136,7 +139,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
             }
             Err(deny) => {
                 known.reused = (deny.reason == Reason::SessionReuse).then(|| Arc::clone(&found.session));
-                proven = anonymous(deny, Stage::Revocation, view, policy, realm, route, known, trail)?;
+                proven = anonymous(deny, Stage::Revocation, view, policy, realm, &matched, known, trail)?;
                 (known.session, known.member) = (None, None);
             }
         }
@@ -150,24 +153,33 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
     charging.after(realm, acting, session.as_deref(), known, trail).await?;
 
     // Last, because it needs all of the above and is the app's own question: may this user do this here?
-    if let Some(session) = &session {
-        relent(trail, Stage::Authorization, realm.mode, authorization::role(session, route))?;
-        trail.note(Stage::Authorization, authorization::age(session, route, view.now))?;
-        if route.max_auth_age.is_some() {
+    for route in matched.rules() {
+        if let Some(session) = &session {
+            relent(trail, Stage::Authorization, realm.mode, authorization::role(session, route))?;
+        }
+        // Observing does not relax it, so those without a session are asked for it too.
+        trail.note(Stage::Authorization, authorization::age(session.as_deref(), route, view.now))?;
+        if let (Some(session), true) = (&session, route.max_auth_age.is_some()) {
             let age = view.now.since(session.claims.auth_time).as_secs();
             trail.explain(|| (format!("the sign-in is {age} s old").into(), Some(route.origin)));
         }
     }
-    let sender = origin::sender(view, &clean, (listener, scheme), (realm, route), policy);
+    let sent_to = |route| origin::sender(view, &clean, (listener, scheme), (realm, route), policy);
+    let sender = sent_to(route);
+    let also: Vec<_> = matched.also.iter().map(|also| (Arc::clone(also.route), sent_to(also.route))).collect();
     let websocket = found.upgrade == route::Upgrade::WebSocket;
     let is_safe = origin::is_safe(clean.method) && !websocket;
-    trail.note(Stage::Authorization, origin::check(sender, is_safe, session.as_deref(), route))?;
-    trail.explain(|| (explain_access(route), Some(route.origin)));
+    for (sender, route) in std::iter::once((sender, route)).chain(also.iter().map(|(route, sender)| (*sender, route))) {
+        trail.note(Stage::Authorization, origin::check(sender, is_safe, session.as_deref(), route))?;
+        trail.explain(|| (explain_access(route), Some(route.origin)));
+    }
 
     Ok(Passage::Permit(Permit::new(permit::Parts {
         realm: Arc::clone(realm),
         acting: Arc::clone(acting),
         route: Arc::clone(route),
+        also,
+        method: http::Method::from_bytes(clean.method.as_bytes()).unwrap_or_default(),
         session,
         client,
         certificate: view.certificate.cloned(),
@@ -195,13 +207,13 @@ pub fn judge_grant(
     now: UnixTime,
 ) -> Verdict<Arc<Tenant>> {
     // A link from another site passed, but a sign-in by it would sign the victim in as somebody else.
-    origin::check_answer(permit.sender(), permit.route())?;
+    permit.judges().try_for_each(|(sender, route)| origin::check_answer(sender, route))?;
     grant::check(grant, (permit.client(), certificate), permit.tenant(), policy, now).map(Arc::clone)
 }
 
 /// Judges whether the answer to a permitted request may end sessions.
 pub fn judge_revocation(permit: &Permit) -> Verdict {
-    origin::check_answer(permit.sender(), permit.route())
+    permit.judges().try_for_each(|(sender, route)| origin::check_answer(sender, route))
 }
 
 /// Judges whether somebody ended a session. A foreign one knows no epoch: it is of the one in which its user signed in.
@@ -248,11 +260,12 @@ fn anonymous<T>(
     view: &RequestView<'_>,
     policy: &Policy,
     realm: &Tenant,
-    route: &Route,
+    matched: &Matched<'_>,
     known: &mut Known,
     trail: &mut Trail,
 ) -> Verdict<Option<T>> {
-    if route.access == RouteAccess::Public {
+    if matched.rules().all(|route| route.access == RouteAccess::Public) {
+        let route = matched.route;
         known.clear_cookie = session::has_cookie(view, policy);
         trail.note(stage, Ok(()))?;
         trail.explain(|| {
@@ -266,11 +279,28 @@ fn anonymous<T>(
 }
 
 /// Goes on without a session where none is presented and the route needs none, or the realm observes.
-fn without_session<T>(realm: &Tenant, route: &Route, trail: &mut Trail) -> Verdict<Option<T>> {
-    if relent(trail, Stage::Session, realm.mode, session::required(route))?.is_some() {
-        trail.explain(|| ("no session; the route is public".into(), Some(route.origin)));
+fn without_session<T>(realm: &Tenant, matched: &Matched<'_>, trail: &mut Trail) -> Verdict<Option<T>> {
+    let required = matched.rules().try_for_each(|route| session::required(route));
+    if relent(trail, Stage::Session, realm.mode, required)?.is_some() {
+        trail.explain(|| ("no session; the route is public".into(), Some(matched.route.origin)));
     }
     Ok(None)
+}
+
+/// Says which other rules judge the request, and why.
+fn explain_readings(clean: &hygiene::Clean<'_>, matched: &Matched<'_>, trail: &mut Trail) -> Verdict {
+    for also in &matched.also {
+        trail.note(Stage::Route, Ok(()))?;
+        trail.explain(|| {
+            let id = also.route.id.as_str();
+            let words = match &also.reading {
+                Some(reading) => format!("an app may read the path as `{reading}`, so `{id}` judges too"),
+                None => format!("`{id}` would match `{}` otherwise, so it judges too", clean.path.matching()),
+            };
+            (words.into(), Some(also.route.origin))
+        });
+    }
+    Ok(())
 }
 
 fn explain_range(client: ClientIp, range: Option<&RangeRule>, tenant: &Tenant) -> (Cow<'static, str>, Option<Origin>) {

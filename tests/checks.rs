@@ -7,7 +7,7 @@ mod support;
 use std::{sync::Arc, time::Duration};
 
 use octroi::{
-    model::{Deny, Mode, Reason, RevocationAnswer, UnixTime},
+    model::{Deny, Mode, PathRules, Reason, RevocationAnswer, UnixTime},
     pipeline::{Passage, Permit, Source, judge_again, judge_grant},
     policy::{
         Binding, CertificateMode, Charge, ClientIpHeader, IpAccess, IpSet, ListenerKind, OnStale, OriginCheck, Policy, QuotaBy, RangeRule,
@@ -42,6 +42,10 @@ fn lobby(change: impl FnOnce(&mut Tenant, &mut Tenant)) -> Policy {
 
 fn with(claims: &Claims) -> Request {
     get("https://acme.test/x").cookie(&seal(claims, Purpose::Cookie, "acme"))
+}
+
+fn with_url(claims: &Claims, url: &str) -> Request {
+    get(url).cookie(&seal(claims, Purpose::Cookie, "acme"))
 }
 
 fn changed(change: impl FnOnce(&mut Claims)) -> Request {
@@ -252,6 +256,89 @@ fn what_is_forwarded_is_what_was_matched() {
     assert_eq!(forwarded("/a?"), "/a?");
     assert_eq!(forwarded("/m//a///b?c//d"), "/m/a/b?c//d");
     assert_eq!(judged(&get("https://acme.test/a//b"), &policy).reason(), Some(Reason::PathEmptySegment));
+}
+
+/// `/` public with every spelling, `/ops/` for a role, `/Files/` written so, and sessions for what an exact rule names.
+fn spelled(change: impl FnOnce(&mut Tenant)) -> Policy {
+    one(|acme| {
+        let mut open = route("/", RouteAccess::Public);
+        open.path = PathRules { allow_encoded_slash: true, allow_path_parameters: true, merge_slashes: true, allow_double_encoding: true };
+        open.grant = true;
+        let mut read = route("/ops/read/", roles("ops"));
+        read.methods = Box::new(["GET".into()]);
+        acme.routes = table(vec![open, route("/ops/", roles("ops")), read, route("/me", RouteAccess::Session)]);
+        change(acme);
+    })
+}
+
+#[test]
+fn a_path_is_judged_as_an_app_may_read_it() {
+    let policy = spelled(|_| {});
+    let ask = |method: &str, path: &str, role: &str| {
+        let claims = Claims { roles: Roles::try_new([role]).unwrap(), ..claims("acme") };
+        judged(&with_url(&claims, &format!("https://acme.test{path}")).method(method), &policy)
+    };
+
+    for path in [
+        "/ops%2Fusers",
+        "/ops%2fusers",
+        "/OPS/users",
+        "/Ops%2Fusers",
+        "//OPS//users",
+        "/OPS;x/users",
+        "/x;y%2Fops",
+        "/ops%252Fusers",
+        "/%256fps/x",
+        "/ops",
+        "/OPS",
+    ] {
+        let denied = judged(&get(&format!("https://acme.test{path}")), &policy);
+        let wanted = if path == "/x;y%2Fops" { None } else { Some(Reason::SessionMissing) };
+        assert_eq!(denied.reason(), wanted, "{path}");
+        assert_eq!(ask("GET", path, "other").reason(), wanted.map(|_| Reason::RoleMissing), "{path}");
+        assert_eq!(ask("GET", path, "ops").reason(), None, "{path}");
+    }
+    assert_eq!(ask("POST", "/ops%2Fread%2Fx", "ops").reason(), Some(Reason::MethodNotAllowed));
+    assert_eq!(ask("POST", "/ops%2Fwrite%2Fx", "ops").reason(), None);
+    // What the path is as asked goes on being what is allowed.
+    assert!(ask("GET", "/ops%2Fusers", "ops").permit().route().grant);
+    assert_eq!(ask("GET", "/ops%2Fusers", "ops").permit().path_and_query(), "/ops%2Fusers");
+    for path in ["/x%2Fy", "/X", "/opsx", "/ops-x/y", "/a%252Fb"] {
+        assert_eq!(judged(&get(&format!("https://acme.test{path}")), &policy).reason(), None, "{path}");
+    }
+}
+
+#[test]
+fn a_bad_session_is_no_session_only_where_every_reading_is_public() {
+    let policy = spelled(|_| {});
+    let expired = seal(&Claims { absolute_end: NOW.minus(SECOND), ..claims("acme") }, Purpose::Cookie, "acme");
+    let asked = |path: &str| judged(&get(&format!("https://acme.test{path}")).cookie(&expired), &policy).reason();
+
+    assert_eq!(asked("/x%2Fy"), None);
+    assert_eq!(asked("/ops%2Fusers"), Some(Reason::SessionExpired));
+}
+
+#[test]
+fn observe_mode_asks_nobody_for_less() {
+    let policy = one(|acme| {
+        let mut fresh = route("/x", roles("admin"));
+        fresh.max_auth_age = Some(Duration::from_secs(60));
+        acme.routes = table(vec![fresh, route("/y", roles("admin"))]);
+        acme.mode = Mode::Observe;
+    });
+    let ended = Says(RevocationAnswer::Session, 0);
+    let old = Claims { auth_time: NOW.minus(SECOND * 61), ..claims("acme") };
+
+    for path in ["/x", "/X"] {
+        let url = format!("https://acme.test{path}");
+        let nobody = judged(&get(&url), &policy);
+        assert_eq!((nobody.reason(), nobody.would()), (Some(Reason::AuthTooOld), Some(Reason::SessionMissing)), "{path}");
+        assert_eq!(judged(&get(&url).cookie("oct1.bad"), &policy).reason(), Some(Reason::AuthTooOld), "{path}");
+        assert_eq!(judged(&with_url(&old, &url), &policy).reason(), Some(Reason::AuthTooOld), "{path}");
+        assert_eq!(ask_at(&with_url(&claims("acme"), &url), &policy, &Empty, &ended, NOW).reason(), Some(Reason::AuthTooOld));
+        assert_eq!(judged(&with_url(&claims("acme"), &url), &policy).reason(), None, "{path}");
+    }
+    assert_eq!(judged(&get("https://acme.test/y"), &policy).reason(), None);
 }
 
 // ── WebSocket ──
@@ -982,6 +1069,79 @@ fn a_tunnel_is_asked_for_its_certificate_again() {
     assert_eq!(again(&member, Some(&["acme"])), None);
     assert_eq!(again(&member, Some(&["globex"])), Some(Reason::MemberClientCertificateRefused));
     assert_eq!(again(&member, Some(&[])), Some(Reason::ClientCertificateRefused));
+}
+
+#[test]
+fn what_goes_on_is_judged_by_its_rule_as_it_is_now() {
+    let socket = |change: &dyn Fn(&mut Route)| {
+        one(|acme| {
+            let mut socket = route("/x", RouteAccess::Session);
+            socket.websocket = true;
+            change(&mut socket);
+            acme.routes = table(vec![socket, route("/public", RouteAccess::Public)]);
+        })
+    };
+    let before = socket(&|_| {});
+    let claims = Claims { roles: Roles::try_new(["staff"]).unwrap(), auth_time: NOW.minus(SECOND * 60), ..claims("acme") };
+    let tunnel = judged(&handshake("/x").cookie(&seal(&claims, Purpose::Cookie, "acme")), &before).permit();
+    let page = judged(&get("https://acme.test/public"), &before).permit();
+    let again = |policy: &Policy, now| judge_again(&tunnel, None, policy, &LIVE, now).err().map(|deny| deny.reason);
+    let after = |change: &dyn Fn(&mut Route)| again(&socket(change), NOW);
+    let aged = |seconds| move |route: &mut Route| route.max_auth_age = Some(Duration::from_secs(seconds));
+    let observing = |change: &dyn Fn(&mut Tenant)| {
+        one(|acme| {
+            acme.mode = Mode::Observe;
+            change(acme);
+        })
+    };
+
+    assert_eq!(after(&|_| {}), None);
+    assert_eq!(after(&|route| route.access = roles("staff")), None);
+    assert_eq!(after(&|route| route.access = roles("admin")), Some(Reason::RoleMissing));
+    assert_eq!(after(&|route| route.websocket = false), Some(Reason::UpgradeRefused));
+    assert_eq!(after(&|route| route.methods = Box::new(["POST".into()])), Some(Reason::MethodNotAllowed));
+    assert_eq!((after(&aged(60)), after(&aged(59))), (None, Some(Reason::AuthTooOld)));
+    assert_eq!(again(&one(|acme| acme.routes = table(vec![])), NOW), Some(Reason::UpgradeRefused));
+    let closed = one(|acme| {
+        let mut builder = octroi::policy::RouteTableBuilder::default();
+        builder.add("/else", Arc::new(route("/else", RouteAccess::Session)), false).unwrap();
+        acme.routes = Arc::new(builder.build(Arc::new(route("*", RouteAccess::Nobody))));
+    });
+    assert_eq!(again(&closed, NOW), Some(Reason::RouteNone));
+    // Observing lets pass what it would let pass, and no more.
+    let observed = |change: &dyn Fn(&mut Route)| {
+        again(
+            &observing(&|acme| {
+                let mut socket = route("/x", RouteAccess::Session);
+                socket.websocket = true;
+                change(&mut socket);
+                acme.routes = table(vec![socket]);
+            }),
+            NOW,
+        )
+    };
+    assert_eq!((observed(&|route| route.access = roles("admin")), observed(&aged(59))), (None, Some(Reason::AuthTooOld)));
+    // Who asked for no session, where one is asked for now.
+    let anonymous = |policy: &Policy| judge_again(&page, None, policy, &LIVE, NOW).err().map(|deny| deny.reason);
+    assert_eq!((anonymous(&before), anonymous(&one(|_| {}))), (None, Some(Reason::SessionMissing)));
+    assert_eq!(anonymous(&observing(&|_| {})), None);
+}
+
+#[test]
+fn what_goes_on_does_not_end_because_its_sign_in_grows_old() {
+    let fresh = || {
+        one(|acme| {
+            let mut fresh = route("/x", RouteAccess::Session);
+            fresh.max_auth_age = Some(Duration::from_secs(60));
+            acme.routes = table(vec![fresh]);
+        })
+    };
+    let policy = fresh();
+    let permit = judged(&with(&claims("acme")), &policy).permit();
+    let again = |policy: &Policy| judge_again(&permit, None, policy, &LIVE, NOW.plus(SECOND * 3600)).err().map(|deny| deny.reason);
+
+    assert_eq!(again(&policy), None);
+    assert_eq!(again(&fresh()), None, "a reload that leaves the rule as it is");
 }
 
 // ── grant ──

@@ -87,6 +87,30 @@ fn a_refusal_names_reason_rule_and_what_the_client_reads() {
 }
 
 #[test]
+fn it_says_which_reading_and_which_rule_decided() {
+    let mut acme = tenant("acme", &["acme.test"]);
+    let mut open = route("/", octroi::policy::RouteAccess::Public);
+    open.path.allow_encoded_slash = true;
+    let ops = octroi::policy::Route { origin: line(8), ..route("/ops/", roles("ops")) };
+    acme.routes = table(vec![open, ops]);
+    let policy = policy(vec![acme]);
+
+    let explained = told(&described("https://acme.test/Ops%2Fusers"), &policy);
+
+    let steps: Vec<_> = explained.steps.iter().map(|step| (step.stage, step.text.as_str(), step.rule.as_deref())).collect();
+    assert_eq!(
+        steps[3..],
+        [
+            ("ip_access", "tenant `acme` allows every address that it does not deny", Some("octroi.yaml:3")),
+            ("route", "`/` allows GET", Some("octroi.yaml:7")),
+            ("route", "an app may read the path as `/ops/users`, so `/ops/` judges too", Some("octroi.yaml:8")),
+            ("session", "`/ops/` asks for a session, the request has none", Some("octroi.yaml:8")),
+        ]
+    );
+    assert_eq!(ending(&explained), ("deny", Some("session_missing"), Some("octroi.yaml:8".into())));
+}
+
+#[test]
 fn nobody_is_charged() {
     let (policy, quotas) = (strict(), Counting::default());
     let challenges = Challenges::default();

@@ -52,6 +52,7 @@ routes:
       - {{path: /slash/, access: public, allow_encoded_slash: true}}
       - {{path: /params/, access: public, allow_path_parameters: true}}
       - {{path: /merge/, access: public, merge_slashes: true}}
+      - {{path: /twice/, access: public, allow_double_encoding: true}}
       - {{path: /checked/, access: public, origin_check: true}}
       - {{path: /unchecked/, access: public}}
       - {{path: /checked_ws, access: public, websocket: true, origin_check: true}}
@@ -64,12 +65,16 @@ routes:
       - {{path: /tries/, access: public, quotas: [tries]}}
   members: {{}}
   open: {{unmatched: public}}
+  spelled: {{unmatched: public, rules: [{{path: /, access: public, allow_encoded_slash: true, allow_double_encoding: true}}, {{path: /ops/, roles: [ops]}}, {{path: /admin}}]}}
+  cased: {{unmatched: public, case_sensitive: true, rules: [{{path: /ops/, roles: [ops]}}]}}
   shut: {{unmatched: deny, rules: [{{path: /public/, access: public}}]}}
 tenants:
   acme: {{hosts: [acme.test], upstream: app, routes: app}}
   small: {{hosts: [small.test], upstream: app, routes: app, request_limits: {{body_bytes: 2000B, websocket_idle: 900ms}}}}
   secret: {{hosts: [secret.test], upstream: app, routes: members}}
   bare: {{hosts: [bare.test], upstream: app}}
+  spelled: {{hosts: [spelled.test], upstream: app, routes: spelled}}
+  cased: {{hosts: [cased.test], upstream: app, routes: cased}}
   shut: {{hosts: [shut.test], upstream: app, routes: shut}}
   extended: {{hosts: [extended.test], upstream: app, routes: {{use: shut, rules: [{{path: /public/more/, access: public, methods: [POST]}}, {{path: /public/, access: session}}]}}}}
   over: {{hosts: [over.test], upstream: app, routes: {{use: shut, unmatched: public}}}}
@@ -249,6 +254,44 @@ fn paths_have_what_their_rule_allows_and_no_more() {
     fails("/slash/%2e%2e/x", "path_dot_segment");
     fails("/slash/..%2fx", "path_dot_segment");
     passes("/x?a=//b;c%2Fd", "/x?a=//b;c%2Fd");
+    passes("/twice/a%252Fb%2525", "/twice/a%252Fb%2525");
+    fails("/x/a%252Fb", "path_encoding");
+    fails("/twice/%252e%252e/x", "path_encoding");
+    fails("/twice/a%255Cb", "path_encoding");
+}
+
+#[test]
+fn what_browsers_send_in_a_path_is_forwarded_as_it_is() {
+    let (octroi, upstream) = started();
+    let path = "/items[0]|a^b";
+    let over = |version: &str| octroi.curl("acme.test", path).args(&["--globoff", version]).status();
+
+    let mut stream = raw(octroi.addr("plain"));
+    let answer = ask(&mut stream, &format!("GET {path} HTTP/1.1\r\nHost: acme.test\r\n\r\n"));
+    assert_eq!((answer.status, over("--http1.1"), over("--http2")), (200, 200, 200));
+
+    assert_eq!(upstream.take().into_iter().map(|got| got.target).collect::<Vec<_>>(), [path; 3]);
+    for wrong in ["/a{b}", "/a`b", "/a<b>", "/a\"b"] {
+        let mut stream = raw(octroi.addr("plain"));
+        let answer = ask(&mut stream, &format!("GET {wrong} HTTP/1.1\r\nHost: acme.test\r\n\r\n"));
+        assert_eq!(answer.status, 400, "{wrong}");
+    }
+    assert_eq!(upstream.take().len(), 0);
+}
+
+#[test]
+fn no_spelling_of_a_path_passes_its_rule() {
+    let (octroi, upstream) = started();
+    let status = |host: &str, path: &str| octroi.plain("plain", host, path).args(&["--path-as-is"]).status();
+
+    for path in ["/ops/x", "/ops", "/OPS/x", "/Ops", "/ops%2Fx", "/OPS%2fx", "/ops%252Fx", "/%256fps/x", "/admin", "/admin/", "/ADMIN"] {
+        assert_eq!(status("spelled.test", path), 401, "{path}");
+    }
+    assert_eq!(upstream.take().len(), 0);
+    for path in ["/opsx", "/x%2Fops", "/X%252Fops/x", "/admin/x", "/administrator"] {
+        assert_eq!(status("spelled.test", path), 200, "{path}");
+    }
+    assert_eq!((status("cased.test", "/OPS/x"), status("cased.test", "/ops/x"), status("cased.test", "/ops")), (200, 401, 401));
 }
 
 #[test]

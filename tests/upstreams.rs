@@ -384,3 +384,39 @@ fn a_websocket_passes_over_tls_and_ends_with_its_tenant() {
     stream.read_to_end(&mut rest).unwrap();
     assert_eq!(rest, [0x88, 2, 0x03, 0xf0]);
 }
+
+#[test]
+fn a_websocket_ends_with_the_rule_that_let_it_in() {
+    let upstream = Upstream::start();
+    let rule = "{path: /ws, access: public, websocket: true}";
+    let text = config(&[("app", server(upstream.addr))], "");
+    assert!(text.contains(rule), "{text}");
+    for (after, ends) in [
+        ("{path: /ws, access: public, websocket: true}, {path: /other, access: public}", false),
+        ("{path: /ws, access: public}", true),
+        ("{path: /elsewhere, access: public, websocket: true}", true),
+        ("{path: /ws, access: public, websocket: true, methods: [GET, POST]}", false),
+    ] {
+        let mut octroi = Octroi::start(&text);
+        let mut stream = raw(octroi.addr("plain"));
+        let head = "GET /ws HTTP/1.1\r\nHost: app.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        assert_eq!(ask(&mut stream, head).status, 101);
+
+        octroi.reload(&text.replace(rule, after));
+
+        let frame = [0x81, 0x82, 1, 2, 3, 4, 5, 6];
+        stream.set_read_timeout(Some(Duration::from_secs(if ends { 15 } else { 1 }))).unwrap();
+        let mut rest = Vec::new();
+        if ends {
+            stream.read_to_end(&mut rest).unwrap();
+            assert_eq!(rest, [0x88, 2, 0x03, 0xf0], "{after}");
+        } else {
+            // Longer than a look at all exchanges behind a reload takes.
+            assert!(stream.read_to_end(&mut rest).is_err(), "{after}: {rest:?}");
+            stream.write_all(&frame).unwrap();
+            let mut echo = [0; 8];
+            stream.read_exact(&mut echo).unwrap();
+            assert_eq!(echo, frame);
+        }
+    }
+}

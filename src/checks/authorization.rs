@@ -6,7 +6,7 @@ use crate::{
     policy::{Route, RouteAccess},
 };
 
-/// Refuses a session that has none of the roles that the route asks for.
+/// Refuses a session that has none of the roles that a route asks for.
 pub fn role(session: &Session, route: &Route) -> Verdict {
     let RouteAccess::Roles(roles) = &route.access else { return Ok(()) };
     if session.claims.roles.iter().any(|role| roles.iter().any(|asked| **asked == *role)) {
@@ -16,8 +16,14 @@ pub fn role(session: &Session, route: &Route) -> Verdict {
 }
 
 /// Refuses a sign-in that is older than the route allows. Renewal does not make it younger.
-pub fn age(session: &Session, route: &Route, now: UnixTime) -> Verdict {
+///
+/// Who has no session has not signed in at any time, so that nobody passes by having ended theirs where observing lets pass without one.
+pub fn age(session: Option<&Session>, route: &Route, now: UnixTime) -> Verdict {
     let Some(most) = route.max_auth_age else { return Ok(()) };
+    let Some(session) = session else {
+        let detail = format!("nobody has signed in, `{}` allows a sign-in {} s old", route.id.as_str(), most.as_secs());
+        return Err(Deny::new(Reason::AuthTooOld, detail).by(route.origin));
+    };
     let age = now.since(session.claims.auth_time);
     if age <= most {
         return Ok(());

@@ -7,11 +7,11 @@ use crate::{
 
 /// Allows a client that no deny range names and, where the tenant lists allowed ranges, that lies in one of them.
 ///
-/// Returns the range that allowed it. A range that expired since the policy was loaded allows nobody; a reload follows.
+/// Returns the range that allowed it. A range that expired since the policy was loaded counts no more; a reload follows.
 pub fn check(client: ClientIp, tenant: &Tenant, now: UnixTime) -> Verdict<Option<&RangeRule>> {
-    match tenant.ip_access.lookup(client) {
+    match tenant.ip_access.lookup(client, now) {
         Access::Open => Ok(None),
-        Access::Allowed(rule) if rule.expires.is_some_and(|end| end <= now) => {
+        Access::Expired(rule) => {
             Err(Deny::new(Reason::IpNotAllowed, format!("{client} is in {}, which has expired", rule.range)).by(rule.origin))
         }
         Access::Allowed(rule) => Ok(Some(rule)),

@@ -1,4 +1,4 @@
-//! Which rule? And does it allow this method, this path, this body?
+//! Which rules? And do they allow this method, this path, this body?
 
 use std::sync::Arc;
 
@@ -7,16 +7,16 @@ use super::{
     upgrade,
 };
 use crate::{
-    model::{Deny, Reason, RequestView, Verdict},
-    policy::{RequestLimits, Route, RouteAccess, Tenant},
+    model::{Deny, Path, Reason, RequestView, Verdict},
+    policy::{Also, Matched, RequestLimits, Route, RouteAccess, Tenant},
 };
 
 pub use super::upgrade::Upgrade;
 
-/// What the rule settled.
+/// What the rules settled.
 #[derive(Clone, Debug)]
 pub struct Found<'p> {
-    /// The rule.
+    /// The rule for the path as asked.
     pub route: &'p Arc<Route>,
     /// The bounds of the request: the rule's, else the tenant's.
     pub limits: RequestLimits,
@@ -24,38 +24,44 @@ pub struct Found<'p> {
     pub upgrade: Upgrade,
 }
 
-/// Finds the most specific rule for the path.
-pub fn find<'p>(clean: &Clean<'_>, tenant: &'p Tenant) -> &'p Arc<Route> {
-    tenant.routes.find(clean.path.matching())
+/// Finds the most specific rule for the path, and those that judge it too because an app may read the path otherwise.
+pub fn find<'p>(clean: &Clean<'_>, tenant: &'p Tenant) -> Matched<'p> {
+    tenant.routes.judging(&clean.path)
 }
 
-/// Judges what the rule allows, beside who may pass.
-pub fn check<'p>(view: &RequestView<'_>, clean: &Clean<'_>, route: &'p Arc<Route>, tenant: &Tenant) -> Verdict<Found<'p>> {
-    judge(view, clean, route, tenant).map_err(|deny| deny.by(route.origin))
-}
-
-fn judge<'p>(view: &RequestView<'_>, clean: &Clean<'_>, route: &'p Arc<Route>, tenant: &Tenant) -> Verdict<Found<'p>> {
-    if route.access == RouteAccess::Nobody {
-        return Err(Deny::new(Reason::RouteNone, "no rule matches the path"));
-    }
-    clean.path.permit(route.path).map_err(|error| deny_path(&error))?;
-    if !lists(route, clean.method) {
-        return Err(Deny::new(Reason::MethodNotAllowed, format!("`{}` does not list {}", route.id.as_str(), clean.method)));
-    }
-    let upgrade = upgrade::check(view, clean, route)?;
+/// Judges what the rules allow, beside who may pass.
+pub fn check<'p>(view: &RequestView<'_>, clean: &Clean<'_>, matched: &Matched<'p>, tenant: &Tenant) -> Verdict<Found<'p>> {
+    let route = matched.route;
+    allows(&clean.path, clean.method, matched)?;
+    let upgrade = upgrade::check(view, clean, route).map_err(|deny| deny.by(route.origin))?;
     let limits = route.limits.unwrap_or(tenant.limits);
     // Before anybody is asked anything: what is announced too large is not worth a token or a key.
     if let Body::Length(length) = clean.body
         && length > limits.body_bytes
     {
-        return Err(Deny::new(Reason::BodyTooLarge, format!("a body of {length} bytes, {} are allowed", limits.body_bytes)));
+        let detail = format!("a body of {length} bytes, {} are allowed", limits.body_bytes);
+        return Err(Deny::new(Reason::BodyTooLarge, detail).by(route.origin));
     }
     Ok(Found { route, limits, upgrade })
 }
 
-fn lists(route: &Route, method: &str) -> bool {
-    if route.methods.is_empty() {
-        return matches!(method, "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS");
+/// Judges the path and the method. What only some rules allow a path to have, the one for the path as asked says.
+pub fn allows(path: &Path<'_>, method: &str, matched: &Matched<'_>) -> Verdict {
+    let route = matched.route;
+    if route.access == RouteAccess::Nobody {
+        return Err(Deny::new(Reason::RouteNone, "no rule matches the path").by(route.origin));
     }
-    route.methods.iter().any(|listed| **listed == *method)
+    path.permit(route.path).map_err(|error| deny_path(&error).by(route.origin))?;
+    for Also { route, reading } in &matched.also {
+        if route.access == RouteAccess::Nobody {
+            let read = reading.as_deref().unwrap_or_else(|| path.matching());
+            return Err(
+                Deny::new(Reason::RouteNone, format!("no rule matches `{read}`, as which an app may read the path")).by(route.origin)
+            );
+        }
+    }
+    match matched.rules().find(|route| !route.lists(method)) {
+        None => Ok(()),
+        Some(route) => Err(Deny::new(Reason::MethodNotAllowed, format!("`{}` does not list {method}", route.id.as_str())).by(route.origin)),
+    }
 }

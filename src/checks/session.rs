@@ -103,7 +103,7 @@ pub fn check<'p>(
     Ok(Some(Proven { session: Arc::new(session), tenant }))
 }
 
-/// Refuses a request without a session where the route asks for one.
+/// Refuses a request without a session where the route asks for one. Every rule that judges the request is asked.
 pub fn required(route: &Route) -> Verdict {
     match route.access {
         RouteAccess::Public => Ok(()),

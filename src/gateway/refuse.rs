@@ -22,14 +22,14 @@ pub(super) async fn refuse(shared: &Shared, session: &mut Session, ctx: &mut Con
     let status = deny.reason.status();
     let policy = ctx.snapshot.as_ref().map(|snapshot| Arc::clone(&snapshot.policy));
     let sessions = policy.as_ref().and_then(|policy| policy.sessions.as_ref());
-    let max_auth_age = ctx.known.route.as_deref().and_then(|route| route.max_auth_age).filter(|_| deny.reason == Reason::AuthTooOld);
+    let max_auth_age = ctx.known.rules().filter_map(|route| route.max_auth_age).min().filter(|_| deny.reason == Reason::AuthTooOld);
     let realm = realm(ctx);
     let extra = Extra {
         max_auth_age,
         retry_after: deny.retry_after,
         quotas: &ctx.known.quotas,
         // Made only where they are said: refusals come in floods.
-        allow: ctx.known.route.as_deref().filter(|_| status == 405).map(allowed_methods),
+        allow: ctx.known.route.as_deref().filter(|_| status == 405).map(|route| allowed_methods(route, ctx.known.rules())),
         login: sessions
             .filter(|_| status == 401)
             .and_then(|sessions| sessions.login_url.as_deref())
@@ -115,9 +115,10 @@ async fn drain(session: &mut Session) {
     let _ = tokio::time::timeout(LONGEST_DRAIN, rest).await;
 }
 
-/// The methods of a route, for `Allow`.
-fn allowed_methods(route: &Route) -> String {
-    if route.methods.is_empty() { "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS".to_owned() } else { route.methods.join(", ") }
+/// The methods that every rule for the path lets through, for `Allow`. There may be none (RFC 9110, section 10.2.1).
+fn allowed_methods<'r>(route: &Route, rules: impl Iterator<Item = &'r Route> + Clone) -> String {
+    let all = route.methods().filter(|method| rules.clone().all(|rule| rule.lists(method)));
+    all.collect::<Vec<_>>().join(", ")
 }
 
 /// Where a browser signs in. The way back is the path only: a query may hold secrets and the path has passed every check.

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::reading::{self, Slash, digit};
+
 /// Why a path is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
@@ -43,6 +45,8 @@ pub struct PathRules {
     pub allow_path_parameters: bool,
     /// `//` is read, matched and forwarded as `/`.
     pub merge_slashes: bool,
+    /// An escape inside an escape (`%252F`) may stand for a slash, `;`, `.` or `%`.
+    pub allow_double_encoding: bool,
 }
 
 /// An accepted path: the bytes as received, and the decoded form that routes are matched with.
@@ -56,6 +60,10 @@ pub struct Path<'a> {
     encoded_slash: bool,
     parameters: bool,
     empty_segments: bool,
+    /// An escape inside an escape, of whatever character.
+    twice: bool,
+    /// One of a character that changes what a path is.
+    double_encoding: bool,
 }
 
 impl<'a> Path<'a> {
@@ -75,7 +83,15 @@ impl<'a> Path<'a> {
         }
         let raw = std::str::from_utf8(raw).map_err(|_| PathError::Octet)?;
         let empty_segments = raw.contains("//");
-        let mut path = Self { raw, matching: Cow::Borrowed(raw), encoded_slash: false, parameters: false, empty_segments };
+        let mut path = Self {
+            raw,
+            matching: Cow::Borrowed(raw),
+            encoded_slash: false,
+            parameters: false,
+            empty_segments,
+            twice: false,
+            double_encoding: false,
+        };
         // Most paths have nothing to decode: they are compared where they lie.
         if plain && !empty_segments {
             raw.split('/').try_for_each(dots)?;
@@ -121,7 +137,17 @@ impl<'a> Path<'a> {
         if self.empty_segments && !rules.merge_slashes {
             return Err(PathError::EmptySegment);
         }
+        if self.double_encoding && !rules.allow_double_encoding {
+            return Err(PathError::DoubleEncoding);
+        }
         Ok(())
+    }
+
+    /// Returns the other forms in which an app may read the path: at most 40, none where it is spelled so that all readers agree.
+    ///
+    /// They are those of everything that a rule may allow, so only a path that its rule permits is worth asking.
+    pub fn readings(&self) -> Vec<String> {
+        if self.encoded_slash || self.parameters || self.twice { reading::all(self.raw, &self.matching) } else { Vec::new() }
     }
 
     /// Returns the path to forward: as received, or with empty segments merged where the route says so.
@@ -129,13 +155,7 @@ impl<'a> Path<'a> {
         if !self.empty_segments {
             return Cow::Borrowed(self.raw);
         }
-        let mut merged = String::with_capacity(self.raw.len());
-        for character in self.raw.chars() {
-            if !(character == '/' && merged.ends_with('/')) {
-                merged.push(character);
-            }
-        }
-        Cow::Owned(merged)
+        Cow::Owned(reading::merged(self.raw))
     }
 
     /// Decodes one segment once and appends what it is compared as.
@@ -164,8 +184,11 @@ impl<'a> Path<'a> {
                     b'\\' => return Err(PathError::Backslash),
                     byte if byte < 0x20 || byte == 0x7f => return Err(PathError::Octet),
                     byte => {
-                        if byte == b'%' && hides_an_escape(rest) {
-                            return Err(PathError::DoubleEncoding);
+                        if byte == b'%'
+                            && let Some(hidden) = hidden(rest)
+                        {
+                            self.twice = true;
+                            self.double_encoding |= matches!(hidden, b'.' | b'/' | b';' | b'%');
                         }
                         bytes.push(byte);
                     }
@@ -183,9 +206,17 @@ impl<'a> Path<'a> {
         };
         // Whoever decodes `%2F`, or cuts parameters off later than we do, sees more segments: none of them may be dots.
         text.split(';').flat_map(|piece| piece.split("%2F")).try_for_each(dots)?;
+        if self.twice {
+            twice(&text)?;
+        }
         matching.push_str(compared);
         Ok(())
     }
+}
+
+/// Returns the other forms in which an app may read the decoded path of a rule.
+pub fn readings_of(path: &str) -> Vec<String> {
+    reading::all(path, path)
 }
 
 /// Refuses a segment that a file system or router would walk.
@@ -193,14 +224,20 @@ fn dots(segment: &str) -> Result<(), PathError> {
     if segment == "." || segment == ".." { Err(PathError::DotSegment) } else { Ok(()) }
 }
 
-/// Says whether what follows a decoded `%` would make an escape of `.`, `/`, `\`, `;`, `%` or NUL for the next decoder.
+/// Judges what whoever decodes a segment twice reads: no rule can allow that it climbs, or is still encoded.
+fn twice(segment: &str) -> Result<(), PathError> {
+    let text = reading::decoded(segment, Slash::Decoded);
+    let is_bad = text.contains(['\\', '\0']) || reading::has_escape(&text) || text.split([';', '/']).any(|piece| dots(piece).is_err());
+    if is_bad { Err(PathError::DoubleEncoding) } else { Ok(()) }
+}
+
+/// Returns what the text behind a decoded `%` is for the next decoder, where it makes an escape.
 ///
 /// The digits may themselves be written as escapes, so they are decoded too.
-fn hides_an_escape(rest: &[u8]) -> bool {
+fn hidden(rest: &[u8]) -> Option<u8> {
     let (high, rest) = decoded_octet(rest);
     let (low, _) = decoded_octet(rest);
-    let Some((high, low)) = high.and_then(digit).zip(low.and_then(digit)) else { return false };
-    matches!(high << 4 | low, b'.' | b'/' | b'\\' | b';' | b'%' | 0)
+    high.and_then(digit).zip(low.and_then(digit)).map(|(high, low)| high << 4 | low)
 }
 
 /// Reads one byte, plain or escaped.
@@ -215,17 +252,32 @@ fn decoded_octet(bytes: &[u8]) -> (Option<u8>, &[u8]) {
     }
 }
 
-/// The value of a hexadecimal digit.
-fn digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok())
-}
-
-/// `pchar` of RFC 3986, section 3.3, and the slash; `%` and `\` are looked at before.
+/// `pchar` of RFC 3986, section 3.3, the slash, and the four that browsers send as they are, which RFC 3986 does not have (`[`, `]` and `|`
+/// are not in the path percent-encode set of the URL standard, `^` is since 2023). `%` and `\` are looked at before.
 fn is_path_octet(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
-            b'/' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@'
+            b'/' | b'-'
+                | b'.'
+                | b'_'
+                | b'~'
+                | b'!'
+                | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b'='
+                | b':'
+                | b'@'
+                | b'['
+                | b']'
+                | b'|'
+                | b'^'
         )
 }
 
@@ -271,9 +323,34 @@ mod tests {
 
     #[test]
     fn double_encoding_is_refused() {
-        for raw in ["/%252e%252e/", "/%252f", "/%255c", "/%253b", "/%2500", "/%2525", "/%25%32%66", "/%25%32f"] {
+        for raw in ["/%252e%252e/", "/%252e%252E", "/a/%252e%252e%252fb", "/a%2F%252e/b", "/%255c", "/%2500", "/%252541", "/%252f%25252f"] {
             assert_eq!(matching(raw), Err(PathError::DoubleEncoding), "{raw}");
         }
+        for raw in ["/%252f", "/%253b", "/%2525", "/%25%32%66", "/%25%32f", "/a%252eb"] {
+            let path = Path::parse(raw.as_bytes()).unwrap();
+            assert_eq!(path.permit(PathRules::default()), Err(PathError::DoubleEncoding), "{raw}");
+            assert_eq!(path.permit(PathRules { allow_double_encoding: true, ..PathRules::default() }), Ok(()), "{raw}");
+        }
+    }
+
+    #[test]
+    fn what_browsers_send_is_a_path() {
+        assert_eq!(matching("/a[0]|b^c"), Ok("/a[0]|b^c".into()));
+        for raw in ["/a{b}", "/a`b", "/a\"b", "/a<b>"] {
+            assert_eq!(matching(raw), Err(PathError::Octet), "{raw}");
+        }
+    }
+
+    #[test]
+    fn only_a_path_that_readers_read_differently_has_readings() {
+        let readings = |raw: &str| Path::parse(raw.as_bytes()).unwrap().readings();
+
+        for raw in ["/a/b", "/A/", "/%61/%C3%A9", "/100%25", "/a//b"] {
+            assert_eq!(readings(raw), [""; 0], "{raw}");
+        }
+        assert_eq!(readings("/ops%2Fusers"), ["/ops/users"]);
+        assert_eq!(readings("/%2561dmin"), ["/admin"]);
+        assert_eq!(readings("/a;x%2Fb"), ["/a/b"]);
     }
 
     #[test]

@@ -1,16 +1,20 @@
 //! Judging again what goes on for long: a tunnel is one request and may live for days.
 
-use super::{Permit, ended, on_stale};
+use std::sync::Arc;
+
+use super::{Permit, Session, ended, on_stale};
 use crate::{
-    checks::{client_certificate, ip_access, member, session},
-    model::{Deny, Mode, Presented, Reason, UnixTime, Verdict},
-    policy::{Policy, Tenant},
+    checks::{authorization, client_certificate, ip_access, member, route, session},
+    model::{Deny, Mode, Path, Presented, Reason, UnixTime, Verdict},
+    policy::{Matched, Policy, Tenant},
     state::RevocationStore,
 };
 
-/// Judges whether those who passed would still be let in, by the rules as they are now: the tenant, the session and its tenant.
+/// Judges whether those who passed would still be let in, by the rules as they are now: the tenant, the session and its tenant, and, once
+/// the rules have been loaded again, the rule for the path, its roles and its age of sign-in.
 ///
-/// Route and quotas were the request's question. The session's idle time is not asked either: a tunnel in use is no rest.
+/// Quotas were the request's question. The session's idle time is not asked either: a tunnel in use is no rest. Nor does a tunnel end
+/// because its sign-in grows old under a rule that stays as it was: that was asked when it began.
 ///
 /// The certificate is the one that the connection holds, and who accepts it now.
 pub fn judge_again<R: RevocationStore>(
@@ -27,6 +31,7 @@ pub fn judge_again<R: RevocationStore>(
     }
     client_certificate::of_realm(certificate, realm)?;
     enforced(realm, ip_access::check(permit.client(), realm, now))?;
+    by_rule(permit, realm, now)?;
     let Some(session) = permit.session() else { return Ok(()) };
     let claims = &session.claims;
     let tenant = session::owner(claims, realm, policy)?;
@@ -41,6 +46,39 @@ pub fn judge_again<R: RevocationStore>(
         Err(deny) if deny.reason == Reason::RevocationStale && permit.route().needs_no_session() => Ok(()),
         verdict => verdict,
     }
+}
+
+/// Judges the path anew by the rules of a tenant that has been loaded again.
+fn by_rule(permit: &Permit, realm: &Arc<Tenant>, now: UnixTime) -> Verdict {
+    // Every reload makes every tenant anew, so this is the one that let it in.
+    if Arc::ptr_eq(realm, permit.tenant()) {
+        return Ok(());
+    }
+    let target = permit.path_and_query();
+    let path = target.split_once('?').map_or(target, |(path, _)| path);
+    // It was forwarded, so it is one.
+    let path = Path::parse(path.as_bytes()).map_err(|error| Deny::new(Reason::PathEncoding, error.to_string()))?;
+    let matched = realm.routes.judging(&path);
+    route::allows(&path, permit.method(), &matched)?;
+    if permit.websocket() && !matched.route.websocket {
+        let detail = format!("`{}` opens no WebSockets any more", matched.route.id.as_str());
+        return Err(Deny::new(Reason::UpgradeRefused, detail).by(matched.route.origin));
+    }
+    may_pass(permit, permit.session(), &matched, realm, now)
+}
+
+fn may_pass(permit: &Permit, session: Option<&Session>, matched: &Matched<'_>, realm: &Tenant, now: UnixTime) -> Verdict {
+    for route in matched.rules() {
+        match session {
+            None => enforced(realm, session::required(route))?,
+            Some(session) => enforced(realm, authorization::role(session, route))?,
+        }
+        let is_new = permit.rules().all(|before| before.max_auth_age != route.max_auth_age);
+        if is_new {
+            authorization::age(session, route, now)?;
+        }
+    }
+    Ok(())
 }
 
 fn enforced<T>(tenant: &Tenant, verdict: Verdict<T>) -> Verdict {

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use http::Method;
+
 use super::{QuotaState, Session};
 use crate::{
     checks::origin::Sender,
@@ -46,8 +48,10 @@ pub struct Known {
     pub realm: Option<Arc<Tenant>>,
     /// The session's tenant, where it is another one.
     pub member: Option<Arc<Tenant>>,
-    /// The rule.
+    /// The rule for the path as asked.
     pub route: Option<Arc<Route>>,
+    /// The rules that judge too, since an app may read the path otherwise.
+    pub also: Vec<Arc<Route>>,
     /// The session, once its token has opened and its clocks hold. It may still be refused: only [`Permit::session`] counts.
     pub session: Option<Arc<Session>>,
     /// Whether the answer takes the cookie away.
@@ -60,6 +64,13 @@ pub struct Known {
     pub quotas: Vec<QuotaState>,
     /// Every quota that was asked, and what it said.
     pub asked: Vec<(Arc<Quota>, Asked)>,
+}
+
+impl Known {
+    /// Returns every rule that judges the request.
+    pub fn rules(&self) -> impl Iterator<Item = &Route> + Clone {
+        self.route.iter().chain(&self.also).map(|route| &**route)
+    }
 }
 
 /// What a quota said.
@@ -95,6 +106,8 @@ pub(super) struct Parts {
     pub(super) realm: Arc<Tenant>,
     pub(super) acting: Arc<Tenant>,
     pub(super) route: Arc<Route>,
+    pub(super) also: Vec<(Arc<Route>, Sender)>,
+    pub(super) method: Method,
     pub(super) session: Option<Arc<Session>>,
     pub(super) client: ClientIp,
     pub(super) certificate: Option<Presented>,
@@ -115,10 +128,6 @@ impl Permit {
         Self(Arc::new(parts))
     }
 
-    pub(super) fn sender(&self) -> Sender {
-        self.0.sender
-    }
-
     /// Returns the realm: the tenant that owns the host.
     pub fn tenant(&self) -> &Arc<Tenant> {
         &self.0.realm
@@ -132,6 +141,20 @@ impl Permit {
     /// Returns the rule.
     pub fn route(&self) -> &Arc<Route> {
         &self.0.route
+    }
+
+    /// Returns every rule that let the request through, the one for the path as asked first.
+    pub(super) fn rules(&self) -> impl Iterator<Item = &Arc<Route>> {
+        std::iter::once(&self.0.route).chain(self.0.also.iter().map(|(route, _)| route))
+    }
+
+    /// Returns the same rules, each with whose page asked as far as it knows.
+    pub(super) fn judges(&self) -> impl Iterator<Item = (Sender, &Route)> {
+        std::iter::once((self.0.sender, &*self.0.route)).chain(self.0.also.iter().map(|(route, sender)| (*sender, &**route)))
+    }
+
+    pub(super) fn method(&self) -> &str {
+        self.0.method.as_str()
     }
 
     /// Returns the session, which holds; `None` means anonymous.

@@ -27,15 +27,38 @@ pub struct IpAccess {
 struct List {
     set: IpSet,
     rules: Box<[RangeRule]>,
+    /// For each rule, the place of the next one around it; empty where none expires.
+    around: Box<[Option<u32>]>,
+}
+
+/// What a list says of an address.
+enum Found<'a> {
+    Range(&'a RangeRule),
+    /// Ranges hold it that have all expired; this is the most specific one.
+    Expired(&'a RangeRule),
+    None,
 }
 
 impl List {
     fn new(rules: Vec<RangeRule>) -> Self {
-        Self { set: IpSet::new(rules.iter().map(|rule| rule.range)), rules: rules.into() }
+        let set = IpSet::new(rules.iter().map(|rule| rule.range));
+        let around = if rules.iter().any(|rule| rule.expires.is_some()) { set.around() } else { Box::default() };
+        Self { set, rules: rules.into(), around }
     }
 
-    fn find(&self, client: ClientIp) -> Option<&RangeRule> {
-        self.rules.get(self.set.find(client)?)
+    /// Finds the most specific range that holds the address and has not expired: what has is not there, and hides none around it.
+    fn find(&self, client: ClientIp, now: UnixTime) -> Found<'_> {
+        let Some((mut at, first)) = self.set.find(client).and_then(|at| Some((at, self.rules.get(at)?))) else { return Found::None };
+        let mut rule = first;
+        // Each is shorter than the one before, or an equal one that was written later.
+        while rule.expires.is_some_and(|end| end <= now) {
+            let outer = self.around.get(at).copied().flatten().and_then(|outer| usize::try_from(outer).ok());
+            match outer.and_then(|outer| Some((outer, self.rules.get(outer)?))) {
+                Some(outer) => (at, rule) = outer,
+                None => return Found::Expired(first),
+            }
+        }
+        Found::Range(rule)
     }
 }
 
@@ -48,6 +71,8 @@ pub enum Access<'a> {
     Allowed(&'a RangeRule),
     /// A deny range holds the address. Deny wins.
     Denied(&'a RangeRule),
+    /// There is an `allow` list, and what it has for the address has expired since it was loaded.
+    Expired(&'a RangeRule),
     /// There is an `allow` list and the address is not in it.
     Unlisted,
 }
@@ -59,14 +84,16 @@ impl IpAccess {
         Self { allow: allow.map(List::new), deny: List::new(deny) }
     }
 
-    /// Asks about an address.
-    pub fn lookup(&self, client: ClientIp) -> Access<'_> {
-        if let Some(rule) = self.deny.find(client) {
+    /// Asks about an address, as of now: what has expired since the lists were loaded is not there.
+    pub fn lookup(&self, client: ClientIp, now: UnixTime) -> Access<'_> {
+        if let Found::Range(rule) = self.deny.find(client, now) {
             return Access::Denied(rule);
         }
-        match &self.allow {
+        match self.allow.as_ref().map(|allow| allow.find(client, now)) {
             None => Access::Open,
-            Some(allow) => allow.find(client).map_or(Access::Unlisted, Access::Allowed),
+            Some(Found::Range(rule)) => Access::Allowed(rule),
+            Some(Found::Expired(rule)) => Access::Expired(rule),
+            Some(Found::None) => Access::Unlisted,
         }
     }
 
@@ -93,25 +120,56 @@ mod tests {
         ClientIp::from(text.parse::<std::net::IpAddr>().unwrap())
     }
 
+    fn until(range: &str, end: u64) -> RangeRule {
+        RangeRule { expires: Some(UnixTime::from_secs(end)), ..rule(range) }
+    }
+
+    const NOW: UnixTime = UnixTime::from_secs(100);
+
+    #[test]
+    fn what_has_expired_is_not_there() {
+        let allow = vec![until("203.0.113.7/32", 100), until("203.0.113.0/28", 90), rule("203.0.113.0/24"), until("198.51.100.0/24", 100)];
+        let access = IpAccess::new(Some(allow), vec![until("203.0.113.9/32", 100), until("203.0.113.10/32", 101)]);
+        let at = |text: &str, now| access.lookup(ip(text), UnixTime::from_secs(now));
+
+        assert_eq!(at("203.0.113.7", 99), Access::Allowed(&until("203.0.113.7/32", 100)));
+        assert_eq!(at("203.0.113.7", 100), Access::Allowed(&rule("203.0.113.0/24")), "two around it, of which one has expired");
+        assert_eq!(at("198.51.100.1", 99), Access::Allowed(&until("198.51.100.0/24", 100)));
+        assert_eq!(at("198.51.100.1", 100), Access::Expired(&until("198.51.100.0/24", 100)));
+        assert_eq!(at("203.0.113.9", 99), Access::Denied(&until("203.0.113.9/32", 100)));
+        assert_eq!(at("203.0.113.9", 100), Access::Allowed(&rule("203.0.113.0/24")), "a denied range that has expired denies nobody");
+        assert_eq!(at("203.0.113.10", 100), Access::Denied(&until("203.0.113.10/32", 101)));
+    }
+
+    #[test]
+    fn of_two_equal_ranges_the_one_that_holds_counts() {
+        for ranges in [vec![until("203.0.113.0/24", 90), rule("203.0.113.0/24")], vec![rule("203.0.113.0/24"), until("203.0.113.0/24", 90)]]
+        {
+            let access = IpAccess::new(Some(ranges), Vec::new());
+
+            assert_eq!(access.lookup(ip("203.0.113.7"), NOW), Access::Allowed(&rule("203.0.113.0/24")));
+        }
+    }
+
     #[test]
     fn deny_wins_over_allow() {
         let access = IpAccess::new(Some(vec![rule("203.0.113.0/24")]), vec![rule("203.0.113.66/32")]);
 
-        assert_eq!(access.lookup(ip("203.0.113.65")), Access::Allowed(&rule("203.0.113.0/24")));
-        assert_eq!(access.lookup(ip("203.0.113.66")), Access::Denied(&rule("203.0.113.66/32")));
-        assert_eq!(access.lookup(ip("203.0.114.1")), Access::Unlisted);
+        assert_eq!(access.lookup(ip("203.0.113.65"), NOW), Access::Allowed(&rule("203.0.113.0/24")));
+        assert_eq!(access.lookup(ip("203.0.113.66"), NOW), Access::Denied(&rule("203.0.113.66/32")));
+        assert_eq!(access.lookup(ip("203.0.114.1"), NOW), Access::Unlisted);
     }
 
     #[test]
     fn no_allow_list_admits_every_address_not_denied() {
         let access = IpAccess::new(None, vec![rule("203.0.113.66/32")]);
 
-        assert_eq!(access.lookup(ip("192.0.2.1")), Access::Open);
-        assert_eq!(access.lookup(ip("203.0.113.66")), Access::Denied(&rule("203.0.113.66/32")));
+        assert_eq!(access.lookup(ip("192.0.2.1"), NOW), Access::Open);
+        assert_eq!(access.lookup(ip("203.0.113.66"), NOW), Access::Denied(&rule("203.0.113.66/32")));
     }
 
     #[test]
     fn a_list_emptied_by_expiry_admits_nobody() {
-        assert_eq!(IpAccess::new(Some(Vec::new()), Vec::new()).lookup(ip("192.0.2.1")), Access::Unlisted);
+        assert_eq!(IpAccess::new(Some(Vec::new()), Vec::new()).lookup(ip("192.0.2.1"), NOW), Access::Unlisted);
     }
 }

@@ -44,6 +44,28 @@ impl IpSet {
         Self { v4: flatten(v4, |a| a.checked_add(1)), v6: flatten(v6, |a| a.checked_add(1)), ranges }
     }
 
+    /// Returns for each range, in the order given, the place of the next one around it: of equal ones, the later.
+    pub fn around(&self) -> Box<[Option<u32>]> {
+        let mut order: Vec<(IpAddr, u8, u32)> =
+            (0_u32..).zip(self.ranges.iter()).map(|(index, range)| (range.first(), range.prefix_len(), index)).collect();
+        // Outer ranges before inner ones; of equal ones the first written last, as where they are flattened.
+        order.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.cmp(&b.1)).then(b.2.cmp(&a.2)));
+        let mut around = vec![None; self.ranges.len()];
+        let mut open: Vec<(IpAddr, u32)> = Vec::new();
+        for (first, _, index) in order {
+            let Some(last) = usize::try_from(index).ok().and_then(|at| self.ranges.get(at)).map(Range::last) else { continue };
+            // The addresses of one family come before those of the other.
+            while open.last().is_some_and(|(end, _)| *end < first || end.is_ipv4() != first.is_ipv4()) {
+                open.pop();
+            }
+            if let Some(place) = usize::try_from(index).ok().and_then(|at| around.get_mut(at)) {
+                *place = open.last().map(|(_, outer)| *outer);
+            }
+            open.push((last, index));
+        }
+        around.into()
+    }
+
     /// Returns the place (in the order given to [`IpSet::new`]) of the most specific range that holds the address.
     pub fn find(&self, client: ClientIp) -> Option<usize> {
         let found = match client.addr() {
@@ -141,6 +163,16 @@ mod tests {
         assert_eq!(set.find(ip("11.0.0.0")), None);
         assert_eq!(set.find(ip("2001:db8:ffff::1")), Some(3));
         assert_eq!(set.find(ip("2001:db9::")), None);
+    }
+
+    #[test]
+    fn a_range_knows_the_next_one_around_it() {
+        let around = |ranges: &[&str]| set(ranges).around().into_vec();
+
+        assert_eq!(around(&["10.1.2.0/24", "10.0.0.0/8", "10.1.0.0/16", "10.2.0.0/16"]), [Some(2), None, Some(1), Some(1)]);
+        assert_eq!(around(&["10.0.0.0/8", "10.0.0.0/8", "10.0.0.0/9"]), [Some(1), None, Some(0)]);
+        assert_eq!(around(&["2001:db8::/32", "255.255.255.255/32", "2001:db8:1::/48"]), [None, None, Some(0)]);
+        assert_eq!(around(&[]), []);
     }
 
     #[test]

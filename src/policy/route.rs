@@ -1,6 +1,6 @@
-//! Routes: the most specific rule wins, whatever the order in the file.
+//! One rule by path, and what it asks of a request.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::{Quota, RequestLimits};
 use crate::model::{Origin, PathRules, RouteId, WebOrigin};
@@ -19,7 +19,7 @@ pub enum Access {
 }
 
 /// What is refused where a page of another site asks for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OriginCheck {
     /// Nothing.
     Off,
@@ -66,7 +66,56 @@ impl Route {
     pub fn needs_no_session(&self) -> bool {
         self.access == Access::Public && !self.grant && !self.revoke
     }
+
+    /// Says whether the rule lets the method through.
+    pub fn lists(&self, method: &str) -> bool {
+        self.methods().any(|listed| listed == method)
+    }
+
+    /// Returns the methods that may be used.
+    pub fn methods(&self) -> impl Iterator<Item = &str> {
+        let usual = if self.methods.is_empty() { USUAL_METHODS } else { &[] };
+        self.methods.iter().map(|method| &**method).chain(usual.iter().copied())
+    }
+
+    /// Says whether everything that passes this rule passes the other one too: it is as strict in who may pass, how old their sign-in may
+    /// be, from where they may come and with which method. Of two rules, neither may be.
+    pub fn asks_at_least(&self, other: &Self) -> bool {
+        self.access == Access::Nobody
+            || (self.guards_at_least(other) && self.origin_at_least(other) && self.methods().all(|method| other.lists(method)))
+    }
+
+    /// Compares who may pass, and how old their sign-in may be.
+    pub fn guards_at_least(&self, other: &Self) -> bool {
+        let old = match (self.max_auth_age, other.max_auth_age) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(own), Some(other)) => own <= other,
+        };
+        old && self.access.asks_at_least(&other.access)
+    }
+
+    /// Compares from where a request may come.
+    pub fn origin_at_least(&self, other: &Self) -> bool {
+        let listed = || self.origins.iter().all(|origin| other.origins.contains(origin));
+        self.origin_check >= other.origin_check && (other.origin_check == OriginCheck::Off || listed())
+    }
 }
+
+impl Access {
+    /// Says whether everybody who may pass here may pass there too.
+    pub fn asks_at_least(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Nobody, _) | (_, Self::Public) | (Self::Session | Self::Roles(_), Self::Session) => true,
+            // One of these is enough, so fewer ask for more.
+            (Self::Roles(own), Self::Roles(other)) => own.iter().all(|role| other.contains(role)),
+            (Self::Public | Self::Session, Self::Roles(_)) | (Self::Public, Self::Session) | (_, Self::Nobody) => false,
+        }
+    }
+}
+
+/// What a rule lets through that names no method.
+const USUAL_METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /// What happens where no rule matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,79 +129,14 @@ pub enum Unmatched {
     Deny,
 }
 
-/// The rules of one tenant, ready to be asked.
-#[derive(Clone, Debug)]
-pub struct RouteTable {
-    exact: BTreeMap<Box<str>, Arc<Route>>,
-    /// By path, each ending in `/`.
-    prefixes: BTreeMap<Box<str>, Arc<Route>>,
-    unmatched: Arc<Route>,
-}
-
-impl RouteTable {
-    /// Finds the rule for a decoded path: the exact one, else the longest prefix, else what the set says of the unmatched.
-    ///
-    /// A path that ends in `/` is a prefix of everything below it; any other path is exact. So a prefix ends on a segment
-    /// boundary by construction. Cost: one look-up per segment.
-    pub fn find(&self, path: &str) -> &Arc<Route> {
-        if let Some(route) = self.exact.get(path) {
-            return route;
-        }
-        let mut rest = path;
-        while let Some(slash) = rest.rfind('/') {
-            if let Some(route) = path.get(..=slash).and_then(|prefix| self.prefixes.get(prefix)) {
-                return route;
-            }
-            rest = rest.get(..slash).unwrap_or("");
-        }
-        &self.unmatched
-    }
-
-    /// Returns every rule, exact ones first, the unmatched one last.
-    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
-        self.exact.values().chain(self.prefixes.values()).chain(std::iter::once(&self.unmatched))
-    }
-}
-
-/// Collects rules into a table.
-#[derive(Clone, Debug, Default)]
-pub struct RouteTableBuilder {
-    exact: BTreeMap<Box<str>, Arc<Route>>,
-    prefixes: BTreeMap<Box<str>, Arc<Route>>,
-}
-
-/// Two rules of one set have the same path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SameRoute {
-    /// The rule that was there first.
-    pub first: Origin,
-}
-
-impl RouteTableBuilder {
-    /// Adds a rule under its decoded path. A rule of `own` replaces one that an earlier set brought (`origin_of_set`), which is
-    /// how a tenant refines a shared set; two rules of one set are a mistake.
-    pub fn add(&mut self, path: &str, route: Arc<Route>, refines: bool) -> Result<(), SameRoute> {
-        let map = if path.ends_with('/') { &mut self.prefixes } else { &mut self.exact };
-        match map.insert(path.into(), route) {
-            Some(first) if !refines => Err(SameRoute { first: first.origin }),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// Finishes the table with the route for what no rule matches.
-    pub fn build(self, unmatched: Arc<Route>) -> RouteTable {
-        RouteTable { exact: self.exact, prefixes: self.prefixes, unmatched }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn route(path: &str) -> Arc<Route> {
-        Arc::new(Route {
-            id: RouteId::new(path),
-            origin: Origin { file: 0, line: 7 },
+    fn route(change: impl FnOnce(&mut Route)) -> Route {
+        let mut route = Route {
+            id: RouteId::new("/x"),
+            origin: Origin::default(),
             access: Access::Session,
             methods: Box::default(),
             grant: false,
@@ -164,48 +148,43 @@ mod tests {
             path: PathRules::default(),
             quotas: Box::default(),
             limits: None,
-        })
+        };
+        change(&mut route);
+        route
     }
 
-    fn table(paths: &[&str]) -> RouteTable {
-        let mut builder = RouteTableBuilder::default();
-        for path in paths {
-            builder.add(path, route(path), false).unwrap();
+    fn roles(names: &[&str]) -> Access {
+        Access::Roles(names.iter().map(|name| (*name).into()).collect())
+    }
+
+    #[test]
+    fn a_rule_is_as_strict_in_everything_or_not_as_strict() {
+        let session = route(|_| {});
+        let stricter = [
+            route(|route| route.access = roles(&["admin"])),
+            route(|route| route.access = Access::Nobody),
+            route(|route| route.max_auth_age = Some(Duration::from_secs(60))),
+            route(|route| route.origin_check = OriginCheck::Always),
+            route(|route| route.methods = Box::new(["GET".into()])),
+        ];
+
+        assert!(session.asks_at_least(&session));
+        assert!(session.asks_at_least(&route(|route| route.access = Access::Public)));
+        for other in &stricter {
+            assert!(other.asks_at_least(&session) && !session.asks_at_least(other), "{other:?}");
         }
-        builder.build(route("*"))
     }
 
     #[test]
-    fn the_most_specific_rule_wins_whatever_the_order() {
-        for paths in [["/a/", "/a/b/", "/a/b/c", "/"], ["/", "/a/b/c", "/a/b/", "/a/"]] {
-            let table = table(&paths);
-            let find = |path| table.find(path).id.as_str().to_owned();
+    fn fewer_roles_fewer_methods_and_younger_sign_ins_ask_for_more() {
+        let of = |names: &[&str]| route(|route| route.access = roles(names));
+        let aged = |seconds| route(|route| route.max_auth_age = Some(Duration::from_secs(seconds)));
+        let with = |methods: &[&str]| route(|route| route.methods = methods.iter().map(|name| (*name).into()).collect());
 
-            assert_eq!(find("/a/b/c"), "/a/b/c");
-            assert_eq!(find("/a/b/d"), "/a/b/");
-            assert_eq!(find("/a/b/"), "/a/b/");
-            assert_eq!(find("/a/x"), "/a/");
-            assert_eq!(find("/x"), "/");
-        }
-    }
-
-    #[test]
-    fn a_prefix_ends_on_a_segment_boundary() {
-        let table = table(&["/public/", "/login"]);
-
-        assert_eq!(table.find("/publicx").id.as_str(), "*");
-        assert_eq!(table.find("/public").id.as_str(), "*");
-        assert_eq!(table.find("/public/x").id.as_str(), "/public/");
-        assert_eq!(table.find("/login/x").id.as_str(), "*");
-        assert_eq!(table.find("/Login").id.as_str(), "*");
-    }
-
-    #[test]
-    fn two_rules_for_one_path_are_a_mistake_in_a_set_and_a_refinement_across_sets() {
-        let mut builder = RouteTableBuilder::default();
-
-        assert_eq!(builder.add("/a", route("/a"), false), Ok(()));
-        assert_eq!(builder.add("/a", route("/a"), false), Err(SameRoute { first: Origin { file: 0, line: 7 } }));
-        assert_eq!(builder.add("/a", route("/a"), true), Ok(()));
+        assert!(of(&["a"]).asks_at_least(&of(&["a", "b"])));
+        assert!(!of(&["a", "b"]).asks_at_least(&of(&["a"])));
+        assert!(!of(&["a"]).asks_at_least(&of(&["b"])) && !of(&["b"]).asks_at_least(&of(&["a"])), "neither");
+        assert!(aged(60).asks_at_least(&aged(60)) && !aged(61).asks_at_least(&aged(60)));
+        assert!(with(&["GET"]).asks_at_least(&with(&["GET", "PROPFIND"])) && !with(&["PROPFIND"]).asks_at_least(&with(&[])));
     }
 }

@@ -26,6 +26,22 @@ fn reason(octroi: &Octroi, path: &str) -> (u16, String) {
     (got.status, octroi.reason(&got))
 }
 
+#[test]
+fn a_path_is_forwarded_as_it_was_judged() {
+    let server = Http2Server::start_with(10, None);
+    let octroi = Octroi::start(&config(&[server.addr], "", ""));
+    let paths = ["/items[0]|a^b?c[]=d|e^f", "/%7Eme/100%25", "/100%2541"];
+
+    for path in paths {
+        for version in ["--http1.1", "--http2"] {
+            assert_eq!(octroi.curl("acme.test", path).args(&["--globoff", version]).status(), 200, "{path}");
+        }
+    }
+
+    let targets: Vec<String> = server.take().into_iter().map(|call| call.target).collect();
+    assert_eq!(targets, paths.map(|path| [path, path]).concat());
+}
+
 /// Makes so many calls at once that stay open; returns how many were answered.
 fn hold(octroi: &Octroi, host: &str, cookie: &str, calls: usize) -> usize {
     block_on(async {

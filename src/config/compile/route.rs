@@ -33,6 +33,7 @@ pub(super) fn rule(cx: &mut Context<'_>, wire: &Rule, quotas: &Quotas) -> Option
         allow_encoded_slash: on(&wire.allow_encoded_slash),
         allow_path_parameters: on(&wire.allow_path_parameters),
         merge_slashes: on(&wire.merge_slashes),
+        allow_double_encoding: on(&wire.allow_double_encoding),
     };
     let path = path(cx, &wire.path, rules);
     let access = access(cx, wire);

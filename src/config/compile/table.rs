@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     Context, limits,
+    neighbours::{self, Judged},
     quota::Quotas,
     route::{self, Ruled},
 };
@@ -15,7 +16,7 @@ use crate::{
         source::Span,
         wire::{RequestLimitsWire, RouteSet, Rule, TenantRoutes},
     },
-    policy::{RequestLimits, Route, RouteAccess, RouteTable, RouteTableBuilder, Unmatched},
+    policy::{RequestLimits, Route, RouteTable, RouteTableBuilder, Unmatched},
 };
 
 /// Every named set; nothing where it has a problem of its own.
@@ -30,6 +31,7 @@ pub(super) struct Sets {
 struct Set {
     rules: Vec<Ruled>,
     unmatched: Arc<Route>,
+    case_sensitive: bool,
     /// The tables made of it so far. A rule with bounds of its own takes the others from the tenant, so those that differ count.
     tables: HashMap<Option<[u128; 3]>, Arc<RouteTable>>,
 }
@@ -41,14 +43,19 @@ impl Sets {
         for NamedEntry { name, value } in &wires.0 {
             let set = value.as_ref().map(|wire| {
                 let unmatched = unmatched(cx, wire.unmatched.as_ref()).unwrap_or_else(|| route::unmatched(cx, Unmatched::default(), None));
-                let set = Set { rules: rules(cx, &wire.rules, quotas), unmatched, tables: HashMap::new() };
-                let table = table(&set.rules, &[], &set.unmatched, None);
-                warn_of_open_neighbours(cx, &set.rules, &table);
+                let case_sensitive = wire.case_sensitive.as_ref().is_some_and(|at| at.value);
+                let set = Set { rules: rules(cx, &wire.rules, quotas), unmatched, case_sensitive, tables: HashMap::new() };
+                let table = set.table(&[], &set.unmatched, set.case_sensitive, None);
+                neighbours::judge(
+                    cx,
+                    &Judged { table: &table, set: &[], own: &set.rules, fallback: wire.unmatched.as_ref().map(|at| at.span) },
+                );
                 set
             });
             sets.insert(name.value.0.clone(), set);
         }
-        let none = Set { rules: Vec::new(), unmatched: route::unmatched(cx, Unmatched::default(), None), tables: HashMap::new() };
+        let unmatched = route::unmatched(cx, Unmatched::default(), None);
+        let none = Set { rules: Vec::new(), unmatched, case_sensitive: false, tables: HashMap::new() };
         Self { sets, none }
     }
 
@@ -72,11 +79,13 @@ impl Sets {
                 return None;
             }
         };
-        if own.is_empty() && instead.is_none() {
+        let case_sensitive = wire.and_then(|wire| wire.case_sensitive.as_ref()).map_or(set.case_sensitive, |at| at.value);
+        if own.is_empty() && instead.is_none() && case_sensitive == set.case_sensitive {
             return Some(set.shared(limits));
         }
-        let table = table(&set.rules, &own, instead.as_ref().unwrap_or(&set.unmatched), Some(limits));
-        warn_of_open_neighbours(cx, &own, &table);
+        let table = set.table(&own, instead.as_ref().unwrap_or(&set.unmatched), case_sensitive, Some(limits));
+        let fallback = wire.and_then(|wire| wire.unmatched.as_ref()).map(|at| at.span);
+        neighbours::judge(cx, &Judged { table: &table, set: &set.rules, own: &own, fallback });
         Some(Arc::new(table))
     }
 }
@@ -85,8 +94,25 @@ impl Set {
     fn shared(&mut self, limits: RequestLimits) -> Arc<RouteTable> {
         let depends = self.rules.iter().any(|ruled| ruled.limits.is_some());
         let key = depends.then(|| [limits.body_bytes.into(), limits.body_min_rate.into(), limits.websocket_idle.as_nanos()]);
-        let made = self.tables.entry(key).or_insert_with(|| Arc::new(table(&self.rules, &[], &self.unmatched, Some(limits))));
-        Arc::clone(made)
+        if let Some(made) = self.tables.get(&key) {
+            return Arc::clone(made);
+        }
+        let made = Arc::new(self.table(&[], &self.unmatched, self.case_sensitive, Some(limits)));
+        self.tables.insert(key, Arc::clone(&made));
+        made
+    }
+
+    /// Makes a table of the set and the rules that refine it.
+    fn table(&self, own: &[Ruled], unmatched: &Arc<Route>, case_sensitive: bool, outside: Option<RequestLimits>) -> RouteTable {
+        let mut builder = RouteTableBuilder::default();
+        builder.case_sensitive(case_sensitive);
+        for ruled in self.rules.iter().chain(own) {
+            let limits = |wire: &RequestLimitsWire| outside.map(|outside| limits::request(Some(wire), outside));
+            let route = Route { limits: ruled.limits.as_ref().and_then(limits), ..ruled.route.clone() };
+            // Equal paths within a set were refused before, so what is replaced here is meant to be.
+            let _replaced = builder.add(&ruled.path, Arc::new(route), true);
+        }
+        builder.build(Arc::clone(unmatched))
     }
 }
 
@@ -108,38 +134,4 @@ fn rules(cx: &mut Context<'_>, wires: &[Rule], quotas: &Quotas) -> Vec<Ruled> {
         }
     }
     rules
-}
-
-/// Makes a table of a set and the rules that refine it.
-fn table(set: &[Ruled], own: &[Ruled], unmatched: &Arc<Route>, outside: Option<RequestLimits>) -> RouteTable {
-    let mut builder = RouteTableBuilder::default();
-    for ruled in set.iter().chain(own) {
-        let limits = |wire: &RequestLimitsWire| outside.map(|outside| limits::request(Some(wire), outside));
-        let route = Route { limits: ruled.limits.as_ref().and_then(limits), ..ruled.route.clone() };
-        // Equal paths within a set were refused before, so what is replaced here is meant to be.
-        let _replaced = builder.add(&ruled.path, Arc::new(route), true);
-    }
-    builder.build(Arc::clone(unmatched))
-}
-
-/// Warns where `/admin/` asks for more than `/admin`, which many apps answer alike.
-fn warn_of_open_neighbours(cx: &mut Context<'_>, rules: &[Ruled], table: &RouteTable) {
-    for ruled in rules {
-        let Some(bare) = ruled.path.strip_suffix('/').filter(|bare| !bare.is_empty()) else { continue };
-        let neighbour = table.find(bare);
-        if strength(&neighbour.access) < strength(&ruled.route.access) {
-            let message =
-                format!("`{}` is guarded, but `{bare}` itself falls to `{}`, which asks for less", ruled.path, neighbour.id.as_str());
-            cx.warn(ruled.span, message).hint(format!("add a rule for `{bare}`"));
-        }
-    }
-}
-
-fn strength(access: &RouteAccess) -> u8 {
-    match access {
-        RouteAccess::Public => 0,
-        RouteAccess::Session => 1,
-        RouteAccess::Roles(_) => 2,
-        RouteAccess::Nobody => 3,
-    }
 }

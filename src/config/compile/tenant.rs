@@ -88,6 +88,7 @@ pub(super) fn all(cx: &mut Context<'_>, files: &[Named<TenantName, TenantWire>],
     if let Some(coverage) = &around.coverage {
         coverage.judge(cx);
     }
+    warn_of_idle_routes(cx, files, &names, &tenants);
     // Who has errors to mend is not told of this yet; an app with a login of its own grants nothing.
     if let (Some(sessions), Some((name, rule)), 0) = (around.sessions, ungranted.first(), cx.findings.errors())
         && sessions.foreign.formats().is_empty()
@@ -197,6 +198,34 @@ fn own_hosts<'w>(
         } else if let Some(coverage) = &mut coverage {
             coverage.ask(cx, host, &name.value, wire.client_certificate.is_some());
         }
+    }
+}
+
+/// Says, once for each lobby, whose rules count for nothing there: the host's are asked before anybody knows whose user it is.
+fn warn_of_idle_routes(cx: &mut Context<'_>, files: &[Named<TenantName, TenantWire>], names: &Names<'_>, tenants: &Tenants) {
+    for NamedEntry { name: lobby, value } in files.iter().flat_map(|file| &file.0) {
+        let (Some(wire), Some(asked)) = (value, tenants.named(lobby.value.as_str())) else { continue };
+        let with_rules = wire.members.iter().filter_map(|member| {
+            let (_, theirs) = names.get(&member.value)?;
+            let theirs = (*theirs)?;
+            let own = tenants.named(member.value.as_str())?;
+            let is_same = Arc::ptr_eq(&own.routes, &asked.routes) || own.routes.is_like(&asked.routes);
+            Some((member, theirs, theirs.routes.as_ref().filter(|_| !is_same)?))
+        });
+        let with_rules: Vec<_> = with_rules.collect();
+        let Some((member, theirs, routes)) = with_rules.first() else { continue };
+        let others = match with_rules.len().saturating_sub(1) {
+            0 => String::new(),
+            1 => ", and so do those of one other member".to_owned(),
+            many => format!(", and so do those of {many} other members"),
+        };
+        let message = format!("the `routes` of `{}` count for nothing at its lobby `{}`{others}", member.value, lobby.value);
+        let hint = if theirs.hosts.items.is_empty() {
+            format!("`{}` has no host of its own, so they count nowhere: put them into the `routes` of `{}`", member.value, lobby.value)
+        } else {
+            format!("they count at its own hosts only; at `{}` the rules of `{}` judge everybody", lobby.value, lobby.value)
+        };
+        cx.warn(routes.span().unwrap_or(member.span), message).hint(hint);
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
         parse::{Label, RoleName, Scalar, Wrong},
         reader::{At, Reader, Wire},
         shape::{wire, words},
+        source::Span,
         tree::{Node, Value},
         unit::Wait,
     },
@@ -71,11 +72,14 @@ wire! {
     RouteSet "route_set" {
         /// What happens where no rule matches: `session` (default), `public`, or `deny` (404).
         unmatched: Option<At<Unmatched>>,
+        /// Whether the app tells paths apart that differ in case only. Default: false, so that `/ADMIN` is judged as `/admin` too.
+        case_sensitive: Option<At<bool>>,
         /// The rules.
         rules: Vec<Rule>,
     }
 
-    /// A rule. A path that ends in `/` covers everything below it, any other only itself.
+    /// A rule. A path that ends in `/` covers everything below it, any other only itself; either covers its path with and without the
+    /// slash at its end, unless another rule has just that path or the rule that would match otherwise asks for more.
     Rule "rule" {
         /// The path: `/login`, or `/public/` and everything below it.
         path: At<String>,
@@ -99,10 +103,12 @@ wire! {
         /// Origins that are no other sites here, beside the realm's own hosts and the tenant's `origins`: `https://app.example.com`, exact, with
         /// the port where it is not the scheme's own.
         origins: Vec<At<WebOrigin>>,
-        /// Whether `%2F` may stand in the path. Default: false.
+        /// Whether `%2F` may stand in the path, which is then judged with the slash decoded too. Default: false.
         allow_encoded_slash: Option<At<bool>>,
         /// Whether `;name=value` may follow a segment of the path. Default: false.
         allow_path_parameters: Option<At<bool>>,
+        /// Whether an escape may stand inside an escape (`%252F`), which is then judged decoded twice too. Default: false.
+        allow_double_encoding: Option<At<bool>>,
         /// Whether `//` in the path is read as `/`. Default: false.
         merge_slashes: Option<At<bool>>,
         /// Quotas, beside the tenant's.
@@ -117,6 +123,8 @@ wire! {
         r#use: Option<At<Label>>,
         /// What happens where no rule matches, instead of what the named set says.
         unmatched: Option<At<Unmatched>>,
+        /// Whether the app tells paths apart that differ in case only, instead of what the named set says.
+        case_sensitive: Option<At<bool>>,
         /// Rules of its own. One with the path of a rule of the set takes its place.
         rules: Vec<Rule>,
     }
@@ -129,20 +137,30 @@ pub(in crate::config) struct TenantRoutes {
     pub(in crate::config) set: Option<At<Label>>,
     /// Instead of what the named set says.
     pub(in crate::config) unmatched: Option<At<Unmatched>>,
+    /// Instead of what the named set says.
+    pub(in crate::config) case_sensitive: Option<At<bool>>,
     /// Rules of its own.
     pub(in crate::config) rules: Vec<Rule>,
+}
+
+impl TenantRoutes {
+    /// Returns where they are written.
+    pub(in crate::config) fn span(&self) -> Option<Span> {
+        let first = self.rules.first().map(|rule| rule.path.span);
+        self.set.as_ref().map(|set| set.span).or(first).or_else(|| self.unmatched.as_ref().map(|at| at.span))
+    }
 }
 
 impl Wire for TenantRoutes {
     fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
         match node.value {
             Value::Map(_) => {
-                let TenantRoutesMap { r#use, unmatched, rules, .. } = TenantRoutesMap::read(node, reader)?;
-                Some(Self { set: r#use, unmatched, rules })
+                let TenantRoutesMap { r#use, unmatched, case_sensitive, rules, .. } = TenantRoutesMap::read(node, reader)?;
+                Some(Self { set: r#use, unmatched, case_sensitive, rules })
             }
             Value::Scalar { .. } | Value::List(_) => {
                 let set = At::read(node, reader)?;
-                Some(Self { set: Some(set), unmatched: None, rules: Vec::new() })
+                Some(Self { set: Some(set), unmatched: None, case_sensitive: None, rules: Vec::new() })
             }
         }
     }

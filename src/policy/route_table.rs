@@ -1,0 +1,490 @@
+//! Tables of rules: the most specific rule wins, whatever the order in the file, and a path is judged in every form in which an app may
+//! read it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::Route;
+use crate::model::{Origin, Path, readings_of};
+
+/// The rules of one tenant, ready to be asked.
+#[derive(Clone, Debug)]
+pub struct RouteTable {
+    rules: Index,
+    /// For paths that are read otherwise than they are written, where a rule's own path can be: by every form of it.
+    read: Option<Box<Index>>,
+    /// The same for readers who do not tell case apart, where a rule's path is not in lower case.
+    folded: Option<Box<Index>>,
+    unmatched: Entry,
+    case_sensitive: bool,
+}
+
+/// Rules by what they are found with.
+#[derive(Clone, Debug, Default)]
+struct Index {
+    exact: BTreeMap<Box<str>, Entry>,
+    /// By path, each ending in `/`.
+    prefixes: BTreeMap<Box<str>, Entry>,
+}
+
+/// What stands at one place.
+#[derive(Clone, Debug)]
+struct Entry {
+    route: Arc<Route>,
+    /// Rules that hold too: neither is as strict as the other.
+    also: Vec<Arc<Route>>,
+    /// Whether the rule was written for this path, and does not only cover it.
+    written: bool,
+}
+
+/// The rules for one path.
+#[derive(Clone, Debug)]
+pub struct Matched<'p> {
+    /// The rule for the path as asked. What it allows is allowed, and its quotas and bounds are the request's.
+    pub route: &'p Arc<Route>,
+    /// The other rules that must let the request through: what they ask for is asked for too. Only those that ask for more are here.
+    pub also: Vec<Also<'p>>,
+}
+
+/// A rule that judges beside the one for the path as asked.
+#[derive(Clone, Debug)]
+pub struct Also<'p> {
+    /// The rule.
+    pub route: &'p Arc<Route>,
+    /// What an app may read the path as; nothing where it covers the path as asked.
+    pub reading: Option<Box<str>>,
+}
+
+impl<'p> Matched<'p> {
+    /// Returns every rule that must let the request through, the one for the path as asked first.
+    pub fn rules(&self) -> impl Iterator<Item = &'p Arc<Route>> {
+        std::iter::once(self.route).chain(self.also.iter().map(|also| also.route))
+    }
+
+    /// Says whether a request may pass while nobody knows if its session holds.
+    pub fn needs_no_session(&self) -> bool {
+        self.rules().all(|route| route.needs_no_session())
+    }
+
+    fn add(&mut self, entry: &'p Entry, reading: Option<&str>) {
+        for route in std::iter::once(&entry.route).chain(&entry.also) {
+            if !self.rules().any(|known| Arc::ptr_eq(known, route) || known.asks_at_least(route)) {
+                self.also.push(Also { route, reading: reading.map(Into::into) });
+            }
+        }
+    }
+}
+
+impl RouteTable {
+    /// Finds the rule for a decoded path as it is written: the exact one, else the longest prefix, else what the set says of the unmatched.
+    ///
+    /// A path that ends in `/` is a prefix of everything below it; any other path is exact. So a prefix ends on a segment
+    /// boundary by construction. A rule covers its path with and without a slash at the end, unless another one is written for that, or
+    /// the rule that would match otherwise asks for more. Cost: one look-up per segment.
+    pub fn find(&self, path: &str) -> &Arc<Route> {
+        &self.entry(&self.rules, path).route
+    }
+
+    /// Finds every rule that must let a request for the path through, which its own rule permits.
+    ///
+    /// An app may decode an encoded slash, decode twice, take parameters off later than we do, and not tell case apart (Express, IIS,
+    /// ASP.NET): each form that it may so read is looked up, and the rules found there judge too. A path without any of that costs
+    /// nothing more.
+    pub fn judging(&self, path: &Path<'_>) -> Matched<'_> {
+        let asked = self.entry(&self.rules, path.matching());
+        let mut matched = Matched { route: &asked.route, also: Vec::new() };
+        for route in &asked.also {
+            matched.also.push(Also { route, reading: None });
+        }
+        self.in_lower_case(path.matching(), &mut matched);
+        // What its own rule does not permit is refused, however it may be read.
+        let readings = if path.permit(asked.route.path).is_ok() { path.readings() } else { Vec::new() };
+        for reading in readings {
+            matched.add(self.entry(self.read.as_deref().unwrap_or(&self.rules), &reading), Some(&reading));
+            self.in_lower_case(&reading, &mut matched);
+        }
+        matched
+    }
+
+    /// Returns every rule that was written, exact ones first, the unmatched one last.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.written().map(|(_, route)| route).chain(std::iter::once(&self.unmatched.route))
+    }
+
+    /// Returns every rule with the decoded path that it was written for, exact ones first.
+    pub fn written(&self) -> impl Iterator<Item = (&str, &Arc<Route>)> {
+        let all = self.rules.exact.iter().chain(&self.rules.prefixes);
+        all.filter(|(_, entry)| entry.written).map(|(path, entry)| (&**path, &entry.route))
+    }
+
+    /// Returns the rule for what lies below a path: `/a` or `/a/`.
+    pub fn below(&self, path: &str) -> &Arc<Route> {
+        let folder = path.strip_suffix('/').unwrap_or(path);
+        self.rules.prefix(&format!("{folder}/")).map_or(&self.unmatched.route, |entry| &entry.route)
+    }
+
+    /// Returns the rule that would match a path if none covered it with, or without, a slash at its end.
+    pub fn otherwise(&self, path: &str) -> Option<&Arc<Route>> {
+        let entry = self.rules.exact.get(path).filter(|entry| !entry.written)?;
+        Some(self.rules.prefix(path).map_or(&self.unmatched.route, |other| &other.route)).filter(|other| !Arc::ptr_eq(other, &entry.route))
+    }
+
+    /// Says whether two tables have rules for the same paths that say the same.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let says = |route: &Route| (route.grant, route.revoke, route.websocket, route.path);
+        let same = |one: &Route, other: &Route| {
+            one.asks_at_least(other) && other.asks_at_least(one) && one.access == other.access && says(one) == says(other)
+        };
+        self.case_sensitive == other.case_sensitive
+            && self.routes().count() == other.routes().count()
+            && self.written().zip(other.written()).all(|((path, one), (same_path, other))| path == same_path && same(one, other))
+            && same(&self.unmatched.route, &other.unmatched.route)
+    }
+
+    /// Returns what happens where no rule matches.
+    pub fn unmatched(&self) -> &Arc<Route> {
+        &self.unmatched.route
+    }
+
+    /// Says whether two paths that differ in case only are two paths.
+    pub fn is_case_sensitive(&self) -> bool {
+        self.case_sensitive
+    }
+
+    fn entry<'t>(&'t self, index: &'t Index, path: &str) -> &'t Entry {
+        index.find(path).unwrap_or(&self.unmatched)
+    }
+
+    /// Adds what is found by whoever does not tell case apart. What is in lower case has been found before, unless a rule is not.
+    fn in_lower_case<'t>(&'t self, text: &str, matched: &mut Matched<'t>) {
+        if self.case_sensitive {
+            return;
+        }
+        let index = match &self.folded {
+            Some(index) => index,
+            None if is_settled(text) => return,
+            None => &self.rules,
+        };
+        let mut add = |lower: &str| matched.add(self.entry(index, lower), Some(lower));
+        let mut room = [0; USUAL_PATH_BYTES];
+        match room.get_mut(..text.len()) {
+            Some(room) => {
+                room.copy_from_slice(text.as_bytes());
+                room.make_ascii_lowercase();
+                // ASCII letters in UTF-8 are themselves.
+                add(std::str::from_utf8(room).unwrap_or_default());
+            }
+            None => add(&text.to_ascii_lowercase()),
+        }
+        if !text.is_ascii() {
+            add(&folded(text));
+        }
+    }
+}
+
+impl Index {
+    fn find(&self, path: &str) -> Option<&Entry> {
+        self.exact.get(path).or_else(|| self.prefix(path))
+    }
+
+    /// Finds the longest prefix.
+    fn prefix(&self, path: &str) -> Option<&Entry> {
+        let mut rest = path;
+        while let Some(slash) = rest.rfind('/') {
+            if let Some(entry) = path.get(..=slash).and_then(|prefix| self.prefixes.get(prefix)) {
+                return Some(entry);
+            }
+            rest = rest.get(..slash).unwrap_or("");
+        }
+        None
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &str> {
+        self.exact.keys().chain(self.prefixes.keys()).map(|path| &**path)
+    }
+
+    /// Makes the index by every form of each path.
+    fn by(&self, forms: impl Fn(&str) -> Vec<String>) -> Self {
+        let mut made = Self::default();
+        for (paths, into) in [(&self.exact, &mut made.exact), (&self.prefixes, &mut made.prefixes)] {
+            for (path, entry) in paths {
+                for form in forms(path) {
+                    match into.get_mut(&*form) {
+                        Some(held) => held.also.extend(std::iter::once(&entry.route).chain(&entry.also).cloned()),
+                        None => drop(into.insert(form.into(), entry.clone())),
+                    }
+                }
+            }
+        }
+        made
+    }
+}
+
+/// Most paths in lower case fit into this on the stack.
+const USUAL_PATH_BYTES: usize = 256;
+
+/// Says whether a text stays as it is where case is not told apart.
+fn is_settled(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase())
+}
+
+/// Folds case as readers of Unicode do, who take `\u{212a}` for `k` and `\u{17f}` for `s`.
+fn folded(text: &str) -> String {
+    text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+}
+
+/// Collects rules into a table.
+#[derive(Clone, Debug, Default)]
+pub struct RouteTableBuilder {
+    rules: Index,
+    case_sensitive: bool,
+}
+
+/// Two rules of one set have the same path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SameRoute {
+    /// The rule that was there first.
+    pub first: Origin,
+}
+
+impl RouteTableBuilder {
+    /// Adds a rule under its decoded path. A rule of `own` replaces one that an earlier set brought (`origin_of_set`), which is
+    /// how a tenant refines a shared set; two rules of one set are a mistake.
+    pub fn add(&mut self, path: &str, route: Arc<Route>, refines: bool) -> Result<(), SameRoute> {
+        let map = if path.ends_with('/') { &mut self.rules.prefixes } else { &mut self.rules.exact };
+        match map.insert(path.into(), Entry { route, also: Vec::new(), written: true }) {
+            Some(first) if !refines => Err(SameRoute { first: first.route.origin }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Says whether two paths that differ in case only are two paths for the app.
+    pub fn case_sensitive(&mut self, case_sensitive: bool) {
+        self.case_sensitive = case_sensitive;
+    }
+
+    /// Finishes the table with the route for what no rule matches.
+    pub fn build(self, unmatched: Arc<Route>) -> RouteTable {
+        let Self { mut rules, case_sensitive } = self;
+        let covered: Vec<(Box<str>, Entry)> = covered(&rules, &unmatched);
+        rules.exact.extend(covered);
+        let forms = |path: &str| {
+            let mut forms = readings_of(path);
+            forms.insert(0, path.to_owned());
+            forms
+        };
+        let read = rules.paths().any(|path| path.contains('%')).then(|| Box::new(rules.by(forms)));
+        let is_folded = !case_sensitive && (read.is_some() || !rules.paths().all(is_settled));
+        let folded = is_folded.then(|| {
+            let folds = |path: &str| {
+                let mut forms: Vec<String> = forms(path).into_iter().flat_map(|form| [form.to_ascii_lowercase(), folded(&form)]).collect();
+                forms.sort_unstable();
+                forms.dedup();
+                forms
+            };
+            Box::new(rules.by(folds))
+        });
+        RouteTable { rules, read, folded, unmatched: Entry { route: unmatched, also: Vec::new(), written: true }, case_sensitive }
+    }
+}
+
+/// Finds which rules cover their path with, or without, a slash at the end.
+fn covered(rules: &Index, unmatched: &Arc<Route>) -> Vec<(Box<str>, Entry)> {
+    let without = rules.prefixes.iter().filter_map(|(path, entry)| Some((path.strip_suffix('/')?.to_owned(), entry)));
+    let with = rules.exact.iter().map(|(path, entry)| (format!("{path}/"), entry));
+    let all = without.chain(with).filter(|(path, _)| !path.is_empty() && !rules.exact.contains_key(&**path));
+    let covers = |(path, entry): (String, &Entry)| {
+        if rules.prefixes.contains_key(&*path) {
+            return None;
+        }
+        let (own, other) = (&entry.route, rules.prefix(&path).map_or(unmatched, |entry| &entry.route));
+        let also = match (own.asks_at_least(other), other.asks_at_least(own)) {
+            (true, _) => Vec::new(),
+            (false, true) => return None,
+            (false, false) => vec![Arc::clone(other)],
+        };
+        Some((path.into(), Entry { route: Arc::clone(own), also, written: false }))
+    };
+    all.filter_map(covers).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        model::{PathRules, RouteId},
+        policy::{OriginCheck, RouteAccess as Access},
+    };
+
+    fn route(path: &str) -> Arc<Route> {
+        Arc::new(Route {
+            id: RouteId::new(path),
+            origin: Origin { file: 0, line: 7 },
+            access: Access::Session,
+            methods: Box::default(),
+            grant: false,
+            revoke: false,
+            max_auth_age: None,
+            websocket: false,
+            origin_check: OriginCheck::default(),
+            origins: Box::default(),
+            path: PathRules::default(),
+            quotas: Box::default(),
+            limits: None,
+        })
+    }
+
+    fn table(paths: &[&str]) -> RouteTable {
+        let mut builder = RouteTableBuilder::default();
+        for path in paths {
+            builder.add(path, route(path), false).unwrap();
+        }
+        builder.build(route("*"))
+    }
+
+    #[test]
+    fn the_most_specific_rule_wins_whatever_the_order() {
+        for paths in [["/a/", "/a/b/", "/a/b/c", "/"], ["/", "/a/b/c", "/a/b/", "/a/"]] {
+            let table = table(&paths);
+            let find = |path| table.find(path).id.as_str().to_owned();
+
+            assert_eq!(find("/a/b/c"), "/a/b/c");
+            assert_eq!(find("/a/b/d"), "/a/b/");
+            assert_eq!(find("/a/b/"), "/a/b/");
+            assert_eq!(find("/a/x"), "/a/");
+            assert_eq!(find("/x"), "/");
+        }
+    }
+
+    #[test]
+    fn a_prefix_ends_on_a_segment_boundary() {
+        let table = table(&["/public/", "/login"]);
+
+        assert_eq!(table.find("/publicx").id.as_str(), "*");
+        assert_eq!(table.find("/public").id.as_str(), "/public/");
+        assert_eq!(table.find("/public/x").id.as_str(), "/public/");
+        assert_eq!(table.find("/login/x").id.as_str(), "*");
+        assert_eq!(table.find("/Login").id.as_str(), "*");
+        assert_eq!(table.find("/login/").id.as_str(), "/login");
+    }
+
+    #[test]
+    fn two_rules_for_one_path_are_a_mistake_in_a_set_and_a_refinement_across_sets() {
+        let mut builder = RouteTableBuilder::default();
+
+        assert_eq!(builder.add("/a", route("/a"), false), Ok(()));
+        assert_eq!(builder.add("/a", route("/a"), false), Err(SameRoute { first: Origin { file: 0, line: 7 } }));
+        assert_eq!(builder.add("/a", route("/a"), true), Ok(()));
+    }
+
+    fn asking(path: &str, access: Access) -> Arc<Route> {
+        Arc::new(Route { access, ..Arc::unwrap_or_clone(route(path)) })
+    }
+
+    fn roles(name: &str) -> Access {
+        Access::Roles(Box::new([name.into()]))
+    }
+
+    fn made(routes: Vec<Arc<Route>>, unmatched: Access) -> RouteTable {
+        let mut builder = RouteTableBuilder::default();
+        for route in routes {
+            builder.add(route.id.as_str(), Arc::clone(&route), false).unwrap();
+        }
+        builder.build(asking("*", unmatched))
+    }
+
+    /// The rules that judge a path, the one for the path as asked first, and what the others read.
+    fn judging(table: &RouteTable, path: &str) -> Vec<String> {
+        let path = Path::parse(path.as_bytes()).unwrap();
+        let matched = table.judging(&path);
+        let also = matched.also.iter().map(|also| format!("{} for {}", also.route.id.as_str(), also.reading.as_deref().unwrap_or("-")));
+        std::iter::once(matched.route.id.as_str().to_owned()).chain(also).collect()
+    }
+
+    #[test]
+    fn a_rule_covers_its_path_with_and_without_a_slash() {
+        let table = made(vec![asking("/admin/", roles("a")), asking("/ops", roles("o")), asking("/", Access::Public)], Access::Public);
+
+        for (path, rule) in [("/admin", "/admin/"), ("/admin/x", "/admin/"), ("/ops", "/ops"), ("/ops/", "/ops"), ("/ops/x", "/")] {
+            assert_eq!(table.find(path).id.as_str(), rule, "{path}");
+        }
+        assert_eq!(table.routes().count(), 4, "what is covered is no rule of its own");
+    }
+
+    #[test]
+    fn a_rule_for_just_that_path_and_a_stricter_one_stay() {
+        let written = made(vec![asking("/admin/", roles("a")), asking("/admin", Access::Public)], Access::Session);
+        let stricter = made(vec![asking("/public/", Access::Public), asking("/login", Access::Public)], Access::Session);
+        let nobody = made(vec![asking("/public/", Access::Public)], Access::Nobody);
+
+        assert_eq!(written.find("/admin").id.as_str(), "/admin");
+        assert_eq!(written.find("/admin/").id.as_str(), "/admin/");
+        assert_eq!((stricter.find("/public").id.as_str(), stricter.find("/login/").id.as_str()), ("*", "*"));
+        assert_eq!(nobody.find("/public").id.as_str(), "*");
+    }
+
+    #[test]
+    fn of_two_that_cannot_be_compared_both_hold() {
+        let aged = Arc::new(Route { max_auth_age: Some(Duration::from_secs(60)), ..Arc::unwrap_or_clone(route("/")) });
+        let table = made(vec![asking("/admin/", roles("a")), aged], Access::Public);
+
+        assert_eq!(judging(&table, "/admin"), ["/admin/", "/ for -"]);
+        assert_eq!(judging(&table, "/admin/"), ["/admin/"]);
+    }
+
+    #[test]
+    fn who_does_not_tell_case_apart_finds_the_rule() {
+        let rules = || vec![asking("/ops/", roles("o")), asking("/Files/", Access::Session), asking("/été/", roles("e"))];
+        let table = made(rules(), Access::Public);
+        let mut builder = RouteTableBuilder::default();
+        builder.case_sensitive(true);
+        for route in rules() {
+            builder.add(route.id.as_str(), Arc::clone(&route), false).unwrap();
+        }
+        let sensitive = builder.build(asking("*", Access::Public));
+
+        assert_eq!(judging(&table, "/OPS/x"), ["*", "/ops/ for /ops/x"]);
+        assert_eq!(judging(&table, "/OPS"), ["*", "/ops/ for /ops"]);
+        assert_eq!(judging(&table, "/ops/X"), ["/ops/"]);
+        assert_eq!(judging(&table, "/files/x"), ["*", "/Files/ for /files/x"]);
+        assert_eq!(judging(&table, "/Files/x"), ["/Files/"]);
+        assert_eq!(judging(&table, "/%C3%89T%C3%A9/x"), ["*", "/été/ for /été/x"]);
+        assert_eq!(judging(&table, "/op%C5%BF/x"), ["*", "/ops/ for /ops/x"], "a long s");
+        assert_eq!(judging(&table, &format!("/OPS/{}", "X".repeat(300))).len(), 2, "longer than what fits on the stack");
+        assert_eq!(judging(&sensitive, "/OPS/x"), ["*"]);
+        assert_eq!(judging(&sensitive, "/ops/x"), ["/ops/"]);
+    }
+
+    #[test]
+    fn an_encoded_slash_is_judged_decoded_too() {
+        let mut open = Arc::unwrap_or_clone(asking("/", Access::Public));
+        open.path.allow_encoded_slash = true;
+        let mut exact = Arc::unwrap_or_clone(asking("/a%2Fb", Access::Public));
+        exact.path.allow_encoded_slash = true;
+        let table = made(vec![Arc::new(open), asking("/ops/", roles("o"))], Access::Session);
+        let closed = made(vec![Arc::new(exact), asking("/ops/", roles("o"))], Access::Nobody);
+
+        assert_eq!(judging(&table, "/ops%2Fusers"), ["/", "/ops/ for /ops/users"]);
+        assert_eq!(judging(&table, "/OPS%2fusers"), ["/", "/ops/ for /ops/users"]);
+        assert_eq!(judging(&table, "/x%2Fy"), ["/"]);
+        assert_eq!(judging(&closed, "/a%2Fb"), ["/a%2Fb"], "the rule is for the decoded path too");
+        assert_eq!(judging(&closed, "/a%2fb"), ["/a%2Fb"]);
+        assert_eq!(judging(&closed, "/A%2fb")[0], "*");
+    }
+
+    #[test]
+    fn what_its_rule_does_not_permit_is_not_read_on() {
+        let table = made(vec![asking("/", Access::Public), asking("/ops/", roles("o"))], Access::Session);
+
+        assert_eq!(judging(&table, "/ops%2Fusers"), ["/"]);
+    }
+
+    #[test]
+    fn what_is_decoded_twice_is_judged_without_any_option() {
+        let table = made(vec![asking("/ops/", roles("o"))], Access::Public);
+
+        assert_eq!(judging(&table, "/%256fps/x"), ["*", "/ops/ for /ops/x"]);
+        assert_eq!(judging(&table, "/100%25"), ["*"]);
+    }
+}

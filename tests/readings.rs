@@ -1,0 +1,188 @@
+//! However an app reads a path, it is never asked for less than the path that it reads.
+//!
+//! Random rules, random spellings, and models of apps: a request that passes for a spelling passes for what the app makes of it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use octroi::{
+    model::{Path, PathRules},
+    policy::{Matched, OriginCheck, Route, RouteAccess, RouteTable, RouteTableBuilder},
+};
+use percent_encoding::percent_decode_str;
+use proptest::prelude::*;
+use support::route;
+
+/// How an app reads what is forwarded.
+#[derive(Clone, Copy, Debug)]
+enum App {
+    /// Express: nothing is decoded before routes are compared, and case is not told apart.
+    Express,
+    /// IIS and ASP.NET: decoded once, slashes too, merged; case is not told apart.
+    Iis,
+    /// Tomcat: parameters are taken off first, then all is decoded and merged.
+    Tomcat,
+    /// Two layers that each decode, and a router behind them that takes parameters off.
+    Twice,
+    /// nginx: decoded once, merged.
+    Nginx,
+}
+
+impl App {
+    const ALL: [Self; 5] = [Self::Express, Self::Iis, Self::Tomcat, Self::Twice, Self::Nginx];
+
+    fn read(self, forwarded: &str) -> Option<String> {
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned());
+        Some(match self {
+            Self::Express => forwarded.to_ascii_lowercase(),
+            Self::Iis => merged(&decoded(forwarded)?).to_lowercase(),
+            Self::Tomcat => merged(&decoded(&without_parameters(forwarded))?),
+            Self::Twice => merged(&without_parameters(&decoded(&decoded(forwarded)?)?)),
+            Self::Nginx => merged(&decoded(forwarded)?),
+        })
+    }
+}
+
+fn merged(text: &str) -> String {
+    let mut out = text.to_owned();
+    while out.contains("//") {
+        out = out.replace("//", "/");
+    }
+    out
+}
+
+fn without_parameters(text: &str) -> String {
+    text.split('/').map(|segment| segment.split(';').next().unwrap()).collect::<Vec<_>>().join("/")
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+struct Asker {
+    roles: Option<Vec<&'static str>>,
+    age: u64,
+    method: &'static str,
+    cross_site: bool,
+}
+
+fn passes(matched: &Matched<'_>, asker: &Asker) -> bool {
+    matched.rules().all(|route| {
+        let access = match (&route.access, &asker.roles) {
+            (RouteAccess::Public, _) | (RouteAccess::Session, Some(_)) => true,
+            (RouteAccess::Roles(asked), Some(roles)) => asked.iter().any(|role| roles.contains(&&**role)),
+            (RouteAccess::Session | RouteAccess::Roles(_), None) | (RouteAccess::Nobody, _) => false,
+        };
+        let aged = route.max_auth_age.is_none_or(|most| asker.roles.is_some() && Duration::from_secs(asker.age) <= most);
+        access && aged && route.lists(asker.method) && !(asker.cross_site && route.origin_check == OriginCheck::Always)
+    })
+}
+
+fn access() -> impl Strategy<Value = RouteAccess> {
+    let roles = prop::sample::subsequence(vec!["r", "s"], 1..=2);
+    prop_oneof![
+        3 => Just(RouteAccess::Public),
+        2 => Just(RouteAccess::Session),
+        2 => roles.prop_map(|roles| RouteAccess::Roles(roles.into_iter().map(Into::into).collect())),
+    ]
+}
+
+fn rule() -> impl Strategy<Value = Route> {
+    let path = (prop::collection::vec(prop::sample::select(vec!["a", "b", "ab", "é"]), 0..3), any::<bool>());
+    let methods = prop::sample::subsequence(vec!["GET", "POST"], 0..=2);
+    let check = prop::sample::select(vec![OriginCheck::Off, OriginCheck::Sessions, OriginCheck::Always]);
+    let options = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    (path, access(), methods, prop::option::of(1_u64..3), check, options).prop_map(
+        |((segments, folder), access, methods, age, origin_check, options)| {
+            let bare: String = segments.iter().map(|segment| format!("/{segment}")).collect();
+            let path = if folder || bare.is_empty() { format!("{bare}/") } else { bare };
+            let max_auth_age = age.map(Duration::from_secs).filter(|_| access != RouteAccess::Public);
+            let (allow_encoded_slash, allow_path_parameters, merge_slashes, allow_double_encoding) = options;
+            Route {
+                methods: methods.into_iter().map(Into::into).collect(),
+                max_auth_age,
+                origin_check,
+                path: PathRules { allow_encoded_slash, allow_path_parameters, merge_slashes, allow_double_encoding },
+                ..route(&path, access)
+            }
+        },
+    )
+}
+
+fn table() -> impl Strategy<Value = RouteTable> {
+    (prop::collection::vec(rule(), 1..6), prop_oneof![Just(RouteAccess::Nobody), access()]).prop_map(|(rules, fallback)| {
+        let mut builder = RouteTableBuilder::default();
+        for route in rules {
+            let path = route.id.as_str().to_owned();
+            let _twice = builder.add(&path, Arc::new(route), true);
+        }
+        builder.build(Arc::new(route("*", fallback)))
+    })
+}
+
+/// A path in pieces that readers read differently.
+fn spelling() -> impl Strategy<Value = String> {
+    let piece = prop::sample::select(vec![
+        "/",
+        "/",
+        "/",
+        "//",
+        "%2F",
+        "%2f",
+        "%252F",
+        "%252f",
+        "a",
+        "b",
+        "A",
+        "B",
+        "ab",
+        "aB",
+        "%61",
+        "%42",
+        "%2561",
+        "%2541",
+        "%C3%A9",
+        "%C3%89",
+        "%25C3%25A9",
+        ";",
+        ";a",
+        "%3B",
+        "%3Ba",
+        "%253B",
+        ";x%2Fa",
+    ]);
+    prop::collection::vec(piece, 0..8).prop_map(|pieces| format!("/{}", pieces.concat()))
+}
+
+fn asker() -> impl Strategy<Value = Asker> {
+    let roles = prop::option::of(prop::sample::subsequence(vec!["r", "s"], 0..=2));
+    (roles, 0_u64..4, prop::sample::select(vec!["GET", "POST", "PUT"]), any::<bool>()).prop_map(|(roles, age, method, cross_site)| Asker {
+        roles,
+        age,
+        method,
+        cross_site,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4_000, max_global_rejects: 200_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_spelling_passes_where_what_is_read_would_not(table in table(), spelling in spelling(), asker in asker()) {
+        let Ok(path) = Path::parse(spelling.as_bytes()) else { return Ok(()) };
+        let matched = table.judging(&path);
+        prop_assume!(path.permit(matched.route.path).is_ok() && passes(&matched, &asker));
+        for app in App::ALL {
+            let Some(read) = app.read(&path.forwarded()) else { continue };
+            // What it reads, as one would ask for it.
+            let plain = percent_encoding::utf8_percent_encode(&read, percent_encoding::CONTROLS).to_string();
+            let Ok(plain) = Path::parse(plain.as_bytes()) else { continue };
+            if !plain.readings().is_empty() || plain.permit(PathRules::default()).is_err() {
+                continue;
+            }
+            let judged = table.judging(&plain);
+            prop_assert!(passes(&judged, &asker), "{app:?} reads {spelling} as {read}: {judged:?}, and {matched:?}");
+        }
+    }
+}
