@@ -577,3 +577,38 @@ fn host_stands_for_an_authority_that_is_not_there() {
     assert_eq!((ask(&[]), ask(&[(":authority", HOST), ("host", "other.test")]), ask(&[("host", HOST), ("host", HOST)])), (400, 400, 400));
     assert!(upstream.take().is_empty());
 }
+
+/// curl 7.88 resets its upload as soon as it has a refusal; what it had sent by then still comes.
+#[test]
+fn a_request_whose_upload_is_reset_behind_its_answer_has_one_line() {
+    let upstream = Upstream::start();
+    let more = "bans: {after: 1, within: 1m, for: 1h}\n";
+    let config = format!("{}{more}", config(upstream.addr, "").replace("unmatched: public", "unmatched: deny"));
+    let octroi = Octroi::start(&config);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("large");
+    std::fs::write(&file, vec![b'x'; 8 << 20]).unwrap();
+    let upload = format!("@{}", file.display());
+
+    for _ in 0..3 {
+        octroi.curl(HOST, "/upload").args(&["--http2", "-X", "POST", "--data-binary", &upload]).get();
+    }
+    // By hand: a cancel behind the answer, and the rest of the body behind that.
+    let mut stream = connect(&octroi, &[]);
+    send(&mut stream, &[request(1, "POST", HOST, "/by-hand", 0), frame(DATA, 0, 1, &[b'x'; 1000])].concat());
+    let (came, _) = until(&mut stream, 2 * SECOND, |frame| frame.kind == HEADERS);
+    assert!(came.iter().any(|frame| frame.kind == HEADERS), "{came:?}");
+    send(&mut stream, &[frame(RESET, 0, 1, &[0, 0, 0, 8]), frame(DATA, 0, 1, &[b'x'; 1000]), get(3)].concat());
+    until(&mut stream, 2 * SECOND, |frame| frame.kind == HEADERS && frame.stream == 3);
+    // Once more after the library has forgotten the stream.
+    std::thread::sleep(2 * SECOND);
+    send(&mut stream, &[frame(DATA, 1, 1, &[b'x'; 1000]), get(5)].concat());
+    until(&mut stream, 2 * SECOND, |frame| frame.kind == HEADERS && frame.stream == 5);
+
+    eventually("all have a line", || (octroi.access_lines().iter().filter(|line| line["event"] == "request").count() >= 6).then_some(()));
+    let lines: Vec<_> = octroi.access_lines().into_iter().filter(|line| line["event"] != "admin").collect();
+    assert_eq!(lines.iter().filter(|line| line["path"] == "/upload").count(), 3, "{lines:#?}");
+    assert_eq!(lines.iter().filter(|line| line["path"] == "/by-hand").count(), 1, "{lines:#?}");
+    assert!(lines.iter().all(|line| line["status"] == 404), "{lines:#?}");
+    assert_eq!(octroi.ok(&["ban", "list"]), "nobody is banned\n");
+}

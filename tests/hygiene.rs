@@ -384,3 +384,36 @@ proptest::proptest! {
         let _ = judged(&request, &policy(vec![acme]));
     }
 }
+
+#[test]
+fn only_what_no_page_and_no_correct_client_sends_is_an_offence() {
+    let offence = |text: &[u8]| lint(text, &LIMITS).err().expect("refused").is_offence();
+    let field = |line: &str| offence(format!("POST /x HTTP/1.1\r\nHost: acme.test\r\n{line}\r\n\r\n").as_bytes());
+
+    for line in ["no colon", ": b", "A : b", " folded: b", "A: b\0c", "A: b\rc", "A: b\nC: d", "Host: acme.test", "Content-Length: x"] {
+        assert!(field(line), "{line:?}");
+    }
+    for coding in ["xchunked", "chunked, chunked", "chunked, gzip", "", ",chunked"] {
+        assert!(field(&format!("Transfer-Encoding: {coding}")), "{coding}");
+    }
+    for coding in ["gzip, chunked", "Identity", "deflate,X-Gzip , Chunked"] {
+        assert!(!field(&format!("Transfer-Encoding: {coding}")), "{coding}");
+    }
+    for line in ["A: b\x01c", "A: \x7f", "Cookie: a=\x0b"] {
+        assert!(!field(line), "{line:?}");
+    }
+    assert!(offence(b"GET / HTTP/1.1\nHost: a\n\n"));
+    assert!(offence(b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n"));
+    for other in [
+        &b"\0\x03\0\x08\x21\x12\xa4\x42\n\r\n\r\n"[..],
+        b"\x16\x03\x01\0\n\r\n\r\n",
+        b"EHLO a\r\n\r\n",
+        b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\n",
+        b"\r\n",
+        b"GET / HTTP/1.1\r\nHos",
+    ] {
+        assert!(!offence(other), "{}", other.escape_ascii());
+    }
+}

@@ -61,7 +61,9 @@ fn said(refusal: &Http2Refusal) -> (Option<u32>, &'static str) {
     match refusal {
         Http2Refusal::Stream(stream, error) => (Some(*stream), error.as_str()),
         Http2Refusal::Connection(error) => (None, error.as_str()),
-        Http2Refusal::HeadTimeout | Http2Refusal::Abuse(_) | Http2Refusal::Authority(_) => panic!("no RST_STREAM and no GOAWAY says it"),
+        Http2Refusal::Fields | Http2Refusal::HeadTimeout | Http2Refusal::Abuse(_) | Http2Refusal::Authority(_) => {
+            panic!("no RST_STREAM and no GOAWAY says it")
+        }
     }
 }
 

@@ -50,9 +50,6 @@ impl Witness for Clerk {
             | EdgeRefusal::ProxyUntrusted => self.shared.metrics.connection_refused(listener, refusal.code()),
         }
         let source = ClientIp::from(peer.ip());
-        if refusal.breaks_protocol() {
-            self.shared.offended(listener, source, refusal.code());
-        }
         // Whose certificate it is, and why it is refused, are facts of their own.
         let apart = if refusal == EdgeRefusal::ClientCertificate { self.apart.hash_one(detail) } else { 0 };
         let noted = self.tally.note_apart(listener, refusal.code(), source, apart, self.shared.clock.tick());
@@ -95,7 +92,7 @@ impl Witness for Clerk {
     fn early_refusal(&self, connection: &Connection, head: &[u8], cause: EarlyCause) -> Vec<u8> {
         let snapshot = self.shared.snapshot.load();
         let deny = match cause {
-            EarlyCause::HeadTimeout => Deny::new(Reason::TimeoutHead, "the head was not complete in time"),
+            EarlyCause::HeadTimeout => late(connection),
             EarlyCause::HeadTooLarge => Deny::new(Reason::HeadTooLarge, "the head has no end within the limit"),
             // The library says only that it is bad; our own lint says why.
             EarlyCause::Library(status) => hygiene::lint(head, &snapshot.policy.limits).err().unwrap_or_else(|| by_status(status)),
@@ -104,7 +101,7 @@ impl Witness for Clerk {
         let now = self.shared.clock.now();
         snapshot.log.write(&early_line(connection.facts(), now, &id, head, &deny, &snapshot.policy.revision));
         self.shared.metrics.request(None, deny.reason.status(), Decision::Deny(deny.reason), now.since(connection.facts().accepted));
-        self.hold_against(connection, deny.reason);
+        self.hold_against(connection, &deny);
         let asking = Asking { head: head.starts_with(b"HEAD "), ..Asking::default() };
         let tls = connection.facts().tls();
         let realm = tls.and_then(|tls| tls.sni.as_ref()).and_then(|sni| snapshot.policy.tenants.owning(sni));
@@ -112,29 +109,41 @@ impl Witness for Clerk {
     }
 
     fn http2_refused(&self, connection: &Connection, refusal: Http2Refusal) {
-        let (reason, detail) = match refusal {
-            Http2Refusal::Stream(number, error) => (Reason::Protocol, format!("stream {number} was reset: {}", error.as_str())),
+        let deny = match refusal {
+            Http2Refusal::Stream(number, error) => {
+                let detail = format!("stream {number} was reset: {}", error.as_str());
+                Deny::new(Reason::Protocol, detail).honest(!error.is_offence_of_a_stream())
+            }
+            // Also where they differ only in how they are written.
             Http2Refusal::Authority(number) => {
-                (Reason::Protocol, format!("stream {number}: the authority is missing or malformed, or Host names another one"))
+                let detail = format!("stream {number}: the authority is missing or malformed, or Host names another one");
+                Deny::new(Reason::Protocol, detail).honest(true)
             }
-            // The library has bounds of its own, of what we cannot see.
-            Http2Refusal::Connection(error @ Http2Error::Calm) => {
-                (Reason::H2Abuse, format!("the connection was ended: {}", error.as_str()))
+            Http2Refusal::Connection(error) => {
+                // The library has bounds of its own, of what we cannot see.
+                let reason = if error == Http2Error::Calm { Reason::H2Abuse } else { Reason::Protocol };
+                let detail = format!("the connection was ended: {}", error.as_str());
+                Deny::new(reason, detail).honest(!error.is_offence_of_a_connection())
             }
-            Http2Refusal::Connection(error) => (Reason::Protocol, format!("the connection was ended: {}", error.as_str())),
-            Http2Refusal::HeadTimeout => (Reason::TimeoutHead, "the head was not complete in time".to_owned()),
+            Http2Refusal::Fields => {
+                Deny::new(Reason::Protocol, format!("the connection was ended: {}", Http2Error::Protocol.as_str())).honest(true)
+            }
+            Http2Refusal::HeadTimeout => late(connection),
             Http2Refusal::Abuse(abuse) => {
                 let limit = abuse.limit(&connection.deadlines().http2);
-                (Reason::H2Abuse, format!("more than {limit} `{}`", abuse.key()))
+                Deny::new(Reason::H2Abuse, format!("more than {limit} `{}`", abuse.key())).honest(!abuse.is_offence())
             }
         };
         let snapshot = self.shared.snapshot.load();
-        let deny = Deny::new(reason, detail);
         let id = self.shared.request_id();
         let line = early_line(connection.facts(), self.shared.clock.now(), &id, &[], &deny, &snapshot.policy.revision);
-        self.hold_against(connection, deny.reason);
+        self.hold_against(connection, &deny);
         // The client gets a frame, mostly no status; the counter's is that of the same thing over HTTP/1.
-        let event = if matches!(refusal, Http2Refusal::Abuse(_)) { Event::Connection } else { Event::Request };
+        let event = if matches!(refusal, Http2Refusal::Abuse(_) | Http2Refusal::Connection(_) | Http2Refusal::Fields) {
+            Event::Connection
+        } else {
+            Event::Request
+        };
         let status = matches!(refusal, Http2Refusal::Authority(_)).then(|| deny.reason.status());
         snapshot.log.write(&AccessLine { event, status, version: Some(HttpVersion::Http2), ..line });
         self.shared.metrics.request(None, deny.reason.status(), Decision::Deny(deny.reason), Duration::ZERO);
@@ -147,9 +156,9 @@ impl Witness for Clerk {
 
 impl Clerk {
     /// Counts a refused request towards a ban, if that is what it was refused for.
-    fn hold_against(&self, connection: &Connection, reason: Reason) {
-        if reason.breaks_protocol() {
-            self.shared.offended(&connection.facts().listener, connection.facts().source_ip(), reason.code());
+    fn hold_against(&self, connection: &Connection, deny: &Deny) {
+        if deny.is_offence() {
+            self.shared.offended(&connection.facts().listener, connection.facts().source_ip(), deny.reason.code());
         }
     }
 }
@@ -211,8 +220,12 @@ pub(super) fn admin_call(shared: &Shared, call: &AdminCall<'_>) {
     shared.metrics.admin_request(call.status);
 }
 
-/// What the library refused and our lint finds nothing wrong with.
+/// What the library refused and our lint finds nothing wrong with: nobody can tell whose doing it was.
 fn by_status(status: u16) -> Deny {
     let reason = if status == 405 { Reason::MethodUnknown } else { Reason::Protocol };
-    Deny::new(reason, format!("the HTTP library answered {status}"))
+    Deny::new(reason, format!("the HTTP library answered {status}")).honest(true)
+}
+
+fn late(connection: &Connection) -> Deny {
+    Deny::new(Reason::TimeoutHead, "the head was not complete in time").honest(!connection.head_is_dripped())
 }

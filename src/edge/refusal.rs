@@ -2,7 +2,8 @@
 
 use crate::model::Abuse;
 
-/// Why a connection was refused before HTTP was spoken on it.
+/// Why a connection was refused before HTTP was spoken on it. None of it is held against anybody: a page has its visitor's browser send
+/// STUN or clear text to a TLS port (`turn:HOST:443?transport=tcp`, `http://HOST:443/`) as often as it likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EdgeRefusal {
     /// The listener holds `max_connections`.
@@ -85,24 +86,6 @@ impl EdgeRefusal {
             Self::PlainHttp => "plain_http",
         }
     }
-
-    /// Says whether the client broke the protocol, so that it counts towards a ban. The table of requests is
-    /// [`crate::model::Reason::breaks_protocol`].
-    pub const fn breaks_protocol(self) -> bool {
-        match self {
-            // A header that nobody asked for (those that have to send one are our own proxies, whom no ban is for), bytes that are
-            // no TLS or break it, and a handshake that is held open.
-            Self::ProxyProtocol | Self::TlsProtocol | Self::TlsTimeout => true,
-            // Refused already, by what they are counted for.
-            Self::CapListener | Self::CapProcess | Self::CapClient | Self::Denied | Self::Banned | Self::HandshakeRate => false,
-            // The wrong door: it never opens for them.
-            Self::ProxyUntrusted => false,
-            // Old clients, monitors, browsers without our CA, names that moved away, `http://` by mistake.
-            Self::TlsIncompatible | Self::TlsAlpn | Self::TlsAborted | Self::NoSni | Self::UnknownSni | Self::PlainHttp => false,
-            // A machine whose certificate has ended goes on trying, beside others of the same office.
-            Self::ClientCertificate => false,
-        }
-    }
 }
 
 /// Why a request was refused before anybody began it.
@@ -125,6 +108,8 @@ pub enum Http2Refusal {
     Authority(u32),
     /// The library ended the connection with this code.
     Connection(Http2Error),
+    /// The library ended the connection with PROTOCOL_ERROR where fields had just come: a page can set values that it does not take.
+    Fields,
     /// We ended the connection: a block of fields was not whole within `header_timeout`.
     HeadTimeout,
     /// We ended the connection: the client went beyond its bounds.
@@ -160,6 +145,17 @@ impl Http2Error {
             11 => Some(Self::Calm),
             _ => None,
         }
+    }
+
+    /// Says whether no page and no correct client can be made to break one stream so. Values with control characters are
+    /// PROTOCOL_ERROR, and what was under way when a stream was reset is STREAM_CLOSED.
+    pub const fn is_offence_of_a_stream(self) -> bool {
+        matches!(self, Self::FlowControl | Self::FrameSize | Self::Compression)
+    }
+
+    /// The same of a whole connection. The library is calm with streams that are cancelled at once.
+    pub const fn is_offence_of_a_connection(self) -> bool {
+        matches!(self, Self::Protocol | Self::FlowControl | Self::FrameSize | Self::Compression)
     }
 
     /// Returns the name of the standard.

@@ -29,7 +29,8 @@ pub(super) fn deny(error: &Error, version: HttpVersion, ctx: &Context) -> Deny {
         ErrorSource::Downstream => downstream_reason(error.etype(), version, forwarded),
         ErrorSource::Internal | ErrorSource::Unset => Reason::Internal,
     };
-    Deny::new(reason, error.to_string())
+    // Our own reader found nothing wrong with the chunks, and what else the library says nobody can read anything from.
+    Deny::new(reason, error.to_string()).honest(true)
 }
 
 /// The refusal of a body that comes too slowly.

@@ -85,8 +85,8 @@ pub(super) fn finished(shared: &Shared, session: &Session, ctx: &Context) {
         certificate: connection.certificate().map(|certificate| &**certificate),
         ..of_connection(connection.facts(), ctx.began)
     });
-    if let Some(reason) = deny.map(|deny| deny.reason).filter(|reason| reason.breaks_protocol()) {
-        shared.offended(&connection.facts().listener, connection.facts().source_ip(), reason.code());
+    if let Some(deny) = deny.filter(|deny| deny.is_offence()) {
+        shared.offended(&connection.facts().listener, connection.facts().source_ip(), deny.reason.code());
     }
     count(shared, ctx, status, duration);
 }

@@ -55,6 +55,7 @@ pub struct Connection {
     whole: AtomicBool,
     /// Whether an answer has begun whose length is known.
     answered_to_a_length: AtomicBool,
+    dripped: AtomicBool,
     requests: AtomicU32,
     bodies: Bodies,
     tunnel_idle_millis: AtomicU64,
@@ -86,6 +87,7 @@ impl Connection {
             chunks_are_wrong: AtomicBool::new(false),
             whole: AtomicBool::new(false),
             answered_to_a_length: AtomicBool::new(false),
+            dripped: AtomicBool::new(false),
             requests: AtomicU32::new(0),
             bodies: Bodies::default(),
             tunnel_idle_millis: AtomicU64::new(0),
@@ -188,6 +190,16 @@ impl Connection {
     /// connection ends behind the answer.
     pub fn has_doubtful_surplus(&self) -> bool {
         self.phase() == Phase::Request && self.incoming.lock().unwrap_or_else(PoisonError::into_inner).has_doubtful_surplus()
+    }
+
+    /// Says whether the head that is coming in is dripped, a few octets at a time: that is no slow line.
+    pub fn head_is_dripped(&self) -> bool {
+        self.dripped.load(Ordering::Acquire) || self.incoming.lock().unwrap_or_else(PoisonError::into_inner).is_dripped()
+    }
+
+    /// Notes that of a head over HTTP/2.
+    pub fn note_dripped(&self) {
+        self.dripped.store(true, Ordering::Release);
     }
 
     /// Says whether the body of this request has malformed chunks: nobody can tell where it ends.

@@ -88,6 +88,15 @@ impl Abuse {
         Self::Starved,
     ];
 
+    /// Says whether no page and no correct client can be made to do so. A page cancels requests, sends empty pieces, makes its browser
+    /// rank streams and give windows, and fields so long that they need a CONTINUATION.
+    pub const fn is_offence(self) -> bool {
+        match self {
+            Self::Settings | Self::Pings | Self::Starved => true,
+            Self::Resets | Self::Errors | Self::Priorities | Self::WindowUpdates | Self::EmptyData | Self::Continuations => false,
+        }
+    }
+
     /// Returns the key of `limits.http2` that was exceeded.
     pub const fn key(self) -> &'static str {
         match self {

@@ -1,7 +1,10 @@
 //! Which refusals of requests are held against a client: the one table, with the reasons.
 //!
-//! An offence is what no honest client does, however broken its user's line or cookie jar is. What a person, a crawler or a monitor
-//! does by mistake is refused, and that is all. Refusals of connections have their table beside them, in `edge::EdgeRefusal`.
+//! An offence is only what no web page and no correct client can be made to send, however broken its user's line or cookie jar is. A
+//! page has its visitor's browser send any request of HTTP to any port, values with control characters, requests that are cancelled
+//! at once, TLS to a port without it, and STUN to any port, inside TLS too (`turn:` and `turns:`); and a ban is of a whole office. So
+//! nothing before the end of a handshake counts, nor what is no HTTP at all. Where a reason has causes of both kinds, the refusal
+//! says it: [`Deny::honest`](super::Deny::honest).
 
 use super::Reason;
 
@@ -13,19 +16,19 @@ impl Reason {
             Self::HeadOctet
             | Self::HeadSyntax
             | Self::HeadDuplicate
-            | Self::HeadMismatch
             | Self::FramingClTe
             | Self::FramingTe
             | Self::FramingCl
             | Self::FramingChunk
             | Self::ConnectionField
             | Self::Protocol
-            | Self::TargetForm
             | Self::AuthorityConflict
             // Floods that ask for nothing.
             | Self::H2Abuse
-            // A head that is dripped in holds a connection; no line is so slow.
+            // A head that is dripped in, octet by octet, holds a connection. One that stops is a line that died.
             | Self::TimeoutHead => true,
+            // Our two readers do not agree, which is not the client's doing; and `OPTIONS *`, or a client that takes us for its proxy.
+            Self::HeadMismatch | Self::TargetForm => false,
             // Too large: a full cookie jar, a long search.
             Self::UriTooLong | Self::HeadTooLarge | Self::FieldTooLarge | Self::TooManyFields | Self::CookieTooLarge => false,
             // A slow line, an old monitor, a crawler's odd link: refused, and no harm done.
@@ -113,6 +116,6 @@ mod tests {
         let offences: Vec<_> = Reason::ALL.iter().filter(|reason| reason.breaks_protocol()).collect();
 
         assert!(offences.iter().all(|reason| reason.stage() == Stage::Hygiene), "{offences:?}");
-        assert_eq!(offences.len(), 14);
+        assert_eq!(offences.len(), 12);
     }
 }

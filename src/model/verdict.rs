@@ -18,18 +18,31 @@ pub struct Deny {
     pub retry_after: Option<Duration>,
     /// The rule that decided, if one did.
     pub rule: Option<Origin>,
+    /// Whether a page or a correct client can be made to send what was refused: then it is held against nobody.
+    pub honest: bool,
 }
 
 impl Deny {
     /// Refuses for a reason.
     pub fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, detail: detail.into(), retry_after: None, rule: None }
+        Self { reason, detail: detail.into(), retry_after: None, rule: None, honest: false }
     }
 
     /// Names the rule that decided.
     pub fn by(mut self, rule: Origin) -> Self {
         self.rule = Some(rule);
         self
+    }
+
+    /// Says whether a page or a correct client can be made to send this.
+    pub fn honest(mut self, honest: bool) -> Self {
+        self.honest = honest;
+        self
+    }
+
+    /// Says whether it counts towards a ban of who connected.
+    pub fn is_offence(&self) -> bool {
+        self.reason.breaks_protocol() && !self.honest
     }
 
     /// Says when to ask again.

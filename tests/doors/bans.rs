@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     config, get,
-    harness::{Octroi, Upstream, client, eventually, raw_tls},
+    harness::{Octroi, Upstream, client, eventually, frames, raw_tls},
 };
 
 const LISTENERS: &str = r#"
@@ -72,32 +72,126 @@ fn every_kind_of_offence_counts_and_an_ipv6_client_is_its_64() {
     let (octroi, _upstream) = started("bans: {after: 3, within: 1m, for: 1h}\nlimits: {header_timeout: 300ms, handshake_timeout: 300ms}");
     let banned = |client: &str| octroi.ok(&["ban", "list"]).contains(&format!("{client} "));
 
-    // Refused by the HTTP library, dripped in, no TLS, a handshake that is held open.
-    let kinds: [(&str, &str, &[u8]); 4] = [
-        ("behind", "192.0.2.10", b"\x00\x01\x02 nonsense\r\n\r\n"),
-        ("behind", "192.0.2.11", b"GET /x HTTP/1.1\r\nHost: acme."),
-        ("behind_tls", "192.0.2.12", b"SSH-2.0-scanner\r\n"),
-        ("behind_tls", "192.0.2.13", b"\x16\x03\x01\x02"),
+    // Refused by the HTTP library, by the lint of the head, and as a request.
+    let kinds: [(&str, &[u8]); 7] = [
+        ("192.0.2.10", b"GET /x HTTP/1.1\r\nHost: acme.test\r\nno colon\r\n\r\n"),
+        ("192.0.2.11", b"GET /x HTTP/1.1\nHost: acme.test\n\n"),
+        ("192.0.2.12", b"GET /x HTTP/1.1\r\nHost: acme.test\r\nA: b\0c\r\n\r\n"),
+        ("192.0.2.13", b"POST /x HTTP/1.1\r\nHost: acme.test\r\nTransfer-Encoding: xchunked\r\n\r\n"),
+        ("192.0.2.14", b"POST /x HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na"),
+        ("192.0.2.15", b"GET https://other.test/x HTTP/1.1\r\nHost: acme.test\r\n\r\n"),
+        ("192.0.2.16", b"GET /x HTTP/1.1\r\nHost: acme.test\r\nConnection: cookie\r\n\r\n"),
     ];
-    for (listener, client, bytes) in kinds {
+    for (client, bytes) in kinds {
         for _ in 0..3 {
             assert!(!banned(client), "{client}");
-            send(&octroi, listener, client, bytes);
+            send(&octroi, "behind", client, bytes);
         }
         eventually(client, || banned(client).then_some(()));
     }
+    // Dripped in; one that only stops is a line that died.
+    for _ in 0..3 {
+        assert!(!banned("192.0.2.17"));
+        let mut stream = client::raw(octroi.addr("behind"));
+        stream.write_all(b"PROXY TCP4 192.0.2.17 192.0.2.1 1 443\r\n").unwrap();
+        for piece in b"GET /x HT".chunks(1) {
+            stream.write_all(piece).unwrap();
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(client::exchange(&mut stream, b"T").starts_with("HTTP/1.1 408"));
+    }
+    eventually("the dripper", || banned("192.0.2.17").then_some(()));
     for host in 1..=3 {
         assert!(!banned("2001:db8:1::/64"));
         send(&octroi, "behind", &format!("2001:db8:1::{host}"), SMUGGLED.as_bytes());
     }
     assert!(banned("2001:db8:1::/64"));
     assert_eq!((status(&octroi, "2001:db8:1::9999"), status(&octroi, "2001:db8:1:1::1")), (0, 200));
-    // A PROXY header that nobody asked for.
-    for _ in 0..3 {
-        client::exchange(&mut client::raw(octroi.addr("public")), b"PROXY TCP4 192.0.2.99 192.0.2.1 1 443\r\n");
+}
+
+/// An Allocate request of TURN (RFC 8656), as a browser sends it over TCP to any port that a page names.
+const STUN: &[u8] = b"\x00\x03\x00\x08\x21\x12\xa4\x42abcdefghijkl\x00\x19\x00\x04\x11\x00\x00\x00";
+
+#[test]
+fn nothing_that_a_page_can_have_a_browser_send_counts() {
+    let (octroi, upstream) =
+        started("bans: {after: 1, within: 1m, for: 1h}\nlimits: {header_timeout: 300ms, handshake_timeout: 300ms, http2: {resets: 30}}");
+    let ca = octroi.path().join("certs/ca.pem");
+    let nobody = |what: &str| assert_eq!(octroi.ok(&["ban", "list"]), "nobody is banned\n", "{what}");
+
+    // `turn:` and `https:` to every port, `turns:`, `http:` to a TLS port, other protocols, a line that dies.
+    let hello = b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x03";
+    let get = get("acme.test");
+    let cut = get.as_bytes()[..20].to_vec();
+    let pieces: [&[u8]; 8] = [
+        STUN,
+        hello,
+        b"\x16\x03",
+        get.as_bytes(),
+        &cut,
+        b"PROXY TCP4 192.0.2.9 192.0.2.1 1 443\r\n",
+        b"RTSP rtsp://h/ RTSP/1.0\r\n\r\n",
+        b"EHLO a\r\n",
+    ];
+    for bytes in pieces {
+        for listener in ["public", "plain"] {
+            client::exchange(&mut client::raw(octroi.addr(listener)), bytes);
+        }
+        for alpn in [&b"http/1.1"[..], b"h2"] {
+            // What is no HTTP/2 where that was agreed on no browser sends.
+            if alpn == b"http/1.1" {
+                client::exchange(&mut raw_tls(octroi.addr("public"), "acme.test", &ca, &[alpn]), bytes);
+            }
+        }
+        nobody(&String::from_utf8_lossy(bytes));
     }
-    eventually("127.0.0.1", || banned("127.0.0.1").then_some(()));
-    assert_ne!(octroi.curl("acme.test", "/x").get().exit, 0);
+    // What `fetch` may say: any value without NUL, CR and LF.
+    for field in ["X-Text: a\u{1}b\u{7f}", "HTTP2-Settings: x", "Accept: \u{b}"] {
+        let request = get.replace("\r\n\r\n", &format!("\r\n{field}\r\nConnection: close\r\n\r\n"));
+        client::exchange(&mut client::raw(octroi.addr("plain")), request.as_bytes());
+        nobody(field);
+    }
+    for line in ["GET /a|b", "GET /\u{e9}", "GET /a b", "OPTIONS *", "patch /x", "GET ftp://acme.test/x", "CONNECT acme.test:443"] {
+        let request = format!("{line} HTTP/1.1\r\nHost: acme.test\r\nConnection: close\r\n\r\n");
+        client::exchange(&mut client::raw(octroi.addr("plain")), request.as_bytes());
+        nobody(line);
+    }
+    // A correct client of HTTP/1.1, and two requests before the first answer.
+    let coded = "POST /x HTTP/1.1\r\nHost: acme.test\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n";
+    assert!(client::exchange(&mut client::raw(octroi.addr("plain")), coded.as_bytes()).starts_with("HTTP/1.1 400"));
+    nobody("a transfer coding");
+    client::exchange(&mut client::raw(octroi.addr("plain")), format!("{get}\r\n{get}").as_bytes());
+    client::exchange(&mut client::raw(octroi.addr("plain")), format!("{}{get}", "\r\n".repeat(5)).as_bytes());
+    nobody("empty lines");
+    upstream.take();
+}
+
+#[test]
+fn requests_that_are_cancelled_do_not_count_and_their_connection_still_ends() {
+    let (octroi, upstream) = started("bans: {after: 1, within: 1m, for: 1h}\nlimits: {http2: {resets: 30}}");
+
+    let mut stream = raw_tls(octroi.addr("public"), "acme.test", &octroi.path().join("certs/ca.pem"), &[b"h2"]);
+    let mut frames = frames::preface(&[]);
+    for stream in (1..200).step_by(2) {
+        frames.extend(frames::request(stream, "GET", "acme.test", "/x", frames::END_STREAM));
+        frames.extend(frames::frame(frames::RESET, 0, stream, &[0, 0, 0, 8]));
+    }
+    frames::send(&mut stream, &frames);
+    let (came, ended) = frames::until(&mut stream, Duration::from_secs(2), |frame| frame.kind == frames::GOAWAY);
+
+    assert!(ended || came.iter().any(|frame| frame.kind == frames::GOAWAY && frame.code() == 11), "{came:?}");
+    octroi.access_line(|line| line["reason"] == "h2_abuse");
+    // The library ends a connection on which a value has a control character.
+    let mut stream = raw_tls(octroi.addr("public"), "acme.test", &octroi.path().join("certs/ca.pem"), &[b"h2"]);
+    let fields = [(":method", "GET"), (":scheme", "https"), (":authority", "acme.test"), (":path", "/x"), ("x-text", "a\u{1}b")];
+    let head = frames::frame(frames::HEADERS, frames::END_HEADERS | frames::END_STREAM, 1, &frames::block(&fields));
+    frames::send(&mut stream, &[frames::preface(&[]), head].concat());
+    let (came, _) = frames::until(&mut stream, Duration::from_secs(2), |frame| matches!(frame.kind, frames::GOAWAY | frames::HEADERS));
+    assert!(came.iter().any(|frame| frame.kind == frames::GOAWAY), "{came:?}");
+    let line = octroi.access_line(|line| line["detail"] == "the connection was ended: PROTOCOL_ERROR");
+    assert_eq!(line["event"], "connection");
+    assert_eq!(octroi.ok(&["ban", "list"]), "nobody is banned\n");
+    upstream.take();
 }
 
 #[test]

@@ -25,6 +25,11 @@ pub(super) fn split(target: &[u8]) -> Verdict<(&str, Option<&str>)> {
     }
 }
 
+/// The refusal of a target whose authority is not that of Host.
+pub(super) fn conflict() -> Deny {
+    Deny::new(Reason::AuthorityConflict, "the authority of the target and Host differ")
+}
+
 /// Finds the one host of a request.
 pub(super) fn check(view: &RequestView<'_>, target: Option<&str>) -> Verdict<(Host, Option<u16>)> {
     let mut lines = view.headers.get_all(http::header::HOST).iter().map(|value| trim(value.as_bytes()));
@@ -47,7 +52,7 @@ pub(super) fn check(view: &RequestView<'_>, target: Option<&str>) -> Verdict<(Ho
         return Err(Deny::new(Reason::HostMissing, "no host"));
     }
     if target.is_some_and(|authority| !authority.as_bytes().eq_ignore_ascii_case(asked)) {
-        return Err(Deny::new(Reason::AuthorityConflict, "the authority of the target and Host differ"));
+        return Err(conflict());
     }
     let asked = std::str::from_utf8(asked).map_err(|_| Deny::new(Reason::HostSyntax, "the host is not ASCII"))?;
     Host::parse_authority(asked).map_err(|error| {

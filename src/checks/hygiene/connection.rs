@@ -10,7 +10,7 @@ pub(super) fn check(view: &RequestView<'_>) -> Verdict {
     let options = lines.flat_map(|line| line.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii).filter(|option| !option.is_empty());
     for (count, option) in options.enumerate() {
         if count == MOST {
-            return Err(Deny::new(Reason::ConnectionField, format!("Connection has more than {MOST} options")));
+            return Err(Deny::new(Reason::ConnectionField, format!("Connection has more than {MOST} options")).honest(true));
         }
         if !option.iter().all(|&byte| is_token(byte)) {
             return Err(Deny::new(Reason::ConnectionField, "an option of Connection is no token"));

@@ -24,7 +24,9 @@ pub(super) fn check(view: &RequestView<'_>, limits: &Limits) -> Verdict<Body> {
         }
         bytes += field;
         if is_of_connection(name) {
-            return Err(Deny::new(Reason::ConnectionField, format!("{name} in HTTP/2")));
+            // Of these, it is the one that a browser lets a page set.
+            let honest = name == "http2-settings";
+            return Err(Deny::new(Reason::ConnectionField, format!("{name} in HTTP/2")).honest(honest));
         }
         if name == header::TRANSFER_ENCODING {
             return Err(Deny::new(Reason::FramingTe, "Transfer-Encoding in HTTP/2"));

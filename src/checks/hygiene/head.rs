@@ -11,7 +11,12 @@ use crate::{
 /// Nothing is repaired: what two readers might read differently is refused. One pass over the bytes, no allocation on the
 /// way to `Ok`.
 pub fn lint(head: &[u8], limits: &Limits) -> Verdict {
-    read(head, limits).map(|_| ())
+    let head = read(head, limits)?;
+    let (_, authority) = authority::split(head.target).unwrap_or_default();
+    if authority.zip(head.host).is_some_and(|(authority, host)| !authority.as_bytes().eq_ignore_ascii_case(host)) {
+        return Err(authority::conflict());
+    }
+    Ok(())
 }
 
 /// Judges the raw head of a request, and that the HTTP library read the very same request.
@@ -61,8 +66,8 @@ struct Head<'a> {
 
 fn read<'a>(head: &'a [u8], limits: &Limits) -> Verdict<Head<'a>> {
     bounded(head, limits)?;
-    let (line, mut rest) = line(head)?;
-    let (method, target, version) = request_line(line)?;
+    let (line, mut rest) = line(head).map_err(|deny| deny.honest(!begins_http(head)))?;
+    let (method, target, version) = request_line(line).map_err(|deny| deny.honest(true))?;
     if target.len() > limits.uri_bytes {
         return Err(too_long(target.len(), limits));
     }
@@ -109,13 +114,15 @@ fn too_long(bytes: usize, limits: &Limits) -> Deny {
 /// Cuts one line off. It ends in CR LF and has no control character but TAB in it.
 fn line(bytes: &[u8]) -> Verdict<(&[u8], &[u8])> {
     let Some((text, rest)) = memchr::memchr(b'\n', bytes).and_then(|end| bytes.split_at_checked(end)) else {
-        return Err(Deny::new(Reason::HeadSyntax, "the head is not complete"));
+        return Err(Deny::new(Reason::HeadSyntax, "the head is not complete").honest(true));
     };
     let Some(text) = text.strip_suffix(b"\r") else { return Err(Deny::new(Reason::HeadOctet, "a line ends in LF without CR")) };
     // No early end: without one the compiler looks at 16 bytes at once.
     let controls = text.iter().fold(false, |seen, &byte| seen | (byte < 0x20 && byte != b'\t') | (byte == 0x7f));
     if controls {
-        return Err(Deny::new(Reason::HeadOctet, "a control character in a line"));
+        // A page may set a value with any of them but these (Fetch, section 2.2.2).
+        let honest = !text.iter().any(|byte| matches!(byte, b'\0' | b'\r'));
+        return Err(Deny::new(Reason::HeadOctet, "a control character in a line").honest(honest));
     }
     Ok((text, rest.get(1..).unwrap_or_default()))
 }
@@ -197,7 +204,7 @@ impl<'a> Once<'a> {
                 return Err(Deny::new(Reason::FramingTe, "Transfer-Encoding in HTTP/1.0"));
             }
             if !coding.eq_ignore_ascii_case(b"chunked") {
-                return Err(Deny::new(Reason::FramingTe, "Transfer-Encoding is not `chunked`"));
+                return Err(Deny::new(Reason::FramingTe, "Transfer-Encoding is not `chunked`").honest(is_correct_coding(coding)));
             }
             return Ok(Body::Unknown);
         }
@@ -207,6 +214,25 @@ impl<'a> Once<'a> {
             length => Ok(Body::Length(length)),
         }
     }
+}
+
+/// Says whether the first line is a request line of HTTP, but for how it ends. Anything else is another protocol.
+fn begins_http(head: &[u8]) -> bool {
+    let line = head.split(|&byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+    request_line(line).is_ok()
+}
+
+/// Says whether these are codings that a correct client may use, although we know none but the last (RFC 9112, section 7).
+fn is_correct_coding(value: &[u8]) -> bool {
+    let mut codings = value.split(|&byte| byte == b',').map(trim).peekable();
+    while let Some(coding) = codings.next() {
+        let last = codings.peek().is_none();
+        let known: &[&[u8]] = &[b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress", b"identity"];
+        if !(known.iter().any(|known| coding.eq_ignore_ascii_case(known)) || (last && coding.eq_ignore_ascii_case(b"chunked"))) {
+            return false;
+        }
+    }
+    true
 }
 
 /// Reads 1 to 18 digits, which always fit into 64 bits.

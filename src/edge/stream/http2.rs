@@ -24,6 +24,8 @@ const NO_ERROR: u32 = 0;
 const PROTOCOL_ERROR: u32 = 1;
 /// ENHANCE_YOUR_CALM.
 const CALM: u32 = 11;
+/// A head of 64 KiB needs no more than these behind its first frame.
+const MOST_CONTINUATIONS: u64 = 4;
 /// The highest stream that there can be: a farewell that leaves open which is the last one.
 const ANY_STREAM: u32 = (1 << 31) - 1;
 /// `:status: 400` as HPACK writes it (RFC 7541, appendix A). Nothing that the gateway says is so short: each answer has its number.
@@ -58,6 +60,8 @@ pub(super) struct Http2 {
     /// Whether a head has come.
     asked: bool,
     block: Option<Block>,
+    /// Whether fields came with the last read.
+    fields_came: bool,
     /// When what is unfinished must be whole: its number, and the time.
     whole_by: Option<(u64, Instant)>,
     idle_by: Option<Instant>,
@@ -96,6 +100,7 @@ impl Http2 {
             first_by: now + deadlines.header_timeout,
             asked: false,
             block: None,
+            fields_came: false,
             whole_by: None,
             idle_by: None,
             to_library: Own::default(),
@@ -106,7 +111,9 @@ impl Http2 {
 
     /// Takes in what the client sent. Says what is due at once.
     pub(super) fn came(&mut self, bytes: &[u8], now: impl Fn() -> Instant + Copy) -> Option<Due> {
-        let Self { came, flood, streams, block, asked, .. } = self;
+        let Self { came, flood, streams, block, asked, fields_came, .. } = self;
+        streams.reads();
+        *fields_came = false;
         let mut number = came.seen();
         came.take(bytes, |passed| match passed {
             Passed::Setting { id, value } => flood.set(id, value),
@@ -115,6 +122,7 @@ impl Http2 {
                 flood.came(&frame, now);
                 streams.came(&frame, now);
                 if matches!(frame.kind, FrameKind::Headers | FrameKind::Continuation) {
+                    *fields_came = true;
                     let first = block.filter(|block| !block.ended).map_or(number, |block| block.first);
                     *block = Some(Block { first, last: number, ended: frame.ends_head() });
                     *asked |= frame.ends_head();
@@ -141,7 +149,7 @@ impl Http2 {
         now: impl Fn() -> Instant + Copy,
         mut each: impl FnMut(Http2Refusal),
     ) -> bool {
-        let Self { sent: frames, flood, streams, .. } = self;
+        let Self { sent: frames, flood, streams, fields_came, .. } = self;
         let mut turned = false;
         for piece in pieces {
             let taken = piece.get(..sent.min(piece.len())).unwrap_or_default();
@@ -150,12 +158,25 @@ impl Http2 {
                 Passed::Setting { id, value } => streams.set(id, value),
                 Passed::Frame(frame) => {
                     let bad = streams.is_answer(&frame) && frame.number == BAD_REQUEST;
+                    let refused = refusal(&frame).filter(|refusal| match refusal {
+                        // Others were begun, or answered, and have their line.
+                        Http2Refusal::Stream(stream, _) => streams.has_just_begun(*stream),
+                        Http2Refusal::Authority(_)
+                        | Http2Refusal::Connection(_)
+                        | Http2Refusal::Fields
+                        | Http2Refusal::HeadTimeout
+                        | Http2Refusal::Abuse(_) => true,
+                    });
                     flood.sent(&frame);
                     streams.sent(&frame, now);
                     turned |= frame.ends_stream() || matches!(frame.kind, FrameKind::Reset | FrameKind::WindowUpdate);
-                    if let Some(refusal) = refusal(&frame).or(bad.then_some(Http2Refusal::Authority(frame.stream))) {
+                    if refusal(&frame).is_some() || bad {
                         flood.error(now);
-                        each(refusal);
+                    }
+                    match refused.or(bad.then_some(Http2Refusal::Authority(frame.stream))) {
+                        Some(Http2Refusal::Connection(Http2Error::Protocol)) if *fields_came => each(Http2Refusal::Fields),
+                        Some(refusal) => each(refusal),
+                        None => {}
                     }
                 }
             });
@@ -189,6 +210,11 @@ impl Http2 {
         if !std::mem::replace(&mut self.leaving, true) {
             self.to_client.push(farewell(ANY_STREAM, NO_ERROR));
         }
+    }
+
+    /// Says whether a head comes in more frames than one of any size needs.
+    pub(super) fn drips(&self) -> bool {
+        self.block.is_some_and(|block| !block.ended && block.last - block.first >= MOST_CONTINUATIONS)
     }
 
     /// Says whether the client was told to go and nothing is open any more.

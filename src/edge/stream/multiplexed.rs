@@ -49,6 +49,9 @@ impl GateStream {
         match due {
             Due::Cut(Cut::HeadTimeout) => {
                 self.connection.note_cut(Cut::HeadTimeout);
+                if self.http2.as_ref().is_some_and(|http2| http2.drips()) {
+                    self.connection.note_dripped();
+                }
                 self.witness.http2_refused(&self.connection, Http2Refusal::HeadTimeout);
             }
             Due::Cut(cut) => self.note(cut),

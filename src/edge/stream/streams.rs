@@ -40,6 +40,8 @@ struct Open {
     coming: bool,
     /// Whether an answer has begun.
     answering: bool,
+    /// With which read it was opened.
+    read: u64,
     /// When its answer was complete, or the last of its body came behind that.
     answered: Option<Instant>,
     window: i64,
@@ -58,16 +60,28 @@ pub(super) struct Streams {
     highest: u32,
     initial: i64,
     window: i64,
+    reads: u64,
 }
 
 impl Streams {
     pub(super) fn new() -> Self {
-        Self { open: Vec::new(), highest: 0, initial: FIRST_WINDOW, window: FIRST_WINDOW }
+        Self { open: Vec::new(), highest: 0, initial: FIRST_WINDOW, window: FIRST_WINDOW, reads: 0 }
     }
 
     /// Says whether no request is open.
     pub(super) fn is_empty(&self) -> bool {
         self.open.is_empty()
+    }
+
+    /// Tells of another read from the client.
+    pub(super) fn reads(&mut self) {
+        self.reads += 1;
+    }
+
+    /// Says whether a stream was opened with the last read and has no answer: what the library resets then is a head that it does not
+    /// take. Otherwise a request was begun, and tells of itself.
+    pub(super) fn has_just_begun(&self, id: u32) -> bool {
+        self.open.iter().any(|stream| stream.id == id && !stream.answering && stream.read == self.reads)
     }
 
     /// Takes in a frame of the client.
@@ -83,6 +97,7 @@ impl Streams {
                         id,
                         coming: true,
                         answering: false,
+                        read: self.reads,
                         answered: None,
                         window,
                         bytes: 0,
@@ -333,6 +348,20 @@ mod tests {
         streams.sent(&frame(FrameKind::Headers, 5, 1, 30, 0), || now);
         streams.came(&frame(FrameKind::Headers, 5, 1, 30, 0), || now);
         assert!(streams.is_empty());
+    }
+
+    #[test]
+    fn only_a_stream_that_was_just_opened_has_not_begun() {
+        let now = Instant::now();
+        let mut streams = Streams::new();
+        streams.reads();
+        streams.came(&frame(FrameKind::Headers, 5, 1, 30, 0), || now);
+        assert!(streams.has_just_begun(1) && !streams.has_just_begun(3));
+        streams.sent(&frame(FrameKind::Headers, 4, 1, 9, 0), || now);
+        assert!(!streams.has_just_begun(1));
+        streams.came(&frame(FrameKind::Headers, 4, 3, 30, 0), || now);
+        streams.reads();
+        assert!(!streams.has_just_begun(3));
     }
 
     #[test]

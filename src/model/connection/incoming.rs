@@ -6,11 +6,18 @@ use crate::model::chunk::Chunks;
 /// So many empty lines before a request line are passed over: old clients send one behind a body (RFC 9112, section 2.2).
 const MOST_EMPTY_LINES: u8 = 4;
 
+/// Fewer pieces than this, or larger ones, are a slow line's.
+const MOST_PIECES: usize = 5;
+const SMALL_PIECE: usize = 64;
+
 /// The request that is coming in.
 #[derive(Debug, Default)]
 pub(super) struct Incoming {
     /// Its head, without empty lines before it.
     pub(super) head: Vec<u8>,
+    /// In how many pieces that came, and of how many octets.
+    pieces: usize,
+    octets: usize,
     empty_lines: u8,
     /// Whether a CR came that may begin an empty line.
     cr: bool,
@@ -70,6 +77,8 @@ impl Incoming {
         if bytes.is_empty() {
             return (if self.head.is_empty() { Progress::Empty } else { Progress::Begun }, skipped, 0);
         }
+        self.pieces += 1;
+        self.octets = self.octets.saturating_add(bytes.len());
         let known = self.head.len();
         self.head.extend_from_slice(bytes);
         match end_of_head(&self.head, known.saturating_sub(3)) {
@@ -88,6 +97,11 @@ impl Incoming {
             None if self.head.len() > most => (Progress::TooLarge, skipped, bytes.len()),
             None => (Progress::Begun, skipped, bytes.len()),
         }
+    }
+
+    /// Says whether the head comes in so many and so small pieces that somebody must want it to. No line cuts segments so small.
+    pub(super) fn is_dripped(&self) -> bool {
+        self.pieces >= MOST_PIECES && self.octets < self.pieces.saturating_mul(SMALL_PIECE)
     }
 
     /// Takes in what follows the head. Returns how many of the octets belong to the request.
@@ -172,6 +186,20 @@ mod tests {
         assert_eq!(pieces(&[b"\r\n\r\n\r", b"\n\r\n\r\n"]).0, Progress::Malformed);
         assert_eq!(pieces(&[b"\r", b"\n\r", b"\n"]), (Progress::Empty, 1, 0));
         assert_eq!(pieces(&[b"\r", b"\n", GET]), (Progress::Whole, 0, GET.len()));
+    }
+
+    #[test]
+    fn a_head_is_dripped_if_it_comes_in_many_small_pieces() {
+        let dripped = |pieces: usize, bytes: usize| {
+            let mut incoming = Incoming::default();
+            for _ in 0..pieces {
+                incoming.head(&vec![b'a'; bytes], 10_000);
+            }
+            incoming.is_dripped()
+        };
+
+        assert!(dripped(5, 1) && dripped(5, 63));
+        assert!(!dripped(4, 1) && !dripped(5, 64) && !dripped(1, 20) && !dripped(0, 0));
     }
 
     #[test]
