@@ -10,6 +10,7 @@ use super::{
     caller::{self, Caller},
     endpoint::Endpoint,
     exchange::{Answer, Fault, Head, NO_STORE},
+    phase::Phase,
     refusal::{Refusal, bad, control_refusal, fault_refusal, refusal},
     session,
     wire::{BansBody, ErrorBody, ErrorDetail, KeyBody, KeysBody, ReloadedBody, StatusBody, UpgradeBody, UpgradedBody},
@@ -76,9 +77,10 @@ impl Api {
     }
 
     /// Answers the one request of a connection.
-    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, mut stream: S, caller: Caller) {
+    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, mut stream: S, caller: Caller, phase: Phase) {
         let (time, began) = (self.levers.clock.now(), self.levers.clock.tick());
         let mut head = Head::read(&mut stream).await;
+        phase.works();
         let outcome = match &mut head {
             Ok(head) => self.answer(head, &mut stream, caller).await,
             Err(Fault::Gone) => return,
@@ -96,6 +98,7 @@ impl Api {
             reason: outcome.reason,
             detail: outcome.detail.as_deref(),
         });
+        phase.answered();
         outcome.answer.write(&mut stream, head.is_some_and(|head| head.method == "HEAD")).await;
     }
 

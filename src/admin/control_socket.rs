@@ -12,7 +12,16 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
+
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType,
+    sockopt::{self, Timeout},
+};
+
+/// How long a start waits to hear whether another octroi is there.
+const KNOCKING: Duration = Duration::from_secs(5);
 
 /// The name of the socket in the state directory.
 pub const CONTROL_SOCKET: &str = "control.sock";
@@ -146,6 +155,15 @@ fn prepare(state_dir: &Path) -> Result<(), SocketError> {
     Ok(())
 }
 
+/// Connects to a control socket, or to another one of its kind, and waits no longer than this: not for a place in its queue, and not for it
+/// to take what is sent.
+pub fn connect(path: &Path, within: Duration) -> io::Result<UnixStream> {
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_timeout(&socket, Timeout::Send, Some(within))?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(UnixStream::from(socket))
+}
+
 fn refuse_if_answered(path: &Path) -> Result<(), SocketError> {
     match std::fs::symlink_metadata(path) {
         Ok(metadata) if !metadata.file_type().is_socket() => return Err(SocketError::NotASocket(path.to_owned())),
@@ -153,7 +171,9 @@ fn refuse_if_answered(path: &Path) -> Result<(), SocketError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed("read", path)(error)),
     }
-    match UnixStream::connect(path) {
+    match connect(path, KNOCKING) {
+        // Its queue is full: somebody is there who takes nobody.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(SocketError::InUse(path.to_owned())),
         Ok(_) => Err(SocketError::InUse(path.to_owned())),
         Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => Ok(()),
         Err(error) => Err(failed("connect to", path)(error)),

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-use super::{Api, Caller, Levers};
+use super::{Api, Caller, Levers, phase::Phase};
 use crate::{
     model::{
         Ban, BanCause, BanWish, BoxFuture, ClientPrefix, ClockStatus, Control, ControlError, Http2Limits, KeyRole, KeyStatus, ManualClock,
@@ -67,6 +67,7 @@ pub(crate) fn policy(admin: Option<Admin>) -> Policy {
         node: "edge-1".to_owned(),
         threads: 1,
         drain: second,
+        drain_delay: Duration::ZERO,
         clock_hold: second,
         state_dir: PathBuf::from("/nowhere"),
         trusted_proxies: IpSet::default(),
@@ -283,7 +284,7 @@ pub(crate) const REMOTE: Caller = Caller::Remote(SocketAddr::new(IpAddr::V4(Ipv4
 pub(crate) const OWN: Caller = Caller::Local { uid: OWN_UID };
 
 pub(crate) async fn call(bench: &Bench, caller: Caller, request: &str) -> Told {
-    ask(|stream| bench.api.serve(stream, caller), request).await
+    ask(|stream| bench.api.serve(stream, caller, Phase::default()), request).await
 }
 
 pub(crate) fn get(path: &str, fields: &str) -> String {

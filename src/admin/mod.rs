@@ -11,6 +11,7 @@ mod endpoint;
 mod exchange;
 #[doc(hidden)]
 pub mod fuzz;
+mod phase;
 mod probe;
 mod refusal;
 mod serve;
@@ -19,7 +20,7 @@ pub mod wire;
 
 pub use api::{AdminCall, Api, Levers};
 pub use caller::Caller;
-pub use control_socket::{CONTROL_SOCKET, ControlHandle, ControlSocket, SocketError};
+pub use control_socket::{CONTROL_SOCKET, ControlHandle, ControlSocket, SocketError, connect};
 pub use probe::{Probes, Vitals};
 pub use serve::{Gate, serve_api, serve_api_over, serve_control, serve_probes};
 

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::exchange::{Answer, Fault, Head, NO_STORE};
+use super::{
+    exchange::{Answer, Fault, Head, NO_STORE},
+    phase::Phase,
+};
 use crate::telemetry::MetricsError;
 
 /// What the metrics listener tells; `app` knows it.
@@ -35,9 +38,14 @@ impl Probes {
     }
 
     /// Answers the one request of a connection.
-    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, mut stream: S) {
+    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, mut stream: S, phase: Phase) {
         match Head::read(&mut stream).await {
-            Ok(head) => self.answer(&head).await.write(&mut stream, head.method == "HEAD").await,
+            Ok(head) => {
+                phase.works();
+                let answer = self.answer(&head).await;
+                phase.answered();
+                answer.write(&mut stream, head.method == "HEAD").await;
+            }
             Err(Fault::Gone) => {}
             Err(Fault::Timeout) => Answer::text(408, "too slow\n").write(&mut stream, false).await,
             Err(Fault::HeadTooLarge) => Answer::text(431, "too large\n").write(&mut stream, false).await,
@@ -129,19 +137,19 @@ mod tests {
     }
 
     async fn status(probes: &Probes, request: &str) -> u16 {
-        ask(|stream| probes.serve(stream), request).await.status
+        ask(|stream| probes.serve(stream, Phase::default()), request).await.status
     }
 
     #[tokio::test]
     async fn metrics_and_health_are_told() {
         let (_, probes) = fake();
 
-        let metrics = ask(|stream| probes.serve(stream), "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let metrics = ask(|stream| probes.serve(stream, Phase::default()), "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
 
         assert_eq!(metrics.status, 200);
         assert!(metrics.head.contains("Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"));
         assert!(metrics.body.contains("octroi_build_info"));
-        assert_eq!(ask(|stream| probes.serve(stream), "GET /readyz HTTP/1.1\r\n\r\n").await.body, "ok\nredis: away\n");
+        assert_eq!(ask(|stream| probes.serve(stream, Phase::default()), "GET /readyz HTTP/1.1\r\n\r\n").await.body, "ok\nredis: away\n");
         for path in ["/healthz", "/livez", "/readyz", "/readyz?verbose"] {
             assert_eq!(status(&probes, &format!("GET {path} HTTP/1.1\r\n\r\n")).await, 200, "{path}");
         }
@@ -154,7 +162,7 @@ mod tests {
         let with = Probes::new(Arc::new(fake));
         let request = "GET /.well-known/jwks.json HTTP/1.1\r\n\r\n";
 
-        let told = ask(|stream| with.serve(stream), request).await;
+        let told = ask(|stream| with.serve(stream, Phase::default()), request).await;
 
         assert_eq!((told.status, told.body.as_str()), (200, "{\"keys\":[]}\n"));
         assert!(told.head.contains("Content-Type: application/jwk-set+json\r\n"));
@@ -169,7 +177,7 @@ mod tests {
 
         vitals.ready.store(false, Ordering::Relaxed);
 
-        let told = ask(|stream| probes.serve(stream), "GET /readyz HTTP/1.1\r\n\r\n").await;
+        let told = ask(|stream| probes.serve(stream, Phase::default()), "GET /readyz HTTP/1.1\r\n\r\n").await;
         assert_eq!((told.status, told.body.as_str()), (503, "not ready: it drains\n"));
         assert_eq!(status(&probes, "GET /healthz HTTP/1.1\r\n\r\n").await, 200);
     }
@@ -188,7 +196,7 @@ mod tests {
     async fn a_head_request_gets_a_length_and_no_body() {
         let (_, probes) = fake();
 
-        let answer = ask(|stream| probes.serve(stream), "HEAD /healthz HTTP/1.1\r\n\r\n").await;
+        let answer = ask(|stream| probes.serve(stream, Phase::default()), "HEAD /healthz HTTP/1.1\r\n\r\n").await;
 
         assert!(answer.head.contains("Content-Length: 3\r\n"));
         assert_eq!(answer.body, "");

@@ -6,11 +6,11 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::watch,
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::timeout,
 };
 
-use super::{Api, Caller, ControlSocket, Probes};
+use super::{Api, Caller, ControlSocket, Probes, phase::Phase};
 
 /// What a listener does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +24,8 @@ pub enum Gate {
     Closed,
 }
 
-/// How many connections each listener holds at once; more are closed at once.
+/// How many connections each listener holds at once. One more takes the place of the oldest that is silent, or takes no answer; where every
+/// other is at work it is closed.
 const CONNECTIONS: usize = 64;
 
 /// How long open connections may go on after the shutdown.
@@ -38,9 +39,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves metrics and health until the shutdown.
 pub async fn serve_probes(listener: TcpListener, probes: Arc<Probes>, shutdown: watch::Receiver<Gate>) {
-    let serve = move |stream: TcpStream, _peer: SocketAddr| {
+    let serve = move |stream: TcpStream, _peer: SocketAddr, phase: Phase| {
         let probes = Arc::clone(&probes);
-        async move { probes.serve(stream).await }
+        async move { probes.serve(stream, phase).await }
     };
     accept(listener, shutdown, serve).await;
 }
@@ -57,12 +58,12 @@ where
     F: Future<Output = io::Result<S>> + Send + 'static,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let serve = move |stream: TcpStream, peer: SocketAddr| {
+    let serve = move |stream: TcpStream, peer: SocketAddr, phase: Phase| {
         let (api, wrapped) = (Arc::clone(&api), wrap(stream));
         async move {
             // A handshake that fails is nobody's call.
             if let Ok(Ok(stream)) = timeout(HANDSHAKE, wrapped).await {
-                api.serve(stream, Caller::Remote(peer)).await;
+                api.serve(stream, Caller::Remote(peer), phase).await;
             }
         }
     };
@@ -72,9 +73,9 @@ where
 /// Serves the admin API over the control socket until the shutdown; the socket is gone then.
 pub async fn serve_control(socket: ControlSocket, api: Arc<Api>, shutdown: watch::Receiver<Gate>) -> io::Result<()> {
     let listener = socket.listener()?;
-    let serve = move |stream: UnixStream, uid: u32| {
+    let serve = move |stream: UnixStream, uid: u32, phase: Phase| {
         let api = Arc::clone(&api);
-        async move { api.serve(stream, Caller::Local { uid }).await }
+        async move { api.serve(stream, Caller::Local { uid }, phase).await }
     };
     accept(listener, shutdown, serve).await;
     drop(socket);
@@ -112,10 +113,12 @@ impl Accept for UnixListener {
 async fn accept<L, H, F>(listener: L, mut shutdown: watch::Receiver<Gate>, serve: H)
 where
     L: Accept,
-    H: Fn(L::Stream, L::Peer) -> F,
+    H: Fn(L::Stream, L::Peer, Phase) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
     let mut open = JoinSet::new();
+    // In the order in which they came.
+    let mut known: Vec<(Phase, AbortHandle)> = Vec::with_capacity(CONNECTIONS);
     loop {
         let gate = *shutdown.borrow_and_update();
         tokio::select! {
@@ -127,10 +130,14 @@ where
             },
             Some(_) = open.join_next() => {}
             accepted = listener.next(), if gate == Gate::Open => match accepted {
-                Ok((stream, peer)) if open.len() < CONNECTIONS => {
-                    open.spawn(serve(stream, peer));
+                Ok((stream, peer)) => {
+                    known.retain(|(_, task)| !task.is_finished());
+                    if known.len() < CONNECTIONS || make_room(&mut known) {
+                        let phase = Phase::default();
+                        let task = open.spawn(serve(stream, peer, phase.clone()));
+                        known.push((phase, task));
+                    }
                 }
-                Ok(_) => {}
                 Err(error) => {
                     tracing::debug!(%error, "an admin listener cannot accept");
                     tokio::time::sleep(PAUSE).await;
@@ -142,6 +149,14 @@ where
     let last = async { while open.join_next().await.is_some() {} };
     // Those that take longer are cut off with the set.
     let _ = timeout(LAST_ANSWERS, last).await;
+}
+
+/// Ends the connection that has to make room first: strangers who say nothing keep no probe out. Says whether there was one.
+fn make_room(known: &mut Vec<(Phase, AbortHandle)>) -> bool {
+    let ranks = known.iter().enumerate().filter_map(|(at, (phase, _))| Some((phase.rank()?, at)));
+    let Some((_, first)) = ranks.min() else { return false };
+    known.remove(first).1.abort();
+    true
 }
 
 #[cfg(test)]
@@ -233,7 +248,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connections_beyond_the_bound_are_closed() {
+    async fn silent_connections_make_room_the_oldest_first() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (_down, shutdown) = watch::channel(Gate::Open);
@@ -243,9 +258,36 @@ mod tests {
         for _ in 0..CONNECTIONS {
             silent.push(TcpStream::connect(address).await.unwrap());
         }
-        let mut one_more = TcpStream::connect(address).await.unwrap();
+        let mut half = TcpStream::connect(address).await.unwrap();
+        half.write_all(b"GET /v1/status HTTP/1.1\r\n").await.unwrap();
+        let told = talk(TcpStream::connect(address).await.unwrap(), STATUS).await;
 
-        assert_eq!(one_more.read(&mut [0]).await.unwrap(), 0);
-        drop(silent);
+        assert_eq!(told.status, 401, "it is answered");
+        for gone in silent.drain(..2) {
+            let mut gone = gone;
+            assert_eq!(gone.read(&mut [0]).await.unwrap(), 0);
+        }
+        assert_eq!(talk(silent.pop().unwrap(), STATUS).await.status, 401, "the others are still heard");
+    }
+
+    #[test]
+    fn who_is_at_work_stays_and_who_takes_no_answer_goes_behind_the_silent() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let _inside = runtime.enter();
+        let phases = [Phase::default(), Phase::default(), Phase::default(), Phase::default()];
+        phases[0].works();
+        phases[1].answered();
+        let mut known: Vec<_> =
+            phases.iter().map(|phase| (phase.clone(), tokio::spawn(std::future::pending::<()>()).abort_handle())).collect();
+        let tasks: Vec<_> = known.iter().map(|(_, task)| task.id()).collect();
+        let left = |known: &[(Phase, AbortHandle)]| known.iter().map(|(_, task)| task.id()).collect::<Vec<_>>();
+
+        assert!(make_room(&mut known));
+        assert_eq!(left(&known), [tasks[0], tasks[1], tasks[3]]);
+        assert!(make_room(&mut known));
+        assert_eq!(left(&known), [tasks[0], tasks[1]]);
+        assert!(make_room(&mut known));
+        assert!(!make_room(&mut known), "what it asked for is being done");
+        assert_eq!(left(&known), [tasks[0]]);
     }
 }

@@ -8,14 +8,17 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{control::App, reload::reload};
+use super::{
+    control::App,
+    reload::{read, reload},
+};
 use crate::{files, policy::Policy};
 
 /// Takes CAs and revocation lists of clients into force that differ from those of the policy. They are rules, so this is a reload:
 /// all of it or nothing. Connections that are held are judged by them with their next request.
 pub(super) async fn renew(app: &App) {
     let policy = Arc::clone(&app.shared.snapshot.load().policy);
-    let differ = tokio::task::spawn_blocking(move || differ(&policy)).await;
+    let differ = read(app, move || differ(&policy)).await;
     match differ {
         Ok(false) => {}
         Ok(true) => {
@@ -23,7 +26,7 @@ pub(super) async fn renew(app: &App) {
             // A refusal is written down by the reload itself; the rules in force stay.
             let _ = reload(app).await;
         }
-        Err(error) => tracing::error!(%error, "the CAs of client certificates could not be read again"),
+        Err(error) => tracing::error!(error, "the CAs of client certificates could not be read again"),
     }
 }
 

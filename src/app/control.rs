@@ -29,7 +29,7 @@ use crate::{
         SessionsOfUser, Status, TenantName, UnixTime, UpgradeReport, UserId, told,
     },
     state::{RevocationStore, StoreError, redis::Sharing},
-    telemetry::Tally,
+    telemetry::{Tally, tracing::OwnLog},
 };
 
 /// The running gateway, as its levers see it.
@@ -48,10 +48,14 @@ pub(super) struct App {
     pub(super) acme: Board,
     /// One reload at a time.
     pub(super) reloading: tokio::sync::Mutex<()>,
+    /// How many reads of files may still be under way.
+    pub(super) reading: Arc<tokio::sync::Semaphore>,
     /// The clock, and whether it is believed.
     pub(super) steady: Arc<SteadyClock>,
     /// Who wants to know how the process is.
     pub(super) notifier: Notifier,
+    /// Its own log, for what was lost of it.
+    pub(super) own_log: OwnLog,
     /// What the listeners that are no doors do.
     pub(super) gate: watch::Sender<Gate>,
     /// For work that outlives a call.

@@ -6,19 +6,23 @@ use std::{
     sync::Arc,
 };
 
-use super::control::App;
+use super::{
+    control::App,
+    reload::{read as within, turn},
+};
 use crate::config::read_deny_file;
 
 /// Reads the files again. One that does not hold is refused as a whole: what it held before stays in force.
 pub(super) async fn read_again(app: &App) {
-    let _no_reload_meanwhile = app.reloading.lock().await;
+    // A reload that is under way for so long reads them itself.
+    let Ok(_no_reload_meanwhile) = turn(app).await else { return };
     let policy = Arc::clone(&app.shared.snapshot.load().policy);
     let files = policy.listeners.iter().flat_map(|listener| &listener.deny.files);
     let paths: BTreeSet<PathBuf> = files.map(|file| file.path.clone()).collect();
     let read = || paths.into_iter().map(|path| (read_deny_file(&path), path)).collect::<Vec<_>>();
-    let read = match tokio::task::spawn_blocking(read).await {
+    let read = match within(app, read).await {
         Ok(read) => read,
-        Err(error) => return tracing::error!(%error, "the files of denied ranges could not be read again"),
+        Err(error) => return tracing::error!(error, "the files of denied ranges could not be read again"),
     };
     let mut lists = BTreeMap::new();
     let mut refused = 0;

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv6Addr, SocketAddr, TcpListener},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::inherited::Estate;
 use crate::{
-    edge::{self, Bound, Budget, Connections, Handler, Rules, TlsState, Witness},
+    edge::{self, Beside, Bound, Budget, Connections, Handler, Rules, TlsState, Witness},
     model::{Clock, ListenerName},
     policy::{IpSet, Listener, Policy},
     state::Challenges,
@@ -72,6 +72,16 @@ pub enum BindError {
         /// Who has the address.
         other: ListenerName,
     },
+    /// The address is IPv4's, and another listener which is open takes IPv4 clients on that port already.
+    #[error("listener `{name}`: `{other}` is open and takes IPv4 clients on port {port} too; only a restart can give them to two listeners")]
+    DualStack {
+        /// The listener.
+        name: ListenerName,
+        /// Who takes them.
+        other: ListenerName,
+        /// The port.
+        port: u16,
+    },
 }
 
 /// Listeners that a new policy adds: bound, not yet accepting. Dropping them closes them again.
@@ -84,11 +94,19 @@ pub(super) fn bind_all(policy: &Policy, estate: &mut Estate) -> Result<Added, Bi
     for listener in &policy.listeners {
         let bound = match estate.take(listener.name.as_str(), listener.address) {
             Some(socket) => Bound::from_socket(listener, socket),
-            None => edge::bind(listener),
+            None => edge::bind(listener, beside(policy, listener.address)),
         };
         added.0.push((Arc::clone(listener), bound.map_err(|source| refused(listener, source))?));
     }
     Ok(added)
+}
+
+/// Says whether one of the other addresses that the policy has is IPv4 with the same port. Without one, `[::]` takes IPv4 clients.
+pub(super) fn beside(policy: &Policy, address: SocketAddr) -> Beside {
+    let others = policy.listeners.iter().map(|listener| listener.address);
+    let mut others = others.chain(policy.metrics).chain(policy.admin.as_ref().map(|admin| admin.address));
+    let is_beside = others.any(|other| other.is_ipv4() && other.port() == address.port() && address.port() != 0);
+    if is_beside { Beside::Ipv4 } else { Beside::Nothing }
 }
 
 fn refused(listener: &Listener, source: io::Error) -> BindError {
@@ -113,7 +131,16 @@ impl Doors {
             if let Some((other, _)) = open.iter().find(|(name, door)| **name != listener.name && taken(door)) {
                 return Err(BindError::Renamed { name: listener.name.clone(), other: other.clone() });
             }
-            let bound = edge::bind(listener).map_err(|source| refused(listener, source))?;
+            let bound = edge::bind(listener, beside(policy, listener.address)).map_err(|source| {
+                let port = listener.address.port();
+                let is_dual = |door: &Door| door.listener.address == SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+                match open.iter().find(|(_, door)| is_dual(door)) {
+                    Some((other, _)) if listener.address.is_ipv4() && source.kind() == io::ErrorKind::AddrInUse => {
+                        BindError::DualStack { name: listener.name.clone(), other: other.clone(), port }
+                    }
+                    Some(_) | None => refused(listener, source),
+                }
+            })?;
             added.0.push((Arc::clone(listener), bound));
         }
         Ok(added)

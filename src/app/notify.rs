@@ -22,13 +22,13 @@ impl Notifier {
     /// Reads `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`.
     pub(super) fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Self {
         let Some(path) = variable("NOTIFY_SOCKET").filter(|path| !path.is_empty()) else { return Self::default() };
-        let opened = address(&path).and_then(|address| Ok((UnixDatagram::unbound()?, address)));
+        let opened = address(&path).and_then(|address| {
+            let socket = UnixDatagram::unbound()?;
+            // One that does not read must keep nobody waiting.
+            socket.set_nonblocking(true)?;
+            Ok((socket, address))
+        });
         let socket = opened.inspect_err(|error| tracing::warn!(%error, path, "the service manager cannot be told anything")).ok();
-        if let Some((socket, _)) = &socket
-            && let Err(error) = socket.set_nonblocking(true)
-        {
-            tracing::warn!(%error, "the service manager may keep octroi waiting");
-        }
         // A deadline that was meant for another process, a predecessor or a wrapper, is not ours.
         let ours = variable("WATCHDOG_PID").is_none_or(|pid| pid.parse() == Ok(std::process::id()));
         let watchdog = variable("WATCHDOG_USEC").filter(|_| ours).and_then(|text| text.parse().ok()).filter(|&micros| micros > 0);

@@ -9,9 +9,10 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{control::App, inherited::Estate, run::RunError, vitals::Pulse, witness};
+use super::{control::App, doors::beside, inherited::Estate, run::RunError, vitals::Pulse, witness};
 use crate::{
     admin::{self, Api, ControlHandle, ControlSocket, Gate, Levers, Probes},
+    edge,
     model::BoxFuture,
     policy::Policy,
 };
@@ -47,7 +48,7 @@ impl Others {
         let mut listen = |name: &'static str, address: SocketAddr| {
             let listener = match estate.take(name, address) {
                 Some(listener) => Ok(listener),
-                None => TcpListener::bind(address),
+                None => edge::listen(address, beside(policy, address)),
             };
             let listener = listener.and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
             listener.map(|listener| (address, listener)).map_err(|source| RunError::BindOther { name, address, source })

@@ -62,10 +62,9 @@ pub fn variable(name: &str) -> Option<String> {
 }
 
 /// Opens the access log of a policy, or keeps the one that is open where nothing about it changed.
-pub(super) fn snapshot(policy: Arc<Policy>, before: Option<&Snapshot>) -> Result<Snapshot, LogError> {
-    let log = match before {
-        Some(before) if before.policy.access_log == policy.access_log => Arc::clone(&before.log),
-        Some(_) | None => Arc::new(AccessLog::open(&policy.access_log)?),
-    };
-    Ok(Snapshot::new(policy, log))
+pub(super) fn log(policy: &Policy, before: Option<&Snapshot>) -> Result<Arc<AccessLog>, LogError> {
+    match before {
+        Some(before) if before.policy.access_log == policy.access_log => Ok(Arc::clone(&before.log)),
+        Some(_) | None => Ok(Arc::new(AccessLog::open(&policy.access_log, &policy.node)?)),
+    }
 }

@@ -102,6 +102,7 @@ pub(super) fn status(shared: &Shared, sharing: Option<&Arc<Sharing>>) -> Option<
     let standing = sharing.map(|sharing| sharing.standing()).unwrap_or_default();
     Some(RedisStatus {
         is_connected: redis.connection() != 0,
+        trouble: redis.trouble(),
         is_shared: sharing.is_some(),
         is_fresh: shared.revocations.is_fresh(shared.clock.now()),
         synced: standing.synced,

@@ -1,6 +1,11 @@
 //! Another revision: all of it or nothing.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::MutexGuard, time::timeout};
 
 use super::{
     control::{App, LastReload},
@@ -8,13 +13,27 @@ use super::{
     prepare::{self, PrepareError, Prepared},
 };
 use crate::{
+    gateway::Snapshot,
     model::{ControlError, told},
     policy::Policy,
 };
 
+/// How long a reload waits for another one, or for a hand-over that is under way. The latter waits for a successor that prepares for longer.
+const TURN: Duration = Duration::from_secs(60);
+
+/// How long reading the configuration and its files may take: seconds for 100,000 tenants, on a busy machine more. What takes longer is a
+/// file system that hangs.
+const READING: Duration = Duration::from_secs(180);
+
+/// How long the journal's disk may take.
+const SETTLING: Duration = Duration::from_secs(30);
+
+/// So many reads may hang at once, each in a thread. Until one of them comes back nothing more is read.
+pub(super) const MOST_HANGING: usize = 4;
+
 /// Loads the configuration again. The old rules and every connection stay where anything is wrong.
 pub(super) async fn reload(app: &App) -> Result<String, ControlError> {
-    let _one_at_a_time = app.reloading.lock().await;
+    let _one_at_a_time = turn(app).await?;
     if app.succession.is_over() {
         return Err(ControlError::Unavailable("this process has handed over; its successor is to be asked".to_owned()));
     }
@@ -38,25 +57,51 @@ pub(super) async fn reload(app: &App) -> Result<String, ControlError> {
     outcome
 }
 
+/// Waits for the turn to change rules or sockets.
+pub(super) async fn turn(app: &App) -> Result<MutexGuard<'_, ()>, ControlError> {
+    let late = |_| ControlError::Unavailable("another reload or hand-over has not ended in time; try again".to_owned());
+    timeout(TURN, app.reloading.lock()).await.map_err(late)
+}
+
+/// Reads files where that keeps nobody waiting, and no longer than it may take. What hangs on goes on hanging in its thread.
+pub(super) async fn read<T: Send + 'static>(app: &App, work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    let Ok(place) = Arc::clone(&app.reading).try_acquire_owned() else {
+        return Err(format!("{MOST_HANGING} earlier reads of the configuration's files still hang; look at the file systems that they are on"));
+    };
+    let reading = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        work()
+    });
+    match timeout(READING, reading).await {
+        Ok(read) => read.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("the files could not be read within {} s; a file system hangs", READING.as_secs())),
+    }
+}
+
 async fn attempt(app: &App) -> Result<String, ControlError> {
     let (path, clock) = (app.config.clone(), Arc::clone(&app.shared.clock));
-    // Reading files and keys blocks; traffic does not wait for it.
-    let prepared = tokio::task::spawn_blocking(move || prepare::prepare(&path, &clock))
-        .await
-        .map_err(|error| ControlError::Config(error.to_string()))?
-        .map_err(refusal)?;
+    let before = app.shared.snapshot.load_full();
+    let had = Arc::clone(&before);
+    // Reading files and keys blocks, and so may opening a log; traffic does not wait for it.
+    let work = move || {
+        let prepared = prepare::prepare(&path, &clock).map_err(refusal)?;
+        needs_restart(&had.policy, &prepared.policy)?;
+        let log = prepare::log(&prepared.policy, Some(&had)).map_err(|error| ControlError::Config(told(&error)))?;
+        Ok((prepared, log))
+    };
+    let (prepared, log) = read(app, work).await.map_err(ControlError::Unavailable)??;
     let Prepared { policy, tls, admin_tls, warnings } = prepared;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let before = app.shared.snapshot.load_full();
-    needs_restart(&before.policy, &policy)?;
-    let snapshot = prepare::snapshot(Arc::clone(&policy), Some(&before)).map_err(|error| ControlError::Config(error.to_string()))?;
+    let snapshot = Snapshot::new(Arc::clone(&policy), log);
     let added = app.doors.bind_new(&policy).map_err(|error| ControlError::Config(error.to_string()))?;
     let journal = Arc::clone(&app.shared.revocations);
     let (settled, now) = (Arc::clone(&policy), app.shared.clock.now());
-    tokio::task::spawn_blocking(move || journal.settle_tenants(settled.tenants.iter().map(|tenant| &tenant.name), now))
+    let settling = tokio::task::spawn_blocking(move || journal.settle_tenants(settled.tenants.iter().map(|tenant| &tenant.name), now));
+    timeout(SETTLING, settling)
         .await
+        .map_err(|_| ControlError::Unavailable("the disk of the revocation journal does not answer".to_owned()))?
         .map_err(|error| ControlError::Unavailable(error.to_string()))?
         .map_err(|error| ControlError::Unavailable(told(&error)))?;
     key_sets::ahead(&app.shared.key_sets, &app.shared.metrics, &app.shared.clock, &policy).await;

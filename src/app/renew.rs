@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use super::{control::App, witness};
+use super::{
+    control::App,
+    reload::{read, turn},
+    witness,
+};
 use crate::{
     edge::{Renewal, TlsError},
     model::{Tick, told},
@@ -32,7 +36,8 @@ struct Refusal {
 
 /// Reads the certificates again. New connections see what was renewed; those that are open go on. Says when to ask again.
 pub(super) async fn certificates(app: &App) -> Option<Duration> {
-    let _no_reload_meanwhile = app.reloading.lock().await;
+    // A reload that is under way for so long reads them itself.
+    let Ok(_no_reload_meanwhile) = turn(app).await else { return Some(RETRY) };
     let policy = Arc::clone(&app.shared.snapshot.load().policy);
     let (in_force, clock, admin) = (app.tls.load_full(), Arc::clone(&app.shared.clock), app.admin_tls.clone());
     let read_again = move || {
@@ -43,10 +48,10 @@ pub(super) async fn certificates(app: &App) -> Option<Duration> {
         }
         renewal
     };
-    let Renewal { state, renewed, refused } = match tokio::task::spawn_blocking(read_again).await {
+    let Renewal { state, renewed, refused } = match read(app, read_again).await {
         Ok(renewal) => renewal,
         Err(error) => {
-            tracing::error!(%error, "the certificates could not be read again");
+            tracing::error!(error, "the certificates could not be read again");
             return Some(RETRY);
         }
     };

@@ -7,6 +7,7 @@ use super::{
     inherited::Estate,
     prepare::{self, PrepareError, Prepared},
     serve::{Footing, serve},
+    shutdown::Signals,
     steady::SteadyClock,
     upgrade::{Arrival, Launch, UpgradeError},
 };
@@ -16,7 +17,7 @@ use crate::{
     model::{Clock, told},
     outbound::OutboundError,
     state::StoreError,
-    telemetry::MetricsError,
+    telemetry::{MetricsError, tracing::OwnLog},
 };
 
 /// A successor that has waited for longer than this loads its configuration again before it takes over: files change.
@@ -31,6 +32,8 @@ pub struct Start {
     pub succeeds: bool,
     /// How its own successor is started; nothing where that is not known.
     pub launch: Option<Launch>,
+    /// Its own log.
+    pub log: OwnLog,
 }
 
 /// Why octroi did not start.
@@ -88,16 +91,18 @@ pub enum RunError {
 
 /// Serves until a signal or a successor ends it.
 pub fn run(start: Start) -> Result<(), RunError> {
+    // First of all: what is sent from now on is not lost.
+    let signals = Signals::listen(start.log.clone()).map_err(RunError::Signals)?;
     let clock = Arc::new(SteadyClock::new());
-    // Before there are threads: it changes the environment.
+    // Before there are threads that look at the environment: it changes it.
     let estate = Estate::from_service_manager(prepare::variable).map_err(RunError::Inherited)?;
     if !start.succeeds {
         let prepared = prepare::prepare(&start.config, &as_clock(&clock))?;
-        return enter(start, prepared, Footing { estate, ..Footing::default() }, clock);
+        return enter(start, prepared, Footing { signals, estate, control: None, arrival: None }, clock);
     }
     let state_dir = config::state_dir(&start.config, &prepare::variable);
     let arrival = Arc::new(Arrival::at(&state_dir)?);
-    let outcome = succeed(start, &arrival, &state_dir, clock);
+    let outcome = succeed(start, signals, &arrival, &state_dir, clock);
     if let Err(error) = &outcome {
         arrival.refuse(&told(error));
     }
@@ -105,7 +110,13 @@ pub fn run(start: Start) -> Result<(), RunError> {
 }
 
 /// Prepares, waits for the predecessor, and serves.
-fn succeed(start: Start, arrival: &Arc<Arrival>, state_dir: &std::path::Path, clock: Arc<SteadyClock>) -> Result<(), RunError> {
+fn succeed(
+    start: Start,
+    signals: Signals,
+    arrival: &Arc<Arrival>,
+    state_dir: &std::path::Path,
+    clock: Arc<SteadyClock>,
+) -> Result<(), RunError> {
     let mut prepared = prepare::prepare(&start.config, &as_clock(&clock))?;
     let since = clock.tick();
     let offer = arrival.wait()?;
@@ -115,7 +126,7 @@ fn succeed(start: Start, arrival: &Arc<Arrival>, state_dir: &std::path::Path, cl
     if prepared.policy.state_dir != state_dir {
         return Err(UpgradeError::StateDir.into());
     }
-    let footing = Footing { estate: offer.estate, control: offer.control, arrival: Some(Arc::clone(arrival)) };
+    let footing = Footing { signals, estate: offer.estate, control: offer.control, arrival: Some(Arc::clone(arrival)) };
     enter(start, prepared, footing, clock)
 }
 

@@ -103,4 +103,5 @@ pub(super) fn gauges(app: &App) {
     shared.metrics.quota_evictions(shared.quotas.evictions());
     shared.metrics.succession(app.succession.generation, app.predecessor().map_or(0, |draining| draining.connections));
     shared.metrics.access_log_dropped(shared.snapshot.load().log.dropped());
+    shared.metrics.log_dropped(app.own_log.dropped());
 }

@@ -21,6 +21,7 @@ use super::{
     others::Others,
     prepare::{self, PrepareError, Prepared},
     redis,
+    reload::MOST_HANGING,
     renew::Refusals,
     run::{RunError, Start},
     schedule, session_keys, shutdown,
@@ -32,7 +33,7 @@ use super::{
 use crate::{
     admin::Gate,
     edge::{Handler, Witness},
-    gateway::{self, Renewals, RequestIds, Shared, Standing},
+    gateway::{self, Renewals, RequestIds, Shared, Snapshot, Standing},
     model::{Clock, UnixTime, told},
     policy::Policy,
     state::{Bans, Journal, KeySets, MemoryQuotas, StoreError},
@@ -49,8 +50,9 @@ const BAN_SLOTS: usize = 1 << 15;
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
 /// What a process stands on when it begins to serve.
-#[derive(Default)]
 pub(super) struct Footing {
+    /// What ends this process.
+    pub(super) signals: shutdown::Signals,
     /// Sockets that listen already.
     pub(super) estate: Estate,
     /// The predecessor's control socket.
@@ -61,13 +63,13 @@ pub(super) struct Footing {
 
 pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, steady: Arc<SteadyClock>) -> Result<(), RunError> {
     let Prepared { policy, tls, admin_tls, warnings } = prepared;
-    let Footing { mut estate, control, arrival } = footing;
+    let Footing { mut estate, control, arrival, signals } = footing;
     let clock: Arc<dyn Clock> = steady.clone();
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
     // Before anything can be asked of this process.
-    let signals = shutdown::Signals::listen().map_err(RunError::Signals)?;
+    signals.hold();
     let started = clock.now();
     let budget = descriptors::budget(descriptors::raise());
     descriptors::warn(&budget, &policy);
@@ -80,7 +82,8 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, st
     let added = doors::bind_all(&policy, &mut estate)?;
     let others = Others::bind(&policy, &mut estate, control)?;
     tell_of_the_rest(estate, arrival.is_some());
-    let snapshot = prepare::snapshot(Arc::clone(&policy), None).map_err(PrepareError::Log)?;
+    let log = prepare::log(&policy, None).map_err(PrepareError::Log)?;
+    let snapshot = Snapshot::new(Arc::clone(&policy), log);
     let metrics = Arc::new(Metrics::new()?);
     let store = redis::prepare(&policy, &metrics, &clock)?;
     let handles = others.handles()?;
@@ -142,6 +145,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, st
         last_reload: Mutex::new(LastReload { at: started, error: None }),
         acme: acme::Board::default(),
         reloading: tokio::sync::Mutex::default(),
+        reading: Arc::new(tokio::sync::Semaphore::new(MOST_HANGING)),
         policy_changed: tokio::sync::Notify::new(),
         key_sources_changed: tokio::sync::Notify::new(),
         expiry_changed: tokio::sync::Notify::new(),
@@ -149,6 +153,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, st
         steady,
         sharing: sharing.clone(),
         notifier: Notifier::from_environment(prepare::variable),
+        own_log: start.log,
         gate,
         itself: itself.clone(),
         succession: Succession::new(generation, start.launch, handles),

@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::{control::App, reload::reload};
+use super::{
+    control::App,
+    reload::{read, reload},
+};
 use crate::{
     config::{self, FolderKey},
     gateway::Shared,
@@ -97,14 +100,14 @@ pub(super) async fn renew(app: &App) {
     let Some(dir) = sessions.key_dir.clone() else { return };
     // What was refused and has been mended, too.
     let refused = app.last_reload.lock().unwrap_or_else(PoisonError::into_inner).error.is_some();
-    match tokio::task::spawn_blocking(move || differ(&dir, &sessions)).await {
+    match read(app, move || differ(&dir, &sessions)).await {
         Ok(false) if !refused => {}
         Ok(_) => {
             tracing::info!("the folder of session keys changed; loading the configuration again");
             // A refusal is written down by the reload itself; the keys in force stay.
             let _ = reload(app).await;
         }
-        Err(error) => tracing::error!(%error, "the folder of session keys could not be read again"),
+        Err(error) => tracing::error!(error, "the folder of session keys could not be read again"),
     }
 }
 

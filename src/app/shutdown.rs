@@ -2,12 +2,16 @@
 
 use std::{
     io,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::Notify,
     time::timeout,
 };
 
@@ -16,7 +20,10 @@ use super::{
     handler::HttpDoor,
     upgrade::{self, HandOver},
 };
-use crate::model::{Control, Tick};
+use crate::{
+    model::{Control, Tick},
+    telemetry::tracing::{LAST_WORDS, OwnLog},
+};
 
 /// How long the access log may take for its last lines.
 pub(super) const LAST_LINES: Duration = Duration::from_secs(5);
@@ -24,67 +31,122 @@ pub(super) const LAST_LINES: Duration = Duration::from_secs(5);
 /// a client that is just sending one does not lose it (`pingora.md` 13b).
 const LAST_REQUESTS: Duration = Duration::from_millis(500);
 
-/// The signals that are obeyed. One that comes before [`until_the_end`] waits for it; before this is made, any of them ends the process.
+/// The signals that are obeyed, from the first moment of the process on: a thread of its own hears them, so that none is missed while the
+/// configuration is loaded.
+///
+/// HUP, USR1 and QUIT that come before [`until_the_end`] wait for it. TERM and INT end a process that does not serve yet at once; from
+/// [`Signals::hold`] on they wait as well.
 pub(super) struct Signals {
-    hup: Signal,
-    usr1: Signal,
-    term: Signal,
-    int: Signal,
-    quit: Signal,
+    hup: Arc<Notify>,
+    usr1: Arc<Notify>,
+    term: Arc<Notify>,
+    int: Arc<Notify>,
+    quit: Arc<Notify>,
+    holds: Arc<AtomicBool>,
 }
 
 impl Signals {
-    /// Begins to listen.
-    pub(super) fn listen() -> io::Result<Self> {
-        Ok(Self {
-            hup: signal(SignalKind::hangup())?,
-            usr1: signal(SignalKind::user_defined1())?,
-            term: signal(SignalKind::terminate())?,
-            int: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-        })
+    /// Begins to listen. Nothing is lost from then on.
+    pub(super) fn listen(log: OwnLog) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let signals = Self {
+            hup: Arc::default(),
+            usr1: Arc::default(),
+            term: Arc::default(),
+            int: Arc::default(),
+            quit: Arc::default(),
+            holds: Arc::default(),
+        };
+        let hear = |kind: SignalKind| {
+            let _inside = runtime.enter();
+            signal(kind)
+        };
+        let (hup, usr1, quit) = (hear(SignalKind::hangup())?, hear(SignalKind::user_defined1())?, hear(SignalKind::quit())?);
+        let (term, int) = (hear(SignalKind::terminate())?, hear(SignalKind::interrupt())?);
+        let early = Early { holds: Arc::clone(&signals.holds), log };
+        let ends = [("TERM", term, Arc::clone(&signals.term)), ("INT", int, Arc::clone(&signals.int))];
+        let [term, int] = ends.map(|(name, signal, told)| early.clone().forward(name, signal, told));
+        let (hup, usr1, quit) =
+            (forward(hup, Arc::clone(&signals.hup)), forward(usr1, Arc::clone(&signals.usr1)), forward(quit, Arc::clone(&signals.quit)));
+        let hear_all = move || {
+            runtime.block_on(async { tokio::join!(hup, usr1, quit, term, int) });
+        };
+        std::thread::Builder::new().name("octroi-signals".to_owned()).spawn(hear_all)?;
+        Ok(signals)
+    }
+
+    /// From now on there is something to be undone: TERM and INT wait until it can be.
+    pub(super) fn hold(&self) {
+        self.holds.store(true, Ordering::Release);
+    }
+}
+
+/// Passes a signal on; several that come while nobody looks are one.
+async fn forward(mut signal: Signal, told: Arc<Notify>) {
+    while signal.recv().await.is_some() {
+        told.notify_one();
+    }
+}
+
+/// Ends a process that does not serve yet.
+#[derive(Clone)]
+struct Early {
+    holds: Arc<AtomicBool>,
+    log: OwnLog,
+}
+
+impl Early {
+    async fn forward(self, name: &'static str, mut signal: Signal, told: Arc<Notify>) {
+        while signal.recv().await.is_some() {
+            if !self.holds.load(Ordering::Acquire) {
+                tracing::info!("{name} before octroi serves: it ends");
+                self.log.flush(LAST_WORDS);
+                std::process::exit(0);
+            }
+            told.notify_one();
+        }
     }
 }
 
 /// Obeys signals until one of them, or a hand-over, ends the process: HUP reload, USR1 reopen logs, TERM drain, INT stop, QUIT hand
 /// over to the successor that waits, otherwise nothing.
 pub(super) async fn until_the_end(app: &Arc<App>, http: &HttpDoor, signals: Signals) {
-    let Signals { mut hup, mut usr1, mut term, mut int, mut quit } = signals;
+    let Signals { hup, usr1, term, int, quit, .. } = signals;
     loop {
         tokio::select! {
-            _ = hup.recv() => {
+            () = hup.notified() => {
                 let app = Arc::clone(app);
                 // The outcome is in the log and the metrics. Signals go on being obeyed meanwhile.
                 tokio::spawn(async move { app.reload().await });
             }
-            _ = usr1.recv() => {
+            () = usr1.notified() => {
                 app.shared.snapshot.load().log.reopen();
                 tracing::info!("access logs are opened again");
             }
-            _ = quit.recv() => {
+            () = quit.notified() => {
                 let app = Arc::clone(app);
                 tokio::task::spawn_blocking(move || quit_for_successor(&app));
             }
             () = app.succession.over() => {
                 tokio::select! {
-                    () = drain_succeeded(app, http, &mut term) => {}
+                    () = drain_succeeded(app, http, &term) => {}
                     () = upgrade::tell_connections(app) => {}
-                    _ = int.recv() => tracing::info!("INT: the drain is cut short"),
+                    () = int.notified() => tracing::info!("INT: the drain is cut short"),
                 }
                 return;
             }
-            _ = int.recv() => {
+            () = int.notified() => {
                 tracing::info!("INT: stopping at once");
                 app.notifier.stopping();
                 app.doors.stop();
                 return;
             }
-            _ = term.recv() => break,
+            () = term.notified() => break,
         }
     }
     tokio::select! {
-        () = drain(app, http) => {}
-        _ = int.recv() => tracing::info!("INT: the drain is cut short"),
+        () = drain(app, http, &term) => {}
+        () = int.notified() => tracing::info!("INT: the drain is cut short"),
     }
 }
 
@@ -96,11 +158,20 @@ fn quit_for_successor(app: &Arc<App>) {
 }
 
 /// Takes no more connections, lets open requests end, and returns as soon as none is left or the policy's `drain` is over.
-async fn drain(app: &App, http: &HttpDoor) {
-    let within = app.shared.snapshot.load().policy.drain;
-    tracing::info!(connections = app.doors.open(), seconds = within.as_secs(), "TERM: draining");
+///
+/// Before that, for the policy's `drain_delay`, connections are still taken: `/readyz` says already that this process ends, and a balancer
+/// that has not looked yet finds nobody gone. Another TERM ends the delay.
+async fn drain(app: &App, http: &HttpDoor, term: &Notify) {
+    let policy = Arc::clone(&app.shared.snapshot.load().policy);
+    let (within, delay) = (policy.drain, policy.drain_delay);
     app.notifier.stopping();
     app.shared.draining.store(true, Ordering::Relaxed);
+    if !delay.is_zero() {
+        tracing::info!(seconds = delay.as_secs_f64(), "TERM: connections are still taken while balancers look away");
+        // One that comes during the delay ends it.
+        let _ = timeout(delay, term.notified()).await;
+    }
+    tracing::info!(connections = app.doors.open(), seconds = within.as_secs(), "TERM: draining");
     app.doors.stop();
     let began = app.shared.clock.tick();
     if app.doors.drained(LAST_REQUESTS.min(within)).await > 0 {
@@ -113,7 +184,7 @@ async fn drain(app: &App, http: &HttpDoor) {
 ///
 /// So a kept-alive connection may wait for its next request, which is answered with `Connection: close`, until `drain` is over: closed
 /// earlier, it might be closed while that request is on its way, and the client would not know what became of it.
-async fn drain_succeeded(app: &App, http: &HttpDoor, term: &mut Signal) {
+async fn drain_succeeded(app: &App, http: &HttpDoor, term: &Notify) {
     let within = app.shared.snapshot.load().policy.drain;
     let began = app.shared.clock.tick();
     tokio::select! {
@@ -121,7 +192,7 @@ async fn drain_succeeded(app: &App, http: &HttpDoor, term: &mut Signal) {
             http.close_idle().await;
             app.doors.drained(LAST_REQUESTS).await;
         },
-        _ = term.recv() => {
+        () = term.notified() => {
             tracing::info!(connections = app.doors.open(), "TERM: connections at rest are closed");
             http.close_idle().await;
         }

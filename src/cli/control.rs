@@ -2,17 +2,19 @@
 
 use std::{
     io::{self, Read, Write},
-    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::admin::{CONTROL_SOCKET, wire::ErrorBody};
+use crate::admin::{CONTROL_SOCKET, connect, wire::ErrorBody};
 
 /// How long an answer may take: a reload of 100,000 tenants takes seconds.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How long octroi may take to take a question in.
+const SENDING: Duration = Duration::from_secs(10);
 
 /// The largest answer: the errors of a large configuration.
 const ANSWER_BYTES: u64 = 16 * 1024 * 1024;
@@ -88,7 +90,7 @@ impl Client {
     }
 
     fn call(&self, method: &str, path: &str, body: &[u8]) -> Result<Reply, Unreachable> {
-        let mut stream = UnixStream::connect(&self.path).map_err(|source| self.not_there(source))?;
+        let mut stream = connect(&self.path, SENDING).map_err(|source| self.not_there(source))?;
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
             body.len()

@@ -118,7 +118,7 @@ fn dispatch(cli: Cli, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let config = cli.config.as_path();
     let state_dir = || config::state_dir(config, &app::variable);
     match cli.command {
-        Command::Run(args) => run::run(config, &args, cli.log_level, cli.log_format, output),
+        Command::Run(args) => run::run(config, &args, cli.log_level, cli.log_format),
         Command::Check(args) => check::run(config, &args, output),
         Command::Explain(args) => explain::run(config, args, output),
         Command::Reload(args) => reload::run(&args, &state_dir(), output),

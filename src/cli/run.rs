@@ -4,14 +4,14 @@ use std::{ffi::OsString, path::Path};
 
 use super::{
     LogForm, LogLevel,
-    output::{Exit, Output},
+    output::Exit,
 };
 use crate::{
     app::{self, Launch, PrepareError, RunError, Start},
     model::told,
     telemetry::{
         self,
-        tracing::{Format, Level},
+        tracing::{Format, LAST_WORDS, Level},
     },
 };
 
@@ -26,15 +26,26 @@ pub(crate) struct RunArgs {
 /// How a successor says that it is one.
 const UPGRADE: &str = "--upgrade";
 
-pub(crate) fn run(config: &Path, args: &RunArgs, level: LogLevel, form: LogForm, output: &mut Output<'_>) -> anyhow::Result<Exit> {
-    telemetry::tracing::init(level.into(), form.into())?;
-    let start = Start { config: config.to_owned(), succeeds: args.upgrade, launch: launch() };
-    let Err(error) = app::run(start) else { return Ok(Exit::Fine) };
-    let exit = match &error {
-        RunError::Prepare(PrepareError::Config(errors)) => {
-            output.say(&errors.to_string());
-            return Ok(Exit::Config);
+pub(crate) fn run(config: &Path, args: &RunArgs, level: LogLevel, form: LogForm) -> anyhow::Result<Exit> {
+    let log = telemetry::tracing::init(level.into(), form.into())?;
+    let start = Start { config: config.to_owned(), succeeds: args.upgrade, launch: launch(), log: log.clone() };
+    let exit = match app::run(start) {
+        Ok(()) => Exit::Fine,
+        Err(error) => {
+            let (exit, text) = failed(&error);
+            // Through the queue as well: nobody may read it.
+            log.say(text.as_bytes());
+            exit
         }
+    };
+    log.flush(LAST_WORDS);
+    Ok(exit)
+}
+
+/// Says how octroi ends that could not start, and why.
+fn failed(error: &RunError) -> (Exit, String) {
+    let exit = match error {
+        RunError::Prepare(PrepareError::Config(errors)) => return (Exit::Config, format!("{}\n", errors.to_string().trim_end_matches('\n'))),
         RunError::Prepare(PrepareError::Tls(_)) => Exit::Config,
         RunError::Prepare(PrepareError::Log(_)) | RunError::State(_) => Exit::CannotWrite,
         RunError::Control(_)
@@ -46,8 +57,7 @@ pub(crate) fn run(config: &Path, args: &RunArgs, level: LogLevel, form: LogForm,
         | RunError::Room { .. } => Exit::Unreachable,
         RunError::Metrics(_) | RunError::Runtime(_) | RunError::Signals(_) => Exit::Problem,
     };
-    output.say(&format!("error: {}", told(&error)));
-    Ok(exit)
+    (exit, format!("error: {}\n", told(error)))
 }
 
 /// Says how a successor is started: as this process was, from the file that has its program's name by then.

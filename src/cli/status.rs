@@ -59,6 +59,9 @@ fn describe(status: &StatusBody) -> String {
         let stale = if redis.fresh { "" } else { " (stale)" };
         let shares = if redis.shared { format!(", last sync {synced}{stale}, {} pending", redis.pending) } else { String::new() };
         let _ = writeln!(text, "redis       {state}{shares}");
+        if let Some(trouble) = &redis.trouble {
+            let _ = writeln!(text, "            {trouble}");
+        }
     }
     if let Some(acme) = &status.acme {
         let counts = format!("{} wanted, {} missing, {} failing; next order {}", acme.wanted, acme.missing, acme.failing, acme.next);

@@ -37,13 +37,31 @@ pub struct Bound {
 }
 
 /// Binds a listener's address. The kernel takes connections from now on; [`Bound::run`] serves them.
-pub fn bind(listener: &Arc<Listener>) -> io::Result<Bound> {
-    let family = if listener.address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+pub fn bind(listener: &Arc<Listener>, beside: Beside) -> io::Result<Bound> {
+    Bound::from_socket(listener, listen(listener.address, beside)?)
+}
+
+/// What else the process listens on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// Another address of IPv4 with the same port: `[::]` leaves IPv4 to it.
+    Ipv4,
+    /// Nothing of the kind: `[::]` takes IPv4 clients, too.
+    Nothing,
+}
+
+/// Listens on an address.
+pub fn listen(address: SocketAddr, beside: Beside) -> io::Result<StdListener> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
-    rustix::net::bind(&socket, &listener.address)?;
+    if address.is_ipv6() {
+        // Whatever the system's `bindv6only` says.
+        sockopt::set_ipv6_v6only(&socket, beside == Beside::Ipv4)?;
+    }
+    rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, BACKLOG)?;
-    Bound::from_socket(listener, socket.into())
+    Ok(socket.into())
 }
 
 impl Bound {

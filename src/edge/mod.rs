@@ -27,7 +27,7 @@ use pingora::protocols::Stream;
 use tokio::sync::watch;
 
 pub use cap::{Budget, Connections};
-pub use listener::{Bound, bind};
+pub use listener::{Beside, Bound, bind, listen};
 pub use refusal::{EarlyCause, EdgeRefusal, Http2Error, Http2Refusal};
 pub use rules::Rules;
 pub use stream::GateStream;

@@ -160,10 +160,12 @@ pub struct ClockStatus {
 }
 
 /// How the store that nodes share does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisStatus {
     /// Whether there is a connection.
     pub is_connected: bool,
+    /// Why there is none, or what it refuses.
+    pub trouble: Option<String>,
     /// Whether revocations are shared through it.
     pub is_shared: bool,
     /// Whether it is known what other nodes revoked.

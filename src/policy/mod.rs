@@ -65,6 +65,8 @@ pub struct Policy {
     pub threads: usize,
     /// How long open requests may go on after TERM.
     pub drain: Duration,
+    /// How long connections are still taken after TERM.
+    pub drain_delay: Duration,
     /// How long a wall clock that was set is not believed.
     pub clock_hold: Duration,
     /// Where octroi keeps what must survive it.

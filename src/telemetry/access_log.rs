@@ -28,9 +28,6 @@ const SPARE_BUFFERS: usize = 512;
 /// What a fresh buffer holds: a line of usual length.
 const LINE_BYTES: usize = 768;
 
-/// How long dropping the log waits for what is queued.
-const LAST_FLUSH: Duration = Duration::from_secs(2);
-
 /// Why access lines cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -51,6 +48,8 @@ pub enum LogError {
 /// The access log. Writing never blocks: when the queue is full or a sink fails, lines are dropped and counted.
 #[derive(Debug)]
 pub struct AccessLog {
+    /// Who writes; it stands in every line.
+    node: Box<str>,
     shared: Arc<Shared>,
     queue: Sender<Message>,
     spare: Receiver<Vec<u8>>,
@@ -60,11 +59,11 @@ pub struct AccessLog {
 
 impl AccessLog {
     /// Opens every sink, or none, and starts the writer.
-    pub fn open(sinks: &[policy::AccessLog]) -> Result<Self, LogError> {
-        Self::with_queue(sinks, QUEUE_LINES)
+    pub fn open(sinks: &[policy::AccessLog], node: &str) -> Result<Self, LogError> {
+        Self::with_queue(sinks, node, QUEUE_LINES)
     }
 
-    fn with_queue(rules: &[policy::AccessLog], lines: usize) -> Result<Self, LogError> {
+    fn with_queue(rules: &[policy::AccessLog], node: &str, lines: usize) -> Result<Self, LogError> {
         let sinks = open_all(rules)?;
         let shared = Arc::new(Shared::default());
         let (queue, receiver) = bounded(lines);
@@ -77,7 +76,7 @@ impl AccessLog {
             drop(ended);
         };
         std::thread::Builder::new().name("access-log".to_owned()).spawn(work).map_err(LogError::Thread)?;
-        Ok(Self { shared, queue, spare, done, silent: AtomicBool::new(rules.is_empty()) })
+        Ok(Self { node: node.into(), shared, queue, spare, done, silent: AtomicBool::new(rules.is_empty()) })
     }
 
     /// Writes a line: formats it into a used buffer and queues it.
@@ -90,7 +89,7 @@ impl AccessLog {
             return;
         }
         let mut text = self.spare.try_recv().unwrap_or_else(|_| Vec::with_capacity(LINE_BYTES));
-        line.append_json(&mut text);
+        line.append_json(&mut text, &self.node);
         let generation = self.shared.generation.load(Ordering::Acquire);
         if self.queue.try_send(Message::Line { text, time: line.time, generation }).is_err() {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
@@ -128,9 +127,10 @@ impl AccessLog {
     }
 }
 
+/// A log that a reload replaced ends by itself: what is queued is written, and whoever lets go of the last policy that had it serves requests.
 impl Drop for AccessLog {
     fn drop(&mut self) {
-        self.close(LAST_FLUSH);
+        self.close(Duration::ZERO);
     }
 }
 
@@ -172,7 +172,7 @@ mod tests {
     fn lines_are_written_in_order_by_the_time_it_is_closed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("access.log");
-        let log = AccessLog::open(&[file(&path)]).unwrap();
+        let log = AccessLog::open(&[file(&path)], "edge-1").unwrap();
 
         (100..1100).for_each(|status| write(&log, status));
 
@@ -185,7 +185,7 @@ mod tests {
     fn lines_after_reopening_go_to_the_new_file() {
         let dir = tempfile::tempdir().unwrap();
         let (path, moved) = (dir.path().join("access.log"), dir.path().join("access.log.old"));
-        let log = AccessLog::open(&[file(&path)]).unwrap();
+        let log = AccessLog::open(&[file(&path)], "edge-1").unwrap();
 
         (200..300).for_each(|status| write(&log, status));
         std::fs::rename(&path, &moved).unwrap();
@@ -201,7 +201,7 @@ mod tests {
     fn other_sinks_take_over_between_two_lines() {
         let dir = tempfile::tempdir().unwrap();
         let (first, second) = (dir.path().join("a.log"), dir.path().join("b.log"));
-        let log = AccessLog::open(&[file(&first)]).unwrap();
+        let log = AccessLog::open(&[file(&first)], "edge-1").unwrap();
 
         write(&log, 200);
         assert!(log.replace(&[file(&dir.path().join("missing/c.log"))]).is_err());
@@ -222,19 +222,19 @@ mod tests {
         let nonblocking = 0o4000;
         let mut pipe = std::fs::OpenOptions::new().read(true).write(true).custom_flags(nonblocking).open(&fifo).unwrap();
         while pipe.write(&[0; 4096]).is_ok() {}
-        let log = AccessLog::with_queue(&[file(&fifo)], 4).unwrap();
+        let log = AccessLog::with_queue(&[file(&fifo)], "edge-1", 4).unwrap();
 
         while log.dropped() == 0 {
             write(&log, 200);
         }
 
-        assert!(!log.close(Duration::from_millis(10)));
-        std::mem::forget(log);
+        assert!(!log.close(Duration::from_millis(10)), "the writer tries for a second");
+        assert!(log.close(LONG), "and no longer");
     }
 
     #[test]
     fn a_failing_disk_drops_and_counts() {
-        let log = AccessLog::open(&[file(Path::new("/dev/full"))]).unwrap();
+        let log = AccessLog::open(&[file(Path::new("/dev/full"))], "edge-1").unwrap();
 
         write(&log, 200);
         write(&log, 201);
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn without_sinks_nothing_is_written_or_lost() {
-        let log = AccessLog::open(&[]).unwrap();
+        let log = AccessLog::open(&[], "edge-1").unwrap();
 
         write(&log, 200);
 
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_opened_is_named() {
-        let refused = AccessLog::open(&[file(Path::new("/nowhere/access.log"))]);
+        let refused = AccessLog::open(&[file(Path::new("/nowhere/access.log"))], "edge-1");
 
         assert_eq!(refused.unwrap_err().to_string(), "cannot open the access log /nowhere/access.log");
     }

@@ -118,13 +118,14 @@ pub struct UpstreamFacts<'a> {
 }
 
 impl AccessLine<'_> {
-    /// Appends the line: one JSON object and a line feed.
-    pub fn append_json(&self, out: &mut Vec<u8>) {
+    /// Appends the line of a node: one JSON object and a line feed.
+    pub fn append_json(&self, out: &mut Vec<u8>, node: &str) {
         out.extend_from_slice(b"{\"time\":\"");
         append_time(out, self.time);
         out.push(b'"');
         let mut line = Fields { out };
         line.text("event", Some(self.event.as_str()));
+        line.text("node", Some(node));
         line.text("request.id", self.request_id);
         line.text("listener", self.listener);
         line.number("connection", self.connection);
@@ -298,7 +299,7 @@ mod tests {
 
     fn written(line: &AccessLine<'_>) -> String {
         let mut out = Vec::new();
-        line.append_json(&mut out);
+        line.append_json(&mut out, "edge-1");
         String::from_utf8(out).unwrap()
     }
 

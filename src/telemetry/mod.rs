@@ -7,6 +7,7 @@ mod escape;
 mod line;
 #[cfg(feature = "gateway")]
 mod metrics;
+mod own_log;
 mod sink;
 mod tally;
 pub mod tracing;

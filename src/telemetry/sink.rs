@@ -1,10 +1,14 @@
 //! One place where lines go: a file that rotates, or standard output.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::{fd::AsFd, unix::fs::OpenOptionsExt},
+    os::{
+        fd::AsFd,
+        unix::fs::{FileTypeExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use crate::policy::{AccessLog, LogTarget, Rotation};
@@ -14,6 +18,13 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Owner writes, group reads (`security.md`, section 2.9).
 const FILE_MODE: u32 = 0o640;
+
+/// Linux's `O_NONBLOCK`: regular files ignore it.
+const NONBLOCK: i32 = 0o4000;
+
+/// How long a named pipe that is full is tried again, and how often. What was gathered is lost then.
+const PATIENCE: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_millis(10);
 
 /// One sink. It belongs to the writer's thread.
 #[derive(Debug)]
@@ -70,7 +81,7 @@ impl Sink {
     /// Writes what is pending. What cannot be written is lost, but for the rest of a line that is partly written:
     /// it goes out first when the sink works again, so that every line stays whole.
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
-        let mut written = 0;
+        let (mut written, mut waited) = (0, Duration::ZERO);
         while let Some(rest) = self.pending.get(written..).filter(|rest| !rest.is_empty()) {
             match self.out.write(rest) {
                 Ok(0) => return Err(self.give_up(written, io::ErrorKind::WriteZero.into())),
@@ -79,6 +90,10 @@ impl Sink {
                     self.size = self.size.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && waited < PATIENCE => {
+                    std::thread::sleep(RETRY);
+                    waited += RETRY;
+                }
                 Err(error) => return Err(self.give_up(written, error)),
             }
         }
@@ -135,8 +150,15 @@ impl Sink {
     }
 }
 
+/// Opens a file for appending. Never waits, whatever stands there.
+///
+/// A named pipe is opened for reading too: opening waits for no reader then, lines wait in the pipe for one that is started anew, and a
+/// pipe that nobody reads is full after 64 KiB.
 fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)
+    let is_pipe = fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
+    let mut options = OpenOptions::new();
+    if is_pipe { options.read(true).write(true) } else { options.append(true).create(true).mode(FILE_MODE) };
+    options.custom_flags(NONBLOCK).open(path)
 }
 
 /// Renames `path.N-1` to `path.N`, and so on down to `path` itself. With nothing to keep, the file is removed.
@@ -267,6 +289,27 @@ mod tests {
         sink.add(b"five\n").unwrap();
         sink.flush().unwrap();
         assert_eq!(read(dir.path().join("access.log")), "o\nfive\n");
+    }
+
+    #[test]
+    fn a_named_pipe_is_opened_at_once_and_loses_lines_only_while_it_is_full() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fifo");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let mut sink = Sink::open(&rule(&path, None)).unwrap();
+        let line = [&[b'x'; 4095][..], b"\n"].concat();
+
+        let failure = (0..64).find_map(|_| sink.add(&line).err()).unwrap();
+        assert_eq!((failure.act, failure.error.kind()), ("writing", io::ErrorKind::WouldBlock));
+        let mut reader = append_to(&path).unwrap();
+        let mut read = [0; 4096];
+        while io::Read::read(&mut reader, &mut read).is_ok() {}
+        sink.flush().unwrap();
+        sink.add(b"later\n").unwrap();
+        sink.flush().unwrap();
+
+        let length = io::Read::read(&mut reader, &mut read).unwrap();
+        assert!(read[..length].ends_with(b"later\n"), "{}", String::from_utf8_lossy(&read[..length]));
     }
 
     #[test]

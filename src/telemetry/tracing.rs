@@ -4,6 +4,8 @@ use std::{io::IsTerminal, str::FromStr};
 
 use tracing_subscriber::{Layer, Registry, filter::Targets, layer::SubscriberExt};
 
+pub use super::own_log::{LAST_WORDS, OwnLog};
+
 /// How much is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -41,22 +43,42 @@ pub enum WordError {
     Format,
 }
 
-/// The log was set up already, in this process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the log is set up already")]
-pub struct SetUpTwice;
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum SetUpError {
+    /// It was set up already, in this process.
+    #[error("the log is set up already")]
+    Twice,
+    /// Standard error cannot be written to by a thread of its own.
+    #[error("the log cannot be started")]
+    Thread(#[source] std::io::Error),
+}
 
-/// Sets the log up for the whole process: `tracing`, and what libraries say through `log`.
-pub fn init(level: Level, format: Format) -> Result<(), SetUpTwice> {
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+/// Sets the log up for the whole process: `tracing`, what libraries say through `log`, and what a panic says. Nobody who speaks waits for
+/// who reads; what is returned tells what was lost, and writes the last of it.
+pub fn init(level: Level, format: Format) -> Result<OwnLog, SetUpError> {
+    let own = OwnLog::to_stderr().map_err(SetUpError::Thread)?;
+    let layer = tracing_subscriber::fmt::layer().with_writer(own.clone());
     let layer = match format {
         Format::Text => layer.with_ansi(wants_colour()).boxed(),
         Format::Json => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
     };
     let subscriber = Registry::default().with(layer.with_filter(targets(level)));
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| SetUpTwice)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| SetUpError::Twice)?;
     // Libraries below the level cost one comparison.
-    tracing_log::LogTracer::builder().with_max_level(as_log(level)).init().map_err(|_| SetUpTwice)
+    tracing_log::LogTracer::builder().with_max_level(as_log(level)).init().map_err(|_| SetUpError::Twice)?;
+    std::panic::set_hook(Box::new(tell_of_a_panic));
+    Ok(own)
+}
+
+/// Says where the program contradicted itself. The library's own words would be written by the thread that panics, however long that takes.
+fn tell_of_a_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let why = panic.payload_as_str().unwrap_or("no text");
+    // Empty unless `RUST_BACKTRACE` asks for one.
+    let trace = std::backtrace::Backtrace::capture();
+    let trace = if trace.status() == std::backtrace::BacktraceStatus::Captured { format!("\n{trace}") } else { String::new() };
+    tracing::error!(event = "panic", place, "octroi contradicts itself: {why}{trace}");
 }
 
 /// Returns what each library may say.

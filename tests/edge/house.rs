@@ -290,7 +290,7 @@ impl House {
         let clock = clock();
         let tls = TlsState::build(&policy, &clock).unwrap();
         let listener = &policy.listeners[0];
-        let bound = edge::bind(listener).unwrap();
+        let bound = edge::bind(listener, edge::Beside::Nothing).unwrap();
         let (addr, connections) = (bound.local_addr(), bound.connections());
         let seen = Arc::new(Seen::default());
         let (down, shutdown) = watch::channel(false);

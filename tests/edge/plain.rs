@@ -186,7 +186,7 @@ async fn an_address_in_use_is_an_error_that_says_so() {
     let mut listener = plan(ListenerKind::Plaintext).listener;
     listener.address = house.addr;
 
-    let error = octroi::edge::bind(&std::sync::Arc::new(listener)).unwrap_err();
+    let error = octroi::edge::bind(&std::sync::Arc::new(listener), octroi::edge::Beside::Nothing).unwrap_err();
 
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
 }

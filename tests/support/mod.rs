@@ -173,6 +173,7 @@ pub fn policy(tenants: Vec<Tenant>) -> Policy {
         node: "edge-1".into(),
         threads: 1,
         drain: Duration::from_secs(1),
+        drain_delay: Duration::ZERO,
         clock_hold: Duration::from_secs(600),
         state_dir: PathBuf::new(),
         trusted_proxies: IpSet::new(["10.0.0.0/8".parse().unwrap()]),

@@ -127,6 +127,9 @@ pub struct AcmeTroubleBody {
 pub struct RedisBody {
     /// Whether there is a connection.
     pub connected: bool,
+    /// Why there is none, or what it refuses; absent: all is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
     /// Whether revocations are shared through it.
     pub shared: bool,
     /// Whether it is known what other nodes revoked.
@@ -218,6 +221,7 @@ impl From<RedisStatus> for RedisBody {
     fn from(status: RedisStatus) -> Self {
         Self {
             connected: status.is_connected,
+            trouble: status.trouble,
             shared: status.is_shared,
             fresh: status.is_fresh,
             synced: status.synced.map(write_time),

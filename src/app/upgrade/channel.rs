@@ -85,8 +85,10 @@ impl Channel {
 
     pub(super) fn connect(path: &Path) -> io::Result<Self> {
         let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
-        Self::new(socket)
+        // First the deadline: a process that takes nobody may have its queue full.
+        let channel = Self::new(socket)?;
+        rustix::net::connect(&channel.0, &SocketAddrUnix::new(path)?)?;
+        Ok(channel)
     }
 
     #[cfg(test)]

@@ -3,11 +3,12 @@
 use std::{
     io,
     os::fd::AsFd,
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{Arc, PoisonError, TryLockError, atomic::Ordering},
     time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::runtime::Handle;
 
 use super::{
     OPENING, PREPARING, UpgradeError,
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     admin::Gate,
-    app::{control::App, redis},
+    app::{control::App, redis, reload::turn},
     model::{UpgradeReport, told},
 };
 
@@ -51,7 +52,12 @@ pub(in crate::app) fn hand_over(app: &Arc<App>, wish: HandOver) -> Result<Option
 
 fn hand_over_once(app: &Arc<App>, wish: HandOver) -> Result<Option<UpgradeReport>, UpgradeError> {
     let succession = &app.succession;
-    let _one_at_a_time = succession.turn.lock().unwrap_or_else(PoisonError::into_inner);
+    // At once, not behind one that waits for its successor for minutes.
+    let _one_at_a_time = match succession.turn.try_lock() {
+        Ok(turn) => turn,
+        Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
+        Err(TryLockError::WouldBlock) => return Err(UpgradeError::Refused("another hand-over is under way".to_owned())),
+    };
     if succession.is_over() || app.shared.is_draining() {
         return Err(UpgradeError::Refused("this process drains already".to_owned()));
     }
@@ -60,7 +66,7 @@ fn hand_over_once(app: &Arc<App>, wish: HandOver) -> Result<Option<UpgradeReport
         return Err(UpgradeError::Refused(why.to_owned()));
     }
     // Neither changes the sockets and rules under the other.
-    let _no_reload = app.reloading.blocking_lock();
+    let _no_reload = Handle::current().block_on(turn(app)).map_err(|error| UpgradeError::Refused(error.to_string()))?;
     let waits = succession.lock().take().filter(|waiting| waiting.channel.is_open());
     let (waiting, mut child) = match (waits, wish) {
         (Some(waiting), _) => (waiting, None),

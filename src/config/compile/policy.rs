@@ -97,6 +97,7 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
         threads: server.and_then(|wire| wire.threads.as_ref()).map_or_else(cores, |threads| threads.value),
         clock_hold: server.and_then(|wire| wire.clock_hold.as_ref()).map_or(default::CLOCK_HOLD, |hold| hold.value.0),
         drain: server.and_then(|wire| wire.drain.as_ref()).map_or(default::DRAIN, |drain| drain.value),
+        drain_delay: server.and_then(|wire| wire.drain_delay.as_ref()).map_or(std::time::Duration::ZERO, |delay| delay.value),
         state_dir: state_dir(cx, server),
         trusted_proxies: listener::trusted(cx, server.map_or(&[], |wire| &wire.trusted_proxies)),
         client_ip_header: server.and_then(|wire| wire.client_ip_header.as_ref()).map(|at| at.value).unwrap_or_default(),

@@ -24,6 +24,9 @@ wire! {
         threads: Option<At<usize>>,
         /// How long open requests may go on once octroi is told to stop. Default: 30s.
         drain: Option<At<Duration>>,
+        /// How long octroi goes on taking connections once it is told to stop, while `/readyz` says already that it ends: as long as the
+        /// balancer in front needs to look away. `drain` begins behind it. Default: 0s.
+        drain_delay: Option<At<Duration>>,
         /// How long a wall clock that was set by more than 30 seconds is not believed: until then sessions are judged by the time before,
         /// and nobody signs in. Default: 10m.
         clock_hold: Option<At<Wait>>,

@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, DirBuilder, OpenOptions, Permissions},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -37,6 +37,10 @@ const LEAF_DAYS: u32 = 365;
 const KEY_BYTES: u64 = 64 << 10;
 /// A certificate is made anew when it lasts no longer than this.
 const RENEW_DAYS: u32 = 30;
+
+/// How long another process may make certificates in the same folder: 100,000 tenants take a minute.
+const MAKING: Duration = Duration::from_secs(120);
+const LOOKING: Duration = Duration::from_millis(20);
 
 /// A certificate and its key, as files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,6 +136,8 @@ pub fn provide<'a>(
     tenants: impl Iterator<Item = (&'a str, &'a [HostPattern])>,
     now: UnixTime,
 ) -> Result<Vec<PairFiles>, TlsError> {
+    make_folder(dir)?;
+    let _one_at_a_time = lock(dir)?;
     let authority = Authority::open_or_make(dir, now)?;
     let mut made = Vec::new();
     for (name, hosts) in tenants.filter(has_hosts) {
@@ -193,6 +199,23 @@ fn named(name: &str) -> DistinguishedName {
     let mut distinguished = DistinguishedName::new();
     distinguished.push(DnType::CommonName, name);
     distinguished
+}
+
+/// Keeps other processes out of a folder: two nodes that start at once would make a key each, and a certificate for one of them.
+fn lock(dir: &Path) -> Result<File, TlsError> {
+    let folder = File::open(dir).map_err(|source| file(dir, source))?;
+    let mut waited = Duration::ZERO;
+    loop {
+        match folder.try_lock() {
+            Ok(()) => return Ok(folder),
+            Err(fs::TryLockError::WouldBlock) if waited < MAKING => {
+                std::thread::sleep(LOOKING);
+                waited += LOOKING;
+            }
+            Err(fs::TryLockError::WouldBlock) => return Err(file(dir, io::ErrorKind::TimedOut.into())),
+            Err(fs::TryLockError::Error(source)) => return Err(file(dir, source)),
+        }
+    }
 }
 
 fn make_folder(dir: &Path) -> Result<(), TlsError> {

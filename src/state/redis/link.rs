@@ -3,8 +3,8 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -14,17 +14,17 @@ use redis::{
     aio::MultiplexedConnection,
 };
 use tokio::{
-    sync::{Notify, watch},
+    sync::watch,
     time::{sleep, timeout},
 };
 
 use super::{
-    RedisFault,
+    RedisFault, Unfit,
     bounds::Bounded,
     inbox::{Inbox, Inboxes},
 };
 use crate::{
-    model::{Clock, told},
+    model::{Clock, Tick, told},
     outbound::{Deadlines, Line, OutboundError, Place, Trust},
     policy::{Redis as Rules, RedisGuard, RedisPlace},
 };
@@ -40,6 +40,15 @@ const DEADLINES: Deadlines = Deadlines {
 /// How long to wait after a first failure; doubled up to the second.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+
+/// How often another connection is made, at most, because the Redis at hand serves nobody: its name leads elsewhere soon.
+const ELSEWHERE_EVERY: Duration = Duration::from_secs(3);
+
+/// A connection that lasted for so long and is lost is news again.
+const LASTED: Duration = Duration::from_secs(30);
+
+/// For how long what Redis refuses is told of: the visit of each second meets it again.
+const TROUBLE: Duration = Duration::from_secs(10);
 
 /// So many answers in a row that do not come are a connection that is dead.
 const MOST_LATE: u32 = 3;
@@ -72,12 +81,33 @@ pub struct Link {
 struct Shared {
     live: watch::Receiver<Option<Live>>,
     inboxes: Inboxes,
-    /// Wakes the task that has the connection: it is to be made again.
-    renew: Notify,
+    /// Which connection is to be made again, and why.
+    renew: watch::Sender<Option<Renewal>>,
+    /// What is wrong.
+    trouble: Mutex<Option<Trouble>>,
+    /// Whether it was said that this is a Cluster.
+    is_cluster_told: AtomicBool,
     late: AtomicU32,
     timeout: Duration,
     clock: Arc<dyn Clock>,
     witness: Arc<dyn RedisWitness>,
+}
+
+/// A connection is to be made again.
+#[derive(Clone, Debug)]
+struct Renewal {
+    number: u64,
+    why: String,
+    /// Whether there was somebody who answered, and is not the one to be asked.
+    elsewhere: bool,
+}
+
+/// What is wrong with Redis.
+#[derive(Debug)]
+struct Trouble {
+    why: String,
+    /// When it was met; nothing for why there is no connection, which holds until there is one.
+    met: Option<Tick>,
 }
 
 /// Carries the bytes of a connection; ends with it.
@@ -119,7 +149,9 @@ impl Link {
         let shared = Arc::new(Shared {
             live: seen,
             inboxes: Inboxes::default(),
-            renew: Notify::new(),
+            renew: watch::Sender::new(None),
+            trouble: Mutex::default(),
+            is_cluster_told: AtomicBool::new(false),
             late: AtomicU32::new(0),
             timeout: rules.timeout,
             clock,
@@ -129,38 +161,61 @@ impl Link {
         Ok((Self { shared, line, login, live }, redis))
     }
 
-    /// Keeps the connection, for ever.
+    /// Keeps the connection, for ever. The name is resolved anew for each.
     pub async fn run(self) {
         let jitter = ahash::RandomState::new();
         let (mut number, mut failures) = (0_u64, 0_u32);
+        // When another connection was made last because the one at hand served nobody, and whether all of it was told already.
+        let (mut moved, mut again): (Option<Tick>, Option<String>) = (None, None);
         loop {
+            let mut rest = Duration::ZERO;
             match self.connect(number.saturating_add(1)).await {
                 Ok((live, driver)) => {
                     number = live.number;
-                    tracing::info!(event = "redis_connected", "Redis is there");
+                    let began = self.shared.clock.tick();
+                    if again.is_none() {
+                        tracing::info!(event = "redis_connected", "Redis is there");
+                    }
                     self.shared.late.store(0, Ordering::Relaxed);
+                    self.shared.is_back();
                     self.live.send_replace(Some(live));
                     self.shared.witness.connected(true);
-                    let why = tokio::select! {
-                        () = driver => "the connection ended",
-                        () = self.shared.renew.notified() => "it does not answer any more",
+                    let ended = Renewal { number, why: "the connection ended".to_owned(), elsewhere: false };
+                    let lost = tokio::select! {
+                        () = driver => ended,
+                        lost = self.shared.is_to_be_renewed(number) => lost,
                     };
                     self.live.send_replace(None);
                     self.shared.witness.connected(false);
-                    tracing::warn!(event = "redis_lost", why, "Redis is away");
+                    let now = self.shared.clock.tick();
+                    // The same once more, every three seconds for as long as it lasts, is no news.
+                    if again.as_ref() != Some(&lost.why) || now.since(began) >= LASTED {
+                        tracing::warn!(event = "redis_lost", why = lost.why, "Redis is away");
+                    }
+                    if lost.elsewhere {
+                        rest = moved.map_or(Duration::ZERO, |moved| ELSEWHERE_EVERY.saturating_sub(now.since(moved)));
+                        moved = Some(now.plus(rest));
+                    }
+                    again = lost.elsewhere.then_some(lost.why);
                     failures = 0;
                 }
-                // Once, not at every try.
-                Err(error) if failures == 0 => {
-                    tracing::warn!(event = "redis_unreachable", error = %told(&*error), "Redis cannot be reached")
+                Err(error) => {
+                    let why = told(&*error);
+                    // Once, not at every try.
+                    if failures == 0 {
+                        tracing::warn!(event = "redis_unreachable", error = %why, "Redis cannot be reached");
+                    } else {
+                        tracing::debug!(error = %why, "Redis cannot be reached yet");
+                    }
+                    self.shared.has_trouble(Trouble { why, met: None });
+                    again = None;
+                    failures = failures.saturating_add(1);
                 }
-                Err(error) => tracing::debug!(error = %told(&*error), "Redis cannot be reached yet"),
             }
             let pause = FIRST_PAUSE.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE);
             // Nodes that lost it at the same moment do not come back at the same moment.
             let part = u32::try_from(jitter.hash_one((number, failures)) % 512).unwrap_or(0);
-            sleep(pause.saturating_mul(part.saturating_add(512)) / 1024).await;
-            failures = failures.saturating_add(1);
+            sleep(rest.max(pause.saturating_mul(part.saturating_add(512)) / 1024)).await;
         }
     }
 
@@ -192,7 +247,70 @@ impl Link {
     }
 }
 
+impl Shared {
+    fn trouble(&self) -> std::sync::MutexGuard<'_, Option<Trouble>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_trouble(&self, trouble: Trouble) {
+        *self.trouble() = Some(trouble);
+    }
+
+    /// Forgets why there was no connection.
+    fn is_back(&self) {
+        let mut trouble = self.trouble();
+        if trouble.as_ref().is_some_and(|trouble| trouble.met.is_none()) {
+            *trouble = None;
+        }
+    }
+
+    async fn is_to_be_renewed(&self, number: u64) -> Renewal {
+        let mut renewals = self.renew.subscribe();
+        let of_this = |renewal: &Option<Renewal>| renewal.as_ref().is_some_and(|renewal| renewal.number == number);
+        let found = renewals.wait_for(of_this).await.ok().and_then(|renewal| renewal.clone());
+        match found {
+            Some(renewal) => renewal,
+            // The sender lives as long as this.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Does what a fault of a connection asks for.
+    fn judge(&self, number: u64, outcome: Result<(), &RedisFault>) {
+        let renew = |why: String, elsewhere| {
+            self.renew.send_replace(Some(Renewal { number, why, elsewhere }));
+        };
+        match outcome {
+            Ok(()) | Err(RedisFault::Refused(_) | RedisFault::TooMuch(_)) => self.late.store(0, Ordering::Relaxed),
+            Err(RedisFault::Late(_)) if self.late.fetch_add(1, Ordering::Relaxed).saturating_add(1) == MOST_LATE => {
+                renew("it does not answer any more".to_owned(), false);
+            }
+            Err(RedisFault::Late(_) | RedisFault::Broken(_) | RedisFault::Away) => {}
+            Err(fault @ RedisFault::Unfit { unfit, .. }) => {
+                self.late.store(0, Ordering::Relaxed);
+                let why = told(fault);
+                self.has_trouble(Trouble { why: why.clone(), met: Some(self.clock.tick()) });
+                match unfit {
+                    Unfit::Elsewhere => renew(why, true),
+                    Unfit::Cluster if !self.is_cluster_told.swap(true, Ordering::Relaxed) => {
+                        tracing::error!(event = "redis_cluster", error = %why, "a Redis Cluster is not supported yet: name a Redis that stands alone");
+                    }
+                    // Who asked writes it down.
+                    Unfit::Cluster | Unfit::Sick => {}
+                }
+            }
+        }
+    }
+}
+
 impl Redis {
+    /// Says what is wrong: why there is no connection, or what Redis refused within the last seconds.
+    pub fn trouble(&self) -> Option<String> {
+        let now = self.shared.clock.tick();
+        let trouble = self.shared.trouble();
+        trouble.as_ref().filter(|trouble| trouble.met.is_none_or(|met| now.since(met) <= TROUBLE)).map(|trouble| trouble.why.clone())
+    }
+
     /// Hears a channel from the next connection on: call it before [`Link::run`]. `capacity` is how many messages may wait.
     pub fn subscribe(&self, channel: &str, capacity: usize) -> Inbox {
         self.shared.inboxes.open(channel, capacity)
@@ -242,6 +360,7 @@ impl Redis {
         let shared = &self.shared;
         let began = shared.clock.tick();
         let live = shared.live.borrow().clone();
+        let number = live.as_ref().map_or(0, |live| live.number);
         let outcome = match live {
             None => Err(RedisFault::Away),
             Some(live) => match timeout(limit, ask(live.connection)).await {
@@ -249,13 +368,7 @@ impl Redis {
                 Err(_) => Err(RedisFault::Late(limit)),
             },
         };
-        match &outcome {
-            Ok(_) | Err(RedisFault::Refused(_) | RedisFault::TooMuch(_)) => shared.late.store(0, Ordering::Relaxed),
-            Err(RedisFault::Late(_)) if shared.late.fetch_add(1, Ordering::Relaxed).saturating_add(1) == MOST_LATE => {
-                shared.renew.notify_waiters();
-            }
-            Err(RedisFault::Late(_) | RedisFault::Broken(_) | RedisFault::Away) => {}
-        }
+        shared.judge(number, outcome.as_ref().map(|_| ()));
         shared.witness.command(shared.clock.tick().since(began), outcome.as_ref().map(|_| ()));
         outcome
     }

@@ -26,7 +26,7 @@ mod sharing;
 mod telling;
 mod untold;
 
-pub use error::RedisFault;
+pub use error::{RedisFault, Unfit};
 pub use inbox::Inbox;
 pub use link::{Link, Redis, RedisWitness};
 pub use sessions::Elsewhere;

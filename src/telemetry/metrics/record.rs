@@ -306,6 +306,11 @@ impl Metrics {
         self.access_log_dropped.rise_to(total);
     }
 
+    /// Sets how many lines of octroi's own log were lost since the start.
+    pub fn log_dropped(&self, total: u64) {
+        self.log_dropped.rise_to(total);
+    }
+
     /// Counts a call of the admin API.
     pub fn admin_request(&self, status: u16) {
         let code = if (100..600).contains(&status) { status.to_string() } else { "other".to_owned() };

@@ -81,6 +81,7 @@ pub struct Metrics {
     pub(super) reload_time: Gauge,
     pub(super) policy: IntGaugeVec,
     pub(super) access_log_dropped: Total,
+    pub(super) log_dropped: Total,
     pub(super) admin_requests: IntCounterVec,
     pub(super) app_cookies: IntCounterVec,
     pub(super) clock_steps: IntCounter,
@@ -284,6 +285,9 @@ impl Metrics {
             )?,
             policy: declare.gauges("octroi_policy_info", "The revision of the policy in force; always 1.", &["revision"])?,
             access_log_dropped: Total::new(declare.counter("octroi_access_log_dropped_total", "Access lines that were lost.")?),
+            log_dropped: Total::new(
+                declare.counter("octroi_log_dropped_total", "Lines of octroi's own log that were lost: nobody read standard error.")?,
+            ),
             admin_requests: declare.counters("octroi_admin_requests_total", "Calls of the admin API.", &["code"])?,
             app_cookies: declare.counters("octroi_app_cookies_total", "Cookies that apps set, by what became of them.", &["fate"])?,
             clock_steps: declare.counter("octroi_clock_steps_total", "How often the wall clock was set by more than 30 seconds.")?,
@@ -440,6 +444,7 @@ mod tests {
         metrics.reload_succeeded();
         metrics.reload_failed();
         metrics.access_log_dropped(2);
+        metrics.log_dropped(3);
         metrics.admin_request(403);
         metrics
     }
@@ -481,6 +486,7 @@ mod tests {
             r#"octroi_config_reload_total{result="failure"} 1"#,
             "octroi_config_last_reload_successful 0",
             "octroi_access_log_dropped_total 2",
+            "octroi_log_dropped_total 3",
             r#"octroi_admin_requests_total{code="403"} 1"#,
         ] {
             assert!(text.lines().any(|other| other == line), "{line} is missing in\n{text}");

@@ -1,0 +1,336 @@
+//! What an operator relies on: nobody who does not read stops octroi, signals count from the first moment, doors open and close as said.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
+#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+
+mod harness;
+
+use std::{
+    fs,
+    io::{PipeReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use harness::{
+    Curl, Octroi, Upstream,
+    client::{ask, raw},
+    eventually,
+    program::{BINARY, lives, signal},
+};
+
+fn config(upstream: &Upstream, threads: u32, more: &str) -> String {
+    format!(
+        r#"
+version: 1
+node: edge-1
+server: {{state_dir: STATE, drain: 2s, threads: {threads}}}
+listeners:
+  - {{name: public, address: "127.0.0.1:0", tls: {{}}}}
+  - {{name: plain, address: "127.0.0.1:0", plaintext: true}}
+metrics: {{address: "127.0.0.1:0"}}
+tls: {{certificates: [{{dev: true, dir: certs}}]}}
+upstreams:
+  app: {{servers: [{{address: "{}"}}]}}
+routes:
+  app: {{unmatched: public}}
+tenants:
+  acme: {{hosts: [acme.test], upstream: app, routes: app}}
+{more}
+"#,
+        upstream.addr
+    )
+}
+
+/// A pipe that is full and that nobody reads: whoever writes waits for ever. Linux's pipes hold 64 KiB.
+fn stopped_reader() -> (PipeReader, Stdio, Stdio) {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(&[b'.'; 65_536]).unwrap();
+    let other = writer.try_clone().unwrap();
+    (reader, Stdio::from(writer), Stdio::from(other))
+}
+
+fn run(octroi: &Octroi) -> Command {
+    let mut command = Command::new(BINARY);
+    command.args(["run", "--config"]).arg(octroi.config()).stdin(Stdio::null());
+    command
+}
+
+fn served(octroi: &Octroi) -> u16 {
+    octroi.plain("plain", "acme.test", "/x").status()
+}
+
+/// Reload, status, metrics and requests work; then TERM ends it, within its drain and what the last lines may take.
+fn all_works(octroi: &mut Octroi, config: &str) {
+    for round in 0..3 {
+        octroi.reload(&config.replace("drain: 2s", &format!("drain: {}s", round + 2)));
+        assert_eq!(served(octroi), 200);
+        octroi.signal("USR1");
+        assert!(octroi.metrics().contains("octroi_config_last_reload_successful 1"));
+    }
+    octroi.signal("TERM");
+    assert_eq!(octroi.wait(), 0);
+}
+
+#[test]
+fn a_reader_of_standard_error_that_stopped_stops_nothing() {
+    for threads in [1, 2] {
+        let upstream = Upstream::start();
+        let text = config(&upstream, threads, "");
+        let mut octroi = Octroi::prepared(&text);
+        let (_reader, err, _) = stopped_reader();
+        let child = run(&octroi).stdout(Stdio::null()).stderr(err).spawn().unwrap();
+        octroi.adopt(child);
+
+        all_works(&mut octroi, &text);
+    }
+}
+
+#[test]
+fn a_reader_of_both_streams_that_stopped_stops_nothing() {
+    let upstream = Upstream::start();
+    let text = config(&upstream, 1, "access_log: [{to: stdout}]");
+    let mut octroi = Octroi::prepared(&text);
+    let (_reader, out, err) = stopped_reader();
+    let child = run(&octroi).stdout(out).stderr(err).spawn().unwrap();
+    octroi.adopt(child);
+
+    all_works(&mut octroi, &text);
+}
+
+#[test]
+fn a_start_that_fails_ends_though_nobody_reads_why() {
+    let upstream = Upstream::start();
+    let octroi = Octroi::prepared(&config(&upstream, 1, "nonsense: 1"));
+    let (_reader, err, _) = stopped_reader();
+    let mut child = run(&octroi).stdout(Stdio::null()).stderr(err).spawn().unwrap();
+
+    assert_eq!(eventually("it ends", || child.try_wait().unwrap()).code(), Some(78));
+}
+
+#[test]
+fn what_was_said_before_the_end_is_there_and_lines_that_were_lost_are_counted() {
+    let upstream = Upstream::start();
+    let mut octroi = Octroi::start(&config(&upstream, 1, ""));
+    assert_eq!(octroi.metric("octroi_log_dropped_total"), 0.0);
+    octroi.signal("TERM");
+    assert_eq!(octroi.wait(), 0);
+
+    eventually("its last words", || octroi.printed().iter().any(|line| line.ends_with("octroi ends")).then_some(()));
+}
+
+#[test]
+fn access_lines_that_nobody_takes_are_lost_and_stop_nothing() {
+    let upstream = Upstream::start();
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("access.fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let to = |path: &Path| format!("access_log: [{{to: file, path: {}}}]", path.display());
+    let mut octroi = Octroi::start(&config(&upstream, 1, "access_log: [{to: stdout}]"));
+
+    // A pipe that nobody reads holds no reload, and neither does a disk that is full.
+    octroi.reload(&config(&upstream, 1, &to(&fifo)));
+    assert_eq!(served(&octroi), 200);
+    // Whoever opens the pipe later finds the line of before.
+    let mut pipe = fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
+    let mut bytes = [0; 4096];
+    let length = pipe.read(&mut bytes).unwrap();
+    let read = String::from_utf8_lossy(&bytes[..length]).into_owned();
+    assert!(read.contains(r#""status":200"#), "{read}");
+
+    octroi.signal("USR1");
+    octroi.reload(&config(&upstream, 1, &to(Path::new("/dev/full"))));
+    assert_eq!(served(&octroi), 200);
+    eventually("lines are lost and counted", || (octroi.metric("octroi_access_log_dropped_total") >= 1.0).then_some(()));
+    all_works(&mut octroi, &config(&upstream, 1, &to(&fifo)));
+}
+
+#[test]
+fn every_line_names_the_node() {
+    let upstream = Upstream::start();
+    let octroi = Octroi::start(&config(&upstream, 1, "access_log: [{to: stdout}]"));
+
+    assert_eq!(served(&octroi), 200);
+    octroi.plain("plain", "nobody.test", "/").get();
+    raw(octroi.addr("public")).write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    octroi.ok(&["reload"]);
+    for event in ["request", "connection", "admin"] {
+        octroi.access_line(|line| line["event"] == event);
+    }
+
+    assert!(octroi.access_lines().iter().all(|line| line["node"] == "edge-1"), "{:?}", octroi.access_lines());
+}
+
+/// Many tenants, so that loading them takes a moment.
+fn large(upstream: &Upstream) -> String {
+    let text = config(upstream, 1, "");
+    let text = text.replace("  - {name: public, address: \"127.0.0.1:0\", tls: {}}\n", "");
+    let text = text.replace("tls: {certificates: [{dev: true, dir: certs}]}\n", "");
+    (0..8000).fold(text, |text, number| text + &format!("  t{number}: {{hosts: [t{number}.test], upstream: app, routes: app}}\n"))
+}
+
+/// Starts a program that takes its time, and returns once it handles its signals; it does not serve then.
+fn just_started(octroi: &Octroi) -> Child {
+    let child = octroi.spawn(run(octroi));
+    eventually("it handles HUP, USR1 and TERM", || {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        let caught = u64::from_str_radix(caught.trim(), 16).unwrap();
+        [1, 10, 15].iter().all(|number| caught & (1 << (number - 1)) != 0).then_some(())
+    });
+    assert!(!octroi.path().join("state/control.sock").exists(), "it serves already");
+    child
+}
+
+#[test]
+fn signals_count_before_the_configuration_is_loaded() {
+    let upstream = Upstream::start();
+    let mut octroi = Octroi::prepared(&large(&upstream));
+    let child = just_started(&octroi);
+
+    for name in ["HUP", "USR1", "HUP", "QUIT"] {
+        assert!(signal(child.id(), name));
+    }
+    octroi.adopt(child);
+
+    eventually("the reload that was asked for", || octroi.printed().iter().any(|line| line.contains("configuration loaded")).then_some(()));
+    eventually("the logs are opened again", || octroi.printed().iter().any(|line| line.contains("are opened again")).then_some(()));
+    octroi.signal("TERM");
+    assert_eq!(octroi.wait(), 0);
+}
+
+#[test]
+fn term_ends_a_process_that_does_not_serve_yet() {
+    for name in ["TERM", "INT"] {
+        let upstream = Upstream::start();
+        let octroi = Octroi::prepared(&large(&upstream));
+        let mut child = just_started(&octroi);
+
+        assert!(signal(child.id(), name));
+
+        assert_eq!(eventually("it ends", || child.try_wait().unwrap()).code(), Some(0));
+        let said = format!("{name} before octroi serves: it ends");
+        eventually("it says why", || octroi.printed().iter().any(|line| line.contains(&said)).then_some(()));
+    }
+}
+
+#[test]
+fn connections_are_taken_while_a_balancer_looks_away() {
+    let upstream = Upstream::start();
+    let mut octroi = Octroi::start(&config(&upstream, 1, "").replace("drain: 2s", "drain: 2s, drain_delay: 1h"));
+    let ready = |octroi: &Octroi| {
+        let probe = Curl::plain(octroi.addr("metrics"), "localhost", "/readyz").get();
+        (probe.status, probe.body)
+    };
+    assert_eq!(ready(&octroi).0, 200);
+
+    octroi.signal("TERM");
+    eventually("it says that it ends", || (ready(&octroi) == (503, "not ready: it drains\n".to_owned())).then_some(()));
+    assert_eq!((served(&octroi), lives(octroi.pid())), (200, true));
+    let answer = octroi.curl("acme.test", "/x").get();
+    assert_eq!(answer.status, 200, "{answer:?}");
+
+    octroi.signal("TERM");
+    assert_eq!(octroi.wait(), 0, "whoever asks twice means it");
+}
+
+#[test]
+fn without_a_delay_nobody_is_taken_any_more() {
+    let upstream = Upstream::start();
+    let mut octroi = Octroi::start(&config(&upstream, 1, ""));
+    let mut open = raw(octroi.addr("plain"));
+    assert_eq!(ask(&mut open, "GET /x HTTP/1.1\r\nHost: acme.test\r\n\r\n").status, 200);
+    let address = octroi.addr("plain");
+
+    octroi.signal("TERM");
+
+    eventually("the listener is closed", || TcpStream::connect(address).is_err().then_some(()));
+    assert_eq!(octroi.wait(), 0);
+}
+
+/// A port that is free for IPv4 and IPv6.
+fn free_port() -> u16 {
+    TcpListener::bind("[::]:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn both_families_have_a_port_each_where_both_are_named() {
+    let upstream = Upstream::start();
+    let port = free_port();
+    let v6 = format!(r#"  - {{name: six, address: "[::]:{port}", plaintext: true}}"#);
+    let both = format!("{v6}\n  - {{name: four, address: \"0.0.0.0:{port}\", plaintext: true}}");
+    let with = |doors: &str| config(&upstream, 1, "access_log: [{to: stdout}]").replace("metrics:", &format!("{doors}\nmetrics:"));
+    let status = |address: &str| {
+        let mut stream = raw(format!("{address}:{port}").parse::<SocketAddr>().unwrap());
+        ask(&mut stream, "GET /x HTTP/1.1\r\nHost: acme.test\r\nConnection: close\r\n\r\n").status
+    };
+
+    // Alone, `[::]` takes both.
+    let octroi = Octroi::start(&with(&v6));
+    assert_eq!([status("127.0.0.1"), status("[::1]")], [200, 200]);
+    octroi.configure(&with(&both));
+    let refused = octroi.command(&["reload"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let why = format!("listener `four`: `six` is open and takes IPv4 clients on port {port} too; only a restart can give them to two listeners");
+    assert!(!refused.status.success() && said.contains(&why), "{said}");
+    drop(octroi);
+
+    let octroi = Octroi::start(&with(&both));
+    for (address, listener) in [("127.0.0.1", "four"), ("[::1]", "six")] {
+        assert_eq!(status(address), 200, "{address}");
+        octroi.access_line(|line| line["listener"] == listener);
+    }
+}
+
+#[test]
+fn two_nodes_that_start_at_once_share_a_folder_of_dev_certificates() {
+    let upstream = Upstream::start();
+    let shared = tempfile::tempdir().unwrap();
+    let dir = shared.path().join("certs");
+    let text = config(&upstream, 1, "").replace("dir: certs", &format!("dir: {}", dir.display()));
+    let many = (0..40).fold(text, |text, number| text + &format!("  t{number}: {{hosts: [t{number}.test], upstream: app, routes: app}}\n"));
+    let mut nodes = [Octroi::prepared(&many), Octroi::prepared(&many)];
+
+    let children: Vec<Child> = nodes.iter().map(|node| node.spawn(run(node))).collect();
+    for (node, child) in nodes.iter_mut().zip(children) {
+        node.adopt(child);
+    }
+
+    for node in &nodes {
+        for host in ["acme.test", "t0.test", "t39.test"] {
+            assert_eq!(Curl::new(node.addr("public"), host, "/x").cacert(&dir.join("ca.pem")).status(), 200);
+        }
+    }
+}
+
+#[test]
+fn a_request_behind_a_listener_that_was_taken_out_is_misdirected() {
+    let upstream = Upstream::start();
+    let text = config(&upstream, 1, "");
+    let mut octroi = Octroi::start(&text);
+    let mut open = raw(octroi.addr("plain"));
+    assert_eq!(ask(&mut open, "GET /x HTTP/1.1\r\nHost: acme.test\r\n\r\n").status, 200);
+
+    octroi.reload(&text.replace("  - {name: plain, address: \"127.0.0.1:0\", plaintext: true}\n", ""));
+
+    let answer = ask(&mut open, "GET /x HTTP/1.1\r\nHost: acme.test\r\n\r\n");
+    assert_eq!((answer.status, answer.field("connection")), (421, Some("close")), "{answer:?}");
+    assert_eq!(octroi.curl("acme.test", "/x").status(), 200);
+}
+
+#[test]
+fn silent_connections_keep_no_probe_out() {
+    let upstream = Upstream::start();
+    let octroi = Octroi::start(&config(&upstream, 1, ""));
+    let began = Instant::now();
+
+    let silent: Vec<TcpStream> = (0..200).map(|_| raw(octroi.addr("metrics"))).collect();
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(Curl::plain(octroi.addr("metrics"), "localhost", path).status(), 200);
+    }
+
+    assert!(began.elapsed() < Duration::from_secs(9), "nobody waited for the silent ones to be sent away");
+    drop(silent);
+}
