@@ -224,7 +224,10 @@ fn ended<R: RevocationStore>(session: &Session, revocations: &R, on_stale: OnSta
         Source::Foreign { .. } => revocations.epoch_of(&claims.tenant, claims.auth_time, now),
     };
     let answer = revocations.lookup(&claims.tenant, &claims.user, &claims.id, claims.auth_time, epoch, now);
-    revocation::check(answer, revocations.epoch(&claims.tenant, now), epoch, claims, on_stale)
+    revocation::check(answer, revocations.epoch(&claims.tenant, now), epoch, claims, on_stale)?;
+    // Behind what is known for certain.
+    let is_foreign = matches!(session.source, Source::Foreign { .. });
+    revocation::remembered(revocations.remembers(claims.auth_time, is_foreign))
 }
 
 /// The rule for sessions while what other nodes ended is not known.

@@ -131,6 +131,7 @@ impl Control for FakeControl {
             tenants: 3,
             connections: 2,
             revocations: 1,
+            revocations_lost: None,
             draining: false,
             listeners: vec![("public".to_owned(), "127.0.0.1:8443".to_owned())],
             generation: 2,

@@ -4,10 +4,11 @@ use std::{
     num::NonZeroU32,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 use super::{
     acme::Board,
@@ -31,6 +32,9 @@ use crate::{
     state::{RevocationStore, StoreError, redis::Sharing},
     telemetry::{Tally, tracing::OwnLog},
 };
+
+/// How long a command waits for the disk, and for the other nodes behind it.
+const DISK: Duration = Duration::from_secs(30);
 
 /// The running gateway, as its levers see it.
 pub(super) struct App {
@@ -99,6 +103,7 @@ impl Control for App {
             tenants: snapshot.policy.tenants.len(),
             connections: self.doors.open(),
             revocations: self.shared.revocations.len(),
+            revocations_lost: self.shared.revocations.beginning().lost,
             draining: self.shared.is_draining(),
             listeners: self.doors.addresses(),
             generation: self.succession.generation,
@@ -197,7 +202,11 @@ impl App {
         };
         let journal = Arc::clone(&self.shared.revocations);
         let whose = revocation.whose;
-        let written = tokio::task::spawn_blocking(move || journal.revoke_everywhere(&whose, at, at.plus(longest))).await;
+        let writing = tokio::task::spawn_blocking(move || journal.revoke_everywhere(&whose, at, at.plus(longest)));
+        let Ok(written) = timeout(DISK, writing).await else {
+            tracing::error!("a revocation would not survive a restart: the disk does not answer");
+            return Err(ControlError::Unavailable("the disk of the revocation journal does not answer".to_owned()));
+        };
         let spread = match written {
             Ok(Ok(spread)) => spread,
             Ok(Err(error @ StoreError::NotShared(_))) => {

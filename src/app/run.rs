@@ -32,6 +32,8 @@ pub struct Start {
     pub succeeds: bool,
     /// How its own successor is started; nothing where that is not known.
     pub launch: Option<Launch>,
+    /// Whether sessions from before a lost journal count, by an operator's word.
+    pub accepts_old_sessions: bool,
     /// Its own log.
     pub log: OwnLog,
 }

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::timeout;
+
 use super::{control::App, key_sets, lapse::Notices, reload::reload, session_keys, witness};
 use crate::model::{UnixTime, signed_seconds, told};
 
@@ -9,6 +11,10 @@ use crate::model::{UnixTime, signed_seconds, told};
 const SWEEP: Duration = Duration::from_secs(30);
 /// How often what was noted of sessions is written down, at most.
 const NOTES: Duration = Duration::from_secs(1);
+/// How often it is marked what the revocation journal holds.
+const MARK: Duration = Duration::from_secs(10);
+/// How long the end of the process waits for a disk.
+const LAST_WRITES: Duration = Duration::from_secs(5);
 /// How long to wait after a reload at an expiry failed.
 const RETRY: Duration = Duration::from_secs(60);
 
@@ -77,11 +83,31 @@ pub(super) async fn notes(app: Arc<App>) {
     }
 }
 
+/// Marks what the revocation journal holds, for ever: a journal that is lost is told from one that is whole.
+pub(super) async fn marks(app: Arc<App>) {
+    let mut has_failed = false;
+    loop {
+        tokio::time::sleep(MARK).await;
+        let (journal, now) = (Arc::clone(&app.shared.revocations), app.shared.clock.now());
+        match tokio::task::spawn_blocking(move || journal.note_mark(now)).await {
+            Ok(Ok(())) => has_failed = false,
+            Ok(Err(error)) if !has_failed => {
+                has_failed = true;
+                tracing::error!(event = "journal_failed", error = %told(&error), "what the revocation journal holds cannot be marked");
+            }
+            Ok(Err(_)) | Err(_) => {}
+        }
+    }
+}
+
 /// Writes down, or hands on to a successor, what was noted last.
 pub(super) async fn last_notes(app: &App) {
-    let journal = Arc::clone(&app.shared.revocations);
-    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || journal.write_notes()).await {
-        tracing::warn!(error = %told(&error), "what was noted last of sessions is not written down");
+    let (journal, now) = (Arc::clone(&app.shared.revocations), app.shared.clock.now());
+    let writing = tokio::task::spawn_blocking(move || journal.write_notes().and_then(|()| journal.note_mark(now)));
+    match timeout(LAST_WRITES, writing).await {
+        Ok(Ok(Ok(()))) | Ok(Err(_)) => {}
+        Ok(Ok(Err(error))) => tracing::warn!(error = %told(&error), "what was noted last of sessions is not written down"),
+        Err(_) => tracing::warn!("what was noted last of sessions is not written down: the disk does not answer"),
     }
 }
 
@@ -89,6 +115,7 @@ pub(super) async fn last_notes(app: &App) {
 pub(super) fn gauges(app: &App) {
     let shared = &app.shared;
     shared.metrics.revocations(shared.revocations.len());
+    shared.metrics.revocations_lost(shared.revocations.beginning().lost.is_some());
     shared.metrics.sessions_known(shared.revocations.known_sessions());
     if let Some(sharing) = &app.sharing {
         let standing = sharing.standing();

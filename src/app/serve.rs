@@ -36,7 +36,7 @@ use crate::{
     gateway::{self, Renewals, RequestIds, Shared, Snapshot, Standing},
     model::{Clock, UnixTime, told},
     policy::Policy,
-    state::{Bans, Journal, KeySets, MemoryQuotas, StoreError},
+    state::{Bans, Begun, Journal, KeySets, MemoryQuotas, StoreError},
     telemetry::{Metrics, Tally},
 };
 
@@ -63,6 +63,7 @@ pub(super) struct Footing {
 
 pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, steady: Arc<SteadyClock>) -> Result<(), RunError> {
     let Prepared { policy, tls, admin_tls, warnings } = prepared;
+    let accepts_old_sessions = start.accepts_old_sessions;
     let Footing { mut estate, control, arrival, signals } = footing;
     let clock: Arc<dyn Clock> = steady.clone();
     for warning in &warnings {
@@ -76,7 +77,11 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, st
     // Alone, the journal comes first: it says whether another octroi has this state directory. In a predecessor's place it comes when all
     // is bound, for the predecessor cannot write it from then on.
     let alone = match &arrival {
-        None => Some(begin_journal(&policy, started)?),
+        None => {
+            let journal = begin_journal(&policy, started)?;
+            begin_mark(&journal, accepts_old_sessions, started)?;
+            Some(journal)
+        }
         Some(_) => None,
     };
     let added = doors::bind_all(&policy, &mut estate)?;
@@ -186,6 +191,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, st
         // Set once: there is one predecessor.
         let _ = app.succession.predecessor.set(Arc::clone(lead));
         settle_late(&journal, &policy, started);
+        begin_mark_late(&journal, accepts_old_sessions, started);
     }
     let received = room.map_or_else(|| upgrade::open_room(&policy.state_dir), Ok).and_then(|room| upgrade::receive_successors(&app, room));
     if let Err(error) = received {
@@ -194,6 +200,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, st
     tasks.spawn(until_succeeded(Arc::clone(&app), schedule::expiries(Arc::clone(&app))));
     tasks.spawn(schedule::sweep(Arc::clone(&app)));
     tasks.spawn(schedule::notes(Arc::clone(&app)));
+    tasks.spawn(schedule::marks(Arc::clone(&app)));
     tasks.spawn(steady::watch(Arc::clone(&app)));
     tasks.spawn(gateway::watch(Arc::clone(&app.shared)));
     tasks.spawn(until_succeeded(Arc::clone(&app), acme::supervise(Arc::clone(&app))));
@@ -232,6 +239,23 @@ async fn until_succeeded(app: Arc<App>, work: impl Future<Output = ()>) {
 }
 
 /// Opens the journal.
+/// Begins to keep the mark beside the journal, and tells of a loss.
+fn begin_mark(journal: &Journal, accept: bool, now: UnixTime) -> Result<(), StoreError> {
+    let refused = "sessions from before are refused (401 `revocation_lost`), for whether somebody ended them is not known; \
+                   `octroi run --accept-old-sessions` takes them";
+    match journal.begin_mark(accept, now)? {
+        Begun::Whole if accept => tracing::warn!("`--accept-old-sessions` does nothing: no revocation is lost; take it out again"),
+        Begun::Whole => {}
+        Begun::First => tracing::info!(event = "revocations_begin", "the revocation journal begins now"),
+        Begun::Lost { why } => tracing::error!(event = "revocations_lost", why, "{refused}"),
+        Begun::StillLost => tracing::error!(event = "revocations_lost", why = "an earlier start found that", "{refused}"),
+        Begun::Accepted => {
+            tracing::warn!(event = "revocations_accepted", "sessions from before the loss count, by an operator's word; take `--accept-old-sessions` out again");
+        }
+    }
+    Ok(())
+}
+
 fn open_journal(policy: &Policy, now: UnixTime) -> Result<Arc<Journal>, StoreError> {
     let journal = Arc::new(Journal::open(&policy.state_dir, now)?);
     if let Some(torn) = journal.torn() {
@@ -257,6 +281,13 @@ fn begin_journal(policy: &Policy, now: UnixTime) -> Result<Arc<Journal>, StoreEr
 fn settle_late(journal: &Journal, policy: &Policy, now: UnixTime) {
     if let Err(error) = journal.settle_tenants(policy.tenants.iter().map(|tenant| &tenant.name), now) {
         tracing::error!(error = %told(&error), "which tenants there are would not survive a restart; it is written with the next revocation");
+    }
+}
+
+/// Begins to keep the mark, once nothing can go back to the predecessor: it may be from a version that keeps none.
+fn begin_mark_late(journal: &Journal, accept: bool, now: UnixTime) {
+    if let Err(error) = begin_mark(journal, accept, now) {
+        tracing::error!(error = %told(&error), "what the revocation journal holds cannot be marked");
     }
 }
 

@@ -1,6 +1,11 @@
 //! The session keys of the running gateway: how they are used, and those of a folder that changed.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::timeout;
 
 use super::{
     control::App,
@@ -14,6 +19,9 @@ use crate::{
     session::{KeyState, MasterKey},
     state::KeyUses,
 };
+
+/// How long the disk is waited for.
+const WRITING: Duration = Duration::from_secs(10);
 
 /// Reads what is known of the keys, and takes over which there are.
 pub(super) fn open(policy: &Policy, now: UnixTime) -> KeyUses {
@@ -38,7 +46,7 @@ pub(super) async fn note(app: &App) {
         shared.key_uses.settle(policy.sessions.as_ref().map(|sessions| &sessions.ring), now);
         shared.key_uses.write()
     });
-    if let Ok(Err(error)) = written.await {
+    if let Ok(Ok(Err(error))) = timeout(WRITING, written).await {
         tracing::warn!(%error, "when session keys were used last cannot be written; after a restart they count as used then");
     }
 }

@@ -6,6 +6,14 @@ use crate::{
     session::Claims,
 };
 
+/// Refuses a session that may have been ended by a revocation which was lost.
+pub fn remembered(is_remembered: bool) -> Verdict {
+    if is_remembered {
+        return Ok(());
+    }
+    Err(Deny::new(Reason::RevocationLost, "the user signed in before the revocation journal began, or before it was lost"))
+}
+
 /// Judges what the revocation store says, the epoch that it knows of the tenant, and the one that the session is of.
 ///
 /// A session of a later epoch than the store's is refused too: the store lost what it knew, revocations among it. `on_stale` is the rule

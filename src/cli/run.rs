@@ -21,14 +21,21 @@ pub(crate) struct RunArgs {
     /// Take over from the octroi that runs: prepare everything, then wait until it hands its sockets over (`octroi upgrade`, or QUIT)
     #[arg(long)]
     pub(crate) upgrade: bool,
+    /// Take sessions from before a loss of the revocation journal, which are refused otherwise; written down once, and without effect where
+    /// nothing is lost
+    #[arg(long)]
+    pub(crate) accept_old_sessions: bool,
 }
+
+/// What is an operator's word for one start only.
+const ACCEPT: &str = "--accept-old-sessions";
 
 /// How a successor says that it is one.
 const UPGRADE: &str = "--upgrade";
 
 pub(crate) fn run(config: &Path, args: &RunArgs, level: LogLevel, form: LogForm) -> anyhow::Result<Exit> {
     let log = telemetry::tracing::init(level.into(), form.into())?;
-    let start = Start { config: config.to_owned(), succeeds: args.upgrade, launch: launch(), log: log.clone() };
+    let start = Start { config: config.to_owned(), succeeds: args.upgrade, launch: launch(), accepts_old_sessions: args.accept_old_sessions, log: log.clone() };
     let exit = match app::run(start) {
         Ok(()) => Exit::Fine,
         Err(error) => {
@@ -63,7 +70,7 @@ fn failed(error: &RunError) -> (Exit, String) {
 /// Says how a successor is started: as this process was, from the file that has its program's name by then.
 fn launch() -> Option<Launch> {
     let program = std::env::current_exe().inspect_err(|error| tracing::warn!(%error, "`octroi upgrade` can start no successor")).ok()?;
-    let given = std::env::args_os().skip(1).filter(|argument| argument != UPGRADE);
+    let given = std::env::args_os().skip(1).filter(|argument| argument != UPGRADE && argument != ACCEPT);
     Some(Launch { program, arguments: given.chain([OsString::from(UPGRADE)]).collect() })
 }
 

@@ -43,6 +43,10 @@ fn describe(status: &StatusBody) -> String {
     let _ = writeln!(text, "octroi {} on {}: {state}, process {}, since {}", status.version, status.node, status.pid, status.started);
     let _ = writeln!(text, "policy      revision {}, loaded {}, {} tenants", status.revision, status.loaded, status.tenants);
     let _ = writeln!(text, "open        {} connections, {} revocations in force", status.connections, status.revocations);
+    if let Some(lost) = &status.revocations_lost {
+        let _ = writeln!(text, "lost        the revocation journal, found at {lost}: sessions from before are refused");
+        let _ = writeln!(text, "            `octroi run --accept-old-sessions` takes them: whoever was revoked before is revived");
+    }
     let _ = writeln!(text, "generation  {}", status.generation);
     if let Some(draining) = &status.predecessor {
         let _ = writeln!(text, "draining    predecessor, process {}, {} connections", draining.pid, draining.connections);

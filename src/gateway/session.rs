@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
+use tokio::time::timeout;
 
 use super::{
     response_headers::{GRANT, REVOKE},
@@ -16,6 +17,10 @@ use crate::{
     state::{Journal, Note, StoreError, Terms},
     telemetry::SessionEvent,
 };
+
+/// How long a request waits for the journal's disk: whoever waits for another's commit gives up before.
+const DISK: Duration = Duration::from_secs(15);
+const SLOW: &str = "the disk of the revocation journal does not answer";
 
 /// What becomes of the session cookie in an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -185,9 +190,10 @@ async fn count_in(
     let terms = Terms { limit: rules.max_per_user, idle: rules.idle, absolute: rules.absolute, on_stale };
     let replaces = permit.session().map(|session| session.claims.id);
     let journal = Arc::clone(&shared.revocations);
-    let granted = match tokio::task::spawn_blocking(move || journal.grant(note, terms, replaces, now)).await {
-        Ok(granted) => granted.map_err(|error| told(&error)),
-        Err(error) => Err(error.to_string()),
+    let granted = match timeout(DISK, tokio::task::spawn_blocking(move || journal.grant(note, terms, replaces, now))).await {
+        Ok(Ok(granted)) => granted.map_err(|error| told(&error)),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(SLOW.to_owned()),
     };
     match granted {
         Ok(Admission::Granted(surplus)) => {
@@ -317,7 +323,11 @@ async fn revoke_session(shared: &Shared, claims: &Claims, at: UnixTime) -> Verdi
 /// Writes a revocation down and returns once it is durable. The disk is waited for off the worker threads.
 async fn durable(shared: &Shared, write: impl FnOnce(&Journal) -> Result<(), StoreError> + Send + 'static) -> Verdict {
     let journal = Arc::clone(&shared.revocations);
-    match tokio::task::spawn_blocking(move || write(&journal)).await {
+    let Ok(written) = timeout(DISK, tokio::task::spawn_blocking(move || write(&journal))).await else {
+        tracing::error!(error = SLOW, "a session was ended here and now, but that would not survive a restart");
+        return Err(Deny::new(Reason::RevocationUnavailable, SLOW));
+    };
+    match written {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error @ StoreError::NotShared(_))) => {
             let why = told(&error);

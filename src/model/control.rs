@@ -128,6 +128,8 @@ pub struct Status {
     pub connections: u64,
     /// Revocations in force.
     pub revocations: usize,
+    /// When it was found that the revocation journal was lost, and nobody has accepted that.
+    pub revocations_lost: Option<UnixTime>,
     /// Whether it is draining.
     pub draining: bool,
     /// The listeners, by name and bound address.

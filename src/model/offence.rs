@@ -77,6 +77,7 @@ impl Reason {
             | Self::MemberIpDenied
             | Self::MemberIpNotAllowed
             | Self::SessionRevoked
+            | Self::RevocationLost
             | Self::SessionReuse
             | Self::RoleMissing
             | Self::AuthTooOld

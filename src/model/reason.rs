@@ -163,6 +163,7 @@ reasons! {
     MemberIpDenied     Member 403 "member_ip_denied"     "The client's address is in one of the `deny` ranges of the session's tenant."
     MemberIpNotAllowed Member 403 "member_ip_not_allowed" "The client's address is in none of the `allow` ranges of the session's tenant."
     SessionRevoked     Revocation 401 "session_revoked"  "The session, its user or its tenant was revoked, or the token is of another epoch of its tenant."
+    RevocationLost     Revocation 401 "revocation_lost"  "The user signed in before the revocation journal began, or before it was lost: whether the session was ended is not known. See `octroi run --accept-old-sessions`."
     RevocationStale    Revocation 503 "revocation_stale"   "Redis has been silent for longer than `stale_after`, so this node does not know whom other nodes revoked."
     SessionReuse       Revocation 401 "session_reuse"    "An older token of the session came back more than 30 seconds after a newer one was in use; the session was revoked."
     RevocationUnavailable Revocation 503 "revocation_unavailable" "The revocation journal cannot be written, or Redis does not take a revocation, so a session event cannot be kept or told to other nodes; or this process was succeeded and lost its successor, so it no longer knows who was revoked."

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    RevocationStore, StoreError,
+    Beginning, RevocationStore, StoreError, began,
     log::Log,
     marks::{Ledger, Marks},
 };
@@ -15,6 +15,7 @@ use crate::{
 /// The revocations that were durable when the file was read. It changes nothing and locks nobody out.
 pub struct Ended {
     marks: Marks,
+    beginning: Beginning,
 }
 
 impl Ended {
@@ -23,7 +24,9 @@ impl Ended {
     pub fn read(dir: &Path) -> Result<Self, StoreError> {
         let (marks, mut ledger) = (Marks::default(), Ledger::default());
         Log::peek(dir, |record| marks.apply(&mut ledger, record))?;
-        Ok(Self { marks })
+        // Whoever serves judges a mark that cannot be read.
+        let beginning = began::read(dir).ok().flatten().unwrap_or_default().beginning;
+        Ok(Self { marks, beginning })
     }
 }
 
@@ -46,6 +49,10 @@ impl RevocationStore for Ended {
 
     fn epoch_of(&self, tenant: &TenantName, auth_time: UnixTime, now: UnixTime) -> u32 {
         self.marks.epoch_of(tenant, auth_time, now)
+    }
+
+    fn remembers(&self, auth_time: UnixTime, is_foreign: bool) -> bool {
+        self.beginning.covers(auth_time, is_foreign)
     }
 
     /// Takes nothing for presented: whoever reads changes nothing.

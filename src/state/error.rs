@@ -1,6 +1,6 @@
 //! Why a store cannot do what was asked.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 /// Why the journal cannot be opened or written.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -75,6 +75,9 @@ pub enum StoreError {
     /// Another process has taken the journal over.
     #[error("the journal was handed over to another process{0}")]
     HandedOver(&'static str),
+    /// The disk takes nothing. Whoever waits for it goes; what is to be written stays queued.
+    #[error("the disk of the revocation journal has not answered for {} s", .0.as_secs())]
+    Slow(Duration),
     /// The successor could not write it.
     #[error("the successor says: {0}")]
     Successor(String),

@@ -12,12 +12,13 @@ use std::{
 pub use super::log::Torn;
 use super::{
     RevocationStore, StoreError,
-    log::Log,
+    log::{Log, Opened},
     marks::{Ledger, Marks},
     notes,
     peers::{Hearing, Peers, Spread},
     record::Record,
     succession::{Follower, Holder},
+    whole::Whole,
 };
 use crate::{
     model::{ClientPrefix, RevocationAnswer, Revoked, SessionId, TenantName, UnixTime, UserId},
@@ -29,6 +30,9 @@ pub const DEFAULT_BOUND: usize = 1_000_000;
 
 /// How many records that no longer matter the file may hold beside those that do, before it is written anew.
 const SLACK: usize = 4096;
+
+/// How long anybody waits for a commit that another makes. Who makes it waits for the disk itself.
+pub(super) const DISK: Duration = Duration::from_secs(10);
 
 /// By how much the time that writers know may be behind, at most: [`Journal::sweep`] tells them, and is called far more often.
 const SWEPT_EVERY: Duration = Duration::from_secs(120);
@@ -71,6 +75,8 @@ pub struct Journal {
     bound: usize,
     slack: usize,
     torn: Option<Torn>,
+    /// Since when it knows who was ended.
+    pub(super) whole: Whole,
 }
 
 /// What writers take turns on. Marks change only under this lock, in the order in which their records are queued.
@@ -113,7 +119,7 @@ impl Journal {
     /// Opens it with another bound on the sessions and users that may be marked at once.
     pub fn open_with(dir: &Path, now: UnixTime, bound: usize) -> Result<Self, StoreError> {
         let (marks, mut writers) = (Marks::default(), Writers::default());
-        let (log, torn) = Log::open(dir, |record| {
+        let Opened { log, torn, past } = Log::open(dir, |record| {
             writers.written += 1;
             marks.apply(&mut writers.ledger, record);
         })?;
@@ -130,6 +136,7 @@ impl Journal {
             bound,
             slack: SLACK,
             torn,
+            whole: Whole::new(past, now),
         };
         journal.sweep(now)?;
         Ok(journal)
@@ -195,9 +202,7 @@ impl Journal {
         let mut writers = self.writers();
         writers.now = writers.now.max(now);
         self.marks.settle_dates(&mut writers.ledger, now);
-        while writers.busy {
-            writers = self.turn.wait(writers).unwrap_or_else(PoisonError::into_inner);
-        }
+        writers = self.not_busy(writers)?;
         if !matches!(writers.holder, Holder::Ours) {
             return Ok(());
         }
@@ -309,8 +314,23 @@ impl Journal {
             if let Some(outcome) = self.outcome(&writers, ticket) {
                 return outcome;
             }
-            writers = if writers.busy { self.turn.wait(writers).unwrap_or_else(PoisonError::into_inner) } else { self.lead(writers) };
+            writers = if writers.busy {
+                let (writers, waited) = self.turn.wait_timeout(writers, DISK).unwrap_or_else(PoisonError::into_inner);
+                if waited.timed_out() && self.outcome(&writers, ticket).is_none() {
+                    return Err(StoreError::Slow(DISK));
+                }
+                writers
+            } else {
+                self.lead(writers)
+            };
         }
+    }
+
+    /// Waits until nobody commits.
+    pub(super) fn not_busy<'a>(&self, writers: MutexGuard<'a, Writers>) -> Result<MutexGuard<'a, Writers>, StoreError> {
+        let busy = |writers: &mut Writers| writers.busy;
+        let (writers, waited) = self.turn.wait_timeout_while(writers, DISK, busy).unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() { Err(StoreError::Slow(DISK)) } else { Ok(writers) }
     }
 
     /// What became of the records up to `ticket`, if that is known.
@@ -394,6 +414,10 @@ impl RevocationStore for Journal {
 
     fn epoch_of(&self, tenant: &TenantName, auth_time: UnixTime, now: UnixTime) -> u32 {
         self.marks.epoch_of(tenant, auth_time, now)
+    }
+
+    fn remembers(&self, auth_time: UnixTime, is_foreign: bool) -> bool {
+        self.knows_of(auth_time, is_foreign)
     }
 
     fn present(&self, claims: &Claims, client: ClientPrefix, now: UnixTime) -> Turn {

@@ -30,6 +30,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     StoreError,
+    began::{self, Extent, Mark, Past},
     record::{LAST_KIND, Record},
 };
 
@@ -49,7 +50,20 @@ pub(super) struct Log {
     path: PathBuf,
     file: File,
     length: u64,
+    /// Of all that is in the file and durable.
+    digest: Sha256,
+    /// The mark beside it, once there is one.
+    mark: Option<Mark>,
     _lock: File,
+}
+
+/// A journal that was opened.
+pub(super) struct Opened {
+    pub(super) log: Log,
+    /// What was cut off.
+    pub(super) torn: Option<Torn>,
+    /// What the mark said of it.
+    pub(super) past: Past,
 }
 
 /// What a crash left of a commit that nobody was told to be done; it was cut off.
@@ -63,7 +77,7 @@ pub struct Torn {
 
 impl Log {
     /// Opens the file, or makes it; hands every record in it on, and cuts off a torn end.
-    pub(super) fn open(dir: &Path, each: impl FnMut(Record)) -> Result<(Self, Option<Torn>), StoreError> {
+    pub(super) fn open(dir: &Path, each: impl FnMut(Record)) -> Result<Opened, StoreError> {
         let lock = lock(dir)?;
         let path = dir.join(NAME);
         // Left by a crash in the middle of a rewrite: never in force.
@@ -71,11 +85,15 @@ impl Log {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("removing", &temporary(&path))(error)),
             Ok(()) | Err(_) => {}
         }
+        let read_mark = began::read(dir);
+        let mark = read_mark.as_ref().ok().cloned().flatten();
         let file = match OpenOptions::new().read(true).write(true).open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let (file, length) = write_new(dir, &path, Vec::new(), |_| Ok(()))?;
-                return Ok((Self { dir: dir.into(), path, file, length, _lock: lock }, None));
+                let past = Past::judge(read_mark, None, |_| None);
+                let (file, length, digest) = write_beside(&path, Vec::new(), |_| Ok(()))?;
+                put_in_place(dir, &path)?;
+                return Ok(Opened { log: Self { dir: dir.into(), path, file, length, digest, mark, _lock: lock }, torn: None, past });
             }
             Err(error) => return Err(failed("opening", &path)(error)),
         };
@@ -89,7 +107,28 @@ impl Log {
         if torn.is_some() {
             file.set_len(length).and_then(|()| file.sync_all()).map_err(failed("cutting the torn end off", &path))?;
         }
-        Ok((Self { dir: dir.into(), path, file, length, _lock: lock }, torn))
+        let beginnings: Vec<u64> = mark.iter().flat_map(|mark| &mark.files).map(|extent| extent.length).collect();
+        let (digest, found) = began::digest(&file, length, &beginnings).map_err(failed("reading", &path))?;
+        let of = |length| found.iter().find(|extent| extent.length == length).map(|extent| extent.digest);
+        let past = Past::judge(read_mark, Some(length), of);
+        Ok(Opened { log: Self { dir: dir.into(), path, file, length, digest, mark, _lock: lock }, torn, past })
+    }
+
+    /// Writes the mark: as `change` has it, and what the file holds now. Nothing is written where nothing changed. Blocks.
+    pub(super) fn note(&mut self, change: impl FnOnce(&mut Mark)) -> Result<(), StoreError> {
+        let mut mark = self.mark.clone().unwrap_or_default();
+        change(&mut mark);
+        mark.files = vec![self.extent()];
+        let is_news = self.mark.as_ref().is_none_or(|had| Mark { seen: had.seen, ..mark.clone() } != *had);
+        if is_news {
+            began::write(&self.dir, &mark).map_err(failed("writing", &self.dir.join(began::NAME)))?;
+            self.mark = Some(mark);
+        }
+        Ok(())
+    }
+
+    fn extent(&self) -> Extent {
+        Extent { length: self.length, digest: self.digest.clone().finalize().into() }
     }
 
     /// Hands every record of a directory's file on, and touches nothing. No file, no record.
@@ -113,6 +152,7 @@ impl Log {
         let frame = frame(self.length, payload).ok_or(io::ErrorKind::FileTooLarge.into()).map_err(failed("writing", &self.path))?;
         self.file.write_all_at(&frame, self.length).and_then(|()| self.file.sync_data()).map_err(failed("writing", &self.path))?;
         self.length = self.length.saturating_add(u64::try_from(frame.len()).unwrap_or(u64::MAX));
+        self.digest.update(&frame);
         Ok(())
     }
 
@@ -122,7 +162,16 @@ impl Log {
         first: Vec<Record>,
         fill: impl FnOnce(&mut dyn FnMut(Record) -> io::Result<()>) -> io::Result<()>,
     ) -> Result<(), StoreError> {
-        (self.file, self.length) = write_new(&self.dir, &self.path, first, fill)?;
+        let (file, length, digest) = write_beside(&self.path, first, fill)?;
+        if let Some(mark) = &self.mark {
+            // Whichever of the two has the name after `kill -9`, it is the right one. Without a mark nobody asks.
+            let new = Extent { length, digest: digest.clone().finalize().into() };
+            let both = Mark { files: vec![self.extent(), new], ..mark.clone() };
+            began::write(&self.dir, &both).map_err(failed("writing", &self.dir.join(began::NAME)))?;
+            self.mark = Some(both);
+        }
+        put_in_place(&self.dir, &self.path)?;
+        (self.file, self.length, self.digest) = (file, length, digest);
         Ok(())
     }
 
@@ -145,12 +194,12 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
     }
 }
 
-fn write_new(
-    dir: &Path,
+/// Writes a whole file beside the one that counts.
+fn write_beside(
     path: &Path,
     first: Vec<Record>,
     fill: impl FnOnce(&mut dyn FnMut(Record) -> io::Result<()>) -> io::Result<()>,
-) -> Result<(File, u64), StoreError> {
+) -> Result<(File, u64, Sha256), StoreError> {
     let new = temporary(path);
     match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("removing", &new)(error)),
@@ -158,10 +207,15 @@ fn write_new(
     }
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&new).map_err(failed("creating", &new))?;
     let length = write_frames(&file, first, fill).map_err(failed("writing", &new))?;
-    fs::rename(&new, path).map_err(failed("putting in place", path))?;
+    let (digest, _) = began::digest(&file, length, &[]).map_err(failed("reading", &new))?;
+    Ok((file, length, digest))
+}
+
+/// Puts what was written beside in place.
+fn put_in_place(dir: &Path, path: &Path) -> Result<(), StoreError> {
+    fs::rename(temporary(path), path).map_err(failed("putting in place", path))?;
     // The new name is durable only once its directory is.
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed("syncing", dir))?;
-    Ok((file, length))
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed("syncing", dir))
 }
 
 fn write_frames(
@@ -318,12 +372,12 @@ mod tests {
 
     fn open(dir: &Path) -> Result<(Vec<Record>, Option<Torn>), StoreError> {
         let mut records = Vec::new();
-        Log::open(dir, |record| records.push(record)).map(|(_, torn)| (records, torn))
+        Log::open(dir, |record| records.push(record)).map(|opened| (records, opened.torn))
     }
 
     /// A journal of three frames; returns its bytes and where the last begins.
     fn three_frames(dir: &Path) -> (Vec<u8>, usize) {
-        let mut log = Log::open(dir, |_| {}).unwrap().0;
+        let mut log = Log::open(dir, |_| {}).unwrap().log;
         log.append(&payload(&[record(1), record(2)])).unwrap();
         log.append(&payload(&[record(3)])).unwrap();
         let last = usize::try_from(log.length).unwrap();
@@ -364,7 +418,7 @@ mod tests {
     fn a_later_octroi_s_journal_is_refused_and_left_as_it_is() {
         for kind in [LAST_KIND + 1, 255] {
             let dir = tempfile::tempdir().unwrap();
-            let mut log = Log::open(dir.path(), |_| {}).unwrap().0;
+            let mut log = Log::open(dir.path(), |_| {}).unwrap().log;
             log.append(&payload(&[record(1)])).unwrap();
             let second = log.length;
             log.append(&[payload(&[record(2)]), vec![kind, 1, 2, 3]].concat()).unwrap();
@@ -406,7 +460,7 @@ mod tests {
         let (whole, _) = three_frames(dir.path());
         fs::write(dir.path().join(NAME), &whole[..whole.len() - 1]).unwrap();
 
-        Log::open(dir.path(), |_| {}).unwrap().0.append(&payload(&[record(9)])).unwrap();
+        Log::open(dir.path(), |_| {}).unwrap().log.append(&payload(&[record(9)])).unwrap();
 
         assert_eq!(open(dir.path()).unwrap(), ([1, 2, 3, 9].map(record).to_vec(), None));
     }
@@ -468,7 +522,7 @@ mod tests {
     fn what_was_written_as_a_whole_cannot_be_torn() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(NAME);
-        let mut log = Log::open(dir.path(), |_| {}).unwrap().0;
+        let mut log = Log::open(dir.path(), |_| {}).unwrap().log;
         log.rewrite((1..=5).map(record).collect(), |_| Ok(())).unwrap();
         drop(log);
         let whole = fs::read(&path).unwrap();
@@ -521,7 +575,7 @@ mod tests {
     fn a_rewrite_replaces_all_and_a_broken_one_nothing() {
         let dir = tempfile::tempdir().unwrap();
         three_frames(dir.path());
-        let mut log = Log::open(dir.path(), |_| {}).unwrap().0;
+        let mut log = Log::open(dir.path(), |_| {}).unwrap().log;
 
         let refused = log.rewrite(vec![record(6)], |_| Err(io::ErrorKind::StorageFull.into()));
         log.append(&payload(&[record(7)])).unwrap();
@@ -529,7 +583,7 @@ mod tests {
         drop(log);
         assert_eq!(open(dir.path()).unwrap().0, [1, 2, 3, 4, 5, 7].map(record));
 
-        let mut log = Log::open(dir.path(), |_| {}).unwrap().0;
+        let mut log = Log::open(dir.path(), |_| {}).unwrap().log;
         log.rewrite(vec![record(6)], |put| (10..5000).try_for_each(|number| put(record(number)))).unwrap();
         assert!(matches!(open(dir.path()), Err(StoreError::Locked(_))), "the lock stays");
         log.append(&payload(&[record(8)])).unwrap();

@@ -4,6 +4,7 @@
 
 mod admission;
 mod bans;
+mod began;
 mod bell;
 mod challenge;
 mod date;
@@ -26,12 +27,15 @@ mod record;
 pub mod redis;
 mod registry;
 mod succession;
+mod whole;
 
+pub use began::Beginning;
 pub use bans::{Bans, MOST_BY_OPERATOR, TooManyBans};
 pub use challenge::{ChallengeError, Challenges, Running};
 pub use ended::Ended;
 pub use error::StoreError;
 pub use journal::{DEFAULT_BOUND, Journal, Torn};
+pub use whole::Begun;
 pub use key_sets::{KeySets, Standing};
 pub use key_use::{KeyUsed, KeyUses};
 pub use known::Listed;
@@ -80,6 +84,12 @@ pub trait RevocationStore: Send + Sync {
     /// Returns the epoch of a session that carries none: the tenant's, where the user signed in behind its beginning, otherwise an
     /// earlier one.
     fn epoch_of(&self, tenant: &TenantName, auth_time: UnixTime, now: UnixTime) -> u32;
+
+    /// Says whether it would be known had somebody ended a session whose user signed in at a time. A store that never loses anything knows.
+    fn remembers(&self, auth_time: UnixTime, is_foreign: bool) -> bool {
+        let (_, _) = (auth_time, is_foreign);
+        true
+    }
 
     /// Says what a token is beside the newest one of its session that was presented, and takes it for presented: asked once for each request
     /// whose session holds. A store that does not keep count of tokens takes each for the newest.

@@ -22,7 +22,7 @@ use super::{
     Journal, StoreError,
     admission::Wish,
     journal::Writers,
-    log::Log,
+    log::{Log, Opened},
     marks::{Ledger, Marks},
     record::Record,
 };
@@ -68,9 +68,14 @@ impl Journal {
             return Err(StoreError::HandedOver(" already"));
         }
         writers.holder = Holder::Passing;
-        while writers.busy {
-            writers = self.turn.wait(writers).unwrap_or_else(PoisonError::into_inner);
-        }
+        writers = match self.not_busy(writers) {
+            Ok(writers) => writers,
+            Err(error) => {
+                self.writers().holder = Holder::Ours;
+                self.turn.notify_all();
+                return Err(error);
+            }
+        };
         if writers.broken || writers.durable < writers.queued {
             let ticket = writers.queued;
             writers = self.lead(writers);
@@ -80,7 +85,13 @@ impl Journal {
                 return Err(error);
             }
         }
-        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        drop(writers);
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(log) = log.as_mut() {
+            // A mark that is older says less, and nothing that is wrong.
+            let _ = self.mark(log);
+        }
+        *log = None;
         Ok(())
     }
 
@@ -95,7 +106,7 @@ impl Journal {
         });
         let mut writers = self.writers();
         let outcome = match opened {
-            Ok((log, _torn)) => {
+            Ok(Opened { log, .. }) => {
                 for record in found.tenants(&ledger) {
                     self.marks.apply(&mut writers.ledger, record);
                 }

@@ -339,7 +339,7 @@ mod tests {
         assert_eq!(
             written(&line),
             concat!(
-                r#"{"time":"2026-11-23T21:49:00.123Z","event":"request","request.id":"01J","client.ip":"203.0.113.9","tenant":"acme","#,
+                r#"{"time":"2026-11-23T21:49:00.123Z","event":"request","node":"edge-1","request.id":"01J","client.ip":"203.0.113.9","tenant":"acme","#,
                 r#""method":"GET","path":"/api","http.version":"HTTP/1.1","status":200,"decision":"allow","duration_ms":12.034,"#,
                 r#""upstream.name":"app","upstream.addr":"127.0.0.1:9000","upstream.status":200,"upstream.tries":1,"#,
                 r#""tls.version":"TLSv1.3","tls.cipher":"TLS_AES_128_GCM_SHA256","tls.group":"X25519","tls.alpn":"http/1.1","tls.sni":"acme.example.test","#,

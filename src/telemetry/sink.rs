@@ -302,7 +302,7 @@ mod tests {
         let failure = (0..64).find_map(|_| sink.add(&line).err()).unwrap();
         assert_eq!((failure.act, failure.error.kind()), ("writing", io::ErrorKind::WouldBlock));
         let mut reader = append_to(&path).unwrap();
-        let mut read = [0; 4096];
+        let mut read = [0; 65_536];
         while io::Read::read(&mut reader, &mut read).is_ok() {}
         sink.flush().unwrap();
         sink.add(b"later\n").unwrap();

@@ -39,6 +39,9 @@ pub struct StatusBody {
     pub connections: u64,
     /// Revocations in force.
     pub revocations: usize,
+    /// When it was found that the revocation journal was lost; absent: it is whole, or an operator accepted that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocations_lost: Option<String>,
     /// Whether it is draining.
     pub draining: bool,
     /// The listeners.
@@ -175,6 +178,7 @@ impl From<Status> for StatusBody {
             tenants: status.tenants,
             connections: status.connections,
             revocations: status.revocations,
+            revocations_lost: status.revocations_lost.map(write_time),
             draining: status.draining,
             listeners: status.listeners.into_iter().map(|(name, address)| ListenerBody { name, address }).collect(),
             generation: status.generation,

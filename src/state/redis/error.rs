@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// How much is repeated of what Redis said, in characters.
+const SAID: usize = 200;
+
 /// Why Redis did not do what was asked.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RedisFault {
@@ -18,13 +21,12 @@ pub enum RedisFault {
     #[error("octroi:ended has more than {0} entries; something else writes there")]
     TooMuch(usize),
     /// It takes nothing of the kind now, whoever asks.
-    #[error("{}: {error}", .unfit.told())]
+    #[error("{}: {said}", .unfit.told())]
     Unfit {
         /// What is wrong with it.
         unfit: Unfit,
         /// What it said.
-        #[source]
-        error: redis::RedisError,
+        said: Box<str>,
     },
     /// It said no to this command.
     #[error("Redis refuses: {0}")]
@@ -70,8 +72,10 @@ impl Unfit {
 impl RedisFault {
     /// Tells a broken connection from an answer that says no.
     pub(super) fn of(error: redis::RedisError) -> Self {
-        if let Some(unfit) = error.code().and_then(|code| Unfit::of(code, error.detail().unwrap_or_default())) {
-            return Self::Unfit { unfit, error };
+        let (code, detail) = (error.code().unwrap_or_default(), error.detail().unwrap_or_default());
+        if let Some(unfit) = Unfit::of(code, detail) {
+            let said = format!("{code} {detail}");
+            return Self::Unfit { unfit, said: said.chars().filter(|char| !char.is_control()).take(SAID).collect() };
         }
         if error.is_unrecoverable_error() || error.is_io_error() { Self::Broken(error) } else { Self::Refused(error) }
     }

@@ -31,6 +31,8 @@ struct Found {
     id: String,
     number: u64,
     count: u64,
+    /// Since when it says that all is known; empty where it says nothing.
+    began: String,
     /// Whether another process was here in this node's name since the visit before.
     namesake: bool,
 }
@@ -97,6 +99,8 @@ impl Rounds {
         self.compared = Some((sharing.clock.tick(), took));
         sharing.witness.compared(took, compared.is_ok());
         let counts = compared.inspect_err(|_| sharing.state().seen.is_missing = true)?;
+        // Now each side knows what the other knew.
+        sharing.agree_on_the_beginning(&found.began, found.number).await?;
         self.connection = connection;
         if is_new {
             sharing.sessions.reach(sharing.clock.now());
@@ -124,12 +128,12 @@ impl Rounds {
         // Another name each time: what was emptied and named anew by the same process is still something else.
         let name = format!("{}-{}", sharing.sharer.process, sharing.clock.tick().as_nanos());
         visit.arg(&sharing.sharer.node).arg(&sharing.sharer.process).arg(name).arg(past);
-        let (id, number, count, before, now): (String, u64, u64, String, u64) = sharing.redis.run(&visit).await?;
+        let (id, number, count, before, now, began): (String, u64, u64, String, u64, String) = sharing.redis.run(&visit).await?;
         sharing.sessions.beat(now, now, sharing.clock.now());
         let (when, process) = before.split_once(' ').unwrap_or_default();
         let age = now.saturating_sub(when.parse().unwrap_or(0));
         let recent = u128::from(age) < ROUND.as_millis() * 3;
-        Ok(Found { id, number, count, namesake: recent && !process.is_empty() && process != sharing.sharer.process })
+        Ok(Found { id, number, count, began, namesake: recent && !process.is_empty() && process != sharing.sharer.process })
     }
 
     fn judge_name(&mut self, sharing: &Sharing, found: &Found) {

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `octroi:ended` | sorted set | each revocation once: the bytes of the journal's record, by when it ends, in milliseconds since 1970 |
 //! | `octroi:epochs` | hash | the largest epoch that was given out, by tenant |
-//! | `octroi:state` | hash | `id`: a name for what is here, made by who found nothing; `seq`: how many messages were published |
+//! | `octroi:state` | hash | `id`: a name for what is here, made by who found nothing; `seq`: how many messages were published; `began`: since when all nodes together know who was ended, and `lost`: when a loss was found that nobody accepted, in milliseconds since 1970 |
 //! | `octroi:nodes` | hash | when each node was last here, by the clock of Redis, and which process of it |
 //!
 //! Messages go through the channels `octroi:DATABASE:news` and `octroi:DATABASE:heard:PROCESS`: channels know no databases.
@@ -32,8 +32,12 @@ pub(super) struct Scripts {
     pub(super) put: Script,
     /// Says that a node lives, and what there is; forgets some of what has ended. Keys: state, nodes, ended. Arguments: the node, its
     /// process, a name for what is here should it have none, and a time that has passed. Returns the name, the number of the last message,
-    /// how many revocations there are, and who was here last in the name of the node: when, which process, and the time now.
+    /// how many revocations there are, and who was here last in the name of the node: when, which process, the time now,
+    /// and since when all is known, or nothing.
     pub(super) visit: Script,
+    /// Settles since when all nodes together know who was ended: the earliest that any of them says, for each has what the others have.
+    /// Keys: state. Arguments: since when this node knows, when it found a loss, or 0. Returns what is settled.
+    pub(super) began: Script,
     /// Lists the nodes that live. Keys: nodes.
     pub(super) who: Script,
     /// Says that a node ends. Keys: nodes. Arguments: the node, its process.
@@ -45,6 +49,7 @@ impl Scripts {
         Self {
             put: Script::new(PUT),
             visit: Script::new(VISIT),
+            began: Script::new(BEGAN),
             who: Script::new(&WHO.replace("LIVES_MILLIS", &LIVES_MILLIS.to_string())),
             leave: Script::new(LEAVE),
         }
@@ -87,8 +92,20 @@ local before = redis.call('HGET', KEYS[2], ARGV[1]) or ''
 redis.call('HSET', KEYS[2], ARGV[1], string.format('%.0f', now) .. ' ' .. ARGV[2])
 local past = redis.call('ZCOUNT', KEYS[3], '-inf', ARGV[4])
 if past > 0 then redis.call('ZREMRANGEBYRANK', KEYS[3], 0, math.min(past, 2000) - 1) end
-local state = redis.call('HMGET', KEYS[1], 'id', 'seq')
-return {state[1], state[2] or '0', redis.call('ZCARD', KEYS[3]), before, string.format('%.0f', now)}
+local state = redis.call('HMGET', KEYS[1], 'id', 'seq', 'began')
+return {state[1], state[2] or '0', redis.call('ZCARD', KEYS[3]), before, string.format('%.0f', now), state[3] or ''}
+";
+
+/// A number of at most 15 digits is one that a node wrote.
+const BEGAN: &str = r"
+local began = redis.call('HGET', KEYS[1], 'began') or ''
+if not string.match(began, '^%d+$') or #began > 15 or tonumber(began) > tonumber(ARGV[1]) then
+  redis.call('HSET', KEYS[1], 'began', ARGV[1], 'lost', ARGV[2])
+end
+local state = redis.call('HMGET', KEYS[1], 'began', 'lost')
+local lost = state[2] or '0'
+if not string.match(lost, '^%d+$') or #lost > 15 then lost = '0' end
+return {state[1], lost}
 ";
 
 /// Who was not here for a day is forgotten, and a table that strangers filled is thrown away: those who live are back within a second.

@@ -30,7 +30,7 @@ use crate::{
     model::{Clock, SessionId, TenantName, Tick, UnixTime, told},
     session::{Admission, UserLimit},
     state::{
-        Journal, Note, StoreError,
+        Beginning, Journal, Note, StoreError,
         peers::{Hearing, Learnt, Peers, Spread, ends},
         record::Record,
     },
@@ -308,6 +308,25 @@ impl Sharing {
         if !learnt.own.is_empty() {
             self.spread_later(learnt.own);
         }
+    }
+
+    /// Settles with the other nodes since when all of them together know who was ended. What a visit found before everything was compared
+    /// is `began` and how many messages had been published then.
+    ///
+    /// A Redis that holds messages and no beginning is from nodes of an earlier version: it counts as whole, as their journals do.
+    pub(super) async fn agree_on_the_beginning(&self, began: &str, published: u64) -> Result<(), RedisFault> {
+        let own = if began.is_empty() && published > 0 { Beginning::default() } else { self.journal.beginning() };
+        let mut settle = self.scripts.began.key(STATE);
+        settle.arg(own.began.as_millis()).arg(own.lost.map_or(0, UnixTime::as_millis));
+        let (began, lost): (u64, u64) = self.redis.run(&settle).await?;
+        let theirs = Beginning {
+            began: UnixTime::from_millis(began),
+            lost: Some(lost).filter(|lost| *lost > 0).map(UnixTime::from_millis),
+        };
+        if self.journal.agree(theirs) {
+            tracing::warn!(event = "revocations_found", "what the revocation journal had lost was read from Redis; no session is refused for it");
+        }
+        Ok(())
     }
 
     pub(super) fn strange(&self, count: u64, what: &'static str) {

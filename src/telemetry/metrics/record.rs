@@ -306,6 +306,11 @@ impl Metrics {
         self.access_log_dropped.rise_to(total);
     }
 
+    /// Sets whether the revocation journal was lost.
+    pub fn revocations_lost(&self, is_lost: bool) {
+        self.revocations_lost.set(i64::from(is_lost));
+    }
+
     /// Sets how many lines of octroi's own log were lost since the start.
     pub fn log_dropped(&self, total: u64) {
         self.log_dropped.rise_to(total);

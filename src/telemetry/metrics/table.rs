@@ -80,6 +80,7 @@ pub struct Metrics {
     pub(super) reload_successful: IntGauge,
     pub(super) reload_time: Gauge,
     pub(super) policy: IntGaugeVec,
+    pub(super) revocations_lost: IntGauge,
     pub(super) access_log_dropped: Total,
     pub(super) log_dropped: Total,
     pub(super) admin_requests: IntCounterVec,
@@ -284,6 +285,10 @@ impl Metrics {
                 "When the policy in force was loaded, in seconds since 1970.",
             )?,
             policy: declare.gauges("octroi_policy_info", "The revision of the policy in force; always 1.", &["revision"])?,
+            revocations_lost: declare.gauge(
+                "octroi_revocations_lost",
+                "Whether the revocation journal was lost and nobody has accepted that: 1 or 0.",
+            )?,
             access_log_dropped: Total::new(declare.counter("octroi_access_log_dropped_total", "Access lines that were lost.")?),
             log_dropped: Total::new(
                 declare.counter("octroi_log_dropped_total", "Lines of octroi's own log that were lost: nobody read standard error.")?,

@@ -1,0 +1,350 @@
+//! The mark beside the journal: since when the journal knows who was ended, and what it held when the mark was written.
+//!
+//! A journal that was lost, or put back from a backup, would revive everybody in silence. `revocations.began` says how long the file was,
+//! with a digest of that length, so that a file which is gone, shorter or another one is told from the one that was there. The mark is
+//! written every ten seconds and at the stop; so a file is always at least as long as its mark says, whatever a crash tears off.
+//!
+//! The journal is written anew now and then (`log`), as another file. Before that gets its name the mark names both, so that `kill -9` between
+//! the two steps is no loss, whichever file is there. What restores all of the folder, the mark with it, cannot be told.
+//!
+//! ```json
+//! {"version":1,"began":1796083200000,"seen":1796090000000,"files":[{"length":32,"sha256":"…"}]}
+//! ```
+//!
+//! Times are milliseconds since 1970. `began` is 0 where the journal is whole whatever a session's age: it is from before there were marks,
+//! or an operator said so (`accepted`). `lost` is when a loss was found that nobody has accepted.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::model::UnixTime;
+
+/// The name of the mark.
+pub(super) const NAME: &str = "revocations.began";
+
+/// The version that is written, and the latest that is read.
+const VERSION: u32 = 1;
+
+/// A mark has a few hundred.
+const MOST_BYTES: u64 = 16 << 10;
+
+/// How much of a journal is digested at once.
+const PIECE: usize = 256 << 10;
+
+/// What is known of the journal's beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beginning {
+    /// A session of octroi whose user signed in before is not known to be alive; 0: all are.
+    pub began: UnixTime,
+    /// When a loss was found that nobody has accepted: before it, no session of the app's is known to be alive either.
+    pub lost: Option<UnixTime>,
+}
+
+impl Beginning {
+    /// Says whether the journal would know had somebody ended a session of a sign-in. A session of the app's is only not known of where a
+    /// journal is known to have been lost: an app is older than its gateway.
+    pub(super) fn covers(self, auth_time: UnixTime, is_foreign: bool) -> bool {
+        // Apps write whole seconds: who signs in within the second of the loss, behind it, is not turned away.
+        if is_foreign { self.lost.is_none_or(|lost| auth_time.as_secs() >= lost.as_secs()) } else { auth_time >= self.began }
+    }
+}
+
+/// The mark.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) beginning: Beginning,
+    /// When an operator accepted a loss last.
+    pub(super) accepted: Option<UnixTime>,
+    /// When it was written.
+    pub(super) seen: UnixTime,
+    /// What the journal held: one, or two while it is written anew.
+    pub(super) files: Vec<Extent>,
+}
+
+/// The beginning of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extent {
+    pub(super) length: u64,
+    pub(super) digest: [u8; 32],
+}
+
+/// What the mark and the journal say of each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Past {
+    /// There is neither.
+    First,
+    /// There is a journal without a mark: an earlier version's. It counts as whole.
+    Unmarked,
+    /// The journal holds what the mark says.
+    Whole(Mark),
+    /// It does not.
+    Lost {
+        /// When the mark was written, as far as it can be read.
+        seen: UnixTime,
+        /// What is wrong.
+        why: &'static str,
+    },
+}
+
+impl Past {
+    /// Compares what the mark says with a journal: its length, where there is one, and the digests of beginnings of it.
+    pub(super) fn judge(mark: io::Result<Option<Mark>>, length: Option<u64>, digest: impl Fn(u64) -> Option<[u8; 32]>) -> Self {
+        let mark = match mark {
+            Ok(mark) => mark,
+            Err(_) => return Self::Lost { seen: UnixTime::default(), why: "revocations.began cannot be read" },
+        };
+        let (mark, length) = match (mark, length) {
+            (None, None) => return Self::First,
+            (None, Some(_)) => return Self::Unmarked,
+            (Some(mark), None) => return Self::Lost { seen: mark.seen, why: "revocations.journal is gone" },
+            (Some(mark), Some(length)) => (mark, length),
+        };
+        if mark.files.iter().any(|extent| digest(extent.length) == Some(extent.digest)) {
+            return Self::Whole(mark);
+        }
+        let is_shorter = mark.files.iter().all(|extent| extent.length > length);
+        let why = if is_shorter { "revocations.journal is shorter than it was" } else { "revocations.journal is another file than it was" };
+        Self::Lost { seen: mark.seen, why }
+    }
+
+    /// Says since when the journal knows who was ended. A loss is dated by the later of now and the mark: a machine that starts may not
+    /// know the time yet.
+    pub(super) fn beginning(&self, now: UnixTime) -> Beginning {
+        match self {
+            Self::First => Beginning { began: now, lost: None },
+            Self::Unmarked => Beginning::default(),
+            Self::Whole(mark) => mark.beginning,
+            Self::Lost { seen, .. } => {
+                let at = now.max(*seen);
+                Beginning { began: at, lost: Some(at) }
+            }
+        }
+    }
+}
+
+/// As it is written.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    version: u32,
+    began: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lost: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    accepted: Option<u64>,
+    seen: u64,
+    files: Vec<WrittenExtent>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WrittenExtent {
+    length: u64,
+    sha256: String,
+}
+
+/// Reads the mark of a folder; nothing where there is none.
+pub(super) fn read(dir: &Path) -> io::Result<Option<Mark>> {
+    let file = match File::open(dir.join(NAME)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let written: Written = serde_json::from_str(&io::read_to_string(file.take(MOST_BYTES))?)?;
+    let bad = || io::Error::from(io::ErrorKind::InvalidData);
+    if written.version != VERSION {
+        return Err(bad());
+    }
+    let time = UnixTime::from_millis;
+    let extent = |extent: WrittenExtent| {
+        Some(Extent { length: extent.length, digest: unhex(&extent.sha256)? })
+    };
+    Ok(Some(Mark {
+        beginning: Beginning { began: time(written.began), lost: written.lost.map(time) },
+        accepted: written.accepted.map(time),
+        seen: time(written.seen),
+        files: written.files.into_iter().map(extent).collect::<Option<_>>().ok_or_else(bad)?,
+    }))
+}
+
+/// Puts a mark in the place of the one that is there, in one step, and returns once it is durable.
+pub(super) fn write(dir: &Path, mark: &Mark) -> io::Result<()> {
+    let millis = |time: UnixTime| time.as_millis();
+    let written = Written {
+        version: VERSION,
+        began: mark.beginning.began.as_millis(),
+        lost: mark.beginning.lost.map(millis),
+        accepted: mark.accepted.map(millis),
+        seen: mark.seen.as_millis(),
+        files: mark.files.iter().map(|extent| WrittenExtent { length: extent.length, sha256: hex(&extent.digest) }).collect(),
+    };
+    let (place, beside) = (dir.join(NAME), beside(dir));
+    let bytes = serde_json::to_vec(&written)?;
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    file.write_all(&bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, &place)?;
+    File::open(dir)?.sync_all()
+}
+
+fn beside(dir: &Path) -> PathBuf {
+    dir.join(format!("{NAME}.new"))
+}
+
+/// Digests a file up to a length; returns the state behind it, and the digests of the beginnings that were asked for and are there.
+pub(super) fn digest(file: &File, length: u64, beginnings: &[u64]) -> io::Result<(Sha256, Vec<Extent>)> {
+    use std::os::unix::fs::FileExt;
+    let (mut state, mut found, mut at) = (Sha256::new(), Vec::new(), 0_u64);
+    let mut stops: Vec<u64> = beginnings.iter().copied().filter(|stop| *stop <= length).chain([length]).collect();
+    stops.sort_unstable();
+    let mut piece = vec![0; PIECE];
+    for stop in stops {
+        while at < stop {
+            let most = usize::try_from(stop.saturating_sub(at)).unwrap_or(PIECE).min(PIECE);
+            let part = piece.get_mut(..most).unwrap_or_default();
+            file.read_exact_at(part, at)?;
+            state.update(&*part);
+            at = at.saturating_add(u64::try_from(most).unwrap_or(u64::MAX));
+        }
+        found.push(Extent { length: stop, digest: state.clone().finalize().into() });
+    }
+    Ok((state, found))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(at * 2..at * 2 + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: u64) -> UnixTime {
+        UnixTime::from_secs(secs)
+    }
+
+    fn mark() -> Mark {
+        Mark {
+            beginning: Beginning { began: at(100), lost: Some(at(90)) },
+            accepted: Some(at(80)),
+            seen: at(110),
+            files: vec![Extent { length: 32, digest: [0xab; 32] }, Extent { length: 64, digest: [1; 32] }],
+        }
+    }
+
+    #[test]
+    fn a_mark_reads_back_and_is_its_owners() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(read(dir.path()).unwrap(), None);
+
+        for mark in [Mark { files: Vec::new(), ..Mark::default() }, mark()] {
+            write(dir.path(), &mark).unwrap();
+            assert_eq!(read(dir.path()).unwrap(), Some(mark));
+        }
+
+        assert_eq!(fs::metadata(dir.path().join(NAME)).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(!beside(dir.path()).exists());
+    }
+
+    #[test]
+    fn what_is_no_mark_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let good = r#"{"version":1,"began":0,"seen":0,"files":[{"length":32,"sha256":"HEX"}]}"#.replace("HEX", &"ab".repeat(32));
+        let put = |text: &str| fs::write(dir.path().join(NAME), text).unwrap();
+        put(&good);
+        assert!(read(dir.path()).is_ok());
+
+        for bad in ["", "{}", &good[..40], &good.replace(":1,", ":2,"), &good.replace("ab", "xy"), &good.replacen("ab", "", 1)] {
+            put(bad);
+            assert!(read(dir.path()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_journal_is_whole_if_it_begins_with_what_the_mark_says() {
+        let digest = |length: u64| [(32, [0xab; 32]), (64, [2; 32])].iter().find(|(known, _)| *known == length).map(|(_, digest)| *digest);
+        let judge = |mark: Option<Mark>, length| Past::judge(Ok(mark), length, digest);
+        let with = |files: &[(u64, u8)]| {
+            let files = files.iter().map(|(length, byte)| Extent { length: *length, digest: [*byte; 32] }).collect();
+            Some(Mark { files, ..mark() })
+        };
+        let why = |past: Past| match past {
+            Past::Lost { seen, why } => {
+                assert_eq!(seen, at(110));
+                why
+            }
+            Past::First | Past::Unmarked | Past::Whole(_) => "whole",
+        };
+
+        assert_eq!(judge(None, None), Past::First);
+        assert_eq!(judge(None, Some(64)), Past::Unmarked);
+        assert_eq!(why(judge(with(&[(32, 0xab)]), Some(64))), "whole");
+        assert_eq!(why(judge(with(&[(99, 7), (64, 2)]), Some(64))), "whole", "one of the two is there");
+        assert_eq!(why(judge(with(&[(32, 0xab)]), None)), "revocations.journal is gone");
+        assert_eq!(why(judge(with(&[(65, 2)]), Some(64))), "revocations.journal is shorter than it was");
+        assert_eq!(why(judge(with(&[(64, 3)]), Some(64))), "revocations.journal is another file than it was");
+        assert_eq!(why(judge(with(&[(32, 1)]), Some(64))), "revocations.journal is another file than it was");
+        let unreadable = Past::judge(Err(io::ErrorKind::InvalidData.into()), Some(64), digest);
+        assert_eq!(unreadable, Past::Lost { seen: UnixTime::default(), why: "revocations.began cannot be read" });
+    }
+
+    #[test]
+    fn a_loss_is_never_dated_before_the_mark() {
+        let lost = Past::Lost { seen: at(500), why: "" };
+
+        assert_eq!(lost.beginning(at(600)), Beginning { began: at(600), lost: Some(at(600)) });
+        assert_eq!(lost.beginning(at(3)), Beginning { began: at(500), lost: Some(at(500)) }, "a clock that is not set yet");
+        assert_eq!(Past::First.beginning(at(600)), Beginning { began: at(600), lost: None });
+        assert_eq!(Past::Unmarked.beginning(at(600)), Beginning::default());
+    }
+
+    #[test]
+    fn who_signed_in_before_is_not_known_of() {
+        let first = Beginning { began: at(100), lost: None };
+        let lost = Beginning { began: at(100), lost: Some(at(100)) };
+
+        assert_eq!([99, 100].map(|time| first.covers(at(time), false)), [false, true]);
+        assert!(first.covers(at(1), true), "an app is older than its gateway");
+        assert_eq!([99, 100].map(|time| lost.covers(at(time), true)), [false, true]);
+        assert!(Beginning::default().covers(UnixTime::default(), false));
+    }
+
+    #[test]
+    fn beginnings_are_digested_in_one_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let bytes: Vec<u8> = (0..PIECE + 1000).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        fs::write(&path, &bytes).unwrap();
+        let of = |length: usize| <[u8; 32]>::from(Sha256::digest(&bytes[..length]));
+        let wide = |length: usize| u64::try_from(length).unwrap();
+
+        let (state, found) = digest(&File::open(&path).unwrap(), wide(bytes.len()), &[wide(PIECE + 7), 32, u64::MAX]).unwrap();
+
+        assert_eq!(<[u8; 32]>::from(state.finalize()), of(bytes.len()));
+        assert_eq!(
+            found,
+            [32, PIECE + 7, bytes.len()].map(|length| Extent { length: wide(length), digest: of(length) })
+        );
+    }
+}

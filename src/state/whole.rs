@@ -1,0 +1,455 @@
+//! Whether the journal knows of everybody who was ended: what a loss means, and how it is over.
+
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use super::{
+    Journal, StoreError,
+    began::{Beginning, Past},
+    log::Log,
+};
+use crate::model::UnixTime;
+
+/// How far a clock must be set back to be taken for one that was ahead.
+const SET_BACK: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Since when the journal knows who was ended. Readers wait for nobody.
+pub(super) struct Whole {
+    /// The two times of [`Beginning`], in milliseconds; a loss of 0 is none.
+    began: AtomicU64,
+    lost: AtomicU64,
+    /// Whether other nodes were asked, where there are any.
+    was_agreed: AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    past: Past,
+    accepted: Option<UnixTime>,
+    /// Whether the mark is kept from now on.
+    is_kept: bool,
+    /// The latest time that anybody said it is.
+    latest: UnixTime,
+}
+
+/// How the journal was found when its mark was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It is whole.
+    Whole,
+    /// There was none, and no mark: a first start, as far as anybody can tell.
+    First,
+    /// It is not what its mark says.
+    Lost {
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// An earlier start found that, and nobody has accepted it.
+    StillLost,
+    /// An operator accepts sessions from before, just now.
+    Accepted,
+}
+
+impl Whole {
+    pub(super) fn new(past: Past, now: UnixTime) -> Self {
+        let beginning = past.beginning(now);
+        let accepted = if let Past::Whole(mark) = &past { mark.accepted } else { None };
+        Self {
+            began: AtomicU64::new(beginning.began.as_millis()),
+            lost: AtomicU64::new(beginning.lost.map_or(0, UnixTime::as_millis)),
+            was_agreed: AtomicBool::new(false),
+            inner: Mutex::new(Inner { past, accepted, is_kept: false, latest: now }),
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn beginning(&self) -> Beginning {
+        let lost = Some(self.lost.load(Ordering::Relaxed)).filter(|lost| *lost > 0).map(UnixTime::from_millis);
+        Beginning { began: UnixTime::from_millis(self.began.load(Ordering::Relaxed)), lost }
+    }
+
+    fn set(&self, beginning: Beginning) {
+        self.began.store(beginning.began.as_millis(), Ordering::Relaxed);
+        self.lost.store(beginning.lost.map_or(0, UnixTime::as_millis), Ordering::Relaxed);
+    }
+}
+
+impl Journal {
+    /// Begins to keep the mark beside the journal, once this process is the one that serves. `accept` is an operator's word that sessions
+    /// from before a loss count; it changes nothing where nothing is lost. Blocks.
+    pub fn begin_mark(&self, accept: bool, now: UnixTime) -> Result<Begun, StoreError> {
+        let found = {
+            let mut inner = self.whole.inner();
+            inner.is_kept = true;
+            let beginning = self.whole.beginning();
+            let is_lost = match &inner.past {
+                Past::First | Past::Lost { .. } => true,
+                Past::Unmarked => false,
+                Past::Whole(_) => beginning.lost.is_some(),
+            };
+            if accept && is_lost {
+                inner.accepted = Some(now);
+                self.whole.set(Beginning::default());
+            }
+            match &inner.past {
+                _ if accept && is_lost => Begun::Accepted,
+                Past::First => Begun::First,
+                Past::Lost { why, .. } => Begun::Lost { why },
+                Past::Whole(_) if is_lost => Begun::StillLost,
+                Past::Unmarked | Past::Whole(_) => Begun::Whole,
+            }
+        };
+        self.note_mark(now)?;
+        if found == Begun::Accepted {
+            self.marks.bell.ring();
+        }
+        Ok(found)
+    }
+
+    /// Writes down what the journal holds now. To be called every ten seconds and at the stop. Blocks.
+    pub fn note_mark(&self, now: UnixTime) -> Result<(), StoreError> {
+        self.set_back(now);
+        match self.log.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            Some(log) => self.mark(log),
+            // Whoever has the journal now keeps the mark, too.
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn mark(&self, log: &mut Log) -> Result<(), StoreError> {
+        let (accepted, seen) = {
+            let inner = self.whole.inner();
+            if !inner.is_kept {
+                return Ok(());
+            }
+            (inner.accepted, inner.latest)
+        };
+        let beginning = self.whole.beginning();
+        log.note(|mark| (mark.beginning, mark.accepted, mark.seen) = (beginning, accepted, seen))
+    }
+
+    /// A clock that was ahead when a loss was found, and was set back, does not keep out who signs in from now on.
+    fn set_back(&self, now: UnixTime) {
+        let mut inner = self.whole.inner();
+        let was_ahead = now.plus(SET_BACK) < inner.latest;
+        inner.latest = now;
+        if was_ahead {
+            let Beginning { began, lost } = self.whole.beginning();
+            self.whole.set(Beginning { began: began.min(now), lost: lost.map(|lost| lost.min(now)) });
+        }
+    }
+
+    /// Says whether it would be known had somebody ended a session of a sign-in.
+    ///
+    /// Where revocations are shared and nobody could ask the other nodes yet, the rule for their silence says what becomes of it.
+    pub(super) fn knows_of(&self, auth_time: UnixTime, is_foreign: bool) -> bool {
+        self.whole.beginning().covers(auth_time, is_foreign) || (self.peers.get().is_some() && !self.whole.was_agreed.load(Ordering::Relaxed))
+    }
+
+    /// Returns since when it is known who was ended.
+    pub fn beginning(&self) -> Beginning {
+        self.whole.beginning()
+    }
+
+    /// Takes over since when all nodes together know who was ended: what they know is known here now. Says whether a loss is over.
+    pub(super) fn agree(&self, theirs: Beginning) -> bool {
+        let own = self.whole.beginning();
+        let is_first = !self.whole.was_agreed.swap(true, Ordering::Relaxed);
+        let is_earlier = theirs.began < own.began;
+        if is_earlier {
+            self.whole.set(theirs);
+        }
+        if is_earlier || is_first {
+            self.marks.bell.ring();
+        }
+        is_earlier && own.lost.is_some() && theirs.lost.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path, sync::Arc};
+
+    use super::*;
+    use crate::{
+        model::{Revoked, TenantName},
+        state::{
+            RevocationStore,
+            peers::{Hearing, Peers, Spread},
+            record::Record,
+            registry::Note,
+        },
+    };
+
+    fn at(secs: u64) -> UnixTime {
+        UnixTime::from_secs(secs)
+    }
+
+    fn acme() -> TenantName {
+        "acme".parse().unwrap()
+    }
+
+    fn open(dir: &Path, now: u64) -> Journal {
+        Journal::open(dir, at(now)).unwrap()
+    }
+
+    /// Opens it, begins the mark, and says how it was found.
+    fn begin(dir: &Path, accept: bool, now: u64) -> (Journal, Begun) {
+        let journal = open(dir, now);
+        let begun = journal.begin_mark(accept, at(now)).unwrap();
+        (journal, begun)
+    }
+
+    fn end(journal: &Journal, now: u64) {
+        journal.revoke(&Revoked::User(acme(), "u_1".parse().unwrap()), at(now), at(99_999)).unwrap();
+    }
+
+    /// Whether sessions of octroi from each of these times would be known, and one of the app's from the first.
+    fn knows(journal: &Journal, times: [u64; 2]) -> ([bool; 2], bool) {
+        (times.map(|time| journal.remembers(at(time), false)), journal.remembers(at(times[0]), true))
+    }
+
+    fn file(dir: &Path, name: &str) -> std::path::PathBuf {
+        dir.join(format!("revocations.{name}"))
+    }
+
+    #[test]
+    fn a_first_start_knows_nobody_from_before_but_of_the_app() {
+        let dir = tempfile::tempdir().unwrap();
+
+        let (journal, begun) = begin(dir.path(), false, 100);
+        assert_eq!((begun, knows(&journal, [99, 100])), (Begun::First, ([false, true], true)));
+        drop(journal);
+
+        let (journal, begun) = begin(dir.path(), true, 200);
+        assert_eq!((begun, knows(&journal, [99, 100])), (Begun::Whole, ([false, true], true)), "accepting does nothing");
+    }
+
+    #[test]
+    fn a_journal_of_an_earlier_version_counts_as_whole_and_has_no_mark_before_it_is_served() {
+        let dir = tempfile::tempdir().unwrap();
+        let earlier = open(dir.path(), 100);
+        end(&earlier, 100);
+        drop(earlier);
+        assert!(!file(dir.path(), "began").exists());
+
+        let (journal, begun) = begin(dir.path(), false, 200);
+
+        assert_eq!((begun, knows(&journal, [1, 200])), (Begun::Whole, ([true, true], true)));
+        assert!(file(dir.path(), "began").exists());
+    }
+
+    #[test]
+    fn a_journal_that_is_gone_shorter_or_another_is_lost_until_that_is_accepted() {
+        let found = |spoil: &dyn Fn(&Path)| {
+            let dir = tempfile::tempdir().unwrap();
+            let (journal, _) = begin(dir.path(), false, 100);
+            end(&journal, 110);
+            journal.note_mark(at(120)).unwrap();
+            drop(journal);
+            spoil(dir.path());
+            (begin(dir.path(), false, 500), dir)
+        };
+        let earlier = |dir: &Path| {
+            let (other, _) = begin(&dir.join("other"), false, 100);
+            end(&other, 111);
+            drop(other);
+            fs::copy(file(&dir.join("other"), "journal"), file(dir, "journal")).unwrap();
+        };
+        let empty = |dir: &Path| {
+            drop(open(&dir.join("empty"), 100));
+            fs::copy(file(&dir.join("empty"), "journal"), file(dir, "journal")).unwrap();
+        };
+        let spoilt: [(&str, &dyn Fn(&Path)); 4] = [
+            ("gone", &|dir| fs::remove_file(file(dir, "journal")).unwrap()),
+            ("another file", &earlier),
+            ("shorter", &empty),
+            ("cannot be read", &|dir| fs::write(file(dir, "began"), "{").unwrap()),
+        ];
+
+        for (word, spoil) in spoilt {
+            let ((journal, begun), dir) = found(spoil);
+            assert!(matches!(begun, Begun::Lost { why } if why.contains(word)), "{word}: {begun:?}");
+            assert_eq!(knows(&journal, [499, 500]), ([false, true], false), "{word}");
+            assert!(!journal.remembers(at(499), true) && journal.remembers(at(500), true), "{word}");
+            drop(journal);
+
+            // It stays lost, whoever restarts it, until somebody says otherwise.
+            let (journal, begun) = begin(dir.path(), false, 600);
+            assert_eq!((begun, knows(&journal, [499, 500])), (Begun::StillLost, ([false, true], false)), "{word}");
+            drop(journal);
+            let (journal, begun) = begin(dir.path(), true, 700);
+            assert_eq!((begun, knows(&journal, [1, 700])), (Begun::Accepted, ([true, true], true)), "{word}");
+            drop(journal);
+            let (journal, begun) = begin(dir.path(), false, 800);
+            assert_eq!((begun, knows(&journal, [1, 800])), (Begun::Whole, ([true, true], true)), "{word}");
+        }
+    }
+
+    #[test]
+    fn what_grew_or_was_torn_behind_the_mark_is_no_loss() {
+        let dir = tempfile::tempdir().unwrap();
+        let (journal, _) = begin(dir.path(), false, 100);
+        end(&journal, 110);
+        journal.note_mark(at(120)).unwrap();
+        let marked = fs::metadata(file(dir.path(), "journal")).unwrap().len();
+        end(&journal, 130);
+        drop(journal);
+        let whole = fs::read(file(dir.path(), "journal")).unwrap();
+        assert!(marked < u64::try_from(whole.len()).unwrap());
+
+        for length in usize::try_from(marked).unwrap()..=whole.len() {
+            fs::write(file(dir.path(), "journal"), &whole[..length]).unwrap();
+            assert_eq!(open(dir.path(), 200).begin_mark(false, at(200)).map(|_| ()).ok(), Some(()));
+            // The mark now says what is there.
+            fs::write(file(dir.path(), "journal"), &whole[..length]).unwrap();
+            let (_, begun) = begin(dir.path(), false, 200);
+            assert_eq!(begun, Begun::Whole, "cut at {length}");
+            // And would not fit what was longer, were it another file.
+            fs::remove_file(file(dir.path(), "began")).unwrap();
+            fs::write(file(dir.path(), "journal"), &whole[..usize::try_from(marked).unwrap()]).unwrap();
+            drop(begin(dir.path(), false, 200));
+        }
+        fs::write(file(dir.path(), "journal"), &whole[..usize::try_from(marked).unwrap() - 1]).unwrap();
+        assert!(matches!(begin(dir.path(), false, 200).1, Begun::Lost { .. }), "one byte less than the mark says");
+    }
+
+    #[test]
+    fn a_journal_that_is_written_anew_is_whole_whichever_of_the_two_a_kill_leaves() {
+        let dir = tempfile::tempdir().unwrap();
+        let (journal, _) = begin(dir.path(), false, 100);
+        end(&journal, 110);
+        journal.note_mark(at(120)).unwrap();
+        let before = fs::read(file(dir.path(), "journal")).unwrap();
+
+        // Written anew, and no mark since.
+        journal.writers().broken = true;
+        journal.sweep(at(130)).unwrap();
+        end(&journal, 140);
+        drop(journal);
+        let after = fs::read(file(dir.path(), "journal")).unwrap();
+        assert_ne!(before, after[..before.len().min(after.len())]);
+
+        for left in [&before, &after] {
+            let copy = tempfile::tempdir().unwrap();
+            fs::copy(file(dir.path(), "began"), file(copy.path(), "began")).unwrap();
+            fs::write(file(copy.path(), "journal"), left).unwrap();
+            assert_eq!(begin(copy.path(), false, 200).1, Begun::Whole);
+            // From then on it is the only one.
+            fs::write(file(copy.path(), "journal"), if left == &before { &after } else { &before }).unwrap();
+            assert!(matches!(begin(copy.path(), false, 300).1, Begun::Lost { .. }));
+        }
+    }
+
+    #[test]
+    fn a_journal_that_cannot_be_marked_is_not_written_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let (journal, _) = begin(dir.path(), false, 100);
+        end(&journal, 110);
+        let before = fs::read(file(dir.path(), "journal")).unwrap();
+        // Where the mark is written first.
+        fs::create_dir(file(dir.path(), "began.new")).unwrap();
+
+        journal.writers().broken = true;
+
+        let refused = journal.revoke(&Revoked::Tenant(acme()), at(130), at(900));
+        assert!(matches!(refused, Err(StoreError::Io { doing: "writing", .. })), "{refused:?}");
+        assert_eq!(fs::read(file(dir.path(), "journal")).unwrap(), before);
+        fs::remove_dir(file(dir.path(), "began.new")).unwrap();
+        journal.sweep(at(130)).unwrap();
+        assert_ne!(fs::read(file(dir.path(), "journal")).unwrap(), before);
+    }
+
+    #[test]
+    fn whoever_has_the_journal_keeps_the_mark() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, _) = begin(dir.path(), false, 100);
+        end(&old, 110);
+
+        old.release().unwrap();
+        let new = open(dir.path(), 200);
+        assert_eq!(knows(&new, [99, 100]), ([false, true], true), "before it serves");
+        let mark = fs::read(file(dir.path(), "began")).unwrap();
+        old.note_mark(at(210)).unwrap();
+        end(&new, 220);
+        new.note_mark(at(220)).unwrap();
+        assert_eq!(fs::read(file(dir.path(), "began")).unwrap(), mark, "neither writes it yet");
+        drop(new);
+
+        // The successor failed: its predecessor goes on, and what it writes anew is marked.
+        old.take_back().unwrap();
+        old.writers().broken = true;
+        old.sweep(at(230)).unwrap();
+        assert_ne!(fs::read(file(dir.path(), "began")).unwrap(), mark);
+        drop(old);
+        assert_eq!(begin(dir.path(), false, 300).1, Begun::Whole);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_at_a_loss_keeps_nobody_out_once_it_is_set_back() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(begin(dir.path(), false, 100));
+        fs::remove_file(file(dir.path(), "journal")).unwrap();
+        let (journal, _) = begin(dir.path(), false, 90_000);
+        assert_eq!(knows(&journal, [200, 201]), ([false, false], false));
+
+        journal.note_mark(at(89_990)).unwrap();
+        assert_eq!(knows(&journal, [200, 201]), ([false, false], false), "a little is no step");
+        journal.note_mark(at(201)).unwrap();
+        assert_eq!(knows(&journal, [200, 201]), ([false, true], false));
+    }
+
+    struct Nobody;
+
+    impl Peers for Nobody {
+        fn spread(&self, _: Vec<Record>, _: Hearing) -> Result<Spread, StoreError> {
+            Ok(Spread::default())
+        }
+        fn spread_later(&self, _: Vec<Record>) {}
+        fn count(
+            &self,
+            _: &Note,
+            _: crate::session::UserLimit,
+            _: std::time::Duration,
+            _: Option<crate::model::SessionId>,
+        ) -> Result<crate::session::Admission, StoreError> {
+            Err(StoreError::RegistryFull)
+        }
+        fn counted_alone(&self) {}
+        fn noted(&self, _: &crate::model::SessionId) {}
+    }
+
+    #[test]
+    fn what_all_nodes_know_together_counts_once_they_were_asked() {
+        let lost = |now: u64| Beginning { began: at(now), lost: Some(at(now)) };
+        let shared = || {
+            let dir = tempfile::tempdir().unwrap();
+            drop(begin(dir.path(), false, 100));
+            fs::remove_file(file(dir.path(), "journal")).unwrap();
+            let (journal, _) = begin(dir.path(), false, 500);
+            journal.share_with(Arc::new(Nobody));
+            (journal, dir)
+        };
+        let (journal, dir) = shared();
+        assert_eq!(knows(&journal, [1, 499]), ([true, true], true), "nobody could ask yet: the rule for silence holds");
+
+        // The others know since 50: nothing is lost.
+        assert!(journal.agree(Beginning { began: at(50), lost: None }));
+        assert_eq!(knows(&journal, [49, 50]), ([false, true], true));
+        journal.note_mark(at(510)).unwrap();
+        drop(journal);
+        assert_eq!(begin(dir.path(), false, 600).1, Begun::Whole);
+
+        // They know no more than this one, or have lost it too.
+        let (journal, _dir) = shared();
+        assert!(!journal.agree(lost(500)));
+        assert_eq!(knows(&journal, [499, 500]), ([false, true], false));
+        assert!(!journal.agree(lost(400)));
+        assert_eq!(knows(&journal, [399, 400]), ([false, true], false));
+    }
+}

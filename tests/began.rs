@@ -1,0 +1,299 @@
+//! A revocation journal that was lost revives nobody in silence: alone, in a hand-over, and where nodes share one Redis.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
+#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+
+mod harness;
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::Command,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use harness::{
+    Octroi, Upstream,
+    client::Answer,
+    eventually,
+    program::{BINARY, lives},
+    redis::Redis,
+};
+use jsonwebtoken::{EncodingKey, Header, encode};
+
+fn config(upstream: &Upstream, node: &str, redis: Option<&Redis>) -> String {
+    let (store, redis) = match redis {
+        Some(redis) => ("redis", format!("redis: {{url: \"{}\"}}", redis.url())),
+        None => ("journal", String::new()),
+    };
+    format!(
+        r#"
+version: 1
+node: {node}
+server: {{state_dir: STATE, drain: 2s, threads: 2}}
+listeners: [{{name: public, address: "127.0.0.1:0", tls: {{}}}}]
+metrics: {{address: "127.0.0.1:0"}}
+tls: {{certificates: [{{dev: true, dir: certs}}]}}
+sessions:
+  keys: [{{id: 1, secret: "${{file:session.key}}"}}]
+  revocation: {{store: {store}}}
+  formats: [octroi, jwt]
+  jwt: {{cookie: app, keys: [{{id: app, algorithm: HS256, secret: "${{file:app.key}}"}}]}}
+{redis}
+upstreams:
+  app: {{servers: [{{address: "{}"}}]}}
+routes:
+  app:
+    rules:
+      - {{path: /public/, access: public}}
+      - {{path: /login, access: public, grant: true}}
+tenants:
+  acme: {{hosts: [acme.test], upstream: app, routes: app}}
+"#,
+        upstream.addr
+    )
+}
+
+const APP_KEY: &str = "0123456789abcdef0123456789abcdef";
+
+fn prepared(upstream: &Upstream, node: &str, redis: Option<&Redis>) -> Octroi {
+    let octroi = Octroi::prepared(&config(upstream, node, redis));
+    let key = octroi.path().join("app.key");
+    fs::write(&key, APP_KEY).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    octroi
+}
+
+/// Starts it; the session of the app in the answer is from before.
+fn started(upstream: &Upstream, redis: Option<&Redis>) -> Octroi {
+    let mut octroi = prepared(upstream, "edge-1", redis);
+    octroi.run();
+    octroi
+}
+
+fn sign_in(octroi: &Octroi) -> String {
+    octroi.curl("acme.test", "/login?h-Octroi-Session-Grant=user%3D%22u_1%22").args(&["-X", "POST"]).get().session()
+}
+
+/// A session that the app itself made, a minute ago.
+fn of_the_app() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() - 60;
+    let claims = serde_json::json!({"sub": "u_2", "iat": now, "exp": now + 3600});
+    format!("app={}", encode(&Header::default(), &claims, &EncodingKey::from_secret(APP_KEY.as_bytes())).unwrap())
+}
+
+fn ask(octroi: &Octroi, session: &str) -> Answer {
+    octroi.curl("acme.test", "/x").cookie(session).get()
+}
+
+/// The status, and the reason of a refusal.
+fn told(octroi: &Octroi, session: &str) -> (u16, String) {
+    let answer = ask(octroi, session);
+    let reason = if answer.status == 200 { "-".to_owned() } else { octroi.reason(&answer) };
+    (answer.status, reason)
+}
+
+fn alive() -> (u16, String) {
+    (200, "-".to_owned())
+}
+
+fn lost() -> (u16, String) {
+    (401, "revocation_lost".to_owned())
+}
+
+fn stop(octroi: &mut Octroi) {
+    octroi.signal("TERM");
+    assert_eq!(octroi.wait(), 0);
+}
+
+fn file(octroi: &Octroi, name: &str) -> PathBuf {
+    octroi.path().join("state").join(format!("revocations.{name}"))
+}
+
+/// Starts it with an operator's word that old sessions count.
+fn run_accepting(octroi: &mut Octroi) {
+    let mut command = Command::new(BINARY);
+    command.args(["run", "--accept-old-sessions", "--config"]).arg(octroi.config());
+    let child = octroi.spawn(command);
+    octroi.adopt(child);
+}
+
+fn said(octroi: &Octroi, part: &str) {
+    eventually(part, || octroi.printed().iter().any(|line| line.contains(part)).then_some(()));
+}
+
+fn lost_since(octroi: &Octroi) -> serde_json::Value {
+    serde_json::from_slice::<serde_json::Value>(&octroi.command(&["status", "--json"]).stdout).unwrap()["revocations_lost"].clone()
+}
+
+#[test]
+fn a_lost_journal_revives_nobody_until_an_operator_says_so() {
+    let upstream = Upstream::start();
+    let mut octroi = started(&upstream, None);
+    let (ours, apps) = (sign_in(&octroi), of_the_app());
+    assert_eq!([told(&octroi, &ours), told(&octroi, &apps)], [alive(), alive()], "a first install refuses nobody of the app's");
+    octroi.ok(&["session", "revoke", "--tenant", "acme", "--user", "u_1"]);
+    assert_eq!(told(&octroi, &ours), (401, "session_revoked".to_owned()));
+    stop(&mut octroi);
+
+    // As it is, nothing is lost.
+    octroi.run();
+    assert_eq!([told(&octroi, &ours), told(&octroi, &apps)], [(401, "session_revoked".to_owned()), alive()]);
+    assert_eq!((lost_since(&octroi).is_null(), octroi.metric("octroi_revocations_lost")), (true, 0.0));
+    stop(&mut octroi);
+
+    fs::remove_file(file(&octroi, "journal")).unwrap();
+    octroi.run();
+    said(&octroi, r#"event="revocations_lost" why="revocations.journal is gone""#);
+    assert_eq!([told(&octroi, &ours), told(&octroi, &apps)], [lost(), lost()]);
+    assert_eq!(octroi.curl("acme.test", "/public/x").cookie(&ours).get().status, 200, "a public page needs no session");
+    assert_eq!(told(&octroi, &sign_in(&octroi)), alive(), "who signs in again is in");
+    assert!(lost_since(&octroi).is_string());
+    assert_eq!(octroi.metric("octroi_revocations_lost"), 1.0);
+    assert!(octroi.ok(&["status"]).contains("lost        the revocation journal, found at "), "{}", octroi.ok(&["status"]));
+    stop(&mut octroi);
+
+    // A restart says nothing else.
+    octroi.run();
+    assert_eq!(told(&octroi, &ours), lost());
+    stop(&mut octroi);
+
+    run_accepting(&mut octroi);
+    said(&octroi, r#"event="revocations_accepted""#);
+    assert_eq!([told(&octroi, &ours), told(&octroi, &apps)], [alive(), alive()]);
+    assert_eq!((lost_since(&octroi).is_null(), octroi.metric("octroi_revocations_lost")), (true, 0.0));
+    stop(&mut octroi);
+
+    // Written down once; and where nothing is lost it does nothing.
+    octroi.run();
+    assert_eq!(told(&octroi, &ours), alive());
+    stop(&mut octroi);
+    run_accepting(&mut octroi);
+    said(&octroi, "`--accept-old-sessions` does nothing");
+}
+
+#[test]
+fn an_older_journal_is_told_from_the_one_that_was_there() {
+    let upstream = Upstream::start();
+    let mut octroi = started(&upstream, None);
+    let ours = sign_in(&octroi);
+    stop(&mut octroi);
+    let backup = fs::read(file(&octroi, "journal")).unwrap();
+    octroi.run();
+    octroi.ok(&["session", "revoke", "--tenant", "acme", "--user", "u_1"]);
+    stop(&mut octroi);
+
+    fs::write(file(&octroi, "journal"), backup).unwrap();
+    octroi.run();
+
+    assert_eq!(told(&octroi, &ours), lost());
+    said(&octroi, "revocations.journal is shorter than it was");
+}
+
+#[test]
+fn a_kill_is_no_loss_and_neither_is_an_empty_folder_of_a_first_start() {
+    let upstream = Upstream::start();
+    let mut octroi = started(&upstream, None);
+    let (ours, apps) = (sign_in(&octroi), of_the_app());
+
+    for _ in 0..3 {
+        octroi.signal("KILL");
+        octroi.wait();
+        octroi.run();
+        assert_eq!([told(&octroi, &ours), told(&octroi, &apps)], [alive(), alive()]);
+        assert!(lost_since(&octroi).is_null());
+    }
+    // All of it gone: nobody can tell that from a first start. Our own sessions are older than it, the app's need not be lost.
+    stop(&mut octroi);
+    fs::remove_dir_all(octroi.path().join("state")).unwrap();
+    octroi.run();
+    assert_eq!([told(&octroi, &ours), told(&octroi, &apps)], [lost(), alive()]);
+    assert!(lost_since(&octroi).is_null());
+    assert_eq!(told(&octroi, &sign_in(&octroi)), alive());
+}
+
+#[test]
+fn a_journal_of_an_earlier_version_is_whole() {
+    let upstream = Upstream::start();
+    let mut octroi = started(&upstream, None);
+    let (ours, apps) = (sign_in(&octroi), of_the_app());
+    stop(&mut octroi);
+
+    // As it was left before there were marks.
+    fs::remove_file(file(&octroi, "began")).unwrap();
+    octroi.run();
+
+    assert_eq!([told(&octroi, &ours), told(&octroi, &apps)], [alive(), alive()]);
+    assert!(file(&octroi, "began").exists());
+}
+
+#[test]
+fn a_hand_over_loses_nothing_and_the_successor_keeps_the_mark() {
+    let upstream = Upstream::start();
+    let mut octroi = started(&upstream, None);
+    let ours = sign_in(&octroi);
+    let first = octroi.pid();
+
+    octroi.ok(&["upgrade"]);
+    let second = octroi.succeed();
+    assert_eq!(told(&octroi, &ours), alive());
+    octroi.ok(&["session", "revoke", "--tenant", "acme", "--user", "u_1"]);
+    eventually("the predecessor ends", || (!lives(first)).then_some(()));
+    assert!(harness::program::signal(second, "TERM"));
+    eventually("the successor ends", || (!lives(second)).then_some(()));
+
+    octroi.run();
+    assert_eq!(told(&octroi, &ours), (401, "session_revoked".to_owned()));
+    assert!(lost_since(&octroi).is_null());
+}
+
+#[test]
+fn an_empty_node_takes_the_beginning_that_redis_has_and_refuses_nobody() {
+    let (redis, upstream) = (Redis::start(), Upstream::start());
+    let first = started(&upstream, Some(&redis));
+    let ours = sign_in(&first);
+
+    let mut second = prepared(&upstream, "edge-2", Some(&redis));
+    fs::copy(first.path().join("session.key"), second.path().join("session.key")).unwrap();
+    second.run();
+    assert_eq!(told(&second, &ours), alive());
+
+    // A node that lost its journal has it all from Redis.
+    let apps = of_the_app();
+    stop(&mut second);
+    fs::remove_file(file(&second, "journal")).unwrap();
+    second.run();
+    eventually("it has read everything", || (told(&second, &ours) == alive()).then_some(()));
+    assert_eq!(told(&second, &apps), alive());
+    said(&second, r#"event="revocations_found""#);
+    assert!(lost_since(&second).is_null());
+    first.ok(&["session", "revoke", "--tenant", "acme", "--user", "u_1"]);
+    assert_eq!(told(&second, &ours), (401, "session_revoked".to_owned()));
+}
+
+#[test]
+fn a_redis_that_was_emptied_is_no_loss_as_long_as_one_folder_is_there() {
+    let (redis, upstream) = (Redis::start(), Upstream::start());
+    let mut octroi = started(&upstream, Some(&redis));
+    let ours = sign_in(&octroi);
+
+    redis.cli(&["FLUSHALL"]);
+    eventually("the node puts it back", || (!redis.cli(&["HGET", "octroi:state", "began"]).is_empty()).then_some(()));
+    assert_eq!(told(&octroi, &ours), alive());
+    stop(&mut octroi);
+
+    // Redis and all folders: our own sessions are from before all that is known.
+    redis.cli(&["FLUSHALL"]);
+    fs::remove_dir_all(octroi.path().join("state")).unwrap();
+    octroi.run();
+    assert_eq!(told(&octroi, &ours), lost());
+    stop(&mut octroi);
+
+    // An operator's word reaches every node through Redis.
+    fs::remove_file(file(&octroi, "journal")).unwrap();
+    redis.cli(&["FLUSHALL"]);
+    run_accepting(&mut octroi);
+    eventually("old sessions count", || (told(&octroi, &ours) == alive()).then_some(()));
+    assert_eq!(redis.cli(&["HGET", "octroi:state", "began"]), "0");
+}
