@@ -39,7 +39,7 @@ sessions:
   keys: [{{id: 1, secret: "${{file:session.key}}"}}]
   revocation: {{store: {store}}}
   formats: [octroi, jwt]
-  jwt: {{cookie: app, keys: [{{id: app, algorithm: HS256, secret: "${{file:app.key}}"}}]}}
+  jwt: {{cookie: app, keys: [{{id: app, algorithm: HS256, secret: "${{file:app.key}}", tenants: [acme]}}]}}
 {redis}
 upstreams:
   app: {{servers: [{{address: "{}"}}]}}

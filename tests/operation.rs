@@ -273,7 +273,8 @@ fn both_families_have_a_port_each_where_both_are_named() {
     octroi.configure(&with(&both));
     let refused = octroi.command(&["reload"]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    let why = format!("listener `four`: `six` is open and takes IPv4 clients on port {port} too; only a restart can give them to two listeners");
+    let why =
+        format!("listener `four`: `six` is open and takes IPv4 clients on port {port} too; only a restart can give them to two listeners");
     assert!(!refused.status.success() && said.contains(&why), "{said}");
     drop(octroi);
 

@@ -58,7 +58,9 @@ mod tests {
         let call = async |token: &str, line: &str, body: &str| {
             let length = body.len();
             let head = format!("{line} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n");
-            let told = ask(|stream| bench.api.serve(stream, remote, Phase::default()), &format!("{head}Content-Length: {length}\r\n\r\n{body}")).await;
+            let told =
+                ask(|stream| bench.api.serve(stream, remote, Phase::default()), &format!("{head}Content-Length: {length}\r\n\r\n{body}"))
+                    .await;
             (told.status, told.json())
         };
         let wish = r#"{"client":"2001:db8:1::7","for":"10m","note":"scanner"}"#;

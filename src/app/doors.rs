@@ -73,7 +73,9 @@ pub enum BindError {
         other: ListenerName,
     },
     /// The address is IPv4's, and another listener which is open takes IPv4 clients on that port already.
-    #[error("listener `{name}`: `{other}` is open and takes IPv4 clients on port {port} too; only a restart can give them to two listeners")]
+    #[error(
+        "listener `{name}`: `{other}` is open and takes IPv4 clients on port {port} too; only a restart can give them to two listeners"
+    )]
     DualStack {
         /// The listener.
         name: ListenerName,

@@ -66,7 +66,9 @@ pub(super) async fn turn(app: &App) -> Result<MutexGuard<'_, ()>, ControlError> 
 /// Reads files where that keeps nobody waiting, and no longer than it may take. What hangs on goes on hanging in its thread.
 pub(super) async fn read<T: Send + 'static>(app: &App, work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
     let Ok(place) = Arc::clone(&app.reading).try_acquire_owned() else {
-        return Err(format!("{MOST_HANGING} earlier reads of the configuration's files still hang; look at the file systems that they are on"));
+        return Err(format!(
+            "{MOST_HANGING} earlier reads of the configuration's files still hang; look at the file systems that they are on"
+        ));
     };
     let reading = tokio::task::spawn_blocking(move || {
         let _place = place;

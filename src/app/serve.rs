@@ -250,7 +250,10 @@ fn begin_mark(journal: &Journal, accept: bool, now: UnixTime) -> Result<(), Stor
         Begun::Lost { why } => tracing::error!(event = "revocations_lost", why, "{refused}"),
         Begun::StillLost => tracing::error!(event = "revocations_lost", why = "an earlier start found that", "{refused}"),
         Begun::Accepted => {
-            tracing::warn!(event = "revocations_accepted", "sessions from before the loss count, by an operator's word; take `--accept-old-sessions` out again");
+            tracing::warn!(
+                event = "revocations_accepted",
+                "sessions from before the loss count, by an operator's word; take `--accept-old-sessions` out again"
+            );
         }
     }
     Ok(())

@@ -2,10 +2,7 @@
 
 use std::{ffi::OsString, path::Path};
 
-use super::{
-    LogForm, LogLevel,
-    output::Exit,
-};
+use super::{LogForm, LogLevel, output::Exit};
 use crate::{
     app::{self, Launch, PrepareError, RunError, Start},
     model::told,
@@ -35,7 +32,13 @@ const UPGRADE: &str = "--upgrade";
 
 pub(crate) fn run(config: &Path, args: &RunArgs, level: LogLevel, form: LogForm) -> anyhow::Result<Exit> {
     let log = telemetry::tracing::init(level.into(), form.into())?;
-    let start = Start { config: config.to_owned(), succeeds: args.upgrade, launch: launch(), accepts_old_sessions: args.accept_old_sessions, log: log.clone() };
+    let start = Start {
+        config: config.to_owned(),
+        succeeds: args.upgrade,
+        launch: launch(),
+        accepts_old_sessions: args.accept_old_sessions,
+        log: log.clone(),
+    };
     let exit = match app::run(start) {
         Ok(()) => Exit::Fine,
         Err(error) => {
@@ -52,7 +55,9 @@ pub(crate) fn run(config: &Path, args: &RunArgs, level: LogLevel, form: LogForm)
 /// Says how octroi ends that could not start, and why.
 fn failed(error: &RunError) -> (Exit, String) {
     let exit = match error {
-        RunError::Prepare(PrepareError::Config(errors)) => return (Exit::Config, format!("{}\n", errors.to_string().trim_end_matches('\n'))),
+        RunError::Prepare(PrepareError::Config(errors)) => {
+            return (Exit::Config, format!("{}\n", errors.to_string().trim_end_matches('\n')));
+        }
         RunError::Prepare(PrepareError::Tls(_)) => Exit::Config,
         RunError::Prepare(PrepareError::Log(_)) | RunError::State(_) => Exit::CannotWrite,
         RunError::Control(_)

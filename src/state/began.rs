@@ -161,9 +161,7 @@ pub(super) fn read(dir: &Path) -> io::Result<Option<Mark>> {
         return Err(bad());
     }
     let time = UnixTime::from_millis;
-    let extent = |extent: WrittenExtent| {
-        Some(Extent { length: extent.length, digest: unhex(&extent.sha256)? })
-    };
+    let extent = |extent: WrittenExtent| Some(Extent { length: extent.length, digest: unhex(&extent.sha256)? });
     Ok(Some(Mark {
         beginning: Beginning { began: time(written.began), lost: written.lost.map(time) },
         accepted: written.accepted.map(time),
@@ -342,9 +340,6 @@ mod tests {
         let (state, found) = digest(&File::open(&path).unwrap(), wide(bytes.len()), &[wide(PIECE + 7), 32, u64::MAX]).unwrap();
 
         assert_eq!(<[u8; 32]>::from(state.finalize()), of(bytes.len()));
-        assert_eq!(
-            found,
-            [32, PIECE + 7, bytes.len()].map(|length| Extent { length: wide(length), digest: of(length) })
-        );
+        assert_eq!(found, [32, PIECE + 7, bytes.len()].map(|length| Extent { length: wide(length), digest: of(length) }));
     }
 }

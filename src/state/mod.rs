@@ -29,13 +29,12 @@ mod registry;
 mod succession;
 mod whole;
 
-pub use began::Beginning;
 pub use bans::{Bans, MOST_BY_OPERATOR, TooManyBans};
+pub use began::Beginning;
 pub use challenge::{ChallengeError, Challenges, Running};
 pub use ended::Ended;
 pub use error::StoreError;
 pub use journal::{DEFAULT_BOUND, Journal, Torn};
-pub use whole::Begun;
 pub use key_sets::{KeySets, Standing};
 pub use key_use::{KeyUsed, KeyUses};
 pub use known::Listed;
@@ -44,6 +43,7 @@ pub use peers::Spread;
 pub use quota_key::QuotaKey;
 pub use registry::{MOST_KNOWN, MOST_OF_TENANT, Note, Terms};
 pub use succession::{Follower, Heir};
+pub use whole::Begun;
 
 use crate::{
     model::{ClientPrefix, QuotaAnswer, RevocationAnswer, SessionId, TenantName, Tick, UnixTime, UserId},

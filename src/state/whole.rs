@@ -148,7 +148,8 @@ impl Journal {
     ///
     /// Where revocations are shared and nobody could ask the other nodes yet, the rule for their silence says what becomes of it.
     pub(super) fn knows_of(&self, auth_time: UnixTime, is_foreign: bool) -> bool {
-        self.whole.beginning().covers(auth_time, is_foreign) || (self.peers.get().is_some() && !self.whole.was_agreed.load(Ordering::Relaxed))
+        self.whole.beginning().covers(auth_time, is_foreign)
+            || (self.peers.get().is_some() && !self.whole.was_agreed.load(Ordering::Relaxed))
     }
 
     /// Returns since when it is known who was ended.

@@ -157,7 +157,11 @@ impl Sink {
 fn append_to(path: &Path) -> io::Result<File> {
     let is_pipe = fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
     let mut options = OpenOptions::new();
-    if is_pipe { options.read(true).write(true) } else { options.append(true).create(true).mode(FILE_MODE) };
+    if is_pipe {
+        options.read(true).write(true)
+    } else {
+        options.append(true).create(true).mode(FILE_MODE)
+    };
     options.custom_flags(NONBLOCK).open(path)
 }
 

@@ -319,12 +319,13 @@ impl Sharing {
         let mut settle = self.scripts.began.key(STATE);
         settle.arg(own.began.as_millis()).arg(own.lost.map_or(0, UnixTime::as_millis));
         let (began, lost): (u64, u64) = self.redis.run(&settle).await?;
-        let theirs = Beginning {
-            began: UnixTime::from_millis(began),
-            lost: Some(lost).filter(|lost| *lost > 0).map(UnixTime::from_millis),
-        };
+        let theirs =
+            Beginning { began: UnixTime::from_millis(began), lost: Some(lost).filter(|lost| *lost > 0).map(UnixTime::from_millis) };
         if self.journal.agree(theirs) {
-            tracing::warn!(event = "revocations_found", "what the revocation journal had lost was read from Redis; no session is refused for it");
+            tracing::warn!(
+                event = "revocations_found",
+                "what the revocation journal had lost was read from Redis; no session is refused for it"
+            );
         }
         Ok(())
     }

@@ -285,10 +285,8 @@ impl Metrics {
                 "When the policy in force was loaded, in seconds since 1970.",
             )?,
             policy: declare.gauges("octroi_policy_info", "The revision of the policy in force; always 1.", &["revision"])?,
-            revocations_lost: declare.gauge(
-                "octroi_revocations_lost",
-                "Whether the revocation journal was lost and nobody has accepted that: 1 or 0.",
-            )?,
+            revocations_lost: declare
+                .gauge("octroi_revocations_lost", "Whether the revocation journal was lost and nobody has accepted that: 1 or 0.")?,
             access_log_dropped: Total::new(declare.counter("octroi_access_log_dropped_total", "Access lines that were lost.")?),
             log_dropped: Total::new(
                 declare.counter("octroi_log_dropped_total", "Lines of octroi's own log that were lost: nobody read standard error.")?,
