@@ -83,7 +83,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
     explain_readings(&clean, &matched, trail)?;
 
     // Before the session: guessing tokens is bounded, and so is the work of opening them.
-    let mut charging = Charging::new(stores.quotas, view.tick, client, route);
+    let mut charging = Charging::new(stores.quotas, view.tick, client, &matched);
     charging.before(realm, known, trail).await?;
 
     // After the address and the quotas, because opening a token is the first step that costs something.

@@ -309,6 +309,41 @@ fn a_path_is_judged_as_an_app_may_read_it() {
 }
 
 #[test]
+fn a_spelling_costs_what_the_rule_costs_that_an_app_may_read() {
+    let policy = one(|acme| {
+        let mut login = route("/login", RouteAccess::Public);
+        (login.grant, login.origin_check) = (true, OriginCheck::Always);
+        let failures = octroi::policy::Quota { charge: Charge::Failures, ..quota("login", QuotaBy::Client, 2) };
+        login.quotas = Box::new([failures.into(), quota("by_route", QuotaBy::Route, 9).into()]);
+        let mut small = route("/small/", RouteAccess::Public);
+        small.limits = Some(RequestLimits { body_bytes: 10, ..REQUEST_LIMITS });
+        let mut builder = octroi::policy::RouteTableBuilder::default();
+        for rule in [login, small, route("/mine", RouteAccess::Public)] {
+            let path = rule.id.as_str().to_owned();
+            builder.add(&path, Arc::new(rule), false).unwrap();
+        }
+        acme.routes = Arc::new(builder.build(Arc::new(route("*", RouteAccess::Public))));
+    });
+    let quotas = Counting::default();
+    let asked = |path: &str| ask(&get(&format!("https://acme.test{path}")).method("POST"), &policy, &quotas, &LIVE);
+
+    let spelled = asked("/LOGIN").permit();
+    assert_eq!((spelled.route().id.as_str(), spelled.route().grant, spelled.is_sign_in()), ("*", false, true));
+    assert_eq!(spelled.charged_failures().len(), 1);
+    assert_eq!(asked("/login").reason(), None);
+    assert_eq!(asked("/Login").reason(), Some(Reason::QuotaExceeded));
+    assert_eq!(asked("/login").reason(), Some(Reason::QuotaExceeded));
+    assert_eq!(quotas.charged(), ["acme/login", "acme/by_route", "acme/login", "acme/by_route"]);
+    assert!(!asked("/MINE").permit().is_sign_in());
+
+    let sized = |path: &str, bytes: &str| {
+        judged(&get(&format!("https://acme.test{path}")).method("POST").header("content-length", bytes), &policy).reason()
+    };
+    assert_eq!((sized("/SMALL/x", "10"), sized("/SMALL/x", "11")), (None, Some(Reason::BodyTooLarge)));
+    assert_eq!((sized("/LARGE/x", "11"), sized("/small/x", "11")), (None, Some(Reason::BodyTooLarge)));
+}
+
+#[test]
 fn a_bad_session_is_no_session_only_where_every_reading_is_public() {
     let policy = spelled(|_| {});
     let expired = seal(&Claims { absolute_end: NOW.minus(SECOND), ..claims("acme") }, Purpose::Cookie, "acme");

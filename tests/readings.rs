@@ -165,6 +165,23 @@ fn asker() -> impl Strategy<Value = Asker> {
     })
 }
 
+#[test]
+fn a_path_that_all_readers_read_alike_costs_no_memory() {
+    let mut builder = RouteTableBuilder::default();
+    for path in ["/", "/items/", "/login", "/admin/users/"] {
+        builder.add(path, Arc::new(route(path, RouteAccess::Session)), false).unwrap();
+    }
+    let table = builder.build(Arc::new(route("*", RouteAccess::Public)));
+    for path in ["/items/1", "/items/AbC", "/none", "/admin", "/Admin/Users/7", "/login/"] {
+        let count = allocation_counter::measure(|| {
+            let path = Path::parse(path.as_bytes()).unwrap();
+            assert!(table.judging(&path).also.is_empty());
+        });
+
+        assert_eq!(count.count_total, 0, "{path}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4_000, max_global_rejects: 200_000, ..ProptestConfig::default() })]
 

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::session::Session;
 use crate::{
     model::{ClientIp, Deny, QuotaAnswer, QuotaName, Reason, SITE_TIMES, Stage, Verdict},
-    policy::{Quota, QuotaBy, Route, Tenant},
+    policy::{Matched, Quota, QuotaBy, Route, Tenant},
     quota::Limit,
 };
 
@@ -42,10 +42,18 @@ pub const BEFORE: &[QuotaBy] = &[QuotaBy::Client, QuotaBy::Route];
 /// The order after the session. A member's quotas by client and route can be asked only here.
 pub const AFTER: &[QuotaBy] = &[QuotaBy::Session, QuotaBy::User, QuotaBy::Client, QuotaBy::Route, QuotaBy::Tenant];
 
-/// Returns the realm's quotas that this request costs at a stage: the tenant's, then the route's that are not among them.
-pub fn of_realm<'p>(realm: &'p Tenant, route: &'p Route, before: bool) -> impl Iterator<Item = &'p Arc<Quota>> {
-    let of_route = route.quotas.iter().filter(|quota| !realm.quotas.iter().any(|other| other.name == quota.name));
-    realm.quotas.iter().chain(of_route).filter(move |quota| quota.by.is_before_session() == before)
+/// Returns the realm's quotas that this request costs at a stage: the tenant's, then those of each rule that judges it and that were not named
+/// before; and the rule for which each counts. A spelling that an app reads as its sign-in page is one more try there.
+pub fn of_realm<'p>(realm: &'p Tenant, matched: &'p Matched<'p>, before: bool) -> impl Iterator<Item = (&'p Arc<Quota>, &'p Route)> {
+    let own = realm.quotas.iter().map(|quota| (quota, &**matched.route));
+    let of_rules = matched.rules().enumerate().flat_map(|(at, route)| route.quotas.iter().map(move |quota| (at, quota, &**route)));
+    let is_new = move |&(at, quota, _): &(usize, &Arc<Quota>, &Route)| {
+        let is_known = |quotas: &[Arc<Quota>]| quotas.iter().any(|other| other.name == quota.name);
+        // Those by route count each rule apart.
+        !is_known(&realm.quotas) && (quota.by == QuotaBy::Route || !matched.rules().take(at).any(|route| is_known(&route.quotas)))
+    };
+    let of_rules = of_rules.filter(is_new).map(|(_, quota, route)| (quota, route));
+    own.chain(of_rules).filter(move |(quota, _)| quota.by.is_before_session() == before)
 }
 
 /// Says whom the quota counts this request for: with the names of the quota and of its tenant, that is the key to ask for.

@@ -34,7 +34,7 @@ pub fn check<'p>(view: &RequestView<'_>, clean: &Clean<'_>, matched: &Matched<'p
     let route = matched.route;
     allows(&clean.path, clean.method, matched)?;
     let upgrade = upgrade::check(view, clean, route).map_err(|deny| deny.by(route.origin))?;
-    let limits = route.limits.unwrap_or(tenant.limits);
+    let limits = limits(matched, tenant);
     // Before anybody is asked anything: what is announced too large is not worth a token or a key.
     if let Body::Length(length) = clean.body
         && length > limits.body_bytes
@@ -43,6 +43,14 @@ pub fn check<'p>(view: &RequestView<'_>, clean: &Clean<'_>, matched: &Matched<'p
         return Err(Deny::new(Reason::BodyTooLarge, detail).by(route.origin));
     }
     Ok(Found { route, limits, upgrade })
+}
+
+/// Returns the bounds of the rule for the path as asked, with no larger a body than the others allow.
+fn limits(matched: &Matched<'_>, tenant: &Tenant) -> RequestLimits {
+    let of = |route: &Route| route.limits.unwrap_or(tenant.limits);
+    let least = matched.rules().map(|route| of(route).body_bytes).min();
+    let own = of(matched.route);
+    RequestLimits { body_bytes: least.unwrap_or(own.body_bytes), ..own }
 }
 
 /// Judges the path and the method. What only some rules allow a path to have, the one for the path as asked says.

@@ -330,7 +330,7 @@ impl Gateway {
     /// An app answers a wrong password with its form again and status 200, so where it could have granted, only a grant is a success.
     /// Opening the form is none of the tries.
     pub(super) fn give_back(&self, permit: &Permit, status: u16, granted: bool) {
-        let success = granted || (status < 400 && (permit.is_safe() || !permit.route().grant));
+        let success = granted || (status < 400 && (permit.is_safe() || !permit.is_sign_in()));
         if success {
             for (key, limit) in permit.charged_failures() {
                 crate::state::QuotaStore::give_back(&self.shared.quotas, key, *limit, self.shared.clock.tick());

@@ -8,7 +8,7 @@ use crate::{
         session::Session,
     },
     model::{ClientIp, Mode, QuotaAnswer, Stage, Tick, Trail, Verdict},
-    policy::{Charge, Quota, Route, Tenant},
+    policy::{Charge, Matched, Quota, Route, Tenant},
     quota::Limit,
     state::{QuotaKey, QuotaStore},
 };
@@ -20,20 +20,20 @@ pub(super) struct Charging<'a, Q> {
     store: &'a Q,
     tick: Tick,
     client: ClientIp,
-    route: &'a Route,
+    matched: &'a Matched<'a>,
     charged: Vec<(QuotaKey, Limit)>,
 }
 
 impl<'a, Q: QuotaStore> Charging<'a, Q> {
-    pub(super) fn new(store: &'a Q, tick: Tick, client: ClientIp, route: &'a Route) -> Self {
-        Self { store, tick, client, route, charged: Vec::new() }
+    pub(super) fn new(store: &'a Q, tick: Tick, client: ClientIp, matched: &'a Matched<'a>) -> Self {
+        Self { store, tick, client, matched, charged: Vec::new() }
     }
 
     /// Asks the realm's quotas by client and by route.
     pub(super) async fn before(&mut self, realm: &Tenant, known: &mut Known, trail: &mut Trail) -> Verdict {
         for &by in BEFORE {
-            for quota in quota::of_realm(realm, self.route, true).filter(|quota| quota.by == by) {
-                self.ask(Stage::QuotaBefore, realm, quota, None, known, trail).await?;
+            for costs in quota::of_realm(realm, self.matched, true).filter(|(quota, _)| quota.by == by) {
+                self.ask(Stage::QuotaBefore, realm, costs, None, known, trail).await?;
             }
         }
         Ok(())
@@ -51,10 +51,10 @@ impl<'a, Q: QuotaStore> Charging<'a, Q> {
         let members: &[_] = if acting.name == realm.name { &[] } else { &acting.quotas };
         for &by in AFTER {
             for quota in members.iter().filter(|quota| quota.by == by) {
-                self.ask(Stage::QuotaAfter, acting, quota, session, known, trail).await?;
+                self.ask(Stage::QuotaAfter, acting, (quota, self.matched.route), session, known, trail).await?;
             }
-            for quota in quota::of_realm(realm, self.route, false).filter(|quota| quota.by == by) {
-                self.ask(Stage::QuotaAfter, realm, quota, session, known, trail).await?;
+            for costs in quota::of_realm(realm, self.matched, false).filter(|(quota, _)| quota.by == by) {
+                self.ask(Stage::QuotaAfter, realm, costs, session, known, trail).await?;
             }
         }
         // The one that will refuse first is told first.
@@ -71,12 +71,12 @@ impl<'a, Q: QuotaStore> Charging<'a, Q> {
         &mut self,
         stage: Stage,
         owner: &Tenant,
-        quota: &Arc<Quota>,
+        (quota, route): (&Arc<Quota>, &Route),
         session: Option<&Session>,
         known: &mut Known,
         trail: &mut Trail,
     ) -> Verdict {
-        let subject = quota::subject(quota, Subject { client: self.client, route: self.route, session });
+        let subject = quota::subject(quota, Subject { client: self.client, route, session });
         // The tenant is part of the key: one customer cannot drain another's quota.
         let key = QuotaKey::new(&owner.name, &quota.name, subject);
         let answer = self.store.take(&key, quota.limit, self.tick).await;

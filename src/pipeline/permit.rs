@@ -205,6 +205,11 @@ impl Permit {
         self.0.limits
     }
 
+    /// Says whether an app may take the request for a sign-in: a rule that judges it grants.
+    pub fn is_sign_in(&self) -> bool {
+        self.rules().any(|route| route.grant)
+    }
+
     /// Returns the charges that are given back if the request turns out to be no failure.
     pub fn charged_failures(&self) -> &[(QuotaKey, Limit)] {
         &self.0.charged

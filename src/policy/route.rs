@@ -95,6 +95,12 @@ impl Route {
         old && self.access.asks_at_least(&other.access)
     }
 
+    /// Says whether a rule has the quotas and the bounds of another, if that has any of its own.
+    pub fn bounds_at_least(&self, other: &Self) -> bool {
+        let has = |quota: &Arc<Quota>| self.quotas.iter().any(|own| own.name == quota.name);
+        (other.limits.is_none() || self.limits == other.limits) && other.quotas.iter().all(has)
+    }
+
     /// Compares from where a request may come.
     pub fn origin_at_least(&self, other: &Self) -> bool {
         let listed = || self.origins.iter().all(|origin| other.origins.contains(origin));

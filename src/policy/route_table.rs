@@ -39,9 +39,10 @@ struct Entry {
 /// The rules for one path.
 #[derive(Clone, Debug)]
 pub struct Matched<'p> {
-    /// The rule for the path as asked. What it allows is allowed, and its quotas and bounds are the request's.
+    /// The rule for the path as asked. What it allows is allowed, and its bounds are the request's.
     pub route: &'p Arc<Route>,
-    /// The other rules that must let the request through: what they ask for is asked for too. Only those that ask for more are here.
+    /// The other rules that must let the request through: what they ask for is asked for too, their quotas are charged, and no larger a body
+    /// than theirs is taken. Only those that add something are here.
     pub also: Vec<Also<'p>>,
 }
 
@@ -67,7 +68,8 @@ impl<'p> Matched<'p> {
 
     fn add(&mut self, entry: &'p Entry, reading: Option<&str>) {
         for route in std::iter::once(&entry.route).chain(&entry.also) {
-            if !self.rules().any(|known| Arc::ptr_eq(known, route) || known.asks_at_least(route)) {
+            let adds = |known: &Arc<Route>| !Arc::ptr_eq(known, route) && !(known.asks_at_least(route) && known.bounds_at_least(route));
+            if self.rules().all(adds) {
                 self.also.push(Also { route, reading: reading.map(Into::into) });
             }
         }
