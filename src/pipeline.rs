@@ -193,6 +193,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
         websocket,
         safe: origin::is_safe(clean.method),
         sender,
+        signed_out: false,
     })))
 }
 

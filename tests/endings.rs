@@ -80,6 +80,7 @@ fn serve(mut stream: TcpStream, open: &AtomicUsize) -> Option<()> {
             "/quiet" | "/busy" => {
                 b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n"
             }
+            "/logout/busy" => b"HTTP/1.1 200 OK\r\nOctroi-Session-Revoke: self\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n",
             "/flood" => b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n",
             "/upload" | "/deaf" => b"",
             _ => {
@@ -101,7 +102,7 @@ fn serve(mut stream: TcpStream, open: &AtomicUsize) -> Option<()> {
             },
             // It takes nothing.
             "/deaf" => std::thread::sleep(Duration::from_secs(20)),
-            "/busy" => loop {
+            "/busy" | "/logout/busy" => loop {
                 stream.write_all(b"9\r\ndata: 1\n\n\r\n").ok()?;
                 std::thread::sleep(Duration::from_millis(10));
             },
@@ -128,6 +129,7 @@ routes:
     rules:
       - {{path: /login, access: public, grant: true}}
       - {{path: /logout, access: session, revoke: true}}
+      - {{path: /logout/busy, access: session, revoke: true}}
       - {{path: /ws, access: session, websocket: true}}
       - {{path: /ws/, access: session, websocket: true}}
 tenants:
@@ -452,4 +454,31 @@ fn one_stream_of_a_connection_ends_and_its_neighbour_goes_on() {
         }
         connection.abort();
     });
+}
+
+/// The end that an answer brings is told by it; whatever else ends exchanges still does.
+#[test]
+fn an_answer_that_ends_its_session_goes_on_and_ends_with_its_tenant() {
+    let app = App::start();
+    let text = config(&app, "", "");
+    let mut octroi = Octroi::start(&text);
+    for version in ["--http1.1", "--http2"] {
+        let cookie = sign_in(&octroi, "acme.test", r#"user="u_1""#);
+        let mut stream = Stream::open(&octroi, "acme.test", "/logout/busy", &cookie, &[version, "-X", "POST", "-d", "a=b"]);
+        let refused = octroi.curl("acme.test", "/x").cookie(&cookie).get();
+        assert_eq!((refused.status, octroi.reason(&refused).as_str()), (401, "session_revoked"));
+        // The end of another session is looked at behind that of this one.
+        let other = sign_in(&octroi, "acme.test", r#"user="u_2""#);
+        let mut upload = Stream::open(&octroi, "acme.test", "/quiet", &other, &[version]);
+        octroi.ok(&["session", "revoke", "--tenant", "acme", "--user", "u_2"]);
+        eventually("the other one ends", || (!upload.stays()).then_some(()));
+        assert!(stream.stays(), "{version}");
+
+        octroi.reload(&text.replace("hosts: [acme.test]", "hosts: [moved.test]"));
+
+        let (code, _) = stream.end();
+        assert!([18, 56, 92].contains(&code), "{code}");
+        octroi.access_line(|line| line["path"] == "/logout/busy" && line["reason"] == "host_unknown");
+        octroi.reload(&text);
+    }
 }

@@ -7,7 +7,11 @@ mod harness;
 
 use std::time::{Duration, Instant};
 
-use harness::{Octroi, Upstream, client::Answer};
+use harness::{
+    Octroi, Upstream,
+    client::{Answer, ask},
+    http2_client::{Http2Client, block_on},
+};
 
 /// `KEYS`, `RULES` and `MORE` are the session keys, more of `sessions` and more tenants.
 fn config(upstream: &Upstream, keys: &str, rules: &str, more: &str) -> String {
@@ -379,4 +383,58 @@ fn an_open_websocket_ends_with_its_session() {
     }
     let line = octroi.access_line(|line| line["path"] == "/ws");
     assert_eq!((&line["status"], &line["reason"]), (&101.into(), &"session_revoked".into()), "{line}");
+}
+
+/// A request with a body is watched over before its answer is there: what the answer ends must not end the answer.
+#[test]
+fn who_has_a_session_signs_in_and_out_with_a_form() {
+    let (octroi, _upstream) = started(", max_per_user: {limit: 1, over: oldest}", "");
+    let form = "name=a&password=b";
+    let encoded = |field: &str| percent_encoding::utf8_percent_encode(field, percent_encoding::NON_ALPHANUMERIC).to_string();
+    let login = format!("/login?h-Octroi-Session-Grant={}", encoded(r#"user="u_1""#));
+    let new_cookie = |set: &str| set.split(';').next().unwrap().to_owned();
+
+    let mut cookie = sign_in(&octroi, "acme.test", r#"user="u_1""#);
+    let mut stream = harness::raw_tls(octroi.addr("public"), "acme.test", &octroi.path().join("certs/ca.pem"), &[b"http/1.1"]);
+    for count in 0..100 {
+        let length = form.len();
+        let head = format!("POST {login} HTTP/1.1\r\nHost: acme.test\r\nCookie: {cookie}\r\nContent-Length: {length}\r\n\r\n");
+        std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+        let answer = ask(&mut stream, form);
+        assert_eq!(answer.status, 200, "{count}: {answer:?}");
+        cookie = answer.session();
+    }
+    cookie = block_on(async {
+        let mut client = Http2Client::connect(&octroi, "acme.test").await;
+        for count in 0..100 {
+            let mut call = client.ask("POST", &login, &[("cookie", &cookie)], false).await;
+            call.say(form.as_bytes(), true);
+            let got = call.end().await;
+            assert_eq!(got.status, 200, "{count}: {got:?}");
+            cookie = new_cookie(got.field("set-cookie").unwrap());
+        }
+        cookie
+    });
+
+    // The same where it is signed out, of this session or of all of its user's.
+    for wish in ["self", r#"user="u_1""#] {
+        let logout = format!("/logout?h-Octroi-Session-Revoke={}", encoded(wish));
+        for http2 in [false, true] {
+            for _ in 0..20 {
+                let status = if http2 {
+                    block_on(async {
+                        let mut client = Http2Client::connect(&octroi, "acme.test").await;
+                        let mut call = client.ask("POST", &logout, &[("cookie", &cookie)], false).await;
+                        call.say(form.as_bytes(), true);
+                        call.end().await.status.as_u16()
+                    })
+                } else {
+                    octroi.curl("acme.test", &logout).cookie(&cookie).args(&["--http1.1", "-d", form]).status()
+                };
+                assert_eq!(status, 200, "{wish} {http2}");
+                assert_eq!(reason(&octroi, &with(&octroi, "acme.test", &cookie)), (401, "session_revoked".to_owned()));
+                cookie = sign_in(&octroi, "acme.test", r#"user="u_1""#);
+            }
+        }
+    }
 }

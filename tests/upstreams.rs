@@ -86,10 +86,78 @@ fn a_server_that_refuses_leaves_the_request_to_the_next_one_whatever_the_method(
     }
     assert_eq!(octroi.plain("plain", "app.test", "/x").args(&["--data-binary", "body"]).status(), 200);
     assert_eq!(alive.take().pop().unwrap().body, b"body");
-    assert!(octroi.metric(r#"octroi_upstream_retries_total{upstream="app"}"#) >= 5.0);
+    // Once: from then on it is aside.
+    assert_eq!(octroi.metric(r#"octroi_upstream_retries_total{upstream="app"}"#), 1.0);
     octroi.access_line(|line| line["upstream.tries"] == 2 && line["status"] == 200);
     let refused = octroi.plain("plain", "never.test", "/x").get();
     assert_eq!((refused.status, octroi.reason(&refused).as_str()), (502, "upstream_connect"));
+}
+
+#[test]
+fn a_dead_server_of_two_costs_nobody_an_answer_and_comes_back() {
+    let (alive, gone) = (Upstream::start(), dead());
+    let both = format!("{{servers: [{{address: \"{gone}\"}}, {{address: \"{}\"}}]}}", alive.addr);
+    let mut octroi = Octroi::start(&config(&[("app", both), ("alone", server(gone))], ""));
+    let text = std::fs::read_to_string(octroi.config()).unwrap();
+    let aside = format!(r#"octroi_upstream_server_aside{{server="{gone}",upstream="app"}}"#);
+    let retries = |octroi: &Octroi| octroi.metric(r#"octroi_upstream_retries_total{upstream="app"}"#);
+    let said = |octroi: &Octroi, event: &str| octroi.printed().iter().filter(|line| line.contains(event)).count();
+    assert_eq!(octroi.metric(&aside), 0.0);
+    let mut stream = raw(octroi.addr("plain"));
+
+    for _ in 0..200 {
+        assert_eq!(ask(&mut stream, &get("app.test", "/x")).status, 200);
+    }
+
+    assert_eq!((retries(&octroi), octroi.metric(&aside), said(&octroi, "server_aside")), (1.0, 1.0, 1));
+    let status = octroi.ok(&["status"]);
+    assert!(status.lines().any(|line| line.starts_with(&format!("aside       app {gone}: since "))), "{status}");
+    // The only server is never left aside.
+    for _ in 0..3 {
+        assert_eq!(octroi.plain("plain", "alone.test", "/x").status(), 502);
+    }
+    assert_eq!(octroi.metric(&format!(r#"octroi_upstream_server_aside{{server="{gone}",upstream="alone"}}"#)), 0.0);
+    // A reload that leaves it as it is does not try it either.
+    octroi.reload(&text.replace("version: 1", "version: 1 # again"));
+    for _ in 0..20 {
+        assert_eq!(ask(&mut stream, &get("app.test", "/x")).status, 200);
+    }
+    assert_eq!(retries(&octroi), 1.0);
+
+    // One request tries it after ten seconds, and it is back.
+    let _back = Upstream::start_at(gone);
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while octroi.metric(&aside) > 0.0 {
+        assert!(Instant::now() < deadline, "it never came back");
+        assert_eq!(ask(&mut stream, &get("app.test", "/x")).status, 200);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    alive.take();
+    for _ in 0..10 {
+        assert_eq!(ask(&mut stream, &get("app.test", "/x")).status, 200);
+    }
+    assert_eq!((alive.take().len(), said(&octroi, "server_back")), (5, 1));
+}
+
+#[test]
+fn a_server_that_says_nothing_in_its_handshake_is_left_aside_too() {
+    let ours = tempfile::tempdir().unwrap();
+    let upstream = Upstream::start_tls(tls_server(ours.path()));
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let ca = ours.path().join("upstream-ca.pem");
+    let tls = format!("tls: {{sni: app.internal, ca: \"{}\"}}, timeouts: {{connect: 500ms}}", ca.display());
+    let servers = format!("{{servers: [{{address: \"{}\"}}, {{address: \"{}\"}}], {tls}}}", mute.local_addr().unwrap(), upstream.addr);
+    let octroi = Octroi::start(&config(&[("app", servers)], ""));
+    let mut stream = raw(octroi.addr("plain"));
+    let mut took = Vec::new();
+
+    for _ in 0..20 {
+        let began = Instant::now();
+        assert_eq!(ask(&mut stream, &get("app.test", "/x")).status, 200);
+        took.push(began.elapsed() > Duration::from_millis(450));
+    }
+
+    assert_eq!(took.iter().filter(|&&slow| slow).count(), 1, "{took:?}");
 }
 
 #[test]

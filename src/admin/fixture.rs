@@ -16,7 +16,7 @@ use crate::{
     model::{
         Ban, BanCause, BanWish, BoxFuture, ClientPrefix, ClockStatus, Control, ControlError, Http2Limits, KeyRole, KeyStatus, ManualClock,
         Range, Revocation, RevocationReport, Role, Secret, SessionId, SessionStatus, SessionsOfUser, Status, TenantName, UnixTime,
-        UpgradeReport, UserId,
+        UpgradeReport, UpstreamStatus, UserId,
     },
     policy::{Admin, AdminPrincipal, ClientIpHeader, IpSet, Limits, MinVersion, Policy, RequestLimits, Tenants, Tls, UnknownSni},
 };
@@ -113,6 +113,7 @@ pub(crate) struct FakeControl {
     pub(crate) fails: Mutex<Option<ControlError>>,
     pub(crate) banned: Mutex<Vec<BanWish>>,
     pub(crate) clock: Mutex<Option<ClockStatus>>,
+    pub(crate) upstreams: Mutex<Vec<UpstreamStatus>>,
 }
 
 impl Control for FakeControl {
@@ -140,6 +141,7 @@ impl Control for FakeControl {
             acme: None,
             redis: None,
             key_sets: Vec::new(),
+            upstreams: self.upstreams.lock().unwrap().clone(),
         }
     }
 

@@ -112,6 +112,7 @@ impl Control for App {
             acme: self.acme.status(self.shared.clock.now()),
             redis: redis::status(&self.shared, self.sharing.as_ref()),
             key_sets: key_sets::status(&self.shared, &snapshot.policy),
+            upstreams: snapshot.upstreams(&*self.shared.clock).filter(|upstream| !upstream.is_well()).collect(),
         }
     }
 

@@ -96,7 +96,7 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let snapshot = Snapshot::new(Arc::clone(&policy), log);
+    let snapshot = Snapshot::new(Arc::clone(&policy), log, Some(&before));
     let added = app.doors.bind_new(&policy).map_err(|error| ControlError::Config(error.to_string()))?;
     let journal = Arc::clone(&app.shared.revocations);
     let (settled, now) = (Arc::clone(&policy), app.shared.clock.now());

@@ -122,6 +122,7 @@ pub(super) fn gauges(app: &App) {
         shared.metrics.redis.standing(standing.pending, standing.synced);
     }
     shared.metrics.key_sets(&key_sets::status(shared, &shared.snapshot.load().policy));
+    shared.metrics.upstreams(shared.snapshot.load().upstreams(&*shared.clock));
     session_keys::gauge(shared);
     shared.metrics.clock_step(signed_seconds(app.steady.step()));
     shared.metrics.client_trust_lapsed(&shared.snapshot.load().policy, shared.clock.now());

@@ -88,7 +88,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, st
     let others = Others::bind(&policy, &mut estate, control)?;
     tell_of_the_rest(estate, arrival.is_some());
     let log = prepare::log(&policy, None).map_err(PrepareError::Log)?;
-    let snapshot = Snapshot::new(Arc::clone(&policy), log);
+    let snapshot = Snapshot::new(Arc::clone(&policy), log, None);
     let metrics = Arc::new(Metrics::new()?);
     let store = redis::prepare(&policy, &metrics, &clock)?;
     let handles = others.handles()?;

@@ -42,6 +42,9 @@ pub fn check<'p>(view: &RequestView<'_>, clean: &Clean<'_>, matched: &Matched<'p
         let detail = format!("a body of {length} bytes, {} are allowed", limits.body_bytes);
         return Err(Deny::new(Reason::BodyTooLarge, detail).by(route.origin));
     }
+    if let (Body::Length(_), Some(deny)) = (clean.body, body_not_allowed(clean.method, route)) {
+        return Err(deny);
+    }
     Ok(Found { route, limits, upgrade })
 }
 
@@ -72,4 +75,16 @@ pub fn allows(path: &Path<'_>, method: &str, matched: &Matched<'_>) -> Verdict {
         None => Ok(()),
         Some(route) => Err(Deny::new(Reason::MethodNotAllowed, format!("`{}` does not list {method}", route.id.as_str())).by(route.origin)),
     }
+}
+
+/// Refuses a body with a method that has none, unless the rule says that it may. Where only its first octet tells that there is one, this
+/// is asked again then.
+///
+/// Servers that do not look for such a body read it as the next request (RFC 9110, section 9.3.1).
+pub fn body_not_allowed(method: &str, route: &Route) -> Option<Deny> {
+    let refused = matches!(method, "GET" | "HEAD" | "OPTIONS") && !route.body;
+    refused.then(|| {
+        Deny::new(Reason::BodyNotAllowed, format!("{method} with a body, and `{}` does not say `body: true`", route.id.as_str()))
+            .by(route.origin)
+    })
 }

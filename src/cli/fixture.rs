@@ -108,6 +108,7 @@ fn upstream() -> Upstream {
         timeouts: UpstreamTimeouts { connect: second, first_byte: second, between_bytes: second },
         retries: 0,
         isolate: false,
+        reads_bodies: true,
         protocol: Protocol::Http1,
         audience: "app".into(),
     }
@@ -123,6 +124,7 @@ fn route() -> Route {
         revoke: false,
         max_auth_age: None,
         websocket: false,
+        body: false,
         origin_check: crate::policy::OriginCheck::default(),
         origins: Box::default(),
         path: PathRules::default(),

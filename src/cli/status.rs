@@ -20,13 +20,18 @@ pub(crate) struct StatusArgs {
 
 /// Runs the command. A last reload that failed, or a certificate that was refused, is exit 1: the files say something else than what
 /// is in force. So is a CA or revocation list of client certificates that has ended: a customer is shut out. And a
-/// wall clock that is not believed: nobody signs in.
+/// wall clock that is not believed: nobody signs in. And an upstream that does not read bodies: somebody must act. A server that is left
+/// aside is said, and is none: it comes back by itself.
 pub(crate) fn run(args: &StatusArgs, state_dir: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let form = Form::from_flag(args.json);
     match Client::new(args.control.socket(state_dir)).get("/v1/status")?.read::<StatusBody>()? {
         Ok(status) => {
             output.data(form, &status, || describe(&status))?;
-            let well = status.reload_error.is_none() && status.tls_refused.is_empty() && status.lapsed.is_empty() && status.clock.is_none();
+            let well = status.reload_error.is_none()
+                && status.tls_refused.is_empty()
+                && status.lapsed.is_empty()
+                && status.clock.is_none()
+                && !status.upstreams.iter().any(|upstream| upstream.bodies_unread);
             Ok(if well { Exit::Fine } else { Exit::Problem })
         }
         Err(refused) => {
@@ -83,6 +88,15 @@ fn describe(status: &StatusBody) -> String {
             let _ = writeln!(text, "            {error}");
         }
     }
+    for upstream in &status.upstreams {
+        for one in &upstream.aside {
+            let tried = format!("since {}, {} times tried in vain, next {}", one.since, one.failures, one.next);
+            let _ = writeln!(text, "aside       {} {}: {tried}: {}", upstream.name, one.server, one.error);
+        }
+        if upstream.bodies_unread {
+            let _ = writeln!(text, "unread      upstream {} does not read bodies: each goes over a connection of its own", upstream.name);
+        }
+    }
     if let Some(clock) = &status.clock {
         let set = if clock.step_seconds < 0.0 { "back" } else { "ahead" };
         let by = clock.step_seconds.abs();
@@ -113,7 +127,7 @@ mod tests {
     use crate::{
         admin::fixture::NOW,
         cli::fixture::{running, told},
-        model::ClockStatus,
+        model::{AsideStatus, ClockStatus, ServerStatus, UpstreamStatus},
     };
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -135,6 +149,26 @@ mod tests {
         assert!(text.ends_with(expected), "{text}");
         let clock = serde_json::from_str::<StatusBody>(&json).unwrap().clock.unwrap();
         assert_eq!((clock.step_seconds, clock.until.as_str()), (-3600.2, "2026-11-23T22:09:00Z"));
+    }
+
+    #[tokio::test]
+    async fn servers_that_are_aside_and_bodies_that_nobody_reads_are_told() {
+        for (bodies_unread, expected) in [(false, Exit::Fine), (true, Exit::Problem)] {
+            let running = running();
+            let aside = AsideStatus { since: NOW.minus(MINUTE), next: NOW.plus(MINUTE), failures: 3, error: "refused".to_owned() };
+            let server = ServerStatus { address: "192.0.2.1:80".to_owned(), aside: Some(aside) };
+            let other = ServerStatus { address: "192.0.2.2:80".to_owned(), aside: None };
+            *running.bench.control.upstreams.lock().unwrap() =
+                vec![UpstreamStatus { name: "app".parse().unwrap(), bodies_unread, servers: vec![server, other] }];
+
+            let (exit, text, _) = told(running.dir.path(), |dir, output| run(&StatusArgs::default(), dir, output)).await;
+
+            assert_eq!(exit, expected);
+            let line =
+                "aside       app 192.0.2.1:80: since 2026-11-23T21:59:00Z, 3 times tried in vain, next 2026-11-23T22:01:00Z: refused\n";
+            let unread = "unread      upstream app does not read bodies: each goes over a connection of its own\n";
+            assert!(text.ends_with(&format!("{line}{}", if bodies_unread { unread } else { "" })), "{text}");
+        }
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ mod failure;
 mod forward;
 mod grpc;
 mod guard;
+mod health;
 mod proxy;
 mod record;
 mod refuse;

@@ -76,8 +76,9 @@ pub struct Context {
     /// When it was last judged whether the exchange may go on, and what had changed by then.
     judged: Tick,
     changes: u64,
-    /// The answer ends the session that asked: it is the last that this session gets.
-    last: bool,
+    /// What is judged again as the exchange goes on, where that is less than was permitted: an answer that ends the session which asked
+    /// is not ended by that.
+    signed_out: Option<Permit>,
     /// Whether it was ended under way.
     pub(super) ended: bool,
     /// Its place among the exchanges that are watched over.
@@ -130,7 +131,7 @@ impl ProxyHttp for Gateway {
             challenge: false,
             judged: tick,
             changes: self.shared.standing.changes(),
-            last: false,
+            signed_out: None,
             ended: false,
             seat: None,
         })
@@ -276,7 +277,7 @@ impl Gateway {
         self.heard(status, ctx);
         // Before the answer ends the session by itself: one that was ended while the app thought gets nothing any more.
         self.may_go_on(ctx)?;
-        let (Some(permit), Some(snapshot)) = (&ctx.permit, &ctx.snapshot) else { return Ok(()) };
+        let (Some(permit), Some(snapshot)) = (ctx.permit.clone(), &ctx.snapshot) else { return Ok(()) };
         if let Err(deny) = response_headers::framing(&response.headers) {
             ctx.deny = Some(deny);
             return Error::e_explain(ErrorType::HTTPStatus(502), "ambiguous answer");
@@ -285,12 +286,19 @@ impl Gateway {
         let now = self.shared.clock.now();
         let certificate = ctx.connection.as_ref().and_then(|connection| connection.presented(now));
         let answer = session::Answer { status, headers: &response.headers, user_agent, certificate: certificate.as_ref() };
-        match guard::judged(session::apply(&self.shared, &snapshot.policy, permit, answer, now)).await {
+        match guard::judged(session::apply(&self.shared, &snapshot.policy, &permit, answer, now)).await {
             Ok(outcome) => {
                 ctx.cookie = outcome.cookie;
                 ctx.granted = outcome.granted;
-                ctx.last = outcome.last;
                 ctx.ignored = outcome.ignored;
+                if outcome.last {
+                    // An upload has a seat since before, and its session's end has reached it by now.
+                    let seated = ctx.seat.take().is_some();
+                    ctx.signed_out = Some(permit.signed_out());
+                    if seated {
+                        self.sit_down(ctx)?;
+                    }
+                }
             }
             Err(deny) => {
                 let status = deny.reason.status();
@@ -298,7 +306,7 @@ impl Gateway {
                 return Error::e_explain(ErrorType::HTTPStatus(status), "session event refused");
             }
         }
-        self.give_back(permit, status, ctx.granted.is_some());
+        self.give_back(&permit, status, ctx.granted.is_some());
         Ok(())
     }
 
@@ -306,21 +314,21 @@ impl Gateway {
     /// long as nothing changes.
     pub(super) fn may_go_on(&self, ctx: &mut Context) -> Result<()> {
         let (changes, now) = (self.shared.standing.changes(), self.shared.clock.tick());
-        if ctx.last || (changes == ctx.changes && now.since(ctx.judged) < JUDGE_AGAIN_AFTER) {
+        if changes == ctx.changes && now.since(ctx.judged) < JUDGE_AGAIN_AFTER {
             return Ok(());
         }
         (ctx.changes, ctx.judged) = (changes, now);
-        let (Some(permit), Some(connection)) = (&ctx.permit, &ctx.connection) else { return Ok(()) };
+        let (Some(permit), Some(connection)) = (ctx.signed_out.as_ref().or(ctx.permit.as_ref()), &ctx.connection) else { return Ok(()) };
         let verdict = standing::judge(&self.shared, permit, connection, self.shared.clock.now());
         verdict.map_err(|deny| standing::ended(ctx, deny))
     }
 
     /// Has an exchange that goes on for long watched over. What has changed since it was judged is judged now.
     pub(super) fn sit_down(&self, ctx: &mut Context) -> Result<()> {
-        if ctx.last || ctx.seat.is_some() {
+        if ctx.seat.is_some() {
             return Ok(());
         }
-        let (Some(permit), Some(connection)) = (&ctx.permit, &ctx.connection) else { return Ok(()) };
+        let (Some(permit), Some(connection)) = (ctx.signed_out.as_ref().or(ctx.permit.as_ref()), &ctx.connection) else { return Ok(()) };
         ctx.seat = Some(self.shared.standing.seat(permit, connection));
         self.may_go_on(ctx)
     }
@@ -338,10 +346,12 @@ impl Gateway {
         }
     }
 
-    pub(super) fn may_retry(&self, ctx: &Context) -> bool {
+    /// Says whether a request may be tried again. Where the server was `unreachable` nothing was sent, so that costs nothing of what retries
+    /// may be of all requests.
+    pub(super) fn may_retry(&self, ctx: &Context, unreachable: bool) -> bool {
         let (Some(permit), Some(snapshot), Some(exchange)) = (&ctx.permit, &ctx.snapshot, &ctx.upstream) else { return false };
         let upstream = &permit.tenant().upstream;
-        exchange.tries <= u32::from(upstream.retries) && snapshot.pool(&upstream.name).is_some_and(super::upstream::Pool::may_retry)
+        exchange.tries <= u32::from(upstream.retries) && snapshot.pool(&upstream.name).is_some_and(|pool| unreachable || pool.may_retry())
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::{renewals::Renewals, standing::Standing, upstream::Pool};
 use crate::{
-    model::{ClientIp, Clock, ListenerName, RequestId, Tick, UpstreamName},
+    model::{ClientIp, Clock, ListenerName, RequestId, Tick, UpstreamName, UpstreamStatus},
     policy::Policy,
     state::{Bans, Challenges, Journal, KeySets, KeyUses, MemoryQuotas, redis::Redis},
     telemetry::{AccessLog, Metrics},
@@ -30,15 +30,22 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Derives what traffic needs from the rules.
-    pub fn new(policy: Arc<Policy>, log: Arc<AccessLog>) -> Self {
-        let pools = policy.upstreams.iter().map(|(name, upstream)| (name.clone(), Pool::new(upstream))).collect();
+    /// Derives what traffic needs from the rules, and takes over what was learned under those `before`.
+    pub fn new(policy: Arc<Policy>, log: Arc<AccessLog>, before: Option<&Self>) -> Self {
+        let known = |name| before.and_then(|before| Some((&**before.policy.upstreams.get(name)?, before.pools.get(name)?)));
+        let pools = policy.upstreams.iter().map(|(name, upstream)| (name.clone(), Pool::new(upstream, known(name)))).collect();
         Self { policy, log, pools }
     }
 
     /// Closes connections to upstreams that have rested for too long.
     pub fn sweep(&self, now: Tick) {
         self.pools.values().for_each(|pool| pool.sweep(now));
+    }
+
+    /// Returns how the servers of every upstream do, as far as requests have found out.
+    pub fn upstreams<'a>(&'a self, clock: &dyn Clock) -> impl Iterator<Item = UpstreamStatus> + use<'a> {
+        let now = (clock.now(), clock.tick());
+        self.pools.values().map(move |pool| pool.status(now))
     }
 
     pub(super) fn pool(&self, name: &UpstreamName) -> Option<&Pool> {

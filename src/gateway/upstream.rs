@@ -1,13 +1,19 @@
 //! Servers of an upstream: whose turn it is, how they are reached, when a request is tried again.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
-use super::exchange::{Idle, Lines};
+use super::{
+    exchange::{Bodies, Idle, Lines},
+    health::{Admission, Health},
+};
 use crate::{
-    model::{Tick, told},
+    model::{AsideStatus, ServerStatus, Tick, UnixTime, UpstreamName, UpstreamStatus, told},
     outbound::{OutboundError, ServerTls, Trust},
     policy::{Protocol, ServerAddress, Upstream, UpstreamTls},
 };
@@ -16,11 +22,18 @@ use crate::{
 const BUDGET_MAX: i64 = 1000;
 /// What a retry costs where a request earns one: retries stay under a tenth of the requests (`security.md` 1.7, row 82).
 const RETRY_COST: i64 = 10;
+/// How much longer than connecting may take the one is waited for that tries a server which was aside.
+const TRIAL_GRACE: Duration = Duration::from_secs(1);
 
 /// The servers of one upstream with their turns.
 #[derive(Debug)]
 pub(super) struct Pool {
+    upstream: UpstreamName,
     names: Box<[Arc<str>]>,
+    health: Box<[Arc<Health>]>,
+    /// How long a server that was aside may take to show that it is back.
+    trial: Duration,
+    bodies: Arc<Bodies>,
     idle: Box<[Idle]>,
     /// The connections to each of them where HTTP/2 is spoken.
     lines: Box<[Arc<Lines>]>,
@@ -33,9 +46,25 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(upstream: &Upstream) -> Self {
+    /// Makes the pool of an upstream. What the same servers were seen to do `before`, under the rules until now, is not forgotten.
+    pub(super) fn new(upstream: &Upstream, before: Option<(&Upstream, &Self)>) -> Self {
         let names = upstream.servers.iter().map(|server| name(&server.address)).collect();
+        let same = |before: &Upstream| before.servers == upstream.servers && before.reads_bodies == upstream.reads_bodies;
+        let bodies = match before {
+            Some((before, pool)) if same(before) => Arc::clone(&pool.bodies),
+            Some(_) | None => Arc::new(Bodies::new(upstream.name.clone(), upstream.reads_bodies)),
+        };
+        // What was wrong may have been how we speak to it.
+        let spoken = |before: &Upstream| before.tls == upstream.tls && before.protocol == upstream.protocol;
+        let known = |address: &ServerAddress| {
+            let (before, pool) = before.filter(|(before, _)| spoken(before))?;
+            pool.health.get(before.servers.iter().position(|server| server.address == *address)?).map(Arc::clone)
+        };
         Self {
+            upstream: upstream.name.clone(),
+            health: upstream.servers.iter().map(|server| known(&server.address).unwrap_or_default()).collect(),
+            trial: upstream.timeouts.connect + TRIAL_GRACE,
+            bodies,
             idle: upstream.servers.iter().map(|_| Idle::default()).collect(),
             lines: upstream.servers.iter().map(|_| Arc::default()).collect(),
             tls: upstream.tls.as_ref().map(|tls| trusted(upstream, tls)),
@@ -46,11 +75,93 @@ impl Pool {
         }
     }
 
-    /// Says whose turn it is, and not the server that has just `failed` if there is another.
-    pub(super) fn turn(&self, failed: Option<usize>) -> Option<usize> {
+    /// Says whose turn it is, and not the server that has just `failed` if there is another. Those that are aside have no turn, unless
+    /// all are; a second attempt takes none of a first one.
+    pub(super) fn turn(&self, failed: Option<usize>, now: Tick) -> Option<Turn> {
         self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| (left < BUDGET_MAX).then_some(left + 1)).ok();
-        let turn = self.next.fetch_add(1, Ordering::Relaxed).checked_rem(self.round.len())?;
-        self.in_turn(turn, failed)
+        let turn = match failed {
+            None => self.next.fetch_add(1, Ordering::Relaxed),
+            Some(_) => self.next.load(Ordering::Relaxed),
+        };
+        let turn = turn.checked_rem(self.round.len())?;
+        let due = self.in_turn(turn, failed)?;
+        if self.is_alone() {
+            return Some(Turn { index: due, trial: false });
+        }
+        // The one that is due, most often.
+        let open = |index: usize| match self.admit(index, failed.is_some(), now) {
+            Admission::Open => Some(Turn { index, trial: false }),
+            Admission::Trial => Some(Turn { index, trial: true }),
+            Admission::Aside => None,
+        };
+        if let Some(turn) = open(due) {
+            return Some(turn);
+        }
+        // The others share its turns as they share their own.
+        let (before, after) = self.round.split_at_checked(turn)?;
+        for (passed, &index) in after.iter().chain(before).enumerate() {
+            if index != due
+                && Some(index) != failed
+                && let Some(turn) = open(index)
+            {
+                if failed.is_none() {
+                    self.next.fetch_add(passed, Ordering::Relaxed);
+                }
+                return Some(turn);
+            }
+        }
+        Some(Turn { index: due, trial: false })
+    }
+
+    /// Says whether a request may go to a server. Who has failed once tries none that was aside.
+    fn admit(&self, index: usize, again: bool, now: Tick) -> Admission {
+        match self.health.get(index) {
+            Some(health) if again && health.is_aside() => Admission::Aside,
+            Some(health) => health.admit(now, self.trial),
+            None => Admission::Open,
+        }
+    }
+
+    /// Says whether there is one server only: it is never aside.
+    pub(super) fn is_alone(&self) -> bool {
+        self.names.len() < 2
+    }
+
+    /// Notes that a server took a connection, or answered.
+    pub(super) fn reached(&self, index: usize) {
+        if self.health.get(index).is_some_and(|health| health.reached()) {
+            let (upstream, server) = (&self.upstream, self.server_name(index));
+            tracing::info!(event = "server_back", %upstream, %server, "a server takes connections again");
+        }
+    }
+
+    /// Notes that a server took no connection, and has it left aside where there are others.
+    pub(super) fn unreachable(&self, turn: Turn, why: &str, now: Tick) {
+        let Some(health) = self.health.get(turn.index).filter(|_| !self.is_alone()) else { return };
+        if let Some(wait) = health.failed(turn.trial, why, now) {
+            let (upstream, server, seconds) = (&self.upstream, self.server_name(turn.index), wait.as_secs());
+            tracing::warn!(event = "server_aside", %upstream, %server, seconds, error = why, "a server takes no connections and is left aside");
+        }
+    }
+
+    /// Returns how the servers do.
+    pub(super) fn status(&self, (now, tick): (UnixTime, Tick)) -> UpstreamStatus {
+        let aside = |health: &Health| {
+            let aside = health.aside()?;
+            let (since, next) = (now.minus(tick.since(aside.since)), now.plus(aside.until.since(tick)));
+            Some(AsideStatus { since, next, failures: aside.failures, error: aside.why })
+        };
+        let server = |(name, health): (&Arc<str>, &Arc<Health>)| ServerStatus { address: name.to_string(), aside: aside(health) };
+        UpstreamStatus {
+            name: self.upstream.clone(),
+            bodies_unread: self.bodies.are_unread(),
+            servers: self.names.iter().zip(&self.health).map(server).collect(),
+        }
+    }
+
+    /// Returns what is known of how the servers take bodies.
+    pub(super) fn bodies(&self) -> &Bodies {
+        &self.bodies
     }
 
     /// Returns the connections to a server that rest between two exchanges of our own.
@@ -70,7 +181,7 @@ impl Pool {
 
     /// Closes connections that have rested for too long.
     pub(super) fn sweep(&self, now: Tick) {
-        self.idle.iter().for_each(|idle| idle.sweep(now));
+        self.idle.iter().for_each(|idle| idle.sweep(now, &self.bodies));
         self.lines.iter().for_each(|lines| lines.sweep(now));
     }
 
@@ -91,6 +202,14 @@ impl Pool {
     pub(super) fn may_retry(&self) -> bool {
         self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| (left >= RETRY_COST).then_some(left - RETRY_COST)).is_ok()
     }
+}
+
+/// Whose turn it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Turn {
+    pub(super) index: usize,
+    /// Whether the request tries a server that was aside.
+    pub(super) trial: bool,
 }
 
 /// Whom to trust. Where nobody can be trusted, no request reaches the upstream, and somebody must act.
@@ -150,34 +269,82 @@ mod tests {
         assert_eq!(*round(&[7]), [0]);
     }
 
-    #[test]
-    fn another_server_is_tried_where_there_is_one() {
-        let pool = |weights: &[u32]| Pool {
-            names: Box::default(),
+    fn pool(weights: &[u32]) -> Pool {
+        Pool {
+            upstream: "app".parse().unwrap(),
+            names: weights.iter().enumerate().map(|(index, _)| index.to_string().into()).collect(),
+            health: weights.iter().map(|_| Arc::default()).collect(),
+            trial: Duration::from_secs(4),
+            bodies: Arc::new(Bodies::new("app".parse().unwrap(), true)),
             idle: Box::default(),
             lines: Box::default(),
             tls: None,
             round: round(weights),
             next: AtomicUsize::new(0),
             budget: AtomicI64::new(BUDGET_MAX),
-        };
+        }
+    }
 
+    fn at(seconds: u64) -> Tick {
+        Tick::default().plus(Duration::from_secs(seconds))
+    }
+
+    fn turns(pool: &Pool, count: usize, now: Tick) -> Vec<usize> {
+        (0..count).map(|_| pool.turn(None, now).unwrap().index).collect()
+    }
+
+    #[test]
+    fn another_server_is_tried_where_there_is_one() {
         assert_eq!((0..7).map(|turn| pool(&[5, 1, 1]).in_turn(turn, Some(0)).unwrap()).collect::<Vec<_>>(), [1, 1, 1, 2, 2, 1, 1]);
         assert_eq!(pool(&[5, 1]).in_turn(0, None), Some(0));
         assert_eq!(pool(&[1]).in_turn(0, Some(0)), Some(0));
     }
 
     #[test]
+    fn a_second_attempt_takes_no_turn() {
+        let pool = pool(&[1, 1, 1]);
+
+        assert_eq!(turns(&pool, 1, at(0)), [0]);
+        assert_eq!(pool.turn(Some(0), at(0)).unwrap().index, 1);
+        assert_eq!(pool.turn(Some(1), at(0)).unwrap().index, 2);
+        assert_eq!(turns(&pool, 3, at(0)), [1, 2, 0]);
+    }
+
+    #[test]
+    fn who_is_aside_has_no_turn_until_one_tries_it() {
+        let pool = pool(&[1, 1, 1]);
+        let first = pool.turn(None, at(0)).unwrap();
+        pool.unreachable(first, "refused", at(0));
+
+        // The others share its turns evenly.
+        assert_eq!(turns(&pool, 6, at(9)), [1, 2, 1, 2, 1, 2]);
+        assert_eq!(pool.turn(Some(2), at(10)).unwrap().index, 1, "who has failed once tries none");
+        let tried: Vec<Turn> = (0..6).map(|_| pool.turn(None, at(10)).unwrap()).collect();
+        assert_eq!(tried.iter().filter(|turn| turn.trial).collect::<Vec<_>>(), [&Turn { index: 0, trial: true }]);
+        assert_eq!(tried.iter().filter(|turn| turn.index == 0).count(), 1);
+        pool.reached(0);
+        assert_eq!(turns(&pool, 30, at(11)).iter().filter(|&&index| index == 0).count(), 10);
+    }
+
+    #[test]
+    fn where_all_are_aside_all_are_tried_and_the_only_one_never_is() {
+        let two = pool(&[1, 1]);
+        for index in [0, 1] {
+            two.unreachable(Turn { index, trial: false }, "refused", at(0));
+        }
+        let tried = turns(&two, 10, at(1));
+        assert!(tried.contains(&0) && tried.contains(&1), "{tried:?}");
+        assert_eq!(two.turn(Some(0), at(1)).unwrap().index, 1);
+
+        let alone = pool(&[1]);
+        alone.unreachable(Turn { index: 0, trial: false }, "refused", at(0));
+        assert_eq!(alone.turn(None, at(0)), Some(Turn { index: 0, trial: false }));
+        assert_eq!(alone.status((UnixTime::from_secs(100), at(0))).servers[0].aside, None);
+    }
+
+    #[test]
     fn retries_are_a_tenth_of_the_requests_after_a_burst() {
-        let pool = Pool {
-            names: Box::default(),
-            idle: Box::default(),
-            lines: Box::default(),
-            tls: None,
-            round: Box::default(),
-            next: AtomicUsize::new(0),
-            budget: AtomicI64::new(BUDGET_MAX),
-        };
+        let pool = pool(&[1]);
 
         let granted = (0..1000).filter(|_| pool.may_retry()).count();
 

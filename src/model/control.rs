@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Ban, BanWish, BoxFuture, ClientPrefix, SessionId, TenantName, UnixTime, UserId};
+use super::{Ban, BanWish, BoxFuture, ClientPrefix, SessionId, TenantName, UnixTime, UpstreamName, UserId};
 
 /// What a principal may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -146,6 +146,48 @@ pub struct Status {
     pub redis: Option<RedisStatus>,
     /// Where the keys that issuers publish stand.
     pub key_sets: Vec<KeySetStatus>,
+    /// Upstreams with which something is wrong.
+    pub upstreams: Vec<UpstreamStatus>,
+}
+
+/// How an upstream does, as far as requests have found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamStatus {
+    /// Its name.
+    pub name: UpstreamName,
+    /// Whether octets came behind the answer to a request with a body: it does not read bodies.
+    pub bodies_unread: bool,
+    /// Its servers.
+    pub servers: Vec<ServerStatus>,
+}
+
+impl UpstreamStatus {
+    /// Says whether nothing is wrong.
+    pub fn is_well(&self) -> bool {
+        !self.bodies_unread && self.servers.iter().all(|server| server.aside.is_none())
+    }
+}
+
+/// How a server of an upstream does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerStatus {
+    /// Its address.
+    pub address: String,
+    /// How it is left aside, if it is.
+    pub aside: Option<AsideStatus>,
+}
+
+/// A server that is left aside because it takes no connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AsideStatus {
+    /// Since when.
+    pub since: UnixTime,
+    /// When a request tries it again.
+    pub next: UnixTime,
+    /// How often it was tried in vain.
+    pub failures: u32,
+    /// Why, the last time.
+    pub error: String,
 }
 
 /// A wall clock that was set and is not believed: nobody signs in. Times are those that are believed.

@@ -33,8 +33,9 @@ pub use ban::{Ban, BanCause, BanWish};
 pub use certificate::{Acceptance, AlternativeName, CertificateJudge, ClientCertificate, Presented, REFUSAL_HOLDS};
 pub use connection::{Alpn, Connection, Cut, Facts, HeadDeadlines, Phase, Received, TlsFacts, Transport};
 pub use control::{
-    AcmeStatus, AcmeTrouble, ClockStatus, Control, ControlError, Draining, KeyRole, KeySetStatus, KeyStatus, Principal, RedisStatus,
-    Revocation, RevocationReport, Revoked, Role, SessionStatus, SessionsOfUser, Status, UpgradeReport,
+    AcmeStatus, AcmeTrouble, AsideStatus, ClockStatus, Control, ControlError, Draining, KeyRole, KeySetStatus, KeyStatus, Principal,
+    RedisStatus, Revocation, RevocationReport, Revoked, Role, ServerStatus, SessionStatus, SessionsOfUser, Status, UpgradeReport,
+    UpstreamStatus,
 };
 pub use distinguished_name::{Attribute, DistinguishedName, NameFormError};
 pub use fault::told;

@@ -61,6 +61,7 @@ impl Reason {
             | Self::RouteNone
             | Self::MethodNotAllowed
             | Self::BodyTooLarge
+            | Self::BodyNotAllowed
             | Self::QuotaExceeded
             | Self::TenantQuotaExceeded
             | Self::SessionMissing

@@ -146,6 +146,7 @@ reasons! {
     MethodNotAllowed   Route 405 "method_not_allowed"    "The rule does not list this method."
     UpgradeRefused     Route 400 "upgrade_refused"       "A malformed WebSocket handshake on a route with `websocket: true`."
     BodyTooLarge       Route 413 "body_too_large"        "The body is larger than `body_bytes` of the route or its tenant allows."
+    BodyNotAllowed     Route 400 "body_not_allowed"      "GET, HEAD or OPTIONS with a body, and the rule does not say `body: true`."
     QuotaExceeded      QuotaBefore 429 "quota_exceeded"  "A quota by client or route is used up."
     SessionMissing     Session 401 "session_missing"     "The route needs a session and the request has none."
     SessionInvalid     Session 401 "session_invalid"     "The token does not open: altered, of another key, or of another host."

@@ -40,6 +40,10 @@ pub fn judge_again<R: RevocationStore>(
         client_certificate::of_member(certificate, tenant)?;
         enforced(tenant, member::address(permit.client(), tenant, now))?;
     }
+    // The answer itself ended the session, and says so to its client.
+    if permit.is_signed_out() {
+        return Ok(());
+    }
     session::absolute_end(claims, &tenant.sessions, now)?;
     match ended(session, revocations, on_stale(policy), now) {
         // As for a new request: a public page does not need to know whether the session holds.

@@ -101,7 +101,7 @@ pub enum Passage {
 pub struct Permit(Arc<Parts>);
 
 /// What a permit holds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Parts {
     pub(super) realm: Arc<Tenant>,
     pub(super) acting: Arc<Tenant>,
@@ -121,11 +121,23 @@ pub(super) struct Parts {
     pub(super) websocket: bool,
     pub(super) safe: bool,
     pub(super) sender: Sender,
+    pub(super) signed_out: bool,
 }
 
 impl Permit {
     pub(super) fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
+    }
+
+    /// Returns the permit of an exchange whose answer has ended the session that asked: that end is no reason to end the answer. All
+    /// else that could end it still is.
+    pub fn signed_out(&self) -> Self {
+        Self::new(Parts { signed_out: true, ..Parts::clone(&self.0) })
+    }
+
+    /// Says whether the session has had its last answer.
+    pub(super) fn is_signed_out(&self) -> bool {
+        self.0.signed_out
     }
 
     /// Returns the realm: the tenant that owns the host.

@@ -49,6 +49,8 @@ pub struct Route {
     pub max_auth_age: Option<Duration>,
     /// Whether a WebSocket may be opened.
     pub websocket: bool,
+    /// Whether GET, HEAD and OPTIONS may have a body.
+    pub body: bool,
     /// What is refused where another site asks.
     pub origin_check: OriginCheck,
     /// Origins that are no other sites here, beside the tenant's.
@@ -149,6 +151,7 @@ mod tests {
             revoke: false,
             max_auth_age: None,
             websocket: false,
+            body: false,
             origin_check: OriginCheck::default(),
             origins: Box::default(),
             path: PathRules::default(),

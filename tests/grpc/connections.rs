@@ -130,6 +130,61 @@ fn a_server_that_takes_no_streams_is_busy() {
     assert_eq!(server.connections(), 64);
 }
 
+/// A server that takes connections and says nothing.
+fn mute() -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for stream in listener.incoming().flatten() {
+            counted.fetch_add(1, Ordering::SeqCst);
+            kept.push(stream);
+        }
+    });
+    (addr, count)
+}
+
+#[test]
+fn who_waits_for_a_connection_that_is_never_had_goes_on_to_the_next_server() {
+    let server = Http2Server::start();
+    let (mute, asked) = mute();
+    let octroi = Octroi::start(&config(&[mute, server.addr], ", timeouts: {connect: 700ms}", ""));
+
+    let ask_at_once = |octroi: &Octroi, count: usize| {
+        block_on(async {
+            let mut client = Http2Client::connect(octroi, "acme.test").await;
+            let mut calls = Vec::new();
+            for _ in 0..count {
+                calls.push(client.ask("POST", "/x", &[], false).await);
+            }
+            let mut got = Vec::new();
+            for mut call in calls {
+                call.say(b"body", true);
+                got.push(call.end().await.status.as_u16());
+            }
+            got
+        })
+    };
+
+    // More than the burst of retries that were sent twice: nothing was sent.
+    for _ in 0..3 {
+        assert_eq!(ask_at_once(&octroi, 90), [200; 90]);
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "and it is left aside then");
+    assert_eq!(octroi.metric(&format!(r#"octroi_upstream_server_aside{{server="{mute}",upstream="app"}}"#)), 1.0);
+    assert!(octroi.access_lines().iter().all(|line| line["reason"] != "upstream_busy"));
+
+    // Where there is no other, all hear the true cause, and in time.
+    let octroi = Octroi::start(&config(&[mute], ", timeouts: {connect: 300ms}", ""));
+    let began = std::time::Instant::now();
+    assert_eq!(ask_at_once(&octroi, 20), [504; 20]);
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    octroi.access_line(|line| line["reason"] == "upstream_timeout");
+    assert!(octroi.access_lines().iter().all(|line| line["reason"] != "upstream_busy"));
+}
+
 #[test]
 fn a_server_that_never_takes_one_is_given_up_in_time() {
     let server = Http2Server::start_with(0, None);

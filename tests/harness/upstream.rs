@@ -52,6 +52,11 @@ impl Upstream {
         Self::listen(|stream| Some(halves(stream.try_clone().ok()?, stream)))
     }
 
+    /// Listens at this address.
+    pub fn start_at(addr: SocketAddr) -> Self {
+        Self::listen_on(TcpListener::bind(addr).unwrap(), |stream| Some(halves(stream.try_clone().ok()?, stream)))
+    }
+
     /// Speaks TLS.
     pub fn start_tls(config: ServerConfig) -> Self {
         let config = Arc::new(config);
@@ -77,7 +82,10 @@ impl Upstream {
     }
 
     fn listen(open: impl Fn(std::net::TcpStream) -> Option<(Reading, Writing)> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::listen_on(TcpListener::bind("127.0.0.1:0").unwrap(), open)
+    }
+
+    fn listen_on(listener: TcpListener, open: impl Fn(std::net::TcpStream) -> Option<(Reading, Writing)> + Send + Sync + 'static) -> Self {
         let addr = listener.local_addr().unwrap();
         let got: Arc<Mutex<Vec<Got>>> = Arc::default();
         let connections = AtomicUsize::new(0);

@@ -48,6 +48,7 @@ pub fn route(path: &str, access: RouteAccess) -> Route {
         revoke: false,
         max_auth_age: None,
         websocket: false,
+        body: false,
         origin_check: OriginCheck::default(),
         origins: Box::default(),
         path: PathRules::default(),
@@ -131,6 +132,7 @@ fn upstream() -> Arc<Upstream> {
         timeouts: UpstreamTimeouts { connect: second, first_byte: second, between_bytes: second },
         retries: 1,
         isolate: false,
+        reads_bodies: true,
         protocol: Protocol::Http1,
         audience: "app".into(),
     })

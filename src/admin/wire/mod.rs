@@ -13,5 +13,7 @@ pub use error::{ErrorBody, ErrorDetail};
 pub use key::{KeyBody, KeysBody};
 pub use process::{ReloadedBody, UpgradeBody, UpgradedBody};
 pub use session::{ListSessionsBody, RevokeBody, RevokedBody, SessionBody, SessionsBody, TenantBody};
-pub use status::{AcmeBody, AcmeTroubleBody, ClockBody, DrainingBody, KeySetBody, ListenerBody, RedisBody, StatusBody};
+pub use status::{
+    AcmeBody, AcmeTroubleBody, AsideBody, ClockBody, DrainingBody, KeySetBody, ListenerBody, RedisBody, StatusBody, UpstreamBody,
+};
 pub use time::{read_time, write_time};

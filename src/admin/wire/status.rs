@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::write_time;
-use crate::model::{AcmeStatus, ClockStatus, KeySetStatus, RedisStatus, Status};
+use crate::model::{AcmeStatus, ClockStatus, KeySetStatus, RedisStatus, Status, UpstreamStatus};
 
 /// `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,6 +64,9 @@ pub struct StatusBody {
     /// Where the keys that issuers publish stand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub key_sets: Vec<KeySetBody>,
+    /// Upstreams with which something is wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<UpstreamBody>,
 }
 
 /// One listener of a status.
@@ -162,6 +165,32 @@ pub struct KeySetBody {
     pub next: String,
 }
 
+/// An upstream with which something is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamBody {
+    /// Its name.
+    pub name: String,
+    /// Whether octets came behind the answer to a request with a body: it does not read bodies.
+    pub bodies_unread: bool,
+    /// Servers that take no connections and are left aside.
+    pub aside: Vec<AsideBody>,
+}
+
+/// A server that is left aside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AsideBody {
+    /// Its address.
+    pub server: String,
+    /// Since when.
+    pub since: String,
+    /// When a request tries it again.
+    pub next: String,
+    /// How often it was tried in vain.
+    pub failures: u32,
+    /// Why, the last time.
+    pub error: String,
+}
+
 impl From<Status> for StatusBody {
     fn from(status: Status) -> Self {
         Self {
@@ -187,6 +216,7 @@ impl From<Status> for StatusBody {
             acme: status.acme.map(AcmeBody::from),
             redis: status.redis.map(RedisBody::from),
             key_sets: status.key_sets.into_iter().map(KeySetBody::from).collect(),
+            upstreams: status.upstreams.into_iter().map(UpstreamBody::from).collect(),
         }
     }
 }
@@ -238,5 +268,21 @@ impl From<KeySetStatus> for KeySetBody {
     fn from(status: KeySetStatus) -> Self {
         let KeySetStatus { set, keys, ignored, fetched, error, next } = status;
         Self { set, keys, ignored, fetched: fetched.map(write_time), error, next: write_time(next) }
+    }
+}
+
+impl From<UpstreamStatus> for UpstreamBody {
+    fn from(status: UpstreamStatus) -> Self {
+        let aside = status.servers.into_iter().filter_map(|server| {
+            let aside = server.aside?;
+            Some(AsideBody {
+                server: server.address,
+                since: write_time(aside.since),
+                next: write_time(aside.next),
+                failures: aside.failures,
+                error: aside.error,
+            })
+        });
+        Self { name: status.name.to_string(), bodies_unread: status.bodies_unread, aside: aside.collect() }
     }
 }

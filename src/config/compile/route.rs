@@ -47,6 +47,11 @@ pub(super) fn rule(cx: &mut Context<'_>, wire: &Rule, quotas: &Quotas) -> Option
     }
     let revoke = on(&wire.revoke);
     let origin_check = origin_check(cx, wire, grant || revoke || websocket);
+    let bodiless = |method: &Box<str>| matches!(&**method, "GET" | "HEAD" | "OPTIONS");
+    if let (true, Some(at)) = (!methods.is_empty() && !methods.iter().any(bodiless), wire.body.as_ref().filter(|at| at.value)) {
+        cx.error(at.span, "`body: true` is for GET, HEAD and OPTIONS, and `methods` names none of them")
+            .hint("take it out: other methods may have a body anyway");
+    }
     let route = Route {
         id: RouteId::new(&wire.path.value),
         origin: cx.origin(wire.at()),
@@ -56,6 +61,7 @@ pub(super) fn rule(cx: &mut Context<'_>, wire: &Rule, quotas: &Quotas) -> Option
         revoke,
         max_auth_age: wire.max_auth_age.as_ref().map(|at| at.value.0),
         websocket,
+        body: on(&wire.body),
         origin_check,
         origins: origins(cx, &wire.origins),
         path: rules,
@@ -109,6 +115,7 @@ pub(super) fn unmatched(cx: &Context<'_>, word: Unmatched, span: Option<Span>) -
         revoke: false,
         max_auth_age: None,
         websocket: false,
+        body: false,
         origin_check: OriginCheck::default(),
         origins: Box::default(),
         path: PathRules::default(),

@@ -16,7 +16,7 @@ use crate::{
         wire::{Party, ServerEntry, TimeoutsWire, UpstreamWire},
     },
     model::UpstreamName,
-    policy::{Balance, Server, ServerAddress, Upstream, UpstreamTimeouts, UpstreamTls},
+    policy::{Balance, Protocol, Server, ServerAddress, Upstream, UpstreamTimeouts, UpstreamTls},
 };
 
 /// Every upstream by name; nothing where it has a problem of its own.
@@ -56,16 +56,21 @@ fn one(cx: &mut Context<'_>, name: &At<UpstreamName>, wire: &UpstreamWire, audie
     if let Some(at) = retries.filter(|at| at.value > 1) {
         cx.error(at.span, format!("{} retries would multiply a failure", at.value)).hint("write 0 or 1");
     }
+    let protocol = wire.protocol.as_ref().map(|at| at.value).unwrap_or_default();
+    if let (Protocol::Http2, Some(at)) = (protocol, wire.reads_bodies.as_ref().filter(|at| !at.value)) {
+        cx.error(at.span, "over HTTP/2 a body that is not read is never taken for a request").hint("take `reads_bodies` out");
+    }
     Upstream {
         name: name.value.clone(),
         origin: cx.origin(name.span),
         servers: wire.servers.0.iter().map(server).collect(),
         balance: wire.balance.as_ref().map_or(Balance::RoundRobin, |at| at.value),
-        protocol: wire.protocol.as_ref().map(|at| at.value).unwrap_or_default(),
+        protocol,
         tls,
         timeouts: timeouts(wire.timeouts.as_ref()),
         retries: retries.map_or(default::RETRIES, |at| at.value),
         isolate: wire.isolate.as_ref().is_some_and(|at| at.value),
+        reads_bodies: wire.reads_bodies.as_ref().is_none_or(|at| at.value),
         audience: wire.audience.as_ref().or(audience).map_or_else(|| name.value.as_str().into(), |at| at.value.0.clone()),
     }
 }

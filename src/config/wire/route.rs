@@ -97,6 +97,8 @@ wire! {
         max_auth_age: Option<At<Wait>>,
         /// Whether a WebSocket may be opened. Default: false.
         websocket: Option<At<bool>>,
+        /// Whether GET, HEAD and OPTIONS may have a body; it goes over a connection of its own. Default: false, which answers 400.
+        body: Option<At<bool>>,
         /// Whether unsafe requests and WebSockets from another site are refused. Default: where a session is in a cookie, and on rules that grant, revoke or
         /// open WebSockets. `true`: always. `false`: never; `check` lists it.
         origin_check: Option<At<bool>>,

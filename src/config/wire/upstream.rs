@@ -62,10 +62,14 @@ wire! {
         plaintext: Option<At<bool>>,
         /// Deadlines.
         timeouts: Option<TimeoutsWire>,
-        /// How often a request that is safe to repeat is tried again: 0 or 1. Default: 1.
+        /// How often a request is tried again, 0 or 1: any that no server took a connection for, and, as long as these stay under a tenth
+        /// of all, those that are safe to repeat and whose resting connection had died. Default: 1.
         retries: Option<At<u8>>,
         /// Whether connections are never shared between tenants. Default: false.
         isolate: Option<At<bool>>,
+        /// Whether its servers read every body, also where they do not need it; if not, each body goes over a connection of its own.
+        /// Default: true.
+        reads_bodies: Option<At<bool>>,
         /// Whom `Octroi-Assertion` is for. Default: `sessions.assertion.audience`, or the upstream's name.
         audience: Option<At<Party>>,
     }

@@ -7,10 +7,11 @@ use pingora::{Error, ErrorType, Result, protocols::http::HttpTask};
 
 use super::{
     Failed,
-    body::Body,
+    body::{self, Body},
     connection::Connection,
     head::{self, Head},
-    sides::Sides,
+    sides::{After, Sides},
+    unread::{self, Bodies},
 };
 use crate::model::{Deny, Reason};
 
@@ -19,8 +20,18 @@ impl Sides<'_> {
     pub(super) async fn head(&mut self, within: Duration, repeatable: bool) -> std::result::Result<Head, Failed> {
         let mut from = 0;
         loop {
+            let there = self.connection.unread().len();
             match head::parse(self.connection.unread_mut(), from) {
-                Ok(Some(head)) => return Ok(head),
+                Ok(Some(head)) => {
+                    let taken = there - self.connection.unread().len();
+                    // Its first octets came before the request was whole. An interim answer may.
+                    let early = self.early > 0 && !head.response.status.is_informational();
+                    self.early = self.early.saturating_sub(taken);
+                    if early || !head.keeps || body::is_announced_in_vain(&head.response) {
+                        self.after = After::Closed;
+                    }
+                    return Ok(head);
+                }
                 Ok(None) => from = self.connection.unread().len(),
                 Err(why) => return Err(Failed::new(ErrorType::InvalidHTTPHeader, false, why.to_owned())),
             }
@@ -28,8 +39,8 @@ impl Sides<'_> {
                 return Err(Failed::new(ErrorType::InvalidHTTPHeader, false, "the head of the answer has over 64 KiB".to_owned()));
             }
             let read = self.more(within).await?;
-            // What was taken of the client's body cannot be said again.
-            let repeatable = repeatable && from == 0 && self.client.ctx.body_in == 0;
+            // One that has said anything has not died unseen.
+            let repeatable = repeatable && from == 0;
             match read {
                 Ok(0) if from == 0 => {
                     return Err(Failed::new(ErrorType::ConnectionClosed, repeatable, "closed before the answer".to_owned()));
@@ -42,10 +53,12 @@ impl Sides<'_> {
     }
 
     /// Hands the answer on, as it comes. Returns the connection, if it can serve another exchange.
-    pub(super) async fn answer(mut self, head: Head, between: Duration) -> Result<Option<Connection>> {
-        let Head { mut response, keeps } = head;
+    pub(super) async fn answer(mut self, head: Head, between: Duration, bodies: &Bodies) -> Result<Option<Connection>> {
+        let mut response = head.response;
+        self.client.upload.let_go();
+        body::without_framing(&mut response)?;
         self.client.gateway.received(self.client.session, &response, self.client.ctx).await?;
-        let without_body = self.client.session.req_header().method == Method::HEAD || matches!(response.status.as_u16(), 204 | 304);
+        let without_body = self.client.session.req_header().method == Method::HEAD || body::has_none(response.status);
         let mut body = match Body::of(&response, without_body) {
             Ok(body) => body,
             Err(why) => {
@@ -56,6 +69,9 @@ impl Sides<'_> {
         // The end of the upstream's connection is not the end of the client's.
         if matches!(body, Body::UntilClosed) {
             response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+        } else if without_body {
+            // It says how another answer would have been framed (RFC 9112, section 6.1).
+            response.remove_header(&header::TRANSFER_ENCODING);
         }
         self.client.dressed(&mut response)?;
         let status = response.status;
@@ -77,6 +93,7 @@ impl Sides<'_> {
             self.client.write(tasks).await?;
             if over {
                 self.client.ctx.answered = true;
+                self.notice(bodies, without_body);
                 if !self.client.upload.is_done() {
                     let Self { client, connection, .. } = self;
                     // The server has said what it had to say.
@@ -102,8 +119,19 @@ impl Sides<'_> {
             over = body.is_over();
             tasks = vec![HttpTask::Body(data, over)];
         }
+        let keeps = self.after == After::Kept && !matches!(body, Body::Closed | Body::UntilClosed);
         // Surplus octets would be read as the next answer.
         let Self { connection, .. } = self;
-        Ok(Some(connection).filter(|connection| keeps && !matches!(body, Body::UntilClosed) && connection.unread().is_empty()))
+        Ok(Some(connection).filter(|connection| keeps && connection.unread().is_empty()))
+    }
+
+    /// Notes what has come behind an answer where a body may have been taken for a request.
+    fn notice(&mut self, bodies: &Bodies, without_body: bool) {
+        if self.client.ctx.body_in > 0 {
+            self.connection.carries();
+        }
+        if self.connection.has_carried() && unread::is_another_answer(self.connection.unread(), without_body) {
+            bodies.found_unread();
+        }
     }
 }

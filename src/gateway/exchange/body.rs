@@ -1,13 +1,47 @@
 //! Where the body of an answer ends (RFC 9112, section 6.3).
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::header;
-use pingora::http::ResponseHeader;
+use http::{HeaderValue, StatusCode, header};
+use pingora::{Result as Done, http::ResponseHeader};
 
 /// The longest line of a chunk's size, with what an app may put behind it.
 const MAX_SIZE_LINE: usize = 1024;
 /// The most that trailers may take. They are dropped: nobody announced them to the client.
 const MAX_TRAILERS: usize = 16 * 1024;
+
+/// Says whether an answer has no body because of its status, whatever its head announces (RFC 9112, section 6.3). RFC 9110, section
+/// 15.3.6, leaves it to the framing that 205 has none: some clients look for none all the same.
+pub(super) fn has_none(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// Says whether an answer that has no body announces one that 304 and HEAD do not speak of, but of which octets may come. Nobody knows what
+/// its server thinks is the end of it (RFC 9112, section 6.1; RFC 9110, section 8.6).
+pub(super) fn is_announced_in_vain(response: &ResponseHeader) -> bool {
+    let announces = |length: &HeaderValue| length != "0";
+    let headers = &response.headers;
+    let chunked = headers.contains_key(header::TRANSFER_ENCODING);
+    match response.status {
+        // Without a length, it ends where its connection does.
+        StatusCode::RESET_CONTENT => headers.get(header::CONTENT_LENGTH).is_none_or(announces) || chunked,
+        status if status == StatusCode::NO_CONTENT || status.is_informational() => {
+            headers.get_all(header::CONTENT_LENGTH).iter().any(announces) || chunked
+        }
+        _ => false,
+    }
+}
+
+/// Takes off what an answer without a body says about one. What 304 says of a length is about the answer that it stands for.
+pub(super) fn without_framing(response: &mut ResponseHeader) -> Done<()> {
+    if matches!(response.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
+        response.remove_header(&header::TRANSFER_ENCODING);
+        response.remove_header(&header::CONTENT_LENGTH);
+    }
+    if response.status == StatusCode::RESET_CONTENT {
+        response.insert_header(header::CONTENT_LENGTH, "0")?;
+    }
+    Ok(())
+}
 
 /// A body on its way.
 #[derive(Debug, PartialEq, Eq)]
@@ -197,6 +231,36 @@ mod tests {
             assert_eq!(read(Body::Chunked(Chunked::Size), bytes, pieces), whole, "{:?}", String::from_utf8_lossy(bytes));
         }
         whole
+    }
+
+    #[test]
+    fn an_answer_without_a_body_leaves_no_doubt_about_one() {
+        let answer = |status: u16, fields: &[(&'static str, &'static str)]| {
+            let mut response = ResponseHeader::build(status, None).unwrap();
+            for &(name, value) in fields {
+                response.append_header(name, value).unwrap();
+            }
+            let in_vain = is_announced_in_vain(&response);
+            without_framing(&mut response).unwrap();
+            let left = ["content-length", "transfer-encoding"]
+                .map(|name| response.headers.get(name).map(|value| value.to_str().unwrap().to_owned()));
+            (in_vain, left[0].clone(), left[1].is_some())
+        };
+        let zero = || Some("0".to_owned());
+
+        assert_eq!(answer(204, &[]), (false, None, false));
+        assert_eq!(answer(204, &[("content-length", "0")]), (false, None, false));
+        assert_eq!(answer(204, &[("content-length", "5")]), (true, None, false));
+        assert_eq!(answer(204, &[("transfer-encoding", "chunked")]), (true, None, false));
+        assert_eq!(answer(205, &[("content-length", "0")]), (false, zero(), false));
+        assert_eq!(answer(205, &[("content-length", "5")]), (true, zero(), false));
+        assert_eq!(answer(205, &[("transfer-encoding", "chunked")]), (true, zero(), false));
+        assert_eq!(answer(205, &[]), (true, zero(), false));
+        assert_eq!(answer(304, &[("content-length", "5")]), (false, Some("5".to_owned()), false));
+        assert_eq!(answer(304, &[("transfer-encoding", "chunked")]), (false, None, true));
+        assert_eq!(answer(103, &[("content-length", "5")]).0, true);
+        assert_eq!(answer(103, &[("transfer-encoding", "chunked")]).0, true);
+        assert_eq!(answer(200, &[("transfer-encoding", "chunked")]), (false, None, true));
     }
 
     #[test]

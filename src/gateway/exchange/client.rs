@@ -52,13 +52,8 @@ impl Client<'_> {
     }
 
     /// Answers how long the client may still take for the next piece of its body.
-    ///
-    /// Over HTTP/2 the lowest rate of all bodies holds for each of them at the stream, which does not know which is which: so one that
-    /// may be silent would cover the others. Here they are known. It comes later than the stream does: its refusal stays what it was.
     pub(super) fn patience(&self) -> Duration {
-        let rate = self.ctx.body_rate.filter(|rate| *rate > 0 && self.session.is_http2());
-        let Some(usual) = rate.and_then(|rate| self.ctx.body_in.checked_div(rate)) else { return LONGEST };
-        (Duration::from_secs(usual).max(BODY_GRACE) + AFTER_STREAM).saturating_sub(self.ctx.body_waited)
+        patience(self.session.is_http2(), self.ctx)
     }
 
     /// Begins to count how long the client is waited for, if it is its turn.
@@ -145,6 +140,16 @@ impl Client<'_> {
             Error::e_explain(ErrorType::HTTPStatus(500), "panic")
         })
     }
+}
+
+/// Answers how long a client may still take for the next piece of its body.
+///
+/// Over HTTP/2 the lowest rate of all bodies holds for each of them at the stream, which does not know which is which: so one that
+/// may be silent would cover the others. Here they are known. It comes later than the stream does: its refusal stays what it was.
+pub(super) fn patience(http2: bool, ctx: &Context) -> Duration {
+    let rate = ctx.body_rate.filter(|rate| *rate > 0 && http2);
+    let Some(usual) = rate.and_then(|rate| ctx.body_in.checked_div(rate)) else { return LONGEST };
+    (Duration::from_secs(usual).max(BODY_GRACE) + AFTER_STREAM).saturating_sub(ctx.body_waited)
 }
 
 /// Writes what was held back.

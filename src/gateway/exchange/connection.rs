@@ -3,13 +3,14 @@
 use std::{
     future::poll_fn,
     io,
+    os::fd::{AsFd, BorrowedFd},
     pin::Pin,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use bytes::BytesMut;
-use rustix::net::sockopt;
+use rustix::net::{RecvFlags, recv, sockopt};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -30,6 +31,9 @@ const ASK_AGAIN: Duration = Duration::from_secs(10);
 const ASK_TIMES: u32 = 3;
 const GIVE_UP_MILLIS: u32 = 60_000;
 
+/// How much is looked at of what a server says without being asked.
+const GLIMPSE: usize = 12;
+
 /// A connection and what was read of it and not yet used.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -37,8 +41,24 @@ pub(super) struct Connection {
     unread: BytesMut,
     /// Whether TLS may still have something to send.
     unflushed: bool,
+    /// Whether the body of a request went over it.
+    carried: bool,
     /// The only tenant that it serves, where they are kept apart.
     apart: Option<TenantName>,
+}
+
+/// How a connection is between two exchanges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// As it was left.
+    Quiet,
+    /// Closed, or broken.
+    Ended,
+    /// Its server said something without being asked.
+    Spoken {
+        /// Whether that is `408`, as some servers say before they close a connection on which nothing came (RFC 9110, section 15.5.9).
+        timeout: bool,
+    },
 }
 
 /// What could be done first.
@@ -58,11 +78,12 @@ impl Connection {
                 let tcp = TcpStream::connect(address).await?;
                 // A request leaves in one write; there is nothing to wait for.
                 tcp.set_nodelay(true)?;
-                Plain::Tcp(tcp)
+                Stream::Tcp(tcp)
             }
-            ServerAddress::Unix(path) => Plain::Unix(UnixStream::connect(path).await?),
+            ServerAddress::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
         };
-        Ok(Self { socket: Socket::Plain(plain), unread: BytesMut::new(), unflushed: false, apart })
+        let plain = Plain { stream: plain, eager: false };
+        Ok(Self { socket: Socket::Plain(plain), unread: BytesMut::new(), unflushed: false, carried: false, apart })
     }
 
     /// Speaks TLS from here on. The caller sets the deadline.
@@ -84,7 +105,7 @@ impl Connection {
     /// Has the system ask whether the other side is still there, and give up one that takes nothing: many exchanges hang on it, and
     /// some of them are silent.
     pub(super) fn keep_alive(&self) -> io::Result<()> {
-        let (Socket::Plain(Plain::Tcp(tcp)), ..) = (&self.socket,) else { return Ok(()) };
+        let Socket::Plain(Plain { stream: Stream::Tcp(tcp), .. }) = &self.socket else { return Ok(()) };
         sockopt::set_socket_keepalive(tcp, true)?;
         sockopt::set_tcp_keepidle(tcp, ASK_AFTER)?;
         sockopt::set_tcp_keepintvl(tcp, ASK_AGAIN)?;
@@ -103,16 +124,53 @@ impl Connection {
         self.apart.as_ref()
     }
 
-    /// Says whether the connection is as it was left: neither closed nor spoken on by the server. Plain, that costs no system call.
-    pub(super) fn rests(&mut self) -> bool {
-        let mut one = [0];
-        let waits = match &mut self.socket {
-            Socket::Plain(Plain::Tcp(tcp)) => tcp.try_read(&mut one).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock),
-            Socket::Plain(Plain::Unix(unix)) => unix.try_read(&mut one).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock),
-            // TLS has something to say of its own: tickets come behind the handshake.
-            Socket::Tls(tls) => Pin::new(tls).poll_read(&mut Context::from_waker(Waker::noop()), &mut ReadBuf::new(&mut one)).is_pending(),
+    /// Notes that the body of a request went over it.
+    pub(super) fn carries(&mut self) {
+        self.carried = true;
+    }
+
+    /// Says whether the body of a request went over it.
+    pub(super) fn has_carried(&self) -> bool {
+        self.carried
+    }
+
+    /// Says whether all that was written has left for the system.
+    pub(super) fn is_flushed(&self) -> bool {
+        !self.unflushed
+    }
+
+    /// Says how the connection is at rest. The system itself is asked: what tokio was told of the socket may be older than what came.
+    pub(super) fn rest(&mut self) -> Rest {
+        if !self.unread.is_empty() {
+            return Rest::of(&self.unread);
+        }
+        let mut glimpse = [0; GLIMPSE];
+        let seen = match &mut self.socket {
+            Socket::Plain(plain) => loop {
+                match recv(&plain.stream, &mut glimpse, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+                    Err(rustix::io::Errno::INTR) => {}
+                    Err(rustix::io::Errno::WOULDBLOCK) => return Rest::Quiet,
+                    Ok((seen, _)) => break Ok(seen),
+                    Err(error) => break Err(error.into()),
+                }
+            },
+            // TLS has something to say of its own, such as tickets behind the handshake: only what it has for us counts.
+            Socket::Tls(tls) => {
+                tls.get_mut().0.eager = true;
+                let mut buf = ReadBuf::new(&mut glimpse);
+                let polled = Pin::new(&mut *tls).poll_read(&mut Context::from_waker(Waker::noop()), &mut buf);
+                let filled = buf.filled().len();
+                tls.get_mut().0.eager = false;
+                match polled {
+                    Poll::Pending => return Rest::Quiet,
+                    Poll::Ready(read) => read.map(|()| filled),
+                }
+            }
         };
-        self.unread.is_empty() && waits
+        match seen {
+            Ok(0) | Err(_) => Rest::Ended,
+            Ok(seen) => Rest::of(glimpse.get(..seen).unwrap_or_default()),
+        }
     }
 
     /// Writes all of it.
@@ -123,8 +181,20 @@ impl Connection {
 
     /// Writes some of `out`, or reads what there is behind what is unread: whichever can be done first. May be dropped at any time
     /// without loss.
-    pub(super) async fn turn(&mut self, out: &[u8]) -> Turn {
+    ///
+    /// With `look` it reads before it writes, and asks the system itself whether there is something: nothing is said behind words of
+    /// the server that lie there already.
+    pub(super) async fn turn(&mut self, out: &[u8], look: bool) -> Turn {
         poll_fn(|cx| {
+            if look {
+                self.unread.reserve(READ_BYTES);
+                self.socket.plain().eager = true;
+                let read = std::pin::pin!(self.socket.read_buf(&mut self.unread)).poll(cx);
+                self.socket.plain().eager = false;
+                if let Poll::Ready(read) = read {
+                    return Poll::Ready(Turn::Read(read));
+                }
+            }
             if !out.is_empty()
                 && let Poll::Ready(written) = Pin::new(&mut self.socket).poll_write(cx, out)
             {
@@ -179,6 +249,22 @@ enum Socket {
     Tls(Box<TlsStream<Plain>>),
 }
 
+impl Rest {
+    fn of(said: &[u8]) -> Self {
+        Self::Spoken { timeout: said.starts_with(b"HTTP/1.1 408") || said.starts_with(b"HTTP/1.0 408") }
+    }
+}
+
+impl Socket {
+    /// Returns the socket itself, whatever is spoken over it.
+    fn plain(&mut self) -> &mut Plain {
+        match self {
+            Self::Plain(plain) => plain,
+            Self::Tls(tls) => tls.get_mut().0,
+        }
+    }
+}
+
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
@@ -211,40 +297,81 @@ impl AsyncWrite for Socket {
     }
 }
 
+/// The socket itself.
 #[derive(Debug)]
-enum Plain {
+struct Plain {
+    stream: Stream,
+    /// Whether the system is asked where tokio knows of nothing to read.
+    eager: bool,
+}
+
+#[derive(Debug)]
+enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(tcp) => tcp.as_fd(),
+            Self::Unix(unix) => unix.as_fd(),
+        }
+    }
+}
+
+/// Reads what has come by now, whatever tokio was told.
+fn read_now(stream: &Stream, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    // What is unfilled has to be cleared first: not more than is likely to be there.
+    let room = buf.remaining().min(LOOK_BYTES);
+    loop {
+        match recv(stream, buf.initialize_unfilled_to(room), RecvFlags::DONTWAIT) {
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Poll::Pending,
+            Err(error) => return Poll::Ready(Err(error.into())),
+            Ok((read, _)) => {
+                buf.advance(read);
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+/// How much [`read_now`] reads at once.
+const LOOK_BYTES: usize = 2048;
+
 impl AsyncRead for Plain {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Self::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
+        let polled = match &mut self.stream {
+            Stream::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Stream::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
+        };
+        match polled {
+            Poll::Pending if self.eager => read_now(&self.stream, buf),
+            polled => polled,
         }
     }
 }
 
 impl AsyncWrite for Plain {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut *self {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
-            Self::Unix(unix) => Pin::new(unix).poll_write(cx, buf),
+        match &mut self.stream {
+            Stream::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Stream::Unix(unix) => Pin::new(unix).poll_write(cx, buf),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
-            Self::Unix(unix) => Pin::new(unix).poll_flush(cx),
+        match &mut self.stream {
+            Stream::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
+            Stream::Unix(unix) => Pin::new(unix).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Self::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
+        match &mut self.stream {
+            Stream::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Stream::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
         }
     }
 }

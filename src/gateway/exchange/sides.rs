@@ -18,6 +18,20 @@ pub(super) struct Sides<'a> {
     pub(super) connection: Connection,
     /// Whether the server was the last to be heard.
     pub(super) heard: bool,
+    /// How many of the unread octets came before the whole request had been handed over.
+    pub(super) early: usize,
+    /// What the head of its answer, or an interim one, said about it.
+    pub(super) after: After,
+}
+
+/// What becomes of a connection behind its exchange. It is remembered as it is seen: at the end of an exchange, nobody can tell any more
+/// what came first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// It may serve another one.
+    Kept,
+    /// It is closed.
+    Closed,
 }
 
 /// What happened first.
@@ -33,12 +47,20 @@ impl Sides<'_> {
     /// session.
     ///
     /// The server's time runs while it is the server's turn; how slow the client may be is the stream's affair.
+    ///
+    /// What comes before the whole request was handed over is noted: a server that answers then has not read the rest, and may read it as
+    /// the next request.
     pub(super) async fn more(&mut self, within: Duration) -> std::result::Result<io::Result<usize>, Failed> {
         loop {
             let came = self.client.upload.has_come();
             let event = self.event(within, came).await;
             match event {
-                Event::Server(Turn::Read(read)) => return Ok(read),
+                Event::Server(Turn::Read(read)) => {
+                    if !(self.client.upload.is_done() && self.connection.is_flushed()) {
+                        self.early = self.connection.unread().len();
+                    }
+                    return Ok(read);
+                }
                 Event::Server(Turn::Wrote(Ok(bytes))) => self.client.upload.taken(bytes),
                 // The answer that says why may be there already.
                 Event::Server(Turn::Wrote(Err(_))) => self.client.upload.refuse(),
@@ -58,11 +80,13 @@ impl Sides<'_> {
     async fn event(&mut self, within: Duration, came: bool) -> Event {
         let waiting = self.client.waits();
         let limit = if self.client.upload.waits_for_client() { self.client.patience() } else { within };
-        let Self { client: Client { session, ctx, upload, .. }, connection, heard } = self;
+        let Self { client: Client { session, ctx, upload, .. }, connection, heard, early, after } = self;
+        // Before the last of the request leaves, so that it is known which was first.
+        let look = upload.ends_here() && *early == 0 && *after == After::Kept;
         let takes_more = came || upload.pending().is_empty();
         let event = {
             let ended = over(ctx.seat.as_ref());
-            let server = timeout(limit, connection.turn(upload.pending()));
+            let server = timeout(limit, connection.turn(upload.pending(), look));
             let client = session.as_downstream_mut().read_body_or_idle(came);
             let of_server = |turn: std::result::Result<Turn, _>| turn.map_or(Event::Late, Event::Server);
             // Each side waits for the other in turn: a server that never pauses must not keep the rest of the request back, and a client that

@@ -69,7 +69,7 @@ impl Sides<'_> {
                     farewell(session, &frames).await;
                     return end(ctx, deny);
                 }
-                turn = timeout(limit, connection.turn(&said)) => match turn {
+                turn = timeout(limit, connection.turn(&said, false)) => match turn {
                     Ok(Turn::Read(Ok(0))) => return Ok(()),
                     Ok(Turn::Read(Ok(_))) => {}
                     Ok(Turn::Read(Err(error))) => return Err(Error::explain(ErrorType::ReadError, error.to_string()).into_up()),

@@ -4,37 +4,36 @@ use bytes::{Buf, Bytes, BytesMut};
 
 /// What is to come of a request, and what of it waits to be taken by the server. It holds one piece at the most: while that waits, the
 /// client waits too.
+///
+/// What has come from the client is the request's; what was handed over is the attempt's, and another attempt begins it anew
+/// ([`rewind`](Self::rewind)): its end too, which is octets where it leaves in chunks.
 #[derive(Debug)]
 pub(super) struct Upload {
     /// Whether it leaves in chunks (RFC 9112, section 7.1), because nobody said how long it is.
     chunked: bool,
-    out: Bytes,
     /// Whether all of it has come.
     came: bool,
-    /// Whether the server takes no more of it.
-    refused: bool,
     /// What has come so far, as long as it can be said again.
     kept: Option<BytesMut>,
+    /// What waits to be taken by the server of this attempt.
+    out: Bytes,
+    /// Whether that server takes no more of it.
+    refused: bool,
 }
 
 /// The most that is kept to be said again: a call of gRPC has its one message there, most often.
 const MOST_KEPT: usize = 64 * 1024;
 
 impl Upload {
-    /// Begins one that has `came` already, or is to come.
+    /// Begins one that has `came` already, or is to come. It can be said again until it is let go, as long as little of it has come.
     pub(super) fn new(came: bool, chunked: bool) -> Self {
-        Self { chunked, out: Bytes::new(), came, refused: false, kept: None }
-    }
-
-    /// Begins one that can be said again as long as little of it has come.
-    pub(super) fn repeatable(came: bool) -> Self {
-        Self { kept: Some(BytesMut::new()), ..Self::new(came, false) }
+        Self { chunked, came, kept: Some(BytesMut::new()), out: Bytes::new(), refused: false }
     }
 
     /// Begins again, to another server. Says false if that cannot be: too much has come, or it was let go.
     pub(super) fn rewind(&mut self) -> bool {
         let Some(kept) = &self.kept else { return false };
-        self.out = Bytes::copy_from_slice(kept);
+        self.out = if self.chunked { chunk(kept, self.came) } else { Bytes::copy_from_slice(kept) };
         self.refused = false;
         true
     }
@@ -52,6 +51,11 @@ impl Upload {
     /// Says whether all of it has been taken by the server.
     pub(super) fn is_done(&self) -> bool {
         self.came && self.out.is_empty() && !self.refused
+    }
+
+    /// Says whether what waits is the last of it.
+    pub(super) fn ends_here(&self) -> bool {
+        self.came && !self.out.is_empty()
     }
 
     /// Says whether it is the client's turn, and nobody else's.
@@ -141,7 +145,7 @@ mod tests {
 
     #[test]
     fn what_little_has_come_can_be_said_again() {
-        let mut upload = Upload::repeatable(false);
+        let mut upload = Upload::new(false, false);
         upload.put(Some(Bytes::from_static(b"abc")), false);
         upload.take(3);
         upload.put(Some(Bytes::from_static(b"def")), true);
@@ -153,11 +157,35 @@ mod tests {
         assert!(!upload.rewind());
 
         for (bytes, again) in [(MOST_KEPT, true), (MOST_KEPT + 1, false)] {
-            let mut upload = Upload::repeatable(false);
+            let mut upload = Upload::new(false, false);
             upload.put(Some(Bytes::from(vec![0; bytes])), false);
             assert_eq!(upload.rewind(), again, "{bytes}");
         }
-        assert!(!Upload::new(true, false).rewind());
+    }
+
+    #[test]
+    fn chunks_are_said_again_with_their_end() {
+        let mut empty = Upload::new(false, true);
+        empty.put(None, true);
+        empty.taken(5);
+        assert!(empty.is_done() && empty.rewind() && !empty.is_done());
+        assert_eq!(empty.pending(), b"0\r\n\r\n");
+
+        let mut upload = Upload::new(false, true);
+        for piece in [&b"ab"[..], b"c"] {
+            upload.put(Some(Bytes::from_static(piece)), false);
+            upload.taken(upload.pending().len());
+        }
+        // As one piece: where chunks begin means nothing.
+        assert!(upload.rewind());
+        assert_eq!((upload.pending(), upload.has_come()), (&b"3\r\nabc\r\n"[..], false));
+        upload.put(None, true);
+        assert!(upload.rewind());
+        assert_eq!(upload.pending(), b"3\r\nabc\r\n0\r\n\r\n");
+
+        // And none has no end to be said.
+        let mut none = Upload::new(true, false);
+        assert!(none.rewind() && none.is_done());
     }
 
     #[test]

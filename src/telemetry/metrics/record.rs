@@ -8,10 +8,12 @@ use std::{
 use super::{
     AppCookie, FetchResult, HeaderDrop, OrderResult, QuotaVerdict, SessionEvent,
     series::{TenantSeries, UpstreamSeries},
-    table::{Metrics, TENANTS},
+    table::{Metrics, TENANTS, UPSTREAMS},
 };
 use crate::{
-    model::{Cut, Decision, KeySetStatus, ListenerName, Mode, QuotaName, Reason, TenantName, TlsFacts, UnixTime, UpstreamName},
+    model::{
+        Cut, Decision, KeySetStatus, ListenerName, Mode, QuotaName, Reason, TenantName, TlsFacts, UnixTime, UpstreamName, UpstreamStatus,
+    },
     policy::{AcmeChallenge, Policy},
 };
 
@@ -129,6 +131,23 @@ impl Metrics {
     /// Uses an upstream's metrics without sharing them.
     pub fn with_upstream(&self, upstream: &UpstreamName, act: impl FnOnce(&UpstreamSeries)) {
         self.upstreams.with(upstream.as_str(), |name| UpstreamSeries::new(name, self), |series| act(series));
+    }
+
+    /// Takes over how the upstreams do. Beyond the bound of their series only those are told with which something is wrong.
+    pub fn upstreams(&self, upstreams: impl Iterator<Item = UpstreamStatus>) {
+        self.servers_aside.reset();
+        self.bodies_unread.reset();
+        let mut told = 0;
+        for upstream in upstreams {
+            if told >= UPSTREAMS && (upstream.is_well() || told >= 2 * UPSTREAMS) {
+                continue;
+            }
+            told += upstream.servers.len().max(1);
+            self.bodies_unread.with_label_values(&[upstream.name.as_str()]).set(i64::from(upstream.bodies_unread));
+            for server in &upstream.servers {
+                self.servers_aside.with_label_values(&[upstream.name.as_str(), &server.address]).set(i64::from(server.aside.is_some()));
+            }
+        }
     }
 
     /// Counts a connection that was taken.

@@ -50,6 +50,8 @@ pub struct Metrics {
     pub(super) upstream_errors: IntCounterVec,
     pub(super) upstream_durations: HistogramVec,
     pub(super) upstream_retries: IntCounterVec,
+    pub(super) servers_aside: IntGaugeVec,
+    pub(super) bodies_unread: IntGaugeVec,
     pub(super) connections: IntGaugeVec,
     pub(super) connections_accepted: IntCounterVec,
     pub(super) connections_refused: IntCounterVec,
@@ -100,7 +102,7 @@ pub struct Metrics {
 pub(super) const TENANTS: usize = 100;
 
 /// How many upstreams have series of their own.
-const UPSTREAMS: usize = 500;
+pub(super) const UPSTREAMS: usize = 500;
 
 /// From well under a pass through the gateway to a slow upstream, in seconds.
 const REQUEST_BUCKETS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
@@ -171,6 +173,16 @@ impl Metrics {
                 "Time from choosing a server to the head of its answer.",
                 &["upstream"],
                 &REQUEST_BUCKETS,
+            )?,
+            servers_aside: declare.gauges(
+                "octroi_upstream_server_aside",
+                "Whether a server takes no connections and is left aside: 1 or 0.",
+                &["upstream", "server"],
+            )?,
+            bodies_unread: declare.gauges(
+                "octroi_upstream_bodies_unread",
+                "Whether octets came behind the answer to a request with a body, so that an upstream does not read bodies: 1 or 0.",
+                &["upstream"],
             )?,
             upstream_retries: declare.counters(
                 "octroi_upstream_retries_total",

@@ -1,6 +1,8 @@
 //! The connections to one server that many exchanges share.
 
 use std::{
+    collections::VecDeque,
+    fmt,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -14,7 +16,10 @@ use tokio::{
 };
 
 use super::line::Opened;
-use crate::model::{TenantName, Tick};
+use crate::{
+    gateway::exchange::Failed,
+    model::{TenantName, Tick},
+};
 
 /// How many connections to one server there are at the most.
 const MOST: usize = 64;
@@ -33,11 +38,19 @@ pub(in crate::gateway) struct Lines {
     freed: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     lines: Vec<Line>,
     next: u64,
     waiting: usize,
+    /// The last that could not be opened, by their numbers, and why: for those who waited for them.
+    failed: VecDeque<(u64, Failed)>,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").field("lines", &self.lines).field("waiting", &self.waiting).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -73,10 +86,11 @@ pub(super) struct Taken {
 }
 
 /// Why it can go nowhere.
-#[derive(Debug)]
-pub(super) enum NoPlace<E> {
+pub(super) enum NoPlace {
     /// There is no connection.
-    Closed(E),
+    Closed(Failed),
+    /// There is none yet, and it was waited for long enough.
+    Late,
     /// All connections carry what they can.
     Busy,
 }
@@ -84,39 +98,48 @@ pub(super) enum NoPlace<E> {
 enum Next {
     Taken(Taken),
     Open(u64),
-    Wait,
+    /// For the connection of this number that is being opened, or for a place on those that are.
+    Wait(Option<u64>),
 }
 
 impl Lines {
     /// Takes a place on a connection that has one, else opens one more, else waits for as long as connecting may take. One opens at a
-    /// time for those who could share it.
-    pub(super) async fn take<E>(
+    /// time for those who could share it, and they share its failure too: each may go to another server then.
+    pub(super) async fn take(
         self: &Arc<Self>,
         apart: Option<&TenantName>,
         within: Duration,
-        open: impl Future<Output = Result<Opened, E>>,
-    ) -> Result<Taken, NoPlace<E>> {
+        open: impl Future<Output = Result<Opened, Failed>>,
+    ) -> Result<Taken, NoPlace> {
         let by = Instant::now() + within;
-        let mut waiting = None;
+        let (mut waiting, mut opening) = (None, None);
         loop {
             let mut freed = pin!(self.freed.notified());
             // Before the look: what becomes free behind it is not missed.
             freed.as_mut().enable();
+            if let Some(failed) = opening.and_then(|id| self.failure_of(id)) {
+                return Err(NoPlace::Closed(failed));
+            }
             match self.next(apart) {
                 Next::Taken(taken) => return Ok(taken),
                 Next::Open(id) => {
                     // Given up with this exchange, if it is, and those who waited for it look again.
                     let place = Place { lines: Arc::clone(self), id };
-                    let opened = open.await.map_err(NoPlace::Closed)?;
+                    let opened = open.await.map_err(|failed| {
+                        self.fail(id, &failed);
+                        NoPlace::Closed(failed)
+                    })?;
                     let sender = opened.sender.clone();
                     self.fill(id, opened);
                     return Ok(Taken { sender, place, reused: false });
                 }
-                Next::Wait => {
+                Next::Wait(until_opened) => {
+                    opening = until_opened;
                     if waiting.is_none() {
                         waiting = Some(Waiting::new(self).ok_or(NoPlace::Busy)?);
                     }
-                    timeout_at(by, freed).await.map_err(|_| NoPlace::Busy)?;
+                    let late = || if opening.is_some() { NoPlace::Late } else { NoPlace::Busy };
+                    timeout_at(by, freed).await.map_err(|_| late())?;
                 }
             }
         }
@@ -140,18 +163,31 @@ impl Lines {
             line.rests = None;
             return Next::Taken(Taken { sender, place: Place { lines: Arc::clone(self), id }, reused });
         }
-        if state.lines.iter_mut().filter(fits).any(|line| line.opened.is_none()) {
-            return Next::Wait;
+        if let Some(line) = state.lines.iter_mut().filter(fits).find(|line| line.opened.is_none()) {
+            return Next::Wait(Some(line.id));
         }
         if state.lines.len() >= MOST {
             // One of another tenant that rests makes room.
-            let Some(at) = state.lines.iter().position(|line| line.open == 0) else { return Next::Wait };
+            let Some(at) = state.lines.iter().position(|line| line.open == 0) else { return Next::Wait(None) };
             state.lines.remove(at);
         }
         let id = state.next;
         state.next += 1;
         state.lines.push(Line { id, apart: apart.cloned(), opened: None, open: 1, used: true, over: false, rests: None });
         Next::Open(id)
+    }
+
+    /// Keeps why a connection could not be opened. Those who wait for it look once its place is given up.
+    fn fail(&self, id: u64, failed: &Failed) {
+        let mut state = self.state();
+        if state.failed.len() >= MOST {
+            state.failed.pop_front();
+        }
+        state.failed.push_back((id, failed.shared()));
+    }
+
+    fn failure_of(&self, id: u64) -> Option<Failed> {
+        self.state().failed.iter().find(|(failed, _)| *failed == id).map(|(_, failed)| failed.shared())
     }
 
     fn fill(&self, id: u64, opened: Opened) {

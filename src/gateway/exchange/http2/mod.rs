@@ -78,34 +78,36 @@ impl Gateway {
         request: &Request<()>,
         upload: &mut Upload,
     ) -> std::result::Result<(), Failed> {
-        let Some(lines) = server.pool.lines(server.index) else {
+        let Some(lines) = server.pool.lines(server.turn.index) else {
             return Err(Failed::new(ErrorType::InternalError, false, "no server".to_owned()));
         };
         let times = server.upstream.timeouts;
         // Nothing is asked yet, so anything may go to the next server.
-        let failed = |kind, why: String| Failed::new(kind, true, why);
+        let failed = |kind, why: String| Failed::unreachable(kind, true, why);
         let open = async {
             let connection = connect(server.address, server.pool.tls(), times.connect, None).await?;
             if !connection.chose_http2() {
                 let why = "the server does not choose `h2` (ALPN): it does not speak HTTP/2".to_owned();
-                return Err(Failed::new(ErrorType::TLSHandshakeFailure, false, why));
+                return Err(Failed::unreachable(ErrorType::TLSHandshakeFailure, false, why));
             }
-            connection.keep_alive().map_err(|error| failed(ErrorType::ConnectError, error.to_string()))?;
+            connection.keep_alive().map_err(|error| Failed::new(ErrorType::ConnectError, true, error.to_string()))?;
             let opened = line::open(connection.into_stream(), Arc::downgrade(lines)).await;
             opened.map_err(|error| failed(failure::kind(&error), format!("no HTTP/2: {error}")))
         };
-        let open =
-            async { timeout(times.connect, open).await.map_err(|_| failed(ErrorType::ConnectTimedout, "no HTTP/2 in time".to_owned()))? };
+        let late = || failed(ErrorType::ConnectTimedout, "no HTTP/2 in time".to_owned());
+        let open = async {
+            let opened = timeout(times.connect, open).await.unwrap_or_else(|_| Err(late()));
+            self.noted(server.pool, server.turn, opened)
+        };
         let taken = lines.take(server.apart.as_ref(), times.connect, open).await.map_err(|none| match none {
             NoPlace::Closed(failed) => failed,
+            NoPlace::Late => late(),
             NoPlace::Busy => {
-                let why = format!(
-                    "no place on the connections to {} within {} ms",
-                    server.pool.server_name(server.index),
-                    times.connect.as_millis()
-                );
-                ctx.deny = Some(Deny::new(Reason::UpstreamBusy, why));
-                Failed::new(ErrorType::HTTPStatus(503), false, "no place".to_owned())
+                let (name, within) = (server.pool.server_name(server.turn.index), times.connect.as_millis());
+                let why = format!("no place on the connections to {name} within {within} ms");
+                // Nothing was sent, so another may have one.
+                let failed = Failed::new(ErrorType::HTTPStatus(503), !server.pool.is_alone(), "no place".to_owned());
+                Failed { deny: Some(Deny::new(Reason::UpstreamBusy, why)), ..failed }
             }
         })?;
         // Only a connection that had died unseen, and a request that may be said twice (RFC 9110, section 9.2.2).
@@ -121,11 +123,14 @@ impl Gateway {
             // An upload may go on for as long as an answer, and a call may be silent.
             self.sit_down(sides.client.ctx).map_err(Failed::last)?;
         }
-        for _ in 0..=INTERIM {
+        for said in 0..=INTERIM {
             let came = sides.next().await.map_err(|failed| {
-                let unheard = twice && sides.client.ctx.body_in == 0 && *failed.error.etype() == ErrorType::ConnectionClosed;
-                Failed { repeatable: failed.repeatable || unheard, ..failed }
+                let unheard = twice && *failed.error.etype() == ErrorType::ConnectionClosed;
+                // One that has said anything has not died unseen, and a client that was told to go on is not asked again.
+                Failed { repeatable: said == 0 && (failed.repeatable || unheard), ..failed }
             })?;
+            // One that was aside may have been asked over a connection from before.
+            server.pool.reached(server.turn.index);
             match came {
                 Came::Interim(response) => sides.client.interim(response).await.map_err(Failed::last)?,
                 Came::Head(response, over) => return sides.answer(response, over).await.map_err(Failed::last),

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     gateway::{
         exchange::{
-            Failed,
+            Failed, body,
             client::{Client, over},
             sides::surplus,
         },
@@ -145,9 +145,10 @@ impl Sides<'_> {
         if response.headers.len() > MAX_FIELDS {
             return Err(self.malformed("the answer has over 256 fields"));
         }
+        body::without_framing(&mut response)?;
         self.client.gateway.received(self.client.session, &response, self.client.ctx).await?;
         let head_only = self.client.session.req_header().method == Method::HEAD;
-        let without_body = head_only || matches!(response.status.as_u16(), 204 | 304);
+        let without_body = head_only || body::has_none(response.status);
         if !self.client.session.is_http2() && !without_body && !response.headers.contains_key(header::CONTENT_LENGTH) {
             // HTTP/1.1 clients find its end by what HTTP/2 has frames for (RFC 9113, section 8.2.2).
             match over {

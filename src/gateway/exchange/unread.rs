@@ -1,0 +1,100 @@
+//! Whether an upstream reads the bodies of its requests.
+//!
+//! One that answers without reading, and keeps the connection, reads the body as the next request: a stranger's octets with our own
+//! words in them (`Octroi-User`), and the answer goes to whoever comes next. Who is told `Connection: close` does not read on (RFC
+//! 9112, section 9.6). So that is said with every body that servers do not expect, and with each one where the upstream was seen not
+//! to read them: where octets come behind the answer to a request with a body.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::Method;
+
+use crate::model::UpstreamName;
+
+/// What is known of how an upstream takes bodies. It outlives a reload that leaves the upstream as it is.
+#[derive(Debug)]
+pub(in crate::gateway) struct Bodies {
+    upstream: UpstreamName,
+    /// Whether the configuration says that it reads them.
+    reads: bool,
+    /// Whether it was seen not to.
+    unread: AtomicBool,
+}
+
+impl Bodies {
+    pub(in crate::gateway) fn new(upstream: UpstreamName, reads: bool) -> Self {
+        Self { upstream, reads, unread: AtomicBool::new(false) }
+    }
+
+    /// Says whether the upstream was seen not to read them.
+    pub(in crate::gateway) fn are_unread(&self) -> bool {
+        self.unread.load(Ordering::Relaxed)
+    }
+
+    /// Notes that octets came behind the answer to a request with a body.
+    pub(super) fn found_unread(&self) {
+        if !self.unread.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                event = "bodies_unread",
+                upstream = %self.upstream,
+                "octets came behind the answer to a request with a body: the upstream does not read bodies, and took one for a request. \
+                 Until a restart each body goes over a connection of its own; write `reads_bodies: false`, or mend the app"
+            );
+        }
+    }
+
+    /// Says whether a body goes over a connection that is not used again.
+    pub(super) fn closes(&self, method: &Method) -> bool {
+        !self.reads || !expects_body(method) || self.are_unread()
+    }
+}
+
+/// Says whether servers expect a body with a method, so that they read it: RFC 9110 for POST and PUT, RFC 5789 for PATCH, and WebDAV with
+/// its kin. Nobody has to look for one with any other (RFC 9110, sections 9.3.1 and 9.3.5).
+pub(super) fn expects_body(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+        || matches!(method.as_str(), "PROPFIND" | "PROPPATCH" | "MKCOL" | "MKCALENDAR" | "LOCK" | "ACL" | "REPORT" | "SEARCH" | "QUERY")
+}
+
+/// Says whether what came behind an answer is another one. Behind one that has no body by its status it may be the body that a
+/// careless app sent all the same.
+pub(super) fn is_another_answer(said: &[u8], without_body: bool) -> bool {
+    let begins = said.get(..HTTP.len()).map_or_else(|| HTTP.starts_with(said), |begin| begin == HTTP);
+    !said.is_empty() && (begins || !without_body)
+}
+
+const HTTP: &[u8] = b"HTTP/";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_nobody_expects_has_a_connection_of_its_own() {
+        let closes = |bodies: &Bodies| {
+            ["GET", "DELETE", "PURGE", "POST", "PUT", "PATCH", "REPORT"].map(|name| bodies.closes(&name.parse().unwrap()))
+        };
+        let bodies = |reads| Bodies::new("app".parse().unwrap(), reads);
+
+        assert_eq!(closes(&bodies(true)), [true, true, true, false, false, false, false]);
+        assert_eq!(closes(&bodies(false)), [true; 7]);
+        let found = bodies(true);
+        found.found_unread();
+        assert_eq!(closes(&found), [true; 7]);
+    }
+
+    #[test]
+    fn what_a_careless_app_sends_behind_204_is_no_answer() {
+        for (said, without_body, another) in [
+            (&b"HTTP/1.1 200 OK"[..], false, true),
+            (b"HTTP/1.1 200 OK", true, true),
+            (b"HT", true, true),
+            (b"{}", true, false),
+            (b"{}", false, true),
+            (b"0\r\n\r\n", true, false),
+            (b"", false, false),
+        ] {
+            assert_eq!(is_another_answer(said, without_body), another, "{said:?}");
+        }
+    }
+}

@@ -1,0 +1,551 @@
+//! Bodies of requests that somebody does not read: what is in them is never a request, whoever wrote the app.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
+#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+
+mod harness;
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use harness::{
+    Octroi,
+    client::{ask, exchange, raw},
+    eventually,
+    http2_client::{Http2Client, block_on},
+};
+
+/// One head as it arrived, and over which connection.
+#[derive(Clone, Debug)]
+struct Head {
+    connection: usize,
+    text: String,
+}
+
+impl Head {
+    fn has(&self, line: &str) -> bool {
+        self.text.to_ascii_lowercase().contains(&format!("\r\n{line}\r\n"))
+    }
+
+    fn names(&self, field: &str) -> bool {
+        self.text.to_ascii_lowercase().contains(&format!("\r\n{field}:"))
+    }
+}
+
+/// An app that answers each head at once and reads no body, as Python's `http.server` and many small servers do. It obeys `Connection:
+/// close`.
+struct Careless {
+    addr: SocketAddr,
+    heads: Arc<Mutex<Vec<Head>>>,
+}
+
+impl Careless {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let app = Self { addr: listener.local_addr().unwrap(), heads: Arc::default() };
+        let heads = Arc::clone(&app.heads);
+        std::thread::spawn(move || {
+            for (connection, stream) in listener.incoming().flatten().enumerate() {
+                let heads = Arc::clone(&heads);
+                std::thread::spawn(move || serve(stream, connection, &heads));
+            }
+        });
+        app
+    }
+
+    fn take(&self) -> Vec<Head> {
+        std::mem::take(&mut self.heads.lock().unwrap())
+    }
+}
+
+fn serve(mut stream: TcpStream, connection: usize, heads: &Mutex<Vec<Head>>) {
+    stream.set_nodelay(true).unwrap();
+    loop {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            match stream.read(&mut byte) {
+                Ok(1) => head.push(byte[0]),
+                _ => return,
+            }
+        }
+        let head = Head { connection, text: String::from_utf8_lossy(&head).into_owned() };
+        let line = head.text.lines().next().unwrap().to_owned();
+        let closes = head.has("connection: close");
+        heads.lock().unwrap().push(head);
+        let body = if line.starts_with("HEAD ") { "" } else { &line };
+        let length = body.len();
+        if stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}").as_bytes()).is_err() || closes {
+            return;
+        }
+    }
+}
+
+fn config(app: SocketAddr, upstream: &str) -> String {
+    format!(
+        r#"
+version: 1
+server: {{state_dir: STATE, drain: 1s, threads: 2}}
+listeners:
+  - {{name: public, address: "127.0.0.1:0", tls: {{}}}}
+  - {{name: plain, address: "127.0.0.1:0", plaintext: true}}
+metrics: {{address: "127.0.0.1:0"}}
+tls: {{certificates: [{{dev: true, dir: certs}}]}}
+upstreams:
+  app: {{servers: [{{address: "{app}"}}]{upstream}}}
+routes:
+  app:
+    unmatched: public
+    rules:
+      - {{path: /search, access: public, body: true}}
+      - {{path: /put, access: public, methods: [GET, PUT, POST, PURGE, REPORT]}}
+tenants:
+  own: {{hosts: [own.test], upstream: app, routes: app}}
+"#
+    )
+}
+
+/// What a stranger would have run in another's name.
+const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: own.test\r\nOctroi-User: root\r\n\r\n";
+
+fn request(method: &str, path: &str, fields: &str, body: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nHost: own.test\r\n{fields}\r\n{body}")
+}
+
+fn counted(method: &str, path: &str) -> String {
+    request(method, path, &format!("Content-Length: {}\r\n", SMUGGLED.len()), SMUGGLED)
+}
+
+fn chunked(method: &str, path: &str, body: &str) -> String {
+    let body = if body.is_empty() { "0\r\n\r\n".to_owned() } else { format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len()) };
+    request(method, path, "Transfer-Encoding: chunked\r\n", &body)
+}
+
+/// Sends a request over a connection of its own; returns the status.
+fn send(octroi: &Octroi, text: &str) -> u16 {
+    let answer = exchange(&mut raw(octroi.addr("plain")), text.replacen("\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1).as_bytes());
+    answer.split(' ').nth(1).unwrap_or_else(|| panic!("{answer:?}")).parse().unwrap()
+}
+
+#[test]
+fn a_method_that_has_no_body_has_none_unless_the_rule_says_so() {
+    let app = Careless::start();
+    let octroi = Octroi::start(&config(app.addr, ""));
+
+    for method in ["GET", "HEAD", "OPTIONS"] {
+        for text in [counted(method, "/x"), chunked(method, "/x", SMUGGLED), chunked(method, "/x", "a")] {
+            assert_eq!(send(&octroi, &text), 400, "{text}");
+        }
+        // And who asks first is told at once.
+        let asks = request(method, "/x", "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n", "");
+        assert_eq!(send(&octroi, &asks), 400);
+        block_on(async {
+            let mut client = Http2Client::connect(&octroi, "own.test").await;
+            for length in [None, Some(("content-length", "1"))] {
+                let mut call = client.ask(method, "/x", length.as_slice(), false).await;
+                call.say(b"", false);
+                call.say(b"a", true);
+                assert_eq!(call.end().await.status, 400, "{method} {length:?}");
+            }
+        });
+    }
+    let line = octroi.access_line(|line| line["reason"] == "body_not_allowed");
+    assert_eq!((&line["status"], &line["upstream.name"]), (&400.into(), &serde_json::Value::Null), "{line}");
+    assert!(app.take().is_empty(), "nobody was asked");
+
+    // None is none, whatever was announced, and leaves as none.
+    let none =
+        |method: &str| [request(method, "/x", "Content-Length: 0\r\n", ""), chunked(method, "/x", ""), request(method, "/x", "", "")];
+    for method in ["GET", "HEAD", "OPTIONS", "DELETE"] {
+        for text in none(method) {
+            assert_eq!(send(&octroi, &text), 200, "{text}");
+        }
+        block_on(async {
+            let mut client = Http2Client::connect(&octroi, "own.test").await;
+            for fields in [&[][..], &[("content-length", "0")]] {
+                assert_eq!(client.ask(method, "/x", fields, true).await.end().await.status, 200);
+                let mut late = client.ask(method, "/x", fields, false).await;
+                late.say(b"", false);
+                late.say(b"", true);
+                assert_eq!(late.end().await.status, 200);
+            }
+        });
+        let heads = app.take();
+        assert_eq!(heads.len(), 7, "{method}");
+        for head in heads {
+            assert!(!["content-length", "transfer-encoding", "connection"].iter().any(|name| head.names(name)), "{head:?}");
+        }
+    }
+}
+
+#[test]
+fn a_body_that_nobody_expects_goes_over_a_connection_of_its_own_and_is_never_a_request() {
+    let app = Careless::start();
+    let octroi = Octroi::start(&config(app.addr, ""));
+    let mut victim = raw(octroi.addr("plain"));
+    let mut clean = || ask(&mut victim, &request("GET", "/clean", "", "")).body;
+
+    for text in [
+        counted("GET", "/search"),
+        counted("OPTIONS", "/search"),
+        counted("HEAD", "/search"),
+        chunked("GET", "/search", SMUGGLED),
+        counted("DELETE", "/x"),
+        chunked("DELETE", "/x", SMUGGLED),
+        counted("PURGE", "/put"),
+    ] {
+        // One rests, and may be used for this; then it is used no more.
+        assert_eq!(clean(), "GET /clean HTTP/1.1");
+        app.take();
+
+        assert_eq!(send(&octroi, &text), 200, "{text}");
+
+        let heads = app.take();
+        assert!(heads.len() == 1 && heads[0].has("connection: close"), "{heads:?}");
+        assert_eq!(clean(), "GET /clean HTTP/1.1");
+        let heads_behind = app.take();
+        assert!(heads_behind.len() == 1 && heads_behind[0].connection != heads[0].connection, "{text} {heads_behind:?}");
+    }
+    // Over HTTP/2, whether its length was announced or not.
+    block_on(async {
+        let mut client = Http2Client::connect(&octroi, "own.test").await;
+        let length = SMUGGLED.len().to_string();
+        for fields in [&[][..], &[("content-length", &*length)]] {
+            let mut call = client.ask("DELETE", "/x", fields, false).await;
+            call.say(SMUGGLED.as_bytes(), true);
+            assert_eq!(call.end().await.status, 200);
+        }
+    });
+    let heads = app.take();
+    assert!(heads.len() == 2 && heads.iter().all(|head| head.has("connection: close")), "{heads:?}");
+    assert_eq!((heads[0].names("transfer-encoding"), heads[1].names("content-length")), (true, true));
+    assert_eq!(octroi.metric(r#"octroi_upstream_bodies_unread{upstream="app"}"#), 0.0);
+}
+
+#[test]
+fn an_upstream_that_reads_no_bodies_is_found_out_and_gets_none_over_a_connection_that_stays() {
+    let app = Careless::start();
+    let mut octroi = Octroi::start(&config(app.addr, ""));
+    let unread = r#"octroi_upstream_bodies_unread{upstream="app"}"#;
+    let smuggled = |heads: &[Head]| heads.iter().filter(|head| head.text.contains("/smuggled")).count();
+    assert_eq!((send(&octroi, &counted("GET", "/search")), octroi.metric(unread)), (200, 0.0));
+    app.take();
+
+    // Nobody can know it before: it is found out by its second answer.
+    assert_eq!(send(&octroi, &counted("POST", "/put")), 200);
+    eventually("the body is taken for a request", || (smuggled(&app.take()) > 0).then_some(()));
+    assert_eq!(ask(&mut raw(octroi.addr("plain")), &request("GET", "/clean", "", "")).body, "GET /clean HTTP/1.1");
+    assert_eq!(octroi.metric(unread), 1.0);
+    let errors = |octroi: &Octroi| octroi.printed().iter().filter(|line| line.contains("ERROR") && line.contains("bodies_unread")).count();
+    eventually("it is said", || (errors(&octroi) == 1).then_some(()));
+    app.take();
+
+    for text in [counted("POST", "/put"), chunked("POST", "/put", SMUGGLED), counted("PUT", "/put"), counted("REPORT", "/put")] {
+        assert_eq!(send(&octroi, &text), 200, "{text}");
+        let heads = app.take();
+        assert!(heads.len() == 1 && heads[0].has("connection: close"), "{heads:?}");
+    }
+    // What has no body stays as it was, and a reload forgets nothing.
+    assert_eq!(send(&octroi, &request("POST", "/put", "Content-Length: 0\r\n", "")), 200);
+    assert!(app.take().iter().all(|head| !head.names("connection") && head.has("content-length: 0")));
+    octroi.reload(&config(app.addr, "").replace("unmatched: public", "unmatched: deny"));
+    assert_eq!(send(&octroi, &counted("POST", "/put")), 200);
+    assert!(app.take().iter().all(|head| head.has("connection: close")));
+    assert_eq!((octroi.metric(unread), errors(&octroi)), (1.0, 1));
+}
+
+#[test]
+fn an_upstream_that_is_said_to_read_no_bodies_never_runs_one() {
+    let app = Careless::start();
+    let octroi = Octroi::start(&config(app.addr, ", reads_bodies: false"));
+
+    for text in [counted("POST", "/put"), chunked("POST", "/put", SMUGGLED), counted("PUT", "/put"), counted("POST", "/x")] {
+        assert_eq!(send(&octroi, &text), 200, "{text}");
+        assert_eq!(send(&octroi, &request("GET", "/clean", "", "")), 200);
+        let heads = app.take();
+        assert_eq!((heads.len(), heads[0].has("connection: close"), heads[1].names("connection")), (2, true, false), "{heads:?}");
+    }
+    assert_eq!(octroi.metric(r#"octroi_upstream_bodies_unread{upstream="app"}"#), 0.0);
+}
+
+#[test]
+fn a_body_that_may_come_is_waited_for_as_long_as_a_body_may_take() {
+    let app = Careless::start();
+    let octroi = Octroi::start(&config(app.addr, ""));
+
+    let http2 = block_on(async {
+        let mut client = Http2Client::connect(&octroi, "own.test").await;
+        let began = std::time::Instant::now();
+        let call = client.ask("GET", "/never", &[], false).await;
+        let got = tokio::time::timeout(Duration::from_secs(20), call.answer).await.expect("it is refused");
+        (got.map(|answer| answer.status().as_u16()).ok(), began.elapsed())
+    });
+
+    // The stream is reset, or refused with 408.
+    assert!(
+        http2.0.is_none_or(|status| status == 408) && http2.1 > Duration::from_secs(9) && http2.1 < Duration::from_secs(15),
+        "{http2:?}"
+    );
+    let line = octroi.access_line(|line| line["path"] == "/never");
+    assert_eq!(line["reason"], "timeout_body", "{line}");
+    assert!(app.take().is_empty());
+}
+
+/// Takes one connection after another, and does with each what the test says.
+fn app(play: impl Fn(TcpStream, usize) + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let play = Arc::new(play);
+    std::thread::spawn(move || {
+        for (number, stream) in listener.incoming().flatten().enumerate() {
+            let play = Arc::clone(&play);
+            stream.set_nodelay(true).unwrap();
+            std::thread::spawn(move || play(stream, number));
+        }
+    });
+    addr
+}
+
+fn read_until(stream: &mut TcpStream, end: &[u8]) -> Option<Vec<u8>> {
+    let mut got = Vec::new();
+    let mut byte = [0];
+    while !got.ends_with(end) {
+        match stream.read(&mut byte) {
+            Ok(1) => got.push(byte[0]),
+            _ => return None,
+        }
+    }
+    Some(got)
+}
+
+/// Answers in the middle of a body; what comes behind that is a request to it.
+fn hasty(heads: Arc<Mutex<Vec<Head>>>, first: &'static [u8], then: &'static [u8]) -> SocketAddr {
+    app(move |mut stream, connection| {
+        while let Some(head) = read_until(&mut stream, b"\r\n\r\n") {
+            let text = String::from_utf8(head).unwrap();
+            let early = text.contains("/early");
+            heads.lock().unwrap().push(Head { connection, text });
+            if early {
+                let mut some = [0; 20];
+                if stream.read_exact(&mut some).is_err() || stream.write_all(first).is_err() {
+                    return;
+                }
+                // The rest of the body comes before the rest of the answer.
+                if !then.is_empty() {
+                    if read_until(&mut stream, b"Octroi-User: root\r\n\r\n").is_none() || stream.write_all(then).is_err() {
+                        return;
+                    }
+                }
+            } else if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_err() {
+                return;
+            }
+        }
+    })
+}
+
+#[test]
+fn a_connection_is_kept_only_where_the_answer_began_behind_the_whole_request() {
+    let halves: [(&[u8], &[u8]); 4] = [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello", b"world"),
+        // Its first octet is enough.
+        (b"H", b"TTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no", b"k"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", b""),
+    ];
+    for (first, then) in halves {
+        let heads: Arc<Mutex<Vec<Head>>> = Arc::default();
+        let octroi = Octroi::start(&config(hasty(Arc::clone(&heads), first, then), ""));
+        let mut client = raw(octroi.addr("plain"));
+        let length = 20 + SMUGGLED.len();
+        client.write_all(request("POST", "/early", &format!("Content-Length: {length}\r\n"), &"x".repeat(20)).as_bytes()).unwrap();
+        eventually("the app has begun", || (!heads.lock().unwrap().is_empty()).then_some(()));
+        if first.starts_with(b"HTTP") {
+            // What has come by now is seen by the client, where it is a part of the answer's body.
+            let mut some = [0; 4096];
+            assert!(client.read(&mut some).unwrap() > 0);
+        } else {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+
+        client.write_all(SMUGGLED.as_bytes()).unwrap();
+        octroi.access_line(|line| line["path"] == "/early" && line["status"] == 200);
+
+        assert_eq!(send(&octroi, &request("GET", "/clean", "", "")), 200);
+        let heads = heads.lock().unwrap();
+        let clean = heads.iter().find(|head| head.text.contains("/clean")).unwrap();
+        assert!(clean.connection > 0 && !heads.iter().any(|head| head.connection > 0 && head.text.contains("/smuggled")), "{heads:?}");
+    }
+}
+
+#[test]
+fn an_interim_answer_before_the_end_of_a_request_costs_no_connection() {
+    let connections = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&connections);
+    let addr = app(move |mut stream, connection| {
+        while let Some(head) = read_until(&mut stream, b"\r\n\r\n") {
+            seen.lock().unwrap().push(connection);
+            if String::from_utf8_lossy(&head).contains("POST") {
+                let _ = stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
+                if read_until(&mut stream, b"end").is_none() {
+                    return;
+                }
+            }
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let octroi = Octroi::start(&config(addr, ""));
+
+    for _ in 0..3 {
+        let mut client = raw(octroi.addr("plain"));
+        client.write_all(request("POST", "/x", "Expect: 100-continue\r\nContent-Length: 7\r\n", "").as_bytes()).unwrap();
+        let mut buffer = [0; 512];
+        let read = client.read(&mut buffer).unwrap();
+        assert!(buffer[..read].starts_with(b"HTTP/1.1 100"));
+        assert_eq!(ask(&mut client, "thisend").status, 200);
+    }
+
+    assert_eq!(*connections.lock().unwrap(), [0, 0, 0]);
+}
+
+/// Serves one request of a connection in full, and closes at the second: as if it had died at rest. What it got of whole requests.
+fn forgetful(got: Arc<Mutex<Vec<(usize, String)>>>) -> SocketAddr {
+    app(move |mut stream, connection| {
+        stream.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+        for number in 0.. {
+            let Some(head) = read_until(&mut stream, b"\r\n\r\n") else { return };
+            let mut whole = String::from_utf8(head).unwrap();
+            let body = if whole.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+                read_until(&mut stream, b"0\r\n\r\n")
+            } else if let Some(length) =
+                whole.to_ascii_lowercase().split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok())
+            {
+                let mut body = vec![0; length];
+                stream.read_exact(&mut body).ok().map(|()| body)
+            } else {
+                Some(Vec::new())
+            };
+            // A body without its end is no request.
+            let Some(body) = body else { return };
+            whole.push_str(&String::from_utf8_lossy(&body));
+            got.lock().unwrap().push((connection, whole));
+            if number > 0 || stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_err() {
+                return;
+            }
+        }
+    })
+}
+
+#[test]
+fn what_is_said_again_is_said_to_its_end() {
+    let got: Arc<Mutex<Vec<(usize, String)>>> = Arc::default();
+    let octroi = Octroi::start(&config(forgetful(Arc::clone(&got)), ""));
+    let warm = || {
+        assert_eq!(send(&octroi, &request("GET", "/warm", "", "")), 200);
+        got.lock().unwrap().clear();
+    };
+    let bodies = || got.lock().unwrap().iter().map(|(_, whole)| whole.split_once("\r\n\r\n").unwrap().1.to_owned()).collect::<Vec<_>>();
+
+    for (body, said) in [("", "0\r\n\r\n"), ("abc", "3\r\nabc\r\n0\r\n\r\n")] {
+        warm();
+        assert_eq!(send(&octroi, &chunked("PUT", "/put", body)), 200);
+        assert_eq!(bodies(), [said, said]);
+
+        warm();
+        let status = block_on(async {
+            let mut client = Http2Client::connect(&octroi, "own.test").await;
+            let mut call = client.ask("PUT", "/put", &[], false).await;
+            if !body.is_empty() {
+                call.say(body.as_bytes(), false);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            call.say(b"", true);
+            call.end().await.status
+        });
+        assert_eq!((status.as_u16(), bodies().last().map(String::as_str)), (200, Some(said)));
+    }
+    warm();
+    assert_eq!(send(&octroi, &request("PUT", "/put", "Content-Length: 3\r\n", "abc")), 200);
+    assert_eq!(bodies(), ["abc", "abc"]);
+    // What changes something twice is said once.
+    for text in [chunked("POST", "/put", ""), request("POST", "/put", "Content-Length: 3\r\n", "abc")] {
+        warm();
+        assert_eq!(send(&octroi, &text), 502);
+        assert_eq!(bodies().len(), 1);
+    }
+    // And so is what was answered with an interim answer, or is too large to be kept.
+    warm();
+    let large = "x".repeat(70_000);
+    assert_eq!(send(&octroi, &request("PUT", "/put", "Content-Length: 70000\r\n", &large)), 502);
+}
+
+#[test]
+fn an_answer_that_has_no_body_leaves_no_doubt_about_one() {
+    let connections = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&connections);
+    let answers: [(&str, &[u8]); 8] = [
+        ("/204", b"HTTP/1.1 204 No Content\r\n\r\n"),
+        ("/204-zero", b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n"),
+        ("/204-length", b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n"),
+        ("/204-chunked", b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        ("/205", b"HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n"),
+        ("/205-chunked", b"HTTP/1.1 205 Reset Content\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n"),
+        ("/304-chunked", b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\nETag: \"a\"\r\n\r\n"),
+        ("/103-chunked", b"HTTP/1.1 103 Early Hints\r\nTransfer-Encoding: chunked\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n"),
+    ];
+    let addr = app(move |mut stream, connection| {
+        while let Some(head) = read_until(&mut stream, b"\r\n\r\n") {
+            seen.lock().unwrap().push(connection);
+            let head = String::from_utf8(head).unwrap();
+            let path = head.split(' ').nth(1).unwrap();
+            let said = answers
+                .iter()
+                .find(|(name, _)| *name == path)
+                .map_or(&b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"[..], |(_, said)| said);
+            let said = if head.starts_with("HEAD ") { b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" } else { said };
+            let _ = stream.write_all(said);
+        }
+    });
+    let octroi = Octroi::start(&config(addr, ""));
+    let kept = |ask: &dyn Fn()| {
+        assert_eq!(send(&octroi, &request("GET", "/", "", "")), 200);
+        ask();
+        assert_eq!(send(&octroi, &request("GET", "/", "", "")), 200);
+        let seen = std::mem::take(&mut *connections.lock().unwrap());
+        assert_eq!((seen.len(), seen[0]), (3, seen[1]), "{seen:?}");
+        seen[1] == seen[2]
+    };
+
+    for (path, status, keeps) in [
+        ("/204", 204, true),
+        ("/204-zero", 204, true),
+        ("/204-length", 204, false),
+        ("/204-chunked", 204, false),
+        ("/205", 205, true),
+        ("/205-chunked", 205, false),
+        ("/304-chunked", 304, true),
+        ("/103-chunked", 204, false),
+    ] {
+        for version in ["--http1.1", "--http2"] {
+            let asked = || {
+                let answer = octroi.curl("own.test", path).args(&[version]).get();
+                assert_eq!((answer.status, answer.exit, &*answer.body), (status, 0, ""), "{path} {version} {answer:?}");
+                assert_eq!(answer.field("transfer-encoding"), None, "{path} {version}");
+                let length = (status == 205).then_some("0");
+                assert_eq!(answer.field("content-length"), length, "{path} {version}");
+            };
+            assert_eq!(kept(&asked), keeps, "{path} {version}");
+        }
+    }
+    let head = || {
+        let answer = octroi.curl("own.test", "/x").args(&["-I"]).get();
+        assert_eq!((answer.status, answer.exit, answer.field("transfer-encoding")), (200, 0, None), "{answer:?}");
+    };
+    assert!(kept(&head));
+    // What a server says behind 204 is no second answer: it reads its bodies.
+    assert_eq!(send(&octroi, &request("POST", "/204-chunked", "Content-Length: 0\r\n", "")), 204);
+    assert_eq!(octroi.metric(r#"octroi_upstream_bodies_unread{upstream="app"}"#), 0.0);
+}
