@@ -47,8 +47,10 @@ pub(super) fn rule(cx: &mut Context<'_>, wire: &Rule, quotas: &Quotas) -> Option
     }
     let revoke = on(&wire.revoke);
     let origin_check = origin_check(cx, wire, grant || revoke || websocket);
-    let bodiless = |method: &Box<str>| matches!(&**method, "GET" | "HEAD" | "OPTIONS");
-    if let (true, Some(at)) = (!methods.is_empty() && !methods.iter().any(bodiless), wire.body.as_ref().filter(|at| at.value)) {
+    let bodiless = |method: &str| matches!(method, "GET" | "HEAD" | "OPTIONS");
+    if let (true, Some(at)) =
+        (!methods.is_empty() && !methods.iter().any(|method| bodiless(method)), wire.body.as_ref().filter(|at| at.value))
+    {
         cx.error(at.span, "`body: true` is for GET, HEAD and OPTIONS, and `methods` names none of them")
             .hint("take it out: other methods may have a body anyway");
     }

@@ -258,8 +258,8 @@ mod tests {
         assert_eq!(answer(205, &[]), (true, zero(), false));
         assert_eq!(answer(304, &[("content-length", "5")]), (false, Some("5".to_owned()), false));
         assert_eq!(answer(304, &[("transfer-encoding", "chunked")]), (false, None, true));
-        assert_eq!(answer(103, &[("content-length", "5")]).0, true);
-        assert_eq!(answer(103, &[("transfer-encoding", "chunked")]).0, true);
+        assert!(answer(103, &[("content-length", "5")]).0);
+        assert!(answer(103, &[("transfer-encoding", "chunked")]).0);
         assert_eq!(answer(200, &[("transfer-encoding", "chunked")]), (false, None, true));
     }
 

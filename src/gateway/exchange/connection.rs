@@ -348,7 +348,7 @@ impl AsyncRead for Plain {
         };
         match polled {
             Poll::Pending if self.eager => read_now(&self.stream, buf),
-            polled => polled,
+            Poll::Pending | Poll::Ready(_) => polled,
         }
     }
 }
