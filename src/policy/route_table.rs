@@ -329,6 +329,7 @@ mod tests {
             revoke: false,
             max_auth_age: None,
             websocket: false,
+            body: false,
             origin_check: OriginCheck::default(),
             origins: Box::default(),
             path: PathRules::default(),
