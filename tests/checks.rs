@@ -204,6 +204,28 @@ fn a_range_that_expired_since_the_load_allows_nobody() {
 }
 
 #[test]
+fn an_inner_range_that_has_expired_hides_no_outer_one() {
+    let policy = one(|acme| {
+        let inner = |text: &str| RangeRule { expires: Some(NOW), origin: line(6), ..range(text) };
+        acme.ip_access =
+            IpAccess::new(Some(vec![inner("192.0.2.1/32"), range("192.0.2.0/24"), inner("198.51.100.0/24")]), vec![inner("192.0.2.2/32")]);
+    });
+    let at = |ip: &str, now| {
+        let judged = ask_at(&get("https://acme.test/public/").from(ip), &policy, &Empty, &LIVE, now);
+        (judged.reason(), judged.verdict.err().and_then(|deny| deny.rule).map(|rule| rule.line))
+    };
+
+    for now in [NOW.minus(SECOND), NOW] {
+        assert_eq!(at("192.0.2.1", now), (None, None));
+    }
+    assert_eq!(at("192.0.2.2", NOW.minus(SECOND)), (Some(Reason::IpDenied), Some(6)));
+    assert_eq!(at("192.0.2.2", NOW), (None, None));
+    assert_eq!(at("198.51.100.1", NOW.minus(SECOND)), (None, None));
+    assert_eq!(at("198.51.100.1", NOW), (Some(Reason::IpNotAllowed), Some(6)));
+    assert_eq!(at("203.0.113.1", NOW), (Some(Reason::IpNotAllowed), Some(3)));
+}
+
+#[test]
 fn observe_mode_lets_addresses_pass_and_says_so() {
     let policy = one(|acme| (acme.ip_access, acme.mode) = (deny(&["192.0.2.0/24"]), Mode::Observe));
 

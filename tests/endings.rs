@@ -350,6 +350,37 @@ fn everything_under_way_ends_with_its_session_and_nothing_else_does() {
 }
 
 #[test]
+fn what_is_under_way_ends_with_the_rule_that_let_it_in() {
+    let app = App::start();
+    let text = config(&app, "", "");
+    let with = |asks: &str| {
+        let rules = format!("{{path: /, {asks}}}, {{path: /ws, websocket: true, {asks}}}");
+        let changed = text.replace(
+            "[acme.test], upstream: app, routes: app",
+            &format!("[acme.test], upstream: app, routes: {{use: app, rules: [{rules}]}}"),
+        );
+        assert_ne!(changed, text);
+        changed
+    };
+    for (stays, ends, status, reason) in
+        [("roles: [staff, boss]", "roles: [boss]", 403, "role_missing"), ("max_auth_age: 1h", "max_auth_age: 1s", 401, "auth_too_old")]
+    {
+        let mut octroi = Octroi::start(&text);
+        let cookie = sign_in(&octroi, "acme.test", r#"user="u_1", roles=("staff")"#);
+        let mut open = Open::all(&octroi, "acme.test", &cookie);
+
+        octroi.reload(&with(stays));
+        assert!(open.stay(), "{stays}");
+        octroi.reload(&with(ends));
+
+        open.end(status);
+        for path in ["/ws", "/quiet", "/busy", "/upload"] {
+            octroi.access_line(|line| line["path"] == path && line["reason"] == reason);
+        }
+    }
+}
+
+#[test]
 fn an_address_that_is_taken_out_ends_what_comes_from_it() {
     let app = App::start();
     let mut octroi = Octroi::start(&config(&app, "", ", ip_access: {allow: [127.0.0.0/8]}"));

@@ -373,6 +373,11 @@ fn observe_mode_writes_down_and_lets_pass() {
     // These are enforced all the same.
     assert_eq!(octroi.plain("plain", "watching.test", "/only/x").args(&["-X", "POST"]).status(), 405);
     assert_eq!(octroi.plain("plain", "watching.test", "/x//y").status(), 400);
+    // Who has no session meets no age of the sign-in: ending one's session opens nothing.
+    for path in ["/fresh/x", "/FRESH/x", "/fresh"] {
+        let refused = octroi.plain("plain", "watching.test", path).get();
+        assert_eq!((refused.status, octroi.reason(&refused).as_str()), (401, "auth_too_old"), "{path}");
+    }
     assert_eq!(upstream.take().len(), 5);
     let observed = |check: &str, reason: &str| {
         octroi.metric(&format!(

@@ -68,8 +68,8 @@ impl<'p> Matched<'p> {
 
     fn add(&mut self, entry: &'p Entry, reading: Option<&str>) {
         for route in std::iter::once(&entry.route).chain(&entry.also) {
-            let adds = |known: &Arc<Route>| !Arc::ptr_eq(known, route) && !(known.asks_at_least(route) && known.bounds_at_least(route));
-            if self.rules().all(adds) {
+            let says = |known: &Arc<Route>| Arc::ptr_eq(known, route) || (known.asks_at_least(route) && known.bounds_at_least(route));
+            if !self.rules().any(says) {
                 self.also.push(Also { route, reading: reading.map(Into::into) });
             }
         }
