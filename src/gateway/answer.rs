@@ -1,6 +1,6 @@
 //! What an upstream's answer says when it leaves for the client.
 
-use http::{HeaderValue, header, response::Parts};
+use http::{HeaderValue, StatusCode, header, response::Parts};
 use pingora::{ErrorType, OrErr, Result, http::ResponseHeader, proxy::Session};
 
 use super::{
@@ -34,6 +34,9 @@ pub(super) fn dress(shared: &Shared, session: &mut Session, response: &mut Respo
         // RFC 9110, section 8.6: no length stands where no body does.
         headers.remove(header::CONTENT_LENGTH);
         headers.remove(header::TRANSFER_ENCODING);
+        if status != StatusCode::SWITCHING_PROTOCOLS {
+            response_headers::leave_connection(headers);
+        }
         *response = ResponseHeader::from(parts);
         return Ok(());
     }

@@ -46,6 +46,10 @@ pub struct Context {
     pub(super) began: UnixTime,
     pub(super) tick: Tick,
     pub(super) connection: Option<Arc<Connection>>,
+    /// Its stream, over HTTP/2.
+    pub(super) stream: Option<u32>,
+    /// Whether it was refused before it began, and has its line.
+    pub(super) told: bool,
     pub(super) snapshot: Option<Arc<Snapshot>>,
     pub(super) head: Option<Vec<u8>>,
     pub(super) known: Known,
@@ -109,6 +113,8 @@ impl ProxyHttp for Gateway {
             began: self.shared.clock.now(),
             tick,
             connection: None,
+            stream: None,
+            told: false,
             snapshot: None,
             head: None,
             known: Known::default(),
@@ -142,6 +148,8 @@ impl ProxyHttp for Gateway {
         let connection =
             view::connection(session).ok_or_else(|| Error::explain(ErrorType::InternalError, "no connection under the session"))?;
         ctx.head = connection.request_begins();
+        ctx.stream = view::take_stream(session);
+        ctx.told = ctx.stream.is_some_and(|stream| connection.stream_begins(stream));
         waits(session, &connection);
         ctx.connection = Some(connection);
         // Before the rules are taken: what changes behind this line is noticed.
@@ -209,8 +217,13 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Box<Context>) {
-        record::finished(&self.shared, session, ctx);
+        if !ctx.told {
+            record::finished(&self.shared, session, ctx);
+        }
         body_came(ctx);
+        if let (Some(connection), Some(stream)) = (&ctx.connection, ctx.stream) {
+            connection.stream_ends(stream);
+        }
         if let Some(connection) = &ctx.connection {
             // The rest of an unread body must never be read as a request (CVE-2025-4366).
             if !session.as_downstream_mut().is_body_done() {

@@ -63,6 +63,13 @@ pub(super) fn hide(headers: &mut HeaderMap, status: StatusCode) {
     }
 }
 
+/// Takes out what is of one connection and what ends it: the library says that of final answers only (RFC 9110, section 7.6.1).
+pub(super) fn leave_connection(headers: &mut HeaderMap) {
+    for name in [header::CONNECTION, header::PROXY_AUTHENTICATE, HeaderName::from_static("proxy-authentication-info")] {
+        headers.remove(name);
+    }
+}
+
 /// Proves that everybody finds the same end of an upstream's answer, and that its head is bounded.
 pub(super) fn framing(headers: &HeaderMap) -> Verdict {
     let refuse = |detail| Err(Deny::new(Reason::UpstreamProtocol, detail));

@@ -5,12 +5,23 @@ use std::sync::Arc;
 use http::Version;
 use pingora::{http::RequestHeader, proxy::Session};
 
-use crate::model::{Connection, Facts, HttpVersion, Presented, RequestView, Tick, UnixTime};
+use crate::model::{Connection, Facts, HttpVersion, Presented, RequestView, STREAM_FIELD, Tick, UnixTime};
 
 /// Finds the connection that edge put under this session.
 pub(super) fn connection(session: &Session) -> Option<Arc<Connection>> {
     let digest = session.as_downstream().digest()?.proxy_digest.as_ref()?;
     digest.user_data.as_ref()?.downcast_ref::<Arc<Connection>>().cloned()
+}
+
+/// Takes off the field in which edge says on which stream of HTTP/2 a request came. It stands behind whatever the client says of it.
+pub(super) fn take_stream(session: &mut Session) -> Option<u32> {
+    if !session.is_http2() {
+        return None;
+    }
+    let request = session.req_header_mut();
+    let stream = request.headers.get_all(STREAM_FIELD).iter().next_back().and_then(|value| value.to_str().ok()?.parse().ok());
+    request.remove_header(STREAM_FIELD);
+    stream
 }
 
 /// Returns the HTTP version of a request.

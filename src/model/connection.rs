@@ -7,12 +7,14 @@ mod head;
 mod held;
 mod incoming;
 mod phase;
+mod streams;
 
 use std::{
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
+    task::Waker,
     time::Duration,
 };
 
@@ -25,6 +27,7 @@ pub use phase::Phase;
 use bodies::Bodies;
 use held::Held;
 use incoming::{Incoming, Progress};
+use streams::Requests;
 
 /// The deadlines and bounds of a head, from the limits of the policy that was in force when the connection was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +61,7 @@ pub struct Connection {
     dripped: AtomicBool,
     requests: AtomicU32,
     bodies: Bodies,
+    streams: Requests,
     tunnel_idle_millis: AtomicU64,
     cut: OnceLock<Cut>,
     certificate: Option<Box<Held>>,
@@ -90,6 +94,7 @@ impl Connection {
             dripped: AtomicBool::new(false),
             requests: AtomicU32::new(0),
             bodies: Bodies::default(),
+            streams: Requests::default(),
             tunnel_idle_millis: AtomicU64::new(0),
             cut: OnceLock::new(),
             certificate: None,
@@ -215,6 +220,36 @@ impl Connection {
         }
         self.phase.store(Phase::Request.number(), Ordering::Release);
         Some(self.take_head())
+    }
+
+    /// Tells that the gateway has begun a request on this stream of HTTP/2. Says whether it was refused already, and has its line.
+    pub fn stream_begins(&self, stream: u32) -> bool {
+        self.streams.begin(stream)
+    }
+
+    /// Tells that the request on this stream is over.
+    pub fn stream_ends(&self, stream: u32) {
+        self.streams.end(stream);
+    }
+
+    /// Says whether a stream that ends in an error has no request, so that nobody else tells of it; it has none from now on.
+    pub fn stream_is_refused(&self, stream: u32) -> bool {
+        self.streams.refuse(stream)
+    }
+
+    /// Has an interim answer said on a stream of HTTP/2, if its answer has not begun by then. Few wait at once; more are dropped.
+    pub fn say_interim(&self, stream: u32, frame: Vec<u8>) {
+        self.streams.say(stream, frame);
+    }
+
+    /// Returns the next interim answer that is to be said.
+    pub fn take_interim(&self) -> Option<(u32, Vec<u8>)> {
+        self.streams.take()
+    }
+
+    /// Wakes this task when there is something to say.
+    pub fn wake_to_say(&self, waker: &Waker) {
+        self.streams.wake(waker);
     }
 
     /// Hands over the head as received so far, for a request that nobody began.

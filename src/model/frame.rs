@@ -140,6 +140,8 @@ pub struct Frames {
     settings: bool,
     kind: FrameKind,
     stream: u32,
+    /// Whether a block of fields has begun and not ended.
+    in_block: bool,
     seen: u64,
 }
 
@@ -187,6 +189,11 @@ impl Frames {
     /// Says whether the next octet begins a frame.
     pub fn is_between_frames(&self) -> bool {
         self.preface == 0 && self.filled == 0 && self.rest == 0
+    }
+
+    /// Says whether a frame of another stream may come next: between two frames, and in no block of fields (RFC 9113, section 4.3).
+    pub fn may_be_interrupted(&self) -> bool {
+        self.is_between_frames() && !self.in_block
     }
 
     /// Returns the number of the frame of which a part has come, unless it is DATA: the first frame is number 1.
@@ -238,6 +245,9 @@ impl Frames {
         self.settings = kind == FrameKind::Settings && self.rest >= SETTING;
         self.kind = kind;
         self.stream = stream;
+        if matches!(kind, FrameKind::Headers | FrameKind::PushPromise | FrameKind::Continuation) {
+            self.in_block = !frame.ends_head();
+        }
         self.seen += 1;
         Passed::Frame(frame)
     }
@@ -352,7 +362,11 @@ mod tests {
         frames.take(&frame(0, 0, 5, &[1; 100])[..50], |_| {});
         assert_eq!((frames.in_data(), frames.unfinished(), frames.is_between_frames()), (Some((5, 59)), None, false));
         frames.take(&[1; 59], |_| {});
-        assert!(frames.is_between_frames());
+        assert!(frames.is_between_frames() && frames.may_be_interrupted());
+        frames.take(&frame(1, 0, 5, b"half"), |_| {});
+        assert!(frames.is_between_frames() && !frames.may_be_interrupted());
+        frames.take(&frame(9, 4, 5, b"rest"), |_| {});
+        assert!(frames.may_be_interrupted());
         frames.take(&[0, 0], |_| {});
         assert_eq!((frames.in_data(), frames.unfinished()), (None, Some(2)));
         let mut frames = Frames::of_server();

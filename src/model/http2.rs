@@ -51,6 +51,49 @@ impl Http2Limits {
     };
 }
 
+/// The field with the number of a stream that edge puts behind each head, for the gateway. It takes it off again.
+pub const STREAM_FIELD: &str = "octroi-stream";
+
+/// The most octets that every client takes in one frame (RFC 9113, section 6.5.2).
+const MOST_OCTETS: usize = 16 * 1024;
+
+/// Writes an interim answer as one HEADERS frame, of literals that no table keeps (RFC 7541, section 6.2.2). Nothing where it does not
+/// fit into one.
+pub fn interim_frame<'a>(stream: u32, status: u16, fields: impl Iterator<Item = (&'a str, &'a [u8])>) -> Option<Vec<u8>> {
+    // `:status` is entry 8 of the static table.
+    let mut block = vec![0x08];
+    literal(&mut block, status.to_string().as_bytes());
+    for (name, value) in fields {
+        block.push(0);
+        literal(&mut block, name.as_bytes());
+        literal(&mut block, value);
+        if block.len() > MOST_OCTETS {
+            return None;
+        }
+    }
+    let [_, length @ ..] = u32::try_from(block.len()).ok()?.to_be_bytes();
+    // HEADERS, with END_HEADERS.
+    Some([&length[..], &[1, 4], &stream.to_be_bytes(), &block].concat())
+}
+
+/// A text that is not compressed: its length in 7 bits and what does not fit into them (RFC 7541, sections 5.1 and 5.2), and itself.
+fn literal(block: &mut Vec<u8>, text: &[u8]) {
+    const PREFIX: usize = 127;
+    let octet = |number: usize| u8::try_from(number).unwrap_or(u8::MAX);
+    if text.len() < PREFIX {
+        block.push(octet(text.len()));
+    } else {
+        block.push(octet(PREFIX));
+        let mut rest = text.len() - PREFIX;
+        while rest >= 128 {
+            block.push(octet(rest % 128 + 128));
+            rest /= 128;
+        }
+        block.push(octet(rest));
+    }
+    block.extend_from_slice(text);
+}
+
 /// How an HTTP/2 client went beyond its bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Abuse {
@@ -125,5 +168,21 @@ impl Abuse {
             Self::Continuations => limits.continuations,
             Self::Starved => limits.starved,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interim_answer_is_one_frame_of_plain_literals() {
+        let long = vec![b'a'; 300];
+        let frame = interim_frame(5, 103, [("link", &b"</a>"[..]), ("x", &long)].into_iter()).unwrap();
+
+        let block = [b"\x08\x03103\x00\x04link\x04</a>\x00\x01x\x7f\xad\x01".to_vec(), long].concat();
+        assert_eq!(frame[..9], [0, 1, 70, 1, 4, 0, 0, 0, 5]);
+        assert_eq!(frame[9..], block);
+        assert_eq!(interim_frame(1, 103, [("x", &vec![b'a'; 16 * 1024][..])].into_iter()), None);
     }
 }

@@ -9,6 +9,7 @@ use tokio::{io::ReadBuf, time::Instant};
 
 use super::{
     flood::Flood,
+    given::Given,
     streams::{End, Streams},
 };
 use crate::{
@@ -24,6 +25,9 @@ const NO_ERROR: u32 = 0;
 const PROTOCOL_ERROR: u32 = 1;
 /// ENHANCE_YOUR_CALM.
 const CALM: u32 = 11;
+/// SETTINGS_HEADER_TABLE_SIZE, and what it is at first.
+const TABLE_SIZE: u16 = 1;
+const FIRST_TABLE: u32 = 4096;
 /// A head of 64 KiB needs no more than these behind its first frame.
 const MOST_CONTINUATIONS: u64 = 4;
 /// The highest stream that there can be: a farewell that leaves open which is the last one.
@@ -65,8 +69,15 @@ pub(super) struct Http2 {
     /// When what is unfinished must be whole: its number, and the time.
     whole_by: Option<(u64, Instant)>,
     idle_by: Option<Instant>,
+    given: Given,
     to_library: Own,
     to_client: Own,
+    /// Interim answers, by their streams.
+    interim: VecDeque<(u32, Vec<u8>)>,
+    /// How large the client lets our table of fields be. Where it was made smaller, the library's next head has to say so, and
+    /// nothing of ours may come before that (RFC 7541, section 4.2): then nothing of ours is said any more.
+    table: u32,
+    table_shrank: bool,
     /// Whether the client was told that it should go.
     leaving: bool,
 }
@@ -103,20 +114,29 @@ impl Http2 {
             fields_came: false,
             whole_by: None,
             idle_by: None,
+            given: Given::new(),
             to_library: Own::default(),
             to_client: Own::default(),
+            interim: VecDeque::new(),
+            table: FIRST_TABLE,
+            table_shrank: false,
             leaving: false,
         }
     }
 
     /// Takes in what the client sent. Says what is due at once.
     pub(super) fn came(&mut self, bytes: &[u8], now: impl Fn() -> Instant + Copy) -> Option<Due> {
-        let Self { came, flood, streams, block, asked, fields_came, .. } = self;
-        streams.reads();
+        let Self { came, flood, streams, block, asked, fields_came, table, table_shrank, .. } = self;
         *fields_came = false;
         let mut number = came.seen();
         came.take(bytes, |passed| match passed {
-            Passed::Setting { id, value } => flood.set(id, value),
+            Passed::Setting { id, value } => {
+                flood.set(id, value);
+                if id == TABLE_SIZE {
+                    *table_shrank |= value < *table;
+                    *table = value;
+                }
+            }
             Passed::Frame(frame) => {
                 number += 1;
                 flood.came(&frame, now);
@@ -159,8 +179,8 @@ impl Http2 {
                 Passed::Frame(frame) => {
                     let bad = streams.is_answer(&frame) && frame.number == BAD_REQUEST;
                     let refused = refusal(&frame).filter(|refusal| match refusal {
-                        // Others were begun, or answered, and have their line.
-                        Http2Refusal::Stream(stream, _) => streams.has_just_begun(*stream),
+                        // Others were answered, and have their line.
+                        Http2Refusal::Stream(stream, _) => streams.awaits_answer(*stream),
                         Http2Refusal::Authority(_)
                         | Http2Refusal::Connection(_)
                         | Http2Refusal::Fields
@@ -229,7 +249,7 @@ impl Http2 {
 
     /// Ends one stream for both sides. Says false if that cannot be told to the library, which reads the middle of its DATA.
     pub(super) fn end(&mut self, id: u32, end: End) -> bool {
-        if self.came.in_data().is_some_and(|(of, _)| of == id) {
+        if self.given.in_data() == Some(id) {
             return false;
         }
         self.streams.close(id);
@@ -244,8 +264,12 @@ impl Http2 {
 
     /// Hands the library what it is to read instead of the client's frames. Says whether there was something.
     pub(super) fn deliver(&mut self, buf: &mut ReadBuf<'_>) -> bool {
-        if self.to_library.is_empty() || (self.to_library.at == 0 && !self.came.is_between_frames()) {
-            return false;
+        if self.to_library.at == 0
+            && let Some(number) = self.given.take_due()
+        {
+            self.to_library.frames.push_front(number);
+        } else if self.to_library.is_empty() || (self.to_library.at == 0 && !self.given.is_between()) {
+            return self.given.give(buf);
         }
         let rest = self.to_library.rest();
         let some = rest.get(..buf.remaining()).unwrap_or(rest);
@@ -255,10 +279,44 @@ impl Http2 {
         read > 0
     }
 
+    /// Says whether all that came was given to the library.
+    pub(super) fn has_none_waiting(&self) -> bool {
+        self.given.is_empty()
+    }
+
+    /// Lets through to the library what came. Returns how much it gets now.
+    pub(super) fn pass_on(&mut self, bytes: &mut [u8]) -> usize {
+        if self.given.is_empty() {
+            return self.given.pass_on(bytes);
+        }
+        self.given.keep(bytes);
+        0
+    }
+
+    /// Has an interim answer said, as long as the answer itself has not begun.
+    pub(super) fn say_interim(&mut self, stream: u32, frame: Vec<u8>) {
+        if !self.table_shrank {
+            self.interim.push_back((stream, frame));
+        }
+    }
+
     /// Returns what we have to say to the client now.
-    pub(super) fn own(&self) -> &[u8] {
-        // In the middle of a frame of the library, it waits for the end of that.
-        if self.to_client.at == 0 && !self.sent.is_between_frames() { &[] } else { self.to_client.rest() }
+    pub(super) fn own(&mut self) -> &[u8] {
+        // In the middle of a frame or a block of the library, it waits for the end of that.
+        if self.to_client.at == 0 {
+            if !self.sent.may_be_interrupted() {
+                return &[];
+            }
+            // The library writes nothing before this has left, so what has not begun by now begins behind it.
+            while self.to_client.is_empty()
+                && let Some((stream, frame)) = self.interim.pop_front()
+            {
+                if self.streams.awaits_answer(stream) && !self.table_shrank {
+                    self.to_client.push(frame);
+                }
+            }
+        }
+        self.to_client.rest()
     }
 
     /// Tells how much of that was taken.
@@ -268,7 +326,7 @@ impl Http2 {
 
     /// Says farewell (RFC 9113, section 6.8); nothing where a frame is only half sent.
     pub(super) fn goaway(&self, due: Due) -> Vec<u8> {
-        if self.to_client.at > 0 || !self.sent.is_between_frames() {
+        if self.to_client.at > 0 || !self.sent.may_be_interrupted() {
             return Vec::new();
         }
         let code = match due {

@@ -5,6 +5,7 @@ mod alarm;
 mod digest;
 mod farewell;
 mod flood;
+mod given;
 mod http2;
 mod inner;
 mod linger;
@@ -30,16 +31,7 @@ use tokio::{
     time::Instant,
 };
 
-use self::{
-    ahead::Ahead,
-    alarm::Alarm,
-    digest::Digests,
-    farewell::Farewell,
-    http2::{Due, Http2},
-    linger::Linger,
-    pace::Pace,
-    watch::Watch,
-};
+use self::{ahead::Ahead, alarm::Alarm, digest::Digests, farewell::Farewell, http2::Http2, linger::Linger, pace::Pace, watch::Watch};
 pub(super) use self::{http2::refusal, inner::Inner, wire::Wire};
 use super::{EarlyCause, Witness};
 use crate::model::{ClientIp, Connection, Cut, Phase};
@@ -140,23 +132,6 @@ impl GateStream {
         self.poll_farewell(cx).map(Ok)
     }
 
-    /// Judges what was read of HTTP/2; the bytes are in `buf` behind `before`.
-    fn poll_judge_http2(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>, before: usize) -> Poll<io::Result<()>> {
-        let bytes = buf.filled().get(before..).unwrap_or_default();
-        if bytes.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        // The library never sees bytes after which the connection ends: for it the client has gone.
-        if self.is_banned() {
-            buf.set_filled(before);
-            return self.poll_cut(Cut::Banned, cx);
-        }
-        let due = self.http2.as_mut().and_then(|http2| http2.came(bytes, Instant::now));
-        let Some(due) = due else { return Poll::Ready(Ok(())) };
-        buf.set_filled(before);
-        self.poll_end(due, cx)
-    }
-
     fn is_banned(&self) -> bool {
         self.bannable.is_some_and(|client| self.witness.is_banned(client))
     }
@@ -210,25 +185,7 @@ impl AsyncRead for GateStream {
         if this.farewell.is_some() {
             return this.poll_farewell(cx).map(Ok);
         }
-        let Some(http2) = &mut this.http2 else { return this.poll_read_single(cx, buf) };
-        if let Some(abuse) = http2.over() {
-            return this.poll_end(Due::Abuse(abuse), cx);
-        }
-        if http2.has_left() {
-            return this.poll_end(Due::Leave, cx);
-        }
-        if http2.deliver(buf) {
-            return Poll::Ready(Ok(()));
-        }
-        let before = buf.filled().len();
-        match Pin::new(&mut this.inner).poll_read(cx, buf) {
-            Poll::Ready(Ok(())) => this.poll_judge_http2(cx, buf, before),
-            Poll::Ready(Err(error)) => this.poll_broken(cx, error),
-            Poll::Pending => {
-                this.linger.let_go(&mut this.inner, cx)?;
-                this.poll_http2(cx, buf)
-            }
-        }
+        if this.http2.is_some() { this.poll_read_multiplexed(cx, buf) } else { this.poll_read_single(cx, buf) }
     }
 }
 

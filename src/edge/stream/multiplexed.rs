@@ -2,12 +2,13 @@
 
 use std::{
     io::{self, IoSlice},
+    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use tokio::{
-    io::{AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
 };
 
@@ -17,10 +18,66 @@ use crate::{
     model::Cut,
 };
 
+/// How much is read at once where something waits in front of it.
+const PIECE: usize = 4096;
+
 impl GateStream {
+    /// Reads for the library, with the numbers of the streams behind their heads.
+    pub(super) fn poll_read_multiplexed(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let Some(http2) = &mut self.http2 else { return Poll::Ready(Ok(())) };
+            if let Some(abuse) = http2.over() {
+                return self.poll_end(Due::Abuse(abuse), cx);
+            }
+            if http2.has_left() {
+                return self.poll_end(Due::Leave, cx);
+            }
+            if http2.deliver(buf) {
+                return Poll::Ready(Ok(()));
+            }
+            let direct = http2.has_none_waiting();
+            let before = buf.filled().len();
+            let mut space = [const { MaybeUninit::uninit() }; PIECE];
+            // What waits in front is the beginning of a frame's head, and waits for the rest of it.
+            let mut piece = ReadBuf::uninit(&mut space);
+            let read =
+                if direct { Pin::new(&mut self.inner).poll_read(cx, buf) } else { Pin::new(&mut self.inner).poll_read(cx, &mut piece) };
+            match read {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return self.poll_broken(cx, error),
+                Poll::Pending => {
+                    self.linger.let_go(&mut self.inner, cx)?;
+                    return self.poll_http2(cx, buf);
+                }
+            }
+            let bytes = if direct { buf.filled_mut().get_mut(before..).unwrap_or_default() } else { piece.filled_mut() };
+            if bytes.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let due = http2.came(bytes, Instant::now);
+            let given = http2.pass_on(bytes);
+            // The library never sees bytes after which the connection ends: for it the client has gone.
+            buf.set_filled(before);
+            if self.is_banned() {
+                return self.poll_cut(Cut::Banned, cx);
+            }
+            if let Some(due) = due {
+                return self.poll_end(due, cx);
+            }
+            if given > 0 {
+                buf.set_filled(before + given);
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
     /// Waits for the client of an HTTP/2 connection, and does what is due meanwhile.
     pub(super) fn poll_http2(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.connection.wake_to_say(cx.waker());
         loop {
+            if let Some(http2) = &mut self.http2 {
+                std::iter::from_fn(|| self.connection.take_interim()).for_each(|(stream, frame)| http2.say_interim(stream, frame));
+            }
             // What we have to say ourselves leaves as soon as it can; until then the socket wakes us.
             if self.poll_own(cx)?.is_ready() && self.inner.wire().holds_back() {
                 let _ = Pin::new(&mut self.inner).poll_flush(cx)?;
@@ -78,7 +135,13 @@ impl GateStream {
     /// Follows what was written where HTTP/2 is spoken.
     pub(super) fn follow(&mut self, bufs: &[IoSlice<'_>], written: &Poll<io::Result<usize>>, cx: &mut Context<'_>) {
         let (Some(http2), Poll::Ready(Ok(sent))) = (&mut self.http2, written) else { return };
-        let turned = http2.sent(bufs, *sent, Instant::now, |refusal| self.witness.http2_refused(&self.connection, refusal));
+        let turned = http2.sent(bufs, *sent, Instant::now, |refusal| {
+            // A request that was begun tells of itself.
+            let told = matches!(refusal, Http2Refusal::Stream(stream, _) if !self.connection.stream_is_refused(stream));
+            if !told {
+                self.witness.http2_refused(&self.connection, refusal);
+            }
+        });
         if self.connection.certificate_is_refused() {
             http2.leave();
         }

@@ -40,8 +40,6 @@ struct Open {
     coming: bool,
     /// Whether an answer has begun.
     answering: bool,
-    /// With which read it was opened.
-    read: u64,
     /// When its answer was complete, or the last of its body came behind that.
     answered: Option<Instant>,
     window: i64,
@@ -60,12 +58,11 @@ pub(super) struct Streams {
     highest: u32,
     initial: i64,
     window: i64,
-    reads: u64,
 }
 
 impl Streams {
     pub(super) fn new() -> Self {
-        Self { open: Vec::new(), highest: 0, initial: FIRST_WINDOW, window: FIRST_WINDOW, reads: 0 }
+        Self { open: Vec::new(), highest: 0, initial: FIRST_WINDOW, window: FIRST_WINDOW }
     }
 
     /// Says whether no request is open.
@@ -73,15 +70,10 @@ impl Streams {
         self.open.is_empty()
     }
 
-    /// Tells of another read from the client.
-    pub(super) fn reads(&mut self) {
-        self.reads += 1;
-    }
-
-    /// Says whether a stream was opened with the last read and has no answer: what the library resets then is a head that it does not
-    /// take. Otherwise a request was begun, and tells of itself.
-    pub(super) fn has_just_begun(&self, id: u32) -> bool {
-        self.open.iter().any(|stream| stream.id == id && !stream.answering && stream.read == self.reads)
+    /// Says whether a stream is open on which no answer has begun.
+    pub(super) fn awaits_answer(&self, id: u32) -> bool {
+        let at = self.open.binary_search_by_key(&id, |stream| stream.id).ok();
+        at.and_then(|at| self.open.get(at)).is_some_and(|stream| !stream.answering)
     }
 
     /// Takes in a frame of the client.
@@ -97,7 +89,6 @@ impl Streams {
                         id,
                         coming: true,
                         answering: false,
-                        read: self.reads,
                         answered: None,
                         window,
                         bytes: 0,
@@ -351,17 +342,15 @@ mod tests {
     }
 
     #[test]
-    fn only_a_stream_that_was_just_opened_has_not_begun() {
+    fn a_stream_awaits_its_answer_until_that_begins_or_it_is_reset() {
         let now = Instant::now();
         let mut streams = Streams::new();
-        streams.reads();
         streams.came(&frame(FrameKind::Headers, 5, 1, 30, 0), || now);
-        assert!(streams.has_just_begun(1) && !streams.has_just_begun(3));
+        streams.came(&frame(FrameKind::Headers, 5, 3, 30, 0), || now);
+        assert!(streams.awaits_answer(1) && streams.awaits_answer(3) && !streams.awaits_answer(5));
         streams.sent(&frame(FrameKind::Headers, 4, 1, 9, 0), || now);
-        assert!(!streams.has_just_begun(1));
-        streams.came(&frame(FrameKind::Headers, 4, 3, 30, 0), || now);
-        streams.reads();
-        assert!(!streams.has_just_begun(3));
+        streams.came(&frame(FrameKind::Reset, 0, 3, 4, 8), || now);
+        assert!(!streams.awaits_answer(1) && !streams.awaits_answer(3));
     }
 
     #[test]

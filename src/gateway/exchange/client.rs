@@ -15,7 +15,7 @@ use crate::{
         standing::{Seat, ended},
         view,
     },
-    model::{Deny, HttpVersion, Reason, Tick},
+    model::{Deny, HttpVersion, Reason, Tick, interim_frame},
 };
 
 /// How long a client that sends a request may pause before the end of its answer is said all the same. Longer than curl waits to be told to
@@ -87,6 +87,14 @@ impl Client<'_> {
         }
         self.continued |= response.status == StatusCode::CONTINUE;
         self.dressed(&mut response)?;
+        if self.session.is_http2() {
+            // The library drops them.
+            if let (Some(connection), Some(stream)) = (&self.ctx.connection, self.ctx.stream) {
+                let fields = response.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+                interim_frame(stream, response.status.as_u16(), fields).into_iter().for_each(|frame| connection.say_interim(stream, frame));
+            }
+            return Ok(());
+        }
         self.session.as_downstream_mut().write_response_header(Box::new(response)).await.map_err(|error| error.into_down())
     }
 
@@ -105,8 +113,8 @@ impl Client<'_> {
     pub(super) async fn drain(self, mut held: Option<HttpTask>) -> Result<()> {
         let Self { gateway, session, ctx, upload, continued } = self;
         upload.refuse();
-        // Who asked whether it may send, and was answered instead, sends nothing (RFC 9110, section 10.1.1). Over HTTP/2 the library hands no
-        // interim answer on, so whoever asked there sends after a moment.
+        // Who asked whether it may send, and was answered instead, sends nothing (RFC 9110, section 10.1.1). Over HTTP/2 there are
+        // clients that send after a moment, whatever they were told.
         let asked = !session.is_http2() && session.req_header().headers.contains_key(header::EXPECT);
         let nothing_comes = asked && !continued && ctx.body_in == 0;
         let mut outcome = Ok(());

@@ -26,7 +26,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
-use pingora::{Error, ErrorType, Result, proxy::Session};
+use pingora::{Error, ErrorType, Result, http::ResponseHeader, proxy::Session};
 use tokio::time::timeout;
 
 use self::{
@@ -46,14 +46,46 @@ use super::{
 };
 use crate::{
     checks::route::body_not_allowed,
-    model::{Deny, HttpVersion, TenantName, told},
+    model::{Deny, HttpVersion, TenantName, Tick, told},
     outbound::{OutboundError, ServerTls},
     pipeline::Permit,
     policy::{Protocol, ServerAddress, Upstream, UpstreamTimeouts},
 };
 
-/// How many interim answers (1xx) an upstream may send before the answer.
-const INTERIM: usize = 16;
+/// How many bytes of interim answers (1xx) an upstream may send before the answer, counted as HTTP/1.1 writes them. More than a large
+/// page's early hints, and all of them together have the bound of one head.
+const INTERIM_BYTES: usize = 64 * 1024;
+/// For how many times `first_byte` they may put the answer off, once the request has come.
+const INTERIM_TIMES: u32 = 10;
+
+/// What an upstream has said before its answer.
+#[derive(Default)]
+struct Interim {
+    bytes: usize,
+    /// Since when it is waited for the answer behind them.
+    since: Option<Tick>,
+}
+
+impl Interim {
+    /// Says whether there was none.
+    fn is_none(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Counts one more. Says whether there may be more of them.
+    fn take(&mut self, response: &ResponseHeader, came: bool, now: Tick, first_byte: Duration) -> std::result::Result<(), Failed> {
+        let fields: usize = response.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        self.bytes = self.bytes.saturating_add(fields).saturating_add(STATUS_LINE);
+        let late = came && now.since(*self.since.get_or_insert(now)) > first_byte.saturating_mul(INTERIM_TIMES);
+        if self.bytes > INTERIM_BYTES || late {
+            return Err(Failed::new(ErrorType::InvalidHTTPHeader, false, "too many interim answers".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// `HTTP/1.1 103 Early Hints`, and an empty line.
+const STATUS_LINE: usize = 28;
 
 /// Says whether a request has no body. Both questions: HTTP/2 calls a body empty whose length says so, and DATA may still come.
 fn has_no_body(session: &mut Session) -> bool {
@@ -312,20 +344,21 @@ impl Gateway {
             // An upload may go on for as long as an answer.
             self.sit_down(sides.client.ctx).map_err(Failed::last)?;
         }
-        for said in 0..=INTERIM {
+        let mut interim = Interim::default();
+        loop {
             // One that has said anything has not died unseen.
-            let head = sides.head(times.first_byte, repeatable && said == 0).await?;
+            let head = sides.head(times.first_byte, repeatable && interim.is_none()).await?;
             let status = head.response.status.as_u16();
             if status == 101 && sides.client.ctx.permit.as_ref().is_some_and(Permit::websocket) {
                 return sides.tunnel(head.response, times.between_bytes).await.map(|()| None).map_err(Failed::last);
             }
             if (100..200).contains(&status) {
+                interim.take(&head.response, sides.client.upload.has_come(), self.shared.clock.tick(), times.first_byte)?;
                 sides.client.interim(head.response).await.map_err(Failed::last)?;
                 continue;
             }
             return sides.answer(head, times.between_bytes, bodies).await.map_err(Failed::last);
         }
-        Err(Failed::new(ErrorType::InvalidHTTPHeader, false, "too many interim answers".to_owned()))
     }
 }
 

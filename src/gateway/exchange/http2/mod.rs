@@ -21,7 +21,7 @@ use self::{
     sides::Sides,
     stream::{Came, Stream},
 };
-use super::{Failed, INTERIM, Server, client::Client, connect, upload::Upload};
+use super::{Failed, Interim, Server, client::Client, connect, upload::Upload};
 use crate::{
     gateway::{
         forward, guard,
@@ -123,21 +123,25 @@ impl Gateway {
             // An upload may go on for as long as an answer, and a call may be silent.
             self.sit_down(sides.client.ctx).map_err(Failed::last)?;
         }
-        for said in 0..=INTERIM {
+        let mut interim = Interim::default();
+        loop {
             let came = sides.next().await.map_err(|failed| {
                 let unheard = twice && *failed.error.etype() == ErrorType::ConnectionClosed;
                 // One that has said anything has not died unseen, and a client that was told to go on is not asked again.
-                Failed { repeatable: said == 0 && (failed.repeatable || unheard), ..failed }
+                Failed { repeatable: interim.is_none() && (failed.repeatable || unheard), ..failed }
             })?;
             // One that was aside may have been asked over a connection from before.
             server.pool.reached(server.turn.index);
             match came {
-                Came::Interim(response) => sides.client.interim(response).await.map_err(Failed::last)?,
+                Came::Interim(response) => {
+                    interim.take(&response, sides.client.upload.has_come(), self.shared.clock.tick(), sides.times.first_byte)?;
+                    sides.client.interim(response).await.map_err(Failed::last)?;
+                }
                 Came::Head(response, over) => return sides.answer(response, over).await.map_err(Failed::last),
                 Came::Data(..) | Came::End(_) => break,
             }
         }
-        Err(Failed::new(ErrorType::InvalidHTTPHeader, false, "no answer, or too many interim ones".to_owned()))
+        Err(Failed::new(ErrorType::InvalidHTTPHeader, false, "no answer".to_owned()))
     }
 }
 
