@@ -612,3 +612,63 @@ fn a_request_whose_upload_is_reset_behind_its_answer_has_one_line() {
     assert!(lines.iter().all(|line| line["status"] == 404), "{lines:#?}");
     assert_eq!(octroi.ok(&["ban", "list"]), "nobody is banned\n");
 }
+
+#[test]
+fn http2_with_prior_knowledge_is_served_in_clear_text() {
+    let (octroi, upstream) = started("header_timeout: 700ms");
+    let plain = |settings: &[u8]| {
+        let mut stream = harness::client::raw(octroi.addr("plain"));
+        stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        assert!(send(&mut stream, settings));
+        stream
+    };
+
+    let answer = octroi.plain("plain", HOST, "/x").args(&["--http2-prior-knowledge"]).get();
+    assert_eq!((answer.status, answer.version.as_str()), (200, "HTTP/2"), "{answer:?}");
+    let line = octroi.access_line(|line| line["path"] == "/x");
+    assert_eq!((&line["http.version"], &line["listener"]), (&"HTTP/2".into(), &"plain".into()));
+    // However its preface is cut; and HTTP/1 next to it, even one that begins alike.
+    let preface = preface(&[]);
+    for cut in [1, 3, 23, 24, 30] {
+        let mut stream = plain(&preface[..cut]);
+        std::thread::sleep(Duration::from_millis(20));
+        send(&mut stream, &[&preface[cut..], &get(1)].concat());
+        let (came, _) = until(&mut stream, 2 * SECOND, |frame| frame.kind == DATA);
+        assert!(came.iter().any(|frame| frame.kind == DATA), "{cut} {came:?}");
+    }
+    assert_eq!(octroi.plain("plain", HOST, "/x").args(&["-X", "PROPFIND"]).status(), 405);
+    assert_eq!(octroi.plain("plain", HOST, "/x").args(&["--http1.0"]).status(), 200);
+    // Silence, and the beginning of a preface, have the deadline that they had.
+    for said in [&b""[..], b"PRI * HT"] {
+        let (start, mut stream) = (Instant::now(), plain(said));
+        stream.set_read_timeout(Some(3 * SECOND)).unwrap();
+        let mut got = String::new();
+        let _ = stream.read_to_string(&mut got);
+        assert_eq!(got.starts_with("HTTP/1.1 408"), !said.is_empty(), "{got}");
+        assert!(start.elapsed() > Duration::from_millis(500) && start.elapsed() < Duration::from_millis(2500), "{:?}", start.elapsed());
+    }
+    upstream.take();
+}
+
+#[test]
+fn a_fragment_is_cut_off_before_anybody_judges_the_path() {
+    let upstream = Upstream::start();
+    let rules = "unmatched: public, rules: [{path: /in, access: session}]";
+    let sessions = "sessions: {keys: [{id: 1, secret: \"${file:session.key}\"}]}\n";
+    let octroi = Octroi::start(&format!("{}{sessions}", config(upstream.addr, "").replace("unmatched: public", rules)));
+    let mut stream = connect(&octroi, &[]);
+    let mut ask = |id: u32, path: &str| {
+        send(&mut stream, &request(id, "GET", HOST, path, END_STREAM));
+        until(&mut stream, 2 * SECOND, |frame| frame.kind == DATA && frame.stream == id);
+    };
+
+    ask(1, "/x#/in");
+    assert_eq!(upstream.only().target, "/x");
+    ask(3, "/in#/x");
+    ask(5, "/x?a=b#c");
+    assert_eq!(upstream.only().target, "/x?a=b");
+
+    let line = octroi.access_line(|line| line["path"] == "/in");
+    assert_eq!((&line["status"], &line["reason"]), (&401.into(), &"session_missing".into()));
+    assert!(octroi.access_lines().iter().all(|line| !line["path"].as_str().unwrap_or_default().contains('#')));
+}

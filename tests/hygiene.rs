@@ -387,7 +387,7 @@ proptest::proptest! {
 
 #[test]
 fn only_what_no_page_and_no_correct_client_sends_is_an_offence() {
-    let offence = |text: &[u8]| lint(text, &LIMITS).err().expect("refused").is_offence();
+    let offence = |text: &[u8]| lint(text, &LIMITS).expect_err("refused").is_offence();
     let field = |line: &str| offence(format!("POST /x HTTP/1.1\r\nHost: acme.test\r\n{line}\r\n\r\n").as_bytes());
 
     for line in ["no colon", ": b", "A : b", " folded: b", "A: b\0c", "A: b\rc", "A: b\nC: d", "Host: acme.test", "Content-Length: x"] {

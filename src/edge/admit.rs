@@ -5,6 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::watch,
     time::{Instant, timeout, timeout_at},
 };
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
@@ -16,7 +17,7 @@ use super::{
     stream::{Inner, Wire},
     tls::{self, Sni},
 };
-use crate::model::{CertificateJudge, ClientIp, ClientPrefix, Connection, Facts, Presented, Tick, TlsFacts, Transport, UnixTime};
+use crate::model::{CertificateJudge, ClientIp, ClientPrefix, Connection, Facts, PREFACE, Presented, Tick, TlsFacts, Transport, UnixTime};
 use crate::policy::ListenerKind;
 use crate::proxy_protocol::{self, MAX_HEADER_BYTES, Parsed};
 use crate::state::Challenges;
@@ -45,6 +46,7 @@ pub(super) struct Admission {
     pub(super) connections: Connections,
     pub(super) witness: Arc<dyn Witness>,
     pub(super) challenges: Arc<Challenges>,
+    pub(super) shutdown: watch::Receiver<bool>,
 }
 
 /// A connection that was led in.
@@ -119,8 +121,15 @@ impl Admission {
         let client = bannable.map(|ip| self.count_client(ip)).transpose()?;
         let wire = Wire::new(tcp, lead);
         let local = wire.local_addr().map_err(|error| Refused(EdgeRefusal::TlsAborted, error.to_string()))?;
+        let mut prior_knowledge = false;
+        let mut awaited = None;
         let (inner, transport, presented) = match self.rules.listener.kind {
-            ListenerKind::Plaintext | ListenerKind::Redirect { .. } => (Inner::Plain(wire), Transport::Plain, None),
+            ListenerKind::Plaintext | ListenerKind::Redirect { .. } => {
+                let mut wire = wire;
+                let since = *awaited.insert(Instant::now());
+                prior_knowledge = self.begins_http2(&mut wire, since).await;
+                (Inner::Plain(wire), Transport::Plain, None)
+            }
             ListenerKind::Tls => {
                 let client = bannable.map(ClientIp::prefix);
                 let Some((stream, facts, presented)) = self.handshake(wire.expect_tls(), source, client).await? else {
@@ -142,9 +151,25 @@ impl Admission {
         if let Some(presented) = presented {
             connection = connection.with_certificate(presented, Arc::clone(&self.judge));
         }
+        if prior_knowledge {
+            connection = connection.with_prior_knowledge();
+        }
         let connection = Arc::new(connection);
-        let stream = GateStream::new(inner, Arc::clone(&connection), Arc::clone(&self.witness), bannable);
+        let since = awaited.unwrap_or_else(Instant::now);
+        let stream = GateStream::new(inner, Arc::clone(&connection), Arc::clone(&self.witness), bannable, since);
         Ok(Some((stream, connection, client)))
+    }
+
+    /// Says whether a client in clear text speaks HTTP/2 with prior knowledge (RFC 9113, section 3.3). One that says nothing, or not
+    /// enough, is left to the stream, whose deadline it has had since then; so is one that waits when the door is shut.
+    async fn begins_http2(&self, wire: &mut Wire, since: Instant) -> bool {
+        let by = since + self.rules.head_deadlines().header_timeout;
+        let mut shutdown = self.shutdown.clone();
+        tokio::select! {
+            biased;
+            begins = timeout_at(by, wire.begins_with(PREFACE)) => matches!(begins, Ok(Ok(true))),
+            _ = shutdown.wait_for(|&down| down) => false,
+        }
     }
 
     fn count_client(&self, ip: ClientIp) -> Result<ClientGuard, Refused> {

@@ -183,6 +183,7 @@ impl Door {
             connections: self.connections.clone(),
             witness: Arc::clone(&self.witness),
             challenges: Arc::clone(&self.challenges),
+            shutdown: self.shutdown.clone(),
         };
         let handler = Arc::clone(&self.handler);
         let shutdown = self.shutdown.clone();

@@ -44,7 +44,8 @@ pub(super) async fn refuse(shared: &Shared, session: &mut Session, ctx: &mut Con
     // A connection is asked for its certificate once: to present one, or another, the client has to come again.
     let certificate = Certificate::of(deny.reason) != Certificate::None || has_refused_certificate(ctx);
     // Framing in doubt, or the gateway itself: nothing more is read from such a connection.
-    if matches!(stage, Stage::Hygiene | Stage::Gateway) || certificate || shared.is_draining() {
+    let doubtful = ctx.connection.as_ref().is_some_and(|connection| connection.has_doubtful_surplus());
+    if matches!(stage, Stage::Hygiene | Stage::Gateway) || certificate || doubtful || shared.is_draining() {
         session.set_keepalive(None);
     }
     record::failed(ctx, deny);

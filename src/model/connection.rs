@@ -101,6 +101,12 @@ impl Connection {
         }
     }
 
+    /// Says that HTTP/2 is spoken although TLS did not agree on it.
+    pub fn with_prior_knowledge(mut self) -> Self {
+        self.phase = AtomicU8::new(Phase::Multiplexed.number());
+        self
+    }
+
     /// Keeps the certificate that the client presented, and who may be asked about it again.
     pub fn with_certificate(mut self, presented: Presented, judge: Arc<dyn CertificateJudge>) -> Self {
         self.certificate = Some(Box::new(Held::new(presented, judge)));

@@ -4,7 +4,7 @@
 //! frame, not per octet: a payload that does not matter is passed over in one step.
 
 /// What a client says first (RFC 9113, section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HEAD: usize = 9;
 /// The most that is kept of a payload: last stream and code of a GOAWAY.
 const LEAD: usize = 8;
@@ -357,16 +357,24 @@ mod tests {
     }
 
     #[test]
+    fn a_block_of_fields_may_not_be_interrupted() {
+        let mut frames = Frames::of_server();
+        assert!(frames.may_be_interrupted());
+        frames.take(&frame(1, 0, 5, b"half"), |_| {});
+        assert!(frames.is_between_frames() && !frames.may_be_interrupted());
+        frames.take(&frame(9, 4, 5, b"rest"), |_| {});
+        assert!(frames.may_be_interrupted());
+        frames.take(&frame(0, 0, 5, b"data")[..10], |_| {});
+        assert!(!frames.may_be_interrupted());
+    }
+
+    #[test]
     fn what_is_unfinished_is_known() {
         let mut frames = Frames::of_server();
         frames.take(&frame(0, 0, 5, &[1; 100])[..50], |_| {});
         assert_eq!((frames.in_data(), frames.unfinished(), frames.is_between_frames()), (Some((5, 59)), None, false));
         frames.take(&[1; 59], |_| {});
-        assert!(frames.is_between_frames() && frames.may_be_interrupted());
-        frames.take(&frame(1, 0, 5, b"half"), |_| {});
-        assert!(frames.is_between_frames() && !frames.may_be_interrupted());
-        frames.take(&frame(9, 4, 5, b"rest"), |_| {});
-        assert!(frames.may_be_interrupted());
+        assert!(frames.is_between_frames());
         frames.take(&[0, 0], |_| {});
         assert_eq!((frames.in_data(), frames.unfinished()), (None, Some(2)));
         let mut frames = Frames::of_server();

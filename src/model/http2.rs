@@ -181,7 +181,7 @@ mod tests {
         let frame = interim_frame(5, 103, [("link", &b"</a>"[..]), ("x", &long)].into_iter()).unwrap();
 
         let block = [b"\x08\x03103\x00\x04link\x04</a>\x00\x01x\x7f\xad\x01".to_vec(), long].concat();
-        assert_eq!(frame[..9], [0, 1, 70, 1, 4, 0, 0, 0, 5]);
+        assert_eq!(frame[..9], [0, 1, 66, 1, 4, 0, 0, 0, 5]);
         assert_eq!(frame[9..], block);
         assert_eq!(interim_frame(1, 103, [("x", &vec![b'a'; 16 * 1024][..])].into_iter()), None);
     }

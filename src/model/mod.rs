@@ -39,7 +39,7 @@ pub use control::{
 };
 pub use distinguished_name::{Attribute, DistinguishedName, NameFormError};
 pub use fault::told;
-pub use frame::{Frame, FrameKind, Frames, Passed};
+pub use frame::{Frame, FrameKind, Frames, PREFACE, Passed};
 pub use host::{Host, HostError, HostPattern, Scheme};
 pub use http2::{Abuse, Http2Limits, STREAM_FIELD, interim_frame};
 pub use id::{ListenerName, NameError, QuotaName, RequestId, RouteId, SessionId, TenantName, UpstreamName, UserId};

@@ -107,7 +107,7 @@ reasons! {
     HeadDuplicate      Hygiene 400 "head_duplicate"      "A field that may stand once (Host, Authorization) stands twice."
     FramingClTe        Hygiene 400 "framing_cl_te"       "Content-Length and Transfer-Encoding stand in one request."
     FramingTe          Hygiene 400 "framing_te"          "Transfer-Encoding is not exactly one `chunked`, or stands in HTTP/1.0 or HTTP/2."
-    FramingCl          Hygiene 400 "framing_cl"          "Content-Length is not one line of 1 to 18 digits, or announces a body in HTTP/1.0."
+    FramingCl          Hygiene 400 "framing_cl"          "Content-Length is not one line of 1 to 18 digits."
     FramingChunk       Hygiene 400 "framing_chunk"       "The chunks of the body are malformed."
     ConnectionField    Hygiene 400 "connection_field"    "An HTTP/2 request carries a field that belongs to one HTTP/1 connection (RFC 9113, section 8.2.2); or `Connection` names a field that is not the connection's own, or no field."
     Protocol           Hygiene 400 "protocol"            "The request breaks the protocol in a way that the HTTP library refused by itself."

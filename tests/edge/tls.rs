@@ -503,3 +503,21 @@ async fn a_ca_is_shown_the_proof_while_it_runs_and_the_connection_ends() {
     assert_eq!(alert(shake_as(&[b"acme-tls/1"], "new.test").await), Err(Some(AlertDescription::UnrecognisedName)));
     assert_eq!(house.seen.count("proven"), 1);
 }
+
+#[tokio::test]
+async fn a_record_that_cannot_be_opened_is_answered_with_an_alert() {
+    let house = House::open(plan(ListenerKind::Tls)).await;
+    for requests in 0..2 {
+        let mut stream = house.handshake("a.test").await.unwrap();
+        for _ in 0..requests {
+            assert!(ask(&mut stream, GET).await.starts_with("HTTP/1.1 200"));
+        }
+
+        // Whoever changes an octet on the way; and more that nobody reads.
+        let garbage = [&[23, 3, 3, 0, 40][..], &[7; 40]].concat().repeat(20);
+        stream.get_mut().0.write_all(&garbage).await.unwrap();
+        let error = stream.read_to_end(&mut Vec::new()).await.unwrap_err();
+
+        assert_eq!(alert_of(&error), Some(AlertDescription::BadRecordMac), "{error}");
+    }
+}

@@ -11,7 +11,7 @@ use pingora::{
 };
 
 use super::GateStream;
-use crate::model::{Alpn, Connection, TlsFacts};
+use crate::model::{Connection, TlsFacts};
 
 /// Made once per connection; the library clones the `Arc`s for each request.
 pub(super) struct Digests {
@@ -54,10 +54,11 @@ impl Ssl for GateStream {
     }
 
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        match self.connection.facts().tls()?.alpn {
-            Alpn::Http1 => Some(ALPN::H1),
-            Alpn::Http2 => Some(ALPN::H2),
+        // Also where a client in clear text speaks it with prior knowledge.
+        if self.http2.is_some() {
+            return Some(ALPN::H2);
         }
+        self.connection.facts().tls().map(|_| ALPN::H1)
     }
 }
 

@@ -58,9 +58,15 @@ pub struct GateStream {
 }
 
 impl GateStream {
-    /// Begins at the end of the handshake.
-    pub(super) fn new(inner: Inner, connection: Arc<Connection>, witness: Arc<dyn Witness>, bannable: Option<ClientIp>) -> Self {
-        let (deadlines, now) = (connection.deadlines(), Instant::now());
+    /// The first head is awaited since the end of the handshake.
+    pub(super) fn new(
+        inner: Inner,
+        connection: Arc<Connection>,
+        witness: Arc<dyn Witness>,
+        bannable: Option<ClientIp>,
+        now: Instant,
+    ) -> Self {
+        let deadlines = connection.deadlines();
         let watch = Watch::new(deadlines, now);
         let http2 = (connection.phase() == Phase::Multiplexed).then(|| Box::new(Http2::new(&deadlines, now)));
         let digests = Digests::new(&connection, inner.wire().raw_fd());

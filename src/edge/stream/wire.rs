@@ -12,7 +12,7 @@ use std::{
 use pingora::protocols::l4::ext::get_tcp_info;
 use rustix::net::sockopt;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 
@@ -75,6 +75,24 @@ impl Wire {
     /// Returns what was kept, and keeps no more.
     pub(crate) fn take_hello(&mut self) -> Option<Vec<u8>> {
         self.kept.take()
+    }
+
+    /// Reads until it is certain whether the connection begins like this. What was read is read again.
+    pub(crate) async fn begins_with(&mut self, beginning: &[u8]) -> io::Result<bool> {
+        loop {
+            let known = self.lead.get(self.lead_at..).unwrap_or_default();
+            let compared = known.len().min(beginning.len());
+            if known.get(..compared) != beginning.get(..compared) {
+                return Ok(false);
+            }
+            if compared == beginning.len() {
+                return Ok(true);
+            }
+            self.lead.reserve(KEPT_BYTES);
+            if self.tcp.read_buf(&mut self.lead).await? == 0 {
+                return Ok(false);
+            }
+        }
     }
 
     /// Returns the first bytes, if they were not TLS although TLS was expected.
@@ -246,10 +264,7 @@ impl AsyncWrite for Wire {
 
 #[cfg(test)]
 mod tests {
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
-    };
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
 
     use super::*;
 
@@ -301,6 +316,20 @@ mod tests {
         wire.read_to_end(&mut rest).await.unwrap();
 
         assert_eq!((&small[..], &rest[..]), (&b"ab"[..], &b"cdef"[..]));
+    }
+
+    #[tokio::test]
+    async fn a_beginning_is_known_with_its_first_other_octet_and_is_read_again() {
+        for (said, begins) in [(&b"PRI * more"[..], true), (b"PRO", false), (b"G", false), (b"PR", false)] {
+            let (mut wire, mut other) = pair(said.get(..1).unwrap()).await;
+            other.write_all(&said[1..]).await.unwrap();
+            drop(other);
+
+            assert_eq!(wire.begins_with(b"PRI *").await.unwrap(), begins);
+            let mut all = Vec::new();
+            wire.read_to_end(&mut all).await.unwrap();
+            assert_eq!(all, said);
+        }
     }
 
     #[tokio::test]
