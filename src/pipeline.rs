@@ -12,10 +12,10 @@ use std::{borrow::Cow, sync::Arc};
 use crate::{
     checks::{
         authorization, challenge, client, client_certificate, grant, hygiene, ip_access, member, origin, reuse, revocation, route, session,
-        tenant,
+        sign_in, tenant,
     },
     model::{ClientIp, Deny, Mode, Origin, Presented, Reason, RequestView, Stage, Trail, UnixTime, Verdict},
-    policy::{Matched, OnStale, Policy, RangeRule, Route, RouteAccess, Tenant},
+    policy::{Granting, Matched, OnStale, Policy, RangeRule, Route, RouteAccess, Tenant},
     session::grant::Grant,
     state::{QuotaStore, RevocationStore},
 };
@@ -169,8 +169,12 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
     let also: Vec<_> = matched.also.iter().map(|also| (Arc::clone(also.route), sent_to(also.route))).collect();
     let websocket = found.upgrade == route::Upgrade::WebSocket;
     let is_safe = origin::is_safe(clean.method) && !websocket;
+    // What comes back from a provider is another site's form, and is let in by the mark of its beginning.
+    let back = sign_in::back(view, &clean, is_safe, (&realm.name, route), policy);
+    let is_begun = sign_in::is_begun(back.as_ref()) && !websocket;
     for (sender, route) in std::iter::once((sender, route)).chain(also.iter().map(|(route, sender)| (*sender, route))) {
-        trail.note(Stage::Authorization, origin::check(sender, is_safe, session.as_deref(), route))?;
+        let passes = is_safe || (is_begun && route.grant == Granting::Callback);
+        trail.note(Stage::Authorization, origin::check(sender, passes, session.as_deref(), route))?;
         trail.explain(|| (explain_access(route), Some(route.origin)));
     }
 
@@ -194,6 +198,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
         safe: origin::is_safe(clean.method),
         sender,
         signed_out: false,
+        back,
     })))
 }
 
@@ -208,7 +213,10 @@ pub fn judge_grant(
     now: UnixTime,
 ) -> Verdict<Arc<Tenant>> {
     // A link from another site passed, but a sign-in by it would sign the victim in as somebody else.
-    permit.judges().try_for_each(|(sender, route)| origin::check_answer(sender, route))?;
+    permit.judges().try_for_each(|(sender, route)| {
+        let back = permit.back().filter(|_| route.grant == Granting::Callback);
+        origin::check_grant(sender, back, route)
+    })?;
     grant::check(grant, (permit.client(), certificate), permit.tenant(), policy, now).map(Arc::clone)
 }
 

@@ -10,11 +10,11 @@ use octroi::{
     model::{Deny, Mode, PathRules, Reason, RevocationAnswer, UnixTime},
     pipeline::{Passage, Permit, Source, judge_again, judge_grant},
     policy::{
-        Binding, CertificateMode, Charge, ClientIpHeader, IpAccess, IpSet, ListenerKind, OnStale, OriginCheck, Policy, QuotaBy, RangeRule,
-        RequestLimits, Route, RouteAccess, Tenant,
+        Binding, CertificateMode, Charge, ClientIpHeader, Granting, IpAccess, IpSet, ListenerKind, OnStale, OriginCheck, Policy, QuotaBy,
+        RangeRule, RequestLimits, Route, RouteAccess, Tenant,
     },
     replay::Request,
-    session::{Bound, Claims, Purpose, Roles, binding, grant::Grant},
+    session::{Bound, Claims, Purpose, Roles, SignIn, binding, grant::Grant},
 };
 use support::*;
 
@@ -285,7 +285,7 @@ fn spelled(change: impl FnOnce(&mut Tenant)) -> Policy {
     one(|acme| {
         let mut open = route("/", RouteAccess::Public);
         open.path = PathRules { allow_encoded_slash: true, allow_path_parameters: true, merge_slashes: true, allow_double_encoding: true };
-        open.grant = true;
+        open.grant = Granting::Directly;
         let mut read = route("/ops/read/", roles("ops"));
         read.methods = Box::new(["GET".into()]);
         acme.routes = table(vec![open, route("/ops/", roles("ops")), read, route("/me", RouteAccess::Session)]);
@@ -323,7 +323,7 @@ fn a_path_is_judged_as_an_app_may_read_it() {
     assert_eq!(ask("POST", "/ops%2Fread%2Fx", "ops").reason(), Some(Reason::MethodNotAllowed));
     assert_eq!(ask("POST", "/ops%2Fwrite%2Fx", "ops").reason(), None);
     // What the path is as asked goes on being what is allowed.
-    assert!(ask("GET", "/ops%2Fusers", "ops").permit().route().grant);
+    assert!(ask("GET", "/ops%2Fusers", "ops").permit().route().grant.is_allowed());
     assert_eq!(ask("GET", "/ops%2Fusers", "ops").permit().path_and_query(), "/ops%2Fusers");
     for path in ["/x%2Fy", "/X", "/opsx", "/ops-x/y", "/a%252Fb"] {
         assert_eq!(judged(&get(&format!("https://acme.test{path}")), &policy).reason(), None, "{path}");
@@ -334,7 +334,7 @@ fn a_path_is_judged_as_an_app_may_read_it() {
 fn a_spelling_costs_what_the_rule_costs_that_an_app_may_read() {
     let policy = one(|acme| {
         let mut login = route("/login", RouteAccess::Public);
-        (login.grant, login.origin_check) = (true, OriginCheck::Always);
+        (login.grant, login.origin_check) = (Granting::Directly, OriginCheck::Always);
         let failures = octroi::policy::Quota { charge: Charge::Failures, ..quota("login", QuotaBy::Client, 2) };
         login.quotas = Box::new([failures.into(), quota("by_route", QuotaBy::Route, 9).into()]);
         let mut small = route("/small/", RouteAccess::Public);
@@ -350,7 +350,7 @@ fn a_spelling_costs_what_the_rule_costs_that_an_app_may_read() {
     let asked = |path: &str| ask(&get(&format!("https://acme.test{path}")).method("POST"), &policy, &quotas, &LIVE);
 
     let spelled = asked("/LOGIN").permit();
-    assert_eq!((spelled.route().id.as_str(), spelled.route().grant, spelled.is_sign_in()), ("*", false, true));
+    assert_eq!((spelled.route().id.as_str(), spelled.route().grant, spelled.is_sign_in()), ("*", Granting::Never, true));
     assert_eq!(spelled.charged_failures().len(), 1);
     assert_eq!(asked("/login").reason(), None);
     assert_eq!(asked("/Login").reason(), Some(Reason::QuotaExceeded));
@@ -856,7 +856,7 @@ fn checked() -> Policy {
         let mut write = route("/write", RouteAccess::Public);
         write.origin_check = OriginCheck::Always;
         let mut login = route("/login", RouteAccess::Public);
-        (login.grant, login.origin_check) = (true, OriginCheck::Always);
+        (login.grant, login.origin_check) = (Granting::Directly, OriginCheck::Always);
         let mut socket = route("/ws", RouteAccess::Public);
         (socket.websocket, socket.origin_check) = (true, OriginCheck::Always);
         acme.routes = table(vec![write, login, socket, route("/", RouteAccess::Public)]);
@@ -1276,11 +1276,46 @@ fn another_site_cannot_sign_anybody_out_with_a_link() {
     assert_eq!([revoked("same-origin"), revoked("none")], [Ok(()); 2]);
 }
 
+/// Comes back from a sign-in that runs until then, at a rule for those.
+fn come_back(method: &str, query: &str, form: bool, until: UnixTime) -> Result<String, Reason> {
+    let policy = one(|acme| {
+        let mut callback = route("/callback", RouteAccess::Public);
+        (callback.grant, callback.origin_check) = (Granting::Callback, OriginCheck::Always);
+        acme.routes = table(vec![callback]);
+    });
+    let (state, _) = octroi::session::begins(b"https://idp.test/?state=abc").unwrap();
+    let mark = ring().seal_sign_in(&SignIn { state, form, until }, &"acme".parse().unwrap(), [3; 12]).unwrap();
+    let request = get(&format!("https://acme.test/callback{query}")).method(method).header("sec-fetch-site", "cross-site");
+    let request = request.header("cookie", &format!("__Host-octroi{}={mark}", state.suffix()));
+    match judged(&request, &policy).verdict {
+        Ok(Passage::Permit(permit)) => granted(&grant("u", None), &permit, &policy),
+        Ok(other) => panic!("{other:?}"),
+        Err(deny) => Err(deny.reason),
+    }
+}
+
+#[test]
+fn a_sign_in_comes_back_in_time() {
+    let (now, soon) = (NOW, NOW.plus(Duration::from_millis(1)));
+
+    for (method, query) in [("GET", "?state=abc"), ("HEAD", "?state=abc"), ("POST", ""), ("POST", "?state=abc")] {
+        assert_eq!(come_back(method, query, true, soon), Ok("acme".into()), "{method} {query}");
+        assert_eq!(come_back(method, query, true, now), Err(Reason::Csrf), "{method} {query}");
+    }
+    assert_eq!(
+        [come_back("GET", "?state=abc", false, soon), come_back("POST", "?state=abc", false, soon)],
+        [Ok("acme".into()), Ok("acme".into())]
+    );
+    assert_eq!(come_back("POST", "", false, soon), Err(Reason::Csrf));
+    assert_eq!(come_back("GET", "", true, soon), Err(Reason::Csrf));
+    assert_eq!(come_back("GET", "?state=abd", true, soon), Err(Reason::Csrf));
+}
+
 #[test]
 fn an_identity_provider_can_where_the_operator_says_so() {
     let policy = one(|acme| {
         let mut callback = route("/callback", RouteAccess::Public);
-        (callback.grant, callback.origin_check) = (true, OriginCheck::Off);
+        (callback.grant, callback.origin_check) = (Granting::Directly, OriginCheck::Off);
         acme.routes = table(vec![callback]);
     });
     let permit = judged(&get("https://acme.test/callback").header("sec-fetch-site", "cross-site"), &policy).permit();

@@ -134,6 +134,22 @@ fn a_session_that_was_refused_does_not_reach_the_app() {
 }
 
 #[test]
+fn what_an_app_might_decode_to_its_session_reaches_no_app() {
+    let (octroi, upstream) = started();
+    let good = token(&json!({}));
+
+    for name in ["logi%6e", "%6Cogin", "LOGIN", "login[x]", "login%00"] {
+        // Alone it would make somebody of a visitor whom nobody knows here; beside the real one, somebody else.
+        assert_eq!(octroi.curl("acme.test", "/public/").cookie(&format!("{name}=forged; a=b")).status(), 200, "{name}");
+        assert_eq!(upstream.only().field("cookie"), Some("a=b"), "{name}");
+        assert_eq!(octroi.curl("acme.test", "/x").cookie(&format!("{name}=forged; login={good}")).status(), 200, "{name}");
+        assert_eq!(upstream.only().field("cookie"), Some(format!("login={good}").as_str()), "{name}");
+    }
+    assert_eq!(octroi.curl("acme.test", "/public/").cookie("log%2Din=1; login2=2; log.in=3").status(), 200);
+    assert_eq!(upstream.only().field("cookie"), Some("log%2Din=1; login2=2; log.in=3"));
+}
+
+#[test]
 fn sessions_of_the_app_are_ended_as_ours_are() {
     let (octroi, _upstream) = started();
     let revoked = || (401, "session_revoked".to_owned());

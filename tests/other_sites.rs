@@ -136,3 +136,248 @@ fn where_the_check_is_off_check_says_so() {
     assert!(told.contains("`/hook` takes requests from every other site: `origin_check` is off"), "{told}");
     assert_eq!(told.matches("takes requests from every other site").count(), 1, "{told}");
 }
+
+// ── sign-ins that come back ──
+
+const CALLBACKS: &str = r#"
+      - {path: /callback, access: public, grant: callback}
+      - {path: /start, access: public, sign_in: begin}
+      - {path: /elsewhere, access: public}"#;
+
+fn with_callbacks() -> (Octroi, Upstream) {
+    let upstream = Upstream::start();
+    let octroi = Octroi::start(&config(&upstream, CALLBACKS, ""));
+    (octroi, upstream)
+}
+
+fn encoded(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+/// A path whose answer redirects to a provider.
+fn redirecting(path: &str, location: &str) -> String {
+    format!("{path}?status=302%20Found&h-Location={}", encoded(location))
+}
+
+/// Returns the marks that an answer sets, as `(NAME=VALUE, attributes)`, and the names of those that it takes away.
+fn marks(answer: &Answer) -> (Vec<(String, String)>, Vec<String>) {
+    let (mut set, mut cleared) = (Vec::new(), Vec::new());
+    for value in answer.all("set-cookie").into_iter().filter(|value| value.starts_with("__Host-octroi-sign-in-")) {
+        let (pair, attributes) = value.split_once("; ").unwrap();
+        match pair.strip_suffix('=') {
+            Some(name) if attributes.ends_with("Max-Age=0") => cleared.push(name.to_owned()),
+            _ => set.push((pair.to_owned(), attributes.to_owned())),
+        }
+    }
+    (set, cleared)
+}
+
+/// Begins a sign-in at `/login` as a browser does, and returns its mark.
+fn begin(octroi: &Octroi, host: &str, state: &str) -> String {
+    let path = redirecting("/login", &format!("https://idp.example.com/authorize?client_id=a&state={state}"));
+    let answer = octroi.curl(host, &path).header("Sec-Fetch-Site: none").header("Sec-Fetch-Dest: document").get();
+    assert_eq!((answer.status, answer.field("cache-control")), (302, Some("no-store")), "{answer:?}");
+    let (set, cleared) = marks(&answer);
+    assert_eq!((set.len(), cleared.len()), (1, 0), "{answer:?}");
+    set[0].0.clone()
+}
+
+fn come_back(octroi: &Octroi, query: &str, site: &str, cookies: &str) -> Answer {
+    let curl = octroi.curl(ACME, &format!("/callback?code=x&{query}&{GRANT}"));
+    let curl = if site.is_empty() { curl } else { curl.header(&format!("Sec-Fetch-Site: {site}")) };
+    if cookies.is_empty() { curl.get() } else { curl.cookie(cookies).get() }
+}
+
+fn has_session(answer: &Answer) -> bool {
+    answer.all("set-cookie").iter().any(|value| value.starts_with("__Host-octroi=oct1."))
+}
+
+#[test]
+fn a_sign_in_that_began_here_comes_back_once() {
+    let (octroi, upstream) = with_callbacks();
+    let answer = octroi.curl(ACME, &redirecting("/login", "https://idp.example.com/authorize?state=a%2Fb%20c%3D&nonce=n")).get();
+    let (set, _) = marks(&answer);
+    let [(mark, attributes)] = &set[..] else { panic!("{answer:?}") };
+    assert_eq!(attributes, "Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=600");
+    assert_eq!(answer.field("location"), Some("https://idp.example.com/authorize?state=a%2Fb%20c%3D&nonce=n"));
+    upstream.take();
+
+    // The app reads its own cookies, at every route, and never the mark; nor what reads like it to some.
+    for path in ["/callback", "/public/x", "/elsewhere", "/login"] {
+        let name = mark.split_once('=').unwrap().0;
+        let upper = name.to_ascii_uppercase();
+        assert_eq!(
+            octroi.curl(ACME, path).cookie(&format!("a=1; {mark}; {upper}=x; b=2; \u{2000}{name}=x; __%48{}=x", &name[3..])).status(),
+            200
+        );
+        assert_eq!(upstream.only().field("cookie"), Some("a=1; b=2"), "{path}");
+    }
+
+    for version in ["--http1.1", "--http2"] {
+        for site in ["cross-site", "same-site", "none", ""] {
+            let state = format!("{site}{version}%3D");
+            let mark = begin(&octroi, ACME, &state);
+            let path = format!("/callback?code=x&state={state}&{GRANT}");
+            let curl = octroi.curl(ACME, &path).args(&[version]).cookie(&format!("a=1; {mark}"));
+            let answer = if site.is_empty() { curl.get() } else { curl.header(&format!("Sec-Fetch-Site: {site}")).get() };
+            assert_eq!((answer.status, has_session(&answer)), (200, true), "{answer:?}");
+            assert_eq!(marks(&answer).1, [mark.split_once('=').unwrap().0], "it is taken away: {answer:?}");
+            // The browser has it no more.
+            let again = come_back(&octroi, &format!("state={state}"), site, "a=1");
+            assert_eq!((outcome(&octroi, &again), has_session(&again)), ((403, "csrf".to_owned()), false), "{again:?}");
+        }
+    }
+    // Encoded otherwise by the provider.
+    assert!(has_session(&come_back(&octroi, "state=a/b+c%3d", "cross-site", mark)));
+    assert!(has_session(&come_back(&octroi, "st%61te=a%2fb%20c=", "cross-site", mark)));
+}
+
+#[test]
+fn nobody_comes_back_from_a_sign_in_of_somebody_else() {
+    let (octroi, upstream) = with_callbacks();
+    let mark = begin(&octroi, ACME, "mine");
+    // The attacker has an account, too, and begins where they are: at their own tenant, and at this one in their own browser.
+    let elsewhere = begin(&octroi, "evil.vendor.test", "theirs");
+    let theirs = begin(&octroi, ACME, "theirs");
+    upstream.take();
+
+    let forged = [
+        ("state=theirs", mark.as_str(), "no sign-in with this `state` began here in this browser"),
+        ("state=theirs", "", "no sign-in with this `state` began here in this browser"),
+        ("state=theirs", &elsewhere, "no sign-in with this `state` began here in this browser"),
+        ("state=mine&state=theirs", &mark, "`state` stands more than once"),
+        ("state=mine&State=theirs", &mark, "`state` stands more than once"),
+        ("state=", &mark, "it comes back without a `state`"),
+        ("nothing=1", &mark, "it comes back without a `state`"),
+    ];
+    for (query, cookies, why) in forged {
+        for site in ["same-site", "cross-site", "none", ""] {
+            let answer = come_back(&octroi, query, site, cookies);
+            assert_eq!((outcome(&octroi, &answer), has_session(&answer)), ((403, "csrf".to_owned()), false), "{query} {site}");
+            assert_eq!(marks(&answer), (vec![], vec![]), "{query} {site}: the right one may still come");
+            let id = answer.field("octroi-request-id").unwrap().to_owned();
+            assert_eq!(octroi.access_line(|line| line["request.id"] == id.as_str())["detail"], why, "{query} {site}");
+        }
+    }
+    // A mark cannot be given another name.
+    let renamed = format!("{}={}", mark.split_once('=').unwrap().0, theirs.split_once('=').unwrap().1);
+    assert_eq!(come_back(&octroi, "state=mine", "cross-site", &renamed).status, 403);
+    // The page itself may, and the right one does.
+    assert!(has_session(&come_back(&octroi, "state=theirs", "same-origin", "")));
+    assert!(has_session(&come_back(&octroi, "state=mine", "cross-site", &mark)));
+    // Without a grant, an app answers whatever comes back.
+    assert_eq!(octroi.curl(ACME, "/callback?error=access_denied&state=theirs").header("Sec-Fetch-Site: cross-site").status(), 200);
+}
+
+#[test]
+fn a_form_comes_back_where_one_was_asked_for() {
+    let (octroi, upstream) = with_callbacks();
+    let post = |query: &str, cookies: &str| {
+        let curl = octroi.curl(ACME, &format!("/callback?{query}{GRANT}")).args(&["-d", "code=x&state=abc"]);
+        let curl = curl.header("Sec-Fetch-Site: cross-site").header("Origin: https://idp.example.com");
+        if cookies.is_empty() { curl.get() } else { curl.cookie(cookies).get() }
+    };
+    let began = |location: &str| {
+        let (set, _) = marks(&octroi.curl(ACME, &redirecting("/start", location)).get());
+        assert_eq!(set.len(), 1, "{location}");
+        set[0].clone()
+    };
+
+    for location in [
+        "https://idp.example.com/authorize?response_mode=form_post&state=abc",
+        "https://idp.example.com/saml?SAMLRequest=fZ%2B&RelayState=abc",
+        "https://idp.example.com/saml?SAMLRequest=fZ%2Bx",
+    ] {
+        let (mark, attributes) = began(location);
+        assert_eq!(attributes, "Path=/; Secure; HttpOnly; SameSite=None; Max-Age=600", "{location}");
+        upstream.take();
+        let answer = post("", &mark);
+        assert_eq!((answer.status, has_session(&answer)), (200, true), "{location}");
+        assert_eq!(marks(&answer).1, [mark.split_once('=').unwrap().0], "{location}");
+        assert_eq!(upstream.only().body, b"code=x&state=abc");
+    }
+
+    // A mark of a link is none of a form: a page of another tenant could send one.
+    let (link, _) = began("https://idp.example.com/authorize?state=abc");
+    let (form, _) = began("https://idp.example.com/authorize?response_mode=form_post&state=def");
+    upstream.take();
+    for (query, cookies) in [("", ""), ("", link.as_str()), ("state=other&", &form), ("state=def&state=def&", &form)] {
+        assert_eq!(outcome(&octroi, &post(query, cookies)), (403, "csrf".to_owned()), "{query} {cookies}");
+    }
+    assert!(upstream.take().is_empty(), "the app is not asked");
+    assert!(has_session(&post("state=def&", &form)));
+    // Of several tabs, the oldest is used.
+    let second = began("https://idp.example.com/authorize?response_mode=form_post&state=ghi").0;
+    let answer = post("", &format!("{second}; {form}"));
+    assert_eq!((has_session(&answer), marks(&answer).1), (true, vec![form.split_once('=').unwrap().0.to_owned()]));
+}
+
+#[test]
+fn a_sign_in_begins_where_the_operator_says_so() {
+    let (octroi, _upstream) = with_callbacks();
+    let count = |path: &str, location: &str, fields: &[&str]| {
+        let curl = octroi.curl(ACME, &redirecting(path, location));
+        marks(&fields.iter().fold(curl, |curl, field| curl.header(field)).get()).0.len()
+    };
+    let idp = "https://idp.example.com/authorize?state=abc";
+
+    assert_eq!([count("/login", idp, &[]), count("/start", idp, &[]), count("/login", "/idp/authorize?state=abc", &[])], [1; 3]);
+    assert_eq!([count("/elsewhere", idp, &[]), count("/callback", idp, &[]), count("/login", "/home", &[])], [0; 3]);
+    assert_eq!(count("/login", "https://idp.example.com/authorize?state=abc&state=def", &[]), 0);
+    // From wherever the visitor comes; but no other site makes one in a frame or with a script.
+    for site in ["cross-site", "same-site"] {
+        let site = format!("Sec-Fetch-Site: {site}");
+        assert_eq!(count("/login", idp, &[&site, "Sec-Fetch-Dest: document"]), 1);
+        assert_eq!(
+            [count("/login", idp, &[&site, "Sec-Fetch-Dest: iframe"]), count("/login", idp, &[&site, "Sec-Fetch-Dest: empty"])],
+            [0; 2]
+        );
+    }
+    assert_eq!(count("/login", idp, &["Sec-Fetch-Site: same-origin", "Sec-Fetch-Dest: iframe"]), 1);
+    let shown = octroi.curl(ACME, &format!("/login?h-Location={}", encoded(idp))).get();
+    assert_eq!((shown.status, marks(&shown).0.len()), (200, 0));
+    // The app cannot set a mark, in whatever spelling.
+    for name in ["__Host-octroi-sign-in-01234567", "__host-OCTROI-sign-in-01234567"] {
+        let forged = octroi.curl(ACME, &format!("/public/?h-Set-Cookie={name}%3Dx%3B%20Path%3D%2F")).get();
+        assert!(forged.all("set-cookie").is_empty(), "{forged:?}");
+    }
+}
+
+#[test]
+fn every_tab_comes_back_and_the_oldest_make_room() {
+    let (octroi, _upstream) = with_callbacks();
+    // Tabs that begin at the same moment know nothing of each other.
+    let tabs: Vec<String> = (0..8).map(|tab| begin(&octroi, ACME, &format!("tab{tab}"))).collect();
+    let jar = tabs.join("; ");
+
+    for tab in [7, 0, 3] {
+        assert!(has_session(&come_back(&octroi, &format!("state=tab{tab}"), "cross-site", &jar)), "{tab}");
+    }
+    let ninth = redirecting("/login", "https://idp.example.com/authorize?state=ninth");
+    let answer = octroi.curl(ACME, &ninth).cookie(&jar).get();
+    let (set, cleared) = marks(&answer);
+    assert_eq!((set.len(), cleared), (1, vec![tabs[0].split_once('=').unwrap().0.to_owned()]));
+    // The same sign-in again, as when a page is loaded anew, takes no place of another.
+    let again = redirecting("/login", "https://idp.example.com/authorize?state=tab7");
+    let (set, cleared) = marks(&octroi.curl(ACME, &again).cookie(&jar).get());
+    assert_eq!((set.len(), cleared.len()), (1, 0));
+    // What is no mark goes first.
+    let garbage = format!("{}; __Host-octroi-sign-in-ffffffff=x", tabs[1..].join("; "));
+    let (_, cleared) = marks(&octroi.curl(ACME, &ninth).cookie(&garbage).get());
+    assert_eq!(cleared, ["__Host-octroi-sign-in-ffffffff"]);
+}
+
+#[test]
+fn a_lobby_s_sign_in_comes_back_for_its_members() {
+    let upstream = Upstream::start();
+    let lobby = "\n  member: {upstream: app}\n  lobby: {hosts: [www.vendor.test], upstream: app, routes: app, members: [member]}\n";
+    let octroi = Octroi::start(&format!("{}{lobby}", config(&upstream, CALLBACKS, "").trim_end()));
+    let mark = begin(&octroi, "www.vendor.test", "abc");
+    let grant = format!("h-Octroi-Session-Grant={}", encoded(r#"user="u_1", tenant="member""#));
+    let ask =
+        |host: &str| octroi.curl(host, &format!("/callback?state=abc&{grant}")).header("Sec-Fetch-Site: cross-site").cookie(&mark).get();
+
+    assert!(has_session(&ask("www.vendor.test")));
+    // It was marked for the lobby, not for whoever else shows it.
+    assert_eq!(ask("evil.vendor.test").status, 403);
+}

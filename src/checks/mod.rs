@@ -18,5 +18,6 @@ pub mod reuse;
 pub mod revocation;
 pub mod route;
 pub mod session;
+pub mod sign_in;
 pub mod tenant;
 pub mod upgrade;

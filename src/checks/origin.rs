@@ -2,7 +2,7 @@
 
 use http::{HeaderValue, header};
 
-use super::{hygiene::Clean, session::Session};
+use super::{hygiene::Clean, session::Session, sign_in::Back};
 use crate::{
     model::{Deny, Host, Reason, RequestView, Scheme, Verdict, WebOrigin},
     policy::{Listener, OriginCheck, Policy, Route, Tenant},
@@ -80,6 +80,18 @@ pub fn check(sender: Sender, is_safe: bool, session: Option<&Session>, route: &R
     match sender.foreign().filter(|_| counts && !is_safe) {
         Some(why) => Err(Deny::new(Reason::Csrf, why).by(route.origin)),
         None => Ok(()),
+    }
+}
+
+/// Refuses a sign-in that another site forces upon its visitor: by a link, or by the way back of a sign-in that somebody else began.
+///
+/// At a rule for those that come back, only the realm's own page needs no mark: a link in a message (`none`) brings anybody's.
+pub fn check_grant(sender: Sender, back: Option<&Back>, route: &Route) -> Verdict {
+    match back {
+        _ if route.origin_check == OriginCheck::Off || sender == Sender::Own => Ok(()),
+        Some(Back::Begun(_)) => Ok(()),
+        Some(Back::Unknown(why)) => Err(Deny::new(Reason::Csrf, *why).by(route.origin)),
+        None => check_answer(sender, route),
     }
 }
 

@@ -68,7 +68,11 @@ pub(super) fn dress(shared: &Shared, session: &mut Session, response: &mut Respo
     };
     response_headers::complete(headers, permit.scheme().is_secure(), &tenant.response_headers);
     // After the tenant's own fields: no setting makes a cache keep a session.
-    if let CookieChange::Set(value) = change {
+    let change = match change {
+        CookieChange::Set(value) => Some(value),
+        CookieChange::None => None,
+    };
+    for value in change.into_iter().chain(std::mem::take(&mut ctx.marks)) {
         let value = HeaderValue::try_from(value).or_err(ErrorType::InternalError, "the session cookie is no field value")?;
         headers.append(header::SET_COOKIE, value);
         response_headers::keep_out_of_caches(headers);

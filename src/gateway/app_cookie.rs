@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::{policy::CookieRules, telemetry::AppCookie};
+use crate::{policy::CookieRules, session::cookie::is_mark, telemetry::AppCookie};
 
 /// The most bytes of a name with its value; browsers keep no more (draft-ietf-httpbis-rfc6265bis, section 5.7).
 const MAX_BYTES: usize = 4096;
@@ -75,7 +75,8 @@ fn fate<'v>(pair: &'v [u8], setting: Setting<'_>) -> Result<&'v [u8], AppCookie>
     // A cookie without a name comes back as its value alone, and that may read `name=value`.
     let read_as = if name.is_empty() { parts.find(|part| !part.is_empty()).unwrap_or(name) } else { name };
     // Browsers trim and compare prefixes without case (draft-ietf-httpbis-rfc6265bis, section 5.7): so do we.
-    if !setting.session_cookie.is_empty() && read_as.eq_ignore_ascii_case(setting.session_cookie.as_bytes()) {
+    let own = setting.session_cookie;
+    if !own.is_empty() && (read_as.eq_ignore_ascii_case(own.as_bytes()) || is_mark(read_as, own)) {
         return Err(AppCookie::Session);
     }
     if setting.rules.allow.as_deref().is_some_and(|allow| !allow.iter().any(|allowed| allowed.as_bytes() == name)) {
@@ -185,8 +186,15 @@ mod tests {
             (Some(kept), _) => panic!("{kept}"),
         };
 
-        for value in ["__Host-octroi=x; Path=/", " __host-OCTROI =x", "=__Host-octroi=x", " = = __host-octroi = x; Path=/", "__Host-octroi"]
-        {
+        for value in [
+            "__Host-octroi=x; Path=/",
+            " __host-OCTROI =x",
+            "=__Host-octroi=x",
+            " = = __host-octroi = x; Path=/",
+            "__Host-octroi",
+            "__Host-octroi-sign-in-0123abcd=x",
+            "=__host-octroi-SIGN-IN-0123abcd=x",
+        ] {
             assert_eq!(gone(value, &rules()), AppCookie::Session, "{value}");
         }
         assert_eq!(gone("=lang=fr", &listed), AppCookie::Unlisted);

@@ -20,6 +20,7 @@ mod request_headers;
 mod response_headers;
 mod session;
 mod shared;
+mod sign_in;
 mod standing;
 mod trailers;
 mod upstream;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use http::{HeaderValue, header};
+use http::HeaderValue;
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
     http::ResponseHeader,
@@ -68,6 +68,8 @@ pub struct Context {
     pub(super) answered: bool,
     pub(super) upstream: Option<Exchange>,
     pub(super) granted: Option<GrantedTo>,
+    /// `Set-Cookie` values about sign-ins that began here.
+    pub(super) marks: Vec<String>,
     /// What the upstream asked for in vain.
     pub(super) ignored: Option<String>,
     /// The name of the session in logs and towards the upstream.
@@ -129,6 +131,7 @@ impl ProxyHttp for Gateway {
             answered: false,
             upstream: None,
             granted: None,
+            marks: Vec::new(),
             ignored: None,
             session_hash: None,
             cookie: CookieChange::None,
@@ -295,15 +298,16 @@ impl Gateway {
             ctx.deny = Some(deny);
             return Error::e_explain(ErrorType::HTTPStatus(502), "ambiguous answer");
         }
-        let user_agent = session.req_header().headers.get(header::USER_AGENT).map_or(&[][..], HeaderValue::as_bytes);
         let now = self.shared.clock.now();
         let certificate = ctx.connection.as_ref().and_then(|connection| connection.presented(now));
-        let answer = session::Answer { status, headers: &response.headers, user_agent, certificate: certificate.as_ref() };
+        let answer =
+            session::Answer { status, headers: &response.headers, asked: &session.req_header().headers, certificate: certificate.as_ref() };
         match guard::judged(session::apply(&self.shared, &snapshot.policy, &permit, answer, now)).await {
             Ok(outcome) => {
                 ctx.cookie = outcome.cookie;
                 ctx.granted = outcome.granted;
                 ctx.ignored = outcome.ignored;
+                ctx.marks = outcome.marks;
                 if outcome.last {
                     // An upload has a seat since before, and its session's end has reached it by now.
                     let seated = ctx.seat.take().is_some();

@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::HeaderMap;
+use http::{HeaderMap, header};
 use tokio::time::timeout;
 
 use super::{
     response_headers::{GRANT, REVOKE},
     shared::{Shared, random},
+    sign_in,
 };
 use crate::{
     model::{Deny, Presented, Reason, Revoked, SessionId, TenantName, UnixTime, UserId, Verdict, told},
@@ -39,6 +40,8 @@ pub(super) struct Outcome {
     pub(super) granted: Option<GrantedTo>,
     /// Whether it ends the session that asked.
     pub(super) last: bool,
+    /// `Set-Cookie` values about sign-ins that began here.
+    pub(super) marks: Vec<String>,
     /// What the upstream asked for in vain, for the access line.
     pub(super) ignored: Option<String>,
 }
@@ -56,8 +59,8 @@ pub(super) struct GrantedTo {
 pub(super) struct Answer<'a> {
     pub(super) status: u16,
     pub(super) headers: &'a HeaderMap,
-    /// The client's, for a session that is bound to it.
-    pub(super) user_agent: &'a [u8],
+    /// Those of the client.
+    pub(super) asked: &'a HeaderMap,
     /// The client's, and who accepts it now.
     pub(super) certificate: Option<&'a Presented>,
 }
@@ -73,7 +76,7 @@ pub(super) async fn apply(shared: &Shared, policy: &Policy, permit: &Permit, ans
     let Some(sessions) = &policy.sessions else { return Ok(without_sessions(shared, headers)) };
     let lines = |name| headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect::<Vec<_>>();
     let (grants, revokes) = (lines(GRANT), lines(REVOKE));
-    let mut outcome = Outcome::default();
+    let mut outcome = Outcome { marks: sign_in::marks(sessions, permit, &answer, now), ..Outcome::default() };
     // The app clears its own cookie.
     let own = permit.session().is_some_and(|session| matches!(session.source, Source::Octroi { .. }));
     if !revokes.is_empty() {
@@ -89,14 +92,16 @@ pub(super) async fn apply(shared: &Shared, policy: &Policy, permit: &Permit, ans
         }
     }
     if !grants.is_empty() {
-        if permit.route().grant && (200..400).contains(&status) {
+        if permit.route().grant.is_allowed() && (200..400).contains(&status) {
             // A user's sessions end up to and with this millisecond; the one that takes their place begins behind it.
             let begins = if revokes.is_empty() { now } else { now.plus(Duration::from_millis(1)) };
             let granted = grant_session(shared, policy, sessions, permit, (&grants, answer), begins).await?;
-            return Ok(Outcome { ignored: outcome.ignored, ..granted });
+            // What it came back from is used once.
+            outcome.marks.extend(permit.sign_in().map(cookie::clear));
+            return Ok(Outcome { ignored: outcome.ignored, marks: outcome.marks, ..granted });
         }
         shared.metrics.session(SessionEvent::GrantIgnored);
-        outcome.ignored = Some(if permit.route().grant {
+        outcome.ignored = Some(if permit.route().grant.is_allowed() {
             format!("the upstream's grant is ignored: its answer has status {status}")
         } else {
             format!("the upstream's grant is ignored: the rule `{}` has no `grant`", permit.route().id.as_str())
@@ -138,6 +143,7 @@ async fn grant_session(
     }
     let tenant = pipeline::judge_grant(&grant, permit, answer.certificate, policy, now)?;
     let rules = &tenant.sessions;
+    let user_agent = answer.asked.get(header::USER_AGENT).map_or(&[][..], http::HeaderValue::as_bytes);
     let absolute = grant.absolute.map_or(rules.absolute, |asked| asked.min(rules.absolute));
     let absolute_end = now.plus(absolute);
     let claims = Claims {
@@ -152,7 +158,7 @@ async fn grant_session(
         absolute_end,
         generation: 0,
         epoch: crate::state::RevocationStore::epoch(&*shared.revocations, &tenant.name, now),
-        binding: rules.binding(permit.client(), answer.user_agent, answer.certificate.map(|presented| &*presented.certificate)),
+        binding: rules.binding(permit.client(), user_agent, answer.certificate.map(|presented| &*presented.certificate)),
     };
     let hash = sessions.ring.session_hash(&claims.id);
     let token = seal(sessions, permit, &claims).map_err(|detail| Deny::new(Reason::GrantMalformed, detail))?;
@@ -166,6 +172,7 @@ async fn grant_session(
         cookie: CookieChange::Set(cookie::set(&sessions.cookie, &token, None)),
         granted: Some(GrantedTo { user: claims.user, tenant, hash }),
         last: permit.session().is_some(),
+        marks: Vec::new(),
         ignored: None,
     })
 }

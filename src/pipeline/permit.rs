@@ -6,7 +6,7 @@ use http::Method;
 
 use super::{QuotaState, Session};
 use crate::{
-    checks::origin::Sender,
+    checks::{origin::Sender, sign_in::Back},
     model::{ClientCertificate, ClientIp, Deny, Host, Presented, Scheme},
     policy::{Quota, RequestLimits, Route, Tenant},
     quota::Limit,
@@ -122,6 +122,7 @@ pub(super) struct Parts {
     pub(super) safe: bool,
     pub(super) sender: Sender,
     pub(super) signed_out: bool,
+    pub(super) back: Option<Back>,
 }
 
 impl Permit {
@@ -138,6 +139,23 @@ impl Permit {
     /// Says whether the session has had its last answer.
     pub(super) fn is_signed_out(&self) -> bool {
         self.0.signed_out
+    }
+
+    pub(super) fn back(&self) -> Option<&Back> {
+        self.0.back.as_ref()
+    }
+
+    /// Says whether a page of another site asked.
+    pub fn is_foreign(&self) -> bool {
+        self.0.sender.foreign().is_some()
+    }
+
+    /// Returns the name of the cookie that marks the sign-in which the request comes back from.
+    pub fn sign_in(&self) -> Option<&str> {
+        match self.0.back.as_ref()? {
+            Back::Begun(cookie) => Some(cookie),
+            Back::Unknown(_) => None,
+        }
     }
 
     /// Returns the realm: the tenant that owns the host.
@@ -219,7 +237,7 @@ impl Permit {
 
     /// Says whether an app may take the request for a sign-in: a rule that judges it grants.
     pub fn is_sign_in(&self) -> bool {
-        self.rules().any(|route| route.grant)
+        self.rules().any(|route| route.grant.is_allowed())
     }
 
     /// Returns the charges that are given back if the request turns out to be no failure.

@@ -42,7 +42,7 @@ pub use listener::{Listener, ListenerKind, ProxyProtocol};
 pub use quota::{Charge, Quota, QuotaBy};
 pub use redis::{Redis, RedisGuard, RedisPlace};
 pub use request_fields::{Fate, RequestFields};
-pub use route::{Access as RouteAccess, OriginCheck, Route, Unmatched};
+pub use route::{Access as RouteAccess, Granting, OriginCheck, Route, Unmatched};
 pub use route_table::{Also, Matched, RouteTable, RouteTableBuilder, SameRoute};
 pub use session::{Binding, KeyDir, OnStale, RevocationRules, SessionRules, Sessions};
 pub use tenant::{CookieRules, HostConflict, Tenant, Tenants};

@@ -18,6 +18,25 @@ pub enum Access {
     Nobody,
 }
 
+/// Whether an upstream may grant a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Granting {
+    /// No.
+    #[default]
+    Never,
+    /// Yes.
+    Directly,
+    /// To a sign-in that began here and comes back from another site.
+    Callback,
+}
+
+impl Granting {
+    /// Says whether it may at all.
+    pub fn is_allowed(self) -> bool {
+        self != Self::Never
+    }
+}
+
 /// What is refused where a page of another site asks for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OriginCheck {
@@ -42,7 +61,9 @@ pub struct Route {
     /// The methods that may be used; none listed: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS.
     pub methods: Box<[Box<str>]>,
     /// Whether the upstream may grant a session here.
-    pub grant: bool,
+    pub grant: Granting,
+    /// Whether a sign-in begins here that comes back from another site.
+    pub begins_sign_in: bool,
     /// Whether the upstream may revoke sessions here.
     pub revoke: bool,
     /// How old a sign-in may be.
@@ -66,7 +87,7 @@ pub struct Route {
 impl Route {
     /// Says whether a request may pass while nobody knows if its session holds: it needs none, and neither makes nor ends one.
     pub fn needs_no_session(&self) -> bool {
-        self.access == Access::Public && !self.grant && !self.revoke
+        self.access == Access::Public && !self.grant.is_allowed() && !self.revoke
     }
 
     /// Says whether the rule lets the method through.
@@ -147,7 +168,8 @@ mod tests {
             origin: Origin::default(),
             access: Access::Session,
             methods: Box::default(),
-            grant: false,
+            grant: Granting::default(),
+            begins_sign_in: false,
             revoke: false,
             max_auth_age: None,
             websocket: false,

@@ -7,7 +7,10 @@ use std::{fmt, ops::Deref, time::Duration};
 
 use memchr::memmem::Finder;
 
-use super::token::{MAX_BODY_CHARS, MIN_BODY_CHARS, TOKEN_PREFIX};
+use super::{
+    sign_in::{SUFFIX, SUFFIX_BYTES},
+    token::{MAX_BODY_CHARS, MIN_BODY_CHARS, TOKEN_PREFIX},
+};
 
 /// Most cookies of a request; empty ones count too.
 const MAX_PAIRS: usize = 100;
@@ -142,6 +145,26 @@ pub fn value<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) -> Value<'a>
     }
 }
 
+/// Returns the cookies that mark sign-ins which began here, names and values, where `own` is the name of the session cookie.
+pub fn marks<'a>(lines: impl Iterator<Item = &'a [u8]>, own: &str) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    lines.flat_map(|line| Pairs(Some(line))).filter(move |pair| is_mark(pair.name, own)).map(|pair| (pair.name, pair.value))
+}
+
+/// Says whether a name is that of a cookie which marks a sign-in. Case does not count: what reads so to anybody is nobody else's.
+pub fn is_mark(name: &[u8], own: &str) -> bool {
+    name.len() == own.len().saturating_add(SUFFIX_BYTES)
+        && name.split_at_checked(own.len()).is_some_and(|(begin, rest)| {
+            begin.eq_ignore_ascii_case(own.as_bytes())
+                && rest.get(..SUFFIX.len()).is_some_and(|middle| middle.eq_ignore_ascii_case(SUFFIX.as_bytes()))
+        })
+}
+
+/// Returns the `Set-Cookie` value that marks a sign-in. A form of another site brings only what says `None` (RFC 6265bis, section 5.5.7).
+pub fn mark(name: &str, value: &str, form: bool, max_age: Duration) -> String {
+    let same_site = if form { "None" } else { "Lax" };
+    format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite={same_site}; Max-Age={}", max_age.as_secs())
+}
+
 /// The cookies that carry sessions.
 #[derive(Clone, Copy, Debug)]
 pub struct Names<'a> {
@@ -155,14 +178,14 @@ pub struct Names<'a> {
 
 impl Names<'_> {
     fn fate(&self, name: &[u8]) -> Fate {
-        let bare = trimmed(name, |byte| byte <= b' ' || byte == b'"' || byte >= 0x7f);
-        if name == self.own.as_bytes() || is_rfc2965(name) {
+        if name == self.own.as_bytes() || is_rfc2965(name) || is_mark(name, self.own) {
             return Fate::Take;
         }
-        if bare.eq_ignore_ascii_case(self.own.as_bytes()) {
+        let readings = Readings::of(name);
+        if readings.any(|name| same(name, self.own.as_bytes()) || is_mark(name, self.own)) {
             return Fate::Lookalike;
         }
-        match self.foreign.iter().find(|foreign| bare.eq_ignore_ascii_case(foreign.as_bytes())) {
+        match self.foreign.iter().find(|foreign| readings.any(|name| same(name, foreign.as_bytes()))) {
             None => Fate::Keep,
             Some(foreign) if name != foreign.as_bytes() && !self.foreign.iter().any(|foreign| name == foreign.as_bytes()) => {
                 Fate::Lookalike
@@ -171,6 +194,39 @@ impl Names<'_> {
             Some(_) => Fate::Take,
         }
     }
+}
+
+/// What back ends may read a name as.
+struct Readings<'a> {
+    bare: &'a [u8],
+    /// Decoded once, and twice; nothing where there is nothing to decode.
+    decoded: [Option<Vec<u8>>; 2],
+}
+
+impl<'a> Readings<'a> {
+    fn of(name: &'a [u8]) -> Self {
+        let decode = |name: &[u8]| name.contains(&b'%').then(|| percent_encoding::percent_decode(name).collect::<Vec<u8>>());
+        let once = decode(name);
+        let twice = once.as_deref().and_then(decode);
+        Self { bare: name, decoded: [once, twice] }
+    }
+
+    /// Says whether any of them is what is asked for: as it is, without what some parsers trim, up to a NUL, which ends a name of C, and
+    /// up to a bracket, behind which PHP reads the key of an array.
+    fn any(&self, is: impl Fn(&[u8]) -> bool) -> bool {
+        let readings = std::iter::once(self.bare).chain(self.decoded.iter().flatten().map(Vec::as_slice));
+        readings.into_iter().any(|name| {
+            let name = trimmed(name, |byte| byte <= b' ' || byte == b'"' || byte >= 0x7f);
+            let up_to = |end: u8| memchr::memchr(end, name).and_then(|at| name.get(..at)).is_some_and(&is);
+            is(name) || up_to(0) || up_to(b'[')
+        })
+    }
+}
+
+/// Says whether two names are the same to somebody: in other letter case, or with what PHP turns into `_`.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    let fold = |byte: &u8| if matches!(byte, b'.' | b' ' | b'+' | b'[') { b'_' } else { byte.to_ascii_lowercase() };
+    one.len() == other.len() && one.iter().map(fold).eq(other.iter().map(fold))
 }
 
 /// What becomes of a cookie on its way to the upstream.
@@ -192,8 +248,9 @@ pub struct Stripped {
 /// Takes the session cookie out of the `Cookie` lines of a request, and what back ends could take for it.
 ///
 /// A lookalike has our name in other letter case, or with octets around it that some parsers trim and some keep: Unicode spaces
-/// (octets from 0x80), controls, blanks, quotes. `$Version`, `$Path`, `$Domain` and `$Port` (RFC 2965) go too: they make some parsers read
-/// quotes again. What looks like a foreign session's cookie goes as well: we judged the one that bears the exact name.
+/// (octets from 0x80), controls, blanks, quotes; or it is percent-encoded, as Rack and PHP decode names, once or twice; or it has `.`, a blank,
+/// `+` or `[` where PHP reads `_`, or an array's key behind it. `$Version`, `$Path`, `$Domain` and `$Port` (RFC 2965) go too: they make some parsers read
+/// quotes again. What looks like a foreign session's cookie goes as well: we judged the one that bears the exact name. So do the marks of sign-ins.
 pub fn strip<'a>(lines: impl Iterator<Item = &'a [u8]>, names: Names<'_>) -> Stripped {
     let mut stripped = Stripped::default();
     for pair in lines.flat_map(|line| Pairs(Some(line))) {
@@ -388,6 +445,64 @@ mod tests {
     }
 
     #[test]
+    fn marks_of_sign_ins_are_ours_alone() {
+        let line = "a=1; __Host-octroi-sign-in-0123abcd=x; b=2; __HOST-octroi-sign-in-0123abcd=y; __Host-octroi-sign-in-0123abcd[z]=y";
+        let near = "__Host-octroi-sign-in-0123abc=x; __Host-octroi-sign-in-0123abcde=x; __Host-octroi-sign_in-0123abcd=x";
+
+        assert_eq!(stripped(&[line.as_bytes()]), (Some("a=1; b=2".into()), 1));
+        assert_eq!(stripped(&[near.as_bytes()]), (Some(near.into()), 0));
+        let found: Vec<_> = marks([line.as_bytes(), near.as_bytes()].into_iter(), NAME).map(|(_, value)| value).collect();
+        assert_eq!(found, [b"x", b"y"]);
+        assert_eq!(mark("n", "v", true, Duration::from_secs(600)), "n=v; Path=/; Secure; HttpOnly; SameSite=None; Max-Age=600");
+    }
+
+    #[test]
+    fn names_that_back_ends_decode_are_lookalikes_of_an_app_s_session() {
+        let foreign: [Box<str>; 3] = ["sessionid".into(), "connect.sid".into(), "PHP_ID".into()];
+        let left = |line: &str| {
+            let names = Names { own: NAME, foreign: &foreign, keep_foreign: true };
+            let stripped = strip(std::iter::once(line.as_bytes()), names);
+            (stripped.rest.map(|rest| String::from_utf8_lossy(&rest).into_owned()), stripped.lookalikes)
+        };
+
+        for name in [
+            "sessioni%64",
+            "sessioni%44",
+            "%73essionid",
+            "%2573essionid",
+            "%20sessionid",
+            "sessionid%00",
+            "sessionid%00.x",
+            "sessionid[a]",
+            "sessionid%5Ba%5D",
+            "SESSIONID",
+            "connect_sid",
+            "connect%2esid",
+            "connect sid",
+            "connect[sid",
+            "PHP.ID",
+            "PHP ID",
+            "PHP+ID",
+            "php%20id",
+            "PHP.ID[x]",
+        ] {
+            assert_eq!(left(&format!("a=b; {name}=x; sessionid=1")), (Some("a=b; sessionid=1".into()), 1), "{name}");
+        }
+        for line in [
+            "sessionid=1",
+            "connect.sid=1",
+            "PHP_ID=1",
+            "session-id=1",
+            "sessionid2=1",
+            "connect-sid=1",
+            "my.sessionid=1",
+            "sessioni%25%36%34=1",
+        ] {
+            assert_eq!(left(line), (Some(line.into()), 0), "{line}");
+        }
+    }
+
+    #[test]
     fn what_a_back_end_could_take_for_ours_goes_too() {
         for name in [
             "__HOST-OCTROI",
@@ -397,11 +512,23 @@ mod tests {
             "\x0b__Host-octroi",
             "\"__Host-octroi\"",
             "__Host-octroi \u{85}",
+            "__Host%2doctroi",
+            "%5f%5fHost-octroi",
+            "__Host-octro%69",
+            "__Host-octro%2569",
+            "__Host-octroi%00x",
+            "%20__Host-octroi%0d",
+            "__Host-octroi[x]",
+            "__Host-octroi%5Bx",
         ] {
             assert_eq!(stripped(&[format!("a=b; {name}=x").as_bytes()]), (Some("a=b".into()), 1), "{name:?}");
         }
         assert_eq!(stripped(&[b"$Version=1; $path=/; a=b; $Domain=x; $Port=1; $other=c"]), (Some("a=b; $other=c".into()), 0));
-        assert_eq!(stripped(&[b"__Host-octroi2=x"]), (Some("__Host-octroi2=x".into()), 0));
+        for others in
+            ["__Host-octroi2=x", "__Host-octro=x", "__Host-octroi%=x", "__Host-octroi%2=x", "__Host-octro%252569=x", "a%=x; b[c]=d; e.f=g"]
+        {
+            assert_eq!(stripped(&[others.as_bytes()]), (Some(others.into()), 0));
+        }
     }
 
     #[test]

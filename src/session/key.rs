@@ -50,6 +50,28 @@ impl Purpose {
     }
 }
 
+/// What keys are derived for: tokens, or what marks a sign-in that began here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    Token(Purpose),
+    SignIn,
+}
+
+impl Use {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Token(purpose) => purpose.as_str(),
+            Self::SignIn => "sign-in",
+        }
+    }
+}
+
+impl From<Purpose> for Use {
+    fn from(purpose: Purpose) -> Self {
+        Self::Token(purpose)
+    }
+}
+
 /// The master keys, newest first. Clones share the keys derived so far.
 #[derive(Clone)]
 pub struct Ring {
@@ -63,6 +85,7 @@ pub struct Ring {
 struct Derived {
     cookie: HashMap<TenantName, RealmKey, ahash::RandomState>,
     bearer: HashMap<TenantName, RealmKey, ahash::RandomState>,
+    sign_in: HashMap<TenantName, RealmKey, ahash::RandomState>,
 }
 
 /// What seals and opens the tokens of one master key, purpose and realm.
@@ -113,25 +136,26 @@ impl Ring {
         format!("{:016x}", u64::from_be_bytes(head))
     }
 
-    /// Runs `act` with the key derived for a purpose and a realm; `None` if no master key has the number.
-    pub(super) fn with<T>(&self, id: u16, purpose: Purpose, realm: &TenantName, act: impl FnOnce(&RealmKey) -> T) -> Option<T> {
+    /// Runs `act` with the key derived for a use and a realm; `None` if no master key has the number.
+    pub(super) fn with<T>(&self, id: u16, used: Use, realm: &TenantName, act: impl FnOnce(&RealmKey) -> T) -> Option<T> {
         let (master, derived) = self.keys.iter().zip(self.derived.iter()).find(|(key, _)| key.id == id)?;
-        let kept = match purpose {
-            Purpose::Cookie => &derived.cookie,
-            Purpose::Bearer => &derived.bearer,
+        let kept = match used {
+            Use::Token(Purpose::Cookie) => &derived.cookie,
+            Use::Token(Purpose::Bearer) => &derived.bearer,
+            Use::SignIn => &derived.sign_in,
         };
         let kept = kept.pin();
         if let Some(key) = kept.get(realm) {
             return Some(act(key));
         }
-        let key = RealmKey::derive(master, purpose, realm)?;
+        let key = RealmKey::derive(master, used, realm)?;
         if kept.len() < MAX_KEPT { Some(act(kept.get_or_insert(realm.clone(), key))) } else { Some(act(&key)) }
     }
 }
 
 impl RealmKey {
-    fn derive(master: &MasterKey, purpose: Purpose, realm: &TenantName) -> Option<Self> {
-        let info = info(purpose.as_str(), realm.as_str())?;
+    fn derive(master: &MasterKey, used: Use, realm: &TenantName) -> Option<Self> {
+        let info = info(used.as_str(), realm.as_str())?;
         let bytes = expand(master, &info)?;
         let aead = LessSafeKey::new(UnboundKey::new(&AES_256_GCM_SIV, bytes.as_slice()).ok()?);
         let associated = [&[VERSION], master.id.to_be_bytes().as_slice(), &info].concat().into();

@@ -118,6 +118,7 @@ mod key_file;
 mod limit;
 mod reuse;
 mod role;
+mod sign_in;
 mod token;
 #[cfg(test)]
 mod wycheproof;
@@ -130,4 +131,5 @@ pub use key_file::{KeyFile, KeyFileError, KeyState};
 pub use limit::{Admission, Held, MOST_SESSIONS, Over, UserLimit, admit};
 pub use reuse::{Newest, REUSE_GRACE, Turn};
 pub use role::{Roles, RolesError};
+pub use sign_in::{MOST_SIGN_INS, Returned, SIGN_IN_SECS, SignIn, StateHash, begins, returned};
 pub use token::{MAX_TOKEN_BYTES, OpenError, Opened, SealError, TOKEN_PREFIX};

@@ -34,7 +34,7 @@ static BASE64URL: LazyLock<Simd> = LazyLock::new(|| Simd::url_safe(NO_PAD));
 const USUAL_BYTES: usize = 384;
 
 /// version 1 ‖ key id 2 ‖ nonce 12.
-const HEAD_BYTES: usize = 3 + NONCE_LEN;
+pub(super) const HEAD_BYTES: usize = 3 + NONCE_LEN;
 
 /// What a token said, once it opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl Ring {
         sealed.extend_from_slice(&nonce);
         claims.encode(&mut sealed).ok_or(SealError::TooLong)?;
         let tag = self
-            .with(id, purpose, realm, |key| {
+            .with(id, purpose.into(), realm, |key| {
                 let (_, plain) = sealed.split_at_mut_checked(HEAD_BYTES)?;
                 let nonce = Nonce::assume_unique_for_key(nonce);
                 key.aead.seal_in_place_separate_tag(nonce, Aad::from(&key.associated), plain).ok()
@@ -145,7 +145,7 @@ impl Ring {
         let (nonce, locked) = rest.split_first_chunk_mut().ok_or(OpenError::Syntax)?;
         let key = u16::from_be_bytes([high, low]);
         let plain = self
-            .with(key, purpose, realm, |derived| {
+            .with(key, purpose.into(), realm, |derived| {
                 let nonce = Nonce::assume_unique_for_key(*nonce);
                 derived.aead.open_in_place(nonce, Aad::from(&derived.associated), locked)
             })

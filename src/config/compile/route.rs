@@ -7,10 +7,10 @@ use crate::{
     config::{
         reader::{At, Placed},
         source::Span,
-        wire::{AccessWord, RequestLimitsWire, Rule},
+        wire::{AccessWord, RequestLimitsWire, Rule, SignInWord},
     },
     model::{Path, PathRules, RouteId, WebOrigin},
-    policy::{OriginCheck, Route, RouteAccess, Unmatched},
+    policy::{Granting, OriginCheck, Route, RouteAccess, Unmatched},
 };
 
 /// A rule that is compiled, except for bounds that depend on the tenant.
@@ -39,14 +39,15 @@ pub(super) fn rule(cx: &mut Context<'_>, wire: &Rule, quotas: &Quotas) -> Option
     let access = access(cx, wire);
     let quotas = quotas.named(cx, &wire.quotas);
     let methods: Box<[Box<str>]> = wire.methods.iter().flat_map(|methods| &methods.0).map(|method| method.value.0.clone()).collect();
-    let (grant, websocket) = (on(&wire.grant), on(&wire.websocket));
+    let grant = wire.grant.as_ref().map(|at| at.value).unwrap_or_default();
+    let websocket = on(&wire.websocket);
     if let (true, Some(at)) = (!methods.is_empty() && !methods.iter().any(|method| &**method == "GET"), wire.websocket.as_ref())
         && websocket
     {
         cx.error(at.span, "a WebSocket is opened with GET, which `methods` does not name").hint("add GET to `methods`");
     }
     let revoke = on(&wire.revoke);
-    let origin_check = origin_check(cx, wire, grant || revoke || websocket);
+    let origin_check = origin_check(cx, wire, grant.is_allowed() || revoke || websocket);
     let bodiless = |method: &str| matches!(method, "GET" | "HEAD" | "OPTIONS");
     if let (true, Some(at)) =
         (!methods.is_empty() && !methods.iter().any(|method| bodiless(method)), wire.body.as_ref().filter(|at| at.value))
@@ -60,6 +61,7 @@ pub(super) fn rule(cx: &mut Context<'_>, wire: &Rule, quotas: &Quotas) -> Option
         access,
         methods,
         grant,
+        begins_sign_in: wire.sign_in.as_ref().is_some_and(|at| at.value == SignInWord::Begin),
         revoke,
         max_auth_age: wire.max_auth_age.as_ref().map(|at| at.value.0),
         websocket,
@@ -78,6 +80,11 @@ fn origin_check(cx: &mut Context<'_>, wire: &Rule, without_session: bool) -> Ori
     match &wire.origin_check {
         Some(at) if at.value => OriginCheck::Always,
         Some(at) => {
+            if wire.grant.as_ref().is_some_and(|grant| grant.value == Granting::Callback) {
+                cx.error(at.span, "`origin_check: false` switches off what `grant: callback` asks for")
+                    .hint("take it out; for sign-ins that begin at the identity provider write `grant: true` with it");
+                return OriginCheck::Off;
+            }
             let message = format!("`{}` takes requests from every other site: `origin_check` is off", wire.path.value);
             cx.warn(at.span, message).hint("the app itself must tell them apart; `origins: […]` lets only those pass that are named");
             OriginCheck::Off
@@ -113,7 +120,8 @@ pub(super) fn unmatched(cx: &Context<'_>, word: Unmatched, span: Option<Span>) -
         origin: span.map(|span| cx.origin(span)).unwrap_or_default(),
         access,
         methods: Box::default(),
-        grant: false,
+        grant: Granting::default(),
+        begins_sign_in: false,
         revoke: false,
         max_auth_age: None,
         websocket: false,

@@ -24,7 +24,9 @@ use crate::{
         wire::{CookiesWire, TenantWire},
     },
     model::{HostPattern, TenantName, UpstreamName},
-    policy::{CookieRules, Protocol, RequestLimits, Route, RouteAccess, RouteTable, SessionRules, Sessions, Tenant, Tenants, Upstream},
+    policy::{
+        CookieRules, Granting, Protocol, RequestLimits, Route, RouteAccess, RouteTable, SessionRules, Sessions, Tenant, Tenants, Upstream,
+    },
 };
 
 /// What tenants refer to.
@@ -105,11 +107,31 @@ pub(super) fn all(cx: &mut Context<'_>, files: &[Named<TenantName, TenantWire>],
     tenants
 }
 
+/// A sign-in that comes back began somewhere, and one that begins comes back.
+fn judge_sign_ins(cx: &mut Context<'_>, name: &At<TenantName>, routes: &RouteTable, around: &Surroundings<'_>) {
+    let callback = routes.routes().find(|route| route.grant == Granting::Callback);
+    let begins = routes.routes().find(|route| route.begins_sign_in);
+    let has_login = around.sessions.is_some_and(|sessions| sessions.login_url.is_some());
+    match (callback, begins) {
+        (Some(route), None) if !has_login => {
+            let message =
+                format!("the rule `{}` of `{}` grants to sign-ins that began here, and none begins", route.id.as_str(), name.value);
+            cx.error(name.span, message)
+                .hint("where the app sends the browser to the identity provider, write `sign_in: begin`, or name it as `login_url`");
+        }
+        (None, Some(route)) => {
+            let message = format!("a sign-in begins at the rule `{}` of `{}`, and none comes back", route.id.as_str(), name.value);
+            cx.warn(name.span, message).hint("add the rule that the identity provider sends the browser back to: `grant: callback`");
+        }
+        (_, _) => {}
+    }
+}
+
 /// Returns a rule that needs a session where none of the table grants one. Robots with Bearer tokens need none; but where a grant was
 /// forgotten, an app's sign-in that comes to nothing is a mystery.
 fn needs_a_grant(routes: &RouteTable) -> Option<&Route> {
     let asking = routes.routes().find(|route| matches!(route.access, RouteAccess::Session | RouteAccess::Roles(_)))?;
-    let grants = routes.routes().any(|route| route.grant);
+    let grants = routes.routes().any(|route| route.grant.is_allowed());
     (!grants).then_some(asking)
 }
 
@@ -261,12 +283,13 @@ fn members<'w>(cx: &mut Context<'_>, files: &'w [Named<TenantName, TenantWire>],
 fn judge_routes(cx: &mut Context<'_>, name: &At<TenantName>, routes: &RouteTable, around: &Surroundings<'_>) {
     let needing = routes.routes().find(|route| match route.access {
         RouteAccess::Session | RouteAccess::Roles(_) => true,
-        RouteAccess::Public | RouteAccess::Nobody => route.grant || route.revoke,
+        RouteAccess::Public | RouteAccess::Nobody => route.grant.is_allowed() || route.revoke,
     });
     if let (Some(route), false) = (needing, around.has_sessions) {
         let message = format!("the route `{}` of `{}` needs sessions, and there are none", route.id.as_str(), name.value);
         cx.error(name.span, message).hint("add `sessions: {keys: […]}`, or make its routes public with `unmatched: public` or `deny`");
     }
+    judge_sign_ins(cx, name, routes, around);
     if let (Some(url), Some(span)) = (around.sessions.and_then(|sessions| sessions.login_url.as_deref()), around.login_url) {
         let route = routes.find(url);
         if route.access != RouteAccess::Public {

@@ -25,7 +25,7 @@ pub(super) use listener::ListenerWire;
 pub(super) use log::{LogWire, Sink};
 pub(super) use redis::{RedisUrl, RedisWire};
 pub(super) use root::{ConfigLimits, Root, TenantFile, Version};
-pub(super) use route::{AccessWord, RouteSet, Rule, TenantRoutes};
+pub(super) use route::{AccessWord, RouteSet, Rule, SignInWord, TenantRoutes};
 pub(super) use server::{BansWire, Http2Wire, LimitsWire, RequestLimitsWire, ServerWire};
 pub(super) use session::{AssertionWire, KeyWire, MaxPerUserWire, Party, RevocationStoreWord, RevocationWire, SessionsWire, TokenFormat};
 pub(super) use tenant::{

@@ -14,7 +14,7 @@ use crate::{
         unit::Wait,
     },
     model::{QuotaName, WebOrigin},
-    policy::Unmatched,
+    policy::{Granting, Unmatched},
 };
 
 /// Who may pass, beside those with a role.
@@ -29,6 +29,32 @@ pub(in crate::config) enum AccessWord {
 words! {
     AccessWord, "access" { "public" => AccessWord::Public, "session" => AccessWord::Session, }
     Unmatched, "rule for unmatched paths" { "session" => Unmatched::Session, "public" => Unmatched::Public, "deny" => Unmatched::Deny, }
+}
+
+/// What a sign-in does at a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum SignInWord {
+    /// It begins.
+    Begin,
+}
+
+words! {
+    SignInWord, "step of a sign-in" { "begin" => SignInWord::Begin, }
+}
+
+impl Scalar for Granting {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        match text {
+            "true" => Ok(Self::Directly),
+            "false" => Ok(Self::Never),
+            "callback" => Ok(Self::Callback),
+            _ => Err(Wrong::new(format!("not a rule for grants: `{text}`")).hint("write `true`, `false` or `callback`")),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({"enum": [true, false, "callback"]})
+    }
 }
 
 impl Scalar for WebOrigin {
@@ -89,8 +115,11 @@ wire! {
         access: Option<At<AccessWord>>,
         /// Who of those with a session may pass: one of these roles.
         roles: Option<NonEmpty<At<RoleName>>>,
-        /// Whether the upstream may grant a session here. Default: false.
-        grant: Option<At<bool>>,
+        /// Whether the upstream may grant a session here: `true`, or `callback`, where a sign-in that began here (`login_url`, `sign_in: begin`) comes back
+        /// from an identity provider of another site. Default: false.
+        grant: Option<At<Granting>>,
+        /// `begin`: a sign-in begins here that comes back at a rule with `grant: callback`. Default: at `login_url` alone.
+        sign_in: Option<At<SignInWord>>,
         /// Whether the upstream may end sessions here. Default: false.
         revoke: Option<At<bool>>,
         /// How old a sign-in may be. Default: as old as the session.

@@ -1,0 +1,274 @@
+//! Sign-ins that began here and come back from another site: OpenID Connect, OAuth 2.0, SAML.
+//!
+//! Where one begins, the app sends the browser to an identity provider, with a `state` of its own in the URL. The browser gets a cookie that
+//! holds a hash of it, the *mark*. Who comes back without the mark, or with another `state`, comes back from somebody else's sign-in.
+//!
+//! ```text
+//! mark            = base64url(version ‖ key id ‖ nonce ‖ ciphertext ‖ tag)          sizes, cipher and key as of a token
+//! info            = u16(7) ‖ "sign-in" ‖ u16(length of realm) ‖ realm
+//! plaintext       = until, milliseconds since 1970 (8) ‖ whether a form comes back (1) ‖ hash (16)
+//! hash            = SHA-256("octroi/state/v1" ‖ state, percent-decoded, each `+` a blank)[0..16]
+//! ```
+
+use aws_lc_rs::aead::{Aad, NONCE_LEN, Nonce};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use sha2::{Digest, Sha256};
+
+use super::{
+    Ring,
+    key::Use,
+    token::{HEAD_BYTES, VERSION},
+};
+use crate::model::{TenantName, UnixTime};
+
+/// How long a sign-in may take, in seconds: to find a telephone, and no longer than providers keep their own.
+pub const SIGN_IN_SECS: u64 = 600;
+
+/// Most sign-ins of one browser at a time, each in a tab of its own. One more takes the place of the oldest.
+pub const MOST_SIGN_INS: usize = 8;
+
+const BYTES: usize = 8 + 1 + 16;
+
+/// A hash of a `state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateHash([u8; 16]);
+
+impl StateHash {
+    /// Hashes a `state` as it stands in a query.
+    ///
+    /// Apps and providers encode it differently, blanks and plus signs above all, so that those two are one here.
+    fn of(encoded: &[u8]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"octroi/state/v1");
+        for byte in decoded(encoded) {
+            hash.update([byte]);
+        }
+        Self(hash.finalize().first_chunk().copied().unwrap_or_default())
+    }
+
+    /// Returns the end of the name of the cookie that holds the mark. Each sign-in has its own, so that tabs which begin at the same
+    /// moment do not overwrite each other's.
+    pub fn suffix(&self) -> String {
+        let [a, b, c, d, ..] = self.0;
+        format!("{SUFFIX}{:08x}", u32::from_be_bytes([a, b, c, d]))
+    }
+}
+
+/// What stands between the name of the session cookie and the number of a sign-in.
+pub(super) const SUFFIX: &str = "-sign-in-";
+
+/// How long the end of the name of such a cookie is.
+pub(super) const SUFFIX_BYTES: usize = SUFFIX.len() + 8;
+
+/// A sign-in that began here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignIn {
+    /// The `state` that comes back.
+    pub state: StateHash,
+    /// Whether it comes back as a form of another site, whose body nobody reads here.
+    pub form: bool,
+    /// When it is too late.
+    pub until: UnixTime,
+}
+
+/// Reads where a redirect leads to; something comes back if it begins a sign-in: its query has one `state`, or a `SAMLRequest`.
+///
+/// Whether a form comes back is what OpenID Connect asks for with `response_mode=form_post`, and what SAML always does.
+pub fn begins(location: &[u8]) -> Option<(StateHash, bool)> {
+    let query = location.split(|&byte| byte == b'#').next()?;
+    let query = query.get(memchr::memchr(b'?', query)?.checked_add(1)?..)?;
+    if let Parameter::One(request) = parameter(query, "SAMLRequest") {
+        let relay = match parameter(query, "RelayState") {
+            Parameter::One(relay) => relay,
+            Parameter::None | Parameter::Several => request,
+        };
+        return Some((StateHash::of(relay), true));
+    }
+    let Parameter::One(state) = parameter(query, "state") else { return None };
+    let form = match parameter(query, "response_mode") {
+        Parameter::One(mode) => decoded(mode).take(9).eq(*b"form_post"),
+        Parameter::None | Parameter::Several => false,
+    };
+    Some((StateHash::of(state), form))
+}
+
+/// What the query of a request says of the sign-in that comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Returned {
+    /// Nothing.
+    Nothing,
+    /// This is its `state`.
+    State(StateHash),
+    /// Several, and nobody knows which one the app reads.
+    Several,
+}
+
+/// Reads the query of a request.
+pub fn returned(query: &str) -> Returned {
+    match parameter(query.as_bytes(), "state") {
+        Parameter::None => Returned::Nothing,
+        Parameter::One(state) => Returned::State(StateHash::of(state)),
+        Parameter::Several => Returned::Several,
+    }
+}
+
+enum Parameter<'a> {
+    None,
+    One(&'a [u8]),
+    Several,
+}
+
+/// Finds a parameter of a query by its name, in whatever spelling, as some apps do. An empty one is none.
+fn parameter<'a>(query: &'a [u8], name: &str) -> Parameter<'a> {
+    let is_meant = |key: &[u8]| decoded(key).map(|byte| byte.to_ascii_lowercase()).eq(name.bytes().map(|byte| byte.to_ascii_lowercase()));
+    let pairs = query.split(|&byte| byte == b'&').map(|pair| {
+        let (key, value) = memchr::memchr(b'=', pair).and_then(|at| pair.split_at_checked(at)).unwrap_or((pair, &[]));
+        (key, value.get(1..).unwrap_or_default())
+    });
+    let mut found = pairs.filter(|(key, _)| is_meant(key)).map(|(_, value)| value);
+    match (found.next(), found.next()) {
+        (None, _) | (Some([]), None) => Parameter::None,
+        (Some(value), None) => Parameter::One(value),
+        (Some(_), Some(_)) => Parameter::Several,
+    }
+}
+
+fn decoded(text: &[u8]) -> impl Iterator<Item = u8> {
+    percent_encoding::percent_decode(text).map(|byte| if byte == b'+' { b' ' } else { byte })
+}
+
+impl Ring {
+    /// Seals a mark for a realm with the minting key; nothing comes back where none mints.
+    pub fn seal_sign_in(&self, sign_in: &SignIn, realm: &TenantName, nonce: [u8; NONCE_LEN]) -> Option<String> {
+        let id = self.minting()?.id;
+        let mut sealed = Vec::with_capacity(HEAD_BYTES + BYTES + 16);
+        sealed.push(VERSION);
+        sealed.extend_from_slice(&id.to_be_bytes());
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(&sign_in.until.as_millis().to_be_bytes());
+        sealed.push(sign_in.form.into());
+        sealed.extend_from_slice(&sign_in.state.0);
+        let tag = self.with(id, Use::SignIn, realm, |key| {
+            let (_, plain) = sealed.split_at_mut_checked(HEAD_BYTES)?;
+            key.aead.seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(&key.associated), plain).ok()
+        })??;
+        sealed.extend_from_slice(tag.as_ref());
+        Some(URL_SAFE_NO_PAD.encode(sealed))
+    }
+
+    /// Opens a mark that was sealed for a realm by any key of the ring. Whether it is too late is for the caller.
+    pub fn open_sign_in(&self, mark: &[u8], realm: &TenantName) -> Option<SignIn> {
+        let mut buffer = [0; HEAD_BYTES + BYTES + 16];
+        let length = URL_SAFE_NO_PAD.decode_slice(mark, &mut buffer).ok().filter(|length| *length == HEAD_BYTES + BYTES + 16)?;
+        let (&mut [version, high, low], rest) = buffer.get_mut(..length)?.split_first_chunk_mut()?;
+        if version != VERSION {
+            return None;
+        }
+        let (nonce, locked) = rest.split_first_chunk_mut()?;
+        let plain = self.with(u16::from_be_bytes([high, low]), Use::SignIn, realm, |key| {
+            key.aead.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(&key.associated), locked).ok()
+        })??;
+        let (until, plain) = plain.split_first_chunk()?;
+        let (&form, state) = plain.split_first()?;
+        Some(SignIn { state: StateHash(state.try_into().ok()?), form: form == 1, until: UnixTime::from_millis(u64::from_be_bytes(*until)) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::Secret,
+        session::{MasterKey, Purpose},
+    };
+
+    fn ring(byte: u8) -> Ring {
+        Ring::new(vec![MasterKey { id: 7, secret: Secret::new([byte; 32]), open_only: false }])
+    }
+
+    fn name(text: &str) -> TenantName {
+        text.parse().unwrap()
+    }
+
+    fn state(text: &str) -> StateHash {
+        StateHash::of(text.as_bytes())
+    }
+
+    #[test]
+    fn a_mark_opens_for_its_realm_alone_and_no_octet_of_it_can_be_changed() {
+        let sign_in = SignIn { state: state("abc"), form: true, until: UnixTime::from_secs(1_800_000_600) };
+        let mark = ring(1).seal_sign_in(&sign_in, &name("lobby"), [9; 12]).unwrap();
+
+        assert_eq!(ring(1).open_sign_in(mark.as_bytes(), &name("lobby")), Some(sign_in));
+        assert_eq!(ring(1).open_sign_in(mark.as_bytes(), &name("acme")), None);
+        assert_eq!(ring(2).open_sign_in(mark.as_bytes(), &name("lobby")), None);
+        for at in 0..mark.len() {
+            let mut bad = mark.clone().into_bytes();
+            bad[at] = if bad[at] == b'A' { b'B' } else { b'A' };
+            assert_eq!(ring(1).open_sign_in(&bad, &name("lobby")), None, "{at}");
+        }
+        for bad in ["", "AA", &mark[1..], &format!("{mark}A"), &format!("{mark}=")] {
+            assert_eq!(ring(1).open_sign_in(bad.as_bytes(), &name("lobby")), None, "{bad}");
+        }
+        // It is no token, and no token is one.
+        for purpose in [Purpose::Cookie, Purpose::Bearer] {
+            assert!(ring(1).open(format!("oct1.{mark}"), purpose, &name("lobby")).is_err());
+        }
+        let open_only = Ring::new(vec![MasterKey { id: 7, secret: Secret::new([1; 32]), open_only: true }]);
+        assert_eq!(open_only.seal_sign_in(&sign_in, &name("lobby"), [9; 12]), None);
+        assert_eq!(open_only.open_sign_in(mark.as_bytes(), &name("lobby")), Some(sign_in));
+    }
+
+    #[test]
+    fn a_redirect_to_a_provider_begins_a_sign_in() {
+        let begins = |location: &str| begins(location.as_bytes());
+        let lax = |text: &str| Some((state(text), false));
+        let form = |text: &str| Some((state(text), true));
+
+        assert_eq!(begins("https://idp.test/authorize?client_id=a&state=abc&nonce=n"), lax("abc"));
+        assert_eq!(begins("https://idp.test/authorize?state=abc&response_mode=form_post"), form("abc"));
+        assert_eq!(begins("https://idp.test/authorize?state=abc&response_mode=form_post.jwt"), form("abc"));
+        assert_eq!(begins("https://idp.test/authorize?state=abc&response_mode=query"), lax("abc"));
+        assert_eq!(begins("/idp/authorize?state=abc"), lax("abc"));
+        assert_eq!(begins("//idp.test/?state=abc#state=def"), lax("abc"));
+        assert_eq!(begins("?state=abc"), lax("abc"));
+        assert_eq!(begins("https://idp.test/sso?SAMLRequest=fZ&RelayState=token"), form("token"));
+        assert_eq!(begins("https://idp.test/sso?SAMLRequest=fZ"), form("fZ"));
+        for none in [
+            "",
+            "/",
+            "/home?estate=abc",
+            "https://idp.test/#?state=abc",
+            "https://idp.test/?state=",
+            "https://idp.test/?state",
+            "https://idp.test/?state=a&state=b",
+            "https://idp.test/?state=a&st%61te=b",
+            "https://idp.test/?request_uri=urn:x",
+        ] {
+            assert_eq!(begins(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_state_is_the_same_however_it_is_encoded() {
+        let returned_state = |query: &str, sent: &str| returned(query) == Returned::State(state(sent));
+
+        for (sent, back) in [
+            ("a%2Fb%3D", "a/b="),
+            ("a/b=", "a%2fb%3D"),
+            ("a%20b", "a+b"),
+            ("a+b", "a%2Bb"),
+            ("%C3%A9", "%c3%a9"),
+            ("eyJ4IjoxfQ==", "eyJ4IjoxfQ%3D%3D"),
+        ] {
+            assert!(returned_state(&format!("code=x&state={back}&iss=y"), sent), "{sent} {back}");
+        }
+        assert!(!returned_state("state=abd", "abc") && !returned_state("state=abc%00", "abc") && !returned_state("state=ABC", "abc"));
+        for nothing in ["", "code=x", "state=", "states=abc", "state%00=abc"] {
+            assert_eq!(returned(nothing), Returned::Nothing, "{nothing}");
+        }
+        for several in ["state=a&state=a", "state=a&state=", "state=a&%73tate=b", "State=a&state=b", "state&state=a"] {
+            assert_eq!(returned(several), Returned::Several, "{several}");
+        }
+    }
+}
