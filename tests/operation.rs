@@ -9,6 +9,7 @@ use std::{
     fs,
     io::{PipeReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::net::UnixStream,
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -334,4 +335,34 @@ fn silent_connections_keep_no_probe_out() {
 
     assert!(began.elapsed() < Duration::from_secs(9), "nobody waited for the silent ones to be sent away");
     drop(silent);
+}
+
+#[test]
+fn silent_connections_keep_no_command_out() {
+    let upstream = Upstream::start();
+    let octroi = Octroi::start(&config(&upstream, 1, ""));
+
+    let silent: Vec<UnixStream> = (0..100).map(|_| UnixStream::connect(octroi.path().join("state/control.sock")).unwrap()).collect();
+
+    octroi.ok(&["status"]);
+    octroi.ok(&["reload"]);
+    drop(silent);
+}
+
+#[test]
+fn a_socket_whose_queue_is_full_is_somebody_s_and_keeps_no_start_waiting() {
+    let upstream = Upstream::start();
+    let octroi = Octroi::prepared(&config(&upstream, 1, ""));
+    // It listens and takes nobody: an octroi that hangs.
+    let path = octroi.path().join("state/control.sock");
+    let socket = rustix::net::socket(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &rustix::net::SocketAddrUnix::new(&path).unwrap()).unwrap();
+    rustix::net::listen(&socket, 0).unwrap();
+    let _first = UnixStream::connect(&path).unwrap();
+
+    let mut child = octroi.spawn(run(&octroi));
+
+    let ended = eventually("it ends", || child.try_wait().unwrap());
+    assert_eq!(ended.code(), Some(69));
+    eventually("it says why", || octroi.printed().iter().any(|line| line.contains("another octroi runs")).then_some(()));
 }

@@ -21,7 +21,7 @@ use rustix::net::{
 };
 
 /// How long a start waits to hear whether another octroi is there.
-const KNOCKING: Duration = Duration::from_secs(5);
+const KNOCKING: Duration = Duration::from_secs(2);
 
 /// The name of the socket in the state directory.
 pub const CONTROL_SOCKET: &str = "control.sock";

@@ -148,13 +148,17 @@ impl Journal {
     ///
     /// Where revocations are shared and nobody could ask the other nodes yet, the rule for their silence says what becomes of it.
     pub(super) fn knows_of(&self, auth_time: UnixTime, is_foreign: bool) -> bool {
-        self.whole.beginning().covers(auth_time, is_foreign)
-            || (self.peers.get().is_some() && !self.whole.was_agreed.load(Ordering::Relaxed))
+        self.whole.beginning().covers(auth_time, is_foreign) || (self.peers.get().is_some() && !self.has_agreed())
     }
 
     /// Returns since when it is known who was ended.
     pub fn beginning(&self) -> Beginning {
         self.whole.beginning()
+    }
+
+    /// Says whether that was settled with the other nodes.
+    pub(super) fn has_agreed(&self) -> bool {
+        self.whole.was_agreed.load(Ordering::Relaxed)
     }
 
     /// Takes over since when all nodes together know who was ended: what they know is known here now. Says whether a loss is over.
@@ -180,7 +184,7 @@ mod tests {
     use crate::{
         model::{Revoked, TenantName},
         state::{
-            RevocationStore,
+            Ended, RevocationStore,
             peers::{Hearing, Peers, Spread},
             record::Record,
             registry::Note,
@@ -266,17 +270,16 @@ mod tests {
             drop(open(&dir.join("empty"), 100));
             fs::copy(file(&dir.join("empty"), "journal"), file(dir, "journal")).unwrap();
         };
-        let spoilt: [(&str, &dyn Fn(&Path)); 4] = [
-            ("gone", &|dir| fs::remove_file(file(dir, "journal")).unwrap()),
-            ("another file", &earlier),
-            ("shorter", &empty),
-            ("cannot be read", &|dir| fs::write(file(dir, "began"), "{").unwrap()),
-        ];
+        let gone = |dir: &Path| fs::remove_file(file(dir, "journal")).unwrap();
+        let unreadable = |dir: &Path| fs::write(file(dir, "began"), "{").unwrap();
+        let spoilt = [("gone", &gone as &dyn Fn(&Path)), ("another file", &earlier), ("shorter", &empty), ("cannot be read", &unreadable)];
 
         for (word, spoil) in spoilt {
             let ((journal, begun), dir) = found(spoil);
             assert!(matches!(begun, Begun::Lost { why } if why.contains(word)), "{word}: {begun:?}");
             assert_eq!(knows(&journal, [499, 500]), ([false, true], false), "{word}");
+            let read = Ended::read(dir.path()).unwrap();
+            assert_eq!([499, 500].map(|time| read.remembers(at(time), false)), [false, true], "a command beside it says the same");
             assert!(!journal.remembers(at(499), true) && journal.remembers(at(500), true), "{word}");
             drop(journal);
 

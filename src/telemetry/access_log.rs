@@ -112,6 +112,11 @@ impl AccessLog {
         Ok(())
     }
 
+    /// Goes on counting lost lines where another log has ended.
+    pub fn count_on(&self, dropped: u64) {
+        self.shared.dropped.fetch_add(dropped, Ordering::Relaxed);
+    }
+
     /// Returns how many lines were lost since the start.
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)

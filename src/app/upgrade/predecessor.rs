@@ -226,7 +226,9 @@ fn end(pid: u32) {
 pub(in crate::app) async fn tell_connections(app: &App) {
     let Some(tail) = app.succession.tail.get() else { return std::future::pending().await };
     loop {
-        tail.tell_connections(app.doors.open());
+        // A successor that does not read keeps whoever tells it for seconds: not a thread that still serves.
+        let (tail, open) = (Arc::clone(tail), app.doors.open());
+        let _ = tokio::task::spawn_blocking(move || tail.tell_connections(open)).await;
         tokio::time::sleep(TELLING).await;
     }
 }

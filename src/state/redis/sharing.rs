@@ -315,7 +315,9 @@ impl Sharing {
     ///
     /// A Redis that holds messages and no beginning is from nodes of an earlier version: it counts as whole, as their journals do.
     pub(super) async fn agree_on_the_beginning(&self, began: &str, published: u64) -> Result<(), RedisFault> {
-        let own = if began.is_empty() && published > 0 { Beginning::default() } else { self.journal.beginning() };
+        // Only at the first time: a Redis that is emptied while this process runs is filled by nodes of this version.
+        let is_earlier = began.is_empty() && published > 0 && !self.journal.has_agreed();
+        let own = if is_earlier { Beginning::default() } else { self.journal.beginning() };
         let mut settle = self.scripts.began.key(STATE);
         settle.arg(own.began.as_millis()).arg(own.lost.map_or(0, UnixTime::as_millis));
         let (began, lost): (u64, u64) = self.redis.run(&settle).await?;
