@@ -258,6 +258,37 @@ fn an_answer_without_a_window_is_given_up() {
     assert!(came.iter().any(|frame| frame.kind == DATA && frame.stream == 5), "{came:?}");
 }
 
+/// Takes so many octets of an answer at a time, so often. Returns how long it lasted until the stream was reset; nothing where it went on for
+/// six seconds.
+fn take_by_drops(octroi: &Octroi, stream: u32, octets: u32, every: Duration, path: &str) -> Option<Duration> {
+    let mut tls = connect(octroi, &[(4, 100)]);
+    tls.get_ref().set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    let began = Instant::now();
+    send(&mut tls, &request(stream, "GET", "acme.test", path, END_STREAM));
+    while began.elapsed() < 6 * SECOND {
+        let (came, ended) = until(&mut tls, every, |frame| frame.kind == RESET && frame.stream == stream);
+        if ended || came.iter().any(|frame| frame.kind == RESET && frame.stream == stream) {
+            return Some(began.elapsed());
+        }
+        for id in [0, stream] {
+            send(&mut tls, &frame(WINDOW_UPDATE, 0, id, &octets.to_be_bytes()));
+        }
+    }
+    None
+}
+
+#[test]
+fn an_answer_that_is_taken_by_drops_ends_and_one_at_the_rate_goes_on() {
+    let (octroi, _upstream) = started("write_stall: 2s, write_min_rate: 1KiB/s");
+
+    let slow = take_by_drops(&octroi, 1, 100, Duration::from_millis(900), "/big?bytes=900000");
+    assert!(slow.is_some_and(|after| after < 4 * SECOND), "{slow:?}");
+    octroi.access_line(|line| line["reason"] == "timeout_write" && line["path"] == "/big");
+    assert_eq!(take_by_drops(&octroi, 1, 800, Duration::from_millis(500), "/big?bytes=900000"), None);
+    // What is silent owes nothing: a head, and one event each tenth of a second that the window has room for.
+    assert_eq!(take_by_drops(&octroi, 1, 300, Duration::from_millis(900), "/held"), None);
+}
+
 #[test]
 fn frames_of_a_wrong_length_end_the_connection() {
     let (octroi, _upstream) = started("");

@@ -14,10 +14,10 @@ use tokio::sync::watch;
 
 use super::inherited::Estate;
 use crate::{
-    edge::{self, Beside, Bound, Budget, Connections, Handler, Rules, TlsState, Witness},
+    edge::{self, Beside, Bound, Connections, Handler, Rules, TlsState, Witness},
     model::{Clock, ListenerName},
     policy::{IpSet, Listener, Policy},
-    state::Challenges,
+    state::{Challenges, Descriptors},
 };
 
 /// What every door needs to open.
@@ -28,7 +28,7 @@ pub(super) struct Hinges {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) challenges: Arc<Challenges>,
     /// Of connections of all doors together.
-    pub(super) budget: Budget,
+    pub(super) descriptors: Descriptors,
 }
 
 /// The open listeners.
@@ -178,8 +178,8 @@ impl Doors {
     }
 
     /// Returns the budget of connections of all doors together.
-    pub(super) fn budget(&self) -> &Budget {
-        &self.hinges.budget
+    pub(super) fn descriptors(&self) -> &Descriptors {
+        &self.hinges.descriptors
     }
 
     /// Gives the listeners what their files of denied ranges hold now. Nothing else changes.
@@ -202,8 +202,8 @@ impl Doors {
         let (local, connections) = (bound.local_addr(), bound.connections());
         let name = listener.name.clone();
         let socket = bound.socket().inspect_err(|error| tracing::error!(listener = %name, %error, "no hand-over is possible")).ok();
-        let Hinges { handler, witness, tls, clock, challenges, budget } = &self.hinges;
-        let serving = bound.within(budget).run(
+        let Hinges { handler, witness, tls, clock, challenges, descriptors } = &self.hinges;
+        let serving = bound.within(descriptors).run(
             Arc::clone(handler),
             Arc::clone(witness),
             Arc::clone(tls),

@@ -123,7 +123,7 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
     if policy.bans.is_none() {
         app.shared.bans.forget_offences();
     }
-    descriptors::warn(app.doors.budget(), &policy);
+    descriptors::warn(app.doors.descriptors(), &policy);
     app.doors.settle(&policy, added);
     app.acme.policy_changed.notify_one();
     // Every file of ranges was read just now, and held.

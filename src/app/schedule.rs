@@ -128,6 +128,7 @@ pub(super) fn gauges(app: &App) {
     shared.metrics.client_trust_lapsed(&shared.snapshot.load().policy, shared.clock.now());
     shared.metrics.bans(shared.bans.len(shared.clock.tick()), shared.bans.missed());
     shared.metrics.denied_ranges(app.doors.denied_ranges().iter().map(|(listener, ranges)| (listener, *ranges)));
+    shared.metrics.scarce(shared.scarce.descriptors.taken(), shared.scarce.kept());
     shared.metrics.quota_evictions(shared.quotas.evictions());
     shared.metrics.succession(app.succession.generation, app.predecessor().map_or(0, |draining| draining.connections));
     shared.metrics.access_log_dropped(shared.snapshot.load().log.dropped());

@@ -33,10 +33,10 @@ use super::{
 use crate::{
     admin::Gate,
     edge::{Handler, Witness},
-    gateway::{self, Renewals, RequestIds, Shared, Snapshot, Standing},
+    gateway::{self, Renewals, RequestIds, Scarce, Shared, Snapshot, Standing},
     model::{Clock, UnixTime, told},
     policy::Policy,
-    state::{Bans, Begun, Journal, KeySets, MemoryQuotas, StoreError},
+    state::{Bans, Begun, Descriptors, Journal, KeySets, MemoryQuotas, StoreError},
     telemetry::{Metrics, Tally},
 };
 
@@ -72,7 +72,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, st
     // Before anything can be asked of this process.
     signals.hold();
     let started = clock.now();
-    let budget = descriptors::budget(descriptors::raise());
+    let budget = Descriptors::new(descriptors::raise());
     descriptors::warn(&budget, &policy);
     // Alone, the journal comes first: it says whether another octroi has this state directory. In a predecessor's place it comes when all
     // is bound, for the predecessor cannot write it from then on.
@@ -111,6 +111,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, st
     let shared = Arc::new(Shared {
         standing,
         snapshot: ArcSwap::from_pointee(snapshot),
+        scarce: Scarce::new(budget.clone()),
         quotas: MemoryQuotas::new(QUOTA_SLOTS),
         revocations: Arc::clone(&journal),
         challenges: Arc::default(),
@@ -144,7 +145,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, st
         shared: Arc::clone(&shared),
         tls: Arc::clone(&tls),
         admin_tls: admin_tls.map(Arc::new),
-        doors: Doors::new(Hinges { handler, witness: clerk, tls: Arc::clone(&tls), clock, challenges, budget }),
+        doors: Doors::new(Hinges { handler, witness: clerk, tls: Arc::clone(&tls), clock, challenges, descriptors: budget.clone() }),
         tally,
         started,
         last_reload: Mutex::new(LastReload { at: started, error: None }),

@@ -14,44 +14,6 @@ use tokio::{sync::Notify, time::timeout};
 use super::Witness;
 use crate::model::{ClientPrefix, ClientSite, ListenerName, SITE_TIMES};
 
-/// The open connections of all listeners together, and how many there may be. Clones count the same ones.
-#[derive(Clone, Debug)]
-pub struct Budget(Arc<Spent>);
-
-#[derive(Debug)]
-struct Spent {
-    open: AtomicUsize,
-    most: usize,
-}
-
-impl Budget {
-    /// Allows so many.
-    pub fn new(most: usize) -> Self {
-        Self(Arc::new(Spent { open: AtomicUsize::new(0), most }))
-    }
-
-    /// Returns how many there may be.
-    pub fn most(&self) -> usize {
-        self.0.most
-    }
-
-    /// Counts one more, unless that is too many.
-    pub(super) fn take(&self) -> Option<BudgetGuard> {
-        let more = |open: usize| (open < self.0.most).then_some(open + 1);
-        self.0.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
-        Some(BudgetGuard(self.clone()))
-    }
-}
-
-/// One connection of the process.
-pub(super) struct BudgetGuard(Budget);
-
-impl Drop for BudgetGuard {
-    fn drop(&mut self) {
-        self.0.0.open.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 /// The open connections of one listener. Clones count the same ones.
 #[derive(Clone, Debug, Default)]
 pub struct Connections(Arc<Counts>);
@@ -224,17 +186,6 @@ mod tests {
         assert!((0..14).map(|number| connections.take_client(client(2 + number), 2)).collect::<Vec<_>>().iter().all(Option::is_some));
         drop(two);
         assert_eq!(connections.0.clients.len(), 0);
-    }
-
-    #[test]
-    fn the_process_has_its_cap() {
-        let budget = Budget::new(2);
-
-        let held = [budget.take(), budget.take()];
-
-        assert!(held.iter().all(Option::is_some) && budget.take().is_none());
-        drop(held);
-        assert!(budget.take().is_some());
     }
 
     #[test]

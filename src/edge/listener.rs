@@ -16,10 +16,10 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Budget, Connections, EdgeRefusal, Handler, Rules, TlsState, Witness, admit::Admission, tls::InForce};
+use super::{Connections, EdgeRefusal, Handler, Rules, TlsState, Witness, admit::Admission, tls::InForce};
 use crate::model::{CertificateJudge, Clock, ListenerName};
 use crate::policy::Listener;
-use crate::state::Challenges;
+use crate::state::{Challenges, Descriptors};
 
 /// How many connections the kernel holds for us until we accept them; the system's own bound (`somaxconn`) still counts.
 const BACKLOG: i32 = 4096;
@@ -33,7 +33,7 @@ pub struct Bound {
     socket: StdListener,
     local: SocketAddr,
     connections: Connections,
-    budget: Budget,
+    descriptors: Descriptors,
 }
 
 /// Binds a listener's address. The kernel takes connections from now on; [`Bound::run`] serves them.
@@ -69,13 +69,13 @@ impl Bound {
     pub fn from_socket(listener: &Arc<Listener>, socket: StdListener) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let local = socket.local_addr()?;
-        Ok(Self { name: listener.name.clone(), socket, local, connections: Connections::default(), budget: Budget::new(usize::MAX) })
+        Ok(Self { name: listener.name.clone(), socket, local, connections: Connections::default(), descriptors: Descriptors::new(None) })
     }
 
-    /// Shares the process's budget of connections; without one, only the listener's own cap holds.
+    /// Shares the process's budget of descriptors; without one, only the listener's own cap holds.
     #[must_use]
-    pub fn within(self, budget: &Budget) -> Self {
-        Self { budget: budget.clone(), ..self }
+    pub fn within(self, descriptors: &Descriptors) -> Self {
+        Self { descriptors: descriptors.clone(), ..self }
     }
 
     /// Returns the listener's name.
@@ -117,8 +117,9 @@ impl Bound {
         // No other listener of this process has the same descriptor, so no two connections have the same number.
         let mut id = u64::try_from(listener.as_raw_fd()).unwrap_or(0) << 40;
         let judge: Arc<dyn CertificateJudge> = Arc::new(InForce(Arc::clone(&tls)));
-        let (name, connections, budget) = (self.name, self.connections, self.budget);
-        let door = Door { name, connections, budget, handler, witness, tls, judge, rules, clock, challenges, shutdown: shutdown.clone() };
+        let (name, connections, descriptors) = (self.name, self.connections, self.descriptors);
+        let door =
+            Door { name, connections, descriptors, handler, witness, tls, judge, rules, clock, challenges, shutdown: shutdown.clone() };
         let mut pause = Pause::default();
         loop {
             let accepted = tokio::select! {
@@ -148,7 +149,7 @@ impl Bound {
 struct Door {
     name: ListenerName,
     connections: Connections,
-    budget: Budget,
+    descriptors: Descriptors,
     handler: Arc<dyn Handler>,
     witness: Arc<dyn Witness>,
     tls: Arc<ArcSwap<TlsState>>,
@@ -168,7 +169,7 @@ impl Door {
             self.witness.refused(&self.name, peer, EdgeRefusal::CapListener, "");
             return;
         };
-        let Some(spent) = self.budget.take() else {
+        let Some(spent) = self.descriptors.client() else {
             self.witness.refused(&self.name, peer, EdgeRefusal::CapProcess, "");
             return;
         };

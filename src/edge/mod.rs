@@ -26,7 +26,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use pingora::protocols::Stream;
 use tokio::sync::watch;
 
-pub use cap::{Budget, Connections};
+pub use cap::Connections;
 pub use listener::{Beside, Bound, bind, listen};
 pub use refusal::{EarlyCause, EdgeRefusal, Http2Error, Http2Refusal};
 pub use rules::Rules;

@@ -9,6 +9,10 @@ use crate::model::{Cut, Deny, HttpVersion, Reason};
 pub(super) fn deny(error: &Error, version: HttpVersion, ctx: &Context) -> Deny {
     let downstream = *error.esource() == ErrorSource::Downstream;
     if let Some(connection) = &ctx.connection {
+        // Over HTTP/2 the stream ends one answer and not the connection.
+        if version == HttpVersion::Http2 && downstream && connection.take_unread() {
+            return Deny::new(Reason::TimeoutWrite, "the answer was taken slower than `write_min_rate`, or not at all for `write_stall`");
+        }
         // Over HTTP/2 the stream ends one body and not the connection.
         let ended =
             version == HttpVersion::Http2 && downstream && *error.etype() != ErrorType::WriteTimedout && connection.take_slow_body();

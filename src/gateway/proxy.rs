@@ -62,6 +62,11 @@ pub struct Context {
     pub(super) body_rate: Option<u64>,
     /// How long the client was waited for while its body was to come.
     pub(super) body_waited: Duration,
+    /// How much of the body of an answer of ours was left to the library, which sends it when it can.
+    pub(super) left: usize,
+    /// How much of the answer's body the client took, and how long it was waited for meanwhile.
+    pub(super) body_out: u64,
+    pub(super) unread_for: Duration,
     /// Whether it is a gRPC call to servers that can answer one.
     pub(super) call: bool,
     /// Whether the answer has ended.
@@ -89,6 +94,18 @@ pub struct Context {
     pub(super) ended: bool,
     /// Its place among the exchanges that are watched over.
     pub(super) seat: Option<Seat>,
+    /// The number of the budget that it holds something of; 0 is none.
+    holding: usize,
+}
+
+impl Context {
+    /// Notes which budget the exchange holds something of that others may wait for; 0 is none.
+    pub(super) fn holds(&mut self, number: usize) {
+        self.holding = number;
+        if let Some(seat) = &self.seat {
+            seat.holds(number);
+        }
+    }
 }
 
 /// What is known of the exchange with the upstream.
@@ -127,6 +144,9 @@ impl ProxyHttp for Gateway {
             body_in: 0,
             body_rate: None,
             body_waited: Duration::ZERO,
+            left: 0,
+            body_out: 0,
+            unread_for: Duration::ZERO,
             call: false,
             answered: false,
             upstream: None,
@@ -143,6 +163,7 @@ impl ProxyHttp for Gateway {
             signed_out: None,
             ended: false,
             seat: None,
+            holding: 0,
         })
     }
 
@@ -153,7 +174,7 @@ impl ProxyHttp for Gateway {
         ctx.head = connection.request_begins();
         ctx.stream = view::take_stream(session);
         ctx.told = ctx.stream.is_some_and(|stream| connection.stream_begins(stream));
-        waits(session, &connection);
+        waits(session);
         ctx.connection = Some(connection);
         // Before the rules are taken: what changes behind this line is noticed.
         ctx.changes = self.shared.standing.changes();
@@ -173,13 +194,14 @@ impl ProxyHttp for Gateway {
             Ok(Passage::Redirect(location)) => {
                 ctx.decision = Decision::Redirect;
                 let refusal = Refusal::redirect(location, ctx.id, ctx.known.realm.as_ref().map(|realm| &*realm.response_headers));
-                refuse::send(session, refusal).await?;
+                refuse::send(session, ctx, refusal).await?;
                 Ok(true)
             }
             Ok(Passage::Challenge(answer)) => {
                 ctx.challenge = true;
                 let head = session.req_header().method == http::Method::HEAD;
-                refuse::send(session, Refusal::challenge(&answer, ctx.id, head)).await?;
+                let refusal = Refusal::challenge(&answer, ctx.id, head);
+                refuse::send(session, ctx, refusal).await?;
                 Ok(true)
             }
             Err(deny) => {
@@ -346,7 +368,9 @@ impl Gateway {
             return Ok(());
         }
         let (Some(permit), Some(connection)) = (ctx.signed_out.as_ref().or(ctx.permit.as_ref()), &ctx.connection) else { return Ok(()) };
-        ctx.seat = Some(self.shared.standing.seat(permit, connection));
+        let seat = self.shared.standing.seat(permit, connection);
+        seat.holds(ctx.holding);
+        ctx.seat = Some(seat);
         self.may_go_on(ctx)
     }
 
@@ -376,19 +400,12 @@ impl Gateway {
 const JUDGE_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Sets how long the library waits for the client, whatever becomes of the request.
-fn waits(session: &mut Session, connection: &Connection) {
-    let deadlines = connection.deadlines();
+fn waits(session: &mut Session) {
     // The stream keeps its own deadlines over the library; the library's only have to be longer.
     session.set_read_timeout(Some(LONGEST));
-    // But the stream does not see that one answer of many has no window: the library waits for it (RFC 9113, section 6.9).
-    let rate = Duration::from_secs(PIECE.checked_div(deadlines.write_min_rate).unwrap_or(0));
-    let write = if session.is_http2() { deadlines.write_stall.max(rate) } else { LONGEST };
-    session.set_write_timeout(Some(write));
+    session.set_write_timeout(Some(LONGEST));
     session.as_downstream_mut().set_total_drain_timeout(Some(Duration::from_secs(1)));
 }
 
 /// Longer than any deadline of the stream.
 pub(super) const LONGEST: Duration = Duration::from_secs(24 * 3600);
-
-/// As much of an answer as the library writes at once.
-const PIECE: u64 = 64 * 1024;

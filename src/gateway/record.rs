@@ -75,7 +75,7 @@ pub(super) fn finished(shared: &Shared, session: &Session, ctx: &Context) {
         user: user.map(crate::model::UserId::as_str),
         route: known.route.as_ref().map(|route| route.id.as_str()),
         bytes_in: Some(ctx.body_in),
-        bytes_out: u64::try_from(session.as_downstream().body_bytes_sent()).ok(),
+        bytes_out: u64::try_from(session.as_downstream().body_bytes_sent() + ctx.left).ok(),
         duration: Some(duration),
         upstream,
         user_agent: field(header::USER_AGENT),

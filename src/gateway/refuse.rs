@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use pingora::{Result, http::ResponseHeader, proxy::Session};
+use pingora::{Result, http::ResponseHeader, protocols::http::ServerSession as Downstream, proxy::Session};
 
 use super::{
     proxy::Context,
@@ -49,7 +49,7 @@ pub(super) async fn refuse(shared: &Shared, session: &mut Session, ctx: &mut Con
         session.set_keepalive(None);
     }
     record::failed(ctx, deny);
-    send(session, refusal).await?;
+    send(session, ctx, refusal).await?;
     if session.is_http2() {
         drain(session).await;
     }
@@ -77,13 +77,28 @@ fn has_refused_certificate(ctx: &Context) -> bool {
 }
 
 /// Writes a refusal through pingora. The body left unread is dealt with when the request ends.
-pub(super) async fn send(session: &mut Session, refusal: Refusal) -> Result<()> {
+///
+/// Over HTTP/2 nobody waits for the client to take it: the library has the few octets and sends them when it may, and nothing else of the
+/// request is kept. Otherwise a client that opens no window would have us keep every head that it can make of a few octets (RFC 7541,
+/// section 6.1), for as long as `write_stall`.
+pub(super) async fn send(session: &mut Session, ctx: &mut Context, refusal: Refusal) -> Result<()> {
     let mut response = ResponseHeader::build_no_case(refusal.status, Some(refusal.fields.len()))?;
     for (name, value) in &refusal.fields {
         response.append_header(name.clone().into_owned(), value.as_str())?;
     }
     let bodiless = refusal.body.is_empty();
     session.as_downstream_mut().write_response_header(Box::new(response)).await?;
+    if let Downstream::H2(http2) = session.as_downstream_mut()
+        && let Some(mut writer) = http2.take_response_body_writer()
+    {
+        ctx.left = refusal.body.len();
+        if let Some(connection) = &ctx.connection {
+            connection.answer_is_left();
+        }
+        // The client has reset the stream: there is nobody to tell.
+        let _ = writer.send_data(Bytes::from(refusal.body), true);
+        return Ok(());
+    }
     if bodiless {
         return session.as_downstream_mut().finish_body().await;
     }

@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::{renewals::Renewals, standing::Standing, upstream::Pool};
+use super::{renewals::Renewals, share::Scarce, standing::Standing, upstream::Pool};
 use crate::{
     model::{ClientIp, Clock, ListenerName, RequestId, Tick, UpstreamName, UpstreamStatus},
     policy::Policy,
@@ -48,6 +48,11 @@ impl Snapshot {
         self.pools.values().map(move |pool| pool.status(now))
     }
 
+    /// Closes a connection that rests, so that another may be opened. Says whether there was one.
+    pub(super) fn close_one_at_rest(&self) -> bool {
+        self.pools.values().any(Pool::close_one_at_rest)
+    }
+
     pub(super) fn pool(&self, name: &UpstreamName) -> Option<&Pool> {
         self.pools.get(name)
     }
@@ -57,6 +62,8 @@ impl Snapshot {
 pub struct Shared {
     /// The rules in force.
     pub snapshot: ArcSwap<Snapshot>,
+    /// What requests share that is scarce. What is taken of it survives a reload.
+    pub scarce: Scarce,
     /// Quotas. They survive a reload.
     pub quotas: MemoryQuotas,
     /// Revocations.

@@ -10,7 +10,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -18,9 +18,9 @@ use std::{
 use pingora::{Error, ErrorType};
 use tokio::sync::Notify;
 
-use super::{guard, proxy::Context, shared::Shared};
+use super::{guard, proxy::Context, share::LEAST, shared::Shared};
 use crate::{
-    model::{Connection, Deny, UnixTime, Verdict},
+    model::{ClientPrefix, Connection, Deny, Reason, Tick, UnixTime, Verdict},
     pipeline::{self, Permit},
 };
 
@@ -30,6 +30,8 @@ const EVERY: Duration = Duration::from_secs(5);
 const BREATH: Duration = Duration::from_millis(50);
 /// Exchanges come and go on every thread.
 const SHARDS: usize = 16;
+/// How often exchanges are asked to make room for others.
+const RELIEF: Duration = Duration::from_millis(100);
 /// How many are judged before others get their turn.
 const BITE: usize = 64;
 
@@ -40,6 +42,8 @@ pub struct Standing {
     next: AtomicU64,
     changes: AtomicU64,
     changed: Notify,
+    /// When exchanges were last asked to make room.
+    relieved: AtomicU64,
 }
 
 /// One of them.
@@ -49,6 +53,11 @@ struct Held {
     connection: Arc<Connection>,
     ended: OnceLock<Deny>,
     wake: Notify,
+    /// The number of the budget that it holds something of which others may wait for; 0 is none.
+    holds: AtomicUsize,
+    /// From when on it may be ended for others, in nanoseconds of the clock: its client has nothing to say, or takes nothing, for too long
+    /// then. 0 is never.
+    yields: AtomicU64,
 }
 
 /// The place of one exchange; it is given up with the exchange.
@@ -74,10 +83,59 @@ impl Standing {
     /// Takes an exchange in. What has changed before is the caller's to judge.
     pub(super) fn seat(self: &Arc<Self>, permit: &Permit, connection: &Arc<Connection>) -> Seat {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let held = Held { permit: permit.clone(), connection: Arc::clone(connection), ended: OnceLock::new(), wake: Notify::new() };
+        let held = Held {
+            permit: permit.clone(),
+            connection: Arc::clone(connection),
+            ended: OnceLock::new(),
+            wake: Notify::new(),
+            holds: AtomicUsize::new(0),
+            yields: AtomicU64::new(0),
+        };
         let held = Arc::new(held);
         self.with_shard(id, |shard| shard.insert(id, Arc::clone(&held)));
         Seat { standing: Arc::clone(self), id, held }
+    }
+
+    /// Ends exchanges that hold something of a budget which others wait for, and whose clients let them rest: of a client that holds more
+    /// than anybody may have however little there is, or of a tenant that holds more than half, the one that rested longest first, and no
+    /// more than are wanted. The look at all of them is taken at most ten times in a second.
+    pub(super) fn relieve(&self, number: usize, wanted: usize, now: Tick) {
+        let (nanos, every) = (now.as_nanos(), u64::try_from(RELIEF.as_nanos()).unwrap_or(u64::MAX));
+        let due = |last: u64| (nanos.saturating_sub(last) >= every).then_some(nanos);
+        if self.relieved.fetch_update(Ordering::AcqRel, Ordering::Acquire, due).is_err() {
+            return;
+        }
+        let (mut all, mut of_client, mut of_tenant) = (Vec::new(), HashMap::new(), HashMap::new());
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let holding = shard.values().filter(|held| held.holds.load(Ordering::Relaxed) == number && held.ended.get().is_none());
+            all.extend(holding.cloned());
+        }
+        for held in &all {
+            *of_client.entry(held.client()).or_insert(0_usize) += 1;
+            *of_tenant.entry(held.permit.acting_tenant().name.clone()).or_insert(0_usize) += 1;
+        }
+        let half = all.len() / 2;
+        all.retain(|held| (1..=nanos).contains(&held.yields.load(Ordering::Relaxed)));
+        all.sort_unstable_by_key(|held| held.yields.load(Ordering::Relaxed));
+        let mut left = wanted;
+        for held in all {
+            let (Some(client), Some(tenant)) = (of_client.get_mut(&held.client()), of_tenant.get_mut(&held.permit.acting_tenant().name))
+            else {
+                continue;
+            };
+            if left == 0 {
+                return;
+            }
+            if *client <= LEAST && *tenant <= half.max(LEAST) {
+                continue;
+            }
+            let deny = Deny::new(Reason::UpstreamYielded, "its client let it rest while others waited for what it held");
+            if held.ended.set(deny).is_ok() {
+                held.wake.notify_one();
+                (*client, *tenant, left) = (*client - 1, *tenant - 1, left - 1);
+            }
+        }
     }
 
     fn with_shard<T>(&self, id: u64, act: impl FnOnce(&mut HashMap<u64, Arc<Held>, ahash::RandomState>) -> T) -> Option<T> {
@@ -86,7 +144,39 @@ impl Standing {
     }
 }
 
+impl Held {
+    fn client(&self) -> ClientPrefix {
+        self.permit.client().prefix()
+    }
+}
+
+/// See [`Seat::handle`].
+#[derive(Debug)]
+pub(super) struct Handle(Arc<Held>);
+
+impl Handle {
+    /// Notes that the exchange holds nothing any more that others may wait for.
+    pub(super) fn holds_nothing(&self) {
+        self.0.holds.store(0, Ordering::Relaxed);
+    }
+}
+
 impl Seat {
+    /// Returns what can be told that the exchange holds nothing any more, whoever has the seat meanwhile.
+    pub(super) fn handle(&self) -> Handle {
+        Handle(Arc::clone(&self.held))
+    }
+
+    /// Notes which budget the exchange holds something of; 0 is none.
+    pub(super) fn holds(&self, number: usize) {
+        self.held.holds.store(number, Ordering::Relaxed);
+    }
+
+    /// Notes from when on the exchange may be ended for others, if it may.
+    pub(super) fn yields(&self, from: Option<Tick>) {
+        self.held.yields.store(from.map_or(0, Tick::as_nanos), Ordering::Relaxed);
+    }
+
     /// Waits until the exchange may not go on, and says why.
     pub(super) async fn ended(&self) -> Deny {
         loop {

@@ -185,6 +185,11 @@ impl Pool {
         self.lines.iter().for_each(|lines| lines.sweep(now));
     }
 
+    /// Closes one that rests. Says whether there was one.
+    pub(super) fn close_one_at_rest(&self) -> bool {
+        self.idle.iter().any(Idle::close_oldest) || self.lines.iter().any(|lines| lines.close_one_at_rest())
+    }
+
     fn in_turn(&self, turn: usize, failed: Option<usize>) -> Option<usize> {
         let due = self.round.get(turn).copied();
         if failed.is_none() || due != failed {

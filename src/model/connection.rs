@@ -1,5 +1,6 @@
 //! One connection: what edge learnt about it, and what edge and gateway tell each other while it lives.
 
+mod answers;
 mod bodies;
 mod cut;
 mod facts;
@@ -20,10 +21,12 @@ use std::{
 
 use super::{CertificateJudge, ClientCertificate, Http2Limits, Presented, UnixTime};
 
+pub use answers::AnswerWaits;
 pub use cut::Cut;
 pub use facts::{Alpn, Facts, TlsFacts, Transport};
 pub use phase::Phase;
 
+use answers::Answers;
 use bodies::Bodies;
 use held::Held;
 use incoming::{Incoming, Progress};
@@ -64,6 +67,7 @@ pub struct Connection {
     streams: Requests,
     tunnel_idle_millis: AtomicU64,
     cut: OnceLock<Cut>,
+    answers: Answers,
     certificate: Option<Box<Held>>,
 }
 
@@ -97,6 +101,7 @@ impl Connection {
             streams: Requests::default(),
             tunnel_idle_millis: AtomicU64::new(0),
             cut: OnceLock::new(),
+            answers: Answers::default(),
             certificate: None,
         }
     }

@@ -31,7 +31,7 @@ mod web_origin;
 pub use answer::{ChallengeAnswer, QuotaAnswer, RevocationAnswer};
 pub use ban::{Ban, BanCause, BanWish};
 pub use certificate::{Acceptance, AlternativeName, CertificateJudge, ClientCertificate, Presented, REFUSAL_HOLDS};
-pub use connection::{Alpn, Connection, Cut, Facts, HeadDeadlines, Phase, Received, TlsFacts, Transport};
+pub use connection::{Alpn, AnswerWaits, Connection, Cut, Facts, HeadDeadlines, Phase, Received, TlsFacts, Transport};
 pub use control::{
     AcmeStatus, AcmeTrouble, AsideStatus, ClockStatus, Control, ControlError, Draining, KeyRole, KeySetStatus, KeyStatus, Principal,
     RedisStatus, Revocation, RevocationReport, Revoked, Role, ServerStatus, SessionStatus, SessionsOfUser, Status, UpgradeReport,

@@ -100,6 +100,8 @@ impl Reason {
             | Self::UpstreamClosed
             | Self::UpstreamTimeout
             | Self::UpstreamBusy
+            | Self::UpstreamShare
+            | Self::UpstreamYielded
             | Self::StreamIdle
             | Self::ClientClosed
             | Self::Draining

@@ -105,7 +105,7 @@ impl Http2 {
             came: Frames::of_client(),
             sent: Frames::of_server(),
             flood: Flood::new(deadlines.http2),
-            streams: Streams::new(),
+            streams: Streams::new(deadlines.write_stall, deadlines.write_min_rate),
             header_timeout: deadlines.header_timeout,
             idle_timeout: deadlines.idle_timeout,
             first_by: now + deadlines.header_timeout,
@@ -132,6 +132,7 @@ impl Http2 {
         came.take(bytes, |passed| match passed {
             Passed::Setting { id, value } => {
                 flood.set(id, value);
+                streams.set_theirs(id, value, now);
                 if id == TABLE_SIZE {
                     *table_shrank |= value < *table;
                     *table = value;
@@ -190,6 +191,7 @@ impl Http2 {
                     flood.sent(&frame);
                     streams.sent(&frame, now);
                     turned |= frame.ends_stream() || matches!(frame.kind, FrameKind::Reset | FrameKind::WindowUpdate);
+                    turned |= matches!(frame.kind, FrameKind::Data | FrameKind::Headers) && streams.waits(frame.stream);
                     if refusal(&frame).is_some() || bad {
                         flood.error(now);
                     }
@@ -247,6 +249,11 @@ impl Http2 {
         self.streams.told(id, now);
     }
 
+    /// Judges what the client takes of an answer, where its time has come; `waits` says whether something waits for it.
+    pub(super) fn is_unread(&mut self, id: u32, waits: bool, now: Instant) -> bool {
+        self.streams.is_unread(id, waits, now)
+    }
+
     /// Ends one stream for both sides. Says false if that cannot be told to the library, which reads the middle of its DATA.
     pub(super) fn end(&mut self, id: u32, end: End) -> bool {
         if self.given.in_data() == Some(id) {
@@ -255,7 +262,7 @@ impl Http2 {
         self.streams.close(id);
         self.to_library.push(reset(id, CANCEL));
         let code = match end {
-            End::BodyTooSlow | End::BodyStuck => CANCEL,
+            End::BodyTooSlow | End::BodyStuck | End::Unread => CANCEL,
             End::Answered => NO_ERROR,
         };
         self.to_client.push(reset(id, code));

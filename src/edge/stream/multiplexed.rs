@@ -92,6 +92,16 @@ impl GateStream {
                 http2.told(id, Instant::now());
                 continue;
             }
+            if end == End::Unread {
+                if !http2.is_unread(id, self.connection.answers_wait(), Instant::now()) {
+                    continue;
+                }
+                if id == 0 {
+                    return self.poll_end(Due::Cut(Cut::WriteTooSlow), cx);
+                }
+                self.witness.cut(&self.connection, Cut::WriteTooSlow);
+                self.connection.note_unread();
+            }
             if !http2.end(id, end) {
                 return self.poll_end(due, cx);
             }

@@ -37,6 +37,11 @@ impl Pace {
         Self { stall, rate, wait: None, waited: Duration::ZERO, period: None }
     }
 
+    /// Begins anew, with the same bounds.
+    pub(super) fn again(&self) -> Self {
+        Self::new(self.stall, self.rate)
+    }
+
     /// Tells that a write went through.
     pub(super) fn wrote(&mut self, now: impl Fn() -> Instant) {
         if let Some(wait) = self.wait.take() {
@@ -56,6 +61,11 @@ impl Pace {
 
     /// Judges a wait that has lasted: nothing taken, or too little.
     pub(super) fn judge(&mut self, now: Instant, acked: u64) -> Option<Cut> {
+        self.judge_with(now, acked, 0)
+    }
+
+    /// Judges it where so much more is on its way, by how it came before: only the rate has regard to that.
+    pub(super) fn judge_with(&mut self, now: Instant, acked: u64, coming: u64) -> Option<Cut> {
         let mut wait = self.wait?;
         if now >= wait.stalled_by {
             if acked <= wait.acked {
@@ -66,7 +76,7 @@ impl Pace {
         }
         if self.rate_by(wait).is_some_and(|by| now >= by) {
             let due = self.rate.saturating_mul(u64::try_from(self.stall.as_millis()).unwrap_or(u64::MAX)) / 1000;
-            if acked.saturating_sub(self.period.unwrap_or(acked)) < due {
+            if acked.saturating_add(coming).saturating_sub(self.period.unwrap_or(acked)) < due {
                 return Some(Cut::WriteTooSlow);
             }
             wait.since = now;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::watch::BODY_GRACE;
+use super::{pace::Pace, watch::BODY_GRACE};
 use crate::model::{Frame, FrameKind};
 
 /// More streams than this are not followed. The library refuses those beyond `streams`; this bounds what we keep of them until then.
@@ -31,6 +31,8 @@ pub(super) enum End {
     BodyStuck,
     /// The answer is complete and the rest of the body is of no use.
     Answered,
+    /// Its answer is taken slower than `write_min_rate`, while some of it waits.
+    Unread,
 }
 
 #[derive(Debug)]
@@ -49,6 +51,81 @@ struct Open {
     since: Option<Instant>,
     /// When the gateway was told that it is too slow.
     told: Option<Instant>,
+    /// What the client takes of the answer.
+    takes: Takes,
+}
+
+/// What a client takes of what is sent to it: its window for one answer, or for all of them.
+///
+/// It is waited for only while that is shut (RFC 9113, section 6.9). What goes through counts from the first such wait on, over time: an
+/// octet now and then is no progress, and what was taken at once before earns nothing.
+#[derive(Debug)]
+struct Takes {
+    window: i64,
+    sent: u64,
+    shut: bool,
+    pace: Pace,
+    /// When it is judged.
+    due: Option<Instant>,
+    /// When it was shut last, and what had been sent by then.
+    last: Option<(Instant, u64)>,
+    /// How much went through between the last two times that it was shut, and how long that took.
+    burst: (u64, Duration),
+}
+
+impl Takes {
+    fn new(window: i64, stall: Duration, least: u64) -> Self {
+        let pace = Pace::new(stall, least);
+        Self { window, sent: 0, shut: false, pace, due: None, last: None, burst: (0, Duration::ZERO) }
+    }
+
+    /// Returns what a client that opens its window at times is about to take, as it did the last time: it is not judged by the moment
+    /// before it does.
+    fn coming(&self, now: Instant) -> u64 {
+        let (octets, every) = self.burst;
+        let since = self.last.map_or(Duration::ZERO, |(last, _)| now.saturating_duration_since(last)).min(every);
+        let part = u128::from(octets).saturating_mul(since.as_nanos()).checked_div(every.as_nanos()).unwrap_or(0);
+        u64::try_from(part).unwrap_or(u64::MAX)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.shut
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.due.filter(|_| self.shut)
+    }
+
+    fn sent(&mut self, octets: i64, now: impl Fn() -> Instant) {
+        self.window -= octets;
+        self.sent = self.sent.saturating_add(u64::try_from(octets).unwrap_or(0));
+        if self.window <= 0 && !self.shut {
+            self.shut = true;
+            let at = now();
+            if let Some((last, sent)) = self.last.replace((at, self.sent)) {
+                self.burst = (self.sent - sent, at.saturating_duration_since(last));
+            }
+            self.due = Some(self.pace.wait(|| at, || self.sent));
+        }
+    }
+
+    fn granted(&mut self, more: i64, now: impl Fn() -> Instant) {
+        self.window += more;
+        if self.window > 0 && self.shut {
+            self.shut = false;
+            self.pace.wrote(now);
+        }
+    }
+
+    fn judge(&mut self, waits: bool, now: Instant) -> bool {
+        if !waits {
+            self.pace = self.pace.again();
+        } else if self.pace.judge_with(now, self.sent, self.coming(now)).is_some() {
+            return true;
+        }
+        self.due = Some(self.pace.wait(|| now, || self.sent));
+        false
+    }
 }
 
 /// The open streams, in the order of their numbers.
@@ -58,11 +135,27 @@ pub(super) struct Streams {
     highest: u32,
     initial: i64,
     window: i64,
+    /// The first window of an answer, as the client sets it.
+    their_initial: i64,
+    /// What the client takes of all answers together.
+    takes: Takes,
+    stall: Duration,
+    least: u64,
 }
 
 impl Streams {
-    pub(super) fn new() -> Self {
-        Self { open: Vec::new(), highest: 0, initial: FIRST_WINDOW, window: FIRST_WINDOW }
+    /// Begins with none. An answer of which nothing is taken for `stall`, or less than `least` octets per second, ends.
+    pub(super) fn new(stall: Duration, least: u64) -> Self {
+        Self {
+            open: Vec::new(),
+            highest: 0,
+            initial: FIRST_WINDOW,
+            window: FIRST_WINDOW,
+            their_initial: FIRST_WINDOW,
+            takes: Takes::new(FIRST_WINDOW, stall, least),
+            stall,
+            least,
+        }
     }
 
     /// Says whether no request is open.
@@ -85,6 +178,7 @@ impl Streams {
                 if opens && self.open.len() < MOST {
                     let (id, window) = (frame.stream, self.initial);
                     let waited = Duration::ZERO;
+                    let takes = Takes::new(self.their_initial, self.stall, self.least);
                     self.open.push(Open {
                         id,
                         coming: true,
@@ -95,6 +189,7 @@ impl Streams {
                         waited,
                         since: None,
                         told: None,
+                        takes,
                     });
                 }
                 if frame.ends_stream() {
@@ -119,12 +214,18 @@ impl Streams {
                 self.turns(now);
             }
             FrameKind::Reset => self.close(frame.stream),
+            FrameKind::WindowUpdate => {
+                let more = i64::from(frame.number);
+                match frame.stream {
+                    0 => self.takes.granted(more, now),
+                    id => self.find(id).into_iter().for_each(|stream| stream.takes.granted(more, &now)),
+                }
+            }
             FrameKind::Priority
             | FrameKind::Settings
             | FrameKind::PushPromise
             | FrameKind::Ping
             | FrameKind::GoAway
-            | FrameKind::WindowUpdate
             | FrameKind::Continuation
             | FrameKind::Other => {}
         }
@@ -138,6 +239,11 @@ impl Streams {
 
     /// Takes in a frame of ours.
     pub(super) fn sent(&mut self, frame: &Frame, now: impl Fn() -> Instant) {
+        if frame.kind == FrameKind::Data {
+            let octets = i64::from(frame.length);
+            self.takes.sent(octets, &now);
+            self.find(frame.stream).into_iter().for_each(|stream| stream.takes.sent(octets, &now));
+        }
         match frame.kind {
             FrameKind::Headers | FrameKind::Data if frame.ends_stream() => {
                 let answered = now();
@@ -147,7 +253,11 @@ impl Streams {
                     None => {}
                 }
             }
-            FrameKind::Headers => self.find(frame.stream).into_iter().for_each(|stream| stream.answering = true),
+            FrameKind::Headers => self.find(frame.stream).into_iter().for_each(|stream| {
+                stream.answering = true;
+                // There may be no window from the start.
+                stream.takes.sent(0, &now);
+            }),
             FrameKind::Reset => self.close(frame.stream),
             FrameKind::WindowUpdate => {
                 let more = i64::from(frame.number);
@@ -174,6 +284,29 @@ impl Streams {
             let more = i64::from(value) - self.initial;
             self.initial += more;
             self.open.iter_mut().for_each(|stream| stream.window += more);
+        }
+    }
+
+    /// Takes in a setting of the client, in the same way.
+    pub(super) fn set_theirs(&mut self, id: u16, value: u32, now: impl Fn() -> Instant) {
+        if id == INITIAL_WINDOW {
+            let more = i64::from(value) - self.their_initial;
+            self.their_initial += more;
+            self.open.iter_mut().for_each(|stream| stream.takes.granted(more, &now));
+        }
+    }
+
+    /// Says whether a stream whose window, or that of the connection, is closed waits for its client.
+    pub(super) fn waits(&mut self, id: u32) -> bool {
+        self.takes.is_closed() || self.find(id).is_some_and(|stream| stream.takes.is_closed())
+    }
+
+    /// Judges what the client takes of an answer, or of all of them where the stream is 0, when its time has come. Where nothing `waits`
+    /// for the client, it owes nothing, and its time begins anew.
+    pub(super) fn is_unread(&mut self, id: u32, waits: bool, now: Instant) -> bool {
+        match id {
+            0 => self.takes.judge(waits, now),
+            id => self.find(id).is_some_and(|stream| stream.takes.judge(waits, now)),
         }
     }
 
@@ -205,7 +338,11 @@ impl Streams {
             });
             rest.into_iter().chain(slow).min_by_key(|(by, ..)| *by)
         });
-        ends.min_by_key(|(by, ..)| *by)
+        // Its window, too, is shut only for what has been answered; and one that waits for the connection's alone is no slow reader.
+        let answering = || self.open.iter().filter(|stream| stream.answering && stream.answered.is_none());
+        let unread = answering().filter_map(|stream| Some((stream.takes.due()?, stream.id, End::Unread)));
+        let all = self.takes.due().filter(|_| answering().next().is_some()).map(|by| (by, 0, End::Unread));
+        ends.chain(unread).chain(all).min_by_key(|(by, ..)| *by)
     }
 
     /// The request of a stream is whole.
@@ -247,12 +384,62 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    /// A stream that has been answered, with the whole of its first window sent.
+    fn answered(stream: u32) -> (Streams, Instant) {
+        let (mut streams, start) = (Streams::new(30 * SECOND, 1000), Instant::now());
+        streams.set_theirs(INITIAL_WINDOW, 100, || start);
+        streams.came(&frame(FrameKind::Headers, 5, stream, 20, 0), || start);
+        streams.sent(&frame(FrameKind::Headers, 4, stream, 20, 0), || start);
+        streams.sent(&frame(FrameKind::Data, 0, stream, 100, 0), || start);
+        (streams, start)
+    }
+
+    #[test]
+    fn an_answer_that_is_taken_by_drops_ends_and_one_that_keeps_the_rate_does_not() {
+        for (every, octets, ends) in [(29, 100, true), (1, 990, true), (1, 1000, false), (10, 10_000, false), (10, 9_900, true)] {
+            let (mut streams, start) = answered(1);
+            let mut ended = None;
+            let mut at = start;
+            while at < start + 300 * SECOND && ended.is_none() {
+                let next = at + every * SECOND;
+                while let Some((by, 1, End::Unread)) = streams.next_end(0, None)
+                    && by <= next
+                    && ended.is_none()
+                {
+                    ended = streams.is_unread(1, true, by).then_some(by);
+                }
+                at = next;
+                streams.came(&frame(FrameKind::WindowUpdate, 0, 1, 4, octets), || at);
+                streams.sent(&frame(FrameKind::Data, 0, 1, octets, 0), || at);
+            }
+            assert_eq!(ended.is_some(), ends, "{octets} each {every} s");
+            assert!(ended.is_none_or(|ended| ended <= start + 61 * SECOND));
+        }
+    }
+
+    #[test]
+    fn a_client_owes_nothing_while_nothing_waits_or_its_window_is_open() {
+        let (mut streams, start) = answered(1);
+        // All was taken, and the app is silent.
+        for number in 1..10 {
+            assert_eq!(streams.next_end(0, None), Some((start + 30 * number * SECOND, 1, End::Unread)));
+            assert!(!streams.is_unread(1, false, start + 30 * number * SECOND));
+        }
+        streams.came(&frame(FrameKind::WindowUpdate, 0, 1, 4, 1), || start + 300 * SECOND);
+        assert_eq!(streams.next_end(0, None), None);
+        // Its end ends the watch.
+        streams.sent(&frame(FrameKind::Data, 0, 1, 1, 0), || start + 301 * SECOND);
+        assert!(streams.next_end(0, None).is_some());
+        streams.sent(&frame(FrameKind::Data, 1, 1, 0, 0), || start + 302 * SECOND);
+        assert_eq!(streams.next_end(0, None), None);
+    }
+
     fn frame(kind: FrameKind, flags: u8, stream: u32, length: u32, number: u32) -> Frame {
         Frame { kind, flags, stream, length, number }
     }
 
     fn asked(start: Instant) -> Streams {
-        let mut streams = Streams::new();
+        let mut streams = Streams::new(30 * SECOND, 1000);
         streams.came(&frame(FrameKind::Headers, 4, 1, 30, 0), || start);
         streams
     }
@@ -325,7 +512,7 @@ mod tests {
     fn streams_close_by_both_ends_or_by_a_reset() {
         let now = Instant::now();
         for last in [frame(FrameKind::Reset, 0, 1, 4, 8), frame(FrameKind::Data, 1, 1, 0, 0)] {
-            let mut streams = Streams::new();
+            let mut streams = Streams::new(30 * SECOND, 1000);
             streams.came(&frame(FrameKind::Headers, 5, 1, 30, 0), || now);
             assert!(!streams.is_empty());
             streams.sent(&last, || now);
@@ -344,7 +531,7 @@ mod tests {
     #[test]
     fn a_stream_awaits_its_answer_until_that_begins_or_it_is_reset() {
         let now = Instant::now();
-        let mut streams = Streams::new();
+        let mut streams = Streams::new(30 * SECOND, 1000);
         streams.came(&frame(FrameKind::Headers, 5, 1, 30, 0), || now);
         streams.came(&frame(FrameKind::Headers, 5, 3, 30, 0), || now);
         assert!(streams.awaits_answer(1) && streams.awaits_answer(3) && !streams.awaits_answer(5));
@@ -355,7 +542,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded() {
-        let mut streams = Streams::new();
+        let mut streams = Streams::new(30 * SECOND, 1000);
         for n in 0..10_000 {
             streams.came(&frame(FrameKind::Headers, 5, 2 * n + 1, 30, 0), Instant::now);
         }

@@ -1,19 +1,25 @@
 //! The answer of a server on its way to the client.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
+use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{Method, header};
 use pingora::{Error, ErrorType, Result, protocols::http::HttpTask};
 
 use super::{
     Failed,
+    ahead::Ahead,
     body::{self, Body},
-    connection::Connection,
+    connection::{Connection, Turn},
     head::{self, Head},
     sides::{After, Sides},
     unread::{self, Bodies},
 };
-use crate::model::{Deny, Reason};
+use crate::{
+    gateway::standing::{Handle, Seat},
+    model::{Deny, Reason},
+};
 
 impl Sides<'_> {
     /// Reads the head of an answer, and watches whether the client stays.
@@ -53,7 +59,7 @@ impl Sides<'_> {
     }
 
     /// Hands the answer on, as it comes. Returns the connection, if it can serve another exchange.
-    pub(super) async fn answer(mut self, head: Head, between: Duration, bodies: &Bodies) -> Result<Option<Connection>> {
+    pub(super) async fn answer(mut self, head: Head, between: Duration) -> Result<Option<Connection>> {
         let mut response = head.response;
         self.client.upload.let_go();
         body::without_framing(&mut response)?;
@@ -87,13 +93,14 @@ impl Sides<'_> {
             Some(data) => vec![HttpTask::Header(Box::new(response), false), HttpTask::Body(Some(data), over)],
             None => vec![HttpTask::Header(Box::new(response), over)],
         };
+        let mut ahead = Ahead::new(self.client.gateway, self.client.ctx);
         loop {
             // Only the last of it: whatever is no end passes at once.
             let held = if over && self.client.holds_the_end(status) { tasks.pop() } else { None };
-            self.client.write(tasks).await?;
+            self.write(tasks, &mut body, &mut ahead, without_body).await?;
             if over {
                 self.client.ctx.answered = true;
-                self.notice(bodies, without_body);
+                notice(&mut self.connection, self.client.ctx.body_in, self.rest.1, without_body);
                 if !self.client.upload.is_done() {
                     let Self { client, connection, .. } = self;
                     // The server has said what it had to say.
@@ -103,7 +110,11 @@ impl Sides<'_> {
                 }
                 break;
             }
+            let kept = ahead.pop().transpose()?;
             let data = loop {
+                if kept.is_some() || body.is_over() {
+                    break kept;
+                }
                 match body.next(self.connection.unread_mut()).map_err(malformed)? {
                     Some(data) => break Some(data),
                     None if body.is_over() => break None,
@@ -116,22 +127,85 @@ impl Sides<'_> {
                     Err(error) => return Err(Error::explain(ErrorType::ReadError, error.to_string()).into_up()),
                 }
             };
-            over = body.is_over();
+            over = body.is_over() && ahead.is_empty();
             tasks = vec![HttpTask::Body(data, over)];
         }
         let keeps = self.after == After::Kept && !matches!(body, Body::Closed | Body::UntilClosed);
         // Surplus octets would be read as the next answer.
         let Self { connection, .. } = self;
-        Ok(Some(connection).filter(|connection| keeps && connection.unread().is_empty()))
+        Ok(Some(connection).filter(|connection| keeps && !connection.has_left() && connection.unread().is_empty()))
     }
 
-    /// Notes what has come behind an answer where a body may have been taken for a request.
-    fn notice(&mut self, bodies: &Bodies, without_body: bool) {
-        if self.client.ctx.body_in > 0 {
-            self.connection.carries();
+    /// Writes a part of the answer. While that waits for the client, the rest is read, as far as it may be kept; a server that has said
+    /// all is free, and its connection rests where it may.
+    async fn write(&mut self, tasks: Vec<HttpTask>, body: &mut Body, ahead: &mut Ahead<Result<Bytes>>, without_body: bool) -> Result<()> {
+        let Self { client, connection, after, rest: (idle, bodies), .. } = self;
+        let gateway = client.gateway;
+        let (rests, body_in) = (*after == After::Kept && client.upload.is_done(), client.ctx.body_in);
+        let seat = client.ctx.seat.as_ref().map(Seat::handle);
+        let mut write = pin!(client.write(tasks));
+        if let Some(written) = (&mut write).now_or_never() {
+            return written;
         }
-        if self.connection.has_carried() && unread::is_another_answer(self.connection.unread(), without_body) {
-            bodies.found_unread();
+        loop {
+            // What has come by now.
+            loop {
+                match body.next(connection.unread_mut()) {
+                    Ok(Some(piece)) if ahead.may_read(gateway, body.left()) => {
+                        let bytes = piece.len();
+                        ahead.push(Ok(piece), bytes);
+                    }
+                    Ok(Some(piece)) => {
+                        // It is in memory already.
+                        let bytes = piece.len();
+                        ahead.push(Ok(piece), bytes);
+                        break;
+                    }
+                    Ok(None) => break,
+                    Err(why) => {
+                        ahead.push(Err(Error::explain(ErrorType::InvalidHTTPHeader, why.to_owned()).into_up()), 0);
+                        ahead.ends();
+                        break;
+                    }
+                }
+            }
+            if body.is_over() && !connection.has_left() {
+                ahead.ends();
+                notice(connection, body_in, bodies, without_body);
+                let left = connection.leave();
+                seat.iter().for_each(Handle::holds_nothing);
+                // Surplus octets would be read as the next answer.
+                if let Some(idle) = idle.filter(|_| rests && !matches!(body, Body::Closed) && left.unread().is_empty()) {
+                    idle.put(left, gateway.shared.clock.tick(), bodies);
+                }
+            }
+            let read = tokio::select! {
+                biased;
+                written = &mut write => return written,
+                turn = connection.turn(&[], false), if !body.is_over() && ahead.may_read(gateway, body.left()) => turn,
+            };
+            let failed = match read {
+                Turn::Read(Ok(0)) => {
+                    let closed = body.closed().map_err(|why| Error::explain(ErrorType::ConnectionClosed, why).into_up());
+                    closed.err()
+                }
+                Turn::Read(Ok(_)) | Turn::Wrote(Ok(_)) => None,
+                Turn::Read(Err(error)) | Turn::Wrote(Err(error)) => Some(Error::explain(ErrorType::ReadError, error.to_string()).into_up()),
+            };
+            if let Some(error) = failed {
+                ahead.push(Err(error), 0);
+                ahead.ends();
+            }
         }
+    }
+}
+
+/// Notes what has come behind an answer where a body may have been taken for a request.
+fn notice(connection: &mut Connection, body_in: u64, bodies: &Bodies, without_body: bool) {
+    if body_in > 0 {
+        connection.carries();
+    }
+    if connection.has_carried() && unread::is_another_answer(connection.unread(), without_body) {
+        bodies.found_unread();
     }
 }

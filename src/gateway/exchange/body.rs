@@ -93,6 +93,15 @@ impl Body {
         matches!(self, Self::Over | Self::Closed)
     }
 
+    /// Returns how much is to come, where that is known.
+    pub(super) const fn left(&self) -> Option<u64> {
+        match self {
+            Self::Over | Self::Closed => Some(0),
+            Self::Counted(left) => Some(*left),
+            Self::Chunked(_) | Self::UntilClosed => None,
+        }
+    }
+
     /// Takes the next piece off the front of what has come; `None` asks for more, or says that it is over.
     pub(super) fn next(&mut self, unread: &mut BytesMut) -> Result<Option<Bytes>, &'static str> {
         match self {

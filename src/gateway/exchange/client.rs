@@ -15,7 +15,7 @@ use crate::{
         standing::{Seat, ended},
         view,
     },
-    model::{Deny, HttpVersion, Reason, Tick, interim_frame},
+    model::{Connection, Deny, HttpVersion, Reason, Tick, interim_frame},
 };
 
 /// How long a client that sends a request may pause before the end of its answer is said all the same. Longer than curl waits to be told to
@@ -25,6 +25,13 @@ const PAUSE: Duration = Duration::from_millis(1250);
 /// How long any body may take, as at the stream, and how much later than there it is refused here.
 const BODY_GRACE: Duration = Duration::from_secs(10);
 const AFTER_STREAM: Duration = Duration::from_secs(2);
+
+/// How long a client may rest that holds what others wait for, and how fast it is waited for then, in octets per second. Rates go over the
+/// whole exchange: an octet now and then changes nothing.
+const REST: Duration = Duration::from_secs(1);
+const LEAST_RATE: u64 = 1024;
+/// As many octets as if the client had sent them: half a minute.
+const PAUSES: u64 = 30 * LEAST_RATE;
 
 /// Who asked, and what was asked.
 pub(super) struct Client<'a> {
@@ -47,8 +54,26 @@ impl Client<'_> {
 
     /// Writes a part of the answer, unless the exchange may not go on: a client that takes nothing keeps nothing open.
     pub(super) async fn write(&mut self, tasks: Vec<HttpTask>) -> Result<()> {
+        let began = self.gateway.shared.clock.tick();
+        let bytes = length(&tasks);
+        self.yields(began, self.ctx.body_out, self.ctx.unread_for);
+        let _waits = self.ctx.connection.as_ref().filter(|_| self.session.is_http2()).map(Connection::answer_waits);
         let write = async { self.session.as_downstream_mut().response_duplex_vec(tasks).await.map(drop) };
-        unless_over(self.ctx, write).await
+        unless_over(self.ctx, write).await?;
+        if let Some(seat) = &self.ctx.seat {
+            seat.yields(None);
+            self.ctx.unread_for += self.gateway.shared.clock.tick().since(began);
+        }
+        self.ctx.body_out = self.ctx.body_out.saturating_add(bytes);
+        Ok(())
+    }
+
+    /// Notes from when on the exchange may be ended while others wait for what it holds: its client has been waited for by then for longer
+    /// than so many octets may take, and [`REST`] more.
+    fn yields(&self, now: Tick, octets: u64, waited: Duration) {
+        if let Some(seat) = &self.ctx.seat {
+            seat.yields(Some(now.plus((REST + Duration::from_secs(octets / LEAST_RATE)).saturating_sub(waited))));
+        }
     }
 
     /// Answers how long the client may still take for the next piece of its body.
@@ -58,12 +83,21 @@ impl Client<'_> {
 
     /// Begins to count how long the client is waited for, if it is its turn.
     pub(super) fn waits(&self) -> Option<Tick> {
-        self.upload.waits_for_client().then(|| self.gateway.shared.clock.tick())
+        self.upload.waits_for_client().then(|| {
+            let now = self.gateway.shared.clock.tick();
+            // Once the answer has begun, both sides may have their pauses.
+            let pause = if self.ctx.upstream.as_ref().is_some_and(|exchange| exchange.first_byte.is_some()) { PAUSES } else { 0 };
+            self.yields(now, self.ctx.body_in.saturating_add(pause), self.ctx.body_waited);
+            now
+        })
     }
 
     /// Counts that up to now.
     pub(super) fn waited(&mut self, since: Option<Tick>) {
         if let Some(since) = since {
+            if let Some(seat) = &self.ctx.seat {
+                seat.yields(None);
+            }
             self.ctx.body_waited += self.gateway.shared.clock.tick().since(since);
         }
     }
@@ -158,6 +192,12 @@ pub(super) fn patience(http2: bool, ctx: &Context) -> Duration {
     let rate = ctx.body_rate.filter(|rate| *rate > 0 && http2);
     let Some(usual) = rate.and_then(|rate| ctx.body_in.checked_div(rate)) else { return LONGEST };
     (Duration::from_secs(usual).max(BODY_GRACE) + AFTER_STREAM).saturating_sub(ctx.body_waited)
+}
+
+/// Returns how many octets of a body these are.
+fn length(tasks: &[HttpTask]) -> u64 {
+    let each = tasks.iter().map(|task| if let HttpTask::Body(Some(data), _) = task { data.len() } else { 0 });
+    u64::try_from(each.sum::<usize>()).unwrap_or(u64::MAX)
 }
 
 /// Writes what was held back.

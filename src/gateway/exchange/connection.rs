@@ -17,9 +17,11 @@ use tokio::{
 };
 
 use crate::{
+    gateway::share::Share,
     model::TenantName,
     outbound::{ServerTls, TlsStream},
     policy::ServerAddress,
+    state::Descriptor,
 };
 
 /// How much is read at once.
@@ -45,6 +47,9 @@ pub(super) struct Connection {
     carried: bool,
     /// The only tenant that it serves, where they are kept apart.
     apart: Option<TenantName>,
+    descriptor: Option<Descriptor>,
+    /// Whose exchange goes over it, as long as one does.
+    share: Option<Share>,
 }
 
 /// How a connection is between two exchanges.
@@ -83,7 +88,15 @@ impl Connection {
             ServerAddress::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
         };
         let plain = Plain { stream: plain, eager: false };
-        Ok(Self { socket: Socket::Plain(plain), unread: BytesMut::new(), unflushed: false, carried: false, apart })
+        Ok(Self {
+            socket: Socket::Plain(plain),
+            unread: BytesMut::new(),
+            unflushed: false,
+            carried: false,
+            apart,
+            descriptor: None,
+            share: None,
+        })
     }
 
     /// Speaks TLS from here on. The caller sets the deadline.
@@ -97,7 +110,7 @@ impl Connection {
     /// section 3.3).
     pub(super) fn chose_http2(&self) -> bool {
         match &self.socket {
-            Socket::Plain(_) => true,
+            Socket::Plain(_) | Socket::Gone => true,
             Socket::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
         }
     }
@@ -116,7 +129,37 @@ impl Connection {
 
     /// Returns the stream itself, of which nothing was read yet.
     pub(super) fn into_stream(self) -> impl AsyncRead + AsyncWrite + Send + Unpin + 'static {
-        self.socket
+        Counted { socket: self.socket, _descriptor: self.descriptor }
+    }
+
+    /// Takes it out of an exchange that goes on without it.
+    pub(super) fn leave(&mut self) -> Self {
+        let gone = Self {
+            socket: Socket::Gone,
+            unread: BytesMut::new(),
+            unflushed: false,
+            carried: false,
+            apart: None,
+            descriptor: None,
+            share: None,
+        };
+        std::mem::replace(self, gone)
+    }
+
+    /// Says whether it was taken out.
+    pub(super) const fn has_left(&self) -> bool {
+        matches!(self.socket, Socket::Gone)
+    }
+
+    /// Keeps what it takes from the budget of descriptors for as long as it is open.
+    pub(super) fn counted(mut self, descriptor: Descriptor) -> Self {
+        self.descriptor = Some(descriptor);
+        self
+    }
+
+    /// Keeps whose exchange goes over it, until it rests.
+    pub(super) fn belongs(&mut self, share: Share) {
+        self.share = Some(share);
     }
 
     /// Returns the only tenant that it serves, where they are kept apart.
@@ -154,6 +197,7 @@ impl Connection {
                     Err(error) => break Err(error.into()),
                 }
             },
+            Socket::Gone => return Rest::Ended,
             // TLS has something to say of its own, such as tickets behind the handshake: only what it has for us counts.
             Socket::Tls(tls) => {
                 tls.get_mut().0.eager = true;
@@ -188,9 +232,9 @@ impl Connection {
         poll_fn(|cx| {
             if look {
                 self.unread.reserve(READ_BYTES);
-                self.socket.plain().eager = true;
+                self.socket.eager(true);
                 let read = std::pin::pin!(self.socket.read_buf(&mut self.unread)).poll(cx);
-                self.socket.plain().eager = false;
+                self.socket.eager(false);
                 if let Poll::Ready(read) = read {
                     return Poll::Ready(Turn::Read(read));
                 }
@@ -239,6 +283,7 @@ impl Connection {
     /// Gives the buffer back before a rest: thousands of connections may rest.
     pub(super) fn slim(&mut self) {
         self.unread = BytesMut::new();
+        self.share = None;
     }
 }
 
@@ -247,6 +292,8 @@ enum Socket {
     Plain(Plain),
     /// Boxed: rustls keeps more than a kilobyte of state in place.
     Tls(Box<TlsStream<Plain>>),
+    /// It goes on elsewhere.
+    Gone,
 }
 
 impl Rest {
@@ -256,11 +303,12 @@ impl Rest {
 }
 
 impl Socket {
-    /// Returns the socket itself, whatever is spoken over it.
-    fn plain(&mut self) -> &mut Plain {
+    /// Says whether the system is asked where tokio knows of nothing to read.
+    fn eager(&mut self, eager: bool) {
         match self {
-            Self::Plain(plain) => plain,
-            Self::Tls(tls) => tls.get_mut().0,
+            Self::Plain(plain) => plain.eager = eager,
+            Self::Tls(tls) => tls.get_mut().0.eager = eager,
+            Self::Gone => {}
         }
     }
 }
@@ -270,6 +318,7 @@ impl AsyncRead for Socket {
         match &mut *self {
             Self::Plain(plain) => Pin::new(plain).poll_read(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+            Self::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 }
@@ -279,6 +328,7 @@ impl AsyncWrite for Socket {
         match &mut *self {
             Self::Plain(plain) => Pin::new(plain).poll_write(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+            Self::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
@@ -286,6 +336,7 @@ impl AsyncWrite for Socket {
         match &mut *self {
             Self::Plain(plain) => Pin::new(plain).poll_flush(cx),
             Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
+            Self::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
@@ -293,7 +344,34 @@ impl AsyncWrite for Socket {
         match &mut *self {
             Self::Plain(plain) => Pin::new(plain).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+            Self::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
+    }
+}
+
+/// A stream that others speak on, with what it takes of the budget.
+struct Counted {
+    socket: Socket,
+    _descriptor: Option<Descriptor>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
 

@@ -48,6 +48,12 @@ impl Idle {
         resting.push_back((connection, now));
     }
 
+    /// Closes the one that rests longest. Says whether there was one.
+    pub(in crate::gateway) fn close_oldest(&self) -> bool {
+        let oldest = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        oldest.is_some()
+    }
+
     /// Closes what has rested for too long, and what its server has closed.
     pub(in crate::gateway) fn sweep(&self, now: Tick, bodies: &Bodies) {
         let mut resting = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,6 +7,7 @@
 //! is ours here is the framing and the connection. Over HTTP/1.1 (RFC 9112) that is one exchange at a time, and a connection is kept only
 //! where the answer began after the whole request had been handed over, where its end is known and nothing came behind it.
 
+mod ahead;
 mod answer;
 mod body;
 mod client;
@@ -16,6 +17,7 @@ pub mod fuzz;
 mod head;
 mod http2;
 mod idle;
+mod room;
 mod sides;
 mod tunnel;
 mod unread;
@@ -294,15 +296,19 @@ impl Gateway {
     ) -> std::result::Result<(), Failed> {
         let Server { upstream, pool, turn, address, apart } = server;
         let (idle, bodies) = (pool.idle(turn.index), pool.bodies());
+        let share = self.room_for_connection(ctx, upstream.timeouts.connect).await?;
         let resting = idle.filter(|_| !fresh && !turn.trial).and_then(|idle| idle.take(self.shared.clock.tick(), apart.as_ref(), bodies));
-        let connection = match resting {
+        let (mut connection, reused) = match resting {
             Some(connection) => (connection, true),
             None => {
+                let descriptor = self.descriptor(ctx.snapshot.as_deref()).ok_or_else(room::no_descriptor)?;
                 let connected = connect(address, pool.tls(), upstream.timeouts.connect, apart).await;
-                (self.noted(pool, turn, connected)?, false)
+                (self.noted(pool, turn, connected)?.counted(descriptor), false)
             }
         };
-        let kept = self.attempt((session, ctx), (upstream.timeouts, bodies), connection, (request, after), upload).await?;
+        connection.belongs(share);
+        let rest = (idle, bodies);
+        let kept = self.attempt((session, ctx), (upstream.timeouts, rest), (connection, reused), (request, after), upload).await?;
         if let Some((idle, connection)) = idle.zip(kept) {
             idle.put(connection, self.shared.clock.tick(), bodies);
         }
@@ -323,7 +329,7 @@ impl Gateway {
     async fn attempt(
         &self,
         (session, ctx): (&mut Session, &mut Context),
-        (times, bodies): (UpstreamTimeouts, &Bodies),
+        (times, rest): (UpstreamTimeouts, (Option<&Idle>, &Bodies)),
         (mut connection, reused): (Connection, bool),
         (request, after): (&Bytes, After),
         upload: &mut Upload,
@@ -339,7 +345,7 @@ impl Gateway {
             Err(_) => return Err(Failed::new(ErrorType::WriteTimedout, false, "the request was not taken".to_owned())),
         }
         let client = Client { gateway: self, session, ctx, upload, continued: false };
-        let mut sides = Sides { client, connection, heard: false, early: 0, after };
+        let mut sides = Sides { client, connection, heard: false, early: 0, after, rest };
         if !sides.client.upload.has_come() {
             // An upload may go on for as long as an answer.
             self.sit_down(sides.client.ctx).map_err(Failed::last)?;
@@ -357,7 +363,7 @@ impl Gateway {
                 sides.client.interim(head.response).await.map_err(Failed::last)?;
                 continue;
             }
-            return sides.answer(head, times.between_bytes, bodies).await.map_err(Failed::last);
+            return sides.answer(head, times.between_bytes).await.map_err(Failed::last);
         }
     }
 }

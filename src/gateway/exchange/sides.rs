@@ -9,6 +9,8 @@ use super::{
     Failed,
     client::{Client, over},
     connection::{Connection, Turn},
+    idle::Idle,
+    unread::Bodies,
 };
 use crate::{gateway::standing::ended, model::Deny};
 
@@ -22,6 +24,8 @@ pub(super) struct Sides<'a> {
     pub(super) early: usize,
     /// What the head of its answer, or an interim one, said about it.
     pub(super) after: After,
+    /// Where the connection rests when the server has said all, and what is known of bodies there.
+    pub(super) rest: (Option<&'a Idle>, &'a Bodies),
 }
 
 /// What becomes of a connection behind its exchange. It is remembered as it is seen: at the end of an exchange, nobody can tell any more
@@ -80,7 +84,7 @@ impl Sides<'_> {
     async fn event(&mut self, within: Duration, came: bool) -> Event {
         let waiting = self.client.waits();
         let limit = if self.client.upload.waits_for_client() { self.client.patience() } else { within };
-        let Self { client: Client { session, ctx, upload, .. }, connection, heard, early, after } = self;
+        let Self { client: Client { session, ctx, upload, .. }, connection, heard, early, after, .. } = self;
         // Before the last of the request leaves, so that it is known which was first.
         let look = upload.ends_here() && *early == 0 && *after == After::Kept;
         let takes_more = came || upload.pending().is_empty();

@@ -187,6 +187,14 @@ impl Metrics {
         self.bans_missed.rise_to(missed);
     }
 
+    /// Sets how many open files connections hold, of clients and to servers, and how many octets are kept for clients.
+    pub fn scarce(&self, (clients, servers): (usize, usize), kept: usize) {
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.descriptors.with_label_values(&["clients"]).set(count(clients));
+        self.descriptors.with_label_values(&["servers"]).set(count(servers));
+        self.kept.set(count(kept));
+    }
+
     /// Sets how many ranges each listener drops.
     pub fn denied_ranges<'a>(&self, listeners: impl IntoIterator<Item = (&'a ListenerName, usize)>) {
         self.denied_ranges.reset();

@@ -60,6 +60,8 @@ pub struct Metrics {
     pub(super) bans: IntGauge,
     pub(super) bans_made: IntCounterVec,
     pub(super) bans_missed: Total,
+    pub(super) descriptors: IntGaugeVec,
+    pub(super) kept: IntGauge,
     pub(super) denied_ranges: IntGaugeVec,
     pub(super) deny_files_refused: IntGauge,
     pub(super) handshakes: IntCounterVec,
@@ -213,6 +215,12 @@ impl Metrics {
                 "octroi_ban_offences_missed_total",
                 "Offences that were not counted, because the table was full of banned clients.",
             )?),
+            descriptors: declare.gauges(
+                "octroi_descriptors",
+                "Open files that connections hold: those of clients, and those to servers of upstreams.",
+                &["of"],
+            )?,
+            kept: declare.gauge("octroi_kept_bytes", "Heads and answers that are kept for clients which have not taken them.")?,
             denied_ranges: declare.gauges("octroi_denied_ranges", "Ranges that a listener drops.", &["listener"])?,
             deny_files_refused: declare.gauge(
                 "octroi_deny_files_refused",

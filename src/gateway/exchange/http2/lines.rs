@@ -1,7 +1,7 @@
 //! The connections to one server that many exchanges share.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     fmt,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -17,11 +17,19 @@ use tokio::{
 
 use super::line::Opened;
 use crate::{
-    gateway::exchange::Failed,
+    gateway::{
+        exchange::{
+            Failed,
+            room::{LOOK_AGAIN, WANTED},
+        },
+        share::{LEAST, Share, Shares, Short},
+        shared::Shared,
+    },
     model::{TenantName, Tick},
+    pipeline::Permit,
 };
 
-/// How many connections to one server there are at the most.
+/// How many connections to one server there are at the most; where tenants are kept apart, for each of them.
 const MOST: usize = 64;
 /// How many exchanges share one at the most, however many the server would take: what one of them loses, all lose.
 pub(super) const MOST_STREAMS: usize = 100;
@@ -31,9 +39,13 @@ const MOST_WAITING: usize = 1024;
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
 /// The connections to one server.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::gateway) struct Lines {
     state: Mutex<State>,
+    /// The places on connections that all tenants share.
+    places: Arc<Shares>,
+    /// Those who wait for a place.
+    waiting: Arc<Shares>,
     /// Told when there may be a place.
     freed: Notify,
 }
@@ -42,15 +54,25 @@ pub(in crate::gateway) struct Lines {
 struct State {
     lines: Vec<Line>,
     next: u64,
-    waiting: usize,
     /// The last that could not be opened, by their numbers, and why: for those who waited for them.
     failed: VecDeque<(u64, Failed)>,
+    /// The places of tenants that are kept apart. There are no more of them than tenants.
+    apart: HashMap<TenantName, Arc<Shares>, ahash::RandomState>,
 }
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State").field("lines", &self.lines).field("waiting", &self.waiting).finish_non_exhaustive()
+        f.debug_struct("State").field("lines", &self.lines).finish_non_exhaustive()
     }
+}
+
+/// Who wants a place.
+#[derive(Clone, Copy)]
+pub(super) struct Asker<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) permit: &'a Permit,
+    /// The only tenant that the connection may serve, where they are kept apart.
+    pub(super) apart: Option<&'a TenantName>,
 }
 
 #[derive(Debug)]
@@ -75,12 +97,15 @@ struct Line {
 pub(super) struct Place {
     lines: Arc<Lines>,
     id: u64,
+    share: Option<Share>,
 }
 
 /// Where an exchange may go.
 pub(super) struct Taken {
     pub(super) sender: SendRequest<Bytes>,
     pub(super) place: Place,
+    /// The number of the budget that the place is of.
+    pub(super) number: usize,
     /// Whether the connection carried others before.
     pub(super) reused: bool,
 }
@@ -91,15 +116,21 @@ pub(super) enum NoPlace {
     Closed(Failed),
     /// There is none yet, and it was waited for long enough.
     Late,
-    /// All connections carry what they can.
-    Busy,
+    /// All connections carry what they can, or the asker has its share.
+    Busy(Short),
 }
 
 enum Next {
     Taken(Taken),
-    Open(u64),
-    /// For the connection of this number that is being opened, or for a place on those that are.
-    Wait(Option<u64>),
+    Open(Place, usize),
+    /// For the connection of this number that is being opened, or for a place on those that are, and why there is none.
+    Wait(Option<u64>, Short),
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self { state: Mutex::default(), places: Shares::new(LEAST), waiting: Shares::new(LEAST), freed: Notify::new() }
+    }
 }
 
 impl Lines {
@@ -107,12 +138,13 @@ impl Lines {
     /// time for those who could share it, and they share its failure too: each may go to another server then.
     pub(super) async fn take(
         self: &Arc<Self>,
-        apart: Option<&TenantName>,
+        asker: Asker<'_>,
         within: Duration,
         open: impl Future<Output = Result<Opened, Failed>>,
     ) -> Result<Taken, NoPlace> {
         let by = Instant::now() + within;
         let (mut waiting, mut opening) = (None, None);
+        let shares = self.shares(asker.apart);
         loop {
             let mut freed = pin!(self.freed.notified());
             // Before the look: what becomes free behind it is not missed.
@@ -120,32 +152,52 @@ impl Lines {
             if let Some(failed) = opening.and_then(|id| self.failure_of(id)) {
                 return Err(NoPlace::Closed(failed));
             }
-            match self.next(apart) {
+            let now = asker.shared.clock.tick();
+            match self.next(asker, &shares, now) {
                 Next::Taken(taken) => return Ok(taken),
-                Next::Open(id) => {
+                Next::Open(place, number) => {
                     // Given up with this exchange, if it is, and those who waited for it look again.
-                    let place = Place { lines: Arc::clone(self), id };
                     let opened = open.await.map_err(|failed| {
-                        self.fail(id, &failed);
+                        self.fail(place.id, &failed);
                         NoPlace::Closed(failed)
                     })?;
                     let sender = opened.sender.clone();
-                    self.fill(id, opened);
-                    return Ok(Taken { sender, place, reused: false });
+                    self.fill(place.id, opened);
+                    return Ok(Taken { sender, place, number, reused: false });
                 }
-                Next::Wait(until_opened) => {
+                Next::Wait(until_opened, short) => {
                     opening = until_opened;
                     if waiting.is_none() {
-                        waiting = Some(Waiting::new(self).ok_or(NoPlace::Busy)?);
+                        let owner = self.waiting.owner_of(asker.permit);
+                        waiting = Some(self.waiting.take(owner, 1, MOST_WAITING, now).map_err(NoPlace::Busy)?);
                     }
-                    let late = || if opening.is_some() { NoPlace::Late } else { NoPlace::Busy };
-                    timeout_at(by, freed).await.map_err(|_| late())?;
+                    if opening.is_none() {
+                        asker.shared.standing.relieve(shares.number(), WANTED, now);
+                    }
+                    // Some exchanges rest long enough to make room only then.
+                    let look_again = by.min(Instant::now() + LOOK_AGAIN);
+                    if timeout_at(look_again, freed).await.is_err() && look_again == by {
+                        return Err(if opening.is_some() { NoPlace::Late } else { NoPlace::Busy(short) });
+                    }
                 }
             }
         }
     }
 
-    fn next(self: &Arc<Self>, apart: Option<&TenantName>) -> Next {
+    /// Returns the budget of places that an exchange takes from.
+    fn shares(&self, apart: Option<&TenantName>) -> Arc<Shares> {
+        let Some(tenant) = apart else { return Arc::clone(&self.places) };
+        let mut state = self.state();
+        if let Some(shares) = state.apart.get(tenant) {
+            return Arc::clone(shares);
+        }
+        let shares = Shares::new(LEAST);
+        state.apart.insert(tenant.clone(), Arc::clone(&shares));
+        shares
+    }
+
+    fn next(self: &Arc<Self>, asker: Asker<'_>, shares: &Arc<Shares>, now: Tick) -> Next {
+        let apart = asker.apart;
         let mut state = self.state();
         for line in &mut state.lines {
             line.over |= line.opened.as_mut().is_some_and(Opened::is_over);
@@ -153,6 +205,13 @@ impl Lines {
         state.lines.retain(|line| !(line.over && line.open == 0));
         // The first one that has room: those behind it may then rest.
         let fits = |line: &&mut Line| line.apart.as_ref() == apart && !line.over;
+        let each = state.lines.iter().filter(|line| line.apart.as_ref() == apart).filter_map(|line| line.opened.as_ref().map(Opened::most));
+        let most = MOST * each.max().unwrap_or(MOST_STREAMS).max(1);
+        let share = match shares.take(shares.owner_of(asker.permit), 1, most, now) {
+            Ok(share) => Some(share),
+            Err(short) => return Next::Wait(None, short),
+        };
+        let number = shares.number();
         let room = |line: &&mut Line| line.opened.as_ref().is_some_and(|opened| line.open < opened.most());
         if let Some(line) = state.lines.iter_mut().filter(fits).find(room)
             && let Some(opened) = &line.opened
@@ -161,20 +220,19 @@ impl Lines {
             line.open += 1;
             line.used = true;
             line.rests = None;
-            return Next::Taken(Taken { sender, place: Place { lines: Arc::clone(self), id }, reused });
+            return Next::Taken(Taken { sender, place: Place { lines: Arc::clone(self), id, share }, number, reused });
         }
         if let Some(line) = state.lines.iter_mut().filter(fits).find(|line| line.opened.is_none()) {
-            return Next::Wait(Some(line.id));
+            return Next::Wait(Some(line.id), Short::All);
         }
-        if state.lines.len() >= MOST {
-            // One of another tenant that rests makes room.
-            let Some(at) = state.lines.iter().position(|line| line.open == 0) else { return Next::Wait(None) };
-            state.lines.remove(at);
+        // Those of other tenants, where they are kept apart, are theirs: how many there are in all is bounded by the descriptors.
+        if state.lines.iter().filter(|line| line.apart.as_ref() == apart).count() >= MOST {
+            return Next::Wait(None, Short::All);
         }
         let id = state.next;
         state.next += 1;
         state.lines.push(Line { id, apart: apart.cloned(), opened: None, open: 1, used: true, over: false, rests: None });
-        Next::Open(id)
+        Next::Open(Place { lines: Arc::clone(self), id, share }, number)
     }
 
     /// Keeps why a connection could not be opened. Those who wait for it look once its place is given up.
@@ -202,9 +260,18 @@ impl Lines {
         self.freed.notify_waiters();
     }
 
+    /// Closes one that rests. Says whether there was one.
+    pub(in crate::gateway) fn close_one_at_rest(&self) -> bool {
+        let mut state = self.state();
+        let at = state.lines.iter().position(|line| line.open == 0);
+        at.is_some_and(|at| state.lines.remove(at).open == 0)
+    }
+
     /// Closes what has rested for too long, and what its server has closed.
     pub(in crate::gateway) fn sweep(&self, now: Tick) {
-        self.state().lines.retain_mut(|line| {
+        let mut state = self.state();
+        state.apart.retain(|_, shares| Arc::strong_count(shares) > 1);
+        state.lines.retain_mut(|line| {
             if line.open > 0 {
                 line.rests = None;
                 return true;
@@ -234,30 +301,13 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        // Before those who wait are told.
+        self.share = None;
         self.with_line(|line| {
             line.open -= 1;
             // It was not opened.
             line.over |= line.opened.is_none();
         });
         self.lines.look_again();
-    }
-}
-
-/// One who waits for a place.
-struct Waiting<'a>(&'a Lines);
-
-impl<'a> Waiting<'a> {
-    fn new(lines: &'a Lines) -> Option<Self> {
-        let mut state = lines.state();
-        (state.waiting < MOST_WAITING).then(|| {
-            state.waiting += 1;
-            Self(lines)
-        })
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.state().waiting -= 1;
     }
 }

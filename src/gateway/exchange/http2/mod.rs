@@ -17,11 +17,11 @@ use tokio::time::timeout;
 
 pub(in crate::gateway) use self::lines::Lines;
 use self::{
-    lines::NoPlace,
+    lines::{Asker, NoPlace},
     sides::Sides,
     stream::{Came, Stream},
 };
-use super::{Failed, Interim, Server, client::Client, connect, upload::Upload};
+use super::{Failed, Interim, Server, client::Client, connect, room, upload::Upload};
 use crate::{
     gateway::{
         forward, guard,
@@ -84,8 +84,12 @@ impl Gateway {
         let times = server.upstream.timeouts;
         // Nothing is asked yet, so anything may go to the next server.
         let failed = |kind, why: String| Failed::unreachable(kind, true, why);
+        let snapshot = ctx.snapshot.clone();
         let open = async {
-            let connection = connect(server.address, server.pool.tls(), times.connect, None).await?;
+            let Some(descriptor) = self.descriptor(snapshot.as_deref()) else {
+                return Err(room::no_descriptor());
+            };
+            let connection = connect(server.address, server.pool.tls(), times.connect, None).await?.counted(descriptor);
             if !connection.chose_http2() {
                 let why = "the server does not choose `h2` (ALPN): it does not speak HTTP/2".to_owned();
                 return Err(Failed::unreachable(ErrorType::TLSHandshakeFailure, false, why));
@@ -99,17 +103,18 @@ impl Gateway {
             let opened = timeout(times.connect, open).await.unwrap_or_else(|_| Err(late()));
             self.noted(server.pool, server.turn, opened)
         };
-        let taken = lines.take(server.apart.as_ref(), times.connect, open).await.map_err(|none| match none {
+        let permit = ctx.permit.clone().ok_or_else(|| Failed::new(ErrorType::InternalError, false, "no permit".to_owned()))?;
+        let asker = Asker { shared: &self.shared, permit: &permit, apart: server.apart.as_ref() };
+        let taken = lines.take(asker, times.connect, open).await.map_err(|none| match none {
             NoPlace::Closed(failed) => failed,
             NoPlace::Late => late(),
-            NoPlace::Busy => {
-                let (name, within) = (server.pool.server_name(server.turn.index), times.connect.as_millis());
-                let why = format!("no place on the connections to {name} within {within} ms");
+            NoPlace::Busy(short) => {
+                let what = format!("the places on the connections to {}", server.pool.server_name(server.turn.index));
                 // Nothing was sent, so another may have one.
-                let failed = Failed::new(ErrorType::HTTPStatus(503), !server.pool.is_alone(), "no place".to_owned());
-                Failed { deny: Some(Deny::new(Reason::UpstreamBusy, why)), ..failed }
+                Failed { repeatable: !server.pool.is_alone(), ..room::refused(short, &what) }
             }
         })?;
+        ctx.holds(taken.number);
         // Only a connection that had died unseen, and a request that may be said twice (RFC 9110, section 9.2.2).
         let twice = taken.reused && request.method().is_idempotent();
         let ends = upload.has_come() && upload.pending().is_empty();

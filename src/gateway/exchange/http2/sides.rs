@@ -1,8 +1,9 @@
 //! An exchange under way: the client on one side, a server that speaks HTTP/2 on the other.
 
-use std::{future::poll_fn, time::Duration};
+use std::{future::poll_fn, pin::pin, time::Duration};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{HeaderMap, Method, header};
 use pingora::{Error, ErrorType, Result, http::ResponseHeader, protocols::http::HttpTask};
 use tokio::time::timeout;
@@ -14,12 +15,14 @@ use super::{
 use crate::{
     gateway::{
         exchange::{
-            Failed, body,
+            Failed,
+            ahead::Ahead,
+            body,
             client::{Client, over},
             sides::surplus,
         },
         grpc, record,
-        standing::ended,
+        standing::{Handle, Seat, ended},
         trailers,
     },
     model::{Deny, Reason},
@@ -95,7 +98,7 @@ impl Sides<'_> {
             return Failed::last(self.client.too_slow());
         }
         // It may be the app that is slow, or a connection that leads nowhere any more: others shall not find out one by one.
-        self.stream.place.retire();
+        self.stream.retire();
         match self.client.upload.pending().is_empty() {
             true => Failed::new(ErrorType::ReadTimedout, false, "nothing came in time".to_owned()),
             false => Failed::new(ErrorType::WriteTimedout, false, "the request was not taken".to_owned()),
@@ -165,19 +168,30 @@ impl Sides<'_> {
             self.client.gateway.sit_down(self.client.ctx)?;
         }
         let mut tasks = vec![HttpTask::Header(Box::new(response), over)];
+        let mut ahead = Ahead::new(self.client.gateway, self.client.ctx);
+        // Of what was read ahead the server was told already.
+        let mut told = false;
         loop {
             let holds = over && !self.client.ctx.call && self.client.holds_the_end(status);
             let held = if holds { tasks.pop() } else { None };
             let bytes = tasks.iter().map(|task| if let HttpTask::Body(Some(data), _) = task { data.len() } else { 0 }).sum();
             if !tasks.is_empty() {
-                self.client.write(tasks).await?;
-                self.stream.taken(bytes);
+                self.write(tasks, &mut ahead).await?;
+                if !told {
+                    self.stream.taken(bytes);
+                }
             }
             if over {
                 self.client.ctx.answered = true;
                 return self.end(held).await;
             }
-            let came = match self.next().await {
+            let kept = ahead.pop();
+            told = kept.is_some();
+            let came = match kept {
+                Some(came) => came.map_err(failure::of_stream),
+                None => self.next().await,
+            };
+            let came = match came {
                 Ok(came) => came,
                 Err(failed) if speaks => return self.farewell(failed).await,
                 Err(failed) => return Err(failed.error),
@@ -191,6 +205,42 @@ impl Sides<'_> {
             };
             if over && tasks.is_empty() {
                 tasks.push(HttpTask::Body(None, true));
+            }
+        }
+    }
+
+    /// Writes a part of the answer. While that waits for the client, the rest is taken in, as far as it may be kept: a server that has
+    /// said all is free.
+    async fn write(&mut self, tasks: Vec<HttpTask>, ahead: &mut Ahead<std::result::Result<Came, h2::Error>>) -> Result<()> {
+        let Self { client, stream, .. } = self;
+        let gateway = client.gateway;
+        let seat = client.ctx.seat.as_ref().map(Seat::handle);
+        let mut write = pin!(client.write(tasks));
+        if let Some(written) = (&mut write).now_or_never() {
+            return written;
+        }
+        loop {
+            let came = tokio::select! {
+                biased;
+                written = &mut write => return written,
+                came = poll_fn(|cx| stream.poll_came(cx)), if ahead.may_read(gateway, None) => came,
+            };
+            let ends = match &came {
+                Ok(Came::Data(data, last)) => {
+                    stream.taken(data.len());
+                    *last
+                }
+                Ok(Came::End(_)) | Err(_) => true,
+                Ok(Came::Interim(_) | Came::Head(..)) => false,
+            };
+            let bytes = if let Ok(Came::Data(data, _)) = &came { data.len() } else { 0 };
+            ahead.push(came, bytes);
+            if ends {
+                ahead.ends();
+                if stream.has_said() {
+                    stream.leave();
+                    seat.iter().for_each(Handle::holds_nothing);
+                }
             }
         }
     }

@@ -22,7 +22,8 @@ pub(super) struct Stream {
     /// Whether we have said all.
     said: bool,
     coming: Coming,
-    pub(super) place: Place,
+    /// Its place, until the server has nothing more to say.
+    place: Option<Place>,
 }
 
 /// What is to come.
@@ -47,7 +48,7 @@ impl Stream {
     /// Sends the head of a request, and with it whether there is nothing else.
     pub(super) fn begin(mut sender: SendRequest<Bytes>, request: Request<()>, ends: bool, place: Place) -> Result<Self, h2::Error> {
         let (answer, out) = sender.send_request(request, ends)?;
-        Ok(Self { out, said: ends, coming: Coming::Head(answer), place })
+        Ok(Self { out, said: ends, coming: Coming::Head(answer), place: Some(place) })
     }
 
     /// Sends what there is of the request's body, as far as the server has room for it. Ready when some of it went.
@@ -102,6 +103,23 @@ impl Stream {
                 None => body.poll_trailers(cx).map(|trailers| trailers.map(Came::End)),
             },
         }
+    }
+
+    /// Gives the place up: both sides have said all.
+    pub(super) fn leave(&mut self) {
+        self.place = None;
+    }
+
+    /// Sends nothing further over this connection.
+    pub(super) fn retire(&self) {
+        if let Some(place) = &self.place {
+            place.retire();
+        }
+    }
+
+    /// Says whether both sides have said all, once the server has.
+    pub(super) const fn has_said(&self) -> bool {
+        self.said
     }
 
     /// Lets the server send as much again as the client has taken.

@@ -1,0 +1,273 @@
+//! What all share is nobody's alone: descriptors, connections and places of an upstream, memory.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
+#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+
+mod harness;
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use harness::{
+    Octroi, Upstream,
+    http2_client::{Call, Http2Client, block_on},
+    http2_server::Http2Server,
+};
+
+/// Two tenants at one upstream, and clients that a proxy of ours names.
+fn config(server: SocketAddr, upstream: &str, limits: &str, tenants: &str) -> String {
+    format!(
+        r#"
+version: 1
+server: {{state_dir: STATE, drain: 1s, threads: 2}}
+listeners: [{{name: public, address: "127.0.0.1:0", tls: {{}}, trusted_proxies: [127.0.0.0/8]}}]
+metrics: {{address: "127.0.0.1:0"}}
+tls: {{certificates: [{{dev: true, dir: certs}}]}}
+limits: {{{limits}}}
+sessions: {{keys: [{{id: 1, secret: "${{file:session.key}}"}}]}}
+upstreams:
+  app: {{servers: [{{address: "{server}"}}]{upstream}}}
+routes: {{app: {{unmatched: public}}}}
+tenants:
+  acme: {{hosts: [acme.test], upstream: app, routes: app}}
+  other: {{hosts: [other.test], upstream: app, routes: app}}
+{tenants}
+"#
+    )
+}
+
+/// Asks so many things at once over each of so many connections, in the name of a client.
+async fn crowd(
+    octroi: &Octroi,
+    (host, window): (&str, u32),
+    client: &str,
+    connections: usize,
+    each: usize,
+    ask: (&str, &str),
+) -> (Vec<Http2Client>, Vec<Call>) {
+    let (mut clients, mut calls) = (Vec::new(), Vec::new());
+    for _ in 0..connections {
+        let mut http2 = Http2Client::connect_with(octroi, host, window).await;
+        for _ in 0..each {
+            let ends = ask.0 == "GET";
+            calls.push(http2.ask(ask.0, ask.1, &[("x-forwarded-for", client), ("content-type", "application/grpc")], ends).await);
+        }
+        clients.push(http2);
+    }
+    (clients, calls)
+}
+
+async fn get(octroi: &Octroi, host: &str, client: &str, path: &str) -> (u16, Duration) {
+    let began = Instant::now();
+    let mut http2 = Http2Client::connect(octroi, host).await;
+    let got = http2.ask("GET", path, &[("x-forwarded-for", client)], true).await.end().await;
+    (got.status.as_u16(), began.elapsed())
+}
+
+/// Waits until something is so, while the clients go on.
+async fn until(what: &str, is: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while !is() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn connections(octroi: &Octroi) -> f64 {
+    octroi.metric(r#"octroi_descriptors{of="servers"}"#)
+}
+
+#[test]
+fn who_pins_connections_to_servers_keeps_nobody_out() {
+    let upstream = Upstream::start();
+    let mut octroi = Octroi::prepared(&config(upstream.addr, "", "", ""));
+    octroi.run_under(&["prlimit", "--nofile=512:512"]);
+
+    block_on(async {
+        // Answers that are too long to be kept, for clients that take one octet.
+        let ask = ("GET", "/big?bytes=3000000");
+        let _held = crowd(&octroi, ("acme.test", 1), "203.0.113.1", 8, 60, ask).await;
+        until("all that may be are taken", || connections(&octroi) >= 340.0).await;
+
+        // From the same address and from another, of the same tenant and of another.
+        for (host, client) in [("other.test", "203.0.113.2"), ("acme.test", "203.0.113.2"), ("acme.test", "203.0.113.1")] {
+            let (status, took) = get(&octroi, host, client, "/x").await;
+            assert_eq!(status, 200, "{host} {client}");
+            assert!(took < Duration::from_secs(6), "{host} {client} {took:?}");
+        }
+    });
+
+    octroi.access_line(|line| line["reason"] == "upstream_yielded");
+    let clients = octroi.metric(r#"octroi_descriptors{of="clients"}"#);
+    assert!(clients <= 20.0, "{clients}");
+}
+
+#[test]
+fn silent_calls_do_not_hold_what_others_wait_for() {
+    let server = Http2Server::start_with(4, None);
+    let octroi = Octroi::start(&config(server.addr, ", protocol: http2", "", ""));
+
+    block_on(async {
+        // Four times sixty-four places, and calls whose messages never come.
+        let _held = crowd(&octroi, ("acme.test", 65_535), "203.0.113.1", 3, 85, ("POST", "/deaf")).await;
+        until("they are taken", || server.connections() == 64).await;
+
+        for (host, client) in [("other.test", "203.0.113.2"), ("acme.test", "203.0.113.1")] {
+            let (status, took) = get(&octroi, host, client, "/x").await;
+            assert_eq!(status, 200, "{host} {client}");
+            assert!(took < Duration::from_secs(5), "{host} {client} {took:?}");
+        }
+    });
+}
+
+#[test]
+fn a_client_beside_others_has_its_share_and_alone_it_has_all() {
+    let server = Http2Server::start_with(4, None);
+    let octroi = Octroi::start(&config(server.addr, ", protocol: http2, timeouts: {connect: 4s}", "", ""));
+
+    block_on(async {
+        // It is the server that thinks here: nobody rests.
+        let (one, _one) = crowd(&octroi, ("acme.test", 65_535), "203.0.113.1", 3, 85, ("GET", "/deaf")).await;
+        until("alone it has all", || server.connections() == 64 && server.seen.calls.lock().unwrap().len() == 255).await;
+        drop((one, _one));
+        until("all were cancelled", || server.resets().len() == 255).await;
+
+        let _other = crowd(&octroi, ("acme.test", 65_535), "203.0.113.2", 1, 1, ("GET", "/deaf")).await;
+        let (_clients, calls) = crowd(&octroi, ("acme.test", 65_535), "203.0.113.1", 3, 70, ("GET", "/deaf")).await;
+        let mut refused = 0;
+        // Those that have their place wait for the server; the others wait as long as connecting may take.
+        until("the last was refused", || octroi.metric(r#"octroi_upstream_errors_total{reason="upstream_share",upstream="app"}"#) >= 75.0)
+            .await;
+        for call in calls {
+            let status = tokio::time::timeout(Duration::from_millis(20), call.head()).await.map_or(0, |head| head.status.as_u16());
+            refused += usize::from(status == 503);
+        }
+        assert!((75..=85).contains(&refused), "{refused}");
+        assert_eq!(get(&octroi, "acme.test", "203.0.113.3", "/x").await.0, 200);
+    });
+
+    octroi.access_line(|line| line["reason"] == "upstream_share" && line["client.ip"] == "203.0.113.1");
+    assert!(octroi.metric(r#"octroi_upstream_errors_total{reason="upstream_share",upstream="app"}"#) >= 75.0);
+}
+
+#[test]
+fn tenants_that_are_kept_apart_starve_nobody() {
+    let server = Http2Server::start();
+    let tenants: Vec<String> = (0..66).map(|n| format!("  t{n}: {{hosts: [t{n}.test], upstream: app, routes: app}}\n")).collect();
+    let octroi = Octroi::start(&config(server.addr, ", protocol: http2, isolate: true", "", &tenants.concat()));
+
+    block_on(async {
+        let mut held = Vec::new();
+        for number in 0..65 {
+            held.push(crowd(&octroi, (&format!("t{number}.test"), 65_535), "203.0.113.1", 1, 1, ("GET", "/deaf")).await);
+        }
+        until("each has its own", || server.connections() == 65).await;
+        let (status, took) = get(&octroi, "t65.test", "203.0.113.2", "/x").await;
+        assert_eq!(status, 200);
+        assert!(took < Duration::from_secs(2), "{took:?}");
+    });
+}
+
+/// Waits until the head of each answer has come, and keeps the rest of it waiting.
+async fn heads(calls: Vec<Call>) -> Vec<harness::http2_client::Answering> {
+    let mut answering = Vec::new();
+    for call in calls {
+        answering.push(call.head().await);
+    }
+    answering
+}
+
+#[test]
+fn what_an_upstream_has_finished_saying_occupies_it_no_longer() {
+    // Four times sixty-four places over HTTP/2, and answers that are short.
+    let server = Http2Server::start_with(4, None);
+    let octroi = Octroi::start(&config(server.addr, ", protocol: http2, timeouts: {connect: 1s}", "", ""));
+
+    block_on(async {
+        let mut held = Vec::new();
+        let mut clients = Vec::new();
+        for _ in 0..4 {
+            let (http2, calls) = crowd(&octroi, ("acme.test", 1), "203.0.113.1", 1, 90, ("GET", "/flood?40000")).await;
+            clients.push(http2);
+            held.extend(heads(calls).await);
+        }
+        assert!(held.iter().all(|answer| answer.status == 200));
+        assert!(server.connections() <= 25, "{}", server.connections());
+        assert_eq!(get(&octroi, "other.test", "203.0.113.2", "/x").await.0, 200);
+        // What was kept arrives whole.
+        let got = held.pop().unwrap().end().await;
+        assert_eq!((got.body.len(), got.reset), (40_000, None));
+        let kept = octroi.metric("octroi_kept_bytes");
+        assert!((359.0 * 23_000.0..=359.0 * 65_536.0).contains(&kept), "{kept}");
+    });
+    until_now("what was kept is given back", || octroi.metric("octroi_kept_bytes") == 0.0);
+}
+
+#[test]
+fn what_a_server_of_http1_has_finished_saying_occupies_it_no_longer() {
+    let upstream = Upstream::start();
+    let mut octroi = Octroi::prepared(&config(upstream.addr, ", timeouts: {connect: 1s}", "", ""));
+    octroi.run_under(&["prlimit", "--nofile=512:512"]);
+
+    block_on(async {
+        let mut held = Vec::new();
+        let mut clients = Vec::new();
+        for _ in 0..5 {
+            let (http2, calls) = crowd(&octroi, ("acme.test", 1), "203.0.113.1", 1, 80, ("GET", "/big?bytes=40000")).await;
+            clients.push(http2);
+            held.extend(heads(calls).await);
+        }
+        assert!(held.iter().all(|answer| answer.status == 200));
+        until("its connections rest", || octroi.metric("octroi_kept_bytes") > 0.0).await;
+        assert_eq!(get(&octroi, "other.test", "203.0.113.2", "/x").await.0, 200);
+        let got = held.pop().unwrap().end().await;
+        assert_eq!((got.body.len(), got.reset), (40_000, None));
+        // An answer that is too long to be kept goes on as it is taken.
+        let mut http2 = Http2Client::connect_with(&octroi, "acme.test", 10_000).await;
+        let got = http2.ask("GET", "/big?bytes=3000000", &[], true).await.end().await;
+        assert_eq!((got.body.len(), got.reset), (3_000_000, None));
+    });
+
+    let seen = upstream.take();
+    let most = seen.iter().map(|got| got.connection).max().unwrap();
+    assert!(most < 120 && seen.len() == 402, "{most} {}", seen.len());
+}
+
+/// Waits until something is so.
+fn until_now(what: &str, is: impl Fn() -> bool) {
+    harness::eventually(what, || is().then_some(()));
+}
+
+#[test]
+fn refused_requests_keep_their_answer_only() {
+    let upstream = Upstream::start();
+    let octroi = Octroi::start(&config(upstream.addr, "", "header_bytes: 64KiB, field_bytes: 32KiB, http2: {streams: 100}", ""));
+    let before = octroi.resident();
+
+    block_on(async {
+        let (mut clients, mut held) = (Vec::new(), Vec::new());
+        let large = "x".repeat(3900);
+        for _ in 0..10 {
+            let mut http2 = Http2Client::connect_with(&octroi, "acme.test", 1).await;
+            let mut calls = Vec::new();
+            for number in 0..100 {
+                // The same field seven times, out of the table of the compression: an octet each.
+                let fields = [("x-large", large.as_str()); 7];
+                calls.push(http2.ask("GET", &format!("/..%2f{number}"), &fields, true).await);
+            }
+            held.extend(heads(calls).await);
+            clients.push(http2);
+        }
+        assert!(held.iter().all(|answer| answer.status == 400));
+        let after = octroi.resident();
+        // A thousand requests with 27 KB of head each: 27 MB, if they were kept.
+        println!("{before} {after}");
+        assert!(after - before < 10 * 1024, "{before} KiB before, {after} KiB with a thousand refused requests");
+        // The line of each is written, whether or not its answer is taken.
+        until("all lines", || octroi.access_lines().iter().filter(|line| line["status"] == 400).count() == 1000).await;
+        let got = held.pop().unwrap().end().await;
+        assert!(got.body.starts_with(b"400 "), "{got:?}");
+    });
+}
