@@ -24,6 +24,8 @@ struct Index {
     exact: BTreeMap<Box<str>, Entry>,
     /// By path, each ending in `/`.
     prefixes: BTreeMap<Box<str>, Entry>,
+    /// The length of the longest of them: a path may have thousands of segments, no rule has.
+    longest: usize,
 }
 
 /// What stands at one place.
@@ -190,7 +192,11 @@ impl Index {
 
     /// Finds the longest prefix.
     fn prefix(&self, path: &str) -> Option<&Entry> {
-        let mut rest = path;
+        let mut end = self.longest.min(path.len());
+        while !path.is_char_boundary(end) {
+            end = end.saturating_sub(1);
+        }
+        let mut rest = path.get(..end).unwrap_or("");
         while let Some(slash) = rest.rfind('/') {
             if let Some(entry) = path.get(..=slash).and_then(|prefix| self.prefixes.get(prefix)) {
                 return Some(entry);
@@ -217,7 +223,13 @@ impl Index {
                 }
             }
         }
-        made
+        made.measured()
+    }
+
+    /// Notes the length of the longest prefix.
+    fn measured(mut self) -> Self {
+        self.longest = self.prefixes.keys().map(|path| path.len()).max().unwrap_or(0);
+        self
     }
 }
 
@@ -266,7 +278,8 @@ impl RouteTableBuilder {
 
     /// Finishes the table with the route for what no rule matches.
     pub fn build(self, unmatched: Arc<Route>) -> RouteTable {
-        let Self { mut rules, case_sensitive } = self;
+        let Self { rules, case_sensitive } = self;
+        let mut rules = rules.measured();
         let covered: Vec<(Box<str>, Entry)> = covered(&rules, &unmatched);
         rules.exact.extend(covered);
         let forms = |path: &str| {
@@ -482,6 +495,19 @@ mod tests {
         let table = made(vec![asking("/", Access::Public), asking("/ops/", roles("o"))], Access::Session);
 
         assert_eq!(judging(&table, "/ops%2Fusers"), ["/"]);
+    }
+
+    #[test]
+    fn a_path_of_many_segments_is_looked_up_as_far_as_rules_go() {
+        let table = made(vec![asking("/é/b/", roles("o")), asking("/é/", roles("p"))], Access::Public);
+        let deep = "/x".repeat(4000);
+
+        for (path, rule) in [("/é/b/c", "/é/b/"), ("/é/b/", "/é/b/"), ("/é/bé/", "/é/"), ("/é/é", "/é/"), ("/éé/", "*"), (&*deep, "*")]
+        {
+            assert_eq!(table.find(path).id.as_str(), rule, "{path}");
+        }
+        assert_eq!(table.find(&format!("/é/b{deep}")).id.as_str(), "/é/b/");
+        assert_eq!(made(vec![], Access::Public).find(&deep).id.as_str(), "*");
     }
 
     #[test]
