@@ -270,9 +270,9 @@ mod tests {
             drop(open(&dir.join("empty"), 100));
             fs::copy(file(&dir.join("empty"), "journal"), file(dir, "journal")).unwrap();
         };
-        let gone = |dir: &Path| fs::remove_file(file(dir, "journal")).unwrap();
+        let gone: &dyn Fn(&Path) = &|dir| fs::remove_file(file(dir, "journal")).unwrap();
         let unreadable = |dir: &Path| fs::write(file(dir, "began"), "{").unwrap();
-        let spoilt = [("gone", &gone as &dyn Fn(&Path)), ("another file", &earlier), ("shorter", &empty), ("cannot be read", &unreadable)];
+        let spoilt = [("gone", gone), ("another file", &earlier), ("shorter", &empty), ("cannot be read", &unreadable)];
 
         for (word, spoil) in spoilt {
             let ((journal, begun), dir) = found(spoil);
