@@ -263,6 +263,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test may look at the clock")]
     fn a_flood_of_escapes_costs_little() {
         let text = "%25".repeat(5000);
 
