@@ -495,6 +495,7 @@ const UNWRITTEN: &[&str] = &[
     "django.keys",
     "django.max_age",
     "django.salt",
+    "express.require",
     "express.claims",
     "express.cookie",
     "express.digest",

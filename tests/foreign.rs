@@ -120,7 +120,7 @@ fn django() -> Foreign {
 fn express(style: Style, digest: Digest) -> Foreign {
     let vectors = vectors("express");
     let keys = secrets(&vectors, |secret| MacKey::new(digest, Secret::new(secret.to_vec())));
-    let codec = Express { cookie: "session".into(), style, keys };
+    let codec = Express { cookie: "session".into(), style, keys, required: Box::default() };
     Foreign {
         cookie: Some("session".into()),
         signature_cookie: codec.signature_cookie().map(Into::into),
@@ -218,6 +218,37 @@ fn cookies_of_express() {
         holds(&express(style, digest), &vectors[part], 20);
         assert!(part.ends_with("sha256") || vectors[part]["bad"].as_array().unwrap().len() >= 20);
     }
+}
+
+#[test]
+fn another_signed_cookie_of_the_app_is_no_session_where_one_is_told_apart() {
+    let key = SigningKey { id: "k".into(), tenants: None, key: MacKey::new(Digest::Sha256, Secret::new(b"secret".to_vec())) };
+    let signed = |json: &str| {
+        let tag = hmac(b"secret", format!("j:{json}").as_bytes());
+        let text = format!("s:j:{json}.{}", base64::Engine::encode(&base64::engine::general_purpose::STANDARD_NO_PAD, tag));
+        percent_encoding::utf8_percent_encode(&text, percent_encoding::NON_ALPHANUMERIC).to_string()
+    };
+    let opens = |required: &[(&str, &str)], json: &str| {
+        let required = required.iter().map(|(name, text)| (Box::from(*name), Box::from(*text))).collect();
+        let codec = Express { cookie: "login".into(), style: Style::SignedJson, keys: vec![key.clone()], required };
+        Codec::Express(codec).open(Presented { text: &signed(json), signature: None }).is_ok()
+    };
+
+    assert!(opens(&[], r#"{"user":"u_1","at":1}"#));
+    assert!(opens(&[("kind", "session")], r#"{"kind":"session","user":"u_1","at":1}"#));
+    for other in [
+        r#"{"user":"u_1","at":1}"#,
+        r#"{"kind":"invitation","user":"u_1","at":1}"#,
+        r#"{"kind":true,"user":"u_1"}"#,
+        r#"{"a":{"kind":"session"}}"#,
+    ] {
+        assert!(!opens(&[("kind", "session")], other), "{other}");
+    }
+}
+
+fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, key);
+    aws_lc_rs::hmac::sign(&key, text).as_ref().to_vec()
 }
 
 #[test]

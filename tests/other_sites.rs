@@ -381,3 +381,42 @@ fn a_lobby_s_sign_in_comes_back_for_its_members() {
     // It was marked for the lobby, not for whoever else shows it.
     assert_eq!(ask("evil.vendor.test").status, 403);
 }
+
+// ── a cookie bomb ──
+
+#[test]
+fn cookies_that_lock_a_visitor_out_are_taken_away() {
+    let (octroi, upstream) = started();
+    // As many as another tenant may set for the parent domain.
+    let bomb = |count: usize, bytes: usize| (0..count).map(|n| format!("bomb{n:03}={}", "x".repeat(bytes))).collect::<Vec<_>>().join("; ");
+    let cleared = |cookies: &str, fields: &[&str]| {
+        let curl = octroi.curl(ACME, "/public/x").cookie(cookies);
+        let answer = fields.iter().fold(curl, |curl, field| curl.header(field)).get();
+        (answer.status, answer.field("clear-site-data").map(ToOwned::to_owned))
+    };
+    let gone = || (431, Some("\"cookies\"".to_owned()));
+
+    for version in ["--http1.1", "--http2"] {
+        let cleared = |cookies: &str, fields: &[&str]| {
+            let curl = octroi.curl(ACME, "/public/x").args(&[version]).cookie(cookies);
+            let answer = fields.iter().fold(curl, |curl, field| curl.header(field)).get();
+            (answer.status, answer.field("clear-site-data").map(ToOwned::to_owned))
+        };
+        // Too many, too large a field, too large a head.
+        for (count, bytes) in [(101, 1), (1, 16_380), (5, 4000), (9, 4000)] {
+            assert_eq!(cleared(&bomb(count, bytes), &["Sec-Fetch-Mode: navigate"]), gone(), "{version} {count} {bytes}");
+            assert_eq!(cleared(&bomb(count, bytes), &["Accept: text/html"]), gone(), "{version} {count} {bytes}: an old browser");
+            // A script, or who is no browser, is told nothing of it.
+            for other in ["Sec-Fetch-Mode: cors", "Sec-Fetch-Mode: no-cors", "Accept: application/json"] {
+                assert_eq!(cleared(&bomb(count, bytes), &[other]), (431, None), "{version} {count} {bytes} {other}");
+            }
+        }
+        assert_eq!(cleared(&bomb(100, 1), &["Sec-Fetch-Mode: navigate"]), (200, None), "{version}");
+    }
+    upstream.take();
+    // Something else is too large, cookies or not.
+    let long = format!("X-Long: {}", "x".repeat(17_000));
+    assert_eq!(cleared("a=1", &["Sec-Fetch-Mode: navigate", &long]), (431, None));
+    assert_eq!(cleared(&bomb(1, 16_380), &["Sec-Fetch-Mode: navigate", &long]), (431, None));
+    assert!(upstream.take().is_empty());
+}

@@ -53,7 +53,9 @@ fn codec(byte: u8) -> Codec {
     fn keys<K>(key: K) -> Vec<SigningKey<K>> {
         vec![SigningKey { id: "k".into(), tenants: None, key }]
     }
-    let express = |style, digest| Codec::Express(Express { cookie: "c".into(), style, keys: keys(MacKey::new(digest, shared())) });
+    let express = |style, digest| {
+        Codec::Express(Express { cookie: "c".into(), style, keys: keys(MacKey::new(digest, shared())), required: Box::default() })
+    };
     match byte % 5 {
         0 => {
             let key = VerifyKey::shared(Algorithm::Hs256, shared()).expect("32 bytes");

@@ -6,7 +6,7 @@ use crate::{
     admin::{AdminCall, Caller},
     checks::hygiene,
     edge::{EarlyCause, EdgeRefusal, Http2Error, Http2Refusal, TlsState, Witness},
-    gateway::{Asking, Refusal, Shared, early_line},
+    gateway::{Refusal, Shared, early_line},
     model::{ClientIp, Connection, Cut, Decision, Deny, Host, HttpVersion, ListenerName, Reason, TlsFacts},
     policy::AcmeChallenge,
     telemetry::{AccessLine, Event, Metrics, Sum, Tally},
@@ -102,10 +102,10 @@ impl Witness for Clerk {
         snapshot.log.write(&early_line(connection.facts(), now, &id, head, &deny, &snapshot.policy.revision));
         self.shared.metrics.request(None, deny.reason.status(), Decision::Deny(deny.reason), now.since(connection.facts().accepted));
         self.hold_against(connection, &deny);
-        let asking = Asking { head: head.starts_with(b"HEAD "), ..Asking::default() };
         let tls = connection.facts().tls();
         let realm = tls.and_then(|tls| tls.sni.as_ref()).and_then(|sni| snapshot.policy.tenants.owning(sni));
-        Refusal::plain(deny.reason, id, asking, tls.is_some(), realm.map(|realm| &*realm.response_headers)).to_http1()
+        Refusal::early(deny.reason, id, head, &snapshot.policy.limits, tls.is_some(), realm.map(|realm| &*realm.response_headers))
+            .to_http1()
     }
 
     fn http2_refused(&self, connection: &Connection, refusal: Http2Refusal) {

@@ -5,6 +5,7 @@
 mod answer;
 mod app_cookie;
 mod body;
+mod cookie_load;
 mod exchange;
 mod failure;
 mod forward;

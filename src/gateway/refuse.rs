@@ -6,6 +6,7 @@ use bytes::Bytes;
 use pingora::{Result, http::ResponseHeader, protocols::http::ServerSession as Downstream, proxy::Session};
 
 use super::{
+    cookie_load,
     proxy::Context,
     record,
     reply::{Asking, Certificate, Extra, Refusal},
@@ -36,6 +37,11 @@ pub(super) async fn refuse(shared: &Shared, session: &mut Session, ctx: &mut Con
             .map(|url| login_location(url, session, max_auth_age)),
         clear_cookie: sessions.filter(|_| ctx.known.clear_cookie).map(|sessions| cookie::clear(&sessions.cookie)),
         secure: is_secure(ctx),
+        cookies_to_blame: policy.as_ref().is_some_and(|policy| {
+            let fields = session.req_header().headers.iter();
+            let fields = fields.map(|(name, value)| (name.as_str().as_bytes(), name.as_str().len().saturating_add(value.len())));
+            cookie_load::is_to_blame(deny.reason, fields, &policy.limits)
+        }),
         words: realm.as_deref().map(|realm| &*realm.response_headers),
     };
     let asking = Asking::of(session.req_header().method.as_str(), &session.req_header().headers);

@@ -2,12 +2,16 @@
 
 use std::{borrow::Cow, fmt::Write, time::Duration};
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::response_headers::{OWN_FIELDS, Words, is_of_the_refusal, may_say};
+use super::{
+    cookie_load,
+    response_headers::{OWN_FIELDS, Words, is_of_the_refusal, may_say},
+};
 use crate::{
     model::{Reason, RequestId},
     pipeline::QuotaState,
+    policy::Limits,
 };
 
 /// The languages that refusals are written in.
@@ -27,6 +31,8 @@ pub struct Asking {
     pub language: Language,
     /// Whether it is a browser opening a page: a GET that accepts HTML, and no script's (`Sec-Fetch-Mode` other than `navigate`).
     pub browser: bool,
+    /// Whether a browser goes to a page with it, by whatever method.
+    pub navigates: bool,
     /// Whether it is an API client: it accepts JSON, or anything but text.
     pub api: bool,
     /// Whether the answer may have a body.
@@ -41,15 +47,35 @@ impl Asking {
         let accept = text(header::ACCEPT).to_ascii_lowercase();
         let html = accept.contains("text/html");
         // A script that asks for HTML follows a redirect unseen, and shows the sign-in page as if it were what it asked for.
-        let by_script = headers.get("sec-fetch-mode").is_some_and(|mode| mode != "navigate");
+        let mode = headers.get("sec-fetch-mode");
+        let opens = html && method == "GET" && mode.is_none_or(|mode| mode == "navigate");
         Self {
             language: preferred(text(header::ACCEPT_LANGUAGE)),
-            browser: html && method == "GET" && !by_script,
+            browser: opens,
+            navigates: opens || mode.is_some_and(|mode| mode == "navigate"),
             api: !html && accept.contains("json"),
             head: method == "HEAD",
         }
     }
 }
+
+/// Reads the same of a head as received, which may have been cut.
+fn asking_of_head(head: &[u8]) -> Asking {
+    let mut headers = HeaderMap::new();
+    for (name, value) in cookie_load::lines(head).take(MOST_LINES) {
+        let name = [header::ACCEPT, header::ACCEPT_LANGUAGE, HeaderName::from_static("sec-fetch-mode")]
+            .into_iter()
+            .find(|known| name.eq_ignore_ascii_case(known.as_str().as_bytes()));
+        if let (Some(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
+            headers.entry(name).or_insert(value);
+        }
+    }
+    let method = head.split(|&byte| byte == b' ').next().and_then(|method| std::str::from_utf8(method).ok());
+    Asking::of(method.unwrap_or_default(), &headers)
+}
+
+/// As many lines of a head as are looked at.
+const MOST_LINES: usize = 200;
 
 /// Chooses between English and French by quality; the first named wins a tie.
 fn preferred(accept_language: &str) -> Language {
@@ -111,6 +137,8 @@ pub(super) struct Extra<'a> {
     pub(super) clear_cookie: Option<String>,
     /// Whether the client came over TLS, so that HSTS may be said.
     pub(super) secure: bool,
+    /// Whether its cookies are what it is refused for.
+    pub(super) cookies_to_blame: bool,
     /// What the tenant says of the fields of its answers, where it is known.
     pub(super) words: Option<&'a Words>,
 }
@@ -122,6 +150,11 @@ impl Refusal {
         fields.push(("octroi-request-id".into(), id.to_string()));
         if let Some(cookie) = extra.clear_cookie {
             fields.push(("set-cookie".into(), cookie));
+        }
+        // Browsers take the cookies of the parent domain with it (Clear Site Data, section 3.3), in whose name they may have been set. Only where a
+        // person looks on: what a script asks for in passing signs nobody out.
+        if extra.cookies_to_blame && extra.secure && asking.navigates {
+            fields.push(("clear-site-data".into(), "\"cookies\"".to_owned()));
         }
         if let Some(location) = extra.login.filter(|_| asking.browser && reason.status() == 401) {
             fields.push(("location".into(), location));
@@ -160,6 +193,13 @@ impl Refusal {
     /// Writes the answer for a reason where nothing else is known.
     pub fn plain(reason: Reason, id: RequestId, asking: Asking, secure: bool, words: Option<&Words>) -> Self {
         Self::new(reason, id, asking, Extra { secure, words, ..Extra::default() })
+    }
+
+    /// Writes the answer to a head as received, which the HTTP library never read.
+    pub fn early(reason: Reason, id: RequestId, head: &[u8], limits: &Limits, secure: bool, words: Option<&Words>) -> Self {
+        let fields = cookie_load::lines(head).map(|(name, value)| (name, name.len().saturating_add(value.len())));
+        let cookies_to_blame = cookie_load::is_to_blame(reason, fields, limits);
+        Self::new(reason, id, asking_of_head(head), Extra { secure, words, cookies_to_blame, ..Extra::default() })
     }
 
     /// Redirects to HTTPS: 308 keeps the method.

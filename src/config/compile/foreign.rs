@@ -156,7 +156,14 @@ fn express(cx: &mut Context<'_>, wire: &ExpressWire) -> Option<Foreign> {
     };
     let claims = mapping(Some(claims), None, wire.max_age.as_ref(), Some(default::EXPRESS_MAX_AGE))?;
     let keys = keys(cx, wire.keys.0.as_ref(), &claims, |cx, wire: &AppKeyWire| Some(MacKey::new(digest, key::secret(cx, &wire.secret)?)));
-    let codec = Express { cookie: wire.cookie.value.0.clone(), style, keys };
+    let members =
+        wire.require.0.iter().filter_map(|entry| Some((entry.name.value.0.as_str().into(), entry.value.as_ref()?.value.as_str().into())));
+    let required: Box<[(Box<str>, Box<str>)]> = members.collect();
+    if let (Style::SignedJson, true, Some(at)) = (style, required.is_empty(), &wire.style) {
+        cx.warn(at.span, "the signature of a signed JSON cookie does not cover its name")
+            .hint("whatever else the app signs so, a client may send as its session: put a member into it that only sessions have, and write `require: {kind: session}`");
+    }
+    let codec = Express { cookie: wire.cookie.value.0.clone(), style, keys, required };
     let (cookie, signature_cookie) = (name(Some(&wire.cookie)), codec.signature_cookie().map(Into::into));
     Some(Foreign { codec: Codec::Express(codec), cookie, signature_cookie, bearer: false, claims, key_sources: Box::default() })
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::{
     config::{
-        collection::{Needed, NonEmpty},
+        collection::{Named, Needed, NonEmpty},
         parse::{FilePath, Label, Scalar, Wrong},
         reader::{At, Reader, SecretText, Wire},
         shape::{wire, words},
@@ -174,6 +174,8 @@ wire! {
         cookie: At<AppCookie>,
         /// `cookie-session` (default), with its signature in the cookie `….sig`, or `signed-json`, of cookie-parser.
         style: Option<At<Style>>,
+        /// Members that a session has, with these texts: `{kind: session}`. What else the app signs is none then. Default: none is asked for.
+        require: Named<Label, At<String>>,
         /// The hash of `cookie-session`: `sha1` (default) or `sha256`.
         digest: Option<At<Digest>>,
         /// The keys, at most 16.

@@ -34,6 +34,9 @@ pub struct Express {
     pub style: Style,
     /// The keys; each is tried.
     pub keys: Vec<SigningKey<MacKey>>,
+    /// Members that a session has, with these texts. The signature of a signed JSON cookie does not cover its name: whatever else the app signs
+    /// with its secret, a client can send under the name of the session, and this tells them apart.
+    pub required: Box<[(Box<str>, Box<str>)]>,
 }
 
 impl Express {
@@ -66,6 +69,9 @@ impl Express {
             }
         };
         let payload = payload.filter(|json| matches!(json, Json::Map(_))).ok_or(JSON)?;
+        if self.required.iter().any(|(name, text)| payload.member(name).and_then(Json::text) != Some(&**text)) {
+            return Err(ForeignError::Payload("has not what `require` asks for"));
+        }
         Ok(Authentic {
             key: &key.id,
             tenants: key.tenants.as_deref(),
