@@ -11,8 +11,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     checks::{
-        authorization, challenge, client, client_certificate, grant, hygiene, ip_access, member, origin, reuse, revocation, route, session,
-        sign_in, tenant,
+        authorization, challenge, client, client_certificate, grant, hygiene, ip_access, member, origin, passes, reuse, revocation, route, session, sign_in, tenant,
     },
     model::{ClientIp, Deny, Mode, Origin, Presented, Reason, RequestView, Stage, Trail, UnixTime, Verdict},
     policy::{Granting, Matched, OnStale, Policy, RangeRule, Route, RouteAccess, Tenant},
@@ -41,6 +40,9 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
     let clean = trail.note(Stage::Hygiene, hygiene::check(view, &policy.limits))?;
     trail.explain(|| (format!("{} {}{} is one unambiguous request", clean.method, clean.host, clean.path.raw()).into(), None));
     known.host = Some(clean.host.clone());
+
+    // Before anything is asked or taken off: what goes round in a circle costs as little as possible.
+    trail.note(Stage::Client, passes::check(view))?;
 
     // Before anything that asks about an address, so that all of it asks about the same one.
     let client::Client { ip: client, listener, scheme } = trail.note(Stage::Client, client::check(view, policy))?;

@@ -34,7 +34,7 @@ fn plain() -> Policy {
 /// A lobby with the members acme and globex; initech is none.
 fn lobby(change: impl FnOnce(&mut Tenant, &mut Tenant)) -> Policy {
     let mut lobby = tenant("lobby", &["www.test"]);
-    lobby.members = Box::new(["acme".parse().unwrap(), "globex".parse().unwrap()]);
+    lobby.members = ["acme", "globex"].map(|name| name.parse().unwrap()).into_iter().collect();
     let mut acme = tenant("acme", &[]);
     change(&mut lobby, &mut acme);
     policy(vec![lobby, acme, tenant("globex", &[]), tenant("initech", &["initech.test"])])
@@ -1016,7 +1016,7 @@ fn certified(lobby_mode: CertificateMode) -> Policy {
     acme.mode = Mode::Observe;
     globex.client_certificate = certificates(CertificateMode::Optional);
     lobby.client_certificate = certificates(lobby_mode);
-    lobby.members = ["acme", "globex", "initech"].map(|name| name.parse().unwrap()).into();
+    lobby.members = ["acme", "globex", "initech"].map(|name| name.parse().unwrap()).into_iter().collect();
     policy(vec![acme, globex, lobby, tenant("initech", &["initech.test"])])
 }
 

@@ -208,6 +208,7 @@ fn the_app_gets_the_same_request_whatever_the_client_speaks() {
         "user-agent: a",
         "x-a: 1",
         "cookie: b=2",
+        "cdn-loop: octroi",
         "octroi-realm: own",
         "octroi-tenant: own",
         "x-forwarded-for: 127.0.0.1",

@@ -289,3 +289,109 @@ fn no_percent_encoding_brings_a_token_into_the_log() {
         assert!(!line.to_string().contains("ECRET"), "{line}");
     }
 }
+
+/// One octroi in front of something; it trusts this machine as a proxy.
+fn before(upstream: SocketAddr) -> String {
+    format!(
+        r#"
+version: 1
+server: {{state_dir: STATE, threads: 1, trusted_proxies: [127.0.0.0/8]}}
+listeners: [{{name: plain, address: "127.0.0.1:0", plaintext: true}}]
+bans: {{after: 1}}
+upstreams: {{app: {{servers: [{{address: "{upstream}"}}]}}}}
+tenants: {{acme: {{hosts: [acme.test], upstream: app, routes: {{unmatched: public}}}}}}
+"#
+    )
+}
+
+#[test]
+fn octroi_before_octroi_works_and_a_circle_ends() {
+    let upstream = Upstream::start();
+    let mut inner = Octroi::start(&before(upstream.addr));
+    let outer = Octroi::start(&before(inner.addr("plain")));
+    let ask = |args: &[&str]| outer.plain("plain", "acme.test", "/x").header("Host: acme.test").args(args).get();
+    let passes = |got: &Got| {
+        let names = got.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("cdn-loop")).flat_map(|(_, value)| value.split(','));
+        names.filter(|name| name.trim().starts_with("octroi")).count()
+    };
+
+    assert_eq!(ask(&[]).status, 200);
+    let got = upstream.only();
+    assert_eq!((passes(&got), got.field("x-forwarded-for")), (2, Some("127.0.0.1")));
+    // What others write stands, and what a client calls its connection's own does not take it off.
+    assert_eq!(ask(&["-H", "CDN-Loop: cdn.example; x=\"a,b\", octroi", "-H", "Connection: CDN-Loop"]).status, 200);
+    assert_eq!(passes(&upstream.only()), 3);
+    // Eight passes are the most: the outer one's and the inner one's are two of them.
+    let said = |times: usize| format!("CDN-Loop: {}", vec!["OCTROI ;a=b"; times].join(", "));
+    assert_eq!(ask(&["-H", &said(6)]).status, 200);
+    assert_eq!(upstream.take().len(), 1);
+    let refused = ask(&["-H", &said(7)]);
+    assert_eq!((refused.status, inner.access_line(|line| line["status"] == 508)["reason"].as_str()), (508, Some("loop")));
+    assert_eq!(outer.access_line(|line| line["upstream.status"] == 508)["decision"], "allow");
+    let refused = ask(&["-H", &said(4), "-H", &said(4), "-H", "Connection: cdn-loop"]);
+    assert_eq!((refused.status, outer.reason(&refused).as_str()), (508, "loop"));
+    assert!(refused.body.contains("circle"), "{}", refused.body);
+    assert!(upstream.take().is_empty());
+
+    // The inner one leads back to the outer one.
+    inner.reload(&before(outer.addr("plain")));
+    let lines = || inner.access_lines().len() + outer.access_lines().len();
+    let earlier = lines();
+    let refused = ask(&[]);
+    assert_eq!(refused.status, 508);
+    harness::eventually("nine lines: eight passes and their end", || (lines() == earlier + 9).then_some(()));
+    assert_eq!(inner.ok(&["ban", "list"]), "nobody is banned\n");
+}
+
+#[test]
+fn a_circle_over_http2_ends_too() {
+    let (octroi, _upstream) = started();
+    let most = vec!["octroi"; 8].join(",");
+
+    let refused = octroi.curl("acme.test", "/x").args(&["--http2"]).header(&format!("CDN-Loop: {most}")).get();
+
+    assert_eq!((refused.status, octroi.reason(&refused).as_str()), (508, "loop"));
+    assert_eq!(octroi.curl("acme.test", "/x").args(&["--http2"]).header(&format!("CDN-Loop: {}", &most[7..])).status(), 200);
+}
+
+#[test]
+fn octroi_is_no_upstream_of_itself() {
+    let octroi = Octroi::start(&before("127.0.0.1:9".parse().unwrap()));
+    let bound = octroi.addr("plain");
+    let state = octroi.path().join("state");
+    std::os::unix::fs::symlink(state.join("control.sock"), octroi.path().join("app.sock")).unwrap();
+    let check = |address: &str, listener: &str| {
+        let text =
+            before("127.0.0.1:9".parse().unwrap()).replace("127.0.0.1:9\"", &format!("{address}\"")).replace("127.0.0.1:0", listener);
+        octroi.configure(&text);
+        octroi.code(&["check"])
+    };
+
+    assert_eq!(check(&format!("unix:{}", octroi.path().join("app.sock").display()), "127.0.0.1:0"), 1);
+    assert_eq!(check(&format!("unix:{}/control.sock", state.display()), "127.0.0.1:0"), 1);
+    assert_eq!(check(&format!("unix:{}", octroi.path().join("other.sock").display()), "127.0.0.1:0"), 0);
+    for every in ["0.0.0.0", "[::]"] {
+        assert_eq!(check(&format!("127.0.0.1:{}", bound.port()), &format!("{every}:{}", bound.port())), 1);
+        assert_eq!(check(&format!("127.0.0.1:{}", bound.port()), &format!("{every}:{}", bound.port() ^ 1)), 0);
+    }
+}
+
+#[test]
+fn a_trusted_proxy_is_banned_neither_by_an_operator_nor_for_offences() {
+    let upstream = Upstream::start();
+    let trusted = "threads: 2, trusted_proxies: [198.51.100.7/32, \"2001:db8:5::1/128\", \"2001:db8:6::/64\"]";
+    let config = config(&upstream, upstream.addr).replace("threads: 2", trusted).replace("metrics:", "bans: {after: 1}\nmetrics:");
+    let octroi = Octroi::start(&config);
+    let ban = |client: &str| octroi.code(&["ban", "add", client]);
+
+    // `front` and `behind` trust this machine, so it offends nowhere.
+    let smuggled = b"POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    for listener in ["behind", "plain"] {
+        assert!(exchange(&mut raw(octroi.addr(listener)), smuggled).starts_with("HTTP/1.1 400"), "{listener}");
+    }
+    assert_eq!(octroi.ok(&["ban", "list"]), "nobody is banned\n");
+    assert_eq!((ban("127.0.0.1"), ban("198.51.100.7"), ban("198.51.100.8")), (1, 1, 0));
+    // Of a /64, its proxy is none of those who are meant.
+    assert_eq!((ban("2001:db8:5::1"), ban("2001:db8:5::2"), ban("2001:db8:5::/64")), (1, 0, 0));
+    assert_eq!((ban("2001:db8:6::1"), ban("2001:db8:6::/64"), ban("2001:db8:6:1::/64")), (1, 1, 0));
+}

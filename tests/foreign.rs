@@ -305,7 +305,7 @@ fn a_session_is_of_its_own_tenant_only() {
 
     // A member's user is let in at the lobby, by the member's rules.
     let mut lobby = tenant("lobby", &["lobby.test"]);
-    lobby.members = ["acme".parse().unwrap()].into();
+    lobby.members = ["acme".parse().unwrap()].into_iter().collect();
     let mut acme = tenant("acme", &["acme.test"]);
     acme.ip_access = deny(&["192.0.2.1/32"]);
     let mut shared = policy(vec![lobby, acme]);

@@ -74,7 +74,7 @@ fn session_before_the_members_certificate_and_that_before_its_addresses() {
     acme.client_certificate = certificates(CertificateMode::Required);
     acme.ip_access = deny(&["192.0.2.66/32"]);
     lobby.client_certificate = certificates(CertificateMode::Optional);
-    lobby.members = Box::new(["acme".parse().unwrap()]);
+    lobby.members = ["acme".parse().unwrap()].into_iter().collect();
     let policy = policy(vec![acme, lobby]);
     let request = || get("https://lobby.test/x").from("192.0.2.66");
     let with = |request: octroi::replay::Request| request.cookie(&seal(&claims("acme"), Purpose::Cookie, "lobby"));
@@ -127,7 +127,7 @@ fn a_request_without_session_charges_no_tenant() {
 #[test]
 fn clocks_before_member_before_revocation() {
     let mut lobby = tenant("lobby", &["www.test"]);
-    lobby.members = Box::new(["acme".parse().unwrap()]);
+    lobby.members = ["acme".parse().unwrap()].into_iter().collect();
     let mut acme = tenant("acme", &[]);
     acme.ip_access = deny(&["192.0.2.1/32"]);
     let policy = policy(vec![lobby, acme]);

@@ -17,30 +17,30 @@ const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 
 /// Bans a client. Returns the answer, and what was done in words.
 pub(super) fn make(control: &dyn Control, body: &MakeBanBody) -> Result<(ClientBody, String), Refusal> {
-    let client = client(&body.client)?;
+    let (client, named) = client(&body.client)?;
     let lasts = config::duration(&body.r#for).filter(|lasts| (Duration::from_secs(1)..=LONGEST).contains(lasts));
     let lasts = lasts.ok_or_else(|| bad("`for` is a duration from 1s to 30d, like `10m`"))?;
     if body.note.as_ref().is_some_and(|note| note.len() > NOTE_BYTES) {
         return Err(bad("`note` has at most 256 bytes"));
     }
-    control.ban(BanWish { client, lasts, note: body.note.clone() }).map_err(control_refusal)?;
+    control.ban(BanWish { client, named, lasts, note: body.note.clone() }).map_err(control_refusal)?;
     let note = body.note.as_ref().map(|note| format!(" note={note}")).unwrap_or_default();
     Ok((ClientBody { client: client.to_string() }, format!("banned client={client} for={}{note}", body.r#for)))
 }
 
 /// Lifts a ban.
 pub(super) fn lift(control: &dyn Control, body: &LiftBanBody) -> Result<(ClientBody, String), Refusal> {
-    let client = client(&body.client)?;
+    let (client, _) = client(&body.client)?;
     if !control.unban(client) {
         return Err(refusal(404, "unknown", &format!("{client} is not banned")));
     }
     Ok((ClientBody { client: client.to_string() }, format!("lifted the ban of client={client}")))
 }
 
-fn client(text: &str) -> Result<ClientPrefix, Refusal> {
+fn client(text: &str) -> Result<(ClientPrefix, Range), Refusal> {
     let range = text.parse::<Range>().map_err(|_| bad("`client` is an IPv4 address, an IPv6 address or an IPv6 /64"))?;
     let wide = "a ban is of one client: an IPv4 address or an IPv6 /64; ranges stand in a listener's `deny`";
-    ClientPrefix::try_from(range).map_err(|_| bad(wide))
+    ClientPrefix::try_from(range).map(|client| (client, range)).map_err(|_| bad(wide))
 }
 
 #[cfg(test)]

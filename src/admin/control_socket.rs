@@ -20,11 +20,11 @@ use rustix::net::{
     sockopt::{self, Timeout},
 };
 
+use crate::model::CONTROL_SOCKET;
+
 /// How long a start waits to hear whether another octroi is there.
 const KNOCKING: Duration = Duration::from_secs(2);
 
-/// The name of the socket in the state directory.
-pub const CONTROL_SOCKET: &str = "control.sock";
 
 /// Why there is no control socket.
 #[derive(Debug, thiserror::Error)]

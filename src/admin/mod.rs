@@ -20,7 +20,7 @@ pub mod wire;
 
 pub use api::{AdminCall, Api, Levers};
 pub use caller::Caller;
-pub use control_socket::{CONTROL_SOCKET, ControlHandle, ControlSocket, SocketError, connect};
+pub use control_socket::{ControlHandle, ControlSocket, SocketError, connect};
 pub use probe::{Probes, Vitals};
 pub use serve::{Gate, serve_api, serve_api_over, serve_control, serve_probes};
 

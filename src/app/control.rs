@@ -147,9 +147,9 @@ impl Control for App {
 
     fn ban(&self, wish: BanWish) -> Result<(), ControlError> {
         let policy = Arc::clone(&self.shared.snapshot.load().policy);
-        let address = wish.client.first();
-        if let Some(listener) = policy.listeners.iter().find(|listener| policy.is_own_proxy(&listener.name, address)) {
-            let text = format!("{} is a trusted proxy of the listener `{}`, and those are never banned", wish.client, listener.name);
+        // As where offences are counted: what is a proxy of ours at any listener is banned at none.
+        if policy.are_own_proxies(wish.named) {
+            let text = format!("{} is a trusted proxy, and those are never banned", wish.client);
             return Err(ControlError::Useless(text));
         }
         self.shared.bans.add(wish, self.shared.clock.tick()).map_err(|error| ControlError::Unavailable(error.to_string()))?;

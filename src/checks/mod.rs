@@ -13,6 +13,7 @@ pub mod hygiene;
 pub mod ip_access;
 pub mod member;
 pub mod origin;
+pub mod passes;
 pub mod quota;
 pub mod reuse;
 pub mod revocation;

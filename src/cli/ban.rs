@@ -179,6 +179,7 @@ mod tests {
         assert_eq!((exit, out.as_str()), (Exit::Fine, "banned 192.0.2.7 for 2h\n"));
         let wish = BanWish {
             client: ClientPrefix::try_from("192.0.2.7".parse::<Range>().unwrap()).unwrap(),
+            named: "192.0.2.7".parse().unwrap(),
             lasts: std::time::Duration::from_secs(7200),
             note: Some("noise".to_owned()),
         };

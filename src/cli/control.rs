@@ -8,7 +8,10 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::admin::{CONTROL_SOCKET, connect, wire::ErrorBody};
+use crate::{
+    admin::{connect, wire::ErrorBody},
+    model::CONTROL_SOCKET,
+};
 
 /// How long an answer may take: a reload of 100,000 tenants takes seconds.
 const PATIENCE: Duration = Duration::from_secs(300);

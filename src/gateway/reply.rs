@@ -358,6 +358,8 @@ fn text(status: u16, language: Language) -> &'static str {
         (Language::French, 503) => "Le service n'est pas disponible pour le moment.",
         (Language::English, 504) => "The application did not answer in time.",
         (Language::French, 504) => "L'application n'a pas répondu à temps.",
+        (Language::English, 508) => "This request goes round in a circle.",
+        (Language::French, 508) => "Cette requête tourne en rond.",
         (Language::English, _) => "Something went wrong.",
         (Language::French, _) => "Une erreur est survenue.",
     }

@@ -5,7 +5,10 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::model::ClientIp;
+use crate::{
+    checks::passes::{CDN_ID, CDN_LOOP},
+    model::ClientIp,
+};
 
 /// Takes out what belongs to the client's connection, and what the client says does (RFC 9110, section 7.6.1).
 ///
@@ -87,7 +90,9 @@ pub(super) struct StatedSession<'a> {
 impl Stated<'_> {
     /// Sets the fields, each exactly once.
     pub(super) fn put_into(&self, headers: &mut HeaderMap) {
-        headers.reserve(15);
+        headers.reserve(16);
+        // Beside the names of those that it passed before.
+        headers.append(CDN_LOOP, HeaderValue::from_static(CDN_ID));
         // Every value is made of checked parts: names, hosts, addresses, visible ASCII. What still does not fit is taken out.
         let mut state = |name: HeaderName, value: Option<HeaderValue>| match value {
             Some(value) => drop(headers.insert(name, value)),
@@ -137,8 +142,6 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-/// Who the request passed on its way (RFC 8586).
-const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 /// The field that a client's own request identifier comes in.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// W3C Trace Context.
@@ -211,7 +214,7 @@ mod tests {
 
         stated.put_into(&mut headers);
 
-        assert_eq!(headers.len(), 9);
+        assert_eq!(headers.len(), 10);
         assert!([USER, ROLES, SESSION, AUTH_TIME, ASSERTION].iter().all(|name| !headers.contains_key(name)));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ClientPrefix;
+use super::{ClientPrefix, Range};
 
 /// A ban in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub enum BanCause {
 pub struct BanWish {
     /// Whom.
     pub client: ClientPrefix,
+    /// How the operator named them: an address, or its IPv6 /64.
+    pub named: Range,
     /// For how long.
     pub lasts: Duration,
     /// Why, in the operator's words.

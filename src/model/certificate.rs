@@ -52,6 +52,8 @@ impl ClientCertificate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acceptance {
     /// Those that do.
+    ///
+    /// Sorted: a lobby's members may be many, and each request asks for one.
     pub tenants: Box<[TenantName]>,
     /// Why the others do not, or the most telling reason of them.
     pub why_not: Box<str>,
@@ -82,7 +84,7 @@ pub struct Presented {
 impl Presented {
     /// Says whether a tenant accepts it.
     pub fn is_accepted_by(&self, tenant: &TenantName) -> bool {
-        self.acceptance.tenants.contains(tenant)
+        self.acceptance.tenants.binary_search(tenant).is_ok()
     }
 }
 

@@ -4,6 +4,12 @@ use std::time::Duration;
 
 use super::{Ban, BanWish, BoxFuture, ClientPrefix, SessionId, TenantName, UnixTime, UpstreamName, UserId};
 
+/// The control socket's name in the state directory.
+pub const CONTROL_SOCKET: &str = "control.sock";
+
+/// The name of the socket there at which a successor asks.
+pub const UPGRADE_SOCKET: &str = "upgrade.sock";
+
 /// What a principal may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {

@@ -46,6 +46,8 @@ impl Reason {
             | Self::UpgradeRefused => false,
             // A proxy of ours wrote that.
             Self::XffMalformed | Self::XffTooLong => false,
+            // It is the operator's upstream that leads back.
+            Self::Loop => false,
             // Well formed, and not allowed: that is what the quotas by client are for.
             Self::HostUnknown
             | Self::SniMissing

@@ -130,6 +130,7 @@ reasons! {
     MethodUnknown      Hygiene 405 "method_unknown"      "CONNECT, TRACE, TRACK, or a method that is not written in upper case."
     XffMalformed       Client 400 "xff_malformed"        "A trusted proxy sent a forwarding header with an element that is not an address."
     XffTooLong         Client 400 "xff_too_long"         "A trusted proxy sent a forwarding header with more than 32 elements."
+    Loop               Client 508 "loop"                 "The request has passed octroi eight times (`CDN-Loop`, RFC 8586): an upstream leads back to it."
     HostUnknown        Tenant 421 "host_unknown"         "No tenant has this host, the host is an address, or the port is not the listener's."
     SniMissing         Tenant 421 "sni_missing"          "The TLS handshake named no host, and the tenant does not `allow_no_sni`."
     SniMismatch        Tenant 421 "sni_mismatch"         "The TLS handshake named another tenant than the request."

@@ -90,6 +90,23 @@ impl IpSet {
         &self.ranges
     }
 
+    /// Says whether every address of a range lies in one of the set, or in several together.
+    pub fn covers(&self, range: Range) -> bool {
+        let bounds = (number(range.first()), number(range.last()));
+        let size = bounds.1 - bounds.0;
+        // Of all of IPv6 the number of addresses has one bit more.
+        self.covered(range).checked_sub(1) == Some(size)
+    }
+
+    /// Returns how many addresses of a range lie in the set, however the ranges of both cut them up.
+    pub fn covered(&self, range: Range) -> u128 {
+        let (first, last) = (number(range.first()), number(range.last()));
+        match range.first() {
+            IpAddr::V4(_) => self.v4.covered(first, last, u128::from(u32::MAX)),
+            IpAddr::V6(_) => self.v6.covered(first, last, u128::MAX),
+        }
+    }
+
     /// Says whether there is no range.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
@@ -100,6 +117,23 @@ impl<A: Ord + Copy> Intervals<A> {
     fn at(&self, addr: A) -> Option<u32> {
         let after = self.starts.partition_point(|&start| start <= addr);
         self.values.get(after.checked_sub(1)?).copied().flatten()
+    }
+}
+
+impl<A: Copy + Into<u128>> Intervals<A> {
+    fn covered(&self, first: u128, last: u128, end: u128) -> u128 {
+        let starts = self.starts.iter().map(|&start| start.into());
+        let ends = starts.clone().skip(1).map(|next: u128| next.saturating_sub(1)).chain(std::iter::once(end));
+        let within = starts.zip(ends).zip(&self.values).filter(|(_, value)| value.is_some());
+        let sizes = within.filter_map(|((start, end), _)| end.min(last).checked_sub(start.max(first))?.checked_add(1));
+        sizes.fold(0, u128::saturating_add)
+    }
+}
+
+fn number(addr: IpAddr) -> u128 {
+    match addr {
+        IpAddr::V4(v4) => u32::from(v4).into(),
+        IpAddr::V6(v6) => v6.into(),
     }
 }
 
@@ -183,6 +217,20 @@ mod tests {
         assert_eq!(set.find(ip("0.0.0.0")), Some(1));
         assert_eq!(set.find(ip("0.0.0.1")), None);
         assert_eq!(set.find(ip("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")), Some(2));
+    }
+
+    #[test]
+    fn what_ranges_cover_together_is_counted_once() {
+        let set = set(&["10.0.0.0/9", "10.128.0.0/9", "10.1.0.0/16", "192.0.2.0/25", "2001:db8::/65", "2001:db8:0:0:8000::/65", "::/1"]);
+        let covered = |range: &str| set.covered(range.parse().unwrap());
+        let covers = |range: &str| set.covers(range.parse().unwrap());
+
+        assert_eq!(covered("10.0.0.0/8"), 1 << 24);
+        assert_eq!(covered("0.0.0.0/0"), (1 << 24) + 128);
+        assert_eq!((covered("192.0.2.0/24"), covered("192.0.2.127/32"), covered("192.0.2.128/32")), (128, 1, 0));
+        assert_eq!(covered("2000::/3"), 1 << 125);
+        assert!(covers("10.0.0.0/8") && covers("10.127.0.0/16") && covers("2001:db8::/64") && covers("192.0.2.1/32"));
+        assert!(!covers("192.0.2.0/24") && !covers("10.0.0.0/7") && !covers("8000::/1"));
     }
 
     #[test]

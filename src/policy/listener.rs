@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{DenyList, IpSet};
-use crate::model::{ClientIp, ListenerName, Origin};
+use crate::model::{ClientIp, ListenerName, Origin, Range};
 
 /// One listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +60,12 @@ impl Listener {
     pub fn is_own_proxy(&self, of_server: &IpSet, address: ClientIp) -> bool {
         let sends_header = self.proxy_protocol.as_ref().is_some_and(|proxy| proxy.trusted.contains(address));
         sends_header || self.trusted_proxies.as_ref().unwrap_or(of_server).contains(address)
+    }
+
+    /// Says whether all addresses of a range are such proxies here.
+    pub fn are_own_proxies(&self, of_server: &IpSet, range: Range) -> bool {
+        let send_header = self.proxy_protocol.as_ref().is_some_and(|proxy| proxy.trusted.covers(range));
+        send_header || self.trusted_proxies.as_ref().unwrap_or(of_server).covers(range)
     }
 
     /// Says whether a port in Host is this listener's: the one clients see, its own, or 443.

@@ -32,7 +32,7 @@ pub struct Tenant {
     /// Bounds of a request.
     pub limits: RequestLimits,
     /// Tenants whose users sign in at this one's host.
-    pub members: Box<[TenantName]>,
+    pub members: Members,
     /// Whether it enforces or observes.
     pub mode: Mode,
     /// Whether every request is refused.
@@ -47,6 +47,40 @@ pub struct Tenant {
     pub cookies: CookieRules,
     /// Origins that are no other sites here, beside its own hosts.
     pub origins: Box<[WebOrigin]>,
+}
+
+/// Tenants in the order in which they are listed, and found by name in as many steps as their number has digits: a lobby may have
+/// 100,000, and each request asks for one.
+#[derive(Clone, Debug, Default)]
+pub struct Members {
+    listed: Box<[TenantName]>,
+    /// The places of the list, by name.
+    sorted: Box<[u32]>,
+}
+
+impl Members {
+    /// Returns them as listed.
+    pub fn iter(&self) -> std::slice::Iter<'_, TenantName> {
+        self.listed.iter()
+    }
+
+    /// Says whether a tenant is one of them.
+    pub fn contains(&self, tenant: &TenantName) -> bool {
+        self.sorted.binary_search_by(|&place| self.at(place).cmp(&Some(tenant))).is_ok()
+    }
+
+    fn at(&self, place: u32) -> Option<&TenantName> {
+        self.listed.get(usize::try_from(place).ok()?)
+    }
+}
+
+impl FromIterator<TenantName> for Members {
+    fn from_iter<I: IntoIterator<Item = TenantName>>(listed: I) -> Self {
+        let listed: Box<[TenantName]> = listed.into_iter().collect();
+        let mut sorted: Vec<(&TenantName, u32)> = listed.iter().zip(0..).collect();
+        sorted.sort_unstable();
+        Self { sorted: sorted.into_iter().map(|(_, place)| place).collect(), listed }
+    }
 }
 
 /// What a tenant's app may do with cookies.
@@ -168,5 +202,20 @@ impl Tenants {
     /// Says whether there is none.
     pub fn is_empty(&self) -> bool {
         self.by_name.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_is_found_wherever_it_is_listed() {
+        let name = |number: usize| format!("m{}", number * 7919 % 10_007).parse::<TenantName>().unwrap();
+        let members: Members = (0..10_000).map(name).collect();
+
+        assert!((0..10_000).all(|number| members.contains(&name(number))));
+        assert!(!members.contains(&name(10_000)) && !members.contains(&"m".parse().unwrap()) && !Members::default().contains(&name(0)));
+        assert_eq!(members.iter().next(), Some(&name(0)));
     }
 }

@@ -420,7 +420,12 @@ mod tests {
     #[test]
     fn an_operator_bans_lists_and_lifts() {
         let bans = Bans::new(64);
-        let wish = |client, note: Option<&str>| BanWish { client: ClientPrefix(client), lasts: MINUTE, note: note.map(str::to_owned) };
+        let wish = |client, note: Option<&str>| BanWish {
+            client: ClientPrefix(client),
+            named: "192.0.2.1".parse().unwrap(),
+            lasts: MINUTE,
+            note: note.map(str::to_owned),
+        };
         assert!(!bans.may_be_any());
 
         bans.add(wish(1, Some("noise")), at(10)).unwrap();
@@ -446,7 +451,12 @@ mod tests {
     #[test]
     fn bans_by_operators_are_bounded_and_make_room_when_they_end() {
         let bans = Bans::new(8);
-        let wish = |client: usize| BanWish { client: ClientPrefix(u128::try_from(client).unwrap()), lasts: MINUTE, note: None };
+        let wish = |client: usize| BanWish {
+            client: ClientPrefix(u128::try_from(client).unwrap()),
+            named: "192.0.2.1".parse().unwrap(),
+            lasts: MINUTE,
+            note: None,
+        };
 
         for client in 0..MOST_BY_OPERATOR {
             bans.add(wish(client), at(10)).unwrap();

@@ -109,7 +109,7 @@ pub fn tenant(name: &str, hosts: &[&str]) -> Tenant {
         ip_access: IpAccess::default(),
         sessions: rules(),
         limits: REQUEST_LIMITS,
-        members: Box::default(),
+        members: octroi::policy::Members::default(),
         mode: Mode::Enforce,
         suspended: false,
         allow_no_sni: false,
@@ -358,8 +358,9 @@ pub fn presented(tenants: &[&str]) -> Presented {
         fingerprint: [7; 32],
         turns: Box::default(),
     };
+    let tenants: std::collections::BTreeSet<_> = tenants.iter().map(|name| name.parse().unwrap()).collect();
     let acceptance = Acceptance {
-        tenants: tenants.iter().map(|name| name.parse().unwrap()).collect(),
+        tenants: tenants.into_iter().collect(),
         why_not: "it is revoked".into(),
         rules: 1,
         judged: NOW,

@@ -42,8 +42,7 @@ pub use room::Launch;
 pub(super) use room::{Succession, close_room, open_room, receive_successors};
 pub(super) use successor::{Arrival, Legacy};
 
-/// The name of the socket in the state directory.
-const SOCKET: &str = "upgrade.sock";
+use crate::model::UPGRADE_SOCKET as SOCKET;
 
 /// The version of what is said here, and of the records of the journal that are sent. Another version's successor is refused before
 /// anything is handed over, and has to be started anew: so whoever adds a message or a record, or a field of one, counts on.

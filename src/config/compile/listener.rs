@@ -1,6 +1,10 @@
 //! Doors: each says plainly what it serves.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
 
 use super::{Context, address::Addresses, deny::DenyFiles};
 use crate::{
@@ -86,11 +90,70 @@ fn judge_tls_in_front(cx: &mut Context<'_>, wire: &ListenerWire, server_trusts: 
     }
 }
 
-/// Compiles a list of peers that are believed. Everybody is not a list.
+/// Compiles a list of peers that are believed. Everybody is not a list, nor are two halves of everybody: what all of them cover together is
+/// judged by its share of the addresses that strangers have.
 pub(super) fn trusted(cx: &mut Context<'_>, ranges: &[At<Range>]) -> IpSet {
-    for range in ranges.iter().filter(|range| range.value.is_everything()) {
+    let set = IpSet::new(ranges.iter().map(|range| range.value));
+    let mut everybody = ranges.iter().filter(|range| range.value.is_everything()).peekable();
+    if everybody.peek().is_none() {
+        let public = |of: IpAddr| ranges.iter().find(|range| range.value.first().is_ipv4() == of.is_ipv4());
+        for (whole, special) in [(EVERY_IPV4, &SPECIAL_IPV4[..]), (EVERY_IPV6, &[])] {
+            let Some(first) = public(whole.0) else { continue };
+            let Some((covered, all)) = share(&set, whole, special) else { continue };
+            if covered > all / 16 {
+                let percent = covered.checked_div(all / 100).unwrap_or(100);
+                let family = if whole.0.is_ipv4() { "IPv4" } else { "IPv6" };
+                let message = format!("together these ranges believe {percent} % of all public {family} addresses");
+                cx.error(first.span, message).hint("name the ranges that your own proxies have: a sixteenth is the most");
+            }
+        }
+    }
+    for range in everybody {
         let message = format!("`{}` would believe everybody", range.value);
         cx.error(range.span, message).hint("name the ranges that your own proxies have");
     }
-    IpSet::new(ranges.iter().map(|range| range.value))
+    set
+}
+
+/// Returns how many public addresses a set covers, and how many there are.
+fn share(set: &IpSet, whole: Block, special: &[Block]) -> Option<(u128, u128)> {
+    let all = IpSet::new([range(whole)?]);
+    let count = |set: &IpSet| {
+        let apart = special.iter().filter_map(|&block| range(block)).map(|range| set.covered(range)).sum();
+        Some(set.covered(range(whole)?).saturating_sub(apart))
+    };
+    Some((count(set)?, count(&all)?))
+}
+
+/// The first address of a block, and the length of its prefix.
+type Block = (IpAddr, u8);
+
+fn range((first, prefix): Block) -> Option<Range> {
+    format!("{first}/{prefix}").parse().ok()
+}
+
+const EVERY_IPV4: Block = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+/// What is allocated to anybody (IANA, IPv6 Global Unicast Address Assignments).
+const EVERY_IPV6: Block = (IpAddr::V6(Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0)), 3);
+
+/// No stranger comes from these: private, shared, local, for documents, multicast, reserved (RFC 6890).
+const SPECIAL_IPV4: [Block; 14] = [
+    (v4(0, 0, 0, 0), 8),
+    (v4(10, 0, 0, 0), 8),
+    (v4(100, 64, 0, 0), 10),
+    (v4(127, 0, 0, 0), 8),
+    (v4(169, 254, 0, 0), 16),
+    (v4(172, 16, 0, 0), 12),
+    (v4(192, 0, 0, 0), 24),
+    (v4(192, 0, 2, 0), 24),
+    (v4(192, 168, 0, 0), 16),
+    (v4(198, 18, 0, 0), 15),
+    (v4(198, 51, 100, 0), 24),
+    (v4(203, 0, 113, 0), 24),
+    (v4(224, 0, 0, 0), 4),
+    (v4(240, 0, 0, 0), 4),
+];
+
+const fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(a, b, c, d))
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{
     Context, access_log,
-    address::Addresses,
+    address::{Addresses, Own},
     admin, assertion, bans,
     client_certificate::Trusts,
     foreign, limits, listener,
@@ -62,7 +62,9 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
     session::judge_store(cx, root.sessions.as_ref().and_then(|wire| wire.0.as_ref()), root.redis.as_ref());
     let asserts = root.sessions.as_ref().and_then(|wire| wire.0.as_ref()?.assertion.as_ref());
     assertion::judge(cx, &root, asserts);
-    let upstreams = upstream::all(cx, &root.upstreams, asserts.and_then(|wire| wire.audience.as_ref()));
+    let state_dir = state_dir(cx, server);
+    let own = Own { addresses: &addresses, state_dir: &state_dir };
+    let upstreams = upstream::all(cx, &root.upstreams, asserts.and_then(|wire| wire.audience.as_ref()), &own);
     let quotas = Quotas::compile(cx, &root.quotas);
     let sets = Sets::compile(cx, &root.routes, &quotas);
     let surroundings = Surroundings {
@@ -98,7 +100,7 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
         clock_hold: server.and_then(|wire| wire.clock_hold.as_ref()).map_or(default::CLOCK_HOLD, |hold| hold.value.0),
         drain: server.and_then(|wire| wire.drain.as_ref()).map_or(default::DRAIN, |drain| drain.value),
         drain_delay: server.and_then(|wire| wire.drain_delay.as_ref()).map_or(std::time::Duration::ZERO, |delay| delay.value),
-        state_dir: state_dir(cx, server),
+        state_dir,
         trusted_proxies: listener::trusted(cx, server.map_or(&[], |wire| &wire.trusted_proxies)),
         client_ip_header: server.and_then(|wire| wire.client_ip_header.as_ref()).map(|at| at.value).unwrap_or_default(),
         listeners,

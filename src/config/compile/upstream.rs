@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Context, certificate};
+use super::{Context, address::Own, certificate};
 use crate::{
     config::{
         collection::{Named, NamedEntry},
@@ -23,15 +23,20 @@ use crate::{
 pub(super) type Upstreams = BTreeMap<UpstreamName, Option<Arc<Upstream>>>;
 
 /// Compiles every upstream. `audience` is whom assertions are for where an upstream does not say so itself.
-pub(super) fn all(cx: &mut Context<'_>, wires: &Named<UpstreamName, UpstreamWire>, audience: Option<&At<Party>>) -> Upstreams {
+pub(super) fn all(
+    cx: &mut Context<'_>,
+    wires: &Named<UpstreamName, UpstreamWire>,
+    audience: Option<&At<Party>>,
+    own: &Own<'_>,
+) -> Upstreams {
     let compiled = wires.0.iter().map(|NamedEntry { name, value }| {
-        let upstream = value.as_ref().map(|wire| Arc::new(one(cx, name, wire, audience)));
+        let upstream = value.as_ref().map(|wire| Arc::new(one(cx, name, wire, audience, own)));
         (name.value.clone(), upstream)
     });
     compiled.collect()
 }
 
-fn one(cx: &mut Context<'_>, name: &At<UpstreamName>, wire: &UpstreamWire, audience: Option<&At<Party>>) -> Upstream {
+fn one(cx: &mut Context<'_>, name: &At<UpstreamName>, wire: &UpstreamWire, audience: Option<&At<Party>>, own: &Own<'_>) -> Upstream {
     let plaintext = wire.plaintext.as_ref().filter(|at| at.value);
     if let (Some(_), Some(at)) = (&wire.tls, plaintext) {
         cx.error(at.span, "an upstream has `tls` or `plaintext: true`, not both");
@@ -42,6 +47,7 @@ fn one(cx: &mut Context<'_>, name: &At<UpstreamName>, wire: &UpstreamWire, audie
     });
     let mut seen: HashMap<String, Span> = HashMap::new();
     for ServerEntry { address, .. } in &wire.servers.0 {
+        own.judge(cx, address);
         if let Some(first) = seen.insert(format!("{:?}", address.value), address.span) {
             cx.error(address.span, "this server is named twice").first(first).hint("give it a `weight` instead");
         }

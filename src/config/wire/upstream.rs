@@ -36,7 +36,7 @@ impl Scalar for ServerAddress {
             Wrong::new(format!("not the address of a server: `{text}`"))
                 .hint("write `127.0.0.1:9000`, `[::1]:9000` or `unix:/run/app.sock`; names are not looked up")
         })?;
-        if address.port() == 0 || address.ip().is_unspecified() {
+        if address.port() == 0 || address.ip().to_canonical().is_unspecified() {
             return Err(Wrong::new(format!("nothing can be reached at `{text}`")));
         }
         Ok(Self::Tcp(address))

@@ -172,13 +172,14 @@ impl Realm {
 }
 
 fn acceptance(
-    tenants: Vec<TenantName>,
+    mut tenants: Vec<TenantName>,
     why_not: String,
     rules: u64,
     now: UnixTime,
     turns: impl IntoIterator<Item = UnixTime>,
 ) -> Acceptance {
     let next = turns.into_iter().filter(|turn| *turn > now).min();
+    tenants.sort_unstable();
     let longest = if tenants.is_empty() { now.plus(REFUSAL_HOLDS) } else { now.plus(LONGEST) };
     let until = next.map_or(longest, |next| next.min(longest));
     Acceptance { tenants: tenants.into(), why_not: why_not.into(), rules, judged: now, until }
