@@ -377,21 +377,33 @@ fn octroi_is_no_upstream_of_itself() {
 }
 
 #[test]
-fn a_trusted_proxy_is_banned_neither_by_an_operator_nor_for_offences() {
+fn a_trusted_proxy_is_exempt_where_it_is_one_from_bans_of_both_kinds() {
     let upstream = Upstream::start();
     let trusted = "threads: 2, trusted_proxies: [198.51.100.7/32, \"2001:db8:5::1/128\", \"2001:db8:6::/64\"]";
     let config = config(&upstream, upstream.addr).replace("threads: 2", trusted).replace("metrics:", "bans: {after: 1}\nmetrics:");
-    let octroi = Octroi::start(&config);
-    let ban = |client: &str| octroi.code(&["ban", "add", client]);
-
-    // `front` and `behind` trust this machine, so it offends nowhere.
+    let mut octroi = Octroi::start(&config);
     let smuggled = b"POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
-    for listener in ["behind", "plain"] {
-        assert!(exchange(&mut raw(octroi.addr(listener)), smuggled).starts_with("HTTP/1.1 400"), "{listener}");
-    }
+    let offends = |octroi: &Octroi, listener: &str| exchange(&mut raw(octroi.addr(listener)), smuggled).starts_with("HTTP/1.1 400");
+    let serves = |octroi: &Octroi, listener: &str| octroi.plain(listener, "acme.test", "/x").header("Host: acme.test").status() == 200;
+
+    // `behind` trusts this machine, `plain` does not: an offence counts where it is a client, and so does what an operator says.
+    assert!(offends(&octroi, "behind"));
     assert_eq!(octroi.ok(&["ban", "list"]), "nobody is banned\n");
-    assert_eq!((ban("127.0.0.1"), ban("198.51.100.7"), ban("198.51.100.8")), (1, 1, 0));
-    // Of a /64, its proxy is none of those who are meant.
+    assert!(offends(&octroi, "plain"));
+    harness::eventually("it is banned", || octroi.ok(&["ban", "list"]).starts_with("127.0.0.1 ").then_some(()));
+    assert!(!serves(&octroi, "plain") && serves(&octroi, "behind"));
+    octroi.ok(&["ban", "remove", "127.0.0.1"]);
+    assert!(serves(&octroi, "plain"));
+    octroi.ok(&["ban", "add", "127.0.0.1"]);
+    assert!(!serves(&octroi, "plain") && serves(&octroi, "behind"));
+    octroi.ok(&["ban", "remove", "127.0.0.1"]);
+
+    // Where every listener trusts it, a ban would hold nowhere. Of an IPv6 /64, its proxy is none of those who are meant.
+    let own = ["front", "stranger", "behind"].map(|name| format!("name: {name}"));
+    let lines: Vec<&str> = config.lines().filter(|line| !own.iter().any(|own| line.contains(own))).collect();
+    octroi.reload(&lines.join("\n"));
+    let ban = |client: &str| octroi.code(&["ban", "add", client]);
+    assert_eq!((ban("198.51.100.7"), ban("198.51.100.8")), (1, 0));
     assert_eq!((ban("2001:db8:5::1"), ban("2001:db8:5::2"), ban("2001:db8:5::/64")), (1, 0, 0));
     assert_eq!((ban("2001:db8:6::1"), ban("2001:db8:6::/64"), ban("2001:db8:6:1::/64")), (1, 1, 0));
 }

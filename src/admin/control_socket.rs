@@ -25,7 +25,6 @@ use crate::model::CONTROL_SOCKET;
 /// How long a start waits to hear whether another octroi is there.
 const KNOCKING: Duration = Duration::from_secs(2);
 
-
 /// Why there is no control socket.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {

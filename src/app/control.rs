@@ -147,9 +147,9 @@ impl Control for App {
 
     fn ban(&self, wish: BanWish) -> Result<(), ControlError> {
         let policy = Arc::clone(&self.shared.snapshot.load().policy);
-        // As where offences are counted: what is a proxy of ours at any listener is banned at none.
-        if policy.are_own_proxies(wish.named) {
-            let text = format!("{} is a trusted proxy, and those are never banned", wish.client);
+        // As for bans that come of offences: a proxy of ours is exempt where it is one, and at other listeners it is a client.
+        if policy.never_bans(wish.named) {
+            let text = format!("{} is a trusted proxy of every listener, and those are never banned", wish.client);
             return Err(ControlError::Useless(text));
         }
         self.shared.bans.add(wish, self.shared.clock.tick()).map_err(|error| ControlError::Unavailable(error.to_string()))?;

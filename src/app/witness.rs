@@ -158,7 +158,7 @@ impl Clerk {
     /// Counts a refused request towards a ban, if that is what it was refused for.
     fn hold_against(&self, connection: &Connection, deny: &Deny) {
         if deny.is_offence() {
-            self.shared.offended(connection.facts().source_ip(), deny.reason.code());
+            self.shared.offended(&connection.facts().listener, connection.facts().source_ip(), deny.reason.code());
         }
     }
 }

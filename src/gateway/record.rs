@@ -86,7 +86,7 @@ pub(super) fn finished(shared: &Shared, session: &Session, ctx: &Context) {
         ..of_connection(connection.facts(), ctx.began)
     });
     if let Some(deny) = deny.filter(|deny| deny.is_offence()) {
-        shared.offended(connection.facts().source_ip(), deny.reason.code());
+        shared.offended(&connection.facts().listener, connection.facts().source_ip(), deny.reason.code());
     }
     count(shared, ctx, status, duration);
 }

@@ -50,7 +50,7 @@ pub use ticket_secrets::{TicketSecrets, TicketSecretsError};
 pub use tls::{Certificate, CertificateSource, MinVersion, Tls, UnknownSni};
 pub use upstream::{Balance, Protocol, Server, ServerAddress, Upstream, UpstreamTimeouts, UpstreamTls};
 
-use crate::model::{ClientIp, Origin, Range, UnixTime, UpstreamName};
+use crate::model::{ClientIp, ListenerName, Origin, Range, UnixTime, UpstreamName};
 
 /// All rules of one revision.
 #[derive(Debug)]
@@ -104,15 +104,17 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Says whether an address is one of our own proxies, at whatever listener: many clients stand behind it, so that no rule against a
-    /// client is for it. One that must send the PROXY header is our own, too.
-    pub fn is_own_proxy(&self, address: ClientIp) -> bool {
-        self.listeners.iter().any(|listener| listener.is_own_proxy(&self.trusted_proxies, address))
+    /// Says whether an address is one of our own proxies at a listener: many clients stand behind it, so that no rule against a client
+    /// is for it. One that must send the PROXY header is our own, too.
+    pub fn is_own_proxy(&self, listener: &ListenerName, address: ClientIp) -> bool {
+        let found = self.listeners.iter().find(|candidate| candidate.name == *listener);
+        found.map_or_else(|| self.trusted_proxies.contains(address), |listener| listener.is_own_proxy(&self.trusted_proxies, address))
     }
 
-    /// Says whether all addresses of a range are such proxies.
-    pub fn are_own_proxies(&self, range: Range) -> bool {
-        self.listeners.iter().any(|listener| listener.are_own_proxies(&self.trusted_proxies, range))
+    /// Says whether a ban of these addresses would hold nowhere: at every listener all of them are our own proxies. At one where they are
+    /// not, they are clients, and banned for offences like others.
+    pub fn never_bans(&self, range: Range) -> bool {
+        self.listeners.iter().all(|listener| listener.are_own_proxies(&self.trusted_proxies, range))
     }
 
     /// Says where a rule was written: `conf/octroi.yaml:41`.

@@ -244,9 +244,6 @@ fn neither_a_proxy_of_ours_nor_whom_it_names_is_banned() {
     }
 
     assert_eq!(octroi.ok(&["ban", "list"]), "nobody is banned\n");
-    let refused = octroi.command(&["ban", "add", "127.0.0.1"]);
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("trusted proxy"), "{refused:?}");
     upstream.take();
 }
 
