@@ -33,7 +33,9 @@ pub use ban::{Ban, BanCause, BanWish};
 pub use certificate::{Acceptance, AlternativeName, CertificateJudge, ClientCertificate, Presented, REFUSAL_HOLDS};
 pub use connection::{Alpn, AnswerWaits, Connection, Cut, Facts, HeadDeadlines, Phase, Received, TlsFacts, Transport};
 pub use control::{
-    AcmeStatus, AcmeTrouble, AsideStatus, ClockStatus, Control, ControlError, Draining, KeyRole, KeySetStatus, KeyStatus, Principal, RedisStatus, Revocation, RevocationReport, Revoked, Role, ServerStatus, SessionStatus, SessionsOfUser, Status, UpgradeReport, UpstreamStatus, CONTROL_SOCKET, UPGRADE_SOCKET,
+    AcmeStatus, AcmeTrouble, AsideStatus, CONTROL_SOCKET, ClockStatus, Control, ControlError, Draining, KeyRole, KeySetStatus, KeyStatus,
+    Principal, RedisStatus, Revocation, RevocationReport, Revoked, Role, ServerStatus, SessionStatus, SessionsOfUser, Status,
+    UPGRADE_SOCKET, UpgradeReport, UpstreamStatus,
 };
 pub use distinguished_name::{Attribute, DistinguishedName, NameFormError};
 pub use fault::told;
