@@ -139,7 +139,8 @@ fn describe(bans: &BansBody) -> String {
 fn client(text: &str) -> Result<String, String> {
     let range: Range = text.parse().map_err(|error: crate::model::RangeError| error.to_string())?;
     ClientPrefix::try_from(range)
-        .map(|client| client.to_string())
+        // As it was named: the one who judges it folds it.
+        .map(|_| text.to_owned())
         .map_err(|_| "a ban is of one client: an IPv4 address or an IPv6 /64; ranges stand in a listener's `deny`".to_owned())
 }
 
