@@ -11,7 +11,8 @@ use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     checks::{
-        authorization, challenge, client, client_certificate, grant, hygiene, ip_access, member, origin, passes, reuse, revocation, route, session, sign_in, tenant,
+        authorization, challenge, client, client_certificate, grant, hygiene, ip_access, member, origin, passes, reuse, revocation, route,
+        session, sign_in, tenant,
     },
     model::{ClientIp, Deny, Mode, Origin, Presented, Reason, RequestView, Stage, Trail, UnixTime, Verdict},
     policy::{Granting, Matched, OnStale, Policy, RangeRule, Route, RouteAccess, Tenant},
