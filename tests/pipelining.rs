@@ -18,6 +18,7 @@ use harness::{
     client::{self, Answer, raw},
     raw_tls,
 };
+use sha2::{Digest, Sha256};
 
 fn started(more: &str) -> (Octroi, Upstream) {
     let upstream = Upstream::start();
@@ -240,10 +241,17 @@ fn a_client_that_has_ended_its_side_still_gets_its_answers() {
     assert!(got.contains("upstream saw GET /1") && got.contains("upstream saw GET /2"), "{got}");
     let (got, _) = half_closed(&octroi, "POST /3 HTTP/1.0\r\nHost: acme.test\r\nContent-Length: 5\r\n\r\nhello");
     assert!(got.contains("upstream saw POST /3"), "{got}");
+    // So over TLS: that is its close_notify.
+    let mut tls = raw_tls(octroi.addr("public"), "acme.test", &octroi.path().join("certs/ca.pem"), &[b"http/1.1"]);
+    tls.write_all(get("/tls?sleep=300").as_bytes()).unwrap();
+    tls.conn.send_close_notify();
+    tls.flush().unwrap();
+    tls.sock.shutdown(Shutdown::Write).unwrap();
+    assert!(answers(&mut tls, 1).0[0].body.starts_with("upstream saw GET /tls"));
     // All of it, as long as it has an end.
     let (got, _) = half_closed(&octroi, &get("/big?bytes=30000000"));
     assert!(got.len() > 30_000_000, "{}", got.len());
-    assert_eq!(upstream.take().len(), 4);
+    assert_eq!(upstream.take().len(), 5);
     let lines = octroi.access_line(|line| line["path"] == "/1");
     assert_eq!((&lines["status"], &lines["reason"]), (&200.into(), &serde_json::Value::Null));
 }
@@ -270,7 +278,7 @@ fn what_goes_on_for_long_ends_with_the_client_s_side() {
     });
 }
 
-/// apt asks for ten files before it has the first.
+/// apt asks for ten files before it has the first, where it knows what they must be.
 #[test]
 fn apt_gets_all_its_files() {
     let helper = Path::new("/usr/lib/apt/apt-helper");
@@ -283,7 +291,9 @@ fn apt_gets_all_its_files() {
     let mut apt = Command::new(helper);
     apt.args(["-o", &proxy, "-o", "Acquire::Retries=0", "-o", "Acquire::http::Pipeline-Depth=10", "download-file"]);
     for n in 0..16 {
-        apt.arg(format!("http://acme.test/file-{n}")).arg(dir.path().join(format!("file-{n}")));
+        let hash = Sha256::digest(format!("upstream saw GET /file-{n}\n").as_bytes());
+        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        apt.arg(format!("http://acme.test/file-{n}")).arg(dir.path().join(format!("file-{n}"))).arg(format!("SHA256:{hash}"));
     }
     let output = apt.env("LC_ALL", "C").output().unwrap();
 
@@ -292,8 +302,10 @@ fn apt_gets_all_its_files() {
     });
     assert_eq!(whole.count(), 16, "{output:?}");
     assert!(output.status.success(), "{output:?}");
-    let connections: std::collections::BTreeSet<usize> = upstream.take().iter().map(|got| got.connection).collect();
-    assert!(!connections.is_empty());
+    assert_eq!(upstream.take().len(), 16);
+    let connections: std::collections::BTreeSet<String> =
+        octroi.access_lines().iter().filter(|line| line["event"] == "request").map(|line| line["connection"].to_string()).collect();
+    assert_eq!(connections.len(), 1, "all over one connection");
 }
 
 /// nginx speaks HTTP/1.0 to whom it asks unless it is told otherwise.
