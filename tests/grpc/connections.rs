@@ -186,6 +186,35 @@ fn who_waits_for_a_connection_that_is_never_had_goes_on_to_the_next_server() {
 }
 
 #[test]
+fn where_one_server_is_busy_another_is_asked() {
+    let (narrow, wide) = (Http2Server::start_with(1, None), Http2Server::start());
+    let octroi = Octroi::start(&config(&[narrow.addr, wide.addr], ", timeouts: {connect: 300ms}", ""));
+    let cookie = sign_in(&octroi, "acme.test", "u_1");
+
+    block_on(async {
+        let mut open = Vec::new();
+        for _ in 0..2 {
+            let mut client = Http2Client::connect(&octroi, "acme.test").await;
+            for _ in 0..65 {
+                let mut call = client.call("/echo.Echo/Hold", &[("cookie", &cookie)]).await;
+                call.say(b"m", false);
+                open.push(call.head().await);
+            }
+        }
+        assert!(open.iter().all(|call| call.status == 200));
+        assert_eq!(narrow.connections(), 64);
+        let mut client = Http2Client::connect(&octroi, "acme.test").await;
+        for _ in 0..4 {
+            let mut call = client.ask("POST", "/x", &[], false).await;
+            call.say(b"body", true);
+            assert_eq!(call.end().await.status, 200);
+        }
+    });
+
+    assert_eq!(wide.take().iter().filter(|call| call.target == "/x").count(), 4);
+}
+
+#[test]
 fn a_server_that_never_takes_one_is_given_up_in_time() {
     let server = Http2Server::start_with(0, None);
     let octroi = Octroi::start(&config(&[server.addr], ", timeouts: {connect: 300ms}", ""));

@@ -205,6 +205,7 @@ fn notice(connection: &mut Connection, body_in: u64, bodies: &Bodies, without_bo
     if body_in > 0 {
         connection.carries();
     }
+    connection.answered(without_body);
     if connection.has_carried() && unread::is_another_answer(connection.unread(), without_body) {
         bodies.found_unread();
     }

@@ -16,6 +16,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
+use super::unread::is_another_answer;
 use crate::{
     gateway::share::Share,
     model::TenantName,
@@ -45,6 +46,8 @@ pub(super) struct Connection {
     unflushed: bool,
     /// Whether the body of a request went over it.
     carried: bool,
+    /// Whether the last answer had no body by its status or its request.
+    bodiless: bool,
     /// The only tenant that it serves, where they are kept apart.
     apart: Option<TenantName>,
     descriptor: Option<Descriptor>,
@@ -61,8 +64,9 @@ pub(super) enum Rest {
     Ended,
     /// Its server said something without being asked.
     Spoken {
-        /// Whether that is `408`, as some servers say before they close a connection on which nothing came (RFC 9110, section 15.5.9).
-        timeout: bool,
+        /// Whether that answers a request which nobody made: none that says that nothing came in time (RFC 9110, section 15.5.9), as
+        /// some servers do before they close.
+        answer: bool,
     },
 }
 
@@ -93,6 +97,7 @@ impl Connection {
             unread: BytesMut::new(),
             unflushed: false,
             carried: false,
+            bodiless: false,
             apart,
             descriptor: None,
             share: None,
@@ -139,6 +144,7 @@ impl Connection {
             unread: BytesMut::new(),
             unflushed: false,
             carried: false,
+            bodiless: false,
             apart: None,
             descriptor: None,
             share: None,
@@ -177,6 +183,11 @@ impl Connection {
         self.carried
     }
 
+    /// Notes an answer, and whether it was one without a body.
+    pub(super) fn answered(&mut self, without_body: bool) {
+        self.bodiless = without_body;
+    }
+
     /// Says whether all that was written has left for the system.
     pub(super) fn is_flushed(&self) -> bool {
         !self.unflushed
@@ -185,7 +196,7 @@ impl Connection {
     /// Says how the connection is at rest. The system itself is asked: what tokio was told of the socket may be older than what came.
     pub(super) fn rest(&mut self) -> Rest {
         if !self.unread.is_empty() {
-            return Rest::of(&self.unread);
+            return self.spoken(&self.unread);
         }
         let mut glimpse = [0; GLIMPSE];
         let seen = match &mut self.socket {
@@ -213,8 +224,13 @@ impl Connection {
         };
         match seen {
             Ok(0) | Err(_) => Rest::Ended,
-            Ok(seen) => Rest::of(glimpse.get(..seen).unwrap_or_default()),
+            Ok(seen) => self.spoken(glimpse.get(..seen).unwrap_or_default()),
         }
+    }
+
+    fn spoken(&self, said: &[u8]) -> Rest {
+        let timeout = said.starts_with(b"HTTP/1.1 408") || said.starts_with(b"HTTP/1.0 408");
+        Rest::Spoken { answer: !timeout && is_another_answer(said, self.bodiless) }
     }
 
     /// Writes all of it.
@@ -294,12 +310,6 @@ enum Socket {
     Tls(Box<TlsStream<Plain>>),
     /// It goes on elsewhere.
     Gone,
-}
-
-impl Rest {
-    fn of(said: &[u8]) -> Self {
-        Self::Spoken { timeout: said.starts_with(b"HTTP/1.1 408") || said.starts_with(b"HTTP/1.0 408") }
-    }
 }
 
 impl Socket {
@@ -450,6 +460,31 @@ impl AsyncWrite for Plain {
         match &mut self.stream {
             Stream::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Stream::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+    use super::*;
+
+    /// What lies there is read before the last of a request leaves, whatever tokio was told: else it would look like an answer to all of it.
+    #[tokio::test]
+    async fn what_the_server_has_said_is_seen_before_more_is_said() {
+        for (look, said, reads) in [(true, &b"HTTP/1.1 4"[..], true), (false, b"HTTP/1.1 4", false), (true, b"", false)] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = ServerAddress::Tcp(listener.local_addr().unwrap());
+            let mut connection = Connection::open(&address, None).await.unwrap();
+            let mut server = listener.accept().await.unwrap().0;
+            // No wait in between: tokio has not heard of it.
+            server.write_all(said).await.unwrap();
+
+            let turn = connection.turn(b"last", look).await;
+
+            let read = matches!(&turn, Turn::Read(Ok(read)) if *read == said.len());
+            assert!(if reads { read } else { matches!(turn, Turn::Wrote(Ok(4))) }, "{look} {said:?} {turn:?}");
         }
     }
 }

@@ -68,8 +68,8 @@ fn rests(connection: &mut Connection, bodies: &Bodies) -> bool {
         // What was in a body that nobody read waits there to be read as a request.
         Rest::Quiet => !(carried && bodies.are_unread()),
         Rest::Ended => false,
-        Rest::Spoken { timeout } => {
-            if carried && !timeout {
+        Rest::Spoken { answer } => {
+            if carried && answer {
                 bodies.found_unread();
             }
             false
@@ -114,6 +114,8 @@ mod tests {
             (b"<html>", true, true),
             (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", false, false),
             (b"HTTP/1.1 408 Request Timeout\r\n\r\n", true, false),
+            // A line end that belongs to nothing.
+            (b"\r\n", true, false),
             (b"", true, false),
         ] {
             for swept in [false, true] {

@@ -57,10 +57,11 @@ pub(super) fn expects_body(method: &Method) -> bool {
 }
 
 /// Says whether what came behind an answer is another one. Behind one that has no body by its status it may be the body that a
-/// careless app sent all the same.
+/// careless app sent all the same; and line ends are none (RFC 9112, section 2.2).
 pub(super) fn is_another_answer(said: &[u8], without_body: bool) -> bool {
     let begins = said.get(..HTTP.len()).map_or_else(|| HTTP.starts_with(said), |begin| begin == HTTP);
-    !said.is_empty() && (begins || !without_body)
+    let only_line_ends = said.iter().all(|octet| matches!(octet, b'\r' | b'\n'));
+    !only_line_ends && (begins || !without_body)
 }
 
 const HTTP: &[u8] = b"HTTP/";
@@ -92,6 +93,8 @@ mod tests {
             (b"{}", true, false),
             (b"{}", false, true),
             (b"0\r\n\r\n", true, false),
+            (b"\r\n", false, false),
+            (b"\r\nHTTP/1.1", false, true),
             (b"", false, false),
         ] {
             assert_eq!(is_another_answer(said, without_body), another, "{said:?}");
