@@ -48,7 +48,7 @@ const ELSEWHERE_EVERY: Duration = Duration::from_secs(3);
 const LASTED: Duration = Duration::from_secs(30);
 
 /// For how long what Redis refuses is told of: the visit of each second meets it again.
-const TROUBLE: Duration = Duration::from_secs(10);
+const TROUBLE: Duration = Duration::from_secs(5);
 
 /// So many answers in a row that do not come are a connection that is dead.
 const MOST_LATE: u32 = 3;
@@ -256,12 +256,9 @@ impl Shared {
         *self.trouble() = Some(trouble);
     }
 
-    /// Forgets why there was no connection.
+    /// Forgets what was wrong: if it still is, the visit that follows meets it again.
     fn is_back(&self) {
-        let mut trouble = self.trouble();
-        if trouble.as_ref().is_some_and(|trouble| trouble.met.is_none()) {
-            *trouble = None;
-        }
+        *self.trouble() = None;
     }
 
     async fn is_to_be_renewed(&self, number: u64) -> Renewal {
