@@ -470,6 +470,7 @@ mod tests {
             "sessioni%44",
             "%73essionid",
             "%2573essionid",
+            "sessioni%25%36%34",
             "%20sessionid",
             "sessionid%00",
             "sessionid%00.x",
@@ -496,7 +497,7 @@ mod tests {
             "sessionid2=1",
             "connect-sid=1",
             "my.sessionid=1",
-            "sessioni%25%36%34=1",
+            "sessioni%252564=1",
         ] {
             assert_eq!(left(line), (Some(line.into()), 0), "{line}");
         }
