@@ -128,6 +128,7 @@ impl Control for FakeControl {
             reload_error: None,
             tls_refused: Vec::new(),
             lapsed: Vec::new(),
+            chains: Vec::new(),
             clock: *self.clock.lock().unwrap(),
             tenants: 3,
             connections: 2,

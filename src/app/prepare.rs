@@ -3,8 +3,8 @@
 use std::{path::Path, sync::Arc};
 
 use crate::{
-    config::{self, ConfigErrors, Problem},
-    edge::{AdminTls, TlsError, TlsState},
+    config::{self, ConfigErrors, Loaded, Problem},
+    edge::{AdminTls, Built, TlsError, TlsState},
     gateway::Snapshot,
     model::Clock,
     policy::Policy,
@@ -36,16 +36,46 @@ pub struct Prepared {
     pub admin_tls: Option<AdminTls>,
     /// What is odd, yet allowed.
     pub warnings: Vec<Problem>,
+    /// Certificates and OCSP answers that cannot be used, and are left out.
+    pub out: Vec<TlsError>,
 }
 
-/// Loads a configuration and its certificates.
+/// Loads a configuration and its certificates. Everything must hold.
 pub fn prepare(path: &Path, clock: &Arc<dyn Clock>) -> Result<Prepared, PrepareError> {
-    let now = clock.now();
-    let loaded = config::load(path, now, &variable).map_err(PrepareError::Config)?;
-    let policy = Arc::new(loaded.policy);
+    let loaded = config::load(path, clock.now(), &variable).map_err(PrepareError::Config)?;
+    let (policy, warnings) = (Arc::new(loaded.policy), loaded.warnings);
     let tls = TlsState::build(&policy, clock).map_err(PrepareError::Tls)?;
-    let admin_tls = AdminTls::load(&policy, now).map_err(|error| PrepareError::Tls(vec![error]))?;
-    Ok(Prepared { policy, tls, admin_tls, warnings: loaded.warnings })
+    with_admin(policy, Built { state: tls, out: Vec::new() }, warnings)
+}
+
+/// Loads them for a start, which has nothing else to serve: a certificate that cannot be used is left out, and its hosts with it.
+pub(super) fn prepare_to_start(path: &Path, clock: &Arc<dyn Clock>) -> Result<Prepared, PrepareError> {
+    let Loaded { policy, warnings, .. } = config::load_to_start(path, clock.now(), &variable).map_err(PrepareError::Config)?;
+    let policy = Arc::new(policy);
+    let built = TlsState::build_to_start(&policy, clock).map_err(PrepareError::Tls)?;
+    with_admin(policy, built, warnings)
+}
+
+/// Loads them where others are in force: what is left out already may stay so, and keeps nobody from a change. Everything else must hold.
+pub(super) fn prepare_to_reload(
+    path: &Path,
+    clock: &Arc<dyn Clock>,
+    (before, tls): (&Policy, &TlsState),
+) -> Result<Prepared, PrepareError> {
+    let Loaded { policy, warnings, faults } = config::load_to_start(path, clock.now(), &variable).map_err(PrepareError::Config)?;
+    let policy = Arc::new(policy);
+    match tls.rebuild(before, &policy, clock) {
+        Ok(built) if faults.is_empty() || !built.out.is_empty() => with_admin(policy, built, warnings),
+        // Said with its place in the file, where that is known.
+        Ok(_) => prepare(path, clock),
+        Err(errors) if faults.is_empty() => Err(PrepareError::Tls(errors)),
+        Err(errors) => Err(prepare(path, clock).err().unwrap_or(PrepareError::Tls(errors))),
+    }
+}
+
+fn with_admin(policy: Arc<Policy>, Built { state: tls, out }: Built, warnings: Vec<Problem>) -> Result<Prepared, PrepareError> {
+    let admin_tls = AdminTls::load(&policy).map_err(|error| PrepareError::Tls(vec![error]))?;
+    Ok(Prepared { policy, tls, admin_tls, warnings, out })
 }
 
 /// Judges a configuration without starting or making anything: rules, keys, certificates. Returns what is odd, yet allowed.

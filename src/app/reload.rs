@@ -83,16 +83,16 @@ pub(super) async fn read<T: Send + 'static>(app: &App, work: impl FnOnce() -> T 
 async fn attempt(app: &App) -> Result<String, ControlError> {
     let (path, clock) = (app.config.clone(), Arc::clone(&app.shared.clock));
     let before = app.shared.snapshot.load_full();
-    let had = Arc::clone(&before);
+    let (had, shown) = (Arc::clone(&before), app.tls.load_full());
     // Reading files and keys blocks, and so may opening a log; traffic does not wait for it.
     let work = move || {
-        let prepared = prepare::prepare(&path, &clock).map_err(refusal)?;
+        let prepared = prepare::prepare_to_reload(&path, &clock, (&had.policy, &shown)).map_err(refusal)?;
         needs_restart(&had.policy, &prepared.policy)?;
         let log = prepare::log(&prepared.policy, Some(&had)).map_err(|error| ControlError::Config(told(&error)))?;
         Ok((prepared, log))
     };
     let (prepared, log) = read(app, work).await.map_err(ControlError::Unavailable)??;
-    let Prepared { policy, tls, admin_tls, warnings } = prepared;
+    let Prepared { policy, tls, admin_tls, warnings, out } = prepared;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
@@ -108,7 +108,7 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
         .map_err(|error| ControlError::Unavailable(told(&error)))?;
     key_sets::ahead(&app.shared.key_sets, &app.shared.metrics, &app.shared.clock, &policy).await;
     // Nothing fails from here on.
-    super::witness::certificates(&app.shared.metrics, &tls);
+    super::witness::certificates(&app.shared.metrics, &tls, now);
     app.shared.metrics.policy_in_force(&policy, now);
     app.shared.key_uses.settle(policy.sessions.as_ref().map(|sessions| &sessions.ring), now);
     // The same certificates keep their ticket keys: a reload ends no resumption.
@@ -116,8 +116,10 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
     if let (Some(shown), Some(read)) = (&app.admin_tls, admin_tls) {
         shown.replace(read);
     }
-    // All of them were judged just now, and none was refused.
-    app.refusals.clear(&app.shared.metrics);
+    for error in &out {
+        tracing::error!(error = %told(error), "a file of TLS cannot be used; what is in force stays as it is");
+    }
+    app.refusals.begin(&out, app.shared.clock.tick(), &app.shared.metrics);
     app.shared.snapshot.store(Arc::new(snapshot));
     app.shared.standing.change();
     if policy.bans.is_none() {

@@ -57,7 +57,7 @@ pub(super) async fn certificates(app: &App) -> Option<Duration> {
     };
     let metrics = &app.shared.metrics;
     if let Some(state) = state {
-        witness::certificates(metrics, &state);
+        witness::certificates(metrics, &state, app.shared.clock.now());
         app.tls.store(Arc::new(state));
     }
     if !renewed.is_empty() {
@@ -77,10 +77,11 @@ impl Refusals {
         refusals.iter().filter(|(_, refusal)| refusal.told).map(|(what, _)| what.clone()).collect()
     }
 
-    /// Forgets all of it.
-    pub(super) fn clear(&self, metrics: &Metrics) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        metrics.certificates_refused(0);
+    /// Knows from now on just of what was left out by a start or a reload, which has told of it.
+    pub(super) fn begin(&self, out: &[TlsError], now: Tick, metrics: &Metrics) {
+        let mut refusals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *refusals = out.iter().map(|error| (told(error), Refusal { since: now, told: true })).collect();
+        metrics.certificates_refused(refusals.len());
     }
 
     /// Takes over what is wrong now. Tells what has been so for too long, once. Says when to look again.
@@ -149,7 +150,9 @@ mod tests {
 
         assert_eq!(note(&["b"], 10_000), Some(RETRY));
         assert_eq!((refusals.told(), count()), (vec![told("b")], ("2".into(), "1".into())));
-        refusals.clear(&metrics);
+        refusals.begin(&[TlsError::Expired { path: "d".into() }], Tick::default(), &metrics);
+        assert_eq!((refusals.told(), count()), (vec![told("d")], ("2".into(), "1".into())));
+        refusals.begin(&[], Tick::default(), &metrics);
         assert_eq!((refusals.told(), count()), (vec![], ("2".into(), "0".into())));
     }
 }

@@ -99,7 +99,7 @@ pub fn run(start: Start) -> Result<(), RunError> {
     // Before there are threads that look at the environment: it changes it.
     let estate = Estate::from_service_manager(prepare::variable).map_err(RunError::Inherited)?;
     if !start.succeeds {
-        let prepared = prepare::prepare(&start.config, &as_clock(&clock))?;
+        let prepared = prepare::prepare_to_start(&start.config, &as_clock(&clock))?;
         return enter(start, prepared, Footing { signals, estate, control: None, arrival: None }, clock);
     }
     let state_dir = config::state_dir(&start.config, &prepare::variable);

@@ -50,8 +50,17 @@ pub(super) async fn expiries(app: Arc<App>) {
 /// Sweeps what has ended and sets the gauges that nobody else sets, for ever.
 pub(super) async fn sweep(app: Arc<App>) {
     let mut notices = Notices::default();
+    let mut day = String::new();
     loop {
-        notices.tell(&app.shared.snapshot.load().policy, app.shared.clock.now());
+        let now = app.shared.clock.now();
+        notices.tell(&app.shared.snapshot.load().policy, now);
+        app.shared.metrics.certificates_ended(notices.tell_certificates(&app.tls.load(), now));
+        let today = now.day();
+        if day != today {
+            // What is wrong with chains changes with the day, and is costly to find out.
+            day = today;
+            witness::certificates(&app.shared.metrics, &app.tls.load(), now);
+        }
         tokio::time::sleep(SWEEP).await;
         // A clock that was set ahead by mistake makes nobody forget who was revoked.
         let (journal, now) = (Arc::clone(&app.shared.revocations), app.shared.clock.lasting());

@@ -62,12 +62,15 @@ pub(super) struct Footing {
 }
 
 pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, steady: Arc<SteadyClock>) -> Result<(), RunError> {
-    let Prepared { policy, tls, admin_tls, warnings } = prepared;
+    let Prepared { policy, tls, admin_tls, warnings, out } = prepared;
     let accepts_old_sessions = start.accepts_old_sessions;
     let Footing { mut estate, control, arrival, signals } = footing;
     let clock: Arc<dyn Clock> = steady.clone();
     for warning in &warnings {
         tracing::warn!("{warning}");
+    }
+    for error in &out {
+        tracing::error!(error = %told(error), "a certificate or OCSP answer cannot be used; its hosts are not served, or nothing is stapled");
     }
     // Before anything can be asked of this process.
     signals.hold();
@@ -126,7 +129,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, st
         ids: RequestIds::new(),
         draining: AtomicBool::new(false),
     });
-    witness::certificates(&shared.metrics, &tls);
+    witness::certificates(&shared.metrics, &tls, started);
     shared.metrics.policy_in_force(&policy, started);
     shared.metrics.reload_succeeded();
     let tls = Arc::new(ArcSwap::from_pointee(tls));
@@ -164,6 +167,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, st
         itself: itself.clone(),
         succession: Succession::new(generation, start.launch, handles),
     });
+    app.refusals.begin(&out, app.shared.clock.tick(), &app.shared.metrics);
     let serving = others.serve(&app, &admin_gate)?;
     let room = match &arrival {
         None => Some(upgrade::open_room(&policy.state_dir).map_err(|source| RunError::Room { dir: policy.state_dir.clone(), source })?),

@@ -7,7 +7,7 @@ use crate::{
     checks::hygiene,
     edge::{EarlyCause, EdgeRefusal, Http2Error, Http2Refusal, TlsState, Witness},
     gateway::{Refusal, Shared, early_line},
-    model::{ClientIp, Connection, Cut, Decision, Deny, Host, HttpVersion, ListenerName, Reason, TlsFacts},
+    model::{ClientIp, Connection, Cut, Decision, Deny, Host, HttpVersion, ListenerName, Reason, TlsFacts, UnixTime},
     policy::AcmeChallenge,
     telemetry::{AccessLine, Event, Metrics, Sum, Tally},
 };
@@ -187,10 +187,13 @@ fn refused_line<'a>(shared: &Shared, revision: &'a str, listener: &'a ListenerNa
     }
 }
 
-/// Tells the metrics which certificates are in use and when they end, and their OCSP answers.
-pub(super) fn certificates(metrics: &Metrics, tls: &TlsState) {
+/// Tells the metrics which certificates are in use and when they end, what is wrong with their chains, and their OCSP answers.
+pub(super) fn certificates(metrics: &Metrics, tls: &TlsState, now: UnixTime) {
     let in_use = tls.certificate_expiries();
-    metrics.certificates(in_use.iter().map(|one| (one.name.as_str(), one.not_after)));
+    let files: Vec<String> = in_use.iter().map(|one| one.file.display().to_string()).collect();
+    let each = in_use.iter().zip(&files);
+    metrics.certificates(each.map(|(one, file)| (one.name.as_str(), file.as_str(), one.not_after, one.chain_faults(now).len())));
+    metrics.certificates_ended(in_use.iter().filter(|one| one.has_ended(now)).count());
     metrics.staples(in_use.iter().filter_map(|one| Some((one.name.as_str(), one.staple_until?))));
 }
 

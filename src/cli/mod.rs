@@ -137,7 +137,7 @@ fn dispatch(cli: Cli, output: &mut Output<'_>) -> anyhow::Result<Exit> {
 
 /// Loads the rules for a command that needs them.
 fn policy(config: &Path) -> anyhow::Result<Policy> {
-    let loaded = config::load(config, SystemClock::new().now(), &app::variable).map_err(|errors| anyhow::anyhow!("{errors}"))?;
+    let loaded = config::load_to_start(config, SystemClock::new().now(), &app::variable).map_err(|errors| anyhow::anyhow!("{errors}"))?;
     Ok(loaded.policy)
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct StatusArgs {
 }
 
 /// Runs the command. A last reload that failed, or a certificate that was refused, is exit 1: the files say something else than what
-/// is in force. So is a CA or revocation list of client certificates that has ended: a customer is shut out. And a
+/// is in force. So is a certificate, or a CA or revocation list of client certificates, that has ended: a customer is shut out. And a
 /// wall clock that is not believed: nobody signs in. And an upstream that does not read bodies: somebody must act. A server that is left
 /// aside is said, and is none: it comes back by itself.
 pub(crate) fn run(args: &StatusArgs, state_dir: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
@@ -115,6 +115,9 @@ fn describe(status: &StatusBody) -> String {
     }
     for lapsed in &status.lapsed {
         let _ = writeln!(text, "lapsed      {lapsed}");
+    }
+    for chain in &status.chains {
+        let _ = writeln!(text, "chain       {chain}");
     }
     text
 }

@@ -27,6 +27,8 @@ pub(super) struct Finding {
     hint: Option<String>,
     first: Option<Span>,
     like: Option<Span>,
+    /// Whether a start goes on all the same, without what it is about.
+    excused: bool,
 }
 
 impl Finding {
@@ -66,6 +68,8 @@ impl Finding {
 pub(super) struct Findings {
     list: Vec<Finding>,
     errors: usize,
+    /// How many of them do not stop a start.
+    excused: usize,
     /// Where findings beyond the bound are written and forgotten.
     surplus: Option<Finding>,
     suggestions: usize,
@@ -99,7 +103,7 @@ impl Findings {
             Some((end, _)) => format!("{}…", message.get(..end).unwrap_or_default()),
             None => message,
         };
-        let finding = Finding { severity, span, path: None, message, hint: None, first: None, like: None };
+        let finding = Finding { severity, span, path: None, message, hint: None, first: None, like: None, excused: false };
         if self.list.len() >= LISTED {
             return self.surplus.insert(finding);
         }
@@ -114,6 +118,19 @@ impl Findings {
     /// Hides some characters from whatever is shown.
     pub(super) fn mask(&mut self, span: Span) {
         self.masked.push(span);
+    }
+
+    /// Excuses what was found since there were so many errors: it is about one certificate, and a start serves the others without it.
+    pub(super) fn excuse(&mut self, before: usize) {
+        let since = self.errors.saturating_sub(before);
+        self.excused += since;
+        let errors = self.list.iter_mut().rev().filter(|finding| finding.severity == Severity::Error);
+        errors.take(since).for_each(|finding| finding.excused = true);
+    }
+
+    /// Returns how many errors stop a start, too.
+    pub(super) fn inexcusable(&self) -> usize {
+        self.errors.saturating_sub(self.excused)
     }
 
     /// Returns how many errors were found.
@@ -156,7 +173,16 @@ impl Findings {
 }
 
 fn unreached() -> Finding {
-    Finding { severity: Severity::Error, span: Span::default(), path: None, message: String::new(), hint: None, first: None, like: None }
+    Finding {
+        severity: Severity::Error,
+        span: Span::default(),
+        path: None,
+        message: String::new(),
+        hint: None,
+        first: None,
+        like: None,
+        excused: false,
+    }
 }
 
 impl Finding {

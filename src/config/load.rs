@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::{
     compile::{Context, Parts, compile},
     default,
-    error::{ConfigErrors, Problem},
+    error::{ConfigErrors, Problem, Severity},
     finding::Findings,
     input::Inputs,
     locate,
@@ -27,6 +27,8 @@ pub struct Loaded {
     pub policy: Policy,
     /// What somebody should look at.
     pub warnings: Vec<Problem>,
+    /// What is wrong with certificates that a start leaves out; always empty but for [`load_to_start`].
+    pub faults: Vec<Problem>,
 }
 
 /// Reads a configuration file, the tenant files and the keys it names, and compiles them.
@@ -37,7 +39,16 @@ pub fn load(path: &Path, now: UnixTime, env: &dyn Fn(&str) -> Option<String>) ->
     let inputs = Inputs::new(env);
     let mut findings = Findings::hiding(inputs.hidden());
     let contents = read(path, &inputs, &mut findings);
-    compiled(contents, &inputs, findings, now)
+    compiled(contents, &inputs, findings, now, false)
+}
+
+/// Does the same for who has nothing else to serve: a certificate that cannot be used is left out, and what is wrong with it is returned
+/// beside the rules. One customer's mistake must not keep all others out.
+pub fn load_to_start(path: &Path, now: UnixTime, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigErrors> {
+    let inputs = Inputs::new(env);
+    let mut findings = Findings::hiding(inputs.hidden());
+    let contents = read(path, &inputs, &mut findings);
+    compiled(contents, &inputs, findings, now, true)
 }
 
 /// Compiles a text as if it stood in the file at that path, without the tenant files that it names.
@@ -45,21 +56,30 @@ pub(super) fn load_text(path: PathBuf, text: String, now: UnixTime, env: &dyn Fn
     let inputs = Inputs::new(env);
     let mut findings = Findings::hiding(inputs.hidden());
     let contents = Contents::of_text(path, text, &inputs, &mut findings);
-    compiled(contents, &inputs, findings, now)
+    compiled(contents, &inputs, findings, now, false)
 }
 
-fn compiled(contents: Contents, inputs: &Inputs<'_>, mut findings: Findings, now: UnixTime) -> Result<Loaded, ConfigErrors> {
+fn compiled(
+    contents: Contents,
+    inputs: &Inputs<'_>,
+    mut findings: Findings,
+    now: UnixTime,
+    to_start: bool,
+) -> Result<Loaded, ConfigErrors> {
     let Contents { sources, root, tenants, broken } = contents;
     let mut policy = None;
     if let (Some(root), false) = (root, broken) {
         let mut cx = Context { sources: &sources, findings: &mut findings, inputs, now, next_expiry: None };
         policy = Some(compile(&mut cx, Parts { root, tenants }, String::new()));
     }
-    let failed = findings.errors() > 0;
+    let failed = if to_start { findings.inexcusable() > 0 } else { findings.errors() > 0 };
     let revision = revision(&sources, inputs);
     let (problems, more) = render(findings, &sources);
     match policy {
-        Some(policy) if !failed => Ok(Loaded { policy: Policy { revision, ..policy }, warnings: problems }),
+        Some(policy) if !failed => {
+            let (faults, warnings) = problems.into_iter().partition(|problem| problem.severity == Severity::Error);
+            Ok(Loaded { policy: Policy { revision, ..policy }, warnings, faults })
+        }
         _ => Err(ConfigErrors { problems, more }),
     }
 }

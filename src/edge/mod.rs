@@ -31,7 +31,7 @@ pub use listener::{Beside, Bound, bind, listen};
 pub use refusal::{EarlyCause, EdgeRefusal, Http2Error, Http2Refusal};
 pub use rules::Rules;
 pub use stream::GateStream;
-pub use tls::{AdminTls, CertificateExpiry, Renewal, StoredPair, TlsError, TlsState, dev, install_provider, ja4, judge_certificate};
+pub use tls::{AdminTls, Built, CertificateExpiry, Renewal, StoredPair, TlsError, TlsState, dev, install_provider, ja4, judge_certificate};
 
 use crate::model::{BoxFuture, ClientIp, Connection, Cut, Host, ListenerName, TlsFacts};
 

@@ -124,8 +124,10 @@ pub struct Status {
     pub reload_error: Option<String>,
     /// Files of TLS on disk that cannot be used, each with the reason; what was read before them is in force.
     pub tls_refused: Vec<String>,
-    /// CAs and revocation lists of client certificates that have ended, by tenant: what they concern is refused.
+    /// CAs and revocation lists of client certificates that have ended, by tenant, and certificates of ours: whom they concern is shut out.
     pub lapsed: Vec<String>,
+    /// What is odd about the chains that certificates are shown with.
+    pub chains: Vec<String>,
     /// How the wall clock was set, while it is not believed.
     pub clock: Option<ClockStatus>,
     /// Tenants in force.

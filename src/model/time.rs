@@ -41,9 +41,27 @@ impl UnixTime {
         Self(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
     }
 
+    /// Returns the day, UTC: `2027-06-30`.
+    pub fn day(self) -> String {
+        self.stamp().strftime("%Y-%m-%d").to_string()
+    }
+
+    /// Times beyond the calendar are its last day.
+    fn stamp(self) -> jiff::Timestamp {
+        let seconds = i64::try_from(self.as_secs()).unwrap_or(i64::MAX);
+        jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX)
+    }
+
     /// Returns the time since `earlier`, zero if that lies ahead.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl fmt::Display for UnixTime {
+    /// Writes the second, UTC, as people read it (RFC 3339): `2027-06-30T23:59:59Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.stamp().strftime("%Y-%m-%dT%H:%M:%SZ"))
     }
 }
 

@@ -4,6 +4,7 @@
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
 
 mod choice;
+mod ended;
 mod gate;
 #[path = "../harness/mod.rs"]
 mod harness;

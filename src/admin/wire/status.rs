@@ -27,9 +27,12 @@ pub struct StatusBody {
     /// Files of TLS on disk that cannot be used; what was read before them is in force.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tls_refused: Vec<String>,
-    /// CAs and revocation lists of client certificates that have ended, by tenant: what they concern is refused.
+    /// CAs and revocation lists of client certificates that have ended, by tenant, and certificates of ours: whom they concern is shut out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lapsed: Vec<String>,
+    /// What is odd about the chains that certificates are shown with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chains: Vec<String>,
     /// How the wall clock was set; absent: it is believed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<ClockBody>,
@@ -203,6 +206,7 @@ impl From<Status> for StatusBody {
             reload_error: status.reload_error,
             tls_refused: status.tls_refused,
             lapsed: status.lapsed,
+            chains: status.chains,
             clock: status.clock.map(ClockBody::from),
             tenants: status.tenants,
             connections: status.connections,

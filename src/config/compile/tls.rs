@@ -76,10 +76,12 @@ fn source(
     }
     match (&wire.cert, &wire.key, &wire.dev, &wire.dir) {
         (Some(cert), Some(key), None, None) => {
+            let before = cx.findings.errors();
             let leaf = certificate::judge(cx, cert, key);
             if let (Some(path), Some(leaf)) = (&wire.ocsp, &leaf) {
                 certificate::judge_staple(cx, path, leaf);
             }
+            cx.findings.excuse(before);
             let names = match leaf {
                 Some(leaf) => Names::Listed { span: cert.span, names: leaf.names, shared: false },
                 None => Names::Unknown,

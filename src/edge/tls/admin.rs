@@ -28,14 +28,15 @@ struct Shown {
     min_version: MinVersion,
     /// A digest of what the pair held.
     content: [u8; 32],
+    pair: Arc<Loaded>,
 }
 
 impl AdminTls {
     /// Reads the pair of a policy; nothing where its admin listener has none. Blocks on files.
-    pub fn load(policy: &Policy, now: UnixTime) -> Result<Option<Self>, TlsError> {
+    pub fn load(policy: &Policy) -> Result<Option<Self>, TlsError> {
         let Some(files) = files(policy) else { return Ok(None) };
         let content = Content::read(&files)?;
-        Ok(Some(Self(ArcSwap::from_pointee(Shown::judge(files, content, policy.tls.min_version, now)?))))
+        Ok(Some(Self(ArcSwap::from_pointee(Shown::judge(files, content, policy.tls.min_version)?))))
     }
 
     /// Shows from now on what another one has read.
@@ -52,7 +53,11 @@ impl AdminTls {
             return Ok(None);
         }
         let name = files.cert.display().to_string();
-        self.0.store(Arc::new(Shown::judge(files, content, policy.tls.min_version, now)?));
+        let new = Shown::judge(files, content, policy.tls.min_version)?;
+        if let Some(why) = new.pair.out_of_date(now).filter(|_| shown.pair.out_of_date(now).is_none()) {
+            return Err(why);
+        }
+        self.0.store(Arc::new(new));
         Ok(Some(name))
     }
 
@@ -64,13 +69,13 @@ impl AdminTls {
 }
 
 impl Shown {
-    fn judge(files: Files, content: Content, min_version: MinVersion, now: UnixTime) -> Result<Self, TlsError> {
+    fn judge(files: Files, content: Content, min_version: MinVersion) -> Result<Self, TlsError> {
         let provider = Arc::new(provider());
-        let loaded = Arc::new(Loaded::judge(files, content, &provider, now)?);
+        let loaded = Arc::new(Loaded::judge(files, content, &provider)?);
         let content = loaded.content;
-        let mut config = server_config(provider, min_version, &Arc::new(Certificates::new(&[loaded])))?;
+        let mut config = server_config(provider, min_version, &Arc::new(Certificates::new(&[Arc::clone(&loaded)])))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { config: Arc::new(config), min_version, content })
+        Ok(Self { config: Arc::new(config), min_version, content, pair: loaded })
     }
 }
 

@@ -16,17 +16,36 @@ use super::{
     source::Files,
     staple::Staple,
 };
-use crate::model::{HostPattern, PemBlock, PemError, PemKind, UnixTime, pem_chain, pem_private_key};
+use crate::model::{ChainFault, HostPattern, PemBlock, PemError, PemKind, UnixTime, chain_faults, pem_chain, pem_private_key};
 
-/// When a certificate ends.
+/// When a certificate ends, and what else is to be told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateExpiry {
     /// The first name it is for; the file where it names no host.
     pub name: String,
+    /// The file of its chain: several certificates may be for one name.
+    pub file: PathBuf,
+    /// Its first second.
+    pub not_before: UnixTime,
     /// Its last second.
     pub not_after: UnixTime,
     /// Where an OCSP answer is to be stapled: until when it holds, the beginning of 1970 while there is none.
     pub staple_until: Option<UnixTime>,
+    /// The chain as it is shown, its first certificate first.
+    chain: Arc<[CertificateDer<'static>]>,
+}
+
+impl CertificateExpiry {
+    /// Says whether it has ended.
+    pub fn has_ended(&self, now: UnixTime) -> bool {
+        // Its last second still counts.
+        self.not_after.as_secs() < now.as_secs()
+    }
+
+    /// Returns what is wrong with its chain: nothing that keeps it from being served.
+    pub fn chain_faults(&self, now: UnixTime) -> Vec<ChainFault> {
+        chain_faults(&self.chain, now)
+    }
 }
 
 /// A certificate with its key, fit for use.
@@ -46,7 +65,7 @@ impl Loaded {
     /// Reads the files of a certificate and judges it. Blocks.
     pub(super) fn from_files(files: Files, provider: &CryptoProvider, now: UnixTime) -> Result<Self, TlsError> {
         let content = Content::read(&files)?;
-        let pair = Self::judge(files, content, provider, now)?;
+        let pair = Self::judge(files, content, provider)?;
         let Some(path) = &pair.files.ocsp else { return Ok(pair) };
         let staple = Staple::read_unless_ended(path, &pair.serial, now)?;
         Ok(pair.stapling(staple))
@@ -62,6 +81,11 @@ impl Loaded {
             Err(error) => (self.staple.clone().filter(|staple| now < staple.until), Some(error)),
         };
         if staple == self.staple { (self, error) } else { (Arc::new(self.stapling(staple)), error) }
+    }
+
+    /// Returns the same certificate as one of these files: its OCSP answer is taken as soon as there is a good one.
+    pub(super) fn of(self, files: Files) -> Self {
+        Self { files, ..self }
     }
 
     /// Returns the same certificate with this answer.
@@ -80,12 +104,13 @@ impl Loaded {
         }
     }
 
-    /// Judges what a pair holds: one key, kept to ourselves, of a length that is enough, for a chain that is valid now.
-    pub(super) fn judge(files: Files, content: Content, provider: &CryptoProvider, now: UnixTime) -> Result<Self, TlsError> {
+    /// Judges what a pair holds: one key, kept to ourselves, of a length that is enough, for a chain. A chain that has ended is served:
+    /// clients refuse it one by one, and a refusal here would shut out whoever else is served.
+    pub(super) fn judge(files: Files, content: Content, provider: &CryptoProvider) -> Result<Self, TlsError> {
         let (cert, key) = (&files.cert, &files.key);
         let chain = chain_of(&content.cert, cert)?;
         let Some(leaf) = chain.first() else { return Err(TlsError::Empty { path: cert.clone() }) };
-        let Leaf { names, expiry, serial } = judge_leaf(leaf, cert, now)?;
+        let Leaf { names, expiry, serial } = judge_leaf(leaf, cert, &chain)?;
         if content.exposed {
             return Err(TlsError::Exposed { path: key.clone() });
         }
@@ -100,6 +125,15 @@ impl Loaded {
         }
         let digest = content.digest();
         Ok(Self { content: digest, serial, staple: None, key: Arc::new(certified), names, expiry, files })
+    }
+
+    /// Says why clients refuse it at this time, if they do.
+    pub(super) fn out_of_date(&self, now: UnixTime) -> Option<TlsError> {
+        let path = || self.files.cert.clone();
+        if self.expiry.has_ended(now) {
+            return Some(TlsError::Expired { path: path() });
+        }
+        (now < self.expiry.not_before).then(|| TlsError::NotYetValid { path: path() })
     }
 
     /// Says whether it is for the host, or for all hosts of the wildcard.
@@ -148,15 +182,8 @@ struct Leaf {
     serial: Vec<u8>,
 }
 
-fn judge_leaf(leaf: &CertificateDer<'_>, path: &Path, now: UnixTime) -> Result<Leaf, TlsError> {
+fn judge_leaf(leaf: &CertificateDer<'_>, path: &Path, chain: &[CertificateDer<'static>]) -> Result<Leaf, TlsError> {
     let parsed = parse(leaf, path)?;
-    let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-    if parsed.validity().not_after.timestamp() < seconds {
-        return Err(TlsError::Expired { path: path.to_owned() });
-    }
-    if parsed.validity().not_before.timestamp() > seconds {
-        return Err(TlsError::NotYetValid { path: path.to_owned() });
-    }
     if let Ok(PublicKey::RSA(rsa)) = parsed.public_key().parsed()
         && rsa.key_size() < 2048
     {
@@ -165,8 +192,11 @@ fn judge_leaf(leaf: &CertificateDer<'_>, path: &Path, now: UnixTime) -> Result<L
     let names = dns_names(&parsed);
     let expiry = CertificateExpiry {
         name: names.first().map_or_else(|| path.display().to_string(), ToString::to_string),
+        file: path.to_owned(),
+        not_before: not_before(&parsed),
         not_after: not_after(&parsed),
         staple_until: None,
+        chain: chain.into(),
     };
     Ok(Leaf { names, expiry, serial: parsed.raw_serial().to_vec() })
 }

@@ -23,7 +23,7 @@ pub use self::admin::AdminTls;
 pub use self::client_auth::judge_certificate;
 pub use self::hello::ja4;
 pub use self::setup::install_provider;
-pub use self::state::{Renewal, TlsState};
+pub use self::state::{Built, Renewal, TlsState};
 pub use self::stored::StoredPair;
 pub use self::{certificate::CertificateExpiry, error::TlsError};
 pub(super) use self::{facts::facts, hello::MAX_HELLO_BYTES, peer::InForce, resolver::Sni};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{StoredPair, TlsError, certificate::Loaded, dev};
+use super::{TlsError, certificate::Loaded, dev, setup::provider};
 use crate::model::{HostPattern, UnixTime};
 use crate::policy::{Acme, CertificateSource, Policy};
 
@@ -35,7 +35,10 @@ pub(super) fn provide(source: &CertificateSource, policy: &Policy, now: UnixTime
         CertificateSource::Files { .. } => Ok(written(source).into_iter().collect()),
         CertificateSource::Dev { dir } => Ok(dev::provide(dir, hosts(policy), now)?.into_iter().map(Files::from).collect()),
         // Nor is an old one a mistake of the policy: who keeps it tells, and has another one made.
-        CertificateSource::Acme(acme) => Ok(stored(acme, policy).filter(|files| StoredPair::judge(&files.cert, now).is_ok()).collect()),
+        CertificateSource::Acme(acme) => {
+            let provider = provider();
+            Ok(stored(acme, policy).filter(|files| Loaded::from_files(files.clone(), &provider, now).is_ok()).collect())
+        }
     }
 }
 

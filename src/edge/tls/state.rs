@@ -1,6 +1,10 @@
 //! The TLS state as a whole: built from a policy, renewed from its files.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::Arc,
+};
 
 use rustls::{ServerConfig, crypto::CryptoProvider, server::ServerSessionMemoryCache};
 use sha2::{Digest, Sha256};
@@ -55,19 +59,80 @@ pub struct Renewal {
     pub refused: Vec<TlsError>,
 }
 
+/// A state, and what was left out of it.
+#[derive(Debug)]
+pub struct Built {
+    /// The state.
+    pub state: TlsState,
+    /// Why some hosts are not served, or some answers not stapled.
+    pub out: Vec<TlsError>,
+}
+
 impl TlsState {
     /// Loads and judges every certificate of the policy, and makes what `dev: true` entries lack.
     ///
     /// All errors are returned at once. Blocks on files. A policy without TLS listeners needs no certificate.
     pub fn build(policy: &Policy, clock: &Arc<dyn Clock>) -> Result<Self, Vec<TlsError>> {
+        let Built { state, out } = Self::build_without(policy, clock, &|_| false, None)?;
+        debug_assert!(out.is_empty(), "nothing may be left out");
+        Ok(state)
+    }
+
+    /// Does the same, and leaves out pairs that cannot be used, as long as another one is left: their hosts alone are not served. For a
+    /// start, which has nothing else to serve.
+    pub fn build_to_start(policy: &Policy, clock: &Arc<dyn Clock>) -> Result<Built, Vec<TlsError>> {
+        Self::build_without(policy, clock, &|_| true, None)
+    }
+
+    /// Does the same where this state is in force under the policy `before`: only pairs may be left out that are out already, and one
+    /// that is in force is not exchanged for one that clients refuse by its dates.
+    pub fn rebuild(&self, before: &Policy, policy: &Policy, clock: &Arc<dyn Clock>) -> Result<Built, Vec<TlsError>> {
+        let out = self.left_out(before);
+        Self::build_without(policy, clock, &|files| out.contains(files), Some(self))
+    }
+
+    /// Lists the pairs of the policy in force that are not shown, because they could not be used.
+    fn left_out(&self, policy: &Policy) -> HashSet<Files> {
+        let written = policy.tls.certificates.iter().filter_map(|certificate| source::written(&certificate.source));
+        written.filter(|files| self.loaded.iter().all(|one| one.files != *files)).collect()
+    }
+
+    fn build_without(
+        policy: &Policy,
+        clock: &Arc<dyn Clock>,
+        may_be_out: &dyn Fn(&Files) -> bool,
+        in_force: Option<&Self>,
+    ) -> Result<Built, Vec<TlsError>> {
         let (provider, now) = (Arc::new(provider()), clock.now());
         let mut loaded = Vec::new();
         let mut errors = Vec::new();
+        let mut out = Vec::new();
         for certificate in &policy.tls.certificates {
             match source::provide(&certificate.source, policy, now) {
-                Ok(pairs) => pairs.into_iter().for_each(|files| match Loaded::from_files(files, &provider, now) {
-                    Ok(one) => loaded.push(Arc::new(one)),
-                    Err(error) => errors.push(error),
+                Ok(pairs) => pairs.into_iter().for_each(|files| {
+                    let may_be_out = may_be_out(&files);
+                    match Loaded::from_files(files.clone(), &provider, now) {
+                        Ok(one) => {
+                            let before = in_force.and_then(|state| state.loaded.iter().find(|before| before.files == files));
+                            match (before.filter(|before| before.out_of_date(now).is_none()), one.out_of_date(now)) {
+                                (Some(before), Some(why)) => {
+                                    loaded.push(Arc::clone(before));
+                                    out.push(why);
+                                }
+                                (None, _) | (_, None) => loaded.push(Arc::new(one)),
+                            }
+                        }
+                        Err(error @ TlsError::Ocsp { .. }) if may_be_out => {
+                            // What is wrong with the answer says nothing of the certificate.
+                            match Loaded::from_files(Files { ocsp: None, ..files.clone() }, &provider, now) {
+                                Ok(one) => loaded.push(Arc::new(one.of(files))),
+                                Err(worse) => out.push(worse),
+                            }
+                            out.push(error);
+                        }
+                        Err(error) if may_be_out => out.push(error),
+                        Err(error) => errors.push(error),
+                    }
                 }),
                 Err(error) => errors.push(error),
             }
@@ -81,7 +146,12 @@ impl TlsState {
         let by_acme = policy.tls.certificates.iter().any(|certificate| matches!(certificate.source, CertificateSource::Acme(_)));
         let needs_one = !by_acme && policy.listeners.iter().any(|listener| listener.kind == ListenerKind::Tls);
         if errors.is_empty() && loaded.is_empty() && needs_one {
-            errors.push(TlsError::NoCertificate);
+            // If there are some, and none can be used, what is wrong with them is the error.
+            if out.is_empty() {
+                errors.push(TlsError::NoCertificate);
+            } else {
+                errors.append(&mut out);
+            }
         }
         let clients = ClientAuth::new(policy, &provider).unwrap_or_else(|more| {
             errors.extend(more);
@@ -90,7 +160,8 @@ impl TlsState {
         if !errors.is_empty() {
             return Err(errors);
         }
-        Self::assemble(policy, loaded, secrets, (provider, Arc::new(clients)), clock).map_err(|error| vec![error])
+        let state = Self::assemble(policy, loaded, secrets, (provider, Arc::new(clients)), clock).map_err(|error| vec![error])?;
+        Ok(Built { state, out })
     }
 
     /// Reads the files of the policy in force again. A pair that cannot be used changes nothing about the others.
@@ -275,7 +346,11 @@ fn renewed(
     if let Some(before) = before.filter(|before| before.content == content.digest()) {
         return Ok(Arc::clone(before));
     }
-    let one = Loaded::judge(files, content, provider, now)?;
+    let one = Loaded::judge(files, content, provider)?;
+    // What is in force stays rather than one that clients refuse.
+    if let Some(why) = one.out_of_date(now).filter(|_| before.is_some_and(|before| before.out_of_date(now).is_none())) {
+        return Err(why);
+    }
     match before.zip(whose).and_then(|(before, policy)| source::lost_host(before, &one, policy)) {
         Some(host) => Err(TlsError::LosesHost { path: one.files.cert, host }),
         None => Ok(Arc::new(one)),

@@ -25,6 +25,10 @@ impl StoredPair {
     /// Reads a file with a chain and its key, and judges it as every other pair is judged. Blocks.
     pub fn judge(path: &Path, now: UnixTime) -> Result<Self, TlsError> {
         let loaded = Loaded::from_files(Files::of_one(path.to_owned()), &provider(), now)?;
+        // It is served on, and another one is to be had.
+        if let Some(why) = loaded.out_of_date(now) {
+            return Err(why);
+        }
         let Some(leaf) = loaded.key.cert.first() else { return Err(TlsError::Empty { path: path.to_owned() }) };
         let parsed = parse(leaf, path)?;
         Ok(Self { names: loaded.names, not_before: not_before(&parsed), not_after: not_after(&parsed) })

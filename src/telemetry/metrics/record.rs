@@ -220,12 +220,22 @@ impl Metrics {
         self.handshakes.with_label_values(&[listener.as_str(), reason, UNKNOWN, UNKNOWN, UNKNOWN]).inc();
     }
 
-    /// Takes over the certificates in use and when they expire.
-    pub fn certificates<'a>(&self, certificates: impl IntoIterator<Item = (&'a str, UnixTime)>) {
+    /// Takes over the certificates in use, each by its name and its file: when they expire, and how much is wrong with their chains.
+    pub fn certificates<'a>(&self, certificates: impl IntoIterator<Item = (&'a str, &'a str, UnixTime, usize)>) {
         self.certificates.reset();
-        for (name, not_after) in certificates {
-            self.certificates.with_label_values(&[name]).set(i64::try_from(not_after.as_secs()).unwrap_or(i64::MAX));
+        self.chain_faults.reset();
+        for (name, file, not_after, faults) in certificates {
+            let labels = [name, file];
+            self.certificates.with_label_values(&labels).set(i64::try_from(not_after.as_secs()).unwrap_or(i64::MAX));
+            if faults > 0 {
+                self.chain_faults.with_label_values(&labels).set(i64::try_from(faults).unwrap_or(i64::MAX));
+            }
         }
+    }
+
+    /// Sets how many certificates have ended.
+    pub fn certificates_ended(&self, count: usize) {
+        self.certificates_ended.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Counts an answer to a CA that proves a host.

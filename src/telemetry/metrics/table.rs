@@ -67,6 +67,8 @@ pub struct Metrics {
     pub(super) handshakes: IntCounterVec,
     pub(super) handshake_durations: HistogramVec,
     pub(super) certificates: IntGaugeVec,
+    pub(super) certificates_ended: IntGauge,
+    pub(super) chain_faults: IntGaugeVec,
     pub(super) crls: IntGaugeVec,
     pub(super) client_trust_lapsed: IntGauge,
     pub(super) acme_challenges: IntCounterVec,
@@ -240,7 +242,14 @@ impl Metrics {
             certificates: declare.gauges(
                 "octroi_tls_certificate_not_after_timestamp_seconds",
                 "When a certificate expires, in seconds since 1970.",
-                &["name"],
+                &["name", "file"],
+            )?,
+            certificates_ended: declare
+                .gauge("octroi_tls_certificates_ended", "Certificates that have expired: they are served on, and clients refuse them.")?,
+            chain_faults: declare.gauges(
+                "octroi_tls_certificate_chain_faults",
+                "What is wrong with the chain that a certificate is shown with: order, gap, foreign or expired certificates.",
+                &["name", "file"],
             )?,
             crls: declare.gauges(
                 "octroi_crl_next_update_timestamp_seconds",
@@ -463,7 +472,8 @@ mod tests {
             Duration::from_millis(2),
         );
         metrics.handshake_failed(&public, "timeout");
-        metrics.certificates([("acme.pem", UnixTime::from_secs(1_900_000_000))]);
+        metrics.certificates([("acme.test", "acme.pem", UnixTime::from_secs(1_900_000_000), 1)]);
+        metrics.certificates_ended(0);
         metrics.reload_succeeded();
         metrics.reload_failed();
         metrics.access_log_dropped(2);
@@ -505,7 +515,8 @@ mod tests {
             r#"octroi_tls_handshakes_total{alpn="h2",group="X25519",listener="public",result="full",version="TLSv1.3"} 1"#,
             r#"octroi_tls_handshakes_total{alpn="-",group="-",listener="public",result="timeout",version="-"} 1"#,
             r#"octroi_tls_handshake_duration_seconds_count{listener="public"} 1"#,
-            r#"octroi_tls_certificate_not_after_timestamp_seconds{name="acme.pem"} 1900000000"#,
+            r#"octroi_tls_certificate_not_after_timestamp_seconds{file="acme.pem",name="acme.test"} 1900000000"#,
+            r#"octroi_tls_certificate_chain_faults{file="acme.pem",name="acme.test"} 1"#,
             r#"octroi_config_reload_total{result="failure"} 1"#,
             "octroi_config_last_reload_successful 0",
             "octroi_access_log_dropped_total 2",

@@ -1,0 +1,216 @@
+//! A chain of certificates as a server shows it: whether each was made by the next, and nothing else is in between.
+//!
+//! Browsers mend most of what is wrong here, and programs do not; so none of it is a reason not to serve, and all of it is said. Signatures
+//! are not verified: names and key identifiers tell who made whom (RFC 5280, sections 4.2.1.1 and 4.2.1.2).
+
+use std::fmt;
+
+use x509_parser::{
+    certificate::X509Certificate,
+    extensions::{AccessDescription, ParsedExtension},
+    oid_registry::OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS,
+    prelude::{FromDer, GeneralName},
+};
+
+use super::UnixTime;
+
+/// What is wrong with a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChainFault {
+    /// A certificate does not stand behind the one that it made.
+    Order(String),
+    /// Whoever made the first certificate is missing, and others are there.
+    Gap(String),
+    /// The first certificate stands alone, and says where its maker's is to be had.
+    Alone(String),
+    /// A certificate made none of the others.
+    Foreign(String),
+    /// A certificate stands there twice.
+    Twice(String),
+    /// A certificate behind the first has ended.
+    Ended(String, UnixTime),
+    /// What cannot be read as a certificate.
+    Unreadable,
+}
+
+impl fmt::Display for ChainFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Order(name) => write!(f, "`{name}` does not stand behind the certificate that it made"),
+            Self::Gap(issuer) => write!(f, "the certificate of `{issuer}`, which made the first one, is missing"),
+            Self::Alone(issuer) => write!(f, "the first certificate stands alone; that of `{issuer}`, which made it, is missing"),
+            Self::Foreign(name) => write!(f, "`{name}` made no certificate of this chain"),
+            Self::Twice(name) => write!(f, "`{name}` stands there twice"),
+            Self::Ended(name, at) => write!(f, "`{name}` expired on {}", at.day()),
+            Self::Unreadable => f.write_str("one of the certificates cannot be read"),
+        }
+    }
+}
+
+/// How many certificates of a chain are looked at. Public ones have two to four.
+const MOST: usize = 16;
+
+/// Judges a chain, its first certificate first. That the first has ended is not said here.
+pub fn chain_faults<D: AsRef<[u8]>>(chain: &[D], now: UnixTime) -> Vec<ChainFault> {
+    let read: Vec<_> = chain.iter().take(MOST).filter_map(|der| X509Certificate::from_der(der.as_ref()).ok()).collect();
+    let certificates: Vec<&X509Certificate<'_>> = read.iter().map(|(_, certificate)| certificate).collect();
+    let mut faults = Vec::new();
+    if certificates.len() < chain.len().min(MOST) {
+        faults.push(ChainFault::Unreadable);
+    }
+    let Some(first) = certificates.first() else { return faults };
+    let (mut current, mut way) = (*first, vec![0]);
+    while !is_made_by_itself(current) {
+        let free = || certificates.iter().enumerate().filter(|(index, _)| !way.contains(index));
+        let made = free().filter(|(_, other)| is_made_by(current, other));
+        // Where several bear the name, the one in its place counts.
+        let Some((index, maker)) = made.min_by_key(|(index, _)| index.abs_diff(way.len())) else { break };
+        // What stands in a wrong place moves others: it is said once.
+        if index != way.len() && !faults.iter().any(|fault| matches!(fault, ChainFault::Order(_))) {
+            faults.push(ChainFault::Order(name(maker)));
+        }
+        way.push(index);
+        current = maker;
+    }
+    if way.len() == 1 && !is_made_by_itself(first) {
+        let issuer = first.issuer().to_string();
+        if certificates.len() > 1 {
+            faults.push(ChainFault::Gap(issuer));
+        } else if says_where_its_maker_is(first) {
+            faults.push(ChainFault::Alone(issuer));
+        }
+    }
+    for (index, other) in certificates.iter().enumerate() {
+        if !way.contains(&index) {
+            let is_there = certificates.iter().take(index).any(|before| before.as_ref() == other.as_ref());
+            faults.push(if is_there { ChainFault::Twice(name(other)) } else { ChainFault::Foreign(name(other)) });
+        }
+        let end = UnixTime::from_secs(u64::try_from(other.validity().not_after.timestamp()).unwrap_or(0));
+        if index > 0 && end < now {
+            faults.push(ChainFault::Ended(name(other), end));
+        }
+    }
+    faults
+}
+
+fn name(certificate: &X509Certificate<'_>) -> String {
+    certificate.subject().to_string()
+}
+
+fn is_made_by_itself(certificate: &X509Certificate<'_>) -> bool {
+    is_made_by(certificate, certificate)
+}
+
+fn is_made_by(certificate: &X509Certificate<'_>, maker: &X509Certificate<'_>) -> bool {
+    let named = certificate.issuer().as_raw() == maker.subject().as_raw();
+    named && authority_key(certificate).zip(subject_key(maker)).is_none_or(|(wanted, found)| wanted == found)
+}
+
+fn authority_key<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a [u8]> {
+    certificate.extensions().iter().find_map(|extension| {
+        let ParsedExtension::AuthorityKeyIdentifier(key) = extension.parsed_extension() else { return None };
+        key.key_identifier.as_ref().map(|key| key.0)
+    })
+}
+
+fn subject_key<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a [u8]> {
+    certificate.extensions().iter().find_map(|extension| {
+        if let ParsedExtension::SubjectKeyIdentifier(key) = extension.parsed_extension() { Some(key.0) } else { None }
+    })
+}
+
+/// Says whether it names a place for its maker's certificate (RFC 5280, section 4.2.2.1), as those of public CAs do: then there is one
+/// between it and the root.
+fn says_where_its_maker_is(certificate: &X509Certificate<'_>) -> bool {
+    certificate.extensions().iter().any(|extension| {
+        let ParsedExtension::AuthorityInfoAccess(access) = extension.parsed_extension() else { return false };
+        let is_issuers = |one: &AccessDescription<'_>| {
+            one.access_method == OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS && matches!(one.access_location, GeneralName::URI(_))
+        };
+        access.accessdescs.iter().any(is_issuers)
+    })
+}
+
+#[cfg(all(test, feature = "gateway"))]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
+
+    struct Ca {
+        der: Vec<u8>,
+        issuer: Issuer<'static, KeyPair>,
+    }
+
+    fn params(name: &str, until: i32) -> CertificateParams {
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.not_after = date_time_ymd(until, 1, 1);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.use_authority_key_identifier_extension = true;
+        params
+    }
+
+    fn ca(name: &str, by: Option<&Ca>, until: i32) -> Ca {
+        let (key, params) = (KeyPair::generate().unwrap(), params(name, until));
+        let made = match by {
+            Some(by) => params.signed_by(&key, &by.issuer).unwrap(),
+            None => params.self_signed(&key).unwrap(),
+        };
+        Ca { der: made.der().to_vec(), issuer: Issuer::new(params, key) }
+    }
+
+    fn said(chain: &[&Ca]) -> Vec<String> {
+        let ders: Vec<&[u8]> = chain.iter().map(|one| one.der.as_slice()).collect();
+        chain_faults(&ders, NOW).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_chain_in_order_is_silent_with_its_root_and_without() {
+        let root = ca("root", None, 2030);
+        let middle = ca("middle", Some(&root), 2030);
+        let leaf = ca("leaf", Some(&middle), 2030);
+
+        for chain in [&[&leaf, &middle, &root][..], &[&leaf, &middle], &[&leaf], &[&root]] {
+            assert_eq!(said(chain), [""; 0]);
+        }
+        assert_eq!(said(&[]), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_odd_is_named() {
+        let root = ca("root", None, 2030);
+        let middle = ca("middle", Some(&root), 2030);
+        let leaf = ca("leaf", Some(&middle), 2030);
+        let stranger = ca("stranger", None, 2030);
+        let namesake = ca("middle", Some(&root), 2030);
+
+        assert_eq!(said(&[&leaf, &root, &middle]), ["`CN=middle` does not stand behind the certificate that it made"]);
+        assert_eq!(
+            said(&[&leaf, &root]),
+            ["the certificate of `CN=middle`, which made the first one, is missing", "`CN=root` made no certificate of this chain"]
+        );
+        assert_eq!(said(&[&leaf, &middle, &stranger]), ["`CN=stranger` made no certificate of this chain"]);
+        assert_eq!(said(&[&leaf, &middle, &middle]), ["`CN=middle` stands there twice"]);
+        assert_eq!(said(&[&leaf, &namesake]).len(), 2, "the name alone makes no maker");
+        let old_root = ca("old root", None, 2021);
+        assert_eq!(said(&[&ca("leaf", Some(&old_root), 2030), &old_root]), ["`CN=old root` expired on 2021-01-01"]);
+        assert_eq!(chain_faults(&[leaf.der.as_slice(), b"?"], NOW), [ChainFault::Unreadable]);
+    }
+
+    #[test]
+    fn one_of_a_public_ca_does_not_stand_alone() {
+        let root = ca("root", None, 2030);
+        let mut public = params("leaf", 2030);
+        // SEQUENCE { SEQUENCE { caIssuers, [6] "http://ca.test/i" } }
+        let access = [&[0x30, 0x1e, 0x30, 0x1c, 0x06, 0x08, 0x2b, 6, 1, 5, 5, 7, 0x30, 2, 0x86, 0x10][..], b"http://ca.test/i"].concat();
+        public.custom_extensions.push(CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], access));
+        let leaf = public.signed_by(&KeyPair::generate().unwrap(), &root.issuer).unwrap();
+
+        assert_eq!(chain_faults(&[leaf.der()], NOW), [ChainFault::Alone("CN=root".to_owned())]);
+        assert_eq!(chain_faults(&[leaf.der().as_ref(), root.der.as_slice()], NOW), []);
+    }
+}
