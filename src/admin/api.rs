@@ -13,10 +13,10 @@ use super::{
     phase::Phase,
     refusal::{Refusal, bad, control_refusal, fault_refusal, refusal},
     session,
-    wire::{BansBody, ErrorBody, ErrorDetail, KeyBody, KeysBody, ReloadedBody, StatusBody, UpgradeBody, UpgradedBody},
+    wire::{BansBody, ErrorBody, ErrorDetail, KeyBody, KeysBody, ReloadBody, ReloadedBody, StatusBody, UpgradeBody, UpgradedBody},
 };
 use crate::{
-    model::{Clock, Control, Principal, UnixTime},
+    model::{Clock, Control, Principal, ReloadReport, ReloadWish, UnixTime},
     policy::Policy,
 };
 
@@ -137,10 +137,12 @@ impl Api {
             Endpoint::Status => Ok((json(200, &StatusBody::from(control.status())), None)),
             Endpoint::Tenant => Ok((json(200, &session::epoch(control, &head.path)?), None)),
             Endpoint::Reload => {
-                let _: Nothing = read_json(head, stream).await?;
-                let revision = control.reload().await.map_err(control_refusal)?;
-                let detail = format!("reloaded revision={revision}");
-                Ok((json(200, &ReloadedBody { revision }), Some(detail)))
+                let wish: ReloadBody = read_json(head, stream).await?;
+                let wish = ReloadWish { allow_removal: wish.allow_removal };
+                let ReloadReport { revision, warnings } = control.reload(wish).await.map_err(control_refusal)?;
+                let removal = if wish.allow_removal { " allow_removal=true" } else { "" };
+                let detail = format!("reloaded revision={revision}{removal}");
+                Ok((json(200, &ReloadedBody { revision, warnings }), Some(detail)))
             }
             Endpoint::Upgrade => {
                 let wish: UpgradeBody = read_json(head, stream).await?;
@@ -184,11 +186,6 @@ impl Outcome {
         Self { answer: json(refusal.status, &ErrorBody { error }), principal, reason: Some(refusal.code), detail: None }
     }
 }
-
-/// A body that says nothing: absent, or `{}`.
-#[derive(Default, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
 
 /// Reads a JSON body. The content type must be said, as no page can say it without asking first.
 async fn read_json<T: DeserializeOwned, S>(head: &mut Head, stream: &mut S) -> Result<T, Refusal>

@@ -15,8 +15,8 @@ use super::{Api, Caller, Levers, phase::Phase};
 use crate::{
     model::{
         Ban, BanCause, BanWish, BoxFuture, ClientPrefix, ClockStatus, Control, ControlError, Http2Limits, KeyRole, KeyStatus, ManualClock,
-        Range, Revocation, RevocationReport, Role, Secret, SessionId, SessionStatus, SessionsOfUser, Status, TenantName, UnixTime,
-        UpgradeReport, UpstreamStatus, UserId,
+        Range, ReloadReport, ReloadWish, Revocation, RevocationReport, Role, Secret, SessionId, SessionStatus, SessionsOfUser, Status,
+        TenantName, UnixTime, UpgradeReport, UpstreamStatus, UserId,
     },
     policy::{Admin, AdminPrincipal, ClientIpHeader, IpSet, Limits, MinVersion, Policy, RequestLimits, Tenants, Tls, UnknownSni},
 };
@@ -157,9 +157,11 @@ impl Control for FakeControl {
         (tenant.as_str() == "acme").then_some(3)
     }
 
-    fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>> {
+    fn reload(&self, wish: ReloadWish) -> BoxFuture<'_, Result<ReloadReport, ControlError>> {
         let failure = self.fails.lock().unwrap().clone();
-        Box::pin(async move { failure.map_or_else(|| Ok("fedcba9876543210".to_owned()), Err) })
+        let warnings = if wish.allow_removal { vec!["warning: tenants are gone".to_owned()] } else { Vec::new() };
+        let report = ReloadReport { revision: "fedcba9876543210".to_owned(), warnings };
+        Box::pin(async move { failure.map_or(Ok(report), Err) })
     }
 
     fn sessions<'a>(&'a self, tenant: &'a TenantName, _user: &'a UserId) -> BoxFuture<'a, Result<SessionsOfUser, ControlError>> {

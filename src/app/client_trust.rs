@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     control::App,
-    reload::{read, reload},
+    reload::{Cause, read, reload},
 };
 use crate::{files, policy::Policy};
 
@@ -24,7 +24,7 @@ pub(super) async fn renew(app: &App) {
         Ok(true) => {
             tracing::info!("a CA or revocation list of client certificates changed; loading the configuration again");
             // A refusal is written down by the reload itself; the rules in force stay.
-            let _ = reload(app).await;
+            let _ = reload(app, Cause::Itself).await;
         }
         Err(error) => tracing::error!(error, "the CAs of client certificates could not be read again"),
     }

@@ -13,6 +13,7 @@ use tokio::{sync::watch, time::timeout};
 use super::{
     acme::Board,
     doors::Doors,
+    included::Included,
     key_sets, lapse,
     notify::Notifier,
     redis, reload,
@@ -26,8 +27,8 @@ use crate::{
     edge::{AdminTls, TlsState},
     gateway::Shared,
     model::{
-        Ban, BanWish, BoxFuture, ClientPrefix, Clock, Control, ControlError, Draining, KeyStatus, Revocation, RevocationReport, Revoked,
-        SessionsOfUser, Status, TenantName, UnixTime, UpgradeReport, UserId, told,
+        Ban, BanWish, BoxFuture, ClientPrefix, Clock, Control, ControlError, Draining, KeyStatus, ReloadReport, ReloadWish, Revocation,
+        RevocationReport, Revoked, SessionsOfUser, Status, TenantName, UnixTime, UpgradeReport, UserId, told,
     },
     state::{RevocationStore, StoreError, redis::Sharing},
     telemetry::{Tally, tracing::OwnLog},
@@ -50,6 +51,8 @@ pub(super) struct App {
     pub(super) last_reload: Mutex<LastReload>,
     /// Where certificates by ACME stand.
     pub(super) acme: Board,
+    /// What the tenants in force were read from.
+    pub(super) included: Mutex<Included>,
     /// One reload at a time.
     pub(super) reloading: tokio::sync::Mutex<()>,
     /// How many reads of files may still be under way.
@@ -122,12 +125,12 @@ impl Control for App {
         policy.tenants.named(tenant.as_str()).map(|_| self.shared.revocations.epoch(tenant, self.shared.clock.now()))
     }
 
-    fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>> {
+    fn reload(&self, wish: ReloadWish) -> BoxFuture<'_, Result<ReloadReport, ControlError>> {
         // Whoever reloads has looked. What octroi reloads by itself does not come through here.
         if let Some(step) = self.steady.accept() {
             tracing::warn!(step_seconds = step / 1000, "an operator confirmed the wall clock; it is believed from now on");
         }
-        Box::pin(reload::reload(self))
+        Box::pin(reload::reload(self, reload::Cause::Operator(wish)))
     }
 
     fn upgrade(&self, start: bool) -> BoxFuture<'_, Result<UpgradeReport, ControlError>> {

@@ -7,6 +7,7 @@ mod deny;
 mod descriptors;
 mod doors;
 mod handler;
+mod included;
 mod inherited;
 mod key_sets;
 mod lapse;

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use crate::{
-    config::{self, ConfigErrors, Loaded, Problem},
+    config::{self, ConfigErrors, Include, Loaded, Problem},
     edge::{AdminTls, Built, TlsError, TlsState},
     gateway::Snapshot,
     model::Clock,
@@ -36,6 +36,8 @@ pub struct Prepared {
     pub admin_tls: Option<AdminTls>,
     /// What is odd, yet allowed.
     pub warnings: Vec<Problem>,
+    /// The patterns of tenant files, and how many files each fits.
+    pub includes: Vec<Include>,
     /// Certificates and OCSP answers that cannot be used, and are left out.
     pub out: Vec<TlsError>,
 }
@@ -43,17 +45,17 @@ pub struct Prepared {
 /// Loads a configuration and its certificates. Everything must hold.
 pub fn prepare(path: &Path, clock: &Arc<dyn Clock>) -> Result<Prepared, PrepareError> {
     let loaded = config::load(path, clock.now(), &variable).map_err(PrepareError::Config)?;
-    let (policy, warnings) = (Arc::new(loaded.policy), loaded.warnings);
+    let policy = Arc::new(loaded.policy);
     let tls = TlsState::build(&policy, clock).map_err(PrepareError::Tls)?;
-    with_admin(policy, Built { state: tls, out: Vec::new() }, warnings)
+    with_admin(policy, Built { state: tls, out: Vec::new() }, loaded.warnings, loaded.includes)
 }
 
 /// Loads them for a start, which has nothing else to serve: a certificate that cannot be used is left out, and its hosts with it.
 pub(super) fn prepare_to_start(path: &Path, clock: &Arc<dyn Clock>) -> Result<Prepared, PrepareError> {
-    let Loaded { policy, warnings, .. } = config::load_to_start(path, clock.now(), &variable).map_err(PrepareError::Config)?;
+    let Loaded { policy, warnings, includes, .. } = config::load_to_start(path, clock.now(), &variable).map_err(PrepareError::Config)?;
     let policy = Arc::new(policy);
     let built = TlsState::build_to_start(&policy, clock).map_err(PrepareError::Tls)?;
-    with_admin(policy, built, warnings)
+    with_admin(policy, built, warnings, includes)
 }
 
 /// Loads them where others are in force: what is left out already may stay so, and keeps nobody from a change. Everything else must hold.
@@ -62,10 +64,11 @@ pub(super) fn prepare_to_reload(
     clock: &Arc<dyn Clock>,
     (before, tls): (&Policy, &TlsState),
 ) -> Result<Prepared, PrepareError> {
-    let Loaded { policy, warnings, faults } = config::load_to_start(path, clock.now(), &variable).map_err(PrepareError::Config)?;
+    let Loaded { policy, warnings, includes, faults } =
+        config::load_to_start(path, clock.now(), &variable).map_err(PrepareError::Config)?;
     let policy = Arc::new(policy);
     match tls.rebuild(before, &policy, clock) {
-        Ok(built) if faults.is_empty() || !built.out.is_empty() => with_admin(policy, built, warnings),
+        Ok(built) if faults.is_empty() || !built.out.is_empty() => with_admin(policy, built, warnings, includes),
         // Said with its place in the file, where that is known.
         Ok(_) => prepare(path, clock),
         Err(errors) if faults.is_empty() => Err(PrepareError::Tls(errors)),
@@ -73,9 +76,14 @@ pub(super) fn prepare_to_reload(
     }
 }
 
-fn with_admin(policy: Arc<Policy>, Built { state: tls, out }: Built, warnings: Vec<Problem>) -> Result<Prepared, PrepareError> {
+fn with_admin(
+    policy: Arc<Policy>,
+    Built { state: tls, out }: Built,
+    warnings: Vec<Problem>,
+    includes: Vec<Include>,
+) -> Result<Prepared, PrepareError> {
     let admin_tls = AdminTls::load(&policy).map_err(|error| PrepareError::Tls(vec![error]))?;
-    Ok(Prepared { policy, tls, admin_tls, warnings, out })
+    Ok(Prepared { policy, tls, admin_tls, warnings, includes, out })
 }
 
 /// Judges a configuration without starting or making anything: rules, keys, certificates. Returns what is odd, yet allowed.

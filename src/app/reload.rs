@@ -1,6 +1,7 @@
 //! Another revision: all of it or nothing.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -9,12 +10,15 @@ use tokio::{sync::MutexGuard, time::timeout};
 
 use super::{
     control::{App, LastReload},
-    descriptors, key_sets,
+    descriptors,
+    included::noted,
+    key_sets,
     prepare::{self, PrepareError, Prepared},
 };
 use crate::{
+    config::Include,
     gateway::Snapshot,
-    model::{ControlError, told},
+    model::{ControlError, ReloadReport, ReloadWish, TenantName, told},
     policy::Policy,
 };
 
@@ -31,19 +35,28 @@ const SETTLING: Duration = Duration::from_secs(30);
 /// So many reads may hang at once, each in a thread. Until one of them comes back nothing more is read.
 pub(super) const MOST_HANGING: usize = 4;
 
+/// Why the configuration is loaded again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// An operator wishes it.
+    Operator(ReloadWish),
+    /// Something expired, or a file that the policy names has changed.
+    Itself,
+}
+
 /// Loads the configuration again. The old rules and every connection stay where anything is wrong.
-pub(super) async fn reload(app: &App) -> Result<String, ControlError> {
+pub(super) async fn reload(app: &App, cause: Cause) -> Result<ReloadReport, ControlError> {
     let _one_at_a_time = turn(app).await?;
     if app.succession.is_over() {
         return Err(ControlError::Unavailable("this process has handed over; its successor is to be asked".to_owned()));
     }
     app.notifier.reloading();
-    let outcome = attempt(app).await;
+    let outcome = attempt(app, cause).await;
     app.notifier.ready(&app.shared.snapshot.load().policy.revision);
     let at = app.shared.clock.now();
     let mut last = app.last_reload.lock().unwrap_or_else(PoisonError::into_inner);
     match &outcome {
-        Ok(revision) => {
+        Ok(ReloadReport { revision, .. }) => {
             *last = LastReload { at, error: None };
             app.shared.metrics.reload_succeeded();
             tracing::info!(policy.revision = %revision, "configuration loaded");
@@ -80,7 +93,7 @@ pub(super) async fn read<T: Send + 'static>(app: &App, work: impl FnOnce() -> T 
     }
 }
 
-async fn attempt(app: &App) -> Result<String, ControlError> {
+async fn attempt(app: &App, cause: Cause) -> Result<ReloadReport, ControlError> {
     let (path, clock) = (app.config.clone(), Arc::clone(&app.shared.clock));
     let before = app.shared.snapshot.load_full();
     let (had, shown) = (Arc::clone(&before), app.tls.load_full());
@@ -92,7 +105,7 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
         Ok((prepared, log))
     };
     let (prepared, log) = read(app, work).await.map_err(ControlError::Unavailable)??;
-    let Prepared { policy, tls, admin_tls, warnings, out } = prepared;
+    let Prepared { policy, tls, admin_tls, warnings, includes, out } = prepared;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
@@ -100,7 +113,8 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
     let added = app.doors.bind_new(&policy).map_err(|error| ControlError::Config(error.to_string()))?;
     let journal = Arc::clone(&app.shared.revocations);
     let (settled, now) = (Arc::clone(&policy), app.shared.clock.now());
-    let settling = tokio::task::spawn_blocking(move || journal.settle_tenants(settled.tenants.iter().map(|tenant| &tenant.name), now));
+    let confirmed = confirms(app, cause, &includes, &before.policy, &policy)?;
+    let settling = tokio::task::spawn_blocking(move || journal.settle_tenants(noted(&settled, &journal, confirmed).iter(), now));
     timeout(SETTLING, settling)
         .await
         .map_err(|_| ControlError::Unavailable("the disk of the revocation journal does not answer".to_owned()))?
@@ -120,6 +134,7 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
         tracing::error!(error = %told(error), "a file of TLS cannot be used; what is in force stays as it is");
     }
     app.refusals.begin(&out, app.shared.clock.tick(), &app.shared.metrics);
+    app.included.lock().unwrap_or_else(PoisonError::into_inner).take(includes, matches!(cause, Cause::Operator(_)));
     app.shared.snapshot.store(Arc::new(snapshot));
     app.shared.standing.change();
     if policy.bans.is_none() {
@@ -133,7 +148,27 @@ async fn attempt(app: &App) -> Result<String, ControlError> {
     app.policy_changed.notify_one();
     app.key_sources_changed.notify_one();
     app.expiry_changed.notify_one();
-    Ok(policy.revision.clone())
+    let odd = out.iter().map(|error| format!("warning: {}: what is in force stays", told(error)));
+    let warnings = warnings.iter().map(ToString::to_string).chain(odd).collect();
+    Ok(ReloadReport { revision: policy.revision.clone(), warnings })
+}
+
+/// Refuses to take out tenants that nobody may have meant to. Says whether those that are not there are gone on purpose.
+fn confirms(app: &App, cause: Cause, includes: &[Include], before: &Policy, after: &Policy) -> Result<bool, ControlError> {
+    let included = app.included.lock().unwrap_or_else(PoisonError::into_inner);
+    if cause == Cause::Operator(ReloadWish { allow_removal: true }) {
+        return Ok(true);
+    }
+    let mut known: BTreeSet<TenantName> = before.tenants.iter().map(|tenant| tenant.name.clone()).collect();
+    let confirmed = included.is_confirmed() || includes.iter().all(|include| include.files > 0) || cause != Cause::Itself;
+    if !included.is_confirmed() && confirmed {
+        // They are there still, for whoever put their files back.
+        known.extend(app.shared.revocations.tenants());
+    }
+    match included.refuse(includes, &known, after) {
+        Some(why) => Err(ControlError::Config(why)),
+        None => Ok(confirmed),
+    }
 }
 
 fn refusal(error: PrepareError) -> ControlError {

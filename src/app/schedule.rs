@@ -4,7 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
-use super::{control::App, key_sets, lapse::Notices, reload::reload, session_keys, witness};
+use super::{
+    control::App,
+    key_sets,
+    lapse::Notices,
+    reload::{Cause, reload},
+    session_keys, witness,
+};
 use crate::model::{UnixTime, signed_seconds, told};
 
 /// How often ended revocations are swept out and gauges are set.
@@ -30,7 +36,7 @@ pub(super) async fn expiries(app: Arc<App>) {
                 tried = Some(due);
                 tracing::info!("a range or principal expires; loading the configuration again");
                 // A refusal is written down by the reload itself, and tried again.
-                let _ = reload(&app).await;
+                let _ = reload(&app, Cause::Itself).await;
                 Duration::ZERO
             }
             Some(_) => {

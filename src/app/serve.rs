@@ -15,6 +15,7 @@ use super::{
     descriptors,
     doors::{self, Doors, Hinges},
     handler::HttpDoor,
+    included::{Included, noted},
     inherited::Estate,
     key_sets,
     notify::{self, Notifier},
@@ -62,7 +63,9 @@ pub(super) struct Footing {
 }
 
 pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, steady: Arc<SteadyClock>) -> Result<(), RunError> {
-    let Prepared { policy, tls, admin_tls, warnings, out } = prepared;
+    let Prepared { policy, tls, admin_tls, warnings, includes, out } = prepared;
+    let included = Included::at_start(includes);
+    let confirmed = included.is_confirmed();
     let accepts_old_sessions = start.accepts_old_sessions;
     let Footing { mut estate, control, arrival, signals } = footing;
     let clock: Arc<dyn Clock> = steady.clone();
@@ -81,7 +84,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, st
     // is bound, for the predecessor cannot write it from then on.
     let alone = match &arrival {
         None => {
-            let journal = begin_journal(&policy, started)?;
+            let journal = begin_journal(&policy, confirmed, started)?;
             begin_mark(&journal, accepts_old_sessions, started)?;
             Some(journal)
         }
@@ -102,7 +105,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, st
     }
     let (journal, fresh_to) = match (alone, &arrival) {
         (Some(journal), _) => (journal, None),
-        (None, None) => (begin_journal(&policy, started)?, None),
+        (None, None) => (begin_journal(&policy, confirmed, started)?, None),
         (None, Some(arrival)) => {
             let fresh_to = redis::inherited(&policy, &arrival.bound()?, clock.tick());
             (open_journal(&policy, started)?, fresh_to)
@@ -152,6 +155,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, st
         tally,
         started,
         last_reload: Mutex::new(LastReload { at: started, error: None }),
+        included: Mutex::new(included),
         acme: acme::Board::default(),
         reloading: tokio::sync::Mutex::default(),
         reading: Arc::new(tokio::sync::Semaphore::new(MOST_HANGING)),
@@ -195,7 +199,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, st
         let _ = lead.serves();
         // Set once: there is one predecessor.
         let _ = app.succession.predecessor.set(Arc::clone(lead));
-        settle_late(&journal, &policy, started);
+        settle_late(&journal, &policy, confirmed, started);
         begin_mark_late(&journal, accepts_old_sessions, started);
     }
     let received = room.map_or_else(|| upgrade::open_room(&policy.state_dir), Ok).and_then(|room| upgrade::receive_successors(&app, room));
@@ -279,15 +283,15 @@ fn open_journal(policy: &Policy, now: UnixTime) -> Result<Arc<Journal>, StoreErr
 }
 
 /// Opens the journal and notes which tenants there are.
-fn begin_journal(policy: &Policy, now: UnixTime) -> Result<Arc<Journal>, StoreError> {
+fn begin_journal(policy: &Policy, confirmed: bool, now: UnixTime) -> Result<Arc<Journal>, StoreError> {
     let journal = open_journal(policy, now)?;
-    journal.settle_tenants(policy.tenants.iter().map(|tenant| &tenant.name), now)?;
+    journal.settle_tenants(noted(policy, &journal, confirmed).iter(), now)?;
     Ok(journal)
 }
 
 /// Notes which tenants there are, once nothing can go back to the predecessor and its tenants.
-fn settle_late(journal: &Journal, policy: &Policy, now: UnixTime) {
-    if let Err(error) = journal.settle_tenants(policy.tenants.iter().map(|tenant| &tenant.name), now) {
+fn settle_late(journal: &Journal, policy: &Policy, confirmed: bool, now: UnixTime) {
+    if let Err(error) = journal.settle_tenants(noted(policy, journal, confirmed).iter(), now) {
         tracing::error!(error = %told(&error), "which tenants there are would not survive a restart; it is written with the next revocation");
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::{
     control::App,
-    reload::{read, reload},
+    reload::{Cause, read, reload},
 };
 use crate::{
     config::{self, FolderKey},
@@ -113,7 +113,7 @@ pub(super) async fn renew(app: &App) {
         Ok(_) => {
             tracing::info!("the folder of session keys changed; loading the configuration again");
             // A refusal is written down by the reload itself; the keys in force stay.
-            let _ = reload(app).await;
+            let _ = reload(app, Cause::Itself).await;
         }
         Err(error) => tracing::error!(error, "the folder of session keys could not be read again"),
     }

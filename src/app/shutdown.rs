@@ -21,7 +21,7 @@ use super::{
     upgrade::{self, HandOver},
 };
 use crate::{
-    model::{Control, Tick},
+    model::{Control, ReloadWish, Tick},
     telemetry::tracing::{LAST_WORDS, OwnLog},
 };
 
@@ -117,7 +117,7 @@ pub(super) async fn until_the_end(app: &Arc<App>, http: &HttpDoor, signals: Sign
             () = hup.notified() => {
                 let app = Arc::clone(app);
                 // The outcome is in the log and the metrics. Signals go on being obeyed meanwhile.
-                tokio::spawn(async move { app.reload().await });
+                tokio::spawn(async move { app.reload(ReloadWish::default()).await });
             }
             () = usr1.notified() => {
                 app.shared.snapshot.load().log.reopen();

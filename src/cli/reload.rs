@@ -12,6 +12,9 @@ use crate::admin::wire::ReloadedBody;
 /// Load the configuration again: all of it or nothing, as SIGHUP does; waits and tells the verdict.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ReloadArgs {
+    /// Let a pattern of tenant files fit nothing any more, or many tenants go at once: their sessions end for good
+    #[arg(long)]
+    pub(crate) allow_removal: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -19,13 +22,23 @@ pub(crate) struct ReloadArgs {
     pub(crate) control: ControlArgs,
 }
 
-/// Runs the command. A bad configuration is exit 1, with its errors.
+/// Runs the command. A bad configuration is exit 1, with its errors. What is odd about a good one is said on standard error.
 pub(crate) fn run(args: &ReloadArgs, state_dir: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
-    let order =
-        Order { path: "/v1/reload", wish: serde_json::json!({}), unchanged: "not reloaded: the policy in force is the same as before" };
-    order.give((&args.control, state_dir), Form::from_flag(args.json), output, |reloaded: &ReloadedBody| {
+    let order = Order {
+        path: "/v1/reload",
+        // An octroi from before knows of no such word, and needs none where it is not said.
+        wish: if args.allow_removal { serde_json::json!({"allow_removal": true}) } else { serde_json::json!({}) },
+        unchanged: "not reloaded: the policy in force is the same as before",
+    };
+    let mut warnings = Vec::new();
+    let exit = order.give((&args.control, state_dir), Form::from_flag(args.json), output, |reloaded: &ReloadedBody| {
+        warnings.clone_from(&reloaded.warnings);
         format!("reloaded: revision {} is in force", reloaded.revision)
-    })
+    })?;
+    for warning in &warnings {
+        output.say(warning);
+    }
+    Ok(exit)
 }
 
 #[cfg(test)]
@@ -43,6 +56,17 @@ mod tests {
         let (exit, out, talk) = told(running.dir.path(), |dir, output| run(&ReloadArgs::default(), dir, output)).await;
 
         assert_eq!((exit, out.as_str(), talk.as_str()), (Exit::Fine, "reloaded: revision fedcba9876543210 is in force\n", ""));
+    }
+
+    #[tokio::test]
+    async fn warnings_are_told_and_leave_the_data_alone() {
+        let running = running();
+        let args = ReloadArgs { allow_removal: true, ..ReloadArgs::default() };
+
+        let (exit, out, talk) = told(running.dir.path(), move |dir, output| run(&args, dir, output)).await;
+
+        assert_eq!((exit, out.as_str()), (Exit::Fine, "reloaded: revision fedcba9876543210 is in force\n"));
+        assert_eq!(talk, "warning: tenants are gone\n");
     }
 
     #[tokio::test]

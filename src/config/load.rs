@@ -20,6 +20,15 @@ use super::{
 };
 use crate::{model::UnixTime, policy::Policy};
 
+/// A pattern of tenant files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Include {
+    /// The pattern, as it is written.
+    pub pattern: String,
+    /// How many files it fits, those of other patterns counted too.
+    pub files: usize,
+}
+
 /// A configuration that holds.
 #[derive(Debug)]
 pub struct Loaded {
@@ -27,6 +36,8 @@ pub struct Loaded {
     pub policy: Policy,
     /// What somebody should look at.
     pub warnings: Vec<Problem>,
+    /// The patterns of tenant files, and how many files each fits.
+    pub includes: Vec<Include>,
     /// What is wrong with certificates that a start leaves out; always empty but for [`load_to_start`].
     pub faults: Vec<Problem>,
 }
@@ -66,7 +77,7 @@ fn compiled(
     now: UnixTime,
     to_start: bool,
 ) -> Result<Loaded, ConfigErrors> {
-    let Contents { sources, root, tenants, broken } = contents;
+    let Contents { sources, root, tenants, includes, broken } = contents;
     let mut policy = None;
     if let (Some(root), false) = (root, broken) {
         let mut cx = Context { sources: &sources, findings: &mut findings, inputs, now, next_expiry: None };
@@ -78,7 +89,7 @@ fn compiled(
     match policy {
         Some(policy) if !failed => {
             let (faults, warnings) = problems.into_iter().partition(|problem| problem.severity == Severity::Error);
-            Ok(Loaded { policy: Policy { revision, ..policy }, warnings, faults })
+            Ok(Loaded { policy: Policy { revision, ..policy }, warnings, includes, faults })
         }
         _ => Err(ConfigErrors { problems, more }),
     }

@@ -36,7 +36,7 @@ mod wire;
 pub use deny_file::{DenyFileError, read_deny_file};
 pub use error::{ConfigErrors, Problem, Severity, Snippet};
 pub use key_folder::{FolderKey, KeyFolderError, read_key_folder};
-pub use load::{Loaded, load, load_to_start};
+pub use load::{Include, Loaded, load, load_to_start};
 pub use metrics_address::metrics_address;
 pub use referenced::{Referenced, ReferencedKind, referenced_files};
 pub use schema::schema;

@@ -2,8 +2,9 @@
 
 use std::{
     collections::HashSet,
+    ffi::OsStr,
     io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use super::{
@@ -11,6 +12,7 @@ use super::{
     default,
     finding::Findings,
     input::Inputs,
+    load::Include,
     parse::FilePath,
     reader::{At, Reader, Wire},
     source::{Source, Sources, Span},
@@ -28,6 +30,8 @@ pub(super) struct Contents {
     pub(super) root: Option<Root>,
     /// The tenants of the tenant files.
     pub(super) tenants: Vec<Named<TenantName, TenantWire>>,
+    /// The patterns of tenant files, and how many each fits.
+    pub(super) includes: Vec<Include>,
     /// Whether a file could not be read as YAML, so that what refers to it cannot be judged.
     pub(super) broken: bool,
 }
@@ -43,7 +47,9 @@ pub(super) fn read(path: &Path, inputs: &Inputs<'_>, findings: &mut Findings) ->
     let patterns = root.tenant_files.clone();
     let bytes = limits.as_ref().and_then(|limits| limits.file_bytes.as_ref()).map_or(default::FILE_BYTES, |at| at.value.0);
     let nodes = limits.as_ref().and_then(|limits| limits.values.as_ref()).map_or(default::BOUNDS.nodes, |at| at.value);
-    for file in tenant_files(path, &patterns, limits.as_ref(), findings) {
+    let (files, includes) = tenant_files(path, &patterns, limits.as_ref(), findings);
+    read.includes = includes;
+    for file in files {
         let tenants: Option<TenantFile> = read.file(&file, bytes, Bounds { nodes, ..bounds }, inputs, findings);
         read.tenants.extend(tenants.map(|file| file.tenants));
     }
@@ -115,11 +121,16 @@ fn text(path: &Path, bound: u64, is_named: bool) -> Result<String, String> {
 }
 
 /// Finds the tenant files, each once, in the order of the patterns and then of names.
-fn tenant_files(main: &Path, patterns: &[At<FilePath>], limits: Option<&ConfigLimits>, findings: &mut Findings) -> Vec<PathBuf> {
+fn tenant_files(
+    main: &Path,
+    patterns: &[At<FilePath>],
+    limits: Option<&ConfigLimits>,
+    findings: &mut Findings,
+) -> (Vec<PathBuf>, Vec<Include>) {
     let most = limits.and_then(|limits| limits.files.as_ref()).map_or(default::FILES, |at| at.value).min(usize::from(u16::MAX) - 1);
     let folder = main.parent().unwrap_or(Path::new(""));
     let mut seen: HashSet<PathBuf> = HashSet::from([main.to_path_buf()]);
-    let mut files = Vec::new();
+    let (mut files, mut includes) = (Vec::new(), Vec::new());
     for At { value: FilePath(pattern), span } in patterns {
         let escaped = glob::Pattern::escape(&folder.to_string_lossy());
         let full = Path::new(&escaped).join(pattern);
@@ -130,9 +141,10 @@ fn tenant_files(main: &Path, patterns: &[At<FilePath>], limits: Option<&ConfigLi
                 continue;
             }
         };
-        let mut any = false;
-        for path in found {
-            any = true;
+        let mut fits = 0_usize;
+        let is_meant = |path: &glob::GlobResult| !path.as_ref().is_ok_and(|path| is_hidden(folder, pattern, path));
+        for path in found.filter(is_meant) {
+            fits += 1;
             match path {
                 Ok(path) if seen.contains(&path) => {}
                 Ok(path) if path.is_dir() => {
@@ -147,7 +159,8 @@ fn tenant_files(main: &Path, patterns: &[At<FilePath>], limits: Option<&ConfigLi
                 }
             }
         }
-        if !any {
+        includes.push(Include { pattern: pattern.display().to_string(), files: fits });
+        if fits == 0 {
             findings.warn(*span, "no file fits this pattern").hint(format!("it is looked for from {}", shown(folder)));
         }
     }
@@ -158,7 +171,17 @@ fn tenant_files(main: &Path, patterns: &[At<FilePath>], limits: Option<&ConfigLi
             .hint("raise `config_limits.files`");
         files.truncate(most);
     }
-    files
+    (files, includes)
+}
+
+/// Says whether a name begins with a dot where the pattern has none: editors and Kubernetes put such beside files.
+fn is_hidden(folder: &Path, pattern: &Path, path: &Path) -> bool {
+    let has_dot = |name: &OsStr| name.as_encoded_bytes().starts_with(b".");
+    let any_dot = |path: &Path| path.components().any(|part| matches!(part, Component::Normal(name) if has_dot(name)));
+    let path = path.strip_prefix(folder).unwrap_or(path);
+    let is_hidden_file = path.file_name().is_some_and(has_dot) && !pattern.file_name().is_some_and(has_dot);
+    let is_in_hidden = path.parent().is_some_and(any_dot) && !pattern.parent().is_some_and(any_dot);
+    is_hidden_file || is_in_hidden
 }
 
 fn shown(folder: &Path) -> String {

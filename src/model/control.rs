@@ -348,6 +348,22 @@ pub struct SessionsOfUser {
     pub has_foreign: bool,
 }
 
+/// A wish for another revision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReloadWish {
+    /// Whether many tenants may go at once, and their sessions with them.
+    pub allow_removal: bool,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReloadReport {
+    /// The revision in force.
+    pub revision: String,
+    /// What is odd about it, yet allowed.
+    pub warnings: Vec<String>,
+}
+
 /// Why a wish was not granted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
@@ -375,8 +391,8 @@ pub enum ControlError {
 pub trait Control: Send + Sync {
     /// Tells how it is.
     fn status(&self) -> Status;
-    /// Loads the configuration again: all of it or nothing. Returns the new revision.
-    fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>>;
+    /// Loads the configuration again: all of it or nothing.
+    fn reload(&self, wish: ReloadWish) -> BoxFuture<'_, Result<ReloadReport, ControlError>>;
     /// Returns the epoch that a tenant's sessions are minted in; nothing if the policy has no such tenant.
     fn epoch(&self, tenant: &TenantName) -> Option<u32>;
     /// Hands over to a successor; starts one where none waits, if `start` says so. Returns once it serves.

@@ -37,7 +37,7 @@ pub use chain::{ChainFault, chain_faults};
 pub use connection::{Alpn, Connection, Cut, Facts, HeadDeadlines, Phase, Received, TlsFacts, Transport};
 pub use control::{
     AcmeStatus, AcmeTrouble, AsideStatus, CONTROL_SOCKET, ClockStatus, Control, ControlError, Draining, KeyRole, KeySetStatus, KeyStatus,
-    Principal, RedisStatus, Revocation, RevocationReport, Revoked, Role, ServerStatus, SessionStatus, SessionsOfUser, Status,
+    Principal, RedisStatus, ReloadReport, ReloadWish, Revocation, RevocationReport, Revoked, Role, ServerStatus, SessionStatus, SessionsOfUser, Status,
     UPGRADE_SOCKET, UpgradeReport, UpstreamStatus,
 };
 pub use distinguished_name::{Attribute, DistinguishedName, NameFormError};

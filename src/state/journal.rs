@@ -176,6 +176,11 @@ impl Journal {
         self.write(Record::Session { id: *id, at, keep_until: keep_until.max(at), tenant: Some(tenant.clone()) })
     }
 
+    /// Returns the tenants that the policy had when it was last noted.
+    pub fn tenants(&self) -> Vec<TenantName> {
+        self.marks.present()
+    }
+
     /// Notes which tenants the policy has. One that went away enters its next epoch, so that its old tokens stay dead should it come back.
     pub fn settle_tenants<'a>(&self, names: impl Iterator<Item = &'a TenantName>, now: UnixTime) -> Result<(), StoreError> {
         let mut writers = self.writers();

@@ -256,6 +256,11 @@ impl Marks {
         gone.chain(come).collect()
     }
 
+    /// Returns the tenants that are there.
+    pub(super) fn present(&self) -> Vec<TenantName> {
+        self.tenants.pin().iter().filter(|(_, epoch)| epoch.present).map(|(tenant, _)| tenant.clone()).collect()
+    }
+
     /// Returns the tenants as they stand.
     pub(super) fn tenants(&self, _ledger: &Ledger) -> Vec<Record> {
         let tenants = self.tenants.pin();

@@ -11,7 +11,7 @@ mod time;
 pub use ban::{BanBody, BansBody, ClientBody, LISTED_BANS, LiftBanBody, MakeBanBody};
 pub use error::{ErrorBody, ErrorDetail};
 pub use key::{KeyBody, KeysBody};
-pub use process::{ReloadedBody, UpgradeBody, UpgradedBody};
+pub use process::{ReloadBody, ReloadedBody, UpgradeBody, UpgradedBody};
 pub use session::{ListSessionsBody, RevokeBody, RevokedBody, SessionBody, SessionsBody, TenantBody};
 pub use status::{
     AcmeBody, AcmeTroubleBody, AsideBody, ClockBody, DrainingBody, KeySetBody, ListenerBody, RedisBody, StatusBody, UpstreamBody,

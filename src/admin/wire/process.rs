@@ -2,11 +2,23 @@
 
 use serde::{Deserialize, Serialize};
 
+/// What `POST /v1/reload` takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReloadBody {
+    /// Whether many tenants may go at once, and their sessions with them.
+    #[serde(default)]
+    pub allow_removal: bool,
+}
+
 /// The answer to `POST /v1/reload`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadedBody {
     /// The revision in force.
     pub revision: String,
+    /// What is odd about it, yet allowed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// What `POST /v1/upgrade` takes.
