@@ -32,9 +32,8 @@ mod web_origin;
 pub use answer::{ChallengeAnswer, QuotaAnswer, RevocationAnswer};
 pub use ban::{Ban, BanCause, BanWish};
 pub use certificate::{Acceptance, AlternativeName, CertificateJudge, ClientCertificate, Presented, REFUSAL_HOLDS};
-pub use connection::{Alpn, AnswerWaits, Connection, Cut, Facts, HeadDeadlines, Phase, Received, TlsFacts, Transport};
 pub use chain::{ChainFault, chain_faults};
-pub use connection::{Alpn, Connection, Cut, Facts, HeadDeadlines, Phase, Received, TlsFacts, Transport};
+pub use connection::{Alpn, AnswerWaits, Connection, Cut, Facts, HeadDeadlines, Phase, Received, TlsFacts, Transport};
 pub use control::{
     AcmeStatus, AcmeTrouble, AsideStatus, CONTROL_SOCKET, ClockStatus, Control, ControlError, Draining, KeyRole, KeySetStatus, KeyStatus,
     Principal, RedisStatus, ReloadReport, ReloadWish, Revocation, RevocationReport, Revoked, Role, ServerStatus, SessionStatus, SessionsOfUser, Status,
