@@ -346,7 +346,7 @@ fn octroi_before_octroi_works_and_a_circle_ends() {
 #[test]
 fn a_circle_over_http2_ends_too() {
     let (octroi, _upstream) = started();
-    let most = vec!["octroi"; 8].join(",");
+    let most = ["octroi"; 8].join(",");
 
     let refused = octroi.curl("acme.test", "/x").args(&["--http2"]).header(&format!("CDN-Loop: {most}")).get();
 
