@@ -263,11 +263,35 @@ fn refused_requests_keep_their_answer_only() {
         assert!(held.iter().all(|answer| answer.status == 400));
         let after = octroi.resident();
         // A thousand requests with 27 KB of head each: 27 MB, if they were kept.
-        println!("{before} {after}");
         assert!(after - before < 10 * 1024, "{before} KiB before, {after} KiB with a thousand refused requests");
         // The line of each is written, whether or not its answer is taken.
         until("all lines", || octroi.access_lines().iter().filter(|line| line["status"] == 400).count() == 1000).await;
         let got = held.pop().unwrap().end().await;
         assert!(got.body.starts_with(b"400 "), "{got:?}");
     });
+}
+
+#[test]
+fn a_large_head_counts_as_long_as_its_exchange() {
+    let upstream = Upstream::start();
+    let octroi = Octroi::start(&config(upstream.addr, "", "header_bytes: 64KiB, field_bytes: 32KiB", ""));
+    let kept = || octroi.metric("octroi_kept_bytes");
+
+    for (length, counts) in [(1900, false), (3900, true)] {
+        block_on(async {
+            let mut http2 = Http2Client::connect(&octroi, "acme.test").await;
+            let large = "x".repeat(length);
+            let mut calls = Vec::new();
+            for _ in 0..10 {
+                calls.push(http2.ask("GET", "/x?sleep=1500", &[("x-large", large.as_str()); 3], true).await);
+            }
+            // All of them are with the app: twice a head each.
+            until("they have come", || upstream.take().len() == 10 || kept() > 200_000.0).await;
+            assert_eq!(kept() > 200_000.0, counts, "{length}: {}", kept());
+            for call in calls {
+                assert_eq!(call.end().await.status, 200);
+            }
+        });
+        until_now("it is given back", || kept() == 0.0);
+    }
 }

@@ -118,8 +118,8 @@ impl Drop for Descriptor {
 mod tests {
     use super::*;
 
-    fn all(mut take: impl FnMut() -> Option<Descriptor>) -> Vec<Descriptor> {
-        std::iter::from_fn(|| take()).collect()
+    fn all(take: impl FnMut() -> Option<Descriptor>) -> Vec<Descriptor> {
+        std::iter::from_fn(take).collect()
     }
 
     #[test]

@@ -167,6 +167,7 @@ impl Gateway {
         let Some(pool) = snapshot.pool(&upstream.name) else { return Error::e_explain(ErrorType::InternalError, "no pool") };
         let (framing, mut upload) = self.framing(session, ctx, upstream.protocol).await?;
         let mut headers = fields(session);
+        let _head = self.room_for_head(ctx, &headers)?;
         // None leaves as none; but some servers ask a POST for its length (RFC 9110, section 15.5.12).
         if framing == Framing::Absent && headers.remove(header::CONTENT_LENGTH).is_some() && expects_body(&session.req_header().method) {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));

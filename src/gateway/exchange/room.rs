@@ -2,14 +2,15 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use pingora::ErrorType;
+use http::HeaderMap;
+use pingora::{Error, ErrorType};
 use tokio::time::{Instant, timeout_at};
 
 use super::Failed;
 use crate::{
     gateway::{
         proxy::{Context, Gateway},
-        share::{MOST_WAITING, Owner, Share, Shares, Short},
+        share::{MOST_MEMORY, MOST_WAITING, Owner, Share, Shares, Short},
         shared::{Shared, Snapshot},
     },
     model::{Deny, Reason},
@@ -18,6 +19,8 @@ use crate::{
 
 /// How often who waits looks again for exchanges that make room: some rest long enough only then.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// A head that is not counted: those of browsers and common clients are smaller.
+const SMALL_HEAD: usize = 8 * 1024;
 /// How many exchanges one who waits may have ended at a time.
 pub(super) const WANTED: usize = 32;
 
@@ -40,6 +43,25 @@ impl Gateway {
                 Ok(share)
             }
             Err(short) => Err(refused(short, "the connections to servers")),
+        }
+    }
+
+    /// Takes memory for a large head, which is there twice for as long as its exchange: as it came, and as it leaves. A client makes one of
+    /// a few octets (RFC 7541, section 6.1), and a hundred at once over each connection.
+    pub(super) fn room_for_head(&self, ctx: &mut Context, headers: &HeaderMap) -> Result<Option<Share>, Box<Error>> {
+        let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        if bytes <= SMALL_HEAD {
+            return Ok(None);
+        }
+        let memory = &self.shared.scarce.memory;
+        let Some(owner) = ctx.permit.as_ref().map(|permit| memory.owner_of(permit)) else { return Ok(None) };
+        match memory.take(owner, bytes.saturating_mul(2), MOST_MEMORY, self.shared.clock.tick()) {
+            Ok(share) => Ok(Some(share)),
+            Err(short) => {
+                let Failed { error, deny, .. } = refused(short, "the memory for heads and answers that are kept");
+                ctx.deny = deny;
+                Err(error)
+            }
         }
     }
 
