@@ -34,7 +34,7 @@ pub fn check(answer: RevocationAnswer, known: u32, epoch: u32, claims: &Claims, 
             Err(Deny::new(Reason::RevocationUnavailable, "this process handed over, and its successor no longer says who was revoked"))
         }
         RevocationAnswer::Session => revoked("the session was revoked".to_owned()),
-        RevocationAnswer::User(at) => revoked(format!("sessions of this user from before {} s since 1970 were revoked", at.as_secs())),
+        RevocationAnswer::User(at) => revoked(format!("sessions of this user from before {at} were revoked")),
         RevocationAnswer::Tenant { epoch: current } => {
             revoked(format!("the session is of epoch {epoch} of tenant `{}`, which is in epoch {current}", claims.tenant))
         }

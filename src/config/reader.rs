@@ -122,11 +122,18 @@ impl<'t, 'f> Reader<'t, 'f> {
     }
 
     /// Reads the value of one key of a map.
-    pub(super) fn field<T: Wire>(&mut self, node: &'t Node, entries: &'t [Entry], key: &'static str) -> Option<T> {
+    pub(super) fn field<T: Wire>(&mut self, node: &'t Node, entries: &'t [Entry], key: &'static str, keys: &[&str]) -> Option<T> {
         if let Some(entry) = entries.iter().find(|entry| &*entry.key == key) {
             return self.enter(Step::Key(&entry.key), entry.span, &entry.node).or_else(T::absent).or_else(T::broken);
         }
         let absent = T::absent();
+        // A key that is written with a mistake in it was said so, once.
+        let is_misspelt = |entry: &Entry| {
+            !keys.contains(&&*entry.key) && strsim::damerau_levenshtein(&entry.key, key) <= (entry.key.chars().count() / 3).clamp(1, 3)
+        };
+        if absent.is_none() && entries.iter().any(is_misspelt) {
+            return T::broken();
+        }
         if absent.is_none() {
             let span = self.spot(node);
             let path = joined(&self.path(), key);
