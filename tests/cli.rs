@@ -24,7 +24,7 @@ sessions: {keys: [{id: 1, secret: "${file:session.key}"}]}
 upstreams: {app: {servers: [{address: "127.0.0.1:9"}]}}
 quotas: {few: {by: client, rate: 1/h, burst: 1}}
 routes:
-  app: {rules: [{path: /public/, access: public, quotas: [few]}, {path: /admin, roles: [admin]}, {path: /admin/, roles: [admin]}]}
+  app: {rules: [{path: /public/, access: public, quotas: [few]}, {path: /admin, roles: [admin]}, {path: /admin/, roles: [admin]}, {path: /login, access: public, grant: true}]}
 tenants:
   acme: {hosts: [acme.test], upstream: app, routes: app, ip_access: {allow: [127.0.0.0/8, 192.0.2.0/24]}}
 "#;
@@ -97,6 +97,100 @@ fn findings_are_told_to_people_and_programs() {
     fs::set_permissions(octroi.path().join("session.key"), PermissionsExt::from_mode(0o644)).unwrap();
     assert_eq!(octroi.code(&["check"]), 1);
     assert_eq!(octroi.code(&["run"]), 78);
+}
+
+/// An answer, not silence; numbers, not a scroll; colour for eyes alone.
+#[test]
+fn a_check_says_how_it_ends() {
+    let octroi = Octroi::prepared(CONFIG);
+    let said = |output: &Output| (output.status.code(), text(&output.stdout), text(&output.stderr));
+    assert_eq!(said(&octroi.command(&["check"])), (Some(0), "ok: 1 tenant, 1 listener\n".into(), String::new()));
+
+    octroi.configure(&CONFIG.replace(", expires: 2099-12-31", ""));
+    let (code, out, warned) = said(&octroi.command(&["check"]));
+    assert_eq!((code, out.as_str()), (Some(0), "ok: 1 tenant, 1 listener, 1 warning\n"));
+    assert!(warned.starts_with("warning: ") && warned.lines().count() == 5, "{warned}");
+
+    octroi.configure(
+        &CONFIG.replace(", expires: 2099-12-31", "").replace("by: client", "by: nobody").replace("upstream: app,", "upstream: ap,"),
+    );
+    let (code, out, wrong) = said(&octroi.command(&["check"]));
+    assert_eq!((code, out.as_str(), wrong.lines().last()), (Some(1), "", Some("2 errors, 1 warning")));
+    let file = octroi.config();
+    let twice = run(&["check", file.to_str().unwrap(), file.to_str().unwrap()]);
+    assert_eq!(text(&twice.stderr).lines().last(), Some("4 errors, 2 warnings"));
+
+    // A pipe has no colour; a terminal has, unless somebody wants none.
+    assert!(!wrong.contains('\x1b'), "{wrong:?}");
+    let on_terminal = |variable: (&str, &str)| {
+        let command = format!("'{BINARY}' check '{}'", file.display());
+        let output = Command::new("script")
+            .args(["-qec", &command, "/dev/null"])
+            .env_remove("NO_COLOR")
+            .env("TERM", "xterm")
+            .env(variable.0, variable.1)
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        text(&output.stdout)
+    };
+    let coloured = on_terminal(("NO_COLOR", ""));
+    for word in ["\x1b[1;31merror\x1b[0m: ", "\x1b[1;33mwarning\x1b[0m: ", "\x1b[36mhint\x1b[0m: ", "\x1b[1;31m^"] {
+        assert!(coloured.contains(word), "{word:?} in {coloured:?}");
+    }
+    for variable in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        let plain = on_terminal(variable);
+        assert!(plain.contains("2 errors, 1 warning") && !plain.contains('\x1b'), "{variable:?} {plain:?}");
+    }
+}
+
+/// What `run` refuses, `check` has said; what another user or machine could change is a warning.
+#[test]
+fn a_check_finds_what_a_start_would_lack() {
+    let octroi = Octroi::prepared(CONFIG);
+    let at = |name: &str| octroi.path().join(name).display().to_string();
+    let check = |config: &str| {
+        octroi.configure(config);
+        let output = octroi.command(&["check"]);
+        (output.status.code().unwrap(), text(&output.stderr))
+    };
+    let state = |dir: &str| CONFIG.replace("state_dir: STATE", &format!("state_dir: {dir}"));
+    let log = |path: &str| format!("{CONFIG}access_log: [{{to: file, path: {path}}}]\n");
+    fs::write(octroi.path().join("file"), "").unwrap();
+    fs::create_dir(octroi.path().join("logs")).unwrap();
+    fs::create_dir(octroi.path().join("open")).unwrap();
+    fs::set_permissions(octroi.path().join("open"), fs::Permissions::from_mode(0o777)).unwrap();
+
+    // No start can succeed.
+    for (config, word) in [
+        (state("file"), "file is a file, and a folder is needed"),
+        (state("file/state"), "file is a file, and a folder is needed"),
+        (state("open"), "others may write to"),
+        (state(&format!("/tmp/{}", "a".repeat(88))), "too long for a socket"),
+        (log("file/access.log"), "file is a file, and a folder is needed"),
+        (log("logs"), "logs is a folder, and a log is a file"),
+    ] {
+        let (code, said) = check(&config);
+        assert!(code == 1 && said.contains(word) && said.ends_with("\n1 error\n"), "{word}: {code} {said}");
+        assert_ne!(octroi.code(&["run"]), 0, "{word}");
+    }
+    // It depends on where it is started.
+    for (config, words) in [
+        (log("lgos/access.log"), ["there is no folder", "logs`?"]),
+        (log("elsewhere/access.log"), ["there is no folder", "mkdir -p"]),
+        (CONFIG.replacen("127.0.0.1:0", "192.0.2.1:8443", 1), ["192.0.2.1 is no address of this machine", "octroi.yaml:4:"]),
+        (state(&format!("/tmp/{}", "a".repeat(87))), ["with a high process number", "server.state_dir"]),
+    ] {
+        let (code, said) = check(&config);
+        assert!(code == 0 && said.starts_with("warning: ") && words.iter().all(|word| said.contains(word)), "{words:?}: {code} {said}");
+    }
+    // Nothing lacks: what a start makes itself, what is there.
+    for config in [state("new/below"), state(&at("state")), log("logs/access.log"), log("file"), log("access.log")] {
+        let (code, said) = check(&config);
+        assert_eq!((code, said.as_str()), (0, ""), "{config}");
+    }
+    assert!(!octroi.path().join("new").exists() && !octroi.path().join("access.log").exists(), "a check makes nothing");
 }
 
 #[test]

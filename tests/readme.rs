@@ -346,6 +346,7 @@ fn every_example_configuration_holds() {
 
             assert!(made.status.success(), "{page}, example {number}: {}", String::from_utf8_lossy(&made.stderr));
             assert_eq!(String::from_utf8_lossy(&checked.stderr), "", "{page}, example {number}");
+            assert!(checked.stdout.starts_with(b"ok: "), "{page}, example {number}");
             assert!(checked.status.success());
         }
     }

@@ -30,6 +30,6 @@ mod watch;
 mod witness;
 
 pub use doors::BindError;
-pub use prepare::{PrepareError, Prepared, check, prepare, variable};
+pub use prepare::{Checked, PrepareError, Prepared, check, prepare, variable};
 pub use run::{RunError, Start, run};
 pub use upgrade::{Launch, UpgradeError};

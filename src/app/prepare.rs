@@ -86,12 +86,24 @@ fn with_admin(
     Ok(Prepared { policy, tls, admin_tls, warnings, includes, out })
 }
 
-/// Judges a configuration without starting or making anything: rules, keys, certificates. Returns what is odd, yet allowed.
-pub fn check(path: &Path, clock: &dyn Clock) -> Result<Vec<Problem>, PrepareError> {
+/// A configuration that holds.
+#[derive(Debug)]
+pub struct Checked {
+    /// What is odd, yet allowed.
+    pub warnings: Vec<Problem>,
+    /// How many tenants it has.
+    pub tenants: usize,
+    /// How many listeners.
+    pub listeners: usize,
+}
+
+/// Judges a configuration without starting or making anything: rules, keys, certificates, and what a start would find on this machine.
+pub fn check(path: &Path, clock: &dyn Clock) -> Result<Checked, PrepareError> {
     let now = clock.now();
-    let loaded = config::load(path, now, &variable).map_err(PrepareError::Config)?;
+    let loaded = config::load_to_check(path, now, &variable).map_err(PrepareError::Config)?;
     TlsState::judge(&loaded.policy, now).map_err(PrepareError::Tls)?;
-    Ok(loaded.warnings)
+    let Loaded { policy, warnings, .. } = loaded;
+    Ok(Checked { warnings, tenants: policy.tenants.iter().count(), listeners: policy.listeners.len() })
 }
 
 /// Looks a variable of the process's environment up.

@@ -1,13 +1,16 @@
 //! `octroi check`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 
 use super::output::{Exit, Output};
 use crate::{
-    app::{self, PrepareError},
-    config::Problem,
+    app::{self, Checked, PrepareError},
+    config::{Problem, Severity},
     model::SystemClock,
 };
 
@@ -23,30 +26,69 @@ pub(crate) struct CheckArgs {
 pub(crate) fn run(config: &Path, args: &CheckArgs, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let files: Vec<&Path> = if args.files.is_empty() { vec![config] } else { args.files.iter().map(PathBuf::as_path).collect() };
     let mut findings: Vec<Problem> = Vec::new();
+    let mut sum = Sum::default();
     let mut exit = Exit::Fine;
     for file in files {
         match app::check(file, &SystemClock::new()) {
-            Ok(warnings) => findings.extend(warnings),
+            Ok(Checked { warnings, tenants, listeners }) => {
+                findings.extend(warnings);
+                sum.tenants = sum.tenants.saturating_add(tenants);
+                sum.listeners = sum.listeners.saturating_add(listeners);
+            }
             Err(error) => {
                 exit = Exit::Problem;
-                findings.extend(problems(file, error));
+                let (problems, more) = problems(file, error);
+                findings.extend(problems);
+                sum.errors = sum.errors.saturating_add(more);
             }
         }
     }
     if args.json {
         output.json(&findings)?;
-    } else {
-        for finding in &findings {
-            output.say(&format!("{finding}\n"));
+        return Ok(exit);
+    }
+    for finding in &findings {
+        output.finding(finding);
+        match finding.severity {
+            Severity::Error => sum.errors = sum.errors.saturating_add(1),
+            Severity::Warning => sum.warnings = sum.warnings.saturating_add(1),
         }
+    }
+    // The answer that was asked for is data; what is wrong is talk, as its findings are.
+    if sum.errors == 0 {
+        output.answer("ok", &sum.to_string())?;
+    } else {
+        output.say(&sum.to_string());
     }
     Ok(exit)
 }
 
-fn problems(file: &Path, error: PrepareError) -> Vec<Problem> {
+/// What was found, all files together.
+#[derive(Debug, Default)]
+struct Sum {
+    errors: usize,
+    warnings: usize,
+    tenants: usize,
+    listeners: usize,
+}
+
+impl fmt::Display for Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        if self.errors > 0 {
+            f.write_str(&plural(self.errors, "error"))?;
+        } else {
+            write!(f, "{}, {}", plural(self.tenants, "tenant"), plural(self.listeners, "listener"))?;
+        }
+        if self.warnings > 0 { write!(f, ", {}", plural(self.warnings, "warning")) } else { Ok(()) }
+    }
+}
+
+/// Returns what is wrong, and how many more errors there are than are listed.
+fn problems(file: &Path, error: PrepareError) -> (Vec<Problem>, usize) {
     match error {
-        PrepareError::Config(errors) => errors.problems,
-        PrepareError::Tls(errors) => errors.iter().map(|error| Problem::of_file(file, error.to_string())).collect(),
-        PrepareError::Log(error) => vec![Problem::of_file(file, error.to_string())],
+        PrepareError::Config(errors) => (errors.problems, errors.more),
+        PrepareError::Tls(errors) => (errors.iter().map(|error| Problem::of_file(file, error.to_string())).collect(), 0),
+        PrepareError::Log(error) => (vec![Problem::of_file(file, error.to_string())], 0),
     }
 }

@@ -1,13 +1,15 @@
 //! What commands print and how they end: the only place that prints.
 
 use std::{
-    io::{self, Write},
+    ffi::OsString,
+    io::{self, IsTerminal, Write},
     process::ExitCode,
 };
 
 use serde::Serialize;
 
 use super::control::Unreachable;
+use crate::config::{Problem, Severity};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,18 +84,59 @@ impl Form {
 pub(crate) struct Output<'a> {
     out: Box<dyn Write + 'a>,
     talk: Box<dyn Write + 'a>,
+    /// Whether data is for eyes, and may be in colour.
+    paints_out: bool,
+    /// Whether talk may.
+    paints_talk: bool,
+}
+
+const RED: &str = "\x1b[1;31m";
+const YELLOW: &str = "\x1b[1;33m";
+const GREEN: &str = "\x1b[1;32m";
+const CYAN: &str = "\x1b[36m";
+
+/// Says whether what is written may be in colour: on a terminal that has it, unless somebody wants none (no-color.org).
+fn may_paint(is_terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    let unwanted = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+    is_terminal && !unwanted && variable("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
+}
+
+fn paint(colour: &str, text: &str) -> String {
+    format!("{colour}{text}\x1b[0m")
+}
+
+/// Writes a finding in colour: how bad it is, what is underlined, what would help.
+fn painted(finding: &Problem) -> String {
+    let colour = match finding.severity {
+        Severity::Error => RED,
+        Severity::Warning => YELLOW,
+    };
+    let text = finding.to_string();
+    let line = |(number, line): (usize, &str)| match (number, line.split_once(": ")) {
+        (0, Some((word, rest))) => format!("{}: {rest}\n", paint(colour, word)),
+        // Blank, what is written, and what points at it.
+        (3, _) if finding.snippet.is_some() => match line.split_once('^') {
+            Some((before, after)) => format!("{before}{}\n", paint(colour, &format!("^{after}"))),
+            None => format!("{line}\n"),
+        },
+        (_, Some(("hint", rest))) => format!("{}: {rest}\n", paint(CYAN, "hint")),
+        _ => format!("{line}\n"),
+    };
+    text.lines().enumerate().map(line).collect()
 }
 
 impl<'a> Output<'a> {
     /// Prints to the process's own streams.
     pub(crate) fn standard() -> Self {
-        Self { out: Box::new(io::stdout()), talk: Box::new(io::stderr()) }
+        let paints = |is_terminal| may_paint(is_terminal, |name| std::env::var_os(name));
+        let (paints_out, paints_talk) = (paints(io::stdout().is_terminal()), paints(io::stderr().is_terminal()));
+        Self { out: Box::new(io::stdout()), talk: Box::new(io::stderr()), paints_out, paints_talk }
     }
 
     /// Prints elsewhere.
     #[cfg(test)]
     pub(crate) fn to(out: impl Write + 'a, talk: impl Write + 'a) -> Self {
-        Self { out: Box::new(out), talk: Box::new(talk) }
+        Self { out: Box::new(out), talk: Box::new(talk), paints_out: false, paints_talk: false }
     }
 
     /// Prints lines of data.
@@ -114,6 +157,18 @@ impl<'a> Output<'a> {
             Form::Text => self.text(&text()),
             Form::Json => self.json(value),
         }
+    }
+
+    /// Prints a line of data that begins with a good word.
+    pub(crate) fn answer(&mut self, word: &str, text: &str) -> Result<(), CannotWrite> {
+        let word = if self.paints_out { paint(GREEN, word) } else { word.to_owned() };
+        self.text(&format!("{word}: {text}"))
+    }
+
+    /// Says what is wrong with a configuration.
+    pub(crate) fn finding(&mut self, finding: &Problem) {
+        let text = if self.paints_talk { painted(finding) } else { finding.to_string() };
+        self.say(&text);
     }
 
     /// Says something to the person. If nobody can hear it, nothing is lost.
@@ -150,6 +205,17 @@ mod tests {
         let failed = output.text("x").map(|()| Exit::Fine).map_err(anyhow::Error::from);
 
         assert_eq!(output.conclude(failed), Exit::CannotWrite);
+    }
+
+    #[test]
+    fn colour_is_for_terminals_that_have_it_and_people_who_want_it() {
+        let paints = |is_terminal, no_color: Option<&'static str>, term: Option<&'static str>| {
+            may_paint(is_terminal, |name| if name == "NO_COLOR" { no_color } else { term }.map(OsString::from))
+        };
+
+        assert!(paints(true, None, Some("xterm")) && paints(true, Some(""), Some("linux")));
+        assert!(!paints(false, None, Some("xterm")), "a pipe");
+        assert!(!paints(true, Some("1"), Some("xterm")) && !paints(true, None, Some("dumb")) && !paints(true, None, None));
     }
 
     #[test]

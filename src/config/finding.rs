@@ -1,10 +1,11 @@
 //! Problems while they are being collected: a place and words, not yet the lines around them.
 
-use std::{borrow::Cow, rc::Rc};
+use std::{borrow::Cow, collections::HashSet, rc::Rc};
 
 use super::{
     error::{Problem, Severity, Snippet},
     hidden::Hidden,
+    odd,
     source::{Source, Sources, Span},
 };
 
@@ -14,6 +15,8 @@ const LISTED: usize = 1000;
 const SUGGESTIONS: usize = 50;
 /// How many characters of a line are shown.
 const SHOWN_CHARS: usize = 160;
+/// In how long a text a character is looked for that is not what it looks like.
+const ODD_BYTES: u32 = 400;
 /// How many characters of a message, which may quote a value of any length.
 const MESSAGE_CHARS: usize = 400;
 
@@ -77,6 +80,8 @@ pub(super) struct Findings {
     masked: Vec<Span>,
     /// What must not be said: what references stand for.
     hidden: Rc<Hidden>,
+    /// Keys that are written, and were refused: the map's place and the key. Who says that they are missing says it twice.
+    refused: HashSet<(Span, &'static str)>,
 }
 
 impl Findings {
@@ -113,6 +118,16 @@ impl Findings {
             Some(last) => last,
             None => self.surplus.get_or_insert_with(unreached),
         }
+    }
+
+    /// Notes that a key is written, and refused.
+    pub(super) fn refuse(&mut self, map: Span, key: &'static str) {
+        self.refused.insert((map, key));
+    }
+
+    /// Says whether a key of a map is written, and was refused.
+    pub(super) fn is_refused(&self, map: Span, key: &'static str) -> bool {
+        self.refused.contains(&(map, key))
     }
 
     /// Hides some characters from whatever is shown.
@@ -190,8 +205,9 @@ impl Finding {
         let source = sources.file(self.span.file);
         // A file that could not be read, or holds nothing, is meant as a whole.
         let (line, column) = source.filter(|source| !source.text().is_empty()).map_or((0, 0), |source| source.place(self.span.start));
+        let hint = self.odd(source, masked).or(self.hint);
         let first = self.first.map(|first| format!("the first one is at {}", sources.locate(first)));
-        let hint = match (self.hint, first) {
+        let hint = match (hint, first) {
             (Some(hint), Some(first)) => Some(format!("{first}; {hint}")),
             (hint, first) => hint.or(first),
         };
@@ -205,6 +221,21 @@ impl Finding {
             hint,
             snippet: source.and_then(|source| snippet(source, line, self.span, masked)),
         }
+    }
+
+    /// Names what is not what it looks like in a text that is refused: whatever is wrong with it, that is why.
+    fn odd(&self, source: Option<&Source>, masked: &[Span]) -> Option<String> {
+        let Span { file, start, end } = self.span;
+        let hidden = masked.iter().any(|hidden| hidden.file == file && hidden.start < end && start < hidden.end);
+        if self.severity != Severity::Error || hidden || end.saturating_sub(start) > ODD_BYTES {
+            return None;
+        }
+        let text = source?.text().get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)?;
+        // One character alone has been named by the message.
+        if text.is_ascii() || text.chars().nth(1).is_none() {
+            return None;
+        }
+        odd::first(text).map(|found| format!("in it stands {}: {}", found.named(), found.instead()))
     }
 }
 
@@ -221,6 +252,8 @@ fn snippet(source: &Source, line: u32, span: Span, masked: &[Span]) -> Option<Sn
         shown.push(match character {
             _ if masked.iter().any(|hidden| inside(&hidden)) => '*',
             '\t' => ' ',
+            blank if odd::is_blank(blank) => '␣',
+            invisible if odd::is_invisible(invisible) => '\u{fffd}',
             other => other,
         });
         indent += usize::from(at < span.start);

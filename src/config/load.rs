@@ -8,7 +8,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    compile::{Context, Parts, compile},
+    compile::{Context, Parts, compile, machine},
     default,
     error::{ConfigErrors, Problem, Severity},
     finding::Findings,
@@ -50,7 +50,26 @@ pub fn load(path: &Path, now: UnixTime, env: &dyn Fn(&str) -> Option<String>) ->
     let inputs = Inputs::new(env);
     let mut findings = Findings::hiding(inputs.hidden());
     let contents = read(path, &inputs, &mut findings);
-    compiled(contents, &inputs, findings, now, false)
+    compiled(contents, &inputs, findings, now, Purpose::Use)
+}
+
+/// Does the same for who only asks: what a start would need of this machine is looked at, too. Nothing is made.
+pub fn load_to_check(path: &Path, now: UnixTime, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigErrors> {
+    let inputs = Inputs::new(env);
+    let mut findings = Findings::hiding(inputs.hidden());
+    let contents = read(path, &inputs, &mut findings);
+    compiled(contents, &inputs, findings, now, Purpose::Check)
+}
+
+/// What a configuration is loaded for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// To be used, all of it.
+    Use,
+    /// To be used even without certificates that cannot be.
+    Start,
+    /// To say what would happen.
+    Check,
 }
 
 /// Does the same for who has nothing else to serve: a certificate that cannot be used is left out, and what is wrong with it is returned
@@ -59,7 +78,7 @@ pub fn load_to_start(path: &Path, now: UnixTime, env: &dyn Fn(&str) -> Option<St
     let inputs = Inputs::new(env);
     let mut findings = Findings::hiding(inputs.hidden());
     let contents = read(path, &inputs, &mut findings);
-    compiled(contents, &inputs, findings, now, true)
+    compiled(contents, &inputs, findings, now, Purpose::Start)
 }
 
 /// Compiles a text as if it stood in the file at that path, without the tenant files that it names.
@@ -67,7 +86,7 @@ pub(super) fn load_text(path: PathBuf, text: String, now: UnixTime, env: &dyn Fn
     let inputs = Inputs::new(env);
     let mut findings = Findings::hiding(inputs.hidden());
     let contents = Contents::of_text(path, text, &inputs, &mut findings);
-    compiled(contents, &inputs, findings, now, false)
+    compiled(contents, &inputs, findings, now, Purpose::Use)
 }
 
 fn compiled(
@@ -75,15 +94,20 @@ fn compiled(
     inputs: &Inputs<'_>,
     mut findings: Findings,
     now: UnixTime,
-    to_start: bool,
+    purpose: Purpose,
 ) -> Result<Loaded, ConfigErrors> {
     let Contents { sources, root, tenants, includes, broken } = contents;
     let mut policy = None;
     if let (Some(root), false) = (root, broken) {
         let mut cx = Context { sources: &sources, findings: &mut findings, inputs, now, next_expiry: None };
-        policy = Some(compile(&mut cx, Parts { root, tenants }, String::new()));
+        let places = (purpose == Purpose::Check).then(|| machine::Places::of(&root));
+        let compiled = compile(&mut cx, Parts { root, tenants }, String::new());
+        if let Some(places) = places {
+            machine::judge(&mut cx, &places, &compiled);
+        }
+        policy = Some(compiled);
     }
-    let failed = if to_start { findings.inexcusable() > 0 } else { findings.errors() > 0 };
+    let failed = if purpose == Purpose::Start { findings.inexcusable() > 0 } else { findings.errors() > 0 };
     let revision = revision(&sources, inputs);
     let (problems, more) = render(findings, &sources);
     match policy {

@@ -13,6 +13,7 @@ use super::{
     finding::Findings,
     input::Inputs,
     load::Include,
+    near,
     parse::FilePath,
     reader::{At, Reader, Wire},
     source::{Source, Sources, Span},
@@ -41,7 +42,8 @@ pub(super) fn read(path: &Path, inputs: &Inputs<'_>, findings: &mut Findings) ->
     let mut read = Contents::default();
     let bounds = default::BOUNDS;
     let main = text(path, default::FILE_BYTES, true);
-    read.root = read.take(path, main, bounds, inputs, findings);
+    let meant = main.is_err().then(|| near::hint(path)).flatten();
+    read.root = read.take(path, main.map_err(|wrong| (wrong, meant)), bounds, inputs, findings);
     let Some(root) = &read.root else { return read };
     let limits = root.config_limits.clone();
     let patterns = root.tenant_files.clone();
@@ -59,7 +61,7 @@ pub(super) fn read(path: &Path, inputs: &Inputs<'_>, findings: &mut Findings) ->
 impl Contents {
     /// Reads one tenant file.
     fn file<T: Wire>(&mut self, path: &Path, bytes: u64, bounds: Bounds, inputs: &Inputs<'_>, findings: &mut Findings) -> Option<T> {
-        self.take(path, text(path, bytes, false), bounds, inputs, findings)
+        self.take(path, text(path, bytes, false).map_err(|wrong| (wrong, None)), bounds, inputs, findings)
     }
 
     /// Takes in the main file's text, as if it had been read.
@@ -73,7 +75,7 @@ impl Contents {
     fn take<T: Wire>(
         &mut self,
         path: &Path,
-        text: Result<String, String>,
+        text: Result<String, (String, Option<String>)>,
         bounds: Bounds,
         inputs: &Inputs<'_>,
         findings: &mut Findings,
@@ -86,8 +88,8 @@ impl Contents {
         let file = u16::try_from(self.sources.files().len()).unwrap_or(u16::MAX);
         let tree = match wrong {
             None => tree::parse(&source, file, bounds, findings),
-            Some(wrong) => {
-                findings.error(Span { file, start: 0, end: 0 }, wrong);
+            Some((wrong, hint)) => {
+                findings.error(Span { file, start: 0, end: 0 }, wrong).maybe_hint(hint);
                 None
             }
         };
@@ -161,7 +163,13 @@ fn tenant_files(
         }
         includes.push(Include { pattern: pattern.display().to_string(), files: fits });
         if fits == 0 {
-            findings.warn(*span, "no file fits this pattern").hint(format!("it is looked for from {}", shown(folder)));
+            let meant = pattern
+                .parent()
+                .filter(|own| !own.to_string_lossy().contains(['*', '?', '[']))
+                .and_then(|own| near::hint(&folder.join(own)));
+            findings
+                .warn(*span, "no file fits this pattern")
+                .hint(meant.unwrap_or_else(|| format!("it is looked for from {}", shown(folder))));
         }
     }
     if files.len() > most {

@@ -124,15 +124,21 @@ impl<'t, 'f> Reader<'t, 'f> {
     /// Reads the value of one key of a map.
     pub(super) fn field<T: Wire>(&mut self, node: &'t Node, entries: &'t [Entry], key: &'static str, keys: &[&str]) -> Option<T> {
         if let Some(entry) = entries.iter().find(|entry| &*entry.key == key) {
-            return self.enter(Step::Key(&entry.key), entry.span, &entry.node).or_else(T::absent).or_else(T::broken);
+            let before = self.findings.errors();
+            let read = self.enter(Step::Key(&entry.key), entry.span, &entry.node);
+            if self.findings.errors() > before {
+                self.refuse(node, key);
+            }
+            return read.or_else(T::absent).or_else(T::broken);
         }
         let absent = T::absent();
         // A key that is written with a mistake in it was said so, once.
         let is_misspelt = |entry: &Entry| {
             !keys.contains(&&*entry.key) && strsim::damerau_levenshtein(&entry.key, key) <= (entry.key.chars().count() / 3).clamp(1, 3)
         };
-        if absent.is_none() && entries.iter().any(is_misspelt) {
-            return T::broken();
+        if entries.iter().any(is_misspelt) {
+            self.refuse(node, key);
+            return absent.or_else(T::broken);
         }
         if absent.is_none() {
             let span = self.spot(node);
@@ -141,6 +147,12 @@ impl<'t, 'f> Reader<'t, 'f> {
             return T::broken();
         }
         absent
+    }
+
+    /// Notes that a key is written, and was refused, for who would say that it is missing.
+    fn refuse(&mut self, node: &Node, key: &'static str) {
+        let map = self.spot(node);
+        self.findings.refuse(map, key);
     }
 
     /// Reads an item of a list.

@@ -13,8 +13,9 @@ use granit_parser::{Event, Parser, ScalarStyle, ScanError};
 
 use super::{
     finding::Findings,
+    odd,
     source::{Source, Span},
-    syntax,
+    syntax::{self, Explained},
 };
 
 /// One value and where it stands.
@@ -67,7 +68,18 @@ pub(super) struct Bounds {
 /// Reads a file. What is wrong goes to `findings`; nothing is returned where the text is not YAML, so that what follows does not
 /// complain about what is merely missing.
 pub(super) fn parse(source: &Source, file: u16, bounds: Bounds, findings: &mut Findings) -> Option<Node> {
-    let mut builder = Builder { file, bounds, findings, open: Vec::new(), anchors: HashMap::new(), nodes: 0, repeated: 0, root: None };
+    let mut builder = Builder {
+        file,
+        text: source.text(),
+        bounds,
+        findings,
+        open: Vec::new(),
+        anchors: HashMap::new(),
+        nodes: 0,
+        repeated: 0,
+        root: None,
+        odd: false,
+    };
     let mut options = granit_parser::options! { disallow_directives: true };
     options.set_emit_comments(false);
     for next in Parser::new_from_str_with_options(source.text(), options) {
@@ -80,11 +92,17 @@ pub(super) fn parse(source: &Source, file: u16, bounds: Bounds, findings: &mut F
     if builder.root.is_none() {
         builder.findings.error(Span { file, start: 0, end: 0 }, "the file is empty").hint("a configuration begins with `version: 1`");
     }
-    builder.root
+    if let (true, Some(Node { span, value: Value::Scalar { .. } })) = (builder.odd, &builder.root) {
+        // No configuration, but perhaps the file of a key.
+        builder.findings.mask(*span);
+    }
+    // A key that is not what it looks like makes nothing else of this file worth saying: it would be missing, and unknown.
+    builder.root.filter(|_| !builder.odd)
 }
 
 struct Builder<'a> {
     file: u16,
+    text: &'a str,
     bounds: Bounds,
     findings: &'a mut Findings,
     open: Vec<Open>,
@@ -92,6 +110,8 @@ struct Builder<'a> {
     nodes: usize,
     repeated: usize,
     root: Option<Node>,
+    /// Whether a character was found that is not what it looks like.
+    odd: bool,
 }
 
 /// A list or map that has not ended.
@@ -117,6 +137,9 @@ impl Builder<'_> {
                 let plain = style == ScalarStyle::Plain;
                 // The parser writes `~` where nothing stands at all.
                 let text = if plain && here.start == here.end { Cow::Borrowed("") } else { text };
+                if plain {
+                    self.judge_characters(here);
+                }
                 self.place(Node { span: here, value: Value::Scalar { text: text.into(), plain } }, anchor)
             }
             Event::SequenceStart(_, anchor, tag) => {
@@ -136,6 +159,23 @@ impl Builder<'_> {
             // What is left means nothing to a tree: the stream's ends, and comments and anchors, which are not asked for.
             _ => Some(()),
         }
+    }
+
+    /// Refuses what is not what it looks like: anywhere in a key, at the ends of a value that has no quotes.
+    fn judge_characters(&mut self, span: Span) {
+        let range = usize::try_from(span.start).unwrap_or(0)..usize::try_from(span.end).unwrap_or(0);
+        let Some(text) = self.text.get(range).filter(|text| !text.is_ascii()) else { return };
+        let is_key = match self.open.last().map(|open| &open.value) {
+            None => true,
+            Some(Partial::Map { pending, .. }) => pending.is_none(),
+            Some(Partial::List(_)) => false,
+        };
+        let Some(found) = (if is_key { odd::first(text) } else { odd::at_an_end(text) }) else { return };
+        let start = span.start.saturating_add(u32::try_from(found.at).unwrap_or(0));
+        let end = start.saturating_add(u32::try_from(found.character.len_utf8()).unwrap_or(1));
+        self.odd = true;
+        let hint = format!("{}; where it is meant, put all of it in quotes", found.instead());
+        self.findings.error(Span { start, end, ..span }, format!("here stands {}", found.named())).hint(hint);
     }
 
     fn open(&mut self, start: Span, anchor: usize, value: Partial) -> Option<()> {
@@ -216,8 +256,12 @@ impl Builder<'_> {
             text if text.is_empty() => Cow::Borrowed("not valid YAML"),
             text => Cow::Owned(format!("not valid YAML: {text}")),
         };
-        let (start, hint) = syntax::explain(&what, source, start);
-        self.findings.error(Span { file: self.file, start, end: start }, what).maybe_hint(hint.map(str::to_owned));
+        // What was named already is the cause.
+        if !self.odd {
+            let Explained { start, end, message, hint } = syntax::explain(&what, source, start);
+            let message = message.map_or(what, Cow::Owned);
+            self.findings.error(Span { file: self.file, start, end }, message).maybe_hint(hint);
+        }
         None
     }
 

@@ -44,7 +44,9 @@ fn target(cx: &mut Context<'_>, wire: &LogWire) -> Option<LogTarget> {
             None
         }
         (Sink::File, None) => {
-            cx.error(wire.to.span, "a log file needs a `path`");
+            if !cx.findings.is_refused(wire.at(), "path") {
+                cx.error(wire.to.span, "a log file needs a `path`");
+            }
             None
         }
         (Sink::File, Some(path)) => Some(LogTarget::File {

@@ -14,6 +14,9 @@ use crate::{
     policy::ServerAddress,
 };
 
+/// The longest path of a Unix socket: 108 bytes with the one that ends it (unix(7)).
+pub(super) const SOCKET_PATH_BYTES: usize = 107;
+
 /// The addresses so far.
 #[derive(Debug, Default)]
 pub(super) struct Addresses(Vec<(SocketAddr, Span)>);
@@ -46,6 +49,13 @@ pub(super) struct Own<'a> {
 impl Own<'_> {
     /// Refuses a server of an upstream that is octroi itself.
     pub(super) fn judge(&self, cx: &mut Context<'_>, server: &At<ServerAddress>) {
+        if let ServerAddress::Unix(path) = &server.value
+            && path.as_os_str().len() > SOCKET_PATH_BYTES
+        {
+            let message = format!("the path of this socket has {} bytes; the system takes {SOCKET_PATH_BYTES}", path.as_os_str().len());
+            cx.error(server.span, message).hint("give the app a socket with a shorter path");
+            return;
+        }
         let found = match &server.value {
             ServerAddress::Tcp(address) => {
                 let found = self.addresses.0.iter().find(|(bound, _)| reaches(*address, *bound));
@@ -71,7 +81,7 @@ fn reaches(address: SocketAddr, bound: SocketAddr) -> bool {
 }
 
 /// Says whether an address is this machine's. The system sends from the very address that it sends to, if that is its own; nothing is sent.
-fn is_of_this_machine(ip: IpAddr) -> bool {
+pub(super) fn is_of_this_machine(ip: IpAddr) -> bool {
     let any: IpAddr = if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let asked = || {
         let socket = UdpSocket::bind((any, 0))?;

@@ -19,7 +19,7 @@ use x509_parser::{
 
 use super::Context;
 use crate::{
-    config::{default, input::InputFile, parse::FilePath, reader::At},
+    config::{default, input::InputFile, near, parse::FilePath, reader::At},
     model::{
         OcspError, PemBlock, PemError, PemKind, UnixTime, chain_faults, has_pem_marker, judge_ocsp, pem_certificates, pem_chain,
         pem_private_key,
@@ -114,7 +114,8 @@ pub(super) fn open(cx: &mut Context<'_>, path: &At<FilePath>, missing: Option<&s
     match cx.inputs.file(&full) {
         Ok(file) => Some((file, shown)),
         Err(why) => {
-            cx.error(path.span, format!("cannot read {shown}: {why}")).maybe_hint(missing.map(str::to_owned));
+            let hint = near::hint(&full).or_else(|| missing.map(str::to_owned));
+            cx.error(path.span, format!("cannot read {shown}: {why}")).maybe_hint(hint);
             None
         }
     }

@@ -6,6 +6,7 @@ use super::Context;
 use crate::{
     config::{
         deny_file::{judge, read_deny_file},
+        near,
         parse::FilePath,
         reader::At,
         source::Span,
@@ -53,8 +54,9 @@ impl DenyFiles {
                 Some(Arc::new(ranges))
             }
             Err(error) => {
+                let near = near::hint(path);
                 for (message, hint) in error.messages() {
-                    cx.error(span, message).maybe_hint(hint.map(str::to_owned));
+                    cx.error(span, message).maybe_hint(near.clone().or_else(|| hint.map(str::to_owned)));
                 }
                 None
             }

@@ -9,7 +9,7 @@ use super::{Context, acme, secret::reveal};
 use crate::{
     config::{
         collection::Needed,
-        default,
+        default, near,
         parse::FilePath,
         reader::{At, Placed, SecretText},
         wire::{JwksWire, JwtKeyWire},
@@ -170,7 +170,7 @@ fn public(cx: &mut Context<'_>, path: &At<FilePath>, algorithm: Algorithm) -> Op
     let file = match cx.inputs.file(&full) {
         Ok(file) => file,
         Err(why) => {
-            cx.error(path.span, format!("cannot read {shown}: {why}"));
+            cx.error(path.span, format!("cannot read {shown}: {why}")).maybe_hint(near::hint(&full));
             return None;
         }
     };

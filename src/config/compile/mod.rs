@@ -20,6 +20,7 @@ mod foreign_key;
 mod ip_access;
 mod limits;
 mod listener;
+pub(super) mod machine;
 mod neighbours;
 mod policy;
 mod quota;

@@ -10,6 +10,7 @@ use base64::{
 use super::Context;
 use crate::{
     config::{
+        near,
         parse::Wrong,
         reader::{SecretText, without_newline},
         source::Span,
@@ -128,12 +129,13 @@ pub(super) fn resolve(cx: &Context<'_>, at: Span, piece: &Piece<'_>) -> Result<S
 }
 
 /// What helps where a file cannot be read: what is there already, `octroi keys init` leaves alone.
-fn hint_on(path: &Path) -> &'static str {
-    if path.exists() {
+fn hint_on(path: &Path) -> String {
+    let otherwise = if path.exists() {
         "a secret is kept in a regular file that octroi may read"
     } else {
         "`octroi keys init` makes the keys that are missing"
-    }
+    };
+    near::hint(path).unwrap_or_else(|| otherwise.to_owned())
 }
 
 /// Reads the text of a secret's file.

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     config::{
+        near,
         parse::FilePath,
         reader::{At, Placed},
         source::Span,
@@ -74,6 +75,10 @@ fn source(
         let (acme, names) = entries.entry(cx, acme.0.as_ref()?, listeners)?;
         return Some((CertificateSource::Acme(Arc::new(acme)), names));
     }
+    // What was said of a key that is written wrong is not said again as if it were not there.
+    if ["cert", "key", "dev", "dir", "acme"].iter().any(|key| cx.findings.is_refused(wire.at(), key)) {
+        return None;
+    }
     match (&wire.cert, &wire.key, &wire.dev, &wire.dir) {
         (Some(cert), Some(key), None, None) => {
             let before = cx.findings.errors();
@@ -104,7 +109,7 @@ fn ticket_keys(cx: &mut Context<'_>, path: &At<FilePath>) -> PathBuf {
     let full = cx.resolve(path);
     let shown = full.display();
     let wrong = match cx.inputs.file(&full) {
-        Err(why) => Some((format!("cannot read {shown}: {why}"), MAKE.to_owned())),
+        Err(why) => Some((format!("cannot read {shown}: {why}"), near::hint(&full).unwrap_or_else(|| MAKE.to_owned()))),
         Ok(file) if file.is_open_to_all() => {
             let message = format!("{shown} is open to every account of this machine (mode {})", file.mode());
             Some((message, format!("chmod 0600 {shown}")))

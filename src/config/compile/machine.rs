@@ -1,0 +1,208 @@
+//! What a start needs of the machine, for `octroi check`: folders that can be written, sockets whose paths fit, addresses that are there.
+//!
+//! `check` may run as another user than the gateway, or on another machine. So what that could change is a warning, and what no start can
+//! get past is an error. Nothing is made, written or bound.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf, absolute},
+};
+
+use rustix::fs::{Access, access};
+
+use super::{
+    Context,
+    address::{SOCKET_PATH_BYTES, is_of_this_machine},
+};
+use crate::{
+    config::{
+        near,
+        parse::FilePath,
+        reader::{At, Placed},
+        source::Span,
+        wire::{LogWire, Root, Sink},
+    },
+    model::CONTROL_SOCKET,
+    policy::Policy,
+};
+
+/// Where what depends on the machine is written.
+#[derive(Debug)]
+pub(in crate::config) struct Places {
+    /// The key `server.state_dir`, or the top of the file.
+    state_dir: Span,
+    logs: Vec<At<FilePath>>,
+    addresses: Vec<At<SocketAddr>>,
+}
+
+impl Places {
+    /// Notes them before the wire types are gone.
+    pub(in crate::config) fn of(root: &Root) -> Self {
+        let written = root.server.as_ref().and_then(|server| server.state_dir.as_ref());
+        let to_file = |wire: &LogWire| wire.path.clone().filter(|_| matches!(wire.to.value, Sink::File));
+        let listeners = root.listeners.0.iter().flat_map(|list| &list.0).map(|wire| wire.address.clone());
+        let metrics = root.metrics.iter().map(|wire| wire.address.clone());
+        let admin = root.admin.iter().map(|wire| wire.address.clone());
+        Self {
+            state_dir: written.map_or_else(|| root.at(), |at| at.span),
+            logs: root.access_log.iter().flatten().filter_map(to_file).collect(),
+            addresses: listeners.chain(metrics).chain(admin).collect(),
+        }
+    }
+}
+
+/// Judges a policy by this machine.
+pub(in crate::config) fn judge(cx: &mut Context<'_>, places: &Places, policy: &Policy) {
+    state_dir(cx, places.state_dir, &policy.state_dir);
+    for path in &places.logs {
+        log(cx, path);
+    }
+    for At { value, span } in &places.addresses {
+        if !is_of_this_machine(value.ip().to_canonical()) {
+            let message = format!("{} is no address of this machine, and a start needs one that is", value.ip());
+            cx.warn(*span, message).hint("on the machine that has it, all is well");
+        }
+    }
+}
+
+/// How a folder is that something is to be made in.
+#[derive(Debug, PartialEq, Eq)]
+enum Folder {
+    /// It is there, and this user may write.
+    Fine,
+    /// This user may not write there.
+    Closed,
+    /// It is not there; what is nearest to it is.
+    Missing(PathBuf),
+    /// A file is where it, or one that it lies in, would have to be.
+    File(PathBuf),
+    /// Nothing can be said.
+    Unknown(String),
+}
+
+fn folder(path: &Path) -> Folder {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => match access(path, Access::WRITE_OK | Access::EXEC_OK) {
+            Ok(()) => Folder::Fine,
+            Err(_) => Folder::Closed,
+        },
+        Ok(_) => Folder::File(path.to_owned()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            let here = Path::new(".");
+            let mut above = path.ancestors().skip(1).map(|above| if above.as_os_str().is_empty() { here } else { above });
+            match above.find_map(|above| Some((above, fs::metadata(above).ok()?))) {
+                Some((above, found)) if found.is_dir() => Folder::Missing(above.to_owned()),
+                Some((above, _)) => Folder::File(above.to_owned()),
+                None => Folder::Unknown(error.to_string()),
+            }
+        }
+        Err(error) => Folder::Unknown(error.to_string()),
+    }
+}
+
+/// A hint for what another user or machine could change.
+const ELSEWHERE: &str = "this user on this machine; where octroi runs, it may be otherwise";
+
+fn state_dir(cx: &mut Context<'_>, span: Span, path: &Path) {
+    const KEY: &str = "server.state_dir";
+    let shown = path.display();
+    match folder(path) {
+        Folder::Fine => {
+            // What a start refuses as well: others could put their own journal there.
+            if fs::metadata(path).is_ok_and(|found| found.mode() & 0o022 != 0) {
+                cx.error(span, format!("others may write to {shown}")).path(KEY.to_owned()).hint(format!("chmod go-w {shown}"));
+            }
+        }
+        Folder::Closed => {
+            let message = format!("{shown} cannot be written, and a start keeps what must survive it there");
+            cx.warn(span, message).path(KEY.to_owned()).hint(ELSEWHERE);
+        }
+        // A start makes it.
+        Folder::Missing(above) => {
+            if folder(&above) != Folder::Fine {
+                let message = format!("{shown} is not there, and cannot be made in {}", above.display());
+                cx.warn(span, message).path(KEY.to_owned()).hint(ELSEWHERE);
+            }
+        }
+        Folder::File(file) => {
+            let message = format!("{} is a file, and a folder is needed", file.display());
+            cx.error(span, message).path(KEY.to_owned()).hint("name a folder; a start makes it where it is missing");
+        }
+        Folder::Unknown(why) => {
+            cx.warn(span, format!("{shown} cannot be looked at: {why}")).path(KEY.to_owned()).hint(ELSEWHERE);
+        }
+    }
+    socket(cx, span, path);
+}
+
+/// Judges the paths of the sockets. They are bound with the number of the process behind the name, and the two names have one length.
+fn socket(cx: &mut Context<'_>, span: Span, state_dir: &Path) {
+    let bytes = |dir: &Path, process: &str| dir.join(format!("{CONTROL_SOCKET}.{process}")).as_os_str().len();
+    let hint = format!("the system takes {SOCKET_PATH_BYTES} bytes for the path of a socket; name a shorter folder");
+    let longest = bytes(&absolute(state_dir).unwrap_or_else(|_| state_dir.to_owned()), LAST_PROCESS);
+    if bytes(state_dir, "1") > SOCKET_PATH_BYTES {
+        let message = format!("this folder's path is too long for a socket in it, {CONTROL_SOCKET}");
+        cx.error(span, message).path("server.state_dir".to_owned()).hint(hint);
+    } else if longest > SOCKET_PATH_BYTES {
+        let message = format!("with a high process number, the path of {CONTROL_SOCKET} in this folder has {longest} bytes");
+        cx.warn(span, message).path("server.state_dir".to_owned()).hint(hint);
+    }
+}
+
+/// The highest number of a process on Linux (`PID_MAX_LIMIT`).
+const LAST_PROCESS: &str = "4194304";
+
+fn log(cx: &mut Context<'_>, at: &At<FilePath>) {
+    let path = cx.resolve(at);
+    let shown = path.display();
+    match fs::metadata(&path) {
+        Ok(found) if found.is_dir() => {
+            cx.error(at.span, format!("{shown} is a folder, and a log is a file")).hint(format!("write `{shown}/access.log`"));
+            return;
+        }
+        Ok(_) => {
+            if access(&path, Access::WRITE_OK).is_err() {
+                cx.warn(at.span, format!("{shown} cannot be written, and a start opens it")).hint(ELSEWHERE);
+            }
+            return;
+        }
+        Err(_) => {}
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = parent.display();
+    match folder(parent) {
+        Folder::Fine => {}
+        Folder::Closed => {
+            cx.warn(at.span, format!("no file can be made in {dir}, and a start makes {shown}")).hint(ELSEWHERE);
+        }
+        Folder::Missing(_) => {
+            let hint = near::hint(parent).unwrap_or_else(|| format!("make it: `mkdir -p {dir}`, owned by the user that octroi runs as"));
+            cx.warn(at.span, format!("there is no folder {dir} on this machine, and a start does not make it")).hint(hint);
+        }
+        Folder::File(file) => {
+            cx.error(at.span, format!("{} is a file, and a folder is needed", file.display())).hint("name a file in a folder");
+        }
+        Folder::Unknown(why) => {
+            cx.warn(at.span, format!("{dir} cannot be looked at: {why}")).hint(ELSEWHERE);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_judged_by_what_is_there() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        fs::write(at("file"), "").unwrap();
+
+        assert_eq!(folder(root.path()), Folder::Fine);
+        assert_eq!(folder(&at("none/below")), Folder::Missing(root.path().to_owned()));
+        assert_eq!(folder(&at("file")), Folder::File(at("file")));
+        assert_eq!(folder(&at("file/below")), Folder::File(at("file")));
+    }
+}
