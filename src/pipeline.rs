@@ -1,13 +1,13 @@
 //! THE ORDER in which a request is judged, and the only maker of a [`Permit`].
 //!
-//! Read [`judge`] from top to bottom. Each step takes what the steps before it proved, so none can be left out or moved
+//! Read [`in_order`] from top to bottom. Each step takes what the steps before it proved, so none can be left out or moved
 //! without the compiler noticing. Any error is a denial.
 
 mod again;
 mod charge;
 mod permit;
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, mem, sync::Arc};
 
 use crate::{
     checks::{
@@ -15,7 +15,7 @@ use crate::{
         session, sign_in, tenant,
     },
     model::{ClientIp, Deny, Mode, Origin, Presented, Reason, RequestView, Stage, Trail, UnixTime, Verdict},
-    policy::{Granting, Matched, OnStale, Policy, RangeRule, Route, RouteAccess, Tenant},
+    policy::{Granting, Matched, OnStale, OriginCheck, Policy, RangeRule, Route, RouteAccess, Tenant},
     session::grant::Grant,
     state::{QuotaStore, RevocationStore},
 };
@@ -31,6 +31,20 @@ use charge::Charging;
 
 /// Judges one request. What became known on the way is left in `known`, the findings in `trail`, whatever the verdict.
 pub async fn judge<Q: QuotaStore, R: RevocationStore>(
+    view: &RequestView<'_>,
+    policy: &Policy,
+    stores: Stores<'_, Q, R>,
+    known: &mut Known,
+    trail: &mut Trail,
+) -> Verdict<Passage> {
+    let verdict = in_order(view, policy, stores, known, trail).await;
+    if let Err(deny) = &verdict {
+        charge::give_back(deny.reason, known, stores.quotas, view.tick);
+    }
+    verdict
+}
+
+async fn in_order<Q: QuotaStore, R: RevocationStore>(
     view: &RequestView<'_>,
     policy: &Policy,
     stores: Stores<'_, Q, R>,
@@ -85,6 +99,18 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
     trail.explain(|| (format!("`{}` allows {}", route.id.as_str(), clean.method).into(), Some(route.origin)));
     explain_readings(&clean, &matched, trail)?;
 
+    // Before the session, which another site's form does without.
+    let sent_to = |route| origin::sender(view, &clean, (listener, scheme), (realm, route), policy);
+    let sender = sent_to(route);
+    let also: Vec<_> = matched.also.iter().map(|also| (Arc::clone(also.route), sent_to(also.route))).collect();
+    let websocket = found.upgrade == route::Upgrade::WebSocket;
+    let is_safe = origin::is_safe(clean.method) && !websocket;
+    // What comes back from a provider is another site's form, and is let in by the mark of its beginning.
+    let back = sign_in::back(view, &clean, is_safe, (&realm.name, matched.rules()), policy);
+    let is_begun = sign_in::is_begun(back.as_ref()) && clean.method == "POST" && !websocket;
+    let judges = || std::iter::once((sender, route)).chain(also.iter().map(|(route, sender)| (*sender, route)));
+    let by_mark = is_begun && judges().any(|(sender, route)| sender.foreign().is_some() && route.origin_check != OriginCheck::Off);
+
     // Before the session: guessing tokens is bounded, and so is the work of opening them.
     let mut charging = Charging::new(stores.quotas, view.tick, client, &matched);
     charging.before(realm, known, trail).await?;
@@ -95,6 +121,12 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
         Ok(None) => without_session(realm, &matched, trail)?,
         Err(deny) => anonymous(deny, Stage::Session, view, policy, realm, &matched, known, trail)?,
     };
+    // The mark says that a sign-in began here, not that this form is its provider's: any page can send one as long as the mark is there.
+    // So it acts in nobody's name. A provider's own has no session along anyway (`SameSite=Lax`), or needs none.
+    if by_mark && proven.is_some() {
+        known.set_aside = true;
+        proven = without_session(realm, &matched, trail)?;
+    }
     if let Some(found) = &proven {
         known.session = Some(Arc::clone(&found.session));
         trail.note(Stage::Session, Ok(()))?;
@@ -167,15 +199,7 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
             trail.explain(|| (format!("the sign-in is {age} s old").into(), Some(route.origin)));
         }
     }
-    let sent_to = |route| origin::sender(view, &clean, (listener, scheme), (realm, route), policy);
-    let sender = sent_to(route);
-    let also: Vec<_> = matched.also.iter().map(|also| (Arc::clone(also.route), sent_to(also.route))).collect();
-    let websocket = found.upgrade == route::Upgrade::WebSocket;
-    let is_safe = origin::is_safe(clean.method) && !websocket;
-    // What comes back from a provider is another site's form, and is let in by the mark of its beginning.
-    let back = sign_in::back(view, &clean, is_safe, (&realm.name, route), policy);
-    let is_begun = sign_in::is_begun(back.as_ref()) && !websocket;
-    for (sender, route) in std::iter::once((sender, route)).chain(also.iter().map(|(route, sender)| (*sender, route))) {
+    for (sender, route) in judges() {
         let passes = is_safe || (is_begun && route.grant == Granting::Callback);
         trail.note(Stage::Authorization, origin::check(sender, passes, session.as_deref(), route))?;
         trail.explain(|| (explain_access(route), Some(route.origin)));
@@ -196,9 +220,10 @@ pub async fn judge<Q: QuotaStore, R: RevocationStore>(
         public_port: clean.port.or(listener.public_port).unwrap_or(scheme.default_port()),
         host: clean.host,
         limits: found.limits,
-        charged: charging.into_charged(),
+        charged: mem::take(&mut known.charged),
         websocket,
         safe: origin::is_safe(clean.method),
+        part: origin::part_of_page(view).filter(|_| is_safe),
         sender,
         signed_out: false,
         back,
@@ -218,14 +243,14 @@ pub fn judge_grant(
     // A link from another site passed, but a sign-in by it would sign the victim in as somebody else.
     permit.judges().try_for_each(|(sender, route)| {
         let back = permit.back().filter(|_| route.grant == Granting::Callback);
-        origin::check_grant(sender, back, route)
+        origin::check_grant(sender, permit.part(), back, route)
     })?;
     grant::check(grant, (permit.client(), certificate), permit.tenant(), policy, now).map(Arc::clone)
 }
 
 /// Judges whether the answer to a permitted request may end sessions.
 pub fn judge_revocation(permit: &Permit) -> Verdict {
-    permit.judges().try_for_each(|(sender, route)| origin::check_answer(sender, route))
+    permit.judges().try_for_each(|(sender, route)| origin::check_answer(sender, permit.part(), route))
 }
 
 /// Judges whether somebody ended a session. A foreign one knows no epoch: it is of the one in which its user signed in.

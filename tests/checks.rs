@@ -815,6 +815,26 @@ fn charges_for_failures_can_be_given_back() {
     assert_eq!(quotas.charged(), ["acme/all"]);
 }
 
+#[test]
+fn what_is_refused_before_the_app_is_asked_is_no_failure() {
+    let charged = |request: &Request| {
+        let mut login = quota("login", QuotaBy::Client, 5);
+        login.charge = Charge::Failures;
+        let mut acme = Tenant::clone(checked().tenants.owning(&"acme.test".parse().unwrap()).unwrap());
+        acme.quotas = Box::new([login.into(), quota("all", QuotaBy::Client, 5).into()]);
+        let quotas = Counting::default();
+        let outcome = ask(request, &policy(vec![acme]), &quotas, &LIVE);
+        (outcome.reason(), quotas.charged().len())
+    };
+    let at = |path: &str| get(&format!("https://acme.test{path}"));
+
+    assert_eq!(charged(&at("/login").method("POST").header("sec-fetch-site", "cross-site")), (Some(Reason::Csrf), 1));
+    assert_eq!(charged(&at("/login").method("POST").header("sec-fetch-site", "same-origin")), (None, 2));
+    // A token that does not open is a try, also where the route needs none and another reason refuses.
+    let forged = at("/login").method("POST").cookie("oct1.AAAA");
+    assert_eq!(charged(&forged.header("sec-fetch-site", "cross-site")), (Some(Reason::Csrf), 2));
+}
+
 // ── authorization ──
 
 #[test]
@@ -883,9 +903,19 @@ fn another_site_may_not_write_sign_in_or_open_sockets() {
 fn an_origin_is_the_same_host_scheme_and_port() {
     let origin = |origin: &str| judged(&get("https://acme.test/write").method("POST").header("origin", origin), &checked()).reason();
 
-    for own in ["https://acme.test", "https://ACME.test:443", "https://acme.test:8443"] {
+    for own in ["https://acme.test", "https://ACME.test:443"] {
         assert_eq!(origin(own), None, "{own}");
     }
+    // The listener's own port is not the one that this client used; the other way round neither is 443.
+    assert_eq!(origin("https://acme.test:8443"), Some(Reason::Csrf));
+    let over_8443 = |origin: &str, public_port: Option<u16>| {
+        let mut policy = checked();
+        policy.listeners.iter_mut().for_each(|listener| Arc::make_mut(listener).public_port = public_port);
+        judged(&get("https://acme.test:8443/write").method("POST").header("origin", origin), &policy).reason()
+    };
+    assert_eq!(over_8443("https://acme.test:8443", None), None);
+    assert_eq!([over_8443("https://acme.test", None), over_8443("https://acme.test:443", None)], [Some(Reason::Csrf); 2]);
+    assert_eq!(over_8443("https://acme.test", Some(443)), None);
     for foreign in
         ["null", "http://acme.test", "https://acme.test:444", "https://www.acme.test", "https://acme.test.evil.test", "acme.test", ""]
     {
@@ -932,7 +962,7 @@ fn pages_of_the_realm_act_and_those_of_other_tenants_do_not() {
         ("none", "null"),
         ("same-site", "https://one.apps.test"),
         ("cross-site", "https://app.acme.example"),
-        ("cross-site", "https://app.acme.example:8443"),
+        ("cross-site", "https://app.acme.example:443"),
         ("", "https://app.acme.example"),
     ] {
         assert_eq!(post(site, origin), None, "{site} {origin}");

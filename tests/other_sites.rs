@@ -142,6 +142,7 @@ fn where_the_check_is_off_check_says_so() {
 const CALLBACKS: &str = r#"
       - {path: /callback, access: public, grant: callback}
       - {path: /start, access: public, sign_in: begin}
+      - {path: /members-callback, access: session, grant: callback}
       - {path: /elsewhere, access: public}"#;
 
 fn with_callbacks() -> (Octroi, Upstream) {
@@ -262,8 +263,15 @@ fn nobody_comes_back_from_a_sign_in_of_somebody_else() {
     // A mark cannot be given another name.
     let renamed = format!("{}={}", mark.split_once('=').unwrap().0, theirs.split_once('=').unwrap().1);
     assert_eq!(come_back(&octroi, "state=mine", "cross-site", &renamed).status, 403);
-    // The page itself may, and the right one does.
-    assert!(has_session(&come_back(&octroi, "state=theirs", "same-origin", "")));
+    // Nor does what somebody writes into the realm's own page: an image, or where the app redirects to.
+    for (query, cookies) in [("state=theirs", ""), ("state=theirs", mark.as_str()), ("nothing=1", ""), ("nothing=1", &mark)] {
+        let answer = come_back(&octroi, query, "same-origin", cookies);
+        assert_eq!((outcome(&octroi, &answer), has_session(&answer)), ((403, "csrf".to_owned()), false), "{query} {cookies}");
+    }
+    let own = format!("Origin: https://{ACME}:{}", octroi.addr("public").port());
+    let posted = ask(&octroi, "POST", &format!("/callback?state=theirs&{GRANT}"), &["Sec-Fetch-Site: same-origin", &own]);
+    assert_eq!((outcome(&octroi, &posted), has_session(&posted)), ((403, "csrf".to_owned()), false));
+    // The right one does.
     assert!(has_session(&come_back(&octroi, "state=mine", "cross-site", &mark)));
     // Without a grant, an app answers whatever comes back.
     assert_eq!(octroi.curl(ACME, "/callback?error=access_denied&state=theirs").header("Sec-Fetch-Site: cross-site").status(), 200);
@@ -382,6 +390,98 @@ fn a_lobby_s_sign_in_comes_back_for_its_members() {
     assert_eq!(ask("evil.vendor.test").status, 403);
 }
 
+#[test]
+fn a_part_of_a_page_signs_nobody_in_or_out() {
+    let (octroi, _upstream) = with_callbacks();
+    let csrf = || (403, "csrf".to_owned());
+    let parts = ["image", "style", "script", "font", "video", "audio", "track", "iframe", "frame", "embed", "object", "xslt", ""];
+
+    for field in parts.map(|part| format!("Sec-Fetch-Dest: {part}")).into_iter().chain(["Sec-Purpose: prefetch;prerender".to_owned()]) {
+        let with = ["Sec-Fetch-Site: same-origin", &field];
+        let with = if field.ends_with(": ") { ["Sec-Fetch-Site: same-origin", "Sec-Fetch-Dest;"] } else { with };
+        let forced = ask(&octroi, "GET", &format!("/login?{GRANT}"), &with);
+        assert_eq!((outcome(&octroi, &forced), has_session(&forced)), (csrf(), false), "{field}");
+        let cookie = sign_in(&octroi);
+        let out = ask(&octroi, "GET", "/logout?h-Octroi-Session-Revoke=self", &[&[cookie.as_str()], &with[..]].concat());
+        assert_eq!(outcome(&octroi, &out), csrf(), "{field}");
+        assert_eq!(ask(&octroi, "GET", "/x", &[&[cookie.as_str()], &with[..]].concat()).status, 200, "{field}: it is shown");
+        // A form sends what its page decides.
+        assert!(has_session(&ask(&octroi, "POST", &format!("/login?{GRANT}"), &with)), "{field}");
+        assert_eq!(ask(&octroi, "POST", "/logout?h-Octroi-Session-Revoke=self", &[&[cookie.as_str()], &with[..]].concat()).status, 200);
+    }
+    for part in ["document", "empty"] {
+        let with = ["Sec-Fetch-Site: same-origin", &format!("Sec-Fetch-Dest: {part}")];
+        let answer = ask(&octroi, "GET", &format!("/login?{GRANT}"), &with);
+        let cookie = format!("Cookie: {}", answer.session());
+        let out = ask(&octroi, "GET", "/logout?h-Octroi-Session-Revoke=self", &[&[cookie.as_str()], &with[..]].concat());
+        assert_eq!(out.status, 200, "{part}");
+        assert_eq!(ask(&octroi, "GET", "/x", &[&cookie]).status, 401, "{part}");
+    }
+    // A sign-in that is renewed in a hidden frame has its mark.
+    let mark = begin(&octroi, ACME, "silent");
+    let renewed = octroi.curl(ACME, &format!("/callback?code=x&state=silent&{GRANT}")).cookie(&mark);
+    assert!(has_session(&renewed.header("Sec-Fetch-Site: cross-site").header("Sec-Fetch-Dest: iframe").get()));
+}
+
+#[test]
+fn what_a_mark_lets_in_acts_in_nobody_s_name() {
+    let (octroi, upstream) = with_callbacks();
+    let cookie = sign_in(&octroi);
+    let begun = octroi.curl(ACME, &redirecting("/start", "https://idp.example.com/authorize?response_mode=form_post&state=abc")).get();
+    let both = format!("{cookie}; {}", marks(&begun).0[0].0);
+    let port = octroi.addr("public").port();
+    let evil = format!("Origin: https://evil.vendor.test:{port}");
+    let own = format!("Origin: https://{ACME}:{port}");
+    let user = |upstream: &Upstream| upstream.only().field("octroi-user").map(ToOwned::to_owned);
+    upstream.take();
+
+    for fields in [&["Sec-Fetch-Site: same-site", evil.as_str()][..], &["Sec-Fetch-Site: cross-site", "Origin: null"], &[evil.as_str()]] {
+        let with = [&[both.as_str()], fields].concat();
+        let answer = ask(&octroi, "POST", "/callback?h-Octroi-Session-Revoke=self", &with);
+        assert_eq!((answer.status, answer.all("set-cookie").len()), (200, 0), "{fields:?}");
+        let asked = upstream.only();
+        assert_eq!((asked.field("octroi-user"), asked.field("octroi-session"), asked.field("cookie")), (None, None, None), "{fields:?}");
+        for method in ["PUT", "PATCH", "DELETE"] {
+            assert_eq!(outcome(&octroi, &ask(&octroi, method, "/callback", &with)), (403, "csrf".to_owned()), "{method} {fields:?}");
+        }
+        // Where a session is needed, that is none.
+        assert_eq!(ask(&octroi, "POST", "/members-callback", &with).status, 401, "{fields:?}");
+        assert!(upstream.take().is_empty(), "{fields:?}");
+    }
+    assert_eq!(ask(&octroi, "GET", "/x", &[&cookie]).status, 200, "the session is as it was");
+    upstream.take();
+    // The realm's own page acts in its user's name, with the mark or without, and so does a link.
+    for cookies in [&both, &cookie] {
+        assert_eq!(ask(&octroi, "POST", "/callback", &[cookies, "Sec-Fetch-Site: same-origin", &own]).status, 200);
+        assert_eq!(user(&upstream).as_deref(), Some("u_1"));
+    }
+    assert_eq!(ask(&octroi, "GET", "/callback?error=x", &[&both, "Sec-Fetch-Site: cross-site"]).status, 200);
+    assert_eq!(user(&upstream).as_deref(), Some("u_1"));
+    // A provider's form still signs in, whoever was signed in before.
+    let granted =
+        ask(&octroi, "POST", &format!("/callback?{GRANT}"), &[&both, "Sec-Fetch-Site: same-site", "Origin: https://idp.vendor.test"]);
+    assert!(has_session(&granted));
+}
+
+#[test]
+fn a_page_of_another_site_uses_up_nobody_s_tries() {
+    let upstream = Upstream::start();
+    let rule = "\n      - {path: /guess, access: public, grant: true, quotas: [login]}\n      - {path: /members, access: session, quotas: [login]}";
+    let quotas = "quotas:\n  login: {by: client, rate: 1/h, burst: 2, count: failures}\nupstreams:";
+    let octroi = Octroi::start(&config(&upstream, rule, "").replace("upstreams:", quotas));
+
+    for _ in 0..5 {
+        let forced = ask(&octroi, "POST", "/guess", &["Sec-Fetch-Site: cross-site", "Origin: https://evil.example.com"]);
+        assert_eq!(outcome(&octroi, &forced), (403, "csrf".to_owned()));
+        assert_eq!(ask(&octroi, "GET", "/members", &["Sec-Fetch-Site: cross-site", "Sec-Fetch-Dest: image"]).status, 401);
+    }
+    assert!(upstream.take().is_empty());
+    // What the app answers costs as before, and so does a token that does not open.
+    assert_eq!(ask(&octroi, "POST", "/guess?status=403%20Forbidden", &[]).status, 403);
+    assert_eq!(ask(&octroi, "GET", "/members", &["Cookie: __Host-octroi=oct1.AAAA"]).status, 401);
+    assert_eq!(ask(&octroi, "POST", "/guess", &[]).status, 429);
+}
+
 // ── a cookie bomb ──
 
 #[test]
@@ -414,6 +514,16 @@ fn cookies_that_lock_a_visitor_out_are_taken_away() {
         assert_eq!(cleared(&bomb(100, 1), &["Sec-Fetch-Mode: navigate"]), (200, None), "{version}");
     }
     upstream.take();
+    // A long link of a stranger makes the head too large, with cookies that an app may have: nobody is signed out by it.
+    let referer = format!("Referer: https://evil.example.com/{}", "r".repeat(4000));
+    for version in ["--http1.1", "--http2"] {
+        let follow = |cookies: &str| {
+            let curl = octroi.curl(ACME, &format!("/public/?{}", "a".repeat(15_600))).args(&[version]).cookie(cookies);
+            let answer = curl.header("Sec-Fetch-Mode: navigate").header(&referer).get();
+            (answer.status, answer.field("clear-site-data").map(ToOwned::to_owned))
+        };
+        assert_eq!(follow(&bomb(4, 3500)), (431, None), "{version}");
+    }
     // Something else is too large, cookies or not.
     let long = format!("X-Long: {}", "x".repeat(17_000));
     assert_eq!(cleared("a=1", &["Sec-Fetch-Mode: navigate", &long]), (431, None));

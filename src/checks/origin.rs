@@ -85,23 +85,37 @@ pub fn check(sender: Sender, is_safe: bool, session: Option<&Session>, route: &R
 
 /// Refuses a sign-in that another site forces upon its visitor: by a link, or by the way back of a sign-in that somebody else began.
 ///
-/// At a rule for those that come back, only the realm's own page needs no mark: a link in a message (`none`) brings anybody's.
-pub fn check_grant(sender: Sender, back: Option<&Back>, route: &Route) -> Verdict {
+/// At a rule for those that come back, everybody needs the mark: a link in a message (`none`) brings anybody's sign-in, and so does what
+/// users write on the realm's own pages. What a page only shows a part of signs in there, too: apps renew a sign-in in a hidden frame,
+/// and the mark says that it is theirs.
+pub fn check_grant(sender: Sender, part: Option<&'static str>, back: Option<&Back>, route: &Route) -> Verdict {
     match back {
-        _ if route.origin_check == OriginCheck::Off || sender == Sender::Own => Ok(()),
+        _ if route.origin_check == OriginCheck::Off => Ok(()),
         Some(Back::Begun(_)) => Ok(()),
         Some(Back::Unknown(why)) => Err(Deny::new(Reason::Csrf, *why).by(route.origin)),
-        None => check_answer(sender, route),
+        None => check_answer(sender, part, route),
     }
 }
 
-/// Refuses what the answer to a request does to sessions, where another site asked: a link that signs its visitor in as somebody else, or
-/// out.
-pub fn check_answer(sender: Sender, route: &Route) -> Verdict {
-    match sender.foreign().filter(|_| route.origin_check != OriginCheck::Off) {
+/// Refuses what the answer to a request does to sessions, where another site asked or a part of a page was loaded: a link or an image that
+/// signs its visitor in as somebody else, or out.
+pub fn check_answer(sender: Sender, part: Option<&'static str>, route: &Route) -> Verdict {
+    match sender.foreign().or(part).filter(|_| route.origin_check != OriginCheck::Off) {
         Some(why) => Err(Deny::new(Reason::Csrf, why).by(route.origin)),
         None => Ok(()),
     }
+}
+
+/// Says how it is known that a browser loads a part of a page, or what nobody may ever open: images, styles, frames (Fetch Metadata,
+/// section 2.1, `Sec-Fetch-Dest`) and what it fetches ahead (`Sec-Purpose`). Whoever may write a picture into the realm's own page makes
+/// it ask for them. A link that is followed is a `document`, and a script's request `empty`; older browsers say nothing.
+pub fn part_of_page(view: &RequestView<'_>) -> Option<&'static str> {
+    let of_part = |place: &HeaderValue| !matches!(place.as_bytes(), b"document" | b"empty");
+    if view.headers.get_all("sec-fetch-dest").iter().any(of_part) {
+        return Some("Sec-Fetch-Dest is a part of a page, which neither signs in nor out");
+    }
+    let is_ahead = |purpose: &HeaderValue| purpose.as_bytes().starts_with(b"prefetch");
+    view.headers.get_all("sec-purpose").iter().any(is_ahead).then_some("Sec-Purpose is a fetch ahead, which neither signs in nor out")
 }
 
 /// Says whether a method only reads (RFC 9110, section 9.2.1). Those of WebDAV that do so too are no links, so they may count as unsafe.
@@ -109,7 +123,8 @@ pub fn is_safe(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS")
 }
 
-/// Says whether an Origin is a host of the realm, over the same scheme and the port that the client uses, or another of this listener.
+/// Says whether an Origin is a host of the realm, over the same scheme and the port that the client uses: the one in Host, or the one that
+/// the listener is reached at through a port mapping. Another port of the host may be another program's.
 fn is_own(origin: &str, clean: &Clean<'_>, (listener, scheme): (&Listener, Scheme), (realm, policy): (&Tenant, &Policy)) -> bool {
     let (authority, default) = match origin.split_once("://") {
         Some(("https", authority)) => (authority, 443),
@@ -121,7 +136,7 @@ fn is_own(origin: &str, clean: &Clean<'_>, (listener, scheme): (&Listener, Schem
     let port = port.unwrap_or(default);
     // The host that was asked for is the realm's, as is known by now; the others are looked up.
     let is_of_realm = host == clean.host || policy.tenants.owning(&host).is_some_and(|owner| owner.name == realm.name);
-    is_of_realm && (clean.port.unwrap_or(default) == port || listener.answers_port(port))
+    is_of_realm && (clean.port.unwrap_or(default) == port || listener.public_port == Some(port))
 }
 
 /// Says whether the operator lists an origin.

@@ -1,5 +1,7 @@
 //! Did the sign-in that comes back from another site begin here, in this browser?
 
+use std::sync::Arc;
+
 use super::{hygiene::Clean, session::cookies};
 use crate::{
     model::{RequestView, TenantName},
@@ -16,18 +18,18 @@ pub enum Back {
     Unknown(&'static str),
 }
 
-/// Finds the sign-in that a request comes back from, where its rule takes those.
+/// Finds the sign-in that a request comes back from, where a rule that judges it takes those.
 ///
 /// A link brings the `state` in its query, which must be that of the mark. The body of a form is not read, so there a mark of a sign-in
 /// that ends with a form must be there; that its `state` is the right one is for the app to check.
-pub fn back(
+pub fn back<'a>(
     view: &RequestView<'_>,
     clean: &Clean<'_>,
     is_safe: bool,
-    (realm, route): (&TenantName, &Route),
+    (realm, mut rules): (&TenantName, impl Iterator<Item = &'a Arc<Route>>),
     policy: &Policy,
 ) -> Option<Back> {
-    let sessions = policy.sessions.as_ref().filter(|_| route.grant == Granting::Callback)?;
+    let sessions = policy.sessions.as_ref().filter(|_| rules.any(|route| route.grant == Granting::Callback))?;
     let marks = Marks { view, sessions, realm };
     Some(match (returned(clean.query.unwrap_or_default()), is_safe) {
         (Returned::State(state), _) => marks.of(&state),

@@ -5,26 +5,48 @@
 
 use crate::{model::Reason, policy::Limits};
 
-/// Says whether a head that is refused would fit without its cookies. `fields` are its names, and the bytes of name and value.
-pub(super) fn is_to_blame<'a>(reason: Reason, fields: impl Iterator<Item = (&'a [u8], usize)>, limits: &Limits) -> bool {
+/// Says whether it is for its cookies that a head is refused: without them it would fit, and with them it would not, however short the
+/// target and `Referer` were. Those two a stranger chooses, with a long link on a page of theirs, and must sign nobody out by it.
+///
+/// `fields` are the names, and the bytes of name and value; `is_whole` says that they are all. Of a head that was cut, nobody knows what
+/// more there was, so there the cookies have to be more than half of what a head may have. So they have to be in one that is whole: an
+/// app's few are no bomb because something else is large.
+pub(super) fn is_to_blame<'a>(reason: Reason, fields: impl Iterator<Item = (&'a [u8], usize)>, is_whole: bool, limits: &Limits) -> bool {
+    if reason == Reason::CookieTooLarge {
+        return true;
+    }
+    let (mut cookies, mut rest) = (Share::default(), Share::default());
+    for (name, length) in fields {
+        if name.eq_ignore_ascii_case(b"cookie") {
+            cookies.add(length);
+        } else if !name.eq_ignore_ascii_case(b"referer") {
+            rest.add(length);
+        }
+    }
+    let fits = rest.longest <= limits.field_bytes && rest.count <= limits.header_count && rest.bytes <= limits.header_bytes;
+    let is_over = |cookies: usize, rest: usize, bound: usize| cookies > bound / 2 && (!is_whole || cookies.saturating_add(rest) > bound);
     #[expect(clippy::wildcard_enum_match_arm, reason = "all other refusals are about something else")]
     match reason {
-        Reason::CookieTooLarge => true,
-        Reason::HeadTooLarge | Reason::FieldTooLarge | Reason::TooManyFields => {
-            let (mut cookies, mut count, mut bytes) = (false, 0_usize, 0_usize);
-            for (name, length) in fields {
-                if name.eq_ignore_ascii_case(b"cookie") {
-                    cookies = true;
-                    continue;
-                }
-                (count, bytes) = (count.saturating_add(1), bytes.saturating_add(length).saturating_add(FRAMING));
-                if length > limits.field_bytes {
-                    return false;
-                }
-            }
-            cookies && count <= limits.header_count && bytes <= limits.header_bytes
-        }
+        Reason::HeadTooLarge => fits && is_over(cookies.bytes, rest.bytes, limits.header_bytes),
+        Reason::TooManyFields => fits && is_over(cookies.count, rest.count, limits.header_count),
+        Reason::FieldTooLarge => fits && cookies.longest > limits.field_bytes,
         _ => false,
+    }
+}
+
+/// What some fields are of a head.
+#[derive(Default)]
+struct Share {
+    count: usize,
+    bytes: usize,
+    longest: usize,
+}
+
+impl Share {
+    fn add(&mut self, length: usize) {
+        self.count = self.count.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(length).saturating_add(FRAMING);
+        self.longest = self.longest.max(length);
     }
 }
 
@@ -75,8 +97,12 @@ mod tests {
         },
     };
 
+    fn judged(reason: Reason, is_whole: bool, fields: &[(&str, usize)]) -> bool {
+        is_to_blame(reason, fields.iter().map(|(name, length)| (name.as_bytes(), *length)), is_whole, &LIMITS)
+    }
+
     fn blamed(reason: Reason, fields: &[(&str, usize)]) -> bool {
-        is_to_blame(reason, fields.iter().map(|(name, length)| (name.as_bytes(), *length)), &LIMITS)
+        judged(reason, true, fields)
     }
 
     #[test]
@@ -86,13 +112,32 @@ mod tests {
         assert!(blamed(Reason::CookieTooLarge, &[]));
         assert!(blamed(Reason::FieldTooLarge, &[("accept", 500), ("Cookie", 501)]));
         assert!(!blamed(Reason::FieldTooLarge, &[("accept", 501), ("cookie", 501)]));
-        assert!(blamed(Reason::HeadTooLarge, &[("a", 496), ("b", 496), ("cookie", 400)]));
-        assert!(!blamed(Reason::HeadTooLarge, &[("a", 496), ("b", 497), ("cookie", 400)]));
+        assert!(blamed(Reason::HeadTooLarge, &[("a", 496), ("b", 496), ("cookie", 497)]));
+        assert!(!blamed(Reason::HeadTooLarge, &[("a", 496), ("b", 497), ("cookie", 497)]));
         assert!(blamed(Reason::TooManyFields, &[many("cookie", 20), many("a", 10)].concat()));
         assert!(!blamed(Reason::TooManyFields, &[many("cookie", 20), many("a", 11)].concat()));
         assert!(!blamed(Reason::HeadTooLarge, &[("accept", 20)]), "there are none");
         assert!(!blamed(Reason::HeadSyntax, &[("cookie", 500)]));
         assert!(!blamed(Reason::UriTooLong, &[("cookie", 500)]));
+    }
+
+    #[test]
+    fn what_a_stranger_chooses_is_not_held_against_cookies() {
+        // The target is no field, so whatever is missing here was its.
+        assert!(!blamed(Reason::HeadTooLarge, &[("accept", 96), ("cookie", 450), ("cookie", 442)]), "1000 bytes in all");
+        assert!(blamed(Reason::HeadTooLarge, &[("accept", 96), ("cookie", 450), ("cookie", 443)]), "1001");
+        assert!(!blamed(Reason::HeadTooLarge, &[("referer", 500), ("accept", 96), ("cookie", 450), ("cookie", 442)]));
+        assert!(!blamed(Reason::FieldTooLarge, &[("referer", 501), ("cookie", 500)]));
+        assert!(!blamed(Reason::TooManyFields, &[[("cookie", 1); 9].as_slice(), &[("a", 1), ("Referer", 1)]].concat()));
+        // Other fields that are large leave little room for an app's own cookies.
+        assert!(!blamed(Reason::HeadTooLarge, &[("authorization", 496), ("a", 100), ("cookie", 496)]));
+        assert!(!blamed(Reason::TooManyFields, &[[("cookie", 1); 5], [("a", 1); 5]].concat()));
+    }
+
+    #[test]
+    fn of_a_head_that_was_cut_cookies_are_more_than_half() {
+        assert!(judged(Reason::HeadTooLarge, false, &[("accept", 96), ("cookie", 497)]));
+        assert!(!judged(Reason::HeadTooLarge, false, &[("accept", 96), ("cookie", 496)]));
     }
 
     #[test]

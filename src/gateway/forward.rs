@@ -24,7 +24,7 @@ pub(super) fn dress(shared: &Shared, headers: &mut HeaderMap, ctx: &mut Context)
         return Error::e_explain(ErrorType::InternalError, "no permit");
     };
     take_spoofed(shared, headers, &permit.tenant().request_fields);
-    credentials(shared, headers, &snapshot.policy, ctx.known.session_fault.is_none());
+    credentials(shared, headers, &snapshot.policy, ctx.known.session_fault.is_none() && !ctx.known.set_aside);
     tracing_fields(headers);
     let mut roles: Vec<&str> = permit.session().iter().flat_map(|session| session.claims.roles.iter()).collect();
     roles.sort_unstable();

@@ -23,6 +23,11 @@ pub(super) async fn refuse(shared: &Shared, session: &mut Session, ctx: &mut Con
     let status = deny.reason.status();
     let policy = ctx.snapshot.as_ref().map(|snapshot| Arc::clone(&snapshot.policy));
     let sessions = policy.as_ref().and_then(|policy| policy.sessions.as_ref());
+    if let Some(permit) = ctx.permit.as_ref().filter(|_| is_untried(deny.reason)) {
+        for (key, limit) in permit.charged_failures() {
+            crate::state::QuotaStore::give_back(&shared.quotas, key, *limit, shared.clock.tick());
+        }
+    }
     let max_auth_age = ctx.known.rules().filter_map(|route| route.max_auth_age).min().filter(|_| deny.reason == Reason::AuthTooOld);
     let realm = realm(ctx);
     let extra = Extra {
@@ -40,7 +45,7 @@ pub(super) async fn refuse(shared: &Shared, session: &mut Session, ctx: &mut Con
         cookies_to_blame: policy.as_ref().is_some_and(|policy| {
             let fields = session.req_header().headers.iter();
             let fields = fields.map(|(name, value)| (name.as_str().as_bytes(), name.as_str().len().saturating_add(value.len())));
-            cookie_load::is_to_blame(deny.reason, fields, &policy.limits)
+            cookie_load::is_to_blame(deny.reason, fields, true, &policy.limits)
         }),
         words: realm.as_deref().map(|realm| &*realm.response_headers),
     };
@@ -60,6 +65,11 @@ pub(super) async fn refuse(shared: &Shared, session: &mut Session, ctx: &mut Con
         drain(session).await;
     }
     Ok(())
+}
+
+/// Says whether a request that passed is refused before any app was asked: nothing was tried, so it is no failure of its client's.
+fn is_untried(reason: Reason) -> bool {
+    matches!(reason, Reason::BodyNotAllowed | Reason::UpstreamShare | Reason::UpstreamBusy | Reason::UpstreamConnect)
 }
 
 /// Returns the tenant whose word counts: the one that was asked for, else the one that the handshake named.

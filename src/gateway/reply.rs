@@ -198,7 +198,7 @@ impl Refusal {
     /// Writes the answer to a head as received, which the HTTP library never read.
     pub fn early(reason: Reason, id: RequestId, head: &[u8], limits: &Limits, secure: bool, words: Option<&Words>) -> Self {
         let fields = cookie_load::lines(head).map(|(name, value)| (name, name.len().saturating_add(value.len())));
-        let cookies_to_blame = cookie_load::is_to_blame(reason, fields, limits);
+        let cookies_to_blame = cookie_load::is_to_blame(reason, fields, head.windows(4).any(|four| four == b"\r\n\r\n"), limits);
         Self::new(reason, id, asking_of_head(head), Extra { secure, words, cookies_to_blame, ..Extra::default() })
     }
 

@@ -1,15 +1,14 @@
 //! Asking the quotas, in order, and keeping what was taken.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use crate::{
     checks::{
         quota::{self, AFTER, BEFORE, QuotaState, Subject},
         session::Session,
     },
-    model::{ClientIp, Mode, QuotaAnswer, Stage, Tick, Trail, Verdict},
+    model::{ClientIp, Mode, QuotaAnswer, Reason, Stage, Tick, Trail, Verdict},
     policy::{Charge, Matched, Quota, Route, Tenant},
-    quota::Limit,
     state::{QuotaKey, QuotaStore},
 };
 
@@ -21,12 +20,23 @@ pub(super) struct Charging<'a, Q> {
     tick: Tick,
     client: ClientIp,
     matched: &'a Matched<'a>,
-    charged: Vec<(QuotaKey, Limit)>,
+}
+
+/// Gives back what only failures cost, where a request is refused before the app was asked: it tried no password. A page of another site
+/// makes its visitors' browsers send such requests, and would shut them out of their sign-in.
+///
+/// A token that is refused is a try: guessing them is bounded.
+pub(super) fn give_back<Q: QuotaStore>(reason: Reason, known: &mut Known, store: &Q, tick: Tick) {
+    let charged = mem::take(&mut known.charged);
+    let is_try = reason.stage() == Stage::Session && reason != Reason::SessionMissing;
+    if !is_try && known.session_fault.is_none() {
+        charged.iter().for_each(|(key, limit)| store.give_back(key, *limit, tick));
+    }
 }
 
 impl<'a, Q: QuotaStore> Charging<'a, Q> {
     pub(super) fn new(store: &'a Q, tick: Tick, client: ClientIp, matched: &'a Matched<'a>) -> Self {
-        Self { store, tick, client, matched, charged: Vec::new() }
+        Self { store, tick, client, matched }
     }
 
     /// Asks the realm's quotas by client and by route.
@@ -62,11 +72,6 @@ impl<'a, Q: QuotaStore> Charging<'a, Q> {
         Ok(())
     }
 
-    /// Returns what was charged and is given back on success.
-    pub(super) fn into_charged(self) -> Vec<(QuotaKey, Limit)> {
-        self.charged
-    }
-
     async fn ask(
         &mut self,
         stage: Stage,
@@ -96,8 +101,8 @@ impl<'a, Q: QuotaStore> Charging<'a, Q> {
                     (format!("quota `{}` by {}: {} left", quota.name, quota.by.as_str(), state.remaining).into(), Some(quota.origin))
                 });
                 if quota.charge == Charge::Failures {
-                    self.charged.push((key, quota.limit));
-                    self.charged.extend(wide);
+                    known.charged.push((key, quota.limit));
+                    known.charged.extend(wide);
                 }
                 // A quota that refuses nothing is nothing that a client should keep to.
                 if !observes {

@@ -64,6 +64,10 @@ pub struct Known {
     pub quotas: Vec<QuotaState>,
     /// Every quota that was asked, and what it said.
     pub asked: Vec<(Arc<Quota>, Asked)>,
+    /// What was charged for a failure, until it is known whether it was one.
+    pub(super) charged: Vec<(QuotaKey, Limit)>,
+    /// Whether the session that was presented is set aside: the request is another site's, let in by the mark of a sign-in.
+    pub set_aside: bool,
 }
 
 impl Known {
@@ -120,6 +124,7 @@ pub(super) struct Parts {
     pub(super) charged: Vec<(QuotaKey, Limit)>,
     pub(super) websocket: bool,
     pub(super) safe: bool,
+    pub(super) part: Option<&'static str>,
     pub(super) sender: Sender,
     pub(super) signed_out: bool,
     pub(super) back: Option<Back>,
@@ -139,6 +144,11 @@ impl Permit {
     /// Says whether the session has had its last answer.
     pub(super) fn is_signed_out(&self) -> bool {
         self.0.signed_out
+    }
+
+    /// Says how it is known that a part of a page was loaded, if one was.
+    pub(super) fn part(&self) -> Option<&'static str> {
+        self.0.part
     }
 
     pub(super) fn back(&self) -> Option<&Back> {
