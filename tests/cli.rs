@@ -156,6 +156,7 @@ fn a_check_finds_what_a_start_would_lack() {
         (output.status.code().unwrap(), text(&output.stderr))
     };
     let state = |dir: &str| CONFIG.replace("state_dir: STATE", &format!("state_dir: {dir}"));
+    let dev = |dir: &str| CONFIG.replace("{cert: certs/acme.pem, key: certs/acme.key}", &format!("{{dev: true, dir: {dir}}}"));
     let log = |path: &str| format!("{CONFIG}access_log: [{{to: file, path: {path}}}]\n");
     fs::write(octroi.path().join("file"), "").unwrap();
     fs::create_dir(octroi.path().join("logs")).unwrap();
@@ -168,6 +169,8 @@ fn a_check_finds_what_a_start_would_lack() {
         (state("file/state"), "file is a file, and a folder is needed"),
         (state("open"), "others may write to"),
         (state(&format!("/tmp/{}", "a".repeat(88))), "too long for a socket"),
+        (dev("file"), "file is a file, and a folder is needed"),
+        (CONFIG.replacen("127.0.0.1:0", "[::ffff:127.0.0.1]:8443", 1).replacen("127.0.0.1:0", "127.0.0.1:8443", 1), "is used twice"),
         (log("file/access.log"), "file is a file, and a folder is needed"),
         (log("logs"), "logs is a folder, and a log is a file"),
     ] {
@@ -186,7 +189,7 @@ fn a_check_finds_what_a_start_would_lack() {
         assert!(code == 0 && said.starts_with("warning: ") && words.iter().all(|word| said.contains(word)), "{words:?}: {code} {said}");
     }
     // Nothing lacks: what a start makes itself, what is there.
-    for config in [state("new/below"), state(&at("state")), log("logs/access.log"), log("file"), log("access.log")] {
+    for config in [state("new/below"), dev("new/certs"), state(&at("state")), log("logs/access.log"), log("file"), log("access.log")] {
         let (code, said) = check(&config);
         assert_eq!((code, said.as_str()), (0, ""), "{config}");
     }

@@ -85,7 +85,8 @@ fn unclosed(what: &str, source: &Source, outline: &Outline, at: u32) -> Option<E
     let explained = |start: usize, open: char| {
         let start = u32::try_from(start).ok()?;
         let (message, close) = (format!("not valid YAML: this `{open}` is not closed"), closing(open));
-        let far = (source.place(start).0 != line).then(|| format!("; reading went wrong in line {line}")).unwrap_or_default();
+        let is_far = source.place(start).0 != line;
+        let far = if is_far { format!("; reading went wrong in line {line}") } else { String::new() };
         Some(Explained { start, end: start.saturating_add(1), message: Some(message), hint: Some(format!("close it with `{close}`{far}")) })
     };
     // A quote that is missing is taken from the next value: what stands between its quotes then is what should stand in none.

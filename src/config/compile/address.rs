@@ -102,10 +102,15 @@ fn resolved(path: &Path) -> PathBuf {
     fs::canonicalize(path).ok().or_else(in_folder).unwrap_or_else(|| path.components().collect())
 }
 
-/// Says whether two sockets cannot both be bound: equal, or one of them on every address of the machine.
+/// Says whether two sockets cannot both be bound: equal, or one of them on every address of the machine. An IPv4 address in IPv6 clothes needs a
+/// socket of both families, which stands beside no socket of IPv4.
 fn collide(a: SocketAddr, b: SocketAddr) -> bool {
-    let every = a.ip().is_unspecified() || b.ip().is_unspecified();
-    a.port() == b.port() && (a.ip() == b.ip() || (every && a.is_ipv4() == b.is_ipv4()))
+    let is_mapped = |address: SocketAddr| matches!(address.ip(), IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
+    let (one, other) = (a.ip().to_canonical(), b.ip().to_canonical());
+    let every = one.is_unspecified() || other.is_unspecified();
+    let both_ipv4 = one.is_ipv4() && other.is_ipv4();
+    let disguised = both_ipv4 && is_mapped(a) != is_mapped(b);
+    a.port() == b.port() && (one == other || disguised || (every && one.is_ipv4() == other.is_ipv4()))
 }
 
 #[cfg(test)]
@@ -169,5 +174,8 @@ mod tests {
         assert!(!collide("127.0.0.1:80", "127.0.0.1:81"));
         assert!(!collide("127.0.0.2:80", "127.0.0.1:80"));
         assert!(!collide("[::]:80", "127.0.0.1:80"));
+        assert!(collide("[::ffff:127.0.0.1]:80", "127.0.0.1:80") && collide("127.0.0.2:80", "[::ffff:127.0.0.1]:80"));
+        assert!(collide("[::ffff:0.0.0.0]:80", "127.0.0.1:80") && !collide("[::ffff:127.0.0.1]:80", "[::1]:80"));
+        assert!(!collide("[::ffff:127.0.0.1]:80", "127.0.0.1:81"));
     }
 }

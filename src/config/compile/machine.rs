@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     config::{
+        error::Severity,
         near,
         parse::FilePath,
         reader::{At, Placed},
@@ -33,6 +34,8 @@ use crate::{
 pub(in crate::config) struct Places {
     /// The key `server.state_dir`, or the top of the file.
     state_dir: Span,
+    /// Folders of certificates for development.
+    dev: Vec<At<FilePath>>,
     logs: Vec<At<FilePath>>,
     addresses: Vec<At<SocketAddr>>,
 }
@@ -42,11 +45,13 @@ impl Places {
     pub(in crate::config) fn of(root: &Root) -> Self {
         let written = root.server.as_ref().and_then(|server| server.state_dir.as_ref());
         let to_file = |wire: &LogWire| wire.path.clone().filter(|_| matches!(wire.to.value, Sink::File));
+        let certificates = root.tls.iter().flat_map(|tls| &tls.certificates.0);
         let listeners = root.listeners.0.iter().flat_map(|list| &list.0).map(|wire| wire.address.clone());
         let metrics = root.metrics.iter().map(|wire| wire.address.clone());
         let admin = root.admin.iter().map(|wire| wire.address.clone());
         Self {
             state_dir: written.map_or_else(|| root.at(), |at| at.span),
+            dev: certificates.filter_map(|wire| wire.dev.as_ref().filter(|at| at.value).and(wire.dir.clone())).collect(),
             logs: root.access_log.iter().flatten().filter_map(to_file).collect(),
             addresses: listeners.chain(metrics).chain(admin).collect(),
         }
@@ -56,6 +61,10 @@ impl Places {
 /// Judges a policy by this machine.
 pub(in crate::config) fn judge(cx: &mut Context<'_>, places: &Places, policy: &Policy) {
     state_dir(cx, places.state_dir, &policy.state_dir);
+    for dir in &places.dev {
+        let path = cx.resolve(dir);
+        made(cx, (dir.span, None), &path, "certificates for development");
+    }
     for path in &places.logs {
         log(cx, path);
     }
@@ -106,35 +115,48 @@ fn folder(path: &Path) -> Folder {
 const ELSEWHERE: &str = "this user on this machine; where octroi runs, it may be otherwise";
 
 fn state_dir(cx: &mut Context<'_>, span: Span, path: &Path) {
-    const KEY: &str = "server.state_dir";
+    const KEY: Option<&str> = Some("server.state_dir");
+    made(cx, (span, KEY), path, "what must survive it");
+    // What a start refuses as well: others could put their own journal there.
+    if fs::metadata(path).is_ok_and(|found| found.is_dir() && found.mode() & 0o022 != 0) {
+        let shown = path.display();
+        say(cx, Severity::Error, (span, KEY), format!("others may write to {shown}"), &format!("chmod go-w {shown}"));
+    }
+    socket(cx, span, path);
+}
+
+/// Judges a folder that a start makes where it is missing, and writes to.
+fn made(cx: &mut Context<'_>, at: (Span, Option<&str>), path: &Path, what: &str) {
     let shown = path.display();
     match folder(path) {
-        Folder::Fine => {
-            // What a start refuses as well: others could put their own journal there.
-            if fs::metadata(path).is_ok_and(|found| found.mode() & 0o022 != 0) {
-                cx.error(span, format!("others may write to {shown}")).path(KEY.to_owned()).hint(format!("chmod go-w {shown}"));
-            }
-        }
+        Folder::Fine => {}
         Folder::Closed => {
-            let message = format!("{shown} cannot be written, and a start keeps what must survive it there");
-            cx.warn(span, message).path(KEY.to_owned()).hint(ELSEWHERE);
+            say(cx, Severity::Warning, at, format!("{shown} cannot be written, and a start keeps {what} there"), ELSEWHERE);
         }
-        // A start makes it.
         Folder::Missing(above) => {
             if folder(&above) != Folder::Fine {
                 let message = format!("{shown} is not there, and cannot be made in {}", above.display());
-                cx.warn(span, message).path(KEY.to_owned()).hint(ELSEWHERE);
+                say(cx, Severity::Warning, at, message, ELSEWHERE);
             }
         }
         Folder::File(file) => {
             let message = format!("{} is a file, and a folder is needed", file.display());
-            cx.error(span, message).path(KEY.to_owned()).hint("name a folder; a start makes it where it is missing");
+            say(cx, Severity::Error, at, message, "name a folder; a start makes it where it is missing");
         }
-        Folder::Unknown(why) => {
-            cx.warn(span, format!("{shown} cannot be looked at: {why}")).path(KEY.to_owned()).hint(ELSEWHERE);
-        }
+        Folder::Unknown(why) => say(cx, Severity::Warning, at, format!("{shown} cannot be looked at: {why}"), ELSEWHERE),
     }
-    socket(cx, span, path);
+}
+
+/// Says what is wrong with a key, which is named where the place alone does not say it.
+fn say(cx: &mut Context<'_>, severity: Severity, (span, key): (Span, Option<&str>), message: String, hint: &str) {
+    let finding = match severity {
+        Severity::Error => cx.error(span, message),
+        Severity::Warning => cx.warn(span, message),
+    };
+    finding.hint(hint);
+    if let Some(key) = key {
+        finding.path(key.to_owned());
+    }
 }
 
 /// Judges the paths of the sockets. They are bound with the number of the process behind the name, and the two names have one length.
