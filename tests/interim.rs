@@ -124,8 +124,11 @@ fn get(stream: u32, path: &str) -> Vec<u8> {
     request(stream, "GET", HOST, path, END_STREAM)
 }
 
-/// The status of a head, where it is an interim one: those are ours, and none of it is compressed.
-fn interim(came: &Came) -> Option<(u32, u16, Vec<(String, String)>)> {
+/// An interim answer: its stream, its status, its fields.
+type Interim = (u32, u16, Vec<(String, String)>);
+
+/// Reads a head that is an interim one: those are ours, and none of it is compressed.
+fn interim(came: &Came) -> Option<Interim> {
     let rest = came.payload.strip_prefix(b"\x08\x03").filter(|_| came.kind == HEADERS)?;
     let status: u16 = std::str::from_utf8(&rest[..3]).unwrap().parse().unwrap();
     let (mut rest, mut fields) = (&rest[3..], Vec::new());
