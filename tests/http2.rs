@@ -576,8 +576,9 @@ fn clients_that_leave_leave_nothing_behind() {
     }
 
     eventually("all are gone", || (open() < 1.0).then_some(()));
-    // What rests towards the app is bounded by what was asked of it at once.
-    let after = eventually("what they held is given back", || Some(descriptors()).filter(|&now| now <= before + 20));
+    // What rests towards the app is bounded by what was asked of it at once: twenty clients, and the slow requests (one in six) of those who
+    // have left before, whose answers are waited for.
+    let after = eventually("what they held is given back", || Some(descriptors()).filter(|&now| now <= before + 60));
     assert!(after >= 10);
     let left = octroi.access_lines().iter().filter(|line| line["reason"] == "client_closed").count();
     assert!(left >= 100, "{left} lines say that the client left");

@@ -277,7 +277,11 @@ fn http_2_has_the_same_rules() {
         assert_eq!(h2(name, "x"), Some(Reason::ConnectionField), "{name}");
     }
     assert_eq!(h2("transfer-encoding", "chunked"), Some(Reason::FramingTe));
-    assert_eq!(h2("content-length", "10"), None);
+    let post = |value: &str| {
+        refused(&get("https://acme.test/").changed(|request| request.method = "POST".into()).header("content-length", value).h2())
+    };
+    assert_eq!((post("10"), post("0"), h2("content-length", "0")), (None, None, None));
+    assert_eq!(h2("content-length", "10"), Some(Reason::BodyNotAllowed));
     assert_eq!(h2("content-length", "+1"), Some(Reason::FramingCl));
     assert_eq!(h2("expect", "x"), Some(Reason::Expect));
     assert_eq!(

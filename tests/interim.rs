@@ -14,7 +14,11 @@ use std::{
 use harness::{
     Octroi,
     client::{self, raw},
-    frames::{self, Came, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RESET, SETTINGS, block, frame, preface, request, send, until},
+    eventually,
+    frames::{
+        self, CONTINUATION, Came, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RESET, SETTINGS, block, frame, preface, request, send,
+        until,
+    },
     raw_tls,
 };
 
@@ -266,4 +270,65 @@ fn nobody_can_name_another_stream() {
     let (came, _) = until(&mut stream, 2 * SECOND, |frame| frame.kind == DATA && frame.stream == 5);
     assert_eq!(hints(&came), [(5, 103), (5, 104)], "{came:?}");
     let _ = frames::PING;
+}
+
+#[test]
+fn whatever_a_client_says_of_its_stream_its_request_has_a_line() {
+    let octroi = started();
+    let fields = |path: &'static str| {
+        [
+            (":method", "GET"),
+            (":scheme", "https"),
+            (":authority", HOST),
+            (":path", path),
+            ("octroi-stream", "0000000000000000-1"),
+            ("octroi-stream", "1"),
+        ]
+    };
+    // Stream 1 is refused by the library, and has its line.
+    let wrong = block(&[(":method", "GET"), (":scheme", "https"), (":authority", HOST), (":path", "http://x/")]);
+    let mut stream = connect(&octroi, &[]);
+    send(&mut stream, &frame(HEADERS, END_HEADERS | END_STREAM, 1, &wrong));
+    until(&mut stream, 2 * SECOND, |frame| frame.stream == 1);
+
+    // In one frame, and in five: then the library still takes it.
+    send(&mut stream, &frame(HEADERS, END_HEADERS | END_STREAM, 3, &block(&fields("/one"))));
+    until(&mut stream, 2 * SECOND, |frame| frame.kind == DATA && frame.stream == 3);
+    let many = block(&fields("/five"));
+    let pieces: Vec<&[u8]> = many.chunks(many.len().div_ceil(5)).collect();
+    let frames = pieces.iter().enumerate().map(|(at, piece)| {
+        let end = if at + 1 == pieces.len() { END_HEADERS } else { 0 };
+        if at == 0 { frame(HEADERS, end | END_STREAM, 5, piece) } else { frame(CONTINUATION, end, 5, piece) }
+    });
+    send(&mut stream, &frames.collect::<Vec<_>>().concat());
+    until(&mut stream, 2 * SECOND, |frame| frame.kind == DATA && frame.stream == 5);
+
+    eventually("both lines", || {
+        let lines = octroi.access_lines();
+        let of = |path: &str| lines.iter().filter(|line| line["path"] == path).count();
+        ((of("/one"), of("/five")) == (1, 1)).then_some(())
+    });
+    // A head that ends within a field would take what stands behind it for the rest of that field.
+    let mut cut = block(&fields("/cut"));
+    cut.extend_from_slice(b"\x10\x04x-sw\x93");
+    let (came, _) = {
+        send(&mut stream, &frame(HEADERS, END_HEADERS | END_STREAM, 7, &cut));
+        until(&mut stream, 2 * SECOND, |frame| frame.kind == GOAWAY)
+    };
+    // An error of the connection (RFC 9113, section 4.3).
+    assert_eq!(came.last().map(|frame| frame.kind), Some(GOAWAY), "{came:?}");
+}
+
+#[test]
+fn a_malformed_head_ends_its_stream_and_no_other() {
+    let octroi = started();
+    for wrong in [("te", "gzip"), ("connection", "x"), ("transfer-encoding", "chunked")] {
+        let mut stream = connect(&octroi, &[]);
+        let fields = [(":method", "GET"), (":scheme", "https"), (":authority", HOST), (":path", "/x"), wrong];
+        send(&mut stream, &[get(1, "/hints"), frame(HEADERS, END_HEADERS | END_STREAM, 3, &block(&fields))].concat());
+
+        let (came, _) = until(&mut stream, 4 * SECOND, |frame| frame.kind == DATA && frame.stream == 1);
+        assert!(came.iter().any(|frame| frame.kind == DATA && frame.stream == 1), "{wrong:?}: {came:?}");
+        assert!(came.iter().all(|frame| frame.kind != GOAWAY), "{wrong:?}");
+    }
 }

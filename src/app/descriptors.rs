@@ -28,7 +28,7 @@ pub(super) fn warn(budget: &Descriptors, policy: &Policy) {
         tracing::warn!(
             max_connections = wanted,
             taken = budget.most_clients(),
-            "the listeners may hold more connections than the limit of open files allows; those beyond four fifths of it are refused \
+            "the listeners may hold more connections than the limit of open files leaves to clients; those beyond `taken` are refused \
              (cap_process). Raise LimitNOFILE, or lower max_connections"
         );
     }

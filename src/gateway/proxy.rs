@@ -172,7 +172,7 @@ impl ProxyHttp for Gateway {
         let connection =
             view::connection(session).ok_or_else(|| Error::explain(ErrorType::InternalError, "no connection under the session"))?;
         ctx.head = connection.request_begins();
-        ctx.stream = view::take_stream(session);
+        ctx.stream = view::take_stream(session, &connection);
         ctx.told = ctx.stream.is_some_and(|stream| connection.stream_begins(stream));
         waits(session);
         ctx.connection = Some(connection);

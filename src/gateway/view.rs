@@ -13,13 +13,14 @@ pub(super) fn connection(session: &Session) -> Option<Arc<Connection>> {
     digest.user_data.as_ref()?.downcast_ref::<Arc<Connection>>().cloned()
 }
 
-/// Takes off the field in which edge says on which stream of HTTP/2 a request came. It stands behind whatever the client says of it.
-pub(super) fn take_stream(session: &mut Session) -> Option<u32> {
+/// Takes off the field in which edge says on which stream of HTTP/2 a request came. It stands behind whatever the client says of it, and
+/// has a key that no client knows.
+pub(super) fn take_stream(session: &mut Session, connection: &Connection) -> Option<u32> {
     if !session.is_http2() {
         return None;
     }
     let request = session.req_header_mut();
-    let stream = request.headers.get_all(STREAM_FIELD).iter().next_back().and_then(|value| value.to_str().ok()?.parse().ok());
+    let stream = request.headers.get_all(STREAM_FIELD).iter().next_back().and_then(|value| connection.stream_of(value.as_bytes()));
     request.remove_header(STREAM_FIELD);
     stream
 }

@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use super::{CertificateJudge, ClientCertificate, Http2Limits, Presented, UnixTime};
+use super::{CertificateJudge, ClientCertificate, Http2Limits, Presented, UnixTime, http2};
 
 pub use answers::AnswerWaits;
 pub use cut::Cut;
@@ -65,6 +65,7 @@ pub struct Connection {
     requests: AtomicU32,
     bodies: Bodies,
     streams: Requests,
+    stream_key: OnceLock<Option<u64>>,
     tunnel_idle_millis: AtomicU64,
     cut: OnceLock<Cut>,
     answers: Answers,
@@ -99,6 +100,7 @@ impl Connection {
             requests: AtomicU32::new(0),
             bodies: Bodies::default(),
             streams: Requests::default(),
+            stream_key: OnceLock::new(),
             tunnel_idle_millis: AtomicU64::new(0),
             cut: OnceLock::new(),
             answers: Answers::default(),
@@ -231,6 +233,20 @@ impl Connection {
         }
         self.phase.store(Phase::Request.number(), Ordering::Release);
         Some(self.take_head())
+    }
+
+    /// Returns the key by which the gateway knows the field with a stream's number from one that the client has written. It never leaves the
+    /// process. Nothing where the system has no random octets: then no number is given, and none believed.
+    pub fn stream_key(&self) -> Option<u64> {
+        *self.stream_key.get_or_init(|| {
+            let mut key = [0; 8];
+            aws_lc_rs::rand::fill(&mut key).ok().map(|()| u64::from_ne_bytes(key))
+        })
+    }
+
+    /// Reads the number of a stream that edge has written into a head.
+    pub fn stream_of(&self, value: &[u8]) -> Option<u32> {
+        http2::stream_of(value, self.stream_key()?)
     }
 
     /// Tells that the gateway has begun a request on this stream of HTTP/2. Says whether it was refused already, and has its line.

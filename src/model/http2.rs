@@ -51,8 +51,21 @@ impl Http2Limits {
     };
 }
 
-/// The field with the number of a stream that edge puts behind each head, for the gateway. It takes it off again.
+/// The field with the number of a stream that edge puts at the end of each head, for the gateway. It takes it off again.
 pub const STREAM_FIELD: &str = "octroi-stream";
+
+/// What that field says: the key of the connection, which no client knows, and the number.
+pub fn stream_value(key: u64, stream: u32) -> String {
+    format!("{key:016x}-{stream}")
+}
+
+/// Reads it. Nothing where the key is another: then a client has written it.
+pub(super) fn stream_of(value: &[u8], key: u64) -> Option<u32> {
+    let number = std::str::from_utf8(value).ok()?.rsplit_once('-')?.1;
+    let stream = number.parse().ok()?;
+    let expected = stream_value(key, stream);
+    bool::from(subtle::ConstantTimeEq::ct_eq(expected.as_bytes(), value)).then_some(stream)
+}
 
 /// The most octets that every client takes in one frame (RFC 9113, section 6.5.2).
 const MOST_OCTETS: usize = 16 * 1024;

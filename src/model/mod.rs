@@ -43,7 +43,7 @@ pub use distinguished_name::{Attribute, DistinguishedName, NameFormError};
 pub use fault::told;
 pub use frame::{Frame, FrameKind, Frames, PREFACE, Passed};
 pub use host::{Host, HostError, HostPattern, Scheme};
-pub use http2::{Abuse, Http2Limits, STREAM_FIELD, interim_frame};
+pub use http2::{Abuse, Http2Limits, STREAM_FIELD, interim_frame, stream_value};
 pub use id::{ListenerName, NameError, QuotaName, RequestId, RouteId, SessionId, TenantName, UpstreamName, UserId};
 pub use key_text::KeyError;
 pub use net::{ClientIp, ClientPrefix, ClientSite, NoClient, Range, RangeError, SITE_TIMES};

@@ -100,7 +100,7 @@ struct Own {
 
 impl Http2 {
     /// Begins at the end of the handshake.
-    pub(super) fn new(deadlines: &HeadDeadlines, now: Instant) -> Self {
+    pub(super) fn new(deadlines: &HeadDeadlines, key: Option<u64>, now: Instant) -> Self {
         Self {
             came: Frames::of_client(),
             sent: Frames::of_server(),
@@ -114,7 +114,7 @@ impl Http2 {
             fields_came: false,
             whole_by: None,
             idle_by: None,
-            given: Given::new(),
+            given: Given::new(key),
             to_library: Own::default(),
             to_client: Own::default(),
             interim: VecDeque::new(),

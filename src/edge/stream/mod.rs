@@ -2,6 +2,7 @@
 
 mod ahead;
 mod alarm;
+mod block;
 mod digest;
 mod farewell;
 mod flood;
@@ -68,7 +69,7 @@ impl GateStream {
     ) -> Self {
         let deadlines = connection.deadlines();
         let watch = Watch::new(deadlines, now);
-        let http2 = (connection.phase() == Phase::Multiplexed).then(|| Box::new(Http2::new(&deadlines, now)));
+        let http2 = (connection.phase() == Phase::Multiplexed).then(|| Box::new(Http2::new(&deadlines, connection.stream_key(), now)));
         let digests = Digests::new(&connection, inner.wire().raw_fd());
         Self {
             inner,
