@@ -324,4 +324,6 @@ fn a_body_of_http_1_0_is_served() {
         assert_eq!(ask(fields, "hello").status, 400, "{fields}");
     }
     assert!(upstream.take().is_empty());
+    // Over TLS, curl offers nothing else then (RFC 7301, section 6).
+    assert_eq!(octroi.curl("acme.test", "/x").args(&["--http1.0"]).status(), 200);
 }

@@ -62,7 +62,7 @@ pub(super) fn server_config(
         .with_no_client_auth()
         .with_cert_resolver(resolver);
     // No overlap ends the handshake with `no_application_protocol`; a client that offers none gets HTTP/1.1 (RFC 7301, section 3.2).
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), b"http/1.0".to_vec()];
     config.ignore_client_order = true;
     // Replayable by design (RFC 8446, section 8): never.
     config.max_early_data_size = 0;
