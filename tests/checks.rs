@@ -313,6 +313,11 @@ fn a_path_is_judged_as_an_app_may_read_it() {
         "/%256fps/x",
         "/ops",
         "/OPS",
+        "/op%C5%BF/x",
+        "/ops%3Fx",
+        "/OPS%23x",
+        "/%EF%BD%8Fps/x",
+        "/ops%E2%88%95x",
     ] {
         let denied = judged(&get(&format!("https://acme.test{path}")), &policy);
         let wanted = if path == "/x;y%2Fops" { None } else { Some(Reason::SessionMissing) };
@@ -328,6 +333,47 @@ fn a_path_is_judged_as_an_app_may_read_it() {
     for path in ["/x%2Fy", "/X", "/opsx", "/ops-x/y", "/a%252Fb"] {
         assert_eq!(judged(&get(&format!("https://acme.test{path}")), &policy).reason(), None, "{path}");
     }
+}
+
+#[test]
+fn whoever_keeps_parameters_does_not_get_past_what_it_reads() {
+    let policy = one(|acme| {
+        let with = |path: &str| {
+            let mut route = route(path, RouteAccess::Public);
+            route.path.allow_path_parameters = true;
+            route
+        };
+        acme.routes = table(vec![with("/pub/"), with("/login"), route("/", RouteAccess::Session), route("/admin", roles("admin"))]);
+    });
+    let asked = |path: &str| judged(&get(&format!("https://acme.test{path}")), &policy).reason();
+
+    for path in ["/pub;/account", "/pub%3B/account", "/PUB;x/account", "/login%3Bx"] {
+        assert!(matches!(asked(path), Some(Reason::SessionMissing | Reason::PathParameter)), "{path}: {:?}", asked(path));
+    }
+    assert_eq!((asked("/pub;/account"), asked("/pub%3B/account")), (Some(Reason::SessionMissing), Some(Reason::SessionMissing)));
+    for path in ["/login;jsessionid=1", "/pub/a;jsessionid=1", "/pub/a;v=1/b", "/pub/a%3Bb/c"] {
+        assert_eq!(asked(path), None, "{path}");
+    }
+}
+
+#[test]
+fn no_mapping_of_case_gets_past_roles_age_or_quotas() {
+    let policy = one(|acme| {
+        let mut aged = route("/pin", RouteAccess::Session);
+        aged.max_auth_age = Some(std::time::Duration::from_secs(1));
+        let mut counted = route("/in", RouteAccess::Public);
+        counted.quotas = Box::new([quota("in", QuotaBy::Client, 1).into()]);
+        acme.routes = table(vec![route("/admin", roles("admin")), aged, counted, route("/", RouteAccess::Public)]);
+    });
+    let quotas = Counting::default();
+    let asked = |path: &str| ask(&get(&format!("https://acme.test{path}")), &policy, &quotas, &LIVE).reason();
+
+    for letter in ["i", "I", "%C4%B0", "%C4%B1", "i%CC%87", "%EF%BD%89"] {
+        assert_eq!(asked(&format!("/adm{letter}n")), Some(Reason::SessionMissing), "{letter}");
+        assert_eq!(asked(&format!("/p{letter}n")), Some(Reason::SessionMissing), "{letter}");
+    }
+    assert_eq!(asked("/adm%C3%AEn"), None, "another letter");
+    assert_eq!((asked("/in"), asked("/%C4%B0n")), (None, Some(Reason::QuotaExceeded)));
 }
 
 #[test]

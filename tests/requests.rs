@@ -66,6 +66,7 @@ routes:
   members: {{}}
   open: {{unmatched: public}}
   spelled: {{unmatched: public, rules: [{{path: /, access: public, allow_encoded_slash: true, allow_double_encoding: true}}, {{path: /ops/, roles: [ops]}}, {{path: /admin}}]}}
+  kept: {{unmatched: session, rules: [{{path: /pub/, access: public, allow_path_parameters: true}}, {{path: /login, access: public, allow_path_parameters: true}}]}}
   cased: {{unmatched: public, case_sensitive: true, rules: [{{path: /ops/, roles: [ops]}}]}}
   shut: {{unmatched: deny, rules: [{{path: /public/, access: public}}]}}
 tenants:
@@ -74,6 +75,7 @@ tenants:
   secret: {{hosts: [secret.test], upstream: app, routes: members}}
   bare: {{hosts: [bare.test], upstream: app}}
   spelled: {{hosts: [spelled.test], upstream: app, routes: spelled}}
+  kept: {{hosts: [kept.test], upstream: app, routes: kept}}
   cased: {{hosts: [cased.test], upstream: app, routes: cased}}
   shut: {{hosts: [shut.test], upstream: app, routes: shut}}
   extended: {{hosts: [extended.test], upstream: app, routes: {{use: shut, rules: [{{path: /public/more/, access: public, methods: [POST]}}, {{path: /public/, access: session}}]}}}}
@@ -284,12 +286,27 @@ fn no_spelling_of_a_path_passes_its_rule() {
     let (octroi, upstream) = started();
     let status = |host: &str, path: &str| octroi.plain("plain", host, path).args(&["--path-as-is"]).status();
 
-    for path in ["/ops/x", "/ops", "/OPS/x", "/Ops", "/ops%2Fx", "/OPS%2fx", "/ops%252Fx", "/%256fps/x", "/admin", "/admin/", "/ADMIN"] {
+    for path in ["/ops/x", "/ops", "/OPS/x", "/Ops", "/ops%2Fx", "/OPS%2fx", "/ops%252Fx", "/%256fps/x", "/admin", "/admin/", "/ADMIN"]
+        .into_iter()
+        .chain(["/adm%C4%B0n", "/adm%C4%B1n", "/ADM%C4%B0N", "/op%C5%BF/x"])
+        .chain(["/admin%3fx", "/admin%23x", "/Admin%3Fx/y", "/ops%23", "/%EF%BD%81dmin", "/ops%EF%BC%8Fx"])
+    {
         assert_eq!(status("spelled.test", path), 401, "{path}");
     }
     assert_eq!(upstream.take().len(), 0);
     for path in ["/opsx", "/x%2Fops", "/X%252Fops/x", "/admin/x", "/administrator"] {
         assert_eq!(status("spelled.test", path), 200, "{path}");
+    }
+    for path in ["/adm%C3%AEn", "/adminx%3F", "/wiki/C%23", "/%EF%BC%91"] {
+        assert_eq!(status("spelled.test", path), 200, "{path}");
+    }
+    upstream.take();
+    for path in ["/pub;/account", "/pub%3B/account", "/pub;x/account", "/login%3Bx"] {
+        assert_eq!(status("kept.test", path), 401, "{path}");
+    }
+    assert_eq!(upstream.take().len(), 0);
+    for path in ["/login;jsessionid=1", "/pub/a;jsessionid=1", "/pub/a;v=1/b", "/pub/a%3Bb/c"] {
+        assert_eq!(status("kept.test", path), 200, "{path}");
     }
     assert_eq!((status("cased.test", "/OPS/x"), status("cased.test", "/ops/x"), status("cased.test", "/ops")), (200, 401, 401));
 }

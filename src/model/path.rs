@@ -64,6 +64,8 @@ pub struct Path<'a> {
     twice: bool,
     /// One of a character that changes what a path is.
     double_encoding: bool,
+    /// A decoded `?` or `#`, or a full-width character: an app may read another path.
+    ambiguous: bool,
 }
 
 impl<'a> Path<'a> {
@@ -91,6 +93,7 @@ impl<'a> Path<'a> {
             empty_segments,
             twice: false,
             double_encoding: false,
+            ambiguous: false,
         };
         // Most paths have nothing to decode: they are compared where they lie.
         if plain && !empty_segments {
@@ -143,11 +146,12 @@ impl<'a> Path<'a> {
         Ok(())
     }
 
-    /// Returns the other forms in which an app may read the path: at most 40, none where it is spelled so that all readers agree.
+    /// Returns the other forms in which an app may read the path: at most 160, none where it is spelled so that all readers agree.
     ///
     /// They are those of everything that a rule may allow, so only a path that its rule permits is worth asking.
     pub fn readings(&self) -> Vec<String> {
-        if self.encoded_slash || self.parameters || self.twice { reading::all(self.raw, &self.matching) } else { Vec::new() }
+        let differ = self.encoded_slash || self.parameters || self.twice || self.ambiguous;
+        if differ { reading::all(self.raw, &self.matching) } else { Vec::new() }
     }
 
     /// Returns the path to forward: as received, or with empty segments merged where the route says so.
@@ -184,6 +188,7 @@ impl<'a> Path<'a> {
                     b'\\' => return Err(PathError::Backslash),
                     byte if byte < 0x20 || byte == 0x7f => return Err(PathError::Octet),
                     byte => {
+                        self.ambiguous |= matches!(byte, b'?' | b'#');
                         if byte == b'%'
                             && let Some(hidden) = hidden(rest)
                         {
@@ -204,8 +209,12 @@ impl<'a> Path<'a> {
             }
             None => &text,
         };
-        // Whoever decodes `%2F`, or cuts parameters off later than we do, sees more segments: none of them may be dots.
-        text.split(';').flat_map(|piece| piece.split("%2F")).try_for_each(dots)?;
+        // Whoever decodes `%2F`, or cuts parameters or a query off later than we do, sees more segments: none of them may be dots.
+        text.split(';').flat_map(|piece| piece.split("%2F")).map(reading::before_query).try_for_each(dots)?;
+        if reading::is_wide(&text) {
+            self.ambiguous = true;
+            reading::narrowed(&text.replace("%2F", "/")).split([';', '/']).map(reading::before_query).try_for_each(dots)?;
+        }
         if self.twice {
             twice(&text)?;
         }
@@ -227,8 +236,12 @@ fn dots(segment: &str) -> Result<(), PathError> {
 /// Judges what whoever decodes a segment twice reads: no rule can allow that it climbs, or is still encoded.
 fn twice(segment: &str) -> Result<(), PathError> {
     let text = reading::decoded(segment, Slash::Decoded);
-    let is_bad = text.contains(['\\', '\0']) || reading::has_escape(&text) || text.split([';', '/']).any(|piece| dots(piece).is_err());
+    let is_bad = text.contains(['\\', '\0']) || reading::has_escape(&text) || is_climbing(&text) || is_climbing(&reading::narrowed(&text));
     if is_bad { Err(PathError::DoubleEncoding) } else { Ok(()) }
+}
+
+fn is_climbing(text: &str) -> bool {
+    text.split([';', '/']).map(reading::before_query).any(|piece| dots(piece).is_err())
 }
 
 /// Returns what the text behind a decoded `%` is for the next decoder, where it makes an escape.
@@ -298,6 +311,16 @@ mod tests {
     }
 
     #[test]
+    fn a_query_or_full_width_characters_hide_no_dot_segment() {
+        for raw in ["/a/..%3fb", "/a/.%23", "/a/..%3F/b", "/a/%EF%BC%8E%EF%BC%8E/b", "/a%EF%BC%8F..%E2%88%95b", "/%E2%80%A4."] {
+            assert_eq!(matching(raw), Err(PathError::DotSegment), "{raw}");
+        }
+        assert_eq!(matching("/a/%252e%EF%BC%8E"), Err(PathError::DoubleEncoding));
+        assert_eq!(matching("/a/..b%3f../c%23.."), Ok("/a/..b?../c#..".into()));
+        assert_eq!(matching("/a%EF%BC%8E%EF%BC%8E"), Ok("/a\u{ff0e}\u{ff0e}".into()));
+    }
+
+    #[test]
     fn plain_paths_are_matched_as_they_are() {
         assert_eq!(matching("/"), Ok("/".into()));
         assert_eq!(matching("/public/app.js"), Ok("/public/app.js".into()));
@@ -350,7 +373,10 @@ mod tests {
         }
         assert_eq!(readings("/ops%2Fusers"), ["/ops/users"]);
         assert_eq!(readings("/%2561dmin"), ["/admin"]);
-        assert_eq!(readings("/a;x%2Fb"), ["/a/b"]);
+        assert_eq!(readings("/a;x%2Fb"), ["/a/b", "/a;x/b"]);
+        assert_eq!(readings("/a;x"), [""; 0]);
+        assert_eq!(readings("/a;x/b"), ["/a;x/b"]);
+        assert_eq!(readings("/a%3Fx"), ["/a"]);
     }
 
     #[test]

@@ -7,13 +7,31 @@
 const DECODINGS: usize = 2;
 
 /// Returns every form of a path, beside the one it is `asked` as: decoded once or twice, with encoded slashes decoded or kept, with
-/// parameters taken off before or after each decoding, and with empty segments merged.
+/// parameters kept or taken off before or after each decoding, with what stands before a decoded `?` or `#` alone, with full-width
+/// characters as those that they stand for, and with empty segments merged.
 ///
-/// Two ways to decode, parameters taken off or not, before and after two decodings: at most 40 forms, each no longer than the path.
+/// Parameters of the last segment as they are written (`/login;jsessionid=1`) are always taken off: whoever keeps them has no such page,
+/// or one for every name. `%3B` is data (RFC 3986, section 2.2), so it is kept there too.
+///
+/// Two ways to decode, parameters taken off or not, before and after two decodings: at most 160 forms of what has all of that, each no
+/// longer than the path.
 pub(super) fn all(raw: &str, asked: &str) -> Vec<String> {
     let mut found = Vec::new();
-    let mut layer = vec![raw.to_owned()];
-    add(&mut layer, stripped(raw));
+    let last = last_stripped(raw);
+    if last != raw {
+        forms(vec![raw.to_owned()], |text| {
+            read(&mut found, asked, &stripped(text));
+            read(&mut found, asked, &last_stripped(text));
+        });
+    }
+    let mut begun = vec![last];
+    add(&mut begun, stripped(raw));
+    forms(begun, |text| read(&mut found, asked, text));
+    found
+}
+
+/// Tells of every text that comes of decoding.
+fn forms(mut layer: Vec<String>, mut tell: impl FnMut(&str)) {
     for _ in 0..DECODINGS {
         let mut next = Vec::new();
         for text in &layer {
@@ -23,12 +41,55 @@ pub(super) fn all(raw: &str, asked: &str) -> Vec<String> {
                 add(&mut next, decoded);
             }
         }
-        for read in next.iter().map(|text| merged(&stripped(text))).filter(|read| read != asked) {
-            add(&mut found, read);
+        for text in &next {
+            tell(text);
         }
         layer = next;
     }
-    found
+}
+
+/// Notes what becomes of a decoded text.
+fn read(found: &mut Vec<String>, asked: &str, text: &str) {
+    let mut note = |text: &str| {
+        for text in [text, before_query(text)] {
+            let read = merged(text);
+            if read != asked {
+                add(found, read);
+            }
+        }
+    };
+    note(text);
+    if is_wide(text) {
+        let narrow = narrowed(text);
+        note(&stripped(&narrow));
+        note(&narrow);
+    }
+}
+
+/// Returns what stands before a `?` or `#`: who forwards a path that it decoded makes a query of the rest (`proxy_pass http://app$uri`).
+pub(super) fn before_query(text: &str) -> &str {
+    text.split(['?', '#']).next().unwrap_or_default()
+}
+
+/// Says whether a text has a character that Windows makes an ASCII one of on the way to a code page.
+pub(super) fn is_wide(text: &str) -> bool {
+    !text.is_ascii() && text.chars().any(|character| narrow(character) != character)
+}
+
+/// Reads full-width characters as Windows does on the way to a code page of its own ("best fit"), and NFKC: a backslash as the slash that
+/// it is there.
+pub(super) fn narrowed(text: &str) -> String {
+    text.chars().map(narrow).collect()
+}
+
+fn narrow(character: char) -> char {
+    match character {
+        '\u{ff3c}' | '\u{2216}' | '\u{fe68}' | '\u{2044}' | '\u{2215}' => '/',
+        '\u{2024}' | '\u{fe52}' => '.',
+        '\u{fe54}' => ';',
+        '\u{ff01}'..='\u{ff5e}' => u32::from(character).checked_sub(0xfee0).and_then(char::from_u32).unwrap_or(character),
+        _ => character,
+    }
 }
 
 /// What becomes of `%2F`.
@@ -84,6 +145,13 @@ fn stripped(text: &str) -> String {
     out
 }
 
+/// Takes the parameters off the last segment.
+fn last_stripped(text: &str) -> String {
+    let last = text.rfind('/').unwrap_or(0);
+    let end = text.get(last..).and_then(|segment| segment.find(';')).map_or(text.len(), |at| last.saturating_add(at));
+    text.get(..end).unwrap_or(text).to_owned()
+}
+
 /// Reads `//` as `/`.
 pub(super) fn merged(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -120,9 +188,34 @@ mod tests {
 
     #[test]
     fn parameters_are_taken_off_before_or_after() {
-        assert_eq!(read("/a;x%2Fb"), ["/a/b"]);
-        assert_eq!(read("/a%3Bx/b"), [""; 0]);
-        assert_eq!(read("/a;x/b"), [""; 0]);
+        assert_eq!(read("/a;x%2Fb"), ["/a/b", "/a;x/b"]);
+        assert_eq!(read("/a;x"), [""; 0]);
+        assert_eq!(read("/a/b;x"), [""; 0]);
+    }
+
+    #[test]
+    fn parameters_are_kept_but_those_of_the_last_segment() {
+        assert_eq!(read("/a;x/b"), ["/a;x/b"]);
+        assert_eq!(read("/a;x/b;y"), ["/a;x/b"]);
+        assert_eq!(read("/a%3Bx/b"), ["/a;x/b"]);
+        assert_eq!(read("/a%3Bx"), ["/a;x"]);
+        assert_eq!(read("/a%3Bx;y"), ["/a;x"]);
+        assert_eq!(read("/a;/"), ["/a;/"]);
+    }
+
+    #[test]
+    fn what_stands_before_a_question_mark_or_hash_is_read_alone() {
+        assert_eq!(read("/admin%3Fx"), ["/admin"]);
+        assert_eq!(read("/admin%23x/y%3fz"), ["/admin"]);
+        assert_eq!(read("/admin%253Fx"), ["/admin?x", "/admin"]);
+        assert_eq!(read("/admin%2Fx%3Fy"), ["/admin%2Fx", "/admin/x?y", "/admin/x"]);
+    }
+
+    #[test]
+    fn full_width_characters_are_read_as_those_they_stand_for() {
+        assert_eq!(read("/%EF%BD%81dmin"), ["/admin"]);
+        assert_eq!(read("/a%EF%BC%8Fb%E2%81%84c"), ["/a/b/c"]);
+        assert_eq!(read("/%E3%81%82"), [""; 0], "hiragana");
     }
 
     #[test]
@@ -130,13 +223,16 @@ mod tests {
         assert_eq!(read("/%2561dmin"), ["/admin"]);
         assert_eq!(read("/ops%252Fusers"), ["/ops/users"]);
         assert_eq!(read("/a%252Fb%2Fc"), ["/a%2Fb/c", "/a/b/c"]);
-        assert_eq!(read("/a%253Bx%252Fb"), ["/a", "/a/b"]);
+        assert_eq!(read("/a%253Bx%252Fb"), ["/a", "/a;x%2Fb", "/a/b", "/a;x/b"]);
     }
 
     #[test]
     fn there_are_never_many() {
         let busy = "/a;x%2Fb%3By%252Fc%253Bz%2561//d;%2F%2F;q/e%2f%252f".repeat(20);
+        let all = format!("{busy}%EF%BC%9B/a%EF%BC%8F;x%2F{busy}%3F%253F/;y%2F%3B%252F");
 
-        assert!(read(&busy).len() <= 40, "{}", read(&busy).len());
+        for path in [&busy, &all] {
+            assert!(read(path).len() <= 160, "{}", read(path).len());
+        }
     }
 }

@@ -241,9 +241,19 @@ fn is_settled(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase())
 }
 
-/// Folds case as readers of Unicode do, who take `\u{212a}` for `k` and `\u{17f}` for `s`.
+/// Folds case as readers of Unicode do, who take `\u{212a}` for `k`, `\u{17f}` for `s`, and `\u{130}` and `\u{131}` for `i`.
+///
+/// Two texts that any mapping of case makes one, simple, full or Turkish, are one text here: in lower case first, since a capital sharp s
+/// has no other capital, and without the dot that the full mapping leaves over `i`, which the simple one (`equalsIgnoreCase` in Java,
+/// `re.I` in Python) and the Turkish one do not have.
 fn folded(text: &str) -> String {
-    text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+    let mut folded = String::with_capacity(text.len());
+    for character in text.chars().flat_map(char::to_lowercase).flat_map(char::to_uppercase).flat_map(char::to_lowercase) {
+        if !(character == '\u{307}' && folded.ends_with('i')) {
+            folded.push(character);
+        }
+    }
+    folded
 }
 
 /// Collects rules into a table.
@@ -471,6 +481,79 @@ mod tests {
         assert_eq!(judging(&table, &format!("/OPS/{}", "X".repeat(300))).len(), 2, "longer than what fits on the stack");
         assert_eq!(judging(&sensitive, "/OPS/x"), ["*"]);
         assert_eq!(judging(&sensitive, "/ops/x"), ["/ops/"]);
+    }
+
+    #[test]
+    fn whatever_any_mapping_of_case_makes_an_ascii_letter_is_that_letter() {
+        let lower = |text: &str| text.chars().flat_map(char::to_lowercase).collect::<String>();
+        let upper = |text: &str| text.chars().flat_map(char::to_uppercase).collect::<String>();
+        let mut other = Vec::new();
+        for character in ('\0'..=char::MAX).filter(|character| !character.is_ascii()) {
+            if character.to_lowercase().eq([character]) && character.to_uppercase().eq([character]) {
+                continue;
+            }
+            let (text, fold) = (character.to_string(), folded(&character.to_string()));
+            let (low, up) = (lower(&text), upper(&text));
+            for mapped in [lower(&low), upper(&low), lower(&up), upper(&up), low, up] {
+                let first = mapped.chars().next().unwrap();
+                if first.is_ascii_alphabetic() {
+                    assert!(fold.starts_with(first.to_ascii_lowercase()), "{character:?} is {fold}, not {mapped}");
+                    other.push(character);
+                }
+                assert_eq!(folded(&mapped), fold, "{character:?} and {mapped}");
+            }
+        }
+        // Those that the simple mappings and the Turkish ones make one letter are that letter and nothing more.
+        for (character, letter) in [('\u{130}', "i"), ('\u{131}', "i"), ('\u{17f}', "s"), ('\u{212a}', "k")] {
+            assert!(other.contains(&character), "{character:?}");
+            assert_eq!(folded(&character.to_string()), letter);
+        }
+        assert_eq!((folded("\u{1e9e}"), folded("\u{fb01}"), folded("\u{e9}")), ("ss".into(), "fi".into(), "\u{e9}".into()));
+    }
+
+    #[test]
+    fn a_dotted_capital_i_finds_the_rule() {
+        let table = made(vec![asking("/admin/", roles("a")), asking("/\u{130}x", roles("x"))], Access::Public);
+
+        for path in ["/adm%C4%B0n/x", "/ADM%C4%B0N/x", "/adm%C4%B1n/x", "/admi%CC%87n/x"] {
+            assert!(judging(&table, path)[1].starts_with("/admin/ for"), "{path}");
+        }
+        assert_eq!(judging(&table, "/ix"), ["*", "/\u{130}x for /ix"]);
+        assert_eq!(judging(&table, "/adm%C3%AEn/x"), ["*"], "another letter");
+    }
+
+    #[test]
+    fn whoever_keeps_parameters_is_judged_by_what_it_reads() {
+        let with = |path: &str| {
+            let mut route = Arc::unwrap_or_clone(asking(path, Access::Public));
+            route.path.allow_path_parameters = true;
+            Arc::new(route)
+        };
+        let table = made(vec![with("/pub/"), with("/login"), with("/a/b"), asking("/", Access::Session)], Access::Nobody);
+
+        for path in ["/pub;/account", "/pub%3B/account", "/pub;x/account", "/pub%3Bx/"] {
+            assert!(judging(&table, path).iter().any(|rule| rule.starts_with("/ for")), "{path}");
+        }
+        for path in ["/a;x/b", "/login%3Bx", "/a%3Bx/b;y"] {
+            assert!(judging(&table, path).iter().any(|rule| rule.starts_with("/ for")), "{path}");
+        }
+        for path in ["/login;jsessionid=1", "/a/b;x", "/pub/a;x", "/pub/a;x/b", "/pub/a%3Bx/b", "/pub/;x", "/pub;x"] {
+            assert_eq!(judging(&table, path).len(), 1, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_stands_before_an_encoded_query_or_fragment_is_judged_alone() {
+        let table = made(vec![asking("/admin", roles("a")), asking("/ops/", roles("o")), asking("/", Access::Public)], Access::Nobody);
+
+        for (path, rule) in [("/admin%3fx", "/admin for /admin"), ("/Admin%23x", "/admin for /admin"), ("/ops%3F", "/ops/ for /ops")] {
+            assert_eq!(judging(&table, path)[1..], [rule.to_owned()], "{path}");
+        }
+        assert_eq!(judging(&table, "/%EF%BD%8Fps/x"), ["/", "/ops/ for /ops/x"]);
+        assert_eq!(judging(&table, "/%EF%BC%AFPS%E2%88%95x"), ["/", "/ops/ for /ops/x"]);
+        for path in ["/wiki/C%23", "/wiki/What%3F", "/adminx%3F", "/%E3%81%82", "/%EF%BC%91"] {
+            assert_eq!(judging(&table, path), ["/"], "{path}");
+        }
     }
 
     #[test]

@@ -136,7 +136,7 @@ wire! {
         origins: Vec<At<WebOrigin>>,
         /// Whether `%2F` may stand in the path, which is then judged with the slash decoded too. Default: false.
         allow_encoded_slash: Option<At<bool>>,
-        /// Whether `;name=value` may follow a segment of the path. Default: false.
+        /// Whether `;name=value` may follow a segment of the path. Within the rule's own path it is judged as it stands too. Default: false.
         allow_path_parameters: Option<At<bool>>,
         /// Whether an escape may stand inside an escape (`%252F`), which is then judged decoded twice too. Default: false.
         allow_double_encoding: Option<At<bool>>,
