@@ -226,6 +226,7 @@ fn a_journal_of_an_earlier_version_is_whole() {
 
     assert_eq!([told(&octroi, &ours), told(&octroi, &apps)], [alive(), alive()]);
     assert!(file(&octroi, "began").exists());
+    said(&octroi, "revocations_unmarked");
 }
 
 #[test]

@@ -255,6 +255,11 @@ fn begin_mark(journal: &Journal, accept: bool, now: UnixTime) -> Result<(), Stor
     match journal.begin_mark(accept, now)? {
         Begun::Whole if accept => tracing::warn!("`--accept-old-sessions` does nothing: no revocation is lost; take it out again"),
         Begun::Whole => {}
+        Begun::Unmarked => tracing::warn!(
+            event = "revocations_unmarked",
+            "the revocation journal has no mark beside it and counts as whole; that is so once behind an octroi that kept none: otherwise somebody \
+             took `revocations.began` away, and sessions that were ended may count again"
+        ),
         Begun::First => tracing::info!(event = "revocations_begin", "the revocation journal begins now"),
         Begun::Lost { why } => tracing::error!(event = "revocations_lost", why, "{refused}"),
         Begun::StillLost => tracing::error!(event = "revocations_lost", why = "an earlier start found that", "{refused}"),

@@ -172,7 +172,7 @@ reasons! {
     TenantQuotaExceeded QuotaAfter 429 "tenant_quota_exceeded" "A quota by tenant, user or session is used up."
     RoleMissing        Authorization 403 "role_missing"  "The session has none of the roles that the route asks for."
     AuthTooOld         Authorization 401 "auth_too_old"  "The sign-in is older than the route's `max_auth_age`."
-    Csrf               Authorization 403 "csrf"          "A page of another site or tenant made the request, or the link that would sign in or out: not for unsafe methods with a session from a cookie, nor on routes that grant, revoke or open WebSockets (`origin_check`)."
+    Csrf               Authorization 403 "csrf"          "A page of another site or tenant made the request, or a link or an image that would sign in or out: not for unsafe methods with a session from a cookie, nor on routes that grant, revoke or open WebSockets (`origin_check`)."
     GrantMalformed     Grant 502 "grant_malformed"       "The upstream's `Octroi-Session-Grant` is not what the contract says."
     GrantTenant        Grant 403 "grant_tenant"          "The grant names a tenant that is neither the realm nor one of its members."
     GrantIpDenied      Grant 403 "grant_ip_denied"       "The client's address may not reach the tenant that the grant names."

@@ -39,6 +39,8 @@ struct Inner {
 pub enum Begun {
     /// It is whole.
     Whole,
+    /// It has no mark, and counts as whole: an earlier version's, as far as anybody can tell.
+    Unmarked,
     /// There was none, and no mark: a first start, as far as anybody can tell.
     First,
     /// It is not what its mark says.
@@ -101,7 +103,8 @@ impl Journal {
                 Past::First => Begun::First,
                 Past::Lost { why, .. } => Begun::Lost { why },
                 Past::Whole(_) if is_lost => Begun::StillLost,
-                Past::Unmarked | Past::Whole(_) => Begun::Whole,
+                Past::Unmarked => Begun::Unmarked,
+                Past::Whole(_) => Begun::Whole,
             }
         };
         self.note_mark(now)?;
@@ -245,7 +248,7 @@ mod tests {
 
         let (journal, begun) = begin(dir.path(), false, 200);
 
-        assert_eq!((begun, knows(&journal, [1, 200])), (Begun::Whole, ([true, true], true)));
+        assert_eq!((begun, knows(&journal, [1, 200])), (Begun::Unmarked, ([true, true], true)));
         assert!(file(dir.path(), "began").exists());
     }
 
