@@ -5,7 +5,14 @@
 
 mod harness;
 
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
 use harness::{Octroi, Upstream, client::Answer};
+use jsonwebtoken::{EncodingKey, Header, encode};
 
 /// `acme` and `evil` are customers of one vendor, under one parent. `RULES` and `ACME` are more rules, and more of acme.
 fn config(upstream: &Upstream, rules: &str, acme: &str) -> String {
@@ -461,6 +468,33 @@ fn what_a_mark_lets_in_acts_in_nobody_s_name() {
     let granted =
         ask(&octroi, "POST", &format!("/callback?{GRANT}"), &[&both, "Sec-Fetch-Site: same-site", "Origin: https://idp.vendor.test"]);
     assert!(has_session(&granted));
+}
+
+#[test]
+fn a_session_of_the_app_is_set_aside_too() {
+    let upstream = Upstream::start();
+    let jwt =
+        "formats: [octroi, jwt], jwt: {cookie: app, keys: [{id: app, algorithm: HS256, secret: \"${file:app.key}\", tenants: [acme]}]}";
+    let rules = config(&upstream, CALLBACKS, "").replace("login_url: /login}", &format!("login_url: /login, {jwt}}}"));
+    let mut octroi = Octroi::prepared(&rules);
+    let secret = "0123456789abcdef0123456789abcdef";
+    fs::write(octroi.path().join("app.key"), secret).unwrap();
+    fs::set_permissions(octroi.path().join("app.key"), fs::Permissions::from_mode(0o600)).unwrap();
+    octroi.run();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let claims = serde_json::json!({"sub": "u_2", "iat": now, "exp": now + 3600});
+    let token = encode(&Header::default(), &claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap();
+    let begun = octroi.curl(ACME, &redirecting("/start", "https://idp.example.com/authorize?response_mode=form_post&state=abc")).get();
+    let cookies = format!("Cookie: a=1; app={token}; {}", marks(&begun).0[0].0);
+    upstream.take();
+
+    assert_eq!(ask(&octroi, "POST", "/callback", &[&cookies, "Sec-Fetch-Site: same-site"]).status, 200);
+    let asked = upstream.only();
+    assert_eq!((asked.field("octroi-user"), asked.field("cookie")), (None, Some("a=1")));
+    // The realm's own page has it along.
+    assert_eq!(ask(&octroi, "POST", "/callback", &[&cookies, "Sec-Fetch-Site: same-origin"]).status, 200);
+    let asked = upstream.only();
+    assert_eq!((asked.field("octroi-user"), asked.field("cookie")), (Some("u_2"), Some(format!("a=1; app={token}").as_str())));
 }
 
 #[test]
