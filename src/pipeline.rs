@@ -1,6 +1,6 @@
 //! THE ORDER in which a request is judged, and the only maker of a [`Permit`].
 //!
-//! Read [`in_order`] from top to bottom. Each step takes what the steps before it proved, so none can be left out or moved
+//! Read `in_order` from top to bottom. Each step takes what the steps before it proved, so none can be left out or moved
 //! without the compiler noticing. Any error is a denial.
 
 mod again;
