@@ -262,8 +262,9 @@ fn refused_requests_keep_their_answer_only() {
         }
         assert!(held.iter().all(|answer| answer.status == 400));
         let after = octroi.resident();
-        // A thousand requests with 27 KB of head each: 27 MB, if they were kept.
-        assert!(after - before < 10 * 1024, "{before} KiB before, {after} KiB with a thousand refused requests");
+        // A thousand requests with 27 KB of head each: 27 MB, if they were kept. Half of that is more than ten connections and a first thousand
+        // requests leave with the allocator.
+        assert!(after - before < 13 * 1024, "{before} KiB before, {after} KiB with a thousand refused requests");
         // The line of each is written, whether or not its answer is taken.
         until("all lines", || octroi.access_lines().iter().filter(|line| line["status"] == 400).count() == 1000).await;
         let got = held.pop().unwrap().end().await;

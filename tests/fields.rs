@@ -335,11 +335,10 @@ fn octroi_before_octroi_works_and_a_circle_ends() {
 
     // The inner one leads back to the outer one.
     inner.reload(&before(outer.addr("plain")));
-    let lines = || inner.access_lines().len() + outer.access_lines().len();
-    let earlier = lines();
-    let refused = ask(&[]);
+    let lines = || [inner.access_lines(), outer.access_lines()].concat().iter().filter(|line| line["path"] == "/circle").count();
+    let refused = outer.plain("plain", "acme.test", "/circle").header("Host: acme.test").get();
     assert_eq!(refused.status, 508);
-    harness::eventually("nine lines: eight passes and their end", || (lines() == earlier + 9).then_some(()));
+    harness::eventually("nine lines: eight passes and their end", || (lines() == 9).then_some(()));
     assert_eq!(inner.ok(&["ban", "list"]), "nobody is banned\n");
 }
 
