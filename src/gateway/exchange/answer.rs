@@ -8,10 +8,10 @@ use http::{Method, header};
 use pingora::{Error, ErrorType, Result, protocols::http::HttpTask};
 
 use super::{
-    Failed,
     ahead::Ahead,
     body::{self, Body},
-    connection::{Connection, Turn},
+    connection::{Connection, IoEvent},
+    failed::Failed,
     head::{self, Head},
     sides::{After, Sides},
     unread::{self, Bodies},
@@ -182,15 +182,17 @@ impl Sides<'_> {
             let read = tokio::select! {
                 biased;
                 written = &mut write => return written,
-                turn = connection.turn(&[], false), if !body.is_over() && ahead.may_read(gateway, body.left()) => turn,
+                turn = connection.next_event(&[], false), if !body.is_over() && ahead.may_read(gateway, body.left()) => turn,
             };
             let failed = match read {
-                Turn::Read(Ok(0)) => {
+                IoEvent::Read(Ok(0)) => {
                     let closed = body.closed().map_err(|why| Error::explain(ErrorType::ConnectionClosed, why).into_up());
                     closed.err()
                 }
-                Turn::Read(Ok(_)) | Turn::Wrote(Ok(_)) => None,
-                Turn::Read(Err(error)) | Turn::Wrote(Err(error)) => Some(Error::explain(ErrorType::ReadError, error.to_string()).into_up()),
+                IoEvent::Read(Ok(_)) | IoEvent::Wrote(Ok(_)) => None,
+                IoEvent::Read(Err(error)) | IoEvent::Wrote(Err(error)) => {
+                    Some(Error::explain(ErrorType::ReadError, error.to_string()).into_up())
+                }
             };
             if let Some(error) = failed {
                 ahead.push(Err(error), 0);

@@ -3,36 +3,18 @@
 use std::{
     future::poll_fn,
     io,
-    os::fd::{AsFd, BorrowedFd},
     pin::Pin,
-    task::{Context, Poll, Waker},
-    time::Duration,
+    task::{Context, Poll},
 };
 
 use bytes::BytesMut;
-use rustix::net::{RecvFlags, recv, sockopt};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
-    net::{TcpStream, UnixStream},
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::unread::is_another_answer;
-use crate::{
-    gateway::share::Share,
-    model::TenantName,
-    outbound::{ServerTls, TlsStream},
-    policy::ServerAddress,
-    state::Descriptor,
-};
+use super::{socket::Socket, unread::is_another_answer};
+use crate::{gateway::share::Share, model::TenantName, outbound::ServerTls, policy::ServerAddress, state::Descriptor};
 
 /// How much is read at once.
 const READ_BYTES: usize = 16 * 1024;
-
-/// When the system asks a silent server whether it is there, how often, and how long one that is there may take nothing.
-const ASK_AFTER: Duration = Duration::from_secs(30);
-const ASK_AGAIN: Duration = Duration::from_secs(10);
-const ASK_TIMES: u32 = 3;
-const GIVE_UP_MILLIS: u32 = 60_000;
 
 /// How much is looked at of what a server says without being asked.
 const GLIMPSE: usize = 12;
@@ -72,7 +54,7 @@ pub(super) enum Rest {
 
 /// What could be done first.
 #[derive(Debug)]
-pub(super) enum Turn {
+pub(super) enum IoEvent {
     /// So many octets were read; 0 is the end.
     Read(io::Result<usize>),
     /// So many octets were taken.
@@ -82,54 +64,37 @@ pub(super) enum Turn {
 impl Connection {
     /// Connects. The caller sets the deadline.
     pub(super) async fn open(address: &ServerAddress, apart: Option<TenantName>) -> io::Result<Self> {
-        let plain = match address {
-            ServerAddress::Tcp(address) => {
-                let tcp = TcpStream::connect(address).await?;
-                // A request leaves in one write; there is nothing to wait for.
-                tcp.set_nodelay(true)?;
-                Stream::Tcp(tcp)
-            }
-            ServerAddress::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
-        };
-        let plain = Plain { stream: plain, eager: false };
-        Ok(Self {
-            socket: Socket::Plain(plain),
+        Ok(Self { apart, ..Self::over(Socket::open(address).await?) })
+    }
+
+    /// Begins with a socket.
+    fn over(socket: Socket) -> Self {
+        Self {
+            socket,
             unread: BytesMut::new(),
             unflushed: false,
             carried: false,
             bodiless: false,
-            apart,
+            apart: None,
             descriptor: None,
             share: None,
-        })
+        }
     }
 
     /// Speaks TLS from here on. The caller sets the deadline.
     pub(super) async fn secure(self, tls: &ServerTls) -> io::Result<Self> {
-        let Socket::Plain(plain) = self.socket else { return Ok(self) };
-        let tls = Box::new(tls.connect(plain).await?);
-        Ok(Self { socket: Socket::Tls(tls), ..self })
+        Ok(Self { socket: self.socket.secure(tls).await?, ..self })
     }
 
-    /// Says whether the server chose HTTP/2 (ALPN). In clear text nothing is chosen: who is asked is known to speak it (RFC 9113,
-    /// section 3.3).
+    /// Says whether the server chose HTTP/2.
     pub(super) fn chose_http2(&self) -> bool {
-        match &self.socket {
-            Socket::Plain(_) | Socket::Gone => true,
-            Socket::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
-        }
+        self.socket.chose_http2()
     }
 
     /// Has the system ask whether the other side is still there, and give up one that takes nothing: many exchanges hang on it, and
     /// some of them are silent.
     pub(super) fn keep_alive(&self) -> io::Result<()> {
-        let Socket::Plain(Plain { stream: Stream::Tcp(tcp), .. }) = &self.socket else { return Ok(()) };
-        sockopt::set_socket_keepalive(tcp, true)?;
-        sockopt::set_tcp_keepidle(tcp, ASK_AFTER)?;
-        sockopt::set_tcp_keepintvl(tcp, ASK_AGAIN)?;
-        sockopt::set_tcp_keepcnt(tcp, ASK_TIMES)?;
-        sockopt::set_tcp_user_timeout(tcp, GIVE_UP_MILLIS)?;
-        Ok(())
+        self.socket.keep_alive()
     }
 
     /// Returns the stream itself, of which nothing was read yet.
@@ -139,17 +104,7 @@ impl Connection {
 
     /// Takes it out of an exchange that goes on without it.
     pub(super) fn leave(&mut self) -> Self {
-        let gone = Self {
-            socket: Socket::Gone,
-            unread: BytesMut::new(),
-            unflushed: false,
-            carried: false,
-            bodiless: false,
-            apart: None,
-            descriptor: None,
-            share: None,
-        };
-        std::mem::replace(self, gone)
+        std::mem::replace(self, Self::over(Socket::Gone))
     }
 
     /// Says whether it was taken out.
@@ -193,38 +148,16 @@ impl Connection {
         !self.unflushed
     }
 
-    /// Says how the connection is at rest. The system itself is asked: what tokio was told of the socket may be older than what came.
+    /// Says how the connection is at rest.
     pub(super) fn rest(&mut self) -> Rest {
         if !self.unread.is_empty() {
             return self.spoken(&self.unread);
         }
         let mut glimpse = [0; GLIMPSE];
-        let seen = match &mut self.socket {
-            Socket::Plain(plain) => loop {
-                match recv(&plain.stream, &mut glimpse, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-                    Err(rustix::io::Errno::INTR) => {}
-                    Err(rustix::io::Errno::WOULDBLOCK) => return Rest::Quiet,
-                    Ok((seen, _)) => break Ok(seen),
-                    Err(error) => break Err(error.into()),
-                }
-            },
-            Socket::Gone => return Rest::Ended,
-            // TLS has something to say of its own, such as tickets behind the handshake: only what it has for us counts.
-            Socket::Tls(tls) => {
-                tls.get_mut().0.eager = true;
-                let mut buf = ReadBuf::new(&mut glimpse);
-                let polled = Pin::new(&mut *tls).poll_read(&mut Context::from_waker(Waker::noop()), &mut buf);
-                let filled = buf.filled().len();
-                tls.get_mut().0.eager = false;
-                match polled {
-                    Poll::Pending => return Rest::Quiet,
-                    Poll::Ready(read) => read.map(|()| filled),
-                }
-            }
-        };
-        match seen {
-            Ok(0) | Err(_) => Rest::Ended,
-            Ok(seen) => self.spoken(glimpse.get(..seen).unwrap_or_default()),
+        match self.socket.glimpse(&mut glimpse) {
+            Ok(None) => Rest::Quiet,
+            Ok(Some(0)) | Err(_) => Rest::Ended,
+            Ok(Some(seen)) => self.spoken(glimpse.get(..seen).unwrap_or_default()),
         }
     }
 
@@ -244,7 +177,7 @@ impl Connection {
     ///
     /// With `look` it reads before it writes, and asks the system itself whether there is something: nothing is said behind words of
     /// the server that lie there already.
-    pub(super) async fn turn(&mut self, out: &[u8], look: bool) -> Turn {
+    pub(super) async fn next_event(&mut self, out: &[u8], look: bool) -> IoEvent {
         poll_fn(|cx| {
             if look {
                 self.unread.reserve(READ_BYTES);
@@ -252,7 +185,7 @@ impl Connection {
                 let read = std::pin::pin!(self.socket.read_buf(&mut self.unread)).poll(cx);
                 self.socket.eager(false);
                 if let Poll::Ready(read) = read {
-                    return Poll::Ready(Turn::Read(read));
+                    return Poll::Ready(IoEvent::Read(read));
                 }
             }
             if !out.is_empty()
@@ -260,7 +193,7 @@ impl Connection {
             {
                 self.unflushed = true;
                 // A socket that takes nothing of something is closed.
-                return Poll::Ready(Turn::Wrote(written.and_then(|bytes| match bytes {
+                return Poll::Ready(IoEvent::Wrote(written.and_then(|bytes| match bytes {
                     0 => Err(io::ErrorKind::WriteZero.into()),
                     bytes => Ok(bytes),
                 })));
@@ -270,12 +203,12 @@ impl Connection {
             {
                 self.unflushed = false;
                 if let Err(error) = flushed {
-                    return Poll::Ready(Turn::Wrote(Err(error)));
+                    return Poll::Ready(IoEvent::Wrote(Err(error)));
                 }
             }
             self.unread.reserve(READ_BYTES);
             let read = std::pin::pin!(self.socket.read_buf(&mut self.unread));
-            read.poll(cx).map(Turn::Read)
+            read.poll(cx).map(IoEvent::Read)
         })
         .await
     }
@@ -300,62 +233,6 @@ impl Connection {
     pub(super) fn slim(&mut self) {
         self.unread = BytesMut::new();
         self.share = None;
-    }
-}
-
-#[derive(Debug)]
-enum Socket {
-    Plain(Plain),
-    /// Boxed: rustls keeps more than a kilobyte of state in place.
-    Tls(Box<TlsStream<Plain>>),
-    /// It goes on elsewhere.
-    Gone,
-}
-
-impl Socket {
-    /// Says whether the system is asked where tokio knows of nothing to read.
-    fn eager(&mut self, eager: bool) {
-        match self {
-            Self::Plain(plain) => plain.eager = eager,
-            Self::Tls(tls) => tls.get_mut().0.eager = eager,
-            Self::Gone => {}
-        }
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Self::Plain(plain) => Pin::new(plain).poll_read(cx, buf),
-            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-            Self::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut *self {
-            Self::Plain(plain) => Pin::new(plain).poll_write(cx, buf),
-            Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
-            Self::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Self::Plain(plain) => Pin::new(plain).poll_flush(cx),
-            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
-            Self::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Self::Plain(plain) => Pin::new(plain).poll_shutdown(cx),
-            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
-            Self::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
     }
 }
 
@@ -385,85 +262,6 @@ impl AsyncWrite for Counted {
     }
 }
 
-/// The socket itself.
-#[derive(Debug)]
-struct Plain {
-    stream: Stream,
-    /// Whether the system is asked where tokio knows of nothing to read.
-    eager: bool,
-}
-
-#[derive(Debug)]
-enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl AsFd for Stream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(tcp) => tcp.as_fd(),
-            Self::Unix(unix) => unix.as_fd(),
-        }
-    }
-}
-
-/// Reads what has come by now, whatever tokio was told.
-fn read_now(stream: &Stream, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-    // What is unfilled has to be cleared first: not more than is likely to be there.
-    let room = buf.remaining().min(LOOK_BYTES);
-    loop {
-        match recv(stream, buf.initialize_unfilled_to(room), RecvFlags::DONTWAIT) {
-            Err(rustix::io::Errno::INTR) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Poll::Pending,
-            Err(error) => return Poll::Ready(Err(error.into())),
-            Ok((read, _)) => {
-                buf.advance(read);
-                return Poll::Ready(Ok(()));
-            }
-        }
-    }
-}
-
-/// How much [`read_now`] reads at once.
-const LOOK_BYTES: usize = 2048;
-
-impl AsyncRead for Plain {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let polled = match &mut self.stream {
-            Stream::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Stream::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
-        };
-        match polled {
-            Poll::Pending if self.eager => read_now(&self.stream, buf),
-            Poll::Pending | Poll::Ready(_) => polled,
-        }
-    }
-}
-
-impl AsyncWrite for Plain {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Stream::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
-            Stream::Unix(unix) => Pin::new(unix).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
-            Stream::Unix(unix) => Pin::new(unix).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Stream::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::{io::AsyncWriteExt, net::TcpListener};
@@ -481,10 +279,10 @@ mod tests {
             // No wait in between: tokio has not heard of it.
             server.write_all(said).await.unwrap();
 
-            let turn = connection.turn(b"last", look).await;
+            let event = connection.next_event(b"last", look).await;
 
-            let read = matches!(&turn, Turn::Read(Ok(read)) if *read == said.len());
-            assert!(if reads { read } else { matches!(turn, Turn::Wrote(Ok(4))) }, "{look} {said:?} {turn:?}");
+            let read = matches!(&event, IoEvent::Read(Ok(read)) if *read == said.len());
+            assert!(if reads { read } else { matches!(event, IoEvent::Wrote(Ok(4))) }, "{look} {said:?} {event:?}");
         }
     }
 }

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use pingora::{Error, ErrorType};
 use tokio::time::{Instant, timeout_at};
 
-use super::Failed;
+use super::failed::Failed;
 use crate::{
     gateway::{
         proxy::{Context, Gateway},

@@ -6,9 +6,9 @@ use pingora::{Error, ErrorType, Result};
 use tokio::time::timeout;
 
 use super::{
-    Failed,
     client::{Client, over},
-    connection::{Connection, Turn},
+    connection::{Connection, IoEvent},
+    failed::Failed,
     idle::Idle,
     unread::Bodies,
 };
@@ -41,7 +41,7 @@ pub(super) enum After {
 /// What happened first.
 enum Event {
     Ended(Deny),
-    Server(Turn),
+    Server(IoEvent),
     Late,
     Client(Result<Option<bytes::Bytes>>),
 }
@@ -59,15 +59,15 @@ impl Sides<'_> {
             let came = self.client.upload.has_come();
             let event = self.event(within, came).await;
             match event {
-                Event::Server(Turn::Read(read)) => {
+                Event::Server(IoEvent::Read(read)) => {
                     if !(self.client.upload.is_done() && self.connection.is_flushed()) {
                         self.early = self.connection.unread().len();
                     }
                     return Ok(read);
                 }
-                Event::Server(Turn::Wrote(Ok(bytes))) => self.client.upload.taken(bytes),
+                Event::Server(IoEvent::Wrote(Ok(bytes))) => self.client.upload.taken(bytes),
                 // The answer that says why may be there already.
-                Event::Server(Turn::Wrote(Err(_))) => self.client.upload.refuse(),
+                Event::Server(IoEvent::Wrote(Err(_))) => self.client.upload.refuse(),
                 Event::Late if self.client.upload.waits_for_client() => return Err(Failed::last(self.client.too_slow())),
                 Event::Late if self.client.upload.pending().is_empty() => {
                     return Err(Failed::new(ErrorType::ReadTimedout, false, "nothing came in time".to_owned()));
@@ -90,9 +90,9 @@ impl Sides<'_> {
         let takes_more = came || upload.pending().is_empty();
         let event = {
             let ended = over(ctx.seat.as_ref());
-            let server = timeout(limit, connection.turn(upload.pending(), look));
+            let server = timeout(limit, connection.next_event(upload.pending(), look));
             let client = session.as_downstream_mut().read_body_or_idle(came);
-            let of_server = |turn: std::result::Result<Turn, _>| turn.map_or(Event::Late, Event::Server);
+            let of_server = |turn: std::result::Result<IoEvent, _>| turn.map_or(Event::Late, Event::Server);
             // Each side waits for the other in turn: a server that never pauses must not keep the rest of the request back, and a client that
             // never does must not drown the answer.
             if came || !*heard {
@@ -111,7 +111,7 @@ impl Sides<'_> {
                 }
             }
         };
-        self.heard = matches!(event, Event::Server(Turn::Read(_)));
+        self.heard = matches!(event, Event::Server(IoEvent::Read(_)));
         self.client.waited(waiting);
         event
     }

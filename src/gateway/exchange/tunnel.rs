@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::{
     client::{Client, over},
-    connection::{Connection, Turn},
+    connection::{Connection, IoEvent},
     frame::Frames,
     sides::Sides,
     upgrade,
@@ -69,11 +69,11 @@ impl Sides<'_> {
                     farewell(session, &frames).await;
                     return end(ctx, deny);
                 }
-                turn = timeout(limit, connection.turn(&said, false)) => match turn {
-                    Ok(Turn::Read(Ok(0))) => return Ok(()),
-                    Ok(Turn::Read(Ok(_))) => {}
-                    Ok(Turn::Read(Err(error))) => return Err(Error::explain(ErrorType::ReadError, error.to_string()).into_up()),
-                    Ok(Turn::Wrote(wrote)) => took(&mut said, wrote)?,
+                turn = timeout(limit, connection.next_event(&said, false)) => match turn {
+                    Ok(IoEvent::Read(Ok(0))) => return Ok(()),
+                    Ok(IoEvent::Read(Ok(_))) => {}
+                    Ok(IoEvent::Read(Err(error))) => return Err(Error::explain(ErrorType::ReadError, error.to_string()).into_up()),
+                    Ok(IoEvent::Wrote(wrote)) => took(&mut said, wrote)?,
                     Err(_) => return Err(Error::explain(ErrorType::WriteTimedout, "the upstream takes nothing").into_up()),
                 },
                 piece = session.as_downstream_mut().read_body_or_idle(false), if said.is_empty() => {

@@ -2,7 +2,7 @@
 
 use pingora::ErrorType;
 
-use crate::gateway::exchange::Failed;
+use crate::gateway::exchange::failed::Failed;
 
 /// Tells whether the server has done nothing yet: then any request may go to another (RFC 9113, section 8.7).
 pub(super) fn of_stream(error: h2::Error) -> Failed {

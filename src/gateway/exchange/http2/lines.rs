@@ -19,7 +19,7 @@ use super::line::Opened;
 use crate::{
     gateway::{
         exchange::{
-            Failed,
+            failed::Failed,
             room::{LOOK_AGAIN, WANTED},
         },
         share::{LEAST, Share, Shares, Short},

@@ -21,7 +21,7 @@ use self::{
     sides::Sides,
     stream::{Came, Stream},
 };
-use super::{Failed, Interim, Server, client::Client, connect, room, upload::Upload};
+use super::{client::Client, connect::connect, dispatch::Server, failed::Failed, interim::Interim, room, upload::Upload};
 use crate::{
     gateway::{
         forward, guard,

@@ -15,10 +15,10 @@ use super::{
 use crate::{
     gateway::{
         exchange::{
-            Failed,
             ahead::Ahead,
             body,
             client::{Client, over},
+            failed::Failed,
             sides::surplus,
         },
         grpc, record,
