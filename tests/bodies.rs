@@ -6,14 +6,18 @@
 mod harness;
 
 use std::{
+    collections::BTreeSet,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::Command,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use harness::{
     Octroi,
+    apps::App,
     client::{ask, exchange, raw},
     eventually,
     http2_client::{Http2Client, block_on},
@@ -103,6 +107,8 @@ routes:
     rules:
       - {{path: /search, access: public, body: true}}
       - {{path: /put, access: public, methods: [GET, PUT, POST, PURGE, REPORT]}}
+      - {{path: /read, access: public, methods: [GET, POST, PUT, PATCH, REPORT]}}
+      - {{path: /ws, access: public, websocket: true}}
 tenants:
   own: {{hosts: [own.test], upstream: app, routes: app}}
 "#
@@ -231,7 +237,7 @@ fn a_body_that_nobody_expects_goes_over_a_connection_of_its_own_and_is_never_a_r
 #[test]
 fn an_upstream_that_reads_no_bodies_is_found_out_and_gets_none_over_a_connection_that_stays() {
     let app = Careless::start();
-    let mut octroi = Octroi::start(&config(app.addr, ""));
+    let mut octroi = Octroi::start(&config(app.addr, READS));
     let unread = r#"octroi_upstream_bodies_unread{upstream="app"}"#;
     let smuggled = |heads: &[Head]| heads.iter().filter(|head| head.text.contains("/smuggled")).count();
     assert_eq!((send(&octroi, &counted("GET", "/search")), octroi.metric(unread)), (200, 0.0));
@@ -254,24 +260,156 @@ fn an_upstream_that_reads_no_bodies_is_found_out_and_gets_none_over_a_connection
     // What has no body stays as it was, and a reload forgets nothing.
     assert_eq!(send(&octroi, &request("POST", "/put", "Content-Length: 0\r\n", "")), 200);
     assert!(app.take().iter().all(|head| !head.names("connection") && head.has("content-length: 0")));
-    octroi.reload(&config(app.addr, "").replace("unmatched: public", "unmatched: deny"));
+    octroi.reload(&config(app.addr, READS).replace("unmatched: public", "unmatched: deny"));
     assert_eq!(send(&octroi, &counted("POST", "/put")), 200);
     assert!(app.take().iter().all(|head| head.has("connection: close")));
     assert_eq!((octroi.metric(unread), errors(&octroi)), (1.0, 1));
+    // Where the word is taken back, nothing is known of it any more.
+    octroi.reload(&config(app.addr, ""));
+    assert_eq!((send(&octroi, &counted("POST", "/put")), octroi.metric(unread)), (200, 0.0));
+    assert!(app.take().last().unwrap().has("connection: close"));
 }
 
 #[test]
-fn an_upstream_that_is_said_to_read_no_bodies_never_runs_one() {
-    let app = Careless::start();
-    let octroi = Octroi::start(&config(app.addr, ", reads_bodies: false"));
+fn an_upstream_of_which_nobody_says_that_it_reads_bodies_never_runs_one() {
+    for upstream in ["", ", reads_bodies: false"] {
+        let app = Careless::start();
+        let octroi = Octroi::start(&config(app.addr, upstream));
 
-    for text in [counted("POST", "/put"), chunked("POST", "/put", SMUGGLED), counted("PUT", "/put"), counted("POST", "/x")] {
-        assert_eq!(send(&octroi, &text), 200, "{text}");
-        assert_eq!(send(&octroi, &request("GET", "/clean", "", "")), 200);
-        let heads = app.take();
-        assert_eq!((heads.len(), heads[0].has("connection: close"), heads[1].names("connection")), (2, true, false), "{heads:?}");
+        for text in [counted("POST", "/put"), chunked("POST", "/put", SMUGGLED), counted("PUT", "/put"), counted("POST", "/x")] {
+            assert_eq!(send(&octroi, &text), 200, "{text}");
+            assert_eq!(send(&octroi, &request("GET", "/clean", "", "")), 200);
+            let heads = app.take();
+            assert_eq!((heads.len(), heads[0].has("connection: close"), heads[1].names("connection")), (2, true, false), "{heads:?}");
+        }
+        assert_eq!(octroi.metric(r#"octroi_upstream_bodies_unread{upstream="app"}"#), 0.0);
     }
-    assert_eq!(octroi.metric(r#"octroi_upstream_bodies_unread{upstream="app"}"#), 0.0);
+}
+
+/// Python's `http.server`, which reads a body only below `/read`.
+struct Python {
+    app: App,
+    seen: PathBuf,
+}
+
+/// A request as the app saw it: from which port, the method and the path, and who asks.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    port: u16,
+    asked: String,
+    user: String,
+}
+
+impl Python {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let seen = dir.path().join("seen");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps/careless_app.py");
+        let app = App::start(Command::new("python3").arg(script).arg(&seen), dir);
+        Self { app, seen }
+    }
+
+    fn addr(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.app.port))
+    }
+
+    /// Takes what was asked so far.
+    fn take(&self) -> Vec<Seen> {
+        let text = std::fs::read_to_string(&self.seen).unwrap_or_default();
+        std::fs::write(&self.seen, "").unwrap();
+        let seen = |line: &str| {
+            let words: Vec<&str> = line.split(' ').collect();
+            Seen { port: words[0].parse().unwrap(), asked: format!("{} {}", words[1], words[2]), user: words[3].to_owned() }
+        };
+        text.lines().map(seen).collect()
+    }
+}
+
+const READS: &str = ", reads_bodies: true";
+
+/// The beginning of a request: whatever comes next on the connection ends it.
+const HALF: &str = "GET /admin HTTP/1.1\r\nHost: own.test\r\nOctroi-User: root\r\nX-I: ";
+
+#[test]
+fn half_a_request_as_a_body_is_ended_by_no_other_client() {
+    let app = Python::start();
+    let length = format!("Content-Length: {}\r\n", HALF.len());
+    let octroi = Octroi::start(&config(app.addr(), ""));
+    let mut victim = raw(octroi.addr("plain"));
+    let mut clean = |octroi: &Octroi| {
+        let answers =
+            [ask(&mut victim, &request("GET", "/clean", "", "")).body, octroi.curl("own.test", "/clean").args(&["--http2"]).get().body];
+        assert_eq!(answers, ["GET /clean", "GET /clean"]);
+        let seen = app.take();
+        assert!(!seen.iter().any(|seen| seen.asked.contains("/admin") || seen.user == "root"), "{seen:?}");
+    };
+
+    for _ in 0..3 {
+        for method in ["POST", "PUT", "REPORT"] {
+            for text in [request(method, "/put", &length, HALF), chunked(method, "/put", HALF)] {
+                assert_eq!(send(&octroi, &text), 200, "{text}");
+                clean(&octroi);
+            }
+        }
+        let length = HALF.len().to_string();
+        for fields in [&[][..], &[("content-length", &*length)]] {
+            block_on(async {
+                let mut client = Http2Client::connect(&octroi, "own.test").await;
+                let mut call = client.ask("POST", "/x", fields, false).await;
+                call.say(HALF.as_bytes(), true);
+                assert_eq!(call.end().await.status, 200);
+            });
+            clean(&octroi);
+        }
+    }
+
+    // That it is no matter of luck: the same app runs it where the configuration says of it what is not true.
+    let wrongly = Octroi::start(&config(app.addr(), READS));
+    eventually("half a request is ended by another client", || {
+        assert_eq!(send(&wrongly, &request("POST", "/put", &length, HALF)), 200);
+        send(&wrongly, &request("GET", "/clean", "", ""));
+        app.take().iter().any(|seen| seen.asked == "GET /admin" && seen.user == "root").then_some(())
+    });
+}
+
+#[test]
+fn bodies_share_connections_only_where_they_are_said_to_be_read() {
+    let app = Python::start();
+    for (upstream, share) in [("", false), (", reads_bodies: false", false), (READS, true)] {
+        let octroi = Octroi::start(&config(app.addr(), upstream));
+        app.take();
+        let bodies = [
+            request("POST", "/read", "Content-Length: 5\r\n", "hello"),
+            chunked("POST", "/read", "hello"),
+            request("PUT", "/read", "Content-Length: 5\r\n", "hello"),
+            request("PATCH", "/read", "Content-Length: 5\r\n", "hello"),
+            chunked("REPORT", "/read", "hello"),
+        ];
+        assert_eq!(send(&octroi, &request("GET", "/read", "", "")), 200);
+        for text in &bodies {
+            assert_eq!(send(&octroi, text), 200, "{text}");
+        }
+        block_on(async {
+            let mut client = Http2Client::connect(&octroi, "own.test").await;
+            let mut call = client.ask("POST", "/read", &[], false).await;
+            call.say(b"hello", true);
+            assert_eq!(call.end().await.body, "POST /read");
+        });
+        let ports = app.take().into_iter().map(|seen| seen.port).collect::<Vec<_>>();
+        let different: BTreeSet<_> = ports.iter().collect();
+        // The first took the connection of what had no body.
+        assert_eq!((ports.len(), different.len()), (7, if share { 1 } else { 6 }), "{upstream} {ports:?}");
+
+        // What has no body shares them anyway.
+        let none =
+            [request("GET", "/read", "", ""), request("POST", "/read", "Content-Length: 0\r\n", ""), request("POST", "/read", "", "")];
+        eventually("the last of them rests", || (send(&octroi, &none[0]) == 200).then_some(()));
+        for text in none.iter().chain([&none[0]]) {
+            assert_eq!(send(&octroi, text), 200);
+        }
+        let ports: BTreeSet<_> = app.take().into_iter().map(|seen| seen.port).collect();
+        assert_eq!(ports.len(), 1, "{upstream} {ports:?}");
+    }
 }
 
 #[test]
@@ -359,7 +497,7 @@ fn a_connection_is_kept_only_where_the_answer_began_behind_the_whole_request() {
     ];
     for (first, then) in halves {
         let heads: Arc<Mutex<Vec<Head>>> = Arc::default();
-        let octroi = Octroi::start(&config(hasty(Arc::clone(&heads), first, then), ""));
+        let octroi = Octroi::start(&config(hasty(Arc::clone(&heads), first, then), READS));
         let mut client = raw(octroi.addr("plain"));
         let length = 20 + SMUGGLED.len();
         client.write_all(request("POST", "/early", &format!("Content-Length: {length}\r\n"), &"x".repeat(20)).as_bytes()).unwrap();
@@ -398,18 +536,19 @@ fn an_interim_answer_before_the_end_of_a_request_costs_no_connection() {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         }
     });
-    let octroi = Octroi::start(&config(addr, ""));
 
-    for _ in 0..3 {
-        let mut client = raw(octroi.addr("plain"));
-        client.write_all(request("POST", "/x", "Expect: 100-continue\r\nContent-Length: 7\r\n", "").as_bytes()).unwrap();
-        let mut buffer = [0; 512];
-        let read = client.read(&mut buffer).unwrap();
-        assert!(buffer[..read].starts_with(b"HTTP/1.1 100"));
-        assert_eq!(ask(&mut client, "thisend").status, 200);
+    for (upstream, expected) in [(READS, [0, 0, 0]), ("", [1, 2, 3])] {
+        let octroi = Octroi::start(&config(addr, upstream));
+        for _ in 0..3 {
+            let mut client = raw(octroi.addr("plain"));
+            client.write_all(request("POST", "/x", "Expect: 100-continue\r\nContent-Length: 7\r\n", "").as_bytes()).unwrap();
+            let mut buffer = [0; 512];
+            let read = client.read(&mut buffer).unwrap();
+            assert!(buffer[..read].starts_with(b"HTTP/1.1 100"));
+            assert_eq!(ask(&mut client, "thisend").status, 200);
+        }
+        assert_eq!(std::mem::take(&mut *connections.lock().unwrap()), expected);
     }
-
-    assert_eq!(*connections.lock().unwrap(), [0, 0, 0]);
 }
 
 /// Serves one request of a connection in full, and closes at the second: as if it had died at rest. What it got of whole requests.
@@ -442,8 +581,14 @@ fn forgetful(got: Arc<Mutex<Vec<(usize, String)>>>) -> SocketAddr {
 
 #[test]
 fn what_is_said_again_is_said_to_its_end() {
+    for upstream in ["", READS] {
+        said_again(upstream);
+    }
+}
+
+fn said_again(upstream: &str) {
     let got: Arc<Mutex<Vec<(usize, String)>>> = Arc::default();
-    let octroi = Octroi::start(&config(forgetful(Arc::clone(&got)), ""));
+    let octroi = Octroi::start(&config(forgetful(Arc::clone(&got)), upstream));
     let warm = || {
         assert_eq!(send(&octroi, &request("GET", "/warm", "", "")), 200);
         got.lock().unwrap().clear();
@@ -485,8 +630,8 @@ fn what_is_said_again_is_said_to_its_end() {
 
 #[test]
 fn an_answer_that_has_no_body_leaves_no_doubt_about_one() {
-    let connections = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&connections);
+    let (connections, closed) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(BTreeSet::new())));
+    let (seen, ended) = (Arc::clone(&connections), Arc::clone(&closed));
     let answers: [(&str, &[u8]); 8] = [
         ("/204", b"HTTP/1.1 204 No Content\r\n\r\n"),
         ("/204-zero", b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n"),
@@ -509,15 +654,24 @@ fn an_answer_that_has_no_body_leaves_no_doubt_about_one() {
             let said = if head.starts_with("HEAD ") { b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" } else { said };
             let _ = stream.write_all(said);
         }
+        ended.lock().unwrap().insert(connection);
     });
     let octroi = Octroi::start(&config(addr, ""));
     let kept = |ask: &dyn Fn()| {
-        assert_eq!(send(&octroi, &request("GET", "/", "", "")), 200);
+        let get = || assert_eq!(send(&octroi, &request("GET", "/", "", "")), 200);
+        get();
         ask();
-        assert_eq!(send(&octroi, &request("GET", "/", "", "")), 200);
         let seen = std::mem::take(&mut *connections.lock().unwrap());
-        assert_eq!((seen.len(), seen[0]), (3, seen[1]), "{seen:?}");
-        seen[1] == seen[2]
+        assert_eq!((seen.len(), seen[0]), (2, seen[1]), "{seen:?}");
+        // It settles first: other connections serve meanwhile.
+        let kept = eventually("it is used again, or closed", || {
+            get();
+            let again = std::mem::take(&mut *connections.lock().unwrap()).contains(&seen[1]);
+            (again || closed.lock().unwrap().contains(&seen[1])).then_some(again)
+        });
+        get();
+        connections.lock().unwrap().clear();
+        kept
     };
 
     for (path, status, keeps) in [
@@ -549,4 +703,139 @@ fn an_answer_that_has_no_body_leaves_no_doubt_about_one() {
     // What a server says behind 204 is no second answer: it reads its bodies.
     assert_eq!(send(&octroi, &request("POST", "/204-chunked", "Content-Length: 0\r\n", "")), 204);
     assert_eq!(octroi.metric(r#"octroi_upstream_bodies_unread{upstream="app"}"#), 0.0);
+}
+
+/// Says something behind an answer that has no body: a careless app's body, or a whole answer.
+fn talkative(pause: Option<Duration>, surplus: &'static [u8]) -> SocketAddr {
+    app(move |mut stream, _| {
+        // Without a pause the kernel holds the second write back, until the first is acknowledged (RFC 896).
+        stream.set_nodelay(pause.is_some()).unwrap();
+        while let Some(head) = read_until(&mut stream, b"\r\n\r\n") {
+            let line = String::from_utf8_lossy(&head).lines().next().unwrap().to_owned();
+            let said: &[u8] = match line.as_str() {
+                "GET /204 HTTP/1.1" => b"HTTP/1.1 204 No Content\r\n\r\n",
+                "GET /205 HTTP/1.1" => b"HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n",
+                "GET /304 HTTP/1.1" => b"HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\n\r\n",
+                "HEAD /head HTTP/1.1" => b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+                _ => {
+                    let said = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{line}", line.len());
+                    stream.write_all(said.as_bytes()).unwrap();
+                    continue;
+                }
+            };
+            stream.write_all(said).unwrap();
+            let began = Instant::now();
+            std::thread::sleep(pause.unwrap_or_default());
+            // On a busy machine it may have slept for longer than it meant to; that is another case.
+            if began.elapsed() > Duration::from_millis(12) || stream.write_all(surplus).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+#[test]
+fn what_comes_behind_an_answer_without_a_body_is_nobody_s_answer() {
+    for (pause, surplus) in [
+        (None, &b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong"[..]),
+        (Some(Duration::from_millis(5)), b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong"),
+        (None, b"{}"),
+    ] {
+        let octroi = Octroi::start(&config(talkative(pause, surplus), ""));
+        let mut client = raw(octroi.addr("plain"));
+
+        for round in 0..15 {
+            for (method, path, status) in [("GET", "/204", 204), ("GET", "/205", 205), ("GET", "/304", 304), ("HEAD", "/head", 200)] {
+                let answer = ask(&mut client, &request(method, path, "", ""));
+                assert_eq!((answer.status, &*answer.body), (status, ""), "{round} {path}");
+
+                let answer = ask(&mut client, &request("GET", "/clean", "", ""));
+
+                assert_eq!((answer.status, &*answer.body), (200, "GET /clean HTTP/1.1"), "{round} {path} {pause:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_client_sends_beside_its_request_reaches_no_connection_of_others() {
+    let app = Careless::start();
+    let octroi = Octroi::start(&config(app.addr, READS));
+    let handshake =
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let read_some = |client: &mut TcpStream| {
+        let mut some = [0; 4096];
+        let read = client.read(&mut some).unwrap();
+        String::from_utf8_lossy(&some[..read]).into_owned()
+    };
+    let clean = |what: &str| {
+        assert_eq!(ask(&mut raw(octroi.addr("plain")), &request("GET", "/clean", "", "")).body, "GET /clean HTTP/1.1", "{what}");
+        let heads = app.take();
+        assert!(!heads.iter().any(|head| head.has("octroi-user: root")), "{what} {heads:?}");
+        heads
+    };
+
+    // A WebSocket that the app refuses, with what the client meant for it.
+    let mut client = raw(octroi.addr("plain"));
+    client.write_all(request("GET", "/ws", handshake, SMUGGLED).as_bytes()).unwrap();
+    assert!(read_some(&mut client).starts_with("HTTP/1.1 200"));
+    clean("a handshake with more behind it");
+    let mut client = raw(octroi.addr("plain"));
+    client.write_all(request("GET", "/ws", handshake, "").as_bytes()).unwrap();
+    assert!(read_some(&mut client).starts_with("HTTP/1.1 200"));
+    let _ = client.write_all(SMUGGLED.as_bytes());
+    clean("a refused handshake, and more behind the refusal");
+    assert_eq!(send(&octroi, &counted("GET", "/ws").replacen("\r\n", &format!("\r\n{handshake}"), 1)), 400);
+    let heads = clean("a handshake with a body");
+    assert!(!heads.iter().any(|head| head.text.contains("/ws")), "{heads:?}");
+
+    // A body behind the answer that its client asked for first.
+    let mut client = raw(octroi.addr("plain"));
+    let fields = format!("Expect: 100-continue\r\nContent-Length: {}\r\n", SMUGGLED.len());
+    client.write_all(request("POST", "/put", &fields, "").as_bytes()).unwrap();
+    assert!(read_some(&mut client).starts_with("HTTP/1.1 200"));
+    let _ = client.write_all(SMUGGLED.as_bytes());
+    let heads = clean("a body that nobody asked for");
+    assert!(heads.len() == 2 && heads[0].connection != heads[1].connection, "{heads:?}");
+
+    // Methods that are about connections reach nobody.
+    for method in ["TRACE", "CONNECT"] {
+        assert!(send(&octroi, &counted(method, "/put")) >= 400);
+        assert_eq!(clean(method).len(), 1);
+    }
+
+    // And h2c is no protocol that the app hears of.
+    let careful = Octroi::start(&config(app.addr, ""));
+    let fields = format!("Upgrade: h2c\r\nContent-Length: {}\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n", SMUGGLED.len());
+    let text = request("POST", "/put", &format!("Connection: Upgrade, HTTP2-Settings\r\n{fields}"), SMUGGLED);
+    assert!(exchange(&mut raw(careful.addr("plain")), text.as_bytes()).starts_with("HTTP/1.1 200"));
+    let head = app.take().remove(0);
+    assert!(head.has("connection: close") && !head.names("upgrade") && !head.names("http2-settings"), "{head:?}");
+}
+
+#[test]
+fn what_is_said_inside_of_chunks_and_behind_them_stays_with_us() {
+    let got: Arc<Mutex<Vec<(usize, String)>>> = Arc::default();
+    let octroi = Octroi::start(&config(forgetful(Arc::clone(&got)), ""));
+    let line = SMUGGLED.lines().next().unwrap();
+    let bodies = || {
+        std::mem::take(&mut *got.lock().unwrap())
+            .into_iter()
+            .map(|(_, whole)| whole.split_once("\r\n\r\n").unwrap().1.to_owned())
+            .collect::<Vec<_>>()
+    };
+
+    let body = format!("5;x=\"{line}\"\r\nhello\r\n0;{}\r\nX-T: {line}\r\nOctroi-User: root\r\n\r\n", "x".repeat(20));
+    assert_eq!(send(&octroi, &request("POST", "/put", "Transfer-Encoding: chunked\r\nTrailer: X-T\r\n", &body)), 200);
+    assert_eq!(bodies(), ["5\r\nhello\r\n0\r\n\r\n"]);
+    block_on(async {
+        let mut client = Http2Client::connect(&octroi, "own.test").await;
+        let mut call = client.ask("POST", "/x", &[], false).await;
+        call.say(b"hello", false);
+        let trailers = [("x-t", line), ("octroi-user", "root")].map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        call.out.send_trailers(trailers.into_iter().collect()).unwrap();
+        assert_eq!(call.end().await.status, 200);
+    });
+    let bodies = bodies().concat();
+    assert!(bodies.starts_with("5\r\nhello\r\n") && bodies.ends_with("0\r\n\r\n") && !bodies.contains("HTTP"), "{bodies:?}");
 }

@@ -108,7 +108,7 @@ fn upstream() -> Upstream {
         timeouts: UpstreamTimeouts { connect: second, first_byte: second, between_bytes: second },
         retries: 0,
         isolate: false,
-        reads_bodies: true,
+        reads_bodies: false,
         protocol: Protocol::Http1,
         audience: "app".into(),
     }

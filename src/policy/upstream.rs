@@ -25,7 +25,7 @@ pub struct Upstream {
     pub retries: u8,
     /// Whether connections are kept apart by tenant.
     pub isolate: bool,
-    /// Whether its servers read every body, so that none is left to be read as a request.
+    /// Whether its servers read every body or close, so that none is left to be read as a request.
     pub reads_bodies: bool,
     /// Whom the signed statement of who asks is for, where one is signed.
     pub audience: Box<str>,

@@ -134,7 +134,7 @@ fn upstream() -> Arc<Upstream> {
         timeouts: UpstreamTimeouts { connect: second, first_byte: second, between_bytes: second },
         retries: 1,
         isolate: false,
-        reads_bodies: true,
+        reads_bodies: false,
         protocol: Protocol::Http1,
         audience: "app".into(),
     })

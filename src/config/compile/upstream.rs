@@ -63,7 +63,7 @@ fn one(cx: &mut Context<'_>, name: &At<UpstreamName>, wire: &UpstreamWire, audie
         cx.error(at.span, format!("{} retries would multiply a failure", at.value)).hint("write 0 or 1");
     }
     let protocol = wire.protocol.as_ref().map(|at| at.value).unwrap_or_default();
-    if let (Protocol::Http2, Some(at)) = (protocol, wire.reads_bodies.as_ref().filter(|at| !at.value)) {
+    if let (Protocol::Http2, Some(at)) = (protocol, wire.reads_bodies.as_ref()) {
         cx.error(at.span, "over HTTP/2 a body that is not read is never taken for a request").hint("take `reads_bodies` out");
     }
     Upstream {
@@ -76,7 +76,7 @@ fn one(cx: &mut Context<'_>, name: &At<UpstreamName>, wire: &UpstreamWire, audie
         timeouts: timeouts(wire.timeouts.as_ref()),
         retries: retries.map_or(default::RETRIES, |at| at.value),
         isolate: wire.isolate.as_ref().is_some_and(|at| at.value),
-        reads_bodies: wire.reads_bodies.as_ref().is_none_or(|at| at.value),
+        reads_bodies: wire.reads_bodies.as_ref().is_some_and(|at| at.value),
         audience: wire.audience.as_ref().or(audience).map_or_else(|| name.value.as_str().into(), |at| at.value.0.clone()),
     }
 }

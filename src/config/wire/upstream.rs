@@ -67,8 +67,8 @@ wire! {
         retries: Option<At<u8>>,
         /// Whether connections are never shared between tenants. Default: false.
         isolate: Option<At<bool>>,
-        /// Whether its servers read every body, also where they do not need it; if not, each body goes over a connection of its own.
-        /// Default: true.
+        /// Says that every server of it reads every body, or closes, on every path and whatever it answers: then the bodies of POST, PUT,
+        /// PATCH and WebDAV share connections. Default: false, and each body goes over a connection that is not used again.
         reads_bodies: Option<At<bool>>,
         /// Whom `Octroi-Assertion` is for. Default: `sessions.assertion.audience`, or the upstream's name.
         audience: Option<At<Party>>,

@@ -143,6 +143,17 @@ impl Connection {
         self.bodiless = without_body;
     }
 
+    /// Says whether the last answer had no body by its status or its request.
+    pub(super) fn was_bodiless(&self) -> bool {
+        self.bodiless
+    }
+
+    /// Has the system acknowledge now what has come: it may wait for the next request with that, and the server's with the rest of what
+    /// the server said (RFC 1122, section 4.2.3.2).
+    pub(super) fn acknowledge(&self) {
+        self.socket.acknowledge();
+    }
+
     /// Says whether all that was written has left for the system.
     pub(super) fn is_flushed(&self) -> bool {
         !self.unflushed

@@ -18,46 +18,86 @@ const MOST: usize = 512;
 /// its next use, and by the retry).
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// The resting connections of one server, the latest last.
+/// How long a connection settles whose last answer had no body by its status or its request (204, 205, 304, HEAD), before it is used
+/// again.
+///
+/// An app that sends a body with such an answer all the same may do so in a second write. What comes behind the head of the next request
+/// would be read as its answer; what comes before is noticed. The server's kernel may hold that write back until the first is
+/// acknowledged (RFC 896), so it is acknowledged at once ([`Connection::acknowledge`]), and this is what the server itself may take.
+const SETTLES: Duration = Duration::from_millis(20);
+
+/// The resting connections of one server.
 #[derive(Debug, Default)]
-pub(in crate::gateway) struct Idle(Mutex<VecDeque<(Connection, Tick)>>);
+pub(in crate::gateway) struct Idle(Mutex<Resting>);
+
+#[derive(Debug, Default)]
+struct Resting {
+    /// Those that may be used, the latest last.
+    ready: VecDeque<(Connection, Tick)>,
+    /// Those that settle, the latest last.
+    settling: VecDeque<(Connection, Tick)>,
+}
+
+impl Resting {
+    /// Makes those ready that have settled by now.
+    fn settle(&mut self, now: Tick) {
+        while let Some(settled) = self.settling.pop_front_if(|(_, since)| now.since(*since) >= SETTLES) {
+            self.ready.push_back(settled);
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.ready.len() + self.settling.len()
+    }
+}
 
 impl Idle {
     /// Takes the connection that rested last: it is the likeliest to live, and the others may then grow old. `apart` is the only tenant
     /// that it serves, where they are kept apart.
     pub(super) fn take(&self, now: Tick, apart: Option<&TenantName>, bodies: &Bodies) -> Option<Connection> {
         let mut resting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        resting.settle(now);
         loop {
-            let at = resting.iter().rposition(|(connection, _)| connection.apart() == apart)?;
-            let (mut connection, since) = resting.remove(at)?;
+            let at = resting.ready.iter().rposition(|(connection, _)| connection.apart() == apart)?;
+            let (mut connection, since) = resting.ready.remove(at)?;
             if now.since(since) < LONGEST && rests(&mut connection, bodies) {
                 return Some(connection);
             }
         }
     }
 
-    /// Lets a connection rest; the oldest make room.
+    /// Lets a connection rest. The oldest make room; where all of them settle, it is closed itself, or none would ever be ready.
     pub(super) fn put(&self, mut connection: Connection, now: Tick, bodies: &Bodies) {
         connection.slim();
+        let settles = connection.was_bodiless();
+        if settles {
+            connection.acknowledge();
+        }
         let mut resting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if resting.len() >= MOST
-            && let Some((mut oldest, _)) = resting.pop_front()
-        {
+        if resting.len() >= MOST {
+            resting.settle(now);
+            let Some((mut oldest, _)) = resting.ready.pop_front() else { return };
             rests(&mut oldest, bodies);
         }
-        resting.push_back((connection, now));
+        let queue = if settles { &mut resting.settling } else { &mut resting.ready };
+        queue.push_back((connection, now));
     }
 
     /// Closes the one that rests longest. Says whether there was one.
     pub(in crate::gateway) fn close_oldest(&self) -> bool {
-        let oldest = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let mut resting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = resting.ready.pop_front().or_else(|| resting.settling.pop_front());
+        drop(resting);
         oldest.is_some()
     }
 
     /// Closes what has rested for too long, and what its server has closed.
     pub(in crate::gateway) fn sweep(&self, now: Tick, bodies: &Bodies) {
         let mut resting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        resting.retain_mut(|(connection, since)| rests(connection, bodies) && now.since(*since) < LONGEST);
+        let Resting { ready, settling } = &mut *resting;
+        for queue in [ready, settling] {
+            queue.retain_mut(|(connection, since)| rests(connection, bodies) && now.since(*since) < LONGEST);
+        }
     }
 }
 
@@ -157,5 +197,59 @@ mod tests {
 
         assert_eq!(idle.0.lock().unwrap().len(), 1);
         drop(first);
+    }
+
+    /// Behind an answer without a body, octets may come that belong to nothing: the connection is used when it has been quiet for a while.
+    #[tokio::test]
+    async fn a_connection_settles_behind_an_answer_without_a_body() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = ServerAddress::Tcp(listener.local_addr().unwrap());
+        let (idle, now, bodies) = (Idle::default(), Tick::default().plus(LONGEST), Bodies::new("app".parse().unwrap(), true));
+        let open = async |bodiless| {
+            let mut connection = Connection::open(&address, None).await.unwrap();
+            connection.answered(bodiless);
+            (connection, listener.accept().await.unwrap().0)
+        };
+        let just_before = now.plus(SETTLES.saturating_sub(Duration::from_nanos(1)));
+
+        let (settling, _first) = open(true).await;
+        idle.put(settling, now, &bodies);
+        assert!(idle.take(just_before, None, &bodies).is_none());
+        assert!(idle.take(now.plus(SETTLES), None, &bodies).is_some());
+        // Others serve meanwhile.
+        let (settling, _server) = open(true).await;
+        let (other, _other) = open(false).await;
+        idle.put(other, now, &bodies);
+        idle.put(settling, now, &bodies);
+        assert!(idle.take(now, None, &bodies).is_some_and(|connection| !connection.was_bodiless()));
+        assert!(idle.take(just_before, None, &bodies).is_none());
+        assert!(idle.close_oldest() && !idle.close_oldest());
+        // What was said meanwhile belongs to nothing.
+        let (settling, mut server) = open(true).await;
+        idle.put(settling, now, &bodies);
+        tokio::io::AsyncWriteExt::write_all(&mut server, b"{}").await.unwrap();
+        assert!(idle.take(now.plus(SETTLES), None, &bodies).is_none());
+        assert_eq!((idle.0.lock().unwrap().len(), bodies.are_unread()), (0, false));
+    }
+
+    /// Where as many settle as may rest, those that have been there longest go on settling: they will be ready.
+    #[tokio::test]
+    async fn so_many_may_settle_and_the_first_are_kept() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = ServerAddress::Tcp(listener.local_addr().unwrap());
+        let (idle, now, bodies) = (Idle::default(), Tick::default(), Bodies::new("app".parse().unwrap(), true));
+        let mut servers = Vec::new();
+        for at in std::iter::repeat_n(now, MOST + 1).chain([now.plus(SETTLES)]) {
+            let mut connection = Connection::open(&address, None).await.unwrap();
+            connection.answered(true);
+            servers.push(listener.accept().await.unwrap().0);
+            idle.put(connection, at, &bodies);
+        }
+
+        assert_eq!(idle.0.lock().unwrap().len(), MOST);
+        // One came when all settled, and the first had settled when the last came.
+        for closed in [MOST, 0] {
+            assert_eq!(tokio::io::AsyncReadExt::read(&mut servers[closed], &mut [0]).await.unwrap(), 0);
+        }
     }
 }

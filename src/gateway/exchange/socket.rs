@@ -82,6 +82,18 @@ impl Socket {
         Ok(())
     }
 
+    /// Has the system acknowledge now what has come. Where it will not, it does so when it likes.
+    pub(super) fn acknowledge(&self) {
+        let stream = match self {
+            Self::Plain(plain) => &plain.stream,
+            Self::Tls(tls) => &tls.get_ref().0.stream,
+            Self::Gone => return,
+        };
+        if let Stream::Tcp(tcp) = stream {
+            sockopt::set_tcp_quickack(tcp, true).ok();
+        }
+    }
+
     /// Looks at what the server has said, and leaves it there where it is in clear text; `None` is nothing, 0 octets are the end. The
     /// system itself is asked: what tokio was told of the socket may be older than what came.
     pub(super) fn glimpse(&mut self, glimpse: &mut [u8]) -> io::Result<Option<usize>> {

@@ -1,9 +1,11 @@
 //! Whether an upstream reads the bodies of its requests.
 //!
 //! One that answers without reading, and keeps the connection, reads the body as the next request: a stranger's octets with our own
-//! words in them (`Octroi-User`), and the answer goes to whoever comes next. Who is told `Connection: close` does not read on (RFC
-//! 9112, section 9.6). So that is said with every body that servers do not expect, and with each one where the upstream was seen not
-//! to read them: where octets come behind the answer to a request with a body.
+//! words in them (`Octroi-User`), and the answer goes to whoever comes next. Where the body is the beginning of a request, the next
+//! client's head completes it, and nobody can see that. Who is told `Connection: close` does not read on (RFC 9112, section 9.6). So
+//! that is said with every body, and its connection is used no more, unless the operator says that the upstream reads them
+//! (`reads_bodies: true`). Then it is said with bodies that servers do not expect, and with each one once the upstream was seen not to
+//! read them: where octets come behind the answer to a request with a body.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,7 +17,7 @@ use crate::model::UpstreamName;
 #[derive(Debug)]
 pub(in crate::gateway) struct Bodies {
     upstream: UpstreamName,
-    /// Whether the configuration says that it reads them.
+    /// Whether the configuration says that it reads them. Where it does not, that is not known.
     reads: bool,
     /// Whether it was seen not to.
     unread: AtomicBool,
@@ -33,12 +35,23 @@ impl Bodies {
 
     /// Notes that octets came behind the answer to a request with a body.
     pub(super) fn found_unread(&self) {
-        if !self.unread.swap(true, Ordering::Relaxed) {
+        if self.unread.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let upstream = &self.upstream;
+        if self.reads {
             tracing::error!(
                 event = "bodies_unread",
-                upstream = %self.upstream,
+                %upstream,
                 "octets came behind the answer to a request with a body: the upstream does not read bodies, and took one for a request. \
-                 Until a restart each body goes over a connection of its own; write `reads_bodies: false`, or mend the app"
+                 Until a restart each body goes over a connection of its own; take `reads_bodies: true` out, or mend the app"
+            );
+        } else {
+            tracing::error!(
+                event = "bodies_unread",
+                %upstream,
+                "octets came behind the answer to a request with a body: the upstream does not read bodies, and took one for a request \
+                 although it was told to close the connection: mend the app"
             );
         }
     }
