@@ -25,6 +25,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const HOST: &str = "acme.test";
 const CALM: u32 = 11;
 const CANCEL: u32 = 8;
+const INTERNAL_ERROR: u32 = 2;
 
 type Tls = rustls::StreamOwned<rustls::ClientConnection, TcpStream>;
 
@@ -249,13 +250,85 @@ fn an_answer_without_a_window_is_given_up() {
     });
     let mut reset: Vec<_> = came.iter().filter(|frame| frame.kind == RESET).map(|frame| (frame.stream, frame.code())).collect();
     reset.sort_unstable();
-    assert_eq!(reset, [(1, CANCEL), (3, CANCEL)]);
+    assert_eq!(reset, [(1, CALM), (3, CALM)]);
     octroi.access_line(|line| line["reason"] == "timeout_write" && line["path"] == "/");
 
     // The connection goes on, for streams that have one.
     send(&mut stream, &[get(5), frame(WINDOW_UPDATE, 0, 5, &[0, 0, 100, 0])].concat());
     let (came, _) = until(&mut stream, 2 * SECOND, |frame| frame.kind == DATA && frame.stream == 5);
     assert!(came.iter().any(|frame| frame.kind == DATA && frame.stream == 5), "{came:?}");
+}
+
+/// Node's `http2` takes an answer that is reset with NO_ERROR or CANCEL for a whole one.
+#[test]
+fn an_answer_that_breaks_off_is_taken_for_whole_by_no_client() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut server in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let (mut head, mut octet) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") && server.read(&mut octet).is_ok_and(|read| read > 0) {
+                    head.push(octet[0]);
+                }
+                let head = String::from_utf8_lossy(&head);
+                let (framing, body) =
+                    if head.contains("/chunks") { ("Transfer-Encoding: chunked", "3\r\nabc\r\n") } else { ("Content-Length: 1000", "abc") };
+                let _ = server.write_all(format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n{body}").as_bytes());
+                // One breaks off, the other says nothing more.
+                if head.contains("/stuck") {
+                    let _ = server.read(&mut octet);
+                }
+            });
+        }
+    });
+    let slow = config(addr, "").replace("}]}\nroutes", "}], timeouts: {between_bytes: 300ms}}\nroutes");
+    let octroi = Octroi::start(&slow);
+    for (path, reason) in [("/length", "upstream_closed"), ("/chunks", "upstream_closed"), ("/stuck", "upstream_timeout")] {
+        let mut stream = connect(&octroi, &[]);
+        send(&mut stream, &request(1, "GET", HOST, path, END_STREAM));
+        let (came, _) = until(&mut stream, 5 * SECOND, |frame| frame.kind == RESET || frame.flags & END_STREAM != 0 && frame.kind == DATA);
+
+        let reset: Vec<_> = came.iter().filter(|frame| frame.kind == RESET).map(Came::code).collect();
+        assert_eq!(reset, [INTERNAL_ERROR], "{path} {came:?}");
+        let line = octroi.access_line(|line| line["path"] == path);
+        assert_eq!((&line["status"], &line["reason"]), (&200.into(), &reason.into()), "{line}");
+    }
+    // Whole ones end in order.
+    let (octroi, _upstream) = started("");
+    let mut stream = connect(&octroi, &[]);
+    send(&mut stream, &get(1));
+    let (came, _) = until(&mut stream, 5 * SECOND, |frame| frame.kind == DATA && frame.flags & END_STREAM != 0);
+    assert!(came.iter().all(|frame| frame.kind != RESET), "{came:?}");
+}
+
+/// A balancer passes on over one connection what each of its clients cancels.
+#[test]
+fn a_trusted_proxy_may_cancel_for_many_clients() {
+    let upstream = Upstream::start();
+    let limits = "http2: {resets: 3, errors: 3}";
+    let trusting = config(upstream.addr, limits).replace("tls: {},", "tls: {}, trusted_proxies: [127.0.0.1/32],");
+    let cancelled = |n: u32| [get(2 * n + 1), frame(RESET, 0, 2 * n + 1, &CANCEL.to_be_bytes())].concat();
+    let alone = Octroi::start(&config(upstream.addr, limits));
+    assert_eq!(flood(&alone, &[], 4, cancelled), Some(CALM));
+
+    let octroi = Octroi::start(&trusting);
+    let mut stream = connect(&octroi, &[]);
+    send(&mut stream, &request(1, "GET", HOST, "/?sleep=3000", END_STREAM));
+    for n in 1..=300 {
+        assert!(send(&mut stream, &cancelled(n)));
+        // Taken up before it is cancelled or not: both happen.
+        if n % 20 == 0 {
+            assert!(send(&mut stream, &frame(PING, 0, 0, b"12345678")));
+            until(&mut stream, SECOND, |frame| frame.kind == PING);
+        }
+    }
+    let (came, ended) = until(&mut stream, 5 * SECOND, |frame| frame.kind == DATA && frame.stream == 1);
+    assert!(!ended && goaway(&came).is_none() && came.iter().any(|frame| frame.kind == DATA), "{came:?}");
+    // It has a bound too.
+    assert!(send(&mut stream, &cancelled(301)));
+    let (came, _) = until(&mut stream, SECOND, |frame| frame.kind == GOAWAY);
+    assert_eq!(goaway(&came), Some(CALM));
 }
 
 /// Takes so many octets of an answer at a time, so often. Returns how long it lasted until the stream was reset; nothing where it went on for

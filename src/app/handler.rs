@@ -29,13 +29,9 @@ const REQUESTS_PER_CONNECTION: u32 = 1000;
 /// What a frame of a client may hold, and its table of fields (RFC 9113, section 6.5.2): the least, which every client begins with.
 const FRAME_BYTES: u32 = 16 * 1024;
 const TABLE_BYTES: u32 = 4 * 1024;
-/// Streams that the client reset before the library took them up, and streams that we reset, which are remembered for so long: the
-/// library's own numbers. Beyond the first it ends the connection.
-const RESET_UNTAKEN: usize = 20;
+/// Streams that we reset, which are remembered for so long: the library's own numbers.
 const RESET_REMEMBERED: usize = 50;
 const RESET_REMEMBERED_FOR: Duration = Duration::from_secs(1);
-/// Streams with errors over the whole life of a connection; `errors` is of ten seconds.
-const ERRORS: usize = 1024;
 /// The library's own idle timeout only has to be longer than ours, which it does not count.
 const IDLE_SLACK: Duration = Duration::from_secs(30);
 /// `:method`, `:scheme`, `:authority` and `:path`.
@@ -141,10 +137,12 @@ fn h2_options(limits: &Limits) -> H2Options {
         .initial_window_size(bounds.stream_window)
         .initial_connection_window_size(bounds.connection_window)
         .max_send_buffer_size(usize::try_from(bounds.send_buffer).unwrap_or(usize::MAX))
-        .max_pending_accept_reset_streams(RESET_UNTAKEN)
+        // Those that the client has reset again before they were taken up: a page that is left may cancel all that it has asked for.
+        .max_pending_accept_reset_streams(usize::try_from(bounds.streams).unwrap_or(usize::MAX))
         .max_concurrent_reset_streams(RESET_REMEMBERED)
         .reset_stream_duration(RESET_REMEMBERED_FOR)
-        .max_local_error_reset_streams(Some(ERRORS));
+        // Counted over the whole life of a connection, and that of a balancer lives long: `errors` counts them over ten seconds.
+        .max_local_error_reset_streams(None);
     h2
 }
 

@@ -147,7 +147,7 @@ impl Admission {
             transport,
             accepted: self.accepted,
         };
-        let mut connection = Connection::new(facts, self.rules.head_deadlines());
+        let mut connection = Connection::new(facts, self.rules.head_deadlines(ip));
         if let Some(presented) = presented {
             connection = connection.with_certificate(presented, Arc::clone(&self.judge));
         }
@@ -163,7 +163,7 @@ impl Admission {
     /// Says whether a client in clear text speaks HTTP/2 with prior knowledge (RFC 9113, section 3.3). One that says nothing, or not
     /// enough, is left to the stream, whose deadline it has had since then; so is one that waits when the door is shut.
     async fn begins_http2(&self, wire: &mut Wire, since: Instant) -> bool {
-        let by = since + self.rules.head_deadlines().header_timeout;
+        let by = since + self.rules.header_timeout();
         let mut shutdown = self.shutdown.clone();
         tokio::select! {
             biased;

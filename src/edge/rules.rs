@@ -66,18 +66,25 @@ impl Rules {
         self.handshakes.as_ref().map_or(Ok(()), |handshakes| handshakes.take(client, now))
     }
 
+    pub(super) fn header_timeout(&self) -> Duration {
+        self.limits.header_timeout
+    }
+
     pub(super) fn handshake_timeout(&self) -> Duration {
         self.limits.handshake_timeout
     }
 
-    pub(super) fn head_deadlines(&self) -> HeadDeadlines {
+    /// Returns the bounds of a connection from this address. A trusted proxy carries the requests of many clients over one HTTP/2
+    /// connection, and passes on what each of them cancels or breaks: one of them must not end the answers of the others.
+    pub(super) fn head_deadlines(&self, client: ClientIp) -> HeadDeadlines {
+        let many = self.is_own_proxy(client);
         HeadDeadlines {
             header_timeout: self.limits.header_timeout,
             idle_timeout: self.limits.idle_timeout,
             header_bytes: self.limits.header_bytes,
             write_stall: self.limits.write_stall,
             write_min_rate: self.limits.write_min_rate,
-            http2: self.limits.http2,
+            http2: if many { self.limits.http2.of_many_clients() } else { self.limits.http2 },
         }
     }
 }

@@ -228,6 +228,10 @@ impl ProxyHttp for Gateway {
         let answered = ctx.upgraded || session.response_written().is_some_and(|response| !response.status.is_informational());
         let mut told = false;
         if answered || deny.reason == Reason::ClientClosed {
+            // A stream that is only let go of ends with CANCEL, and Node takes what it has by then for the whole answer.
+            if session.is_http2() && deny.reason != Reason::ClientClosed {
+                session.as_downstream_mut().shutdown().await;
+            }
             record::failed(ctx, deny);
         } else {
             // Whatever is left of this exchange, nothing else comes over its connection.

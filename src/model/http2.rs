@@ -31,6 +31,30 @@ pub struct Http2Limits {
     pub starved: u32,
 }
 
+/// The connection of a trusted proxy may do what so many clients may do.
+const CLIENTS_OF_A_PROXY: u32 = 100;
+
+impl Http2Limits {
+    /// Returns the bounds of a connection over which a trusted proxy sends the requests of many clients. What it holds at once stays:
+    /// a proxy opens another connection.
+    #[must_use]
+    pub fn of_many_clients(self) -> Self {
+        let times = |count: u32| count.saturating_mul(CLIENTS_OF_A_PROXY);
+        Self {
+            resets: times(self.resets),
+            errors: times(self.errors),
+            settings: times(self.settings),
+            pings: times(self.pings),
+            priorities: times(self.priorities),
+            window_updates: times(self.window_updates),
+            empty_data: times(self.empty_data),
+            continuations: times(self.continuations),
+            starved: times(self.starved),
+            ..self
+        }
+    }
+}
+
 #[cfg(test)]
 impl Http2Limits {
     /// Bounds that tests reach soon.

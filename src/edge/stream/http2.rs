@@ -262,7 +262,8 @@ impl Http2 {
         self.streams.close(id);
         self.to_library.push(reset(id, CANCEL));
         let code = match end {
-            End::BodyTooSlow | End::BodyStuck | End::Unread => CANCEL,
+            // Node takes an answer that ends with CANCEL for a whole one.
+            End::BodyTooSlow | End::BodyStuck | End::Unread => CALM,
             End::Answered => NO_ERROR,
         };
         self.to_client.push(reset(id, code));
