@@ -107,6 +107,7 @@ async fn in_order<Q: QuotaStore, R: RevocationStore>(
     let is_safe = origin::is_safe(clean.method) && !websocket;
     // What comes back from a provider is another site's form, and is let in by the mark of its beginning.
     let back = sign_in::back(view, &clean, is_safe, (&realm.name, matched.rules()), policy);
+    known.sign_in_lost = sign_in::is_lost(back.as_ref());
     let is_begun = sign_in::is_begun(back.as_ref()) && clean.method == "POST" && !websocket;
     let judges = || std::iter::once((sender, route)).chain(also.iter().map(|(route, sender)| (*sender, route)));
     let by_mark = is_begun && judges().any(|(sender, route)| sender.foreign().is_some() && route.origin_check != OriginCheck::Off);

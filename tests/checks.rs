@@ -1360,7 +1360,7 @@ fn come_back(method: &str, query: &str, form: bool, until: UnixTime) -> Result<S
         acme.routes = table(vec![callback]);
     });
     let (state, _) = octroi::session::begins(b"https://idp.test/?state=abc").unwrap();
-    let mark = ring().seal_sign_in(&SignIn { state, form, until }, &"acme".parse().unwrap(), [3; 12]).unwrap();
+    let mark = ring().seal_sign_in(&SignIn { state, form, foreign: false, until }, &"acme".parse().unwrap(), [3; 12]).unwrap();
     let request = get(&format!("https://acme.test/callback{query}")).method(method).header("sec-fetch-site", "cross-site");
     let request = request.header("cookie", &format!("__Host-octroi{}={mark}", state.suffix()));
     match judged(&request, &policy).verdict {

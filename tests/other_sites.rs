@@ -383,6 +383,110 @@ fn every_tab_comes_back_and_the_oldest_make_room() {
 }
 
 #[test]
+fn what_another_site_opens_takes_no_place_of_other_sign_ins() {
+    let (octroi, _upstream) = with_callbacks();
+    let mut jar: Vec<String> = Vec::new();
+    let mut open = |site: &str, state: &str| {
+        let path = redirecting("/login", &format!("https://idp.example.com/authorize?state={state}"));
+        let curl = octroi.curl(ACME, &path).header(&format!("Sec-Fetch-Site: {site}")).header("Sec-Fetch-Dest: document");
+        let answer = if jar.is_empty() { curl.get() } else { curl.cookie(&jar.join("; ")).get() };
+        let (set, cleared) = marks(&answer);
+        jar.retain(|held| !cleared.iter().any(|name| held.starts_with(&format!("{name}="))));
+        jar.push(set[0].0.clone());
+        jar.clone()
+    };
+
+    for tab in 0..8 {
+        open("none", &format!("own{tab}"));
+    }
+    for popup in 0..12 {
+        open(if popup % 2 == 0 { "cross-site" } else { "same-site" }, &format!("popup{popup}"));
+    }
+    let jar = open("same-origin", "own8");
+
+    let comes_back = |state: &str| has_session(&come_back(&octroi, &format!("state={state}"), "cross-site", &jar.join("; ")));
+    assert_eq!(jar.len(), 12);
+    // Of each kind, the oldest make room for the same kind.
+    assert!(!comes_back("own0") && (1..9).all(|tab| comes_back(&format!("own{tab}"))));
+    assert!(!comes_back("popup7") && (8..12).all(|popup| comes_back(&format!("popup{popup}"))));
+}
+
+/// What a browser sends where a person opens a page.
+const PERSON: [&str; 4] =
+    ["Accept: text/html,application/xhtml+xml", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Sec-Fetch-Site: cross-site"];
+
+#[test]
+fn whoever_comes_back_twice_or_too_late_finds_a_way_out() {
+    let (octroi, upstream) = with_callbacks();
+    let again = "__Host-octroi-sign-in-tryagain=1";
+    let path = format!("/callback?code=x&state=used&{GRANT}");
+    let visit = |method: &str, path: &str, cookies: &str, fields: &[&str]| {
+        let cookies = format!("Cookie: {cookies}");
+        ask(&octroi, method, path, &[fields, &[cookies.as_str()]].concat())
+    };
+    let sent = |answer: &Answer, to: &str, what: &str| {
+        assert_eq!((answer.status, answer.field("location")), (303, Some(to)), "{what}: {answer:?}");
+        assert_eq!(octroi.reason(answer), "csrf", "{what}");
+        assert_eq!(answer.all("set-cookie"), [&format!("{again}; Path=/; Secure; HttpOnly; SameSite=None; Max-Age=30")], "{what}");
+    };
+    let session = sign_in(&octroi).strip_prefix("Cookie: ").unwrap().to_owned();
+    let form = [&PERSON[..], &["Origin: https://idp.example.com"]].concat();
+    let old_browser = &PERSON[..1];
+
+    // The button of the browser, a link in its history, a form that is sent again.
+    for (method, path, fields) in
+        [("GET", &*path, &PERSON[..]), ("GET", &path, old_browser), ("GET", &format!("/callback?{GRANT}"), &PERSON), ("POST", &path, &form)]
+    {
+        sent(&visit(method, path, "a=1", fields), "/login", "nobody is signed in");
+        let page = visit(method, path, &format!("a=1; {again}"), fields);
+        assert_eq!((outcome(&octroi, &page), page.all("set-cookie").len()), ((403, "csrf".to_owned()), 0), "{page:?}");
+        assert_eq!(page.field("content-type"), Some("text/html; charset=utf-8"));
+        assert!(page.body.contains("<a href=\"/login\">Sign in again</a>"), "{}", page.body);
+    }
+    // Whoever is signed in already, in another tab or by the first time.
+    for path in [&path, &format!("/members-{}", &path[1..])] {
+        sent(&visit("GET", path, &session, &PERSON), "/", "signed in");
+        let page = visit("GET", path, &format!("{session}; {again}"), &[&PERSON[..], &["Accept-Language: fr"]].concat());
+        assert_eq!((page.status, page.field("content-language")), (403, Some("fr")));
+        assert!(page.body.contains("déjà ouverte") && page.body.contains("<a href=\"/\">Continuer</a>"), "{}", page.body);
+        assert_eq!(visit("GET", "/x", &session, &[]).status, 200, "the session stays");
+    }
+    // The right one comes back as ever, and the app never sees what was noted.
+    let mark = begin(&octroi, ACME, "mine");
+    upstream.take();
+    let granted = visit("GET", &format!("/callback?state=mine&{GRANT}"), &format!("a=1; {again}; {mark}"), &PERSON);
+    assert!(has_session(&granted));
+    assert_eq!(upstream.only().field("cookie"), Some("a=1"));
+    // Nobody looks on, or it was no sign-in that came back.
+    for other in [
+        &["Accept: text/html", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"][..],
+        &["Accept: text/html", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Sec-Purpose: prefetch"],
+        &["Accept: text/html", "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty"],
+        &["Accept: application/json"],
+        &[],
+    ] {
+        for cookies in ["a=1", &session] {
+            let refused = visit("GET", &path, cookies, other);
+            assert_eq!((refused.status, refused.field("location"), refused.all("set-cookie").len()), (403, None, 0), "{other:?}");
+            assert!(!refused.body.contains("href"), "{other:?}");
+        }
+    }
+    let forced = ask(&octroi, "GET", &format!("/login?{GRANT}"), &PERSON);
+    assert_eq!((outcome(&octroi, &forced), forced.field("location")), ((403, "csrf".to_owned()), None));
+}
+
+#[test]
+fn without_a_page_to_sign_in_the_start_is_offered() {
+    let upstream = Upstream::start();
+    let octroi = Octroi::start(&config(&upstream, CALLBACKS, "").replace(", login_url: /login", ""));
+
+    let page = ask(&octroi, "GET", &format!("/callback?state=used&{GRANT}"), &PERSON);
+
+    assert_eq!((page.status, page.all("set-cookie").len()), (403, 0));
+    assert!(page.body.contains("<a href=\"/\">Sign in again</a>"), "{}", page.body);
+}
+
+#[test]
 fn a_lobby_s_sign_in_comes_back_for_its_members() {
     let upstream = Upstream::start();
     let lobby = "\n  member: {upstream: app}\n  lobby: {hosts: [www.vendor.test], upstream: app, routes: app, members: [member]}\n";

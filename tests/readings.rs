@@ -175,6 +175,8 @@ fn spelling() -> impl Strategy<Value = String> {
         "/",
         "/",
         "/",
+        "/./",
+        "/.",
         "//",
         "%2F",
         "%2f",

@@ -23,6 +23,7 @@ server: {{state_dir: STATE, drain: 2s, threads: 2}}
 listeners:
   - {{name: public, address: "127.0.0.1:0", tls: {{}}}}
   - {{name: plain, address: "127.0.0.1:0", plaintext: true}}
+  - {{name: http, address: "127.0.0.1:0", redirect_to_https: 443}}
   - {{name: behind, address: "127.0.0.1:0", plaintext: true, trusted_proxies: [127.0.0.0/8]}}
 metrics: {{address: "127.0.0.1:0"}}
 tls: {{certificates: [{{dev: true, dir: certs}}]}}
@@ -255,6 +256,11 @@ fn paths_have_what_their_rule_allows_and_no_more() {
     fails("/x//a", "path_empty_segment");
     fails("/slash/%2e%2e/x", "path_dot_segment");
     fails("/slash/..%2fx", "path_dot_segment");
+    fails("/slash/.%2fx", "path_dot_segment");
+    fails("/params/.;x/a", "path_dot_segment");
+    fails("/merge/.//a%2Fb", "path_encoded_slash");
+    passes("/merge/.//a/./", "/merge/a/");
+    fails("/x/.//a", "path_empty_segment");
     passes("/x?a=//b;c%2Fd", "/x?a=//b;c%2Fd");
     passes("/twice/a%252Fb%2525", "/twice/a%252Fb%2525");
     fails("/x/a%252Fb", "path_encoding");
@@ -263,9 +269,50 @@ fn paths_have_what_their_rule_allows_and_no_more() {
 }
 
 #[test]
-fn what_browsers_send_in_a_path_is_forwarded_as_it_is() {
+fn a_bare_dot_in_a_path_is_judged_logged_and_forwarded_as_nothing() {
     let (octroi, upstream) = started();
-    let path = "/items[0]|a^b";
+    let over = |host: &str, path: &str, version: &str| {
+        octroi.curl(host, path).args(&["--path-as-is", "--globoff", version]).header("Accept: text/html").get()
+    };
+
+    // apt asks for its flat repositories so, and others who do not resolve what they were given.
+    for (path, read) in [
+        ("/repo/./Packages.gz?a=/./b", "/repo/Packages.gz?a=/./b"),
+        ("/./x", "/x"),
+        ("/x/.", "/x/"),
+        ("/.", "/"),
+        ("/./", "/"),
+        ("/x/././y/./?.", "/x/y/?."),
+        ("/.x/y./...", "/.x/y./..."),
+    ] {
+        for version in ["--http1.1", "--http2"] {
+            let answer = over("acme.test", path, version);
+            assert_eq!((answer.status, upstream.only().target.as_str()), (200, read), "{version} {path}");
+            let id = answer.field("octroi-request-id").unwrap();
+            let logged = read.split_once('?').map_or(read, |(path, _)| path);
+            assert_eq!(octroi.access_line(|line| line["request.id"] == id)["path"], logged, "{version} {path}");
+        }
+    }
+    // Its rule is that of the path without it, in whatever other form it is read.
+    for path in ["/./ops/x", "/ops/./x", "/ops/.", "/ops/./", "/./OPS/x", "/./ops%2Fx", "/./%256fps/x", "/admin/.", "/./admin", "/admin/./"]
+    {
+        assert_eq!(over("spelled.test", path, "--http1.1").status, 401, "{path}");
+    }
+    for path in ["/..", "/./..", "/%2e", "/x/%2E/y", "/.%2e", "/.;", "/.;x/y", "//./", "/.//", "/x/.%2fy"] {
+        for version in ["--http1.1", "--http2"] {
+            assert_eq!(over("acme.test", path, version).status, 400, "{version} {path}");
+        }
+    }
+    assert!(upstream.take().is_empty());
+    // Over to TLS, in the one form.
+    let moved = octroi.plain("http", "acme.test", "/repo/./x?a=./b").args(&["--path-as-is"]).get();
+    assert!(moved.field("location").unwrap().ends_with("/repo/x?a=./b"), "{moved:?}");
+}
+
+#[test]
+fn what_clients_send_in_a_path_is_forwarded_as_it_is() {
+    let (octroi, upstream) = started();
+    let path = "/items[0]|a^b{c}";
     let over = |version: &str| octroi.curl("acme.test", path).args(&["--globoff", version]).status();
 
     let mut stream = raw(octroi.addr("plain"));
@@ -273,7 +320,7 @@ fn what_browsers_send_in_a_path_is_forwarded_as_it_is() {
     assert_eq!((answer.status, over("--http1.1"), over("--http2")), (200, 200, 200));
 
     assert_eq!(upstream.take().into_iter().map(|got| got.target).collect::<Vec<_>>(), [path; 3]);
-    for wrong in ["/a{b}", "/a`b", "/a<b>", "/a\"b"] {
+    for wrong in ["/a`b", "/a<b>", "/a\"b"] {
         let mut stream = raw(octroi.addr("plain"));
         let answer = ask(&mut stream, &format!("GET {wrong} HTTP/1.1\r\nHost: acme.test\r\n\r\n"));
         assert_eq!(answer.status, 400, "{wrong}");

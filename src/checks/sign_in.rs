@@ -44,6 +44,11 @@ pub fn is_begun(back: Option<&Back>) -> bool {
     matches!(back, Some(Back::Begun(_)))
 }
 
+/// Says whether a request comes back from a sign-in of which nobody knows here: it was used, took too long, or is somebody else's.
+pub fn is_lost(back: Option<&Back>) -> bool {
+    matches!(back, Some(Back::Unknown(_)))
+}
+
 struct Marks<'a> {
     view: &'a RequestView<'a>,
     sessions: &'a Sessions,
@@ -63,7 +68,7 @@ impl Marks<'_> {
     }
 
     fn of_forms(&self) -> Back {
-        let marks = cookie::marks(cookies(self.view), &self.sessions.cookie).take(2 * MOST_SIGN_INS);
+        let marks = cookie::marks(cookies(self.view), &self.sessions.cookie).take(4 * MOST_SIGN_INS);
         let begun = marks.filter_map(|(name, mark)| Some((self.sessions.ring.open_sign_in(mark, self.realm)?, name)));
         let begun = begun.filter(|(begun, _)| begun.form && begun.until > self.view.now);
         // The oldest: the others are of tabs that are still under way.

@@ -74,9 +74,11 @@ pub fn check<'p>(
 
 /// Writes where the same thing is had over HTTPS. Only what can be repeated without loss is sent there.
 fn redirect(clean: &Clean<'_>, port: u16) -> Verdict<String> {
+    let query = clean.query.map(|query| format!("?{query}")).unwrap_or_default();
+    let path = clean.path.raw();
     match clean.method {
-        "GET" | "HEAD" if port == 443 => Ok(format!("https://{}{}", clean.host, clean.target)),
-        "GET" | "HEAD" => Ok(format!("https://{}:{port}{}", clean.host, clean.target)),
+        "GET" | "HEAD" if port == 443 => Ok(format!("https://{}{path}{query}", clean.host)),
+        "GET" | "HEAD" => Ok(format!("https://{}:{port}{path}{query}", clean.host)),
         method => Err(Deny::new(Reason::PlaintextRefused, format!("{method} cannot be redirected"))),
     }
 }

@@ -51,7 +51,9 @@ pub(super) fn finished(shared: &Shared, session: &Session, ctx: &Context) {
         duration: exchange.first_byte.map(|first| first.since(exchange.began)),
         tries: exchange.tries,
     });
-    let head = ctx.head.as_deref();
+    let received = || ctx.head.as_deref().map_or_else(|| request.raw_path(), view::target);
+    // What passed was judged and forwarded in this form; what did not is told as it came.
+    let path = ctx.permit.as_ref().map_or_else(received, |permit| permit.path_and_query().as_bytes());
     snapshot.log.write(&AccessLine {
         request_id: Some(ctx.id.as_str()),
         host: known.host.as_ref().map(|host| host.as_str().as_bytes()).or(field(header::HOST)).or(request.uri.host().map(str::as_bytes)),
@@ -61,7 +63,7 @@ pub(super) fn finished(shared: &Shared, session: &Session, ctx: &Context) {
             .map(|tenant| tenant.name.as_str()),
         client: known.client.map(crate::model::ClientIp::addr).or(Some(connection.facts().source_ip().addr())),
         method: Some(request.method.as_str().as_bytes()),
-        path: Some(head.map_or_else(|| request.raw_path(), view::target)),
+        path: Some(path),
         version: Some(view::version(request)),
         status: Some(status),
         decision: Some(ctx.decision.as_str()),

@@ -9,13 +9,13 @@ use super::{
     cookie_load,
     proxy::Context,
     record,
-    reply::{Asking, Certificate, Extra, Refusal},
+    reply::{Asking, Certificate, Extra, Refusal, WayOut},
     shared::Shared,
 };
 use crate::{
     model::{Deny, Path, Reason, Scheme, Stage},
-    policy::{Route, Tenant},
-    session::cookie,
+    policy::{Route, Sessions, Tenant},
+    session::{AGAIN, AGAIN_SECS, cookie},
 };
 
 /// Answers with a refusal, and notes it for the record.
@@ -30,7 +30,10 @@ pub(super) async fn refuse(shared: &Shared, session: &mut Session, ctx: &mut Con
     }
     let max_auth_age = ctx.known.rules().filter_map(|route| route.max_auth_age).min().filter(|_| deny.reason == Reason::AuthTooOld);
     let realm = realm(ctx);
+    let asking = Asking::of(session.req_header().method.as_str(), &session.req_header().headers);
+    let lost = sessions.filter(|_| deny.reason == Reason::Csrf && ctx.known.sign_in_lost && asking.document);
     let extra = Extra {
+        way_out: lost.map(|sessions| way_out(sessions, session, ctx.known.session.is_some())),
         max_auth_age,
         retry_after: deny.retry_after,
         quotas: &ctx.known.quotas,
@@ -49,7 +52,6 @@ pub(super) async fn refuse(shared: &Shared, session: &mut Session, ctx: &mut Con
         }),
         words: realm.as_deref().map(|realm| &*realm.response_headers),
     };
-    let asking = Asking::of(session.req_header().method.as_str(), &session.req_header().headers);
     let refusal = Refusal::new(deny.reason, ctx.id, asking, extra);
     let stage = deny.reason.stage();
     // A connection is asked for its certificate once: to present one, or another, the client has to come again.
@@ -65,6 +67,21 @@ pub(super) async fn refuse(shared: &Shared, session: &mut Session, ctx: &mut Con
         drain(session).await;
     }
     Ok(())
+}
+
+/// Finds the way out for a person who comes back to the end of a sign-in: by the button of the browser, a second tab, or too late.
+///
+/// Nothing is granted, whoever sent them. Who is signed in goes to the start; anybody else begins anew, which takes no effort while the
+/// provider still knows them. Where that has just been tried, a page says what is the matter: an app whose sign-ins are never marked
+/// would send the browser round in a circle. (One that takes no cookies is unknown to the provider too, and stops there.)
+fn way_out(sessions: &Sessions, session: &Session, signed_in: bool) -> WayOut {
+    let name = [&*sessions.cookie, AGAIN].concat();
+    let lines = session.req_header().headers.get_all(http::header::COOKIE).iter().map(http::HeaderValue::as_bytes);
+    let tried = cookie::marks(lines, &sessions.cookie).any(|(other, _)| other == name.as_bytes());
+    let location = sessions.login_url.as_deref().filter(|_| !signed_in);
+    // With neither a session nor a place to sign in, the start is only offered.
+    let again = (!tried && (signed_in || location.is_some())).then(|| cookie::mark(&name, "1", true, Duration::from_secs(AGAIN_SECS)));
+    WayOut { signed_in, location: location.unwrap_or("/").to_owned(), again }
 }
 
 /// Says whether a request that passed is refused before any app was asked: nothing was tried, so it is no failure of its client's.
@@ -156,7 +173,8 @@ fn allowed_methods<'r>(route: &Route, rules: impl Iterator<Item = &'r Route> + C
 /// Where a browser signs in. The way back is the path only: a query may hold secrets and the path has passed every check.
 fn login_location(url: &str, session: &Session, max_auth_age: Option<Duration>) -> String {
     // As it is forwarded: `//host` would lead to that host.
-    let path = Path::parse(session.req_header().uri.path().as_bytes()).map_or(Cow::Borrowed("/"), |path| path.forwarded());
+    let path = Path::parse(session.req_header().uri.path().as_bytes());
+    let path = path.as_ref().map_or(Cow::Borrowed("/"), Path::forwarded);
     // Otherwise an app that finds a session would send the browser straight back.
     let step_up = max_auth_age.map(|age| format!("max_age={}", age.as_secs()));
     if path == url {

@@ -33,6 +33,8 @@ pub struct Asking {
     pub browser: bool,
     /// Whether a browser goes to a page with it, by whatever method.
     pub navigates: bool,
+    /// Whether a person looks on: a browser opens a whole page with it, by a link or a form, and not ahead of time.
+    pub document: bool,
     /// Whether it is an API client: it accepts JSON, or anything but text.
     pub api: bool,
     /// Whether the answer may have a body.
@@ -53,6 +55,11 @@ impl Asking {
             language: preferred(text(header::ACCEPT_LANGUAGE)),
             browser: opens,
             navigates: opens || mode.is_some_and(|mode| mode == "navigate"),
+            document: html
+                && matches!(method, "GET" | "POST")
+                && mode.is_none_or(|mode| mode == "navigate")
+                && headers.get("sec-fetch-dest").is_none_or(|place| place == "document")
+                && !headers.contains_key("sec-purpose"),
             api: !html && accept.contains("json"),
             head: method == "HEAD",
         }
@@ -135,12 +142,46 @@ pub(super) struct Extra<'a> {
     pub(super) login: Option<String>,
     /// A `Set-Cookie` value that clears a dead session.
     pub(super) clear_cookie: Option<String>,
+    /// Where a person goes who comes back from a sign-in that is over.
+    pub(super) way_out: Option<WayOut>,
     /// Whether the client came over TLS, so that HSTS may be said.
     pub(super) secure: bool,
     /// Whether its cookies are what it is refused for.
     pub(super) cookies_to_blame: bool,
     /// What the tenant says of the fields of its answers, where it is known.
     pub(super) words: Option<&'a Words>,
+}
+
+/// Where a person goes who comes back from a sign-in that is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct WayOut {
+    /// Whether they are signed in.
+    pub(super) signed_in: bool,
+    /// A path of the realm.
+    pub(super) location: String,
+    /// A `Set-Cookie` value that says that they were sent there; without one, a page offers the way.
+    pub(super) again: Option<String>,
+}
+
+impl WayOut {
+    /// Writes the page.
+    fn page(&self, language: Language) -> String {
+        let (tag, text, link) = match (language, self.signed_in) {
+            (Language::English, true) => ("en", "You are already signed in.", "Continue"),
+            (Language::French, true) => ("fr", "Votre session est déjà ouverte.", "Continuer"),
+            (Language::English, false) => {
+                ("en", "This sign-in cannot be finished: it has been used, was begun elsewhere, or took too long.", "Sign in again")
+            }
+            (Language::French, false) => (
+                "fr",
+                "Cette connexion ne peut pas aboutir : elle a déjà servi, vient d'ailleurs, ou a pris trop de temps.",
+                "Se reconnecter",
+            ),
+        };
+        // A path has neither quotes nor angle brackets, but `&` and `'`.
+        let location = self.location.replace('&', "&amp;").replace('\'', "&#39;");
+        format!("<!doctype html>\n<html lang=\"{tag}\"><title>{text}</title>\n<p>{text}</p>\n<p><a href=\"{location}\">{link}</a></p>\n")
+    }
 }
 
 impl Refusal {
@@ -160,6 +201,14 @@ impl Refusal {
             fields.push(("location".into(), location));
             return Self { status: 303, fields, body: String::new() }.sized();
         }
+        let way_out = match extra.way_out {
+            Some(WayOut { location, again: Some(again), .. }) => {
+                fields.push(("set-cookie".into(), again));
+                fields.push(("location".into(), location));
+                return Self { status: 303, fields, body: String::new() }.sized();
+            }
+            way_out => way_out,
+        };
         if reason.status() == 401 {
             fields.push(("www-authenticate".into(), extra.max_auth_age.map_or_else(|| "Bearer".to_owned(), step_up)));
         }
@@ -176,6 +225,9 @@ impl Refusal {
         let (status, text) = (reason.status(), words(reason, asking.language));
         let body = if asking.head {
             String::new()
+        } else if let Some(way_out) = &way_out {
+            fields.push(("content-type".into(), "text/html; charset=utf-8".to_owned()));
+            way_out.page(asking.language)
         } else if asking.api {
             fields.push(("content-type".into(), "application/problem+json".to_owned()));
             // RFC 9457. Title and identifier are ours, so nothing needs escaping.

@@ -9,13 +9,14 @@ use crate::{
     model::{Path, UnixTime},
     pipeline::Permit,
     policy::{Granting, Sessions},
-    session::{MOST_SIGN_INS, SIGN_IN_SECS, SignIn, begins, cookie},
+    session::{MOST_FOREIGN_SIGN_INS, MOST_SIGN_INS, SIGN_IN_SECS, SignIn, begins, cookie},
 };
 
 /// Returns the `Set-Cookie` values of an answer with which a sign-in begins: its mark, and what takes the marks of old ones away.
 ///
 /// An answer begins one where the operator says so, if it redirects the browser to a provider. Nobody else may make a browser collect
-/// marks: a page of another site could load this one in as many hidden frames as it likes.
+/// marks: a page of another site could load this one in as many hidden frames as it likes. What it opens for its visitor to see counts
+/// apart, so that it takes no place of what began otherwise.
 pub(super) fn marks(sessions: &Sessions, permit: &Permit, answer: &Answer<'_>, now: UnixTime) -> Vec<String> {
     marked(sessions, permit, answer, now).unwrap_or_default()
 }
@@ -30,18 +31,22 @@ fn marked(sessions: &Sessions, permit: &Permit, answer: &Answer<'_>, now: UnixTi
     }
     let realm = &permit.tenant().name;
     let until = now.plus(Duration::from_secs(SIGN_IN_SECS));
-    let mark = sessions.ring.seal_sign_in(&SignIn { state, form, until }, realm, random())?;
+    let foreign = permit.is_foreign();
+    let most = if foreign { MOST_FOREIGN_SIGN_INS } else { MOST_SIGN_INS };
+    let mark = sessions.ring.seal_sign_in(&SignIn { state, form, foreign, until }, realm, random())?;
     let name = [&*sessions.cookie, &*state.suffix()].concat();
     let mut values = vec![cookie::mark(&name, &mark, form, Duration::from_secs(SIGN_IN_SECS))];
     let held = cookie::marks(cookies(answer.asked), &sessions.cookie).filter_map(|(other, mark)| {
         let other = std::str::from_utf8(other).ok().filter(|other| *other != name)?;
-        // One that does not open is older than all.
-        let until = sessions.ring.open_sign_in(mark, realm).map_or(UnixTime::default(), |begun| begun.until);
-        Some((until, other))
+        match sessions.ring.open_sign_in(mark, realm) {
+            Some(begun) => Some((begun.until, other)).filter(|_| begun.foreign == foreign),
+            // One that does not open is older than all.
+            None => Some((UnixTime::default(), other)),
+        }
     });
     let mut held: Vec<(UnixTime, &str)> = held.take(4 * MOST_SIGN_INS).collect();
     held.sort_unstable();
-    let surplus = held.len().saturating_add(1).saturating_sub(MOST_SIGN_INS);
+    let surplus = held.len().saturating_add(1).saturating_sub(most);
     values.extend(held.iter().take(surplus).map(|(_, other)| cookie::clear(other)));
     Some(values)
 }

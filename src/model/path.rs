@@ -1,4 +1,5 @@
-//! The path of a request: refused or accepted, never repaired (`security.md` 2.3).
+//! The path of a request: refused or accepted, never repaired (`security.md` 2.3), but for segments that are a bare `.`: those say nothing,
+//! and are taken off before anybody looks (RFC 3986, section 6.2.2.3).
 
 use std::borrow::Cow;
 
@@ -19,7 +20,7 @@ pub enum PathError {
     /// An escape that decodes to another dangerous escape.
     #[error("an escape inside an escape")]
     DoubleEncoding,
-    /// A segment that is `.` or `..`, plain, encoded or before a `;`.
+    /// A segment that is `..`, plain, encoded or before a `;`, or `.` in any spelling but the plain one.
     #[error("a dot segment")]
     DotSegment,
     /// `\`, plain or encoded.
@@ -49,14 +50,15 @@ pub struct PathRules {
     pub allow_double_encoding: bool,
 }
 
-/// An accepted path: the bytes as received, and the decoded form that routes are matched with.
+/// An accepted path: the bytes as received, without segments that are a bare `.`, and the decoded form that routes are matched with.
 ///
 /// What only some routes allow (an encoded slash, parameters, empty segments) is noted, left out of the matching form where
 /// the option would leave it out, and judged by [`Path::permit`] once the route is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path<'a> {
-    raw: &'a str,
-    matching: Cow<'a, str>,
+    raw: Cow<'a, str>,
+    /// Nothing where it is what `raw` is.
+    matching: Option<String>,
     encoded_slash: bool,
     parameters: bool,
     empty_segments: bool,
@@ -83,11 +85,12 @@ impl<'a> Path<'a> {
                 _ => return Err(PathError::Octet),
             }
         }
-        let raw = std::str::from_utf8(raw).map_err(|_| PathError::Octet)?;
+        // Before anything else, so that what is judged, and read in other ways, is what is forwarded. `/.//x` is `//x` from here on.
+        let raw = without_dots(std::str::from_utf8(raw).map_err(|_| PathError::Octet)?);
         let empty_segments = raw.contains("//");
         let mut path = Self {
-            raw,
-            matching: Cow::Borrowed(raw),
+            raw: Cow::Borrowed(""),
+            matching: None,
             encoded_slash: false,
             parameters: false,
             empty_segments,
@@ -98,6 +101,7 @@ impl<'a> Path<'a> {
         // Most paths have nothing to decode: they are compared where they lie.
         if plain && !empty_segments {
             raw.split('/').try_for_each(dots)?;
+            path.raw = raw;
             return Ok(path);
         }
         let mut decoded = String::with_capacity(raw.len());
@@ -115,18 +119,28 @@ impl<'a> Path<'a> {
                 decoded.truncate(before);
             }
         }
-        path.matching = Cow::Owned(decoded);
+        path.matching = Some(decoded);
+        path.raw = raw;
         Ok(path)
     }
 
-    /// Returns the path as received.
-    pub fn raw(&self) -> &'a str {
-        self.raw
+    /// Reads a path that an operator wrote. What a request may have and is changed, or looks like a pattern, is a mistake there.
+    pub fn parse_written(written: &'a str) -> Result<Self, PathError> {
+        if written.contains(['{', '}']) {
+            return Err(PathError::Octet);
+        }
+        let path = Self::parse(written.as_bytes())?;
+        if path.raw == written { Ok(path) } else { Err(PathError::DotSegment) }
+    }
+
+    /// Returns the path as received, without segments that are a bare `.`.
+    pub fn raw(&self) -> &str {
+        &self.raw
     }
 
     /// Returns the decoded form that routes are matched with.
     pub fn matching(&self) -> &str {
-        &self.matching
+        self.matching.as_deref().unwrap_or(&self.raw)
     }
 
     /// Judges what only some routes allow.
@@ -151,15 +165,12 @@ impl<'a> Path<'a> {
     /// They are those of everything that a rule may allow, so only a path that its rule permits is worth asking.
     pub fn readings(&self) -> Vec<String> {
         let differ = self.encoded_slash || self.parameters || self.twice || self.ambiguous;
-        if differ { reading::all(self.raw, &self.matching) } else { Vec::new() }
+        if differ { reading::all(&self.raw, self.matching()) } else { Vec::new() }
     }
 
-    /// Returns the path to forward: as received, or with empty segments merged where the route says so.
-    pub fn forwarded(&self) -> Cow<'a, str> {
-        if !self.empty_segments {
-            return Cow::Borrowed(self.raw);
-        }
-        Cow::Owned(reading::merged(self.raw))
+    /// Returns the path to forward: as [`Path::raw`], or with empty segments merged where the route says so.
+    pub fn forwarded(&self) -> Cow<'_, str> {
+        if self.empty_segments { Cow::Owned(reading::merged(&self.raw)) } else { Cow::Borrowed(&self.raw) }
     }
 
     /// Decodes one segment once and appends what it is compared as.
@@ -228,6 +239,30 @@ pub fn readings_of(path: &str) -> Vec<String> {
     reading::all(path, path)
 }
 
+/// Takes off every segment that is a bare `.` (RFC 3986, section 5.2.4): apt asks for `/repo/./Packages`, and whoever resolves references
+/// before asking would not have sent it. The last one leaves the slash before it.
+///
+/// `%2E` stays, and is refused: it says the same to some and not to others, and nobody who means well writes it. So is `..`, which leads
+/// elsewhere.
+fn without_dots(raw: &str) -> Cow<'_, str> {
+    if !raw.contains("/./") && !raw.ends_with("/.") {
+        return Cow::Borrowed(raw);
+    }
+    let mut out = String::with_capacity(raw.len());
+    let mut segments = raw.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        match (segment, segments.peek()) {
+            (".", Some(_)) => {}
+            (".", None) => out.push('/'),
+            _ => {
+                out.push('/');
+                out.push_str(segment);
+            }
+        }
+    }
+    Cow::Owned(out)
+}
+
 /// Refuses a segment that a file system or router would walk.
 fn dots(segment: &str) -> Result<(), PathError> {
     if segment == "." || segment == ".." { Err(PathError::DotSegment) } else { Ok(()) }
@@ -265,8 +300,9 @@ fn decoded_octet(bytes: &[u8]) -> (Option<u8>, &[u8]) {
     }
 }
 
-/// `pchar` of RFC 3986, section 3.3, the slash, and the four that browsers send as they are, which RFC 3986 does not have (`[`, `]` and `|`
-/// are not in the path percent-encode set of the URL standard, `^` is since 2023). `%` and `\` are looked at before.
+/// `pchar` of RFC 3986, section 3.3, the slash, and those that clients send as they are, which RFC 3986 does not have: browsers `[`, `]`
+/// and `|` (not in the path percent-encode set of the URL standard) and `^` (there since 2023); `{` and `}` curl, Node's `http` and Java's
+/// `HttpURLConnection`. No reader takes any of them for a separator or an escape. `%` and `\` are looked at before.
 fn is_path_octet(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
@@ -291,6 +327,8 @@ fn is_path_octet(byte: u8) -> bool {
                 | b']'
                 | b'|'
                 | b'^'
+                | b'{'
+                | b'}'
         )
 }
 
@@ -339,9 +377,52 @@ mod tests {
 
     #[test]
     fn dot_segments_are_refused_in_every_spelling() {
-        for raw in ["/..", "/a/../b", "/.", "/a/./b", "/%2e%2e/x", "/.%2E", "/a/..;/b", "/a/.;x/b", "/%2e;a", "/..%3bx"] {
+        for raw in ["/..", "/a/../b", "/./..", "/.././a", "/a/./..", "/%2e%2e/x", "/.%2E", "/a/..;/b", "/a/.;x/b", "/%2e;a", "/..%3bx"] {
             assert_eq!(matching(raw), Err(PathError::DotSegment), "{raw}");
         }
+        for raw in
+            ["/%2e", "/%2E/", "/a/%2e/b", "/./%2e", "/.;", "/.;/a", "/a/.;x", "/a/.%3Bx", "/a/.%2fb", "/.%3Fx", "/a/.%23", "/a;x/.;y/b"]
+        {
+            assert_eq!(matching(raw), Err(PathError::DotSegment), "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_bare_dot_says_nothing() {
+        for (raw, read) in [
+            ("/.", "/"),
+            ("/./", "/"),
+            ("/./.", "/"),
+            ("/./a", "/a"),
+            ("/a/.", "/a/"),
+            ("/a/./", "/a/"),
+            ("/repo/./Packages.gz", "/repo/Packages.gz"),
+            ("/a/././b/./c", "/a/b/c"),
+            ("/./a%20b", "/a%20b"),
+            ("/a;x/./b;y", "/a;x/b;y"),
+            ("/./a%2Fb", "/a%2Fb"),
+            ("/.a/b./..c/d../...", "/.a/b./..c/d../..."),
+        ] {
+            let path = Path::parse(raw.as_bytes()).unwrap();
+            assert_eq!((path.raw(), &*path.forwarded()), (read, read), "{raw}");
+            assert_eq!(path, Path::parse(read.as_bytes()).unwrap(), "{raw} is judged as {read} is");
+        }
+        // What it leaves may be an empty segment, which only some routes allow.
+        for (raw, left, merged) in
+            [("//./", "//", "/"), ("/.//", "//", "/"), ("/.//a.test", "//a.test", "/a.test"), ("/a/.//./b", "/a//b", "/a/b")]
+        {
+            let path = Path::parse(raw.as_bytes()).unwrap();
+            assert_eq!((path.raw(), &*path.forwarded(), path.matching()), (left, merged, merged), "{raw}");
+            assert_eq!(path.permit(PathRules::default()), Err(PathError::EmptySegment), "{raw}");
+        }
+    }
+
+    #[test]
+    fn an_operator_writes_no_path_that_would_be_changed_or_reads_like_a_pattern() {
+        assert_eq!(Path::parse_written("/a/./b"), Err(PathError::DotSegment));
+        assert_eq!(Path::parse_written("/."), Err(PathError::DotSegment));
+        assert_eq!(Path::parse_written("/api/{id}/"), Err(PathError::Octet));
+        assert_eq!(Path::parse_written("/a/%7Bid%7D").map(|path| path.matching().to_owned()), Ok("/a/{id}".into()));
     }
 
     #[test]
@@ -357,9 +438,10 @@ mod tests {
     }
 
     #[test]
-    fn what_browsers_send_is_a_path() {
+    fn what_browsers_and_libraries_send_is_a_path() {
         assert_eq!(matching("/a[0]|b^c"), Ok("/a[0]|b^c".into()));
-        for raw in ["/a{b}", "/a`b", "/a\"b", "/a<b>"] {
+        assert_eq!((matching("/api/{id}"), matching("/api/%7Bid%7D")), (Ok("/api/{id}".into()), Ok("/api/{id}".into())));
+        for raw in ["/a`b", "/a\"b", "/a<b>"] {
             assert_eq!(matching(raw), Err(PathError::Octet), "{raw}");
         }
     }

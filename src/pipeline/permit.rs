@@ -68,6 +68,8 @@ pub struct Known {
     pub(super) charged: Vec<(QuotaKey, Limit)>,
     /// Whether the session that was presented is set aside: the request is another site's, let in by the mark of a sign-in.
     pub set_aside: bool,
+    /// Whether it comes back from a sign-in of which nobody knows here.
+    pub sign_in_lost: bool,
 }
 
 impl Known {

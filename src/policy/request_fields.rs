@@ -97,7 +97,7 @@ const HONEST: [&str; 1] = ["x-user-agent"];
 
 /// The same of a name with other characters, which a careless server maps to a hyphen, as it does its own.
 fn claim_folded(name: &str) -> Option<Claim> {
-    let families = of_letter(folded(*name.as_bytes().first()?))?;
+    let families = of_letter(*name.as_bytes().first()?)?;
     families.iter().find(|(family, _)| is_in(family, name)).map(|(_, claim)| *claim)
 }
 
@@ -105,7 +105,7 @@ fn claim_folded(name: &str) -> Option<Claim> {
 pub fn is_in(pattern: &str, name: &str) -> bool {
     let stem = stem(pattern);
     let fits = if stem.len() < pattern.len() { name.len() >= stem.len() } else { name.len() == stem.len() };
-    fits && stem.bytes().zip(name.bytes()).all(|(meant, byte)| meant == folded(byte))
+    fits && stem.bytes().zip(name.bytes()).all(|(meant, byte)| meant == byte || meant == folded(byte))
 }
 
 fn stem(pattern: &str) -> &str {
@@ -144,7 +144,13 @@ fn of_letter(letter: u8) -> Option<&'static [Family]> {
 }
 
 /// The families by their first letter, sorted; none is within another. A test says so.
-const BY_LETTER: [(u8, &[Family]); 20] = [
+const BY_LETTER: [(u8, &[Family]); 25] = [
+    (
+        b'$',
+        &[
+            ("$ws*", Identity), // the WebSphere plug-in; Domino reads them too
+        ],
+    ),
     (
         b'a',
         &[
@@ -152,8 +158,10 @@ const BY_LETTER: [(u8, &[Family]); 20] = [
             ("ajp-*", Identity),       // mod_proxy_ajp
             ("akamai-*", Address),
             ("ali-*", Address),           // Alibaba Cloud
+            ("assurance", Identity),      // Shibboleth
             ("auth-*", Identity),         // LemonLDAP::NG
             ("authenticate-*", Identity), // mod_authnz_ldap
+            ("authenticated-*", Identity),
             ("authorize-*", Identity),
         ],
     ),
@@ -167,13 +175,36 @@ const BY_LETTER: [(u8, &[Family]); 20] = [
             ("cf-*", Address),             // Cloudflare, and Cloudflare Access
             ("client-cert*", Certificate), // RFC 9440
             ("client-ip", Address),
+            ("clientcert*", Certificate),
+            ("clientip", Address),
+            ("clientprotocol", Scheme), // SAP
             ("cloudfront-*", Address),
             ("cluster-client-ip", Address),
             ("coming-from", Address),
+            ("ct-auth-*", Identity),   // RSA ClearTrust
+            ("ct-remote-*", Identity), // RSA ClearTrust
         ],
     ),
-    (b'd', &[("dapr-caller-*", Identity), ("do-connecting-ip", Address)]),
-    (b'e', &[("entitlement", Identity), ("eppn", Identity)]),
+    (
+        b'd',
+        &[
+            ("dapr-callee-*", Identity),
+            ("dapr-caller-*", Identity),
+            ("disguised-host", Routing), // Azure App Service
+            ("do-connecting-ip", Address),
+        ],
+    ),
+    (
+        b'e',
+        &[
+            ("eduperson*", Identity), // Shibboleth, attributes of universities
+            ("entitlement", Identity),
+            ("eo-client-*", Address),      // Tencent EdgeOne
+            ("eo-connecting-ip", Address), // Tencent EdgeOne
+            ("eppn", Identity),
+            ("es-security-runas-user", Identity), // Elasticsearch
+        ],
+    ),
     (
         b'f',
         &[
@@ -184,11 +215,19 @@ const BY_LETTER: [(u8, &[Family]); 20] = [
             ("front-end-https", Scheme), // Microsoft
         ],
     ),
-    (b'g', &[("gss-*", Identity)]), // mod_auth_gssapi
+    (
+        b'g',
+        &[
+            ("gap-*", Identity), // oauth2-proxy
+            ("geoip-*", Address),
+            ("gss-*", Identity), // mod_auth_gssapi
+        ],
+    ),
     (
         b'h',
         &[
-            ("http-*", Identity), // CGI and PHP: their names of fields, sent as one
+            ("hdr-usr", Identity), // Qlik Sense
+            ("http-*", Identity),  // CGI and PHP: their names of fields, sent as one
             ("https", Scheme),
         ],
     ),
@@ -197,11 +236,31 @@ const BY_LETTER: [(u8, &[Family]); 20] = [
         &[
             ("impersonate-*", Identity), // Kubernetes
             ("incap-*", Address),        // Imperva
+            ("is-member-of", Identity),  // Shibboleth
+            ("ismemberof", Identity),    // Shibboleth
             ("iv-*", Identity),          // IBM WebSEAL
         ],
     ),
-    (b'l', &[("l5d-*", Identity)]),    // Linkerd
-    (b'm', &[("mellon-*", Identity)]), // mod_auth_mellon
+    (b'j', &[("josso-*", Identity)]),
+    (b'k', &[("kubeflow-*", Identity)]),
+    (
+        b'l',
+        &[
+            ("l5d-*", Identity),       // Linkerd
+            ("lm-remote-*", Identity), // LemonLDAP::NG
+        ],
+    ),
+    (
+        b'm',
+        &[
+            ("mail", Identity),            // Shibboleth
+            ("mellon-*", Identity),        // mod_auth_mellon
+            ("ms-aspnetcore-*", Identity), // IIS before ASP.NET Core
+            ("msexchproxyuri", Routing),   // Exchange
+            ("msisdn", Identity),          // mobile carriers
+        ],
+    ),
+    (b'n', &[("ngrok-auth-*", Identity), ("ngrok-oauth-*", Identity), ("nuxeo-virtual-host", Routing)]),
     (
         b'o',
         &[
@@ -210,18 +269,27 @@ const BY_LETTER: [(u8, &[Family]); 20] = [
             ("oidc-*", Identity), // mod_auth_openidc
             ("on-behalf-of", Identity),
             ("openid-*", Identity),
-            ("osso-*", Identity), // Oracle SSO
+            ("osso-*", Identity),         // Oracle SSO
+            ("oxygen-buyer-ip", Address), // Shopify
         ],
     ),
     (
         b'p',
         &[
+            ("pairwise-id", Identity), // Shibboleth
             ("path-info", Routing),
             ("persistent-id", Identity),
+            ("php-auth-*", Identity), // Symfony reads it as Basic authentication
+            ("posit-connect-*", Identity),
             ("primary-affiliation", Identity),
-            ("proxy", Routing),          // httpoxy: CVE-2016-5385
-            ("proxy-client-*", Address), // WebLogic
+            ("proxy", Routing),               // httpoxy: CVE-2016-5385
+            ("proxy-auth-cert", Certificate), // GlassFish, Jetty
+            ("proxy-client-*", Address),      // WebLogic
             ("proxy-host", Routing),
+            ("proxy-ip", Address),          // GlassFish
+            ("proxy-keysize", Certificate), // GlassFish, Jetty
+            ("proxy-remote-*", Identity),
+            ("proxy-ssl-id", Certificate), // GlassFish, Jetty
             ("proxy-url", Routing),
             ("proxy-user*", Identity),
         ],
@@ -231,6 +299,7 @@ const BY_LETTER: [(u8, &[Family]); 20] = [
         &[
             ("real-ip", Address),
             ("remote-*", Identity), // Authelia, CGI
+            ("remoteuser", Identity),
             ("request-uri", Routing),
             ("rstudio-connect-*", Identity),
         ],
@@ -239,12 +308,24 @@ const BY_LETTER: [(u8, &[Family]); 20] = [
         b's',
         &[
             ("saml-*", Identity),
-            ("script-name", Routing), // WSGI
-            ("shib-*", Identity),     // Shibboleth
-            ("sm-*", Identity),       // SiteMinder
+            ("schac*", Identity),         // Shibboleth, attributes of universities
+            ("script-name", Routing),     // WSGI
+            ("sec-email", Identity),      // geOrchestra
+            ("sec-firstname", Identity),  // geOrchestra
+            ("sec-lastname", Identity),   // geOrchestra
+            ("sec-org*", Identity),       // geOrchestra
+            ("sec-proxy", Identity),      // geOrchestra
+            ("sec-roles", Identity),      // geOrchestra
+            ("sec-user*", Identity),      // geOrchestra
+            ("serveridentity", Identity), // Nacos: CVE-2021-29441
+            ("shib*", Identity),          // Shibboleth
+            ("shiny-server-*", Identity),
+            ("sm-*", Identity), // SiteMinder
             ("smuser", Identity),
             ("source-ip", Address),
-            ("ssl-*", Certificate), // mod_ssl, ingress-nginx
+            ("ssl-*", Certificate),        // mod_ssl, ingress-nginx
+            ("subject-id", Identity),      // Shibboleth
+            ("swisseduperson*", Identity), // Shibboleth, attributes of universities
         ],
     ),
     (
@@ -253,6 +334,7 @@ const BY_LETTER: [(u8, &[Family]); 20] = [
             ("tailscale-*", Identity),
             ("targeted-id", Identity),
             ("teleport-*", Identity),
+            ("thanos-tenant", Identity),
             ("tls-*", Certificate),
             ("true-client*", Address), // Akamai, Cloudflare
         ],
@@ -261,6 +343,7 @@ const BY_LETTER: [(u8, &[Family]); 20] = [
     (
         b'w',
         &[
+            ("was-default-hostname", Routing), // Azure App Service
             ("webauth-*", Identity),
             ("wl-proxy-*", Address), // WebLogic
         ],
@@ -269,30 +352,48 @@ const BY_LETTER: [(u8, &[Family]); 20] = [
         b'x',
         &[
             ("x-accel-*", Routing), // nginx, Rack::Sendfile
+            ("x-adfs-*", Identity),
+            ("x-admin", Identity),
             ("x-akamai-*", Address),
+            ("x-alfresco-*", Identity),
+            ("x-amzn-apigateway-*", Identity), // Amazon API Gateway
+            ("x-amzn-ava-*", Identity),        // AWS Verified Access
             ("x-amzn-lambda-context", Identity),
             ("x-amzn-mtls-*", Certificate),       // AWS load balancers
             ("x-amzn-oidc-*", Identity),          // AWS load balancers
             ("x-amzn-request-context", Identity), // Lambda Web Adapter
             ("x-amzn-tls-*", Scheme),
-            ("x-anonymous-consumer", Identity), // Kong
-            ("x-api-host", Routing),            // Rancher
-            ("x-apigateway-*", Identity),       // Google API Gateway
-            ("x-appengine-*", Identity),        // Google App Engine
-            ("x-arr-*", Certificate),           // IIS Application Request Routing
-            ("x-auth-*", Identity),             // oauth2-proxy, nginx
+            ("x-anonymous-consumer", Identity),    // Kong
+            ("x-api-host", Routing),               // Rancher
+            ("x-apigateway-*", Identity),          // Google API Gateway
+            ("x-appengine-*", Identity),           // Google App Engine
+            ("x-appservice-proto", Scheme),        // Azure App Service
+            ("x-arr-*", Certificate),              // IIS Application Request Routing
+            ("x-artifactory-override-*", Routing), // Artifactory
+            ("x-astro-*", Routing),                // Astro
+            ("x-auth-*", Identity),                // oauth2-proxy, nginx
             ("x-authelia-*", Identity),
             ("x-authenticated*", Identity), // Kong
             ("x-authentik-*", Identity),
+            ("x-authn-*", Identity),
+            ("x-authorized-*", Identity),
+            ("x-authuser", Identity),
             ("x-authz-*", Identity),
             ("x-azure-*", Address), // Azure Front Door
+            ("x-backend-host", Routing),
+            ("x-base-path", Routing),
+            ("x-base-url", Routing),
+            ("x-caller-ip", Address),
+            ("x-cas-*", Identity),
             ("x-cert-*", Certificate),
             ("x-certificate*", Certificate),
+            ("x-claim*", Identity),
             ("x-client-cert*", Certificate),
             ("x-client-dn", Certificate),
             ("x-client-i-dn", Certificate),
             ("x-client-ip*", Address),
             ("x-client-issuer*", Certificate),
+            ("x-client-port", Address), // Azure App Service
             ("x-client-proto*", Scheme),
             ("x-client-s-dn", Certificate),
             ("x-client-scheme", Scheme),
@@ -302,108 +403,181 @@ const BY_LETTER: [(u8, &[Family]); 20] = [
             ("x-client-tls*", Certificate),
             ("x-client-user*", Identity),
             ("x-client-verif*", Certificate),
+            ("x-clientcert*", Certificate),
+            ("x-clientip", Address),
             ("x-cluster-*", Address), // Riverbed, Rackspace
             ("x-coming-from", Address),
+            ("x-commonaccesstoken", Identity), // Exchange
             ("x-connecting-ip", Address),
-            ("x-consumer-*", Identity),   // Kong
+            ("x-consumer-*", Identity), // Kong
+            ("x-context-path", Routing),
             ("x-credential-*", Identity), // Kong
+            ("x-current-user*", Identity),
             ("x-custom-ip-*", Address),
             ("x-email", Identity),
             ("x-end-user-*", Identity),
             ("x-endpoint-api-*", Identity), // Google Cloud Endpoints
             ("x-envoy-*", Routing),         // Envoy, Istio
             ("x-ext-authz-*", Identity),    // Envoy
+            ("x-fd-*", Address),            // Azure Front Door
             ("x-forward-*", Address),
             ("x-forwarded*", Gateway),
             ("x-forwarder-*", Address),
+            ("x-from-ip", Address),
+            ("x-geoip-*", Address),
             ("x-goog-authenticated-*", Identity), // Google IAP
             ("x-goog-iap-*", Identity),           // Google IAP
             ("x-google-real-ip", Address),
+            ("x-grafana-user", Identity), // Grafana
             ("x-group", Identity),
             ("x-groups", Identity),
+            ("x-hass-*", Identity), // Home Assistant
             ("x-host", Routing),
+            ("x-host-override", Routing),
             ("x-http-*", Routing),
             ("x-https", Scheme),
             ("x-id-token", Identity), // Apache APISIX
             ("x-identity*", Identity),
+            ("x-iisnode-*", Identity),
             ("x-impersonat*", Identity),
             ("x-ingress-path", Routing), // Home Assistant
             ("x-internal-*", Identity),
             ("x-invoke-*", Routing), // Next.js
             ("x-ip", Address),
+            ("x-is-admin*", Identity),
+            ("x-isfromcafe", Identity), // Exchange
             ("x-issuer-dn", Certificate),
             ("x-istio-*", Identity),
-            ("x-jwt-*", Identity), // Istio, WSO2
+            ("x-jfrog-override-*", Routing), // Artifactory
+            ("x-jwt-*", Identity),           // Istio, WSO2
+            ("x-keycloak-*", Identity),
+            ("x-kuma-*", Identity),
             ("x-ldap-*", Identity),
+            ("x-logged-in*", Identity),
             ("x-login", Identity),
-            ("x-matched-path", Routing), // Next.js
+            ("x-mashape-subscription", Identity), // RapidAPI
+            ("x-mashape-user", Identity),         // RapidAPI
+            ("x-matched-path", Routing),          // Next.js
             ("x-method-override", Routing),
-            ("x-middleware-rewrite", Routing),     // Next.js
-            ("x-middleware-subrequest*", Routing), // Next.js: CVE-2025-29927
-            ("x-ms-client-principal*", Identity),  // Azure App Service
-            ("x-ms-forwarded-*", Address),         // Microsoft Web Application Proxy
+            ("x-middleware-invoke", Routing),           // Next.js
+            ("x-middleware-next", Routing),             // Next.js
+            ("x-middleware-override-headers", Routing), // Next.js
+            ("x-middleware-redirect", Routing),         // Next.js
+            ("x-middleware-request-*", Routing),        // Next.js
+            ("x-middleware-rewrite", Routing),          // Next.js
+            ("x-middleware-set-cookie", Routing),       // Next.js
+            ("x-middleware-skip", Routing),             // Next.js
+            ("x-middleware-subrequest*", Routing),      // Next.js: CVE-2025-29927
+            ("x-ms-adfs-*", Identity),                  // Microsoft Web Application Proxy
+            ("x-ms-client-principal*", Identity),       // Azure App Service
+            ("x-ms-endpoint-*", Routing),               // Microsoft Web Application Proxy
+            ("x-ms-forwarded-*", Address),              // Microsoft Web Application Proxy
             ("x-ms-proxy", Routing),
             ("x-ms-token-*", Identity), // Azure App Service
+            ("x-msisdn", Identity),     // mobile carriers
             ("x-mtls-*", Certificate),
-            ("x-nf-*", Address),  // Netlify
-            ("x-now-*", Routing), // Vercel
+            ("x-netlify-original-*", Routing), // Netlify
+            ("x-nf-*", Address),               // Netlify
+            ("x-nokia-msisdn", Identity),      // mobile carriers
+            ("x-now-*", Routing),              // Vercel
             ("x-oauth-*", Identity),
             ("x-octroi-*", Gateway),
             ("x-oidc-*", Identity),
             ("x-okta-*", Identity),
             ("x-on-behalf-of", Identity),
             ("x-openid-*", Identity),
+            ("x-openwebui-user-*", Identity),
+            ("x-organizr-*", Identity),
             ("x-original*", Routing), // IIS, Symfony; X-Originating-IP, X-Originally-Forwarded-For
             ("x-override-*", Routing),
+            ("x-pan-*", Identity), // PAN-OS: CVE-2024-0012
+            ("x-path-prefix", Routing),
             ("x-peer-cert*", Certificate),
             ("x-permissions", Identity),
             ("x-pomerium-*", Identity),
+            ("x-preferred-username", Identity),
             ("x-presto-user", Identity),
             ("x-principal*", Identity),
             ("x-proto", Scheme),
-            ("x-proxied*", Identity), // Apache NiFi
-            ("x-proxy*", Identity),   // OpenSearch, Apache NiFi
+            ("x-proxied*", Identity),                   // Apache NiFi
+            ("x-proxy*", Identity),                     // OpenSearch, Apache NiFi
+            ("x-qlik-user*", Identity),                 // Qlik Sense
+            ("x-rapidapi-subscription", Identity),      // RapidAPI
+            ("x-rapidapi-user", Identity),              // RapidAPI
+            ("x-react-router-prerender-data", Routing), // React Router: CVE-2025-43864, CVE-2025-43865
+            ("x-react-router-spa-mode", Routing),       // React Router: CVE-2025-43864, CVE-2025-43865
             ("x-real-*", Address),
-            ("x-remote-*", Identity),     // Kubernetes, Home Assistant
+            ("x-remote-*", Identity), // Kubernetes, Home Assistant
+            ("x-remoteaddr", Address),
+            ("x-remoteip", Address),
+            ("x-remoteuser", Identity),
             ("x-replaced-path", Routing), // Traefik
+            ("x-replit-user-*", Identity),
             ("x-request-uri", Routing),
             ("x-rewrite-*", Routing), // IIS, Symfony
             ("x-role", Identity),
             ("x-role-*", Identity),
             ("x-roles", Identity),
+            ("x-rsc-*", Routing), // Posit Connect
             ("x-rstudio-*", Identity),
             ("x-saml-*", Identity),
             ("x-sandstorm-*", Identity),
-            ("x-scheme", Scheme),         // Werkzeug, ingress-nginx
-            ("x-scope-orgid", Identity),  // Grafana Loki, Mimir, Tempo
+            ("x-sap-trusted-user", Identity), // SAP BusinessObjects
+            ("x-scheme", Scheme),             // Werkzeug, ingress-nginx
+            ("x-scope-orgid", Identity),      // Grafana Loki, Mimir, Tempo
+            ("x-scopes", Identity),
             ("x-script-name", Routing),   // WSGI
             ("x-sendfile-type", Routing), // Rack::Sendfile
             ("x-server-name", Routing),
             ("x-server-port", Routing),
+            ("x-shib*", Identity),
             ("x-source-ip", Address),
             ("x-sp-user*", Identity), // ShinyProxy
+            ("x-spiffe-*", Certificate),
+            ("x-spinnaker-*", Identity),
             ("x-ssl*", Certificate),
             ("x-sso-*", Identity),
+            ("x-subject", Identity), // Ory Oathkeeper
             ("x-subject-dn", Certificate),
             ("x-sucuri-*", Address),
             ("x-tailscale-*", Identity),
+            ("x-teleport-*", Identity),
             ("x-tls-*", Certificate),
+            ("x-token-subject", Identity), // caddy-security
+            ("x-token-user-*", Identity),  // caddy-security
             ("x-trino-user", Identity),
             ("x-true-*", Address),
+            ("x-trusted-*", Identity),
             ("x-uid", Identity),
+            ("x-up-calling-line-id", Identity), // mobile carriers
+            ("x-up-subno", Identity),           // mobile carriers
             ("x-url-scheme", Scheme),
             ("x-user", Identity),
             ("x-user-*", Identity),
+            ("x-useremail", Identity),
+            ("x-usergroup*", Identity),
             ("x-userid", Identity),
             ("x-userinfo", Identity), // Apache APISIX
             ("x-username", Identity),
+            ("x-userrole*", Identity),
             ("x-vercel-*", Address),
             ("x-verified-*", Identity),
             ("x-vouch-*", Identity),
-            ("x-webauth-*", Identity), // Grafana, Gitea
+            ("x-wap-network-client-*", Identity),         // mobile carriers
+            ("x-waws-*", Routing),                        // Azure App Service
+            ("x-wcpay-platform-checkout-user", Identity), // WooCommerce Payments: CVE-2023-28121
+            ("x-webauth-*", Identity),                    // Grafana, Gitea
+            ("x-weblogic-*", Routing),                    // WebLogic
+            ("x-webobjects-*", Identity),                 // SOGo
         ],
     ),
-    (b'y', &[("ynh-*", Identity)]), // YunoHost
+    (
+        b'y',
+        &[
+            ("ynh-*", Identity), // YunoHost
+        ],
+    ),
+    (b'z', &[("z-forwarded-for", Address)]),
 ];
 
 #[cfg(test)]
@@ -492,6 +666,53 @@ mod tests {
             "cf-ray",
             "remote!user",
             "client.cert",
+            "x-alfresco-remote-user",
+            "x-webobjects-remote-user",
+            "x-webobjects-auth-type",
+            "x-webobjects-server-url",
+            "subject-id",
+            "pairwise-id",
+            "ismemberof",
+            "shib-identity-provider",
+            "shibsession",
+            "ct-remote-user",
+            "ngrok-auth-user-email",
+            "ngrok-auth-email",
+            "ngrok-oauth-access-token",
+            "x-replit-user-name",
+            "x-jfrog-override-base-url",
+            "x-artifactory-override-base-url",
+            "nuxeo-virtual-host",
+            "$wsru",
+            "$wscc",
+            "ms-aspnetcore-winauthtoken",
+            "ms-aspnetcore-clientcert",
+            "x-amzn-ava-user-context",
+            "kubeflow-userid",
+            "kubeflow-groups",
+            "sec-username",
+            "sec-roles",
+            "sec-orgname",
+            "php-auth-user",
+            "proxy-auth-cert",
+            "serveridentity",
+            "shiny-server-credentials",
+            "thanos-tenant",
+            "gap-signature",
+            "x-hass-is-admin",
+            "x-token-user-roles",
+            "x-middleware-override-headers",
+            "x-pan-authcheck",
+            "x-wcpay-platform-checkout-user",
+            "x-msisdn",
+            "es-security-runas-user",
+            "x-iisnode-logon-user",
+            "x-ms-adfs-proxy-client-ip",
+            "x-appservice-proto",
+            "disguised-host",
+            "clientprotocol",
+            "lm-remote-user",
+            "x-subject",
         ] {
             assert_eq!(fate(name), Fate::Drop, "{name}");
         }
@@ -542,6 +763,110 @@ mod tests {
             "x-forwar",
             "x-scheme-version",
             "x-subject-token",
+            // Browsers, and what they are extended with.
+            "sec-ch-ua-platform",
+            "sec-fetch-site",
+            "sec-gpc",
+            "sec-origin-policy",
+            "sec-purpose",
+            "sec-websocket-key",
+            "dnt",
+            "priority",
+            "save-data",
+            // Frameworks, in what their pages send.
+            "hx-request",
+            "next-router-state-tree",
+            "x-fb-friendly-name",
+            "x-inertia",
+            "x-livewire",
+            "x-middleware-prefetch",
+            "x-nextjs-data",
+            "x-socket-id",
+            "x-usertoken",
+            "x-wp-nonce",
+            // APIs, webhooks and their clients.
+            "anthropic-version",
+            "apikey",
+            "apollographql-client-name",
+            "auth0-client",
+            "dpop",
+            "dropbox-api-arg",
+            "idempotency-key",
+            "job-token",
+            "kbn-xsrf",
+            "ngrok-skip-browser-warning",
+            "openai-organization",
+            "osd-xsrf",
+            "prefer",
+            "private-token",
+            "securitytenant",
+            "soapaction",
+            "stripe-signature",
+            "sudo",
+            "tus-resumable",
+            "x-account-id",
+            "x-algolia-api-key",
+            "x-amz-date",
+            "x-amz-security-token",
+            "x-app-version",
+            "x-atlassian-token",
+            "x-auth",
+            "x-authorization",
+            "x-bz-file-name",
+            "x-client-info",
+            "x-client-name",
+            "x-cloud-trace-context",
+            "x-consul-token",
+            "x-correlation-id",
+            "x-datadog-trace-id",
+            "x-device-id",
+            "x-elastic-internal-origin",
+            "x-emby-authorization",
+            "x-f5-auth-token",
+            "x-firebase-appcheck",
+            "x-github-event",
+            "x-gitlab-token",
+            "x-goog-authuser",
+            "x-goog-user-project",
+            "x-grafana-org-id",
+            "x-hasura-role",
+            "x-locale",
+            "x-ms-blob-type",
+            "x-ms-version",
+            "x-netlify-event",
+            "x-newrelic-id",
+            "x-oc-mtime",
+            "x-openam-username",
+            "x-org-id",
+            "x-parse-session-token",
+            "x-platform",
+            "x-plex-token",
+            "x-project-id",
+            "x-rapidapi-key",
+            "x-session-token",
+            "x-slack-signature",
+            "x-stainless-os",
+            "x-syno-token",
+            "x-tenant",
+            "x-timezone",
+            "x-token",
+            "x-token-type",
+            "x-twilio-signature",
+            "x-upload-content-type",
+            "x-vault-token",
+            // Beside the new families.
+            "$wait",
+            "assurances",
+            "clientid",
+            "email",
+            "ctx",
+            "gapless",
+            "mailer",
+            "php-version",
+            "sec-emails",
+            "subject",
+            "user",
+            "user-id",
             "y",
             "1",
         ] {

@@ -131,5 +131,5 @@ pub use key_file::{KeyFile, KeyFileError, KeyState};
 pub use limit::{Admission, Held, MOST_SESSIONS, Over, UserLimit, admit};
 pub use reuse::{Newest, REUSE_GRACE, Turn};
 pub use role::{Roles, RolesError};
-pub use sign_in::{MOST_SIGN_INS, Returned, SIGN_IN_SECS, SignIn, StateHash, begins, returned};
+pub use sign_in::{AGAIN, AGAIN_SECS, MOST_FOREIGN_SIGN_INS, MOST_SIGN_INS, Returned, SIGN_IN_SECS, SignIn, StateHash, begins, returned};
 pub use token::{MAX_TOKEN_BYTES, OpenError, Opened, SealError, TOKEN_PREFIX};

@@ -6,7 +6,7 @@
 //! ```text
 //! mark            = base64url(version ‖ key id ‖ nonce ‖ ciphertext ‖ tag)          sizes, cipher and key as of a token
 //! info            = u16(7) ‖ "sign-in" ‖ u16(length of realm) ‖ realm
-//! plaintext       = until, milliseconds since 1970 (8) ‖ whether a form comes back (1) ‖ hash (16)
+//! plaintext       = until, milliseconds since 1970 (8) ‖ 1 where a form comes back, 2 where another site began it, 3 for both (1) ‖ hash (16)
 //! hash            = SHA-256("octroi/state/v1" ‖ state, percent-decoded, each `+` a blank)[0..16]
 //! ```
 
@@ -26,6 +26,18 @@ pub const SIGN_IN_SECS: u64 = 600;
 
 /// Most sign-ins of one browser at a time, each in a tab of its own. One more takes the place of the oldest.
 pub const MOST_SIGN_INS: usize = 8;
+
+/// Most of those that a page of another site led to, beside the others: what its pop-ups begin takes no place of a sign-in that the user,
+/// or the realm's own page, began.
+pub const MOST_FOREIGN_SIGN_INS: usize = 4;
+
+/// How long it is remembered that a browser was sent to sign in again, in seconds: as long as the way there and back takes where nobody
+/// is asked anything.
+pub const AGAIN_SECS: u64 = 30;
+
+/// What follows the name of the session cookie in the name of the one that says so. Its end is none that a sign-in has, and it is taken
+/// out of what is forwarded as their marks are.
+pub const AGAIN: &str = "-sign-in-tryagain";
 
 const BYTES: usize = 8 + 1 + 16;
 
@@ -67,6 +79,8 @@ pub struct SignIn {
     pub state: StateHash,
     /// Whether it comes back as a form of another site, whose body nobody reads here.
     pub form: bool,
+    /// Whether a page of another site led to it.
+    pub foreign: bool,
     /// When it is too late.
     pub until: UnixTime,
 }
@@ -146,7 +160,7 @@ impl Ring {
         sealed.extend_from_slice(&id.to_be_bytes());
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(&sign_in.until.as_millis().to_be_bytes());
-        sealed.push(sign_in.form.into());
+        sealed.push(u8::from(sign_in.form) | u8::from(sign_in.foreign) << 1);
         sealed.extend_from_slice(&sign_in.state.0);
         let tag = self.with(id, Use::SignIn, realm, |key| {
             let (_, plain) = sealed.split_at_mut_checked(HEAD_BYTES)?;
@@ -169,8 +183,9 @@ impl Ring {
             key.aead.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(&key.associated), locked).ok()
         })??;
         let (until, plain) = plain.split_first_chunk()?;
-        let (&form, state) = plain.split_first()?;
-        Some(SignIn { state: StateHash(state.try_into().ok()?), form: form == 1, until: UnixTime::from_millis(u64::from_be_bytes(*until)) })
+        let (&kind, state) = plain.split_first()?;
+        let (state, until) = (StateHash(state.try_into().ok()?), UnixTime::from_millis(u64::from_be_bytes(*until)));
+        (kind < 4).then_some(SignIn { state, form: kind & 1 == 1, foreign: kind & 2 == 2, until })
     }
 }
 
@@ -196,10 +211,16 @@ mod tests {
 
     #[test]
     fn a_mark_opens_for_its_realm_alone_and_no_octet_of_it_can_be_changed() {
-        let sign_in = SignIn { state: state("abc"), form: true, until: UnixTime::from_secs(1_800_000_600) };
-        let mark = ring(1).seal_sign_in(&sign_in, &name("lobby"), [9; 12]).unwrap();
+        let kinds = [(true, false), (false, false), (false, true), (true, true)];
+        let sign_ins =
+            kinds.map(|(form, foreign)| SignIn { state: state("abc"), form, foreign, until: UnixTime::from_secs(1_800_000_600) });
+        let mark = |sign_in| ring(1).seal_sign_in(sign_in, &name("lobby"), [9; 12]).unwrap();
+        for sign_in in &sign_ins {
+            assert_eq!(ring(1).open_sign_in(mark(sign_in).as_bytes(), &name("lobby")), Some(*sign_in));
+        }
+        let [sign_in, ..] = sign_ins;
+        let mark = mark(&sign_in);
 
-        assert_eq!(ring(1).open_sign_in(mark.as_bytes(), &name("lobby")), Some(sign_in));
         assert_eq!(ring(1).open_sign_in(mark.as_bytes(), &name("acme")), None);
         assert_eq!(ring(2).open_sign_in(mark.as_bytes(), &name("lobby")), None);
         for at in 0..mark.len() {

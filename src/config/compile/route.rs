@@ -146,9 +146,13 @@ fn path(cx: &mut Context<'_>, at: &At<String>, rules: PathRules) -> Option<Strin
     }
     // Empty segments and parameters are left out of what is compared, so a rule that has them would say something else.
     let strict = PathRules { allow_encoded_slash: rules.allow_encoded_slash, ..PathRules::default() };
-    let parsed = Path::parse(written.as_bytes()).and_then(|path| path.permit(strict).map(|()| path.matching().to_owned()));
+    let parsed = Path::parse_written(written).and_then(|path| path.permit(strict).map(|()| path.matching().to_owned()));
     match parsed {
         Ok(path) => Some(path),
+        Err(_) if written.contains(['{', '}']) => {
+            let hint = "a path that ends in `/` covers everything below it; the characters themselves are `%7B` and `%7D`";
+            wrong(cx, "`{` and `}` stand for themselves here".into(), hint)
+        }
         Err(error) => wrong(cx, error.to_string(), "write `/login`, or `/public/` and everything below it; other characters as `%C3%A9`"),
     }
 }

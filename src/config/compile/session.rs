@@ -214,7 +214,7 @@ fn folder(cx: &mut Context<'_>, at: &At<FilePath>, keys: &mut Vec<MasterKey>) ->
 
 fn login_url(cx: &mut Context<'_>, url: &At<String>) -> Option<Box<str>> {
     // Two slashes begin another host's URL, for browsers.
-    let accepted = Path::parse(url.value.as_bytes()).and_then(|path| path.permit(PathRules::default()));
+    let accepted = Path::parse_written(&url.value).and_then(|path| path.permit(PathRules::default()));
     match accepted {
         Ok(()) => Some(url.value.as_str().into()),
         Err(error) => {
