@@ -35,13 +35,31 @@ enum App {
     Decoding,
     /// Windows on the way to a code page: decoded once, full-width characters are narrow ones.
     BestFit,
+    /// Fastify 4 and restify: a query begins at `;`, and all before it is decoded once.
+    Fastify,
+    /// ASP.NET on Windows: as IIS, without sessions in the path, and without what the file system does not see.
+    AspNet,
+    /// Symfony, Laravel, CodeIgniter: decoded once, and a script in front is none of their path.
+    FrontController,
     /// `equalsIgnoreCase` of Java, `re.I` of Python: decoded once, case is not told apart, one character for one.
     Simple,
 }
 
 impl App {
-    const ALL: [Self; 9] =
-        [Self::Express, Self::Iis, Self::Tomcat, Self::Twice, Self::Nginx, Self::Go, Self::Decoding, Self::BestFit, Self::Simple];
+    const ALL: [Self; 12] = [
+        Self::Express,
+        Self::Iis,
+        Self::Tomcat,
+        Self::Twice,
+        Self::Nginx,
+        Self::Go,
+        Self::Decoding,
+        Self::BestFit,
+        Self::Fastify,
+        Self::AspNet,
+        Self::FrontController,
+        Self::Simple,
+    ];
 
     fn read(self, forwarded: &str) -> Option<String> {
         let decoded = |text: &str| percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned());
@@ -55,6 +73,13 @@ impl App {
             Self::Go => merged(&decoded(&without_last_parameters(forwarded))?),
             Self::Decoding => merged(decoded(forwarded)?.split(['?', '#']).next().unwrap()),
             Self::BestFit => merged(&decoded(forwarded)?.chars().map(narrow).collect::<String>()),
+            Self::Fastify => merged(&decoded(forwarded.split(';').next().unwrap())?),
+            Self::AspNet => {
+                let sessionless = merged(&decoded(forwarded)?).replace("/(S(a))/", "/");
+                let seen = |segment: &str| segment.split("::$DATA").next().unwrap().trim_end_matches([' ', '.']).to_owned();
+                merged(&sessionless.split('/').map(seen).collect::<Vec<_>>().join("/")).to_lowercase()
+            }
+            Self::FrontController => merged(&decoded(forwarded)?.replace("/x.php/", "/")),
             Self::Simple => merged(&decoded(forwarded)?.chars().map(simple).collect::<String>()),
         })
     }
@@ -209,6 +234,11 @@ fn spelling() -> impl Strategy<Value = String> {
         "%EF%BD%81",
         "%EF%BC%A2",
         "%EF%BC%8F",
+        "/(S(a))/",
+        "/x.php/",
+        "%20",
+        ".",
+        "::$DATA",
     ]);
     prop::collection::vec(piece, 0..8).prop_map(|pieces| format!("/{}", pieces.concat()))
 }
@@ -230,7 +260,7 @@ fn a_path_that_all_readers_read_alike_costs_no_memory() {
         builder.add(path, Arc::new(route(path, RouteAccess::Session)), false).unwrap();
     }
     let table = builder.build(Arc::new(route("*", RouteAccess::Public)));
-    for path in ["/items/1", "/items/AbC", "/none", "/admin", "/Admin/Users/7", "/login/"] {
+    for path in ["/items/1", "/items/AbC", "/none", "/admin", "/Admin/Users/7", "/login/", "/items/a.b:c(d)"] {
         let count = allocation_counter::measure(|| {
             let path = Path::parse(path.as_bytes()).unwrap();
             assert!(table.judging(&path).also.is_empty());

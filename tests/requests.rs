@@ -67,7 +67,7 @@ routes:
   members: {{}}
   open: {{unmatched: public}}
   spelled: {{unmatched: public, rules: [{{path: /, access: public, allow_encoded_slash: true, allow_double_encoding: true}}, {{path: /ops/, roles: [ops]}}, {{path: /admin}}]}}
-  kept: {{unmatched: session, rules: [{{path: /pub/, access: public, allow_path_parameters: true}}, {{path: /login, access: public, allow_path_parameters: true}}]}}
+  kept: {{unmatched: session, rules: [{{path: /pub/, access: public, allow_path_parameters: true}}, {{path: /login, access: public, allow_path_parameters: true}}, {{path: /pub/secret}}]}}
   cased: {{unmatched: public, case_sensitive: true, rules: [{{path: /ops/, roles: [ops]}}]}}
   shut: {{unmatched: deny, rules: [{{path: /public/, access: public}}]}}
 tenants:
@@ -329,6 +329,22 @@ fn what_clients_send_in_a_path_is_forwarded_as_it_is() {
 }
 
 #[test]
+fn what_clients_send_raw_in_a_query_is_forwarded_and_logged_with_its_tenant() {
+    let (octroi, upstream) = started();
+    let target = "/x?q=\"a\"<b>`c`\\d{e}|f^'";
+
+    let mut stream = raw(octroi.addr("plain"));
+    let answer = ask(&mut stream, &format!("GET {target} HTTP/1.1\r\nHost: acme.test\r\n\r\n"));
+    assert_eq!((answer.status, upstream.only().target.as_str()), (200, target));
+    let mut stream = raw(octroi.addr("plain"));
+    let answer = ask(&mut stream, "GET /<x>?q=\"a\" HTTP/1.1\r\nHost: acme.test\r\n\r\n");
+    assert_eq!((answer.status, octroi.reason(&answer).as_str()), (400, "path_encoding"));
+    let id = answer.field("octroi-request-id").unwrap();
+    let line = octroi.access_line(|line| line["request.id"] == id);
+    assert_eq!((line["host"].as_str(), line["path"].as_str()), (Some("acme.test"), Some("/<x>")), "{line}");
+}
+
+#[test]
 fn no_spelling_of_a_path_passes_its_rule() {
     let (octroi, upstream) = started();
     let status = |host: &str, path: &str| octroi.plain("plain", host, path).args(&["--path-as-is"]).status();
@@ -341,6 +357,17 @@ fn no_spelling_of_a_path_passes_its_rule() {
         assert_eq!(status("spelled.test", path), 401, "{path}");
     }
     assert_eq!(upstream.take().len(), 0);
+    // What ASP.NET, front controllers and Windows leave out of it.
+    for path in
+        ["/(S(x))/ops/x", "/(A(b)S(c))/ADMIN", "/index.php/admin", "/app_dev.php/ops/x", "/admin.", "/ops%20/x", "/admin::$DATA", "/ops./x"]
+    {
+        assert_eq!(status("spelled.test", path), 401, "{path}");
+    }
+    assert_eq!(upstream.take().len(), 0);
+    for path in ["/index.php", "/index.php/opsx", "/(x)/ops", "/op.s/x", "/admin.css", "/ops:x"] {
+        assert_eq!(status("spelled.test", path), 200, "{path}");
+    }
+    upstream.take();
     for path in ["/opsx", "/x%2Fops", "/X%252Fops/x", "/admin/x", "/administrator"] {
         assert_eq!(status("spelled.test", path), 200, "{path}");
     }
@@ -351,6 +378,8 @@ fn no_spelling_of_a_path_passes_its_rule() {
     for path in ["/pub;/account", "/pub%3B/account", "/pub;x/account", "/login%3Bx"] {
         assert_eq!(status("kept.test", path), 401, "{path}");
     }
+    // Fastify and restify begin a query there.
+    assert_eq!(status("kept.test", "/pub/secret;x/y"), 401);
     assert_eq!(upstream.take().len(), 0);
     for path in ["/login;jsessionid=1", "/pub/a;jsessionid=1", "/pub/a;v=1/b", "/pub/a%3Bb/c"] {
         assert_eq!(status("kept.test", path), 200, "{path}");

@@ -66,7 +66,7 @@ pub struct Path<'a> {
     twice: bool,
     /// One of a character that changes what a path is.
     double_encoding: bool,
-    /// A decoded `?` or `#`, or a full-width character: an app may read another path.
+    /// A decoded `?` or `#`, a full-width character, or a part that some servers leave out: an app may read another path.
     ambiguous: bool,
 }
 
@@ -76,11 +76,12 @@ impl<'a> Path<'a> {
         if raw.first() != Some(&b'/') {
             return Err(PathError::NoSlash);
         }
-        let mut plain = true;
+        let (mut plain, mut maybe_odd) = (true, false);
         for &byte in raw {
             match byte {
                 b'\\' => return Err(PathError::Backslash),
                 b'%' | b';' => plain = false,
+                b'.' | b'(' | b':' => maybe_odd = true,
                 _ if is_path_octet(byte) => {}
                 _ => return Err(PathError::Octet),
             }
@@ -101,6 +102,7 @@ impl<'a> Path<'a> {
         // Most paths have nothing to decode: they are compared where they lie.
         if plain && !empty_segments {
             raw.split('/').try_for_each(dots)?;
+            path.ambiguous = maybe_odd && reading::is_odd(&raw);
             path.raw = raw;
             return Ok(path);
         }
@@ -119,6 +121,7 @@ impl<'a> Path<'a> {
                 decoded.truncate(before);
             }
         }
+        path.ambiguous |= reading::is_odd(&decoded);
         path.matching = Some(decoded);
         path.raw = raw;
         Ok(path)
@@ -160,7 +163,7 @@ impl<'a> Path<'a> {
         Ok(())
     }
 
-    /// Returns the other forms in which an app may read the path: at most 160, none where it is spelled so that all readers agree.
+    /// Returns the other forms in which an app may read the path: at most 350, none where it is spelled so that all readers agree.
     ///
     /// They are those of everything that a rule may allow, so only a path that its rule permits is worth asking.
     pub fn readings(&self) -> Vec<String> {
@@ -263,9 +266,9 @@ fn without_dots(raw: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Refuses a segment that a file system or router would walk.
+/// Refuses a segment that a file system or router would walk. Windows does not see blanks behind it.
 fn dots(segment: &str) -> Result<(), PathError> {
-    if segment == "." || segment == ".." { Err(PathError::DotSegment) } else { Ok(()) }
+    if matches!(segment.trim_end_matches(' '), "." | "..") { Err(PathError::DotSegment) } else { Ok(()) }
 }
 
 /// Judges what whoever decodes a segment twice reads: no rule can allow that it climbs, or is still encoded.
@@ -380,9 +383,22 @@ mod tests {
         for raw in ["/..", "/a/../b", "/./..", "/.././a", "/a/./..", "/%2e%2e/x", "/.%2E", "/a/..;/b", "/a/.;x/b", "/%2e;a", "/..%3bx"] {
             assert_eq!(matching(raw), Err(PathError::DotSegment), "{raw}");
         }
-        for raw in
-            ["/%2e", "/%2E/", "/a/%2e/b", "/./%2e", "/.;", "/.;/a", "/a/.;x", "/a/.%3Bx", "/a/.%2fb", "/.%3Fx", "/a/.%23", "/a;x/.;y/b"]
-        {
+        for raw in [
+            "/%2e",
+            "/%2E/",
+            "/a/%2e/b",
+            "/./%2e",
+            "/.;",
+            "/.;/a",
+            "/a/.;x",
+            "/a/.%3Bx",
+            "/a/.%2fb",
+            "/.%3Fx",
+            "/a/.%23",
+            "/a;x/.;y/b",
+            "/..%20/a",
+            "/.%20",
+        ] {
             assert_eq!(matching(raw), Err(PathError::DotSegment), "{raw}");
         }
     }
@@ -455,9 +471,12 @@ mod tests {
         }
         assert_eq!(readings("/ops%2Fusers"), ["/ops/users"]);
         assert_eq!(readings("/%2561dmin"), ["/admin"]);
-        assert_eq!(readings("/a;x%2Fb"), ["/a/b", "/a;x/b"]);
+        assert_eq!(readings("/a;x%2Fb"), ["/a/b", "/a;x/b", "/a"]);
         assert_eq!(readings("/a;x"), [""; 0]);
-        assert_eq!(readings("/a;x/b"), ["/a;x/b"]);
+        assert_eq!(readings("/a;x/b"), ["/a;x/b", "/a"]);
+        assert_eq!(readings("/index.php/admin"), ["/admin"]);
+        assert_eq!(readings("/(S(x))/admin"), ["/admin"]);
+        assert_eq!(readings("/admin./x"), ["/admin/x"]);
         assert_eq!(readings("/a%3Fx"), ["/a"]);
     }
 

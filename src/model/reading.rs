@@ -8,12 +8,15 @@ const DECODINGS: usize = 2;
 
 /// Returns every form of a path, beside the one it is `asked` as: decoded once or twice, with encoded slashes decoded or kept, with
 /// parameters kept or taken off before or after each decoding, with what stands before a decoded `?` or `#` alone, with full-width
-/// characters as those that they stand for, and with empty segments merged.
+/// characters as those that they stand for, and with empty segments merged; and each of these without what some servers leave out
+/// ([`is_odd`]).
+///
+/// What stands before the first `;` is read alone, too: for Fastify before version 5 and restify a query begins there.
 ///
 /// Parameters of the last segment as they are written (`/login;jsessionid=1`) are always taken off: whoever keeps them has no such page,
 /// or one for every name. `%3B` is data (RFC 3986, section 2.2), so it is kept there too.
 ///
-/// Two ways to decode, parameters taken off or not, before and after two decodings: at most 160 forms of what has all of that, each no
+/// Two ways to decode, parameters taken off or not, before and after two decodings: at most 350 forms of what has all of that, each no
 /// longer than the path.
 pub(super) fn all(raw: &str, asked: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -27,7 +30,97 @@ pub(super) fn all(raw: &str, asked: &str) -> Vec<String> {
     let mut begun = vec![last];
     add(&mut begun, stripped(raw));
     forms(begun, |text| read(&mut found, asked, text));
+    if let Some((before, _)) = raw.split_once(';') {
+        for slash in [Slash::Kept, Slash::Decoded] {
+            read(&mut found, asked, &decoded(before, slash));
+        }
+    }
+    without_odd_parts(&mut found, asked);
     found
+}
+
+/// Adds each form without what some servers leave out.
+fn without_odd_parts(found: &mut Vec<String>, asked: &str) {
+    let mut more = Vec::new();
+    let mut note = |text: String| {
+        if text != asked && !found.contains(&text) {
+            add(&mut more, text);
+        }
+    };
+    if is_odd(asked) {
+        for part in [Odd::Session, Odd::Script, Odd::End] {
+            note(without(asked, &[part]));
+        }
+    }
+    for text in std::iter::once(asked).chain(found.iter().map(String::as_str)).filter(|text| is_odd(text)) {
+        note(without(text, &[Odd::Session, Odd::Script, Odd::End]));
+    }
+    found.append(&mut more);
+}
+
+/// A part of a path that some servers leave out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Odd {
+    /// `(S(…))`, a segment in which ASP.NET keeps a session without cookies, and takes it off wherever it stands (CVE-2023-36899).
+    Session,
+    /// `index.php` and the like before more segments: frameworks route by what follows (`PATH_INFO`).
+    Script,
+    /// Blanks around a segment (Spring before 4.3), and at its end dots and the name of a stream (`::$DATA`), which Windows does not see.
+    End,
+}
+
+/// Says whether a path has a part that some servers leave out.
+pub(super) fn is_odd(text: &str) -> bool {
+    let mut segments = text.split('/').peekable();
+    while let Some(segment) = segments.next() {
+        if trimmed(segment) != segment || is_session(segment) || (segments.peek().is_some() && is_script(segment)) {
+            return true;
+        }
+    }
+    false
+}
+
+fn without(text: &str, parts: &[Odd]) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut segments = text.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let ends = segments.peek().is_none();
+        let is_out = |part: &Odd| match part {
+            Odd::Session => is_session(segment),
+            Odd::Script => !ends && is_script(segment),
+            Odd::End => false,
+        };
+        if !parts.iter().any(is_out) {
+            out.push('/');
+            out.push_str(if parts.contains(&Odd::End) { trimmed(segment) } else { segment });
+        } else if ends {
+            out.push('/');
+        }
+    }
+    merged(&out)
+}
+
+fn is_session(segment: &str) -> bool {
+    let Some(mut rest) = segment.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).filter(|rest| !rest.is_empty()) else {
+        return false;
+    };
+    // `A(…)S(…)`: a letter each.
+    while let [letter, b'(', ..] = rest.as_bytes() {
+        let after = rest.split_once(')').filter(|_| letter.is_ascii_alphabetic());
+        let Some((_, after)) = after else { return false };
+        rest = after;
+    }
+    rest.is_empty()
+}
+
+fn is_script(segment: &str) -> bool {
+    const ENDS: [&str; 8] = ["php", "cfm", "cgi", "fcgi", "pl", "py", "rb", "lua"];
+    segment.rsplit_once('.').is_some_and(|(_, end)| ENDS.iter().any(|known| end.eq_ignore_ascii_case(known)))
+}
+
+fn trimmed(segment: &str) -> &str {
+    let end = segment.find("::").into_iter().chain(segment.find(":$")).min().unwrap_or(segment.len());
+    segment.get(..end).unwrap_or(segment).trim_start_matches(' ').trim_end_matches([' ', '.'])
 }
 
 /// Tells of every text that comes of decoding.
@@ -188,19 +281,53 @@ mod tests {
 
     #[test]
     fn parameters_are_taken_off_before_or_after() {
-        assert_eq!(read("/a;x%2Fb"), ["/a/b", "/a;x/b"]);
+        assert_eq!(read("/a;x%2Fb"), ["/a/b", "/a;x/b", "/a"]);
         assert_eq!(read("/a;x"), [""; 0]);
         assert_eq!(read("/a/b;x"), [""; 0]);
     }
 
     #[test]
     fn parameters_are_kept_but_those_of_the_last_segment() {
-        assert_eq!(read("/a;x/b"), ["/a;x/b"]);
-        assert_eq!(read("/a;x/b;y"), ["/a;x/b"]);
+        assert_eq!(read("/a;x/b"), ["/a;x/b", "/a"]);
+        assert_eq!(read("/a;x/b;y"), ["/a;x/b", "/a"]);
         assert_eq!(read("/a%3Bx/b"), ["/a;x/b"]);
         assert_eq!(read("/a%3Bx"), ["/a;x"]);
         assert_eq!(read("/a%3Bx;y"), ["/a;x"]);
-        assert_eq!(read("/a;/"), ["/a;/"]);
+        assert_eq!(read("/a;/"), ["/a;/", "/a"]);
+    }
+
+    #[test]
+    fn a_session_in_the_path_is_left_out() {
+        for path in ["/(S(x))/admin", "/(A(x)S(y)F(z))/admin", "/(X(1))/(S(x))/admin", "/%28S(x)%29/admin", "/admin/(S(x))"] {
+            assert!(read(path).iter().any(|read| read.trim_end_matches('/') == "/admin"), "{path}: {:?}", read(path));
+        }
+        for path in ["/(x)/admin", "/()/admin", "/(S(x)/admin", "/(SS(x))/admin", "/(S(x))a/admin", "/a(S(x))/admin", "/(S(x)y)/admin"] {
+            assert_eq!(read(path), [""; 0], "{path}");
+        }
+    }
+
+    #[test]
+    fn a_script_before_more_segments_is_left_out() {
+        for path in
+            ["/index.php/admin", "/INDEX.PHP/admin", "/index%2Ephp/admin", "/app_dev.php/admin", "/index.cfm/admin", "/x.fcgi/admin"]
+        {
+            assert_eq!(read(path), ["/admin"], "{path}");
+        }
+        assert_eq!(read("/shop/index.php/admin/x"), ["/shop/admin/x"]);
+        assert_eq!(read("/index.php/"), ["/"]);
+        for path in ["/index.php", "/a.php.b/admin", "/php/admin", "/index.html/admin", "/v1.0/admin"] {
+            assert_eq!(read(path), [""; 0], "{path}");
+        }
+    }
+
+    #[test]
+    fn what_windows_does_not_see_is_left_out() {
+        for path in ["/admin./x", "/admin%20/x", "/%20admin/x.", "/admin.../x%20.", "/admin::$DATA/x", "/admin:$i30:$INDEX_ALLOCATION/x"] {
+            assert!(read(path).contains(&"/admin/x".to_owned()), "{path}: {:?}", read(path));
+        }
+        for path in ["/.well-known/x", "/a.b/x.y", "/items:batch", "/a%20b", "/a:b:c", "/..a"] {
+            assert_eq!(read(path), [""; 0], "{path}");
+        }
     }
 
     #[test]
@@ -232,7 +359,10 @@ mod tests {
         let all = format!("{busy}%EF%BC%9B/a%EF%BC%8F;x%2F{busy}%3F%253F/;y%2F%3B%252F");
 
         for path in [&busy, &all] {
-            assert!(read(path).len() <= 160, "{}", read(path).len());
+            let odd = format!("/(S(x))/index.php{path}./%20x");
+            for path in [path, &odd] {
+                assert!(read(path).len() <= 350, "{}", read(path).len());
+            }
         }
     }
 }
