@@ -19,7 +19,7 @@ pub fn run(data: &[u8]) {
     let twice = decoded(&once);
     for read in [data, &once, &twice, path.matching().as_bytes()] {
         for segment in read.split(|byte| matches!(byte, b'/' | b'\\')) {
-            let segment = segment.trim_ascii_end();
+            let segment = segment.trim_ascii();
             let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
             assert!(!matches!(segment, b"." | b"..") && !matches!(name, b"." | b".."), "{:?}", String::from_utf8_lossy(read));
         }

@@ -266,9 +266,9 @@ fn without_dots(raw: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Refuses a segment that a file system or router would walk. Windows does not see blanks behind it.
+/// Refuses a segment that a file system or router would walk. Windows does not see blanks behind it, and old Spring none at all.
 fn dots(segment: &str) -> Result<(), PathError> {
-    if matches!(segment.trim_end_matches(' '), "." | "..") { Err(PathError::DotSegment) } else { Ok(()) }
+    if matches!(segment.trim_matches(' '), "." | "..") { Err(PathError::DotSegment) } else { Ok(()) }
 }
 
 /// Judges what whoever decodes a segment twice reads: no rule can allow that it climbs, or is still encoded.
@@ -398,6 +398,7 @@ mod tests {
             "/a;x/.;y/b",
             "/..%20/a",
             "/.%20",
+            "/a/%20..%20/b",
         ] {
             assert_eq!(matching(raw), Err(PathError::DotSegment), "{raw}");
         }
