@@ -329,19 +329,14 @@ fn what_clients_send_in_a_path_is_forwarded_as_it_is() {
 }
 
 #[test]
-fn what_clients_send_raw_in_a_query_is_forwarded_and_logged_with_its_tenant() {
+fn what_clients_send_raw_in_a_query_is_forwarded_as_it_is() {
     let (octroi, upstream) = started();
-    let target = "/x?q=\"a\"<b>`c`\\d{e}|f^'";
+    let target = "/x?q=`c`\\d{e}|f^[g]'//./..;";
 
     let mut stream = raw(octroi.addr("plain"));
     let answer = ask(&mut stream, &format!("GET {target} HTTP/1.1\r\nHost: acme.test\r\n\r\n"));
+
     assert_eq!((answer.status, upstream.only().target.as_str()), (200, target));
-    let mut stream = raw(octroi.addr("plain"));
-    let answer = ask(&mut stream, "GET /<x>?q=\"a\" HTTP/1.1\r\nHost: acme.test\r\n\r\n");
-    assert_eq!((answer.status, octroi.reason(&answer).as_str()), (400, "path_encoding"));
-    let id = answer.field("octroi-request-id").unwrap();
-    let line = octroi.access_line(|line| line["request.id"] == id);
-    assert_eq!((line["host"].as_str(), line["path"].as_str()), (Some("acme.test"), Some("/<x>")), "{line}");
 }
 
 #[test]
