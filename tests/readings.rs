@@ -94,7 +94,8 @@ impl App {
         // As one would ask for it.
         let plain = percent_encoding::utf8_percent_encode(read, percent_encoding::CONTROLS).to_string();
         let Ok(plain) = Path::parse(plain.as_bytes()) else { return };
-        if plain.readings().is_empty() && plain.permit(PathRules::default()).is_ok() {
+        let readings = plain.readings();
+        if readings.is_empty() && plain.shortened(&readings).is_empty() && plain.permit(PathRules::default()).is_ok() {
             judge(&table.judging(&plain));
         }
     }

@@ -48,7 +48,7 @@ pub use id::{ListenerName, NameError, QuotaName, RequestId, RouteId, SessionId, 
 pub use key_text::KeyError;
 pub use net::{ClientIp, ClientPrefix, ClientSite, NoClient, Range, RangeError, SITE_TIMES};
 pub use ocsp::{OcspError, judge_ocsp};
-pub use path::{Path, PathError, PathRules, readings_of};
+pub use path::{Path, PathError, PathRules, readings_of, shortened_length};
 pub use pem::{
     PRIVATE_KEYS, PemBlock, PemError, PemFault, PemKind, encoding_fault, has_pem_marker, pem_blocks, pem_certificates, pem_chain,
     pem_private_key, pem_revocation_lists, pem_single,

@@ -163,12 +163,18 @@ impl<'a> Path<'a> {
         Ok(())
     }
 
-    /// Returns the other forms in which an app may read the path: at most 350, none where it is spelled so that all readers agree.
+    /// Returns the other forms in which an app may read the path: at most 175, none where it is spelled so that all readers agree.
     ///
     /// They are those of everything that a rule may allow, so only a path that its rule permits is worth asking.
     pub fn readings(&self) -> Vec<String> {
         let differ = self.encoded_slash || self.parameters || self.twice || self.ambiguous;
         if differ { reading::all(&self.raw, self.matching()) } else { Vec::new() }
+    }
+
+    /// Returns what is left of the path, and of each of its `readings`, without the parts that some servers leave out: `/(S(…))/`, a script
+    /// before more segments, blanks and dots. At most as many again as readings, and three.
+    pub fn shortened(&self, readings: &[String]) -> Vec<String> {
+        if self.ambiguous { reading::shortened(self.matching(), readings) } else { Vec::new() }
     }
 
     /// Returns the path to forward: as [`Path::raw`], or with empty segments merged where the route says so.
@@ -240,6 +246,11 @@ impl<'a> Path<'a> {
 /// Returns the other forms in which an app may read the decoded path of a rule.
 pub fn readings_of(path: &str) -> Vec<String> {
     reading::all(path, path)
+}
+
+/// Returns how long the decoded path of a rule is, without what [`Path::shortened`] leaves out and without a slash at its end.
+pub fn shortened_length(path: &str) -> usize {
+    reading::shortened_length(path)
 }
 
 /// Takes off every segment that is a bare `.` (RFC 3986, section 5.2.4): apt asks for `/repo/./Packages`, and whoever resolves references
@@ -465,7 +476,12 @@ mod tests {
 
     #[test]
     fn only_a_path_that_readers_read_differently_has_readings() {
-        let readings = |raw: &str| Path::parse(raw.as_bytes()).unwrap().readings();
+        let readings = |raw: &str| {
+            let path = Path::parse(raw.as_bytes()).unwrap();
+            let readings = path.readings();
+            let shortened = path.shortened(&readings);
+            [readings, shortened].concat()
+        };
 
         for raw in ["/a/b", "/A/", "/%61/%C3%A9", "/100%25", "/a//b"] {
             assert_eq!(readings(raw), [""; 0], "{raw}");

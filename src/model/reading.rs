@@ -8,15 +8,14 @@ const DECODINGS: usize = 2;
 
 /// Returns every form of a path, beside the one it is `asked` as: decoded once or twice, with encoded slashes decoded or kept, with
 /// parameters kept or taken off before or after each decoding, with what stands before a decoded `?` or `#` alone, with full-width
-/// characters as those that they stand for, and with empty segments merged; and each of these without what some servers leave out
-/// ([`is_odd`]).
+/// characters as those that they stand for, and with empty segments merged.
 ///
 /// What stands before the first `;` is read alone, too: for Fastify before version 5 and restify a query begins there.
 ///
 /// Parameters of the last segment as they are written (`/login;jsessionid=1`) are always taken off: whoever keeps them has no such page,
 /// or one for every name. `%3B` is data (RFC 3986, section 2.2), so it is kept there too.
 ///
-/// Two ways to decode, parameters taken off or not, before and after two decodings: at most 350 forms of what has all of that, each no
+/// Two ways to decode, parameters taken off or not, before and after two decodings: at most 175 forms of what has all of that, each no
 /// longer than the path.
 pub(super) fn all(raw: &str, asked: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -35,12 +34,11 @@ pub(super) fn all(raw: &str, asked: &str) -> Vec<String> {
             read(&mut found, asked, &decoded(before, slash));
         }
     }
-    without_odd_parts(&mut found, asked);
     found
 }
 
-/// Adds each form without what some servers leave out.
-fn without_odd_parts(found: &mut Vec<String>, asked: &str) {
+/// Returns each form without what some servers leave out, beside those that were `found`: as many again at most, and three.
+pub(super) fn shortened(asked: &str, found: &[String]) -> Vec<String> {
     let mut more = Vec::new();
     let mut note = |text: String| {
         if text != asked && !found.contains(&text) {
@@ -55,7 +53,12 @@ fn without_odd_parts(found: &mut Vec<String>, asked: &str) {
     for text in std::iter::once(asked).chain(found.iter().map(String::as_str)).filter(|text| is_odd(text)) {
         note(without(text, &[Odd::Session, Odd::Script, Odd::End]));
     }
-    found.append(&mut more);
+    more
+}
+
+/// Returns how long a path is without all that, and without a slash at its end.
+pub(super) fn shortened_length(path: &str) -> usize {
+    without(path, &[Odd::Session, Odd::Script, Odd::End]).trim_end_matches('/').len()
 }
 
 /// A part of a path that some servers leave out.
@@ -268,7 +271,10 @@ mod tests {
 
     fn read(raw: &str) -> Vec<String> {
         let asked = merged(&stripped(&decoded(raw, Slash::Kept)));
-        all(raw, &asked)
+        let mut found = all(raw, &asked);
+        let more = shortened(&asked, &found);
+        found.extend(more);
+        found
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::Route;
-use crate::model::{Origin, Path, readings_of};
+use crate::model::{Origin, Path, readings_of, shortened_length};
 
 /// The rules of one tenant, ready to be asked.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ struct Entry {
     also: Vec<Arc<Route>>,
     /// Whether the rule was written for this path, and does not only cover it.
     written: bool,
+    /// How long the rule's path is ([`shortened_length`]); nothing where it has none.
+    length: Option<usize>,
 }
 
 /// The rules for one path.
@@ -93,18 +95,32 @@ impl RouteTable {
     /// An app may decode an encoded slash, decode twice, take parameters off later than we do, and not tell case apart (Express, IIS,
     /// ASP.NET): each form that it may so read is looked up, and the rules found there judge too. A path without any of that costs
     /// nothing more.
+    ///
+    /// Of a path that some servers shorten (`/index.php/login`), the operator may have written a rule as it is: then what is left of it is
+    /// judged by rules of as long a path, and not by one that stands for all the rest.
     pub fn judging(&self, path: &Path<'_>) -> Matched<'_> {
         let asked = self.entry(&self.rules, path.matching());
         let mut matched = Matched { route: &asked.route, also: Vec::new() };
         for route in &asked.also {
             matched.also.push(Also { route, reading: None });
         }
-        self.in_lower_case(path.matching(), &mut matched);
+        self.in_lower_case(path.matching(), None, &mut matched);
         // What its own rule does not permit is refused, however it may be read.
-        let readings = if path.permit(asked.route.path).is_ok() { path.readings() } else { Vec::new() };
-        for reading in readings {
-            matched.add(self.entry(self.read.as_deref().unwrap_or(&self.rules), &reading), Some(&reading));
-            self.in_lower_case(&reading, &mut matched);
+        if path.permit(asked.route.path).is_err() {
+            return matched;
+        }
+        let index = self.read.as_deref().unwrap_or(&self.rules);
+        let readings = path.readings();
+        for reading in &readings {
+            matched.add(self.entry(index, reading), Some(reading));
+            self.in_lower_case(reading, None, &mut matched);
+        }
+        for reading in path.shortened(&readings) {
+            let entry = self.entry(index, &reading);
+            if entry.length >= asked.length {
+                matched.add(entry, Some(&reading));
+            }
+            self.in_lower_case(&reading, asked.length, &mut matched);
         }
         matched
     }
@@ -158,8 +174,9 @@ impl RouteTable {
         index.find(path).unwrap_or(&self.unmatched)
     }
 
-    /// Adds what is found by whoever does not tell case apart. What is in lower case has been found before, unless a rule is not.
-    fn in_lower_case<'t>(&'t self, text: &str, matched: &mut Matched<'t>) {
+    /// Adds what is found by whoever does not tell case apart, and has so long a path at least. What is in lower case has been found before,
+    /// unless a rule is not.
+    fn in_lower_case<'t>(&'t self, text: &str, least: Option<usize>, matched: &mut Matched<'t>) {
         if self.case_sensitive {
             return;
         }
@@ -168,7 +185,12 @@ impl RouteTable {
             None if is_settled(text) => return,
             None => &self.rules,
         };
-        let mut add = |lower: &str| matched.add(self.entry(index, lower), Some(lower));
+        let mut add = |lower: &str| {
+            let entry = self.entry(index, lower);
+            if entry.length >= least {
+                matched.add(entry, Some(lower));
+            }
+        };
         let mut room = [0; USUAL_PATH_BYTES];
         match room.get_mut(..text.len()) {
             Some(room) => {
@@ -275,7 +297,7 @@ impl RouteTableBuilder {
     /// how a tenant refines a shared set; two rules of one set are a mistake.
     pub fn add(&mut self, path: &str, route: Arc<Route>, refines: bool) -> Result<(), SameRoute> {
         let map = if path.ends_with('/') { &mut self.rules.prefixes } else { &mut self.rules.exact };
-        match map.insert(path.into(), Entry { route, also: Vec::new(), written: true }) {
+        match map.insert(path.into(), Entry { route, also: Vec::new(), written: true, length: Some(shortened_length(path)) }) {
             Some(first) if !refines => Err(SameRoute { first: first.route.origin }),
             Some(_) | None => Ok(()),
         }
@@ -308,7 +330,13 @@ impl RouteTableBuilder {
             };
             Box::new(rules.by(folds))
         });
-        RouteTable { rules, read, folded, unmatched: Entry { route: unmatched, also: Vec::new(), written: true }, case_sensitive }
+        RouteTable {
+            rules,
+            read,
+            folded,
+            unmatched: Entry { route: unmatched, also: Vec::new(), written: true, length: None },
+            case_sensitive,
+        }
     }
 }
 
@@ -327,7 +355,7 @@ fn covered(rules: &Index, unmatched: &Arc<Route>) -> Vec<(Box<str>, Entry)> {
             (false, true) => return None,
             (false, false) => vec![Arc::clone(other)],
         };
-        Some((path.into(), Entry { route: Arc::clone(own), also, written: false }))
+        Some((path.into(), Entry { route: Arc::clone(own), also, written: false, length: entry.length }))
     };
     all.filter_map(covers).collect()
 }
@@ -571,6 +599,37 @@ mod tests {
         assert_eq!(judging(&closed, "/a%2Fb"), ["/a%2Fb"], "the rule is for the decoded path too");
         assert_eq!(judging(&closed, "/a%2fb"), ["/a%2Fb"]);
         assert_eq!(judging(&closed, "/A%2fb")[0], "*");
+    }
+
+    #[test]
+    fn what_servers_leave_out_of_a_path_is_judged_without_it() {
+        let table = made(vec![asking("/admin", roles("a")), asking("/ops/", roles("o")), asking("/", Access::Public)], Access::Nobody);
+
+        for path in ["/index.php/admin", "/(S(x))/admin", "/Index.PHP/ADMIN", "/admin.", "/admin%20", "/(S(x))/index.php/admin%20"] {
+            assert_eq!(judging(&table, path)[1..], ["/admin for /admin"], "{path}");
+        }
+        assert_eq!(judging(&table, "/ops./x"), ["/", "/ops/ for /ops/x"]);
+        for path in ["/index.php/x", "/index.php", "/(S(x))/", "/x./y", "/admin.php", "/(ops)/x"] {
+            assert_eq!(judging(&table, path), ["/"], "{path}");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_is_written_with_its_script_is_one() {
+        let rules =
+            || vec![asking("/index.php/login", Access::Public), asking("/index.php/s/", Access::Public), asking("/admin", roles("a"))];
+        let front = || [rules(), vec![asking("/", Access::Session)]].concat();
+        let open = || [rules(), vec![asking("/index.php/", Access::Public)]].concat();
+
+        for table in [made(rules(), Access::Session), made(front(), Access::Nobody)] {
+            for (path, rule) in [("/index.php/login", "/index.php/login"), ("/index.php/s/x", "/index.php/s/")] {
+                assert_eq!(judging(&table, path), [rule], "{path}");
+            }
+            assert!(judging(&table, "/index.php/admin").contains(&"/admin for /admin".to_owned()));
+        }
+        assert_eq!(judging(&made(rules(), Access::Nobody), "/index.php/login"), ["/index.php/login"]);
+        assert_eq!(judging(&made(open(), Access::Session), "/index.php/admin"), ["/index.php/", "/admin for /admin"]);
+        assert_eq!(judging(&made(open(), Access::Session), "/index.php/x"), ["/index.php/"]);
     }
 
     #[test]
