@@ -138,10 +138,11 @@ impl Api {
             Endpoint::Tenant => Ok((json(200, &session::epoch(control, &head.path)?), None)),
             Endpoint::Reload => {
                 let wish: ReloadBody = read_json(head, stream).await?;
-                let wish = ReloadWish { allow_removal: wish.allow_removal };
+                let wish = ReloadWish { allow_removal: wish.allow_removal, dry_run: wish.dry_run };
                 let ReloadReport { revision, warnings } = control.reload(wish).await.map_err(control_refusal)?;
                 let removal = if wish.allow_removal { " allow_removal=true" } else { "" };
-                let detail = format!("reloaded revision={revision}{removal}");
+                let done = if wish.dry_run { "would reload" } else { "reloaded" };
+                let detail = format!("{done} revision={revision}{removal}");
                 Ok((json(200, &ReloadedBody { revision, warnings }), Some(detail)))
             }
             Endpoint::Upgrade => {

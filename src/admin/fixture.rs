@@ -15,8 +15,8 @@ use super::{Api, Caller, Levers, phase::Phase};
 use crate::{
     model::{
         Ban, BanCause, BanWish, BoxFuture, ClientPrefix, ClockStatus, Control, ControlError, Http2Limits, KeyRole, KeyStatus, ManualClock,
-        Range, ReloadReport, ReloadWish, Revocation, RevocationReport, Role, Secret, SessionId, SessionStatus, SessionsOfUser, Status,
-        TenantName, UnixTime, UpgradeReport, UpstreamStatus, UserId,
+        MissingTenants, Range, ReloadReport, ReloadWish, Revocation, RevocationReport, Role, Secret, SessionId, SessionStatus,
+        SessionsOfUser, Status, TenantName, UnixTime, UpgradeReport, UpstreamStatus, UserId,
     },
     policy::{Admin, AdminPrincipal, ClientIpHeader, IpSet, Limits, MinVersion, Policy, RequestLimits, Tenants, Tls, UnknownSni},
 };
@@ -114,6 +114,9 @@ pub(crate) struct FakeControl {
     pub(crate) banned: Mutex<Vec<BanWish>>,
     pub(crate) clock: Mutex<Option<ClockStatus>>,
     pub(crate) upstreams: Mutex<Vec<UpstreamStatus>>,
+    pub(crate) missing: Mutex<Option<MissingTenants>>,
+    /// What was wished of a reload last.
+    pub(crate) wished: Mutex<Option<ReloadWish>>,
 }
 
 impl Control for FakeControl {
@@ -131,6 +134,7 @@ impl Control for FakeControl {
             chains: Vec::new(),
             clock: *self.clock.lock().unwrap(),
             tenants: 3,
+            tenants_missing: self.missing.lock().unwrap().clone(),
             connections: 2,
             revocations: 1,
             revocations_lost: None,
@@ -159,6 +163,7 @@ impl Control for FakeControl {
 
     fn reload(&self, wish: ReloadWish) -> BoxFuture<'_, Result<ReloadReport, ControlError>> {
         let failure = self.fails.lock().unwrap().clone();
+        *self.wished.lock().unwrap() = Some(wish);
         let warnings = if wish.allow_removal { vec!["warning: tenants are gone".to_owned()] } else { Vec::new() };
         let report = ReloadReport { revision: "fedcba9876543210".to_owned(), warnings };
         Box::pin(async move { failure.map_or(Ok(report), Err) })

@@ -32,8 +32,12 @@ pub(super) async fn renew(app: &App) {
 
 /// Says whether a file of CAs or lists holds something else than the policy has of it. One that is gone differs too.
 fn differ(policy: &Policy) -> bool {
-    let trusts = policy.tenants.iter().filter_map(|tenant| tenant.client_certificate.as_ref()?.trust.as_ref());
-    trusts.flat_map(|trust| &trust.files).any(|file| digest(&file.path).ok() != Some(file.digest))
+    let rules = || policy.tenants.iter().filter_map(|tenant| tenant.client_certificate.as_ref());
+    let used = rules().filter_map(|rules| rules.trust.as_ref()).flat_map(|trust| &trust.files);
+    let unusable = rules().filter_map(|rules| rules.unusable.as_ref()).flat_map(|trust| &trust.files);
+    used.map(|file| (&file.path, Some(file.digest)))
+        .chain(unusable.map(|(path, digest)| (path, *digest)))
+        .any(|(path, held)| digest(path).ok() != held)
 }
 
 /// Digests a file, in bounded memory whatever lies there now.

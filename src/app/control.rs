@@ -27,8 +27,8 @@ use crate::{
     edge::{AdminTls, TlsState},
     gateway::Shared,
     model::{
-        Ban, BanWish, BoxFuture, ClientPrefix, Clock, Control, ControlError, Draining, KeyStatus, ReloadReport, ReloadWish, Revocation,
-        RevocationReport, Revoked, SessionsOfUser, Status, TenantName, UnixTime, UpgradeReport, UserId, told,
+        Ban, BanWish, BoxFuture, ClientPrefix, Clock, Control, ControlError, Draining, KeyStatus, MissingTenants, ReloadReport, ReloadWish,
+        Revocation, RevocationReport, Revoked, SessionsOfUser, Status, TenantName, UnixTime, UpgradeReport, UserId, told,
     },
     state::{RevocationStore, StoreError, redis::Sharing},
     telemetry::{Tally, tracing::OwnLog},
@@ -105,6 +105,7 @@ impl Control for App {
             chains: lapse::chains(&self.tls.load(), self.shared.clock.now()),
             clock: self.steady.status(snapshot.policy.clock_hold, self.steady.tick()),
             tenants: snapshot.policy.tenants.len(),
+            tenants_missing: self.missing(),
             connections: self.doors.open(),
             revocations: self.shared.revocations.len(),
             revocations_lost: self.shared.revocations.beginning().lost,
@@ -126,6 +127,9 @@ impl Control for App {
     }
 
     fn reload(&self, wish: ReloadWish) -> BoxFuture<'_, Result<ReloadReport, ControlError>> {
+        if wish.dry_run {
+            return Box::pin(reload::try_out(self, wish));
+        }
         // Whoever reloads has looked. What octroi reloads by itself does not come through here.
         if let Some(step) = self.steady.accept() {
             tracing::warn!(step_seconds = step / 1000, "an operator confirmed the wall clock; it is believed from now on");
@@ -175,6 +179,13 @@ impl App {
     pub(super) fn predecessor(&self) -> Option<Draining> {
         let lead = self.succession.predecessor.get()?;
         lead.connections().map(|connections| Draining { pid: lead.pid, connections })
+    }
+
+    /// Returns who was there before a start that did not find them, as long as nobody has confirmed it.
+    pub(super) fn missing(&self) -> Option<MissingTenants> {
+        let policy = Arc::clone(&self.shared.snapshot.load().policy);
+        let included = self.included.lock().unwrap_or_else(PoisonError::into_inner);
+        included.missing(&policy, &self.shared.revocations, self.started)
     }
 
     async fn hand_over(&self, start: bool) -> Result<UpgradeReport, ControlError> {

@@ -2,14 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use crate::{config::Include, model::TenantName, policy::Policy, state::Journal};
+use crate::{
+    config::Include,
+    model::{MissingTenants, TenantName, UnixTime},
+    policy::Policy,
+    state::{Journal, StoreError},
+};
 
-/// So many tenants may go at once without a word.
+/// So many tenants may go at once without a word of the operator's. One line names them.
 const FEW: usize = 3;
 /// Of so many tenants one may go, where that is more.
 const SHARE: usize = 10;
-/// How many of those that would go are named.
-const NAMED: usize = 5;
+/// How many of those that go are named.
+const NAMED: usize = 10;
 
 /// What the tenants in force were read from.
 #[derive(Debug)]
@@ -40,11 +45,19 @@ impl Included {
         if gone.len() <= FEW || gone.len().saturating_mul(SHARE) <= known.len() {
             return None;
         }
-        let mut named = gone.iter().take(NAMED).map(|tenant| format!("`{tenant}`")).collect::<Vec<_>>().join(", ");
-        if gone.len() > NAMED {
-            named.push_str(", …");
+        Some(format!("{} of {} tenants are not there any more ({}); {HINT}", gone.len(), known.len(), named(&gone)))
+    }
+
+    /// Returns who was there before and is not, with the patterns that fit nothing, as long as nobody has confirmed it.
+    pub(super) fn missing(&self, policy: &Policy, journal: &Journal, since: UnixTime) -> Option<MissingTenants> {
+        if self.confirmed {
+            return None;
         }
-        Some(format!("{} of {} tenants are not there any more ({named}); {HINT}", gone.len(), known.len()))
+        let mut tenants = journal.tenants();
+        tenants.retain(|tenant| policy.tenants.named(tenant.as_str()).is_none());
+        tenants.sort_unstable();
+        let patterns = self.includes.iter().filter(|include| include.files == 0).map(|include| include.pattern.clone()).collect();
+        Some(MissingTenants { patterns, since, count: tenants.len(), named: named(&tenants) })
     }
 
     /// Says whose sessions may end: of all that are known, or of nobody as long as nobody confirms it.
@@ -59,11 +72,55 @@ impl Included {
     }
 }
 
+/// Notes which tenants there are, and tells whose sessions end by it: of all who were noted before and are not any more. Blocks.
+pub(super) fn settle(policy: &Policy, journal: &Journal, confirmed: bool, now: UnixTime) -> Result<Vec<TenantName>, StoreError> {
+    let gone = gone(policy, journal, confirmed);
+    let settled = journal.settle_tenants(noted(policy, journal, confirmed).iter(), now);
+    // Where the disk failed, too: it is in force, and written with the next.
+    if !gone.is_empty() {
+        let (count, tenants) = (gone.len(), named(&gone));
+        tracing::warn!(event = "tenants_removed", count, tenants, "tenants were taken out; their sessions ended for good");
+    }
+    settled.map(|()| gone)
+}
+
+/// Returns whose sessions end when a policy comes into force, in the order of their names.
+pub(super) fn gone(policy: &Policy, journal: &Journal, confirmed: bool) -> Vec<TenantName> {
+    let mut gone = if confirmed { journal.tenants() } else { Vec::new() };
+    gone.retain(|tenant| policy.tenants.named(tenant.as_str()).is_none());
+    gone.sort_unstable();
+    gone
+}
+
+/// Names tenants, not more than an operator reads.
+pub(super) fn named<N: std::fmt::Display>(tenants: &[N]) -> String {
+    let mut text = tenants.iter().take(NAMED).map(|tenant| format!("`{tenant}`")).collect::<Vec<_>>().join(", ");
+    let more = tenants.len().saturating_sub(NAMED);
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
+}
+
 /// Returns who is to be noted: the tenants of a policy, and where it is not known who is gone on purpose, whoever was there before.
-pub(super) fn noted(policy: &Policy, journal: &Journal, confirmed: bool) -> Vec<TenantName> {
+fn noted(policy: &Policy, journal: &Journal, confirmed: bool) -> Vec<TenantName> {
     let mut names: BTreeSet<TenantName> = policy.tenants.iter().map(|tenant| tenant.name.clone()).collect();
     if !confirmed {
         names.extend(journal.tenants());
     }
     names.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_are_named_and_the_rest_is_counted() {
+        let names = |count: usize| (0..count).map(|number| format!("t{number}")).collect::<Vec<_>>();
+
+        assert_eq!(named(&names(2)), "`t0`, `t1`");
+        assert!(named(&names(10)).ends_with(", `t9`"));
+        assert!(named(&names(12)).ends_with(", `t9` and 2 more"));
+    }
 }

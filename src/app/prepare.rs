@@ -6,7 +6,7 @@ use crate::{
     config::{self, ConfigErrors, Include, Loaded, Problem},
     edge::{AdminTls, Built, TlsError, TlsState},
     gateway::Snapshot,
-    model::Clock,
+    model::{Clock, TenantName},
     policy::Policy,
     telemetry::{AccessLog, LogError},
 };
@@ -64,11 +64,15 @@ pub(super) fn prepare_to_reload(
     clock: &Arc<dyn Clock>,
     (before, tls): (&Policy, &TlsState),
 ) -> Result<Prepared, PrepareError> {
-    let Loaded { policy, warnings, includes, faults } =
+    let Loaded { policy, warnings, includes, faults, certificate_faults } =
         config::load_to_start(path, clock.now(), &variable).map_err(PrepareError::Config)?;
     let policy = Arc::new(policy);
+    let is_out = |tenant: &TenantName| before.tenants.named(tenant.as_str()).is_some_and(|tenant| tenant.has_unusable_trust());
+    if policy.tenants.iter().any(|tenant| tenant.has_unusable_trust() && !is_out(&tenant.name)) {
+        return prepare(path, clock);
+    }
     match tls.rebuild(before, &policy, clock) {
-        Ok(built) if faults.is_empty() || !built.out.is_empty() => with_admin(policy, built, warnings, includes),
+        Ok(built) if certificate_faults == 0 || !built.out.is_empty() => with_admin(policy, built, warnings, includes),
         // Said with its place in the file, where that is known.
         Ok(_) => prepare(path, clock),
         Err(errors) if faults.is_empty() => Err(PrepareError::Tls(errors)),

@@ -10,9 +10,7 @@ use tokio::{sync::MutexGuard, time::timeout};
 
 use super::{
     control::{App, LastReload},
-    descriptors,
-    included::noted,
-    key_sets,
+    descriptors, included, key_sets,
     prepare::{self, PrepareError, Prepared},
 };
 use crate::{
@@ -70,6 +68,35 @@ pub(super) async fn reload(app: &App, cause: Cause) -> Result<ReloadReport, Cont
     outcome
 }
 
+/// Says what would come of a reload, and changes nothing. Sockets are not tried, and files that a reload would make are not.
+pub(super) async fn try_out(app: &App, wish: ReloadWish) -> Result<ReloadReport, ControlError> {
+    let _one_at_a_time = turn(app).await?;
+    if app.succession.is_over() {
+        return Err(ControlError::Unavailable("this process has handed over; its successor is to be asked".to_owned()));
+    }
+    let (path, clock) = (app.config.clone(), Arc::clone(&app.shared.clock));
+    let before = app.shared.snapshot.load_full();
+    let (had, shown) = (Arc::clone(&before), app.tls.load_full());
+    let work = move || {
+        let prepared = prepare::prepare_to_reload(&path, &clock, (&had.policy, &shown)).map_err(refusal)?;
+        needs_restart(&had.policy, &prepared.policy)?;
+        Ok(prepared)
+    };
+    let Prepared { policy, warnings, includes, out, .. } = read(app, work).await.map_err(ControlError::Unavailable)??;
+    let confirmed = confirms(app, Cause::Operator(wish), &includes, &before.policy, &policy)?;
+    let gone = included::gone(&policy, &app.shared.revocations, confirmed);
+    let odd = out.iter().map(|error| format!("warning: {}: what is in force stays", told(error)));
+    let removed = removal(&gone, "would be taken out, and their sessions would end for good");
+    let warnings = warnings.iter().map(ToString::to_string).chain(odd).chain(removed).collect();
+    Ok(ReloadReport { revision: policy.revision.clone(), warnings })
+}
+
+/// Names the tenants that a reload takes out.
+fn removal(gone: &[TenantName], what: &str) -> Option<String> {
+    let noun = if gone.len() == 1 { "tenant" } else { "tenants" };
+    (!gone.is_empty()).then(|| format!("warning: {} {noun} {what}: {}", gone.len(), included::named(gone)))
+}
+
 /// Waits for the turn to change rules or sockets.
 pub(super) async fn turn(app: &App) -> Result<MutexGuard<'_, ()>, ControlError> {
     let late = |_| ControlError::Unavailable("another reload or hand-over has not ended in time; try again".to_owned());
@@ -110,12 +137,12 @@ async fn attempt(app: &App, cause: Cause) -> Result<ReloadReport, ControlError> 
         tracing::warn!("{warning}");
     }
     let snapshot = Snapshot::new(Arc::clone(&policy), log, Some(&before));
+    let confirmed = confirms(app, cause, &includes, &before.policy, &policy)?;
     let added = app.doors.bind_new(&policy).map_err(|error| ControlError::Config(error.to_string()))?;
     let journal = Arc::clone(&app.shared.revocations);
     let (settled, now) = (Arc::clone(&policy), app.shared.clock.now());
-    let confirmed = confirms(app, cause, &includes, &before.policy, &policy)?;
-    let settling = tokio::task::spawn_blocking(move || journal.settle_tenants(noted(&settled, &journal, confirmed).iter(), now));
-    timeout(SETTLING, settling)
+    let settling = tokio::task::spawn_blocking(move || included::settle(&settled, &journal, confirmed, now));
+    let gone = timeout(SETTLING, settling)
         .await
         .map_err(|_| ControlError::Unavailable("the disk of the revocation journal does not answer".to_owned()))?
         .map_err(|error| ControlError::Unavailable(error.to_string()))?
@@ -149,14 +176,15 @@ async fn attempt(app: &App, cause: Cause) -> Result<ReloadReport, ControlError> 
     app.key_sources_changed.notify_one();
     app.expiry_changed.notify_one();
     let odd = out.iter().map(|error| format!("warning: {}: what is in force stays", told(error)));
-    let warnings = warnings.iter().map(ToString::to_string).chain(odd).collect();
+    let removed = removal(&gone, "were taken out, and their sessions ended for good");
+    let warnings = warnings.iter().map(ToString::to_string).chain(odd).chain(removed).collect();
     Ok(ReloadReport { revision: policy.revision.clone(), warnings })
 }
 
 /// Refuses to take out tenants that nobody may have meant to. Says whether those that are not there are gone on purpose.
 fn confirms(app: &App, cause: Cause, includes: &[Include], before: &Policy, after: &Policy) -> Result<bool, ControlError> {
     let included = app.included.lock().unwrap_or_else(PoisonError::into_inner);
-    if cause == Cause::Operator(ReloadWish { allow_removal: true }) {
+    if matches!(cause, Cause::Operator(ReloadWish { allow_removal: true, .. })) {
         return Ok(true);
     }
     let mut known: BTreeSet<TenantName> = before.tenants.iter().map(|tenant| tenant.name.clone()).collect();

@@ -15,7 +15,7 @@ use super::{
     descriptors,
     doors::{self, Doors, Hinges},
     handler::HttpDoor,
-    included::{Included, noted},
+    included::{self, Included},
     inherited::Estate,
     key_sets,
     notify::{self, Notifier},
@@ -247,7 +247,6 @@ async fn until_succeeded(app: Arc<App>, work: impl Future<Output = ()>) {
     }
 }
 
-/// Opens the journal.
 /// Begins to keep the mark beside the journal, and tells of a loss.
 fn begin_mark(journal: &Journal, accept: bool, now: UnixTime) -> Result<(), StoreError> {
     let refused = "sessions from before are refused (401 `revocation_lost`), for whether somebody ended them is not known; \
@@ -273,6 +272,7 @@ fn begin_mark(journal: &Journal, accept: bool, now: UnixTime) -> Result<(), Stor
     Ok(())
 }
 
+/// Opens the journal.
 fn open_journal(policy: &Policy, now: UnixTime) -> Result<Arc<Journal>, StoreError> {
     let journal = Arc::new(Journal::open(&policy.state_dir, now)?);
     if let Some(torn) = journal.torn() {
@@ -290,13 +290,13 @@ fn open_journal(policy: &Policy, now: UnixTime) -> Result<Arc<Journal>, StoreErr
 /// Opens the journal and notes which tenants there are.
 fn begin_journal(policy: &Policy, confirmed: bool, now: UnixTime) -> Result<Arc<Journal>, StoreError> {
     let journal = open_journal(policy, now)?;
-    journal.settle_tenants(noted(policy, &journal, confirmed).iter(), now)?;
+    included::settle(policy, &journal, confirmed, now)?;
     Ok(journal)
 }
 
 /// Notes which tenants there are, once nothing can go back to the predecessor and its tenants.
 fn settle_late(journal: &Journal, policy: &Policy, confirmed: bool, now: UnixTime) {
-    if let Err(error) = journal.settle_tenants(noted(policy, journal, confirmed).iter(), now) {
+    if let Err(error) = included::settle(policy, journal, confirmed, now) {
         tracing::error!(error = %told(&error), "which tenants there are would not survive a restart; it is written with the next revocation");
     }
 }

@@ -11,6 +11,7 @@ use crate::{
 /// none: the session will say whose user this is. Observe mode does not relax it.
 pub fn of_realm(presented: Option<&Presented>, realm: &Tenant) -> Verdict {
     let Some(rules) = &realm.client_certificate else { return Ok(()) };
+    usable(rules, realm, Reason::ClientCertificateRefused)?;
     let Some(presented) = presented else { return needed(rules, realm, Reason::ClientCertificateMissing) };
     let of_a_member = || rules.mode == CertificateMode::Optional && presented.acceptance.tenants.iter().any(|name| realm.admits(name));
     if presented.is_accepted_by(&realm.name) || of_a_member() {
@@ -22,10 +23,23 @@ pub fn of_realm(presented: Option<&Presented>, realm: &Tenant) -> Verdict {
 /// Proves that a member has the certificate that it asks for. Where it is optional, another one's is still none of its own.
 pub fn of_member(presented: Option<&Presented>, member: &Tenant) -> Verdict {
     let Some(rules) = &member.client_certificate else { return Ok(()) };
+    usable(rules, member, Reason::MemberClientCertificateRefused)?;
     match presented {
         None => needed(rules, member, Reason::MemberClientCertificateMissing),
         Some(presented) if presented.is_accepted_by(&member.name) => Ok(()),
         Some(presented) => Err(refused(presented, rules, member, Reason::MemberClientCertificateRefused)),
+    }
+}
+
+/// Refuses everybody while the CAs cannot be used, whoever has a certificate and whoever has none: what they would have said, and whom
+/// they have revoked, is not known.
+fn usable(rules: &ClientCertificates, tenant: &Tenant, reason: Reason) -> Verdict {
+    match &rules.unusable {
+        None => Ok(()),
+        Some(trust) => {
+            let detail = format!("the CAs of tenant `{}` cannot be used, so everybody is refused: {}", tenant.name, trust.why);
+            Err(Deny::new(reason, detail).by(rules.origin))
+        }
     }
 }
 

@@ -15,6 +15,9 @@ pub(crate) struct ReloadArgs {
     /// Let a pattern of tenant files fit nothing any more, or many tenants go at once: their sessions end for good
     #[arg(long)]
     pub(crate) allow_removal: bool,
+    /// Only say what would come of it, and whose sessions would end: nothing is changed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -24,16 +27,18 @@ pub(crate) struct ReloadArgs {
 
 /// Runs the command. A bad configuration is exit 1, with its errors. What is odd about a good one is said on standard error.
 pub(crate) fn run(args: &ReloadArgs, state_dir: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
-    let order = Order {
-        path: "/v1/reload",
-        // An octroi from before knows of no such word, and needs none where it is not said.
-        wish: if args.allow_removal { serde_json::json!({"allow_removal": true}) } else { serde_json::json!({}) },
-        unchanged: "not reloaded: the policy in force is the same as before",
-    };
+    // An octroi from before knows of no such words: it refuses them, and needs none where they are not said.
+    let words = [("allow_removal", args.allow_removal), ("dry_run", args.dry_run)];
+    let wish: serde_json::Map<_, _> = words.into_iter().filter(|(_, said)| *said).map(|(word, _)| (word.to_owned(), true.into())).collect();
+    let order = Order { path: "/v1/reload", wish, unchanged: "not reloaded: the policy in force is the same as before" };
     let mut warnings = Vec::new();
     let exit = order.give((&args.control, state_dir), Form::from_flag(args.json), output, |reloaded: &ReloadedBody| {
         warnings.clone_from(&reloaded.warnings);
-        format!("reloaded: revision {} is in force", reloaded.revision)
+        if args.dry_run {
+            format!("dry run: revision {} would be in force; nothing is changed", reloaded.revision)
+        } else {
+            format!("reloaded: revision {} is in force", reloaded.revision)
+        }
     })?;
     for warning in &warnings {
         output.say(warning);
@@ -46,7 +51,7 @@ mod tests {
     use super::*;
     use crate::{
         cli::fixture::{running, told},
-        model::ControlError,
+        model::{ControlError, ReloadWish},
     };
 
     #[tokio::test]
@@ -67,6 +72,20 @@ mod tests {
 
         assert_eq!((exit, out.as_str()), (Exit::Fine, "reloaded: revision fedcba9876543210 is in force\n"));
         assert_eq!(talk, "warning: tenants are gone\n");
+    }
+
+    #[tokio::test]
+    async fn a_dry_run_asks_for_one_and_says_so() {
+        for (allow_removal, dry_run) in [(false, false), (false, true), (true, true)] {
+            let running = running();
+            let args = ReloadArgs { allow_removal, dry_run, ..ReloadArgs::default() };
+
+            let (exit, out, _) = told(running.dir.path(), move |dir, output| run(&args, dir, output)).await;
+
+            assert_eq!(*running.bench.control.wished.lock().unwrap(), Some(ReloadWish { allow_removal, dry_run }));
+            let said = "dry run: revision fedcba9876543210 would be in force; nothing is changed\n";
+            assert_eq!((exit, out == said), (Exit::Fine, dry_run), "{out}");
+        }
     }
 
     #[tokio::test]

@@ -21,7 +21,8 @@ pub(crate) struct StatusArgs {
 /// Runs the command. A last reload that failed, or a certificate that was refused, is exit 1: the files say something else than what
 /// is in force. So is a certificate, or a CA or revocation list of client certificates, that has ended: a customer is shut out. And a
 /// wall clock that is not believed: nobody signs in. And an upstream that does not read bodies: somebody must act. A server that is left
-/// aside is said, and is none: it comes back by itself.
+/// aside is said, and is none: it comes back by itself. Tenants that a start did not find are a problem, a pattern that fits nothing and
+/// of which nobody was known is none.
 pub(crate) fn run(args: &StatusArgs, state_dir: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let form = Form::from_flag(args.json);
     match Client::new(args.control.socket(state_dir)).get("/v1/status")?.read::<StatusBody>()? {
@@ -31,6 +32,7 @@ pub(crate) fn run(args: &StatusArgs, state_dir: &Path, output: &mut Output<'_>) 
                 && status.tls_refused.is_empty()
                 && status.lapsed.is_empty()
                 && status.clock.is_none()
+                && status.tenants_missing.as_ref().is_none_or(|missing| missing.count == 0)
                 && !status.upstreams.iter().any(|upstream| upstream.bodies_unread);
             Ok(if well { Exit::Fine } else { Exit::Problem })
         }
@@ -47,6 +49,21 @@ fn describe(status: &StatusBody) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "octroi {} on {}: {state}, process {}, since {}", status.version, status.node, status.pid, status.started);
     let _ = writeln!(text, "policy      revision {}, loaded {}, {} tenants", status.revision, status.loaded, status.tenants);
+    if let Some(missing) = &status.tenants_missing {
+        let patterns = missing.patterns.iter().map(|pattern| format!("`{pattern}`")).collect::<Vec<_>>().join(", ");
+        let _ = writeln!(text, "missing     no file fitted {patterns} at the start, {}", missing.since);
+        if missing.count > 0 {
+            let _ = writeln!(
+                text,
+                "            {} tenants from before are not served, and keep their sessions: {}",
+                missing.count, missing.named
+            );
+            let _ = writeln!(
+                text,
+                "            to come back? put the files there and `octroi reload`; gone for good? `octroi reload --allow-removal`"
+            );
+        }
+    }
     let _ = writeln!(text, "open        {} connections, {} revocations in force", status.connections, status.revocations);
     if let Some(lost) = &status.revocations_lost {
         let _ = writeln!(text, "lost        the revocation journal, found at {lost}: sessions from before are refused");
@@ -130,7 +147,7 @@ mod tests {
     use crate::{
         admin::fixture::NOW,
         cli::fixture::{running, told},
-        model::{AsideStatus, ClockStatus, ServerStatus, UpstreamStatus},
+        model::{AsideStatus, ClockStatus, MissingTenants, ServerStatus, UpstreamStatus},
     };
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -152,6 +169,23 @@ mod tests {
         assert!(text.ends_with(expected), "{text}");
         let clock = serde_json::from_str::<StatusBody>(&json).unwrap().clock.unwrap();
         assert_eq!((clock.step_seconds, clock.until.as_str()), (-3600.2, "2026-11-23T22:09:00Z"));
+    }
+
+    #[tokio::test]
+    async fn tenants_that_a_start_did_not_find_are_a_problem_and_a_pattern_that_misses_nobody_is_none() {
+        for (count, expected) in [(0, Exit::Fine), (2, Exit::Problem)] {
+            let running = running();
+            let named = "`acme`, `globex`".to_owned();
+            *running.bench.control.missing.lock().unwrap() =
+                Some(MissingTenants { patterns: vec!["tenants.d/*.yaml".to_owned()], since: NOW, count, named });
+
+            let (exit, text, _) = told(running.dir.path(), |dir, output| run(&StatusArgs::default(), dir, output)).await;
+
+            assert_eq!(exit, expected);
+            assert!(text.contains("\nmissing     no file fitted `tenants.d/*.yaml` at the start, 2026-11-23T22:00:00Z\n"), "{text}");
+            let line = "\n            2 tenants from before are not served, and keep their sessions: `acme`, `globex`\n";
+            assert_eq!(text.contains(line), count > 0, "{text}");
+        }
     }
 
     #[tokio::test]

@@ -73,6 +73,8 @@ pub(super) struct Findings {
     errors: usize,
     /// How many of them do not stop a start.
     excused: usize,
+    /// How many of those are about CAs of clients.
+    excused_of_trust: usize,
     /// Where findings beyond the bound are written and forgotten.
     surplus: Option<Finding>,
     suggestions: usize,
@@ -141,6 +143,19 @@ impl Findings {
         self.excused += since;
         let errors = self.list.iter_mut().rev().filter(|finding| finding.severity == Severity::Error);
         errors.take(since).for_each(|finding| finding.excused = true);
+    }
+
+    /// Excuses what was found since then: it is about the CAs of one tenant, and a start refuses everybody there. Returns what it was.
+    pub(super) fn excuse_trust(&mut self, before: usize) -> String {
+        self.excused_of_trust += self.errors.saturating_sub(before);
+        self.excuse(before);
+        let last = self.list.iter().rev().find(|finding| finding.severity == Severity::Error);
+        last.map(|finding| finding.message.clone()).unwrap_or_default()
+    }
+
+    /// Returns how many errors are excused that are about certificates of ours.
+    pub(super) fn excused_certificates(&self) -> usize {
+        self.excused.saturating_sub(self.excused_of_trust)
     }
 
     /// Returns how many errors stop a start, too.

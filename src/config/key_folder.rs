@@ -105,7 +105,7 @@ impl KeyFolderError {
     /// Says what would help.
     pub(super) fn hint(&self) -> Option<String> {
         match self {
-            Self::Io { path, .. } => near::hint(path).or_else(|| Some("`octroi keys init` makes the folder and its first key".to_owned())),
+            Self::Io { path, .. } => Some(near::hint_or(path, "`octroi keys init` makes the folder and its first key")),
             Self::OpenToAll { path, .. } => Some(format!("chmod o-w {}", path.display())),
             Self::FileOpenToAll { path, .. } => Some(format!("chmod 0600 {}", path.display())),
             Self::Name { .. } | Self::Twice { .. } | Self::TooMany(_) | Self::Unsteady(_) | Self::Encoding { .. } | Self::Key { .. } => {

@@ -38,8 +38,10 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// The patterns of tenant files, and how many files each fits.
     pub includes: Vec<Include>,
-    /// What is wrong with certificates that a start leaves out; always empty but for [`load_to_start`].
+    /// What is wrong with certificates that a start leaves out, and with CAs of clients; always empty but for [`load_to_start`].
     pub faults: Vec<Problem>,
+    /// How many of them are about certificates.
+    pub certificate_faults: usize,
 }
 
 /// Reads a configuration file, the tenant files and the keys it names, and compiles them.
@@ -72,7 +74,8 @@ enum Purpose {
     Check,
 }
 
-/// Does the same for who has nothing else to serve: a certificate that cannot be used is left out, and what is wrong with it is returned
+/// Does the same for who has nothing else to serve: a certificate that cannot be used is left out, a tenant whose CAs cannot be used
+/// refuses everybody, and what is wrong with it is returned
 /// beside the rules. One customer's mistake must not keep all others out.
 pub fn load_to_start(path: &Path, now: UnixTime, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigErrors> {
     let inputs = Inputs::new(env);
@@ -108,12 +111,13 @@ fn compiled(
         policy = Some(compiled);
     }
     let failed = if purpose == Purpose::Start { findings.inexcusable() > 0 } else { findings.errors() > 0 };
+    let certificate_faults = findings.excused_certificates();
     let revision = revision(&sources, inputs);
     let (problems, more) = render(findings, &sources);
     match policy {
         Some(policy) if !failed => {
             let (faults, warnings) = problems.into_iter().partition(|problem| problem.severity == Severity::Error);
-            Ok(Loaded { policy: Policy { revision, ..policy }, warnings, includes, faults })
+            Ok(Loaded { policy: Policy { revision, ..policy }, warnings, includes, faults, certificate_faults })
         }
         _ => Err(ConfigErrors { problems, more }),
     }

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsStr,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -35,6 +35,14 @@ pub(super) fn hint(path: &Path) -> Option<String> {
     near(path).map(|near| format!("did you mean `{}`?", near.display()))
 }
 
+/// Says what helps where a file cannot be read: one of nearly the same name, and where nothing lies there, who makes it. What lies there
+/// already nobody makes: it is something else than a file, or closed to this account.
+pub(super) fn hint_or(path: &Path, missing: &str) -> String {
+    let is_missing = || fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    hint(path)
+        .unwrap_or_else(|| if is_missing() { missing.to_owned() } else { "it has to be a regular file that octroi may read".to_owned() })
+}
+
 /// How far two names are from each other; nothing where that is too far, or where they are the names of different things: `session-2.key`
 /// stands beside `session-1.key`, and `acme.key` beside `acme.pem`.
 fn distance(wanted: &str, there: &str) -> Option<usize> {
@@ -54,6 +62,22 @@ fn distance(wanted: &str, there: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_makes_a_file_is_said_where_nothing_lies_there() {
+        const MAKE: &str = "somebody makes it";
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("acme.key"), "x").unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+        std::os::unix::fs::symlink(at("nowhere"), at("link")).unwrap();
+
+        assert_eq!((hint_or(&at("none.pem"), MAKE).as_str(), hint_or(&at("deep/none.pem"), MAKE).as_str()), (MAKE, MAKE));
+        assert!(hint_or(&at("acmee.key"), MAKE).starts_with("did you mean"));
+        for there in ["acme.key", "pipe", "link", "acme.key/below"] {
+            assert_eq!(hint_or(&at(there), MAKE), "it has to be a regular file that octroi may read", "{there}");
+        }
+    }
 
     #[test]
     fn the_nearest_name_of_the_same_kind_is_meant() {

@@ -8,7 +8,7 @@ mod pipe;
 use std::{
     fs::{File, Metadata},
     io::{self, Read},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{FileTypeExt, MetadataExt},
     path::Path,
 };
 
@@ -51,12 +51,40 @@ pub fn read_text(path: &Path, max: u64) -> io::Result<String> {
 
 /// Opens a regular file for reading, without waiting.
 pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
-    let file = open_any(path)?;
+    regular(open_any(path)?)
+}
+
+fn regular(file: File) -> io::Result<(File, Metadata)> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
     Ok((file, metadata))
+}
+
+/// Opens a regular file of our own for reading and writing, without waiting.
+pub fn open_to_change(path: &Path) -> io::Result<(File, Metadata)> {
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    regular(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+}
+
+/// Opens a regular file of our own for writing, without waiting; makes an empty one that only its owner may read where there is none.
+pub fn open_or_make(path: &Path) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let (file, _) = regular(File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?))?;
+    Ok(file)
+}
+
+/// Says what lies at a path where it is no regular file: `a named pipe`.
+pub fn kind(path: &Path) -> Option<&'static str> {
+    let kind = std::fs::metadata(path).ok()?.file_type();
+    match () {
+        () if kind.is_file() => None,
+        () if kind.is_dir() => Some("a folder"),
+        () if kind.is_fifo() => Some("a named pipe"),
+        () if kind.is_socket() => Some("a socket"),
+        () => Some("a device"),
+    }
 }
 
 /// Opens whatever lies there for reading, without waiting for its other end. A terminal does not become ours.

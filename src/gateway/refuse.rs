@@ -86,7 +86,7 @@ fn way_out(sessions: &Sessions, session: &Session, signed_in: bool) -> WayOut {
 
 /// Says whether a request that passed is refused before any app was asked: nothing was tried, so it is no failure of its client's.
 fn is_untried(reason: Reason) -> bool {
-    matches!(reason, Reason::BodyNotAllowed | Reason::UpstreamShare | Reason::UpstreamBusy | Reason::UpstreamConnect)
+    matches!(reason, Reason::BodyNotAllowed | Reason::UpstreamShare | Reason::UpstreamBusy | Reason::MemoryShort | Reason::UpstreamConnect)
 }
 
 /// Returns the tenant whose word counts: the one that was asked for, else the one that the handshake named.

@@ -132,6 +132,8 @@ pub struct Status {
     pub clock: Option<ClockStatus>,
     /// Tenants in force.
     pub tenants: usize,
+    /// Who was there before a start with patterns of tenant files that fitted nothing, as long as nobody has confirmed it.
+    pub tenants_missing: Option<MissingTenants>,
     /// Connections open now.
     pub connections: u64,
     /// Revocations in force.
@@ -156,6 +158,20 @@ pub struct Status {
     pub key_sets: Vec<KeySetStatus>,
     /// Upstreams with which something is wrong.
     pub upstreams: Vec<UpstreamStatus>,
+}
+
+/// Tenants that a start did not find, because a pattern of tenant files fitted nothing. They are not served, and keep their sessions until
+/// somebody confirms that they are gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingTenants {
+    /// The patterns.
+    pub patterns: Vec<String>,
+    /// When it started so.
+    pub since: UnixTime,
+    /// How many were there before.
+    pub count: usize,
+    /// The first of them, for people.
+    pub named: String,
 }
 
 /// How an upstream does, as far as requests have found out.
@@ -353,12 +369,14 @@ pub struct SessionsOfUser {
 pub struct ReloadWish {
     /// Whether many tenants may go at once, and their sessions with them.
     pub allow_removal: bool,
+    /// Whether only to say what would come of it.
+    pub dry_run: bool,
 }
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReloadReport {
-    /// The revision in force.
+    /// The revision in force; of a dry run, the one that would be.
     pub revision: String,
     /// What is odd about it, yet allowed.
     pub warnings: Vec<String>,

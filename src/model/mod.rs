@@ -36,8 +36,8 @@ pub use chain::{ChainFault, chain_faults};
 pub use connection::{Alpn, AnswerWaits, Connection, Cut, Facts, HeadDeadlines, Phase, Received, TlsFacts, Transport};
 pub use control::{
     AcmeStatus, AcmeTrouble, AsideStatus, CONTROL_SOCKET, ClockStatus, Control, ControlError, Draining, KeyRole, KeySetStatus, KeyStatus,
-    Principal, RedisStatus, ReloadReport, ReloadWish, Revocation, RevocationReport, Revoked, Role, ServerStatus, SessionStatus,
-    SessionsOfUser, Status, UPGRADE_SOCKET, UpgradeReport, UpstreamStatus,
+    MissingTenants, Principal, RedisStatus, ReloadReport, ReloadWish, Revocation, RevocationReport, Revoked, Role, ServerStatus,
+    SessionStatus, SessionsOfUser, Status, UPGRADE_SOCKET, UpgradeReport, UpstreamStatus,
 };
 pub use distinguished_name::{Attribute, DistinguishedName, NameFormError};
 pub use fault::told;

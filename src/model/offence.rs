@@ -103,6 +103,7 @@ impl Reason {
             | Self::UpstreamTimeout
             | Self::UpstreamBusy
             | Self::UpstreamShare
+            | Self::MemoryShort
             | Self::UpstreamYielded
             | Self::StreamIdle
             | Self::ClientClosed

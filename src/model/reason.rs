@@ -189,6 +189,7 @@ reasons! {
     UpstreamBusy       Upstream 503 "upstream_busy"      "Every connection to an HTTP/2 server of the upstream carries as many requests as that server takes at once, or all connections to servers that the limit of open files allows are taken, and none became free in time."
     UpstreamShare      Upstream 503 "upstream_share"     "The client, its IPv6 /48 or its tenant has its share of the connections or places of the upstream, more than half of all are taken, and none became free in time."
     UpstreamYielded    Upstream 503 "upstream_yielded"   "The client let the exchange rest while others waited for the connection or place that it held, of which the client or its tenant held many."
+    MemoryShort        Upstream 503 "memory_short"       "octroi keeps large heads and what it reads ahead of slow clients in 128 MiB, and the request's head finds no room there: all is taken, or the client, its IPv6 /48 or its tenant has its share of it."
     StreamIdle         Upstream 504 "stream_idle"        "Neither side of a gRPC call said anything within `websocket_idle` of the route."
     ClientClosed       Gateway 499 "client_closed"       "The client went away before the answer was complete."
     TimeoutWrite       Gateway 408 "timeout_write"       "The client took nothing of the answer within `write_stall`, or took it slower than `write_min_rate`."

@@ -13,6 +13,8 @@ pub struct ClientCertificates {
     pub mode: CertificateMode,
     /// Who makes them. A lobby without CAs of its own asks for those of its members.
     pub trust: Option<Arc<ClientTrust>>,
+    /// Why there is none, where there should be: their file, or that of their lists, could not be used at the start. Everybody is refused.
+    pub unusable: Option<Arc<UnusableTrust>>,
     /// Which of theirs are accepted.
     pub identities: Identities,
 }
@@ -38,6 +40,15 @@ pub struct ClientTrust {
     pub crls: Box<[Crl]>,
     /// The files that all of it was read from.
     pub files: Box<[TrustFile]>,
+}
+
+/// CAs that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnusableTrust {
+    /// What is wrong.
+    pub why: Box<str>,
+    /// The files, with the digest of what could be read: what changes is tried again.
+    pub files: Box<[(PathBuf, Option<[u8; 32]>)]>,
 }
 
 /// A file of CAs or lists, as it was when it was read.
@@ -77,12 +88,12 @@ pub struct Crl {
     pub next_update: UnixTime,
 }
 
-/// A CA or a list that has ended. Whoever it concerns is refused until its follower is there; nobody else is.
+/// A CA or a list that has ended, or cannot be used at all. Whoever it concerns is refused until its follower is there; nobody else is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lapse<'a> {
     /// What has ended.
     pub what: Lapsed,
-    /// The CA's name.
+    /// The CA's name; of what cannot be used, why.
     pub authority: &'a str,
     /// Since when.
     pub since: UnixTime,
@@ -95,12 +106,15 @@ pub enum Lapsed {
     Authority,
     /// Its revocation list.
     List,
+    /// Nothing ended: the files cannot be used.
+    Unusable,
 }
 
 impl fmt::Display for Lapse<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.what {
             Lapsed::Authority => write!(f, "the CA `{}` has ended: its certificates are refused", self.authority),
+            Lapsed::Unusable => write!(f, "the CAs of clients cannot be used ({}): everybody is refused", self.authority),
             Lapsed::List => write!(f, "the revocation list of `{}` has ended: certificates of that CA are refused", self.authority),
         }
     }

@@ -31,7 +31,7 @@ pub use acme::{Acme, AcmeCertificate, AcmeChallenge, ExternalAccount, MOST_HOSTS
 pub use admin::{Admin, AdminPrincipal};
 pub use bans::BanRules;
 pub use client_certificate::{
-    CaCertificate, CertificateMode, ClientCertificates, ClientTrust, Crl, Identities, Lapse, Lapsed, NamePattern, TrustFile,
+    CaCertificate, CertificateMode, ClientCertificates, ClientTrust, Crl, Identities, Lapse, Lapsed, NamePattern, TrustFile, UnusableTrust,
 };
 pub use deny::{DenyFile, DenyList};
 pub use foreign::{Foreign, ForeignSessions, KeySource};
@@ -43,7 +43,7 @@ pub use quota::{Charge, Quota, QuotaBy};
 pub use redis::{Redis, RedisGuard, RedisPlace};
 pub use request_fields::{Fate, RequestFields};
 pub use route::{Access as RouteAccess, Granting, OriginCheck, Route, Unmatched};
-pub use route_table::{Also, Matched, RouteTable, RouteTableBuilder, SameRoute};
+pub use route_table::{Also, Matched, RouteTable, RouteTableBuilder, SameRoute, folded};
 pub use session::{Binding, KeyDir, OnStale, RevocationRules, SessionRules, Sessions};
 pub use tenant::{CookieRules, HostConflict, Members, Tenant, Tenants};
 pub use ticket_secrets::{TicketSecrets, TicketSecretsError};

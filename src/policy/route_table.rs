@@ -268,7 +268,7 @@ fn is_settled(text: &str) -> bool {
 /// Two texts that any mapping of case makes one, simple, full or Turkish, are one text here: in lower case first, since a capital sharp s
 /// has no other capital, and without the dot that the full mapping leaves over `i`, which the simple one (`equalsIgnoreCase` in Java,
 /// `re.I` in Python) and the Turkish one do not have.
-fn folded(text: &str) -> String {
+pub fn folded(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for character in text.chars().flat_map(char::to_lowercase).flat_map(char::to_uppercase).flat_map(char::to_lowercase) {
         if !(character == '\u{307}' && folded.ends_with('i')) {

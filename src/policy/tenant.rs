@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use super::{ClientCertificates, Crl, IpAccess, Lapse, Quota, RequestFields, RequestLimits, RouteTable, SessionRules, Upstream};
+use super::{ClientCertificates, Crl, IpAccess, Lapse, Lapsed, Quota, RequestFields, RequestLimits, RouteTable, SessionRules, Upstream};
 use crate::model::{Host, HostPattern, Mode, Origin, TenantName, UnixTime, WebOrigin};
 
 /// One tenant.
@@ -105,9 +105,17 @@ impl Tenant {
         self.client_certificate.iter().filter_map(|rules| rules.trust.as_ref()).flat_map(|trust| &trust.crls)
     }
 
-    /// Returns which of its clients' CAs, and of their revocation lists, have ended by now.
+    /// Returns which of its clients' CAs, and of their revocation lists, have ended by now, or cannot be used at all.
     pub fn lapses(&self, now: UnixTime) -> impl Iterator<Item = Lapse<'_>> {
-        self.client_certificate.iter().filter_map(|rules| rules.trust.as_ref()).flat_map(move |trust| trust.lapses(now))
+        let unusable = self.client_certificate.iter().filter_map(|rules| rules.unusable.as_ref());
+        let unusable = unusable.map(|trust| Lapse { what: Lapsed::Unusable, authority: &trust.why, since: UnixTime::default() });
+        let trusts = self.client_certificate.iter().filter_map(|rules| rules.trust.as_ref());
+        trusts.flat_map(move |trust| trust.lapses(now)).chain(unusable)
+    }
+
+    /// Says whether the CAs of its clients could not be used.
+    pub fn has_unusable_trust(&self) -> bool {
+        self.client_certificate.as_ref().is_some_and(|rules| rules.unusable.is_some())
     }
 
     /// Says whether sessions of this tenant may be used at this realm.

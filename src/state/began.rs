@@ -16,7 +16,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -24,7 +24,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::model::UnixTime;
+use crate::{files, model::UnixTime};
 
 /// The name of the mark.
 pub(super) const NAME: &str = "revocations.began";
@@ -150,12 +150,12 @@ struct WrittenExtent {
 
 /// Reads the mark of a folder; nothing where there is none.
 pub(super) fn read(dir: &Path) -> io::Result<Option<Mark>> {
-    let file = match File::open(dir.join(NAME)) {
-        Ok(file) => file,
+    let text = match files::read_text(&dir.join(NAME), MOST_BYTES) {
+        Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let written: Written = serde_json::from_str(&io::read_to_string(file.take(MOST_BYTES))?)?;
+    let written: Written = serde_json::from_str(&text)?;
     let bad = || io::Error::from(io::ErrorKind::InvalidData);
     if written.version != VERSION {
         return Err(bad());
@@ -273,10 +273,19 @@ mod tests {
         put(&good);
         assert!(read(dir.path()).is_ok());
 
-        for bad in ["", "{}", &good[..40], &good.replace(":1,", ":2,"), &good.replace("ab", "xy"), &good.replacen("ab", "", 1)] {
+        for bad in ["{}", &good.replace(":1,", ":2,"), &good.replace("ab", "xy"), &good.replacen("ab", "", 1), "\0\0\0"] {
             put(bad);
             assert!(read(dir.path()).is_err(), "{bad}");
         }
+        for length in 0..good.len() {
+            put(&good[..length]);
+            assert!(read(dir.path()).is_err(), "cut at {length}");
+        }
+        fs::remove_file(dir.path().join(NAME)).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(dir.path().join(NAME)).status().unwrap().success());
+        assert!(read(dir.path()).is_err(), "a pipe, without waiting for its writer");
+        write(dir.path(), &mark()).unwrap();
+        assert_eq!(read(dir.path()).unwrap(), Some(mark()), "it is replaced");
     }
 
     #[test]

@@ -16,6 +16,14 @@ pub enum StoreError {
         #[source]
         source: Arc<io::Error>,
     },
+    /// Something else lies where the file belongs.
+    #[error("{} is {what}, not a file; take it away, octroi makes its own", .path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What lies there: `a named pipe`.
+        what: &'static str,
+    },
     /// Another process has it.
     #[error("{} is held by another process; each octroi needs a state_dir of its own", .0.display())]
     Locked(PathBuf),

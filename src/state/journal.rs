@@ -119,10 +119,12 @@ impl Journal {
     /// Opens it with another bound on the sessions and users that may be marked at once.
     pub fn open_with(dir: &Path, now: UnixTime, bound: usize) -> Result<Self, StoreError> {
         let (marks, mut writers) = (Marks::default(), Writers::default());
-        let Opened { log, torn, past } = Log::open(dir, |record| {
+        let Opened { log, torn, is_cut, past } = Log::open(dir, |record| {
             writers.written += 1;
             marks.apply(&mut writers.ledger, record);
         })?;
+        // What is left is written as a whole below, before anything is appended.
+        writers.broken = is_cut;
         marks.known.begin(now);
         let journal = Self {
             dir: dir.into(),

@@ -17,6 +17,11 @@
 //! Integers are big-endian. One frame is one commit: only the last can be torn by a crash, because the next is begun after it was
 //! synced; and what was there when the file was written as a whole was synced before it got its name, so no crash tears it. So a frame that is cut short by the end of the file, or a tail of zeros, is taken off; anything else that does not fit is
 //! damage. The length is kept twice so that damage to it is not taken for a torn frame, and all that follows for nothing.
+//!
+//! A file that is shorter than it was when it was last synced as a whole (a restore that stopped, a full disk) has lost records. Where the
+//! [mark](super::began) says that there were some, the journal counts as lost: what is left of it is kept, and sessions from before are
+//! refused. Without a mark a file that ends within its head is a first start that was cut short; a longer one is damage, for nobody could
+//! tell whom it has forgotten.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -33,6 +38,7 @@ use super::{
     began::{self, Extent, Mark, Past},
     record::{LAST_KIND, Record},
 };
+use crate::files;
 
 const NAME: &str = "revocations.journal";
 const MAGIC: [u8; 12] = *b"octroi-ended";
@@ -62,6 +68,8 @@ pub(super) struct Opened {
     pub(super) log: Log,
     /// What was cut off.
     pub(super) torn: Option<Torn>,
+    /// Whether it is to be written anew before it is read again: its head promises more than is there.
+    pub(super) is_cut: bool,
     /// What the mark said of it.
     pub(super) past: Past,
 }
@@ -87,31 +95,50 @@ impl Log {
         }
         let read_mark = began::read(dir);
         let mark = read_mark.as_ref().ok().cloned().flatten();
-        let file = match OpenOptions::new().read(true).write(true).open(&path) {
-            Ok(file) => file,
+        let (file, meta) = match files::open_to_change(&path) {
+            Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let past = Past::judge(read_mark, None, |_| None);
-                let (file, length, digest) = write_beside(&path, Vec::new(), |_| Ok(()))?;
-                put_in_place(dir, &path)?;
-                return Ok(Opened { log: Self { dir: dir.into(), path, file, length, digest, mark, _lock: lock }, torn: None, past });
+                return Self::begin(dir, lock, path, Past::judge(read_mark, None, |_| None), mark);
             }
-            Err(error) => return Err(failed("opening", &path)(error)),
+            Err(error) => return Err(unopened(&path, error)),
         };
-        let meta = file.metadata().map_err(failed("reading", &path))?;
         let mode = meta.permissions().mode() & 0o777;
         if mode & 0o022 != 0 {
             return Err(StoreError::Permissions { path, mode });
         }
-        let length = read(&file, &path, meta.len(), each)?;
-        let torn = (length < meta.len()).then(|| Torn { offset: length, bytes: meta.len().saturating_sub(length) });
+        if meta.len() < HEAD_BYTES {
+            let has_mark = !matches!(read_mark, Ok(None));
+            if !has_mark && !is_part_of_head(&file, meta.len()).map_err(failed("reading", &path))? {
+                return Err(StoreError::Damaged { path, offset: 0, what: "the file is no revocation journal" });
+            }
+            let length = has_mark.then(|| meta.len());
+            return Self::begin(dir, lock, path, Past::judge(read_mark, length, |_| None), mark);
+        }
+        let Found { length, settled } = read(&file, &path, meta.len(), each)?;
+        let is_cut = meta.len() < settled;
+        if is_cut && matches!(read_mark, Ok(None)) {
+            let what = "the file is shorter than it was when it was last written as a whole";
+            return Err(StoreError::Damaged { path, offset: meta.len(), what });
+        }
+        let torn = (length < meta.len() && !is_cut).then(|| Torn { offset: length, bytes: meta.len().saturating_sub(length) });
         if torn.is_some() {
             file.set_len(length).and_then(|()| file.sync_all()).map_err(failed("cutting the torn end off", &path))?;
         }
         let beginnings: Vec<u64> = mark.iter().flat_map(|mark| &mark.files).map(|extent| extent.length).collect();
         let (digest, found) = began::digest(&file, length, &beginnings).map_err(failed("reading", &path))?;
-        let of = |length| found.iter().find(|extent| extent.length == length).map(|extent| extent.digest);
+        let of = |length| found.iter().find(|extent| extent.length == length && !is_cut).map(|extent| extent.digest);
         let past = Past::judge(read_mark, Some(length), of);
-        Ok(Opened { log: Self { dir: dir.into(), path, file, length, digest, mark, _lock: lock }, torn, past })
+        let mark = mark.filter(|_| matches!(past, Past::Whole(_)));
+        Ok(Opened { log: Self { dir: dir.into(), path, file, length, digest, mark, _lock: lock }, torn, is_cut, past })
+    }
+
+    /// Makes the file, where there is none or nothing in it.
+    fn begin(dir: &Path, lock: File, path: PathBuf, past: Past, mark: Option<Mark>) -> Result<Opened, StoreError> {
+        let (file, length, digest) = write_beside(&path, Vec::new(), |_| Ok(()))?;
+        put_in_place(dir, &path)?;
+        // A mark that this file does not fit stays as it is until the loss stands in it: no rewrite may make it fit before.
+        let mark = mark.filter(|_| matches!(past, Past::Whole(_)));
+        Ok(Opened { log: Self { dir: dir.into(), path, file, length, digest, mark, _lock: lock }, torn: None, is_cut: false, past })
     }
 
     /// Writes the mark: as `change` has it, and what the file holds now. Nothing is written where nothing changed. Blocks.
@@ -134,13 +161,12 @@ impl Log {
     /// Hands every record of a directory's file on, and touches nothing. No file, no record.
     pub(super) fn peek(dir: &Path, each: impl FnMut(Record)) -> Result<(), StoreError> {
         let path = dir.join(NAME);
-        match File::open(&path) {
-            Ok(file) => {
-                let total = file.metadata().map_err(failed("reading", &path))?.len();
-                read(&file, &path, total, each).map(drop)
-            }
+        match files::open(&path) {
+            // Whoever serves replaces it.
+            Ok((_, meta)) if meta.len() < HEAD_BYTES => Ok(()),
+            Ok((file, meta)) => read(&file, &path, meta.len(), each).map(drop),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(failed("opening", &path)(error)),
+            Err(error) => Err(unopened(&path, error)),
         }
     }
 
@@ -186,7 +212,7 @@ impl Log {
 fn lock(dir: &Path) -> Result<File, StoreError> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed("creating", dir))?;
     let path = dir.join("revocations.lock");
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed("opening", &path))?;
+    let file = files::open_or_make(&path).map_err(|error| unopened(&path, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(StoreError::Locked(dir.join(NAME))),
@@ -251,13 +277,27 @@ fn write_frames(
     Ok(length)
 }
 
-/// Reads the frames; returns where the last whole one ends.
-fn read(file: &File, path: &Path, total: u64, mut each: impl FnMut(Record)) -> Result<u64, StoreError> {
+/// Says whether a file that is shorter than a head is the beginning of one, or nothing but zeros: what a first start leaves that was cut
+/// short. Anything else is somebody's file.
+fn is_part_of_head(file: &File, length: u64) -> io::Result<bool> {
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
+    file.read_exact_at(&mut bytes, 0)?;
+    let head = [MAGIC.as_slice(), &VERSION.to_be_bytes()].concat();
+    Ok(bytes.iter().zip(&head).all(|(byte, wanted)| byte == wanted) || bytes.iter().all(|byte| *byte == 0))
+}
+
+/// What the frames of a file said.
+struct Found {
+    /// Where the last whole one ends.
+    length: u64,
+    /// How long the file was when it was last written as a whole.
+    settled: u64,
+}
+
+/// Reads the frames of a file that is as long as its head at least.
+fn read(file: &File, path: &Path, total: u64, mut each: impl FnMut(Record)) -> Result<Found, StoreError> {
     let mut input = BufReader::with_capacity(256 * 1024, file);
     let damaged = |offset, what| StoreError::Damaged { path: path.into(), offset, what };
-    if total < HEAD_BYTES {
-        return Err(damaged(0, "the file is shorter than its head"));
-    }
     let (mut magic, mut version, mut settled, mut complement) = ([0; 12], [0; 4], [0; 8], [0; 8]);
     for part in [&mut magic[..], &mut version, &mut settled, &mut complement] {
         input.read_exact(part).map_err(failed("reading", path))?;
@@ -273,9 +313,6 @@ fn read(file: &File, path: &Path, total: u64, mut each: impl FnMut(Record)) -> R
     if settled != !u64::from_be_bytes(complement) {
         return Err(damaged(SETTLED_AT, "the settled length is none"));
     }
-    if total < settled {
-        return Err(damaged(total, "the file is shorter than it was when it was last written as a whole"));
-    }
     let mut offset = HEAD_BYTES;
     let mut payload = Vec::new();
     while total.saturating_sub(offset) >= 16 {
@@ -290,14 +327,14 @@ fn read(file: &File, path: &Path, total: u64, mut each: impl FnMut(Record)) -> R
             if offset < settled {
                 return Err(damaged(offset, "zeros stand where records were"));
             }
-            return Ok(offset);
+            return Ok(Found { length: offset, settled });
         }
         if length != !complement || length == 0 {
             return Err(damaged(offset, "no frame begins here"));
         }
         let end = offset.saturating_add(16).saturating_add(u64::from(length));
         if end > total {
-            return Ok(offset);
+            return Ok(Found { length: offset, settled });
         }
         payload.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
         input.read_exact(&mut payload).map_err(failed("reading", path))?;
@@ -314,7 +351,7 @@ fn read(file: &File, path: &Path, total: u64, mut each: impl FnMut(Record)) -> R
         }
         offset = end;
     }
-    Ok(offset)
+    Ok(Found { length: offset, settled })
 }
 
 /// Says whether only zeros are left.
@@ -344,6 +381,14 @@ fn check_of(offset: u64, length: u32, payload: &[u8]) -> [u8; 8] {
 
 fn temporary(path: &Path) -> PathBuf {
     path.with_extension("journal.new")
+}
+
+/// Says what lies there instead of a file, where that is why it cannot be opened.
+fn unopened(path: &Path, error: io::Error) -> StoreError {
+    match files::kind(path) {
+        Some(what) => StoreError::NotAFile { path: path.into(), what },
+        None => failed("opening", path)(error),
+    }
 }
 
 fn failed(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> StoreError {
@@ -540,12 +585,53 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let write = |bytes: &[u8]| fs::write(dir.path().join(NAME), bytes).unwrap();
 
-        write(b"");
-        assert_eq!(offset_of_damage(open(dir.path())), Some(0));
         write(b"something else altogether");
+        assert_eq!(offset_of_damage(open(dir.path())), Some(0));
+        assert_eq!(fs::read(dir.path().join(NAME)).unwrap(), b"something else altogether", "it is somebody's");
+        write(&[0x20; 40]);
         assert_eq!(offset_of_damage(open(dir.path())), Some(0));
         write(&[b"octroi-ended\0\0\0\x02".as_slice(), &[0; 16]].concat());
         assert!(matches!(open(dir.path()), Err(StoreError::Version { found: 2, known: 1, .. })));
+    }
+
+    #[test]
+    fn a_first_start_that_was_cut_short_simply_starts() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open(dir.path()).unwrap());
+        let head = fs::read(dir.path().join(NAME)).unwrap();
+
+        for part in (0..head.len()).map(|length| head[..length].to_vec()).chain([vec![0; 1], vec![0; 31]]) {
+            fs::write(dir.path().join(NAME), &part).unwrap();
+            let opened = Log::open(dir.path(), |_| panic!("no record")).unwrap();
+            assert_eq!((opened.past, opened.torn, opened.is_cut), (Past::First, None, false), "{part:?}");
+            drop(opened.log);
+            assert_eq!(fs::read(dir.path().join(NAME)).unwrap(), head);
+        }
+    }
+
+    #[test]
+    fn what_lies_there_instead_of_a_file_is_named_and_keeps_nobody_waiting() {
+        for name in [NAME, "revocations.lock"] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join(name);
+            let said = |what: &str| {
+                let Err(StoreError::NotAFile { path: at, what: found }) = open(dir.path()) else { panic!("{name}: {what}") };
+                assert_eq!((at, found), (path.clone(), what.to_owned().leak() as &str));
+                if name == NAME {
+                    assert!(matches!(Log::peek(dir.path(), |_| {}), Err(StoreError::NotAFile { .. })), "{what}");
+                }
+            };
+            assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+            said("a named pipe");
+            fs::remove_file(&path).unwrap();
+            fs::create_dir(&path).unwrap();
+            said("a folder");
+            fs::remove_dir(&path).unwrap();
+            let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+            said("a socket");
+            fs::remove_file(&path).unwrap();
+            assert!(open(dir.path()).is_ok());
+        }
     }
 
     #[test]

@@ -327,6 +327,43 @@ mod tests {
     }
 
     #[test]
+    fn a_journal_that_is_cut_anywhere_before_its_mark_is_lost_and_keeps_what_is_left() {
+        for is_settled in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let (journal, _) = begin(dir.path(), false, 100);
+            end(&journal, 110);
+            if is_settled {
+                journal.writers().broken = true;
+                journal.sweep(at(111)).unwrap();
+            }
+            journal.note_mark(at(120)).unwrap();
+            drop(journal);
+            let (whole, mark) = (fs::read(file(dir.path(), "journal")).unwrap(), fs::read(file(dir.path(), "began")).unwrap());
+            let ended = |journal: &Journal| {
+                let (user, session) = ("u_1".parse().unwrap(), crate::model::SessionId::new([7; 16]));
+                journal.lookup(&acme(), &user, &session, at(1), 0, at(900)) != crate::model::RevocationAnswer::Live
+            };
+
+            for length in 0..whole.len() {
+                fs::write(file(dir.path(), "journal"), &whole[..length]).unwrap();
+                fs::write(file(dir.path(), "began"), &mark).unwrap();
+                assert!(Ended::read(dir.path()).is_ok(), "a command beside it, cut at {length}");
+                // Opened and left again, as a successor that fails does: the loss is not forgotten.
+                drop(open(dir.path(), 400));
+
+                let (journal, begun) = begin(dir.path(), false, 500);
+                assert!(matches!(begun, Begun::Lost { .. }), "cut at {length}: {begun:?}");
+                assert_eq!(knows(&journal, [499, 500]), ([false, true], false), "cut at {length}");
+                end(&journal, 510);
+                assert!(ended(&journal));
+                drop(journal);
+                let (journal, begun) = begin(dir.path(), false, 600);
+                assert_eq!((begun, ended(&journal)), (Begun::StillLost, true), "cut at {length}");
+            }
+        }
+    }
+
+    #[test]
     fn a_journal_that_is_written_anew_is_whole_whichever_of_the_two_a_kill_leaves() {
         let dir = tempfile::tempdir().unwrap();
         let (journal, _) = begin(dir.path(), false, 100);

@@ -4,11 +4,16 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
     os::{
-        fd::AsFd,
+        fd::{AsFd, AsRawFd, BorrowedFd},
         unix::fs::{FileTypeExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
     time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    net::{SendFlags, send},
 };
 
 use crate::policy::{AccessLog, LogTarget, Rotation};
@@ -21,15 +26,35 @@ const FILE_MODE: u32 = 0o640;
 
 /// Linux's `O_NONBLOCK`: regular files ignore it.
 const NONBLOCK: i32 = 0o4000;
+/// Linux's `O_NOCTTY`: a terminal does not become ours.
+const NOCTTY: i32 = 0o400;
 
-/// How long a named pipe that is full is tried again, and how often. What was gathered is lost then.
+/// How long a pipe that is full is tried again, and how often. What was gathered is lost then, and what comes next is not waited for until
+/// somebody reads.
 const PATIENCE: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(10);
+
+/// How much goes into a pipe at once that may still wait: where it can be written at all, so much finds room (`PIPE_BUF`, pipe(7)).
+const PIECE: usize = 4096;
+
+/// How something is written to without waiting for whoever reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// A file, or what was opened for us so that it does not wait.
+    Plain,
+    /// A socket: each write says that it does not wait.
+    Socket,
+    /// A pipe or terminal that others write to as well, so that it stays as they opened it: it is asked before each piece.
+    Asked,
+}
 
 /// One sink. It belongs to the writer's thread.
 #[derive(Debug)]
 pub(super) struct Sink {
     out: File,
+    way: Way,
+    /// Whether nobody read for as long as one is waited for.
+    is_stalled: bool,
     path: Option<PathBuf>,
     rotate: Option<Rotation>,
     /// The file's size; counted only where it rotates.
@@ -55,14 +80,15 @@ pub(super) struct Failure {
 impl Sink {
     /// Opens a sink. A file is appended to.
     pub(super) fn open(rule: &AccessLog) -> io::Result<Self> {
-        let (out, path, rotate) = match &rule.to {
+        let ((out, way), path, rotate) = match &rule.to {
             // The descriptor itself: `Stdout` would flush at every line.
-            LogTarget::Stdout => (File::from(io::stdout().as_fd().try_clone_to_owned()?), None, None),
-            LogTarget::File { path, rotate } => (append_to(path)?, Some(path.clone()), *rotate),
+            LogTarget::Stdout => (standard(io::stdout().as_fd())?, None, None),
+            LogTarget::File { path, rotate } => ((append_to(path)?, Way::Plain), Some(path.clone()), *rotate),
         };
         let size = if rotate.is_some() { out.metadata()?.len() } else { 0 };
         let rotate_at = rotate.map_or(u64::MAX, |rule| rule.size);
-        Ok(Self { out, path, rotate, size, rotate_at, pending: Vec::with_capacity(BUFFER_BYTES), torn: false })
+        let pending = Vec::with_capacity(BUFFER_BYTES);
+        Ok(Self { out, way, is_stalled: false, path, rotate, size, rotate_at, pending, torn: false })
     }
 
     /// Takes a line in; writes when the buffer is full or the file is.
@@ -83,18 +109,22 @@ impl Sink {
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
         let (mut written, mut waited) = (0, Duration::ZERO);
         while let Some(rest) = self.pending.get(written..).filter(|rest| !rest.is_empty()) {
-            match self.out.write(rest) {
+            match write_some(&mut self.out, self.way, rest) {
                 Ok(0) => return Err(self.give_up(written, io::ErrorKind::WriteZero.into())),
                 Ok(count) => {
                     written += count;
+                    self.is_stalled = false;
                     self.size = self.size.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && waited < PATIENCE => {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && waited < PATIENCE && !self.is_stalled => {
                     std::thread::sleep(RETRY);
                     waited += RETRY;
                 }
-                Err(error) => return Err(self.give_up(written, error)),
+                Err(error) => {
+                    self.is_stalled = error.kind() == io::ErrorKind::WouldBlock;
+                    return Err(self.give_up(written, error));
+                }
             }
         }
         self.pending.clear();
@@ -147,6 +177,38 @@ impl Sink {
         self.size = if self.rotate.is_some() { out.metadata().map_or(0, |metadata| metadata.len()) } else { 0 };
         self.rotate_at = self.rotate.map_or(u64::MAX, |rule| rule.size);
         self.out = out;
+    }
+}
+
+/// Takes standard output for a log, so that no thread waits in a write for a reader that may never come: a reload away from it would leave
+/// one behind each time. Others hold the same descriptor, so it is not set to another mode.
+fn standard(fd: BorrowedFd<'_>) -> io::Result<(File, Way)> {
+    let out = File::from(fd.try_clone_to_owned()?);
+    let kind = out.metadata()?.file_type();
+    if kind.is_socket() {
+        return Ok((out, Way::Socket));
+    }
+    if !kind.is_fifo() && !kind.is_char_device() {
+        return Ok((out, Way::Plain));
+    }
+    // A description of our own, where the system gives one: not to somebody else's pipe, or to one that nobody reads.
+    let mut options = OpenOptions::new();
+    let own = options.write(true).custom_flags(NONBLOCK | NOCTTY).open(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+    Ok(own.map_or((out, Way::Asked), |own| (own, Way::Plain)))
+}
+
+/// Writes as much as finds room now.
+fn write_some(out: &mut File, way: Way, bytes: &[u8]) -> io::Result<usize> {
+    match way {
+        Way::Plain => out.write(bytes),
+        Way::Socket => Ok(send(&*out, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?),
+        Way::Asked => {
+            let mut asked = [PollFd::new(&*out, PollFlags::OUT)];
+            if poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            out.write(bytes.get(..PIECE).unwrap_or(bytes))
+        }
     }
 }
 
@@ -293,6 +355,66 @@ mod tests {
         sink.add(b"five\n").unwrap();
         sink.flush().unwrap();
         assert_eq!(read(dir.path().join("access.log")), "o\nfive\n");
+    }
+
+    /// A sink that writes to a descriptor as to standard output.
+    fn to_standard(fd: BorrowedFd<'_>, way: Option<Way>) -> Sink {
+        let (out, found) = standard(fd).unwrap();
+        let sink = Sink::open(&rule(Path::new("/dev/null"), None)).unwrap();
+        // As where the system gives no description of our own.
+        let out = if way == Some(Way::Asked) { File::from(fd.try_clone_to_owned().unwrap()) } else { out };
+        Sink { out, way: way.unwrap_or(found), path: None, ..sink }
+    }
+
+    #[test]
+    fn nobody_waits_for_a_reader_of_standard_output_that_does_not_read() {
+        use std::io::Read;
+        let (mut pipe_reader, pipe) = io::pipe().unwrap();
+        let (mut asked_reader, asked) = io::pipe().unwrap();
+        let (mut socket_reader, socket) = std::os::unix::net::UnixStream::pair().unwrap();
+        let ways: [(&mut dyn Read, BorrowedFd<'_>, Option<Way>, Way); 3] = [
+            (&mut pipe_reader, pipe.as_fd(), None, Way::Plain),
+            (&mut asked_reader, asked.as_fd(), Some(Way::Asked), Way::Asked),
+            (&mut socket_reader, socket.as_fd(), None, Way::Socket),
+        ];
+        for (reader, fd, way, expected) in ways {
+            let mut sink = to_standard(fd, way);
+            assert_eq!(sink.way, expected);
+            let began = std::time::Instant::now();
+            let (line, mut lost) = (vec![b'a'; 999].into_iter().chain([b'\n']).collect::<Vec<u8>>(), 0);
+            for _ in 0..2000 {
+                lost += sink.add(&line).map_or_else(|failure| failure.lost, |()| 0);
+            }
+            lost += sink.flush().map_or_else(|failure| failure.lost, |()| 0);
+            assert!(lost > 0, "{expected:?}");
+            assert!(began.elapsed() < PATIENCE * 5, "{expected:?}: it is waited for once, not for each of thirty buffers");
+
+            // Once somebody reads, lines come whole again.
+            let mut read = vec![0; 1 << 20];
+            let mut count = reader.read(&mut read).unwrap();
+            while sink.add(b"after\n").and_then(|()| sink.flush()).is_err() {
+                count += reader.read(read.get_mut(count..).unwrap()).unwrap();
+            }
+            count += reader.read(read.get_mut(count..).unwrap()).unwrap();
+            let text = String::from_utf8(read[..count].to_vec()).unwrap();
+            assert!(text.lines().all(|line| line.len() == 999 || line == "after"), "{expected:?}");
+        }
+        // The descriptor of others waits as before.
+        assert!(!rustix::fs::fcntl_getfl(&pipe).unwrap().contains(rustix::fs::OFlags::NONBLOCK));
+    }
+
+    #[test]
+    fn standard_output_in_a_file_goes_on_where_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        let mut file = File::create(&path).unwrap();
+        file.write_all(b"before\n").unwrap();
+
+        let mut sink = to_standard(file.as_fd(), None);
+        sink.add(b"line\n").unwrap();
+        sink.flush().unwrap();
+
+        assert_eq!((sink.way, read(&path).as_str()), (Way::Plain, "before\nline\n"));
     }
 
     #[test]

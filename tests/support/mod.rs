@@ -371,7 +371,7 @@ pub fn presented(tenants: &[&str]) -> Presented {
 
 /// Rules about client certificates, written in line 11.
 pub fn certificates(mode: CertificateMode) -> Option<Arc<ClientCertificates>> {
-    Some(Arc::new(ClientCertificates { origin: line(11), mode, trust: None, identities: Identities::default() }))
+    Some(Arc::new(ClientCertificates { origin: line(11), mode, trust: None, unusable: None, identities: Identities::default() }))
 }
 
 /// The claims of a session of `tenant` that began a minute ago.

@@ -9,12 +9,15 @@ pub struct ReloadBody {
     /// Whether many tenants may go at once, and their sessions with them.
     #[serde(default)]
     pub allow_removal: bool,
+    /// Whether only to say what would come of it: nothing is changed.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// The answer to `POST /v1/reload`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadedBody {
-    /// The revision in force.
+    /// The revision in force; of a dry run, the one that would be.
     pub revision: String,
     /// What is odd about it, yet allowed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::write_time;
-use crate::model::{AcmeStatus, ClockStatus, KeySetStatus, RedisStatus, Status, UpstreamStatus};
+use crate::model::{AcmeStatus, ClockStatus, KeySetStatus, MissingTenants, RedisStatus, Status, UpstreamStatus};
 
 /// `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,6 +38,9 @@ pub struct StatusBody {
     pub clock: Option<ClockBody>,
     /// Tenants in force.
     pub tenants: usize,
+    /// Who was there before a start with patterns of tenant files that fitted nothing; absent: nobody, or somebody has confirmed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenants_missing: Option<MissingTenantsBody>,
     /// Connections open now.
     pub connections: u64,
     /// Revocations in force.
@@ -88,6 +91,19 @@ pub struct DrainingBody {
     pub pid: u32,
     /// Connections that it still has.
     pub connections: u64,
+}
+
+/// Tenants that a start did not find, because a pattern of tenant files fitted nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingTenantsBody {
+    /// The patterns.
+    pub patterns: Vec<String>,
+    /// When it started so.
+    pub since: String,
+    /// How many were there before; 0: as far as is known, nobody.
+    pub count: usize,
+    /// The first of them, for people.
+    pub named: String,
 }
 
 /// A wall clock that was set and is not believed: nobody signs in. Times are those that are believed.
@@ -209,6 +225,7 @@ impl From<Status> for StatusBody {
             chains: status.chains,
             clock: status.clock.map(ClockBody::from),
             tenants: status.tenants,
+            tenants_missing: status.tenants_missing.map(MissingTenantsBody::from),
             connections: status.connections,
             revocations: status.revocations,
             revocations_lost: status.revocations_lost.map(write_time),
@@ -222,6 +239,13 @@ impl From<Status> for StatusBody {
             key_sets: status.key_sets.into_iter().map(KeySetBody::from).collect(),
             upstreams: status.upstreams.into_iter().map(UpstreamBody::from).collect(),
         }
+    }
+}
+
+impl From<MissingTenants> for MissingTenantsBody {
+    fn from(missing: MissingTenants) -> Self {
+        let MissingTenants { patterns, since, count, named } = missing;
+        Self { patterns, since: write_time(since), count, named }
     }
 }
 

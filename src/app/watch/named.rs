@@ -39,6 +39,9 @@ pub(super) fn files(policy: &Policy) -> Vec<(Group, PathBuf)> {
     for trust in policy.tenants.iter().filter_map(|tenant| tenant.client_certificate.as_ref()?.trust.as_ref()) {
         files.extend(trust.files.iter().map(|file| (Group::ClientTrust, file.path.clone())));
     }
+    for trust in policy.tenants.iter().filter_map(|tenant| tenant.client_certificate.as_ref()?.unusable.as_ref()) {
+        files.extend(trust.files.iter().map(|(path, _)| (Group::ClientTrust, path.clone())));
+    }
     if let Some(dir) = policy.sessions.as_ref().and_then(|sessions| sessions.key_dir.as_ref()) {
         // As a whole: a key that comes, or that was refused, is not named in the policy.
         files.push((Group::SessionKeys, dir.path.clone()));

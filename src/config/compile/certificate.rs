@@ -107,14 +107,14 @@ pub(super) fn blocks<T>(
     }
 }
 
-/// Opens a file; `missing` says who could make it.
+/// Opens a file; `missing` says who could make it, where nothing is there.
 pub(super) fn open(cx: &mut Context<'_>, path: &At<FilePath>, missing: Option<&str>) -> Option<(Rc<InputFile>, String)> {
     let full = cx.resolve(path);
     let shown = full.display().to_string();
     match cx.inputs.file(&full) {
         Ok(file) => Some((file, shown)),
         Err(why) => {
-            let hint = near::hint(&full).or_else(|| missing.map(str::to_owned));
+            let hint = missing.map_or_else(|| near::hint(&full), |missing| Some(near::hint_or(&full, missing)));
             cx.error(path.span, format!("cannot read {shown}: {why}")).maybe_hint(hint);
             None
         }

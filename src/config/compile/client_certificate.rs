@@ -17,20 +17,28 @@ use crate::{
         wire::{ClientCertificateWire, TenantWire},
     },
     model::{TenantName, UnixTime},
-    policy::{Binding, CaCertificate, CertificateMode, ClientCertificates, ClientTrust, Identities, TrustFile},
+    policy::{Binding, CaCertificate, CertificateMode, ClientCertificates, ClientTrust, Identities, TrustFile, UnusableTrust},
 };
 
 /// CAs and lists by the files that they stand in: tenants that name the same files share what is in them.
 #[derive(Debug, Default)]
-pub(super) struct Trusts(HashMap<(PathBuf, Option<PathBuf>), Option<Arc<ClientTrust>>>);
+pub(super) struct Trusts(HashMap<(PathBuf, Option<PathBuf>), Trusted>);
+
+/// CAs, or why they cannot be used.
+type Trusted = Result<Arc<ClientTrust>, Arc<UnusableTrust>>;
 
 impl Trusts {
     /// Compiles the rules of one tenant. What the tenant's place among others asks of them is [`judge`]'s.
     pub(super) fn compile(&mut self, cx: &mut Context<'_>, wire: &ClientCertificateWire) -> ClientCertificates {
-        let trust = wire.ca.as_ref().and_then(|ca| {
+        let trusted = wire.ca.as_ref().map(|ca| {
             let files = (cx.resolve(ca), wire.crl.as_ref().map(|crl| cx.resolve(crl)));
-            self.0.entry(files).or_insert_with(|| trust(cx, ca, wire.crl.as_ref()).map(Arc::new)).clone()
+            self.0.entry(files).or_insert_with(|| trusted(cx, ca, wire.crl.as_ref())).clone()
         });
+        let (trust, unusable) = match trusted {
+            None => (None, None),
+            Some(Ok(trust)) => (Some(trust), None),
+            Some(Err(unusable)) => (None, Some(unusable)),
+        };
         for (list, span, what) in
             [(wire.subjects.as_ref().map(Vec::len), wire.at(), "subjects"), (wire.sans.as_ref().map(Vec::len), wire.at(), "sans")]
         {
@@ -44,6 +52,7 @@ impl Trusts {
             origin: cx.origin(wire.at()),
             mode: mode(wire),
             trust,
+            unusable,
             identities: Identities { subjects: subjects.collect(), names: names.collect() },
         }
     }
@@ -132,6 +141,21 @@ fn members(cx: &mut Context<'_>, name: &At<TenantName>, tenant: &TenantWire, nam
             cx.error(*span, message).hint(format!("add `client_certificate: {{mode: optional}}` to `{}`", name.value));
         }
     }
+}
+
+/// Reads them for whom a start serves without them: one tenant's file must not keep all others out.
+fn trusted(cx: &mut Context<'_>, path: &At<FilePath>, lists: Option<&At<FilePath>>) -> Trusted {
+    let before = cx.findings.errors();
+    if let Some(trust) = trust(cx, path, lists) {
+        return Ok(Arc::new(trust));
+    }
+    let why = cx.findings.excuse_trust(before);
+    let files = [Some(path), lists].into_iter().flatten().map(|at| {
+        let path = cx.resolve(at);
+        let digest = cx.inputs.file(&path).ok().map(|file| Sha256::digest(file.bytes.expose()).into());
+        (path, digest)
+    });
+    Err(Arc::new(UnusableTrust { why: why.into(), files: files.collect() }))
 }
 
 /// Reads a bundle and the lists that belong to it.

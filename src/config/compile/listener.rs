@@ -32,7 +32,26 @@ pub(super) fn all(cx: &mut Context<'_>, wires: &[ListenerWire], addresses: &mut 
         judge_tls_in_front(cx, wire, server_trusts);
         listeners.extend(one(cx, wire, addresses, &mut files).map(Arc::new));
     }
+    judge_redirects(cx, wires, &listeners);
     listeners
+}
+
+/// A redirect leads to a listener of ours that serves HTTPS there, or clients run against a wall. Nobody can say what stands in front of
+/// one at port 443, or of one whose port the system chooses.
+fn judge_redirects(cx: &mut Context<'_>, wires: &[ListenerWire], listeners: &[Arc<Listener>]) {
+    // One with a problem of its own may be the one that is meant.
+    if listeners.len() < wires.len() {
+        return;
+    }
+    let serves = |port: u16| {
+        let mut https = listeners.iter().filter(|listener| listener.kind == ListenerKind::Tls || listener.tls_in_front);
+        https.any(|listener| listener.answers_port(port) || (listener.address.port() == 0 && listener.public_port.is_none()))
+    };
+    for port in wires.iter().filter_map(|wire| wire.redirect_to_https.as_ref()).filter(|port| !serves(port.value)) {
+        let message = format!("clients are sent to port {}, and no listener serves HTTPS there", port.value);
+        cx.warn(port.span, message)
+            .hint("name the port of a listener with `tls`; where something in front maps ports, write `public_port` at that listener");
+    }
 }
 
 fn one(cx: &mut Context<'_>, wire: &ListenerWire, addresses: &mut Addresses, files: &mut DenyFiles) -> Option<Listener> {

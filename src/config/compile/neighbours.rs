@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{Context, route::Ruled};
 use crate::{
     config::source::Span,
-    policy::{OriginCheck, Route, RouteAccess, RouteTable},
+    policy::{OriginCheck, Route, RouteAccess, RouteTable, folded},
 };
 
 /// How many rules a message names.
@@ -101,7 +101,7 @@ fn warn_of_both(cx: &mut Context<'_>, judged: &Judged<'_>, all: &[(&Ruled, bool)
     let mut folds: HashMap<String, &Ruled> = HashMap::new();
     for &(ruled, is_own) in all {
         if !table.is_case_sensitive()
-            && let Some(twin) = folds.insert(ruled.path.to_lowercase(), ruled)
+            && let Some(twin) = folds.insert(folded(&ruled.path), ruled)
             && (less(&twin.route, &ruled.route).is_some() || less(&ruled.route, &twin.route).is_some())
         {
             let message = format!("`{}` and `{}` differ in case only, so a request for either must satisfy both", twin.path, ruled.path);

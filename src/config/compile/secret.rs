@@ -128,20 +128,13 @@ pub(super) fn resolve(cx: &Context<'_>, at: Span, piece: &Piece<'_>) -> Result<S
     }
 }
 
-/// What helps where a file cannot be read: what is there already, `octroi keys init` leaves alone.
-fn hint_on(path: &Path) -> String {
-    let otherwise = if path.exists() {
-        "a secret is kept in a regular file that octroi may read"
-    } else {
-        "`octroi keys init` makes the keys that are missing"
-    };
-    near::hint(path).unwrap_or_else(|| otherwise.to_owned())
-}
-
 /// Reads the text of a secret's file.
 fn file(cx: &Context<'_>, path: &Path) -> Result<Secret<String>, Wrong> {
     let shown = path.display();
-    let file = cx.inputs.file(path).map_err(|why| Wrong::new(format!("cannot read {shown}: {why}")).hint(hint_on(path)))?;
+    let missing = |why| {
+        Wrong::new(format!("cannot read {shown}: {why}")).hint(near::hint_or(path, "`octroi keys init` makes the keys that are missing"))
+    };
+    let file = cx.inputs.file(path).map_err(missing)?;
     if file.is_open_to_all() {
         let wrong = Wrong::new(format!("{shown} is open to every account of this machine (mode {})", file.mode()));
         return Err(wrong.hint(format!("chmod 0600 {shown}")));

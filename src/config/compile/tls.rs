@@ -109,7 +109,7 @@ fn ticket_keys(cx: &mut Context<'_>, path: &At<FilePath>) -> PathBuf {
     let full = cx.resolve(path);
     let shown = full.display();
     let wrong = match cx.inputs.file(&full) {
-        Err(why) => Some((format!("cannot read {shown}: {why}"), near::hint(&full).unwrap_or_else(|| MAKE.to_owned()))),
+        Err(why) => Some((format!("cannot read {shown}: {why}"), near::hint_or(&full, MAKE))),
         Ok(file) if file.is_open_to_all() => {
             let message = format!("{shown} is open to every account of this machine (mode {})", file.mode());
             Some((message, format!("chmod 0600 {shown}")))

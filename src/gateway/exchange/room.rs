@@ -58,9 +58,9 @@ impl Gateway {
         match memory.take(owner, bytes.saturating_mul(2), MOST_MEMORY, self.shared.clock.tick()) {
             Ok(share) => Ok(Some(share)),
             Err(short) => {
-                let Failed { error, deny, .. } = refused(short, "the memory for heads and answers that are kept");
-                ctx.deny = deny;
-                Err(error)
+                let detail = format!("of the memory for heads and answers that are kept, {}", short.as_str());
+                ctx.deny = Some(Deny::new(Reason::MemoryShort, detail));
+                Err(Failed::new(ErrorType::HTTPStatus(503), false, "no room".to_owned()).error)
             }
         }
     }

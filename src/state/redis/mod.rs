@@ -8,6 +8,7 @@
 //! What Redis sends is not trusted. Its answers are bounded before they are held in memory (`bounds`), and messages wait in a bounded
 //! queue, whose overflow is told of.
 
+mod announce;
 mod beat;
 mod bounds;
 mod compare;
@@ -18,6 +19,7 @@ pub mod fuzz;
 mod inbox;
 mod link;
 mod message;
+mod node;
 mod round;
 mod script;
 mod session_script;
@@ -29,5 +31,6 @@ mod untold;
 pub use error::{RedisFault, Unfit};
 pub use inbox::Inbox;
 pub use link::{Link, Redis, RedisWitness};
+pub use node::Sharer;
 pub use sessions::Elsewhere;
-pub use sharing::{Inboxes, Sharer, Sharing, SharingWitness, Standing};
+pub use sharing::{Inboxes, Sharing, SharingWitness, Standing};

@@ -22,25 +22,21 @@ use tokio::{
 use super::{
     Inbox, Redis, RedisFault,
     message::{self, News},
-    script::{ENDED, EPOCHS, FOR_GOOD, NODES, STATE, Scripts},
+    node::Sharer,
+    script::{NODES, STATE, Scripts},
     sessions::Sessions,
     telling,
 };
 use crate::{
-    model::{Clock, SessionId, TenantName, Tick, UnixTime, told},
-    session::{Admission, UserLimit},
+    model::{Clock, TenantName, Tick, UnixTime, told},
     state::{
-        Beginning, Journal, Note, StoreError,
-        peers::{Hearing, Learnt, Peers, Spread, ends},
-        record::Record,
+        Beginning, Journal,
+        peers::{Learnt, Peers},
     },
 };
 
 /// How often Redis is visited.
 pub(super) const ROUND: Duration = Duration::from_secs(1);
-
-/// How long a revocation waits for nodes that live.
-const HEARING: Duration = Duration::from_secs(1);
 
 /// How long a message may take to come behind the visit that showed its number.
 pub(super) const IN_FLIGHT: Duration = Duration::from_millis(200);
@@ -48,14 +44,8 @@ pub(super) const IN_FLIGHT: Duration = Duration::from_millis(200);
 /// How many messages may wait to be taken in, and how many answers. One that does not fit is missed, and everything compared.
 const INBOX: usize = 4096;
 
-/// How many answers may wait for one revocation.
-const ANSWERS: usize = 1024;
-
 /// How often what is strange is written down, at most; it is counted always.
 const STRANGE_EVERY: Duration = Duration::from_secs(10);
-
-/// How often a tenant's epoch is numbered anew, because others take the number at the same moment.
-const TRIES: usize = 8;
 
 /// Is told how sharing does. It must not wait.
 pub trait SharingWitness: Send + Sync {
@@ -73,19 +63,6 @@ pub trait SharingWitness: Send + Sync {
     fn counted_alone(&self);
     /// Other nodes were told of so many sessions, and will not be of so many others before they are seen again.
     fn notes(&self, told: u64, dropped: u64);
-}
-
-/// Who shares.
-#[derive(Clone, Debug)]
-pub struct Sharer {
-    /// The node's name: the same for two processes of which one hands over to the other, another for every other node.
-    pub node: String,
-    /// A name that no other process has: 1 to 32 letters and digits.
-    pub process: String,
-    /// The database, for the names of channels.
-    pub database: u16,
-    /// How long what was heard holds.
-    pub stale_after: Duration,
 }
 
 /// How sharing stands.
@@ -108,7 +85,7 @@ pub struct Sharing {
     pub(super) witness: Arc<dyn SharingWitness>,
     pub(super) scripts: Scripts,
     pub(super) sessions: Sessions,
-    runtime: Handle,
+    pub(super) runtime: Handle,
     pub(super) state: Mutex<State>,
     /// Revocations that Redis did not take.
     pub(super) pending: AtomicU64,
@@ -129,8 +106,8 @@ pub(super) struct State {
     /// Tenants that were ended here while Redis could not number it.
     pub(super) unnumbered: HashMap<TenantName, UnixTime>,
     /// Who waits for answers, by token.
-    waiting: HashMap<String, mpsc::Sender<String>>,
-    tokens: u64,
+    pub(super) waiting: HashMap<String, mpsc::Sender<String>>,
+    pub(super) tokens: u64,
     /// When what is strange was last written down.
     told_strange: Option<Tick>,
 }
@@ -173,8 +150,8 @@ impl Sharing {
         witness: Arc<dyn SharingWitness>,
     ) -> (Arc<Self>, Inboxes) {
         let inboxes = Inboxes {
-            news: redis.subscribe(&news_channel(&sharer), INBOX),
-            heard: redis.subscribe(&heard_channel(&sharer, &sharer.process), INBOX),
+            news: redis.subscribe(&sharer.news_channel(), INBOX),
+            heard: redis.subscribe(&sharer.heard_channel(&sharer.process), INBOX),
             turns: redis.subscribe(&telling::channel(&sharer), INBOX),
         };
         let sharing = Arc::new(Self {
@@ -271,7 +248,7 @@ impl Sharing {
     /// Says that what somebody waits for is in force here.
     async fn answer(&self, process: &str, token: &str) {
         let mut publish = redis::cmd("PUBLISH");
-        publish.arg(heard_channel(&self.sharer, process)).arg(format!("{token} {}", self.sharer.node));
+        publish.arg(self.sharer.heard_channel(process)).arg(format!("{token} {}", self.sharer.node));
         // Who does not hear it says that this node is silent.
         let _ = self.redis.call::<i64>(&publish).await;
     }
@@ -344,167 +321,6 @@ impl Sharing {
         }
         tracing::error!(event = "redis_strange", count, what, "Redis holds what no octroi wrote there; it is left out");
     }
-
-    /// Puts records into Redis, each tenant's epoch above all others. The records come back with the numbers that they have now.
-    pub(super) async fn put_strictly(&self, news: &mut [Record], token: Option<&str>) -> Result<(), RedisFault> {
-        for _ in 0..TRIES {
-            let (answer, largest): (i64, u64) = self.redis.run(&self.putting(news, "strict", token)).await?;
-            if answer >= 0 {
-                return Ok(());
-            }
-            let now = self.clock.now();
-            for record in news.iter_mut() {
-                let Record::Raise { tenant, at, epoch: Some(epoch) } = record else { continue };
-                let next = u32::try_from(largest.saturating_add(1)).unwrap_or(u32::MAX);
-                let raised = Record::Raise { tenant: tenant.clone(), at: *at, epoch: Some(next) };
-                // A number that nobody could outdo is none that a node gave out.
-                if *epoch < next && message::record(&message::bytes(&raised), now).is_ok() {
-                    *record = raised;
-                } else if *epoch < next {
-                    self.strange(1, "an epoch is far ahead of the time");
-                    return self.put(news, token).await.map(|_| ());
-                }
-            }
-            let learnt = self.journal.learn(news.iter().cloned(), now);
-            self.took(learnt);
-        }
-        self.put(news, token).await.map(|_| ())
-    }
-
-    /// Puts records into Redis that are not there yet. Returns how many were not.
-    pub(super) async fn put(&self, news: &[Record], token: Option<&str>) -> Result<u64, RedisFault> {
-        let (_, new): (i64, u64) = self.redis.run_bulk(&self.putting(news, "merge", token)).await?;
-        Ok(new)
-    }
-
-    fn putting(&self, news: &[Record], how: &str, token: Option<&str>) -> redis::ScriptInvocation<'_> {
-        let mut put = self.scripts.put.key(ENDED);
-        put.key(EPOCHS).key(STATE);
-        put.arg(news_channel(&self.sharer)).arg(message::head(&self.sharer.process, token)).arg(how);
-        for record in news {
-            put.arg(ends(record).map_or(FOR_GOOD, |end| end.as_millis().min(FOR_GOOD))).arg(message::bytes(record));
-            match record {
-                Record::Raise { tenant, epoch: Some(epoch), .. } => put.arg(tenant.as_str()).arg(*epoch),
-                Record::Raise { .. } | Record::Session { .. } | Record::User { .. } => put.arg("").arg(""),
-                Record::Fold { .. } | Record::Tenant { .. } | Record::Fresh { .. } => put.arg("").arg(""),
-                Record::Granted(_) | Record::Presented { .. } => put.arg("").arg(""),
-            };
-        }
-        put
-    }
-
-    async fn spread_now(&self, mut news: Vec<Record>, hearing: Hearing) -> Result<Spread, StoreError> {
-        if news.is_empty() {
-            return Ok(Spread::default());
-        }
-        let began = self.clock.tick();
-        let (token, mut answers) = self.wait_for_answers(hearing);
-        let (put, lives) = tokio::join!(self.put_strictly(&mut news, token.as_deref()), self.lives(hearing));
-        self.witness.shared(self.clock.tick().since(began), put.is_ok());
-        let outcome = match put {
-            Ok(()) => Ok(self.heard(&mut answers, lives).await),
-            Err(fault) => {
-                self.remember(&news);
-                Err(StoreError::NotShared(told(&fault)))
-            }
-        };
-        if let Some(token) = token {
-            self.state().waiting.remove(&token);
-        }
-        outcome
-    }
-
-    /// Notes what Redis may not have.
-    fn remember(&self, news: &[Record]) {
-        self.pending.fetch_add(u64::try_from(news.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        let mut state = self.state();
-        for record in news {
-            if let Record::Raise { tenant, at, .. } = record {
-                let latest = state.unnumbered.entry(tenant.clone()).or_insert(*at);
-                *latest = (*latest).max(*at);
-            }
-        }
-        drop(state);
-        self.wake.notify_one();
-    }
-
-    fn wait_for_answers(&self, hearing: Hearing) -> (Option<String>, mpsc::Receiver<String>) {
-        let (sender, answers) = mpsc::channel(ANSWERS);
-        match hearing {
-            Hearing::Store => (None, answers),
-            Hearing::Nodes => {
-                let mut state = self.state();
-                state.tokens = state.tokens.saturating_add(1);
-                let token = format!("{:x}", state.tokens);
-                state.waiting.insert(token.clone(), sender);
-                (Some(token), answers)
-            }
-        }
-    }
-
-    /// Returns the other nodes that live.
-    async fn lives(&self, hearing: Hearing) -> Vec<String> {
-        match hearing {
-            Hearing::Store => Vec::new(),
-            // Who they are is not known then; whether it was put is what counts.
-            Hearing::Nodes => self.redis.run(&self.scripts.who.key(NODES)).await.unwrap_or_default(),
-        }
-    }
-
-    /// Waits until the nodes that live have said that it is in force there.
-    async fn heard(&self, answers: &mut mpsc::Receiver<String>, lives: Vec<String>) -> Spread {
-        let mut silent: Vec<String> = lives.into_iter().filter(|node| *node != self.sharer.node).collect();
-        silent.sort_unstable();
-        let mut heard = std::collections::BTreeSet::new();
-        let all = async {
-            while !silent.is_empty() {
-                let Some(node) = answers.recv().await else { break };
-                silent.retain(|other| *other != node);
-                heard.insert(node);
-            }
-        };
-        // Those that are silent then are named.
-        let _ = timeout(HEARING, all).await;
-        while let Ok(node) = answers.try_recv() {
-            heard.insert(node);
-        }
-        heard.remove(&self.sharer.node);
-        Spread { nodes: u32::try_from(heard.len()).unwrap_or(u32::MAX).saturating_add(1), silent }
-    }
-}
-
-impl Peers for Sharing {
-    fn spread(&self, news: Vec<Record>, hearing: Hearing) -> Result<Spread, StoreError> {
-        self.runtime.block_on(self.spread_now(news, hearing))
-    }
-
-    fn spread_later(&self, news: Vec<Record>) {
-        if news.is_empty() {
-            return;
-        }
-        // The next comparison finds what only this node has.
-        self.remember(&news);
-    }
-
-    fn count(&self, note: &Note, limit: UserLimit, idle: Duration, replaces: Option<SessionId>) -> Result<Admission, StoreError> {
-        self.runtime.block_on(self.count_now(note, limit, idle, replaces))
-    }
-
-    fn counted_alone(&self) {
-        self.witness.counted_alone();
-    }
-
-    fn noted(&self, id: &SessionId) {
-        self.sessions.untold.add(*id);
-    }
-}
-
-fn news_channel(sharer: &Sharer) -> String {
-    format!("octroi:{}:news", sharer.database)
-}
-
-fn heard_channel(sharer: &Sharer, process: &str) -> String {
-    format!("octroi:{}:heard:{process}", sharer.database)
 }
 
 impl std::fmt::Debug for Sharing {

@@ -7,12 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
-use super::{
-    Inbox, RedisFault, entry,
-    session_script::WORDS,
-    sharing::{Sharer, Sharing},
-    untold::Batch,
-};
+use super::{Inbox, RedisFault, entry, node::Sharer, session_script::WORDS, sharing::Sharing, untold::Batch};
 use crate::{
     model::{SessionId, UnixTime, told},
     session::Newest,

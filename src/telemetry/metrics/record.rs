@@ -348,6 +348,11 @@ impl Metrics {
         self.revocations_lost.set(i64::from(is_lost));
     }
 
+    /// Sets how many tenants a start did not find, while nobody has confirmed that.
+    pub fn tenants_missing(&self, count: usize) {
+        self.tenants_missing.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     /// Sets how many lines of octroi's own log were lost since the start.
     pub fn log_dropped(&self, total: u64) {
         self.log_dropped.rise_to(total);

@@ -87,6 +87,7 @@ pub struct Metrics {
     pub(super) reload_time: Gauge,
     pub(super) policy: IntGaugeVec,
     pub(super) revocations_lost: IntGauge,
+    pub(super) tenants_missing: IntGauge,
     pub(super) access_log_dropped: Total,
     pub(super) log_dropped: Total,
     pub(super) admin_requests: IntCounterVec,
@@ -316,6 +317,10 @@ impl Metrics {
             policy: declare.gauges("octroi_policy_info", "The revision of the policy in force; always 1.", &["revision"])?,
             revocations_lost: declare
                 .gauge("octroi_revocations_lost", "Whether the revocation journal was lost and nobody has accepted that: 1 or 0.")?,
+            tenants_missing: declare.gauge(
+                "octroi_tenants_missing",
+                "Tenants from before a start with a pattern of tenant files that fitted nothing, as long as nobody has confirmed it.",
+            )?,
             access_log_dropped: Total::new(declare.counter("octroi_access_log_dropped_total", "Access lines that were lost.")?),
             log_dropped: Total::new(
                 declare.counter("octroi_log_dropped_total", "Lines of octroi's own log that were lost: nobody read standard error.")?,
