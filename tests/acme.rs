@@ -244,3 +244,26 @@ fn a_certificate_is_renewed_ahead_of_its_end_and_new_connections_see_it() {
     assert!(orders(&octroi, "success") >= 2.0);
     assert!(octroi.printed().iter().all(|line| !line.contains("no certificate was had")), "{:#?}", octroi.printed());
 }
+
+#[test]
+fn an_account_that_was_cut_short_is_put_aside_and_another_one_registered() {
+    let (upstream, mut pebble) = (Upstream::start(), Pebble::prepared());
+    pebble.start();
+    let mut octroi = Octroi::start(&config(&upstream, &pebble, "", ACME));
+    served(&octroi, &pebble.root(), "acme.test");
+    let accounts = octroi.path().join("state/acme/accounts");
+    let account = fs::read_dir(&accounts).unwrap().next().unwrap().unwrap().path();
+    let whole = fs::read(&account).unwrap();
+    octroi.signal("TERM");
+    octroi.wait();
+
+    fs::write(&account, &whole[..whole.len() / 2]).unwrap();
+    octroi.configure(&config(&upstream, &pebble, "", &format!("{ACME}\n  globex: {{hosts: [globex.test], upstream: app, routes: app}}")));
+    octroi.run();
+
+    served(&octroi, &pebble.root(), "globex.test");
+    said(&octroi, &["the account cannot be read; it is put aside"]);
+    served(&octroi, &pebble.root(), "acme.test");
+    assert!(fs::read(&account).unwrap().len() > whole.len() / 2);
+    assert_eq!(fs::read(account.with_extension("json.gone")).unwrap(), &whole[..whole.len() / 2]);
+}

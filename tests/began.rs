@@ -192,6 +192,75 @@ fn an_older_journal_is_told_from_the_one_that_was_there() {
 }
 
 #[test]
+fn a_journal_without_its_head_is_lost_and_one_that_never_was_begins() {
+    let upstream = Upstream::start();
+    let mut octroi = started(&upstream, None);
+    let (ours, apps) = (sign_in(&octroi), of_the_app());
+    stop(&mut octroi);
+    let whole = fs::read(file(&octroi, "journal")).unwrap();
+
+    // A full disk, or a restore that stopped: nothing, a part of the head, a part of what follows.
+    for length in [0, 7, 31, 32, whole.len() - 1] {
+        fs::write(file(&octroi, "journal"), &whole[..length]).unwrap();
+        octroi.run();
+        said(&octroi, r#"event="revocations_lost" why="revocations.journal is shorter than it was""#);
+        assert_eq!([told(&octroi, &ours), told(&octroi, &apps)], [lost(), lost()], "{length}");
+        assert_eq!(told(&octroi, &sign_in(&octroi)), alive(), "who signs in again is in");
+        assert!(lost_since(&octroi).is_string());
+        assert_eq!(octroi.metric("octroi_revocations_lost"), 1.0);
+        stop(&mut octroi);
+        run_accepting(&mut octroi);
+        stop(&mut octroi);
+    }
+
+    // Without a mark nothing was there yet: a first start that was cut short.
+    for length in [0, 31] {
+        fs::write(file(&octroi, "journal"), &whole[..length]).unwrap();
+        fs::remove_file(file(&octroi, "began")).unwrap();
+        octroi.run();
+        assert_eq!((told(&octroi, &apps), lost_since(&octroi).is_null()), (alive(), true), "{length}");
+        stop(&mut octroi);
+    }
+}
+
+#[test]
+fn what_is_no_file_in_the_place_of_the_journal_is_named_at_once() {
+    let upstream = Upstream::start();
+    let mut octroi = started(&upstream, None);
+    stop(&mut octroi);
+
+    for name in ["journal", "lock"] {
+        let path = file(&octroi, name);
+        let kept = fs::read(&path).unwrap();
+        let refused = |what: &str| {
+            let output = Command::new(BINARY).args(["run", "--config"]).arg(octroi.config()).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(74), "{said}");
+            assert!(said.contains(&format!("revocations.{name} is {what}, not a file; take it away")), "{said}");
+        };
+        fs::remove_file(&path).unwrap();
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        refused("a named pipe");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        refused("a folder");
+        fs::remove_dir(&path).unwrap();
+        let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        refused("a socket");
+        drop(socket);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, kept).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    // A mark that is a pipe keeps nobody waiting either: it says nothing, which is a loss, and is replaced.
+    fs::remove_file(file(&octroi, "began")).unwrap();
+    assert!(Command::new("mkfifo").arg(file(&octroi, "began")).status().unwrap().success());
+    octroi.run();
+    said(&octroi, r#"event="revocations_lost" why="revocations.began cannot be read""#);
+    assert!(file(&octroi, "began").is_file());
+}
+
+#[test]
 fn a_kill_is_no_loss_and_neither_is_an_empty_folder_of_a_first_start() {
     let upstream = Upstream::start();
     let mut octroi = started(&upstream, None);

@@ -562,6 +562,69 @@ fn what_has_ended_shuts_out_its_own_tenant_and_keeps_nobody_else_from_a_start_or
 }
 
 #[test]
+fn cas_that_cannot_be_used_at_the_start_shut_out_their_own_tenants_alone() {
+    let mut house = house();
+    let robot = house.robot();
+    let (list, ca) = (house.octroi.path().join("acme.crl"), house.octroi.path().join("globex-ca.pem"));
+    let (good_list, good_ca) = (fs::read_to_string(&list).unwrap(), fs::read_to_string(&ca).unwrap());
+    fs::write(&list, "no list at all").unwrap();
+    fs::remove_file(&ca).unwrap();
+
+    house.octroi.signal("TERM");
+    house.octroi.wait();
+    house.octroi.run();
+
+    // Everybody is refused by name, those too that need no certificate: `umbrella` asks for an optional one.
+    for host in ["acme.test", "globex.test", "umbrella.test"] {
+        let bare = house.octroi.curl(host, "/public/").get();
+        assert_eq!((bare.status, house.octroi.reason(&bare).as_str()), (403, "client_certificate_refused"), "{host}");
+    }
+    let detail = house.octroi.access_line(|line| line["reason"] == "client_certificate_refused" && line["tenant"] == "acme")["detail"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        detail.contains("the CAs of tenant `acme` cannot be used, so everybody is refused: ") && detail.contains("acme.crl"),
+        "{detail}"
+    );
+    assert_eq!(house.curl("acme.test", "/public/", &robot).status(), 0, "nobody can vouch for a certificate");
+    for host in ["initech.test", "lobby.test"] {
+        assert_eq!(house.octroi.curl(host, "/public/").status(), 200, "{host}");
+    }
+    let status = house.octroi.command(&["status"]);
+    let text = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(text.contains("lapsed      acme: the CAs of clients cannot be used (") && text.contains("acme.crl"), "{text}");
+    assert!(text.contains("lapsed      globex: ") && text.contains("globex-ca.pem: it does not exist"), "{text}");
+    assert_eq!((status.status.code(), house.octroi.metric("octroi_client_trust_lapsed")), (Some(1), 3.0));
+    let error =
+        |line: &String| line.contains("ERROR") && line.contains("tenant=acme") && line.contains("the CAs of clients cannot be used");
+    assert_eq!(house.octroi.printed().iter().filter(|line| error(line)).count(), 1);
+    assert_eq!(house.octroi.code(&["check"]), 1);
+
+    // Others' changes come into force; one more that is broken does not.
+    let text = fs::read_to_string(house.octroi.config()).unwrap();
+    house.octroi.reload(&format!("{text}  hooli: {{hosts: [hooli.test], upstream: app, routes: app}}\n"));
+    assert_eq!(house.octroi.curl("hooli.test", "/public/").status(), 200);
+    let good = fs::read_to_string(house.octroi.config()).unwrap();
+    let more = "  soylent: {hosts: [soylent.test], upstream: app, routes: app, client_certificate: {ca: none.pem}}\n";
+    fs::write(house.octroi.config(), format!("{good}{more}")).unwrap();
+    let refused = house.octroi.command(&["reload"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("none.pem: it does not exist"), "{refused:?}");
+    fs::write(house.octroi.config(), good).unwrap();
+    house.octroi.ok(&["reload"]);
+
+    // The files come, and all is well by itself.
+    fs::write(&list, good_list).unwrap();
+    fs::write(&ca, good_ca).unwrap();
+    eventually("they are in force", || (house.curl("acme.test", "/public/", &robot).status() == 200).then_some(()));
+    eventually("the other one too", || (house.octroi.curl("umbrella.test", "/public/").status() == 200).then_some(()));
+    let none = house.octroi.curl("acme.test", "/public/").get();
+    assert_eq!(house.octroi.reason(&none), "client_certificate_missing");
+    assert_eq!((house.octroi.code(&["status"]), house.octroi.metric("octroi_client_trust_lapsed")), (0, 0.0));
+}
+
+#[test]
 fn a_tunnel_ends_with_its_certificate() {
     let house = house();
     let robot = house.robot();

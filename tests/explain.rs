@@ -7,7 +7,7 @@ mod support;
 use octroi::{
     model::{HttpVersion, Mode, Tick},
     pipeline::Stores,
-    policy::{Policy, QuotaBy},
+    policy::{ClientIpHeader, IpSet, ListenerKind, Policy, QuotaBy},
     replay::{DescribeError, Described, Explained, Outcome, Sni, explain},
     state::{Challenges, KeySets},
 };
@@ -201,4 +201,36 @@ fn it_reads_as_json() {
     assert_eq!(json["refusal"]["status"], 401);
     assert_eq!(json["steps"][0]["outcome"], "pass");
     assert_eq!(json["client_gets"], "401 Unauthorized: a fixed text and the request id; a browser that asks for a page: 303 to /login");
+}
+
+#[test]
+fn a_request_behind_what_ends_tls_is_explained_as_it_comes_from_there() {
+    let mut policy = strict();
+    let mut front = listener("front", 8082, ListenerKind::Plaintext);
+    front.tls_in_front = true;
+    front.trusted_proxies = Some(IpSet::new(["10.1.0.0/16".parse().unwrap()]));
+    policy.listeners = vec![std::sync::Arc::new(front)];
+    let client = |described: &Described, policy: &Policy| {
+        let explained = told(described, policy);
+        let text = explained.steps.iter().find(|step| step.stage == "client").unwrap().text.clone();
+        (explained.request.client.unwrap(), text)
+    };
+    let own = |name: &str, value: &str| Described { headers: vec![(name.into(), value.into())], ..described("https://acme.test/x") };
+
+    for header in [ClientIpHeader::XForwardedFor, ClientIpHeader::Forwarded] {
+        policy.client_ip_header = header;
+        for address in ["192.0.2.1", "2001:db8::1"] {
+            let asked = Described { client: address.parse().unwrap(), ..described("https://acme.test/x") };
+            let expected = format!("{address}, according to the forwarding header of 10.1.0.0, a trusted proxy");
+            assert_eq!(client(&asked, &policy), (address.to_owned(), expected), "{header:?}");
+        }
+    }
+    // Who describes what the proxy sends describes all of it, and so does who asks as the proxy.
+    policy.client_ip_header = ClientIpHeader::XForwardedFor;
+    assert_eq!(client(&own("X-Forwarded-Proto", "https"), &policy).1, "192.0.2.1, who connected");
+    let itself = Described { client: [10, 1, 2, 3].into(), ..own("X-Forwarded-For", "192.0.2.9") };
+    assert_eq!(client(&itself, &policy).0, "192.0.2.9");
+    // A plain listener that nobody stands in front of has its clients themselves.
+    policy.listeners = vec![std::sync::Arc::new(listener("plain", 8082, ListenerKind::Plaintext))];
+    assert_eq!(client(&described("http://acme.test/x"), &policy).1, "192.0.2.1, who connected");
 }

@@ -102,10 +102,13 @@ fn a_pipe_at_a_configured_path_is_refused_by_name_and_nobody_waits_for_it() {
     for path in NAMED.iter().map(|name| octroi.path().join(name)).chain([of_folder]) {
         let name = path.display();
         with_pipe(&path, || {
-            for (args, code) in [(&["check"][..], 1), (&["run"], 78), (&["reload"], 1)] {
+            // A start goes on without one tenant's CAs, and finds that octroi runs already.
+            let start = if path.ends_with("ca.pem") { 74 } else { 78 };
+            for (args, code) in [(&["check"][..], 1), (&["run"], start), (&["reload"], 1)] {
                 let output = timed(Command::new(BINARY).args(args).arg("--config").arg(&config));
                 assert_eq!(output.status.code(), Some(code), "{name} {args:?}: {}", said(&output));
-                assert!(said(&output).contains("it is not a regular file"), "{name} {args:?}: {}", said(&output));
+                assert!(!said(&output).contains("that are missing"), "it makes what is missing: {name} {args:?}: {}", said(&output));
+                assert!(code == 74 || said(&output).contains("it is not a regular file"), "{name} {args:?}: {}", said(&output));
             }
         });
     }

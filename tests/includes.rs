@@ -15,6 +15,7 @@ fn config(upstream: &Upstream) -> String {
 version: 1
 server: {{state_dir: STATE, drain: 1s, threads: 2}}
 listeners: [{{name: public, address: "127.0.0.1:0", tls: {{}}}}]
+metrics: {{address: "127.0.0.1:0"}}
 tls: {{certificates: [{{dev: true, dir: certs}}]}}
 sessions: {{keys: [{{id: 1, secret: "${{file:session.key}}"}}]}}
 upstreams: {{app: {{servers: [{{address: "{}"}}]}}}}
@@ -112,7 +113,9 @@ fn many_tenants_go_only_with_a_word() {
 
     // Three of thirty, and four of twenty-seven.
     names[..3].iter().for_each(|name| house.take(name));
-    assert_eq!(house.reload(&[]).0, 0);
+    let removed = "warning: 3 tenants were taken out, and their sessions ended for good: `t0`, `t1`, `t2`\n";
+    let (code, said) = house.reload(&[]);
+    assert!(code == 0 && said.contains(removed), "{said}");
     names[3..7].iter().for_each(|name| house.take(name));
     let (code, said) = house.reload(&[]);
     assert!(code == 1 && said.contains("4 of 27 tenants are not there any more (`t3`, `t4`, `t5`, `t6`)"), "{said}");
@@ -136,6 +139,118 @@ fn a_start_with_an_empty_folder_serves_and_ends_nobodys_sessions_until_it_is_con
     house.put("globex");
     assert_eq!(house.reload(&[]).0, 0);
     assert_eq!(house.status(&cookie), 401);
+}
+
+/// The lines that name tenants whose sessions ended.
+fn removals(house: &House) -> Vec<String> {
+    house.octroi.printed().into_iter().filter(|line| line.contains(r#"event="tenants_removed""#)).collect()
+}
+
+#[test]
+fn whoever_is_taken_out_is_named_whatever_took_him_out() {
+    let mut house = House::new();
+    let put = |house: &House, from: usize, to: usize| (from..to).for_each(|number| house.put(&format!("t{number:03}")));
+    put(&house, 0, 130);
+    assert_eq!(house.reload(&[]).0, 0);
+    assert_eq!(removals(&house), Vec::<String>::new(), "who comes is not named");
+
+    // A signal: one line, and only of that.
+    house.take("globex");
+    house.octroi.signal("HUP");
+    let named = eventually("the signal's line", || removals(&house).first().cloned());
+    assert!(named.contains("WARN") && named.contains("count=1") && named.contains("`globex`"), "{named}");
+    assert!(named.contains("their sessions ended for good"), "{named}");
+
+    // Many: ten are named.
+    (0..13).for_each(|number| house.take(&format!("t{number:03}")));
+    let output = house.octroi.command(&["reload", "--json"]);
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let warning = told["warnings"].as_array().unwrap().last().unwrap().as_str().unwrap();
+    assert!(warning.starts_with("warning: 13 tenants were taken out, and their sessions ended for good: `t000`, `t001`"), "{told}");
+    assert!(warning.ends_with("`t009` and 3 more"), "{told}");
+    assert_eq!(removals(&house).len(), 2);
+
+    // A start finds fewer than the last one knew, and so does a successor.
+    house.take("t020");
+    house.restart();
+    let named = eventually("the start's line", || removals(&house).get(2).cloned());
+    assert!(named.contains("count=1") && named.contains("`t020`"), "{named}");
+    house.take("t021");
+    house.octroi.ok(&["upgrade"]);
+    house.octroi.succeed();
+    let named = eventually("the successor's line", || removals(&house).get(3).cloned());
+    assert!(named.contains("`t021`"), "{named}");
+}
+
+#[test]
+fn a_dry_run_names_whose_sessions_would_end_and_changes_nothing() {
+    let house = House::new();
+    house.put("initech");
+    assert_eq!(house.reload(&[]).0, 0);
+    let cookie = house.session();
+    let revision =
+        |house: &House| serde_json::from_str::<serde_json::Value>(&house.octroi.ok(&["status", "--json"])).unwrap()["revision"].clone();
+    let before = revision(&house);
+
+    // A tenant that was renamed by a slip.
+    house.take("globex");
+    let text = "tenants: {globx: {hosts: [globex.test], upstream: app}}\n";
+    fs::write(house.folder().join("globx.yaml"), text).unwrap();
+    let (code, said) = house.reload(&["--dry-run"]);
+    assert!(code == 0 && said.contains("dry run: revision ") && said.contains("nothing is changed"), "{said}");
+    assert!(said.contains("warning: 1 tenant would be taken out, and their sessions would end for good: `globex`"), "{said}");
+    assert_eq!((revision(&house), house.status(&cookie), removals(&house).len()), (before.clone(), 200, 0));
+
+    // What a reload would refuse.
+    let good = fs::read_to_string(house.octroi.config()).unwrap();
+    fs::write(house.octroi.config(), good.replace("upstream: app}", "upstream: ap}")).unwrap();
+    let (code, said) = house.reload(&["--dry-run"]);
+    assert!(code == 1 && said.contains("there is no upstream `ap`"), "{said}");
+    assert_eq!(house.octroi.code(&["status"]), 0, "it is no reload that failed");
+    fs::write(house.octroi.config(), good).unwrap();
+    fs::rename(house.folder(), house.folder().with_extension("away")).unwrap();
+    let (code, said) = house.reload(&["--dry-run"]);
+    assert!(code == 1 && said.contains("no file fits `tenants.d/*.yaml` any more"), "{said}");
+    assert_eq!(house.reload(&["--dry-run", "--allow-removal"]).0, 0);
+    fs::rename(house.folder().with_extension("away"), house.folder()).unwrap();
+
+    // The name as it was: nobody's session ended.
+    fs::remove_file(house.folder().join("globx.yaml")).unwrap();
+    house.put("globex");
+    assert_eq!((house.reload(&[]).0, house.status(&cookie)), (0, 200));
+}
+
+#[test]
+fn a_start_with_an_empty_folder_shows_until_it_is_confirmed_or_the_files_are_there() {
+    let mut house = House::new();
+    let missing = |house: &House| house.octroi.metric("octroi_tenants_missing");
+    let told = |house: &House| {
+        let output = house.octroi.command(&["status"]);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!((told(&house).0, missing(&house)), (Some(0), 0.0));
+
+    for confirms in [false, true] {
+        house.take("globex");
+        house.restart();
+        let (code, text) = told(&house);
+        assert_eq!((code, missing(&house)), (Some(1), 1.0), "{text}");
+        assert!(text.contains("missing     no file fitted `tenants.d/*.yaml` at the start, 20"), "{text}");
+        assert!(text.contains("1 tenants from before are not served, and keep their sessions: `globex`"), "{text}");
+        assert!(text.contains("`octroi reload --allow-removal`"), "{text}");
+        if !confirms {
+            house.put("globex");
+        }
+        assert_eq!(house.reload(&[]).0, 0);
+        let (code, text) = told(&house);
+        assert_eq!((code, missing(&house), text.contains("missing ")), (Some(0), 0.0, false), "{text}");
+    }
+
+    // Nobody was there: a line, and nothing that an alarm is for.
+    house.restart();
+    let (code, text) = told(&house);
+    assert_eq!((code, missing(&house)), (Some(0), 0.0), "{text}");
+    assert!(text.contains("missing     no file fitted `tenants.d/*.yaml` at the start, 20"), "{text}");
 }
 
 #[test]

@@ -148,6 +148,37 @@ fn access_lines_that_nobody_takes_are_lost_and_stop_nothing() {
     all_works(&mut octroi, &config(&upstream, 1, &to(&fifo)));
 }
 
+/// How many threads of a process have a name.
+fn threads(pid: u32, name: &str) -> usize {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    tasks.filter(|task| fs::read_to_string(task.as_ref().unwrap().path().join("comm")).is_ok_and(|comm| comm.trim() == name)).count()
+}
+
+#[test]
+fn reloads_away_from_a_standard_output_that_nobody_reads_leave_no_thread_behind() {
+    let upstream = Upstream::start();
+    let to = |more: &str| config(&upstream, 1, more);
+    let (stdout, file) = ("access_log: [{to: stdout}]", "access_log: [{to: file, path: /dev/null}]");
+    let mut octroi = Octroi::prepared(&to(stdout));
+    let (_reader, writer, _) = stopped_reader();
+    let mut command = run(&octroi);
+    command.stdout(writer).stderr(Stdio::null());
+    octroi.adopt(command.spawn().unwrap());
+    let pid = octroi.pid();
+
+    for _ in 0..3 {
+        assert_eq!(served(&octroi), 200);
+        octroi.reload(&to(file));
+        octroi.reload(&to(stdout));
+    }
+
+    octroi.reload(&to(file));
+    eventually("one writer is left", || (threads(pid, "access-log") == 1).then_some(()));
+    eventually("what nobody took is counted", || (octroi.metric("octroi_access_log_dropped_total") >= 3.0).then_some(()));
+    octroi.signal("TERM");
+    assert_eq!(octroi.wait(), 0);
+}
+
 #[test]
 fn every_line_names_the_node() {
     let upstream = Upstream::start();

@@ -119,10 +119,7 @@ pub fn variable(name: &str) -> Option<String> {
 pub(super) fn log(policy: &Policy, before: Option<&Snapshot>) -> Result<Arc<AccessLog>, LogError> {
     match before {
         Some(before) if before.policy.access_log == policy.access_log => Ok(Arc::clone(&before.log)),
-        Some(_) | None => {
-            let log = AccessLog::open(&policy.access_log, &policy.node)?;
-            log.count_on(before.map_or(0, |before| before.log.dropped()));
-            Ok(Arc::new(log))
-        }
+        Some(before) => Ok(Arc::new(AccessLog::open_behind(&before.log, &policy.access_log, &policy.node)?)),
+        None => Ok(Arc::new(AccessLog::open(&policy.access_log, &policy.node)?)),
     }
 }

@@ -21,7 +21,7 @@ pub enum ChainFault {
     Order(String),
     /// Whoever made the first certificate is missing, and others are there.
     Gap(String),
-    /// The first certificate stands alone, and says where its maker's is to be had.
+    /// The first certificate stands alone, and no root made it, as far as it says itself.
     Alone(String),
     /// A certificate made none of the others.
     Foreign(String),
@@ -76,7 +76,7 @@ pub fn chain_faults<D: AsRef<[u8]>>(chain: &[D], now: UnixTime) -> Vec<ChainFaul
         let issuer = first.issuer().to_string();
         if certificates.len() > 1 {
             faults.push(ChainFault::Gap(issuer));
-        } else if says_where_its_maker_is(first) {
+        } else if has_one_between(first) {
             faults.push(ChainFault::Alone(issuer));
         }
     }
@@ -119,16 +119,29 @@ fn subject_key<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a [u8]> {
     })
 }
 
-/// Says whether it names a place for its maker's certificate (RFC 5280, section 4.2.2.1), as those of public CAs do: then there is one
-/// between it and the root.
-fn says_where_its_maker_is(certificate: &X509Certificate<'_>) -> bool {
-    certificate.extensions().iter().any(|extension| {
-        let ParsedExtension::AuthorityInfoAccess(access) = extension.parsed_extension() else { return false };
-        let is_issuers = |one: &AccessDescription<'_>| {
-            one.access_method == OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS && matches!(one.access_location, GeneralName::URI(_))
-        };
-        access.accessdescs.iter().any(is_issuers)
+/// Where the CA/Browser Forum's policies begin: a certificate of a public CA names one (Baseline Requirements, section 7.1.6.1).
+const PUBLIC_POLICIES: &str = "2.23.140.1.2.";
+/// Timestamps of Certificate Transparency (RFC 6962, section 3.3), which public CAs put in.
+const TIMESTAMPS: &str = "1.3.6.1.4.1.11129.2.4.2";
+
+/// Says whether there is a certificate between this one and the root. A public CA's says by its policy or its timestamps that it is one, and
+/// roots of public CAs make none by themselves (Baseline Requirements, section 6.1.7). Any other says so by naming a place for its maker's
+/// certificate on the web (RFC 5280, section 4.2.2.1): clients that have the root need no such place. A private root that signs directly
+/// names none; a directory (`ldap:`) is what Windows puts in for roots, too.
+fn has_one_between(certificate: &X509Certificate<'_>) -> bool {
+    certificate.extensions().iter().any(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityInfoAccess(access) => access.accessdescs.iter().any(is_on_the_web),
+        ParsedExtension::CertificatePolicies(policies) => {
+            policies.iter().any(|policy| policy.policy_id.to_id_string().starts_with(PUBLIC_POLICIES))
+        }
+        _ => extension.oid.to_id_string() == TIMESTAMPS,
     })
+}
+
+fn is_on_the_web(one: &AccessDescription<'_>) -> bool {
+    let GeneralName::URI(place) = one.access_location else { return false };
+    let is_web = place.split_once(':').is_some_and(|(scheme, _)| ["http", "https"].iter().any(|web| scheme.eq_ignore_ascii_case(web)));
+    is_web && one.access_method == OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS
 }
 
 #[cfg(all(test, feature = "gateway"))]
@@ -202,15 +215,36 @@ mod tests {
     }
 
     #[test]
-    fn one_of_a_public_ca_does_not_stand_alone() {
+    fn one_that_has_another_between_it_and_the_root_does_not_stand_alone() {
         let root = ca("root", None, 2030);
-        let mut public = params("leaf", 2030);
-        // SEQUENCE { SEQUENCE { caIssuers, [6] "http://ca.test/i" } }
-        let access = [&[0x30, 0x1e, 0x30, 0x1c, 0x06, 0x08, 0x2b, 6, 1, 5, 5, 7, 0x30, 2, 0x86, 0x10][..], b"http://ca.test/i"].concat();
-        public.custom_extensions.push(CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], access));
-        let leaf = public.signed_by(&KeyPair::generate().unwrap(), &root.issuer).unwrap();
+        // SEQUENCE { SEQUENCE { caIssuers, [6] place } }
+        let access = |method: u8, place: &[u8]| {
+            let length = u8::try_from(place.len()).unwrap();
+            let head = [0x30, length + 14, 0x30, length + 12, 0x06, 0x08, 0x2b, 6, 1, 5, 5, 7, 0x30, method, 0x86, length];
+            (&[1_u64, 3, 6, 1, 5, 5, 7, 1, 1][..], [head.as_slice(), place].concat())
+        };
+        // SEQUENCE { SEQUENCE { 2.23.140.1.2.1 } }, or a CA's own policy.
+        let policy = |first: &[u8]| {
+            let length = u8::try_from(first.len()).unwrap();
+            (&[2_u64, 5, 29, 32][..], [&[0x30, length + 4, 0x30, length + 2, 0x06, length], first].concat())
+        };
+        let timestamps = (&[1_u64, 3, 6, 1, 4, 1, 11129, 2, 4, 2][..], vec![0x04, 0x02, 0x00, 0x00]);
 
-        assert_eq!(chain_faults(&[leaf.der()], NOW), [ChainFault::Alone("CN=root".to_owned())]);
-        assert_eq!(chain_faults(&[leaf.der().as_ref(), root.der.as_slice()], NOW), []);
+        for ((oid, content), stands_alone) in [
+            (access(2, b"http://ca.test/i"), true),
+            (access(2, b"HTTPS://ca.test/i"), true),
+            (access(1, b"http://ca.test/ocsp"), false),
+            (access(2, b"ldap:///CN=root"), false),
+            (policy(&[0x67, 0x81, 0x0c, 1, 2, 1]), true),
+            (policy(&[0x2b, 6, 1, 4, 1, 0x09, 1]), false),
+            (timestamps, true),
+        ] {
+            let mut params = params("leaf", 2030);
+            params.custom_extensions.push(CustomExtension::from_oid_content(oid, content));
+            let leaf = params.signed_by(&KeyPair::generate().unwrap(), &root.issuer).unwrap();
+            let expected = if stands_alone { vec![ChainFault::Alone("CN=root".to_owned())] } else { Vec::new() };
+            assert_eq!(chain_faults(&[leaf.der()], NOW), expected, "{oid:?}");
+            assert_eq!(chain_faults(&[leaf.der().as_ref(), root.der.as_slice()], NOW), [], "{oid:?}");
+        }
     }
 }

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::{
-    model::{Alpn, Facts, Host, HttpVersion, Presented, RequestView, Tick, TlsFacts, Transport, UnixTime},
-    policy::{Listener, ListenerKind, Policy},
+    model::{Alpn, ClientIp, Facts, Host, HttpVersion, Presented, RequestView, Tick, TlsFacts, Transport, UnixTime},
+    policy::{ClientIpHeader, Listener, ListenerKind, Policy},
     session::TOKEN_PREFIX,
 };
 
@@ -21,7 +21,7 @@ pub struct Described {
     pub method: String,
     /// `https://host[:port]/path?query`.
     pub url: String,
-    /// Who connects, after PROXY protocol.
+    /// Who connects, after PROXY protocol; where TLS ends in front of the listener, who connects there.
     pub client: IpAddr,
     /// What the TLS handshake names.
     pub sni: Sni,
@@ -100,7 +100,8 @@ impl Request {
     pub fn new(described: &Described, policy: &Policy) -> Result<Self, DescribeError> {
         let (scheme, authority, target) = split(&described.url)?;
         let listener = listener(described.listener.as_deref(), scheme, policy)?;
-        let facts = facts(described, listener);
+        let proxy = proxy(described, listener, policy);
+        let facts = facts(described, proxy.unwrap_or(described.client), listener);
         // Clear text has none.
         let certificate = described.certificate.clone().filter(|_| facts.tls().is_some());
         if let Some(head) = &described.head {
@@ -121,6 +122,9 @@ impl Request {
         }
         for (name, value) in &described.headers {
             append(&mut headers, name, value)?;
+        }
+        if proxy.is_some() {
+            say_who_asked(&mut headers, (described.client, scheme), policy.client_ip_header)?;
         }
         let mut request = Self {
             facts,
@@ -215,8 +219,35 @@ fn listener<'p>(name: Option<&str>, scheme: &str, policy: &'p Policy) -> Result<
     found.map(|listener| &**listener).ok_or_else(missing)
 }
 
-fn facts(described: &Described, listener: &Listener) -> Facts {
-    let source = SocketAddr::new(described.client, 0);
+/// Returns from where a request comes whose TLS ended in front of its listener: whoever is described asked there. Who describes what such
+/// a proxy sends, with a head or with its own fields, or names one as the client, describes all of it.
+fn proxy(described: &Described, listener: &Listener, policy: &Policy) -> Option<IpAddr> {
+    let trusted = listener.trusted_proxies.as_ref().unwrap_or(&policy.trusted_proxies);
+    let says_so = |name: &str| described.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
+    let is_whole = described.head.is_some() || ["x-forwarded-for", "x-forwarded-proto", "forwarded"].into_iter().any(says_so);
+    if !listener.tls_in_front || is_whole || trusted.contains(ClientIp::from(described.client)) {
+        return None;
+    }
+    trusted.ranges().first().map(|range| range.first())
+}
+
+/// Adds what a proxy says of the client.
+fn say_who_asked(headers: &mut HeaderMap, (client, scheme): (IpAddr, &str), header: ClientIpHeader) -> Result<(), DescribeError> {
+    match header {
+        ClientIpHeader::XForwardedFor => {
+            append(headers, "x-forwarded-for", &client.to_string())?;
+            append(headers, "x-forwarded-proto", scheme)
+        }
+        ClientIpHeader::Forwarded => {
+            // RFC 7239, section 6: an IPv6 address stands in brackets, and those in quotes.
+            let node = if client.is_ipv6() { format!("\"[{client}]\"") } else { client.to_string() };
+            append(headers, "forwarded", &format!("for={node};proto={scheme}"))
+        }
+    }
+}
+
+fn facts(described: &Described, source: IpAddr, listener: &Listener) -> Facts {
+    let source = SocketAddr::new(source, 0);
     let transport = match listener.kind {
         ListenerKind::Plaintext | ListenerKind::Redirect { .. } => Transport::Plain,
         ListenerKind::Tls => Transport::Tls(TlsFacts {

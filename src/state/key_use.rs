@@ -215,14 +215,33 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_makes_keys_look_new() {
+    fn a_file_that_is_cut_anywhere_or_is_none_makes_keys_look_new_and_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(NAME), "{").unwrap();
+        let path = dir.path().join(NAME);
+        let (uses, _) = KeyUses::open(dir.path());
+        uses.settle(Some(&ring(&[(1, 1, false)])), T[0]);
+        uses.write().unwrap();
+        let whole = fs::read(&path).unwrap();
+        let looks_new = |what: &str| {
+            let (uses, wrong) = KeyUses::open(dir.path());
+            uses.settle(Some(&ring(&[(1, 1, false)])), T[2]);
+            assert!(wrong.is_some(), "{what}");
+            assert_eq!(uses.of(1).since, T[2], "{what}");
+            uses
+        };
 
-        let (uses, wrong) = KeyUses::open(dir.path());
-        uses.settle(Some(&ring(&[(1, 1, false)])), T[2]);
+        for length in 0..whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            looks_new(&format!("cut at {length}"));
+        }
+        fs::write(&path, [0; 64]).unwrap();
+        looks_new("zeros");
+        fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        looks_new("a pipe").write().unwrap();
 
-        assert!(wrong.is_some());
-        assert_eq!(uses.of(1).since, T[2]);
+        let (again, wrong) = KeyUses::open(dir.path());
+        again.settle(Some(&ring(&[(1, 1, false)])), T[3]);
+        assert_eq!((wrong.is_none(), again.of(1).since), (true, T[2]));
     }
 }

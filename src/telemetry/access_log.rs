@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -60,12 +60,17 @@ pub struct AccessLog {
 impl AccessLog {
     /// Opens every sink, or none, and starts the writer.
     pub fn open(sinks: &[policy::AccessLog], node: &str) -> Result<Self, LogError> {
-        Self::with_queue(sinks, node, QUEUE_LINES)
+        Self::with_queue(sinks, node, QUEUE_LINES, Arc::default())
     }
 
-    fn with_queue(rules: &[policy::AccessLog], node: &str, lines: usize) -> Result<Self, LogError> {
+    /// Opens them to take the place of a log, and goes on counting lost lines with it.
+    pub fn open_behind(before: &Self, sinks: &[policy::AccessLog], node: &str) -> Result<Self, LogError> {
+        Self::with_queue(sinks, node, QUEUE_LINES, Arc::clone(&before.shared.dropped))
+    }
+
+    fn with_queue(rules: &[policy::AccessLog], node: &str, lines: usize, dropped: Arc<AtomicU64>) -> Result<Self, LogError> {
         let sinks = open_all(rules)?;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { dropped, ..Shared::default() });
         let (queue, receiver) = bounded(lines);
         let (give_back, spare) = bounded(SPARE_BUFFERS);
         let (ended, done) = bounded::<()>(0);
@@ -110,11 +115,6 @@ impl AccessLog {
         self.reopen();
         self.silent.store(sinks.is_empty(), Ordering::Relaxed);
         Ok(())
-    }
-
-    /// Goes on counting lost lines where another log has ended.
-    pub fn count_on(&self, dropped: u64) {
-        self.shared.dropped.fetch_add(dropped, Ordering::Relaxed);
     }
 
     /// Returns how many lines were lost since the start.
@@ -227,7 +227,7 @@ mod tests {
         let nonblocking = 0o4000;
         let mut pipe = std::fs::OpenOptions::new().read(true).write(true).custom_flags(nonblocking).open(&fifo).unwrap();
         while pipe.write(&[0; 4096]).is_ok() {}
-        let log = AccessLog::with_queue(&[file(&fifo)], "edge-1", 4).unwrap();
+        let log = AccessLog::with_queue(&[file(&fifo)], "edge-1", 4, Arc::default()).unwrap();
 
         while log.dropped() == 0 {
             write(&log, 200);

@@ -41,8 +41,8 @@ pub(super) enum Message {
 /// What the writer and those who write share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    /// Lines that were lost.
-    pub(super) dropped: AtomicU64,
+    /// Lines that were lost, of this log and of those before it: one that a reload replaced may still lose some.
+    pub(super) dropped: Arc<AtomicU64>,
     /// How often reopening or another set of sinks was asked for. Lines carry the count, so that order is kept
     /// without a place in a queue that may be full.
     pub(super) generation: AtomicU64,

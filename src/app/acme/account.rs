@@ -20,8 +20,15 @@ pub(super) async fn open(acme: &Acme, state_dir: &Path, retry_after: &RetryAfter
     let builder = Account::builder_with_http(Box::new(client));
     let reading = path.clone();
     if let Some(bytes) = blocking(move || store::read_account(&reading)).await?.map_err(storage)? {
-        let credentials: AccountCredentials = serde_json::from_slice(&bytes).map_err(|error| storage(error.into()))?;
-        return Ok(builder.from_credentials(credentials).await?);
+        match serde_json::from_slice::<AccountCredentials>(&bytes) {
+            Ok(credentials) => return Ok(builder.from_credentials(credentials).await?),
+            // Cut short, or never written: another one costs a call. It is put aside, for whoever wants to look.
+            Err(error) => {
+                tracing::error!(file = %path.display(), %error, "the account cannot be read; it is put aside, and another one is registered");
+                let gone = path.clone();
+                blocking(move || store::forget_account(&gone)).await?.map_err(storage)?;
+            }
+        }
     }
     let contact: Vec<&str> = acme.contact.as_deref().into_iter().collect();
     let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     app::control::App,
+    files,
     policy::{Acme, CertificateSource, Policy},
 };
 
@@ -106,7 +107,7 @@ async fn the_only_one(state_dir: &Path) -> File {
 
 fn lock(path: &Path) -> io::Result<Option<File>> {
     store::make_folder_of(path)?;
-    let file = File::options().create(true).truncate(false).write(true).open(path)?;
+    let file = files::open_or_make(path)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),

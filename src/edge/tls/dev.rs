@@ -62,7 +62,7 @@ impl Authority {
         make_folder(dir)?;
         let (cert, key) = (dir.join("ca.pem"), dir.join("ca.key"));
         let signing = key_pair(&key)?;
-        if cert.try_exists().map_err(|source| file(&cert, source))? {
+        if holds_something(&cert)? {
             let chain = read_chain(&cert)?;
             let Some(der) = chain.first() else { return Err(TlsError::Empty { path: cert }) };
             let parsed = parse(der, &cert)?;
@@ -115,7 +115,7 @@ enum Found {
 
 impl Found {
     fn look(files: &PairFiles, hosts: &[HostPattern], now: UnixTime) -> Result<Self, TlsError> {
-        if !files.cert.try_exists().map_err(|source| file(&files.cert, source))? {
+        if !holds_something(&files.cert)? {
             return Ok(Self::Nothing);
         }
         let chain = read_chain(&files.cert)?;
@@ -225,9 +225,22 @@ fn make_folder(dir: &Path) -> Result<(), TlsError> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| file(dir, source))
 }
 
-/// Reads a key, or makes one where there is none. An existing file is never overwritten.
+/// Says whether there is a file with anything in it. An empty one is what a full disk or a loss of power leaves of a file that was being
+/// made: it is nobody's.
+fn holds_something(path: &Path) -> Result<bool, TlsError> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(!metadata.is_file() || metadata.len() > 0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(file(path, source)),
+    }
+}
+
+/// Reads a key, or makes one where there is none. An existing file is never overwritten, unless it is empty.
 fn key_pair(path: &Path) -> Result<KeyPair, TlsError> {
     let make = |source| TlsError::Make { path: path.to_owned(), source };
+    if path.is_file() && !holds_something(path)? {
+        fs::remove_file(path).map_err(|source| file(path, source))?;
+    }
     match files::read_text(path, KEY_BYTES) {
         Ok(text) => KeyPair::from_pem(&text).map_err(make),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -256,5 +269,46 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), TlsError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let beside = PathBuf::from(name);
-    fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path)).map_err(|source| file(path, source))
+    // Through to the disk before it has its name: otherwise a loss of power leaves an empty file.
+    let write = || {
+        let mut new = File::create(&beside)?;
+        new.write_all(bytes)?;
+        new.sync_all()
+    };
+    write().and_then(|()| fs::rename(&beside, path)).map_err(|source| file(path, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
+
+    #[test]
+    fn what_a_full_disk_left_empty_is_made_anew_and_anything_else_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let hosts: Vec<HostPattern> = vec!["acme.test".parse().unwrap()];
+        let provided = || provide(dir.path(), std::iter::once(("acme", hosts.as_slice())), NOW);
+        provided().unwrap();
+        let names = ["ca.key", "ca.pem", "dev-acme.key", "dev-acme.pem"];
+
+        for (empty, others) in [("dev-acme.pem", 3), ("dev-acme.key", 2)] {
+            let before = names.map(|name| fs::read(dir.path().join(name)).unwrap());
+            fs::write(dir.path().join(empty), "").unwrap();
+            provided().unwrap();
+            let after = names.map(|name| fs::read(dir.path().join(name)).unwrap());
+            assert_eq!(before.iter().zip(&after).filter(|(before, after)| before == after).count(), others, "{empty}");
+            assert!(after.iter().all(|bytes| !bytes.is_empty()), "{empty}");
+        }
+        // A CA whose key is gone signs nothing any more: that is for its owner to say.
+        fs::write(dir.path().join("ca.key"), "").unwrap();
+        assert!(matches!(provided(), Err(TlsError::ForeignCa { .. })));
+
+        for (name, junk) in [("ca.key", "junk"), ("dev-acme.key", "junk"), ("dev-acme.pem", "-----BEGIN CERTIFICATE-----\n")] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join(name), junk).unwrap();
+            assert!(provide(dir.path(), std::iter::once(("acme", hosts.as_slice())), NOW).is_err(), "{name}");
+            assert_eq!(fs::read_to_string(dir.path().join(name)).unwrap(), junk, "{name}");
+        }
+    }
 }
