@@ -129,12 +129,15 @@ const TIMESTAMPS: &str = "1.3.6.1.4.1.11129.2.4.2";
 /// certificate on the web (RFC 5280, section 4.2.2.1): clients that have the root need no such place. A private root that signs directly
 /// names none; a directory (`ldap:`) is what Windows puts in for roots, too.
 fn has_one_between(certificate: &X509Certificate<'_>) -> bool {
-    certificate.extensions().iter().any(|extension| match extension.parsed_extension() {
-        ParsedExtension::AuthorityInfoAccess(access) => access.accessdescs.iter().any(is_on_the_web),
-        ParsedExtension::CertificatePolicies(policies) => {
-            policies.iter().any(|policy| policy.policy_id.to_id_string().starts_with(PUBLIC_POLICIES))
+    certificate.extensions().iter().any(|extension| {
+        let parsed = extension.parsed_extension();
+        if let ParsedExtension::AuthorityInfoAccess(access) = parsed {
+            return access.accessdescs.iter().any(is_on_the_web);
         }
-        _ => extension.oid.to_id_string() == TIMESTAMPS,
+        if let ParsedExtension::CertificatePolicies(policies) = parsed {
+            return policies.iter().any(|policy| policy.policy_id.to_id_string().starts_with(PUBLIC_POLICIES));
+        }
+        extension.oid.to_id_string() == TIMESTAMPS
     })
 }
 

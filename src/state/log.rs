@@ -111,7 +111,7 @@ impl Log {
             if !has_mark && !is_part_of_head(&file, meta.len()).map_err(failed("reading", &path))? {
                 return Err(StoreError::Damaged { path, offset: 0, what: "the file is no revocation journal" });
             }
-            let length = has_mark.then(|| meta.len());
+            let length = has_mark.then_some(meta.len());
             return Self::begin(dir, lock, path, Past::judge(read_mark, length, |_| None), mark);
         }
         let Found { length, settled } = read(&file, &path, meta.len(), each)?;
@@ -614,9 +614,9 @@ mod tests {
         for name in [NAME, "revocations.lock"] {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join(name);
-            let said = |what: &str| {
+            let said = |what: &'static str| {
                 let Err(StoreError::NotAFile { path: at, what: found }) = open(dir.path()) else { panic!("{name}: {what}") };
-                assert_eq!((at, found), (path.clone(), what.to_owned().leak() as &str));
+                assert_eq!((at, found), (path.clone(), what));
                 if name == NAME {
                     assert!(matches!(Log::peek(dir.path(), |_| {}), Err(StoreError::NotAFile { .. })), "{what}");
                 }
