@@ -237,6 +237,7 @@ fn spelling() -> impl Strategy<Value = String> {
         "%EF%BC%8F",
         "/(S(a))/",
         "/x.php/",
+        "/x.php%2F",
         "%20",
         ".",
         "::$DATA",

@@ -174,7 +174,8 @@ impl<'a> Path<'a> {
     /// Returns what is left of the path, and of each of its `readings`, without the parts that some servers leave out: `/(S(…))/`, a script
     /// before more segments, blanks and dots. At most as many again as readings, and three.
     pub fn shortened(&self, readings: &[String]) -> Vec<String> {
-        if self.ambiguous { reading::shortened(self.matching(), readings) } else { Vec::new() }
+        // A reading may have such a part where the path has none: `/index.php%2Fadmin`.
+        if self.ambiguous || !readings.is_empty() { reading::shortened(self.matching(), readings) } else { Vec::new() }
     }
 
     /// Returns the path to forward: as [`Path::raw`], or with empty segments merged where the route says so.
@@ -493,6 +494,9 @@ mod tests {
         assert_eq!(readings("/a;x/b"), ["/a;x/b", "/a"]);
         assert_eq!(readings("/index.php/admin"), ["/admin"]);
         assert_eq!(readings("/(S(x))/admin"), ["/admin"]);
+        for raw in ["/index.php%2Fadmin", "/index%252Ephp/admin", "/%2528S(x))/admin", "/index.php;x/admin", "/admin%2520"] {
+            assert!(readings(raw).contains(&"/admin".to_owned()), "{raw}: {:?}", readings(raw));
+        }
         assert_eq!(readings("/admin./x"), ["/admin/x"]);
         assert_eq!(readings("/a%3Fx"), ["/a"]);
     }
