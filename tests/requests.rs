@@ -363,6 +363,9 @@ fn no_spelling_of_a_path_passes_its_rule() {
         "/admin::$DATA",
         "/ops./x",
         "/index.php%2Fadmin",
+        "/_next/data/b/ops/x.json",
+        "/admin.rsc",
+        "/admin/__data.json",
     ] {
         assert_eq!(status("spelled.test", path), 401, "{path}");
     }

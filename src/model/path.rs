@@ -172,7 +172,7 @@ impl<'a> Path<'a> {
     }
 
     /// Returns what is left of the path, and of each of its `readings`, without the parts that some servers leave out: `/(S(…))/`, a script
-    /// before more segments, blanks and dots. At most as many again as readings, and three.
+    /// before more segments, blanks and dots; and the page where it names its data. At most twice as many again as readings, and five.
     pub fn shortened(&self, readings: &[String]) -> Vec<String> {
         // A reading may have such a part where the path has none: `/index.php%2Fadmin`.
         if self.ambiguous || !readings.is_empty() { reading::shortened(self.matching(), readings) } else { Vec::new() }

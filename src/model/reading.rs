@@ -37,7 +37,7 @@ pub(super) fn all(raw: &str, asked: &str) -> Vec<String> {
     found
 }
 
-/// Returns each form without what some servers leave out, beside those that were `found`: as many again at most, and three.
+/// Returns each form without what some servers leave out, beside those that were `found`: twice as many again at most, and five.
 pub(super) fn shortened(asked: &str, found: &[String]) -> Vec<String> {
     let mut more = Vec::new();
     let mut note = |text: String| {
@@ -52,6 +52,9 @@ pub(super) fn shortened(asked: &str, found: &[String]) -> Vec<String> {
     }
     for text in std::iter::once(asked).chain(found.iter().map(String::as_str)).filter(|text| is_odd(text)) {
         note(without(text, &[Odd::Session, Odd::Script, Odd::End]));
+        if let Some(page) = page_of_data(text) {
+            note(merged(&page));
+        }
     }
     more
 }
@@ -80,7 +83,23 @@ pub(super) fn is_odd(text: &str) -> bool {
             return true;
         }
     }
-    false
+    page_of_data(text).is_some()
+}
+
+/// Returns the page of which this is the data, as frameworks name it: who may read the one may read the other. `/_next/data/BUILD/a.json`
+/// and `/a.rsc` are Next.js's, `/a/__data.json` SvelteKit's, `/a/_payload.json` Nuxt's, `/a.data` and `/_root.data` React Router's.
+fn page_of_data(text: &str) -> Option<String> {
+    if let Some((base, page)) = text.split_once("/_next/data/").and_then(|(base, rest)| Some((base, rest.split_once('/')?.1))) {
+        let page = page.strip_suffix(".json")?;
+        return Some(format!("{base}/{}", if page == "index" { "" } else { page }));
+    }
+    let folder = || text.strip_suffix("/__data.json").or_else(|| text.strip_suffix("/_payload.json"));
+    let file = || text.strip_suffix(".data").or_else(|| text.strip_suffix(".rsc"));
+    let start = |page: &str| page.strip_suffix("/_root").or_else(|| page.strip_suffix("/index")).map(|base| format!("{base}/"));
+    match folder() {
+        Some(page) => Some(if page.is_empty() { "/".to_owned() } else { page.to_owned() }),
+        None => file().filter(|page| !page.ends_with('/')).map(|page| start(page).unwrap_or_else(|| page.to_owned())),
+    }
 }
 
 fn without(text: &str, parts: &[Odd]) -> String {
@@ -322,6 +341,21 @@ mod tests {
         assert_eq!(read("/shop/index.php/admin/x"), ["/shop/admin/x"]);
         assert_eq!(read("/index.php/"), ["/"]);
         for path in ["/index.php", "/a.php.b/admin", "/php/admin", "/index.html/admin", "/v1.0/admin"] {
+            assert_eq!(read(path), [""; 0], "{path}");
+        }
+    }
+
+    #[test]
+    fn the_data_of_a_page_is_the_page() {
+        for path in ["/_next/data/b/admin/x.json", "/admin/x.rsc", "/admin/x/__data.json", "/admin/x/_payload.json", "/admin/x.data"] {
+            assert_eq!(read(path), ["/admin/x"], "{path}");
+        }
+        for path in ["/_next/data/b/index.json", "/index.rsc", "/__data.json", "/_root.data"] {
+            assert_eq!(read(path), ["/"], "{path}");
+        }
+        assert_eq!(read("/app/_next/data/b/admin.json"), ["/app/admin"]);
+        for path in ["/_next/data/b", "/_next/static/b/admin.js", "/admin.json", "/a/data.json", "/.data", "/a.database", "/x_payload.json"]
+        {
             assert_eq!(read(path), [""; 0], "{path}");
         }
     }
