@@ -244,8 +244,11 @@ fn an_upstream_that_reads_no_bodies_is_found_out_and_gets_none_over_a_connection
     app.take();
 
     // Nobody can know it before: it is found out by its second answer.
-    assert_eq!(send(&octroi, &counted("POST", "/put")), 200);
-    eventually("the body is taken for a request", || (smuggled(&app.take()) > 0).then_some(()));
+    // Where the answer overtakes the body, the connection is closed.
+    eventually("the body is taken for a request", || {
+        assert_eq!(send(&octroi, &counted("POST", "/put")), 200);
+        (smuggled(&app.take()) > 0).then_some(())
+    });
     assert_eq!(ask(&mut raw(octroi.addr("plain")), &request("GET", "/clean", "", "")).body, "GET /clean HTTP/1.1");
     assert_eq!(octroi.metric(unread), 1.0);
     let errors = |octroi: &Octroi| octroi.printed().iter().filter(|line| line.contains("ERROR") && line.contains("bodies_unread")).count();
@@ -284,6 +287,29 @@ fn an_upstream_of_which_nobody_says_that_it_reads_bodies_never_runs_one() {
         }
         assert_eq!(octroi.metric(r#"octroi_upstream_bodies_unread{upstream="app"}"#), 0.0);
     }
+}
+
+/// What can be done about an app that reads on, although it was told to close: nothing but saying so.
+#[test]
+fn an_upstream_that_is_told_to_close_and_reads_on_is_found_out() {
+    let addr = app(|mut stream, _| {
+        while read_until(&mut stream, b"\r\n\r\n").is_some() && stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_ok()
+        {
+        }
+    });
+    let octroi = Octroi::start(&config(addr, ""));
+    let unread = || octroi.metric(r#"octroi_upstream_bodies_unread{upstream="app"}"#);
+
+    assert_eq!((send(&octroi, &request("POST", "/put", "Content-Length: 5\r\n", "hello")), unread()), (200, 0.0));
+    assert_eq!(send(&octroi, &counted("POST", "/put")), 200);
+    eventually("it is found", || {
+        // Whatever goes to the same server next looks.
+        assert_eq!(send(&octroi, &request("GET", "/clean", "", "")), 200);
+        (unread() == 1.0).then_some(())
+    });
+    eventually("it is said", || {
+        octroi.printed().iter().any(|line| line.contains("bodies_unread") && line.contains("told to close")).then_some(())
+    });
 }
 
 /// Python's `http.server`, which reads a body only below `/read`.

@@ -13,12 +13,13 @@ use super::{
     connection::{Connection, IoEvent},
     failed::Failed,
     head::{self, Head},
+    idle::Idle,
     sides::{After, Sides},
     unread::{self, Bodies},
 };
 use crate::{
     gateway::standing::{Handle, Seat},
-    model::{Deny, Reason},
+    model::{Deny, Reason, Tick},
 };
 
 impl Sides<'_> {
@@ -33,7 +34,7 @@ impl Sides<'_> {
                     // Its first octets came before the request was whole. An interim answer may.
                     let early = self.early > 0 && !head.response.status.is_informational();
                     self.early = self.early.saturating_sub(taken);
-                    if early || !head.keeps || body::is_announced_in_vain(&head.response) {
+                    if early || body::is_announced_in_vain(&head.response) || (!head.keeps && self.after == After::Kept) {
                         self.after = After::Closed;
                     }
                     return Ok(head);
@@ -130,10 +131,14 @@ impl Sides<'_> {
             over = body.is_over() && ahead.is_empty();
             tasks = vec![HttpTask::Body(data, over)];
         }
-        let keeps = self.after == After::Kept && !matches!(body, Body::Closed | Body::UntilClosed);
+        let open = !matches!(body, Body::Closed | Body::UntilClosed);
+        let Self { connection, after, rest: (idle, bodies), client, .. } = self;
+        if open && after == After::Told && !connection.has_left() {
+            ends(idle, connection, bodies, client.gateway.shared.clock.tick());
+            return Ok(None);
+        }
         // Surplus octets would be read as the next answer.
-        let Self { connection, .. } = self;
-        Ok(Some(connection).filter(|connection| keeps && !connection.has_left() && connection.unread().is_empty()))
+        Ok(Some(connection).filter(|connection| open && after == After::Kept && !connection.has_left() && connection.unread().is_empty()))
     }
 
     /// Writes a part of the answer. While that waits for the client, the rest is read, as far as it may be kept; a server that has said
@@ -141,7 +146,7 @@ impl Sides<'_> {
     async fn write(&mut self, tasks: Vec<HttpTask>, body: &mut Body, ahead: &mut Ahead<Result<Bytes>>, without_body: bool) -> Result<()> {
         let Self { client, connection, after, rest: (idle, bodies), .. } = self;
         let gateway = client.gateway;
-        let (rests, body_in) = (*after == After::Kept && client.upload.is_done(), client.ctx.body_in);
+        let (done, body_in) = (client.upload.is_done(), client.ctx.body_in);
         let seat = client.ctx.seat.as_ref().map(Seat::handle);
         let mut write = pin!(client.write(tasks));
         if let Some(written) = (&mut write).now_or_never() {
@@ -174,9 +179,16 @@ impl Sides<'_> {
                 notice(connection, body_in, bodies, without_body);
                 let left = connection.leave();
                 seat.iter().for_each(Handle::holds_nothing);
-                // Surplus octets would be read as the next answer.
-                if let Some(idle) = idle.filter(|_| rests && !matches!(body, Body::Closed) && left.unread().is_empty()) {
-                    idle.put(left, gateway.shared.clock.tick(), bodies);
+                let now = gateway.shared.clock.tick();
+                match after {
+                    // Surplus octets would be read as the next answer.
+                    After::Kept if done && !matches!(body, Body::Closed) && left.unread().is_empty() => {
+                        if let Some(idle) = idle {
+                            idle.put(left, now, bodies);
+                        }
+                    }
+                    After::Told if done && !matches!(body, Body::Closed) => ends(*idle, left, bodies, now),
+                    After::Kept | After::Told | After::Closed => {}
                 }
             }
             let read = tokio::select! {
@@ -199,6 +211,13 @@ impl Sides<'_> {
                 ahead.ends();
             }
         }
+    }
+}
+
+/// Has a connection wait for its server to close it, as that was told to.
+fn ends(idle: Option<&Idle>, connection: Connection, bodies: &Bodies, now: Tick) {
+    if let Some(idle) = idle {
+        idle.await_close(connection, now, bodies);
     }
 }
 

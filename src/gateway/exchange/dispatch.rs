@@ -54,7 +54,7 @@ impl Gateway {
             Protocol::Http1 => Request::Http1(self.request(session, ctx, headers, (framing, closes))?),
             Protocol::Http2 => Request::Http2(self.request_http2(session, ctx, headers)?),
         };
-        let after = if closes { After::Closed } else { After::Kept };
+        let after = if closes { After::Told } else { After::Kept };
         // A connection that died at rest is followed by a new one: its neighbours died of the same.
         let mut fresh = false;
         loop {

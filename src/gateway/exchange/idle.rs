@@ -26,6 +26,14 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// acknowledged (RFC 896), so it is acknowledged at once ([`Connection::acknowledge`]), and this is what the server itself may take.
 const SETTLES: Duration = Duration::from_millis(20);
 
+/// How many connections wait for the server to close them at the most, and for how long.
+///
+/// The side that closes first keeps the pair of ports for a minute (TIME-WAIT; RFC 9293, section 3.6). If that were this machine, its
+/// ports would bound the bodies that go to one server to some 470 a second. And a server that reads on, though it was told to close, is
+/// noticed meanwhile.
+const MOST_CLOSING: usize = 128;
+const CLOSES_WITHIN: Duration = Duration::from_secs(1);
+
 /// The resting connections of one server.
 #[derive(Debug, Default)]
 pub(in crate::gateway) struct Idle(Mutex<Resting>);
@@ -36,6 +44,8 @@ struct Resting {
     ready: VecDeque<(Connection, Tick)>,
     /// Those that settle, the latest last.
     settling: VecDeque<(Connection, Tick)>,
+    /// Those that the server is to close, the latest last. They are used no more.
+    closing: VecDeque<(Connection, Tick)>,
 }
 
 impl Resting {
@@ -46,6 +56,12 @@ impl Resting {
         }
     }
 
+    /// Closes those that the server has closed by now, or has not closed for too long.
+    fn close(&mut self, now: Tick, bodies: &Bodies) {
+        while self.closing.pop_front_if(|(connection, since)| is_over(connection, now.since(*since), bodies)).is_some() {}
+    }
+
+    /// Returns how many may be used again.
     fn len(&self) -> usize {
         self.ready.len() + self.settling.len()
     }
@@ -57,6 +73,7 @@ impl Idle {
     pub(super) fn take(&self, now: Tick, apart: Option<&TenantName>, bodies: &Bodies) -> Option<Connection> {
         let mut resting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         resting.settle(now);
+        resting.close(now, bodies);
         loop {
             let at = resting.ready.iter().rposition(|(connection, _)| connection.apart() == apart)?;
             let (mut connection, since) = resting.ready.remove(at)?;
@@ -83,10 +100,21 @@ impl Idle {
         queue.push_back((connection, now));
     }
 
+    /// Waits for the server to close a connection that it was told to close. Where too many wait, it is closed from here.
+    pub(super) fn await_close(&self, mut connection: Connection, now: Tick, bodies: &Bodies) {
+        connection.slim();
+        let mut resting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        resting.close(now, bodies);
+        if resting.closing.len() < MOST_CLOSING && !is_over(&mut connection, Duration::ZERO, bodies) {
+            resting.closing.push_back((connection, now));
+        }
+    }
+
     /// Closes the one that rests longest. Says whether there was one.
     pub(in crate::gateway) fn close_oldest(&self) -> bool {
         let mut resting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let oldest = resting.ready.pop_front().or_else(|| resting.settling.pop_front());
+        let Resting { ready, settling, closing } = &mut *resting;
+        let oldest = [closing, ready, settling].into_iter().find_map(VecDeque::pop_front);
         drop(resting);
         oldest.is_some()
     }
@@ -94,10 +122,11 @@ impl Idle {
     /// Closes what has rested for too long, and what its server has closed.
     pub(in crate::gateway) fn sweep(&self, now: Tick, bodies: &Bodies) {
         let mut resting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Resting { ready, settling } = &mut *resting;
+        let Resting { ready, settling, closing } = &mut *resting;
         for queue in [ready, settling] {
             queue.retain_mut(|(connection, since)| rests(connection, bodies) && now.since(*since) < LONGEST);
         }
+        closing.retain_mut(|(connection, since)| !is_over(connection, now.since(*since), bodies));
     }
 }
 
@@ -113,6 +142,20 @@ fn rests(connection: &mut Connection, bodies: &Bodies) -> bool {
                 bodies.found_unread();
             }
             false
+        }
+    }
+}
+
+/// Says whether the server has closed a connection that it was told to close, or will not.
+fn is_over(connection: &mut Connection, since: Duration, bodies: &Bodies) -> bool {
+    match connection.rest() {
+        Rest::Quiet => since >= CLOSES_WITHIN,
+        Rest::Ended => true,
+        Rest::Spoken { answer } => {
+            if answer {
+                bodies.found_unread();
+            }
+            true
         }
     }
 }
@@ -251,5 +294,44 @@ mod tests {
         for closed in [MOST, 0] {
             assert_eq!(tokio::io::AsyncReadExt::read(&mut servers[closed], &mut [0]).await.unwrap(), 0);
         }
+    }
+
+    /// A server that was told to close is waited for, and what it says instead is an answer to a body that it did not read.
+    #[tokio::test]
+    async fn a_server_that_was_told_to_close_is_waited_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = ServerAddress::Tcp(listener.local_addr().unwrap());
+        let (idle, now, bodies) = (Idle::default(), Tick::default(), Bodies::new("app".parse().unwrap(), false));
+        let open = async || (Connection::open(&address, None).await.unwrap(), listener.accept().await.unwrap().0);
+        let closing = || idle.0.lock().unwrap().closing.len();
+
+        // One is closed by its server, one by time, and none of them is used.
+        let (first, server) = open().await;
+        idle.await_close(first, now, &bodies);
+        drop(server);
+        assert!(idle.take(now, None, &bodies).is_none());
+        assert_eq!(closing(), 0);
+        let (second, mut server) = open().await;
+        idle.await_close(second, now, &bodies);
+        assert!(idle.take(now.plus(CLOSES_WITHIN.saturating_sub(Duration::from_nanos(1))), None, &bodies).is_none());
+        assert_eq!(closing(), 1);
+        idle.sweep(now.plus(CLOSES_WITHIN), &bodies);
+        assert_eq!((closing(), tokio::io::AsyncReadExt::read(&mut server, &mut [0]).await.unwrap()), (0, 0));
+        // So many wait, and make room for others first.
+        let mut servers = Vec::new();
+        for _ in 0..=MOST_CLOSING {
+            let (one, server) = open().await;
+            idle.await_close(one, now, &bodies);
+            servers.push(server);
+        }
+        assert_eq!(closing(), MOST_CLOSING);
+        let (other, _other) = open().await;
+        idle.put(other, now, &bodies);
+        assert!(idle.close_oldest());
+        assert_eq!((closing(), idle.0.lock().unwrap().len(), bodies.are_unread()), (MOST_CLOSING - 1, 1, false));
+        // This one reads on.
+        tokio::io::AsyncWriteExt::write_all(&mut servers[1], b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        idle.sweep(now, &bodies);
+        assert_eq!((closing(), bodies.are_unread()), (MOST_CLOSING - 2, true));
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Sides<'a> {
 pub(super) enum After {
     /// It may serve another one.
     Kept,
+    /// Its server was told to close it, and is waited for.
+    Told,
     /// It is closed.
     Closed,
 }
