@@ -29,7 +29,7 @@ pub fn run(data: &[u8]) {
     // Nor does any form that we judge climb, and there are never many.
     let mut readings = path.readings();
     let shortened = path.shortened(&readings);
-    assert!(readings.len() <= 175 && shortened.len() <= 2 * readings.len() + 5);
+    assert!(readings.len() <= 215 && shortened.len() <= 2 * readings.len() + 5);
     readings.extend(shortened);
     for reading in &readings {
         assert!(reading.starts_with('/') && reading.len() <= data.len() * 3, "{reading}");

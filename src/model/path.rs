@@ -163,7 +163,7 @@ impl<'a> Path<'a> {
         Ok(())
     }
 
-    /// Returns the other forms in which an app may read the path: at most 175, none where it is spelled so that all readers agree.
+    /// Returns the other forms in which an app may read the path: at most 215, none where it is spelled so that all readers agree.
     ///
     /// They are those of everything that a rule may allow, so only a path that its rule permits is worth asking.
     pub fn readings(&self) -> Vec<String> {
