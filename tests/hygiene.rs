@@ -56,6 +56,18 @@ fn control_characters_are_refused_in_names_and_values() {
 }
 
 #[test]
+fn a_target_has_what_a_url_has() {
+    let target = |target: &str| head(format!("GET {target} HTTP/1.1\r\nHost: acme.test\r\n\r\n").as_bytes());
+    for bad in ["/a?b=\"c\"", "/a\"b", "/a<b", "/a?b>c", "/a`b", "/a#b", "/\u{e9}", "http://acme.test/?a=\"b"] {
+        assert_eq!(target(bad), Some(Reason::PathEncoding), "{bad}");
+    }
+    // In a query the HTTP library takes these, and so do browsers.
+    for fine in ["/a?b=`c`", "/a?b=|{}^[]\\", "/a?b=%22c%22", "http://acme.test/a"] {
+        assert_eq!(target(fine), None, "{fine}");
+    }
+}
+
+#[test]
 fn a_request_line_is_three_words_with_single_spaces() {
     let line = |line: &str| head(format!("{line}\r\nHost: acme.test\r\n\r\n").as_bytes());
 

@@ -49,8 +49,15 @@ fn is_wrong(pieces: &[&[u8]]) -> bool {
         continuations: 1,
         starved: 1,
     };
-    let deadlines =
-        HeadDeadlines { header_timeout: second, idle_timeout: second, header_bytes: 1024, write_stall: second, write_min_rate: 0, http2 };
+    let deadlines = HeadDeadlines {
+        header_timeout: second,
+        idle_timeout: second,
+        header_bytes: 1024,
+        header_count: 100,
+        write_stall: second,
+        write_min_rate: 0,
+        http2,
+    };
     let connection = Connection::new(facts, deadlines);
     let head = b"POST / HTTP/1.1\r\nHost: acme.test\r\nTransfer-Encoding: chunked\r\n\r\n";
     let first = [head, *pieces.first().unwrap_or(&&b""[..])].concat();

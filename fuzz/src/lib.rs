@@ -15,6 +15,7 @@ pub mod exchange;
 pub mod foreign;
 pub mod frames;
 pub mod grant;
+pub mod heads;
 pub mod host;
 pub mod hygiene;
 pub mod input;
@@ -50,6 +51,7 @@ pub const ALL: &[Target] = &[
     Target { name: "foreign", run: foreign::run, seeds: foreign::seeds },
     Target { name: "frames", run: frames::run, seeds: frames::seeds },
     Target { name: "grant", run: grant::run, seeds: grant::seeds },
+    Target { name: "heads", run: heads::run, seeds: heads::seeds },
     Target { name: "host", run: host::run, seeds: host::seeds },
     Target { name: "hygiene", run: hygiene::run, seeds: hygiene::seeds },
     Target { name: "key_set", run: key_set::run, seeds: key_set::seeds },

@@ -20,22 +20,17 @@ use tokio::sync::watch;
 use crate::{
     edge::Handler,
     gateway::{Gateway, Shared},
-    model::{BoxFuture, Connection},
+    model::{BoxFuture, Connection, FIELD_TABLE_BYTES, FRAME_BYTES, field_list_bytes},
     policy::{Limits, Policy},
 };
 
 /// Requests per connection before it is closed, so that a connection's memory does not live for ever (nginx's default).
 const REQUESTS_PER_CONNECTION: u32 = 1000;
-/// What a frame of a client may hold, and its table of fields (RFC 9113, section 6.5.2): the least, which every client begins with.
-const FRAME_BYTES: u32 = 16 * 1024;
-const TABLE_BYTES: u32 = 4 * 1024;
 /// Streams that we reset, which are remembered for so long: the library's own numbers.
 const RESET_REMEMBERED: usize = 50;
 const RESET_REMEMBERED_FOR: Duration = Duration::from_secs(1);
 /// The library's own idle timeout only has to be longer than ours, which it does not count.
 const IDLE_SLACK: Duration = Duration::from_secs(30);
-/// `:method`, `:scheme`, `:authority` and `:path`.
-const PSEUDO_FIELDS: usize = 4;
 /// Idle connections kept towards all upstreams: more than the requests in flight, or each burst opens new ones.
 const POOL: usize = 2048;
 
@@ -125,14 +120,11 @@ fn server_options(limits: &Limits) -> HttpServerOptions {
 /// Every bound of the library, none of them left to it.
 fn h2_options(limits: &Limits) -> H2Options {
     let mut h2 = default_h2_options();
-    // HTTP/2 counts 32 bytes more for each field (RFC 9113, section 6.5.2), and what it refuses nobody writes down. So its bound
-    // lies behind ours, which counts as in HTTP/1.
-    let fields = limits.header_count.saturating_add(PSEUDO_FIELDS);
-    let list = limits.header_bytes.saturating_mul(2).saturating_add(fields.saturating_mul(32));
+    let number = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
     let bounds = limits.http2;
-    h2.max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX))
-        .header_table_size(TABLE_BYTES)
-        .max_frame_size(FRAME_BYTES)
+    h2.max_header_list_size(number(field_list_bytes(limits.header_bytes, limits.header_count)))
+        .header_table_size(number(FIELD_TABLE_BYTES))
+        .max_frame_size(number(FRAME_BYTES))
         .max_concurrent_streams(bounds.streams)
         .initial_window_size(bounds.stream_window)
         .initial_connection_window_size(bounds.connection_window)

@@ -6,7 +6,7 @@ use crate::{
     admin::{AdminCall, Caller},
     checks::hygiene,
     edge::{EarlyCause, EdgeRefusal, Http2Error, Http2Refusal, TlsState, Witness},
-    gateway::{Refusal, Shared, early_line},
+    gateway::{Refusal, Shared, early_line, owner_of_head},
     model::{ClientIp, Connection, Cut, Decision, Deny, Host, HttpVersion, ListenerName, Reason, TlsFacts, UnixTime},
     policy::AcmeChallenge,
     telemetry::{AccessLine, Event, Metrics, Sum, Tally},
@@ -99,11 +99,16 @@ impl Witness for Clerk {
         };
         let id = self.shared.request_id();
         let now = self.shared.clock.now();
-        snapshot.log.write(&early_line(connection.facts(), now, &id, head, &deny, &snapshot.policy.revision));
-        self.shared.metrics.request(None, deny.reason.status(), Decision::Deny(deny.reason), now.since(connection.facts().accepted));
+        let facts = connection.facts();
+        let (host, owner) = owner_of_head(head, facts, &snapshot.policy).unzip();
+        let owner = owner.flatten();
+        let tenant = owner.as_ref().map(|tenant| &tenant.name);
+        snapshot.log.write(&early_line(facts, now, &id, head, (host.as_ref(), tenant), &deny, &snapshot.policy.revision));
+        self.shared.metrics.request(tenant, deny.reason.status(), Decision::Deny(deny.reason), now.since(facts.accepted));
         self.hold_against(connection, &deny);
-        let tls = connection.facts().tls();
-        let realm = tls.and_then(|tls| tls.sni.as_ref()).and_then(|sni| snapshot.policy.tenants.owning(sni));
+        let tls = facts.tls();
+        let named = || tls.and_then(|tls| tls.sni.as_ref()).and_then(|sni| snapshot.policy.tenants.owning(sni));
+        let realm = owner.as_ref().or_else(named);
         Refusal::early(deny.reason, id, head, &snapshot.policy.limits, tls.is_some(), realm.map(|realm| &*realm.response_headers))
             .to_http1()
     }
@@ -136,7 +141,7 @@ impl Witness for Clerk {
         };
         let snapshot = self.shared.snapshot.load();
         let id = self.shared.request_id();
-        let line = early_line(connection.facts(), self.shared.clock.now(), &id, &[], &deny, &snapshot.policy.revision);
+        let line = early_line(connection.facts(), self.shared.clock.now(), &id, &[], (None, None), &deny, &snapshot.policy.revision);
         self.hold_against(connection, &deny);
         // The client gets a frame, mostly no status; the counter's is that of the same thing over HTTP/1.
         let event = if matches!(refusal, Http2Refusal::Abuse(_) | Http2Refusal::Connection(_) | Http2Refusal::Fields) {

@@ -82,6 +82,7 @@ impl Rules {
             header_timeout: self.limits.header_timeout,
             idle_timeout: self.limits.idle_timeout,
             header_bytes: self.limits.header_bytes,
+            header_count: self.limits.header_count,
             write_stall: self.limits.write_stall,
             write_min_rate: self.limits.write_min_rate,
             http2: if many { self.limits.http2.of_many_clients() } else { self.limits.http2 },

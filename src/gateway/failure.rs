@@ -27,6 +27,10 @@ pub(super) fn deny(error: &Error, version: HttpVersion, ctx: &Context) -> Deny {
     if ctx.connection.as_ref().is_some_and(|connection| connection.chunks_are_wrong()) {
         return Deny::new(Reason::FramingChunk, "the chunks of the body are malformed");
     }
+    if version == HttpVersion::Http2 && downstream && breaks_protocol(error) {
+        return Deny::new(Reason::Protocol, "the stream was reset: malformed trailers, or another length than Content-Length says")
+            .honest(true);
+    }
     let forwarded = ctx.permit.is_some();
     let reason = match error.esource() {
         ErrorSource::Upstream => upstream_reason(error.root_etype()),
@@ -35,6 +39,12 @@ pub(super) fn deny(error: &Error, version: HttpVersion, ctx: &Context) -> Deny {
     };
     // Our own reader found nothing wrong with the chunks, and what else the library says nobody can read anything from.
     Deny::new(reason, error.to_string()).honest(true)
+}
+
+/// Says whether it was the library that reset a stream, for what its client sent on it (RFC 9113, section 8.1.1).
+fn breaks_protocol(error: &Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<h2::Error>();
+    cause.is_some_and(|cause| cause.is_library() && cause.reason() == Some(h2::Reason::PROTOCOL_ERROR))
 }
 
 /// The refusal of a body that comes too slowly.

@@ -12,6 +12,7 @@ mod forward;
 mod grpc;
 mod guard;
 mod health;
+mod owner;
 mod proxy;
 mod record;
 mod refuse;
@@ -30,6 +31,7 @@ mod view;
 
 #[doc(hidden)]
 pub use exchange::fuzz;
+pub use owner::of_head as owner_of_head;
 pub use proxy::Gateway;
 pub use record::early_line;
 pub use renewals::Renewals;

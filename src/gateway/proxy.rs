@@ -13,7 +13,7 @@ use pingora::{
 
 use super::{
     body::body_came,
-    failure, guard, record, refuse,
+    failure, guard, owner, record, refuse,
     reply::Refusal,
     response_headers,
     session::{self, CookieChange, GrantedTo},
@@ -22,7 +22,7 @@ use super::{
     view,
 };
 use crate::{
-    model::{Connection, Decision, Deny, Reason, RequestId, Stage, Tick, Trail, UnixTime, Verdict},
+    model::{Connection, Decision, Deny, Malformed, Reason, RequestId, Stage, Tick, Trail, UnixTime, Verdict},
     pipeline::{self, Known, Passage, Permit, Stores},
 };
 
@@ -46,8 +46,9 @@ pub struct Context {
     pub(super) began: UnixTime,
     pub(super) tick: Tick,
     pub(super) connection: Option<Arc<Connection>>,
-    /// Its stream, over HTTP/2.
+    /// Its stream, over HTTP/2, and what is wrong with its head.
     pub(super) stream: Option<u32>,
+    pub(super) malformed: Option<Malformed>,
     /// Whether it was refused before it began, and has its line.
     pub(super) told: bool,
     pub(super) snapshot: Option<Arc<Snapshot>>,
@@ -133,6 +134,7 @@ impl ProxyHttp for Gateway {
             tick,
             connection: None,
             stream: None,
+            malformed: None,
             told: false,
             snapshot: None,
             head: None,
@@ -172,7 +174,9 @@ impl ProxyHttp for Gateway {
         let connection =
             view::connection(session).ok_or_else(|| Error::explain(ErrorType::InternalError, "no connection under the session"))?;
         ctx.head = connection.request_begins();
-        ctx.stream = view::take_stream(session, &connection);
+        let mark = view::take_mark(session, &connection);
+        ctx.stream = mark.map(|mark| mark.stream);
+        ctx.malformed = mark.and_then(|mark| mark.malformed);
         ctx.told = ctx.stream.is_some_and(|stream| connection.stream_begins(stream));
         waits(session);
         ctx.connection = Some(connection);
@@ -289,7 +293,11 @@ impl Gateway {
             challenges: &self.shared.challenges,
             key_sets: &self.shared.key_sets,
         };
-        let verdict = pipeline::judge(&view, &snapshot.policy, stores, &mut ctx.known, &mut ctx.trail).await;
+        // First of all: what is wrong with it was left out, so the rest is not what was asked.
+        let verdict = match ctx.malformed {
+            Some(malformed) => Err(malformed.deny()),
+            None => pipeline::judge(&view, &snapshot.policy, stores, &mut ctx.known, &mut ctx.trail).await,
+        };
         let faults = [verdict.as_ref().err(), ctx.known.session_fault.as_ref()];
         if faults.into_iter().flatten().any(|deny| deny.reason == Reason::SessionKeyUnknown) {
             self.shared.key_missed.send_replace(());
@@ -301,6 +309,9 @@ impl Gateway {
         ctx.session_hash = ctx.known.session.as_ref().zip(sessions).map(|(session, rules)| rules.ring.session_hash(&session.claims.id));
         // Framing in doubt: whatever follows on this connection may be part of this request.
         let in_doubt = verdict.as_ref().err().is_some_and(|deny| deny.reason.stage() == Stage::Hygiene);
+        if in_doubt && let Some((host, realm)) = owner::of_request(&view, &snapshot.policy) {
+            (ctx.known.host, ctx.known.realm) = (Some(host), realm);
+        }
         ctx.head = head.filter(|_| in_doubt);
         verdict
     }

@@ -5,7 +5,7 @@ use pingora::proxy::Session;
 
 use super::{proxy::Context, shared::Shared, view};
 use crate::{
-    model::{Decision, Deny, Facts, Reason, RequestId, Stage, UnixTime},
+    model::{Decision, Deny, Facts, Host, Reason, RequestId, Stage, TenantName, UnixTime},
     pipeline::{Asked, Source},
     policy::AcmeChallenge,
     telemetry::{AccessLine, Event, QuotaVerdict, UpstreamFacts},
@@ -150,6 +150,7 @@ pub fn early_line<'a>(
     now: UnixTime,
     id: &'a RequestId,
     head: &'a [u8],
+    (host, tenant): (Option<&'a Host>, Option<&'a TenantName>),
     deny: &'a Deny,
     revision: &'a str,
 ) -> AccessLine<'a> {
@@ -158,6 +159,8 @@ pub fn early_line<'a>(
     AccessLine {
         request_id: Some(id.as_str()),
         client: Some(facts.source_ip().addr()),
+        host: host.map(|host| host.as_str().as_bytes()),
+        tenant: tenant.map(TenantName::as_str),
         method: words.next().filter(|word| !word.is_empty()),
         path: words.next(),
         status: Some(deny.reason.status()),

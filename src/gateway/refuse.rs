@@ -48,7 +48,7 @@ pub(super) async fn refuse(shared: &Shared, session: &mut Session, ctx: &mut Con
         cookies_to_blame: policy.as_ref().is_some_and(|policy| {
             let fields = session.req_header().headers.iter();
             let fields = fields.map(|(name, value)| (name.as_str().as_bytes(), name.as_str().len().saturating_add(value.len())));
-            cookie_load::is_to_blame(deny.reason, fields, true, &policy.limits)
+            cookie_load::is_to_blame(deny.reason, fields, ctx.malformed.is_none(), &policy.limits)
         }),
         words: realm.as_deref().map(|realm| &*realm.response_headers),
     };

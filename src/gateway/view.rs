@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Version;
 use pingora::{http::RequestHeader, proxy::Session};
 
-use crate::model::{Connection, Facts, HttpVersion, Presented, RequestView, STREAM_FIELD, Tick, UnixTime};
+use crate::model::{Connection, Facts, HttpVersion, NO_HOST, Presented, RequestView, STREAM_FIELD, StreamMark, Tick, UnixTime};
 
 /// Finds the connection that edge put under this session.
 pub(super) fn connection(session: &Session) -> Option<Arc<Connection>> {
@@ -13,16 +13,20 @@ pub(super) fn connection(session: &Session) -> Option<Arc<Connection>> {
     digest.user_data.as_ref()?.downcast_ref::<Arc<Connection>>().cloned()
 }
 
-/// Takes off the field in which edge says on which stream of HTTP/2 a request came. It stands behind whatever the client says of it, and
-/// has a key that no client knows.
-pub(super) fn take_stream(session: &mut Session, connection: &Connection) -> Option<u32> {
+/// Takes off the field in which edge says on which stream of HTTP/2 a request came, and what is wrong with it. It stands behind whatever
+/// the client says of it, and has a key that no client knows.
+pub(super) fn take_mark(session: &mut Session, connection: &Connection) -> Option<StreamMark> {
     if !session.is_http2() {
         return None;
     }
     let request = session.req_header_mut();
-    let stream = request.headers.get_all(STREAM_FIELD).iter().next_back().and_then(|value| connection.stream_of(value.as_bytes()));
+    let mark = request.headers.get_all(STREAM_FIELD).iter().next_back().and_then(|value| connection.stream_mark(value.as_bytes()));
     request.remove_header(STREAM_FIELD);
-    stream
+    if mark.is_some_and(|mark| mark.malformed.is_some()) && request.uri.authority().is_some_and(|authority| authority == NO_HOST) {
+        let path = request.uri.path_and_query().cloned().map(http::Uri::from);
+        request.set_uri(path.unwrap_or_default());
+    }
+    mark
 }
 
 /// Returns the HTTP version of a request.

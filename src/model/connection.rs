@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use super::{CertificateJudge, ClientCertificate, Http2Limits, Presented, UnixTime, http2};
+use super::{CertificateJudge, ClientCertificate, Http2Limits, Presented, StreamMark, UnixTime};
 
 pub use answers::AnswerWaits;
 pub use cut::Cut;
@@ -41,6 +41,8 @@ pub struct HeadDeadlines {
     pub idle_timeout: Duration,
     /// How large a head may be.
     pub header_bytes: usize,
+    /// How many fields it may have.
+    pub header_count: usize,
     /// How long the other side may take none of what we send.
     pub write_stall: Duration,
     /// How many bytes per second it must take while we wait for it; 0 is no bound.
@@ -244,9 +246,9 @@ impl Connection {
         })
     }
 
-    /// Reads the number of a stream that edge has written into a head.
-    pub fn stream_of(&self, value: &[u8]) -> Option<u32> {
-        http2::stream_of(value, self.stream_key()?)
+    /// Reads what edge has written into a head of its stream.
+    pub fn stream_mark(&self, value: &[u8]) -> Option<StreamMark> {
+        StreamMark::read(value, self.stream_key()?)
     }
 
     /// Tells that the gateway has begun a request on this stream of HTTP/2. Says whether it was refused already, and has its line.
@@ -384,6 +386,7 @@ mod tests {
                 header_timeout: second,
                 idle_timeout: second,
                 header_bytes: 64,
+                header_count: 100,
                 write_stall: second,
                 write_min_rate: 0,
                 http2: Http2Limits::SMALL,

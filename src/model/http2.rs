@@ -75,24 +75,21 @@ impl Http2Limits {
     };
 }
 
-/// The field with the number of a stream that edge puts at the end of each head, for the gateway. It takes it off again.
-pub const STREAM_FIELD: &str = "octroi-stream";
+/// The most octets that everybody takes in one frame (RFC 9113, section 6.5.2): we ask for no more, and say no more.
+pub const FRAME_BYTES: usize = 16 * 1024;
+/// How many octets of fields a client may have us remember (RFC 7541, section 4.2).
+pub const FIELD_TABLE_BYTES: usize = 4 * 1024;
+/// The pseudo-fields of a request (RFC 9113, section 8.3.1).
+const PSEUDO_FIELDS: usize = 4;
+/// What the standard counts for a field beside its octets (RFC 9113, section 6.5.2).
+pub const FIELD_OVERHEAD: usize = 32;
 
-/// What that field says: the key of the connection, which no client knows, and the number.
-pub fn stream_value(key: u64, stream: u32) -> String {
-    format!("{key:016x}-{stream}")
+/// Returns how large a list of fields the library may read, as the standard counts it.
+///
+/// It lies behind our own bounds, which count as in HTTP/1: a head beyond those is still refused by us, with an answer and a line.
+pub const fn field_list_bytes(header_bytes: usize, header_count: usize) -> usize {
+    header_bytes.saturating_mul(2).saturating_add(header_count.saturating_add(PSEUDO_FIELDS).saturating_mul(FIELD_OVERHEAD))
 }
-
-/// Reads it. Nothing where the key is another: then a client has written it.
-pub(super) fn stream_of(value: &[u8], key: u64) -> Option<u32> {
-    let number = std::str::from_utf8(value).ok()?.rsplit_once('-')?.1;
-    let stream = number.parse().ok()?;
-    let expected = stream_value(key, stream);
-    bool::from(subtle::ConstantTimeEq::ct_eq(expected.as_bytes(), value)).then_some(stream)
-}
-
-/// The most octets that every client takes in one frame (RFC 9113, section 6.5.2).
-const MOST_OCTETS: usize = 16 * 1024;
 
 /// Writes an interim answer as one HEADERS frame, of literals that no table keeps (RFC 7541, section 6.2.2). Nothing where it does not
 /// fit into one.
@@ -104,7 +101,7 @@ pub fn interim_frame<'a>(stream: u32, status: u16, fields: impl Iterator<Item = 
         block.push(0);
         literal(&mut block, name.as_bytes());
         literal(&mut block, value);
-        if block.len() > MOST_OCTETS {
+        if block.len() > FRAME_BYTES {
             return None;
         }
     }
@@ -114,7 +111,7 @@ pub fn interim_frame<'a>(stream: u32, status: u16, fields: impl Iterator<Item = 
 }
 
 /// A text that is not compressed: its length in 7 bits and what does not fit into them (RFC 7541, sections 5.1 and 5.2), and itself.
-fn literal(block: &mut Vec<u8>, text: &[u8]) {
+pub fn literal(block: &mut Vec<u8>, text: &[u8]) {
     const PREFIX: usize = 127;
     let octet = |number: usize| u8::try_from(number).unwrap_or(u8::MAX);
     if text.len() < PREFIX {

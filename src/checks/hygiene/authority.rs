@@ -8,6 +8,11 @@ pub(super) fn split(target: &[u8]) -> Verdict<(&str, Option<&str>)> {
     let form = |detail: &'static str| Deny::new(Reason::TargetForm, detail);
     let text = std::str::from_utf8(target).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'));
     let Some(text) = text else { return Err(Deny::new(Reason::PathEncoding, "the target has a `#` or bytes that are not visible ASCII")) };
+    // RFC 3986, appendix A; the HTTP library refuses what stands here, and nobody could say why.
+    let path = text.split('?').next().unwrap_or_default();
+    if text.bytes().any(|byte| matches!(byte, b'"' | b'<' | b'>')) || path.contains('`') {
+        return Err(Deny::new(Reason::PathEncoding, "the target has a character that a URL does not have"));
+    }
     if text.starts_with('/') {
         return Ok((text, None));
     }

@@ -12,7 +12,12 @@ use crate::{
 /// way to `Ok`.
 pub fn lint(head: &[u8], limits: &Limits) -> Verdict {
     let head = read(head, limits)?;
-    let (_, authority) = authority::split(head.target).unwrap_or_default();
+    let authority = match authority::split(head.target) {
+        Ok((_, authority)) => authority,
+        Err(deny) if deny.reason == Reason::PathEncoding => return Err(deny),
+        // The library says which forms there are.
+        Err(_) => None,
+    };
     if authority.zip(head.host).is_some_and(|(authority, host)| !authority.as_bytes().eq_ignore_ascii_case(host)) {
         return Err(authority::conflict());
     }

@@ -1,87 +1,90 @@
-//! What the library is given of an HTTP/2 client: its frames, and in each head that opens a stream a field with the stream's number.
+//! What the library is given of an HTTP/2 client: its frames, but for the blocks of fields, which are read here and written anew.
 //!
-//! The library tells nobody the numbers of its streams, and drops every interim answer. With the number the gateway can have an
-//! interim answer said on the right stream ([`Connection::say_interim`]), and the stream knows which requests have begun.
+//! The library tells nobody the numbers of its streams, drops every interim answer, and ends a whole connection for one bad field. So each
+//! block is read ([`hpack`](super::hpack)), judged ([`head`](super::head)) and given without compression, with a field of ours at its end:
+//! the number of its stream, and what is wrong with it. With the number the gateway can have an interim answer said on the right stream
+//! ([`Connection::say_interim`]), and the stream knows which requests have begun. The field carries the key of its connection, which never
+//! leaves the process, and one of that name that a client sends is dropped, so a client can say nothing in it. It must not be indexed (RFC
+//! 7541, section 6.2.3); nothing is, so the library's table of fields stays empty.
 //!
-//! The field ends the last frame of its block, which grows by it: no frame is added, so a malformed head is the error of its stream that
-//! it is without us (RFC 9113, section 8.1.1). It is a literal that no table keeps (RFC 7541, section 6.2.2), so nothing that either side
-//! knows of the tables changes. It carries the key of its connection, which never leaves the process, so a client can name no stream. And the
-//! client's own fields are followed to their end: in a block that ends within one, what stands behind it would be read as a part of
-//! that field. Such a block is a COMPRESSION_ERROR, and stays one.
+//! A block that nobody can read is the end of the connection (RFC 9113, section 4.3), and so is one that another frame interrupts (section
+//! 6.10): there the library gets what it ends the connection for, and from then on the client's frames as they are.
 //!
 //! [`Connection::say_interim`]: crate::model::Connection::say_interim
+
+use std::mem;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::ReadBuf;
 
-use super::block::Fields;
-use crate::model::{STREAM_FIELD, stream_value};
+use super::{
+    head::{END_HEADERS, END_STREAM, HEAD, Head, Opening, PRIORITY, PRIORITY_BYTES, frame_head},
+    hpack::Decoder,
+};
+use crate::model::{FIELD_TABLE_BYTES, FRAME_BYTES, Malformed};
 
 const PREFACE: usize = 24;
-const HEAD: usize = 9;
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
-const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
-const PRIORITY: u8 = 0x20;
-/// What stands before the fields of a HEADERS frame with that flag.
-const PRIORITY_BYTES: usize = 5;
-/// The most octets of a frame that the library takes (RFC 9113, section 6.5.2).
-const MOST_OCTETS: usize = 16 * 1024;
+/// Index 0, which is none (RFC 7541, section 6.1).
+const NO_BLOCK: [u8; 1] = [0x80];
+/// What is kept between two heads of what one needed.
+const KEPT: usize = 2048;
 
 /// What has come and was not given yet, and where the library stands.
 #[derive(Debug)]
-pub(super) struct Given {
-    /// What the field with the number says before it; without one, no number is given.
+pub(in crate::edge) struct Given {
+    /// What the field of ours says before the number; without one, no number is given.
     key: Option<u64>,
     preface: usize,
-    /// Octets of the payload that are to come.
+    /// Octets of the payload that are to come, of a frame that is given as it is.
     rest: usize,
-    /// So many of them stand before the fields.
-    prelude: usize,
     /// The stream of a DATA frame whose rest that is.
     data: Option<u32>,
-    block: Option<Block>,
+    fields: Decoder,
+    head: Head,
+    /// Whether that has begun and not ended.
+    in_block: bool,
+    /// Whether nobody can read blocks any more.
+    lost: bool,
     highest: u32,
-    /// What ends the frame in hand, before anything else is given.
-    due: Option<Vec<u8>>,
+    /// A block as the library gets it, before anything else is given.
+    due: Vec<u8>,
+    /// How much of that was given.
+    due_at: usize,
+    /// The streams of requests that are reset behind their answer.
+    to_reset: Vec<u32>,
     waiting: BytesMut,
     /// How much of that may be given.
     cleared: usize,
 }
 
-/// A block of fields that has not ended.
-#[derive(Debug)]
-struct Block {
-    stream: u32,
-    /// Where its fields stand, as long as a number is to end it.
-    fields: Option<Fields>,
-    /// Whether the frame in hand is the last one.
-    last: bool,
-    /// The field that ends that frame.
-    number: Option<Vec<u8>>,
-}
-
 impl Given {
-    /// Begins with the key of its connection.
-    pub(super) fn new(key: Option<u64>) -> Self {
+    /// Begins with the bounds of a head, and the key of its connection.
+    pub(in crate::edge) fn new(header_bytes: usize, header_count: usize, key: Option<u64>) -> Self {
         Self {
             key,
             preface: PREFACE,
             rest: 0,
-            prelude: 0,
             data: None,
-            block: None,
+            fields: Decoder::new(FIELD_TABLE_BYTES, header_bytes),
+            head: Head::new(header_bytes, header_count),
+            in_block: false,
+            lost: false,
             highest: 0,
-            due: None,
+            due: Vec::new(),
+            due_at: 0,
+            to_reset: Vec::new(),
             waiting: BytesMut::new(),
             cleared: 0,
         }
     }
 
-    /// Says whether the library stands between two frames, and in no block of fields, so that a frame of ours may come.
+    /// Says whether the library stands between two frames, and no block of fields has begun, so that a frame of ours may come.
     pub(super) fn is_between(&self) -> bool {
-        self.cleared == 0 && self.preface == 0 && self.rest == 0 && self.block.is_none() && self.due.is_none()
+        self.cleared == 0 && self.preface == 0 && self.rest == 0 && !self.in_block && self.due.is_empty()
     }
 
     /// Returns the stream in whose DATA frame the library stands.
@@ -91,7 +94,12 @@ impl Given {
 
     /// Says whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && self.due.is_empty()
+    }
+
+    /// Returns the streams of requests that are reset behind their answer, each once.
+    pub(super) fn take_to_reset(&mut self) -> impl Iterator<Item = u32> {
+        mem::take(&mut self.to_reset).into_iter()
     }
 
     /// Keeps what came.
@@ -100,214 +108,217 @@ impl Given {
     }
 
     /// Lets through what came, where nothing waits before it. Returns how much of it the library gets now; the rest waits.
-    pub(super) fn pass_on(&mut self, bytes: &mut [u8]) -> usize {
-        let passed = self.pass(bytes);
-        self.waiting.extend_from_slice(bytes.get(passed..).unwrap_or_default());
+    pub(super) fn pass_on(&mut self, bytes: &[u8]) -> usize {
+        let (read, passed) = self.pass(bytes);
+        self.waiting.extend_from_slice(bytes.get(read + passed..).unwrap_or_default());
         passed
     }
 
     /// Gives what waits, as much as may be given now. Says whether that was anything.
     pub(super) fn give(&mut self, buf: &mut ReadBuf<'_>) -> bool {
-        if self.cleared == 0 {
-            let mut waiting = std::mem::take(&mut self.waiting);
-            self.cleared = self.pass(&mut waiting);
-            self.waiting = waiting;
+        if self.cleared == 0 && self.due.is_empty() && !self.waiting.is_empty() {
+            let mut waiting = mem::take(&mut self.waiting);
+            let (read, passed) = self.pass(&waiting);
+            waiting.advance(read);
+            (self.waiting, self.cleared) = (waiting, passed);
         }
-        let some = self.cleared.min(buf.remaining());
-        buf.put_slice(self.waiting.get(..some).unwrap_or_default());
-        self.waiting.advance(some);
-        self.cleared -= some;
+        let before = buf.remaining();
+        if self.cleared > 0 {
+            let some = self.cleared.min(buf.remaining());
+            buf.put_slice(self.waiting.get(..some).unwrap_or_default());
+            self.waiting.advance(some);
+            self.cleared -= some;
+        } else {
+            let due = self.due.get(self.due_at..).unwrap_or_default();
+            let some = due.get(..buf.remaining()).unwrap_or(due);
+            buf.put_slice(some);
+            self.due_at += some.len();
+            if self.due_at == self.due.len() {
+                self.due.clear();
+                self.due.shrink_to(KEPT);
+                self.due_at = 0;
+            }
+        }
         if self.waiting.is_empty() {
             self.waiting = BytesMut::new();
         }
-        some > 0
+        buf.remaining() < before
     }
 
-    /// Takes what is due, where it may come now.
-    pub(super) fn take_due(&mut self) -> Option<Vec<u8>> {
-        if self.cleared > 0 { None } else { self.due.take() }
-    }
-
-    /// Reads on, and makes room in the last frame of a block for the number that is to end it. Returns how much may be given before that
-    /// number, or before a head of a frame that is not whole.
-    fn pass(&mut self, bytes: &mut [u8]) -> usize {
-        let mut at = 0;
+    /// Reads on, up to the end of a block, to a block behind other frames, or to a frame whose head, or whose fields, are not whole. Returns
+    /// how much was read here and is not given, and how much may be given as it is: one of both is 0.
+    fn pass(&mut self, bytes: &[u8]) -> (usize, usize) {
+        let (mut read, mut at) = (0, 0);
         loop {
-            let left = bytes.len() - at;
-            if self.preface > 0 {
-                let some = left.min(self.preface);
-                self.preface -= some;
-                at += some;
-            } else {
-                let some = left.min(self.rest);
-                self.payload(bytes.get(at..at + some).unwrap_or_default());
-                at += some;
+            let to_come = if self.preface > 0 { &mut self.preface } else { &mut self.rest };
+            let some = (*to_come).min(bytes.len() - at);
+            *to_come -= some;
+            at += some;
+            if self.preface > 0 || self.rest > 0 {
+                return (read, at - read);
             }
-            if self.preface > 0 || self.rest > 0 || self.due.is_some() {
-                return at;
+            let Some((&head, behind)) = bytes.get(at..).and_then(|rest| rest.split_first_chunk::<HEAD>()) else { return (read, at - read) };
+            let [a, b, c, kind, flags, d, e, f, g] = head;
+            let stream = u32::from_be_bytes([d, e, f, g]) & 0x7fff_ffff;
+            let length = usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap_or(usize::MAX);
+            let continues = kind == CONTINUATION && self.in_block && stream == self.head.stream();
+            if self.in_block && !continues {
+                // For the library this one interrupts it too.
+                self.lose(0, 0, &[]);
+                return (read, 0);
             }
-            if self.ends() {
-                return at;
+            // A frame that is longer than we allow, and one that continues nothing, the library ends the connection for.
+            let is_read = (kind == HEADERS || continues) && length <= FRAME_BYTES && !self.lost;
+            if !is_read {
+                self.lost |= matches!(kind, HEADERS | CONTINUATION);
+                self.in_block = false;
+                (self.rest, self.data) = (length, (kind == DATA).then_some(stream));
+                at += HEAD;
+                continue;
             }
-            let Some(head) = bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<HEAD>()) else { return at };
-            self.frame(head);
-            at += HEAD;
+            let Some(payload) = behind.get(..length).filter(|_| at == read) else { return (read, at - read) };
+            at += HEAD + length;
+            read = at;
+            self.block(kind, flags, stream, payload);
+            if !self.due.is_empty() {
+                return (read, 0);
+            }
         }
     }
 
-    /// Follows the payload of the frame in hand.
-    fn payload(&mut self, mut bytes: &[u8]) {
-        self.rest -= bytes.len();
-        let before = self.prelude.min(bytes.len());
-        self.prelude -= before;
-        bytes = bytes.get(before..).unwrap_or_default();
-        if let Some(fields) = self.block.as_mut().and_then(|block| block.fields.as_mut()) {
-            fields.follow(bytes);
-        }
-    }
-
-    /// Ends the block in hand, where its last frame has come. Says whether something is due.
-    fn ends(&mut self) -> bool {
-        let Some(block) = self.block.take_if(|block| block.last) else { return false };
-        let Some((fields, number)) = block.fields.zip(block.number) else { return false };
-        self.due = Some(if fields.are_whole() { number } else { fields.spoil(number.len()) });
-        true
-    }
-
-    fn frame(&mut self, head: &mut [u8; HEAD]) {
-        let &mut [a, b, c, kind, flags, d, e, f, g] = head;
-        let stream = u32::from_be_bytes([d, e, f, g]) & 0x7fff_ffff;
-        self.rest = usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap_or(usize::MAX);
-        self.prelude = 0;
-        self.data = (kind == 0).then_some(stream);
-        let key = self.key;
+    /// Reads one frame of a block.
+    fn block(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        let fields = if kind == HEADERS { self.open(flags, stream, payload) } else { Some(payload) };
         let last = flags & END_HEADERS != 0;
-        match kind {
-            HEADERS => {
-                let prelude = if flags & PRIORITY == 0 { 0 } else { PRIORITY_BYTES };
-                // What pads a head stands behind its fields; hardly anybody does it. A frame that is too short must stay so.
-                let fits = flags & PADDED == 0 && self.rest >= prelude;
-                let fields = (stream > self.highest && fits && key.is_some()).then(Fields::default);
-                self.prelude = prelude;
-                self.highest = self.highest.max(stream);
-                self.block = Some(Block { stream, fields, last, number: None });
-            }
-            CONTINUATION => match &mut self.block {
-                Some(block) if block.stream == stream => block.last = last,
-                // A connection error (RFC 9113, section 6.10).
-                _ => self.block = None,
-            },
-            // Nothing may stand within a block, either.
-            _ => {
-                self.block = None;
-                return;
-            }
+        self.in_block = !last;
+        let Self { fields: decoder, head, .. } = self;
+        let is_readable = fields.is_some_and(|fields| decoder.read(fields, last, |found| head.take(found)).is_ok());
+        if !is_readable {
+            return self.lose(1, END_HEADERS, &NO_BLOCK);
         }
-        let Some(block) = self.block.as_mut().filter(|block| block.last && block.fields.is_some()) else { return };
-        let number = number(key.unwrap_or_default(), stream);
-        let length = self.rest.saturating_add(number.len());
-        // Where it does not fit, it is left out.
-        match u32::try_from(length).ok().filter(|_| length <= MOST_OCTETS) {
-            Some(length) => {
-                let [_, grown @ ..] = length.to_be_bytes();
-                head.iter_mut().zip(grown).for_each(|(octet, grown)| *octet = grown);
-                block.number = Some(number);
-            }
-            None => block.fields = None,
+        if last && head.end(self.key, &mut self.due).is_some_and(Malformed::resets) {
+            self.to_reset.push(stream);
         }
+    }
+
+    /// Begins a block. Returns its fields, nothing where the frame has no room for what stands around them (RFC 9113, section 6.2).
+    fn open<'a>(&mut self, flags: u8, stream: u32, payload: &'a [u8]) -> Option<&'a [u8]> {
+        let mut priority = [0; PRIORITY_BYTES];
+        let mut fields = payload;
+        let mut padding = 0;
+        if flags & PADDED != 0 {
+            let (length, rest) = fields.split_first()?;
+            (padding, fields) = (usize::from(*length), rest);
+        }
+        if flags & PRIORITY != 0 {
+            (priority, fields) = fields.split_first_chunk().map(|(priority, rest)| (*priority, rest))?;
+        }
+        let fields = fields.get(..fields.len().checked_sub(padding)?);
+        let trailers = stream <= self.highest;
+        self.highest = self.highest.max(stream);
+        self.head.begin(Opening { stream, flags: flags & (END_STREAM | PRIORITY), priority, trailers });
+        fields
+    }
+
+    /// Gives the library what it ends the connection for.
+    fn lose(&mut self, length: usize, flags: u8, payload: &[u8]) {
+        (self.lost, self.in_block) = (true, false);
+        self.due.extend_from_slice(&frame_head(length, HEADERS, flags, self.head.stream().max(1)));
+        self.due.extend_from_slice(payload);
     }
 }
 
-/// The field with the number of a stream.
-fn number(key: u64, stream: u32) -> Vec<u8> {
-    let value = stream_value(key, stream);
-    let octet = |length: usize| u8::try_from(length).unwrap_or(0);
-    [&[0x10, octet(STREAM_FIELD.len())], STREAM_FIELD.as_bytes(), &[octet(value.len())], value.as_bytes()].concat()
+/// Gives what came in pieces, to a library that reads so many octets at a time. Returns what it reads.
+pub(in crate::edge) fn all_of(given: &mut Given, pieces: &[&[u8]], room: usize) -> Vec<u8> {
+    let (mut all, mut space) = (Vec::new(), vec![0; room.max(1)]);
+    for piece in pieces {
+        if given.is_empty() {
+            let passed = given.pass_on(piece);
+            all.extend_from_slice(piece.get(..passed).unwrap_or_default());
+        } else {
+            given.keep(piece);
+        }
+        loop {
+            let mut buf = ReadBuf::new(&mut space);
+            if !given.give(&mut buf) {
+                break;
+            }
+            all.extend_from_slice(buf.filled());
+        }
+    }
+    all
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::STREAM_FIELD;
 
     const KEY: u64 = 0xfeed_0000_0000_0001;
+    const GET: &[u8] = b"\x82\x87\x84\x41\x01a";
+    const READ: &[u8] = b"\0\x07:method\x03GET\0\x07:scheme\x05https\0\x05:path\x01/\0\x0a:authority\x01a";
 
     fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+        [&frame_head(payload.len(), kind, flags, stream), payload].concat()
     }
 
-    /// The same with the number behind the fields.
-    fn marked(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-        let field = [b"\x10\x0doctroi-stream\x12feed000000000001-", stream.to_string().as_bytes()].concat();
-        frame(kind, flags, stream, &[payload, &field].concat())
+    /// The field with the number.
+    fn mark(stream: u32, malformed: Option<Malformed>) -> Vec<u8> {
+        let text = crate::model::StreamMark { stream, malformed }.text(KEY);
+        let text = text.as_bytes();
+        [b"\x10\x0doctroi-stream", &[u8::try_from(text.len()).unwrap()][..], text].concat()
+    }
+
+    /// A block as the library gets it, with the number behind its fields.
+    fn marked(flags: u8, stream: u32, fields: &[&[u8]]) -> Vec<u8> {
+        frame(1, flags, stream, &[&fields.concat()[..], &mark(stream, None)].concat())
+    }
+
+    fn refused(flags: u8, stream: u32, fields: &[&[u8]], malformed: Malformed) -> Vec<u8> {
+        frame(1, flags, stream, &[&fields.concat()[..], &mark(stream, Some(malformed))].concat())
     }
 
     /// What the library gets of these pieces, in reads of so many octets.
     fn given(pieces: &[&[u8]], room: usize) -> Vec<u8> {
-        let (mut given, mut all) = (Given::new(Some(KEY)), Vec::new());
-        for piece in pieces {
-            let mut bytes = piece.to_vec();
-            if given.is_empty() {
-                let passed = given.pass_on(&mut bytes);
-                all.extend_from_slice(&bytes[..passed]);
-            } else {
-                given.keep(&bytes);
-            }
-            loop {
-                if let Some(due) = given.take_due() {
-                    all.extend(due);
-                    continue;
-                }
-                let mut space = vec![0; room];
-                let mut buf = ReadBuf::new(&mut space);
-                if !given.give(&mut buf) {
-                    break;
-                }
-                all.extend_from_slice(buf.filled());
-            }
-        }
-        all
+        all_of(&mut Given::new(1024, 100, Some(KEY)), pieces, room)
+    }
+
+    /// The same of one block that opens stream 1.
+    fn given_block(block: &[u8]) -> Vec<u8> {
+        given(&[&[vec![0; PREFACE], frame(1, 5, 1, block)].concat()], 4096).split_off(PREFACE)
     }
 
     #[test]
-    fn each_head_that_opens_a_stream_ends_with_its_number_however_it_is_cut() {
+    fn each_head_is_read_and_ends_with_its_number_however_it_is_cut() {
         let preface = [b'p'; PREFACE];
-        // GET, a literal, a part of another one.
-        let (get, text, part) = (&b"\x82"[..], &b"\x00\x01a\x01b"[..], &b"\x40\x03x-"[..]);
-        let with_priority = [&[0; 5], get].concat();
+        let text = &b"\x40\x01a\x01b"[..];
         let said = [
             preface.to_vec(),
             frame(4, 0, 0, &[0; 6]),
-            frame(1, 5, 1, &[get, text].concat()),
-            frame(1, 0, 3, &[get, part].concat()),
-            frame(9, 4, 3, b"a\x02bc"),
+            frame(1, 5, 1, &[GET, text].concat()),
+            // By the table now, over three frames that end within fields, and padded.
+            frame(1, 8, 3, &[&b"\x03"[..], GET, b"\x40\x03x-", b"\0\0\0"].concat()),
+            frame(9, 0, 3, b""),
+            frame(9, 4, 3, b"a\x02bc\xc0"),
             frame(0, 0, 3, &[7; 300]),
             // Trailers.
-            frame(1, 5, 3, text),
-            frame(1, 5, 5, b""),
-            frame(1, 0x25, 7, &with_priority),
-            // Padded, and too short for its priority: as they are.
-            frame(1, 0xd, 9, b"\x01\x82\x00"),
-            frame(1, 0x25, 11, b"abcd"),
+            frame(1, 5, 3, b"\xc0"),
+            frame(1, 0x25, 7, &[&b"\0\0\0\x01\x07"[..], GET].concat()),
             frame(6, 0, 0, &[0; 8]),
         ]
         .concat();
+        let written = &b"\0\x01a\x01b"[..];
         let expected = [
             preface.to_vec(),
             frame(4, 0, 0, &[0; 6]),
-            marked(1, 5, 1, &[get, text].concat()),
-            frame(1, 0, 3, &[get, part].concat()),
-            marked(9, 4, 3, b"a\x02bc"),
+            marked(5, 1, &[READ, written]),
+            marked(4, 3, &[READ, b"\0\x03x-a\x02bc", written]),
             frame(0, 0, 3, &[7; 300]),
-            frame(1, 5, 3, text),
-            marked(1, 5, 5, b""),
-            marked(1, 0x25, 7, &with_priority),
-            frame(1, 0xd, 9, b"\x01\x82\x00"),
-            frame(1, 0x25, 11, b"abcd"),
+            frame(1, 5, 3, written),
+            marked(0x25, 7, &[b"\0\0\0\x01\x07", READ]),
             frame(6, 0, 0, &[0; 8]),
         ]
         .concat();
-
         for room in [1, 9, 64, 4096] {
             assert_eq!(given(&[&said], room), expected, "{room}");
         }
@@ -319,45 +330,311 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_does_not_fit_is_left_out() {
-        let field = marked(1, 4, 1, b"").len() - HEAD;
-        for (room, fits) in [(field, true), (field - 1, false)] {
-            let said = [vec![0; PREFACE], frame(1, 4, 1, &vec![0x82; MOST_OCTETS - room])].concat();
-            let out = given(&[&said], 100_000);
-            assert_eq!((out == said, out.len()), (!fits, said.len() + if fits { field } else { 0 }), "{room}");
+    fn one_bad_field_is_left_out_and_named_and_never_comes_back_by_the_table() {
+        let first = [GET, b"\x40\x03x-a\x03a\x01b\x40\x01c\x01d"].concat();
+        let second = [GET, b"\xbf"].concat();
+        let said = [vec![0; PREFACE], frame(1, 5, 1, &first), frame(1, 5, 3, &second)].concat();
+        // Behind this one's authority stand `c`, `x-a` and the first one's.
+        let expected =
+            [vec![0; PREFACE], refused(5, 1, &[READ, b"\0\x01c\x01d"], Malformed::FieldOctet), marked(5, 3, &[READ, b"\0\x01c\x01d"])]
+                .concat();
+        assert_eq!(given(&[&said], 4096), expected);
+
+        let again = [GET, b"\xc0"].concat();
+        let said = [vec![0; PREFACE], frame(1, 5, 1, &first), frame(1, 5, 3, &again)].concat();
+        let expected = [
+            vec![0; PREFACE],
+            refused(5, 1, &[READ, b"\0\x01c\x01d"], Malformed::FieldOctet),
+            refused(5, 3, &[READ], Malformed::FieldOctet),
+        ]
+        .concat();
+        assert_eq!(given(&[&said], 4096), expected);
+    }
+
+    #[test]
+    fn what_is_malformed_is_told_apart_and_the_library_gets_a_whole_request() {
+        let plain = |fields: &[(&str, &str)]| {
+            let mut block = Vec::new();
+            for (name, value) in fields {
+                block.push(0);
+                crate::model::literal(&mut block, name.as_bytes());
+                crate::model::literal(&mut block, value.as_bytes());
+            }
+            block
+        };
+        let request = |path: &str, authority: &str| {
+            [(":method", "GET"), (":scheme", "https"), (":path", path), (":authority", authority)]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        };
+        let with = |more: &[(&str, &str)]| {
+            let owned = request("/", "a");
+            let all: Vec<_> = owned.iter().map(|(name, value)| (&**name, &**value)).chain(more.iter().copied()).collect();
+            plain(&all)
+        };
+        for (field, why) in [
+            (("X", "a"), Malformed::FieldName),
+            (("", "a"), Malformed::FieldName),
+            (("a b", "a"), Malformed::FieldName),
+            (("x", "a\u{1}b"), Malformed::FieldOctet),
+            (("x", "a\r\nb"), Malformed::FieldLine),
+            (("x", " a"), Malformed::FieldBlank),
+            (("connection", "close"), Malformed::ConnectionField),
+            (("upgrade", "h2c"), Malformed::ConnectionField),
+            (("transfer-encoding", "chunked"), Malformed::TransferEncoding),
+            (("te", "gzip"), Malformed::Te),
+            (("content-length", "+5"), Malformed::Length),
+            // The stream ends with the head.
+            (("content-length", "5"), Malformed::Length),
+            (("host", "b"), Malformed::AuthorityConflict),
+            (("host", "u@a"), Malformed::AuthoritySyntax),
+            ((":path", "/"), Malformed::PseudoTwice),
+            ((":status", "200"), Malformed::PseudoUnknown),
+            ((":protocol", "websocket"), Malformed::PseudoUnknown),
+            ((":x", "a"), Malformed::PseudoUnknown),
+        ] {
+            assert_eq!(given_block(&with(&[field])), refused(5, 1, &[READ], why), "{field:?}");
+        }
+        assert_eq!(given_block(&with(&[("x", ""), (":path", "/")])), refused(5, 1, &[READ, b"\0\x01x\0"], Malformed::PseudoLate));
+        for (field, written) in [
+            (("x", ""), &b"\0\x01x\0"[..]),
+            (("x", "a\tb"), b"\0\x01x\x03a\tb"),
+            (("x", "\u{e9}"), b"\0\x01x\x02\xc3\xa9"),
+            (("te", "Trailers"), b"\0\x02te\x08trailers"),
+            (("content-length", "0"), b"\0\x0econtent-length\x010"),
+            (("host", "a"), b"\0\x04host\x01a"),
+            (("host", "A"), b""),
+            (("octroi-stream", "feed000000000001-7"), b""),
+        ] {
+            assert_eq!(given_block(&with(&[field])), marked(5, 1, &[READ, written]), "{field:?}");
+        }
+        // Without one of them, and with one that is none.
+        for (missing, why) in
+            [(0, Malformed::PseudoMissing), (1, Malformed::PseudoMissing), (2, Malformed::PseudoMissing), (3, Malformed::AuthorityMissing)]
+        {
+            let mut fields = request("/", "a").to_vec();
+            fields.remove(missing);
+            let fields: Vec<_> = fields.iter().map(|(name, value)| (&**name, &**value)).collect();
+            let host = if missing == 3 { &b"\x0eoctroi.invalid"[..] } else { b"\x01a" };
+            let read = [&READ[..READ.len() - 2], host].concat();
+            assert_eq!(given_block(&plain(&fields)), refused(5, 1, &[&read], why), "{missing}");
+        }
+        for (path, authority, shown, host, why) in [
+            ("/a?b=\"<>", "a", "/a?b=%22%3C%3E", "a", Malformed::PathOctet),
+            ("/a\u{1}", "a", "/a%01", "a", Malformed::PathOctet),
+            ("", "a", "/", "a", Malformed::PathForm),
+            ("a", "a", "/", "a", Malformed::PathForm),
+            ("/", "u@a", "/", "octroi.invalid", Malformed::AuthoritySyntax),
+            ("/", "", "/", "octroi.invalid", Malformed::AuthorityMissing),
+        ] {
+            let fields = request(path, authority);
+            let fields: Vec<_> = fields.iter().map(|(name, value)| (&**name, &**value)).collect();
+            let expected = plain(&[(":method", "GET"), (":scheme", "https"), (":path", shown), (":authority", host)]);
+            assert_eq!(given_block(&plain(&fields)), refused(5, 1, &[&expected], why), "{path} {authority}");
+        }
+        // CONNECT has neither.
+        let connect = [(":method", "CONNECT"), (":authority", "a:1")];
+        assert_eq!(given_block(&plain(&connect)), marked(5, 1, &[&plain(&connect)]));
+        assert_eq!(
+            given_block(&plain(&[&connect[..], &[(":path", "/")]].concat())),
+            refused(5, 1, &[&plain(&connect)], Malformed::PseudoUnknown)
+        );
+    }
+
+    #[test]
+    fn malformed_trailers_become_what_the_library_resets_their_stream_for() {
+        for (fields, fine) in [(&b"\0\x01a\x01b"[..], true), (b"\x84", false), (b"\0\x01A\x01b", false), (b"\0\x01a\x02 b", false)] {
+            let said = [vec![0; PREFACE], frame(1, 4, 1, GET), frame(1, 5, 1, fields)].concat();
+            let trailers = if fine { frame(1, 5, 1, fields) } else { frame(1, 5, 1, b"\0\x0aconnection\x05close") };
+            assert_eq!(given(&[&said], 4096), [vec![0; PREFACE], marked(4, 1, &[READ]), trailers].concat(), "{fields:x?}");
         }
     }
 
     #[test]
-    fn a_block_that_ends_within_a_field_takes_no_number_for_the_rest_of_it() {
-        for part in [&b"\x10\x04x-sw\x93"[..], b"\x10\x04x-sw\x28", b"\x40", b"\x7f", b"\xff\x80", b"\x10\x7f\x80", b"\x04"] {
-            let said = [vec![0; PREFACE], frame(1, 5, 1, part)].concat();
-            let out = given(&[&said], 4096);
-            assert!(!out.windows(STREAM_FIELD.len()).any(|window| window == STREAM_FIELD.as_bytes()), "{part:x?}");
-            assert_eq!(out.len(), said.len() + marked(1, 5, 1, b"").len() - HEAD);
+    fn what_has_no_room_is_left_out_and_the_table_stays_whole() {
+        // 2 * 1024 + 104 * 32 are the library's, 320 of them ours.
+        let room = 2048 + 104 * 32 - 320 - (4 * 32 + 39);
+        let field = |octets: usize| {
+            let mut block = b"\0\x01x".to_vec();
+            crate::model::literal(&mut block, &vec![b'v'; octets]);
+            block
+        };
+        let fits = given_block(&[GET, &field(room - 33)].concat());
+        assert_eq!(fits, marked(5, 1, &[READ, &field(room - 33)]));
+        let over = [GET, b"\x40\x01a\x01b", &field(room), b"\x40\x01c\x01d"].concat();
+        let said = [vec![0; PREFACE], frame(1, 5, 1, &over), frame(1, 5, 3, &[GET, b"\xbf"].concat())].concat();
+        let expected =
+            [vec![0; PREFACE], refused(5, 1, &[READ, b"\0\x01a\x01b"], Malformed::TooLarge), marked(5, 3, &[READ, b"\0\x01c\x01d"])]
+                .concat();
+        assert_eq!(given(&[&said], 4096), expected);
+    }
+
+    #[test]
+    fn a_large_head_is_given_in_frames_that_the_library_takes() {
+        let mut said = vec![0; PREFACE];
+        let mut value = Vec::new();
+        crate::model::literal(&mut value, &[b'v'; 12_000]);
+        let field = [&b"\0\x01x"[..], &value].concat();
+        said.extend(frame(1, 1, 1, &[GET, &field].concat()));
+        said.extend(frame(9, 0, 1, &field));
+        said.extend(frame(9, 4, 1, &field));
+        let all = [READ, &field, &field, &field, &mark(1, None)].concat();
+
+        let out = all_of(&mut Given::new(32 * 1024, 100, Some(KEY)), &[&said], 4096);
+
+        let (first, rest) = all.split_at(FRAME_BYTES);
+        let (second, third) = rest.split_at(FRAME_BYTES);
+        assert_eq!(out[PREFACE..], [frame(1, 1, 1, first), frame(9, 0, 1, second), frame(9, 4, 1, third)].concat());
+    }
+
+    #[test]
+    fn a_block_that_nobody_can_read_is_the_end_of_the_connection() {
+        for block in [&b"\x80"[..], b"\x10\x04x-sw\x93", b"\x40", b"\x7f", b"\xff\x80", b"\x00\x81\xff\x00"] {
+            let said = [vec![0; PREFACE], frame(1, 5, 1, block), frame(1, 5, 3, GET)].concat();
+            // What comes behind it is as it is.
+            assert_eq!(given(&[&said], 4096), [vec![0; PREFACE], frame(1, 4, 1, &NO_BLOCK), frame(1, 5, 3, GET)].concat(), "{block:x?}");
         }
+        for (flags, payload) in [(0xd, &b"\x05\x82"[..]), (0x25, b"abcd"), (0x2d, b"\x01abcde")] {
+            let out = given(&[&[vec![0; PREFACE], frame(1, flags, 1, payload)].concat()], 4096);
+            assert!(out.ends_with(&[&[4, 0, 0, 0, 1][..], &NO_BLOCK].concat()), "{payload:?} {out:?}");
+        }
+        // Another frame within it, and a frame that is too long.
+        for other in [frame(0, 0, 1, b"abc"), frame(9, 4, 3, b""), frame(1, 5, 3, GET)] {
+            let said = [vec![0; PREFACE], frame(1, 1, 1, GET), other.clone()].concat();
+            assert_eq!(given(&[&said], 4096), [vec![0; PREFACE], frame(1, 0, 1, b""), other].concat());
+        }
+        let long = [vec![0; PREFACE], frame(1, 5, 1, &vec![0x82; FRAME_BYTES + 1])].concat();
+        assert_eq!(given(&[&long], 4096), long);
     }
 
     #[test]
     fn frames_of_ours_come_between_frames_and_outside_of_heads() {
-        let mut given = Given::new(Some(KEY));
-        let mut bytes = [vec![0; PREFACE], frame(1, 0, 1, b"\x82")].concat();
-        assert_eq!(given.pass_on(&mut bytes), bytes.len());
+        let mut given = Given::new(1024, 100, Some(KEY));
+        let give = |given: &mut Given, bytes: &[u8]| all_of(given, &[bytes], 4096);
+        give(&mut given, &[0; PREFACE]);
+        assert!(given.is_between());
+        assert!(give(&mut given, &frame(1, 0, 1, b"\x82")).is_empty() && !given.is_between());
+        assert_eq!(given.pass_on(&frame(9, 4, 1, &GET[1..])), 0);
         assert!(!given.is_between());
-        let mut bytes = frame(9, 4, 1, b"\x84");
-        given.pass_on(&mut bytes);
-        assert!(!given.is_between());
-        assert!(given.take_due().is_some() && given.is_between());
-        let mut bytes = frame(0, 0, 1, b"abc")[..10].to_vec();
-        given.pass_on(&mut bytes);
+        assert!(!give(&mut given, b"").is_empty() && given.is_between());
+        give(&mut given, &frame(0, 0, 1, b"abc")[..10]);
         assert_eq!((given.is_between(), given.in_data()), (false, Some(1)));
     }
 
     #[test]
-    fn without_a_key_nothing_is_added() {
-        let mut given = Given::new(None);
-        let said = [vec![0; PREFACE], frame(1, 5, 1, b"\x82")].concat();
-        let mut bytes = said.clone();
-        assert_eq!((given.pass_on(&mut bytes), bytes == said, given.take_due()), (said.len(), true, None));
+    fn without_a_key_nothing_is_added_and_what_is_malformed_is_reset() {
+        for (block, read) in [(GET.to_vec(), READ), ([GET, b"\0\x01X\0"].concat(), &b"\0\x0aconnection\x05close"[..])] {
+            let said = [vec![0; PREFACE], frame(1, 5, 1, &block)].concat();
+            let out = all_of(&mut Given::new(1024, 100, None), &[&said], 4096);
+            assert_eq!(out, [vec![0; PREFACE], frame(1, 5, 1, read)].concat());
+            assert!(!out.windows(STREAM_FIELD.len()).any(|window| window == STREAM_FIELD.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn only_what_is_malformed_is_reset_behind_its_answer() {
+        let mut given = Given::new(1024, 100, Some(KEY));
+        let block = |more: &[u8]| [GET, more].concat();
+        let said = [
+            vec![0; PREFACE],
+            frame(1, 5, 1, &block(b"")),
+            frame(1, 5, 3, &block(b"\0\x01X\0")),
+            frame(1, 5, 5, b"\x82\x87\x04\x02/<\x41\x01a"),
+            frame(1, 5, 7, &block(b"\0\x01x\x02\r\n")),
+        ];
+        all_of(&mut given, &[&said.concat()], 4096);
+        assert_eq!(given.take_to_reset().collect::<Vec<_>>(), [3, 7]);
+        assert_eq!(given.take_to_reset().count(), 0);
+    }
+
+    /// How many requests one connection of h2, which the library is built on, takes of these octets, up to so many, and whether it ends.
+    fn read_by_the_library(bytes: &[u8], most: usize) -> (usize, bool) {
+        use tokio::io::AsyncWriteExt;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let list = u32::try_from(crate::model::field_list_bytes(1024, 100)).unwrap();
+        runtime.block_on(async {
+            let (mut client, server) = tokio::io::duplex(1 << 20);
+            client.write_all(bytes).await.unwrap();
+            let mut builder = h2::server::Builder::new();
+            builder.max_header_list_size(list).max_local_error_reset_streams(None);
+            let mut connection = builder.handshake::<_, bytes::Bytes>(server).await.unwrap();
+            let (mut taken, mut open) = (0, Vec::new());
+            while taken < most {
+                // A stream that it resets by itself is the only thing to wait for.
+                match tokio::time::timeout(std::time::Duration::from_secs(5), connection.accept()).await {
+                    Ok(Some(Ok(request))) => {
+                        assert!(request.0.headers().contains_key(STREAM_FIELD));
+                        open.push(request);
+                        taken += 1;
+                    }
+                    Ok(Some(Err(_)) | None) => return (taken, true),
+                    Err(_) => return (taken, false),
+                }
+            }
+            (taken, false)
+        })
+    }
+
+    #[test]
+    fn whatever_can_be_read_the_library_takes_as_a_request_and_goes_on() {
+        // SplitMix64.
+        let mut state = 7_u64;
+        let mut random = move |below: usize| {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = state;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            usize::try_from((z ^ (z >> 31)) % u64::try_from(below).unwrap()).unwrap()
+        };
+        let pieces: [&[u8]; 24] = [
+            b"\x82",
+            b"\x83",
+            b"\x84",
+            b"\x85",
+            b"\x86",
+            b"\x87",
+            b"\x88",
+            b"\xbe",
+            b"\xbf",
+            b"\xc0",
+            b"\x41\x01a",
+            b"\x41\x03a@b",
+            b"\x04\x04/a?\"",
+            b"\x04\x02/<",
+            b"\x40\x01X\x01a",
+            b"\x40\x01x\x02a\x01",
+            b"\x40\x01x\x01\n",
+            b"\x7a\x8b\xff\xff",
+            b"\x0f\x17\x02 a",
+            b"\x40\x0aconnection\x01a",
+            b"\x66\x01b",
+            b"\x5c\x02+1",
+            b"\x40\x02:x\x00",
+            b"\x40\x84\x94\x9c\x61\x7f\x81\x07",
+        ];
+        let (mut refused, mut lost) = (0, 0);
+        for round in 0..400 {
+            let mut said = vec![b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, b"")];
+            for request in 0..8_u32 {
+                let mut block = if random(4) == 0 { Vec::new() } else { GET.to_vec() };
+                for _ in 0..random(5) {
+                    block.extend_from_slice(pieces[random(pieces.len())]);
+                }
+                if random(12) == 0 && !block.is_empty() {
+                    let at = random(block.len());
+                    block[at] = u8::try_from(random(256)).unwrap();
+                }
+                said.push(frame(1, 5, 2 * request + 1, &block));
+            }
+            let mut given = Given::new(1024, 100, Some(KEY));
+            let out = all_of(&mut given, &[&said.concat()], 4096);
+            let (taken, ended) = read_by_the_library(&out, 8);
+            refused += given.take_to_reset().count();
+            lost += usize::from(given.lost);
+            assert_eq!(ended, given.lost, "{round} {said:x?}");
+            if !given.lost {
+                assert_eq!(taken, 8, "{round} {said:x?} {out:x?}");
+            }
+        }
+        assert!(refused > 400 && lost > 10 && lost < 300, "{refused} {lost}");
     }
 }

@@ -10,11 +10,12 @@ use tokio::{io::ReadBuf, time::Instant};
 use super::{
     flood::Flood,
     given::Given,
+    own::{Own, farewell, refusal, reset},
     streams::{End, Streams},
 };
 use crate::{
     edge::{Http2Error, Http2Refusal},
-    model::{Abuse, Cut, Frame, FrameKind, Frames, HeadDeadlines, Passed},
+    model::{Abuse, Cut, FrameKind, Frames, HeadDeadlines, Passed},
 };
 
 /// CANCEL: the stream is not needed any more.
@@ -90,14 +91,6 @@ struct Block {
     ended: bool,
 }
 
-/// Frames of our own, between those of others.
-#[derive(Debug, Default)]
-struct Own {
-    frames: VecDeque<Vec<u8>>,
-    /// How much of the first one has passed.
-    at: usize,
-}
-
 impl Http2 {
     /// Begins at the end of the handshake.
     pub(super) fn new(deadlines: &HeadDeadlines, key: Option<u64>, now: Instant) -> Self {
@@ -114,7 +107,7 @@ impl Http2 {
             fields_came: false,
             whole_by: None,
             idle_by: None,
-            given: Given::new(key),
+            given: Given::new(deadlines.header_bytes, deadlines.header_count, key),
             to_library: Own::default(),
             to_client: Own::default(),
             interim: VecDeque::new(),
@@ -170,7 +163,7 @@ impl Http2 {
         now: impl Fn() -> Instant + Copy,
         mut each: impl FnMut(Http2Refusal),
     ) -> bool {
-        let Self { sent: frames, flood, streams, fields_came, .. } = self;
+        let Self { sent: frames, flood, streams, fields_came, to_client, .. } = self;
         let mut turned = false;
         for piece in pieces {
             let taken = piece.get(..sent.min(piece.len())).unwrap_or_default();
@@ -189,6 +182,9 @@ impl Http2 {
                         | Http2Refusal::Abuse(_) => true,
                     });
                     flood.sent(&frame);
+                    if frame.ends_stream() && streams.is_malformed(frame.stream) {
+                        to_client.push(reset(frame.stream, PROTOCOL_ERROR));
+                    }
                     streams.sent(&frame, now);
                     turned |= frame.ends_stream() || matches!(frame.kind, FrameKind::Reset | FrameKind::WindowUpdate);
                     turned |= matches!(frame.kind, FrameKind::Data | FrameKind::Headers) && streams.waits(frame.stream);
@@ -272,12 +268,10 @@ impl Http2 {
 
     /// Hands the library what it is to read instead of the client's frames. Says whether there was something.
     pub(super) fn deliver(&mut self, buf: &mut ReadBuf<'_>) -> bool {
-        if self.to_library.at == 0
-            && let Some(number) = self.given.take_due()
-        {
-            self.to_library.frames.push_front(number);
-        } else if self.to_library.is_empty() || (self.to_library.at == 0 && !self.given.is_between()) {
-            return self.given.give(buf);
+        if self.to_library.is_empty() || (!self.to_library.has_begun() && !self.given.is_between()) {
+            let some = self.given.give(buf);
+            self.note_malformed();
+            return some;
         }
         let rest = self.to_library.rest();
         let some = rest.get(..buf.remaining()).unwrap_or(rest);
@@ -293,12 +287,19 @@ impl Http2 {
     }
 
     /// Lets through to the library what came. Returns how much it gets now.
-    pub(super) fn pass_on(&mut self, bytes: &mut [u8]) -> usize {
+    pub(super) fn pass_on(&mut self, bytes: &[u8]) -> usize {
         if self.given.is_empty() {
-            return self.given.pass_on(bytes);
+            let passed = self.given.pass_on(bytes);
+            self.note_malformed();
+            return passed;
         }
         self.given.keep(bytes);
         0
+    }
+
+    fn note_malformed(&mut self) {
+        let Self { given, streams, .. } = self;
+        given.take_to_reset().for_each(|stream| streams.note_malformed(stream));
     }
 
     /// Has an interim answer said, as long as the answer itself has not begun.
@@ -311,7 +312,7 @@ impl Http2 {
     /// Returns what we have to say to the client now.
     pub(super) fn own(&mut self) -> &[u8] {
         // In the middle of a frame or a block of the library, it waits for the end of that.
-        if self.to_client.at == 0 {
+        if !self.to_client.has_begun() {
             if !self.sent.may_be_interrupted() {
                 return &[];
             }
@@ -334,7 +335,7 @@ impl Http2 {
 
     /// Says farewell (RFC 9113, section 6.8); nothing where a frame is only half sent.
     pub(super) fn goaway(&self, due: Due) -> Vec<u8> {
-        if self.to_client.at > 0 || !self.sent.may_be_interrupted() {
+        if self.to_client.has_begun() || !self.sent.may_be_interrupted() {
             return Vec::new();
         }
         let code = match due {
@@ -361,57 +362,5 @@ impl Http2 {
                 Some((by, number))
             }
         }
-    }
-}
-
-impl Own {
-    fn push(&mut self, frame: Vec<u8>) {
-        self.frames.push_back(frame);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.frames.is_empty()
-    }
-
-    /// Returns what is left of the first frame: behind each, others may come in between.
-    fn rest(&self) -> &[u8] {
-        self.frames.front().and_then(|frame| frame.get(self.at..)).unwrap_or_default()
-    }
-
-    fn passed(&mut self, bytes: usize) {
-        self.at += bytes;
-        if self.frames.front().is_some_and(|frame| self.at >= frame.len()) {
-            self.frames.pop_front();
-            self.at = 0;
-        }
-    }
-}
-
-/// RST_STREAM (RFC 9113, section 6.4).
-fn reset(id: u32, code: u32) -> Vec<u8> {
-    [&[0, 0, 4, 3, 0][..], &id.to_be_bytes(), &code.to_be_bytes()].concat()
-}
-
-/// GOAWAY (RFC 9113, section 6.8).
-fn farewell(last: u32, code: u32) -> Vec<u8> {
-    [&[0, 0, 8, 7, 0, 0, 0, 0, 0][..], &last.to_be_bytes(), &code.to_be_bytes()].concat()
-}
-
-/// A stream that breaks the protocol is reset, and a connection that does is ended with GOAWAY, before any request begins
-/// (RFC 9113, section 5.4).
-pub(in crate::edge) fn refusal(frame: &Frame) -> Option<Http2Refusal> {
-    let error = Http2Error::of(frame.number)?;
-    match frame.kind {
-        FrameKind::Reset => Some(Http2Refusal::Stream(frame.stream, error)),
-        FrameKind::GoAway => Some(Http2Refusal::Connection(error)),
-        FrameKind::Data
-        | FrameKind::Headers
-        | FrameKind::Priority
-        | FrameKind::Settings
-        | FrameKind::PushPromise
-        | FrameKind::Ping
-        | FrameKind::WindowUpdate
-        | FrameKind::Continuation
-        | FrameKind::Other => None,
     }
 }

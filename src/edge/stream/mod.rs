@@ -2,15 +2,18 @@
 
 mod ahead;
 mod alarm;
-mod block;
 mod digest;
 mod farewell;
+mod field;
 mod flood;
 mod given;
+mod head;
+mod hpack;
 mod http2;
 mod inner;
 mod linger;
 mod multiplexed;
+mod own;
 mod pace;
 mod single;
 mod streams;
@@ -33,7 +36,12 @@ use tokio::{
 };
 
 use self::{ahead::Ahead, alarm::Alarm, digest::Digests, farewell::Farewell, http2::Http2, linger::Linger, pace::Pace, watch::Watch};
-pub(super) use self::{http2::refusal, inner::Inner, wire::Wire};
+pub(super) use self::{
+    given::{Given, all_of},
+    inner::Inner,
+    own::refusal,
+    wire::Wire,
+};
 use super::{EarlyCause, Witness};
 use crate::model::{ClientIp, Connection, Cut, Phase};
 

@@ -42,6 +42,8 @@ struct Open {
     coming: bool,
     /// Whether an answer has begun.
     answering: bool,
+    /// Whether its request is malformed, so that it is reset behind the answer.
+    malformed: bool,
     /// When its answer was complete, or the last of its body came behind that.
     answered: Option<Instant>,
     window: i64,
@@ -169,6 +171,16 @@ impl Streams {
         at.and_then(|at| self.open.get(at)).is_some_and(|stream| !stream.answering)
     }
 
+    /// Notes that the request on a stream is malformed.
+    pub(super) fn note_malformed(&mut self, id: u32) {
+        self.find(id).into_iter().for_each(|stream| stream.malformed = true);
+    }
+
+    /// Says whether that was noted.
+    pub(super) fn is_malformed(&mut self, id: u32) -> bool {
+        self.find(id).is_some_and(|stream| stream.malformed)
+    }
+
     /// Takes in a frame of the client.
     pub(super) fn came(&mut self, frame: &Frame, now: impl Fn() -> Instant) {
         match frame.kind {
@@ -183,6 +195,7 @@ impl Streams {
                         id,
                         coming: true,
                         answering: false,
+                        malformed: false,
                         answered: None,
                         window,
                         bytes: 0,

@@ -135,6 +135,7 @@ mod tests {
             header_timeout: 10 * SECOND,
             idle_timeout: 60 * SECOND,
             header_bytes: 1024,
+            header_count: 100,
             write_stall: 30 * SECOND,
             write_min_rate: 0,
             http2: Http2Limits::SMALL,
