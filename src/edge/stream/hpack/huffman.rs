@@ -99,7 +99,7 @@ mod tests {
             let code = (row.first >> (32 - row.bits)) + (index - row.at);
             bits.push_str(&format!("{code:0length$b}", length = usize::try_from(row.bits).unwrap()));
         }
-        while bits.len() % 8 != 0 {
+        while !bits.len().is_multiple_of(8) {
             bits.push('1');
         }
         bits.as_bytes().chunks(8).map(|octet| u8::from_str_radix(std::str::from_utf8(octet).unwrap(), 2).unwrap()).collect()
