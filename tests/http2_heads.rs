@@ -26,6 +26,8 @@ const PROTOCOL_ERROR: u32 = 1;
 const OK: u8 = 0x88;
 const BAD: u8 = 0x8c;
 
+/// A field as octets.
+type Field = (&'static [u8], &'static [u8]);
 type Tls = rustls::StreamOwned<rustls::ClientConnection, TcpStream>;
 
 fn config(upstream: SocketAddr, more: &str) -> String {
@@ -96,7 +98,7 @@ fn clears_cookies(head: &[u8]) -> bool {
     said(b"\"cookies\"") || said(COOKIES)
 }
 
-const GET: [(&[u8], &[u8]); 4] = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"acme.test"), (b":path", b"/x")];
+const GET: [Field; 4] = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"acme.test"), (b":path", b"/x")];
 
 /// A request with these fields behind those that each has.
 fn with(stream: u32, fields: &[(&[u8], &[u8])]) -> Vec<u8> {
@@ -121,7 +123,7 @@ fn answered(tls: &mut Tls, stream: u32) -> Vec<Came> {
 fn a_malformed_head_is_refused_alone_and_its_connection_lives_on() {
     let (octroi, upstream) = started();
     let mut tls = connect(&octroi);
-    let cases: [(Vec<(&[u8], &[u8])>, &str); 22] = [
+    let cases: [(Vec<Field>, &str); 22] = [
         (vec![(b"x-a", b"a\x01b")], "head_octet"),
         (vec![(b"x-a", b"a\x7f")], "head_octet"),
         (vec![(b"X-A", b"a")], "head_syntax"),
@@ -394,7 +396,7 @@ fn malformed_trailers_end_their_stream_and_are_no_end_of_the_request() {
     let (octroi, upstream) = started();
     let mut tls = connect(&octroi);
     let post = |stream: u32| [request(stream, "POST", HOST, "/x", 0), frame(DATA, 0, stream, b"abc")].concat();
-    let trailers: [&[(&[u8], &[u8])]; 5] = [
+    let trailers: [&[Field]; 5] = [
         &[(b":path", b"/y")],
         &[(b"X-A", b"a")],
         &[(b"x-a", b"a\x01")],
