@@ -58,7 +58,7 @@ fn control_characters_are_refused_in_names_and_values() {
 #[test]
 fn a_target_has_what_a_url_has() {
     let target = |target: &str| head(format!("GET {target} HTTP/1.1\r\nHost: acme.test\r\n\r\n").as_bytes());
-    for bad in ["/a?b=\"c\"", "/a\"b", "/a<b", "/a?b>c", "/a`b", "/a#b", "/\u{e9}", "http://acme.test/?a=\"b"] {
+    for bad in ["/a?b=\"c\"", "/a\"b", "/a<b", "/a?b>c", "/a`b", "/a#b", "http://acme.test/?a=\"b"] {
         assert_eq!(target(bad), Some(Reason::PathEncoding), "{bad}");
     }
     // In a query the HTTP library takes these, and so do browsers.
