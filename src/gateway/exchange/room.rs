@@ -58,8 +58,7 @@ impl Gateway {
         match memory.take(owner, bytes.saturating_mul(2), MOST_MEMORY, self.shared.clock.tick()) {
             Ok(share) => Ok(Some(share)),
             Err(short) => {
-                let detail = format!("of the memory for heads and answers that are kept, {}", short.as_str());
-                ctx.deny = Some(Deny::new(Reason::MemoryShort, detail));
+                ctx.deny = Some(no_memory(short));
                 Err(Failed::new(ErrorType::HTTPStatus(503), false, "no room".to_owned()).error)
             }
         }
@@ -74,6 +73,11 @@ impl Gateway {
             }
         }
     }
+}
+
+/// Refuses a request for whose head there is no memory. That is octroi's own, whatever the upstream does.
+fn no_memory(short: Short) -> Deny {
+    Deny::new(Reason::MemoryShort, format!("of the memory for heads and answers that are kept, {}", short.as_str()))
 }
 
 /// Refuses an exchange for which no connection can be opened.
@@ -110,4 +114,24 @@ pub(super) fn refused(short: Short, what: &str) -> Failed {
     };
     let deny = Deny::new(reason, format!("of {what}, {}, and none became free in time", short.as_str()));
     Failed { deny: Some(deny), ..Failed::new(ErrorType::HTTPStatus(503), false, "no room".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_finds_no_memory_is_told_so_and_who_finds_no_place_as_before() {
+        let reasons = |short: Short| {
+            let place = refused(short, "the places").deny.map(|deny| deny.reason);
+            (no_memory(short).reason, place)
+        };
+
+        assert_eq!(reasons(Short::All), (Reason::MemoryShort, Some(Reason::UpstreamBusy)));
+        for short in [Short::Client, Short::Tenant] {
+            assert_eq!(reasons(short), (Reason::MemoryShort, Some(Reason::UpstreamShare)));
+        }
+        let detail = no_memory(Short::Client).detail;
+        assert!(detail.starts_with("of the memory for heads and answers that are kept, the client, or its IPv6 /48,"), "{detail}");
+    }
 }
