@@ -20,8 +20,8 @@ const FIELDS: usize = 64;
 pub(super) const BODY_BYTES: usize = 64 * 1024;
 
 /// How long, and how much, is still read after the answer: a reset would take the answer away from a client that is still sending.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: u64 = 64 * 1024;
+const LINGER: Duration = Duration::from_secs(5);
+const LINGER_BYTES: u64 = 1024 * 1024;
 
 /// What is not kept by anybody.
 pub(super) const NO_STORE: &str = "no-store";

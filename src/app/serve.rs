@@ -2,7 +2,7 @@
 
 use std::{
     os::unix::net::UnixListener,
-    sync::{Arc, Mutex, Weak, atomic::AtomicBool},
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
@@ -34,7 +34,7 @@ use super::{
 use crate::{
     admin::Gate,
     edge::{Handler, Witness},
-    gateway::{self, Renewals, RequestIds, Scarce, Shared, Snapshot, Standing},
+    gateway::{self, Draining, Renewals, RequestIds, Scarce, Shared, Snapshot, Standing},
     model::{Clock, UnixTime, told},
     policy::Policy,
     state::{Bans, Begun, Descriptors, Journal, KeySets, MemoryQuotas, StoreError},
@@ -130,7 +130,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, st
         metrics,
         clock: Arc::clone(&clock),
         ids: RequestIds::new(),
-        draining: AtomicBool::new(false),
+        draining: Draining::default(),
     });
     witness::certificates(&shared.metrics, &tls, started);
     shared.metrics.policy_in_force(&policy, started);

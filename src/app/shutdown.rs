@@ -165,7 +165,7 @@ async fn drain(app: &App, http: &HttpDoor, term: &Notify) {
     let policy = Arc::clone(&app.shared.snapshot.load().policy);
     let (within, delay) = (policy.drain, policy.drain_delay);
     app.notifier.stopping();
-    app.shared.draining.store(true, Ordering::Relaxed);
+    app.shared.draining.begin();
     if !delay.is_zero() {
         tracing::info!(seconds = delay.as_secs_f64(), "TERM: connections are still taken while balancers look away");
         // One that comes during the delay ends it.

@@ -72,6 +72,8 @@ pub struct Context {
     pub(super) call: bool,
     /// Whether the answer has ended.
     pub(super) answered: bool,
+    /// How long it took to its end, where more has come of the request behind that.
+    pub(super) took: Option<Duration>,
     pub(super) upstream: Option<Exchange>,
     pub(super) granted: Option<GrantedTo>,
     /// `Set-Cookie` values about sign-ins that began here.
@@ -151,6 +153,7 @@ impl ProxyHttp for Gateway {
             unread_for: Duration::ZERO,
             call: false,
             answered: false,
+            took: None,
             upstream: None,
             granted: None,
             marks: Vec::new(),
@@ -250,6 +253,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Box<Context>) {
+        self.discard(session, ctx).await;
         if !ctx.told {
             record::finished(&self.shared, session, ctx);
         }

@@ -32,7 +32,7 @@ pub(super) fn finished(shared: &Shared, session: &Session, ctx: &Context) {
     let known = &ctx.known;
     let request = session.req_header();
     let field = |name: header::HeaderName| request.headers.get(name).map(http::HeaderValue::as_bytes);
-    let duration = shared.clock.tick().since(ctx.tick);
+    let duration = ctx.took.unwrap_or_else(|| shared.clock.tick().since(ctx.tick));
     // 499, as nginx counts them: the client was gone before there was anything to answer.
     let status = match (session.response_written(), &ctx.deny) {
         (Some(response), _) => response.status.as_u16(),

@@ -62,11 +62,7 @@ pub(super) async fn refuse(shared: &Shared, session: &mut Session, ctx: &mut Con
         session.set_keepalive(None);
     }
     record::failed(ctx, deny);
-    send(session, ctx, refusal).await?;
-    if session.is_http2() {
-        drain(session).await;
-    }
-    Ok(())
+    send(session, ctx, refusal).await
 }
 
 /// Finds the way out for a person who comes back to the end of a sign-in: by the button of the browser, a second tab, or too late.
@@ -90,7 +86,7 @@ fn is_untried(reason: Reason) -> bool {
 }
 
 /// Returns the tenant whose word counts: the one that was asked for, else the one that the handshake named.
-fn realm(ctx: &Context) -> Option<Arc<Tenant>> {
+pub(super) fn realm(ctx: &Context) -> Option<Arc<Tenant>> {
     let named = || {
         let sni = ctx.connection.as_ref()?.facts().tls()?.sni.as_ref()?;
         ctx.snapshot.as_ref()?.policy.tenants.owning(sni).cloned()
@@ -130,38 +126,16 @@ pub(super) async fn send(session: &mut Session, ctx: &mut Context, refusal: Refu
         }
         // The client has reset the stream: there is nobody to tell.
         let _ = writer.send_data(Bytes::from(refusal.body), true);
+        ctx.answered = true;
         return Ok(());
     }
     if bodiless {
-        return session.as_downstream_mut().finish_body().await;
+        session.as_downstream_mut().finish_body().await?;
+    } else {
+        session.as_downstream_mut().write_response_body(Bytes::from(refusal.body), true).await?;
     }
-    session.as_downstream_mut().write_response_body(Bytes::from(refusal.body), true).await
-}
-
-/// The most of a refused body that is taken in, and for how long.
-const MOST_DRAINED: usize = 64 * 1024;
-const LONGEST_DRAIN: Duration = Duration::from_secs(1);
-/// How long a client that sends more than that has to read its answer.
-const TIME_TO_READ: Duration = Duration::from_millis(250);
-
-/// Takes in a small rest of the body of a refused HTTP/2 request.
-///
-/// A stream whose body is not taken in is reset behind the answer, and clients that read both at once lose the answer (curl 7.88
-/// says "stream error" then). HTTP/1 closes the connection instead.
-async fn drain(session: &mut Session) {
-    let rest = async {
-        let mut left = MOST_DRAINED;
-        while let Ok(Some(bytes)) = session.as_downstream_mut().read_request_body().await {
-            left = left.saturating_sub(bytes.len());
-            if left == 0 {
-                // The answer is on its way; a client that meets answer and reset in one read may see the reset only.
-                tokio::time::sleep(TIME_TO_READ).await;
-                break;
-            }
-        }
-    };
-    // Late or not: the stream ends now.
-    let _ = tokio::time::timeout(LONGEST_DRAIN, rest).await;
+    ctx.answered = true;
+    Ok(())
 }
 
 /// The methods that every rule for the path lets through, for `Allow`. There may be none (RFC 9110, section 10.2.1).

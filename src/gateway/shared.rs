@@ -9,7 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::{renewals::Renewals, share::Scarce, standing::Standing, upstream::Pool};
 use crate::{
@@ -91,7 +91,35 @@ pub struct Shared {
     /// Names of requests.
     pub ids: RequestIds,
     /// Whether the process is going down.
-    pub draining: AtomicBool,
+    pub draining: Draining,
+}
+
+/// Whether the process is going down.
+#[derive(Debug, Default)]
+pub struct Draining {
+    begun: AtomicBool,
+    notify: Notify,
+}
+
+impl Draining {
+    /// Begins, and tells those who wait for that.
+    pub fn begin(&self) {
+        self.begun.store(true, Ordering::Release);
+        self.notify.notify_waiters();
+    }
+
+    fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Waits until it has begun.
+    pub(super) async fn began(&self) {
+        let begins = self.notify.notified();
+        // Behind the call: `notify_waiters` reaches whoever has called before.
+        if !self.begun.load(Ordering::Acquire) {
+            begins.await;
+        }
+    }
 }
 
 /// Makes the identifiers of requests.
@@ -141,7 +169,7 @@ impl Shared {
 
     /// Says whether the process is going down.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.draining.has_begun()
     }
 }
 

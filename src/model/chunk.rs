@@ -18,6 +18,8 @@ pub(super) struct Chunks {
     /// Bytes of this size line, or of the trailer.
     spent: u16,
     size: u64,
+    /// Bytes of data that have come.
+    data: u64,
 }
 
 /// What comes next. What stands in a size line after the size is an extension: `; name`, `; name=token`, `; name="text"`.
@@ -52,13 +54,18 @@ enum At {
 
 impl Chunks {
     pub(super) const fn new() -> Self {
-        Self { at: At::Size(0), spent: 0, size: 0 }
+        Self { at: At::Size(0), spent: 0, size: 0, data: 0 }
     }
 
     /// Reads on. Returns how many of the bytes belong to the body, which are all until its end, or nothing if they are not well formed.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Option<usize> {
         let all = bytes.len();
         self.read_on(bytes).map(|rest| all - rest)
+    }
+
+    /// Returns how many bytes of data have come, without what frames them.
+    pub(super) const fn data(&self) -> u64 {
+        self.data
     }
 
     /// Says whether the body has ended.
@@ -72,7 +79,9 @@ impl Chunks {
             if let At::Data(left) = self.at {
                 let some = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
                 bytes = bytes.get(some..).unwrap_or_default();
-                let left = left.saturating_sub(u64::try_from(some).unwrap_or(u64::MAX));
+                let some = u64::try_from(some).unwrap_or(u64::MAX);
+                let left = left.saturating_sub(some);
+                self.data = self.data.saturating_add(some);
                 self.at = if left == 0 { At::DataCr } else { At::Data(left) };
                 continue;
             }

@@ -3,6 +3,7 @@
 mod answers;
 mod bodies;
 mod cut;
+mod discard;
 mod facts;
 mod head;
 mod held;
@@ -23,11 +24,13 @@ use super::{CertificateJudge, ClientCertificate, Http2Limits, Presented, StreamM
 
 pub use answers::AnswerWaits;
 pub use cut::Cut;
+pub use discard::Discard;
 pub use facts::{Alpn, Facts, TlsFacts, Transport};
 pub use phase::Phase;
 
 use answers::Answers;
 use bodies::Bodies;
+use discard::Discarding;
 use held::Held;
 use incoming::{Incoming, Progress};
 use streams::Requests;
@@ -71,6 +74,7 @@ pub struct Connection {
     tunnel_idle_millis: AtomicU64,
     cut: OnceLock<Cut>,
     answers: Answers,
+    discarding: Discarding,
     certificate: Option<Box<Held>>,
 }
 
@@ -106,6 +110,7 @@ impl Connection {
             tunnel_idle_millis: AtomicU64::new(0),
             cut: OnceLock::new(),
             answers: Answers::default(),
+            discarding: Discarding::default(),
             certificate: None,
         }
     }
@@ -204,6 +209,28 @@ impl Connection {
     /// Says whether all of the request in hand has come, so that more would be another one's.
     pub fn is_whole(&self) -> bool {
         self.whole.load(Ordering::Acquire)
+    }
+
+    /// Returns how many octets of the body of the request in hand have come, whoever has read them; over HTTP/1 only.
+    pub fn body_octets(&self) -> u64 {
+        self.incoming.lock().unwrap_or_else(PoisonError::into_inner).body_octets()
+    }
+
+    /// Has what is still to come of the request in hand thrown away at the close behind its answer, within these bounds.
+    ///
+    /// Over HTTP/1 only, and once: nothing follows on this connection.
+    pub fn discards(&self, bounds: Discard) {
+        self.discarding.begin(bounds);
+    }
+
+    /// Returns the bounds of what is thrown away, unless no more is waited for.
+    pub fn discard(&self) -> Option<Discard> {
+        self.discarding.bounds()
+    }
+
+    /// Waits no more for what was to be thrown away: the close follows at the stream's next turn.
+    pub fn stop_discarding(&self) {
+        self.discarding.stop();
     }
 
     /// Says whether something came behind a request that asked for another protocol: if that is not spoken, it is nobody's, and the
@@ -488,6 +515,37 @@ mod tests {
         assert!(connection.chunks_are_wrong());
         connection.request_ends();
         assert_eq!(connection.phase(), Phase::Over);
+    }
+
+    #[test]
+    fn what_came_of_a_body_is_counted_without_its_chunks() {
+        for (head, pieces, octets) in [
+            ("Content-Length: 5", [&b"he"[..], b"llo"], [2, 5]),
+            ("Content-Length: 5", [b"hello more", b"more"], [5, 5]),
+            ("Transfer-Encoding: chunked", [b"5;a=b\r\nhel", b"lo\r\n2\r\n!!\r\n0\r\n\r\nmore"], [3, 7]),
+        ] {
+            let connection = connection();
+            connection.received(format!("POST / HTTP/1.1\r\n{head}\r\n\r\n").as_bytes());
+            connection.request_begins();
+            for (piece, octets) in pieces.iter().zip(octets) {
+                connection.received(piece);
+                assert_eq!(connection.body_octets(), octets, "{head}");
+            }
+            connection.request_ends();
+            assert_eq!(connection.body_octets(), 0);
+        }
+    }
+
+    #[test]
+    fn nothing_is_thrown_away_before_the_gateway_says_so_nor_behind_that() {
+        let connection = connection();
+        let bounds = Discard { octets: 1, first: Duration::from_secs(1) };
+
+        assert_eq!(connection.discard(), None);
+        connection.discards(bounds);
+        assert_eq!(connection.discard(), Some(bounds));
+        connection.stop_discarding();
+        assert_eq!(connection.discard(), None);
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub use answer::{ChallengeAnswer, QuotaAnswer, RevocationAnswer};
 pub use ban::{Ban, BanCause, BanWish};
 pub use certificate::{Acceptance, AlternativeName, CertificateJudge, ClientCertificate, Presented, REFUSAL_HOLDS};
 pub use chain::{ChainFault, chain_faults};
-pub use connection::{Alpn, AnswerWaits, Connection, Cut, Facts, HeadDeadlines, Phase, Received, TlsFacts, Transport};
+pub use connection::{Alpn, AnswerWaits, Connection, Cut, Discard, Facts, HeadDeadlines, Phase, Received, TlsFacts, Transport};
 pub use control::{
     AcmeStatus, AcmeTrouble, AsideStatus, CONTROL_SOCKET, ClockStatus, Control, ControlError, Draining, KeyRole, KeySetStatus, KeyStatus,
     MissingTenants, Principal, RedisStatus, ReloadReport, ReloadWish, Revocation, RevocationReport, Revoked, Role, ServerStatus,

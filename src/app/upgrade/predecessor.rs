@@ -3,7 +3,7 @@
 use std::{
     io,
     os::fd::AsFd,
-    sync::{Arc, PoisonError, TryLockError, atomic::Ordering},
+    sync::{Arc, PoisonError, TryLockError},
     time::Duration,
 };
 
@@ -103,7 +103,7 @@ fn pass(app: &Arc<App>, waiting: Waiting) -> Result<UpgradeReport, UpgradeError>
     let tail = passed.inspect_err(|_| {
         app.gate.send_replace(Gate::Open);
     })?;
-    app.shared.draining.store(true, Ordering::Release);
+    app.shared.draining.begin();
     app.notifier.succeeded_by(pid);
     app.doors.stop();
     if let Some(handles) = app.succession.handles.lock().unwrap_or_else(PoisonError::into_inner).take() {

@@ -3,6 +3,7 @@
 mod ahead;
 mod alarm;
 mod digest;
+mod discard;
 mod farewell;
 mod field;
 mod flood;
@@ -35,7 +36,10 @@ use tokio::{
     time::Instant,
 };
 
-use self::{ahead::Ahead, alarm::Alarm, digest::Digests, farewell::Farewell, http2::Http2, linger::Linger, pace::Pace, watch::Watch};
+use self::{
+    ahead::Ahead, alarm::Alarm, digest::Digests, discard::Discarding, farewell::Farewell, http2::Http2, linger::Linger, pace::Pace,
+    watch::Watch,
+};
 pub(super) use self::{
     given::{Given, all_of},
     inner::Inner,
@@ -61,6 +65,8 @@ pub struct GateStream {
     linger: Linger,
     pace: Pace,
     farewell: Option<Farewell>,
+    /// What is left of the last request, while it is thrown away.
+    discarding: Option<Box<Discarding>>,
     /// Where HTTP/2 is spoken.
     http2: Option<Box<Http2>>,
     digests: Digests,
@@ -90,6 +96,7 @@ impl GateStream {
             linger: Linger::default(),
             pace: Pace::new(deadlines.write_stall, deadlines.write_min_rate),
             farewell: None,
+            discarding: None,
             http2,
             digests,
         }
@@ -254,8 +261,7 @@ impl AsyncWrite for GateStream {
         }
         if this.http2.is_none() {
             // The library closes behind an answer whose request it has not read to the end.
-            this.farewell = Some(Farewell::silent(true, Instant::now()));
-            return this.poll_farewell(cx).map(Ok);
+            return this.poll_close(cx).map(Ok);
         }
         let shut = Pin::new(&mut this.inner).poll_shutdown(cx);
         this.poll_progress(cx, shut)
@@ -266,10 +272,7 @@ impl AsyncWrite for GateStream {
 impl Shutdown for GateStream {
     /// Closes in order: what waits is written, TLS is closed, and the other side has a moment to read it all.
     async fn shutdown(&mut self) {
-        if self.farewell.is_none() {
-            self.farewell = Some(Farewell::silent(true, Instant::now()));
-        }
-        poll_fn(|cx| self.poll_farewell(cx)).await;
+        poll_fn(|cx| self.poll_close(cx)).await;
     }
 }
 

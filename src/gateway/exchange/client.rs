@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::StatusCode;
 use pingora::{Error, ErrorType, Result, http::ResponseHeader, protocols::http::HttpTask, proxy::Session};
 
 use super::upload::Upload;
@@ -39,8 +39,6 @@ pub(super) struct Client<'a> {
     pub(super) session: &'a mut Session,
     pub(super) ctx: &'a mut Context,
     pub(super) upload: &'a mut Upload,
-    /// Whether the client was told to go on with its body.
-    pub(super) continued: bool,
 }
 
 impl Client<'_> {
@@ -119,7 +117,6 @@ impl Client<'_> {
         if view::version(self.session.req_header()) == HttpVersion::Http10 {
             return Ok(());
         }
-        self.continued |= response.status == StatusCode::CONTINUE;
         self.dressed(&mut response)?;
         if self.session.is_http2() {
             // The library drops them.
@@ -143,16 +140,17 @@ impl Client<'_> {
     /// Takes in what the client still sends of a request whose answer has come, all but a last piece that is `held` until then.
     ///
     /// There are clients that read only when they have sent all. What comes has the bounds that it would have had on its way to the
-    /// app: `body_bytes`, and `body_min_rate`.
+    /// app: `body_bytes`, and `body_min_rate`. Over HTTP/1 the connection closes behind the answer, and has the same care at its close.
     pub(super) async fn drain(self, mut held: Option<HttpTask>) -> Result<()> {
-        let Self { gateway, session, ctx, upload, continued } = self;
+        let Self { gateway, session, ctx, upload } = self;
         upload.refuse();
-        // Who asked whether it may send, and was answered instead, sends nothing (RFC 9110, section 10.1.1). Over HTTP/2 there are
-        // clients that send after a moment, whatever they were told.
-        let asked = !session.is_http2() && session.req_header().headers.contains_key(header::EXPECT);
-        let nothing_comes = asked && !continued && ctx.body_in == 0;
+        if !session.is_http2() {
+            return Ok(());
+        }
+        ctx.took = Some(gateway.shared.clock.tick().since(ctx.tick));
         let mut outcome = Ok(());
-        while !upload.has_come() && !nothing_comes && outcome.is_ok() {
+        // Some that asked whether they may send do it after a moment, whatever they were told.
+        while !upload.has_come() && outcome.is_ok() {
             tokio::select! {
                 biased;
                 deny = over(ctx.seat.as_ref()) => return Err(ended(ctx, deny)),

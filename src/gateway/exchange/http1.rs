@@ -108,7 +108,7 @@ impl Gateway {
             Ok(Err(error)) => return Err(Failed::new(ErrorType::WriteError, repeatable, error.to_string())),
             Err(_) => return Err(Failed::new(ErrorType::WriteTimedout, false, "the request was not taken".to_owned())),
         }
-        let client = Client { gateway: self, session, ctx, upload, continued: false };
+        let client = Client { gateway: self, session, ctx, upload };
         let mut sides = Sides { client, connection, heard: false, early: 0, after, rest };
         if !sides.client.upload.has_come() {
             // An upload may go on for as long as an answer.

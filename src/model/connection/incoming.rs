@@ -22,6 +22,8 @@ pub(super) struct Incoming {
     /// Whether a CR came that may begin an empty line.
     cr: bool,
     rest: Rest,
+    /// How many octets of a body without chunks have come.
+    came: u64,
     /// Whether it asks for another protocol: what follows may be that, and no request.
     upgrade: bool,
     /// Whether more has come than the request.
@@ -109,7 +111,9 @@ impl Incoming {
         let own = match &mut self.rest {
             Rest::Octets(left) => {
                 let own = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
-                *left = left.saturating_sub(u64::try_from(own).unwrap_or(u64::MAX));
+                let octets = u64::try_from(own).unwrap_or(u64::MAX);
+                *left = left.saturating_sub(octets);
+                self.came = self.came.saturating_add(octets);
                 own
             }
             Rest::Chunks(chunks) => chunks.read(bytes).ok_or(Malformed)?,
@@ -117,6 +121,11 @@ impl Incoming {
         };
         self.surplus |= own < bytes.len();
         Ok(own)
+    }
+
+    /// Returns how many octets of the body have come, without what frames them.
+    pub(super) fn body_octets(&self) -> u64 {
+        if let Rest::Chunks(chunks) = &self.rest { chunks.data() } else { self.came }
     }
 
     /// Says whether nothing of the request is still to come, or at least nothing that would be read.

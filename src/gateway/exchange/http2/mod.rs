@@ -122,7 +122,7 @@ impl Gateway {
         // The connection has ended since it was chosen: nothing was sent.
         let stream = stream.map_err(|error| Failed::new(failure::kind(&error), error.is_io() || error.is_go_away(), error.to_string()))?;
         let silence = ctx.permit.as_ref().map(|permit| permit.limits().websocket_idle).unwrap_or_default();
-        let client = Client { gateway: self, session, ctx, upload, continued: false };
+        let client = Client { gateway: self, session, ctx, upload };
         let mut sides = Sides { client, stream, times, silence, answering: false };
         if !sides.client.upload.has_come() || sides.client.ctx.call {
             // An upload may go on for as long as an answer, and a call may be silent.
