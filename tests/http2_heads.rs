@@ -64,6 +64,11 @@ fn connect(octroi: &Octroi) -> Tls {
     stream
 }
 
+/// The lines of requests: the harness's own calls have lines too.
+fn lines_of(octroi: &Octroi) -> Vec<serde_json::Value> {
+    octroi.access_lines().into_iter().filter(|line| line["event"] == "request").collect()
+}
+
 /// A block of fields without compression, as octets.
 fn block(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
     let mut block = Vec::new();
@@ -171,8 +176,7 @@ fn a_malformed_head_is_refused_alone_and_its_connection_lives_on() {
     // One line for each, and nothing of them went on.
     send(&mut tls, &request(101, "GET", HOST, "/last", END_STREAM));
     assert_eq!(on(&answered(&mut tls, 101), 101).1, Some(OK));
-    let lines =
-        eventually("the last line", || Some(octroi.access_lines()).filter(|lines| lines.iter().any(|line| line["path"] == "/last")));
+    let lines = eventually("the last line", || Some(lines_of(&octroi)).filter(|lines| lines.iter().any(|line| line["path"] == "/last")));
     assert_eq!(lines.iter().filter(|line| line["status"] == 400).count(), cases.len(), "{lines:#?}");
     assert_eq!(upstream.take().len(), 2);
     assert_eq!(octroi.ok(&["ban", "list"]), "nobody is banned\n");
@@ -217,11 +221,11 @@ fn pseudo_fields_that_are_missing_or_no_such_thing_are_named() {
     ];
 
     for (number, (fields, reason, host)) in (0_u32..).zip(&cases) {
-        let (stream, before) = (2 * number + 1, octroi.access_lines().len());
+        let (stream, before) = (2 * number + 1, lines_of(&octroi).len());
         send(&mut tls, &frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(fields)));
         let (came, _) = until(&mut tls, 5 * SECOND, |frame| frame.stream == stream && frame.kind == RESET);
         assert_eq!(on(&came, stream), (vec![HEADERS, DATA, RESET], Some(BAD)), "{fields:?} {came:?}");
-        let line = eventually("its line", || octroi.access_lines().get(before).cloned());
+        let line = eventually("its line", || lines_of(&octroi).get(before).cloned());
         assert_eq!((line["reason"].as_str(), line["host"].as_str()), (Some(*reason), *host), "{fields:?} {line}");
         assert_eq!(line["tenant"].as_str(), host.map(|_| "acme"), "{line}");
     }
@@ -235,21 +239,21 @@ fn what_a_url_does_not_have_is_refused_with_its_reason_in_both_versions() {
     let cases = [("/a?b=\"c\"", 400), ("/a?b=<c>", 400), ("/a\"b", 400), ("/a`b", 400), ("/a?b=`c`|{d}^[e]", 200), ("/a?b=%22c%22", 200)];
 
     for (number, (path, status)) in (0_u32..).zip(cases) {
-        let (stream, before) = (2 * number + 1, octroi.access_lines().len());
+        let (stream, before) = (2 * number + 1, lines_of(&octroi).len());
         send(&mut tls, &request(stream, "GET", HOST, path, END_STREAM));
         let came = answered(&mut tls, stream);
         assert_eq!(on(&came, stream).1, Some(if status == 200 { OK } else { BAD }), "{path}");
         // Go's client tries a stream that was reset so on a new connection, again and again.
         assert!(came.iter().all(|frame| frame.kind != RESET), "{path} {came:?}");
-        let line = eventually("its line", || octroi.access_lines().get(before).cloned());
+        let line = eventually("its line", || lines_of(&octroi).get(before).cloned());
         assert_eq!((&line["host"], &line["tenant"], &line["status"]), (&HOST.into(), &"acme".into(), &status.into()), "{path} {line}");
 
         let head = format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
         let answer = client::parse(&client::exchange(&mut client::raw(octroi.addr("plain")), head.as_bytes()), 0);
         assert_eq!(answer.status, status, "{path}");
-        let line = eventually("its line", || octroi.access_lines().get(before + 1).cloned());
+        let line = eventually("its line", || lines_of(&octroi).get(before + 1).cloned());
         assert_eq!((&line["host"], &line["tenant"], &line["status"]), (&HOST.into(), &"acme".into(), &status.into()), "{path} {line}");
-        for line in &octroi.access_lines()[before..] {
+        for line in &lines_of(&octroi)[before..] {
             assert_eq!(line["reason"].as_str(), (status == 400).then_some("path_encoding"), "{path} {line}");
         }
         assert_eq!(upstream.take().len(), if status == 200 { 2 } else { 0 }, "{path}");
@@ -267,9 +271,9 @@ fn a_head_that_http_1_refuses_names_host_and_tenant_where_they_can_be_read() {
         ("GET /x HTTP/1.1\r\nHost: acme.test:1\r\nContent-Length: +5\r\n\r\n", "framing_cl", Some(HOST)),
         ("GET /x HTTP/1.1\r\nHost: acme.test\r\nHost: acme.test\r\n\r\n", "head_duplicate", None),
     ] {
-        let before = octroi.access_lines().len();
+        let before = lines_of(&octroi).len();
         client::exchange(&mut client::raw(octroi.addr("plain")), head.as_bytes());
-        let line = eventually("its line", || octroi.access_lines().get(before).cloned());
+        let line = eventually("its line", || lines_of(&octroi).get(before).cloned());
         assert_eq!((line["reason"].as_str(), line["tenant"].as_str()), (Some(reason), host.map(|_| "acme")), "{head:?} {line}");
     }
     assert!(upstream.take().is_empty());
@@ -363,7 +367,7 @@ fn a_head_of_any_size_is_refused_by_us_and_a_cookie_bomb_is_taken_away() {
     ]) {
         // The library's own table begins anew.
         let mut tls = connect(&octroi);
-        let (stream, before) = (2 * number + 1, octroi.access_lines().len());
+        let (stream, before) = (2 * number + 1, lines_of(&octroi).len());
         let pieces: Vec<&[u8]> = block.chunks(16_000).collect();
         let frames = pieces.iter().enumerate().flat_map(|(at, piece)| {
             let end = if at + 1 == pieces.len() { END_HEADERS } else { 0 };
@@ -372,7 +376,7 @@ fn a_head_of_any_size_is_refused_by_us_and_a_cookie_bomb_is_taken_away() {
         send(&mut tls, &frames.collect::<Vec<u8>>());
         let came = answered(&mut tls, stream);
         // That of the fine one before it may come late.
-        let line = eventually("its line", || octroi.access_lines()[before..].iter().find(|line| line["status"] != 200).cloned());
+        let line = eventually("its line", || lines_of(&octroi)[before..].iter().find(|line| line["status"] != 200).cloned());
         assert_eq!((&line["reason"], &line["tenant"], &line["host"]), (&reason.into(), &"acme".into(), &HOST.into()), "{line}");
         let said = |kind: u8| {
             came.iter()
@@ -429,7 +433,7 @@ fn malformed_trailers_end_their_stream_and_are_no_end_of_the_request() {
     // No app has had one of the others whole.
     assert_eq!(upstream.take().iter().filter(|got| got.body == b"abc").count(), 1);
     let lines = eventually("each has its line", || {
-        let lines: Vec<_> = octroi.access_lines().into_iter().filter(|line| line["event"] == "request").collect();
+        let lines = lines_of(&octroi);
         (lines.len() > 2 * trailers.len()).then_some(lines)
     });
     assert_eq!(lines.len(), 2 * trailers.len() + 1, "{lines:#?}");
@@ -495,7 +499,7 @@ fn behind_a_proxy_that_shares_a_connection_one_user_ends_no_other_s_request() {
         assert_eq!(status(stream), 400);
     }
     assert_eq!(status(long), 200);
-    let lines = octroi.access_lines();
+    let lines = lines_of(&octroi);
     let of = |path: &str| {
         lines.iter().find(|line| line["path"].as_str().is_some_and(|seen| seen.starts_with(path))).unwrap()["connection"].clone()
     };
