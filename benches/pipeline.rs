@@ -17,9 +17,9 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use octroi::{
     checks::{client, hygiene, route, tenant as host},
-    model::{QuotaAnswer, Tick},
+    model::{PathRules, QuotaAnswer, Tick},
     pipeline::Stores,
-    policy::{Policy, QuotaBy, RouteAccess},
+    policy::{Policy, QuotaBy, Route, RouteAccess},
     replay::Request,
     state::{Challenges, KeySets, QuotaKey, QuotaStore},
 };
@@ -47,7 +47,15 @@ fn rules() -> Policy {
     acme.quotas = Box::new([quota("client", QuotaBy::Client, 9).into(), quota("tenant", QuotaBy::Tenant, 9).into()]);
     let paths = ["/public/", "/login", "/logout", "/api/v1/", "/api/v2/", "/static/"];
     acme.routes = table(paths.iter().map(|path| route(path, RouteAccess::Public)).collect());
-    policy(vec![acme, tenant("other", &["other.test"])])
+    let mut open = tenant("open", &["open.test"]);
+    open.routes = table(vec![free("/"), route("/admin/", RouteAccess::Session), route("/api/users/accounts/", RouteAccess::Public)]);
+    policy(vec![acme, open, tenant("other", &["other.test"])])
+}
+
+/// A rule that lets a path have all that a rule can let it have.
+fn free(path: &str) -> Route {
+    let all = PathRules { allow_encoded_slash: true, allow_path_parameters: true, merge_slashes: true, allow_double_encoding: true };
+    Route { path: all, ..route(path, RouteAccess::Public) }
 }
 
 /// What a browser sends.
@@ -86,6 +94,47 @@ fn pipeline(c: &mut Criterion) {
     group.finish();
 }
 
+/// What a path costs that is long, or that apps read in many ways: nobody may make it dear.
+fn paths(c: &mut Criterion) {
+    let mut policy = rules();
+    (policy.limits.path_bytes, policy.limits.uri_bytes) = (8 << 10, 16 << 10);
+    (policy.limits.header_bytes, policy.limits.field_bytes) = (32 << 10, 16 << 10);
+    let challenges = Challenges::default();
+    let stores = Stores { quotas: &Plenty, revocations: &LIVE, challenges: &challenges, key_sets: &KeySets::default() };
+    let long = |piece: &str, end: &str| format!("/{}{end}", piece.repeat((7_900 - end.len()) / piece.len()));
+    let wide = "%2561%EF%BD%81/%C4%B0";
+    let busy = "a;x%2Fb%3By%252Fc%253Bz%2561//d;%2F%2F;q/e%2f%252f%EF%BC%9B/a%EF%BC%8F;x%3F";
+    let cases = [
+        ("short", "acme.test", "/a".to_owned()),
+        ("plain", "acme.test", long("items/abcdefgh-", "")),
+        ("mixed_case", "acme.test", long("Items/AbcDefgh-", "")),
+        ("letters", "acme.test", long("%C3%A9t%C3%A9/", "")),
+        ("dots", "acme.test", long("a.b/", "")),
+        ("strict", "acme.test", long(wide, "%3F")),
+        ("strict_ends_odd", "acme.test", long(wide, ".")),
+        ("options", "open.test", long(wide, "%3F;x/%2Fy")),
+        ("options_short", "open.test", format!("/{busy}{busy}%3F%253F/;y%2F%3B%252F")),
+        ("options_slashes", "open.test", long("a%2Fb%252F", "")),
+        ("options_all", "open.test", long(busy, "%3F%253F/;y%2F%3B%252F")),
+    ];
+    let mut group = c.benchmark_group("paths");
+    for (name, host, path) in &cases {
+        let request = browser(&format!("https://{host}/")).changed(|request| {
+            request.target = path.as_bytes().to_vec();
+            drop(request.headers.remove("connection"));
+        });
+        let request = request.h2();
+        group.bench_function(*name, |bench| {
+            bench.iter(|| {
+                let (mut known, mut trail) = (octroi::pipeline::Known::default(), octroi::model::Trail::brief());
+                let view = request.view(NOW, Tick::from_nanos(1));
+                now_or_never(octroi::pipeline::judge(black_box(&view), &policy, stores, &mut known, &mut trail))
+            });
+        });
+    }
+    group.finish();
+}
+
 fn checks(c: &mut Criterion) {
     let policy = rules();
     let request = browser("https://acme.test/api/v1/items/42?page=2");
@@ -102,5 +151,5 @@ fn checks(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, pipeline, checks);
+criterion_group!(benches, pipeline, paths, checks);
 criterion_main!(benches);

@@ -91,12 +91,26 @@ async fn in_order<Q: QuotaStore, R: RevocationStore>(
     }
 
     // Before quotas and session: the route says which quotas there are and what a bad session means.
-    let matched = route::find(&clean, realm);
+    let mut matched = route::find(&clean, realm);
     let route = matched.route;
     known.route = Some(Arc::clone(route));
     known.also = matched.also.iter().map(|also| Arc::clone(also.route)).collect();
-    let found = trail.note(Stage::Route, route::check(view, &clean, &matched, realm))?;
+    let mut found = trail.note(Stage::Route, route::check(view, &clean, &matched, realm))?;
     trail.explain(|| (format!("`{}` allows {}", route.id.as_str(), clean.method).into(), Some(route.origin)));
+
+    // By client first, so that one client over its own quota does not use up what all share; and before the path is read in other ways,
+    // which costs more than all that was done so far.
+    let mut charging = Charging::new(stores.quotas, view.tick, client);
+    charging.by_client(realm, &matched, known, trail).await?;
+
+    // Before what is asked of every rule. Rules so found have quotas too: a spelling of the sign-in page is one more try there.
+    let as_asked = matched.also.len();
+    trail.note(Stage::Route, route::read(&clean, &mut matched, realm))?;
+    if matched.also.len() > as_asked {
+        known.also = matched.also.iter().map(|also| Arc::clone(also.route)).collect();
+        found = trail.note(Stage::Route, route::check(view, &clean, &matched, realm))?;
+        charging.by_client(realm, &matched, known, trail).await?;
+    }
     explain_readings(&clean, &matched, trail)?;
 
     // Before the session, which another site's form does without.
@@ -113,8 +127,7 @@ async fn in_order<Q: QuotaStore, R: RevocationStore>(
     let by_mark = is_begun && judges().any(|(sender, route)| sender.foreign().is_some() && route.origin_check != OriginCheck::Off);
 
     // Before the session: guessing tokens is bounded, and so is the work of opening them.
-    let mut charging = Charging::new(stores.quotas, view.tick, client, &matched);
-    charging.before(realm, known, trail).await?;
+    charging.by_route(realm, &matched, known, trail).await?;
 
     // After the address and the quotas, because opening a token is the first step that costs something.
     let mut proven = match session::check(view, client, realm, policy, &stores.key_sets.load()) {
@@ -186,7 +199,7 @@ async fn in_order<Q: QuotaStore, R: RevocationStore>(
         Some(found) => (Some(found.session), found.tenant),
         None => (None, realm),
     };
-    charging.after(realm, acting, session.as_deref(), known, trail).await?;
+    charging.after((realm, acting), &matched, session.as_deref(), known, trail).await?;
 
     // Last, because it needs all of the above and is the app's own question: may this user do this here?
     for route in matched.rules() {

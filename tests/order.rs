@@ -170,6 +170,55 @@ fn the_narrow_quota_is_asked_first() {
     assert_eq!(quotas.charged(), ["acme/client", "acme/session", "acme/user", "acme/tenant"]);
 }
 
+/// A tenant whose rules for other readings have quotas of their own.
+fn read_otherwise() -> Policy {
+    let mut acme = tenant("acme", &["acme.test"]);
+    acme.quotas = Box::new([quota("client", QuotaBy::Client, 2).into()]);
+    let with = |path: &str, quotas: &[(&str, QuotaBy, u32)]| octroi::policy::Route {
+        quotas: quotas.iter().map(|(name, by, burst)| quota(name, *by, *burst).into()).collect(),
+        ..route(path, RouteAccess::Public)
+    };
+    let mut login = with("/login", &[("tries", QuotaBy::Client, 1), ("logins", QuotaBy::Route, 9)]);
+    login.methods = Box::new(["GET".into()]);
+    acme.routes = table(vec![with("/", &[("all", QuotaBy::Route, 9)]), login, route("/closed", RouteAccess::Nobody)]);
+    policy(vec![acme])
+}
+
+#[test]
+fn rate_by_client_before_other_readings_of_the_path() {
+    let (policy, quotas) = (read_otherwise(), Counting::default());
+    let too_many = get("https://acme.test/").changed(|request| {
+        let busy = "%2561%EF%BD%81/%C4%B0%3F%EF%BC%85";
+        request.target = format!("/{}", &busy.repeat(2000)[..7000]).into_bytes();
+    });
+    let mut policy = policy;
+    (policy.limits.path_bytes, policy.limits.uri_bytes) = (8 << 10, 16 << 10);
+    (policy.limits.header_bytes, policy.limits.field_bytes) = (32 << 10, 16 << 10);
+    let ask = |request: &octroi::replay::Request| ask(request, &policy, &quotas, &Empty).reason();
+
+    assert_eq!(ask(&too_many), Some(Reason::PathEncoding), "more readings than are judged");
+    assert_eq!(ask(&get("https://acme.test/%2563losed")), Some(Reason::RouteNone), "a reading that nobody may ask for");
+    for over in [&too_many, &get("https://acme.test/%2563losed"), &get("https://acme.test/log%2569n").method("POST")] {
+        assert_eq!(ask(over), Some(Reason::QuotaExceeded));
+    }
+    // What the rule for the path as asked refuses stays before all quotas.
+    assert_eq!(ask(&get("https://acme.test/closed")), Some(Reason::RouteNone));
+    assert_eq!(quotas.charged(), ["acme/client"; 2]);
+}
+
+#[test]
+fn rates_by_client_of_every_reading_before_those_that_all_share() {
+    let (policy, quotas) = (read_otherwise(), Counting::default());
+    let request = |host: u8| get("https://acme.test/log%2569n").from(&format!("192.0.2.{host}"));
+
+    assert_eq!(ask(&request(1), &policy, &quotas, &Empty).reason(), None);
+    assert_eq!(quotas.charged(), ["acme/client", "acme/tries", "acme/all", "acme/logins"]);
+    // Its second try takes nothing of what others share.
+    assert_eq!(ask(&request(1), &policy, &quotas, &Empty).reason(), Some(Reason::QuotaExceeded));
+    assert_eq!(quotas.charged()[4..], ["acme/client"]);
+    assert_eq!(ask(&request(2), &policy, &quotas, &Empty).reason(), None);
+}
+
 #[test]
 fn role_before_age_before_origin() {
     let policy = strict();

@@ -377,6 +377,16 @@ fn no_spelling_of_a_path_passes_its_rule() {
     for path in ["/opsx", "/x%2Fops", "/X%252Fops/x", "/admin/x", "/administrator"] {
         assert_eq!(status("spelled.test", path), 200, "{path}");
     }
+    upstream.take();
+    // A full-width percent sign makes an escape, and is one in a name.
+    for path in ["/%EF%BC%8561dmin", "/%EF%BC%85%EF%BC%96%EF%BC%91dmin", "/ops%EF%BC%852Fx", "/admin%EF%BC%9Fx"] {
+        assert_eq!(status("spelled.test", path), 401, "{path}");
+    }
+    assert_eq!(status("kept.test", "/pub/;xx%EF%BC%8F../a"), 400);
+    assert_eq!(upstream.take().len(), 0);
+    for path in ["/files/100%EF%BC%85.pdf", "/files/50%EF%BC%85DEMO.pdf", "/%E4%BD%95%EF%BC%9F%EF%BC%81%EF%BC%8F%EF%BC%8Ea%EF%BC%9B"] {
+        assert_eq!(status("spelled.test", path), 200, "{path}");
+    }
     for path in ["/adm%C3%AEn", "/adminx%3F", "/wiki/C%23", "/%EF%BC%91"] {
         assert_eq!(status("spelled.test", path), 200, "{path}");
     }

@@ -35,10 +35,6 @@ pub struct Subject<'a> {
     pub session: Option<&'a Session>,
 }
 
-/// The order in which quotas are asked before the session: the narrow one first, so that one client over its own quota does
-/// not use up what all share.
-pub const BEFORE: &[QuotaBy] = &[QuotaBy::Client, QuotaBy::Route];
-
 /// The order after the session. A member's quotas by client and route can be asked only here.
 pub const AFTER: &[QuotaBy] = &[QuotaBy::Session, QuotaBy::User, QuotaBy::Client, QuotaBy::Route, QuotaBy::Tenant];
 

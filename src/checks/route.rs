@@ -24,9 +24,14 @@ pub struct Found<'p> {
     pub upgrade: Upgrade,
 }
 
-/// Finds the most specific rule for the path, and those that judge it too because an app may read the path otherwise.
+/// Finds the most specific rule for the path, and those that judge it too for whoever does not tell case apart.
 pub fn find<'p>(clean: &Clean<'_>, tenant: &'p Tenant) -> Matched<'p> {
-    tenant.routes.judging(&clean.path)
+    tenant.routes.asked(&clean.path)
+}
+
+/// Adds the rules that judge the path too because an app may read it otherwise.
+pub fn read<'p>(clean: &Clean<'_>, matched: &mut Matched<'p>, tenant: &'p Tenant) -> Verdict {
+    tenant.routes.read(&clean.path, matched).map_err(|error| deny_path(&error).by(matched.route.origin))
 }
 
 /// Judges what the rules allow, beside who may pass.

@@ -33,7 +33,7 @@ pub fn back<'a>(
     let marks = Marks { view, sessions, realm };
     Some(match (returned(clean.query.unwrap_or_default()), is_safe) {
         (Returned::State(state), _) => marks.of(&state),
-        (Returned::Several, _) => Back::Unknown("`state` stands more than once"),
+        (Returned::Several, _) => Back::Unknown("`state` stands more than once, or in a spelling that only some apps read"),
         (Returned::Nothing, true) => Back::Unknown("it comes back without a `state`"),
         (Returned::Nothing, false) => marks.of_forms(),
     })

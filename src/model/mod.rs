@@ -56,6 +56,7 @@ pub use pem::{
     PRIVATE_KEYS, PemBlock, PemError, PemFault, PemKind, encoding_fault, has_pem_marker, pem_blocks, pem_certificates, pem_chain,
     pem_private_key, pem_revocation_lists, pem_single,
 };
+pub use reading::Reading;
 pub use reason::{Reason, Stage};
 pub use secret::Secret;
 pub use stream_mark::{NO_HOST, STREAM_FIELD, StreamMark, StreamText};

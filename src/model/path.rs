@@ -1,9 +1,9 @@
 //! The path of a request: refused or accepted, never repaired (`security.md` 2.3), but for segments that are a bare `.`: those say nothing,
 //! and are taken off before anybody looks (RFC 3986, section 6.2.2.3).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
-use super::reading::{self, Slash, digit};
+use super::reading::{self, Reading, Refused, Slash, digit};
 
 /// Why a path is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -11,9 +11,12 @@ pub enum PathError {
     /// It does not begin with `/`.
     #[error("the path does not begin with `/`")]
     NoSlash,
-    /// A byte that RFC 3986 does not allow in a path, a control character, or text that is not UTF-8 after decoding.
+    /// A byte that RFC 3986 does not allow in a path, or a control character.
     #[error("a character that a path does not have")]
     Octet,
+    /// Text that is not UTF-8 after decoding.
+    #[error("escapes that are no UTF-8, as in links of Latin-1 sites")]
+    Utf8,
     /// `%` without two hexadecimal digits.
     #[error("`%` without two hexadecimal digits")]
     Escape,
@@ -35,6 +38,9 @@ pub enum PathError {
     /// `//` on a route without `merge_slashes`.
     #[error("an empty segment (`//`)")]
     EmptySegment,
+    /// Apps may read it in more ways than are judged.
+    #[error("a path that apps may read in too many ways")]
+    Ambiguous,
 }
 
 /// What a route lets a path have beyond the strict form. All off unless the operator says so.
@@ -101,28 +107,18 @@ impl<'a> Path<'a> {
         };
         // Most paths have nothing to decode: they are compared where they lie.
         if plain && !empty_segments {
-            raw.split('/').try_for_each(dots)?;
+            if reading::is_climbing(&raw) {
+                return Err(PathError::DotSegment);
+            }
             path.ambiguous = maybe_odd && reading::is_odd(&raw);
             path.raw = raw;
             return Ok(path);
         }
-        let mut decoded = String::with_capacity(raw.len());
-        let mut segments = raw.split('/').skip(1).peekable();
-        while let Some(segment) = segments.next() {
-            if segment.is_empty() && segments.peek().is_some() {
-                continue;
-            }
-            let before = decoded.len();
-            decoded.push('/');
-            path.decode(segment, &mut decoded)?;
-            // `/;x/admin` is `//admin` to whoever takes parameters off, and `/admin` to whoever merges slashes.
-            if decoded.len() == before + 1 && segments.peek().is_some() {
-                path.empty_segments = true;
-                decoded.truncate(before);
-            }
-        }
-        path.ambiguous |= reading::is_odd(&decoded);
-        path.matching = Some(decoded);
+        let decoded = path.decode(&raw)?;
+        path.judge(&decoded)?;
+        let matching = path.compared(decoded);
+        path.ambiguous |= reading::is_odd(&matching);
+        path.matching = Some(matching);
         path.raw = raw;
         Ok(path)
     }
@@ -163,93 +159,119 @@ impl<'a> Path<'a> {
         Ok(())
     }
 
-    /// Returns the other forms in which an app may read the path: at most 215, none where it is spelled so that all readers agree.
+    /// Tells of the other forms in which an app may read the path, of some more than once; of none where it is spelled so that all readers
+    /// agree. What climbs in one of them, or is still encoded, is refused, and so is what would take more than a bounded amount of work.
     ///
     /// They are those of everything that a rule may allow, so only a path that its rule permits is worth asking.
-    pub fn readings(&self) -> Vec<String> {
-        let differ = self.encoded_slash || self.parameters || self.twice || self.ambiguous;
-        if differ { reading::all(&self.raw, self.matching()) } else { Vec::new() }
+    pub fn read(&self, mut tell: impl FnMut(Reading, &str)) -> Result<(), PathError> {
+        if !(self.encoded_slash || self.parameters || self.twice || self.ambiguous) {
+            return Ok(());
+        }
+        reading::all(&self.raw, self.matching(), reading::MAX_OCTETS, &mut tell).map_err(|refused| match refused {
+            Refused::Climbs => PathError::DotSegment,
+            Refused::Hides => PathError::DoubleEncoding,
+            Refused::TooMany => PathError::Ambiguous,
+        })
     }
 
-    /// Returns what is left of the path, and of each of its `readings`, without the parts that some servers leave out: `/(S(…))/`, a script
-    /// before more segments, blanks and dots; and the page where it names its data. At most twice as many again as readings, and five.
-    pub fn shortened(&self, readings: &[String]) -> Vec<String> {
-        // A reading may have such a part where the path has none: `/index.php%2Fadmin`.
-        if self.ambiguous || !readings.is_empty() { reading::shortened(self.matching(), readings) } else { Vec::new() }
+    /// Returns the forms that [`Path::read`] tells of, each once.
+    pub fn readings(&self) -> Result<Vec<String>, PathError> {
+        let mut found = BTreeSet::new();
+        self.read(|_, text| {
+            found.insert(text.to_owned());
+        })?;
+        Ok(found.into_iter().collect())
     }
 
     /// Returns the path to forward: as [`Path::raw`], or with empty segments merged where the route says so.
     pub fn forwarded(&self) -> Cow<'_, str> {
-        if self.empty_segments { Cow::Owned(reading::merged(&self.raw)) } else { Cow::Borrowed(&self.raw) }
+        if self.empty_segments { reading::merged(&self.raw) } else { Cow::Borrowed(&self.raw) }
     }
 
-    /// Decodes one segment once and appends what it is compared as.
-    fn decode(&mut self, segment: &str, matching: &mut String) -> Result<(), PathError> {
-        let mut bytes = Vec::with_capacity(segment.len());
-        let mut rest = segment.as_bytes();
-        while let Some((&byte, after)) = rest.split_first() {
+    /// Decodes every escape once, but `%2F`.
+    fn decode(&mut self, raw: &str) -> Result<String, PathError> {
+        let mut bytes = Vec::with_capacity(raw.len());
+        let mut rest = raw.as_bytes();
+        while let Some((plain, escape)) = reading::next_escape(rest) {
+            bytes.extend_from_slice(plain);
+            let [_, high, low, after @ ..] = escape else { return Err(PathError::Escape) };
             rest = after;
-            if byte != b'%' {
-                bytes.push(byte);
-                continue;
-            }
-            let escaped = match after {
-                [high, low, after @ ..] => {
-                    rest = after;
-                    digit(*high).zip(digit(*low))
+            match reading::octet(*high, *low).ok_or(PathError::Escape)? {
+                b'/' => {
+                    self.encoded_slash = true;
+                    bytes.extend_from_slice(b"%2F");
                 }
-                _ => None,
-            };
-            match escaped {
-                Some((high, low)) => match high << 4 | low {
-                    b'/' => {
-                        self.encoded_slash = true;
-                        bytes.extend_from_slice(b"%2F");
+                b'\\' => return Err(PathError::Backslash),
+                byte if byte < 0x20 || byte == 0x7f => return Err(PathError::Octet),
+                byte => {
+                    self.ambiguous |= matches!(byte, b'?' | b'#');
+                    if byte == b'%'
+                        && let Some(hidden) = hidden(rest)
+                    {
+                        self.twice = true;
+                        self.double_encoding |= matches!(hidden, b'.' | b'/' | b';' | b'%');
                     }
-                    b'\\' => return Err(PathError::Backslash),
-                    byte if byte < 0x20 || byte == 0x7f => return Err(PathError::Octet),
-                    byte => {
-                        self.ambiguous |= matches!(byte, b'?' | b'#');
-                        if byte == b'%'
-                            && let Some(hidden) = hidden(rest)
-                        {
-                            self.twice = true;
-                            self.double_encoding |= matches!(hidden, b'.' | b'/' | b';' | b'%');
-                        }
-                        bytes.push(byte);
-                    }
-                },
-                None => return Err(PathError::Escape),
+                    bytes.push(byte);
+                }
             }
         }
-        let text = String::from_utf8(bytes).map_err(|_| PathError::Octet)?;
-        let compared = match text.split_once(';') {
-            Some((name, _)) => {
-                self.parameters = true;
-                name
+        bytes.extend_from_slice(rest);
+        String::from_utf8(bytes).map_err(|_| PathError::Utf8)
+    }
+
+    /// Judges what a decoded path is to whoever decodes `%2F`, or cuts parameters or a query off later than we do, and so sees more segments:
+    /// none of them may be dots.
+    fn judge(&mut self, decoded: &str) -> Result<(), PathError> {
+        let pieces = |text: &str| text.split(['/', ';']).map(reading::before_query).try_for_each(dots);
+        if decoded.contains('.') {
+            pieces(decoded)?;
+            if decoded.contains('%') {
+                pieces(&decoded.replace("%2F", "/"))?;
             }
-            None => &text,
-        };
-        // Whoever decodes `%2F`, or cuts parameters or a query off later than we do, sees more segments: none of them may be dots.
-        text.split(';').flat_map(|piece| piece.split("%2F")).map(reading::before_query).try_for_each(dots)?;
-        if reading::is_wide(&text) {
+        }
+        if reading::is_wide(decoded) {
             self.ambiguous = true;
-            reading::narrowed(&text.replace("%2F", "/")).split([';', '/']).map(reading::before_query).try_for_each(dots)?;
+            pieces(&reading::narrowed(&decoded.replace("%2F", "/")))?;
         }
-        if self.twice {
-            twice(&text)?;
+        if self.twice { twice(decoded) } else { Ok(()) }
+    }
+
+    /// Makes what a decoded path is compared as: without parameters and empty segments.
+    fn compared(&mut self, decoded: String) -> String {
+        self.parameters = decoded.contains(';');
+        if !self.parameters && !self.empty_segments {
+            return decoded;
         }
-        matching.push_str(compared);
-        Ok(())
+        let mut out = String::with_capacity(decoded.len());
+        let mut segments = decoded.split('/').skip(1).peekable();
+        while let Some(segment) = segments.next() {
+            let name = segment.split(';').next().unwrap_or_default();
+            // `/;x/admin` is `//admin` to whoever takes parameters off, and `/admin` to whoever merges slashes.
+            if name.is_empty() && segments.peek().is_some() {
+                self.empty_segments = true;
+            } else {
+                out.push('/');
+                out.push_str(name);
+            }
+        }
+        out
     }
 }
 
 /// Returns the other forms in which an app may read the decoded path of a rule.
-pub fn readings_of(path: &str) -> Vec<String> {
-    reading::all(path, path)
+///
+/// What it hides is refused where it is asked for, so a rule needs no form of that.
+pub fn readings_of(path: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let _refused = reading::all(path, path, usize::MAX, &mut |reading, text| {
+        if reading == Reading::Spelled {
+            found.insert(text.to_owned());
+        }
+    });
+    found
 }
 
-/// Returns how long the decoded path of a rule is, without what [`Path::shortened`] leaves out and without a slash at its end.
+/// Returns how long the decoded path of a rule is, without what [`Reading::Shortened`] leaves out and without a slash at its end.
 pub fn shortened_length(path: &str) -> usize {
     reading::shortened_length(path)
 }
@@ -278,20 +300,20 @@ fn without_dots(raw: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Refuses a segment that a file system or router would walk. Windows does not see blanks behind it, and old Spring none at all.
+/// Refuses a segment that a file system or router would walk.
 fn dots(segment: &str) -> Result<(), PathError> {
-    if matches!(segment.trim_matches(' '), "." | "..") { Err(PathError::DotSegment) } else { Ok(()) }
+    if reading::is_dots(segment) { Err(PathError::DotSegment) } else { Ok(()) }
 }
 
-/// Judges what whoever decodes a segment twice reads: no rule can allow that it climbs, or is still encoded.
-fn twice(segment: &str) -> Result<(), PathError> {
-    let text = reading::decoded(segment, Slash::Decoded);
-    let is_bad = text.contains(['\\', '\0']) || reading::has_escape(&text) || is_climbing(&text) || is_climbing(&reading::narrowed(&text));
+/// Judges what whoever decodes a path twice reads: no rule can allow that it climbs, or is still encoded.
+fn twice(decoded: &str) -> Result<(), PathError> {
+    let text = reading::decoded(decoded, Slash::Decoded);
+    let climbs = |text: &str| text.split([';', '/']).map(reading::before_query).any(reading::is_dots);
+    let is_bad = reading::hides(&text)
+        || reading::has_escape(&text)
+        || (text.contains('.') && climbs(&text))
+        || (reading::is_wide(&text) && climbs(&reading::narrowed(&text)));
     if is_bad { Err(PathError::DoubleEncoding) } else { Ok(()) }
-}
-
-fn is_climbing(text: &str) -> bool {
-    text.split([';', '/']).map(reading::before_query).any(|piece| dots(piece).is_err())
 }
 
 /// Returns what the text behind a decoded `%` is for the next decoder, where it makes an escape.
@@ -477,12 +499,7 @@ mod tests {
 
     #[test]
     fn only_a_path_that_readers_read_differently_has_readings() {
-        let readings = |raw: &str| {
-            let path = Path::parse(raw.as_bytes()).unwrap();
-            let readings = path.readings();
-            let shortened = path.shortened(&readings);
-            [readings, shortened].concat()
-        };
+        let readings = |raw: &str| Path::parse(raw.as_bytes()).unwrap().readings().unwrap();
 
         for raw in ["/a/b", "/A/", "/%61/%C3%A9", "/100%25", "/a//b"] {
             assert_eq!(readings(raw), [""; 0], "{raw}");
@@ -491,7 +508,7 @@ mod tests {
         assert_eq!(readings("/%2561dmin"), ["/admin"]);
         assert_eq!(readings("/a;x%2Fb"), ["/a/b", "/a;x/b"]);
         assert_eq!(readings("/a;x"), [""; 0]);
-        assert_eq!(readings("/a;x/b"), ["/a;x/b", "/a"]);
+        assert_eq!(readings("/a;x/b"), ["/a", "/a;x/b"]);
         assert_eq!(readings("/index.php/admin"), ["/admin"]);
         assert_eq!(readings("/(S(x))/admin"), ["/admin"]);
         for raw in ["/index.php%2Fadmin", "/index%252Ephp/admin", "/%2528S(x))/admin", "/index.php;x/admin", "/admin%2520"] {
@@ -513,7 +530,9 @@ mod tests {
         assert_eq!(matching("/%u0041"), Err(PathError::Escape));
         assert_eq!(matching("/%00"), Err(PathError::Octet));
         assert_eq!(matching("/%0d%0a"), Err(PathError::Octet));
-        assert_eq!(matching("/%c0%ae"), Err(PathError::Octet));
+        for raw in ["/%c0%ae", "/caf%E9.html", "/%C3", "/%ED%A0%80"] {
+            assert_eq!(matching(raw), Err(PathError::Utf8), "{raw}");
+        }
         assert_eq!(matching("/a b"), Err(PathError::Octet));
         assert_eq!(matching("/a#b"), Err(PathError::Octet));
         assert_eq!(matching("/é"), Err(PathError::Octet));

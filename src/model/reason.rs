@@ -117,7 +117,7 @@ reasons! {
     HostMissing        Hygiene 400 "host_missing"        "No Host, or an empty one."
     HostSyntax         Hygiene 400 "host_syntax"         "The host name has characters, a label or a port that no host name has."
     PathDotSegment     Hygiene 400 "path_dot_segment"    "The path has a `..` segment, plain or encoded, or an encoded `.`."
-    PathEncoding       Hygiene 400 "path_encoding"       "The path has a malformed, double or dangerous escape, a backslash, or a character that paths do not have."
+    PathEncoding       Hygiene 400 "path_encoding"       "The path has a malformed, double or dangerous escape, a backslash, a character that paths do not have, or escapes that are no UTF-8."
     Expect             Hygiene 417 "expect"              "Expect is not `100-continue`."
     UriTooLong         Hygiene 414 "uri_too_long"        "The request target is longer than `uri_bytes`, or its path than `path_bytes`."
     HeadTooLarge       Hygiene 431 "head_too_large"      "The head is larger than `header_bytes`."

@@ -62,7 +62,7 @@ fn by_rule(permit: &Permit, realm: &Arc<Tenant>, now: UnixTime) -> Verdict {
     let path = target.split_once('?').map_or(target, |(path, _)| path);
     // It was forwarded, so it is one.
     let path = Path::parse(path.as_bytes()).map_err(|error| Deny::new(Reason::PathEncoding, error.to_string()))?;
-    let matched = realm.routes.judging(&path);
+    let matched = realm.routes.judging(&path).map_err(|error| Deny::new(Reason::PathEncoding, error.to_string()))?;
     route::allows(&path, permit.method(), &matched)?;
     if permit.websocket() && !matched.route.websocket {
         let detail = format!("`{}` opens no WebSockets any more", matched.route.id.as_str());

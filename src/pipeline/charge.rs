@@ -4,11 +4,11 @@ use std::{mem, sync::Arc};
 
 use crate::{
     checks::{
-        quota::{self, AFTER, BEFORE, QuotaState, Subject},
+        quota::{self, AFTER, QuotaState, Subject},
         session::Session,
     },
     model::{ClientIp, Mode, QuotaAnswer, Reason, Stage, Tick, Trail, Verdict},
-    policy::{Charge, Matched, Quota, Route, Tenant},
+    policy::{Charge, Matched, Quota, QuotaBy, Route, Tenant},
     state::{QuotaKey, QuotaStore},
 };
 
@@ -19,7 +19,8 @@ pub(super) struct Charging<'a, Q> {
     store: &'a Q,
     tick: Tick,
     client: ClientIp,
-    matched: &'a Matched<'a>,
+    /// How many of those by client were asked: more follow where the path is read otherwise.
+    by_client: usize,
 }
 
 /// Gives back what only failures cost, where a request is refused before the app was asked: it tried no password. A page of another site
@@ -35,16 +36,24 @@ pub(super) fn give_back<Q: QuotaStore>(reason: Reason, known: &mut Known, store:
 }
 
 impl<'a, Q: QuotaStore> Charging<'a, Q> {
-    pub(super) fn new(store: &'a Q, tick: Tick, client: ClientIp, matched: &'a Matched<'a>) -> Self {
-        Self { store, tick, client, matched }
+    pub(super) fn new(store: &'a Q, tick: Tick, client: ClientIp) -> Self {
+        Self { store, tick, client, by_client: 0 }
     }
 
-    /// Asks the realm's quotas by client and by route.
-    pub(super) async fn before(&mut self, realm: &Tenant, known: &mut Known, trail: &mut Trail) -> Verdict {
-        for &by in BEFORE {
-            for costs in quota::of_realm(realm, self.matched, true).filter(|(quota, _)| quota.by == by) {
-                self.ask(Stage::QuotaBefore, realm, costs, None, known, trail).await?;
-            }
+    /// Asks the realm's quotas by client, as far as they have not been: asked again with more rules, it asks theirs.
+    pub(super) async fn by_client(&mut self, realm: &Tenant, matched: &Matched<'_>, known: &mut Known, trail: &mut Trail) -> Verdict {
+        let by_client = quota::of_realm(realm, matched, true).filter(|(quota, _)| quota.by == QuotaBy::Client);
+        for costs in by_client.skip(self.by_client) {
+            self.by_client = self.by_client.saturating_add(1);
+            self.ask(Stage::QuotaBefore, realm, costs, None, known, trail).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks the realm's quotas by route, which many clients share.
+    pub(super) async fn by_route(&mut self, realm: &Tenant, matched: &Matched<'_>, known: &mut Known, trail: &mut Trail) -> Verdict {
+        for costs in quota::of_realm(realm, matched, true).filter(|(quota, _)| quota.by == QuotaBy::Route) {
+            self.ask(Stage::QuotaBefore, realm, costs, None, known, trail).await?;
         }
         Ok(())
     }
@@ -52,8 +61,8 @@ impl<'a, Q: QuotaStore> Charging<'a, Q> {
     /// Asks the realm's other quotas and, where the session's tenant is a member, all of that tenant's.
     pub(super) async fn after(
         &mut self,
-        realm: &Tenant,
-        acting: &Tenant,
+        (realm, acting): (&Tenant, &Tenant),
+        matched: &Matched<'_>,
         session: Option<&Session>,
         known: &mut Known,
         trail: &mut Trail,
@@ -61,9 +70,9 @@ impl<'a, Q: QuotaStore> Charging<'a, Q> {
         let members: &[_] = if acting.name == realm.name { &[] } else { &acting.quotas };
         for &by in AFTER {
             for quota in members.iter().filter(|quota| quota.by == by) {
-                self.ask(Stage::QuotaAfter, acting, (quota, self.matched.route), session, known, trail).await?;
+                self.ask(Stage::QuotaAfter, acting, (quota, matched.route), session, known, trail).await?;
             }
-            for costs in quota::of_realm(realm, self.matched, false).filter(|(quota, _)| quota.by == by) {
+            for costs in quota::of_realm(realm, matched, false).filter(|(quota, _)| quota.by == by) {
                 self.ask(Stage::QuotaAfter, realm, costs, session, known, trail).await?;
             }
         }

@@ -1,10 +1,13 @@
 //! Tables of rules: the most specific rule wins, whatever the order in the file, and a path is judged in every form in which an app may
 //! read it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::Route;
-use crate::model::{Origin, Path, readings_of, shortened_length};
+use crate::model::{Origin, Path, PathError, Reading, readings_of, shortened_length};
 
 /// The rules of one tenant, ready to be asked.
 #[derive(Clone, Debug)]
@@ -26,6 +29,8 @@ struct Index {
     prefixes: BTreeMap<Box<str>, Entry>,
     /// The length of the longest of them: a path may have thousands of segments, no rule has.
     longest: usize,
+    /// The length of the longest path here.
+    reach: usize,
 }
 
 /// What stands at one place.
@@ -70,11 +75,16 @@ impl<'p> Matched<'p> {
         self.rules().all(|route| route.needs_no_session())
     }
 
-    fn add(&mut self, entry: &'p Entry, reading: Option<&str>) {
+    /// Adds what a reading is judged by, where that has so long a path at least and adds something. The reading itself is only written down
+    /// then.
+    fn add(&mut self, entry: &'p Entry, least: Option<usize>, reading: impl Fn() -> Box<str>) {
+        if entry.length < least {
+            return;
+        }
         for route in std::iter::once(&entry.route).chain(&entry.also) {
             let says = |known: &Arc<Route>| Arc::ptr_eq(known, route) || (known.asks_at_least(route) && known.bounds_at_least(route));
             if !self.rules().any(says) {
-                self.also.push(Also { route, reading: reading.map(Into::into) });
+                self.also.push(Also { route, reading: Some(reading()) });
             }
         }
     }
@@ -90,39 +100,42 @@ impl RouteTable {
         &self.entry(&self.rules, path).route
     }
 
-    /// Finds every rule that must let a request for the path through, which its own rule permits.
-    ///
-    /// An app may decode an encoded slash, decode twice, take parameters off later than we do, and not tell case apart (Express, IIS,
-    /// ASP.NET): each form that it may so read is looked up, and the rules found there judge too. A path without any of that costs
-    /// nothing more.
-    ///
-    /// Of a path that some servers shorten (`/index.php/login`), the operator may have written a rule as it is: then what is left of it is
-    /// judged by rules of as long a path, and not by one that stands for all the rest.
-    pub fn judging(&self, path: &Path<'_>) -> Matched<'_> {
+    /// Finds every rule that must let a request for the path through, which its own rule permits: [`RouteTable::asked`] and
+    /// [`RouteTable::read`] in one.
+    pub fn judging(&self, path: &Path<'_>) -> Result<Matched<'_>, PathError> {
+        let mut matched = self.asked(path);
+        self.read(path, &mut matched)?;
+        Ok(matched)
+    }
+
+    /// Finds the rules for the path as it is asked for, in lower case too unless case is told apart (Express, IIS, ASP.NET). It costs no
+    /// more than a path of the length of the longest rule.
+    pub fn asked(&self, path: &Path<'_>) -> Matched<'_> {
         let asked = self.entry(&self.rules, path.matching());
         let mut matched = Matched { route: &asked.route, also: Vec::new() };
         for route in &asked.also {
             matched.also.push(Also { route, reading: None });
         }
         self.in_lower_case(path.matching(), None, &mut matched);
-        // What its own rule does not permit is refused, however it may be read.
-        if path.permit(asked.route.path).is_err() {
-            return matched;
-        }
-        let index = self.read.as_deref().unwrap_or(&self.rules);
-        let readings = path.readings();
-        for reading in &readings {
-            matched.add(self.entry(index, reading), Some(reading));
-            self.in_lower_case(reading, None, &mut matched);
-        }
-        for reading in path.shortened(&readings) {
-            let entry = self.entry(index, &reading);
-            if entry.length >= asked.length {
-                matched.add(entry, Some(&reading));
-            }
-            self.in_lower_case(&reading, asked.length, &mut matched);
-        }
         matched
+    }
+
+    /// Adds the rules for what an app may read the path as.
+    ///
+    /// An app may decode an encoded slash, decode twice, take parameters off later than we do: each form that it may so read is looked up,
+    /// and the rules found there judge too. A path without any of that costs nothing more.
+    pub fn read<'t>(&'t self, path: &Path<'_>, matched: &mut Matched<'t>) -> Result<(), PathError> {
+        // What its own rule does not permit is refused, however it may be read.
+        if path.permit(matched.route.path).is_err() {
+            return Ok(());
+        }
+        let asked = self.entry(&self.rules, path.matching()).length;
+        let index = self.read.as_deref().unwrap_or(&self.rules);
+        path.read(|why, reading| {
+            let least = if why == Reading::Shortened { asked } else { None };
+            matched.add(self.entry(index, reading), least, || reading.into());
+            self.in_lower_case(reading, least, matched);
+        })
     }
 
     /// Returns every rule that was written, exact ones first, the unmatched one last.
@@ -180,31 +193,35 @@ impl RouteTable {
         if self.case_sensitive {
             return;
         }
-        let index = match &self.folded {
-            Some(index) => index,
-            None if is_settled(text) => return,
-            None => &self.rules,
-        };
-        let mut add = |lower: &str| {
-            let entry = self.entry(index, lower);
-            if entry.length >= least {
-                matched.add(entry, Some(lower));
-            }
-        };
+        let index = self.folded.as_deref().unwrap_or(&self.rules);
+        // What is longer than every rule's path is found by as much of it.
+        let near = beginning(text, index.reach.saturating_add(1));
+        if self.folded.is_none() && is_settled(near) {
+            return;
+        }
         let mut room = [0; USUAL_PATH_BYTES];
-        match room.get_mut(..text.len()) {
+        let entry = match room.get_mut(..near.len()) {
             Some(room) => {
-                room.copy_from_slice(text.as_bytes());
+                room.copy_from_slice(near.as_bytes());
                 room.make_ascii_lowercase();
                 // ASCII letters in UTF-8 are themselves.
-                add(std::str::from_utf8(room).unwrap_or_default());
+                self.entry(index, std::str::from_utf8(room).unwrap_or_default())
             }
-            None => add(&text.to_ascii_lowercase()),
-        }
-        if !text.is_ascii() {
-            add(&folded(text));
+            None => self.entry(index, &near.to_ascii_lowercase()),
+        };
+        matched.add(entry, least, || text.to_ascii_lowercase().into());
+        if !near.is_ascii() {
+            matched.add(self.entry(index, &folded_up_to(text, index.reach)), least, || folded(text).into());
         }
     }
+}
+
+/// Returns so many octets of a text, or up to three more, so that it ends on a character's boundary.
+fn beginning(text: &str, mut octets: usize) -> &str {
+    while !text.is_char_boundary(octets.min(text.len())) {
+        octets = octets.saturating_add(1);
+    }
+    text.get(..octets).unwrap_or(text)
 }
 
 impl Index {
@@ -233,7 +250,7 @@ impl Index {
     }
 
     /// Makes the index by every form of each path.
-    fn by(&self, forms: impl Fn(&str) -> Vec<String>) -> Self {
+    fn by(&self, forms: impl Fn(&str) -> BTreeSet<String>) -> Self {
         let mut made = Self::default();
         for (paths, into) in [(&self.exact, &mut made.exact), (&self.prefixes, &mut made.prefixes)] {
             for (path, entry) in paths {
@@ -248,9 +265,10 @@ impl Index {
         made.measured()
     }
 
-    /// Notes the length of the longest prefix.
+    /// Notes the lengths of the longest prefix and of the longest path.
     fn measured(mut self) -> Self {
         self.longest = self.prefixes.keys().map(|path| path.len()).max().unwrap_or(0);
+        self.reach = self.paths().map(str::len).max().unwrap_or(0);
         self
     }
 }
@@ -269,8 +287,16 @@ fn is_settled(text: &str) -> bool {
 /// has no other capital, and without the dot that the full mapping leaves over `i`, which the simple one (`equalsIgnoreCase` in Java,
 /// `re.I` in Python) and the Turkish one do not have.
 pub fn folded(text: &str) -> String {
-    let mut folded = String::with_capacity(text.len());
+    folded_up_to(text, usize::MAX)
+}
+
+/// Folds no more once there are more octets than `most`.
+fn folded_up_to(text: &str, most: usize) -> String {
+    let mut folded = String::with_capacity(text.len().min(most));
     for character in text.chars().flat_map(char::to_lowercase).flat_map(char::to_uppercase).flat_map(char::to_lowercase) {
+        if folded.len() > most {
+            break;
+        }
         if !(character == '\u{307}' && folded.ends_with('i')) {
             folded.push(character);
         }
@@ -314,19 +340,18 @@ impl RouteTableBuilder {
         let mut rules = rules.measured();
         let covered: Vec<(Box<str>, Entry)> = covered(&rules, &unmatched);
         rules.exact.extend(covered);
+        let rules = rules.measured();
         let forms = |path: &str| {
             let mut forms = readings_of(path);
-            forms.insert(0, path.to_owned());
+            forms.insert(path.to_owned());
             forms
         };
         let read = rules.paths().any(|path| path.contains('%')).then(|| Box::new(rules.by(forms)));
         let is_folded = !case_sensitive && (read.is_some() || !rules.paths().all(is_settled));
         let folded = is_folded.then(|| {
             let folds = |path: &str| {
-                let mut forms: Vec<String> = forms(path).into_iter().flat_map(|form| [form.to_ascii_lowercase(), folded(&form)]).collect();
-                forms.sort_unstable();
-                forms.dedup();
-                forms
+                let of = |form: String| [form.to_ascii_lowercase(), folded(&form)];
+                forms(path).into_iter().flat_map(of).collect()
             };
             Box::new(rules.by(folds))
         });
@@ -452,7 +477,7 @@ mod tests {
     /// The rules that judge a path, the one for the path as asked first, and what the others read.
     fn judging(table: &RouteTable, path: &str) -> Vec<String> {
         let path = Path::parse(path.as_bytes()).unwrap();
-        let matched = table.judging(&path);
+        let matched = table.judging(&path).unwrap();
         let also = matched.also.iter().map(|also| format!("{} for {}", also.route.id.as_str(), also.reading.as_deref().unwrap_or("-")));
         std::iter::once(matched.route.id.as_str().to_owned()).chain(also).collect()
     }

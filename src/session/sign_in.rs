@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Ring,
+    cookie::Readings,
     key::Use,
     token::{HEAD_BYTES, VERSION},
 };
@@ -94,14 +95,14 @@ pub fn begins(location: &[u8]) -> Option<(StateHash, bool)> {
     if let Parameter::One(request) = parameter(query, "SAMLRequest") {
         let relay = match parameter(query, "RelayState") {
             Parameter::One(relay) => relay,
-            Parameter::None | Parameter::Several => request,
+            Parameter::None | Parameter::Empty | Parameter::Several => request,
         };
         return Some((StateHash::of(relay), true));
     }
     let Parameter::One(state) = parameter(query, "state") else { return None };
     let form = match parameter(query, "response_mode") {
         Parameter::One(mode) => decoded(mode).take(9).eq(*b"form_post"),
-        Parameter::None | Parameter::Several => false,
+        Parameter::None | Parameter::Empty | Parameter::Several => false,
     };
     Some((StateHash::of(state), form))
 }
@@ -118,21 +119,39 @@ pub enum Returned {
 }
 
 /// Reads the query of a request.
+///
+/// Its `state` stands once, for every reader: Rack 2 and old Python end a parameter at `;` too, PHP, qs and .NET read it under other names
+/// ([`is_read_as`]), and of two some take the first and some the last. No provider sends any of that.
 pub fn returned(query: &str) -> Returned {
-    match parameter(query.as_bytes(), "state") {
-        Parameter::None => Returned::Nothing,
-        Parameter::One(state) => Returned::State(StateHash::of(state)),
-        Parameter::Several => Returned::Several,
+    let name = |piece: &str| piece.split('=').next().unwrap_or_default().to_owned();
+    let read = query.split(['&', ';']).filter(|piece| is_read_as(&name(piece), "state")).take(2).count();
+    match (parameter(query.as_bytes(), "state"), read) {
+        (Parameter::None, 0) | (Parameter::Empty, 1) => Returned::Nothing,
+        (Parameter::One(state), 1) => Returned::State(StateHash::of(state)),
+        (Parameter::None | Parameter::Empty | Parameter::One(_) | Parameter::Several, _) => Returned::Several,
     }
+}
+
+/// Says whether some app reads the name of a parameter as this one: in other letter case, percent-encoded twice, with blanks around it or a
+/// NUL behind it, as an array (`state[]`, PHP; `[state]`, qs of Node), or behind a second `?`.
+fn is_read_as(name: &str, meant: &str) -> bool {
+    let is = |name: &[u8]| {
+        let name = name.strip_prefix(b"?").unwrap_or(name);
+        let key = name.strip_prefix(b"[").map_or(name, |key| key.split(|&byte| byte == b']').next().unwrap_or_default());
+        key.eq_ignore_ascii_case(meant.as_bytes())
+    };
+    Readings::of(name.replace('+', " ").as_bytes()).any(is)
 }
 
 enum Parameter<'a> {
     None,
+    /// It stands there, and says nothing.
+    Empty,
     One(&'a [u8]),
     Several,
 }
 
-/// Finds a parameter of a query by its name, in whatever spelling, as some apps do. An empty one is none.
+/// Finds a parameter of a query by its name, in whatever letter case, as some apps do.
 fn parameter<'a>(query: &'a [u8], name: &str) -> Parameter<'a> {
     let is_meant = |key: &[u8]| decoded(key).map(|byte| byte.to_ascii_lowercase()).eq(name.bytes().map(|byte| byte.to_ascii_lowercase()));
     let pairs = query.split(|&byte| byte == b'&').map(|pair| {
@@ -141,7 +160,8 @@ fn parameter<'a>(query: &'a [u8], name: &str) -> Parameter<'a> {
     });
     let mut found = pairs.filter(|(key, _)| is_meant(key)).map(|(_, value)| value);
     match (found.next(), found.next()) {
-        (None, _) | (Some([]), None) => Parameter::None,
+        (None, _) => Parameter::None,
+        (Some([]), None) => Parameter::Empty,
         (Some(value), None) => Parameter::One(value),
         (Some(_), Some(_)) => Parameter::Several,
     }
@@ -285,11 +305,50 @@ mod tests {
             assert!(returned_state(&format!("code=x&state={back}&iss=y"), sent), "{sent} {back}");
         }
         assert!(!returned_state("state=abd", "abc") && !returned_state("state=abc%00", "abc") && !returned_state("state=ABC", "abc"));
-        for nothing in ["", "code=x", "state=", "states=abc", "state%00=abc"] {
+        for nothing in ["", "code=x", "state=", "state", "states=abc", "session_state=abc", "the.state=abc", "x[state]=abc"] {
             assert_eq!(returned(nothing), Returned::Nothing, "{nothing}");
         }
         for several in ["state=a&state=a", "state=a&state=", "state=a&%73tate=b", "State=a&state=b", "state&state=a"] {
             assert_eq!(returned(several), Returned::Several, "{several}");
+        }
+    }
+
+    #[test]
+    fn a_second_state_that_only_some_apps_read_is_one() {
+        for other in [
+            "x=1;state",
+            "x;state",
+            ";%53tate",
+            "amp;state",
+            "+state",
+            "%20state",
+            "state+",
+            "%09state",
+            "state%00",
+            "state%00x",
+            "state[]",
+            "state%5B%5D",
+            "state[x]",
+            "[state]",
+            "[state][]",
+            "%255Bstate]",
+            "%2573tate",
+            "%u0073tate",
+            "st%U0061t%65",
+            "?state",
+            "%22state%22",
+        ] {
+            for query in [format!("code=x&{other}=zzz&state=abc"), format!("state=abc&{other}=zzz"), format!("{other}=zzz")] {
+                assert_eq!(returned(&query), Returned::Several, "{query}");
+            }
+        }
+        for (query, sent) in [
+            ("state=abc;/home&code=x", "abc;/home"),
+            ("session_state=zzz;x&state=abc", "abc"),
+            ("state=abc&substate=zzz&state2=zzz&state_=zzz&state.x=zzz", "abc"),
+            ("x[state]=zzz&state=abc&%u0073tat=zzz&iss=https://idp.test/?state=zzz", "abc"),
+        ] {
+            assert_eq!(returned(query), Returned::State(state(sent)), "{query}");
         }
     }
 }

@@ -6,7 +6,9 @@ use crate::model::{Deny, Host, HostError, HttpVersion, Reason, RequestView, Verd
 /// Splits a target into what stands from the path on and, of an absolute one, its authority.
 pub(super) fn split(target: &[u8]) -> Verdict<(&str, Option<&str>)> {
     let form = |detail: &'static str| Deny::new(Reason::TargetForm, detail);
-    let text = std::str::from_utf8(target).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'));
+    // All octets, many at once: to stop at the first wrong one would look at each alone.
+    let is_visible = target.iter().fold(true, |all, byte| all & byte.is_ascii_graphic() & (*byte != b'#'));
+    let text = Some(target).filter(|_| is_visible).and_then(|target| std::str::from_utf8(target).ok());
     let Some(text) = text else { return Err(Deny::new(Reason::PathEncoding, "the target has a `#` or bytes that are not visible ASCII")) };
     // RFC 3986, appendix A; the HTTP library refuses what stands here, and nobody could say why.
     let path = text.split('?').next().unwrap_or_default();

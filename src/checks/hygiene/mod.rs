@@ -75,7 +75,12 @@ pub fn check<'a>(view: &RequestView<'a>, limits: &Limits) -> Verdict<Clean<'a>> 
 pub(super) fn deny_path(error: &PathError) -> Deny {
     let reason = match error {
         PathError::NoSlash => Reason::TargetForm,
-        PathError::Octet | PathError::Escape | PathError::DoubleEncoding | PathError::Backslash => Reason::PathEncoding,
+        PathError::Octet
+        | PathError::Utf8
+        | PathError::Escape
+        | PathError::DoubleEncoding
+        | PathError::Backslash
+        | PathError::Ambiguous => Reason::PathEncoding,
         PathError::DotSegment => Reason::PathDotSegment,
         PathError::EncodedSlash => Reason::PathEncodedSlash,
         PathError::Parameter => Reason::PathParameter,
