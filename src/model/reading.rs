@@ -16,7 +16,7 @@ const DECODINGS: u8 = 2;
 /// more than a few plain ones of its length.
 ///
 /// A path of 8 KiB that is a URL in a URL, encoded twice with all its slashes and queries, as proxies of images are asked for, needs less. What
-/// needs more mixes parameters, slashes, queries and full-width letters, each in several encodings, over a kilobyte and more.
+/// needs more mixes parameters, slashes, queries and full-width letters, each in several encodings.
 pub(super) const MAX_OCTETS: usize = 96 << 10;
 
 /// What a form costs beside its octets, in octets: it is made, compared with the others and looked up.
@@ -117,7 +117,7 @@ impl Walk<'_> {
             // None of its steps leads to the same text, so that it is not missed here.
             let text = mem::take(&mut form.text);
             let (decoded, narrowed, written) = (form.decoded, form.narrowed, form.written);
-            self.from(&text, &|text| Form { text, decoded, narrowed, written })?;
+            self.steps_from(&text, &|text| Form { text, decoded, narrowed, written })?;
             if let Some(form) = self.forms.get_mut(at) {
                 form.text = text;
             }
@@ -126,7 +126,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn from(&mut self, text: &str, form: &dyn Fn(String) -> Form) -> Result<(), Refused> {
+    fn steps_from(&mut self, text: &str, form: &dyn Fn(String) -> Form) -> Result<(), Refused> {
         let Form { decoded: times, narrowed: is_narrowed, .. } = form(String::new());
         if times < DECODINGS && has_escape(text) {
             let times = times.saturating_add(1);
