@@ -56,7 +56,8 @@ pub(super) enum Refused {
 pub(super) fn all(raw: &str, asked: &str, octets: usize, tell: &mut dyn FnMut(Reading, &str)) -> Result<(), Refused> {
     let mut walk = Walk { asked, tell, left: octets, key: RandomState::new().hash_one(0_u8), hashes: Vec::new(), forms: Vec::new() };
     if is_odd(asked) {
-        for parts in [&[Odd::Session] as &[Odd], &[Odd::Script], &[Odd::End], &Odd::ALL] {
+        let each: [&[Odd]; 4] = [&[Odd::Session], &[Odd::Script], &[Odd::End], &Odd::ALL];
+        for parts in each {
             walk.spend(asked)?;
             let read = without(asked, parts);
             if read != asked {
