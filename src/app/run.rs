@@ -6,7 +6,7 @@ use super::{
     doors::BindError,
     inherited::Estate,
     prepare::{self, PrepareError, Prepared},
-    serve::{Footing, serve},
+    serve::{Footing, last_lines, serve},
     shutdown::Signals,
     steady::SteadyClock,
     upgrade::{Arrival, Launch, UpgradeError},
@@ -140,9 +140,9 @@ fn enter(start: Start, prepared: Prepared, footing: Footing, clock: Arc<SteadyCl
         .build()
         .map_err(RunError::Runtime)?;
     let ended = runtime.block_on(serve(start, prepared, footing, clock));
-    // What is left are connections that outlived the drain, and blocking reads.
+    // What is left are connections that outlived the drain, whose requests have a line yet, and blocking reads.
     runtime.shutdown_timeout(Duration::from_millis(500));
-    ended
+    ended.map(|shared| last_lines(&shared))
 }
 
 fn as_clock(clock: &Arc<SteadyClock>) -> Arc<dyn Clock> {

@@ -62,7 +62,7 @@ pub(super) struct Footing {
     pub(super) arrival: Option<Arc<Arrival>>,
 }
 
-pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, steady: Arc<SteadyClock>) -> Result<(), RunError> {
+pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, steady: Arc<SteadyClock>) -> Result<Arc<Shared>, RunError> {
     let Prepared { policy, tls, admin_tls, warnings, includes, out } = prepared;
     let included = Included::at_start(includes);
     let confirmed = included.is_confirmed();
@@ -232,11 +232,15 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, st
     witness::write_sums(&app.shared, &app.tally.close());
     session_keys::note(&app).await;
     upgrade::close_room(&app, &policy.state_dir);
-    if !app.shared.snapshot.load().log.close(shutdown::LAST_LINES) {
+    Ok(Arc::clone(&app.shared))
+}
+
+/// Writes what is left of the access log: behind everything that may still write a line.
+pub(super) fn last_lines(shared: &Shared) {
+    if !shared.snapshot.load().log.close(shutdown::LAST_LINES) {
         tracing::warn!("some access lines could not be written in time");
     }
     tracing::info!("octroi ends");
-    Ok(())
 }
 
 /// Does something as long as this process is the one that serves: certificates and rules are the successor's affair then.

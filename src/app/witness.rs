@@ -6,7 +6,7 @@ use crate::{
     admin::{AdminCall, Caller},
     checks::hygiene,
     edge::{EarlyCause, EdgeRefusal, Http2Error, Http2Refusal, TlsState, Witness},
-    gateway::{Refusal, Shared, early_line, owner_of_head},
+    gateway::{Refusal, Shared, early_line, owner_of_head, reset_of},
     model::{ClientIp, Connection, Cut, Decision, Deny, Host, HttpVersion, ListenerName, Reason, TlsFacts, UnixTime},
     policy::AcmeChallenge,
     telemetry::{AccessLine, Event, Metrics, Sum, Tally},
@@ -113,11 +113,15 @@ impl Witness for Clerk {
             .to_http1()
     }
 
+    fn stream_reset(&self, connection: &Connection, error: Http2Error) {
+        self.hold_against(connection, &Deny::new(Reason::Protocol, "").honest(!error.is_offence_of_a_stream()));
+    }
+
     fn http2_refused(&self, connection: &Connection, refusal: Http2Refusal) {
         let deny = match refusal {
             Http2Refusal::Stream(number, error) => {
-                let detail = format!("stream {number} was reset: {}", error.as_str());
-                Deny::new(Reason::Protocol, detail).honest(!error.is_offence_of_a_stream())
+                // It was held against its client when it happened.
+                reset_of(number, error)
             }
             // Also where they differ only in how they are written.
             Http2Refusal::Authority(number) => {

@@ -75,6 +75,10 @@ pub trait Witness: Send + Sync {
     /// A deadline ended a connection, the reading of one, or one body on it. Heads that come too slowly are told as a refusal instead.
     fn cut(&self, connection: &Connection, cut: Cut);
 
+    /// The library reset a stream of HTTP/2, whose client broke the protocol so. Called at once and once for each reset; the line is that of
+    /// its request, or comes with [`Witness::http2_refused`] where none has begun.
+    fn stream_reset(&self, connection: &Connection, error: Http2Error);
+
     /// A stream or a connection of HTTP/2 was ended without a request having begun: by the library, or by us.
     fn http2_refused(&self, connection: &Connection, refusal: Http2Refusal);
 }

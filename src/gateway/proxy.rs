@@ -15,14 +15,14 @@ use super::{
     body::body_came,
     failure, guard, owner, record, refuse,
     reply::Refusal,
-    response_headers,
+    reset, response_headers,
     session::{self, CookieChange, GrantedTo},
     shared::{Shared, Snapshot},
     standing::{self, Seat},
     view,
 };
 use crate::{
-    model::{Connection, Decision, Deny, Malformed, Reason, RequestId, Stage, Tick, Trail, UnixTime, Verdict},
+    model::{Connection, Decision, Deny, Http2Error, Malformed, Reason, RequestId, Stage, Tick, Trail, UnixTime, Verdict},
     pipeline::{self, Known, Passage, Permit, Stores},
 };
 
@@ -42,6 +42,7 @@ impl Gateway {
 /// What one request gathers on its way.
 #[derive(Debug)]
 pub struct Context {
+    shared: Arc<Shared>,
     pub(super) id: RequestId,
     pub(super) began: UnixTime,
     pub(super) tick: Tick,
@@ -49,8 +50,13 @@ pub struct Context {
     /// Its stream, over HTTP/2, and what is wrong with its head.
     pub(super) stream: Option<u32>,
     pub(super) malformed: Option<Malformed>,
-    /// Whether it was refused before it began, and has its line.
+    /// Whether edge has told of it, because it did not begin in time.
     pub(super) told: bool,
+    /// What its stream was reset with, where that was known before it was forwarded or by the time that it ended.
+    pub(super) reset: Option<Http2Error>,
+    pub(super) method: Option<http::Method>,
+    /// Whether it came to its end, and to its line.
+    ended_itself: bool,
     pub(super) snapshot: Option<Arc<Snapshot>>,
     pub(super) head: Option<Vec<u8>>,
     pub(super) known: Known,
@@ -111,6 +117,26 @@ impl Context {
     }
 }
 
+/// A request whose task was ended under way has its line all the same: with the process behind a drain, or by a panic, of which the library
+/// tells nobody.
+impl Drop for Context {
+    fn drop(&mut self) {
+        if self.ended_itself || self.told || self.connection.is_none() {
+            return;
+        }
+        if let (Some(connection), Some(stream)) = (&self.connection, self.stream) {
+            self.reset = connection.stream_ends(stream);
+        }
+        let deny = if std::thread::panicking() {
+            Deny::new(Reason::Internal, "a filter panicked; the operational log says where")
+        } else {
+            Deny::new(Reason::Draining, "the process ended before the request did")
+        };
+        record::failed(self, deny);
+        record::cut_off(&self.shared, self);
+    }
+}
+
 /// What is known of the exchange with the upstream.
 #[derive(Clone, Debug)]
 pub(super) struct Exchange {
@@ -131,6 +157,7 @@ impl ProxyHttp for Gateway {
     fn new_ctx(&self) -> Box<Context> {
         let tick = self.shared.clock.tick();
         Box::new(Context {
+            shared: Arc::clone(&self.shared),
             id: self.shared.request_id(),
             began: self.shared.clock.now(),
             tick,
@@ -138,6 +165,9 @@ impl ProxyHttp for Gateway {
             stream: None,
             malformed: None,
             told: false,
+            reset: None,
+            method: None,
+            ended_itself: false,
             snapshot: None,
             head: None,
             known: Known::default(),
@@ -181,6 +211,7 @@ impl ProxyHttp for Gateway {
         ctx.stream = mark.map(|mark| mark.stream);
         ctx.malformed = mark.and_then(|mark| mark.malformed);
         ctx.told = ctx.stream.is_some_and(|stream| connection.stream_begins(stream));
+        ctx.method = Some(session.req_header().method.clone());
         waits(session);
         ctx.connection = Some(connection);
         // Before the rules are taken: what changes behind this line is noticed.
@@ -190,7 +221,12 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Box<Context>) -> Result<bool> {
+        if reset::ends(session, ctx) {
+            return Ok(true);
+        }
         match guard::judged(self.judge(session, ctx)).await {
+            // Behind the checks, for those can wait.
+            Ok(Passage::Permit(_)) if reset::ends(session, ctx) => Ok(true),
             Ok(Passage::Permit(permit)) => {
                 ctx.permit = Some(permit);
                 self.body_begins(session, ctx);
@@ -254,13 +290,14 @@ impl ProxyHttp for Gateway {
 
     async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Box<Context>) {
         self.discard(session, ctx).await;
+        ctx.ended_itself = true;
+        if let (Some(connection), Some(stream)) = (&ctx.connection, ctx.stream) {
+            ctx.reset = connection.stream_ends(stream);
+        }
         if !ctx.told {
             record::finished(&self.shared, session, ctx);
         }
         body_came(ctx);
-        if let (Some(connection), Some(stream)) = (&ctx.connection, ctx.stream) {
-            connection.stream_ends(stream);
-        }
         if let Some(connection) = &ctx.connection {
             // The rest of an unread body must never be read as a request (CVE-2025-4366).
             if !session.as_downstream_mut().is_body_done() {

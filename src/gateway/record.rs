@@ -3,7 +3,7 @@
 use http::header;
 use pingora::proxy::Session;
 
-use super::{proxy::Context, shared::Shared, view};
+use super::{proxy::Context, reset, shared::Shared, view};
 use crate::{
     model::{Decision, Deny, Facts, Host, Reason, RequestId, Stage, TenantName, UnixTime},
     pipeline::{Asked, Source},
@@ -54,6 +54,8 @@ pub(super) fn finished(shared: &Shared, session: &Session, ctx: &Context) {
     let received = || ctx.head.as_deref().map_or_else(|| request.raw_path(), view::target);
     // What passed was judged and forwarded in this form; what did not is told as it came.
     let path = ctx.permit.as_ref().map_or_else(received, |permit| permit.path_and_query().as_bytes());
+    let detail = deny.map(|deny| &*deny.detail).or(ctx.ignored.as_deref()).or(known.session_fault.as_ref().map(|fault| &*fault.detail));
+    let with_reset = reset::detail(ctx, detail);
     snapshot.log.write(&AccessLine {
         request_id: Some(ctx.id.as_str()),
         host: known.host.as_ref().map(|host| host.as_str().as_bytes()).or(field(header::HOST)).or(request.uri.host().map(str::as_bytes)),
@@ -83,7 +85,7 @@ pub(super) fn finished(shared: &Shared, session: &Session, ctx: &Context) {
         user_agent: field(header::USER_AGENT),
         referer: field(header::REFERER),
         revision: Some(&policy.revision),
-        detail: deny.map(|deny| &*deny.detail).or(ctx.ignored.as_deref()).or(known.session_fault.as_ref().map(|fault| &*fault.detail)),
+        detail: with_reset.as_deref().or(detail),
         certificate: connection.certificate().map(|certificate| &**certificate),
         ..of_connection(connection.facts(), ctx.began)
     });
@@ -91,6 +93,50 @@ pub(super) fn finished(shared: &Shared, session: &Session, ctx: &Context) {
         shared.offended(&connection.facts().listener, connection.facts().source_ip(), deny.reason.code());
     }
     count(shared, ctx, status, duration);
+}
+
+/// The same of a request whose task was ended under way: the library has taken the request along, so what is said of it is what was kept.
+pub(super) fn cut_off(shared: &Shared, ctx: &Context) {
+    let (Some(connection), Some(snapshot)) = (&ctx.connection, &ctx.snapshot) else { return };
+    let known = &ctx.known;
+    let duration = shared.clock.tick().since(ctx.tick);
+    let deny = ctx.deny.as_ref();
+    // What the client had by then, if that was anything.
+    let answered = ctx.upstream.as_ref().and_then(|exchange| exchange.status).or(ctx.upgraded.then_some(101));
+    let status = answered.or(deny.map(|deny| deny.reason.status()));
+    let detail = deny.map(|deny| &*deny.detail);
+    let with_reset = reset::detail(ctx, detail);
+    let user = known.session.as_ref().map(|session| session.claims.user.as_str());
+    let upstream = ctx.upstream.as_ref().zip(ctx.permit.as_ref()).map(|(exchange, permit)| UpstreamFacts {
+        name: permit.tenant().upstream.name.as_str(),
+        address: Some(&exchange.server),
+        status: exchange.status,
+        duration: exchange.first_byte.map(|first| first.since(exchange.began)),
+        tries: exchange.tries,
+    });
+    let path = ctx.permit.as_ref().map(|permit| permit.path_and_query().as_bytes()).or(ctx.head.as_deref().map(view::target));
+    snapshot.log.write(&AccessLine {
+        request_id: Some(ctx.id.as_str()),
+        host: known.host.as_ref().map(|host| host.as_str().as_bytes()),
+        tenant: known.realm.as_ref().map(|tenant| tenant.name.as_str()),
+        client: known.client.map(crate::model::ClientIp::addr).or(Some(connection.facts().source_ip().addr())),
+        method: ctx.method.as_ref().map(|method| method.as_str().as_bytes()),
+        path,
+        status,
+        decision: Some(ctx.decision.as_str()),
+        reason: deny.map(|deny| deny.reason.code()),
+        session: ctx.session_hash.as_deref(),
+        user,
+        route: known.route.as_ref().map(|route| route.id.as_str()),
+        bytes_in: Some(ctx.body_in),
+        bytes_out: Some(ctx.body_out),
+        duration: Some(duration),
+        upstream,
+        revision: Some(&snapshot.policy.revision),
+        detail: with_reset.as_deref().or(detail),
+        ..of_connection(connection.facts(), ctx.began)
+    });
+    count(shared, ctx, status.unwrap_or_default(), duration);
 }
 
 /// What the line of a request says that a CA sent to prove a host. It is no refusal.

@@ -8,10 +8,12 @@ mod facts;
 mod head;
 mod held;
 mod incoming;
+mod numbers;
 mod phase;
 mod streams;
 
 use std::{
+    fmt,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
@@ -20,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use super::{CertificateJudge, ClientCertificate, Http2Limits, Presented, StreamMark, UnixTime};
+use super::{CertificateJudge, ClientCertificate, Http2Error, Http2Limits, Presented, StreamMark, UnixTime};
 
 pub use answers::AnswerWaits;
 pub use cut::Cut;
@@ -76,6 +78,21 @@ pub struct Connection {
     answers: Answers,
     discarding: Discarding,
     certificate: Option<Box<Held>>,
+    last: OnceLock<Last>,
+}
+
+/// Who tells, at the end of a connection, of the streams that were reset and on which no request has begun.
+pub trait TellsOfResets: Send + Sync {
+    /// Tells of one.
+    fn tell_of_reset(&self, connection: &Connection, stream: u32, error: Http2Error);
+}
+
+struct Last(Box<dyn TellsOfResets>);
+
+impl fmt::Debug for Last {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Last")
+    }
 }
 
 /// Whose the octets of one read are.
@@ -112,6 +129,7 @@ impl Connection {
             answers: Answers::default(),
             discarding: Discarding::default(),
             certificate: None,
+            last: OnceLock::new(),
         }
     }
 
@@ -278,19 +296,42 @@ impl Connection {
         StreamMark::read(value, self.stream_key()?)
     }
 
-    /// Tells that the gateway has begun a request on this stream of HTTP/2. Says whether it was refused already, and has its line.
+    /// Tells that the gateway has begun a request on this stream of HTTP/2. Says whether edge has told of it already.
     pub fn stream_begins(&self, stream: u32) -> bool {
         self.streams.begin(stream)
     }
 
-    /// Tells that the request on this stream is over.
-    pub fn stream_ends(&self, stream: u32) {
-        self.streams.end(stream);
+    /// Returns what the stream of a request that has begun was reset with, because its client broke the protocol: nobody gets an answer
+    /// there any more. Costs a look as long as no stream of the connection was.
+    pub fn stream_reset(&self, stream: u32) -> Option<Http2Error> {
+        self.streams.reset_of(stream)
     }
 
-    /// Says whether a stream that ends in an error has no request, so that nobody else tells of it; it has none from now on.
-    pub fn stream_is_refused(&self, stream: u32) -> bool {
-        self.streams.refuse(stream)
+    /// Tells that the request on this stream is over. Returns what the stream was reset with.
+    pub fn stream_ends(&self, stream: u32) -> Option<Http2Error> {
+        self.streams.end(stream)
+    }
+
+    /// Notes that the library has reset a stream because its client broke the protocol. Says whether no request has begun there: edge tells
+    /// of it in a while, or with the end of the connection, if none has begun by then.
+    pub fn note_reset(&self, stream: u32, error: Http2Error) -> bool {
+        self.streams.reset(stream, error)
+    }
+
+    /// Asks whether edge is to tell of such a stream now, and of what; nothing where its request has begun, for the gateway tells.
+    pub fn tell_of_reset(&self, stream: u32) -> Option<Http2Error> {
+        self.streams.tell(stream)
+    }
+
+    /// Notes that edge has told of a stream: the library has answered it, so no request begins.
+    pub fn note_told(&self, stream: u32) {
+        self.streams.told(stream);
+    }
+
+    /// Has somebody told, at the end of the connection, of each stream that was reset and on which no request has begun. Nobody holds
+    /// the connection by then, so none will. The first one stays.
+    pub fn tell_at_end(&self, teller: Box<dyn TellsOfResets>) {
+        let _ = self.last.set(Last(teller));
     }
 
     /// Has an interim answer said on a stream of HTTP/2, if its answer has not begun by then. Few wait at once; more are dropped.
@@ -389,6 +430,14 @@ impl Connection {
     /// Returns which deadline ended the connection, or the reading of it.
     pub fn cut(&self) -> Option<Cut> {
         self.cut.get().copied()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(Last(teller)) = self.last.take() {
+            self.streams.take_reset().into_iter().for_each(|(stream, error)| teller.tell_of_reset(self, stream, error));
+        }
     }
 }
 

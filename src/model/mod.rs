@@ -14,6 +14,7 @@ mod fault;
 mod frame;
 mod host;
 mod http2;
+mod http2_error;
 mod id;
 mod key_text;
 mod malformed;
@@ -35,7 +36,9 @@ pub use answer::{ChallengeAnswer, QuotaAnswer, RevocationAnswer};
 pub use ban::{Ban, BanCause, BanWish};
 pub use certificate::{Acceptance, AlternativeName, CertificateJudge, ClientCertificate, Presented, REFUSAL_HOLDS};
 pub use chain::{ChainFault, chain_faults};
-pub use connection::{Alpn, AnswerWaits, Connection, Cut, Discard, Facts, HeadDeadlines, Phase, Received, TlsFacts, Transport};
+pub use connection::{
+    Alpn, AnswerWaits, Connection, Cut, Discard, Facts, HeadDeadlines, Phase, Received, TellsOfResets, TlsFacts, Transport,
+};
 pub use control::{
     AcmeStatus, AcmeTrouble, AsideStatus, CONTROL_SOCKET, ClockStatus, Control, ControlError, Draining, KeyRole, KeySetStatus, KeyStatus,
     MissingTenants, Principal, RedisStatus, ReloadReport, ReloadWish, Revocation, RevocationReport, Revoked, Role, ServerStatus,
@@ -46,6 +49,7 @@ pub use fault::told;
 pub use frame::{Frame, FrameKind, Frames, PREFACE, Passed};
 pub use host::{Host, HostError, HostPattern, Scheme};
 pub use http2::{Abuse, FIELD_OVERHEAD, FIELD_TABLE_BYTES, FRAME_BYTES, Http2Limits, field_list_bytes, interim_frame, literal};
+pub use http2_error::Http2Error;
 pub use id::{ListenerName, NameError, QuotaName, RequestId, RouteId, SessionId, TenantName, UpstreamName, UserId};
 pub use key_text::KeyError;
 pub use malformed::Malformed;

@@ -10,7 +10,7 @@ use std::{
 use arc_swap::ArcSwap;
 use octroi::{
     edge::{
-        self, Connections, EarlyCause, EdgeRefusal, Handler, Http2Refusal, Rules, TlsState, Witness,
+        self, Connections, EarlyCause, EdgeRefusal, Handler, Http2Error, Http2Refusal, Rules, TlsState, Witness,
         dev::{Authority, PairFiles},
     },
     model::{BoxFuture, ClientIp, Clock, Connection, Cut, Host, HostPattern, ListenerName, Origin, SystemClock, TlsFacts},
@@ -96,6 +96,10 @@ impl Witness for Seen {
             EarlyCause::Library(status) => status,
         };
         format!("HTTP/1.1 {status} Ours\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").into_bytes()
+    }
+
+    fn stream_reset(&self, _: &Connection, error: Http2Error) {
+        self.note(format!("reset {error:?}"));
     }
 
     fn http2_refused(&self, _: &Connection, refusal: Http2Refusal) {

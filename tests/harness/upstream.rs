@@ -107,6 +107,11 @@ impl Upstream {
         Self { addr, got }
     }
 
+    /// Returns what has come so far, and keeps it.
+    pub fn peek(&self) -> Vec<Got> {
+        self.got.lock().unwrap().clone()
+    }
+
     /// Takes what has come so far.
     pub fn take(&self) -> Vec<Got> {
         std::mem::take(&mut self.got.lock().unwrap())

@@ -173,8 +173,7 @@ impl Http2 {
                 Passed::Frame(frame) => {
                     let bad = streams.is_answer(&frame) && frame.number == BAD_REQUEST;
                     let refused = refusal(&frame).filter(|refusal| match refusal {
-                        // Others were answered, and have their line.
-                        Http2Refusal::Stream(stream, _) => streams.awaits_answer(*stream),
+                        Http2Refusal::Stream(stream, error) => streams.was_asked(*stream, *error),
                         Http2Refusal::Authority(_)
                         | Http2Refusal::Connection(_)
                         | Http2Refusal::Fields

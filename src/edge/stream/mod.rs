@@ -18,6 +18,7 @@ mod own;
 mod pace;
 mod single;
 mod streams;
+mod untold;
 mod watch;
 mod wire;
 
@@ -38,7 +39,7 @@ use tokio::{
 
 use self::{
     ahead::Ahead, alarm::Alarm, digest::Digests, discard::Discarding, farewell::Farewell, http2::Http2, linger::Linger, pace::Pace,
-    watch::Watch,
+    untold::Untold, watch::Watch,
 };
 pub(super) use self::{
     given::{Given, all_of},
@@ -46,8 +47,8 @@ pub(super) use self::{
     own::refusal,
     wire::Wire,
 };
-use super::{EarlyCause, Witness};
-use crate::model::{ClientIp, Connection, Cut, Phase};
+use super::{EarlyCause, Http2Refusal, Witness};
+use crate::model::{ClientIp, Connection, Cut, Http2Error, Phase, TellsOfResets};
 
 /// One connection's stream.
 ///
@@ -69,6 +70,7 @@ pub struct GateStream {
     discarding: Option<Box<Discarding>>,
     /// Where HTTP/2 is spoken.
     http2: Option<Box<Http2>>,
+    untold: Untold,
     digests: Digests,
 }
 
@@ -84,6 +86,9 @@ impl GateStream {
         let deadlines = connection.deadlines();
         let watch = Watch::new(deadlines, now);
         let http2 = (connection.phase() == Phase::Multiplexed).then(|| Box::new(Http2::new(&deadlines, connection.stream_key(), now)));
+        if http2.is_some() {
+            connection.tell_at_end(Box::new(Teller(Arc::clone(&witness))));
+        }
         let digests = Digests::new(&connection, inner.wire().raw_fd());
         Self {
             inner,
@@ -98,6 +103,7 @@ impl GateStream {
             farewell: None,
             discarding: None,
             http2,
+            untold: Untold::default(),
             digests,
         }
     }
@@ -198,6 +204,15 @@ impl GateStream {
                 return Poll::Ready(Err(timed_out(cut)));
             }
         }
+    }
+}
+
+/// Tells of what nobody else tells of any more, once the connection has ended.
+struct Teller(Arc<dyn Witness>);
+
+impl TellsOfResets for Teller {
+    fn tell_of_reset(&self, connection: &Connection, stream: u32, error: Http2Error) {
+        self.0.http2_refused(connection, Http2Refusal::Stream(stream, error));
     }
 }
 

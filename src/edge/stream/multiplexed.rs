@@ -82,8 +82,14 @@ impl GateStream {
             if self.poll_own(cx)?.is_ready() && self.inner.wire().holds_back() {
                 let _ = Pin::new(&mut self.inner).poll_flush(cx)?;
             }
+            self.tell_of_resets();
             let Some(http2) = &mut self.http2 else { return Poll::Pending };
-            let Some((by, due)) = http2.wait(self.connection.body_min_rate(), Instant::now) else { return Poll::Pending };
+            let wait = http2.wait(self.connection.body_min_rate(), Instant::now);
+            if let Some(by) = self.untold.due().filter(|by| wait.is_none_or(|(other, _)| *by < other)) {
+                ready!(self.alarm.poll_due(by, cx));
+                continue;
+            }
+            let Some((by, due)) = wait else { return Poll::Pending };
             ready!(self.alarm.poll_due(by, cx));
             let Due::Stream(id, end) = due else { return self.poll_end(due, cx) };
             if end == End::BodyTooSlow {
@@ -107,6 +113,19 @@ impl GateStream {
             }
             if http2.deliver(buf) {
                 return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Tells of streams that were reset and on which nobody has begun a request for so long that nobody will.
+    fn tell_of_resets(&mut self) {
+        if self.untold.due().is_none() {
+            return;
+        }
+        let now = Instant::now();
+        while let Some(stream) = self.untold.take(now) {
+            if let Some(error) = self.connection.tell_of_reset(stream) {
+                self.witness.http2_refused(&self.connection, Http2Refusal::Stream(stream, error));
             }
         }
     }
@@ -145,19 +164,32 @@ impl GateStream {
     /// Follows what was written where HTTP/2 is spoken.
     pub(super) fn follow(&mut self, bufs: &[IoSlice<'_>], written: &Poll<io::Result<usize>>, cx: &mut Context<'_>) {
         let (Some(http2), Poll::Ready(Ok(sent))) = (&mut self.http2, written) else { return };
-        let turned = http2.sent(bufs, *sent, Instant::now, |refusal| {
-            // A request that was begun tells of itself.
-            let told = matches!(refusal, Http2Refusal::Stream(stream, _) if !self.connection.stream_is_refused(stream));
-            if !told {
-                self.witness.http2_refused(&self.connection, refusal);
+        let Self { untold, connection, witness, .. } = self;
+        let turned = http2.sent(bufs, *sent, Instant::now, |refusal| match refusal {
+            // A request that was begun tells of itself, and so does one that begins yet.
+            Http2Refusal::Stream(stream, error) => {
+                witness.stream_reset(connection, error);
+                if connection.note_reset(stream, error) {
+                    untold.note(stream, Instant::now());
+                }
+            }
+            Http2Refusal::Authority(stream) => {
+                connection.note_told(stream);
+                witness.http2_refused(connection, refusal);
+            }
+            Http2Refusal::Connection(_) | Http2Refusal::Fields | Http2Refusal::HeadTimeout | Http2Refusal::Abuse(_) => {
+                witness.http2_refused(connection, refusal);
             }
         });
         if self.connection.certificate_is_refused() {
             http2.leave();
         }
         // No read comes before it: what is due next has to be waited for from here.
-        let due = turned.then(|| http2.wait(self.connection.body_min_rate(), Instant::now)).flatten();
-        if http2.over().is_some() || http2.has_left() || due.is_some_and(|(by, _)| self.alarm.poll_due(by, cx).is_ready()) {
+        let due = turned.then(|| {
+            let wait = http2.wait(self.connection.body_min_rate(), Instant::now);
+            wait.map(|(by, _)| by).into_iter().chain(self.untold.due()).min()
+        });
+        if http2.over().is_some() || http2.has_left() || due.flatten().is_some_and(|by| self.alarm.poll_due(by, cx).is_ready()) {
             cx.waker().wake_by_ref();
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{pace::Pace, watch::BODY_GRACE};
-use crate::model::{Frame, FrameKind};
+use crate::model::{Frame, FrameKind, Http2Error};
 
 /// More streams than this are not followed. The library refuses those beyond `streams`; this bounds what we keep of them until then.
 const MOST: usize = 256;
@@ -135,6 +135,8 @@ impl Takes {
 pub(super) struct Streams {
     open: Vec<Open>,
     highest: u32,
+    /// The first stream that is not followed, because too many were open.
+    beyond: Option<u32>,
     initial: i64,
     window: i64,
     /// The first window of an answer, as the client sets it.
@@ -151,6 +153,7 @@ impl Streams {
         Self {
             open: Vec::new(),
             highest: 0,
+            beyond: None,
             initial: FIRST_WINDOW,
             window: FIRST_WINDOW,
             their_initial: FIRST_WINDOW,
@@ -181,13 +184,22 @@ impl Streams {
         self.find(id).is_some_and(|stream| stream.malformed)
     }
 
+    /// Says whether somebody asked on a stream that is reset with this: a client can have streams reset that it never opened.
+    pub(super) fn was_asked(&self, id: u32, error: Http2Error) -> bool {
+        // Of those that are not followed, most were refused for their number, and what comes on them then is STREAM_CLOSED.
+        let beyond = error != Http2Error::StreamClosed && self.beyond.is_some_and(|beyond| (beyond..=self.highest).contains(&id));
+        beyond || self.open.binary_search_by_key(&id, |stream| stream.id).is_ok()
+    }
+
     /// Takes in a frame of the client.
     pub(super) fn came(&mut self, frame: &Frame, now: impl Fn() -> Instant) {
         match frame.kind {
             FrameKind::Headers => {
                 let opens = frame.stream > self.highest;
                 self.highest = self.highest.max(frame.stream);
-                if opens && self.open.len() < MOST {
+                if opens && self.open.len() >= MOST {
+                    self.beyond.get_or_insert(frame.stream);
+                } else if opens {
                     let (id, window) = (frame.stream, self.initial);
                     let waited = Duration::ZERO;
                     let takes = Takes::new(self.their_initial, self.stall, self.least);
@@ -551,6 +563,19 @@ mod tests {
         streams.sent(&frame(FrameKind::Headers, 4, 1, 9, 0), || now);
         streams.came(&frame(FrameKind::Reset, 0, 3, 4, 8), || now);
         assert!(!streams.awaits_answer(1) && !streams.awaits_answer(3));
+    }
+
+    #[test]
+    fn only_a_stream_that_was_opened_was_asked_on() {
+        let now = Instant::now();
+        let mut streams = Streams::new(30 * SECOND, 1000);
+        streams.came(&frame(FrameKind::Headers, 5, 5, 30, 0), || now);
+        let asked = |streams: &Streams, id| streams.was_asked(id, Http2Error::Protocol);
+        assert!(asked(&streams, 5) && !asked(&streams, 3) && !asked(&streams, 7));
+        for n in 0..300 {
+            streams.came(&frame(FrameKind::Headers, 5, 2 * n + 7, 30, 0), || now);
+        }
+        assert!(asked(&streams, 605) && !asked(&streams, 607) && !streams.was_asked(605, Http2Error::StreamClosed));
     }
 
     #[test]
