@@ -4,7 +4,7 @@ CARGO ?= cargo
 # What the tests run beside it: a CA, a sender of PROXY headers, a Redis, a clock that can be set.
 TESTED_WITH = pebble=pebble haproxy=haproxy nginx=nginx prlimit=util-linux python3=python3 redis-server=redis-server faketime=faketime
 
-.PHONY: setup demo test full suites bench image deb fuzz service
+.PHONY: setup demo test full suites bench bench-instructions image deb fuzz service
 
 setup:
 	@scripts/setup.sh cmake=cmake cc=gcc curl=curl openssl=openssl
@@ -34,6 +34,11 @@ suites: setup
 
 bench: setup
 	$(CARGO) bench --locked
+
+# Instructions per request under valgrind, beside those of benches/instructions.txt: fails where something is dearer by more than 3 %.
+# BLESS=1 make bench-instructions writes that file anew.
+bench-instructions: setup
+	scripts/bench-instructions.sh
 
 # Every parser of bytes from outside under libFuzzer, so many seconds each: make fuzz SECONDS=600
 SECONDS ?= 60

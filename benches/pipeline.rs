@@ -14,7 +14,7 @@ mod support;
 
 use std::hint::black_box;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group};
 use octroi::{
     checks::{client, hygiene, route, tenant as host},
     model::{PathRules, QuotaAnswer, Tick},
@@ -72,24 +72,32 @@ fn browser(url: &str) -> Request {
         .header("priority", "u=0, i")
 }
 
-fn pipeline(c: &mut Criterion) {
-    let policy = rules();
+/// The requests that are judged, by name.
+fn requests() -> [(&'static str, Request); 3] {
     let anonymous = browser("https://acme.test/api/v1/items/42?page=2");
     let signed_in = browser("https://acme.test/items/42?page=2").header("cookie", &format!("lang=fr; __Host-octroi={}", token("acme")));
     let multiplexed = anonymous.clone().changed(|request| drop(request.headers.remove("connection"))).h2();
+    [("public_h1", anonymous), ("public_h2", multiplexed), ("session_h1", signed_in)]
+}
+
+/// Hands on a function that judges the request once.
+fn judging<T>(request: &Request, measure: impl FnOnce(&mut dyn FnMut()) -> T) -> T {
+    let policy = rules();
     let challenges = Challenges::default();
     let stores = Stores { quotas: &Plenty, revocations: &LIVE, challenges: &challenges, key_sets: &KeySets::default() };
+    measure(&mut || {
+        let (mut known, mut trail) = (octroi::pipeline::Known::default(), octroi::model::Trail::brief());
+        let view = request.view(NOW, Tick::from_nanos(1));
+        let passage = now_or_never(octroi::pipeline::judge(black_box(&view), &policy, stores, &mut known, &mut trail));
+        assert!(passage.is_ok());
+        drop(black_box(passage));
+    })
+}
+
+fn pipeline(c: &mut Criterion) {
     let mut group = c.benchmark_group("pipeline");
-    for (name, request) in [("public_h1", &anonymous), ("public_h2", &multiplexed), ("session_h1", &signed_in)] {
-        group.bench_function(name, |bench| {
-            bench.iter(|| {
-                let (mut known, mut trail) = (octroi::pipeline::Known::default(), octroi::model::Trail::brief());
-                let view = request.view(NOW, Tick::from_nanos(1));
-                let passage = now_or_never(octroi::pipeline::judge(black_box(&view), &policy, stores, &mut known, &mut trail));
-                assert!(passage.is_ok());
-                passage
-            });
-        });
+    for (name, request) in requests() {
+        group.bench_function(name, |bench| judging(&request, |judge| bench.iter(|| judge())));
     }
     group.finish();
 }
@@ -135,6 +143,13 @@ fn paths(c: &mut Criterion) {
     group.finish();
 }
 
+/// Judges one of the requests so many times and nothing else: `scripts/bench-instructions.sh` counts what that takes.
+fn counted(name: &str, times: &str) {
+    let times: u32 = times.parse().expect("a number of times");
+    let (_, request) = requests().into_iter().find(|(known, _)| *known == name).expect("a request of that name");
+    judging(&request, |judge| (0..times).for_each(|_| judge()));
+}
+
 fn checks(c: &mut Criterion) {
     let policy = rules();
     let request = browser("https://acme.test/api/v1/items/42?page=2");
@@ -152,4 +167,15 @@ fn checks(c: &mut Criterion) {
 }
 
 criterion_group!(benches, pipeline, paths, checks);
-criterion_main!(benches);
+
+/// `pipeline --count NAME TIMES`, or what criterion reads.
+fn main() {
+    let words: Vec<String> = std::env::args().collect();
+    if let [_, flag, name, times] = words.as_slice()
+        && flag == "--count"
+    {
+        return counted(name, times);
+    }
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

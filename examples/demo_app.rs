@@ -53,6 +53,8 @@ struct Request {
     path: String,
     fields: HashMap<String, String>,
     form: HashMap<String, String>,
+    /// Octets of its body.
+    length: usize,
 }
 
 impl Request {
@@ -117,7 +119,7 @@ fn read(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Request>> {
             (name.to_owned(), percent_encoding::percent_decode_str(&value).decode_utf8_lossy().into_owned())
         })
         .collect();
-    Ok(Some(Request { method, path, fields, form }))
+    Ok(Some(Request { method, path, fields, form, length: body.len() }))
 }
 
 fn answer(request: &Request, notes: &Notes) -> String {
@@ -141,6 +143,8 @@ fn answer(request: &Request, notes: &Notes) -> String {
             notes.lock().unwrap_or_else(PoisonError::into_inner).entry(tenant.to_owned()).or_default().push(format!("{user}: {text}"));
             page(303, &["Location: /"], "written\n")
         }
+        // Takes what it is sent, and keeps none of it.
+        ("POST" | "PUT", "/uploads") => page(200, &[], &format!("{} octets\n", request.length)),
         ("GET" | "HEAD", "/public/") => page(200, &[], "<p>Everybody may read this page.</p>\n"),
         ("GET" | "HEAD", "/admin/") => {
             page(200, &[], &format!("<p>Only administrators of {} read this page. You are {}.</p>\n", text(tenant), text(user)))

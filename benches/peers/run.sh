@@ -11,7 +11,8 @@ command=${1:-run}
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# Only the key and the tenants matter for minting; the certificate must be there.
+# Only the key and the tenants matter for minting; the certificate must be there. What is minted is older than the revocation journal of the
+# run, so that is told to take it (`--accept-old-sessions` in octroi.json).
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$work/tls.key" -out "$work/tls.crt" -days 2 \
     -subj /CN=gw.test -addext subjectAltName=DNS:*.gw.test 2>/dev/null
 python3 benches/peers/write_config.py --work "$work" --port 19990 --upstream 127.0.0.1:9 --cert "$work/tls.crt" --key "$work/tls.key" \
