@@ -73,6 +73,9 @@ free_port; export BENCH_PORT=$found
 free_port; export BENCH_METRICS_PORT=$found
 free_port; export BENCH_APP_PORT=$found
 
+# valgrind counts `rep movsb`, with which glibc copies what is large, as one instruction for each octet.
+export GLIBC_TUNABLES=glibc.cpu.x86_rep_movsb_threshold=1073741824:glibc.cpu.x86_rep_stosb_threshold=1073741824
+
 # ---- octroi under callgrind, and the app
 serving=
 for name in "${wanted[@]}"; do [[ "$name" == *_* ]] || serving=1; done
