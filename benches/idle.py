@@ -4,7 +4,7 @@
     idle.py OCTROI [--connections 2000] [--app target/debug/examples/demo_app]
 
 HTTP/1.1 rests behind its first answer (a session, a request to the app), HTTP/2 behind the prefaces of both sides. A hundred
-connections of each kind are opened and closed first, so that what the program makes once is not counted. Python alone, loopback only."""
+connections of that kind are opened and closed first, so that what the program makes once is not counted. Python alone, loopback only."""
 import argparse, os, shutil, signal, socket, ssl, subprocess, sys, tempfile, time, urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -51,12 +51,8 @@ def http2(port, context, _):
     return stream
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("octroi")
-    parser.add_argument("--connections", type=int, default=2000)
-    parser.add_argument("--app", default=os.path.join(HERE, "../target/debug/examples/demo_app"))
-    a = parser.parse_args()
+def measure(a, name, protocol, alpn):
+    """One kind in a process of its own: what the allocator keeps of the other kind would hide it."""
     work = tempfile.mkdtemp()
     port, metrics, app_port = free_port(), free_port(), free_port()
     environment = dict(os.environ, BENCH_PORT=str(port), BENCH_METRICS_PORT=str(metrics), BENCH_APP_PORT=str(app_port))
@@ -81,24 +77,30 @@ def main():
         # Behind the start: what was made before the revocation journal began is refused.
         token = subprocess.run([a.octroi, "session", "mint", "--config", config, "--tenant", "acme", "--user", "u_alice", "--role", "editor",
                                 "--role", "viewer", "--epoch", "0"], env=environment, check=True, capture_output=True, text=True).stdout.strip()
-        for name, protocol, alpn in (("h1", http1, "http/1.1"), ("h2", http2, "h2")):
-            context = ssl.create_default_context(cafile=os.path.join(work, "certs/ca.pem"))
-            context.set_alpn_protocols([alpn])
-            for warm in [protocol(port, context, token) for _ in range(100)]:
-                warm.close()
-            time.sleep(2)    # what the closed ones held is given back
-            before = resident(gate.pid)
-            held = [protocol(port, context, token) for _ in range(a.connections)]
-            after = resident(gate.pid)
-            print(f"{name}: {(after - before) / len(held):.1f} KiB per connection ({before} to {after} KiB with {len(held)})", flush=True)
-            for stream in held:
-                stream.close()
-            time.sleep(2)
+        context = ssl.create_default_context(cafile=os.path.join(work, "certs/ca.pem"))
+        context.set_alpn_protocols([alpn])
+        for warm in [protocol(port, context, token) for _ in range(100)]:
+            warm.close()
+        time.sleep(2)    # what the closed ones held is given back
+        before = resident(gate.pid)
+        held = [protocol(port, context, token) for _ in range(a.connections)]
+        after = resident(gate.pid)
+        print(f"{name}: {(after - before) / len(held):.1f} KiB per connection ({before} to {after} KiB with {len(held)})", flush=True)
     finally:
         for process in started:
             process.send_signal(signal.SIGTERM)
             process.wait(20)
         shutil.rmtree(work, ignore_errors=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("octroi")
+    parser.add_argument("--connections", type=int, default=2000)
+    parser.add_argument("--app", default=os.path.join(HERE, "../target/debug/examples/demo_app"))
+    a = parser.parse_args()
+    for name, protocol, alpn in (("h1", http1, "http/1.1"), ("h2", http2, "h2")):
+        measure(a, name, protocol, alpn)
 
 
 if __name__ == "__main__":
