@@ -97,7 +97,7 @@ fn judging<T>(request: &Request, measure: impl FnOnce(&mut dyn FnMut()) -> T) ->
 fn pipeline(c: &mut Criterion) {
     let mut group = c.benchmark_group("pipeline");
     for (name, request) in requests() {
-        group.bench_function(name, |bench| judging(&request, |judge| bench.iter(|| judge())));
+        group.bench_function(name, |bench| judging(&request, |judge| bench.iter(judge)));
     }
     group.finish();
 }

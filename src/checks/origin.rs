@@ -1,6 +1,6 @@
 //! Is it a page of this realm that asks, and may another do what it asks for?
 
-use http::{HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 
 use super::{hygiene::Clean, session::Session, sign_in::Back};
 use crate::{
@@ -43,11 +43,11 @@ pub fn sender(
     (realm, route): (&Tenant, &Route),
     policy: &Policy,
 ) -> Sender {
-    let once = |name: &str| {
+    let once = |name: &HeaderName| {
         let mut values = view.headers.get_all(name).iter().map(HeaderValue::as_bytes);
         (values.next(), values.next().is_some())
     };
-    let ((site, sites), (origin, origins)) = (once("sec-fetch-site"), once(header::ORIGIN.as_str()));
+    let ((site, sites), (origin, origins)) = (once(&SEC_FETCH_SITE), once(&header::ORIGIN));
     if sites || origins {
         return Sender::Foreign("Sec-Fetch-Site or Origin stands twice");
     }
@@ -111,12 +111,17 @@ pub fn check_answer(sender: Sender, part: Option<&'static str>, route: &Route) -
 /// it ask for them. A link that is followed is a `document`, and a script's request `empty`; older browsers say nothing.
 pub fn part_of_page(view: &RequestView<'_>) -> Option<&'static str> {
     let of_part = |place: &HeaderValue| !matches!(place.as_bytes(), b"document" | b"empty");
-    if view.headers.get_all("sec-fetch-dest").iter().any(of_part) {
+    if view.headers.get_all(&SEC_FETCH_DEST).iter().any(of_part) {
         return Some("Sec-Fetch-Dest is a part of a page, which neither signs in nor out");
     }
     let is_ahead = |purpose: &HeaderValue| purpose.as_bytes().starts_with(b"prefetch");
-    view.headers.get_all("sec-purpose").iter().any(is_ahead).then_some("Sec-Purpose is a fetch ahead, which neither signs in nor out")
+    view.headers.get_all(&SEC_PURPOSE).iter().any(is_ahead).then_some("Sec-Purpose is a fetch ahead, which neither signs in nor out")
 }
+
+// As names: a text is checked and put into lower case at each look-up, and these are looked up for every request.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
 
 /// Says whether a method only reads (RFC 9110, section 9.2.1). Those of WebDAV that do so too are no links, so they may count as unsafe.
 pub fn is_safe(method: &str) -> bool {
