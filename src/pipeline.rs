@@ -11,8 +11,11 @@ use std::{borrow::Cow, mem, sync::Arc};
 
 use crate::{
     checks::{
-        authorization, challenge, client, client_certificate, grant, hygiene, ip_access, member, origin, passes, reuse, revocation, route,
-        session, sign_in, tenant,
+        authorization, challenge, client, client_certificate, grant, hygiene, ip_access, member,
+        origin::{self, Sender},
+        passes, reuse, revocation, route, session,
+        sign_in::{self, Back},
+        tenant,
     },
     model::{ClientIp, Deny, Mode, Origin, Presented, Reason, RequestView, Stage, Trail, UnixTime, Verdict},
     policy::{Granting, Matched, OnStale, OriginCheck, Policy, RangeRule, Route, RouteAccess, Tenant},
@@ -219,6 +222,17 @@ async fn in_order<Q: QuotaStore, R: RevocationStore>(
         trail.explain(|| (explain_access(route), Some(route.origin)));
     }
 
+    // What signs nobody in, whatever the app answers, is no try: any page makes its visitors' browsers follow such links and load such images.
+    let part = origin::part_of_page(view).filter(|_| is_safe);
+    if is_safe && matched.rules().any(|route| route.grant.is_allowed()) {
+        let may_grant =
+            |(sender, route): (Sender, &Arc<Route>)| origin::check_grant(sender, part, of_route(back.as_ref(), route), route).is_ok();
+        if !judges().all(may_grant) {
+            let charged = mem::take(&mut known.charged);
+            charged.iter().for_each(|(key, limit)| stores.quotas.give_back(key, *limit, view.tick));
+        }
+    }
+
     Ok(Passage::Permit(Permit::new(permit::Parts {
         realm: Arc::clone(realm),
         acting: Arc::clone(acting),
@@ -231,13 +245,13 @@ async fn in_order<Q: QuotaStore, R: RevocationStore>(
         target: forwarded(&clean),
         scheme,
         port: clean.port.filter(|&port| port != scheme.default_port()),
-        public_port: clean.port.or(listener.public_port).unwrap_or(scheme.default_port()),
+        public_port: clean.port.unwrap_or(scheme.default_port()),
         host: clean.host,
         limits: found.limits,
         charged: mem::take(&mut known.charged),
         websocket,
         safe: origin::is_safe(clean.method),
-        part: origin::part_of_page(view).filter(|_| is_safe),
+        part,
         sender,
         signed_out: false,
         back,
@@ -255,11 +269,13 @@ pub fn judge_grant(
     now: UnixTime,
 ) -> Verdict<Arc<Tenant>> {
     // A link from another site passed, but a sign-in by it would sign the victim in as somebody else.
-    permit.judges().try_for_each(|(sender, route)| {
-        let back = permit.back().filter(|_| route.grant == Granting::Callback);
-        origin::check_grant(sender, permit.part(), back, route)
-    })?;
+    permit.judges().try_for_each(|(sender, route)| origin::check_grant(sender, permit.part(), of_route(permit.back(), route), route))?;
     grant::check(grant, (permit.client(), certificate), permit.tenant(), policy, now).map(Arc::clone)
+}
+
+/// What is known of a sign-in that comes back counts at rules that take those.
+fn of_route<'a>(back: Option<&'a Back>, route: &Route) -> Option<&'a Back> {
+    back.filter(|_| route.grant == Granting::Callback)
 }
 
 /// Judges whether the answer to a permitted request may end sessions.

@@ -241,6 +241,9 @@ fn a_plain_listener_serves_where_it_is_meant_and_ports_are_the_listener_s() {
     upstream.take();
     assert_eq!(octroi.plain("port", "acme.test", "/x").header("Host: acme.test:8443").status(), 200);
     assert_eq!(upstream.only().field("x-forwarded-port"), Some("8443"));
+    // Who names no port has asked for the one of the scheme.
+    assert_eq!(octroi.plain("port", "acme.test", "/x").header("Host: acme.test").status(), 200);
+    assert_eq!(upstream.only().field("x-forwarded-port"), Some("80"));
     let redirect = octroi.plain("http", "acme.test", "/a?b=c").get();
     assert_eq!((redirect.status, redirect.field("location")), (308, Some("https://acme.test:8443/a?b=c")));
     assert!(upstream.take().is_empty());

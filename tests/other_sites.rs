@@ -611,7 +611,7 @@ fn a_session_of_the_app_is_set_aside_too() {
 #[test]
 fn a_page_of_another_site_uses_up_nobody_s_tries() {
     let upstream = Upstream::start();
-    let rule = "\n      - {path: /guess, access: public, grant: true, quotas: [login]}\n      - {path: /members, access: session, quotas: [login]}";
+    let rule = "\n      - {path: /guess, access: public, grant: true, quotas: [login]}\n      - {path: /members, access: session, quotas: [login]}\n      - {path: /back, access: public, grant: callback, quotas: [login]}";
     let quotas = "quotas:\n  login: {by: client, rate: 1/h, burst: 2, count: failures}\nupstreams:";
     let octroi = Octroi::start(&config(&upstream, rule, "").replace("upstreams:", quotas));
 
@@ -621,6 +621,21 @@ fn a_page_of_another_site_uses_up_nobody_s_tries() {
         assert_eq!(ask(&octroi, "GET", "/members", &["Sec-Fetch-Site: cross-site", "Sec-Fetch-Dest: image"]).status, 401);
     }
     assert!(upstream.take().is_empty());
+    // Nor by what reaches the app and can sign nobody in: links and images, with a `state` of nobody's sign-in or without one.
+    for number in 0..5 {
+        for (path, site, place) in [
+            ("/back?state=x&code=1", "cross-site", "image"),
+            ("/back?state=x&code=1", "none", "document"),
+            ("/back?", "cross-site", "document"),
+            ("/guess?", "cross-site", "document"),
+            ("/guess?", "same-origin", "image"),
+        ] {
+            let fields = [format!("Sec-Fetch-Site: {site}"), format!("Sec-Fetch-Dest: {place}")];
+            let wrong = ask(&octroi, "GET", &format!("{path}&status=400%20Bad%20Request&n={number}"), &[&fields[0], &fields[1]]);
+            assert_eq!(wrong.status, 400, "{path} {site} {place}");
+        }
+    }
+    assert_eq!(upstream.take().len(), 25);
     // What the app answers costs as before, and so does a token that does not open.
     assert_eq!(ask(&octroi, "POST", "/guess?status=403%20Forbidden", &[]).status, 403);
     assert_eq!(ask(&octroi, "GET", "/members", &["Cookie: __Host-octroi=oct1.AAAA"]).status, 401);
