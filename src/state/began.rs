@@ -266,6 +266,23 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_is_one_object_in_a_stable_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let written = |mark: &Mark| {
+            write(dir.path(), mark).unwrap();
+            fs::read_to_string(dir.path().join(NAME)).unwrap()
+        };
+
+        let files = format!(r#"[{{"length":32,"sha256":"{}"}},{{"length":64,"sha256":"{}"}}]"#, "ab".repeat(32), "01".repeat(32));
+        assert_eq!(
+            written(&mark()),
+            format!(r#"{{"version":1,"began":100000,"lost":90000,"accepted":80000,"seen":110000,"files":{files}}}"#)
+        );
+        let whole = Mark { beginning: Beginning::default(), accepted: None, files: Vec::new(), ..mark() };
+        assert_eq!(written(&whole), r#"{"version":1,"began":0,"seen":110000,"files":[]}"#);
+    }
+
+    #[test]
     fn what_is_no_mark_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let good = r#"{"version":1,"began":0,"seen":0,"files":[{"length":32,"sha256":"HEX"}]}"#.replace("HEX", &"ab".repeat(32));

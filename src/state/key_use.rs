@@ -202,6 +202,28 @@ mod tests {
     }
 
     #[test]
+    fn the_file_is_one_object_in_a_stable_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = ring(&[(2, 2, false), (1, 1, true)]);
+        let (uses, _) = KeyUses::open(dir.path());
+        uses.settle(Some(&keys), T[0]);
+        uses.used(1, T[1]);
+
+        uses.write().unwrap();
+
+        let [two, one] = keys.keys() else { panic!("two keys") };
+        let expected = format!(
+            concat!(
+                r#"{{"1":{{"check":"{}","since_ms":1000000,"minted_ms":0,"opened_ms":2000000}},"#,
+                r#""2":{{"check":"{}","since_ms":1000000,"minted_ms":1000000,"opened_ms":0}}}}"#
+            ),
+            one.check(),
+            two.check()
+        );
+        assert_eq!(fs::read_to_string(dir.path().join(NAME)).unwrap(), expected);
+    }
+
+    #[test]
     fn another_secret_is_another_key() {
         let dir = tempfile::tempdir().unwrap();
         let (uses, _) = KeyUses::open(dir.path());

@@ -451,6 +451,23 @@ mod tests {
         );
     }
 
+    /// A later octroi reads it, and an earlier one after a step back.
+    #[test]
+    fn a_journal_has_its_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (bytes, _) = three_frames(dir.path());
+
+        let parts = [
+            // The head.
+            "6f6374726f692d656e646564000000010000000000000020ffffffffffffffdf",
+            // Two records in one commit, then one, then two.
+            "00000024ffffffdb5ffd2447ae261488080461636d65000000000000000100000001080461636d65000000000000000200000001",
+            "00000012ffffffed762811c204aa401d080461636d65000000000000000300000001",
+            "00000024ffffffdb3148efbede6860a8080461636d65000000000000000400000001080461636d65000000000000000500000001",
+        ];
+        assert_eq!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), parts.concat());
+    }
+
     #[test]
     fn what_was_appended_reads_back() {
         let dir = tempfile::tempdir().unwrap();

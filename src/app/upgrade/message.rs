@@ -199,6 +199,42 @@ mod tests {
         }
     }
 
+    /// Two programs speak them, an old one and a new one: other bytes are another version.
+    #[test]
+    fn each_packet_has_its_bytes() {
+        let packets = [
+            (Message::Hello(2), "010002"),
+            (Message::Welcome(7), "0200000007"),
+            (Message::Refused("no".to_owned()), "036e6f"),
+            (Message::Ready, "04"),
+            (
+                Message::Socket { name: "public".to_owned(), address: Some("[2001:db8::1]:443".parse().unwrap()) },
+                "05115b323030313a6462383a3a315d3a3434337075626c6963",
+            ),
+            (Message::Socket { name: "control".to_owned(), address: None }, "0500636f6e74726f6c"),
+            (Message::Sockets(3), "0600000003"),
+            (Message::Bound, "07"),
+            (Message::Journal { fresh: 30_000, redis: "r".to_owned() }, "08000000000000753072"),
+            (Message::Taken, "09"),
+            (Message::Go, "0a"),
+            (Message::Serves, "0b"),
+            (Message::Write { id: 5, record: vec![1, 2] }, "0c00000000000000050102"),
+            (Message::Written { id: 5, outcome: Outcome::Done }, "0d0000000000000005"),
+            (Message::Written { id: 5, outcome: Outcome::Failed("full".to_owned()) }, "0e000000000000000566756c6c"),
+            (Message::Follow { number: 6, records: vec![3, 4] }, "0f00000000000000060304"),
+            (Message::Followed(6), "100000000000000006"),
+            (Message::Connections(9), "110000000000000009"),
+            (Message::Written { id: 5, outcome: Outcome::TooMany(8) }, "1200000000000000050000000000000008"),
+            (Message::Written { id: 5, outcome: Outcome::Uncounted("away".to_owned()) }, "13000000000000000561776179"),
+        ];
+
+        for (message, hex) in packets {
+            let packet = message.encode();
+            assert_eq!(packet.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), hex, "{message:?}");
+            assert_eq!(Message::decode(&packet), Some(message));
+        }
+    }
+
     #[test]
     fn a_long_reason_is_cut_at_a_character() {
         let Some(Message::Refused(why)) = Message::decode(&Message::Refused("é".repeat(40_000)).encode()) else { panic!("no reason") };

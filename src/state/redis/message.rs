@@ -126,6 +126,12 @@ mod tests {
     }
 
     #[test]
+    fn a_message_has_its_bytes() {
+        assert_eq!((head("ab12", Some("cd34")), head("ab12", None)), ("ab12:cd34".to_owned(), "ab12:-".to_owned()));
+        assert_eq!(bytes(&raise(1, 2)), b"\x08\x04acme\0\0\0\0\0\0\x03\xe8\0\0\0\x02");
+    }
+
+    #[test]
     fn what_nobody_writes_is_not_taken() {
         let junk: [&[u8]; 8] = [b"", b"1", b"1:a", b"1:a:b", b"x:a:b:", b"-1:a:b:", b":::", b"1:a b:c:"];
         assert!(junk.iter().all(|junk| read(junk).is_none()));
