@@ -311,6 +311,37 @@ fn values_that_the_standard_has_pass_as_they_are() {
 }
 
 #[test]
+fn no_head_gets_past_the_one_who_reads_them() {
+    let upstream = Upstream::start();
+    let octroi = Octroi::start(&config(upstream.addr, ""));
+    let get = block(&GET);
+    let fine = || with(3, &[]);
+    // A block that begins on no stream, or on another one, or is interrupted: RFC 9113, sections 6.2 and 6.10.
+    let tricks = [
+        [frame(HEADERS, 0, 0, b""), frame(CONTINUATION, END_HEADERS, 1, &get), frame(DATA, END_STREAM, 1, b"")].concat(),
+        [frame(HEADERS, END_STREAM, 0, b""), frame(CONTINUATION, END_HEADERS, 1, &get)].concat(),
+        [frame(HEADERS, END_STREAM, 1, b""), frame(CONTINUATION, END_HEADERS, 0, &get)].concat(),
+        [frame(HEADERS, END_STREAM, 1, b""), frame(CONTINUATION, END_HEADERS, 3, &get)].concat(),
+        [frame(HEADERS, END_STREAM, 1, b""), frame(DATA, 0, 1, b""), frame(CONTINUATION, END_HEADERS, 1, &get)].concat(),
+        [frame(HEADERS, END_STREAM, 1, b""), frame(99, 0, 1, b""), frame(CONTINUATION, END_HEADERS, 1, &get)].concat(),
+        [frame(HEADERS, END_STREAM, 1, b""), frame(HEADERS, END_STREAM, 1, b""), frame(CONTINUATION, END_HEADERS, 1, &get)].concat(),
+        frame(CONTINUATION, END_HEADERS, 1, &get),
+        frame(HEADERS, END_HEADERS | END_STREAM, 0, &get),
+        frame(HEADERS, END_HEADERS | END_STREAM, 2, &get),
+        [frame(5, 0, 1, b"\0\0\0\x02"), frame(CONTINUATION, END_HEADERS, 1, &get)].concat(),
+        frame(5, END_HEADERS, 1, &[b"\0\0\0\x02", &get[..]].concat()),
+    ];
+    for trick in tricks {
+        let mut tls = connect(&octroi);
+        send(&mut tls, &[&trick[..], &fine()].concat());
+        let (came, ended) = until(&mut tls, 5 * SECOND, |frame| frame.kind == GOAWAY);
+        assert!(ended || came.iter().any(|frame| frame.kind == GOAWAY), "{trick:x?} {came:?}");
+        assert!(!came.iter().any(|frame| frame.kind == HEADERS && frame.payload.first() == Some(&OK)), "{trick:x?} {came:?}");
+    }
+    assert!(upstream.peek().is_empty());
+}
+
+#[test]
 fn a_bad_field_that_the_client_indexed_is_bad_each_time_and_the_others_stay() {
     let (octroi, upstream) = started();
     let mut tls = connect(&octroi);

@@ -209,7 +209,7 @@ impl ProxyHttp for Gateway {
         ctx.head = connection.request_begins();
         let mark = view::take_mark(session, &connection);
         ctx.stream = mark.map(|mark| mark.stream);
-        ctx.malformed = mark.and_then(|mark| mark.malformed);
+        ctx.malformed = mark.map_or_else(|| view::unmarked(session, &connection), |mark| mark.malformed);
         ctx.told = ctx.stream.is_some_and(|stream| connection.stream_begins(stream));
         ctx.method = Some(session.req_header().method.clone());
         waits(session);

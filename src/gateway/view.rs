@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Version;
 use pingora::{http::RequestHeader, proxy::Session};
 
-use crate::model::{Connection, Facts, HttpVersion, NO_HOST, Presented, RequestView, STREAM_FIELD, StreamMark, Tick, UnixTime};
+use crate::model::{Connection, Facts, HttpVersion, Malformed, NO_HOST, Presented, RequestView, STREAM_FIELD, StreamMark, Tick, UnixTime};
 
 /// Finds the connection that edge put under this session.
 pub(super) fn connection(session: &Session) -> Option<Arc<Connection>> {
@@ -27,6 +27,15 @@ pub(super) fn take_mark(session: &mut Session, connection: &Connection) -> Optio
         request.set_uri(path.unwrap_or_default());
     }
     mark
+}
+
+/// Says what is wrong with a request that has no mark: over HTTP/2 nobody has judged its head, so nothing in it is believed, and nothing
+/// more of its connection is.
+pub(super) fn unmarked(session: &Session, connection: &Connection) -> Option<Malformed> {
+    session.is_http2().then(|| {
+        connection.note_unread_head();
+        Malformed::Unread
+    })
 }
 
 /// Returns the HTTP version of a request.

@@ -69,6 +69,8 @@ pub struct Connection {
     /// Whether an answer has begun whose length is known.
     answered_to_a_length: AtomicBool,
     dripped: AtomicBool,
+    /// Whether a request over HTTP/2 came without its mark.
+    has_unread_head: AtomicBool,
     requests: AtomicU32,
     bodies: Bodies,
     streams: Requests,
@@ -120,6 +122,7 @@ impl Connection {
             whole: AtomicBool::new(false),
             answered_to_a_length: AtomicBool::new(false),
             dripped: AtomicBool::new(false),
+            has_unread_head: AtomicBool::new(false),
             requests: AtomicU32::new(0),
             bodies: Bodies::default(),
             streams: Requests::default(),
@@ -283,7 +286,7 @@ impl Connection {
     }
 
     /// Returns the key by which the gateway knows the field with a stream's number from one that the client has written. It never leaves the
-    /// process. Nothing where the system has no random octets: then no number is given, and none believed.
+    /// process. Nothing where the system has no random octets: then no number is given, and every request is refused.
     pub fn stream_key(&self) -> Option<u64> {
         *self.stream_key.get_or_init(|| {
             let mut key = [0; 8];
@@ -294,6 +297,16 @@ impl Connection {
     /// Reads what edge has written into a head of its stream.
     pub fn stream_mark(&self, value: &[u8]) -> Option<StreamMark> {
         StreamMark::read(value, self.stream_key()?)
+    }
+
+    /// Notes that the gateway got a request over HTTP/2 without what edge writes into each head: edge has not read it.
+    pub fn note_unread_head(&self) {
+        self.has_unread_head.store(true, Ordering::Release);
+    }
+
+    /// Says whether there was one: then the connection ends.
+    pub fn has_unread_head(&self) -> bool {
+        self.has_unread_head.load(Ordering::Acquire)
     }
 
     /// Tells that the gateway has begun a request on this stream of HTTP/2. Says whether edge has told of it already.

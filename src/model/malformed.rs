@@ -49,6 +49,7 @@ malformed! {
     HostTwice         true  HeadDuplicate     "Host stands twice"
     CookieTooLarge    true  CookieTooLarge    "cookies that are longer than a head may be"
     TooLarge          true  HeadTooLarge      "the head is far larger than `header_bytes`"
+    Unread            true  Protocol          "nobody has read this head before the HTTP library did"
 }
 
 impl Malformed {

@@ -181,7 +181,7 @@ impl GateStream {
                 witness.http2_refused(connection, refusal);
             }
         });
-        if self.connection.certificate_is_refused() {
+        if self.connection.certificate_is_refused() || self.connection.has_unread_head() {
             http2.leave();
         }
         // No read comes before it: what is due next has to be waited for from here.
