@@ -68,6 +68,7 @@ routes:
   open: {{unmatched: public}}
   spelled: {{unmatched: public, rules: [{{path: /, access: public, allow_encoded_slash: true, allow_double_encoding: true}}, {{path: /ops/, roles: [ops]}}, {{path: /admin}}]}}
   kept: {{unmatched: session, rules: [{{path: /pub/, access: public, allow_path_parameters: true}}, {{path: /login, access: public, allow_path_parameters: true}}, {{path: /pub/secret}}]}}
+  paged: {{unmatched: deny, rules: [{{path: /}}, {{path: /_next/, access: public}}, {{path: /free/, access: public}}, {{path: /free, access: public}}, {{path: /x.data, access: public}}]}}
   cased: {{unmatched: public, case_sensitive: true, rules: [{{path: /ops/, roles: [ops]}}]}}
   shut: {{unmatched: deny, rules: [{{path: /public/, access: public}}]}}
 tenants:
@@ -77,6 +78,7 @@ tenants:
   bare: {{hosts: [bare.test], upstream: app}}
   spelled: {{hosts: [spelled.test], upstream: app, routes: spelled}}
   kept: {{hosts: [kept.test], upstream: app, routes: kept}}
+  paged: {{hosts: [paged.test], upstream: app, routes: paged}}
   cased: {{hosts: [cased.test], upstream: app, routes: cased}}
   shut: {{hosts: [shut.test], upstream: app, routes: shut}}
   extended: {{hosts: [extended.test], upstream: app, routes: {{use: shut, rules: [{{path: /public/more/, access: public, methods: [POST]}}, {{path: /public/, access: session}}]}}}}
@@ -370,6 +372,17 @@ fn no_spelling_of_a_path_passes_its_rule() {
         assert_eq!(status("spelled.test", path), 401, "{path}");
     }
     assert_eq!(upstream.take().len(), 0);
+    // A rule for where the scripts and data of pages lie opens no page, whatever the length of its path.
+    for path in ["/_next/data/b/me.json", "/_next/data/b/index.json", "/_next/data/b/fr/me.json", "/me.rsc", "/me.data", "/__data.json"] {
+        assert_eq!(status("paged.test", path), 401, "{path}");
+    }
+    assert_eq!(upstream.take().len(), 0);
+    for path in
+        ["/_next/static/b.js", "/_next/data/b/free.json", "/free/x.rsc", "/free/__data.json", "/_next/data/b/free/x.json", "/x.data"]
+    {
+        assert_eq!(status("paged.test", path), 200, "{path}");
+    }
+    upstream.take();
     for path in ["/index.php", "/index.php/opsx", "/(x)/ops", "/op.s/x", "/admin.css", "/ops:x"] {
         assert_eq!(status("spelled.test", path), 200, "{path}");
     }

@@ -27,8 +27,11 @@ const FORM_OCTETS: usize = 256;
 pub enum Reading {
     /// It is spelled so that some decode it, or cut it off, otherwise.
     Spelled,
-    /// Some servers leave parts of it out: `/(S(…))/`, a script before more segments, blanks and dots.
+    /// Some servers leave parts of it out: `/(S(…))/`, a script before more segments, blanks and dots. What it is the shorter form of, if not
+    /// the path as asked, is told just before.
     Shortened,
+    /// It asks for the data of this page, whose path takes the place of its own.
+    Page,
 }
 
 /// What no form of a path may be.
@@ -65,7 +68,7 @@ pub(super) fn all(raw: &str, asked: &str, octets: usize, tell: &mut dyn FnMut(Re
             }
         }
         if let Some(page) = page_of_data(asked) {
-            (walk.tell)(Reading::Shortened, &merged(&page));
+            (walk.tell)(Reading::Page, &merged(&page));
         }
     }
     let last = last_stripped(raw);
@@ -197,7 +200,7 @@ impl Walk<'_> {
                 self.spend(&read)?;
                 (self.tell)(Reading::Shortened, &without(&read, &Odd::ALL));
                 if let Some(page) = page_of_data(&read) {
-                    (self.tell)(Reading::Shortened, &merged(&page));
+                    (self.tell)(Reading::Page, &merged(&page));
                 }
             }
         }
@@ -267,7 +270,9 @@ pub(super) fn is_odd(text: &str) -> bool {
 }
 
 /// Returns the page of which this is the data, as frameworks name it: who may read the one may read the other. `/_next/data/BUILD/a.json`
-/// and `/a.rsc` are Next.js's, `/a/__data.json` SvelteKit's, `/a/_payload.json` Nuxt's, `/a.data` and `/_root.data` React Router's.
+/// and `/a.rsc` are Next.js's, `/a/__data.json` SvelteKit's, `/a/_payload.json` Nuxt's, `/a.data`, `/a/_.data` and `/_root.data` React Router's.
+///
+/// Next.js before 13.4 takes `index/` off whatever follows it, since a page that is named so is `index/index` there.
 fn page_of_data(text: &str) -> Option<String> {
     // Before the first is looked for everywhere.
     let is_named = [".json", ".data", ".rsc"].iter().any(|end| text.ends_with(end));
@@ -276,11 +281,16 @@ fn page_of_data(text: &str) -> Option<String> {
     }
     if let Some((base, page)) = text.split_once("/_next/data/").and_then(|(base, rest)| Some((base, rest.split_once('/')?.1))) {
         let page = page.strip_suffix(".json")?;
-        return Some(format!("{base}/{}", if page == "index" { "" } else { page }));
+        return Some(format!("{base}/{}", if page == "index" { "" } else { page.strip_prefix("index/").unwrap_or(page) }));
     }
     let folder = || text.strip_suffix("/__data.json").or_else(|| text.strip_suffix("/_payload.json"));
-    let file = || text.strip_suffix(".data").or_else(|| text.strip_suffix(".rsc"));
-    let start = |page: &str| page.strip_suffix("/_root").or_else(|| page.strip_suffix("/index")).map(|base| format!("{base}/"));
+    // `/a.prefetch.rsc`, `/a.segments/_tree.segment.rsc`: parts of a page in Next.js.
+    let part = |page| match str::split_once(page, ".segments/") {
+        Some((page, _)) => page,
+        None => page.strip_suffix(".prefetch").unwrap_or(page),
+    };
+    let file = || text.strip_suffix(".data").or_else(|| text.strip_suffix(".rsc").map(part));
+    let start = |page: &str| ["/_root", "/index", "/_"].iter().find_map(|end| page.strip_suffix(end)).map(|base| format!("{base}/"));
     match folder() {
         Some(page) => Some(if page.is_empty() { "/".to_owned() } else { page.to_owned() }),
         None => file().filter(|page| !page.ends_with('/')).map(|page| start(page).unwrap_or_else(|| page.to_owned())),
@@ -574,6 +584,10 @@ mod tests {
         for path in ["/_next/data/b/admin/x.json", "/admin/x.rsc", "/admin/x/__data.json", "/admin/x/_payload.json", "/admin/x.data"] {
             assert_eq!(read(path), ["/admin/x"], "{path}");
         }
+        for path in ["/admin/x.prefetch.rsc", "/admin/x.segments/a/b.segment.rsc", "/_next/data/b/index/admin/x.json"] {
+            assert_eq!(read(path), ["/admin/x"], "{path}");
+        }
+        assert_eq!(read("/admin/_.data"), ["/admin/"]);
         for path in ["/_next/data/b/index.json", "/index.rsc", "/__data.json", "/_root.data"] {
             assert_eq!(read(path), ["/"], "{path}");
         }

@@ -129,11 +129,24 @@ impl RouteTable {
         if path.permit(matched.route.path).is_err() {
             return Ok(());
         }
-        let asked = self.entry(&self.rules, path.matching()).length;
+        // A rule that was written for just this path says what is asked for, whatever page that may be the data of.
+        let is_said = self.rules.exact.get(path.matching()).is_some_and(|entry| entry.written);
+        // How long the rule is for what a shorter form is made of.
+        let mut whole = self.entry(&self.rules, path.matching()).length;
         let index = self.read.as_deref().unwrap_or(&self.rules);
         path.read(|why, reading| {
-            let least = if why == Reading::Shortened { asked } else { None };
-            matched.add(self.entry(index, reading), least, || reading.into());
+            let entry = self.entry(index, reading);
+            let least = match why {
+                Reading::Spelled => {
+                    whole = entry.length;
+                    None
+                }
+                Reading::Shortened => whole,
+                // Rules for where data lie (`/_next/`) say nothing of pages, so their lengths do not either.
+                Reading::Page if is_said => return,
+                Reading::Page => None,
+            };
+            matched.add(entry, least, || reading.into());
             self.in_lower_case(reading, least, matched);
         })
     }
@@ -655,6 +668,61 @@ mod tests {
         assert_eq!(judging(&made(rules(), Access::Nobody), "/index.php/login"), ["/index.php/login"]);
         assert_eq!(judging(&made(open(), Access::Session), "/index.php/admin"), ["/index.php/", "/admin for /admin"]);
         assert_eq!(judging(&made(open(), Access::Session), "/index.php/x"), ["/index.php/"]);
+    }
+
+    #[test]
+    fn the_data_of_a_page_are_judged_as_the_page_whatever_covers_where_they_lie() {
+        let open = ["/_next/", "/_next/data/", "/docs/_next/", "/longer.data", "/open/"].map(|path| asking(path, Access::Public));
+        let guarded =
+            [asking("/me", roles("m")), asking("/fr/me", roles("f")), asking("/docs/me", roles("d")), asking("/a/me", roles("a"))];
+        let rules = || [&open[..], &guarded].concat();
+        let front = made([rules(), vec![asking("/", Access::Session)]].concat(), Access::Public);
+        let rest = made(rules(), Access::Session);
+
+        for (path, page) in [
+            ("/_next/data/B/me.json", "/me"),
+            ("/_next/data/B/ME.json", "/me"),
+            ("/_next/data/B/%256de.json", "/me"),
+            ("/_next/data/B/index/me.json", "/me"),
+            ("/_next/data/B/fr/me.json", "/fr/me"),
+            ("/docs/_next/data/B/me.json", "/docs/me"),
+            ("/me.rsc", "/me"),
+            ("/me.prefetch.rsc", "/me"),
+            ("/me.segments/_tree.segment.rsc", "/me"),
+            ("/me.data", "/me"),
+            ("/me/_.data", "/me"),
+            ("/me/__data.json", "/me"),
+            ("/me/_payload.json", "/me"),
+            ("/a/me.rsc", "/a/me"),
+        ] {
+            for table in [&front, &rest] {
+                let judged = judging(table, path);
+                assert!(judged.iter().any(|rule| rule.starts_with(&format!("{page} for "))), "{path}: {judged:?}");
+            }
+        }
+        for path in ["/_next/data/B/index.json", "/_next/data/B/x.json", "/open/__data.json"] {
+            for (table, rule) in [(&front, "/ for "), (&rest, "* for ")] {
+                let judged = judging(table, path);
+                assert!(judged.iter().any(|said| said.starts_with(rule)), "{path}: {judged:?}");
+            }
+        }
+        for path in
+            ["/_next/static/x.js", "/_next/static/x.json", "/longer.data", "/open/x.rsc", "/open/x/__data.json", "/docs/_next/x.css"]
+        {
+            for table in [&front, &rest] {
+                assert_eq!(judging(table, path).len(), 1, "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_shorter_form_is_measured_by_what_it_is_made_of() {
+        let mut with = Arc::unwrap_or_clone(asking("/public/", Access::Public));
+        with.path.allow_path_parameters = true;
+        let table = made(vec![Arc::new(with), asking("/me", roles("m")), asking("/", Access::Public)], Access::Nobody);
+
+        assert!(judging(&table, "/public;.php/me").contains(&"/me for /me".to_owned()));
+        assert_eq!(judging(&table, "/public;x/me"), ["/public/"]);
     }
 
     #[test]
