@@ -68,29 +68,121 @@ pub struct RequestFields {
 }
 
 impl RequestFields {
-    /// Decides about a field by its name, which is in lower case. Costs a look into the few families of its first letter.
+    /// Decides about a field by its name, which is in lower case. What browsers send with every request is known by its length and one
+    /// comparison; another name costs a look into the few families that begin like it.
     pub fn fate(&self, name: &str) -> Fate {
-        let mut plain = true;
-        for byte in name.bytes() {
-            if byte == b'_' {
+        let dropped = !is_ordinary(name) && {
+            let seen = name.bytes().fold(0, |seen, byte| seen | SEEN.get(usize::from(byte)).copied().unwrap_or(ODD));
+            if seen & UNDERSCORE != 0 {
                 return Fate::Underscore;
             }
-            plain &= byte.is_ascii_alphanumeric() || byte == b'-';
-        }
-        let claims = || if plain { claim(name) } else { claim_folded(name) }.is_some();
-        let dropped = claims() || self.drop.iter().any(|pattern| is_in(pattern, name));
+            if seen & ODD == 0 { claim(name) } else { claim_folded(name) }.is_some()
+        };
+        let dropped = dropped || self.drop.iter().any(|pattern| is_in(pattern, name));
         if dropped && !self.keep.iter().any(|kept| **kept == *name) { Fate::Drop } else { Fate::Keep }
     }
 }
 
+/// What a name may have: a character that a careless server maps to a hyphen, and the one that all of them map.
+const ODD: u8 = 1;
+const UNDERSCORE: u8 = 2;
+
+/// What each octet of a name is. A table, because every octet of every name of every request is looked at.
+#[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "in a constant: what is out of bounds does not compile")]
+const SEEN: [u8; 256] = {
+    let mut seen = [ODD; 256];
+    let plain = b"-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    let mut at = 0;
+    while at < plain.len() {
+        seen[plain[at] as usize] = 0;
+        at += 1;
+    }
+    seen[b'_' as usize] = UNDERSCORE;
+    seen
+};
+
+macro_rules! ordinary {
+    ($($length:literal => $($name:literal)|+,)+) => {
+        /// Says whether a field is one that browsers and common clients send all the time. None is of a family, and none has anything but
+        /// letters, digits and hyphens: tests say so. The length comes first, so that few names are compared.
+        fn is_ordinary(name: &str) -> bool {
+            match name.len() {
+                $($length => matches!(name, $($name)|+),)+
+                _ => false,
+            }
+        }
+
+        #[cfg(test)]
+        const ORDINARY: &[(usize, &[&str])] = &[$(($length, &[$($name),+])),+];
+    };
+}
+
+ordinary! {
+    2 => "te",
+    3 => "dnt" | "via",
+    4 => "host" | "date",
+    5 => "range",
+    6 => "accept" | "cookie" | "origin" | "expect" | "pragma",
+    7 => "referer" | "sec-gpc",
+    8 => "priority" | "if-match" | "if-range",
+    9 => "sec-ch-ua",
+    10 => "user-agent" | "connection" | "keep-alive" | "tracestate",
+    11 => "traceparent",
+    12 => "content-type" | "x-request-id" | "x-csrf-token",
+    13 => "authorization" | "cache-control" | "if-none-match",
+    14 => "content-length" | "sec-fetch-dest" | "sec-fetch-mode" | "sec-fetch-site" | "sec-fetch-user" | "accept-charset",
+    15 => "accept-encoding" | "accept-language",
+    16 => "sec-ch-ua-mobile" | "content-encoding" | "x-requested-with",
+    17 => "if-modified-since" | "sec-websocket-key" | "transfer-encoding",
+    18 => "sec-ch-ua-platform",
+    21 => "sec-websocket-version",
+    24 => "sec-websocket-extensions",
+    25 => "upgrade-insecure-requests",
+    29 => "access-control-request-method",
+    30 => "access-control-request-headers",
+}
+
 /// Says what a field claims, if it is of a family. `name` is in lower case.
 pub fn claim(name: &str) -> Option<Claim> {
-    let families = of_letter(*name.as_bytes().first()?)?;
+    let families = alike(name)?;
     // No family is within another, so the last one in front of the name is the only one that it can be of.
     let after = families.partition_point(|(family, _)| stem(family) <= name);
     let (family, claim) = families.get(after.checked_sub(1)?)?;
     (is_in(family, name) && !HONEST.contains(&name)).then_some(*claim)
 }
+
+/// Returns the families that begin like a name: by its first letter, and behind `x-`, where most of them are, by the next one.
+fn alike(name: &str) -> Option<&'static [Family]> {
+    let families = of_letter(*name.as_bytes().first()?)?;
+    let Some(&third) = name.strip_prefix("x-").and_then(|rest| rest.as_bytes().first()) else { return Some(families) };
+    let (from, to) = BEHIND_X.get(usize::from(third)).copied()?;
+    families.get(usize::from(from)..usize::from(to))
+}
+
+/// Where the families begin and end that have a letter behind `x-`, by that letter. All that begin with `x` have that hyphen, and
+/// a letter behind it: a test says so.
+#[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "in a constant: what is out of bounds does not compile")]
+const BEHIND_X: [(u16, u16); 256] = {
+    let mut places = [(0, 0); 256];
+    let mut letter = 0;
+    while letter < BY_LETTER.len() {
+        let (first, families) = BY_LETTER[letter];
+        letter += 1;
+        if first != b'x' {
+            continue;
+        }
+        let mut at = 0;
+        while at < families.len() {
+            let third = families[at].0.as_bytes()[2] as usize;
+            at += 1;
+            if places[third].1 == 0 {
+                places[third].0 = at as u16 - 1;
+            }
+            places[third].1 = at as u16;
+        }
+    }
+    places
+};
 
 /// Fields that look like those of a family and that a common library sends: grpc-web.
 const HONEST: [&str; 1] = ["x-user-agent"];
@@ -582,6 +674,8 @@ const BY_LETTER: [(u8, &[Family]); 25] = [
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn fate(name: &str) -> Fate {
@@ -598,6 +692,71 @@ mod tests {
         for wide in all.iter().filter(|family| family.ends_with('*')) {
             let within = |other: &&&str| *other != wide && stem(other).starts_with(stem(wide));
             assert_eq!(all.iter().find(within), None, "{wide}");
+        }
+    }
+
+    #[test]
+    fn families_behind_x_have_a_hyphen_and_a_letter() {
+        let families = of_letter(b'x').unwrap();
+
+        assert!(families.iter().all(|(family, _)| stem(family).len() > 2 && family.starts_with("x-")));
+        assert!(families.windows(2).all(|pair| pair[0].0.as_bytes()[2] <= pair[1].0.as_bytes()[2]));
+        let places: usize = BEHIND_X.iter().map(|&(from, to)| usize::from(to) - usize::from(from)).sum();
+        assert_eq!(places, families.len());
+    }
+
+    #[test]
+    fn what_is_ordinary_is_known_by_its_own_length_and_is_of_no_family() {
+        for &(length, names) in ORDINARY {
+            for name in names {
+                assert!(name.len() == length && is_ordinary(name), "{name}");
+                assert_eq!(fate_slowly(name), Fate::Keep, "{name}");
+            }
+        }
+        assert!(!is_ordinary("accepts") && !is_ordinary("accepd") && !is_ordinary(""));
+    }
+
+    /// The rule itself: every family is compared, octet by octet.
+    fn fate_slowly(name: &str) -> Fate {
+        if name.contains('_') {
+            return Fate::Underscore;
+        }
+        let of = families().any(|(family, _)| is_in(family, name));
+        if of && name != "x-user-agent" { Fate::Drop } else { Fate::Keep }
+    }
+
+    /// Names near those that matter: a family's or an ordinary one, with an octet changed, taken away or put in.
+    fn names() -> impl Strategy<Value = String> {
+        let known: Vec<String> = families()
+            .map(|(family, _)| family.replace('*', ""))
+            .chain(ORDINARY.iter().flat_map(|(_, names)| names.iter().map(|name| (*name).to_owned())))
+            .collect();
+        let octet = proptest::sample::select(b"-_.!~$abexyz019".to_vec());
+        (proptest::sample::select(known), 0..5_u8, any::<proptest::sample::Index>(), octet).prop_map(|(name, change, at, octet)| {
+            let mut octets = name.into_bytes();
+            let at = at.index(octets.len());
+            match change {
+                0 => {}
+                1 => octets[at] = octet,
+                2 => octets.insert(at, octet),
+                3 => octets.push(octet),
+                _ => drop(octets.remove(at)),
+            }
+            String::from_utf8(octets).unwrap()
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+        #[test]
+        fn the_quick_way_decides_as_every_comparison_would(name in names()) {
+            prop_assert_eq!(fate(&name), fate_slowly(&name));
+        }
+
+        #[test]
+        fn any_name_is_decided_so(name in "[-_.!a-z0-9$]{0,12}") {
+            prop_assert_eq!(fate(&name), fate_slowly(&name));
         }
     }
 
