@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::{
     checks::passes::{CDN_ID, CDN_LOOP},
-    model::ClientIp,
+    model::{ClientIp, append_address},
 };
 
 /// Takes out what belongs to the client's connection, and what the client says does (RFC 9110, section 7.6.1).
@@ -60,6 +60,9 @@ pub(super) fn is_traceparent(value: &[u8]) -> bool {
         && parent.iter().any(|&byte| byte != b'0')
 }
 
+/// An IPv4 address has no more octets.
+const ADDRESS_BYTES: usize = 15;
+
 /// The facts that the gateway states towards the upstream, one field each.
 #[derive(Debug)]
 pub(super) struct Stated<'a> {
@@ -100,7 +103,9 @@ impl Stated<'_> {
         };
         let text = |value: &str| HeaderValue::from_str(value).ok();
         let owned = |value: String| HeaderValue::try_from(value).ok();
-        let (host, client) = (text(self.host), owned(self.client.to_string()));
+        let mut client = Vec::with_capacity(ADDRESS_BYTES);
+        append_address(&mut client, self.client.addr());
+        let (host, client) = (text(self.host), HeaderValue::try_from(client).ok());
         state(header::HOST, host.clone());
         state(X_FORWARDED_HOST, host);
         state(X_FORWARDED_FOR, client.clone());

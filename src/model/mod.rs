@@ -53,7 +53,7 @@ pub use http2_error::Http2Error;
 pub use id::{ListenerName, NameError, QuotaName, RequestId, RouteId, SessionId, TenantName, UpstreamName, UserId};
 pub use key_text::KeyError;
 pub use malformed::Malformed;
-pub use net::{ClientIp, ClientPrefix, ClientSite, NoClient, Range, RangeError, SITE_TIMES};
+pub use net::{ClientIp, ClientPrefix, ClientSite, NoClient, Range, RangeError, SITE_TIMES, append_address};
 pub use ocsp::{OcspError, judge_ocsp};
 pub use path::{Path, PathError, PathRules, readings_of, shortened_length};
 pub use pem::{

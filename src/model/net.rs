@@ -48,6 +48,27 @@ impl fmt::Debug for ClientIp {
     }
 }
 
+/// Appends an address as it is displayed. The standard library takes over a thousand instructions for an IPv4 address, and each request
+/// has three.
+pub fn append_address(out: &mut Vec<u8>, address: IpAddr) {
+    let IpAddr::V4(address) = address else {
+        out.extend_from_slice(address.to_string().as_bytes());
+        return;
+    };
+    for (at, octet) in address.octets().into_iter().enumerate() {
+        if at > 0 {
+            out.push(b'.');
+        }
+        if octet >= 100 {
+            out.push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            out.push(b'0' + octet / 10 % 10);
+        }
+        out.push(b'0' + octet % 10);
+    }
+}
+
 /// An IPv4 address or an IPv6 /64, as one number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientPrefix(pub u128);
@@ -230,6 +251,17 @@ mod tests {
 
     fn range(text: &str) -> Result<String, RangeError> {
         text.parse::<Range>().map(|range| range.to_string())
+    }
+
+    #[test]
+    fn an_address_is_appended_as_it_is_displayed() {
+        let some = (0..=255_u8).flat_map(|octet| [[octet; 4], [octet, 0, 255 - octet, 9], [10, octet, 100, 99]]).map(IpAddr::from);
+        let others = ["::", "::1", "2001:db8::7", "::ffff:192.0.2.1"].map(|text| text.parse::<IpAddr>().unwrap());
+        for address in some.chain(others) {
+            let mut out = b"x".to_vec();
+            append_address(&mut out, address);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("x{address}"));
+        }
     }
 
     #[test]

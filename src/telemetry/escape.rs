@@ -31,21 +31,67 @@ pub(super) fn append(out: &mut Vec<u8>, text: &[u8], cap: usize) {
 
 /// Says whether the text can stand as it is: printable ASCII without quote, backslash and the beginning of a token.
 fn is_plain(text: &[u8]) -> bool {
-    // No early end: without one the compiler looks at many bytes at once. One pass for both, because a line has twenty texts.
-    let seen = text.iter().fold(0, |seen, &byte| {
-        let odd = !matches!(byte, b' '..=b'~') | (byte == b'"') | (byte == b'\\');
-        seen | if odd { ODD } else { 0 } | if byte == b'%' { PERCENT } else { 0 }
-    });
-    let ends_in = |at: usize, ends: &[&[u8]]| text.get(..=at).is_some_and(|head| ends.iter().any(|end| head.ends_with(end)));
+    // One pass for all, because a line has twenty texts.
+    let seen = text.iter().fold(0, |seen, &byte| seen | BITS.get(usize::from(byte)).copied().unwrap_or(ODD));
     seen & ODD == 0
-        && !memchr::memchr3_iter(b'.', b'J', b'j', text).any(|at| ends_in(at, &[TOKEN.0, b"eyJ", b".eJ", b"s:j"]))
-        // Most texts have no escape at all.
+        // Few texts have all characters of a beginning, and most have no escape at all.
+        && !(BEGINNINGS.iter().any(|(_, bits)| seen & bits == *bits) && holds_a_beginning(text))
         && (seen & PERCENT == 0 || !hides_a_token(text))
 }
 
-/// What a text may have: a byte that cannot stand as it is, and the beginning of an escape.
-const ODD: u8 = 1;
-const PERCENT: u8 = 2;
+/// Says whether a token begins in the text as it stands.
+fn holds_a_beginning(text: &[u8]) -> bool {
+    let ends = |at: usize| text.get(..=at).is_some_and(|head| BEGINNINGS.iter().any(|(beginning, _)| head.ends_with(beginning)));
+    memchr::memchr3_iter(b'.', b'J', b'j', text).any(ends)
+}
+
+/// What a text may have, one bit each: a byte that cannot stand as it is, the beginning of an escape, and each character of [`BEGINNINGS`].
+const ODD: u16 = 1;
+const PERCENT: u16 = 2;
+const CHARACTERS: &[u8] = b"oct1.eyJs:j";
+
+/// How tokens begin, and the bits of these characters. Each ends in a character that [`holds_a_beginning`] looks for.
+const BEGINNINGS: [(&[u8], u16); 4] = [(TOKEN.0, bits(TOKEN.0)), (b"eyJ", bits(b"eyJ")), (b".eJ", bits(b".eJ")), (b"s:j", bits(b"s:j"))];
+
+/// Returns the bits of some characters.
+const fn bits(mut text: &[u8]) -> u16 {
+    let mut bits = 0;
+    while let [byte, rest @ ..] = text {
+        bits |= bit(*byte);
+        text = rest;
+    }
+    bits
+}
+
+const fn bit(byte: u8) -> u16 {
+    let (mut bit, mut characters) = (PERCENT << 1, CHARACTERS);
+    while let [character, rest @ ..] = characters {
+        if *character == byte {
+            return bit;
+        }
+        (bit, characters) = (bit << 1, rest);
+    }
+    match byte {
+        b'%' => PERCENT,
+        b'"' | b'\\' => ODD,
+        b' '..=b'~' => 0,
+        _ => ODD,
+    }
+}
+
+/// The bits of each byte.
+#[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "in a constant: what is out of bounds does not compile")]
+const BITS: [u16; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0_u8;
+    loop {
+        table[byte as usize] = bit(byte);
+        if byte == u8::MAX {
+            break table;
+        }
+        byte += 1;
+    }
+};
 
 /// Says whether a token begins in the text with at least one of its characters percent-encoded.
 fn hides_a_token(text: &[u8]) -> bool {
@@ -175,6 +221,8 @@ const fn is_dangerous(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn json(text: impl AsRef<[u8]>, cap: usize) -> String {
@@ -236,6 +284,36 @@ mod tests {
         assert_eq!(json(format!("abceyJ{}", "S".repeat(50)), 5), "\"abceyJ…\"");
         assert_eq!(json("heyJude and .eJ", 64), "\"heyJude and .eJ\"");
         assert_eq!(json(format!("eyJ{}", "a".repeat(19)), 64), format!("\"eyJ{}\"", "a".repeat(19)));
+    }
+
+    #[test]
+    fn whatever_begins_a_token_has_bits_of_its_own() {
+        for (beginning, bits) in BEGINNINGS {
+            assert_eq!(usize::try_from(bits.count_ones()).unwrap(), beginning.len(), "{beginning:?}");
+            assert_eq!(bits & (ODD | PERCENT), 0);
+            assert!(matches!(beginning.last(), Some(b'.' | b'J' | b'j')), "{beginning:?}");
+            assert!(holds_a_beginning(beginning) && !is_plain(beginning));
+        }
+        for byte in 0..=u8::MAX {
+            assert_eq!(BITS[usize::from(byte)] & ODD == 0, matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'), "{byte}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        /// What is written as it stands is what the slow way writes, and nothing else is written so.
+        #[test]
+        fn the_quick_way_is_no_other_one(text in prop_oneof![
+            "(oct1|oc|t1|ey|eyJ|\\.|\\.eJ|s:|j:?|%6f|[a-z.:%J1])*".prop_map(String::into_bytes),
+            proptest::collection::vec(any::<u8>(), 0..40),
+        ]) {
+            let stands = text.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'));
+            prop_assert_eq!(is_plain(&text), stands && !holds_a_beginning(&text) && !hides_a_token(&text));
+            let mut slow = Vec::new();
+            append_slowly(&mut slow, &text, 64);
+            prop_assert!(!is_plain(&text) || text.len() > 64 || slow == text);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use super::escape;
-use crate::model::{ClientCertificate, HttpVersion, TlsFacts, UnixTime};
+use crate::model::{ClientCertificate, HttpVersion, TlsFacts, UnixTime, append_address};
 
 /// What a line tells of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -216,10 +216,10 @@ impl Fields<'_> {
 
     fn address(&mut self, name: &str, value: Option<IpAddr>) {
         if let Some(value) = value {
-            use std::io::Write;
             self.name(name);
-            // Writing to a vector cannot fail.
-            let _ = write!(self.out, "\"{value}\"");
+            self.out.push(b'"');
+            append_address(self.out, value);
+            self.out.push(b'"');
         }
     }
 
