@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use crate::model::{Deny, Reason, Verdict};
 
 /// Fields that an answer of the app has unless the app, or `headers.response` of the tenant, says otherwise: name, value, where.
-pub const DEFAULT_FIELDS: [(HeaderName, &str, &str); 5] = [
+pub static DEFAULT_FIELDS: [(HeaderName, &str, &str); 5] = [
     // Two years: what SSL Labs asks for A+ is half a year. Whose the hosts below are only the tenant knows.
     (header::STRICT_TRANSPORT_SECURITY, "max-age=63072000", "the client came over TLS"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff", "always"),
@@ -122,13 +122,13 @@ pub(super) fn complete(headers: &mut HeaderMap, secure: bool, words: &Words) {
         }
     }
     let framed = says_who_may_frame(headers);
-    for (name, value, _) in DEFAULT_FIELDS {
+    for &(ref name, value, _) in &DEFAULT_FIELDS {
         // Browsers obey every policy, so that one more takes nothing from the app's own.
         let adds = name == header::CONTENT_SECURITY_POLICY;
-        let by_app = if adds || name == header::X_FRAME_OPTIONS { framed } else { headers.contains_key(&name) };
-        let said = by_app || words.iter().any(|(own, _)| *own == name);
-        if !said && may_say(&name, secure) {
-            headers.append(name, HeaderValue::from_static(value));
+        let by_app = if adds || name == header::X_FRAME_OPTIONS { framed } else { headers.contains_key(name) };
+        let said = by_app || words.iter().any(|(own, _)| own == name);
+        if !said && may_say(name, secure) {
+            headers.append(name.clone(), HeaderValue::from_static(value));
         }
     }
 }
@@ -242,9 +242,9 @@ mod tests {
         assert_eq!(completed(&[], &own, &XFO), ["deny"]);
         assert_eq!(completed(&[], &[("x-frame-options", "")], &CSP), ["frame-ancestors 'none'"]);
         let nothing = [("x-frame-options", ""), ("content-security-policy", ""), ("strict-transport-security", "")];
-        for (name, _, _) in DEFAULT_FIELDS {
+        for (name, _, _) in &DEFAULT_FIELDS {
             let left = usize::from(!nothing.iter().any(|(own, _)| *own == name));
-            assert_eq!(completed(&[], &nothing, &name).len(), left, "{name}");
+            assert_eq!(completed(&[], &nothing, name).len(), left, "{name}");
         }
     }
 
