@@ -80,7 +80,8 @@ pub(super) async fn apply(shared: &Shared, policy: &Policy, permit: &Permit, ans
     // The app clears its own cookie.
     let own = permit.session().is_some_and(|session| matches!(session.source, Source::Octroi { .. }));
     if !revokes.is_empty() {
-        match end(shared, permit, &revokes, now).await? {
+        // Boxed, as a grant is: most answers have neither.
+        match Box::pin(end(shared, permit, &revokes, now)).await? {
             Ended::Own => {
                 outcome.last = true;
                 if own {
@@ -95,7 +96,7 @@ pub(super) async fn apply(shared: &Shared, policy: &Policy, permit: &Permit, ans
         if permit.route().grant.is_allowed() && (200..400).contains(&status) {
             // A user's sessions end up to and with this millisecond; the one that takes their place begins behind it.
             let begins = if revokes.is_empty() { now } else { now.plus(Duration::from_millis(1)) };
-            let granted = grant_session(shared, policy, sessions, permit, (&grants, answer), begins).await?;
+            let granted = Box::pin(grant_session(shared, policy, sessions, permit, (&grants, answer), begins)).await?;
             // What it came back from is used once.
             outcome.marks.extend(permit.sign_in().map(cookie::clear));
             return Ok(Outcome { ignored: outcome.ignored, marks: outcome.marks, ..granted });

@@ -59,8 +59,8 @@ impl Sides<'_> {
         }
     }
 
-    /// Hands the answer on, as it comes. Returns the connection, if it can serve another exchange.
-    pub(super) async fn answer(mut self, head: Head, between: Duration) -> Result<Option<Connection>> {
+    /// Hands the answer on, as it comes. Says whether the connection can serve another exchange.
+    pub(super) async fn answer(mut self, head: Head, between: Duration) -> Result<bool> {
         let mut response = head.response;
         self.client.upload.let_go();
         body::without_framing(&mut response)?;
@@ -91,8 +91,8 @@ impl Sides<'_> {
             self.client.gateway.sit_down(self.client.ctx)?;
         }
         let mut tasks = match first {
-            Some(data) => vec![HttpTask::Header(Box::new(response), false), HttpTask::Body(Some(data), over)],
-            None => vec![HttpTask::Header(Box::new(response), over)],
+            Some(data) => vec![HttpTask::Header(response, false), HttpTask::Body(Some(data), over)],
+            None => vec![HttpTask::Header(response, over)],
         };
         let mut ahead = Ahead::new(self.client.gateway, self.client.ctx);
         loop {
@@ -101,13 +101,14 @@ impl Sides<'_> {
             self.write(tasks, &mut body, &mut ahead, without_body).await?;
             if over {
                 self.client.ctx.answered = true;
-                notice(&mut self.connection, self.client.ctx.body_in, self.rest.1, without_body);
+                notice(self.connection, self.client.ctx.body_in, self.rest.1, without_body);
                 if !self.client.upload.is_done() {
                     let Self { client, connection, .. } = self;
                     // The server has said what it had to say.
-                    drop(connection);
-                    client.drain(held).await?;
-                    return Ok(None);
+                    drop(connection.leave());
+                    // Boxed: it is seldom.
+                    Box::pin(client.drain(held)).await?;
+                    return Ok(false);
                 }
                 break;
             }
@@ -134,11 +135,11 @@ impl Sides<'_> {
         let open = !matches!(body, Body::Closed | Body::UntilClosed);
         let Self { connection, after, rest: (idle, bodies), client, .. } = self;
         if open && after == After::Told && !connection.has_left() {
-            ends(idle, connection, bodies, client.gateway.shared.clock.tick());
-            return Ok(None);
+            ends(idle, connection.leave(), bodies, client.gateway.shared.clock.tick());
+            return Ok(false);
         }
         // Surplus octets would be read as the next answer.
-        Ok(Some(connection).filter(|connection| open && after == After::Kept && !connection.has_left() && connection.unread().is_empty()))
+        Ok(open && after == After::Kept && !connection.has_left() && connection.unread().is_empty())
     }
 
     /// Writes a part of the answer. While that waits for the client, the rest is read, as far as it may be kept; a server that has said

@@ -1,6 +1,9 @@
 //! The client's side of an exchange under way, whatever is spoken with the server.
 
-use std::time::Duration;
+use std::{
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -56,7 +59,7 @@ impl Client<'_> {
         let bytes = length(&tasks);
         self.yields(began, self.ctx.body_out, self.ctx.unread_for);
         let _waits = self.ctx.connection.as_ref().filter(|_| self.session.is_http2()).map(Connection::answer_waits);
-        let write = async { self.session.as_downstream_mut().response_duplex_vec(tasks).await.map(drop) };
+        let write = pin!(async { self.session.as_downstream_mut().response_duplex_vec(tasks).await.map(drop) });
         unless_over(self.ctx, write).await?;
         if let Some(seat) = &self.ctx.seat {
             seat.yields(None);
@@ -107,7 +110,7 @@ impl Client<'_> {
     }
 
     /// Hands an interim answer on.
-    pub(super) async fn interim(&mut self, mut response: ResponseHeader) -> Result<()> {
+    pub(super) async fn interim(&mut self, mut response: Box<ResponseHeader>) -> Result<()> {
         // Nobody asked for another protocol: a request that does goes another way from here.
         if response.status.as_u16() == 101 {
             self.ctx.deny = Some(Deny::new(Reason::UpstreamProtocol, "the upstream switched protocols without being asked"));
@@ -126,7 +129,7 @@ impl Client<'_> {
             }
             return Ok(());
         }
-        self.session.as_downstream_mut().write_response_header(Box::new(response)).await.map_err(|error| error.into_down())
+        self.session.as_downstream_mut().write_response_header(response).await.map_err(|error| error.into_down())
     }
 
     /// Says whether the last piece of an answer waits for the end of its request.
@@ -201,7 +204,7 @@ fn length(tasks: &[HttpTask]) -> u64 {
 /// Writes what was held back.
 async fn last(session: &mut Session, ctx: &mut Context, held: Option<HttpTask>) -> Result<()> {
     let Some(held) = held else { return Ok(()) };
-    unless_over(ctx, async { session.as_downstream_mut().response_duplex_vec(vec![held]).await.map(drop) }).await
+    unless_over(ctx, pin!(async { session.as_downstream_mut().response_duplex_vec(vec![held]).await.map(drop) })).await
 }
 
 /// Waits until the exchange may not go on; for ever where nobody watches over it.
@@ -212,7 +215,8 @@ pub(super) async fn over(seat: Option<&Seat>) -> Deny {
     }
 }
 
-async fn unless_over(ctx: &mut Context, write: impl Future<Output = Result<()>>) -> Result<()> {
+/// Pinned where it stands: a future that is handed over is kept twice.
+async fn unless_over(ctx: &mut Context, write: Pin<&mut impl Future<Output = Result<()>>>) -> Result<()> {
     let outcome = tokio::select! {
         biased;
         deny = over(ctx.seat.as_ref()) => Err(deny),

@@ -50,7 +50,9 @@ impl Gateway {
         // Who waits to be told to go on has a body (RFC 9110, section 10.1.1), and sends none of it before.
         let waits = request.headers.contains_key(header::EXPECT) && view::version(request) != HttpVersion::Http10;
         if !waits {
-            let Some((piece, end)) = self.first_piece(session, ctx).await? else { return Ok((Framing::Absent, Upload::new(true, false))) };
+            let Some((piece, end)) = Box::pin(self.first_piece(session, ctx)).await? else {
+                return Ok((Framing::Absent, Upload::new(true, false)));
+            };
             upload.put(Some(piece), end);
         }
         if let Some(deny) = not_allowed {

@@ -33,7 +33,8 @@ pub(super) fn request(method: &Method, target: &str, headers: &HeaderMap) -> Res
 /// The head of an answer.
 #[derive(Debug)]
 pub(super) struct Head {
-    pub(super) response: ResponseHeader,
+    /// Boxed: it is handed on so, and every exchange would hold it several times otherwise.
+    pub(super) response: Box<ResponseHeader>,
     /// Whether the connection may serve another exchange (RFC 9112, section 9.3).
     pub(super) keeps: bool,
 }
@@ -75,7 +76,7 @@ pub(super) fn parse(unread: &mut BytesMut, known: usize) -> std::result::Result<
     let (mut parts, ()) = http::Response::new(()).into_parts();
     (parts.status, parts.version, parts.headers) = (status, Version::HTTP_11, headers);
     unread.advance(end);
-    Ok(Some(Head { response: ResponseHeader::from(parts), keeps }))
+    Ok(Some(Head { response: Box::new(ResponseHeader::from(parts)), keeps }))
 }
 
 fn has_end(bytes: &[u8]) -> bool {

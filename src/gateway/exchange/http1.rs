@@ -71,33 +71,36 @@ impl Gateway {
         let Server { upstream, pool, turn, address, apart } = server;
         let (idle, bodies) = (pool.idle(turn.index), pool.bodies());
         let share = self.room_for_connection(ctx, upstream.timeouts.connect).await?;
-        let resting = idle.filter(|_| !fresh && !turn.trial).and_then(|idle| idle.take(self.shared.clock.tick(), apart.as_ref(), bodies));
-        let (mut connection, reused) = match resting {
-            Some(connection) => (connection, true),
-            None => {
+        let usable = idle.filter(|_| !fresh && !turn.trial);
+        let mut place = usable.and_then(|idle| idle.take(self.shared.clock.tick(), apart.as_ref(), bodies));
+        let reused = place.is_some();
+        let connection = match &mut place {
+            Some(connection) => connection,
+            none => {
                 let descriptor = self.descriptor(ctx.snapshot.as_deref()).ok_or_else(room::no_descriptor)?;
-                let connected = connect(address, pool.tls(), upstream.timeouts.connect, apart).await;
-                (self.noted(pool, turn, connected)?.counted(descriptor), false)
+                // Boxed: it is seldom, and every exchange would hold the room that a handshake takes.
+                let connected = Box::pin(connect(address, pool.tls(), upstream.timeouts.connect, apart)).await;
+                none.insert(self.noted(pool, turn, connected)?.counted(descriptor))
             }
         };
         connection.belongs(share);
         let rest = (idle, bodies);
-        let kept = self.attempt((session, ctx), (upstream.timeouts, rest), (connection, reused), (request, after), upload).await?;
-        if let Some((idle, connection)) = idle.zip(kept) {
+        let keeps = self.attempt((session, ctx), (&upstream.timeouts, rest), (connection, reused), (request, after), upload).await?;
+        if let Some((idle, connection)) = idle.zip(place.filter(|_| keeps)) {
             idle.put(connection, self.shared.clock.tick(), bodies);
         }
         Ok(())
     }
 
-    /// Asks one server. Returns the connection, if it can serve another exchange.
+    /// Asks one server. Says whether the connection can serve another exchange.
     async fn attempt(
         &self,
         (session, ctx): (&mut Session, &mut Context),
-        (times, rest): (UpstreamTimeouts, (Option<&Idle>, &Bodies)),
-        (mut connection, reused): (Connection, bool),
+        (times, rest): (&UpstreamTimeouts, (Option<&Idle>, &Bodies)),
+        (connection, reused): (&mut Connection, bool),
         (request, after): (&Bytes, After),
         upload: &mut Upload,
-    ) -> std::result::Result<Option<Connection>, Failed> {
+    ) -> std::result::Result<bool, Failed> {
         // Only a kept connection that had died unseen, and a request that may be said twice (RFC 9110, section 9.2.2).
         let repeatable = reused && session.req_header().method.is_idempotent();
         if !repeatable {
@@ -120,11 +123,12 @@ impl Gateway {
             let head = sides.head(times.first_byte, repeatable && interim.is_none()).await?;
             let status = head.response.status.as_u16();
             if status == 101 && sides.client.ctx.permit.as_ref().is_some_and(Permit::websocket) {
-                return sides.tunnel(head.response, times.between_bytes).await.map(|()| None).map_err(Failed::last);
+                // Boxed, as an interim answer is: most exchanges have neither.
+                return Box::pin(sides.tunnel(head.response, times.between_bytes)).await.map(|()| false).map_err(Failed::last);
             }
             if (100..200).contains(&status) {
                 interim.take(&head.response, sides.client.upload.has_come(), self.shared.clock.tick(), times.first_byte)?;
-                sides.client.interim(head.response).await.map_err(Failed::last)?;
+                Box::pin(sides.client.interim(head.response)).await.map_err(Failed::last)?;
                 continue;
             }
             return sides.answer(head, times.between_bytes).await.map_err(Failed::last);

@@ -17,7 +17,7 @@ use crate::{gateway::standing::ended, model::Deny};
 /// Both sides of an exchange.
 pub(super) struct Sides<'a> {
     pub(super) client: Client<'a>,
-    pub(super) connection: Connection,
+    pub(super) connection: &'a mut Connection,
     /// Whether the server was the last to be heard.
     pub(super) heard: bool,
     /// How many of the unread octets came before the whole request had been handed over.

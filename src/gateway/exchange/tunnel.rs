@@ -35,7 +35,7 @@ enum Wrote {
 
 impl Sides<'_> {
     /// Switches protocols, and hands on what comes from either side.
-    pub(super) async fn tunnel(mut self, mut response: ResponseHeader, between: Duration) -> Result<()> {
+    pub(super) async fn tunnel(mut self, mut response: Box<ResponseHeader>, between: Duration) -> Result<()> {
         let status = response.status.as_u16();
         self.client.gateway.heard(status, self.client.ctx);
         if let Err(deny) = upgrade::accept(&response, self.client.ctx) {
@@ -47,14 +47,14 @@ impl Sides<'_> {
         }
         self.client.gateway.sit_down(self.client.ctx)?;
         self.client.dressed(&mut response)?;
-        self.client.session.as_downstream_mut().write_response_header(Box::new(response)).await.map_err(|error| error.into_down())?;
-        let Self { client: Client { gateway, session, ctx, .. }, mut connection, .. } = self;
+        self.client.session.as_downstream_mut().write_response_header(response).await.map_err(|error| error.into_down())?;
+        let Self { client: Client { gateway, session, ctx, .. }, connection, .. } = self;
         let mut frames = Frames::default();
         let mut said = Bytes::new();
         let deny = loop {
             if !connection.unread().is_empty() {
                 let piece = connection.unread_mut().split().freeze();
-                match write(session, ctx, &mut connection, piece.clone(), &mut said).await? {
+                match write(session, ctx, connection, piece.clone(), &mut said).await? {
                     Wrote::All => frames.take(&piece),
                     // Nobody knows how much of it has left, so nothing can be put behind it.
                     Wrote::Ended(deny) => break deny,
@@ -65,7 +65,7 @@ impl Sides<'_> {
             tokio::select! {
                 biased;
                 deny = over(ctx.seat.as_ref()) => {
-                    drop(connection);
+                    drop(connection.leave());
                     farewell(session, &frames).await;
                     return end(ctx, deny);
                 }
@@ -83,7 +83,7 @@ impl Sides<'_> {
                 }
             }
         };
-        drop(connection);
+        drop(connection.leave());
         end(ctx, deny)
     }
 }

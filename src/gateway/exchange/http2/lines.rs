@@ -136,11 +136,11 @@ impl Default for Lines {
 impl Lines {
     /// Takes a place on a connection that has one, else opens one more, else waits for as long as connecting may take. One opens at a
     /// time for those who could share it, and they share its failure too: each may go to another server then.
-    pub(super) async fn take(
+    pub(super) async fn take<F: Future<Output = Result<Opened, Failed>>>(
         self: &Arc<Self>,
         asker: Asker<'_>,
         within: Duration,
-        open: impl Future<Output = Result<Opened, Failed>>,
+        open: impl FnOnce() -> F,
     ) -> Result<Taken, NoPlace> {
         let by = Instant::now() + within;
         let (mut waiting, mut opening) = (None, None);
@@ -157,7 +157,8 @@ impl Lines {
                 Next::Taken(taken) => return Ok(taken),
                 Next::Open(place, number) => {
                     // Given up with this exchange, if it is, and those who waited for it look again.
-                    let opened = open.await.map_err(|failed| {
+                    // Boxed: it is seldom, and large.
+                    let opened = Box::pin(open()).await.map_err(|failed| {
                         self.fail(place.id, &failed);
                         NoPlace::Closed(failed)
                     })?;

@@ -85,21 +85,21 @@ impl Gateway {
         // Nothing is asked yet, so anything may go to the next server.
         let failed = |kind, why: String| Failed::unreachable(kind, true, why);
         let snapshot = ctx.snapshot.clone();
-        let open = async {
-            let Some(descriptor) = self.descriptor(snapshot.as_deref()) else {
-                return Err(room::no_descriptor());
-            };
-            let connection = connect(server.address, server.pool.tls(), times.connect, None).await?.counted(descriptor);
-            if !connection.chose_http2() {
-                let why = "the server does not choose `h2` (ALPN): it does not speak HTTP/2".to_owned();
-                return Err(Failed::unreachable(ErrorType::TLSHandshakeFailure, false, why));
-            }
-            connection.keep_alive().map_err(|error| Failed::new(ErrorType::ConnectError, true, error.to_string()))?;
-            let opened = line::open(connection.into_stream(), Arc::downgrade(lines)).await;
-            opened.map_err(|error| failed(failure::kind(&error), format!("no HTTP/2: {error}")))
-        };
         let late = || failed(ErrorType::ConnectTimedout, "no HTTP/2 in time".to_owned());
-        let open = async {
+        let open = || async {
+            let open = async {
+                let Some(descriptor) = self.descriptor(snapshot.as_deref()) else {
+                    return Err(room::no_descriptor());
+                };
+                let connection = connect(server.address, server.pool.tls(), times.connect, None).await?.counted(descriptor);
+                if !connection.chose_http2() {
+                    let why = "the server does not choose `h2` (ALPN): it does not speak HTTP/2".to_owned();
+                    return Err(Failed::unreachable(ErrorType::TLSHandshakeFailure, false, why));
+                }
+                connection.keep_alive().map_err(|error| Failed::new(ErrorType::ConnectError, true, error.to_string()))?;
+                let opened = line::open(connection.into_stream(), Arc::downgrade(lines)).await;
+                opened.map_err(|error| failed(failure::kind(&error), format!("no HTTP/2: {error}")))
+            };
             let opened = timeout(times.connect, open).await.unwrap_or_else(|_| Err(late()));
             self.noted(server.pool, server.turn, opened)
         };
@@ -140,7 +140,7 @@ impl Gateway {
             match came {
                 Came::Interim(response) => {
                     interim.take(&response, sides.client.upload.has_come(), self.shared.clock.tick(), sides.times.first_byte)?;
-                    sides.client.interim(response).await.map_err(Failed::last)?;
+                    Box::pin(sides.client.interim(response)).await.map_err(Failed::last)?;
                 }
                 Came::Head(response, over) => return sides.answer(response, over).await.map_err(Failed::last),
                 Came::Data(..) | Came::End(_) => break,

@@ -142,7 +142,7 @@ impl Sides<'_> {
     }
 
     /// Hands the answer on, as it comes.
-    pub(super) async fn answer(mut self, mut response: ResponseHeader, mut over: bool) -> Result<()> {
+    pub(super) async fn answer(mut self, mut response: Box<ResponseHeader>, mut over: bool) -> Result<()> {
         self.answering = true;
         self.client.upload.let_go();
         if response.headers.len() > MAX_FIELDS {
@@ -167,7 +167,7 @@ impl Sides<'_> {
         if !over {
             self.client.gateway.sit_down(self.client.ctx)?;
         }
-        let mut tasks = vec![HttpTask::Header(Box::new(response), over)];
+        let mut tasks = vec![HttpTask::Header(response, over)];
         let mut ahead = Ahead::new(self.client.gateway, self.client.ctx);
         // Of what was read ahead the server was told already.
         let mut told = false;
@@ -193,7 +193,7 @@ impl Sides<'_> {
             };
             let came = match came {
                 Ok(came) => came,
-                Err(failed) if speaks => return self.farewell(failed).await,
+                Err(failed) if speaks => return Box::pin(self.farewell(failed)).await,
                 Err(failed) => return Err(failed.error),
             };
             (tasks, over) = match came {
@@ -254,7 +254,8 @@ impl Sides<'_> {
         }
         // The server has said what it had to say.
         drop(stream);
-        client.drain(held).await
+        // Boxed: it is seldom.
+        Box::pin(client.drain(held)).await
     }
 
     /// Makes trailers fit to leave.

@@ -35,9 +35,9 @@ enum Coming {
 /// What came.
 pub(super) enum Came {
     /// An interim answer.
-    Interim(ResponseHeader),
+    Interim(Box<ResponseHeader>),
     /// The head, and whether that was all.
-    Head(ResponseHeader, bool),
+    Head(Box<ResponseHeader>, bool),
     /// A piece of the body, and whether it was the last of all.
     Data(Bytes, bool),
     /// The end, and what stands behind the body.
@@ -131,9 +131,9 @@ impl Stream {
     }
 }
 
-fn head(answer: Response<()>) -> ResponseHeader {
+fn head(answer: Response<()>) -> Box<ResponseHeader> {
     let (mut parts, ()) = answer.into_parts();
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
-    ResponseHeader::from(parts)
+    Box::new(ResponseHeader::from(parts))
 }
