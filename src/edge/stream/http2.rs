@@ -234,9 +234,14 @@ impl Http2 {
         self.block.is_some_and(|block| !block.ended && block.last - block.first >= MOST_CONTINUATIONS)
     }
 
+    /// Says whether no request is open.
+    pub(super) fn rests(&self) -> bool {
+        self.streams.is_empty()
+    }
+
     /// Says whether the client was told to go and nothing is open any more.
     pub(super) fn has_left(&self) -> bool {
-        self.leaving && self.streams.is_empty()
+        self.leaving && self.rests()
     }
 
     /// Notes that the gateway was told of a body that is too slow.

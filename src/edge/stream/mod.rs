@@ -266,6 +266,10 @@ impl AsyncWrite for GateStream {
             return this.poll_progress(cx, Poll::Pending);
         }
         let flushed = Pin::new(&mut this.inner).poll_flush(cx);
+        // No read comes behind the last answer of an HTTP/2 connection, so it is here that it comes to rest.
+        if flushed.is_ready() && this.http2.as_ref().is_some_and(|http2| http2.rests()) {
+            this.inner.wire_mut().slim();
+        }
         this.poll_progress(cx, flushed)
     }
 

@@ -305,6 +305,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_empty_buffer_is_given_back_and_one_with_something_in_it_is_kept() {
+        let (mut wire, mut other) = pair(b"").await;
+        wire.write_all(b"answer").await.unwrap();
+
+        wire.slim();
+        assert!(wire.holds_back());
+        wire.flush().await.unwrap();
+        assert!(wire.out.capacity() > 0, "the next answer over the connection needs it");
+        wire.slim();
+
+        assert_eq!(wire.out.capacity(), 0);
+        let mut answer = [0; 6];
+        other.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"answer");
+    }
+
+    #[tokio::test]
     async fn what_came_behind_a_proxy_header_is_read_first() {
         let (mut wire, mut other) = pair(b"abc").await;
         other.write_all(b"def").await.unwrap();
