@@ -18,6 +18,7 @@ mod admin;
 mod client;
 mod commands;
 mod connections;
+mod deadlines;
 mod endings;
 mod files;
 mod held;
@@ -46,6 +47,15 @@ fn what_is_written_down_and_counted_stays_as_it_is() {
     for (name, table) in tables {
         held.file(name, &world.without_folder(&table));
     }
+
+    held.conclude();
+}
+
+#[test]
+fn what_deadlines_end_is_written_down_and_counted_as_it_is() {
+    let mut held = Held::default();
+
+    held.file("deadlines.txt", &deadlines::table());
 
     held.conclude();
 }
