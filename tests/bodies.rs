@@ -185,7 +185,9 @@ fn a_method_that_has_no_body_has_none_unless_the_rule_says_so() {
         let heads = app.take();
         assert_eq!(heads.len(), 7, "{method}");
         for head in heads {
-            assert!(!["content-length", "transfer-encoding", "connection"].iter().any(|name| head.names(name)), "{head:?}");
+            assert!(!["content-length", "transfer-encoding"].iter().any(|name| head.names(name)), "{head:?}");
+            // An answer to HEAD may be followed by what must not be there.
+            assert_eq!(head.names("connection"), method == "HEAD", "{head:?}");
         }
     }
 }
@@ -682,7 +684,17 @@ fn an_answer_that_has_no_body_leaves_no_doubt_about_one() {
         }
         ended.lock().unwrap().insert(connection);
     });
-    let octroi = Octroi::start(&config(addr, ""));
+    // Where the operator says that its servers keep to it, HEAD and a 304 with a length leave no doubt either.
+    for careful in [false, true] {
+        an_answer_without_a_body(addr, careful, (&connections, &closed));
+    }
+}
+
+type Connections<'a> = (&'a Mutex<Vec<usize>>, &'a Mutex<BTreeSet<usize>>);
+
+fn an_answer_without_a_body(addr: SocketAddr, careful: bool, (connections, closed): Connections<'_>) {
+    let octroi = Octroi::start(&config(addr, if careful { READS } else { "" }));
+    connections.lock().unwrap().clear();
     let kept = |ask: &dyn Fn()| {
         let get = || assert_eq!(send(&octroi, &request("GET", "/", "", "")), 200);
         get();
@@ -707,7 +719,7 @@ fn an_answer_that_has_no_body_leaves_no_doubt_about_one() {
         ("/204-chunked", 204, false),
         ("/205", 205, true),
         ("/205-chunked", 205, false),
-        ("/304-chunked", 304, true),
+        ("/304-chunked", 304, careful),
         ("/103-chunked", 204, false),
     ] {
         for version in ["--http1.1", "--http2"] {
@@ -725,7 +737,7 @@ fn an_answer_that_has_no_body_leaves_no_doubt_about_one() {
         let answer = octroi.curl("own.test", "/x").args(&["-I"]).get();
         assert_eq!((answer.status, answer.exit, answer.field("transfer-encoding")), (200, 0, None), "{answer:?}");
     };
-    assert!(kept(&head));
+    assert_eq!(kept(&head), careful);
     // What a server says behind 204 is no second answer: it reads its bodies.
     assert_eq!(send(&octroi, &request("POST", "/204-chunked", "Content-Length: 0\r\n", "")), 204);
     assert_eq!(octroi.metric(r#"octroi_upstream_bodies_unread{upstream="app"}"#), 0.0);
@@ -781,6 +793,42 @@ fn what_comes_behind_an_answer_without_a_body_is_nobody_s_answer() {
             }
         }
     }
+}
+
+/// A handler that treats HEAD as GET says its body as late as it likes, and a 304 with a length may have one.
+#[test]
+fn a_body_that_comes_late_behind_head_is_nobody_s_answer() {
+    let wrong = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong";
+    let addr = app(move |mut stream, _| {
+        while let Some(head) = read_until(&mut stream, b"\r\n\r\n") {
+            let line = String::from_utf8_lossy(&head).lines().next().unwrap().to_owned();
+            let late = line.starts_with("HEAD ") || line.contains("/304");
+            let status = if line.contains("/304") { "304 Not Modified" } else { "200 OK" };
+            let length = if late { wrong.len() } else { line.len() };
+            let body = if late { "" } else { line.as_str() };
+            if stream.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}").as_bytes()).is_err() {
+                return;
+            }
+            if late {
+                std::thread::sleep(Duration::from_millis(60));
+                let _ = stream.write_all(wrong);
+            }
+        }
+    });
+    let octroi = Octroi::start(&config(addr, ""));
+
+    for (method, path) in [("HEAD", "/x"), ("GET", "/304")].repeat(5) {
+        let mut client = raw(octroi.addr("plain"));
+        let how: &[&str] = if method == "HEAD" { &["-I"] } else { &[] };
+        octroi.plain("plain", "own.test", path).args(how).get();
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(150) {
+            let answer = ask(&mut client, &request("GET", "/clean", "", ""));
+            assert_eq!((answer.status, &*answer.body), (200, "GET /clean HTTP/1.1"), "{method} {path}");
+        }
+    }
+    // It is no body of a request that was not read.
+    assert_eq!(octroi.metric(r#"octroi_upstream_bodies_unread{upstream="app"}"#), 0.0);
 }
 
 #[test]

@@ -67,8 +67,9 @@ wire! {
         retries: Option<At<u8>>,
         /// Whether connections are never shared between tenants. Default: false.
         isolate: Option<At<bool>>,
-        /// Says that every server of it reads every body, or closes, on every path and whatever it answers: then the bodies of POST, PUT,
-        /// PATCH and WebDAV share connections. Default: false, and each body goes over a connection that is not used again.
+        /// Says that every server of it reads every body, or closes, on every path and whatever it answers, and sends no body with an answer
+        /// to HEAD or a 304: then HEAD and the bodies of POST, PUT, PATCH and WebDAV share connections. Default: false, and each of
+        /// these goes over a connection that is not used again.
         reads_bodies: Option<At<bool>>,
         /// Whom `Octroi-Assertion` is for. Default: `sessions.assertion.audience`, or the upstream's name.
         audience: Option<At<Party>>,

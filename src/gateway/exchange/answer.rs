@@ -34,7 +34,8 @@ impl Sides<'_> {
                     // Its first octets came before the request was whole. An interim answer may.
                     let early = self.early > 0 && !head.response.status.is_informational();
                     self.early = self.early.saturating_sub(taken);
-                    if early || body::is_announced_in_vain(&head.response) || (!head.keeps && self.after == After::Kept) {
+                    let more = body::is_304_with_a_length(&head.response) && self.rest.1.may_say_more();
+                    if early || more || body::is_announced_in_vain(&head.response) || (!head.keeps && self.after == After::Kept) {
                         self.after = After::Closed;
                     }
                     return Ok(head);

@@ -31,6 +31,14 @@ pub(super) fn is_announced_in_vain(response: &ResponseHeader) -> bool {
     }
 }
 
+/// Says whether a 304 has the length of a body, which it speaks of but does not have.
+pub(super) fn is_304_with_a_length(response: &ResponseHeader) -> bool {
+    let headers = &response.headers;
+    let announces =
+        headers.contains_key(header::TRANSFER_ENCODING) || headers.get_all(header::CONTENT_LENGTH).iter().any(|length| length != "0");
+    response.status == StatusCode::NOT_MODIFIED && announces
+}
+
 /// Takes off what an answer without a body says about one. What 304 says of a length is about the answer that it stands for.
 pub(super) fn without_framing(response: &mut ResponseHeader) -> Done<()> {
     if matches!(response.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {

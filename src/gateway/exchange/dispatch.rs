@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use pingora::{Error, ErrorType, Result, proxy::Session};
 
 use super::{failed::Failed, framing::Framing, sides::After, unread::expects_body};
@@ -49,7 +49,9 @@ impl Gateway {
         if framing == Framing::Absent && headers.remove(header::CONTENT_LENGTH).is_some() && expects_body(&session.req_header().method) {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        let closes = framing != Framing::Absent && pool.bodies().closes(&session.req_header().method);
+        let method = &session.req_header().method;
+        let closes = framing != Framing::Absent && pool.bodies().closes(method);
+        let closes = closes || (*method == Method::HEAD && pool.bodies().may_say_more());
         let request = match upstream.protocol {
             Protocol::Http1 => Request::Http1(self.request(session, ctx, headers, (framing, closes))?),
             Protocol::Http2 => Request::Http2(self.request_http2(session, ctx, headers)?),

@@ -60,6 +60,12 @@ impl Bodies {
     pub(super) fn closes(&self, method: &Method) -> bool {
         !self.reads || !expects_body(method) || self.are_unread()
     }
+
+    /// Says whether an answer to HEAD, or a 304 with a length, may be followed by the body that it must not have (RFC 9112, section 6.3).
+    /// Handlers that treat HEAD as GET send it, as late as they like: the next client would read it as the answer to its own request.
+    pub(super) fn may_say_more(&self) -> bool {
+        !self.reads
+    }
 }
 
 /// Says whether servers expect a body with a method, so that they read it: RFC 9110 for POST and PUT, RFC 5789 for PATCH, and WebDAV with
