@@ -31,6 +31,18 @@ impl Http2Error {
         }
     }
 
+    /// Returns the code.
+    pub const fn code(self) -> u32 {
+        match self {
+            Self::Protocol => 1,
+            Self::FlowControl => 3,
+            Self::StreamClosed => 5,
+            Self::FrameSize => 6,
+            Self::Compression => 9,
+            Self::Calm => 11,
+        }
+    }
+
     /// Says whether no page and no correct client can be made to break one stream so. Values with control characters are
     /// PROTOCOL_ERROR, and what was under way when a stream was reset is STREAM_CLOSED.
     pub const fn is_offence_of_a_stream(self) -> bool {

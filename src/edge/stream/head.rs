@@ -97,6 +97,17 @@ impl Head {
         self.opening.stream
     }
 
+    /// Says whether that ends a request which has begun.
+    pub(super) fn is_trailers(&self) -> bool {
+        self.opening.trailers
+    }
+
+    /// Forgets the block in hand.
+    pub(super) fn drop_block(&mut self) {
+        self.out.clear();
+        self.out.shrink_to(KEPT);
+    }
+
     /// Takes in what stands in it. Beyond its room nothing is looked at: an octet can stand for a field of 4 KiB (RFC 7541, section 6.1).
     pub(super) fn take(&mut self, found: Found<'_>) {
         if self.seen.full {
@@ -319,8 +330,7 @@ impl Head {
                 (kind, flags) = (CONTINUATION, 0);
             }
         }
-        self.out.clear();
-        self.out.shrink_to(KEPT);
+        self.drop_block();
     }
 }
 

@@ -45,6 +45,8 @@ pub(super) enum Due {
     Abuse(Abuse),
     /// The connection ends: what the client speaks is no HTTP/2. The library would close it without a word to anybody.
     NoPreface,
+    /// The connection ends: nobody can tell what its frames mean.
+    Lost(Http2Error),
     /// One stream ends.
     Stream(u32, End),
     /// The connection ends: all is answered, and the client should come back with another certificate.
@@ -163,7 +165,7 @@ impl Http2 {
         now: impl Fn() -> Instant + Copy,
         mut each: impl FnMut(Http2Refusal),
     ) -> bool {
-        let Self { sent: frames, flood, streams, fields_came, to_client, .. } = self;
+        let Self { sent: frames, flood, streams, fields_came, to_client, given, .. } = self;
         let mut turned = false;
         for piece in pieces {
             let taken = piece.get(..sent.min(piece.len())).unwrap_or_default();
@@ -183,6 +185,9 @@ impl Http2 {
                     flood.sent(&frame);
                     if frame.ends_stream() && streams.is_malformed(frame.stream) {
                         to_client.push(reset(frame.stream, PROTOCOL_ERROR));
+                        given.note_reset(frame.stream);
+                    } else if frame.kind == FrameKind::Reset {
+                        given.note_reset(frame.stream);
                     }
                     streams.sent(&frame, now);
                     turned |= frame.ends_stream() || matches!(frame.kind, FrameKind::Reset | FrameKind::WindowUpdate);
@@ -199,6 +204,11 @@ impl Http2 {
             });
         }
         turned
+    }
+
+    /// Returns why the client's frames cannot be followed any more, once all before that was given.
+    pub(super) fn lost(&self) -> Option<Http2Error> {
+        self.given.lost()
     }
 
     /// Returns what the client exceeded.
@@ -260,6 +270,7 @@ impl Http2 {
             return false;
         }
         self.streams.close(id);
+        self.given.note_reset(id);
         self.to_library.push(reset(id, CANCEL));
         let code = match end {
             // Node takes an answer that ends with CANCEL for a whole one.
@@ -345,6 +356,7 @@ impl Http2 {
         let code = match due {
             Due::Cut(Cut::NoRequest | Cut::Idle) | Due::Leave => NO_ERROR,
             Due::NoPreface => PROTOCOL_ERROR,
+            Due::Lost(error) => error.code(),
             Due::Cut(_) | Due::Abuse(_) | Due::Stream(..) => CALM,
         };
         farewell(self.flood.highest(), code)

@@ -35,6 +35,9 @@ impl GateStream {
             if http2.deliver(buf) {
                 return Poll::Ready(Ok(()));
             }
+            if let Some(error) = http2.lost() {
+                return self.poll_end(Due::Lost(error), cx);
+            }
             let direct = http2.has_none_waiting();
             let before = buf.filled().len();
             let mut space = [const { MaybeUninit::uninit() }; PIECE];
@@ -143,6 +146,7 @@ impl GateStream {
             Due::Cut(cut) => self.note(cut),
             Due::Abuse(abuse) => self.witness.http2_refused(&self.connection, Http2Refusal::Abuse(abuse)),
             Due::NoPreface => self.witness.http2_refused(&self.connection, Http2Refusal::Connection(Http2Error::Protocol)),
+            Due::Lost(error) => self.witness.http2_refused(&self.connection, Http2Refusal::Connection(error)),
             // Told already: as a cut, or as the refusal of a request.
             Due::Stream(..) | Due::Leave => {}
         }
