@@ -335,10 +335,26 @@ fn no_head_gets_past_the_one_who_reads_them() {
         let mut tls = connect(&octroi);
         send(&mut tls, &[&trick[..], &fine()].concat());
         let (came, ended) = until(&mut tls, 5 * SECOND, |frame| frame.kind == GOAWAY);
-        assert!(ended || came.iter().any(|frame| frame.kind == GOAWAY), "{trick:x?} {came:?}");
+        assert_eq!(came.last().map(|frame| (frame.kind, frame.code())), Some((GOAWAY, PROTOCOL_ERROR)), "{trick:x?} {came:?} {ended}");
         assert!(!came.iter().any(|frame| frame.kind == HEADERS && frame.payload.first() == Some(&OK)), "{trick:x?} {came:?}");
     }
     assert!(upstream.peek().is_empty());
+}
+
+#[test]
+fn trailers_behind_our_reset_of_their_stream_end_no_other_one() {
+    let upstream = Upstream::start();
+    let octroi = Octroi::start(&config(upstream.addr, ""));
+    let mut tls = connect(&octroi);
+    let post: [Field; 5] = [(b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"acme.test"), (b":path", b"/x"), (b"X", b"a")];
+    send(&mut tls, &frame(HEADERS, END_HEADERS, 1, &block(&post)));
+    let (came, _) = until(&mut tls, 5 * SECOND, |frame| frame.kind == RESET);
+    assert_eq!(on(&came, 1).1, Some(BAD), "{came:?}");
+    // They were under way (RFC 9113, section 5.1), and what they put into the table counts.
+    send(&mut tls, &frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x40\x03x-b\x01b"));
+    send(&mut tls, &frame(HEADERS, END_HEADERS | END_STREAM, 3, &[&block(&GET)[..], b"\xbe"].concat()));
+    assert_eq!(on(&answered(&mut tls, 3), 3).1, Some(OK));
+    assert_eq!(upstream.only().field("x-b"), Some("b"));
 }
 
 #[test]

@@ -509,6 +509,30 @@ mod tests {
     }
 
     #[test]
+    fn trailers_are_few_and_small_or_their_stream_is_reset() {
+        // One octet stands for a field of 3,900.
+        let large = [&b"\x40\x01x"[..], &{
+            let mut value = Vec::new();
+            crate::model::literal(&mut value, &[b'v'; 3900]);
+            value
+        }];
+        let reset = &b"\0\x0aconnection\x05close"[..];
+        let one = &b"\0\x01a\x01b"[..];
+        for (fields, fits) in [
+            ([large.concat(), vec![0xbe]].concat(), true),
+            ([large.concat(), vec![0xbe; 2]].concat(), false),
+            (one.repeat(64), true),
+            (one.repeat(65), false),
+        ] {
+            let mut given = Given::new(64 * 1024, 100, Some(KEY));
+            let said = [vec![0; PREFACE], frame(1, 4, 1, GET), frame(1, 5, 1, &fields), frame(1, 5, 3, GET)].concat();
+            let out = all_of(&mut given, &[&said], 4096);
+            assert_eq!(out.ends_with(&[frame(1, 5, 1, reset), marked(5, 3, &[READ])].concat()), !fits);
+            assert!(given.lost().is_none() && out.len() < PREFACE + 8600);
+        }
+    }
+
+    #[test]
     fn what_has_no_room_is_left_out_and_the_table_stays_whole() {
         // 2 * 1024 + 104 * 32 are the library's, 320 of them ours.
         let room = 2048 + 104 * 32 - 320 - (4 * 32 + 39);

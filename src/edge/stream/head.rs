@@ -22,6 +22,10 @@ pub(super) const PRIORITY_BYTES: usize = 5;
 const OURS: usize = 320;
 /// So many octets of a path that no URL has are shown, for the line.
 const SHOWN_PATH: usize = 1024;
+/// The most that trailers take, and so many they are at the most. No share is taken for them (as `room_for_head` does for heads), and they
+/// wait as long as an upstream takes nothing: an octet can stand for a field of 4 KiB there too. Those of gRPC have less than 1 KiB.
+const TRAILERS: usize = 8 * 1024;
+const MOST_TRAILERS: usize = 64;
 /// What is kept between two heads of what one needed.
 const KEPT: usize = 2048;
 
@@ -89,7 +93,8 @@ impl Head {
         if opening.flags & PRIORITY != 0 {
             self.out.extend_from_slice(&opening.priority);
         }
-        self.seen = Seen { room: self.most, pseudo_end: self.out.len(), ..Seen::default() };
+        let room = if opening.trailers { self.most.min(TRAILERS) } else { self.most };
+        self.seen = Seen { room, pseudo_end: self.out.len(), ..Seen::default() };
     }
 
     /// Returns the stream of the block in hand.
@@ -126,6 +131,7 @@ impl Head {
             }
         };
         let size = name.len() + value.len() + FIELD_OVERHEAD;
+        let size = if self.opening.trailers { size.max(TRAILERS / MOST_TRAILERS) } else { size };
         let reserve = if name == b"cookie" { self.reserve } else { 0 };
         let Some(room) = self.seen.room.checked_sub(size).filter(|room| *room >= reserve) else {
             // Some browsers send other fields behind their cookies.

@@ -19,8 +19,8 @@ use crate::{
 
 /// How often who waits looks again for exchanges that make room: some rest long enough only then.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(250);
-/// A head that is not counted: those of browsers and common clients are smaller.
-const SMALL_HEAD: usize = 8 * 1024;
+/// A head that is not counted: those of browsers and common clients are smaller, and whatever else a request has is more.
+const SMALL_HEAD: usize = 4 * 1024;
 /// How many exchanges one who waits may have ended at a time.
 pub(super) const WANTED: usize = 32;
 
