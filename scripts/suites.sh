@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Third-party suites against the real program, where they are present (../shared/suites, or $SUITES).
 #   suites.sh [SAMPLE]      every Nth smuggling gadget; 10 unless said otherwise, 1 for all of them
-#   SUITES_ONLY=h1|h2|slow|tls|grpc|observability    only that one
+#   SUITES_ONLY=h1|h2|slow|tls|grpc|rules|observability    only that one
 #   SUITES_PORT, SUITES_METRICS_PORT, SUITES_BACKEND_PORT, SUITES_GRPC_PORT    other ports than those of tests/suites.yaml, where two run at once
 # Exit: 0 all passed (or no suites here), 1 something failed, 69 a port is taken or octroi did not start.
 set -uo pipefail
@@ -125,6 +125,20 @@ if [ -n "$grpc_python" ]; then
 else
     lines+=("note  gRPC: grpcio cannot be had here, so nothing was asked")
 fi
+# What docs/operations.md recommends: the scrape configuration and the alerts, and a case of each alert that fires and one that does not.
+rules() {
+    mkdir -p "$work/rules" && cp tests/alerts.yaml "$work/rules/" || return 1
+    local name
+    for name in alerts scrape; do
+        sed -n "/^<!-- $name: begin/,/^<!-- $name: end/p" docs/operations.md | sed '/^<!--/d; /^```/d' >"$work/rules/octroi-$name.yaml"
+    done
+    if promtool check config "$work/rules/octroi-scrape.yaml" && promtool test rules "$work/rules/alerts.yaml"; then
+        echo "$(grep -c 'alertname:' tests/alerts.yaml) passed, 0 failed"
+    else
+        return 1
+    fi
+}
+run rules "alert rules" rules
 # The runner gives a real Prometheus six seconds to start and scrape, which a busy machine may not have.
 observability() {
     local ask=(bash "$suites/observability.sh" "http://127.0.0.1:$metrics_port/metrics" "$work/access.log")

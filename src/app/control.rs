@@ -31,7 +31,7 @@ use crate::{
         Revocation, RevocationReport, Revoked, SessionsOfUser, Status, TenantName, UnixTime, UpgradeReport, UserId, told,
     },
     state::{RevocationStore, StoreError, redis::Sharing},
-    telemetry::{Tally, tracing::OwnLog},
+    telemetry::{RevocationWrite, Tally, tracing::OwnLog},
 };
 
 /// How long a command waits for the disk, and for the other nodes behind it.
@@ -220,9 +220,15 @@ impl App {
         let whose = revocation.whose;
         let writing = tokio::task::spawn_blocking(move || journal.revoke_everywhere(&whose, at, at.plus(longest)));
         let Ok(written) = timeout(DISK, writing).await else {
+            self.shared.metrics.revocation_write(RevocationWrite::Failure);
             tracing::error!("a revocation would not survive a restart: the disk does not answer");
             return Err(ControlError::Unavailable("the disk of the revocation journal does not answer".to_owned()));
         };
+        self.shared.metrics.revocation_write(match &written {
+            Ok(Ok(_)) => RevocationWrite::Success,
+            Ok(Err(StoreError::NotShared(_))) => RevocationWrite::NotShared,
+            Ok(Err(_)) | Err(_) => RevocationWrite::Failure,
+        });
         let spread = match written {
             Ok(Ok(spread)) => spread,
             Ok(Err(error @ StoreError::NotShared(_))) => {

@@ -150,7 +150,7 @@ async fn attempt(app: &App, cause: Cause) -> Result<ReloadReport, ControlError> 
     key_sets::ahead(&app.shared.key_sets, &app.shared.metrics, &app.shared.clock, &policy).await;
     // Nothing fails from here on.
     super::witness::certificates(&app.shared.metrics, &tls, now);
-    app.shared.metrics.policy_in_force(&policy, now);
+    super::witness::policy(&app.shared.metrics, &policy, now);
     app.shared.key_uses.settle(policy.sessions.as_ref().map(|sessions| &sessions.ring), now);
     // The same certificates keep their ticket keys: a reload ends no resumption.
     app.tls.store(tls.or_keep(&app.tls.load_full()));

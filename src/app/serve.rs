@@ -133,7 +133,7 @@ pub(super) async fn serve(start: Start, prepared: Prepared, footing: Footing, st
         draining: Draining::default(),
     });
     witness::certificates(&shared.metrics, &tls, started);
-    shared.metrics.policy_in_force(&policy, started);
+    witness::policy(&shared.metrics, &policy, started);
     shared.metrics.reload_succeeded();
     let tls = Arc::new(ArcSwap::from_pointee(tls));
     let http = Arc::new(HttpDoor::new(Arc::clone(&shared), &policy));

@@ -8,7 +8,7 @@ use crate::{
     edge::{EarlyCause, EdgeRefusal, Http2Error, Http2Refusal, TlsState, Witness},
     gateway::{Refusal, Shared, early_line, owner_of_head, reset_of},
     model::{ClientIp, Connection, Cut, Decision, Deny, Host, HttpVersion, ListenerName, Reason, TlsFacts, UnixTime},
-    policy::AcmeChallenge,
+    policy::{AcmeChallenge, ListenerKind, Policy},
     telemetry::{AccessLine, Event, Metrics, Sum, Tally},
 };
 
@@ -30,24 +30,10 @@ impl Witness for Clerk {
     }
 
     fn refused(&self, listener: &ListenerName, peer: SocketAddr, refusal: EdgeRefusal, detail: &str) {
-        match refusal {
-            EdgeRefusal::TlsTimeout
-            | EdgeRefusal::TlsProtocol
-            | EdgeRefusal::TlsIncompatible
-            | EdgeRefusal::TlsAlpn
-            | EdgeRefusal::TlsAborted
-            | EdgeRefusal::NoSni
-            | EdgeRefusal::UnknownSni
-            | EdgeRefusal::ClientCertificate
-            | EdgeRefusal::PlainHttp => self.shared.metrics.handshake_failed(listener, refusal.code()),
-            EdgeRefusal::CapListener
-            | EdgeRefusal::CapProcess
-            | EdgeRefusal::Denied
-            | EdgeRefusal::Banned
-            | EdgeRefusal::CapClient
-            | EdgeRefusal::HandshakeRate
-            | EdgeRefusal::ProxyProtocol
-            | EdgeRefusal::ProxyUntrusted => self.shared.metrics.connection_refused(listener, refusal.code()),
+        if is_of_handshake(refusal) {
+            self.shared.metrics.handshake_failed(listener, refusal.code());
+        } else {
+            self.shared.metrics.connection_refused(listener, refusal.code());
         }
         let source = ClientIp::from(peer.ip());
         // Whose certificate it is, and why it is refused, are facts of their own.
@@ -160,6 +146,41 @@ impl Witness for Clerk {
 
     fn cut(&self, connection: &Connection, cut: Cut) {
         self.shared.metrics.connection_cut(&connection.facts().listener, cut);
+    }
+}
+
+/// Says whether a handshake failed; otherwise none was begun.
+const fn is_of_handshake(refusal: EdgeRefusal) -> bool {
+    match refusal {
+        EdgeRefusal::TlsTimeout
+        | EdgeRefusal::TlsProtocol
+        | EdgeRefusal::TlsIncompatible
+        | EdgeRefusal::TlsAlpn
+        | EdgeRefusal::TlsAborted
+        | EdgeRefusal::NoSni
+        | EdgeRefusal::UnknownSni
+        | EdgeRefusal::ClientCertificate
+        | EdgeRefusal::PlainHttp => true,
+        EdgeRefusal::CapListener
+        | EdgeRefusal::CapProcess
+        | EdgeRefusal::Denied
+        | EdgeRefusal::Banned
+        | EdgeRefusal::CapClient
+        | EdgeRefusal::HandshakeRate
+        | EdgeRefusal::ProxyProtocol
+        | EdgeRefusal::ProxyUntrusted => false,
+    }
+}
+
+/// Takes a policy over into the metrics, its listeners with every reason why a connection of theirs may be refused.
+pub(super) fn policy(metrics: &Metrics, policy: &Policy, now: UnixTime) {
+    metrics.policy_in_force(policy, now);
+    for listener in &policy.listeners {
+        let codes = |of_handshake| {
+            EdgeRefusal::ALL.iter().filter(move |refusal| is_of_handshake(**refusal) == of_handshake).map(|refusal| refusal.code())
+        };
+        let has_tls = listener.kind == ListenerKind::Tls;
+        metrics.listener(&listener.name, codes(false), codes(true).filter(move |_| has_tls));
     }
 }
 

@@ -73,13 +73,17 @@ impl<'e> Inputs<'e> {
         Some(value)
     }
 
+    /// Looks a variable up that stands where nodes differ by design. What it stands for is no part of the revision, so that nodes with the
+    /// same files have the same; where the variable stands elsewhere too, it is.
+    pub(super) fn of_node(&self, name: &str) -> Option<String> {
+        let value = self.surroundings(name)?;
+        self.hidden.variable(name, &value);
+        Some(value)
+    }
+
     /// Puts the variables into the path of a file. They say where it lies, which is no part of the revision: its text is.
     pub(super) fn path(&self, text: &str) -> Result<String, Wrong> {
-        substitute::path(text, |name| {
-            let value = self.surroundings(name)?;
-            self.hidden.variable(name, &value);
-            Some(value)
-        })
+        substitute::path(text, |name| self.of_node(name))
     }
 
     /// Looks up what the service manager says of this machine, which is no part of the revision.

@@ -197,6 +197,20 @@ impl<'t, 'f> Reader<'t, 'f> {
         })
     }
 
+    /// Says whether the walk stands at what differs from node to node by design: its name, where it listens, where its state lies.
+    fn is_of_node(&self) -> bool {
+        use Step::{Index, Key};
+        let mut steps = self.path.iter().map(|(step, _)| *step);
+        match [steps.next(), steps.next(), steps.next(), steps.next()] {
+            [Some(Key(key)), None, ..] => key == "node",
+            [Some(Key(top)), Some(Key(key)), None, _] => {
+                matches!((top, key), ("server", "state_dir") | ("metrics" | "admin", "address"))
+            }
+            [Some(Key("listeners")), Some(Index(_)), Some(Key(key)), None] => key == "address",
+            _ => false,
+        }
+    }
+
     /// Reads a scalar as it is written, and with what it refers to put in.
     fn text(&mut self, node: &'t Node) -> Option<(&'t str, Cow<'t, str>)> {
         let Value::Scalar { text, plain } = &node.value else {
@@ -225,7 +239,9 @@ impl<'t, 'f> Reader<'t, 'f> {
             match piece {
                 Piece::Text(text) => expanded.push_str(text),
                 Piece::Variable { name, default } => {
-                    expanded.push_str(&substitute::value(name, default, |name| self.inputs.variable(name))?);
+                    expanded.push_str(&substitute::value(name, default, |name| {
+                        if self.is_of_node() { self.inputs.of_node(name) } else { self.inputs.variable(name) }
+                    })?);
                 }
                 // What is read here is shown, sent and compared: a key's text must not get here.
                 Piece::File(path) => {

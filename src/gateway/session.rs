@@ -16,7 +16,7 @@ use crate::{
     policy::{OnStale, Policy, SessionRules, Sessions, Tenant},
     session::{Admission, Claims, Purpose, cookie, grant},
     state::{Journal, Note, StoreError, Terms},
-    telemetry::SessionEvent,
+    telemetry::{RevocationWrite, SessionEvent},
 };
 
 /// How long a request waits for the journal's disk: whoever waits for another's commit gives up before.
@@ -332,9 +332,15 @@ async fn revoke_session(shared: &Shared, claims: &Claims, at: UnixTime) -> Verdi
 async fn durable(shared: &Shared, write: impl FnOnce(&Journal) -> Result<(), StoreError> + Send + 'static) -> Verdict {
     let journal = Arc::clone(&shared.revocations);
     let Ok(written) = timeout(DISK, tokio::task::spawn_blocking(move || write(&journal))).await else {
+        shared.metrics.revocation_write(RevocationWrite::Failure);
         tracing::error!(error = SLOW, "a session was ended here and now, but that would not survive a restart");
         return Err(Deny::new(Reason::RevocationUnavailable, SLOW));
     };
+    shared.metrics.revocation_write(match &written {
+        Ok(Ok(())) => RevocationWrite::Success,
+        Ok(Err(StoreError::NotShared(_))) => RevocationWrite::NotShared,
+        Ok(Err(_)) | Err(_) => RevocationWrite::Failure,
+    });
     match written {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error @ StoreError::NotShared(_))) => {

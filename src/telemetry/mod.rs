@@ -17,7 +17,7 @@ pub use access_log::{AccessLog, LogError};
 pub use line::{AccessLine, Event, UpstreamFacts};
 #[cfg(feature = "gateway")]
 pub use metrics::{
-    AppCookie, FetchResult, HeaderDrop, Metrics, MetricsError, OrderResult, QuotaVerdict, RedisSeries, SessionEvent, TenantSeries,
-    UpstreamSeries,
+    AppCookie, FetchResult, HeaderDrop, Metrics, MetricsError, OrderResult, QuotaVerdict, RedisSeries, RevocationWrite, SessionEvent,
+    TenantSeries, UpstreamSeries,
 };
 pub use tally::{Noted, Sum, TALLY_CLIENTS, TALLY_WINDOW, Tally};

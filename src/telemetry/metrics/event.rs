@@ -126,12 +126,40 @@ pub enum QuotaVerdict {
 }
 
 impl QuotaVerdict {
+    /// Every verdict.
+    pub const ALL: [Self; 3] = [Self::Allow, Self::Deny, Self::Observe];
+
     /// Returns the label.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Allow => "allow",
             Self::Deny => "deny",
             Self::Observe => "observe",
+        }
+    }
+}
+
+/// What came of writing a revocation down. It is in force here whatever this says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RevocationWrite {
+    /// It is on the disk, and where nodes share, Redis has it.
+    Success,
+    /// It is on the disk, and Redis does not have it yet.
+    NotShared,
+    /// The journal did not take it, or not in time: a restart forgets it.
+    Failure,
+}
+
+impl RevocationWrite {
+    /// Every result.
+    pub const ALL: [Self; 3] = [Self::Success, Self::NotShared, Self::Failure];
+
+    /// Returns the label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::NotShared => "not_shared",
+            Self::Failure => "failure",
         }
     }
 }
@@ -191,6 +219,9 @@ pub enum FetchResult {
 }
 
 impl FetchResult {
+    /// Every result.
+    pub const ALL: [Self; 4] = [Self::Success, Self::Unreachable, Self::Refused, Self::Unusable];
+
     /// Returns the label.
     pub const fn as_str(self) -> &'static str {
         match self {

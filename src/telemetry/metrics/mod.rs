@@ -8,7 +8,7 @@ mod redis;
 mod series;
 mod table;
 
-pub use event::{AppCookie, FetchResult, HeaderDrop, OrderResult, QuotaVerdict, SessionEvent};
+pub use event::{AppCookie, FetchResult, HeaderDrop, OrderResult, QuotaVerdict, RevocationWrite, SessionEvent};
 pub use redis::RedisSeries;
 pub use series::{TenantSeries, UpstreamSeries};
 pub use table::{Metrics, MetricsError};

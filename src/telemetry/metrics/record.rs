@@ -1,12 +1,13 @@
 //! How things are counted.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, PoisonError},
     time::Duration,
 };
 
 use super::{
-    AppCookie, FetchResult, HeaderDrop, OrderResult, QuotaVerdict, SessionEvent,
+    AppCookie, FetchResult, HeaderDrop, OrderResult, QuotaVerdict, RevocationWrite, SessionEvent,
     series::{TenantSeries, UpstreamSeries},
     table::{Metrics, TENANTS, UPSTREAMS},
 };
@@ -113,6 +114,11 @@ impl Metrics {
         }
     }
 
+    /// Counts a revocation that was to be written down.
+    pub fn revocation_write(&self, result: RevocationWrite) {
+        self.revocation_writes.with_label_values(&[result.as_str()]).inc();
+    }
+
     /// Sets how many sessions are known.
     pub fn sessions_known(&self, count: usize) {
         self.sessions_known.set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -147,6 +153,28 @@ impl Metrics {
             for server in &upstream.servers {
                 self.servers_aside.with_label_values(&[upstream.name.as_str(), &server.address]).set(i64::from(server.aside.is_some()));
             }
+        }
+    }
+
+    /// Makes the series of a listener, so that a first event is a rise from 0. The refusals, and of a TLS listener why handshakes fail, are
+    /// edge's closed sets.
+    pub fn listener(
+        &self,
+        listener: &ListenerName,
+        refusals: impl Iterator<Item = &'static str>,
+        handshakes: impl Iterator<Item = &'static str>,
+    ) {
+        let name = listener.as_str();
+        self.connections.with_label_values(&[name]);
+        self.connections_accepted.with_label_values(&[name]);
+        for reason in refusals {
+            self.connections_refused.with_label_values(&[name, reason]);
+        }
+        for reason in handshakes {
+            self.handshakes.with_label_values(&[name, reason, UNKNOWN, UNKNOWN, UNKNOWN]);
+        }
+        for cut in Cut::ALL {
+            self.connections_cut.with_label_values(&[name, cut.code()]);
         }
     }
 
@@ -313,6 +341,34 @@ impl Metrics {
         self.client_trust_lapsed(policy, now);
         self.tenants.retain(|name| name == UNKNOWN || policy.tenants.named(name).is_some(), TenantSeries::forget);
         self.upstreams.retain(|name| policy.upstreams.contains_key(name), UpstreamSeries::forget);
+        // Beyond the bound those have series of their own that are asked first.
+        if policy.upstreams.len() <= UPSTREAMS {
+            policy.upstreams.keys().for_each(|name| self.with_upstream(name, |_| {}));
+        }
+        if policy.redis.is_some() {
+            self.redis.configured();
+        }
+        self.key_set_refresh.reset();
+        for source in policy.sessions.iter().flat_map(|sessions| sessions.foreign.key_sources()) {
+            self.key_set_refresh.with_label_values(&[&*source.name]).set(source.refresh.as_secs_f64());
+            for result in FetchResult::ALL {
+                self.key_set_fetches.with_label_values(&[&*source.name, result.as_str()]);
+            }
+        }
+        let mut tables = BTreeSet::new();
+        let mut quotas = BTreeSet::new();
+        for tenant in policy.tenants.iter() {
+            quotas.extend(tenant.quotas.iter().map(|quota| &quota.name));
+            // Thousands of tenants share a set of routes.
+            if tables.insert(Arc::as_ptr(&tenant.routes)) {
+                quotas.extend(tenant.routes.routes().flat_map(|route| &route.quotas).map(|quota| &quota.name));
+            }
+        }
+        for name in quotas {
+            for verdict in QuotaVerdict::ALL {
+                self.quota_decisions.with_label_values(&[name.as_str(), verdict.as_str()]);
+            }
+        }
     }
 
     /// Sets of how many tenants a client CA or a revocation list has ended.

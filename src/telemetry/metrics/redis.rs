@@ -10,7 +10,7 @@ use crate::model::UnixTime;
 /// How the store that nodes share does.
 #[derive(Debug)]
 pub struct RedisSeries {
-    connected: IntGauge,
+    connected: IntGaugeVec,
     commands: IntCounterVec,
     durations: Histogram,
     shared: IntCounterVec,
@@ -95,15 +95,24 @@ impl RedisSeries {
                 "Sessions that other nodes were told of, or will not be before they are seen again.",
                 &["told", "dropped"],
             )?,
-            connected: declare.gauge("octroi_redis_connected", "Whether there is a connection to Redis: 1 or 0.")?,
+            connected: declare.gauges(
+                "octroi_redis_connected",
+                "Whether there is a connection to Redis: 1 or 0; nothing where none is configured.",
+                &[],
+            )?,
             commands,
             durations: durations.with_label_values::<&str>(&[]),
         })
     }
 
+    /// Makes the series of the connection: one that is configured. Without Redis a 0 would be an alarm for nothing.
+    pub fn configured(&self) {
+        self.connected.with_label_values::<&str>(&[]);
+    }
+
     /// Sets whether there is a connection.
     pub fn connected(&self, is_connected: bool) {
-        self.connected.set(i64::from(is_connected));
+        self.connected.with_label_values::<&str>(&[]).set(i64::from(is_connected));
     }
 
     /// Counts a command: `ok`, or the fault's label.

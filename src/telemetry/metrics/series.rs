@@ -5,7 +5,7 @@ use std::{sync::OnceLock, time::Duration};
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 
 use super::{code::ByCode, table::Metrics};
-use crate::model::{Decision, Mode, Reason};
+use crate::model::{Decision, Mode, Reason, Stage};
 
 /// The counters of one tenant. They are found at first use, so that a quiet tenant has few series.
 #[derive(Debug)]
@@ -97,7 +97,12 @@ pub struct UpstreamSeries {
 }
 
 impl UpstreamSeries {
+    /// Every reason begins at 0, so that the first error is a rise.
     pub(super) fn new(name: &str, metrics: &Metrics) -> Self {
+        for reason in Reason::ALL.iter().filter(|reason| reason.stage() == Stage::Upstream) {
+            metrics.upstream_errors.with_label_values(&[reason.code(), name]);
+        }
+        metrics.upstream_retries.with_label_values(&[name]);
         Self {
             name: name.into(),
             requests: metrics.upstream_requests.clone(),

@@ -12,17 +12,20 @@ use std::{
 };
 
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
     core::Collector,
 };
 
 use super::{
-    AppCookie, HeaderDrop, OrderResult, SessionEvent,
+    AppCookie, HeaderDrop, OrderResult, RevocationWrite, SessionEvent,
     named::Named,
     redis::RedisSeries,
     series::{TenantSeries, UpstreamSeries},
 };
-use crate::policy::AcmeChallenge;
+use crate::{
+    model::{Reason, Stage},
+    policy::AcmeChallenge,
+};
 
 /// Why metrics cannot be set up or told.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +46,7 @@ pub struct Metrics {
     pub(super) quota_decisions: IntCounterVec,
     pub(super) quota_evictions: Total,
     pub(super) revocations: IntGauge,
+    pub(super) revocation_writes: IntCounterVec,
     pub(super) sessions_known: IntGauge,
     pub(super) generation: IntGauge,
     pub(super) predecessor_connections: IntGauge,
@@ -79,6 +83,7 @@ pub struct Metrics {
     pub(super) key_set_fetches: IntCounterVec,
     pub(super) key_set_times: IntGaugeVec,
     pub(super) key_set_keys: IntGaugeVec,
+    pub(super) key_set_refresh: GaugeVec,
     pub(super) staples: IntGaugeVec,
     pub(super) certificate_reloads: IntCounterVec,
     pub(super) certificates_refused: IntGauge,
@@ -105,6 +110,10 @@ pub struct Metrics {
 
 /// How many tenants have series of their own.
 pub(super) const TENANTS: usize = 100;
+
+/// The statuses that the admin API answers with.
+const ADMIN_CODES: [&str; 16] =
+    ["200", "400", "401", "403", "404", "405", "408", "409", "411", "413", "415", "421", "422", "431", "500", "503"];
 
 /// How many upstreams have series of their own.
 pub(super) const UPSTREAMS: usize = 500;
@@ -159,6 +168,11 @@ impl Metrics {
                 )?,
             ),
             revocations: declare.gauge("octroi_revocations", "Revocations in force.")?,
+            revocation_writes: declare.counters(
+                "octroi_revocation_writes_total",
+                "Revocations of this node: success, not_shared (Redis does not have it yet), failure (the journal did not take it).",
+                &["result"],
+            )?,
             sessions_known: declare
                 .gauge("octroi_sessions_known", "Sessions that this node keeps count of; some of them may rest for good.")?,
             generation: declare.gauge(
@@ -294,6 +308,11 @@ impl Metrics {
                 "Keys of an issuer that count now; 0: its tokens are refused.",
                 &["set"],
             )?,
+            key_set_refresh: declare.floats(
+                "octroi_key_set_refresh_seconds",
+                "How often the keys of an issuer are to be fetched: `refresh` of the policy in force.",
+                &["set"],
+            )?,
             staples: declare.gauges(
                 "octroi_tls_ocsp_not_after_timestamp_seconds",
                 "When the OCSP answer that is stapled ends, in seconds since 1970; 0 while none is.",
@@ -347,8 +366,23 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Makes the series of closed sets, so that a first event is a rise from 0.
+    /// Makes the series of closed sets, so that a first event is a rise from 0: `rate()` and `increase()` do not see a series that begins
+    /// at 1. Those of configured names are made with the policy: [`Metrics::policy_in_force`] and [`Metrics::listener`].
     fn begin_at_zero(&self) {
+        for code in ADMIN_CODES {
+            self.admin_requests.with_label_values(&[code]);
+        }
+        for result in RevocationWrite::ALL {
+            self.revocation_writes.with_label_values(&[result.as_str()]);
+        }
+        for reason in Reason::ALL {
+            if matches!(reason.stage(), Stage::Session | Stage::Revocation) && *reason != Reason::SessionMissing {
+                self.session_checks.with_label_values(&[reason.code()]);
+            }
+            if matches!(reason.stage(), Stage::Tenant | Stage::IpAccess | Stage::Session | Stage::Member | Stage::Revocation) {
+                self.exchanges_ended.with_label_values(&[reason.code()]);
+            }
+        }
         for event in SessionEvent::ALL {
             self.session_events.with_label_values(&[event.as_str()]);
         }
@@ -420,6 +454,10 @@ impl Declare<'_> {
 
     pub(super) fn float(&self, name: &str, help: &str) -> prometheus::Result<Gauge> {
         self.register(Gauge::new(name, help)?)
+    }
+
+    pub(super) fn floats(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
+        self.register(GaugeVec::new(Opts::new(name, help), labels)?)
     }
 
     pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
