@@ -191,6 +191,34 @@ fn an_older_journal_is_told_from_the_one_that_was_there() {
     said(&octroi, "revocations.journal is shorter than it was");
 }
 
+/// The order that the guide gives for a backup: the mark, then the journal.
+#[test]
+fn a_backup_under_way_is_whole_with_the_mark_before_the_journal_and_a_loss_the_other_way_round() {
+    let upstream = Upstream::start();
+    let mut octroi = started(&upstream, None);
+    let ours = sign_in(&octroi);
+    octroi.ok(&["session", "revoke", "--tenant", "acme", "--user", "u_9"]);
+    stop(&mut octroi);
+    octroi.run();
+    let copies = |octroi: &Octroi| ["began", "journal"].map(|name| fs::read(file(octroi, name)).unwrap());
+    let [mark, journal] = copies(&octroi);
+    octroi.ok(&["session", "revoke", "--tenant", "acme", "--user", "u_8"]);
+    stop(&mut octroi);
+    let [later_mark, later_journal] = copies(&octroi);
+    let mut restored = |mark: &[u8], journal: &[u8]| {
+        fs::write(file(&octroi, "began"), mark).unwrap();
+        fs::write(file(&octroi, "journal"), journal).unwrap();
+        octroi.run();
+        let found = told(&octroi, &ours);
+        stop(&mut octroi);
+        found
+    };
+
+    assert_eq!(restored(&mark, &later_journal), alive());
+    assert_eq!(restored(&mark, &journal), alive(), "what was ended since cannot be told");
+    assert_eq!(restored(&later_mark, &journal), lost());
+}
+
 #[test]
 fn a_journal_without_its_head_is_lost_and_one_that_never_was_begins() {
     let upstream = Upstream::start();
