@@ -148,7 +148,7 @@ pub fn claim(name: &str) -> Option<Claim> {
     // No family is within another, so the last one in front of the name is the only one that it can be of.
     let after = families.partition_point(|(family, _)| stem(family) <= name);
     let (family, claim) = families.get(after.checked_sub(1)?)?;
-    (is_in(family, name) && !HONEST.contains(&name)).then_some(*claim)
+    (is_in(family, name) && !HONEST.iter().any(|honest| is_in(honest, name))).then_some(*claim)
 }
 
 /// Returns the families that begin like a name: by its first letter, and behind `x-`, where most of them are, by the next one.
@@ -184,8 +184,18 @@ const BEHIND_X: [(u16, u16); 256] = {
     places
 };
 
-/// Fields that look like those of a family and that a common library sends: grpc-web.
-const HONEST: [&str; 1] = ["x-user-agent"];
+/// Fields that look like those of a family and that libraries and pages send, of what shows them rather than of whom: grpc-web's own, and how
+/// somebody reads.
+const HONEST: [&str; 8] = [
+    "x-client-user-agent",
+    "x-user-agent",
+    "x-user-agent-*",
+    "x-user-lang",
+    "x-user-language",
+    "x-user-locale",
+    "x-user-time-zone",
+    "x-user-timezone",
+];
 
 /// The same of a name with other characters, which a careless server maps to a hyphen, as it does its own.
 fn claim_folded(name: &str) -> Option<Claim> {
@@ -246,6 +256,7 @@ const BY_LETTER: [(u8, &[Family]); 25] = [
     (
         b'a',
         &[
+            ("accountid", Identity),   // VictoriaLogs
             ("affiliation", Identity), // Shibboleth
             ("ajp-*", Identity),       // mod_proxy_ajp
             ("akamai-*", Address),
@@ -374,6 +385,7 @@ const BY_LETTER: [(u8, &[Family]); 25] = [
             ("php-auth-*", Identity), // Symfony reads it as Basic authentication
             ("posit-connect-*", Identity),
             ("primary-affiliation", Identity),
+            ("projectid", Identity),          // VictoriaLogs
             ("proxy", Routing),               // httpoxy: CVE-2016-5385
             ("proxy-auth-cert", Certificate), // GlassFish, Jetty
             ("proxy-client-*", Address),      // WebLogic
@@ -580,7 +592,8 @@ const BY_LETTER: [(u8, &[Family]); 25] = [
             ("x-openid-*", Identity),
             ("x-openwebui-user-*", Identity),
             ("x-organizr-*", Identity),
-            ("x-original*", Routing), // IIS, Symfony; X-Originating-IP, X-Originally-Forwarded-For
+            ("x-original*", Routing), // IIS, Symfony; X-Originally-Forwarded-For
+            ("x-originating-*", Address),
             ("x-override-*", Routing),
             ("x-pan-*", Identity), // PAN-OS: CVE-2024-0012
             ("x-path-prefix", Routing),
@@ -590,6 +603,7 @@ const BY_LETTER: [(u8, &[Family]); 25] = [
             ("x-preferred-username", Identity),
             ("x-presto-user", Identity),
             ("x-principal*", Identity),
+            ("x-project-domain-*", Identity), // OpenStack, behind keystonemiddleware
             ("x-proto", Scheme),
             ("x-proxied*", Identity),                   // Apache NiFi
             ("x-proxy*", Identity),                     // OpenSearch, Apache NiFi
@@ -622,6 +636,11 @@ const BY_LETTER: [(u8, &[Family]); 25] = [
             ("x-sendfile-type", Routing), // Rack::Sendfile
             ("x-server-name", Routing),
             ("x-server-port", Routing),
+            ("x-service-domain-*", Identity),   // OpenStack
+            ("x-service-identity-*", Identity), // OpenStack
+            ("x-service-project-*", Identity),  // OpenStack
+            ("x-service-roles", Identity),      // OpenStack
+            ("x-service-user-*", Identity),     // OpenStack
             ("x-shib*", Identity),
             ("x-source-ip", Address),
             ("x-sp-user*", Identity), // ShinyProxy
@@ -632,6 +651,7 @@ const BY_LETTER: [(u8, &[Family]); 25] = [
             ("x-subject", Identity), // Ory Oathkeeper
             ("x-subject-dn", Certificate),
             ("x-sucuri-*", Address),
+            ("x-system-scope", Identity), // OpenStack
             ("x-tailscale-*", Identity),
             ("x-teleport-*", Identity),
             ("x-tls-*", Certificate),
@@ -872,6 +892,23 @@ mod tests {
             "clientprotocol",
             "lm-remote-user",
             "x-subject",
+            "x-originating-ip",
+            "x.originating.ip",
+            "x-originating-host",
+            "x-originating-url",
+            "x-originally-forwarded-for",
+            "accountid",
+            "projectid",
+            "x-service-roles",
+            "x-service-user-id",
+            "x-service-identity-status",
+            "x-service-project-id",
+            "x-service-domain-name",
+            "x-project-domain-id",
+            "x-system-scope",
+            "x-user-localeid",
+            "x-user-agents",
+            "x-client-userid",
         ] {
             assert_eq!(fate(name), Fate::Drop, "{name}");
         }
@@ -896,6 +933,13 @@ mod tests {
             "x-xsrf-token",
             "x-api-key",
             "x-user-agent",
+            "x-user-agent-platform",
+            "x-client-user-agent",
+            "x-user-lang",
+            "x-user-language",
+            "x-user-locale",
+            "x-user-time-zone",
+            "x-user-timezone",
             "x-userland",
             "x-grpc-web",
             "x-amzn-trace-id",
@@ -1015,6 +1059,15 @@ mod tests {
             "x-vault-token",
             // Beside the new families.
             "$wait",
+            "account",
+            "accountids",
+            "displayname",
+            "projectids",
+            "x-origin",
+            "x-origination",
+            "x-service-token",
+            "x-service-worker",
+            "x-system",
             "assurances",
             "clientid",
             "email",
