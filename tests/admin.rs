@@ -292,8 +292,7 @@ fn a_log_that_cannot_be_written_stops_nobody() {
     let mut octroi = Octroi::prepared(&config(&upstream, ADMIN, "access_log: [{to: file, path: log/access.log}]"));
     let dir = octroi.path().join("log");
     std::fs::create_dir(&dir).unwrap();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&dir).output();
-    let mounted = mounted.is_ok_and(|output| output.status.success()).then(|| Mounted(dir.clone()));
+    let mounted = Mounted::small(&dir);
     if mounted.is_none() {
         // Without the right to mount: a device that is always full.
         std::os::unix::fs::symlink("/dev/full", dir.join("access.log")).unwrap();
@@ -311,10 +310,68 @@ fn a_log_that_cannot_be_written_stops_nobody() {
     assert_eq!(octroi.plain("plain", "acme.test", "/x").status(), 200);
 
     assert!(dropped > 0.0);
+    let told = octroi.command(&["status"]);
+    let text = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert_eq!(told.status.code(), Some(1), "{text}");
+    assert!(text.contains("\nlog         access log: writing ") && text.contains("access.log: No space left on device"), "{text}");
+    if mounted.is_none() {
+        return;
+    }
+
+    // There is room again: it says so, and how many lines are missing.
+    std::fs::OpenOptions::new().write(true).open(dir.join("access.log")).unwrap().set_len(0).unwrap();
+    assert_eq!(octroi.plain("plain", "acme.test", "/x").status(), 200);
+    let back = || octroi.printed().into_iter().find(|line| line.contains("access_log_back"));
+    let line = eventually("it works again", back);
+    assert!(line.contains(&format!("lost={}", octroi.metric("octroi_access_log_dropped_total"))), "{line}");
+    octroi.ok(&["status"]);
+}
+
+#[test]
+fn a_revocation_that_is_not_on_the_disk_is_told_until_it_is() {
+    let upstream = Upstream::start();
+    let mut octroi = Octroi::prepared(&config(&upstream, ADMIN, ""));
+    let dir = octroi.path().join("state");
+    // Without the right to mount there is no disk to fill; what the journal says is a test of its own.
+    let Some(_mounted) = Mounted::small(&dir) else { return };
+    octroi.run();
+    let revoke = |user: &str| octroi.command(&["session", "revoke", "--tenant", "acme", "--user", user]).status.code();
+    assert_eq!(revoke("u_1"), Some(0));
+    octroi.ok(&["status"]);
+
+    let ballast = dir.join("ballast");
+    let mut file = std::fs::File::create(&ballast).unwrap();
+    while std::io::Write::write_all(&mut file, &[0; 256]).is_ok() {}
+    // What is left of the journal's last page takes some.
+    let users = (0..200).map(|number| format!("u_{number}_{}", "x".repeat(200)));
+    let lost = users.into_iter().find(|user| revoke(user) != Some(0));
+
+    assert!(lost.is_some(), "the disk is full");
+    let told = octroi.command(&["status"]);
+    let text = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert_eq!(told.status.code(), Some(1), "{text}");
+    assert!(text.contains("\nunkept      1 revocation is in force and not on the disk: ") && text.contains("No space left"), "{text}");
+    assert_eq!(octroi.metric("octroi_revocations_unkept"), 1.0);
+    let ready = octroi.plain("metrics", "localhost", "/readyz").get();
+    assert!(ready.status == 200 && ready.body.contains("journal: not on the disk: revocations: 1: "), "{ready:?}");
+
+    drop(file);
+    std::fs::remove_file(&ballast).unwrap();
+    assert_eq!(revoke("u_2"), Some(0));
+    octroi.ok(&["status"]);
+    assert_eq!(octroi.metric("octroi_revocations_unkept"), 0.0);
 }
 
 /// A file system that is taken off at the end, whatever happens.
 struct Mounted(std::path::PathBuf);
+
+impl Mounted {
+    /// One of 64 KiB, where this user may mount any.
+    fn small(dir: &std::path::Path) -> Option<Self> {
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(dir).output();
+        mounted.is_ok_and(|output| output.status.success()).then(|| Self(dir.to_owned()))
+    }
+}
 
 impl Drop for Mounted {
     fn drop(&mut self) {

@@ -236,7 +236,7 @@ fn a_start_with_an_empty_folder_shows_until_it_is_confirmed_or_the_files_are_the
         let (code, text) = told(&house);
         assert_eq!((code, missing(&house)), (Some(1), 1.0), "{text}");
         assert!(text.contains("missing     no file fitted `tenants.d/*.yaml` at the start, 20"), "{text}");
-        assert!(text.contains("1 tenants from before are not served, and keep their sessions: `globex`"), "{text}");
+        assert!(text.contains("1 tenant from before is not served, and keeps its sessions: `globex`"), "{text}");
         assert!(text.contains("`octroi reload --allow-removal`"), "{text}");
         if !confirms {
             house.put("globex");

@@ -92,7 +92,8 @@ fn id_of(node: &Octroi, cookie: &str) -> String {
 }
 
 fn redis_of(node: &Octroi) -> serde_json::Value {
-    serde_json::from_str::<serde_json::Value>(&node.ok(&["status", "--json"])).unwrap()["redis"].clone()
+    // Where it is stale the command says so by its exit.
+    serde_json::from_slice::<serde_json::Value>(&node.command(&["status", "--json"]).stdout).unwrap()["redis"].clone()
 }
 
 fn revoke(node: &Octroi, words: &[&str]) -> serde_json::Value {
@@ -207,7 +208,7 @@ fn silence_closes_session_routes_or_not_as_the_rule_says_and_public_ones_never()
 
     eventually("it is stale", || (status(&denies, &session) == 503).then_some(()));
     let answer = ask(&denies, "acme", &session);
-    assert_eq!(denies.reason(&answer), "revocation_stale");
+    assert_eq!((denies.reason(&answer).as_str(), answer.field("retry-after")), ("revocation_stale", Some("5")));
     assert!(answer.all("set-cookie").is_empty(), "the cookie stays: {answer:?}");
     assert_eq!(status(&denies, &ended), 401, "what is known is known");
     let public = denies.curl("acme.test", "/public/x").cookie(&session).get();
@@ -217,11 +218,17 @@ fn silence_closes_session_routes_or_not_as_the_rule_says_and_public_ones_never()
     eventually("the other is stale too", || (allows.metric(r#"octroi_degraded{dep="revocation"}"#) > 0.0).then_some(()));
     assert_eq!([status(&allows, &session), status(&allows, &ended)], [200, 401]);
     assert!(allows.printed().iter().any(|line| line.contains(r#"event="revocation_stale""#)));
-    assert!(allows.ok(&["status"]).contains("redis       away"), "{}", allows.ok(&["status"]));
+    for node in [&denies, &allows] {
+        let told = node.command(&["status"]);
+        let text = String::from_utf8_lossy(&told.stdout).into_owned();
+        assert_eq!(told.status.code(), Some(1), "{text}");
+        assert!(text.contains("redis       away") && text.contains("(stale)"), "{text}");
+    }
 
     redis.run();
 
     eventually("it is fresh", || (status(&denies, &session) == 200).then_some(()));
+    eventually("it is well", || denies.command(&["status"]).status.success().then_some(()));
     eventually("the gauge falls", || (allows.metric(r#"octroi_degraded{dep="revocation"}"#) == 0.0).then_some(()));
 }
 
@@ -407,6 +414,12 @@ fn a_node_that_is_gone_is_missed_and_one_that_hangs_is_named() {
     let (redis, upstream) = (Redis::start(), Upstream::start());
     let [a, mut b] = started(&upstream, &at(&redis), "");
     sign_in(&a, "acme", "u_1");
+    let user = |user: &str| a.ok(&["session", "revoke", "--tenant", "acme", "--user", user]);
+    let told = [user("u_l"), user("u_1")];
+    assert!(told[0].ends_with(" ms; no session of this user is known: is the name right?\n"), "{told:?}");
+    assert!(told[1].ends_with(" ms; it ends 1 known session\n"), "{told:?}");
+    let told = eventually("both are seen", || Some(a.command(&["status"])).filter(|told| told.status.success()));
+    assert!(String::from_utf8_lossy(&told.stdout).contains("\nnodes       2 of 2 alive: edge-1, edge-2\n"), "{told:?}");
 
     b.signal("STOP");
     let hung = a.command(&["session", "revoke", "--tenant", "acme"]);
@@ -421,6 +434,9 @@ fn a_node_that_is_gone_is_missed_and_one_that_hangs_is_named() {
     let printed = String::from_utf8_lossy(&alone.stdout).into_owned();
     assert_eq!(alone.status.code(), Some(1));
     assert!(printed.starts_with("revoked on 1 of 2 nodes in ") && printed.ends_with(" ms\n"), "{printed}");
+    let told = eventually("it is missed", || Some(a.command(&["status"])).filter(|told| told.status.code() == Some(1)));
+    let text = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(text.contains("\nnodes       1 of 2 alive: edge-1\n            edge-2 is gone, last heard of at 20"), "{text}");
 }
 
 #[test]

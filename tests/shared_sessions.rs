@@ -100,7 +100,7 @@ fn lists(node: &Octroi, user: &str, count: usize) {
 }
 
 fn is_connected(node: &Octroi) -> bool {
-    serde_json::from_str::<serde_json::Value>(&node.ok(&["status", "--json"])).unwrap()["redis"]["connected"] == true
+    serde_json::from_slice::<serde_json::Value>(&node.command(&["status", "--json"]).stdout).unwrap()["redis"]["connected"] == true
 }
 
 fn refused(node: &Octroi, answer: &Answer) -> (u16, String) {

@@ -118,6 +118,17 @@ fn a_dead_server_of_two_costs_nobody_an_answer_and_comes_back() {
         assert_eq!(octroi.plain("plain", "alone.test", "/x").status(), 502);
     }
     assert_eq!(octroi.metric(&format!(r#"octroi_upstream_server_aside{{server="{gone}",upstream="alone"}}"#)), 0.0);
+    // It is said once, and shown, until it is back.
+    let down = |octroi: &Octroi, name: &str| octroi.metric(&format!(r#"octroi_upstream_down{{upstream="{name}"}}"#));
+    assert_eq!((said(&octroi, "upstream_down"), down(&octroi, "alone"), down(&octroi, "app")), (1, 1.0, 0.0));
+    let status = octroi.command(&["status"]);
+    let text_of = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert_eq!(status.status.code(), Some(1), "{text_of}");
+    let line = text_of.lines().find(|line| line.starts_with(&format!("down        alone {gone}: since "))).unwrap();
+    assert!(line.contains(", 3 times tried in vain: ") && line.contains("Connection refused"), "{line}");
+    let ready = octroi.plain("metrics", "localhost", "/readyz").get();
+    assert_eq!(ready.status, 200);
+    assert!(ready.body.contains("upstream alone: no server takes connections\n") && !ready.body.contains("upstream app"), "{ready:?}");
     // A reload that leaves it as it is does not try it either.
     octroi.reload(&text.replace("version: 1", "version: 1 # again"));
     for _ in 0..20 {
@@ -138,6 +149,9 @@ fn a_dead_server_of_two_costs_nobody_an_answer_and_comes_back() {
         assert_eq!(ask(&mut stream, &get("app.test", "/x")).status, 200);
     }
     assert_eq!((alive.take().len(), said(&octroi, "server_back")), (5, 1));
+    assert_eq!(octroi.plain("plain", "alone.test", "/x").status(), 200);
+    assert_eq!((said(&octroi, "server_back"), said(&octroi, "upstream_down"), down(&octroi, "alone")), (2, 1, 0.0));
+    octroi.ok(&["status"]);
 }
 
 #[test]

@@ -15,8 +15,8 @@ use super::{Api, Caller, Levers, phase::Phase};
 use crate::{
     model::{
         Ban, BanCause, BanWish, BoxFuture, ClientPrefix, ClockStatus, Control, ControlError, Http2Limits, KeyRole, KeyStatus, ManualClock,
-        MissingTenants, Range, ReloadReport, ReloadWish, Revocation, RevocationReport, Role, Secret, SessionId, SessionStatus,
-        SessionsOfUser, Status, TenantName, UnixTime, UpgradeReport, UpstreamStatus, UserId,
+        MissingTenants, Range, RedisStatus, ReloadReport, ReloadWish, Revocation, RevocationReport, Role, Secret, SessionId, SessionStatus,
+        SessionsOfUser, Status, TenantName, UnixTime, UnkeptRevocations, UpgradeReport, UpstreamStatus, UserId,
     },
     policy::{Admin, AdminPrincipal, ClientIpHeader, IpSet, Limits, MinVersion, Policy, RequestLimits, Tenants, Tls, UnknownSni},
 };
@@ -115,6 +115,9 @@ pub(crate) struct FakeControl {
     pub(crate) clock: Mutex<Option<ClockStatus>>,
     pub(crate) upstreams: Mutex<Vec<UpstreamStatus>>,
     pub(crate) missing: Mutex<Option<MissingTenants>>,
+    pub(crate) unkept: Mutex<Option<UnkeptRevocations>>,
+    pub(crate) logs_failing: Mutex<Vec<String>>,
+    pub(crate) redis: Mutex<Option<RedisStatus>>,
     /// What was wished of a reload last.
     pub(crate) wished: Mutex<Option<ReloadWish>>,
 }
@@ -138,13 +141,15 @@ impl Control for FakeControl {
             connections: 2,
             revocations: 1,
             revocations_lost: None,
+            revocations_unkept: self.unkept.lock().unwrap().clone(),
+            logs_failing: self.logs_failing.lock().unwrap().clone(),
             draining: false,
             listeners: vec![("public".to_owned(), "127.0.0.1:8443".to_owned())],
             generation: 2,
             predecessor: None,
             successor: None,
             acme: None,
-            redis: None,
+            redis: self.redis.lock().unwrap().clone(),
             key_sets: Vec::new(),
             upstreams: self.upstreams.lock().unwrap().clone(),
         }
@@ -230,7 +235,10 @@ impl Control for FakeControl {
         let at = revocation.at.unwrap_or(NOW);
         self.revoked.lock().unwrap().push(revocation);
         Box::pin(async move {
-            failure.map_or(Ok(RevocationReport { nodes: 1, silent: Vec::new(), replicas: None, took: Duration::from_micros(412), at }), Err)
+            failure.map_or(
+                Ok(RevocationReport { nodes: 1, silent: Vec::new(), replicas: None, took: Duration::from_micros(412), at, known: None }),
+                Err,
+            )
         })
     }
 }

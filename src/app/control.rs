@@ -28,14 +28,18 @@ use crate::{
     gateway::Shared,
     model::{
         Ban, BanWish, BoxFuture, ClientPrefix, Clock, Control, ControlError, Draining, KeyStatus, MissingTenants, ReloadReport, ReloadWish,
-        Revocation, RevocationReport, Revoked, SessionsOfUser, Status, TenantName, UnixTime, UpgradeReport, UserId, told,
+        Revocation, RevocationReport, Revoked, SessionsOfUser, Status, TenantName, UnixTime, UnkeptRevocations, UpgradeReport, UserId,
+        told,
     },
-    state::{RevocationStore, StoreError, redis::Sharing},
+    state::{RevocationStore, StoreError, Unkept, redis::Sharing},
     telemetry::{RevocationWrite, Tally, tracing::OwnLog},
 };
 
 /// How long a command waits for the disk, and for the other nodes behind it.
 const DISK: Duration = Duration::from_secs(30);
+
+/// How long a revocation waits to know how many sessions it ends on other nodes. It is in force so much later at most.
+const COUNTING: Duration = Duration::from_millis(300);
 
 /// The running gateway, as its levers see it.
 pub(super) struct App {
@@ -109,6 +113,8 @@ impl Control for App {
             connections: self.doors.open(),
             revocations: self.shared.revocations.len(),
             revocations_lost: self.shared.revocations.beginning().lost,
+            revocations_unkept: self.unkept(),
+            logs_failing: self.logs_failing(),
             draining: self.shared.is_draining(),
             listeners: self.doors.addresses(),
             generation: self.succession.generation,
@@ -188,6 +194,17 @@ impl App {
         included.missing(&policy, &self.shared.revocations, self.started)
     }
 
+    /// Returns what was ended here and could not be written down.
+    pub(super) fn unkept(&self) -> Option<UnkeptRevocations> {
+        let Unkept { count, error } = self.shared.revocations.unkept()?;
+        Some(UnkeptRevocations { count, error: told(&error) })
+    }
+
+    /// Says which logs fail or lose lines.
+    pub(super) fn logs_failing(&self) -> Vec<String> {
+        self.shared.snapshot.load().log.trouble().into_iter().chain(self.own_log.trouble()).collect()
+    }
+
     async fn hand_over(&self, start: bool) -> Result<UpgradeReport, ControlError> {
         let app = self.itself.upgrade().ok_or_else(|| ControlError::Upgrade("octroi is going down".to_owned()))?;
         let wish = if start { HandOver::Start } else { HandOver::Waiting };
@@ -197,6 +214,16 @@ impl App {
             Ok(Err(error)) => Err(ControlError::Upgrade(told(&error))),
             Err(error) => Err(ControlError::Upgrade(error.to_string())),
         }
+    }
+
+    /// Returns how many sessions of a user are known: on all nodes, or here where the others cannot be asked at once.
+    async fn known_of(&self, tenant: &TenantName, user: &UserId) -> Option<usize> {
+        if let Ok(listed) = timeout(COUNTING, self.list_sessions(tenant, user)).await {
+            return listed.ok().map(|listed| listed.sessions.len());
+        }
+        let policy = Arc::clone(&self.shared.snapshot.load().policy);
+        let idle = policy.tenants.named(tenant.as_str())?.sessions.idle;
+        Some(self.shared.revocations.sessions_of(tenant, user, idle, self.shared.clock.now()).len())
     }
 
     async fn end_sessions(&self, revocation: Revocation) -> Result<RevocationReport, ControlError> {
@@ -215,6 +242,10 @@ impl App {
                 None => return Err(ControlError::Unknown(format!("no tenant is named `{name}`"))),
             },
             None => policy.tenants.iter().map(|tenant| tenant.sessions.absolute).max().unwrap_or_default(),
+        };
+        let known = match &revocation.whose {
+            Revoked::User(tenant, user) => self.known_of(tenant, user).await,
+            Revoked::Session(_) | Revoked::Tenant(_) => None,
         };
         let journal = Arc::clone(&self.shared.revocations);
         let whose = revocation.whose;
@@ -244,6 +275,13 @@ impl App {
             Err(error) => return Err(ControlError::Unavailable(error.to_string())),
         };
         let replicas = policy.redis.as_ref().filter(|_| self.sharing.is_some()).and_then(|redis| redis.replicas).map(NonZeroU32::get);
-        Ok(RevocationReport { nodes: spread.nodes, silent: spread.silent, replicas, took: self.shared.clock.tick().since(began), at })
+        Ok(RevocationReport {
+            nodes: spread.nodes,
+            silent: spread.silent,
+            replicas,
+            took: self.shared.clock.tick().since(began),
+            at,
+            known,
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! The store that nodes share: the connection, and what goes over it.
 
 use std::{
+    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -100,7 +101,12 @@ pub(super) async fn leave(sharing: &Sharing) {
 pub(super) fn status(shared: &Shared, sharing: Option<&Arc<Sharing>>) -> Option<RedisStatus> {
     let redis = shared.redis.as_ref()?;
     let standing = sharing.map(|sharing| sharing.standing()).unwrap_or_default();
+    let (nodes, is_namesake) = sharing.map(|sharing| sharing.others()).unwrap_or_default();
+    let policy = Arc::clone(&shared.snapshot.load().policy);
     Some(RedisStatus {
+        nodes,
+        is_namesake,
+        replicas: policy.redis.as_ref().filter(|_| sharing.is_some()).and_then(|redis| redis.replicas).map(NonZeroU32::get),
         is_connected: redis.connection() != 0,
         trouble: redis.trouble(),
         is_shared: sharing.is_some(),

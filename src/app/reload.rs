@@ -93,7 +93,7 @@ pub(super) async fn try_out(app: &App, wish: ReloadWish) -> Result<ReloadReport,
 
 /// Names the tenants that a reload takes out.
 fn removal(gone: &[TenantName], what: &str) -> Option<String> {
-    let noun = if gone.len() == 1 { "tenant" } else { "tenants" };
+    let (noun, what) = if gone.len() == 1 { ("tenant", what.replacen("were", "was", 1)) } else { ("tenants", what.to_owned()) };
     (!gone.is_empty()).then(|| format!("warning: {} {noun} {what}: {}", gone.len(), included::named(gone)))
 }
 

@@ -131,6 +131,7 @@ pub(super) fn gauges(app: &App) {
     let shared = &app.shared;
     shared.metrics.revocations(shared.revocations.len());
     shared.metrics.revocations_lost(shared.revocations.beginning().lost.is_some());
+    shared.metrics.revocations_unkept(shared.revocations.unkept().map_or(0, |unkept| unkept.count));
     shared.metrics.tenants_missing(app.missing().map_or(0, |missing| missing.count));
     shared.metrics.sessions_known(shared.revocations.known_sessions());
     if let Some(sharing) = &app.sharing {

@@ -7,7 +7,7 @@ use crate::{
     checks::hygiene,
     edge::{EarlyCause, EdgeRefusal, Http2Error, Http2Refusal, TlsState, Witness},
     gateway::{Refusal, Shared, early_line, owner_of_head, reset_of},
-    model::{ClientIp, Connection, Cut, Decision, Deny, Host, HttpVersion, ListenerName, Reason, TlsFacts, UnixTime},
+    model::{BanCause, ClientIp, Connection, Cut, Decision, Deny, Host, HttpVersion, ListenerName, Reason, TlsFacts, UnixTime},
     policy::{AcmeChallenge, ListenerKind, Policy},
     telemetry::{AccessLine, Event, Metrics, Sum, Tally},
 };
@@ -41,6 +41,9 @@ impl Witness for Clerk {
         let noted = self.tally.note_apart(listener, refusal.code(), source, apart, self.shared.clock.tick());
         write_sums(&self.shared, &noted.sums);
         if noted.alone {
+            // Only where it is written: a client that is banned comes as often as it likes.
+            let banned = (refusal == EdgeRefusal::Banned).then(|| self.ban_of(source)).flatten();
+            let detail = banned.as_deref().unwrap_or(detail);
             let snapshot = self.shared.snapshot.load();
             snapshot.log.write(&AccessLine {
                 peer: Some(peer.ip()),
@@ -185,6 +188,17 @@ pub(super) fn policy(metrics: &Metrics, policy: &Policy, now: UnixTime) {
 }
 
 impl Clerk {
+    /// Says why a client is banned, and until when.
+    fn ban_of(&self, client: ClientIp) -> Option<String> {
+        let ban = self.shared.bans.find(client.prefix(), self.shared.clock.tick())?;
+        let until = self.shared.clock.now().plus(ban.left);
+        Some(match ban.cause {
+            BanCause::Protocol(offence) => format!("until {until}: broke the protocol, last by {offence}"),
+            BanCause::Operator(None) => format!("until {until}: by an operator"),
+            BanCause::Operator(Some(note)) => format!("until {until}: by an operator: {note}"),
+        })
+    }
+
     /// Counts a refused request towards a ban, if that is what it was refused for.
     fn hold_against(&self, connection: &Connection, deny: &Deny) {
         if deny.is_offence() {

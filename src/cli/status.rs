@@ -6,7 +6,7 @@ use super::{
     control::{Client, ControlArgs},
     output::{Exit, Form, Output},
 };
-use crate::admin::wire::StatusBody;
+use crate::admin::wire::{RedisBody, StatusBody};
 
 /// Tell how the running octroi is.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -20,8 +20,9 @@ pub(crate) struct StatusArgs {
 
 /// Runs the command. A last reload that failed, or a certificate that was refused, is exit 1: the files say something else than what
 /// is in force. So is a certificate, or a CA or revocation list of client certificates, that has ended: a customer is shut out. And a
-/// wall clock that is not believed: nobody signs in. And an upstream that does not read bodies: somebody must act. A server that is left
-/// aside is said, and is none: it comes back by itself. Tenants that a start did not find are a problem, a pattern that fits nothing and
+/// wall clock that is not believed: nobody signs in. And an upstream that does not read bodies: somebody must act. And a journal that cannot
+/// be written: a restart revives whom it should hold. And a shared store that has been silent for too long, an upstream of which no server
+/// takes connections, a log that loses lines. A server of several that is left aside is said, and is none: it comes back by itself. Tenants that a start did not find are a problem, a pattern that fits nothing and
 /// of which nobody was known is none.
 pub(crate) fn run(args: &StatusArgs, state_dir: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let form = Form::from_flag(args.json);
@@ -33,7 +34,10 @@ pub(crate) fn run(args: &StatusArgs, state_dir: &Path, output: &mut Output<'_>) 
                 && status.lapsed.is_empty()
                 && status.clock.is_none()
                 && status.tenants_missing.as_ref().is_none_or(|missing| missing.count == 0)
-                && !status.upstreams.iter().any(|upstream| upstream.bodies_unread);
+                && status.revocations_unkept.is_none()
+                && status.logs_failing.is_empty()
+                && status.redis.as_ref().is_none_or(RedisBody::is_well)
+                && !status.upstreams.iter().any(|upstream| upstream.bodies_unread || upstream.down);
             Ok(if well { Exit::Fine } else { Exit::Problem })
         }
         Err(refused) => {
@@ -53,11 +57,12 @@ fn describe(status: &StatusBody) -> String {
         let patterns = missing.patterns.iter().map(|pattern| format!("`{pattern}`")).collect::<Vec<_>>().join(", ");
         let _ = writeln!(text, "missing     no file fitted {patterns} at the start, {}", missing.since);
         if missing.count > 0 {
-            let _ = writeln!(
-                text,
-                "            {} tenants from before are not served, and keep their sessions: {}",
-                missing.count, missing.named
-            );
+            let who = if missing.count == 1 {
+                "tenant from before is not served, and keeps its"
+            } else {
+                "tenants from before are not served, and keep their"
+            };
+            let _ = writeln!(text, "            {} {who} sessions: {}", missing.count, missing.named);
             let _ = writeln!(
                 text,
                 "            to come back? put the files there and `octroi reload`; gone for good? `octroi reload --allow-removal`"
@@ -68,6 +73,15 @@ fn describe(status: &StatusBody) -> String {
     if let Some(lost) = &status.revocations_lost {
         let _ = writeln!(text, "lost        the revocation journal, found at {lost}: sessions from before are refused");
         let _ = writeln!(text, "            `octroi run --accept-old-sessions` takes them: whoever was revoked before is revived");
+    }
+    if let Some(unkept) = &status.revocations_unkept {
+        let what = if unkept.count == 1 { "revocation is" } else { "revocations are" };
+        let _ = writeln!(text, "unkept      {} {what} in force and not on the disk: {}", unkept.count, unkept.error);
+        let _ =
+            writeln!(text, "            a restart forgets them; where there is room again, all of them are written within half a minute");
+    }
+    for log in &status.logs_failing {
+        let _ = writeln!(text, "log         {log}");
     }
     let _ = writeln!(text, "generation  {}", status.generation);
     if let Some(draining) = &status.predecessor {
@@ -88,6 +102,7 @@ fn describe(status: &StatusBody) -> String {
         if let Some(trouble) = &redis.trouble {
             let _ = writeln!(text, "            {trouble}");
         }
+        describe_nodes(redis, &status.node, &mut text);
     }
     if let Some(acme) = &status.acme {
         let counts = format!("{} wanted, {} missing, {} failing; next order {}", acme.wanted, acme.missing, acme.failing, acme.next);
@@ -109,6 +124,12 @@ fn describe(status: &StatusBody) -> String {
         for one in &upstream.aside {
             let tried = format!("since {}, {} times tried in vain, next {}", one.since, one.failures, one.next);
             let _ = writeln!(text, "aside       {} {}: {tried}: {}", upstream.name, one.server, one.error);
+        }
+        if let Some(failing) = &upstream.failing {
+            let tried = format!("since {}, {} times tried in vain", failing.since, failing.failures);
+            let _ = writeln!(text, "down        {} {}: {tried}: {}", upstream.name, failing.server, failing.error);
+        } else if upstream.down {
+            let _ = writeln!(text, "down        {}: none of its servers takes connections", upstream.name);
         }
         if upstream.bodies_unread {
             let _ = writeln!(text, "unread      upstream {} does not read bodies: each goes over a connection of its own", upstream.name);
@@ -139,15 +160,33 @@ fn describe(status: &StatusBody) -> String {
     text
 }
 
+/// Says which nodes live, and when the others were last heard of.
+fn describe_nodes(redis: &RedisBody, own: &str, text: &mut String) {
+    let living: Vec<&str> = redis.nodes.iter().filter(|node| node.lives).map(|node| node.name.as_str()).collect();
+    if !redis.nodes.is_empty() {
+        let of = redis.replicas.map(|replicas| format!(" of {replicas}")).unwrap_or_default();
+        let _ = writeln!(text, "nodes       {}{of} alive: {}", living.len(), living.join(", "));
+    }
+    for node in redis.nodes.iter().filter(|node| !node.lives) {
+        let _ = writeln!(text, "            {} is gone, last heard of at {}", node.name, node.heard);
+    }
+    if redis.namesake {
+        let _ = writeln!(text, "            another octroi shares as `{own}`: give each node its own `node`");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
     use crate::{
-        admin::fixture::NOW,
+        admin::fixture::{FakeControl, NOW},
         cli::fixture::{running, told},
-        model::{AsideStatus, ClockStatus, MissingTenants, ServerStatus, UpstreamStatus},
+        model::{
+            AsideStatus, ClockStatus, FailingStatus, MissingTenants, NodeStatus, RedisStatus, ServerStatus, UnkeptRevocations,
+            UpstreamStatus,
+        },
     };
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -193,8 +232,8 @@ mod tests {
         for (bodies_unread, expected) in [(false, Exit::Fine), (true, Exit::Problem)] {
             let running = running();
             let aside = AsideStatus { since: NOW.minus(MINUTE), next: NOW.plus(MINUTE), failures: 3, error: "refused".to_owned() };
-            let server = ServerStatus { address: "192.0.2.1:80".to_owned(), aside: Some(aside) };
-            let other = ServerStatus { address: "192.0.2.2:80".to_owned(), aside: None };
+            let server = ServerStatus { address: "192.0.2.1:80".to_owned(), aside: Some(aside), failing: None };
+            let other = ServerStatus { address: "192.0.2.2:80".to_owned(), aside: None, failing: None };
             *running.bench.control.upstreams.lock().unwrap() =
                 vec![UpstreamStatus { name: "app".parse().unwrap(), bodies_unread, servers: vec![server, other] }];
 
@@ -205,6 +244,82 @@ mod tests {
                 "aside       app 192.0.2.1:80: since 2026-11-23T21:59:00Z, 3 times tried in vain, next 2026-11-23T22:01:00Z: refused\n";
             let unread = "unread      upstream app does not read bodies: each goes over a connection of its own\n";
             assert!(text.ends_with(&format!("{line}{}", if bodies_unread { unread } else { "" })), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_serious_is_told_and_is_a_problem() {
+        let redis = |is_shared, is_fresh| RedisStatus {
+            is_connected: false,
+            trouble: None,
+            is_shared,
+            is_fresh,
+            synced: None,
+            pending: 0,
+            nodes: [("edge-1", true), ("edge-2", false)]
+                .map(|(name, lives)| NodeStatus { name: name.to_owned(), heard: NOW, lives })
+                .to_vec(),
+            replicas: None,
+            is_namesake: false,
+        };
+        let down = |failing: bool| {
+            let aside = AsideStatus { since: NOW, next: NOW, failures: 3, error: "refused".to_owned() };
+            let fails = FailingStatus { since: NOW, failures: 6, error: "refused".to_owned() };
+            let server = |address: &str| ServerStatus {
+                address: address.to_owned(),
+                aside: (!failing).then(|| aside.clone()),
+                failing: failing.then(|| fails.clone()),
+            };
+            let servers = if failing { vec![server("192.0.2.1:80")] } else { vec![server("192.0.2.1:80"), server("192.0.2.2:80")] };
+            vec![UpstreamStatus { name: "app".parse().unwrap(), bodies_unread: false, servers }]
+        };
+        let set: [(Box<dyn Fn(&FakeControl)>, Exit, &str); 9] = [
+            (
+                Box::new(|control| *control.unkept.lock().unwrap() = Some(UnkeptRevocations { count: 2, error: "full".to_owned() })),
+                Exit::Problem,
+                "\nunkept      2 revocations are in force and not on the disk: full\n",
+            ),
+            (
+                Box::new(|control| control.logs_failing.lock().unwrap().push("access log: full".to_owned())),
+                Exit::Problem,
+                "\nlog         access log: full\n",
+            ),
+            (Box::new(|control| *control.redis.lock().unwrap() = Some(redis(true, false))), Exit::Problem, "(stale)"),
+            (Box::new(|control| *control.redis.lock().unwrap() = Some(redis(true, true))), Exit::Fine, "redis       away"),
+            (
+                Box::new(|control| *control.redis.lock().unwrap() = Some(RedisStatus { replicas: Some(1), ..redis(true, true) })),
+                Exit::Fine,
+                "\nnodes       1 of 1 alive: edge-1\n            edge-2 is gone, last heard of at 2026-11-23T22:00:00Z\n",
+            ),
+            (
+                Box::new(|control| *control.redis.lock().unwrap() = Some(RedisStatus { replicas: Some(2), ..redis(true, true) })),
+                Exit::Problem,
+                "\nnodes       1 of 2 alive: edge-1\n",
+            ),
+            (
+                Box::new(|control| *control.redis.lock().unwrap() = Some(RedisStatus { is_namesake: true, ..redis(true, true) })),
+                Exit::Problem,
+                "\n            another octroi shares as `edge-1`: give each node its own `node`\n",
+            ),
+            (
+                Box::new(|control| *control.upstreams.lock().unwrap() = down(true)),
+                Exit::Problem,
+                "\ndown        app 192.0.2.1:80: since 2026-11-23T22:00:00Z, 6 times tried in vain: refused\n",
+            ),
+            (
+                Box::new(|control| *control.upstreams.lock().unwrap() = down(false)),
+                Exit::Problem,
+                "\ndown        app: none of its servers takes connections\n",
+            ),
+        ];
+        for (set, expected, line) in set {
+            let running = running();
+            set(&running.bench.control);
+
+            let (exit, text, _) = told(running.dir.path(), |dir, output| run(&StatusArgs::default(), dir, output)).await;
+
+            assert_eq!(exit, expected, "{text}");
+            assert!(text.contains(line), "{text}");
         }
     }
 

@@ -13,7 +13,7 @@ use super::{
     health::{Admission, Health},
 };
 use crate::{
-    model::{AsideStatus, ServerStatus, Tick, UnixTime, UpstreamName, UpstreamStatus, told},
+    model::{AsideStatus, FailingStatus, ServerStatus, Tick, UnixTime, UpstreamName, UpstreamStatus, told},
     outbound::{OutboundError, ServerTls, Trust},
     policy::{Protocol, ServerAddress, Upstream, UpstreamTls},
 };
@@ -135,9 +135,17 @@ impl Pool {
         }
     }
 
-    /// Notes that a server took no connection, and has it left aside where there are others.
+    /// Notes that a server took no connection, and has it left aside where there are others. The only one is tried by each request on,
+    /// so each counts.
     pub(super) fn unreachable(&self, turn: Turn, why: &str, now: Tick) {
-        let Some(health) = self.health.get(turn.index).filter(|_| !self.is_alone()) else { return };
+        let Some(health) = self.health.get(turn.index) else { return };
+        if self.is_alone() {
+            if health.failed(true, why, now).is_some() {
+                let (upstream, server) = (&self.upstream, self.server_name(turn.index));
+                tracing::warn!(event = "upstream_down", %upstream, %server, error = why, "the only server of an upstream takes no connections");
+            }
+            return;
+        }
         if let Some(wait) = health.failed(turn.trial, why, now) {
             let (upstream, server, seconds) = (&self.upstream, self.server_name(turn.index), wait.as_secs());
             tracing::warn!(event = "server_aside", %upstream, %server, seconds, error = why, "a server takes no connections and is left aside");
@@ -151,7 +159,15 @@ impl Pool {
             let (since, next) = (now.minus(tick.since(aside.since)), now.plus(aside.until.since(tick)));
             Some(AsideStatus { since, next, failures: aside.failures, error: aside.why })
         };
-        let server = |(name, health): (&Arc<str>, &Arc<Health>)| ServerStatus { address: name.to_string(), aside: aside(health) };
+        let is_alone = self.is_alone();
+        let server = |(name, health): (&Arc<str>, &Arc<Health>)| {
+            let (address, aside) = (name.to_string(), aside(health));
+            if !is_alone {
+                return ServerStatus { address, aside, failing: None };
+            }
+            let failing = aside.map(|AsideStatus { since, failures, error, .. }| FailingStatus { since, failures, error });
+            ServerStatus { address, aside: None, failing }
+        };
         UpstreamStatus {
             name: self.upstream.clone(),
             bodies_unread: self.bodies.are_unread(),
@@ -344,7 +360,15 @@ mod tests {
         let alone = pool(&[1]);
         alone.unreachable(Turn { index: 0, trial: false }, "refused", at(0));
         assert_eq!(alone.turn(None, at(0)), Some(Turn { index: 0, trial: false }));
-        assert_eq!(alone.status((UnixTime::from_secs(100), at(0))).servers[0].aside, None);
+        alone.unreachable(Turn { index: 0, trial: false }, "reset", at(5));
+        let now = (UnixTime::from_secs(100), at(10));
+        let status = alone.status(now);
+        let failing = FailingStatus { since: UnixTime::from_secs(90), failures: 2, error: "reset".to_owned() };
+        assert_eq!((&status.servers[0].aside, &status.servers[0].failing), (&None, &Some(failing)));
+        assert!(status.is_down() && !status.is_well() && two.status(now).is_down());
+        alone.reached(0);
+        two.reached(1);
+        assert!(alone.status(now).is_well() && !two.status(now).is_down());
     }
 
     #[test]

@@ -83,6 +83,8 @@ pub struct RevocationReport {
     pub took: Duration,
     /// When it takes effect.
     pub at: UnixTime,
+    /// How many sessions of the user were known that it ends; nothing where no user is named.
+    pub known: Option<usize>,
 }
 
 /// What came of a hand-over.
@@ -140,6 +142,10 @@ pub struct Status {
     pub revocations: usize,
     /// When it was found that the revocation journal was lost, and nobody has accepted that.
     pub revocations_lost: Option<UnixTime>,
+    /// What this process ended and could not write down.
+    pub revocations_unkept: Option<UnkeptRevocations>,
+    /// Logs that fail or lose lines, each with the reason.
+    pub logs_failing: Vec<String>,
     /// Whether it is draining.
     pub draining: bool,
     /// The listeners, by name and bound address.
@@ -174,6 +180,15 @@ pub struct MissingTenants {
     pub named: String,
 }
 
+/// Revocations that are in force in memory and not on the disk: a restart forgets them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnkeptRevocations {
+    /// How many; 0: the journal cannot be written, and nothing is lost by it yet.
+    pub count: u64,
+    /// Why.
+    pub error: String,
+}
+
 /// How an upstream does, as far as requests have found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamStatus {
@@ -188,7 +203,12 @@ pub struct UpstreamStatus {
 impl UpstreamStatus {
     /// Says whether nothing is wrong.
     pub fn is_well(&self) -> bool {
-        !self.bodies_unread && self.servers.iter().all(|server| server.aside.is_none())
+        !self.bodies_unread && self.servers.iter().all(|server| server.aside.is_none() && server.failing.is_none())
+    }
+
+    /// Says whether none of its servers takes connections.
+    pub fn is_down(&self) -> bool {
+        !self.servers.is_empty() && self.servers.iter().all(|server| server.aside.is_some() || server.failing.is_some())
     }
 }
 
@@ -199,6 +219,19 @@ pub struct ServerStatus {
     pub address: String,
     /// How it is left aside, if it is.
     pub aside: Option<AsideStatus>,
+    /// How it fails, where it is the only one and is never left aside.
+    pub failing: Option<FailingStatus>,
+}
+
+/// The only server of an upstream, while it takes no connections. Each request tries it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailingStatus {
+    /// Since when.
+    pub since: UnixTime,
+    /// How many requests tried it in vain.
+    pub failures: u32,
+    /// Why, the last time.
+    pub error: String,
 }
 
 /// A server that is left aside because it takes no connections.
@@ -242,6 +275,23 @@ pub struct RedisStatus {
     pub synced: Option<UnixTime>,
     /// Revocations of this node that it may not have yet.
     pub pending: u64,
+    /// Which nodes were seen there, since the start of the process.
+    pub nodes: Vec<NodeStatus>,
+    /// How many there should be, where the configuration says so.
+    pub replicas: Option<u32>,
+    /// Whether another process shares under this node's name.
+    pub is_namesake: bool,
+}
+
+/// A node that shares revocations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// Its name.
+    pub name: String,
+    /// When it was last heard of.
+    pub heard: UnixTime,
+    /// Whether it lived when Redis was last asked.
+    pub lives: bool,
 }
 
 /// Where the keys stand that an issuer publishes.

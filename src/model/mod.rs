@@ -40,9 +40,9 @@ pub use connection::{
     Alpn, AnswerWaits, Connection, Cut, Discard, Facts, HeadDeadlines, Phase, Received, TellsOfResets, TlsFacts, Transport,
 };
 pub use control::{
-    AcmeStatus, AcmeTrouble, AsideStatus, CONTROL_SOCKET, ClockStatus, Control, ControlError, Draining, KeyRole, KeySetStatus, KeyStatus,
-    MissingTenants, Principal, RedisStatus, ReloadReport, ReloadWish, Revocation, RevocationReport, Revoked, Role, ServerStatus,
-    SessionStatus, SessionsOfUser, Status, UPGRADE_SOCKET, UpgradeReport, UpstreamStatus,
+    AcmeStatus, AcmeTrouble, AsideStatus, CONTROL_SOCKET, ClockStatus, Control, ControlError, Draining, FailingStatus, KeyRole,
+    KeySetStatus, KeyStatus, MissingTenants, NodeStatus, Principal, RedisStatus, ReloadReport, ReloadWish, Revocation, RevocationReport,
+    Revoked, Role, ServerStatus, SessionStatus, SessionsOfUser, Status, UPGRADE_SOCKET, UnkeptRevocations, UpgradeReport, UpstreamStatus,
 };
 pub use distinguished_name::{Attribute, DistinguishedName, NameFormError};
 pub use fault::told;

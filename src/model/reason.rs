@@ -3,7 +3,7 @@
 //! The code is what the access line, the metric label, the audit record and `octroi explain` say. Codes are never renamed or
 //! reused once released. The client never sees them: it sees the status, a fixed text and the request id.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// The steps of a decision, in the order in which they are taken (`design.md`, section 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -195,6 +195,16 @@ reasons! {
     TimeoutWrite       Gateway 408 "timeout_write"       "The client took nothing of the answer within `write_stall`, or took it slower than `write_min_rate`."
     Draining           Gateway 503 "draining"            "The gateway is going down."
     Internal           Gateway 500 "internal"            "The gateway failed; the log says how."
+}
+
+/// When to ask again where a store is away: it is looked for every second, and back within a few.
+const STORE_AWAY: Duration = Duration::from_secs(5);
+
+impl Reason {
+    /// Returns when to ask again (RFC 9110, section 10.2.3), where what is missing comes back by itself.
+    pub const fn retry_after(self) -> Option<Duration> {
+        if matches!(self, Self::RevocationStale | Self::RevocationUnavailable | Self::SessionsUncounted) { Some(STORE_AWAY) } else { None }
+    }
 }
 
 impl fmt::Display for Reason {

@@ -25,7 +25,7 @@ pub struct Deny {
 impl Deny {
     /// Refuses for a reason.
     pub fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, detail: detail.into(), retry_after: None, rule: None, honest: false }
+        Self { reason, detail: detail.into(), retry_after: reason.retry_after(), rule: None, honest: false }
     }
 
     /// Names the rule that decided.

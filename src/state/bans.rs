@@ -106,6 +106,16 @@ impl Bans {
         by_operator || self.with_set(client, |set| set.iter().any(|slot| slot.is(client) && slot.is_banned(now))).unwrap_or(false)
     }
 
+    /// Returns the ban of a client that ends last, with its cause.
+    pub fn find(&self, client: ClientPrefix, now: Tick) -> Option<Ban> {
+        let counted = self.with_set(client, |set| set.iter().copied().find(|slot| slot.is(client) && slot.is_banned(now))).flatten();
+        let counted =
+            counted.map(|slot| Ban { client, left: Tick::from_nanos(slot.until).since(now), cause: BanCause::Protocol(slot.last) });
+        let made = self.by_operator.lock().unwrap_or_else(PoisonError::into_inner).get(&client).cloned().filter(|ban| ban.until > now);
+        let made = made.map(|ban| Ban { client, left: ban.until.since(now), cause: BanCause::Operator(ban.note) });
+        counted.into_iter().chain(made).max_by_key(|ban| ban.left)
+    }
+
     /// Counts an offence. Says whether it is the one that brings a ban.
     pub fn offend(&self, client: ClientPrefix, offence: &'static str, rules: &BanRules, now: Tick) -> bool {
         let part = part(rules.within, now);

@@ -79,6 +79,15 @@ pub struct Journal {
     pub(super) whole: Whole,
 }
 
+/// What is ended in memory and not on the disk: a restart would forget it.
+#[derive(Clone, Debug)]
+pub struct Unkept {
+    /// How many revocations of this process that concerns; 0: the file cannot be written, and nothing is lost by it yet.
+    pub count: u64,
+    /// Why.
+    pub error: StoreError,
+}
+
 /// What writers take turns on. Marks change only under this lock, in the order in which their records are queued.
 #[derive(Default)]
 pub(super) struct Writers {
@@ -91,6 +100,11 @@ pub(super) struct Writers {
     pub(super) queued: u64,
     pub(super) durable: u64,
     failed: Option<(u64, StoreError)>,
+    /// How many ends of sessions were ever put, and how many of them are durable.
+    ends: u64,
+    kept: u64,
+    /// Why the file cannot be written, from the first commit that failed to the next one that did not.
+    trouble: Option<StoreError>,
     /// Whether a writer commits right now.
     pub(super) busy: bool,
     /// Whether the end of the file is unknown, so that the next commit writes all of it.
@@ -209,7 +223,12 @@ impl Journal {
         let mut writers = self.writers();
         writers.now = writers.now.max(now);
         self.marks.settle_dates(&mut writers.ledger, now);
-        writers = self.not_busy(writers)?;
+        writers = self.not_busy(writers).inspect_err(|error| {
+            let mut writers = self.writers();
+            if writers.busy {
+                writers.trouble = Some(error.clone());
+            }
+        })?;
         if !matches!(writers.holder, Holder::Ours) {
             return Ok(());
         }
@@ -232,6 +251,13 @@ impl Journal {
     /// Says whether no session and no user is marked.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Returns what this process could not write down; nothing where all of it is on the disk, or another process has the file.
+    pub fn unkept(&self) -> Option<Unkept> {
+        let writers = self.writers();
+        let error = writers.trouble.clone().filter(|_| self.has_file(&writers))?;
+        Some(Unkept { count: writers.ends.saturating_sub(writers.kept), error })
     }
 
     /// Returns how many commits were made: fewer than revocations where several shared one.
@@ -307,6 +333,10 @@ impl Journal {
         if let (Some(follower), Some(bytes)) = (&writers.follower, writers.queue.get(start..)) {
             writers.told = follower.tell(bytes);
         }
+        writers.ends += match record {
+            Record::Session { .. } | Record::User { .. } | Record::Raise { .. } | Record::Fold { .. } => 1,
+            Record::Tenant { .. } | Record::Fresh { .. } | Record::Granted(_) | Record::Presented { .. } => 0,
+        };
         let session = notes::session_of(&record);
         self.marks.apply(&mut writers.ledger, record);
         writers.queued += 1;
@@ -322,8 +352,9 @@ impl Journal {
                 return outcome;
             }
             writers = if writers.busy {
-                let (writers, waited) = self.turn.wait_timeout(writers, DISK).unwrap_or_else(PoisonError::into_inner);
+                let (mut writers, waited) = self.turn.wait_timeout(writers, DISK).unwrap_or_else(PoisonError::into_inner);
                 if waited.timed_out() && self.outcome(&writers, ticket).is_none() {
+                    writers.trouble = Some(StoreError::Slow(DISK));
                     return Err(StoreError::Slow(DISK));
                 }
                 writers
@@ -351,7 +382,7 @@ impl Journal {
     /// Makes one commit of all that is queued. Others queue on meanwhile.
     pub(super) fn lead<'a>(&'a self, mut writers: MutexGuard<'a, Writers>) -> MutexGuard<'a, Writers> {
         writers.busy = true;
-        let ticket = writers.queued;
+        let (ticket, ends) = (writers.queued, writers.ends);
         let queue = std::mem::take(&mut writers.queue);
         // Taken together with the queue: what is queued later is not in it and is appended later.
         let tenants = writers.broken.then(|| self.marks.tenants(&writers.ledger));
@@ -386,9 +417,12 @@ impl Journal {
                 let appended = ticket.saturating_sub(writers.durable);
                 writers.written = rewritten.unwrap_or(writers.written.saturating_add(appended));
                 writers.durable = ticket;
+                writers.kept = ends;
+                writers.trouble = None;
                 writers.broken = false;
             }
             Err(error) => {
+                writers.trouble = Some(error.clone());
                 writers.failed = Some((ticket, error));
                 writers.broken = true;
             }
@@ -784,8 +818,10 @@ mod tests {
         assert!(matches!(refused, Err(StoreError::Io { doing: "writing", .. })));
         assert_eq!(session(&journal, 2, 100), RevocationAnswer::Session);
         assert_eq!(open_again(dir.path()).len(), 1);
+        assert!(matches!(journal.unkept(), Some(Unkept { count: 1, error: StoreError::Io { doing: "writing", .. } })));
 
         journal.revoke(&Revoked::Session(id(3)), at(100), at(900)).unwrap();
+        assert!(journal.unkept().is_none());
         assert_eq!(open_again(dir.path()).len(), 3);
     }
 

@@ -36,7 +36,7 @@ pub use challenge::{ChallengeError, Challenges, Running};
 pub use descriptors::{Descriptor, Descriptors};
 pub use ended::Ended;
 pub use error::StoreError;
-pub use journal::{DEFAULT_BOUND, Journal, Torn};
+pub use journal::{DEFAULT_BOUND, Journal, Torn, Unkept};
 pub use key_sets::{KeySets, Standing};
 pub use key_use::{KeyUsed, KeyUses};
 pub use known::Listed;

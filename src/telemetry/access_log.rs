@@ -70,12 +70,12 @@ impl AccessLog {
 
     fn with_queue(rules: &[policy::AccessLog], node: &str, lines: usize, dropped: Arc<AtomicU64>) -> Result<Self, LogError> {
         let sinks = open_all(rules)?;
+        let complaint = Complaint::after(dropped.load(Ordering::Relaxed));
         let shared = Arc::new(Shared { dropped, ..Shared::default() });
         let (queue, receiver) = bounded(lines);
         let (give_back, spare) = bounded(SPARE_BUFFERS);
         let (ended, done) = bounded::<()>(0);
-        let writer =
-            Writer { shared: Arc::clone(&shared), sinks, queue: receiver, spare: give_back, seen: 0, complaint: Complaint::default() };
+        let writer = Writer { shared: Arc::clone(&shared), sinks, queue: receiver, spare: give_back, seen: 0, complaint };
         let work = move || {
             writer.run();
             drop(ended);
@@ -120,6 +120,13 @@ impl AccessLog {
     /// Returns how many lines were lost since the start.
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Says what is wrong, as long as lines are lost or a file cannot be opened again or put aside.
+    pub fn trouble(&self) -> Option<String> {
+        let failing = self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let failing = failing.or_else(|| self.queue.is_full().then(|| "lines come faster than they are written".to_owned()))?;
+        Some(format!("access log: {failing}; {} lines lost since the start", self.dropped()))
     }
 
     /// Writes what is queued and ends the writer; lines after that are dropped. Blocks up to the deadline and says whether
@@ -244,8 +251,15 @@ mod tests {
         write(&log, 200);
         write(&log, 201);
 
+        let trouble = (0..2000).find_map(|_| {
+            log.trouble().or_else(|| {
+                std::thread::sleep(Duration::from_millis(10));
+                None
+            })
+        });
+        assert!(trouble.is_some_and(|text| text.starts_with("access log: writing /dev/full: No space left")));
         assert!(log.close(LONG));
-        assert_eq!(log.dropped(), 2);
+        assert_eq!((log.dropped(), log.trouble()), (2, None));
         write(&log, 202);
         assert_eq!(log.dropped(), 3);
     }

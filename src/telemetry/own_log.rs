@@ -43,6 +43,8 @@ struct Shared {
     bytes: AtomicUsize,
     /// Lines that were lost.
     dropped: AtomicU64,
+    /// How many of them the log itself told of.
+    told: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -61,7 +63,7 @@ impl OwnLog {
     fn begin(out: OwnedFd, lines: usize) -> io::Result<Self> {
         let (queue, waiting) = bounded(lines);
         let shared = Arc::<Shared>::default();
-        let writer = Writer { out: File::from(out), waiting, shared: Arc::clone(&shared), told: 0 };
+        let writer = Writer { out: File::from(out), waiting, shared: Arc::clone(&shared) };
         std::thread::Builder::new().name("own-log".to_owned()).spawn(move || writer.run())?;
         Ok(Self { queue, shared })
     }
@@ -78,6 +80,12 @@ impl OwnLog {
     /// Returns how many lines were lost since the start.
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Says what is wrong, as long as lines are lost that the log itself could not tell of.
+    pub fn trouble(&self) -> Option<String> {
+        let lost = self.dropped().saturating_sub(self.shared.told.load(Ordering::Relaxed));
+        (lost > 0).then(|| format!("octroi's own log: standard error takes nothing; {lost} lines lost"))
     }
 
     /// Waits until what is queued is written, no longer than this. Says whether it was.
@@ -116,8 +124,6 @@ struct Writer {
     out: File,
     waiting: Receiver<Message>,
     shared: Arc<Shared>,
-    /// How many lost lines were told of.
-    told: u64,
 }
 
 impl Writer {
@@ -144,9 +150,9 @@ impl Writer {
 
     fn tell_of_the_lost(&mut self) {
         let dropped = self.shared.dropped.load(Ordering::Relaxed);
-        let lost = dropped.saturating_sub(self.told);
+        let lost = dropped.saturating_sub(self.shared.told.load(Ordering::Relaxed));
         if lost > 0 && self.put(format!("octroi: {lost} lines of this log were lost: nobody read it in time\n").as_bytes()) {
-            self.told = dropped;
+            self.shared.told.store(dropped, Ordering::Relaxed);
         }
     }
 

@@ -64,7 +64,13 @@ pub(super) struct Sink {
     pending: Vec<u8>,
     /// Whether `pending` begins with the rest of a line whose beginning is written.
     torn: bool,
+    /// What it fails at, until just that works again.
+    outage: Option<&'static str>,
 }
+
+const WRITING: &str = "writing";
+const OPENING: &str = "opening";
+const ROTATING: &str = "rotating";
 
 /// What a sink could not do.
 #[derive(Debug)]
@@ -88,7 +94,17 @@ impl Sink {
         let size = if rotate.is_some() { out.metadata()?.len() } else { 0 };
         let rotate_at = rotate.map_or(u64::MAX, |rule| rule.size);
         let pending = Vec::with_capacity(BUFFER_BYTES);
-        Ok(Self { out, way, is_stalled: false, path, rotate, size, rotate_at, pending, torn: false })
+        Ok(Self { out, way, is_stalled: false, path, rotate, size, rotate_at, pending, torn: false, outage: None })
+    }
+
+    /// Says whether it fails: its last line was not written, or its file could not be opened again or put aside.
+    pub(super) fn is_failing(&self) -> bool {
+        self.outage.is_some()
+    }
+
+    /// Returns where it writes, for people.
+    pub(super) fn name(&self) -> String {
+        self.path.as_ref().map_or_else(|| "standard output".to_owned(), |path| path.display().to_string())
     }
 
     /// Takes a line in; writes when the buffer is full or the file is.
@@ -129,6 +145,9 @@ impl Sink {
         }
         self.pending.clear();
         self.torn = false;
+        if written > 0 && self.outage == Some(WRITING) {
+            self.outage = None;
+        }
         Ok(())
     }
 
@@ -143,14 +162,18 @@ impl Sink {
         self.pending.truncate(written + kept);
         self.pending.drain(..written);
         self.torn = !whole;
-        Failure { lost: u64::try_from(lost).unwrap_or(u64::MAX), act: "writing", error }
+        self.outage = Some(WRITING);
+        Failure { lost: u64::try_from(lost).unwrap_or(u64::MAX), act: WRITING, error }
     }
 
     /// Opens the file again under its name, after somebody renamed it. The old one stays in use if that fails.
     pub(super) fn reopen(&mut self) -> Result<(), Failure> {
         let flushed = self.flush();
         if let Some(path) = &self.path {
-            let out = append_to(path).map_err(|error| Failure { lost: 0, act: "opening", error })?;
+            let out = append_to(path).map_err(|error| {
+                self.outage = Some(OPENING);
+                Failure { lost: 0, act: OPENING, error }
+            })?;
             self.take(out);
         }
         flushed
@@ -162,7 +185,10 @@ impl Sink {
         // Where this fails, the file goes on growing; it is tried again when it has grown by as much.
         self.rotate_at = self.size.saturating_add(rule.size);
         let renamed = put_aside(path, rule.keep).and_then(|()| append_to(path));
-        let out = renamed.map_err(|error| Failure { lost: 0, act: "rotating", error })?;
+        let out = renamed.map_err(|error| {
+            self.outage = Some(ROTATING);
+            Failure { lost: 0, act: ROTATING, error }
+        })?;
         self.take(out);
         Ok(())
     }
@@ -176,6 +202,8 @@ impl Sink {
         }
         self.size = if self.rotate.is_some() { out.metadata().map_or(0, |metadata| metadata.len()) } else { 0 };
         self.rotate_at = self.rotate.map_or(u64::MAX, |rule| rule.size);
+        // Whether it can be written shows with the next line.
+        self.outage = self.outage.filter(|act| *act == WRITING);
         self.out = out;
     }
 }

@@ -48,6 +48,8 @@ pub(super) struct Shared {
     pub(super) generation: AtomicU64,
     /// Sinks to go on with.
     pub(super) next: Mutex<Option<Vec<Sink>>>,
+    /// What fails, while something does.
+    pub(super) trouble: Mutex<Option<String>>,
     /// Whether the writer shall end once the queue is empty.
     pub(super) closing: AtomicBool,
 }
@@ -77,6 +79,7 @@ impl Writer {
                 Err(TryRecvError::Disconnected) => break,
                 Err(TryRecvError::Empty) => {
                     self.each(Sink::flush);
+                    self.settle();
                     if closing {
                         break;
                     }
@@ -100,6 +103,7 @@ impl Writer {
             }
         }
         self.each(Sink::flush);
+        self.conclude();
     }
 
     /// Does what was asked for up to a generation.
@@ -112,6 +116,7 @@ impl Writer {
         match next {
             Some(sinks) => {
                 self.each(Sink::flush);
+                self.conclude();
                 self.sinks = sinks;
             }
             None => self.each(Sink::reopen),
@@ -123,7 +128,42 @@ impl Writer {
             if let Err(failure) = act(sink) {
                 self.shared.dropped.fetch_add(failure.lost, Ordering::Relaxed);
                 self.complaint.say(&failure, self.shared.dropped.load(Ordering::Relaxed));
+                let trouble = format!("{} {}: {}", failure.act, sink.name(), failure.error);
+                *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
             }
+        }
+    }
+
+    /// Says how many lines were lost, once none is any more: what was said when it began to fail is less than that.
+    fn settle(&mut self) {
+        if self.complaint.is_failing {
+            if self.sinks.iter().any(Sink::is_failing) {
+                return;
+            }
+            self.complaint.is_failing = false;
+            *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        let dropped = self.shared.dropped.load(Ordering::Relaxed);
+        let lost = dropped.saturating_sub(self.complaint.told);
+        if std::mem::take(&mut self.complaint.is_said) {
+            self.complaint.told = dropped;
+            tracing::warn!(event = "access_log_back", lost, "the access log works again; so many lines were lost");
+        } else if lost > 0 && self.complaint.is_due() {
+            self.complaint.told = dropped;
+            tracing::warn!(event = "access_lines_lost", lost, "access lines were lost: they came faster than they could be written");
+        }
+    }
+
+    /// Says what these sinks lost, before they are left.
+    fn conclude(&mut self) {
+        self.settle();
+        if std::mem::take(&mut self.complaint.is_failing) {
+            let dropped = self.shared.dropped.load(Ordering::Relaxed);
+            let lost = dropped.saturating_sub(self.complaint.told);
+            self.complaint.told = dropped;
+            self.complaint.is_said = false;
+            *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            tracing::warn!(event = "access_lines_lost", lost, "an access log that failed is left; so many lines were lost");
         }
     }
 
@@ -141,11 +181,23 @@ impl Writer {
 pub(super) struct Complaint {
     now: UnixTime,
     last: Option<UnixTime>,
+    /// How many lost lines were told of, when they were lost no more.
+    told: u64,
+    /// Whether something fails, and whether that was said.
+    is_failing: bool,
+    is_said: bool,
 }
 
 impl Complaint {
+    /// Begins where so many lines were lost and told of already.
+    pub(super) fn after(told: u64) -> Self {
+        Self { told, ..Self::default() }
+    }
+
     fn say(&mut self, failure: &Failure, dropped: u64) {
+        self.is_failing = true;
         if self.is_due() {
+            self.is_said = true;
             tracing::error!(error = %failure.error, act = failure.act, dropped, "the access log fails");
         }
     }
@@ -165,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_failing_sink_is_spoken_of_once_a_minute() {
-        let mut complaint = Complaint { now: UnixTime::from_secs(100), last: None };
+        let mut complaint = Complaint { now: UnixTime::from_secs(100), ..Complaint::default() };
 
         assert!(complaint.is_due());
         assert!(!complaint.is_due());

@@ -56,6 +56,8 @@ fn who_keeps_breaking_the_protocol_is_refused_for_a_while() {
     assert_eq!(status(&octroi, "192.0.2.8"), 200);
     let line = octroi.access_line(|line| line["listener"] == "behind" && line["reason"] == "banned");
     assert_eq!((&line["event"], &line["peer.ip"]), (&"connection".into(), &"192.0.2.7".into()));
+    let detail = line["detail"].as_str().unwrap();
+    assert!(detail.starts_with("until 20") && detail.ends_with("Z: broke the protocol, last by framing_cl_te"), "{detail}");
     let listed = octroi.ok(&["ban", "list"]);
     assert!(listed.starts_with("192.0.2.7 ") && listed.ends_with("  protocol: framing_cl_te\n"), "{listed}");
     assert_eq!((octroi.metric("octroi_bans"), octroi.metric(r#"octroi_bans_total{cause="protocol"}"#)), (1.0, 1.0));

@@ -14,6 +14,7 @@ pub use key::{KeyBody, KeysBody};
 pub use process::{ReloadBody, ReloadedBody, UpgradeBody, UpgradedBody};
 pub use session::{ListSessionsBody, RevokeBody, RevokedBody, SessionBody, SessionsBody, TenantBody};
 pub use status::{
-    AcmeBody, AcmeTroubleBody, AsideBody, ClockBody, DrainingBody, KeySetBody, ListenerBody, RedisBody, StatusBody, UpstreamBody,
+    AcmeBody, AcmeTroubleBody, AsideBody, ClockBody, DrainingBody, FailingBody, KeySetBody, ListenerBody, NodeBody, RedisBody, StatusBody,
+    UnkeptBody, UpstreamBody,
 };
 pub use time::{read_time, write_time};

@@ -50,6 +50,9 @@ pub struct RevokedBody {
     /// How many nodes there should be, where the configuration says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u32>,
+    /// How many sessions of the user were known that it ends; absent where no user is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<usize>,
 }
 
 impl From<RevocationReport> for RevokedBody {
@@ -60,6 +63,7 @@ impl From<RevocationReport> for RevokedBody {
             at: write_time(report.at),
             silent: report.silent,
             replicas: report.replicas,
+            known: report.known,
         }
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::write_time;
-use crate::model::{AcmeStatus, ClockStatus, KeySetStatus, MissingTenants, RedisStatus, Status, UpstreamStatus};
+use crate::model::{
+    AcmeStatus, ClockStatus, KeySetStatus, MissingTenants, NodeStatus, RedisStatus, Status, UnkeptRevocations, UpstreamStatus,
+};
 
 /// `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,6 +50,12 @@ pub struct StatusBody {
     /// When it was found that the revocation journal was lost; absent: it is whole, or an operator accepted that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocations_lost: Option<String>,
+    /// What is ended in memory and not on the disk; absent: all of it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocations_unkept: Option<UnkeptBody>,
+    /// Logs that fail or lose lines, each with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logs_failing: Vec<String>,
     /// Whether it is draining.
     pub draining: bool,
     /// The listeners.
@@ -104,6 +112,15 @@ pub struct MissingTenantsBody {
     pub count: usize,
     /// The first of them, for people.
     pub named: String,
+}
+
+/// Revocations that are in force in memory and not on the disk: a restart forgets them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnkeptBody {
+    /// How many; 0: the journal cannot be written, and nothing is lost by it yet.
+    pub count: u64,
+    /// Why.
+    pub error: String,
 }
 
 /// A wall clock that was set and is not believed: nobody signs in. Times are those that are believed.
@@ -163,6 +180,39 @@ pub struct RedisBody {
     pub synced: Option<String>,
     /// Revocations of this node that it may not have yet.
     pub pending: u64,
+    /// Which nodes were seen there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeBody>,
+    /// How many there should be, where the configuration says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u32>,
+    /// Whether another process shares under this node's name.
+    #[serde(default)]
+    pub namesake: bool,
+}
+
+impl RedisBody {
+    /// Says whether it can be relied on: what other nodes revoked is known, there are as many as there should be, each of its own name.
+    pub fn is_well(&self) -> bool {
+        !self.shared || (self.fresh && !self.namesake && !self.misses_nodes())
+    }
+
+    /// Says whether fewer nodes live than there should be, as far as Redis was asked.
+    pub fn misses_nodes(&self) -> bool {
+        let living = self.nodes.iter().filter(|node| node.lives).count();
+        !self.nodes.is_empty() && self.replicas.is_some_and(|replicas| usize::try_from(replicas).is_ok_and(|replicas| living < replicas))
+    }
+}
+
+/// A node that shares revocations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeBody {
+    /// Its name.
+    pub name: String,
+    /// When it was last heard of.
+    pub heard: String,
+    /// Whether it lived when Redis was last asked.
+    pub lives: bool,
 }
 
 /// Where the keys stand that an issuer publishes.
@@ -193,6 +243,25 @@ pub struct UpstreamBody {
     pub bodies_unread: bool,
     /// Servers that take no connections and are left aside.
     pub aside: Vec<AsideBody>,
+    /// Whether none of its servers takes connections.
+    #[serde(default)]
+    pub down: bool,
+    /// Its only server, where that takes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing: Option<FailingBody>,
+}
+
+/// The only server of an upstream, while it takes no connections. Each request tries it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailingBody {
+    /// Its address.
+    pub server: String,
+    /// Since when.
+    pub since: String,
+    /// How many requests tried it in vain.
+    pub failures: u32,
+    /// Why, the last time.
+    pub error: String,
 }
 
 /// A server that is left aside.
@@ -229,6 +298,8 @@ impl From<Status> for StatusBody {
             connections: status.connections,
             revocations: status.revocations,
             revocations_lost: status.revocations_lost.map(write_time),
+            revocations_unkept: status.revocations_unkept.map(|UnkeptRevocations { count, error }| UnkeptBody { count, error }),
+            logs_failing: status.logs_failing,
             draining: status.draining,
             listeners: status.listeners.into_iter().map(|(name, address)| ListenerBody { name, address }).collect(),
             generation: status.generation,
@@ -288,6 +359,13 @@ impl From<RedisStatus> for RedisBody {
             fresh: status.is_fresh,
             synced: status.synced.map(write_time),
             pending: status.pending,
+            nodes: status
+                .nodes
+                .into_iter()
+                .map(|NodeStatus { name, heard, lives }| NodeBody { name, heard: write_time(heard), lives })
+                .collect(),
+            replicas: status.replicas,
+            namesake: status.is_namesake,
         }
     }
 }
@@ -301,6 +379,16 @@ impl From<KeySetStatus> for KeySetBody {
 
 impl From<UpstreamStatus> for UpstreamBody {
     fn from(status: UpstreamStatus) -> Self {
+        let down = status.is_down();
+        let failing = status.servers.iter().find_map(|server| {
+            let failing = server.failing.as_ref()?;
+            Some(FailingBody {
+                server: server.address.clone(),
+                since: write_time(failing.since),
+                failures: failing.failures,
+                error: failing.error.clone(),
+            })
+        });
         let aside = status.servers.into_iter().filter_map(|server| {
             let aside = server.aside?;
             Some(AsideBody {
@@ -311,6 +399,6 @@ impl From<UpstreamStatus> for UpstreamBody {
                 error: aside.error,
             })
         });
-        Self { name: status.name.to_string(), bodies_unread: status.bodies_unread, aside: aside.collect() }
+        Self { name: status.name.to_string(), bodies_unread: status.bodies_unread, aside: aside.collect(), down, failing }
     }
 }

@@ -74,7 +74,13 @@ fn describe(revoked: &RevokedBody, later: bool) -> String {
         [] => String::new(),
         silent => format!("; no answer in time from {}", silent.join(", ")),
     };
-    format!("revoked on {nodes} in {:.1} ms{when}{silent}", revoked.took_ms)
+    let known = match revoked.known {
+        None => String::new(),
+        Some(0) => "; no session of this user is known: is the name right?".to_owned(),
+        Some(1) => "; it ends 1 known session".to_owned(),
+        Some(known) => format!("; it ends {known} known sessions"),
+    };
+    format!("revoked on {nodes} in {:.1} ms{when}{silent}{known}", revoked.took_ms)
 }
 
 /// Says whether every node that there should be has it in force.
@@ -167,6 +173,7 @@ mod tests {
             at: "2027-01-01T00:00:00Z".to_owned(),
             silent: silent.iter().map(ToString::to_string).collect(),
             replicas,
+            known: None,
         };
         let says = |body: RevokedBody| (describe(&body, false), is_everywhere(&body));
 

@@ -20,6 +20,7 @@ mod inbox;
 mod link;
 mod message;
 mod node;
+mod nodes;
 mod round;
 mod script;
 mod session_script;

@@ -128,7 +128,15 @@ impl Rounds {
         // Another name each time: what was emptied and named anew by the same process is still something else.
         let name = format!("{}-{}", sharing.sharer.process, sharing.clock.tick().as_nanos());
         visit.arg(&sharing.sharer.node).arg(&sharing.sharer.process).arg(name).arg(past);
-        let (id, number, count, before, now, began): (String, u64, u64, String, u64, String) = sharing.redis.run(&visit).await?;
+        type Visited = (String, u64, u64, String, u64, String, Vec<Vec<u8>>);
+        let (id, number, count, before, now, began, nodes): Visited = sharing.redis.run(&visit).await?;
+        let nodes = nodes.chunks_exact(2).filter_map(|pair| {
+            let [name, when] = pair else { return None };
+            // A name that cannot be read is none of an octroi.
+            let when: u64 = std::str::from_utf8(when).ok()?.parse().ok()?;
+            Some((String::from_utf8(name.clone()).ok()?, now.saturating_sub(when)))
+        });
+        sharing.nodes().found(nodes, sharing.clock.now());
         sharing.sessions.beat(now, now, sharing.clock.now());
         let (when, process) = before.split_once(' ').unwrap_or_default();
         let age = now.saturating_sub(when.parse().unwrap_or(0));
@@ -138,6 +146,7 @@ impl Rounds {
 
     fn judge_name(&mut self, sharing: &Sharing, found: &Found) {
         self.namesake = if found.namesake { self.namesake.saturating_add(1) } else { 0 };
+        sharing.nodes().is_namesake = self.namesake >= NAMESAKE_ROUNDS;
         if self.namesake == NAMESAKE_ROUNDS {
             let node = &sharing.sharer.node;
             tracing::error!(

@@ -20,7 +20,7 @@ pub(super) const NODES: &str = "octroi:nodes";
 pub(super) const FOR_GOOD: u64 = 1 << 53;
 
 /// A node that was not here for so long is no longer waited for: four of its rounds.
-const LIVES_MILLIS: u32 = 4_000;
+pub(super) const LIVES_MILLIS: u32 = 4_000;
 
 /// The scripts.
 pub(super) struct Scripts {
@@ -33,7 +33,7 @@ pub(super) struct Scripts {
     /// Says that a node lives, and what there is; forgets some of what has ended. Keys: state, nodes, ended. Arguments: the node, its
     /// process, a name for what is here should it have none, and a time that has passed. Returns the name, the number of the last message,
     /// how many revocations there are, and who was here last in the name of the node: when, which process, the time now,
-    /// and since when all is known, or nothing.
+    /// since when all is known, or nothing, and the name of each node with when it was last here, unless there are too many.
     pub(super) visit: Script,
     /// Settles since when all nodes together know who was ended: the earliest that any of them says, for each has what the others have.
     /// Keys: state. Arguments: since when this node knows, when it found a loss, or 0. Returns what is settled.
@@ -93,7 +93,17 @@ redis.call('HSET', KEYS[2], ARGV[1], string.format('%.0f', now) .. ' ' .. ARGV[2
 local past = redis.call('ZCOUNT', KEYS[3], '-inf', ARGV[4])
 if past > 0 then redis.call('ZREMRANGEBYRANK', KEYS[3], 0, math.min(past, 2000) - 1) end
 local state = redis.call('HMGET', KEYS[1], 'id', 'seq', 'began')
-return {state[1], state[2] or '0', redis.call('ZCARD', KEYS[3]), before, string.format('%.0f', now), state[3] or ''}
+local nodes = {}
+if redis.call('HLEN', KEYS[2]) <= 100 then
+  local all = redis.call('HGETALL', KEYS[2])
+  for i = 1, #all, 2 do
+    if #all[i] <= 128 then
+      nodes[#nodes + 1] = all[i]
+      nodes[#nodes + 1] = string.match(string.sub(all[i + 1], 1, 15), '^%d+') or '0'
+    end
+  end
+end
+return {state[1], state[2] or '0', redis.call('ZCARD', KEYS[3]), before, string.format('%.0f', now), state[3] or '', nodes}
 ";
 
 /// A number of at most 15 digits is one that a node wrote.

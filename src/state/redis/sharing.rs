@@ -23,12 +23,13 @@ use super::{
     Inbox, Redis, RedisFault,
     message::{self, News},
     node::Sharer,
+    nodes::Nodes,
     script::{NODES, STATE, Scripts},
     sessions::Sessions,
     telling,
 };
 use crate::{
-    model::{Clock, TenantName, Tick, UnixTime, told},
+    model::{Clock, NodeStatus, TenantName, Tick, UnixTime, told},
     state::{
         Beginning, Journal,
         peers::{Learnt, Peers},
@@ -87,6 +88,7 @@ pub struct Sharing {
     pub(super) sessions: Sessions,
     pub(super) runtime: Handle,
     pub(super) state: Mutex<State>,
+    nodes: Mutex<Nodes>,
     /// Revocations that Redis did not take.
     pub(super) pending: AtomicU64,
     /// Wakes the rounds: something is to be compared.
@@ -164,6 +166,7 @@ impl Sharing {
             sessions: Sessions::default(),
             runtime: Handle::current(),
             state: Mutex::default(),
+            nodes: Mutex::default(),
             pending: AtomicU64::new(0),
             wake: Notify::new(),
             learnt: Notify::new(),
@@ -202,6 +205,16 @@ impl Sharing {
             synced: *self.synced.borrow(),
             pending: self.pending.load(Ordering::Relaxed),
         }
+    }
+
+    /// Lists the nodes that were seen, and says whether another process shares under this one's name.
+    pub fn others(&self) -> (Vec<NodeStatus>, bool) {
+        let nodes = self.nodes();
+        (nodes.list(), nodes.is_namesake)
+    }
+
+    pub(super) fn nodes(&self) -> MutexGuard<'_, Nodes> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the others that nobody need wait for this node any more.

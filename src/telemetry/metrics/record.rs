@@ -143,6 +143,7 @@ impl Metrics {
     pub fn upstreams(&self, upstreams: impl Iterator<Item = UpstreamStatus>) {
         self.servers_aside.reset();
         self.bodies_unread.reset();
+        self.upstreams_down.reset();
         let mut told = 0;
         for upstream in upstreams {
             if told >= UPSTREAMS && (upstream.is_well() || told >= 2 * UPSTREAMS) {
@@ -150,6 +151,7 @@ impl Metrics {
             }
             told += upstream.servers.len().max(1);
             self.bodies_unread.with_label_values(&[upstream.name.as_str()]).set(i64::from(upstream.bodies_unread));
+            self.upstreams_down.with_label_values(&[upstream.name.as_str()]).set(i64::from(upstream.is_down()));
             for server in &upstream.servers {
                 self.servers_aside.with_label_values(&[upstream.name.as_str(), &server.address]).set(i64::from(server.aside.is_some()));
             }
@@ -402,6 +404,11 @@ impl Metrics {
     /// Sets whether the revocation journal was lost.
     pub fn revocations_lost(&self, is_lost: bool) {
         self.revocations_lost.set(i64::from(is_lost));
+    }
+
+    /// Sets how many revocations are in force and not on the disk.
+    pub fn revocations_unkept(&self, count: u64) {
+        self.revocations_unkept.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Sets how many tenants a start did not find, while nobody has confirmed that.

@@ -56,6 +56,7 @@ pub struct Metrics {
     pub(super) upstream_retries: IntCounterVec,
     pub(super) servers_aside: IntGaugeVec,
     pub(super) bodies_unread: IntGaugeVec,
+    pub(super) upstreams_down: IntGaugeVec,
     pub(super) connections: IntGaugeVec,
     pub(super) connections_accepted: IntCounterVec,
     pub(super) connections_refused: IntCounterVec,
@@ -92,6 +93,7 @@ pub struct Metrics {
     pub(super) reload_time: Gauge,
     pub(super) policy: IntGaugeVec,
     pub(super) revocations_lost: IntGauge,
+    pub(super) revocations_unkept: IntGauge,
     pub(super) tenants_missing: IntGauge,
     pub(super) access_log_dropped: Total,
     pub(super) log_dropped: Total,
@@ -197,6 +199,11 @@ impl Metrics {
                 "octroi_upstream_server_aside",
                 "Whether a server takes no connections and is left aside: 1 or 0.",
                 &["upstream", "server"],
+            )?,
+            upstreams_down: declare.gauges(
+                "octroi_upstream_down",
+                "Whether none of an upstream's servers takes connections: 1 or 0.",
+                &["upstream"],
             )?,
             bodies_unread: declare.gauges(
                 "octroi_upstream_bodies_unread",
@@ -336,6 +343,10 @@ impl Metrics {
             policy: declare.gauges("octroi_policy_info", "The revision of the policy in force; always 1.", &["revision"])?,
             revocations_lost: declare
                 .gauge("octroi_revocations_lost", "Whether the revocation journal was lost and nobody has accepted that: 1 or 0.")?,
+            revocations_unkept: declare.gauge(
+                "octroi_revocations_unkept",
+                "Revocations that are in force and not on the disk, because the journal cannot be written: a restart forgets them.",
+            )?,
             tenants_missing: declare.gauge(
                 "octroi_tenants_missing",
                 "Tenants from before a start with a pattern of tenant files that fitted nothing, as long as nobody has confirmed it.",
