@@ -368,7 +368,7 @@ struct Mounted(std::path::PathBuf);
 impl Mounted {
     /// One of 64 KiB, where this user may mount any.
     fn small(dir: &std::path::Path) -> Option<Self> {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(dir).output();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs"]).arg(dir).output();
         mounted.is_ok_and(|output| output.status.success()).then(|| Self(dir.to_owned()))
     }
 }

@@ -268,4 +268,17 @@ fn a_request_is_explained_step_by_step_and_costs_nothing() {
     let (code, said) = explain(&["https://acme.test/", "--head", head.to_str().unwrap()]);
     assert!(code == Some(1) && said.contains("path_dot_segment"), "{said}");
     assert!(upstream.take().len() == 1, "explain sends nothing");
+
+    // What only the process knows is asked of it, and said not to be known where there is none.
+    octroi.ok(&["ban", "add", "203.0.113.9", "--note", "scraper"]);
+    let (code, said) = explain(&["https://acme.test/public/x", "--ip", "203.0.113.9"]);
+    assert!(code == Some(1) && said.contains("by an operator: scraper [banned]\ndecision: deny\n"), "{said}");
+    assert!(said.contains(&format!("client:   nothing: the connection is closed\nrunning:  process {} was asked", octroi.pid())), "{said}");
+    let (_, said) = explain(&["https://acme.test/public/x", "--ip", "203.0.113.8"]);
+    assert!(!said.contains("banned"), "{said}");
+    let (_, said) = explain(&["https://acme.test/public/x", "--ip", "203.0.113.9", "--socket", "nobody.sock"]);
+    assert!(
+        !said.contains("[banned]") && said.contains("\nrunning:  not asked, so bans and what other nodes revoked are not known"),
+        "{said}"
+    );
 }

@@ -198,7 +198,8 @@ fn a_full_redis_is_shown_and_its_connection_stays() {
     redis.cli(&["CONFIG", "SET", "maxmemory", "1"]);
     let status = trouble(&octroi, "OOM");
     assert_eq!(status["connected"], true);
-    assert!(octroi.ok(&["status"]).contains("this Redis takes nothing in: OOM "), "{}", octroi.ok(&["status"]));
+    let told = String::from_utf8(octroi.command(&["status"]).stdout).unwrap();
+    assert!(told.contains("this Redis takes nothing in: OOM "), "{told}");
     redis.cli(&["CONFIG", "SET", "maxmemory", "0"]);
     eventually("it is told of no more", || redis_of(&octroi)["trouble"].is_null().then_some(()));
 

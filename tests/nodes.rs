@@ -201,6 +201,11 @@ fn silence_closes_session_routes_or_not_as_the_rule_says_and_public_ones_never()
     denies.run();
     allows.run();
     let session = sign_in(&denies, "acme", "u_1");
+    let explain = |node: &Octroi| {
+        let told = node.command(&["explain", "https://acme.test/x", "--cookie", &session]);
+        (told.status.code(), String::from_utf8(told.stdout).unwrap())
+    };
+    assert_eq!(explain(&denies).0, Some(0), "{}", explain(&denies).1);
     let ended = sign_in(&denies, "acme", "u_2");
     revoke(&denies, &["--session", &id_of(&denies, &ended)]);
 
@@ -218,6 +223,9 @@ fn silence_closes_session_routes_or_not_as_the_rule_says_and_public_ones_never()
     eventually("the other is stale too", || (allows.metric(r#"octroi_degraded{dep="revocation"}"#) > 0.0).then_some(()));
     assert_eq!([status(&allows, &session), status(&allows, &ended)], [200, 401]);
     assert!(allows.printed().iter().any(|line| line.contains(r#"event="revocation_stale""#)));
+    let (code, text) = explain(&denies);
+    assert!(code == Some(1) && text.contains("[revocation_stale]") && text.contains("Retry-After: 5"), "{text}");
+    assert_eq!(explain(&allows).0, Some(0), "its rule lets it pass");
     for node in [&denies, &allows] {
         let told = node.command(&["status"]);
         let text = String::from_utf8_lossy(&told.stdout).into_owned();

@@ -125,7 +125,7 @@ fn a_dead_server_of_two_costs_nobody_an_answer_and_comes_back() {
     let text_of = String::from_utf8_lossy(&status.stdout).into_owned();
     assert_eq!(status.status.code(), Some(1), "{text_of}");
     let line = text_of.lines().find(|line| line.starts_with(&format!("down        alone {gone}: since "))).unwrap();
-    assert!(line.contains(", 3 times tried in vain: ") && line.contains("Connection refused"), "{line}");
+    assert!(line.contains(", 6 times tried in vain: ") && line.contains("Connection refused"), "{line}");
     let ready = octroi.plain("metrics", "localhost", "/readyz").get();
     assert_eq!(ready.status, 200);
     assert!(ready.body.contains("upstream alone: no server takes connections\n") && !ready.body.contains("upstream app"), "{ready:?}");

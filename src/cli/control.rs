@@ -16,6 +16,9 @@ use crate::{
 /// How long an answer may take: a reload of 100,000 tenants takes seconds.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// The same for what it knows without looking anything up.
+const HASTE: Duration = Duration::from_secs(3);
+
 /// How long octroi may take to take a question in.
 const SENDING: Duration = Duration::from_secs(10);
 
@@ -66,6 +69,7 @@ pub(crate) enum Unreachable {
 #[derive(Debug)]
 pub(crate) struct Client {
     path: PathBuf,
+    patience: Duration,
 }
 
 /// An answer.
@@ -78,7 +82,12 @@ pub(crate) struct Reply {
 impl Client {
     /// Names the socket; nothing is opened yet.
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path }
+        Self { path, patience: PATIENCE }
+    }
+
+    /// Names it for questions that are answered at once, and not worth a long wait.
+    pub(crate) fn hasty(path: PathBuf) -> Self {
+        Self { path, patience: HASTE }
     }
 
     /// Reads something.
@@ -100,7 +109,7 @@ impl Client {
         );
         let mut answer = Vec::new();
         let mut exchange = || {
-            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_read_timeout(Some(self.patience))?;
             stream.write_all(&[head.as_bytes(), body].concat())?;
             Read::by_ref(&mut stream).take(ANSWER_BYTES).read_to_end(&mut answer)
         };

@@ -8,14 +8,21 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 
-use super::output::{Exit, Form, Output};
+use super::{
+    control::{Client, ControlArgs},
+    output::{Exit, Form, Output},
+};
 use crate::{
+    admin::wire::{BanBody, BansBody, StatusBody},
     edge, files,
-    model::{Clock, HttpVersion, Presented, SystemClock, UnixTime},
+    model::{
+        ClientIp, ClientPrefix, Clock, HttpVersion, Presented, RevocationAnswer, SessionId, SystemClock, TenantName, UnixTime, UserId,
+    },
     pipeline::Stores,
     policy::Policy,
     replay::{self, Described, Sni},
-    state::{Challenges, Ended, KeySets, MemoryQuotas},
+    session::{Claims, Turn},
+    state::{Challenges, Ended, KeySets, MemoryQuotas, RevocationStore},
 };
 
 #[derive(Debug, Args)]
@@ -55,6 +62,95 @@ pub(crate) struct ExplainArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    control: ControlArgs,
+}
+
+/// What only the running octroi knows.
+struct Live {
+    status: StatusBody,
+    bans: BansBody,
+}
+
+impl Live {
+    fn ask(client: &Client) -> anyhow::Result<Self> {
+        let refused = |refused: super::control::Refused| anyhow::anyhow!("{}", refused.body.error.message);
+        let status = client.get("/v1/status")?.read::<StatusBody>()?.map_err(refused)?;
+        let bans = client.get("/v1/bans")?.read::<BansBody>()?.map_err(refused)?;
+        Ok(Self { status, bans })
+    }
+
+    /// Says whether it knows what other nodes ended.
+    fn is_fresh(&self) -> bool {
+        self.status.redis.as_ref().is_none_or(|redis| !redis.shared || redis.fresh)
+    }
+
+    fn ban_of(&self, client: ClientIp) -> Option<&BanBody> {
+        let client = client.prefix().to_string();
+        self.bans.bans.iter().find(|ban| ban.client == client)
+    }
+
+    /// Says what was taken from it, and what could not be.
+    fn words(&self, revision: &str) -> String {
+        let mut text = format!("process {} was asked for bans, and whether it knows what other nodes revoked", self.status.pid);
+        if self.status.revision != revision {
+            text.push_str(&format!("; it judges by another revision, {}", self.status.revision));
+        }
+        if self.bans.more > 0 {
+            text.push_str(&format!("; {} of its bans were not looked at", self.bans.more));
+        }
+        if let Some(unkept) = self.status.revocations_unkept.as_ref().filter(|unkept| unkept.count > 0) {
+            text.push_str(&format!("; {} of its revocations are not on the disk, and were not looked at", unkept.count));
+        }
+        text
+    }
+}
+
+/// Puts a ban into words.
+fn told(ban: &BanBody) -> String {
+    let why = match (&ban.reason, &ban.note) {
+        (Some(reason), _) => format!("broke the protocol, last by {reason}"),
+        (None, Some(note)) => format!("by an operator: {note}"),
+        (None, None) => "by an operator".to_owned(),
+    };
+    format!("until {}: {why}", ban.until)
+}
+
+/// What the journal holds, and whether the running octroi knows what other nodes ended.
+struct Revoked {
+    ended: Ended,
+    is_fresh: bool,
+}
+
+impl RevocationStore for Revoked {
+    fn lookup(
+        &self,
+        tenant: &TenantName,
+        user: &UserId,
+        session: &SessionId,
+        auth_time: UnixTime,
+        epoch: u32,
+        now: UnixTime,
+    ) -> RevocationAnswer {
+        let answer = self.ended.lookup(tenant, user, session, auth_time, epoch, now);
+        if answer == RevocationAnswer::Live && !self.is_fresh { RevocationAnswer::Stale } else { answer }
+    }
+
+    fn epoch(&self, tenant: &TenantName, now: UnixTime) -> u32 {
+        self.ended.epoch(tenant, now)
+    }
+
+    fn epoch_of(&self, tenant: &TenantName, auth_time: UnixTime, now: UnixTime) -> u32 {
+        self.ended.epoch_of(tenant, auth_time, now)
+    }
+
+    fn remembers(&self, auth_time: UnixTime, is_foreign: bool) -> bool {
+        self.ended.remembers(auth_time, is_foreign)
+    }
+
+    fn present(&self, claims: &Claims, client: ClientPrefix, now: UnixTime) -> Turn {
+        self.ended.present(claims, client, now)
+    }
 }
 
 pub(crate) fn run(config: &Path, args: ExplainArgs, output: &mut Output<'_>) -> anyhow::Result<Exit> {
@@ -62,17 +158,26 @@ pub(crate) fn run(config: &Path, args: ExplainArgs, output: &mut Output<'_>) -> 
     let policy = super::policy(config)?;
     let form = Form::from_flag(args.json);
     let certificate = args.certificate.clone();
+    let live = Live::ask(&Client::hasty(args.control.socket(&policy.state_dir)));
     let mut described = describe(args)?;
     if let Some(path) = certificate {
         described.certificate = Some(present(&path, &described, &policy, clock.now())?);
     }
-    let revocations = Ended::read(&policy.state_dir)?;
+    let ended = Ended::read(&policy.state_dir)?;
+    let revocations = Revoked { ended, is_fresh: live.as_ref().ok().is_none_or(Live::is_fresh) };
     let quotas = MemoryQuotas::new(64);
     let challenges = Challenges::default();
     // Nothing is fetched here; who signs with such a key is told so.
     let key_sets = KeySets::default();
     let stores = Stores { quotas: &quotas, revocations: &revocations, challenges: &challenges, key_sets: &key_sets };
-    let explained = replay::explain(&described, &policy, stores, clock.now(), clock.tick())?;
+    let mut explained = replay::explain(&described, &policy, stores, clock.now(), clock.tick())?;
+    explained.running = match &live {
+        Ok(live) => live.words(&policy.revision),
+        Err(error) => format!("not asked, so bans and what other nodes revoked are not known here: {error}"),
+    };
+    if let Some(ban) = live.as_ref().ok().and_then(|live| live.ban_of(explained.bannable?)) {
+        explained.refuse_banned(told(ban));
+    }
     output.data(form, &explained, || explained.to_string())?;
     Ok(if explained.decision == "deny" { Exit::Problem } else { Exit::Fine })
 }

@@ -228,7 +228,7 @@ pub struct ServerStatus {
 pub struct FailingStatus {
     /// Since when.
     pub since: UnixTime,
-    /// How many requests tried it in vain.
+    /// How often it was tried in vain.
     pub failures: u32,
     /// Why, the last time.
     pub error: String,

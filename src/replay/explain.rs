@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{DescribeError, Described, Request};
 use crate::{
-    model::{Deny, QuotaAnswer, Reason, RequestView, Step, Tick, Trail, UnixTime, Verdict},
+    model::{ClientIp, Deny, QuotaAnswer, Reason, RequestView, Step, Tick, Trail, UnixTime, Verdict},
     pipeline::{Known, Passage, Stores, judge},
     policy::Policy,
     quota::Limit,
@@ -35,6 +35,25 @@ pub struct Explained {
     pub would: Option<&'static str>,
     /// What the client would get.
     pub client_gets: String,
+    /// What the running octroi was asked, or why it was not; empty: nobody tried.
+    pub running: String,
+    /// Whose ban would end the connection: who connects, unless that is a proxy of ours.
+    #[serde(skip)]
+    pub bannable: Option<ClientIp>,
+}
+
+impl Explained {
+    /// Takes in that the running octroi has banned the client: the connection ends before anything of the request is read, so no step
+    /// was taken.
+    pub fn refuse_banned(&mut self, detail: String) {
+        let text = detail.clone();
+        self.steps = vec![Told { stage: "connection", outcome: Outcome::Deny, text, reason: Some("banned"), rule: None }];
+        self.decision = "deny";
+        self.would = None;
+        self.client_gets = "nothing: the connection is closed".to_owned();
+        let meaning = "The client is banned for a while.";
+        self.refusal = Some(Refusal { reason: "banned", meaning, detail, status: 0, rule: None });
+    }
 }
 
 /// What was asked, and what became known of it.
@@ -94,7 +113,7 @@ pub struct Refusal {
     pub meaning: &'static str,
     /// The facts of this request.
     pub detail: String,
-    /// The HTTP status.
+    /// The HTTP status; 0: the connection ends without one.
     pub status: u16,
     /// Where the rule that decided was written.
     pub rule: Option<String>,
@@ -128,6 +147,8 @@ pub fn explain<Q: QuotaStore, R: RevocationStore>(
             Err(_) => "deny",
         },
         client_gets: client_gets(&verdict, &known, policy),
+        running: String::new(),
+        bannable: Some(ClientIp::from(view.connection.source.ip())).filter(|ip| !policy.is_own_proxy(&view.connection.listener, *ip)),
         refusal: verdict.err().map(|deny| refusal(&deny, policy)),
         would: trail.would().map(|deny| deny.reason.code()),
     })
@@ -250,6 +271,7 @@ impl fmt::Display for Explained {
         if let Some(refusal) = &self.refusal {
             writeln!(f, "reason:   {} ({})", refusal.reason, refusal.meaning)?;
         }
-        writeln!(f, "client:   {}", self.client_gets)
+        writeln!(f, "client:   {}", self.client_gets)?;
+        if self.running.is_empty() { Ok(()) } else { writeln!(f, "running:  {}", printable(&self.running)) }
     }
 }

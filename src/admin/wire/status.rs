@@ -258,7 +258,7 @@ pub struct FailingBody {
     pub server: String,
     /// Since when.
     pub since: String,
-    /// How many requests tried it in vain.
+    /// How often it was tried in vain.
     pub failures: u32,
     /// Why, the last time.
     pub error: String,

@@ -22,6 +22,7 @@ pub(super) struct Nodes {
 impl Nodes {
     /// Takes in what a visit found: names, and how many milliseconds ago each was there.
     pub(super) fn found(&mut self, nodes: impl IntoIterator<Item = (String, u64)>, now: UnixTime) {
+        self.seen.retain(|_, (heard, _)| now.since(*heard) < NAMED_FOR);
         for (_, lives) in self.seen.values_mut() {
             *lives = false;
         }
@@ -30,7 +31,6 @@ impl Nodes {
                 self.seen.insert(name, (now.minus(Duration::from_millis(age)), age <= u64::from(LIVES_MILLIS)));
             }
         }
-        self.seen.retain(|_, (heard, _)| now.since(*heard) < NAMED_FOR);
     }
 
     /// Lists them by name.
