@@ -48,7 +48,9 @@ pub fn of_answer(name: &str, value: &Json) -> Option<&'static str> {
     }
     Some(match name {
         "started" | "loaded" | "at" | "until" | "granted" | "seen" | "ends" | "since" | "minted" | "opened" | "retire_from"
-        | "mints_from" | "next" | "fetched" | "synced" | "idle_end" | "absolute_end" | "auth_time" | "issued" | "not_before" | "heard" => "time",
+        | "mints_from" | "next" | "fetched" | "synced" | "idle_end" | "absolute_end" | "auth_time" | "issued" | "not_before" | "heard" => {
+            "time"
+        }
         "message" | "hint" | "detail" | "meaning" | "client_gets" | "error" if matches!(value, Json::Text(_)) => "text",
         "text" | "trouble" | "silence" | "reload_error" | "running" if matches!(value, Json::Text(_)) => "text",
         "warnings" | "chains" | "unknown" | "logs_failing" if matches!(value, Json::List(_)) => "texts",
