@@ -262,6 +262,8 @@ fn an_operator_bans_and_lifts_also_where_nobody_is_banned_by_itself() {
     assert_eq!(octroi.ok(&["ban", "add", "192.0.2.40", "--for", "1h", "--note", "scanner"]), "banned 192.0.2.40 for 1h\n");
 
     assert_eq!((status(&octroi, "192.0.2.40"), status(&octroi, "192.0.2.41")), (0, 200));
+    let line = octroi.access_line(|line| line["reason"] == "banned" && line["peer.ip"] == "192.0.2.40");
+    assert!(line["detail"].as_str().unwrap().ends_with("Z: by an operator: scanner"), "{line}");
     // What was open ends with its next byte, without an answer.
     assert_eq!(client::exchange(&mut held, get("acme.test").as_bytes()), "");
     assert_eq!(octroi.metric(r#"octroi_connections_cut_total{listener="behind",reason="banned"}"#), 1.0);
