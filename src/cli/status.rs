@@ -273,8 +273,8 @@ mod tests {
             let servers = if failing { vec![server("192.0.2.1:80")] } else { vec![server("192.0.2.1:80"), server("192.0.2.2:80")] };
             vec![UpstreamStatus { name: "app".parse().unwrap(), bodies_unread: false, servers }]
         };
-        type Case = (Box<dyn Fn(&FakeControl)>, Exit, &'static str);
-        let set: [Case; 9] = [
+        type Case<'a> = (Box<dyn Fn(&FakeControl) + 'a>, Exit, &'static str);
+        let set: [Case<'_>; 9] = [
             (
                 Box::new(|control| *control.unkept.lock().unwrap() = Some(UnkeptRevocations { count: 2, error: "full".to_owned() })),
                 Exit::Problem,
