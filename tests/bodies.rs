@@ -303,8 +303,9 @@ fn an_upstream_that_is_told_to_close_and_reads_on_is_found_out() {
     let unread = || octroi.metric(r#"octroi_upstream_bodies_unread{upstream="app"}"#);
 
     assert_eq!((send(&octroi, &request("POST", "/put", "Content-Length: 5\r\n", "hello")), unread()), (200, 0.0));
-    assert_eq!(send(&octroi, &counted("POST", "/put")), 200);
     eventually("it is found", || {
+        // The app may answer before it has the whole body: then the connection is closed, and nothing is left to be found.
+        assert_eq!(send(&octroi, &counted("POST", "/put")), 200);
         // Whatever goes to the same server next looks.
         assert_eq!(send(&octroi, &request("GET", "/clean", "", "")), 200);
         (unread() == 1.0).then_some(())
