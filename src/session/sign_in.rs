@@ -121,7 +121,7 @@ pub enum Returned {
 /// Reads the query of a request.
 ///
 /// Its `state` stands once, for every reader: Rack 2 and old Python end a parameter at `;` too, PHP, qs and .NET read it under other names
-/// ([`is_read_as`]), and of two some take the first and some the last. No provider sends any of that.
+/// (`is_read_as`), and of two some take the first and some the last. No provider sends any of that.
 pub fn returned(query: &str) -> Returned {
     let name = |piece: &str| piece.split('=').next().unwrap_or_default().to_owned();
     let read = query.split(['&', ';']).filter(|piece| is_read_as(&name(piece), "state")).take(2).count();
