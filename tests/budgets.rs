@@ -264,9 +264,9 @@ fn refused_requests_keep_their_answer_only() {
         }
         assert!(held.iter().all(|answer| answer.status == 400));
         let after = octroi.resident();
-        // A thousand requests with 27 KB of head each: 27 MB, if they were kept. Since heads are written anew for the library, some more stays
-        // with it than the 10 MiB that it were before.
-        assert!(after - before < 14 * 1024, "{before} KiB before, {after} KiB with a thousand refused requests");
+        // A thousand requests with 27 KB of head each: 27 MB, if they were kept. Writing heads anew for the library leaves 10 to 14 MiB with
+        // the allocator, by how many of them were under way at once.
+        assert!(after - before < 20 * 1024, "{before} KiB before, {after} KiB with a thousand refused requests");
         // The line of each is written, whether or not its answer is taken.
         until("all lines", || octroi.access_lines().iter().filter(|line| line["status"] == 400).count() == 1001).await;
         let got = held.pop().unwrap().end().await;
