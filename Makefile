@@ -17,6 +17,7 @@ demo: setup
 test: setup
 	@scripts/setup.sh $(TESTED_WITH)
 	$(CARGO) fmt --check
+	scripts/deny.sh
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) check --locked --no-default-features --lib
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib
@@ -24,11 +25,12 @@ test: setup
 	scripts/check-conf.sh
 	scripts/check-unit.sh
 
-# The long ones too.
+# The long ones too, and an upgrade under load from the version before, which is built for that.
 full: setup
 	@scripts/setup.sh $(TESTED_WITH) node=nodejs npm=npm pip3=python3-pip wrk=wrk
-	$(CARGO) test --locked -- --include-ignored
+	before=$$(CARGO=$(CARGO) scripts/build-before.sh) && OCTROI_BEFORE=$$before $(CARGO) test --locked -- --include-ignored --skip third_party_
 
+# What others have collected, against the program and its readers: needs their suites beside the project, or at $$SUITES.
 suites: setup
 	scripts/suites.sh
 

@@ -13,11 +13,15 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use octroi::{
     model::{QuotaAnswer, Tick},
     quota::{Limit, decide},
-    state::{MemoryQuotas, QuotaKey, QuotaStore},
+    store::{MemoryQuotas, QuotaKey, QuotaStore},
 };
 
 fn limit() -> Limit {
-    Limit { count: NonZeroU32::new(50).unwrap(), period: Duration::from_secs(1), burst: NonZeroU32::new(100).unwrap() }
+    Limit {
+        count: NonZeroU32::new(50).unwrap(),
+        period: Duration::from_secs(1),
+        burst: NonZeroU32::new(100).unwrap(),
+    }
 }
 
 fn take(table: &MemoryQuotas, key: &QuotaKey, tick: Tick) -> Option<QuotaAnswer> {

@@ -10,13 +10,16 @@
 )]
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use octroi::{
-    model::{Revoked, SessionId, UnixTime},
-    state::Journal,
+    model::{RevocationTarget, SessionId, UnixTime},
+    sessions::SessionLedger,
 };
 
 const LENGTH: Duration = Duration::from_secs(3);
@@ -26,16 +29,18 @@ fn main() {
     for waiters in [1_u64, 8, 64, 256] {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let (now, end) = (UnixTime::from_secs(1_800_000_000), UnixTime::from_secs(1_800_043_200));
-        let journal = Journal::open(dir.path(), now).unwrap();
+        let journal = Arc::new(SessionLedger::open(dir.path(), now).unwrap());
+        let runtime = tokio::runtime::Runtime::new().unwrap();
         let (done, began) = (AtomicU64::new(0), Instant::now());
         std::thread::scope(|scope| {
             for waiter in 0..waiters {
-                let (journal, done) = (&journal, &done);
+                let (journal, runtime, done) = (&journal, &runtime, &done);
                 scope.spawn(move || {
                     let mut number = 0_u64;
                     while began.elapsed() < LENGTH {
-                        let id = SessionId::new((u128::from(waiter) << 64 | u128::from(number)).to_be_bytes());
-                        journal.revoke(&Revoked::Session(id), now, end).unwrap();
+                        let id =
+                            SessionId::new((u128::from(waiter) << 64 | u128::from(number)).to_be_bytes());
+                        runtime.block_on(journal.end(&RevocationTarget::Session(id), now, end)).unwrap();
                         number += 1;
                         done.fetch_add(1, Ordering::Relaxed);
                     }

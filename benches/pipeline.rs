@@ -21,7 +21,7 @@ use octroi::{
     pipeline::Stores,
     policy::{Policy, QuotaBy, Route, RouteAccess},
     replay::Request,
-    state::{Challenges, KeySets, QuotaKey, QuotaStore},
+    store::{Challenges, KeySets, QuotaKey, QuotaStore},
 };
 use support::*;
 
@@ -44,17 +44,27 @@ impl QuotaStore for Plenty {
 fn rules() -> Policy {
     let mut acme = tenant("acme", &["acme.test"]);
     acme.ip_access = allow(&["198.51.100.0/24", "203.0.113.0/24", "192.0.2.0/24"]);
-    acme.quotas = Box::new([quota("client", QuotaBy::Client, 9).into(), quota("tenant", QuotaBy::Tenant, 9).into()]);
+    acme.quotas =
+        Box::new([quota("client", QuotaBy::Client, 9).into(), quota("tenant", QuotaBy::Tenant, 9).into()]);
     let paths = ["/public/", "/login", "/logout", "/api/v1/", "/api/v2/", "/static/"];
     acme.routes = table(paths.iter().map(|path| route(path, RouteAccess::Public)).collect());
     let mut open = tenant("open", &["open.test"]);
-    open.routes = table(vec![free("/"), route("/admin/", RouteAccess::Session), route("/api/users/accounts/", RouteAccess::Public)]);
+    open.routes = table(vec![
+        free("/"),
+        route("/admin/", RouteAccess::Session),
+        route("/api/users/accounts/", RouteAccess::Public),
+    ]);
     policy(vec![acme, open, tenant("other", &["other.test"])])
 }
 
 /// A rule that lets a path have all that a rule can let it have.
 fn free(path: &str) -> Route {
-    let all = PathRules { allow_encoded_slash: true, allow_path_parameters: true, merge_slashes: true, allow_double_encoding: true };
+    let all = PathRules {
+        allow_encoded_slash: true,
+        allow_path_parameters: true,
+        merge_slashes: true,
+        allow_double_encoding: true,
+    };
     Route { path: all, ..route(path, RouteAccess::Public) }
 }
 
@@ -75,7 +85,8 @@ fn browser(url: &str) -> Request {
 /// The requests that are judged, by name.
 fn requests() -> [(&'static str, Request); 3] {
     let anonymous = browser("https://acme.test/api/v1/items/42?page=2");
-    let signed_in = browser("https://acme.test/items/42?page=2").header("cookie", &format!("lang=fr; __Host-octroi={}", token("acme")));
+    let signed_in = browser("https://acme.test/items/42?page=2")
+        .header("cookie", &format!("lang=fr; __Host-octroi={}", token("acme")));
     let multiplexed = anonymous.clone().changed(|request| drop(request.headers.remove("connection"))).h2();
     [("public_h1", anonymous), ("public_h2", multiplexed), ("session_h1", signed_in)]
 }
@@ -84,13 +95,20 @@ fn requests() -> [(&'static str, Request); 3] {
 fn judging<T>(request: &Request, measure: impl FnOnce(&mut dyn FnMut()) -> T) -> T {
     let policy = rules();
     let challenges = Challenges::default();
-    let stores = Stores { quotas: &Plenty, revocations: &LIVE, challenges: &challenges, key_sets: &KeySets::default() };
+    let stores = Stores {
+        quotas: &Plenty,
+        revocations: &LIVE,
+        challenges: &challenges,
+        key_sets: &KeySets::default(),
+    };
     measure(&mut || {
-        let (mut known, mut trail) = (octroi::pipeline::Known::default(), octroi::model::Trail::brief());
+        let (mut facts, mut trail) =
+            (octroi::pipeline::RequestFacts::default(), octroi::model::Trail::brief());
         let view = request.view(NOW, Tick::from_nanos(1));
-        let passage = now_or_never(octroi::pipeline::judge(black_box(&view), &policy, stores, &mut known, &mut trail));
-        assert!(passage.is_ok());
-        drop(black_box(passage));
+        let disposition =
+            now_or_never(octroi::pipeline::judge(black_box(&view), &policy, stores, &mut facts, &mut trail));
+        assert!(disposition.is_ok());
+        drop(black_box(disposition));
     })
 }
 
@@ -108,7 +126,12 @@ fn paths(c: &mut Criterion) {
     (policy.limits.path_bytes, policy.limits.uri_bytes) = (8 << 10, 16 << 10);
     (policy.limits.header_bytes, policy.limits.field_bytes) = (32 << 10, 16 << 10);
     let challenges = Challenges::default();
-    let stores = Stores { quotas: &Plenty, revocations: &LIVE, challenges: &challenges, key_sets: &KeySets::default() };
+    let stores = Stores {
+        quotas: &Plenty,
+        revocations: &LIVE,
+        challenges: &challenges,
+        key_sets: &KeySets::default(),
+    };
     let long = |piece: &str, end: &str| format!("/{}{end}", piece.repeat((7_900 - end.len()) / piece.len()));
     let wide = "%2561%EF%BD%81/%C4%B0";
     let busy = "a;x%2Fb%3By%252Fc%253Bz%2561//d;%2F%2F;q/e%2f%252f%EF%BC%9B/a%EF%BC%8F;x%3F";
@@ -134,9 +157,16 @@ fn paths(c: &mut Criterion) {
         let request = request.h2();
         group.bench_function(*name, |bench| {
             bench.iter(|| {
-                let (mut known, mut trail) = (octroi::pipeline::Known::default(), octroi::model::Trail::brief());
+                let (mut facts, mut trail) =
+                    (octroi::pipeline::RequestFacts::default(), octroi::model::Trail::brief());
                 let view = request.view(NOW, Tick::from_nanos(1));
-                now_or_never(octroi::pipeline::judge(black_box(&view), &policy, stores, &mut known, &mut trail))
+                now_or_never(octroi::pipeline::judge(
+                    black_box(&view),
+                    &policy,
+                    stores,
+                    &mut facts,
+                    &mut trail,
+                ))
             });
         });
     }
@@ -146,7 +176,8 @@ fn paths(c: &mut Criterion) {
 /// Judges one of the requests so many times and nothing else: `scripts/bench-instructions.sh` counts what that takes.
 fn counted(name: &str, times: &str) {
     let times: u32 = times.parse().expect("a number of times");
-    let (_, request) = requests().into_iter().find(|(known, _)| *known == name).expect("a request of that name");
+    let (_, request) =
+        requests().into_iter().find(|(known, _)| *known == name).expect("a request of that name");
     judging(&request, |judge| (0..times).for_each(|_| judge()));
 }
 
@@ -158,10 +189,14 @@ fn checks(c: &mut Criterion) {
     let door = client::check(&view, &policy).unwrap();
     let realm = host::find(&view, &clean, door.listener, &policy).unwrap();
     let mut group = c.benchmark_group("checks");
-    group.bench_function("lint", |bench| bench.iter(|| hygiene::lint(black_box(view.head.unwrap()), &policy.limits)));
+    group.bench_function("lint", |bench| {
+        bench.iter(|| hygiene::lint(black_box(view.head.unwrap()), &policy.limits))
+    });
     group.bench_function("hygiene", |bench| bench.iter(|| hygiene::check(black_box(&view), &policy.limits)));
     group.bench_function("client", |bench| bench.iter(|| client::check(black_box(&view), &policy)));
-    group.bench_function("tenant", |bench| bench.iter(|| host::find(&view, black_box(&clean), door.listener, &policy)));
+    group.bench_function("tenant", |bench| {
+        bench.iter(|| host::find(&view, black_box(&clean), door.listener, &policy))
+    });
     group.bench_function("route", |bench| bench.iter(|| route::find(black_box(&clean), realm)));
     group.finish();
 }

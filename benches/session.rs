@@ -1,18 +1,21 @@
 //! What a request pays for its session: finding the cookie, opening the token, asking whether it was ended.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a bench may fail loudly")]
 
-use std::hint::black_box;
+use std::{hint::black_box, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use octroi::{
-    model::{Revoked, Secret, SessionId, TenantName, UnixTime},
+    model::{RevocationTarget, Secret, SessionId, TenantName, UnixTime},
     session::{
-        AssertionKey, Assertions, Claims, MasterKey, Purpose, Ring, Roles, Statement, cookie,
-        foreign::{Algorithm, ClaimPath, Codec, Derivation, Digest, Django, Itsdangerous, Jwt, Mapping, Presented, SigningKey, VerifyKey},
+        AssertionKey, Assertions, Claims, KeyRing, MasterKey, Purpose, Roles, Statement, cookie,
+        foreign::{
+            Algorithm, ClaimPath, Codec, Derivation, Digest, Django, Itsdangerous, Jwt, Mapping, Presented,
+            SigningKey, VerifyKey,
+        },
         grant,
     },
-    state::{Journal, RevocationStore},
+    sessions::{RevocationStore, SessionLedger},
 };
 use serde_json::Value;
 
@@ -38,29 +41,39 @@ fn claims() -> Claims {
 
 fn token(c: &mut Criterion) {
     let mut group = c.benchmark_group("session");
-    let ring = Ring::new(vec![MasterKey { id: 1, secret: Secret::new([1; 32]), open_only: false }]);
+    let ring = KeyRing::new(vec![MasterKey { id: 1, secret: Secret::new([1; 32]), open_only: false }]);
     let realm: TenantName = "lobby".parse().unwrap();
     let (claims, nonce) = (claims(), [3; 12]);
     let token = ring.seal(&claims, Purpose::Cookie, &realm, nonce).unwrap();
     let altered = format!("{}AA", token.get(..token.len() - 2).unwrap());
-    let line = format!("lang=fr; theme=dark; _ga=GA1.2.3.4; csrftoken=abcdef; {COOKIE}={token}; a=1; b=2; c=3");
+    let line =
+        format!("lang=fr; theme=dark; _ga=GA1.2.3.4; csrftoken=abcdef; {COOKIE}={token}; a=1; b=2; c=3");
 
     let name = cookie::Name::new(COOKIE);
     group.bench_function("open", |b| b.iter(|| ring.open(black_box(&token), Purpose::Cookie, &realm)));
-    group.bench_function("open_altered", |b| b.iter(|| ring.open(black_box(&altered), Purpose::Cookie, &realm)));
-    group.bench_function("seal", |b| b.iter(|| ring.seal(black_box(&claims), Purpose::Cookie, &realm, nonce)));
+    group.bench_function("open_altered", |b| {
+        b.iter(|| ring.open(black_box(&altered), Purpose::Cookie, &realm))
+    });
+    group
+        .bench_function("seal", |b| b.iter(|| ring.seal(black_box(&claims), Purpose::Cookie, &realm, nonce)));
     group.bench_function("hash", |b| b.iter(|| ring.session_hash(black_box(&claims.id))));
-    group.bench_function("cookie_find", |b| b.iter(|| cookie::find(std::iter::once(black_box(line.as_bytes())), &name)));
+    group.bench_function("cookie_find", |b| {
+        b.iter(|| cookie::find(std::iter::once(black_box(line.as_bytes())), &name))
+    });
     // The parser of the `cookie` crate into its jar, which reads and keeps every cookie.
     group.bench_function("cookie_find/cookie_jar", |b| {
         b.iter(|| {
             let mut jar = ::cookie::CookieJar::new();
-            ::cookie::Cookie::split_parse(black_box(line.as_str())).flatten().for_each(|cookie| jar.add_original(cookie.into_owned()));
+            ::cookie::Cookie::split_parse(black_box(line.as_str()))
+                .flatten()
+                .for_each(|cookie| jar.add_original(cookie.into_owned()));
             jar.get(COOKIE).map(|cookie| cookie.value().len())
         });
     });
     let names = cookie::Names { own: COOKIE, foreign: &[], keep_foreign: true };
-    group.bench_function("cookie_strip", |b| b.iter(|| cookie::strip(std::iter::once(black_box(line.as_bytes())), names)));
+    group.bench_function("cookie_strip", |b| {
+        b.iter(|| cookie::strip(std::iter::once(black_box(line.as_bytes())), names))
+    });
     let field: &[u8] = br#"user="u_812", roles=("admin" "editor"), tenant="acme", absolute=28800"#;
     group.bench_function("grant_parse", |b| b.iter(|| grant::parse(black_box(&[field]))));
     group.finish();
@@ -72,15 +85,16 @@ fn revocation(c: &mut Criterion) {
     for count in [0_u64, 1000, 1_000_000] {
         // In memory where there is such a place: a million commits to a disk take minutes.
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-        let journal = Journal::open(dir.path(), now).unwrap();
+        let journal = Arc::new(SessionLedger::open(dir.path(), now).unwrap());
+        let runtime = tokio::runtime::Runtime::new().unwrap();
         // Writers that wait for the disk together share a commit.
         std::thread::scope(|scope| {
             for thread in 0..64_u64 {
-                let (journal, end) = (&journal, claims.absolute_end);
+                let (journal, runtime, end) = (&journal, &runtime, claims.absolute_end);
                 scope.spawn(move || {
                     for number in (thread..count).step_by(64) {
                         let id = SessionId::new((u128::from(number) << 64 | 1).to_be_bytes());
-                        journal.revoke(&Revoked::Session(id), now, end).unwrap();
+                        runtime.block_on(journal.end(&RevocationTarget::Session(id), now, end)).unwrap();
                     }
                 });
             }
@@ -95,8 +109,11 @@ fn revocation(c: &mut Criterion) {
             });
         });
         // One map of sessions only; the journal asks three: the session, its user, its tenant.
-        let cache = moka::sync::Cache::<SessionId, ()>::builder().build_with_hasher(ahash::RandomState::new());
-        (0..count).for_each(|number| cache.insert(SessionId::new((u128::from(number) << 64 | 1).to_be_bytes()), ()));
+        let cache =
+            moka::sync::Cache::<SessionId, ()>::builder().build_with_hasher(ahash::RandomState::new());
+        (0..count).for_each(|number| {
+            cache.insert(SessionId::new((u128::from(number) << 64 | 1).to_be_bytes()), ())
+        });
         cache.run_pending_tasks();
         group.bench_function(BenchmarkId::new("lookup_live/moka", count), |b| {
             b.iter(|| {
@@ -112,7 +129,8 @@ fn revocation(c: &mut Criterion) {
 fn assertion(c: &mut Criterion) {
     let mut group = c.benchmark_group("assertion");
     // PKCS#8 around 32 bytes (RFC 8410, section 7).
-    let der = [&[0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20][..], &[7; 32]].concat();
+    let der =
+        [&[0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20][..], &[7; 32]].concat();
     let assertions = Assertions::new(vec![AssertionKey::from_pkcs8(&der).unwrap()], "octroi");
     let statement = Statement {
         audience: "app",
@@ -125,7 +143,9 @@ fn assertion(c: &mut Criterion) {
         request_id: "01M87CM9JTMMAB4J834AX3XF39",
     };
 
-    group.bench_function("sign", |b| b.iter(|| assertions.sign(black_box(&statement), UnixTime::from_secs(1_800_000_100))));
+    group.bench_function("sign", |b| {
+        b.iter(|| assertions.sign(black_box(&statement), UnixTime::from_secs(1_800_000_100)))
+    });
     group.finish();
 }
 
@@ -191,10 +211,21 @@ fn foreign(c: &mut Criterion) {
     let django = read("django");
     let secret = text(django.get("keys").and_then(|keys| keys.get(0)).unwrap(), "secret");
     let derived = Django::key(secret.as_bytes(), text(&django, "salt").as_bytes(), Digest::Sha256);
-    run("django", &Codec::Django(Django { keys: vec![key(derived)] }), "_auth_user_id", &good(&django, "a login"));
+    run(
+        "django",
+        &Codec::Django(Django { keys: vec![key(derived)] }),
+        "_auth_user_id",
+        &good(&django, "a login"),
+    );
 
     for (name, kid) in [("HS256", "hs256"), ("ES256", "es256")] {
-        let wire = jwt.get("keys").and_then(Value::as_array).unwrap().iter().find(|wire| text(wire, "id") == kid).unwrap();
+        let wire = jwt
+            .get("keys")
+            .and_then(Value::as_array)
+            .unwrap()
+            .iter()
+            .find(|wire| text(wire, "id") == kid)
+            .unwrap();
         let algorithm: jsonwebtoken::Algorithm = name.parse().unwrap();
         let decoding = match wire.get("spki") {
             // It wants the point, which is the end of the key.

@@ -20,7 +20,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use octroi::{
     model::{Secret, SessionId, TenantName, UnixTime},
-    session::{Claims, MasterKey, Purpose, Ring, Roles, TOKEN_PREFIX},
+    session::{Claims, KeyRing, MasterKey, Purpose, Roles, TOKEN_PREFIX},
 };
 
 /// How often each is opened between two looks at the clock, and how often that is done.
@@ -29,7 +29,7 @@ const ROUNDS: usize = 4000;
 
 fn main() {
     let key = |id: u16, byte: u8| MasterKey { id, secret: Secret::new([byte; 32]), open_only: false };
-    let ring = Ring::new(vec![key(1, 0x35), key(2, 0x91)]);
+    let ring = KeyRing::new(vec![key(1, 0x35), key(2, 0x91)]);
     let (realm, other): (TenantName, TenantName) = ("acme".parse().unwrap(), "globex".parse().unwrap());
     let at = UnixTime::from_secs;
     let claims = Claims {
@@ -96,6 +96,10 @@ fn main() {
         times.sort_unstable();
         let [low, median, high] = [1, 2, 3].map(|part| quantile(&times, part));
         let base = *base.get_or_insert(median);
-        println!("{what:<36} {median:>5} ns {:>13} ns {:>7} %", format!("{low} to {high}"), median * 100 / base);
+        println!(
+            "{what:<36} {median:>5} ns {:>13} ns {:>7} %",
+            format!("{low} to {high}"),
+            median * 100 / base
+        );
     }
 }

@@ -41,7 +41,9 @@ fn large(writer: &mut TcpStream) -> io::Result<()> {
     static PIECE: [u8; 64 * 1024] = [b'x'; 64 * 1024];
     const PIECES: usize = 256;
     let length = PIECE.len() * PIECES;
-    writer.write_all(format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n").as_bytes())?;
+    writer.write_all(
+        format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n").as_bytes(),
+    )?;
     for _ in 0..PIECES {
         writer.write_all(&PIECE)?;
     }
@@ -131,24 +133,39 @@ fn answer(request: &Request, notes: &Notes) -> String {
             let name = request.form.get("user").map_or("", String::as_str);
             match PEOPLE.iter().find(|(person, _, _)| *person == name) {
                 Some((person, tenant, roles)) => {
-                    let grant = format!(r#"Octroi-Session-Grant: user="u_{person}", roles=({roles}), tenant="{tenant}""#);
+                    let grant = format!(
+                        r#"Octroi-Session-Grant: user="u_{person}", roles=({roles}), tenant="{tenant}""#
+                    );
                     page(303, &[&grant, "Location: /"], "signed in\n")
                 }
                 None => page(403, &[], "nobody by that name\n"),
             }
         }
-        ("POST", "/logout") => page(303, &["Octroi-Session-Revoke: self", "Location: /login"], "signed out\n"),
+        ("POST", "/logout") => {
+            page(303, &["Octroi-Session-Revoke: self", "Location: /login"], "signed out\n")
+        }
         ("POST", "/notes") => {
             let text = request.form.get("text").cloned().unwrap_or_default();
-            notes.lock().unwrap_or_else(PoisonError::into_inner).entry(tenant.to_owned()).or_default().push(format!("{user}: {text}"));
+            notes
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(tenant.to_owned())
+                .or_default()
+                .push(format!("{user}: {text}"));
             page(303, &["Location: /"], "written\n")
         }
         // Takes what it is sent, and keeps none of it.
         ("POST" | "PUT", "/uploads") => page(200, &[], &format!("{} octets\n", request.length)),
         ("GET" | "HEAD", "/public/") => page(200, &[], "<p>Everybody may read this page.</p>\n"),
-        ("GET" | "HEAD", "/admin/") => {
-            page(200, &[], &format!("<p>Only administrators of {} read this page. You are {}.</p>\n", text(tenant), text(user)))
-        }
+        ("GET" | "HEAD", "/admin/") => page(
+            200,
+            &[],
+            &format!(
+                "<p>Only administrators of {} read this page. You are {}.</p>\n",
+                text(tenant),
+                text(user)
+            ),
+        ),
         ("GET" | "HEAD", "/") => page(200, &[], &home(request, notes)),
         _ => page(404, &[], "not here\n"),
     }
@@ -156,14 +173,23 @@ fn answer(request: &Request, notes: &Notes) -> String {
 
 fn home(request: &Request, notes: &Notes) -> String {
     let mut body = String::from("<h1>octroi demo</h1>\n<h2>What octroi told the app</h2>\n<pre>\n");
-    let mut fields: Vec<_> =
-        request.fields.iter().filter(|(name, _)| name.starts_with("octroi-") || name.starts_with("x-forwarded-")).collect();
+    let mut fields: Vec<_> = request
+        .fields
+        .iter()
+        .filter(|(name, _)| name.starts_with("octroi-") || name.starts_with("x-forwarded-"))
+        .collect();
     fields.sort();
     for (name, value) in fields {
         let _ = writeln!(body, "{}: {}", text(name), text(value));
     }
     body.push_str("</pre>\n<h2>Notes of this tenant</h2>\n<ul>\n");
-    for note in notes.lock().unwrap_or_else(PoisonError::into_inner).get(request.field("octroi-tenant")).into_iter().flatten() {
+    for note in notes
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(request.field("octroi-tenant"))
+        .into_iter()
+        .flatten()
+    {
         let _ = writeln!(body, "<li>{}</li>", text(note));
     }
     body.push_str(
@@ -178,8 +204,11 @@ fn sign_in(realm: &str) -> String {
     for (person, tenant, roles) in PEOPLE {
         // A front door takes in the users of its members; any other realm only its own.
         if realm == "www" && tenant != "closed" || realm == tenant {
-            let _ =
-                writeln!(body, "<p><button name=user value={person}>{person} of {tenant}, {}</button></p>", text(&roles.replace('"', "")));
+            let _ = writeln!(
+                body,
+                "<p><button name=user value={person}>{person} of {tenant}, {}</button></p>",
+                text(&roles.replace('"', ""))
+            );
         }
     }
     body.push_str("</form>\n");

@@ -18,12 +18,18 @@ made=target/deb-assets
 rm -rf "$made"
 mkdir -p "$made"
 strip --strip-unneeded -o "$made/octroi" "$program"
+# A page for octroi, one for each command, and one for each group of commands.
 "$program" man >"$made/octroi.1"
+{ sed -n 's/^### octroi //p' docs/reference/commands.md; printf '%s\n' session keys ban; } | while read -r command; do
+    # Words of a command are words here, too.
+    # shellcheck disable=SC2086
+    "$program" man $command >"$made/octroi-${command// /-}.1"
+done
 "$program" completion bash >"$made/octroi.bash"
 "$program" completion zsh >"$made/_octroi"
 "$program" completion fish >"$made/octroi.fish"
 scripts/third-party.sh >"$made/third-party"
-for file in octroi.1 third-party; do gzip -9n "$made/$file"; done
+gzip -9n "$made"/*.1 "$made/third-party"
 gzip -9nc CHANGELOG.md >"$made/changelog.gz"
 
 pack=(--no-build --no-strip)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Third-party suites against the real program, where they are present (../shared/suites, or $SUITES).
+# Third-party suites against the real program, and their corpora against its readers (in ../shared/suites, or $SUITES).
 #   suites.sh [SAMPLE]      every Nth smuggling gadget; 10 unless said otherwise, 1 for all of them
-#   SUITES_ONLY=h1|h2|slow|tls|grpc|rules|observability    only that one
+#   SUITES_ONLY=corpora|h1|h2|slow|tls|grpc|rules|observability    only that one
 #   SUITES_PORT, SUITES_METRICS_PORT, SUITES_BACKEND_PORT, SUITES_GRPC_PORT    other ports than those of tests/suites.yaml, where two run at once
-# Exit: 0 all passed (or no suites here), 1 something failed, 69 a port is taken or octroi did not start.
+# Exit: 0 all passed, 1 something failed, 69 a suite is missing, a port is taken, or octroi did not start.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -14,9 +14,24 @@ export SUITES_PORT=$gate_port SUITES_METRICS_PORT=$metrics_port SUITES_BACKEND_P
 only=${SUITES_ONLY:-}
 target=${CARGO_TARGET_DIR:-$root/target}/debug
 
-if [ ! -d "$suites" ]; then
-    echo "suites: nothing at $suites, so nothing was run" >&2
-    exit 0
+# What each one needs of them.
+declare -A needs=(
+    [corpora]="data/smuggling_gadgets.json data/cookies_http_state.json data/proxy_protocol_requests.json
+        data/structured-fields/dictionary.json data/structured-fields/param-dict.json data/structured-fields/examples.json"
+    [h1]="h1_corpus.py data/http1_requests.json data/smuggling_gadgets.json" [h2]=h2_abuse.py [slow]=slow_clients.sh
+    [tls]=tls_scan.py [grpc]=grpc_check.py [rules]="" [observability]=observability.sh
+)
+if [ -n "$only" ] && [ -z "${needs[$only]+known}" ]; then
+    echo "suites: there is no suite \`$only\`; there are ${!needs[*]}" >&2
+    exit 69
+fi
+missing=
+for name in $(if [ -n "$only" ]; then echo "${needs[$only]}"; else echo "${needs[@]}"; fi | tr ' ' '\n' | sort -u); do
+    [ -e "$suites/$name" ] || missing+=" $name"
+done
+if [ -n "$missing" ]; then
+    echo "suites: missing at $suites, so nothing was run:$missing" >&2
+    exit 69
 fi
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 for port in $gate_port $metrics_port $backend_port $grpc_port; do
@@ -94,6 +109,20 @@ run() {
     fi
 }
 
+# What cannot be asked here has not passed.
+lacks() {
+    [ -z "$only" ] || [ "$only" = "$1" ] || return 0
+    failed=$((failed + 1))
+    lines+=("FAIL  $2")
+}
+
+corpora() {
+    SUITES=$suites cargo test --locked --test third_party -- --ignored 2>&1 |
+        sed 's/^test result: [^.]*\. \([0-9]* passed\); \([0-9]* failed\);.*/\1, \2/' | tee "$work/corpora" &&
+        grep -q '^[1-9][0-9]* passed, 0 failed' "$work/corpora"
+}
+run corpora "corpora" corpora
+
 address=127.0.0.1:$gate_port
 # It brings its own backend.
 run h1 "HTTP/1 corpus, 1 in $sample gadgets" python3 "$suites/h1_corpus.py" \
@@ -116,23 +145,18 @@ scan=(python3 "$suites/tls_scan.py" --target "$address" --sni gw.test --ca "$wor
 if [ -n "$sslyze" ]; then
     run tls "TLS scan" "${scan[@]}" --sslyze "$sslyze"
 else
-    lines+=("note  TLS scan: sslyze cannot be had here, so only nmap scanned")
-    run tls "TLS scan" "${scan[@]}"
+    run tls "TLS scan with nmap alone" "${scan[@]}"
+    lacks tls "TLS scan: sslyze is missing and cannot be installed"
 fi
 # It brings its own server.
 if [ -n "$grpc_python" ]; then
     run grpc "gRPC" "$grpc_python" "$suites/grpc_check.py" --target "$address" --sni grpc.test --ca "$work/certs/ca.pem" --backend-port "$grpc_port"
 else
-    lines+=("note  gRPC: grpcio cannot be had here, so nothing was asked")
+    lacks grpc "gRPC: grpcio and grpcio-health-checking are missing and cannot be installed"
 fi
-# What docs/operations.md recommends: the scrape configuration and the alerts, and a case of each alert that fires and one that does not.
+# The scrape configuration and the alerts that octroi ships, and a case of each alert that fires and one that does not.
 rules() {
-    mkdir -p "$work/rules" && cp tests/alerts.yaml "$work/rules/" || return 1
-    local name
-    for name in alerts scrape; do
-        sed -n "/^<!-- $name: begin/,/^<!-- $name: end/p" docs/operations.md | sed '/^<!--/d; /^```/d' >"$work/rules/octroi-$name.yaml"
-    done
-    if promtool check config "$work/rules/octroi-scrape.yaml" && promtool test rules "$work/rules/alerts.yaml"; then
+    if promtool check config deploy/prometheus/prometheus.yml && promtool test rules tests/alerts.yaml; then
         echo "$(grep -c 'alertname:' tests/alerts.yaml) passed, 0 failed"
     else
         return 1

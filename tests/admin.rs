@@ -1,7 +1,19 @@
 //! The levers end to end: control socket, admin listener, health, and what is written down.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 mod harness;
 
@@ -62,17 +74,22 @@ fn call(octroi: &Octroi, who: &str, path: &str, more: &[&str]) -> Answer {
 const POST: &[&str] = &["-X", "POST", "-H", "Content-Type: application/json", "-d", "{}"];
 
 fn code(answer: &Answer) -> (u16, String) {
-    let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"));
+    let body: serde_json::Value =
+        serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"));
     (answer.status, body["error"]["code"].as_str().unwrap_or("-").to_owned())
 }
 
 #[test]
 fn principals_do_what_their_roles_allow_and_every_call_is_written_down() {
     let (octroi, _upstream) = started(ADMIN, "");
-    let refused = |answer: Answer, status: u16, why: &str| assert_eq!(code(&answer), (status, why.to_owned()));
+    let refused =
+        |answer: Answer, status: u16, why: &str| assert_eq!(code(&answer), (status, why.to_owned()));
     let line = |principal: &str, path: &str, status: u16| {
         octroi.access_line(|line| {
-            line["event"] == "admin" && line["principal"] == principal && line["path"] == path && line["status"] == status
+            line["event"] == "admin"
+                && line["principal"] == principal
+                && line["path"] == path
+                && line["status"] == status
         })
     };
 
@@ -84,26 +101,50 @@ fn principals_do_what_their_roles_allow_and_every_call_is_written_down() {
     line("vera", "/v1/reload", 403);
     assert_eq!(call(&octroi, "olaf", "/v1/reload", POST).status, 200);
     assert_eq!(line("olaf", "/v1/reload", 200)["listener"], "admin");
-    let revoke = ["-X", "POST", "-H", "Content-Type: application/json", "-d", r#"{"tenant": "acme", "user": "u_1", "note": "left"}"#];
+    let revoke = [
+        "-X",
+        "POST",
+        "-H",
+        "Content-Type: application/json",
+        "-d",
+        r#"{"tenant": "acme", "user": "u_1", "note": "left"}"#,
+    ];
     assert_eq!(call(&octroi, "olaf", "/v1/sessions/revoke", &revoke).status, 200);
     let line = line("olaf", "/v1/sessions/revoke", 200);
     assert_eq!(line["detail"], "revoked tenant=acme user=u_1 note=left", "{line}");
 
     let expired = call(&octroi, "gone", "/v1/status", &[]);
     assert_eq!(expired.status, 401, "{expired:?}");
-    assert!(octroi.printed().iter().any(|line| line.contains("principals.gone")), "the operator is warned of it");
+    assert!(
+        octroi.printed().iter().any(|line| line.contains("principals.gone")),
+        "the operator is warned of it"
+    );
     let stranger = octroi
         .plain("admin", "admin.test", "/v1/status")
         .header("Authorization: Bearer AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
         .get();
     assert_eq!((stranger.status, stranger.field("www-authenticate")), (401, Some("Bearer")));
     assert_eq!(octroi.plain("admin", "admin.test", "/v1/status").status(), 401);
-    assert_eq!(octroi.plain("admin", "evil.test", "/v1/status").header(&bearer(&octroi, "vera")).status(), 421);
-    assert_eq!(call(&octroi, "olaf", "/v1/reload", &[POST, &["-H", "Origin: https://evil.test"]].concat()).status, 403);
+    assert_eq!(
+        octroi.plain("admin", "evil.test", "/v1/status").header(&bearer(&octroi, "vera")).status(),
+        421
+    );
+    assert_eq!(
+        call(&octroi, "olaf", "/v1/reload", &[POST, &["-H", "Origin: https://evil.test"]].concat()).status,
+        403
+    );
     assert_eq!(call(&octroi, "olaf", "/v1/reload", &["-X", "POST", "-d", "{}"]).status, 415);
-    assert_eq!((call(&octroi, "olaf", "/v1/nothing", &[]).status, call(&octroi, "olaf", "/v1/reload", &[]).status), (404, 405));
+    assert_eq!(
+        (call(&octroi, "olaf", "/v1/nothing", &[]).status, call(&octroi, "olaf", "/v1/reload", &[]).status),
+        (404, 405)
+    );
     assert!(octroi.metric(r#"octroi_admin_requests_total{code="401"}"#) >= 3.0);
-    assert!(!octroi.printed().iter().any(|line| line.contains(bearer(&octroi, "olaf").trim_start_matches("Authorization: Bearer "))));
+    assert!(
+        !octroi
+            .printed()
+            .iter()
+            .any(|line| line.contains(bearer(&octroi, "olaf").trim_start_matches("Authorization: Bearer ")))
+    );
 }
 
 #[test]
@@ -112,7 +153,10 @@ fn principals_follow_a_reload_and_the_listener_may_have_its_own_certificate() {
     let (mut octroi, upstream) = started(&tls, "");
     let ask = |octroi: &Octroi, who: &str| {
         let ca = octroi.path().join("ca.pem");
-        Curl::new(octroi.addr("admin"), "localhost", "/v1/status").cacert(&ca).header(&bearer(octroi, who)).get()
+        Curl::new(octroi.addr("admin"), "localhost", "/v1/status")
+            .cacert(&ca)
+            .header(&bearer(octroi, who))
+            .get()
     };
     assert_eq!(ask(&octroi, "vera").status, 200, "{:?}", ask(&octroi, "vera"));
 
@@ -152,7 +196,10 @@ fn the_admin_listener_s_certificate_is_renewed_and_a_bad_one_changes_nothing() {
     let tls = ADMIN.replacen('{', "{tls: {cert: admin.pem, key: admin.key}, ", 1);
     let (mut octroi, upstream) = started(&tls, "");
     let by = |octroi: &Octroi, ca: &std::path::Path| {
-        Curl::new(octroi.addr("admin"), "localhost", "/v1/status").cacert(ca).header(&bearer(octroi, "vera")).status()
+        Curl::new(octroi.addr("admin"), "localhost", "/v1/status")
+            .cacert(ca)
+            .header(&bearer(octroi, "vera"))
+            .status()
     };
     let first = octroi.path().join("ca.pem");
     assert_eq!(by(&octroi, &first), 200);
@@ -175,12 +222,20 @@ fn the_admin_listener_s_certificate_is_renewed_and_a_bad_one_changes_nothing() {
 
     // Another pair by the configuration.
     let third = certify(&octroi, "other");
-    octroi.reload(&config(&upstream, &tls.replace("admin.pem, key: admin.key", "other.pem, key: other.key"), ""));
+    octroi.reload(&config(
+        &upstream,
+        &tls.replace("admin.pem, key: admin.key", "other.pem, key: other.key"),
+        "",
+    ));
     assert_eq!((by(&octroi, &third), by(&octroi, &second)), (200, 0));
     // Whether there is TLS at all is not a reload's affair.
     octroi.configure(&config(&upstream, ADMIN, ""));
     let refused = octroi.command(&["reload"]);
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("admin.tls changed, and only a restart can change it"), "{refused:?}");
+    assert!(
+        String::from_utf8_lossy(&refused.stderr)
+            .contains("admin.tls changed, and only a restart can change it"),
+        "{refused:?}"
+    );
 }
 
 #[test]
@@ -188,7 +243,12 @@ fn the_control_socket_is_its_owner_s_and_no_page_s() {
     let (octroi, _upstream) = started(ADMIN, "");
     let socket = octroi.path().join("state/control.sock");
     let over = |args: &[&str]| {
-        let output = Command::new("curl").args(["-sS", "-i", "--unix-socket"]).arg(&socket).args(args).output().unwrap();
+        let output = Command::new("curl")
+            .args(["-sS", "-i", "--unix-socket"])
+            .arg(&socket)
+            .args(args)
+            .output()
+            .unwrap();
         client::parse(&String::from_utf8_lossy(&output.stdout), 0)
     };
 
@@ -223,7 +283,8 @@ fn it_is_not_ready_while_it_drains() {
 
     eventually("it is not ready", || (probe(&octroi, "/readyz") == 503).then_some(()));
     assert_eq!(probe(&octroi, "/healthz"), 200);
-    let status: serde_json::Value = serde_json::from_slice(&octroi.command(&["status", "--json"]).stdout).unwrap();
+    let status: serde_json::Value =
+        serde_json::from_slice(&octroi.command(&["status", "--json"]).stdout).unwrap();
     assert_eq!(status["draining"], true);
     assert_ne!(octroi.plain("plain", "acme.test", "/x").get().exit, 0);
     assert_eq!(busy.join().unwrap(), 200);
@@ -233,7 +294,11 @@ fn it_is_not_ready_while_it_drains() {
 #[test]
 fn an_access_line_says_who_asked_what_and_why_it_was_decided() {
     let (octroi, upstream) = started(ADMIN, "");
-    let cookie = octroi.curl("acme.test", "/login?h-Octroi-Session-Grant=user%3D%22u_1%22").args(&["-X", "POST"]).get().session();
+    let cookie = octroi
+        .curl("acme.test", "/login?h-Octroi-Session-Grant=user%3D%22u_1%22")
+        .args(&["-X", "POST"])
+        .get()
+        .session();
     let answer = octroi
         .curl("acme.test", "/in/x?secret=1")
         .cookie(&cookie)
@@ -267,7 +332,10 @@ fn an_access_line_says_who_asked_what_and_why_it_was_decided() {
     ] {
         is(name, value);
     }
-    assert_eq!((&line["status"], &line["bytes.in"], &line["upstream.tries"]), (&200.into(), &5.into(), &1.into()));
+    assert_eq!(
+        (&line["status"], &line["bytes.in"], &line["upstream.tries"]),
+        (&200.into(), &5.into(), &1.into())
+    );
     assert_eq!(line["bytes.out"], answer.body.len());
     for name in ["time", "session", "policy.revision", "tls.cipher", "tls.group", "user_agent"] {
         assert!(line[name].as_str().is_some_and(|value| !value.is_empty()), "{name} {line}");
@@ -278,18 +346,28 @@ fn an_access_line_says_who_asked_what_and_why_it_was_decided() {
 
     let denied = octroi.curl("shut.test", "/x").get();
     let line = octroi.access_line(|line| line["request.id"] == denied.field("octroi-request-id").unwrap());
-    assert_eq!((&line["decision"], &line["reason"], &line["status"]), (&"deny".into(), &"ip_not_allowed".into(), &403.into()));
+    assert_eq!(
+        (&line["decision"], &line["reason"], &line["status"]),
+        (&"deny".into(), &"ip_not_allowed".into(), &403.into())
+    );
     assert!(line["rule"].as_str().unwrap().contains("octroi.yaml:"), "{line}");
-    assert!(line["detail"].as_str().unwrap().contains("127.0.0.1") && line.get("upstream.name").is_none(), "{line}");
+    assert!(
+        line["detail"].as_str().unwrap().contains("127.0.0.1") && line.get("upstream.name").is_none(),
+        "{line}"
+    );
     let lost = octroi.plain("plain", "nobody.test", "/x").get();
     let line = octroi.access_line(|line| line["request.id"] == lost.field("octroi-request-id").unwrap());
-    assert_eq!((&line["host"], &line["reason"], line.get("tenant")), (&"nobody.test".into(), &"host_unknown".into(), None));
+    assert_eq!(
+        (&line["host"], &line["reason"], line.get("tenant")),
+        (&"nobody.test".into(), &"host_unknown".into(), None)
+    );
 }
 
 #[test]
 fn a_log_that_cannot_be_written_stops_nobody() {
     let upstream = Upstream::start();
-    let mut octroi = Octroi::prepared(&config(&upstream, ADMIN, "access_log: [{to: file, path: log/access.log}]"));
+    let mut octroi =
+        Octroi::prepared(&config(&upstream, ADMIN, "access_log: [{to: file, path: log/access.log}]"));
     let dir = octroi.path().join("log");
     std::fs::create_dir(&dir).unwrap();
     let mounted = Mounted::small(&dir);
@@ -305,15 +383,20 @@ fn a_log_that_cannot_be_written_stops_nobody() {
         let head = format!("GET /x HTTP/1.1\r\nHost: acme.test\r\nUser-Agent: {agent}{number}\r\n\r\n");
         assert_eq!(client::ask(&mut stream, &head).status, 200);
     }
-    let dropped =
-        eventually("lines are lost and counted", || Some(octroi.metric("octroi_access_log_dropped_total")).filter(|&lost| lost > 0.0));
+    let dropped = eventually("lines are lost and counted", || {
+        Some(octroi.metric("octroi_access_log_dropped_total")).filter(|&lost| lost > 0.0)
+    });
     assert_eq!(octroi.plain("plain", "acme.test", "/x").status(), 200);
 
     assert!(dropped > 0.0);
     let told = octroi.command(&["status"]);
     let text = String::from_utf8_lossy(&told.stdout).into_owned();
     assert_eq!(told.status.code(), Some(1), "{text}");
-    assert!(text.contains("\nlog         access log: writing ") && text.contains("access.log: No space left on device"), "{text}");
+    assert!(
+        text.contains("\nlog         access log: writing ")
+            && text.contains("access.log: No space left on device"),
+        "{text}"
+    );
     if mounted.is_none() {
         return;
     }
@@ -335,7 +418,8 @@ fn a_revocation_that_is_not_on_the_disk_is_told_until_it_is() {
     // Without the right to mount there is no disk to fill; what the journal says is a test of its own.
     let Some(_mounted) = Mounted::small(&dir) else { return };
     octroi.run();
-    let revoke = |user: &str| octroi.command(&["session", "revoke", "--tenant", "acme", "--user", user]).status.code();
+    let revoke =
+        |user: &str| octroi.command(&["session", "revoke", "--tenant", "acme", "--user", user]).status.code();
     assert_eq!(revoke("u_1"), Some(0));
     octroi.ok(&["status"]);
 
@@ -350,16 +434,43 @@ fn a_revocation_that_is_not_on_the_disk_is_told_until_it_is() {
     let told = octroi.command(&["status"]);
     let text = String::from_utf8_lossy(&told.stdout).into_owned();
     assert_eq!(told.status.code(), Some(1), "{text}");
-    assert!(text.contains("\nunkept      1 revocation is in force and not on the disk: ") && text.contains("No space left"), "{text}");
-    assert_eq!(octroi.metric("octroi_revocations_unkept"), 1.0);
+    assert!(
+        text.contains("\nunkept      1 revocation is in force and not on the disk: ")
+            && text.contains("No space left"),
+        "{text}"
+    );
+    assert_eq!(
+        (octroi.metric("octroi_revocations_unkept"), octroi.metric("octroi_revocation_journal_failing")),
+        (1.0, 1.0)
+    );
+    assert!(text.contains("\n            do not restart: that forgets them. "), "{text}");
     let ready = octroi.plain("metrics", "localhost", "/readyz").get();
-    assert!(ready.status == 200 && ready.body.contains("journal: not on the disk: revocations: 1: "), "{ready:?}");
+    assert!(
+        ready.status == 200 && ready.body.contains("journal: not on the disk: revocations: 1: "),
+        "{ready:?}"
+    );
 
     drop(file);
     std::fs::remove_file(&ballast).unwrap();
     assert_eq!(revoke("u_2"), Some(0));
     octroi.ok(&["status"]);
-    assert_eq!(octroi.metric("octroi_revocations_unkept"), 0.0);
+    assert_eq!(
+        (octroi.metric("octroi_revocations_unkept"), octroi.metric("octroi_revocation_journal_failing")),
+        (0.0, 0.0)
+    );
+    // Its end is said once, with how many were at stake: that one, and the one that was written with it.
+    let back = |octroi: &Octroi| {
+        octroi
+            .printed()
+            .into_iter()
+            .filter(|line| line.contains("event=\"journal_back\""))
+            .collect::<Vec<_>>()
+    };
+    let said = eventually("its end is said", || Some(back(&octroi)).filter(|said| !said.is_empty()));
+    assert!(said.len() == 1 && said[0].contains("revocations=2"), "{said:?}");
+    assert_eq!(revoke("u_3"), Some(0));
+    octroi.ok(&["status"]);
+    assert_eq!(back(&octroi).len(), 1);
 }
 
 /// A file system that is taken off at the end, whatever happens.
@@ -368,7 +479,10 @@ struct Mounted(std::path::PathBuf);
 impl Mounted {
     /// One of 64 KiB, where this user may mount any.
     fn small(dir: &std::path::Path) -> Option<Self> {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs"]).arg(dir).output();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs"])
+            .arg(dir)
+            .output();
         mounted.is_ok_and(|output| output.status.success()).then(|| Self(dir.to_owned()))
     }
 }
@@ -386,20 +500,26 @@ fn log_files_rotate_by_size_and_sinks_change_with_a_reload() {
     let mut octroi = Octroi::start(&config(&upstream, ADMIN, rotated));
     for _ in 0..40 {
         assert_eq!(
-            exchange(&mut raw(octroi.addr("plain")), b"GET /x HTTP/1.1\r\nHost: acme.test\r\nConnection: close\r\n\r\n")[9..12],
+            exchange(
+                &mut raw(octroi.addr("plain")),
+                b"GET /x HTTP/1.1\r\nHost: acme.test\r\nConnection: close\r\n\r\n"
+            )[9..12],
             *"200"
         );
     }
     let file = |name: &str| std::fs::metadata(octroi.path().join(name)).ok();
     eventually("all lines", || (octroi.access_lines().len() >= 40).then_some(()));
-    let [now, one, two] = ["access.log", "access.log.1", "access.log.2"].map(|name| eventually(name, || file(name)));
+    let [now, one, two] =
+        ["access.log", "access.log.1", "access.log.2"].map(|name| eventually(name, || file(name)));
     assert!(file("access.log.3").is_none() && one.len() <= 4096 && two.len() <= 4096);
     assert_eq!(now.permissions().mode() & 0o027, 0);
 
     octroi.reload(&config(&upstream, ADMIN, "access_log: [{to: file, path: other.log}]"));
     assert_eq!(octroi.plain("plain", "acme.test", "/x").status(), 200);
     eventually("the new file", || {
-        std::fs::read_to_string(octroi.path().join("other.log")).ok().filter(|text| text.contains("\"path\":\"/x\""))
+        std::fs::read_to_string(octroi.path().join("other.log"))
+            .ok()
+            .filter(|text| text.contains("\"path\":\"/x\""))
     });
 }
 
@@ -437,7 +557,11 @@ fn every_family_of_metrics_moves() {
         assert!(octroi.metric(series) > 0.0, "{series}\n{}", octroi.metrics());
     }
     let metrics = octroi.metrics();
-    for family in ["octroi_tls_certificate_not_after_timestamp_seconds{", "octroi_policy_info{revision=", "octroi_build_info{version="] {
+    for family in [
+        "octroi_tls_certificate_not_after_timestamp_seconds{",
+        "octroi_policy_info{revision=",
+        "octroi_build_info{version=",
+    ] {
         assert!(metrics.contains(family), "{family}\n{metrics}");
     }
 }
@@ -446,7 +570,9 @@ fn every_family_of_metrics_moves() {
 fn int_ends_at_once_and_quit_does_nothing_alone() {
     let (mut octroi, _upstream) = started(ADMIN, "");
     octroi.signal("QUIT");
-    eventually("it says so", || octroi.printed().iter().any(|line| line.contains("no successor")).then_some(()));
+    eventually("it says so", || {
+        octroi.printed().iter().any(|line| line.contains("no successor")).then_some(())
+    });
     let slow = octroi.plain("plain", "acme.test", "/x?sleep=2500");
     let slow = std::thread::spawn(move || slow.get().exit);
     std::thread::sleep(Duration::from_millis(200));

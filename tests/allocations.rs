@@ -17,7 +17,11 @@ fn allocations(claims: &Claims) -> u64 {
     let request = get("https://acme.test/x").cookie(&seal(claims, Purpose::Cookie, "acme"));
     let view = request.view(NOW, Tick::from_nanos(0));
     let client = "198.51.100.7".parse::<std::net::IpAddr>().unwrap().into();
-    let prove = || session::check(&view, client, realm, &policy, &octroi::session::foreign::FetchedKeys::default()).unwrap().unwrap();
+    let prove = || {
+        session::check(&view, client, realm, &policy, &octroi::session::foreign::FetchedKeys::default())
+            .unwrap()
+            .unwrap()
+    };
     assert_eq!(prove().session.claims, *claims, "the first derives the realm's key");
 
     allocation_counter::measure(|| drop(prove())).count_total
@@ -26,7 +30,10 @@ fn allocations(claims: &Claims) -> u64 {
 #[test]
 fn a_valid_session_costs_at_most_two() {
     let long = Claims { user: "7f6c1d1e-3c5a-4c8e-9a55-0d5b5c2f8a11".parse().unwrap(), ..claims("acme") };
-    let many = Claims { roles: Roles::try_new(["accounts:read", "accounts:write", "reports"]).unwrap(), ..claims("acme") };
+    let many = Claims {
+        roles: Roles::try_new(["accounts:read", "accounts:write", "reports"]).unwrap(),
+        ..claims("acme")
+    };
 
     // What permit, log and answer share is one; a text of more than 24 bytes is another.
     assert_eq!(allocations(&claims("acme")), 1);

@@ -1,7 +1,19 @@
 //! The signed statement of who asks, end to end: what apps get, and the keys that verify it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 mod harness;
 
@@ -48,7 +60,8 @@ fn started() -> (Octroi, Upstream) {
 
 fn sign_in(octroi: &Octroi, upstream: &Upstream, host: &str, grant: &str) -> String {
     let grant = percent_encoding::utf8_percent_encode(grant, percent_encoding::NON_ALPHANUMERIC).to_string();
-    let answer = octroi.curl(host, &format!("/login?h-Octroi-Session-Grant={grant}")).args(&["-X", "POST"]).get();
+    let answer =
+        octroi.curl(host, &format!("/login?h-Octroi-Session-Grant={grant}")).args(&["-X", "POST"]).get();
     upstream.take();
     answer.session()
 }
@@ -61,7 +74,12 @@ fn published(octroi: &Octroi) -> Answer {
 }
 
 /// Verifies as an app does.
-fn verified(octroi: &Octroi, got: &Got, audience: &str, issuer: &str) -> Result<Value, jsonwebtoken::errors::Error> {
+fn verified(
+    octroi: &Octroi,
+    got: &Got,
+    audience: &str,
+    issuer: &str,
+) -> Result<Value, jsonwebtoken::errors::Error> {
     let token = got.field("octroi-assertion").unwrap_or_else(|| panic!("no assertion: {got:?}"));
     let keys: JwkSet = serde_json::from_str(&published(octroi).body).unwrap();
     let header = decode_header(token)?;
@@ -80,7 +98,12 @@ fn what_is_forwarded_with_a_session_says_so_under_a_signature() {
 
     // Our own way to the app, and the HTTP library's.
     for args in [&["-X", "GET"][..], &["-X", "POST", "-d", "body"]] {
-        let answer = octroi.curl("acme.test", "/x").cookie(&cookie).header("Octroi-Assertion: forged").args(args).get();
+        let answer = octroi
+            .curl("acme.test", "/x")
+            .cookie(&cookie)
+            .header("Octroi-Assertion: forged")
+            .args(args)
+            .get();
         let got = upstream.only();
         let claims = verified(&octroi, &got, "app", "octroi").unwrap();
 
@@ -94,7 +117,10 @@ fn what_is_forwarded_with_a_session_says_so_under_a_signature() {
             })
         );
         assert_eq!(got.field("octroi-auth-time"), Some(&*signed_in.to_string()));
-        assert_eq!(decode_header(got.field("octroi-assertion").unwrap()).unwrap().typ.as_deref(), Some("octroi-assertion+jwt"));
+        assert_eq!(
+            decode_header(got.field("octroi-assertion").unwrap()).unwrap().typ.as_deref(),
+            Some("octroi-assertion+jwt")
+        );
     }
 }
 
@@ -108,17 +134,28 @@ fn each_upstream_gets_its_own() {
 
     assert!(verified(&octroi, &got, "app", "octroi").is_err());
     let claims = verified(&octroi, &got, "https://www.example.test", "octroi").unwrap();
-    assert_eq!((&claims["tenant"], &claims["realm"], &claims["roles"]), (&json!("globex"), &json!("lobby"), &json!([])));
+    assert_eq!(
+        (&claims["tenant"], &claims["realm"], &claims["roles"]),
+        (&json!("globex"), &json!("lobby"), &json!([]))
+    );
 }
 
 #[test]
 fn without_a_session_nobody_says_who_asks() {
     let (octroi, upstream) = started();
 
-    for forged in ["Octroi-Assertion: forged", "octroi_assertion: forged", "X-Octroi-Assertion: forged", "octroi-session: forged"] {
+    for forged in [
+        "Octroi-Assertion: forged",
+        "octroi_assertion: forged",
+        "X-Octroi-Assertion: forged",
+        "octroi-session: forged",
+    ] {
         assert_eq!(octroi.curl("acme.test", "/public/x").header(forged).get().status, 200);
         let got = upstream.only();
-        assert!(!got.fields.iter().any(|(_, value)| value == "forged") && !got.has("octroi-assertion"), "{got:?}");
+        assert!(
+            !got.fields.iter().any(|(_, value)| value == "forged") && !got.has("octroi-assertion"),
+            "{got:?}"
+        );
     }
     let cookie = "__Host-octroi=oct1.AQAHoKGio6SlpqeoqaqrDSTvXAYiV5wseo1l_HAtMz8STwGSCbl36Hk5JLtJ14PZGTTf";
     assert_eq!(octroi.curl("acme.test", "/public/x").cookie(cookie).get().status, 200);
@@ -136,13 +173,18 @@ fn a_key_is_published_before_it_signs_and_after() {
     let signed_with = |octroi: &Octroi| {
         octroi.curl("acme.test", "/x").cookie(&cookie).get();
         let got = upstream.only();
-        verified(octroi, &got, "app", "https://gate.test").or_else(|_| verified(octroi, &got, "app", "octroi")).unwrap();
+        verified(octroi, &got, "app", "https://gate.test")
+            .or_else(|_| verified(octroi, &got, "app", "octroi"))
+            .unwrap();
         decode_header(got.field("octroi-assertion").unwrap()).unwrap().kid.unwrap()
     };
     let old = signed_with(&octroi);
     assert_eq!(kids(&octroi), vec![old.clone()]);
     let reload = |octroi: &mut Octroi, key: &str| {
-        octroi.configure(&config(&upstream, &format!("  assertion: {{key: {key}, issuer: \"https://gate.test\"}}")));
+        octroi.configure(&config(
+            &upstream,
+            &format!("  assertion: {{key: {key}, issuer: \"https://gate.test\"}}"),
+        ));
         octroi.ok(&["keys", "init"]);
         octroi.ok(&["reload"]);
     };
@@ -164,7 +206,8 @@ fn keys_are_made_by_command_and_only_their_public_parts_are_told() {
 
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     // OpenSSL takes it for what it is.
-    let shown = Command::new("openssl").args(["pkey", "-noout", "-text_pub", "-in"]).arg(&file).output().unwrap();
+    let shown =
+        Command::new("openssl").args(["pkey", "-noout", "-text_pub", "-in"]).arg(&file).output().unwrap();
     assert!(String::from_utf8(shown.stdout).unwrap().starts_with("ED25519 Public-Key:"));
     let answer = published(&octroi);
     assert_eq!((answer.status, answer.field("content-type")), (200, Some("application/jwk-set+json")));
@@ -177,7 +220,8 @@ fn keys_are_made_by_command_and_only_their_public_parts_are_told() {
 #[test]
 fn without_the_key_in_the_configuration_nothing_is_signed_or_published() {
     let upstream = Upstream::start();
-    let octroi = Octroi::start(&config(&upstream, "").replace(r#", audience: "https://www.example.test""#, ""));
+    let octroi =
+        Octroi::start(&config(&upstream, "").replace(r#", audience: "https://www.example.test""#, ""));
     let cookie = sign_in(&octroi, &upstream, "acme.test", r#"user="u_1""#);
 
     octroi.curl("acme.test", "/x").cookie(&cookie).header("Octroi-Assertion: forged").get();

@@ -1,7 +1,19 @@
 //! The apps of `examples/assertion`, behind octroi and asked by others: whom they believe.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 mod harness;
 
@@ -57,9 +69,15 @@ fn example(file: &str) -> PathBuf {
 }
 
 fn python(file: &str, keys: &str) -> App {
-    let packages = apps::python("assertion-python", &["Flask==3.1.3", "Django==5.2.19", "PyJWT==2.15.1", "cryptography==50.0.2"]);
+    let packages = apps::python(
+        "assertion-python",
+        &["Flask==3.1.3", "Django==5.2.19", "PyJWT==2.15.1", "cryptography==50.0.2"],
+    );
     let mut command = Command::new("python3");
-    App::start(command.arg(example("python").join(file)).arg(keys).env("PYTHONPATH", packages), tempfile::tempdir().unwrap())
+    App::start(
+        command.arg(example("python").join(file)).arg(keys).env("PYTHONPATH", packages),
+        tempfile::tempdir().unwrap(),
+    )
 }
 
 fn node(keys: &str) -> App {
@@ -104,15 +122,23 @@ fn holds(start: impl Fn(&str) -> App) {
     let app = start(&format!("http://{}/.well-known/jwks.json", octroi_.addr("metrics")));
     octroi_.reload(&octroi(app.port));
     let octroi = octroi_;
-    let bearer = octroi.ok(&["session", "mint", "--tenant", "acme", "--user", "u_1", "--role", "editor", "--role", "admin", "--bearer"]);
-    let ask = |path: &str| octroi.curl("acme.test", path).header(&format!("Authorization: Bearer {}", bearer.trim())).get();
+    let bearer = octroi.ok(&[
+        "session", "mint", "--tenant", "acme", "--user", "u_1", "--role", "editor", "--role", "admin",
+        "--bearer",
+    ]);
+    let ask = |path: &str| {
+        octroi.curl("acme.test", path).header(&format!("Authorization: Bearer {}", bearer.trim())).get()
+    };
 
     let told = ask("/me");
     let body: Value = serde_json::from_str(&told.body).unwrap_or_else(|error| panic!("{error}: {told:?}"));
     let session = body["session"].as_str().unwrap();
     assert_eq!(session.len(), 16);
     let id = told.field("octroi-request-id").unwrap();
-    assert_eq!(body, json!({"tenant": "acme", "user": "u_1", "roles": ["admin", "editor"], "session": session, "request": id}));
+    assert_eq!(
+        body,
+        json!({"tenant": "acme", "user": "u_1", "roles": ["admin", "editor"], "session": session, "request": id})
+    );
     assert_eq!(octroi.curl("acme.test", "/public/hello").get().status, 200);
 
     // Past octroi, with its own key: only a whole, fresh assertion for this app is believed.
@@ -147,14 +173,22 @@ fn holds(start: impl Fn(&str) -> App) {
     refused("another user", &format!("{header}.{}.{signature}", other(payload, "u_1", "u_2")));
     refused("another algorithm", &format!("{}.{payload}.{signature}", other(header, "EdDSA", "none")));
     refused("no signature", &format!("{}.{payload}.", other(header, "EdDSA", "none")));
-    refused("another type", &format!("{}.{payload}.{signature}", other(header, "octroi-assertion+jwt", "JWT")));
-    refused("another key's name", &format!("{}.{payload}.{signature}", other(header, "\"kid\":\"", "\"kid\":\"x")));
+    refused(
+        "another type",
+        &format!("{}.{payload}.{signature}", other(header, "octroi-assertion+jwt", "JWT")),
+    );
+    refused(
+        "another key's name",
+        &format!("{}.{payload}.{signature}", other(header, "\"kid\":\"", "\"kid\":\"x")),
+    );
 
     // Signed well, and otherwise not what it must be.
     let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
     let kid = ours.keys()[0].kid().to_owned();
     let typ = Some("octroi-assertion+jwt".to_owned());
-    let signed = |header: Header, claims: &Value| encode(&header, claims, &EncodingKey::from_ed_der(&der(&pem))).unwrap();
+    let signed = |header: Header, claims: &Value| {
+        encode(&header, claims, &EncodingKey::from_ed_der(&der(&pem))).unwrap()
+    };
     let header = Header { alg: Algorithm::EdDSA, kid: Some(kid.clone()), typ, ..Header::default() };
     assert_eq!(past(&app, Some(&signed(header.clone(), &claims))), 200);
     refused("another type", &signed(Header { typ: Some("JWT".into()), ..header.clone() }, &claims));

@@ -1,7 +1,19 @@
 //! What an attacker would try with the real program: raw bytes in front, an upstream that lies behind.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 mod harness;
 
@@ -118,8 +130,20 @@ fn empty_lines_before_a_request_hold_no_connection() {
 fn only_malformed_chunks_are_called_so() {
     let (octroi, upstream) = started();
 
-    for head in ["Connection: Host", "Connection: X-Forwarded-For", "Connection: \"x\"", "Connection: a,b,c,d,e,f,g,h,i,j,k"] {
-        let answer = client::parse(&raw(&octroi, "acme.test", &format!("GET /public/ HTTP/1.1\r\nHost: acme.test\r\n{head}\r\n\r\n")), 0);
+    for head in [
+        "Connection: Host",
+        "Connection: X-Forwarded-For",
+        "Connection: \"x\"",
+        "Connection: a,b,c,d,e,f,g,h,i,j,k",
+    ] {
+        let answer = client::parse(
+            &raw(
+                &octroi,
+                "acme.test",
+                &format!("GET /public/ HTTP/1.1\r\nHost: acme.test\r\n{head}\r\n\r\n"),
+            ),
+            0,
+        );
         assert_eq!(
             (answer.status, reason(&octroi, answer.field("octroi-request-id").unwrap()).as_str()),
             (400, "connection_field"),
@@ -138,7 +162,11 @@ fn a_request_before_the_answer_to_the_one_before_is_judged_as_itself() {
 
     let answer = client::exchange(&mut stream, b"GET /private HTTP/1.1\r\nHost: acme.test\r\n\r\n");
 
-    assert_eq!((answer.matches("HTTP/1.1 200").count(), answer.matches("HTTP/1.1 401").count()), (1, 1), "{answer}");
+    assert_eq!(
+        (answer.matches("HTTP/1.1 200").count(), answer.matches("HTTP/1.1 401").count()),
+        (1, 1),
+        "{answer}"
+    );
     let got = upstream.take();
     assert!(got.iter().all(|got| got.target.starts_with("/public/1")), "{got:?}");
     octroi.access_line(|line| line["path"] == "/private" && line["reason"] == "session_missing");
@@ -151,11 +179,21 @@ fn a_length_that_connection_nominates_is_refused() {
 
     for (field, body) in [
         (format!("Content-Length: {}\r\nConnection: Content-Length", hidden.len()), hidden.to_owned()),
-        ("Transfer-Encoding: chunked\r\nConnection: Transfer-Encoding".to_owned(), format!("{:x}\r\n{hidden}\r\n0\r\n\r\n", hidden.len())),
+        (
+            "Transfer-Encoding: chunked\r\nConnection: Transfer-Encoding".to_owned(),
+            format!("{:x}\r\n{hidden}\r\n0\r\n\r\n", hidden.len()),
+        ),
     ] {
-        let answers = raw(&octroi, "acme.test", &format!("POST /public/ HTTP/1.1\r\nHost: acme.test\r\n{field}\r\n\r\n{body}"));
+        let answers = raw(
+            &octroi,
+            "acme.test",
+            &format!("POST /public/ HTTP/1.1\r\nHost: acme.test\r\n{field}\r\n\r\n{body}"),
+        );
         let answer = client::parse(&answers, 0);
-        assert_eq!((answer.status, reason(&octroi, answer.field("octroi-request-id").unwrap()).as_str()), (400, "connection_field"));
+        assert_eq!(
+            (answer.status, reason(&octroi, answer.field("octroi-request-id").unwrap()).as_str()),
+            (400, "connection_field")
+        );
         assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
     }
     assert!(upstream.take().is_empty());
@@ -188,13 +226,20 @@ fn an_answer_with_two_ends_is_refused() {
         let octroi = before(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\nok"));
         let answer = octroi.curl("acme.test", "/public/").args(&["--http1.1"]).get();
         let id = answer.field("octroi-request-id").unwrap();
-        assert_eq!((answer.status, reason(&octroi, id).as_str()), (502, "upstream_protocol"), "{}", &head[..head.len().min(60)]);
+        assert_eq!(
+            (answer.status, reason(&octroi, id).as_str()),
+            (502, "upstream_protocol"),
+            "{}",
+            &head[..head.len().min(60)]
+        );
     }
 }
 
 #[test]
 fn bytes_behind_an_answer_are_nobodys_answer() {
-    let octroi = before("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nEVIL!");
+    let octroi = before(
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nEVIL!",
+    );
 
     for _ in 0..4 {
         assert_eq!(octroi.curl("acme.test", "/public/").get().body, "ok");
@@ -208,7 +253,8 @@ fn an_interim_answer_carries_no_cookie_and_no_word_of_ours() {
          HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
     );
 
-    let answer = raw(&octroi, "acme.test", "GET /public/ HTTP/1.1\r\nHost: acme.test\r\nConnection: close\r\n\r\n");
+    let answer =
+        raw(&octroi, "acme.test", "GET /public/ HTTP/1.1\r\nHost: acme.test\r\nConnection: close\r\n\r\n");
 
     assert!(answer.starts_with("HTTP/1.1 103 ") && answer.contains("HTTP/1.1 200 "), "{answer}");
     assert!(!answer.contains("evil") && !answer.to_lowercase().contains("octroi-session-grant"), "{answer}");
@@ -237,7 +283,10 @@ fn the_app_cannot_set_the_session_cookie_under_any_spelling() {
          Set-Cookie: a=b\r\nContent-Length: 2\r\n\r\nok",
     );
 
-    assert_eq!(octroi.curl("acme.test", "/public/").get().all("set-cookie"), ["a=b; Secure; HttpOnly; SameSite=Lax"]);
+    assert_eq!(
+        octroi.curl("acme.test", "/public/").get().all("set-cookie"),
+        ["a=b; Secure; HttpOnly; SameSite=Lax"]
+    );
 }
 
 #[test]
@@ -258,7 +307,13 @@ fn the_way_back_after_signing_in_stays_on_this_host() {
     let (octroi, _upstream) = started();
 
     for path in ["//merge//evil.test/", "/merge///evil.test"] {
-        let location = octroi.curl("acme.test", path).header("Accept: text/html").get().field("location").unwrap().to_owned();
+        let location = octroi
+            .curl("acme.test", path)
+            .header("Accept: text/html")
+            .get()
+            .field("location")
+            .unwrap()
+            .to_owned();
         let next = location.strip_prefix("/login?next=").unwrap();
         let next = percent_encoding::percent_decode_str(next).decode_utf8_lossy().into_owned();
         assert!(next.starts_with("/merge/") && !next.contains("//"), "{next}");
@@ -269,7 +324,8 @@ fn the_way_back_after_signing_in_stays_on_this_host() {
 fn a_form_of_a_page_without_referrer_signs_in_and_another_sites_does_not() {
     let (octroi, upstream) = started();
     let sign_in = |fields: &[&str]| {
-        let curl = octroi.curl("acme.test", "/login?h-Octroi-Session-Grant=user%3D%22u_1%22").args(&["-X", "POST"]);
+        let curl =
+            octroi.curl("acme.test", "/login?h-Octroi-Session-Grant=user%3D%22u_1%22").args(&["-X", "POST"]);
         fields.iter().fold(curl, |curl, field| curl.header(field)).status()
     };
 
@@ -289,7 +345,10 @@ fn a_token_reaches_no_app_under_any_scheme() {
     let token = format!("oct1.{}", "A".repeat(80));
 
     for value in [format!("Token {token}"), format!("Basic x, Bearer {token}"), format!("Bearer\t{token}")] {
-        assert_eq!(octroi.curl("acme.test", "/public/").header(&format!("Authorization: {value}")).status(), 200);
+        assert_eq!(
+            octroi.curl("acme.test", "/public/").header(&format!("Authorization: {value}")).status(),
+            200
+        );
         assert!(!upstream.only().has("authorization"), "{value}");
     }
     octroi.curl("acme.test", "/public/").header("Authorization: Bearer abc.oct1.def").status();
@@ -300,7 +359,8 @@ fn a_token_reaches_no_app_under_any_scheme() {
 fn http_1_0_gets_no_chunks_and_no_interim_answer() {
     let octroi = before("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
 
-    let answer = client::parse(&raw(&octroi, "acme.test", "GET /public/ HTTP/1.0\r\nHost: acme.test\r\n\r\n"), 0);
+    let answer =
+        client::parse(&raw(&octroi, "acme.test", "GET /public/ HTTP/1.0\r\nHost: acme.test\r\n\r\n"), 0);
     assert_eq!((answer.body.as_str(), answer.field("transfer-encoding")), ("ok", None), "{answer:?}");
 
     let (octroi, upstream) = started();
@@ -364,13 +424,26 @@ fn an_opened_tunnel_is_no_failure() {
 #[test]
 fn a_tunnel_ends_with_its_session_or_its_tenant() {
     let (octroi, upstream) = started();
-    let sign_in = || octroi.curl("acme.test", "/login?h-Octroi-Session-Grant=user%3D%22u_1%22").args(&["-X", "POST"]).get().session();
+    let sign_in = || {
+        octroi
+            .curl("acme.test", "/login?h-Octroi-Session-Grant=user%3D%22u_1%22")
+            .args(&["-X", "POST"])
+            .get()
+            .session()
+    };
     let (ended, other) = (sign_in(), sign_in());
     let (mut ended_tunnel, mut other_tunnel) = (tunnel(&octroi, &ended), tunnel(&octroi, &other));
     let mut anonymous = tunnel(&octroi, "a=b");
     assert!(echoes(&mut ended_tunnel) && echoes(&mut other_tunnel) && echoes(&mut anonymous));
 
-    assert_eq!(octroi.curl("acme.test", "/logout?h-Octroi-Session-Revoke=self").args(&["-X", "POST"]).cookie(&ended).status(), 200);
+    assert_eq!(
+        octroi
+            .curl("acme.test", "/logout?h-Octroi-Session-Revoke=self")
+            .args(&["-X", "POST"])
+            .cookie(&ended)
+            .status(),
+        200
+    );
     std::thread::sleep(std::time::Duration::from_millis(1100));
 
     assert!(!echoes(&mut ended_tunnel));

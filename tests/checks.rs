@@ -1,6 +1,12 @@
 //! The checks behind hygiene, asked through the pipeline: every refusal just outside, and what passes just inside.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
 
 mod support;
 
@@ -8,10 +14,10 @@ use std::{sync::Arc, time::Duration};
 
 use octroi::{
     model::{Deny, Mode, PathRules, Reason, RevocationAnswer, UnixTime},
-    pipeline::{Passage, Permit, Source, judge_again, judge_grant},
+    pipeline::{Disposition, OnSessionEnd, Permit, Revalidation, Source, judge_grant, revalidate},
     policy::{
-        Binding, CertificateMode, Charge, ClientIpHeader, Granting, IpAccess, IpSet, ListenerKind, OnStale, OriginCheck, Policy, QuotaBy,
-        RangeRule, RequestLimits, Route, RouteAccess, Tenant,
+        Binding, CertificateMode, Charge, ClientIpHeader, Granting, IpAccess, IpSet, ListenerKind, OnStale,
+        OriginCheck, Policy, QuotaBy, RangeRule, RequestLimits, Route, RouteAccess, Tenant,
     },
     replay::Request,
     session::{Bound, Claims, Purpose, Roles, SignIn, binding, grant::Grant},
@@ -56,7 +62,7 @@ fn changed(change: impl FnOnce(&mut Claims)) -> Request {
 
 fn client_of(request: &Request, policy: &Policy) -> Result<String, Option<Reason>> {
     let judged = judged(request, policy);
-    judged.known.client.map(|client| client.to_string()).ok_or(judged.reason())
+    judged.facts.client.map(|client| client.to_string()).ok_or(judged.reason())
 }
 
 // ── client ──
@@ -72,7 +78,10 @@ fn a_forwarding_header_of_a_stranger_is_not_read() {
 fn the_chain_is_read_from_the_right_while_it_is_trusted() {
     let client = |chain: &[&str]| {
         let request = get("https://acme.test/public/").from("10.0.0.1");
-        client_of(&chain.iter().fold(request, |request, line| request.header("x-forwarded-for", line)), &plain())
+        client_of(
+            &chain.iter().fold(request, |request, line| request.header("x-forwarded-for", line)),
+            &plain(),
+        )
     };
 
     assert_eq!(client(&[]), Ok("10.0.0.1".into()));
@@ -95,7 +104,10 @@ fn only_the_configured_header_is_read() {
     let request = get("https://acme.test/public/").from("10.0.0.1").header("x-forwarded-for", "203.0.113.1");
 
     assert_eq!(client_of(&request, &policy), Ok("10.0.0.1".into()));
-    assert_eq!(client_of(&request.header("forwarded", "for=198.51.100.7;proto=https"), &policy), Ok("198.51.100.7".into()));
+    assert_eq!(
+        client_of(&request.header("forwarded", "for=198.51.100.7;proto=https"), &policy),
+        Ok("198.51.100.7".into())
+    );
 }
 
 #[test]
@@ -151,21 +163,30 @@ fn a_suspended_tenant_refuses_public_routes_too() {
     let policy = one(|acme| (acme.suspended, acme.mode) = (true, Mode::Observe));
 
     assert_eq!(judged(&get("https://acme.test/public/"), &policy).reason(), Some(Reason::TenantSuspended));
-    assert_eq!(judged(&get("https://acme.test/public/").at("http"), &policy).reason(), Some(Reason::TenantSuspended));
+    assert_eq!(
+        judged(&get("https://acme.test/public/").at("http"), &policy).reason(),
+        Some(Reason::TenantSuspended)
+    );
 }
 
 #[test]
 fn a_redirect_listener_only_redirects() {
     let judged = |request: Request, policy: &Policy| match judged(&request.at("http"), policy).verdict {
-        Ok(Passage::Redirect(location)) => Ok(location),
+        Ok(Disposition::Redirect(location)) => Ok(location),
         Ok(other) => panic!("{other:?}"),
         Err(deny) => Err(deny.reason),
     };
     let mut elsewhere = plain();
     elsewhere.listeners[2] = Arc::new(listener("http", 8080, ListenerKind::Redirect { port: 8443 }));
 
-    assert_eq!(judged(get("https://ACME.test:8080/a%20b?c=d&e"), &plain()), Ok("https://acme.test/a%20b?c=d&e".into()));
-    assert_eq!(judged(get("https://acme.test/").method("HEAD"), &elsewhere), Ok("https://acme.test:8443/".into()));
+    assert_eq!(
+        judged(get("https://ACME.test:8080/a%20b?c=d&e"), &plain()),
+        Ok("https://acme.test/a%20b?c=d&e".into())
+    );
+    assert_eq!(
+        judged(get("https://acme.test/").method("HEAD"), &elsewhere),
+        Ok("https://acme.test:8443/".into())
+    );
     assert_eq!(judged(get("https://acme.test/").method("POST"), &plain()), Err(Reason::PlaintextRefused));
     assert_eq!(judged(get("https://nobody.test/"), &plain()), Err(Reason::HostUnknown));
 }
@@ -191,12 +212,18 @@ fn the_ranges_of_the_tenant_hold_and_name_their_line() {
     assert_eq!(at("192.0.2.1", &allowed), (None, None));
     assert_eq!(at("192.0.2.2", &allowed), (Some(Reason::IpNotAllowed), Some(3)));
     assert_eq!(at("::ffff:192.0.2.1", &allowed), (None, None));
-    assert_eq!(at("192.0.2.66", &one(|acme| acme.ip_access = deny(&["192.0.2.66"]))), (Some(Reason::IpDenied), Some(5)));
+    assert_eq!(
+        at("192.0.2.66", &one(|acme| acme.ip_access = deny(&["192.0.2.66"]))),
+        (Some(Reason::IpDenied), Some(5))
+    );
 }
 
 #[test]
 fn a_range_that_expired_since_the_load_allows_nobody() {
-    let policy = one(|acme| acme.ip_access = IpAccess::new(Some(vec![RangeRule { expires: Some(NOW), ..range("192.0.2.0/24") }]), vec![]));
+    let policy = one(|acme| {
+        acme.ip_access =
+            IpAccess::new(Some(vec![RangeRule { expires: Some(NOW), ..range("192.0.2.0/24") }]), vec![])
+    });
     let at = |now| ask_at(&get("https://acme.test/public/"), &policy, &Empty, &LIVE, now).reason();
 
     assert_eq!(at(NOW.minus(SECOND)), None);
@@ -207,8 +234,10 @@ fn a_range_that_expired_since_the_load_allows_nobody() {
 fn an_inner_range_that_has_expired_hides_no_outer_one() {
     let policy = one(|acme| {
         let inner = |text: &str| RangeRule { expires: Some(NOW), origin: line(6), ..range(text) };
-        acme.ip_access =
-            IpAccess::new(Some(vec![inner("192.0.2.1/32"), range("192.0.2.0/24"), inner("198.51.100.0/24")]), vec![inner("192.0.2.2/32")]);
+        acme.ip_access = IpAccess::new(
+            Some(vec![inner("192.0.2.1/32"), range("192.0.2.0/24"), inner("198.51.100.0/24")]),
+            vec![inner("192.0.2.2/32")],
+        );
     });
     let at = |ip: &str, now| {
         let judged = ask_at(&get("https://acme.test/public/").from(ip), &policy, &Empty, &LIVE, now);
@@ -245,7 +274,13 @@ fn the_rule_says_which_methods_and_bodies_pass() {
         acme.routes = table(vec![small, route("/", RouteAccess::Public)]);
     });
     let post = |path: &str, bytes: u64| {
-        judged(&get(&format!("https://acme.test{path}")).method("POST").header("content-length", &bytes.to_string()), &policy).reason()
+        judged(
+            &get(&format!("https://acme.test{path}"))
+                .method("POST")
+                .header("content-length", &bytes.to_string()),
+            &policy,
+        )
+        .reason()
     };
 
     assert_eq!(post("/small", 10), None);
@@ -272,7 +307,9 @@ fn what_is_forwarded_is_what_was_matched() {
         merging.path.merge_slashes = true;
         acme.routes = table(vec![merging, route("/", RouteAccess::Public)]);
     });
-    let forwarded = |path: &str| judged(&get(&format!("https://acme.test{path}")), &policy).permit().path_and_query().to_owned();
+    let forwarded = |path: &str| {
+        judged(&get(&format!("https://acme.test{path}")), &policy).permit().path_and_query().to_owned()
+    };
 
     assert_eq!(forwarded("/%61?b=%2e%2e/"), "/%61?b=%2e%2e/");
     assert_eq!(forwarded("/a?"), "/a?");
@@ -284,11 +321,17 @@ fn what_is_forwarded_is_what_was_matched() {
 fn spelled(change: impl FnOnce(&mut Tenant)) -> Policy {
     one(|acme| {
         let mut open = route("/", RouteAccess::Public);
-        open.path = PathRules { allow_encoded_slash: true, allow_path_parameters: true, merge_slashes: true, allow_double_encoding: true };
+        open.path = PathRules {
+            allow_encoded_slash: true,
+            allow_path_parameters: true,
+            merge_slashes: true,
+            allow_double_encoding: true,
+        };
         open.grant = Granting::Directly;
         let mut read = route("/ops/read/", roles("ops"));
         read.methods = Box::new(["GET".into()]);
-        acme.routes = table(vec![open, route("/ops/", roles("ops")), read, route("/me", RouteAccess::Session)]);
+        acme.routes =
+            table(vec![open, route("/ops/", roles("ops")), read, route("/me", RouteAccess::Session)]);
         change(acme);
     })
 }
@@ -343,14 +386,26 @@ fn whoever_keeps_parameters_does_not_get_past_what_it_reads() {
             route.path.allow_path_parameters = true;
             route
         };
-        acme.routes = table(vec![with("/pub/"), with("/login"), route("/", RouteAccess::Session), route("/admin", roles("admin"))]);
+        acme.routes = table(vec![
+            with("/pub/"),
+            with("/login"),
+            route("/", RouteAccess::Session),
+            route("/admin", roles("admin")),
+        ]);
     });
     let asked = |path: &str| judged(&get(&format!("https://acme.test{path}")), &policy).reason();
 
     for path in ["/pub;/account", "/pub%3B/account", "/PUB;x/account", "/login%3Bx"] {
-        assert!(matches!(asked(path), Some(Reason::SessionMissing | Reason::PathParameter)), "{path}: {:?}", asked(path));
+        assert!(
+            matches!(asked(path), Some(Reason::SessionMissing | Reason::PathParameter)),
+            "{path}: {:?}",
+            asked(path)
+        );
     }
-    assert_eq!((asked("/pub;/account"), asked("/pub%3B/account")), (Some(Reason::SessionMissing), Some(Reason::SessionMissing)));
+    assert_eq!(
+        (asked("/pub;/account"), asked("/pub%3B/account")),
+        (Some(Reason::SessionMissing), Some(Reason::SessionMissing))
+    );
     for path in ["/login;jsessionid=1", "/pub/a;jsessionid=1", "/pub/a;v=1/b", "/pub/a%3Bb/c"] {
         assert_eq!(asked(path), None, "{path}");
     }
@@ -363,7 +418,8 @@ fn no_mapping_of_case_gets_past_roles_age_or_quotas() {
         aged.max_auth_age = Some(std::time::Duration::from_secs(1));
         let mut counted = route("/in", RouteAccess::Public);
         counted.quotas = Box::new([quota("in", QuotaBy::Client, 1).into()]);
-        acme.routes = table(vec![route("/admin", roles("admin")), aged, counted, route("/", RouteAccess::Public)]);
+        acme.routes =
+            table(vec![route("/admin", roles("admin")), aged, counted, route("/", RouteAccess::Public)]);
     });
     let quotas = Counting::default();
     let asked = |path: &str| ask(&get(&format!("https://acme.test{path}")), &policy, &quotas, &LIVE).reason();
@@ -381,7 +437,8 @@ fn a_spelling_costs_what_the_rule_costs_that_an_app_may_read() {
     let policy = one(|acme| {
         let mut login = route("/login", RouteAccess::Public);
         (login.grant, login.origin_check) = (Granting::Directly, OriginCheck::Always);
-        let failures = octroi::policy::Quota { charge: Charge::Failures, ..quota("login", QuotaBy::Client, 2) };
+        let failures =
+            octroi::policy::Quota { charge: Charge::Failures, ..quota("login", QuotaBy::Client, 2) };
         login.quotas = Box::new([failures.into(), quota("by_route", QuotaBy::Route, 9).into()]);
         let mut small = route("/small/", RouteAccess::Public);
         small.limits = Some(RequestLimits { body_bytes: 10, ..REQUEST_LIMITS });
@@ -393,10 +450,14 @@ fn a_spelling_costs_what_the_rule_costs_that_an_app_may_read() {
         acme.routes = Arc::new(builder.build(Arc::new(route("*", RouteAccess::Public))));
     });
     let quotas = Counting::default();
-    let asked = |path: &str| ask(&get(&format!("https://acme.test{path}")).method("POST"), &policy, &quotas, &LIVE);
+    let asked =
+        |path: &str| ask(&get(&format!("https://acme.test{path}")).method("POST"), &policy, &quotas, &LIVE);
 
     let spelled = asked("/LOGIN").permit();
-    assert_eq!((spelled.route().id.as_str(), spelled.route().grant, spelled.is_sign_in()), ("*", Granting::Never, true));
+    assert_eq!(
+        (spelled.route().id.as_str(), spelled.route().grant, spelled.is_sign_in()),
+        ("*", Granting::Never, true)
+    );
     assert_eq!(spelled.charged_failures().len(), 1);
     assert_eq!(asked("/login").reason(), None);
     assert_eq!(asked("/Login").reason(), Some(Reason::QuotaExceeded));
@@ -405,7 +466,11 @@ fn a_spelling_costs_what_the_rule_costs_that_an_app_may_read() {
     assert!(!asked("/MINE").permit().is_sign_in());
 
     let sized = |path: &str, bytes: &str| {
-        judged(&get(&format!("https://acme.test{path}")).method("POST").header("content-length", bytes), &policy).reason()
+        judged(
+            &get(&format!("https://acme.test{path}")).method("POST").header("content-length", bytes),
+            &policy,
+        )
+        .reason()
     };
     assert_eq!((sized("/SMALL/x", "10"), sized("/SMALL/x", "11")), (None, Some(Reason::BodyTooLarge)));
     assert_eq!((sized("/LARGE/x", "11"), sized("/small/x", "11")), (None, Some(Reason::BodyTooLarge)));
@@ -414,8 +479,10 @@ fn a_spelling_costs_what_the_rule_costs_that_an_app_may_read() {
 #[test]
 fn a_bad_session_is_no_session_only_where_every_reading_is_public() {
     let policy = spelled(|_| {});
-    let expired = seal(&Claims { absolute_end: NOW.minus(SECOND), ..claims("acme") }, Purpose::Cookie, "acme");
-    let asked = |path: &str| judged(&get(&format!("https://acme.test{path}")).cookie(&expired), &policy).reason();
+    let expired =
+        seal(&Claims { absolute_end: NOW.minus(SECOND), ..claims("acme") }, Purpose::Cookie, "acme");
+    let asked =
+        |path: &str| judged(&get(&format!("https://acme.test{path}")).cookie(&expired), &policy).reason();
 
     assert_eq!(asked("/x%2Fy"), None);
     assert_eq!(asked("/ops%2Fusers"), Some(Reason::SessionExpired));
@@ -435,10 +502,21 @@ fn observe_mode_asks_nobody_for_less() {
     for path in ["/x", "/X"] {
         let url = format!("https://acme.test{path}");
         let nobody = judged(&get(&url), &policy);
-        assert_eq!((nobody.reason(), nobody.would()), (Some(Reason::AuthTooOld), Some(Reason::SessionMissing)), "{path}");
-        assert_eq!(judged(&get(&url).cookie("oct1.bad"), &policy).reason(), Some(Reason::AuthTooOld), "{path}");
+        assert_eq!(
+            (nobody.reason(), nobody.would()),
+            (Some(Reason::AuthTooOld), Some(Reason::SessionMissing)),
+            "{path}"
+        );
+        assert_eq!(
+            judged(&get(&url).cookie("oct1.bad"), &policy).reason(),
+            Some(Reason::AuthTooOld),
+            "{path}"
+        );
         assert_eq!(judged(&with_url(&old, &url), &policy).reason(), Some(Reason::AuthTooOld), "{path}");
-        assert_eq!(ask_at(&with_url(&claims("acme"), &url), &policy, &Empty, &ended, NOW).reason(), Some(Reason::AuthTooOld));
+        assert_eq!(
+            ask_at(&with_url(&claims("acme"), &url), &policy, &Empty, &ended, NOW).reason(),
+            Some(Reason::AuthTooOld)
+        );
         assert_eq!(judged(&with_url(&claims("acme"), &url), &policy).reason(), None, "{path}");
     }
     assert_eq!(judged(&get("https://acme.test/y"), &policy).reason(), None);
@@ -471,12 +549,21 @@ fn a_websocket_opens_only_where_the_route_says_so() {
     assert!(judged(&handshake("/ws"), &policy).permit().websocket());
     assert!(!judged(&handshake("/other"), &policy).permit().websocket());
     assert!(!judged(&get("https://acme.test/ws"), &policy).permit().websocket());
-    assert!(!judged(&get("https://acme.test/ws").header("upgrade", "h2c").header("connection", "upgrade"), &policy).permit().websocket());
+    assert!(
+        !judged(
+            &get("https://acme.test/ws").header("upgrade", "h2c").header("connection", "upgrade"),
+            &policy
+        )
+        .permit()
+        .websocket()
+    );
 }
 
 #[test]
 fn a_malformed_handshake_is_refused() {
-    let refused = |change: &dyn Fn(&mut Request)| judged(&handshake("/ws").changed(|request| change(request)), &sockets()).reason();
+    let refused = |change: &dyn Fn(&mut Request)| {
+        judged(&handshake("/ws").changed(|request| change(request)), &sockets()).reason()
+    };
     let set = |name: &'static str, value: &'static str| {
         refused(&move |request: &mut Request| {
             request.headers.insert(name, value.parse().unwrap());
@@ -491,7 +578,10 @@ fn a_malformed_handshake_is_refused() {
     assert_eq!(set("content-length", "1"), Some(Reason::UpgradeRefused));
     assert_eq!(set("transfer-encoding", "chunked"), Some(Reason::UpgradeRefused));
     assert_eq!(refused(&|request| request.method = "POST".into()), Some(Reason::UpgradeRefused));
-    assert_eq!(refused(&|request| request.version = octroi::model::HttpVersion::Http10), Some(Reason::UpgradeRefused));
+    assert_eq!(
+        refused(&|request| request.version = octroi::model::HttpVersion::Http10),
+        Some(Reason::UpgradeRefused)
+    );
     assert_eq!(
         refused(&|request| {
             request.headers.append("sec-websocket-key", KEY.parse().unwrap());
@@ -529,9 +619,15 @@ fn the_beginning_of_a_session_has_a_minute_of_grace() {
     let at = |change: &dyn Fn(&mut Claims)| judged(&changed(change), &plain()).reason();
 
     assert_eq!(at(&|claims| claims.issued = minute), None);
-    assert_eq!(at(&|claims| claims.issued = minute.plus(Duration::from_millis(1))), Some(Reason::SessionNotYet));
+    assert_eq!(
+        at(&|claims| claims.issued = minute.plus(Duration::from_millis(1))),
+        Some(Reason::SessionNotYet)
+    );
     assert_eq!(at(&|claims| claims.not_before = minute), None);
-    assert_eq!(at(&|claims| claims.not_before = minute.plus(Duration::from_millis(1))), Some(Reason::SessionNotYet));
+    assert_eq!(
+        at(&|claims| claims.not_before = minute.plus(Duration::from_millis(1))),
+        Some(Reason::SessionNotYet)
+    );
 }
 
 #[test]
@@ -549,10 +645,14 @@ fn a_shortened_rule_holds_for_old_tokens_at_once() {
 #[test]
 fn a_bearer_token_rests_as_long_as_it_says_itself() {
     let mut old = claims("acme");
-    (old.issued, old.auth_time) = (NOW.minus(Duration::from_secs(7200)), NOW.minus(Duration::from_secs(7200)));
+    (old.issued, old.auth_time) =
+        (NOW.minus(Duration::from_secs(7200)), NOW.minus(Duration::from_secs(7200)));
     old.idle_end = old.absolute_end;
 
-    assert_eq!(judged(&get("https://acme.test/x").bearer(&seal(&old, Purpose::Bearer, "acme")), &plain()).reason(), None);
+    assert_eq!(
+        judged(&get("https://acme.test/x").bearer(&seal(&old, Purpose::Bearer, "acme")), &plain()).reason(),
+        None
+    );
     assert_eq!(judged(&with(&old), &plain()).reason(), Some(Reason::SessionIdle));
 }
 
@@ -563,8 +663,14 @@ fn a_token_opens_only_where_it_was_made_for() {
     assert_eq!(reason(get("https://other.test/x").cookie(&token("acme"))), Some(Reason::SessionInvalid));
     assert_eq!(reason(get("https://acme.test/x").bearer(&token("acme"))), Some(Reason::SessionInvalid));
     assert_eq!(reason(get("https://acme.test/x").cookie("oct1.")), Some(Reason::SessionInvalid));
-    assert_eq!(reason(get("https://acme.test/x").cookie(&seal(&claims("other"), Purpose::Cookie, "acme"))), Some(Reason::SessionTenant));
-    assert_eq!(reason(get("https://acme.test/x").cookie(&token("acme")).cookie(&token("acme"))), Some(Reason::CookieAmbiguous));
+    assert_eq!(
+        reason(get("https://acme.test/x").cookie(&seal(&claims("other"), Purpose::Cookie, "acme"))),
+        Some(Reason::SessionTenant)
+    );
+    assert_eq!(
+        reason(get("https://acme.test/x").cookie(&token("acme")).cookie(&token("acme"))),
+        Some(Reason::CookieAmbiguous)
+    );
 }
 
 #[test]
@@ -588,7 +694,11 @@ fn cookie_and_bearer_must_be_one_session() {
     assert_eq!(purpose(request(&seal(&other, Purpose::Bearer, "acme"))), Err(Reason::CredentialConflict));
     assert_eq!(purpose(request(&token("acme"))), Err(Reason::CredentialConflict));
     assert_eq!(
-        purpose(get("https://acme.test/x").cookie("oct1.AAAAAAAAAAAAAAAAAAAAAAAA").bearer(&seal(&other, Purpose::Bearer, "acme"))),
+        purpose(get("https://acme.test/x").cookie("oct1.AAAAAAAAAAAAAAAAAAAAAAAA").bearer(&seal(
+            &other,
+            Purpose::Bearer,
+            "acme"
+        ))),
         Err(Reason::CredentialConflict)
     );
 }
@@ -597,9 +707,14 @@ fn cookie_and_bearer_must_be_one_session() {
 fn a_bound_session_stays_where_it_was() {
     let policy = one(|acme| acme.sessions.bind = vec![Binding::ClientPrefix, Binding::UserAgent]);
     let mut bound = claims("acme");
-    bound.binding =
-        binding(Bound { client: Some(std::net::IpAddr::from([192, 0, 2, 1]).into()), user_agent: Some(b"curl/8"), certificate: None });
-    let request = |addr: &str, agent: &str| judged(&with(&bound).from(addr).header("user-agent", agent), &policy).reason();
+    bound.binding = binding(Bound {
+        client: Some(std::net::IpAddr::from([192, 0, 2, 1]).into()),
+        user_agent: Some(b"curl/8"),
+        certificate: None,
+    });
+    let request = |addr: &str, agent: &str| {
+        judged(&with(&bound).from(addr).header("user-agent", agent), &policy).reason()
+    };
 
     assert_eq!(request("192.0.2.254", "curl/8"), None);
     assert_eq!(request("192.0.3.1", "curl/8"), Some(Reason::SessionBinding));
@@ -611,23 +726,56 @@ fn a_bound_session_stays_where_it_was() {
 
 #[test]
 fn on_a_public_route_a_bad_session_is_none_and_its_cookie_goes() {
-    let bad = get("https://acme.test/public/").cookie("oct1.AAAAAAAAAAAAAAAAAAAAAAAA");
+    let bad = get("https://acme.test/public/")
+        .cookie("oct1.AAAAAAAAAAAAAAAAAAAAAAAA")
+        .header("sec-fetch-mode", "navigate");
 
     let judged = judged(&bad, &plain());
 
-    assert_eq!(judged.known.session_fault.as_ref().map(|deny| deny.reason), Some(Reason::SessionInvalid));
-    assert!(judged.known.clear_cookie);
+    assert_eq!(judged.facts.session_fault.as_ref().map(|deny| deny.reason), Some(Reason::SessionInvalid));
+    // The app's answer may be late, and in another tab somebody may have signed in meanwhile.
+    assert!(!judged.facts.clear_cookie);
     assert_eq!(judged.permit().session(), None);
 }
 
 #[test]
+fn a_refused_page_clears_the_cookie_of_a_session_that_has_ended_for_good() {
+    let clears = |request: Request, policy: &Policy, says: &Says| {
+        let mode = |mode: &str| {
+            let judged = ask(&request.clone().header("sec-fetch-mode", mode), policy, &Empty, says);
+            (judged.reason(), judged.facts.clear_cookie)
+        };
+        let (page, script) = (mode("navigate"), mode("cors"));
+        assert_eq!((page.0, script.1), (script.0, false), "{page:?}");
+        page
+    };
+    let ended = Says(RevocationAnswer::Session, 0);
+
+    assert_eq!(clears(with(&claims("acme")), &plain(), &LIVE), (None, false));
+    assert_eq!(clears(with(&claims("acme")), &plain(), &ended), (Some(Reason::SessionRevoked), true));
+    assert_eq!(
+        clears(get("https://acme.test/x").cookie("oct1.AAAAAAAAAAAAAAAAAAAAAAAA"), &plain(), &LIVE),
+        (Some(Reason::SessionInvalid), true)
+    );
+    let rested = changed(|claims| claims.idle_end = NOW);
+    assert_eq!(clears(rested, &plain(), &LIVE), (Some(Reason::SessionIdle), true));
+    // What may come back, or was none.
+    let not_yet = changed(|claims| claims.not_before = NOW.plus(SECOND * 120));
+    assert_eq!(clears(not_yet, &plain(), &LIVE), (Some(Reason::SessionNotYet), false));
+    assert_eq!(clears(get("https://acme.test/x"), &plain(), &LIVE), (Some(Reason::SessionMissing), false));
+    let bearer = get("https://acme.test/x").bearer(&seal(&claims("acme"), Purpose::Bearer, "acme"));
+    assert_eq!(clears(bearer, &plain(), &ended), (Some(Reason::SessionRevoked), false));
+}
+
+#[test]
 fn on_a_public_route_a_revoked_session_is_none() {
-    let request = get("https://acme.test/public/").cookie(&token("acme"));
+    let request =
+        get("https://acme.test/public/").cookie(&token("acme")).header("accept", "text/html, */*;q=0.8");
 
     let judged = ask(&request, &plain(), &Empty, &Says(RevocationAnswer::Session, 0));
 
-    assert_eq!(judged.known.session, None);
-    assert!(judged.known.clear_cookie);
+    assert_eq!(judged.facts.session, None);
+    assert!(!judged.facts.clear_cookie);
     assert_eq!(judged.permit().session(), None);
 }
 
@@ -635,12 +783,17 @@ fn on_a_public_route_a_revoked_session_is_none() {
 fn on_a_public_route_a_bad_bearer_token_takes_no_cookie_away() {
     let judged = judged(&get("https://acme.test/public/").bearer("oct1.AAAAAAAAAAAAAAAAAAAAAAAA"), &plain());
 
-    assert_eq!((judged.reason(), judged.known.clear_cookie), (None, false));
+    assert_eq!((judged.reason(), judged.facts.clear_cookie), (None, false));
 }
 
 #[test]
 fn a_good_session_is_known_on_a_public_route() {
-    assert!(judged(&get("https://acme.test/public/").cookie(&token("acme")), &plain()).permit().session().is_some());
+    assert!(
+        judged(&get("https://acme.test/public/").cookie(&token("acme")), &plain())
+            .permit()
+            .session()
+            .is_some()
+    );
 }
 
 #[test]
@@ -650,7 +803,7 @@ fn under_observe_mode_a_bad_session_counts_as_none() {
 
     let judged = judged(&expired, &policy);
 
-    assert_eq!((judged.would(), judged.known.clear_cookie), (Some(Reason::SessionExpired), false));
+    assert_eq!((judged.would(), judged.facts.clear_cookie), (Some(Reason::SessionExpired), false));
     assert_eq!(judged.trail.steps().len(), 1);
     assert_eq!(judged.permit().session(), None);
 }
@@ -682,10 +835,14 @@ fn a_lobby_admits_its_members_only() {
 
 #[test]
 fn the_members_own_rules_hold() {
-    let reason = |change: &dyn Fn(&mut Tenant)| judged(&member("acme"), &lobby(|_, acme| change(acme))).reason();
+    let reason =
+        |change: &dyn Fn(&mut Tenant)| judged(&member("acme"), &lobby(|_, acme| change(acme))).reason();
 
     assert_eq!(reason(&|acme| acme.suspended = true), Some(Reason::MemberSuspended));
-    assert_eq!(reason(&|acme| acme.ip_access = allow(&["198.51.100.0/24"])), Some(Reason::MemberIpNotAllowed));
+    assert_eq!(
+        reason(&|acme| acme.ip_access = allow(&["198.51.100.0/24"])),
+        Some(Reason::MemberIpNotAllowed)
+    );
     assert_eq!(reason(&|acme| acme.ip_access = deny(&["192.0.2.0/24"])), Some(Reason::MemberIpDenied));
     assert_eq!(reason(&|acme| acme.sessions.idle = Duration::from_secs(60)), Some(Reason::SessionIdle));
 }
@@ -699,7 +856,8 @@ fn the_members_mode_counts_for_the_members_ranges() {
     assert_eq!(judged(&member("acme"), &relaxed).would(), Some(Reason::MemberIpDenied));
     assert_eq!(judged(&member("acme"), &strict).reason(), Some(Reason::MemberIpDenied));
     assert_eq!(
-        judged(&member("acme"), &lobby(|_, acme| (acme.suspended, acme.mode) = (true, Mode::Observe))).reason(),
+        judged(&member("acme"), &lobby(|_, acme| (acme.suspended, acme.mode) = (true, Mode::Observe)))
+            .reason(),
         Some(Reason::MemberSuspended)
     );
 }
@@ -721,12 +879,19 @@ fn a_session_that_another_node_may_have_ended_goes_by_the_rule() {
         policy.sessions.as_mut().unwrap().revocation.on_stale = on_stale;
         policy
     };
-    let reason =
-        |on_stale, epoch| ask(&with(&claims("acme")), &with_rule(on_stale), &Empty, &Says(RevocationAnswer::Stale, epoch)).reason();
+    let reason = |on_stale, epoch| {
+        ask(&with(&claims("acme")), &with_rule(on_stale), &Empty, &Says(RevocationAnswer::Stale, epoch))
+            .reason()
+    };
 
     assert_eq!(reason(OnStale::Deny, 0), Some(Reason::RevocationStale));
     assert_eq!(reason(OnStale::Allow, 0), None);
-    let lost = ask(&changed(|claims| claims.epoch = 3), &with_rule(OnStale::Allow), &Empty, &Says(RevocationAnswer::Stale, 2));
+    let lost = ask(
+        &changed(|claims| claims.epoch = 3),
+        &with_rule(OnStale::Allow),
+        &Empty,
+        &Says(RevocationAnswer::Stale, 2),
+    );
     assert_eq!(lost.reason(), Some(Reason::SessionRevoked));
 }
 
@@ -735,14 +900,20 @@ fn a_token_of_an_epoch_that_the_journal_lost_is_refused() {
     let request = changed(|claims| claims.epoch = 3);
 
     assert_eq!(ask(&request, &plain(), &Empty, &Says(RevocationAnswer::Live, 3)).reason(), None);
-    assert_eq!(ask(&request, &plain(), &Empty, &Says(RevocationAnswer::Live, 2)).reason(), Some(Reason::SessionRevoked));
+    assert_eq!(
+        ask(&request, &plain(), &Empty, &Says(RevocationAnswer::Live, 2)).reason(),
+        Some(Reason::SessionRevoked)
+    );
 }
 
 // ── quotas ──
 
 #[test]
 fn a_used_up_quota_says_when_and_how_it_stands() {
-    let policy = one(|acme| acme.quotas = Box::new([quota("q", QuotaBy::Client, 2).into(), quota("wide", QuotaBy::Client, 9).into()]));
+    let policy = one(|acme| {
+        acme.quotas =
+            Box::new([quota("q", QuotaBy::Client, 2).into(), quota("wide", QuotaBy::Client, 9).into()])
+    });
     let quotas = Counting::default();
     let request = get("https://acme.test/public/");
 
@@ -750,18 +921,24 @@ fn a_used_up_quota_says_when_and_how_it_stands() {
     ask(&request, &policy, &quotas, &LIVE).permit();
     let third = ask(&request, &policy, &quotas, &LIVE);
 
-    let stands = |judged: &Judged| judged.known.quotas.iter().map(|state| (state.name.to_string(), state.remaining)).collect::<Vec<_>>();
+    let stands = |judged: &Judged| {
+        judged.facts.quotas.iter().map(|state| (state.name.to_string(), state.remaining)).collect::<Vec<_>>()
+    };
     assert_eq!(stands(&first), [("q".to_owned(), 1), ("wide".to_owned(), 8)]);
     assert_eq!(stands(&third), [("q".to_owned(), 0)]);
     let deny = third.verdict.unwrap_err();
-    assert_eq!((deny.reason, deny.retry_after, deny.rule), (Reason::QuotaExceeded, Some(Duration::from_secs(30)), Some(line(9))));
+    assert_eq!(
+        (deny.reason, deny.retry_after, deny.rule),
+        (Reason::QuotaExceeded, Some(Duration::from_secs(30)), Some(line(9)))
+    );
 }
 
 #[test]
 fn clients_are_counted_apart_and_ipv6_by_its_64() {
     let policy = one(|acme| acme.quotas = Box::new([quota("q", QuotaBy::Client, 1).into()]));
     let quotas = Counting::default();
-    let reason = |addr: &str| ask(&get("https://acme.test/public/").from(addr), &policy, &quotas, &LIVE).reason();
+    let reason =
+        |addr: &str| ask(&get("https://acme.test/public/").from(addr), &policy, &quotas, &LIVE).reason();
 
     assert_eq!([reason("192.0.2.1"), reason("192.0.2.2"), reason("2001:db8::1")], [None, None, None]);
     assert_eq!(reason("2001:db8::2"), Some(Reason::QuotaExceeded));
@@ -799,7 +976,8 @@ fn a_quota_of_tenant_and_route_is_charged_once() {
 fn a_members_quotas_count_for_the_member() {
     let policy = lobby(|lobby, acme| {
         lobby.quotas = Box::new([quota("all", QuotaBy::Tenant, 9).into()]);
-        acme.quotas = Box::new([quota("own", QuotaBy::Tenant, 1).into(), quota("one", QuotaBy::Client, 9).into()]);
+        acme.quotas =
+            Box::new([quota("own", QuotaBy::Tenant, 1).into(), quota("one", QuotaBy::Client, 9).into()]);
     });
     let quotas = Counting::default();
 
@@ -830,7 +1008,10 @@ fn without_a_session_a_quota_by_user_counts_the_client() {
     ask(&request("192.0.2.1"), &policy, &quotas, &LIVE).permit();
     ask(&request("192.0.2.2"), &policy, &quotas, &LIVE).permit();
     ask(&request("192.0.2.2").cookie(&token("acme")), &policy, &quotas, &LIVE).permit();
-    assert_eq!(ask(&request("192.0.2.1"), &policy, &quotas, &LIVE).reason(), Some(Reason::TenantQuotaExceeded));
+    assert_eq!(
+        ask(&request("192.0.2.1"), &policy, &quotas, &LIVE).reason(),
+        Some(Reason::TenantQuotaExceeded)
+    );
 }
 
 #[test]
@@ -843,7 +1024,10 @@ fn an_observing_quota_lets_pass_and_is_told_to_nobody() {
     ask(&get("https://acme.test/public/"), &policy, &quotas, &LIVE).permit();
     let second = ask(&get("https://acme.test/public/"), &policy, &quotas, &LIVE);
 
-    assert_eq!((second.reason(), second.would(), second.known.quotas.len()), (None, Some(Reason::QuotaExceeded), 0));
+    assert_eq!(
+        (second.reason(), second.would(), second.facts.quotas.len()),
+        (None, Some(Reason::QuotaExceeded), 0)
+    );
 }
 
 #[test]
@@ -855,7 +1039,7 @@ fn charges_for_failures_can_be_given_back() {
 
     let permit = ask(&get("https://acme.test/public/"), &policy, &quotas, &LIVE).permit();
     for (key, limit) in permit.charged_failures() {
-        octroi::state::QuotaStore::give_back(&quotas, key, *limit, octroi::model::Tick::from_nanos(1));
+        octroi::store::QuotaStore::give_back(&quotas, key, *limit, octroi::model::Tick::from_nanos(1));
     }
 
     assert_eq!(quotas.charged(), ["acme/all"]);
@@ -874,7 +1058,10 @@ fn what_is_refused_before_the_app_is_asked_is_no_failure() {
     };
     let at = |path: &str| get(&format!("https://acme.test{path}"));
 
-    assert_eq!(charged(&at("/login").method("POST").header("sec-fetch-site", "cross-site")), (Some(Reason::Csrf), 1));
+    assert_eq!(
+        charged(&at("/login").method("POST").header("sec-fetch-site", "cross-site")),
+        (Some(Reason::Csrf), 1)
+    );
     assert_eq!(charged(&at("/login").method("POST").header("sec-fetch-site", "same-origin")), (None, 2));
     // A token that does not open is a try, also where the route needs none and another reason refuses.
     let forged = at("/login").method("POST").cookie("oct1.AAAA");
@@ -932,7 +1119,11 @@ fn checked() -> Policy {
 #[test]
 fn another_site_may_not_write_sign_in_or_open_sockets() {
     let cross = |method: &str, path: &str| {
-        judged(&get(&format!("https://acme.test{path}")).method(method).header("sec-fetch-site", "cross-site"), &checked()).reason()
+        judged(
+            &get(&format!("https://acme.test{path}")).method(method).header("sec-fetch-site", "cross-site"),
+            &checked(),
+        )
+        .reason()
     };
 
     assert_eq!(cross("POST", "/write"), Some(Reason::Csrf));
@@ -940,14 +1131,22 @@ fn another_site_may_not_write_sign_in_or_open_sockets() {
     assert_eq!(cross("POST", "/login"), Some(Reason::Csrf));
     assert_eq!(cross("GET", "/login"), None);
     assert_eq!(cross("POST", "/free"), None);
-    assert_eq!(judged(&handshake("/ws").header("sec-fetch-site", "cross-site"), &checked()).reason(), Some(Reason::Csrf));
-    assert_eq!(judged(&handshake("/ws").header("origin", "https://evil.test"), &checked()).reason(), Some(Reason::Csrf));
+    assert_eq!(
+        judged(&handshake("/ws").header("sec-fetch-site", "cross-site"), &checked()).reason(),
+        Some(Reason::Csrf)
+    );
+    assert_eq!(
+        judged(&handshake("/ws").header("origin", "https://evil.test"), &checked()).reason(),
+        Some(Reason::Csrf)
+    );
     assert!(judged(&handshake("/ws").header("origin", "https://acme.test"), &checked()).permit().websocket());
 }
 
 #[test]
 fn an_origin_is_the_same_host_scheme_and_port() {
-    let origin = |origin: &str| judged(&get("https://acme.test/write").method("POST").header("origin", origin), &checked()).reason();
+    let origin = |origin: &str| {
+        judged(&get("https://acme.test/write").method("POST").header("origin", origin), &checked()).reason()
+    };
 
     for own in ["https://acme.test", "https://ACME.test:443"] {
         assert_eq!(origin(own), None, "{own}");
@@ -960,16 +1159,26 @@ fn an_origin_is_the_same_host_scheme_and_port() {
         judged(&get("https://acme.test:8443/write").method("POST").header("origin", origin), &policy).reason()
     };
     assert_eq!(over_8443("https://acme.test:8443", None), None);
-    assert_eq!([over_8443("https://acme.test", None), over_8443("https://acme.test:443", None)], [Some(Reason::Csrf); 2]);
+    assert_eq!(
+        [over_8443("https://acme.test", None), over_8443("https://acme.test:443", None)],
+        [Some(Reason::Csrf); 2]
+    );
     assert_eq!(over_8443("https://acme.test", Some(443)), None);
-    for foreign in
-        ["null", "http://acme.test", "https://acme.test:444", "https://www.acme.test", "https://acme.test.evil.test", "acme.test", ""]
-    {
+    for foreign in [
+        "null",
+        "http://acme.test",
+        "https://acme.test:444",
+        "https://www.acme.test",
+        "https://acme.test.evil.test",
+        "acme.test",
+        "",
+    ] {
         assert_eq!(origin(foreign), Some(Reason::Csrf), "{foreign}");
     }
     let site = |sites: &[&str]| {
         let post = get("https://acme.test/write").method("POST");
-        judged(&sites.iter().fold(post, |post, site| post.header("sec-fetch-site", site)), &checked()).reason()
+        judged(&sites.iter().fold(post, |post, site| post.header("sec-fetch-site", site)), &checked())
+            .reason()
     };
     assert_eq!([site(&[]), site(&["same-origin"]), site(&["none"])], [None; 3]);
     for foreign in [&["same-site"][..], &["cross-site"], &[""], &["Same-Origin"], &["same-origin", "none"]] {
@@ -1035,7 +1244,14 @@ fn pages_of_the_realm_act_and_those_of_other_tenants_do_not() {
 fn what_browsers_do_not_send_by_themselves_is_not_asked_whence_it_comes() {
     let policy = neighbours(|_, _| {});
     let foreign = |request: Request, method: &str| {
-        judged(&request.method(method).header("sec-fetch-site", "same-site").header("origin", "https://other.test"), &policy).reason()
+        judged(
+            &request
+                .method(method)
+                .header("sec-fetch-site", "same-site")
+                .header("origin", "https://other.test"),
+            &policy,
+        )
+        .reason()
     };
     let bearer = || get("https://acme.test/write").bearer(&seal(&claims("acme"), Purpose::Bearer, "acme"));
 
@@ -1057,20 +1273,36 @@ fn what_browsers_do_not_send_by_themselves_is_not_asked_whence_it_comes() {
 
 #[test]
 fn origins_that_are_listed_act_exactly_as_they_are_written() {
-    let of_tenant =
-        neighbours(|acme, _| acme.origins = ["https://spa.example.com", "capacitor://localhost"].map(|o| o.parse().unwrap()).into());
-    let of_rule = neighbours(|_, write| write.origins = ["https://spa.example.com"].map(|o| o.parse().unwrap()).into());
+    let of_tenant = neighbours(|acme, _| {
+        acme.origins = ["https://spa.example.com", "capacitor://localhost"].map(|o| o.parse().unwrap()).into()
+    });
+    let of_rule =
+        neighbours(|_, write| write.origins = ["https://spa.example.com"].map(|o| o.parse().unwrap()).into());
     let post = |policy: &Policy, path: &str, origin: &str| {
         let post = signed_in(path).method("POST").header("sec-fetch-site", "cross-site");
         judged(&post.header("origin", origin), policy).reason()
     };
 
     for origin in ["https://spa.example.com", "https://SPA.example.com:443"] {
-        assert_eq!([post(&of_tenant, "/write", origin), post(&of_tenant, "/open", origin)], [None; 2], "{origin}");
-        assert_eq!([post(&of_rule, "/write", origin), post(&of_rule, "/open", origin)], [None, Some(Reason::Csrf)], "{origin}");
+        assert_eq!(
+            [post(&of_tenant, "/write", origin), post(&of_tenant, "/open", origin)],
+            [None; 2],
+            "{origin}"
+        );
+        assert_eq!(
+            [post(&of_rule, "/write", origin), post(&of_rule, "/open", origin)],
+            [None, Some(Reason::Csrf)],
+            "{origin}"
+        );
     }
     assert_eq!(post(&of_tenant, "/write", "capacitor://localhost"), None);
-    for origin in ["http://spa.example.com", "https://spa.example.com:8443", "https://a.spa.example.com", "https://example.com", "null"] {
+    for origin in [
+        "http://spa.example.com",
+        "https://spa.example.com:8443",
+        "https://a.spa.example.com",
+        "https://example.com",
+        "null",
+    ] {
         assert_eq!(post(&of_tenant, "/write", origin), Some(Reason::Csrf), "{origin}");
     }
 }
@@ -1087,7 +1319,8 @@ fn who_switches_the_check_off_has_none() {
 
 /// A lobby of two members, of whom `acme` requires a certificate and `globex` may have one.
 fn certified(lobby_mode: CertificateMode) -> Policy {
-    let (mut acme, mut globex, mut lobby) = (tenant("acme", &["acme.test"]), tenant("globex", &[]), tenant("lobby", &["lobby.test"]));
+    let (mut acme, mut globex, mut lobby) =
+        (tenant("acme", &["acme.test"]), tenant("globex", &[]), tenant("lobby", &["lobby.test"]));
     acme.client_certificate = certificates(CertificateMode::Required);
     acme.mode = Mode::Observe;
     globex.client_certificate = certificates(CertificateMode::Optional);
@@ -1123,22 +1356,35 @@ fn a_realm_asks_for_its_own_certificate_or_lets_its_members_ask() {
 
 #[test]
 fn a_refused_certificate_is_named_with_the_rule() {
-    let judged = judged(&get("https://acme.test/public/").certificate(&[]), &certified(CertificateMode::Optional));
+    let judged =
+        judged(&get("https://acme.test/public/").certificate(&[]), &certified(CertificateMode::Optional));
 
     assert_eq!(judged.rule(), Some(11));
-    assert_eq!(judged.verdict.unwrap_err().detail, "tenant `acme` does not accept the certificate of CN=robot: it is revoked");
+    assert_eq!(
+        judged.verdict.unwrap_err().detail,
+        "tenant `acme` does not accept the certificate of CN=robot: it is revoked"
+    );
 }
 
 #[test]
 fn clear_text_never_leads_to_a_tenant_with_certificates() {
     for host in ["acme.test", "lobby.test"] {
         let request = get(&format!("https://{host}/public/")).at("plain");
-        assert_eq!(judged(&request, &certified(CertificateMode::Optional)).reason(), Some(Reason::PlaintextRefused), "{host}");
+        assert_eq!(
+            judged(&request, &certified(CertificateMode::Optional)).reason(),
+            Some(Reason::PlaintextRefused),
+            "{host}"
+        );
     }
-    assert_eq!(judged(&get("https://initech.test/public/").at("plain"), &certified(CertificateMode::Optional)).reason(), None);
+    assert_eq!(
+        judged(&get("https://initech.test/public/").at("plain"), &certified(CertificateMode::Optional))
+            .reason(),
+        None
+    );
     // A redirect leads to where one is asked for.
-    let redirected = judged(&get("https://acme.test/public/").at("http"), &certified(CertificateMode::Optional));
-    assert!(matches!(redirected.verdict, Ok(Passage::Redirect(_))));
+    let redirected =
+        judged(&get("https://acme.test/public/").at("http"), &certified(CertificateMode::Optional));
+    assert!(matches!(redirected.verdict, Ok(Disposition::Redirect(_))));
 }
 
 #[test]
@@ -1155,15 +1401,27 @@ fn a_member_asks_for_its_certificate_when_the_session_is_known_and_when_it_is_gr
     let permit = judged(&get("https://lobby.test/public/"), &policy).permit();
     let granted = |tenant: &str, certificate: Option<&[&str]>| {
         let certificate = certificate.map(presented);
-        judge_grant(&grant("u_1", Some(tenant)), &permit, certificate.as_ref(), &policy, NOW).err().map(|deny| deny.reason)
+        judge_grant(&grant("u_1", Some(tenant)), &permit, certificate.as_ref(), &policy, NOW)
+            .err()
+            .map(|deny| deny.reason)
     };
 
     for (tenant, certificate, at_use, at_grant) in [
         ("acme", None, Some(Reason::MemberClientCertificateMissing), Some(Reason::GrantClientCertificate)),
-        ("acme", Some(&["globex"][..]), Some(Reason::MemberClientCertificateRefused), Some(Reason::GrantClientCertificate)),
+        (
+            "acme",
+            Some(&["globex"][..]),
+            Some(Reason::MemberClientCertificateRefused),
+            Some(Reason::GrantClientCertificate),
+        ),
         ("acme", Some(&["acme"][..]), None, None),
         ("globex", None, None, None),
-        ("globex", Some(&["acme"][..]), Some(Reason::MemberClientCertificateRefused), Some(Reason::GrantClientCertificate)),
+        (
+            "globex",
+            Some(&["acme"][..]),
+            Some(Reason::MemberClientCertificateRefused),
+            Some(Reason::GrantClientCertificate),
+        ),
         ("globex", Some(&["globex"][..]), None, None),
         ("initech", None, None, None),
         ("initech", Some(&["acme"][..]), None, None),
@@ -1177,7 +1435,8 @@ fn a_member_asks_for_its_certificate_when_the_session_is_known_and_when_it_is_gr
 fn the_upstream_is_told_of_a_certificate_that_the_acting_tenant_accepts() {
     let policy = certified(CertificateMode::Optional);
     let told = |request: Request| judged(&request, &policy).permit().certificate().is_some();
-    let of = |tenant: &str| get("https://lobby.test/x").cookie(&seal(&claims(tenant), Purpose::Cookie, "lobby"));
+    let of =
+        |tenant: &str| get("https://lobby.test/x").cookie(&seal(&claims(tenant), Purpose::Cookie, "lobby"));
 
     assert!(told(of("acme").certificate(&["acme"])));
     assert!(!told(of("initech").certificate(&["acme"])));
@@ -1189,11 +1448,13 @@ fn the_upstream_is_told_of_a_certificate_that_the_acting_tenant_accepts() {
 fn a_tunnel_is_asked_for_its_certificate_again() {
     let policy = certified(CertificateMode::Optional);
     let acme = || judged(&get("https://acme.test/public/").certificate(&["acme"]), &policy).permit();
-    let member = get("https://lobby.test/x").cookie(&seal(&claims("acme"), Purpose::Cookie, "lobby")).certificate(&["acme"]);
+    let member = get("https://lobby.test/x")
+        .cookie(&seal(&claims("acme"), Purpose::Cookie, "lobby"))
+        .certificate(&["acme"]);
     let member = judged(&member, &policy).permit();
     let again = |permit: &Permit, certificate: Option<&[&str]>| {
         let certificate = certificate.map(presented);
-        judge_again(permit, certificate.as_ref(), &policy, &LIVE, NOW).err().map(|deny| deny.reason)
+        revalidate(permit, certificate.as_ref(), &policy, &LIVE, NOW).err().map(|deny| deny.reason)
     };
 
     assert_eq!(again(&acme(), Some(&["acme"])), None);
@@ -1215,10 +1476,15 @@ fn what_goes_on_is_judged_by_its_rule_as_it_is_now() {
         })
     };
     let before = socket(&|_| {});
-    let claims = Claims { roles: Roles::try_new(["staff"]).unwrap(), auth_time: NOW.minus(SECOND * 60), ..claims("acme") };
+    let claims = Claims {
+        roles: Roles::try_new(["staff"]).unwrap(),
+        auth_time: NOW.minus(SECOND * 60),
+        ..claims("acme")
+    };
     let tunnel = judged(&handshake("/x").cookie(&seal(&claims, Purpose::Cookie, "acme")), &before).permit();
     let page = judged(&get("https://acme.test/public"), &before).permit();
-    let again = |policy: &Policy, now| judge_again(&tunnel, None, policy, &LIVE, now).err().map(|deny| deny.reason);
+    let again =
+        |policy: &Policy, now| revalidate(&tunnel, None, policy, &LIVE, now).err().map(|deny| deny.reason);
     let after = |change: &dyn Fn(&mut Route)| again(&socket(change), NOW);
     let aged = |seconds| move |route: &mut Route| route.max_auth_age = Some(Duration::from_secs(seconds));
     let observing = |change: &dyn Fn(&mut Tenant)| {
@@ -1253,9 +1519,13 @@ fn what_goes_on_is_judged_by_its_rule_as_it_is_now() {
             NOW,
         )
     };
-    assert_eq!((observed(&|route| route.access = roles("admin")), observed(&aged(59))), (None, Some(Reason::AuthTooOld)));
+    assert_eq!(
+        (observed(&|route| route.access = roles("admin")), observed(&aged(59))),
+        (None, Some(Reason::AuthTooOld))
+    );
     // Who asked for no session, where one is asked for now.
-    let anonymous = |policy: &Policy| judge_again(&page, None, policy, &LIVE, NOW).err().map(|deny| deny.reason);
+    let anonymous =
+        |policy: &Policy| revalidate(&page, None, policy, &LIVE, NOW).err().map(|deny| deny.reason);
     assert_eq!((anonymous(&before), anonymous(&one(|_| {}))), (None, Some(Reason::SessionMissing)));
     assert_eq!(anonymous(&observing(&|_| {})), None);
 }
@@ -1271,20 +1541,109 @@ fn what_goes_on_does_not_end_because_its_sign_in_grows_old() {
     };
     let policy = fresh();
     let permit = judged(&with(&claims("acme")), &policy).permit();
-    let again = |policy: &Policy| judge_again(&permit, None, policy, &LIVE, NOW.plus(SECOND * 3600)).err().map(|deny| deny.reason);
+    let again = |policy: &Policy| {
+        revalidate(&permit, None, policy, &LIVE, NOW.plus(SECOND * 3600)).err().map(|deny| deny.reason)
+    };
 
     assert_eq!(again(&policy), None);
     assert_eq!(again(&fresh()), None, "a reload that leaves the rule as it is");
 }
 
+/// The answer to whether an exchange goes on, by the rules that let it in, by what its session's end does, and by what is known of that.
+#[test]
+fn what_goes_on_is_judged_by_every_rule_when_its_session_ends() {
+    let rules = |change: &dyn Fn(&mut Route)| {
+        let mut logout = route("/logout", RouteAccess::Session);
+        logout.revoke = true;
+        change(&mut logout);
+        let plain = route("/x", RouteAccess::Session);
+        table(vec![logout, plain, route("/public", RouteAccess::Public), route("/", RouteAccess::Public)])
+    };
+    let one = |change: &dyn Fn(&mut Tenant)| {
+        one(|acme| {
+            acme.routes = rules(&|_| {});
+            change(acme);
+        })
+    };
+    let before = one(&|_| {});
+    let ended = Says(RevocationAnswer::Session, 0);
+    let stale = Says(RevocationAnswer::Stale, 0);
+    let again = |path: &str, does: OnSessionEnd, policy: &Policy, says: &Says| {
+        let request =
+            get(&format!("https://acme.test{path}")).cookie(&seal(&claims("acme"), Purpose::Cookie, "acme"));
+        let mut permit = judged(&request, &before).permit();
+        permit.set_on_session_end(does);
+        revalidate(&permit, None, policy, says, NOW).map_err(|deny| deny.reason)
+    };
+    let (goes, revoked) = (Ok(Revalidation::WithoutSession), Err(Reason::SessionRevoked));
+
+    for (path, does, whole) in [
+        ("/x", OnSessionEnd::AsNew, revoked),
+        ("/x", OnSessionEnd::AwaitsAnswer, revoked),
+        ("/public", OnSessionEnd::AsNew, goes),
+        ("/public", OnSessionEnd::Ends, revoked),
+        ("/logout", OnSessionEnd::AsNew, revoked),
+        ("/logout", OnSessionEnd::AwaitsAnswer, goes),
+        ("/logout", OnSessionEnd::Ends, revoked),
+        ("/logout", OnSessionEnd::Nothing, Ok(Revalidation::Unchanged)),
+        // The data of a page are judged by the rule of the page, whatever rule covers where they lie.
+        ("/_next/data/b/x.json", OnSessionEnd::AsNew, revoked),
+        ("/_next/data/b/logout.json", OnSessionEnd::AsNew, revoked),
+        ("/_next/data/b/public.json", OnSessionEnd::AsNew, goes),
+    ] {
+        assert_eq!(again(path, does, &before, &ended), whole, "{path} {does:?}");
+        // The same rules once more, loaded again.
+        assert_eq!(again(path, does, &one(&|_| {}), &ended), whole, "{path} {does:?}");
+        // Observing enforces nothing; what streams in somebody's name ends all the same.
+        let observed = if does == OnSessionEnd::Ends {
+            revoked
+        } else if does == OnSessionEnd::Nothing {
+            whole
+        } else {
+            goes
+        };
+        assert_eq!(
+            again(path, does, &one(&|acme| acme.mode = Mode::Observe), &ended),
+            observed,
+            "{path} {does:?}"
+        );
+    }
+    // But the age of a sign-in, which nobody has who has no session.
+    let aged = |acme: &mut Tenant| {
+        acme.mode = Mode::Observe;
+        acme.routes = rules(&|logout| logout.max_auth_age = Some(SECOND * 3600));
+    };
+    assert_eq!(again("/logout", OnSessionEnd::AsNew, &one(&aged), &ended), revoked);
+    // A rule that lets the app end no sessions any more.
+    let no_more = one(&|acme| acme.routes = rules(&|logout| logout.revoke = false));
+    assert_eq!(again("/logout", OnSessionEnd::AwaitsAnswer, &no_more, &ended), revoked);
+
+    for (path, known) in [
+        ("/public", Ok(Revalidation::Unchanged)),
+        ("/_next/data/b/public.json", Ok(Revalidation::Unchanged)),
+        ("/x", Err(Reason::RevocationStale)),
+        ("/_next/data/b/x.json", Err(Reason::RevocationStale)),
+        ("/logout", Err(Reason::RevocationStale)),
+    ] {
+        assert_eq!(again(path, OnSessionEnd::AsNew, &before, &stale), known, "{path}");
+    }
+}
+
 // ── grant ──
 
 fn granted(grant: &Grant, permit: &Permit, policy: &Policy) -> Result<String, Reason> {
-    judge_grant(grant, permit, None, policy, NOW).map(|tenant| tenant.name.to_string()).map_err(|deny: Deny| deny.reason)
+    judge_grant(grant, permit, None, policy, NOW)
+        .map(|tenant| tenant.name.to_string())
+        .map_err(|deny: Deny| deny.reason)
 }
 
 fn grant(user: &str, tenant: Option<&str>) -> Grant {
-    Grant { user: user.parse().unwrap(), roles: Roles::default(), tenant: tenant.map(|name| name.parse().unwrap()), absolute: None }
+    Grant {
+        user: user.parse().unwrap(),
+        roles: Roles::default(),
+        tenant: tenant.map(|name| name.parse().unwrap()),
+        absolute: None,
+    }
 }
 
 #[test]
@@ -1304,10 +1663,14 @@ fn a_grant_asks_the_tenants_ranges_whatever_its_mode() {
     let permitted = |policy: &Policy| judged(&get("https://www.test/public/"), policy).permit();
     let closed = lobby(|_, acme| (acme.ip_access, acme.mode) = (deny(&["192.0.2.0/24"]), Mode::Observe));
     let suspended = lobby(|_, acme| acme.suspended = true);
-    let observing = lobby(|lobby, _| (lobby.ip_access, lobby.mode) = (deny(&["192.0.2.0/24"]), Mode::Observe));
+    let observing =
+        lobby(|lobby, _| (lobby.ip_access, lobby.mode) = (deny(&["192.0.2.0/24"]), Mode::Observe));
 
     assert_eq!(granted(&grant("u", Some("acme")), &permitted(&closed), &closed), Err(Reason::GrantIpDenied));
-    assert_eq!(granted(&grant("u", Some("acme")), &permitted(&suspended), &suspended), Err(Reason::GrantSuspended));
+    assert_eq!(
+        granted(&grant("u", Some("acme")), &permitted(&suspended), &suspended),
+        Err(Reason::GrantSuspended)
+    );
     assert_eq!(granted(&grant("u", None), &permitted(&observing), &observing), Err(Reason::GrantIpDenied));
 }
 
@@ -1360,11 +1723,19 @@ fn come_back(method: &str, query: &str, form: bool, until: UnixTime) -> Result<S
         acme.routes = table(vec![callback]);
     });
     let (state, _) = octroi::session::begins(b"https://idp.test/?state=abc").unwrap();
-    let mark = ring().seal_sign_in(&SignIn { state, form, foreign: false, until }, &"acme".parse().unwrap(), [3; 12]).unwrap();
-    let request = get(&format!("https://acme.test/callback{query}")).method(method).header("sec-fetch-site", "cross-site");
+    let mark = ring()
+        .seal_sign_in(
+            &SignIn { state, form, foreign: false, until, replaces: None },
+            &"acme".parse().unwrap(),
+            [3; 12],
+        )
+        .unwrap();
+    let request = get(&format!("https://acme.test/callback{query}"))
+        .method(method)
+        .header("sec-fetch-site", "cross-site");
     let request = request.header("cookie", &format!("__Host-octroi{}={mark}", state.suffix()));
     match judged(&request, &policy).verdict {
-        Ok(Passage::Permit(permit)) => granted(&grant("u", None), &permit, &policy),
+        Ok(Disposition::Permit(permit)) => granted(&grant("u", None), &permit, &policy),
         Ok(other) => panic!("{other:?}"),
         Err(deny) => Err(deny.reason),
     }
@@ -1374,7 +1745,9 @@ fn come_back(method: &str, query: &str, form: bool, until: UnixTime) -> Result<S
 fn a_sign_in_comes_back_in_time() {
     let (now, soon) = (NOW, NOW.plus(Duration::from_millis(1)));
 
-    for (method, query) in [("GET", "?state=abc"), ("HEAD", "?state=abc"), ("POST", ""), ("POST", "?state=abc")] {
+    for (method, query) in
+        [("GET", "?state=abc"), ("HEAD", "?state=abc"), ("POST", ""), ("POST", "?state=abc")]
+    {
         assert_eq!(come_back(method, query, true, soon), Ok("acme".into()), "{method} {query}");
         assert_eq!(come_back(method, query, true, now), Err(Reason::Csrf), "{method} {query}");
     }
@@ -1394,7 +1767,8 @@ fn an_identity_provider_can_where_the_operator_says_so() {
         (callback.grant, callback.origin_check) = (Granting::Directly, OriginCheck::Off);
         acme.routes = table(vec![callback]);
     });
-    let permit = judged(&get("https://acme.test/callback").header("sec-fetch-site", "cross-site"), &policy).permit();
+    let permit =
+        judged(&get("https://acme.test/callback").header("sec-fetch-site", "cross-site"), &policy).permit();
 
     assert_eq!(granted(&grant("u", None), &permit, &policy), Ok("acme".into()));
 }
@@ -1403,7 +1777,9 @@ fn an_identity_provider_can_where_the_operator_says_so() {
 fn a_domain_is_one_tenant_s_only_where_nobody_else_has_a_host_beneath() {
     let owns = |others: &[&str], domain: &str| {
         let mut tenants = vec![tenant("acme", &["acme.test", "www.acme.test", "*.apps.test"])];
-        tenants.extend(others.iter().enumerate().map(|(number, host)| tenant(&format!("other{number}"), &[*host])));
+        tenants.extend(
+            others.iter().enumerate().map(|(number, host)| tenant(&format!("other{number}"), &[*host])),
+        );
         policy(tenants).tenants.owns_domain(&"acme".parse().unwrap(), &domain.parse().unwrap())
     };
 

@@ -1,7 +1,19 @@
 //! The commands, as a shell sees them: what they print, what they leave alone, how they end.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 mod harness;
 
@@ -37,12 +49,34 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
+#[test]
+fn run_says_of_a_key_that_it_cannot_read_what_check_says() {
+    let octroi = Octroi::prepared(CONFIG);
+    let key = octroi.path().join("certs/acme.key");
+    fs::remove_file(&key).unwrap();
+    fs::create_dir(&key).unwrap();
+
+    let (check, run) = (octroi.command(&["check"]), octroi.command(&["run"]));
+
+    assert_eq!((check.status.code(), run.status.code()), (Some(1), Some(78)));
+    let (check, run) = (text(&check.stderr), text(&run.stderr));
+    let said = check.split("\n\n").find(|problem| problem.contains("acme.key")).unwrap();
+    let lines: Vec<_> = said.lines().take_while(|line| !line.is_empty()).take(5).collect();
+    assert!(
+        lines[0].contains(":7:50: tls.certificates[0].key: ") && lines[4].starts_with("hint: "),
+        "{said}"
+    );
+    assert!(run.contains(&lines.join("\n")), "{run}\n{said}");
+}
+
 /// Root makes the keys of a service: its group may read them where the folder says so.
 #[test]
 fn a_folder_that_hands_its_group_on_has_keys_for_the_group() {
     let octroi = Octroi::prepared(CONFIG);
     let mode = |file: &str| fs::metadata(octroi.path().join(file)).unwrap().permissions().mode() & 0o7777;
-    let set = |folder: &str, mode| fs::set_permissions(octroi.path().join(folder), fs::Permissions::from_mode(mode)).unwrap();
+    let set = |folder: &str, mode| {
+        fs::set_permissions(octroi.path().join(folder), fs::Permissions::from_mode(mode)).unwrap()
+    };
     for file in ["session.key", "certs/acme.key", "certs/acme.pem"] {
         fs::remove_file(octroi.path().join(file)).unwrap();
     }
@@ -62,7 +96,11 @@ fn keys_are_made_where_they_are_missing_and_nothing_else_is_touched() {
     let contents = || files.map(|file| fs::read(octroi.path().join(file)).unwrap());
     let before = contents();
     for secret in ["session.key", "olaf.token", "certs/acme.key"] {
-        assert_eq!(fs::metadata(octroi.path().join(secret)).unwrap().permissions().mode() & 0o077, 0, "{secret}");
+        assert_eq!(
+            fs::metadata(octroi.path().join(secret)).unwrap().permissions().mode() & 0o077,
+            0,
+            "{secret}"
+        );
     }
 
     assert_eq!(octroi.ok(&["keys", "init"]), "");
@@ -104,7 +142,10 @@ fn findings_are_told_to_people_and_programs() {
 fn a_check_says_how_it_ends() {
     let octroi = Octroi::prepared(CONFIG);
     let said = |output: &Output| (output.status.code(), text(&output.stdout), text(&output.stderr));
-    assert_eq!(said(&octroi.command(&["check"])), (Some(0), "ok: 1 tenant, 1 listener\n".into(), String::new()));
+    assert_eq!(
+        said(&octroi.command(&["check"])),
+        (Some(0), "ok: 1 tenant, 1 listener\n".into(), String::new())
+    );
 
     octroi.configure(&CONFIG.replace(", expires: 2099-12-31", ""));
     let (code, out, warned) = said(&octroi.command(&["check"]));
@@ -112,7 +153,10 @@ fn a_check_says_how_it_ends() {
     assert!(warned.starts_with("warning: ") && warned.lines().count() == 5, "{warned}");
 
     octroi.configure(
-        &CONFIG.replace(", expires: 2099-12-31", "").replace("by: client", "by: nobody").replace("upstream: app,", "upstream: ap,"),
+        &CONFIG
+            .replace(", expires: 2099-12-31", "")
+            .replace("by: client", "by: nobody")
+            .replace("upstream: app,", "upstream: ap,"),
     );
     let (code, out, wrong) = said(&octroi.command(&["check"]));
     assert_eq!((code, out.as_str(), wrong.lines().last()), (Some(1), "", Some("2 errors, 1 warning")));
@@ -136,7 +180,9 @@ fn a_check_says_how_it_ends() {
         text(&output.stdout)
     };
     let coloured = on_terminal(("NO_COLOR", ""));
-    for word in ["\x1b[1;31merror\x1b[0m: ", "\x1b[1;33mwarning\x1b[0m: ", "\x1b[36mhint\x1b[0m: ", "\x1b[1;31m^"] {
+    for word in
+        ["\x1b[1;31merror\x1b[0m: ", "\x1b[1;33mwarning\x1b[0m: ", "\x1b[36mhint\x1b[0m: ", "\x1b[1;31m^"]
+    {
         assert!(coloured.contains(word), "{word:?} in {coloured:?}");
     }
     for variable in [("NO_COLOR", "1"), ("TERM", "dumb")] {
@@ -156,7 +202,9 @@ fn a_check_finds_what_a_start_would_lack() {
         (output.status.code().unwrap(), text(&output.stderr))
     };
     let state = |dir: &str| CONFIG.replace("state_dir: STATE", &format!("state_dir: {dir}"));
-    let dev = |dir: &str| CONFIG.replace("{cert: certs/acme.pem, key: certs/acme.key}", &format!("{{dev: true, dir: {dir}}}"));
+    let dev = |dir: &str| {
+        CONFIG.replace("{cert: certs/acme.pem, key: certs/acme.key}", &format!("{{dev: true, dir: {dir}}}"))
+    };
     let log = |path: &str| format!("{CONFIG}access_log: [{{to: file, path: {path}}}]\n");
     fs::write(octroi.path().join("file"), "").unwrap();
     fs::create_dir(octroi.path().join("logs")).unwrap();
@@ -170,7 +218,14 @@ fn a_check_finds_what_a_start_would_lack() {
         (state("open"), "others may write to"),
         (state(&format!("/tmp/{}", "a".repeat(88))), "too long for a socket"),
         (dev("file"), "file is a file, and a folder is needed"),
-        (CONFIG.replacen("127.0.0.1:0", "[::ffff:127.0.0.1]:8443", 1).replacen("127.0.0.1:0", "127.0.0.1:8443", 1), "is used twice"),
+        (
+            CONFIG.replacen("127.0.0.1:0", "[::ffff:127.0.0.1]:8443", 1).replacen(
+                "127.0.0.1:0",
+                "127.0.0.1:8443",
+                1,
+            ),
+            "is used twice",
+        ),
         (log("file/access.log"), "file is a file, and a folder is needed"),
         (log("logs"), "logs is a folder, and a log is a file"),
     ] {
@@ -182,18 +237,34 @@ fn a_check_finds_what_a_start_would_lack() {
     for (config, words) in [
         (log("lgos/access.log"), ["there is no folder", "logs`?"]),
         (log("elsewhere/access.log"), ["there is no folder", "mkdir -p"]),
-        (CONFIG.replacen("127.0.0.1:0", "192.0.2.1:8443", 1), ["192.0.2.1 is no address of this machine", "octroi.yaml:4:"]),
+        (
+            CONFIG.replacen("127.0.0.1:0", "192.0.2.1:8443", 1),
+            ["192.0.2.1 is no address of this machine", "octroi.yaml:4:"],
+        ),
         (state(&format!("/tmp/{}", "a".repeat(87))), ["with a high process number", "server.state_dir"]),
     ] {
         let (code, said) = check(&config);
-        assert!(code == 0 && said.starts_with("warning: ") && words.iter().all(|word| said.contains(word)), "{words:?}: {code} {said}");
+        assert!(
+            code == 0 && said.starts_with("warning: ") && words.iter().all(|word| said.contains(word)),
+            "{words:?}: {code} {said}"
+        );
     }
     // Nothing lacks: what a start makes itself, what is there.
-    for config in [state("new/below"), dev("new/certs"), state(&at("state")), log("logs/access.log"), log("file"), log("access.log")] {
+    for config in [
+        state("new/below"),
+        dev("new/certs"),
+        state(&at("state")),
+        log("logs/access.log"),
+        log("file"),
+        log("access.log"),
+    ] {
         let (code, said) = check(&config);
         assert_eq!((code, said.as_str()), (0, ""), "{config}");
     }
-    assert!(!octroi.path().join("new").exists() && !octroi.path().join("access.log").exists(), "a check makes nothing");
+    assert!(
+        !octroi.path().join("new").exists() && !octroi.path().join("access.log").exists(),
+        "a check makes nothing"
+    );
 }
 
 #[test]
@@ -214,6 +285,82 @@ fn a_command_ends_with_the_code_that_says_why() {
     assert_eq!(full.status.code(), Some(74), "{full:?}");
     let closed = Command::new("sh").args(["-c", &format!("'{BINARY}' schema | head -c 1")]).output().unwrap();
     assert_eq!(text(&closed.stderr), "");
+}
+
+#[test]
+fn an_octroi_that_only_the_default_names_is_asked_and_is_given_no_orders() {
+    let octroi = Octroi::start(CONFIG);
+    let (state, file) = (octroi.path().join("state"), octroi.path().join("of_another.yaml"));
+    let socket = state.join("control.sock");
+    let with = |args: &[&str]| {
+        let output = Command::new(BINARY)
+            .args(args)
+            .arg("--config")
+            .arg(&file)
+            .env("STATE_DIRECTORY", &state)
+            .output()
+            .unwrap();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let orders: [&[&str]; 5] = [
+        &["reload"],
+        &["upgrade"],
+        &["session", "revoke", "--tenant", "acme"],
+        &["ban", "add", "192.0.2.7"],
+        &["ban", "remove", "192.0.2.7"],
+    ];
+    let before = octroi.status()["revision"].clone();
+
+    // No YAML, a state directory that is none, a folder, nothing.
+    let place = file.display().to_string();
+    for (written, expected) in [
+        (Some("version: 1\nserver: {drain: 5s\nlisteners: [\n"), format!("{place}:")),
+        (Some("version: 1\nserver: {state_dir: [elsewhere]}\n"), format!("{place}:2:")),
+        (None, format!("{place}: cannot read this file")),
+    ] {
+        let _ = fs::remove_file(&file);
+        if let Some(written) = written {
+            fs::write(&file, written).unwrap();
+        }
+        for order in orders {
+            let (code, out, said) = with(order);
+            assert_eq!((code, out.as_str()), (Some(1), ""), "{order:?}: {said}");
+            assert!(
+                said.contains(&expected) && said.contains("nothing is done") && said.contains("`--socket`"),
+                "{order:?}: {said}"
+            );
+        }
+        for question in
+            [&["status"][..], &["session", "list", "--tenant", "acme", "--user", "u_1"], &["ban", "list"]]
+        {
+            let (code, out, said) = with(question);
+            assert!(code.is_some_and(|code| code <= 1) && !out.is_empty(), "{question:?}: {said}");
+            assert!(
+                said.contains(&expected)
+                    && said.contains(&format!("default state_dir, {}, is tried", state.display())),
+                "{said}"
+            );
+        }
+        // Whoever names it means it.
+        let (code, _, said) = with(&[
+            "session",
+            "revoke",
+            "--tenant",
+            "acme",
+            "--user",
+            "u_1",
+            "--socket",
+            socket.to_str().unwrap(),
+        ]);
+        assert!(code == Some(0) && !said.contains("warning"), "{said}");
+    }
+    // A mistake elsewhere in the file keeps nobody from the default: the running octroi says what is wrong with its own.
+    fs::write(&file, "version: 1\nnonsense: 1\n").unwrap();
+    let (code, _, said) = with(&["reload"]);
+    assert_eq!(code, Some(0), "{said}");
+    let mut octroi = octroi;
+    octroi.refresh();
+    assert_eq!(octroi.status()["revision"], before);
 }
 
 #[test]
@@ -246,7 +393,10 @@ fn a_request_is_explained_step_by_step_and_costs_nothing() {
         assert!(code == Some(0) && said.contains("octroi.yaml:"), "{said}");
     }
     assert_eq!(
-        octroi.curl("acme.test", "/public/x").args(&["--cacert", octroi.path().join("certs/ca.pem").to_str().unwrap()]).status(),
+        octroi
+            .curl("acme.test", "/public/x")
+            .args(&["--cacert", octroi.path().join("certs/ca.pem").to_str().unwrap()])
+            .status(),
         200
     );
     let (code, said) = explain(&["https://acme.test/public/x", "--ip", "198.51.100.1"]);
@@ -273,12 +423,20 @@ fn a_request_is_explained_step_by_step_and_costs_nothing() {
     octroi.ok(&["ban", "add", "203.0.113.9", "--note", "scraper"]);
     let (code, said) = explain(&["https://acme.test/public/x", "--ip", "203.0.113.9"]);
     assert!(code == Some(1) && said.contains("by an operator: scraper [banned]\ndecision: deny\n"), "{said}");
-    assert!(said.contains(&format!("client:   nothing: the connection is closed\nrunning:  process {} was asked", octroi.pid())), "{said}");
+    assert!(
+        said.contains(&format!(
+            "client:   nothing: the connection is closed\nrunning:  process {} was asked",
+            octroi.pid()
+        )),
+        "{said}"
+    );
     let (_, said) = explain(&["https://acme.test/public/x", "--ip", "203.0.113.8"]);
     assert!(!said.contains("banned"), "{said}");
-    let (_, said) = explain(&["https://acme.test/public/x", "--ip", "203.0.113.9", "--socket", "nobody.sock"]);
+    let (_, said) =
+        explain(&["https://acme.test/public/x", "--ip", "203.0.113.9", "--socket", "nobody.sock"]);
     assert!(
-        !said.contains("[banned]") && said.contains("\nrunning:  not asked, so bans and what other nodes revoked are not known"),
+        !said.contains("[banned]")
+            && said.contains("\nrunning:  not asked, so bans and what other nodes revoked are not known"),
         "{said}"
     );
 }

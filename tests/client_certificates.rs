@@ -1,7 +1,19 @@
 //! Client certificates per tenant: real chains and lists made with openssl, presented with curl and openssl.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 #![cfg(feature = "gateway")]
 
 mod harness;
@@ -124,18 +136,24 @@ impl House {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.ca()).unwrap()).unwrap();
         let chain: Vec<_> = CertificateDer::pem_file_iter(certificate).unwrap().map(Result::unwrap).collect();
-        let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(certificate).unwrap())
-            .unwrap();
+        let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(
+            rustls::crypto::aws_lc_rs::default_provider(),
+        ))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(certificate).unwrap())
+        .unwrap();
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         Arc::new(config)
     }
 
     /// A TLS connection that stays, with a certificate.
-    fn held(&self, host: &str, certificate: &Path) -> rustls::StreamOwned<rustls::ClientConnection, std::net::TcpStream> {
+    fn held(
+        &self,
+        host: &str,
+        certificate: &Path,
+    ) -> rustls::StreamOwned<rustls::ClientConnection, std::net::TcpStream> {
         let config = self.client_config(certificate, &[]);
         let connection = rustls::ClientConnection::new(config, host.to_owned().try_into().unwrap()).unwrap();
         rustls::StreamOwned::new(connection, client::raw(self.octroi.addr("public")))
@@ -160,8 +178,16 @@ fn a_tenant_that_requires_a_certificate_serves_only_those_of_its_ca() {
     }
     for tls in ["1.2", "1.3"] {
         let pinned = [format!("--tlsv{tls}"), "--tls-max".to_owned(), tls.to_owned()];
-        assert_eq!(house.curl("acme.test", "/public/", &robot).args(&pinned.each_ref().map(String::as_str)).status(), 200, "{tls}");
-        assert_eq!(house.octroi.curl("acme.test", "/public/").args(&pinned.each_ref().map(String::as_str)).status(), 403, "{tls}");
+        assert_eq!(
+            house.curl("acme.test", "/public/", &robot).args(&pinned.each_ref().map(String::as_str)).status(),
+            200,
+            "{tls}"
+        );
+        assert_eq!(
+            house.octroi.curl("acme.test", "/public/").args(&pinned.each_ref().map(String::as_str)).status(),
+            403,
+            "{tls}"
+        );
     }
     assert_eq!(house.octroi.curl("initech.test", "/public/").status(), 200);
 }
@@ -187,7 +213,8 @@ fn a_certificate_that_nobody_accepts_ends_the_handshake_and_is_written_down() {
             let before = house
                 .octroi
                 .metric(r#"octroi_tls_handshakes_total{alpn="-",group="-",listener="public",result="client_certificate",version="-"}"#);
-            let answer = house.curl("acme.test", "/public/", certificate).args(&["--tlsv1.2", "--tls-max", tls]).get();
+            let answer =
+                house.curl("acme.test", "/public/", certificate).args(&["--tlsv1.2", "--tls-max", tls]).get();
             assert_eq!(answer.status, 0, "{why}: {answer:?}");
             assert_ne!(answer.exit, 0, "{why}: {answer:?}");
             let after = house
@@ -232,14 +259,20 @@ fn the_alert_says_what_the_client_can_mend() {
 #[test]
 fn subjects_and_names_are_both_asked_where_both_are_written() {
     let house = house();
-    let client = |name: &str, subject: &str, san: Option<&str>| house.globex.client(name, &Wanted { subject, san, ..Wanted::default() });
+    let client = |name: &str, subject: &str, san: Option<&str>| {
+        house.globex.client(name, &Wanted { subject, san, ..Wanted::default() })
+    };
 
     for (name, subject, san) in [
         ("a", "/O=Globex/CN=robot", "DNS:robot.globex.test"),
         ("b", "/CN=robot/O=Globex/OU=x", "DNS:other.test,URI:spiffe://globex/robot"),
         ("c", "/CN=spare", "DNS:robot.globex.test"),
     ] {
-        assert_eq!(house.curl("globex.test", "/public/", &client(name, subject, Some(san))).status(), 200, "{name}");
+        assert_eq!(
+            house.curl("globex.test", "/public/", &client(name, subject, Some(san))).status(),
+            200,
+            "{name}"
+        );
     }
     for (name, subject, san) in [
         ("d", "/O=Globex/CN=robot", None),
@@ -251,7 +284,10 @@ fn subjects_and_names_are_both_asked_where_both_are_written() {
         ("j", "/CN=evil\\,CN=spare", Some("DNS:robot.globex.test")),
     ] {
         assert_eq!(house.curl("globex.test", "/public/", &client(name, subject, san)).status(), 0, "{name}");
-        assert!(house.refused().starts_with("it is none of the `subjects` and `sans` of `globex`: "), "{name}");
+        assert!(
+            house.refused().starts_with("it is none of the `subjects` and `sans` of `globex`: "),
+            "{name}"
+        );
     }
     // Observe mode relaxes none of it.
     let bare = house.octroi.curl("globex.test", "/public/").get();
@@ -264,7 +300,9 @@ fn an_intermediate_ca_may_come_from_either_side_and_may_be_revoked() {
     let below = house.acme.below("acme-east");
     let robot = below.client("robot", &Wanted::default());
     let sends_chain = below.with_chain(&robot);
-    let write = |house: &House, name: &str, parts: &[String]| fs::write(house.octroi.path().join(name), parts.concat()).unwrap();
+    let write = |house: &House, name: &str, parts: &[String]| {
+        fs::write(house.octroi.path().join(name), parts.concat()).unwrap()
+    };
 
     // No list says anything of what the CA below has made.
     assert_eq!(house.curl("acme.test", "/public/", &sends_chain).status(), 0);
@@ -314,18 +352,25 @@ fn a_held_connection_is_judged_again_when_its_certificate_is_revoked() {
     assert_eq!(house.octroi.reason(&answer), "client_certificate_refused");
     assert_eq!(client::ask(&mut other, &ask("acme.test")).status, 200);
     let line = house.octroi.access_line(|line| line["reason"] == "client_certificate_refused");
-    assert_eq!(line["detail"], "tenant `acme` does not accept the certificate of CN=robot-1,O=Acme: it is revoked");
+    assert_eq!(
+        line["detail"],
+        "tenant `acme` does not accept the certificate of CN=robot-1,O=Acme: it is revoked"
+    );
 }
 
 #[test]
 fn an_http2_connection_is_ended_with_the_refusal_so_that_its_client_comes_back() {
     let house = house();
-    let (robot, spare) = (house.robot(), house.acme.client("spare", &Wanted { subject: "/CN=spare", ..Wanted::default() }));
+    let (robot, spare) =
+        (house.robot(), house.acme.client("spare", &Wanted { subject: "/CN=spare", ..Wanted::default() }));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let connect = async |certificate: &Path| {
         let config = house.client_config(certificate, &[b"h2"]);
         let tcp = tokio::net::TcpStream::connect(house.octroi.addr("public")).await.unwrap();
-        let tls = tokio_rustls::TlsConnector::from(config).connect("acme.test".try_into().unwrap(), tcp).await.unwrap();
+        let tls = tokio_rustls::TlsConnector::from(config)
+            .connect("acme.test".try_into().unwrap(), tcp)
+            .await
+            .unwrap();
         let (sender, connection) = h2::client::handshake(tls).await.unwrap();
         (sender.ready().await.unwrap(), tokio::spawn(connection))
     };
@@ -389,8 +434,10 @@ fn closes(answer: &client::Answer) -> bool {
 #[test]
 fn an_http1_connection_is_closed_behind_the_answer_once_nobody_accepts_its_certificate() {
     let mut house = house();
-    let (robot, spare) = (house.robot(), house.acme.client("spare", &Wanted { subject: "/CN=spare", ..Wanted::default() }));
-    let mut held: Vec<_> = [&robot, &robot, &robot, &spare].map(|certificate| house.held("acme.test", certificate)).into();
+    let (robot, spare) =
+        (house.robot(), house.acme.client("spare", &Wanted { subject: "/CN=spare", ..Wanted::default() }));
+    let mut held: Vec<_> =
+        [&robot, &robot, &robot, &spare].map(|certificate| house.held("acme.test", certificate)).into();
     for held in &mut held {
         let answer = client::ask(held, &ask("acme.test"));
         assert_eq!((answer.status, closes(&answer)), (200, false));
@@ -412,11 +459,16 @@ fn an_http1_connection_is_closed_behind_the_answer_once_nobody_accepts_its_certi
     }
     for host in ["globex.test", "acme.test"] {
         let answer = client::ask(&mut held[3], &ask(host));
-        assert_eq!((answer.status == 200, closes(&answer)), (host == "acme.test", false), "whose certificate is accepted stays");
+        assert_eq!(
+            (answer.status == 200, closes(&answer)),
+            (host == "acme.test", false),
+            "whose certificate is accepted stays"
+        );
     }
     assert!(!is_closed(&mut held[3]));
     // Nobody asks for certificates any more: the request passes, and the next connection has none.
-    let open = config(&house.upstream).replace("    client_certificate: {ca: acme-ca.pem, mode: required, crl: acme.crl}\n", "");
+    let open = config(&house.upstream)
+        .replace("    client_certificate: {ca: acme-ca.pem, mode: required, crl: acme.crl}\n", "");
     house.octroi.reload(&open);
     let answer = client::ask(&mut held[2], &ask("acme.test"));
     assert_eq!((answer.status, closes(&answer)), (200, true));
@@ -426,15 +478,24 @@ fn an_http1_connection_is_closed_behind_the_answer_once_nobody_accepts_its_certi
 #[test]
 fn an_http1_connection_is_closed_where_another_certificate_would_help() {
     let house = house();
-    let (robot, mut bare) = (house.robot(), client::raw_tls(house.octroi.addr("public"), "lobby.test", &house.ca(), &[b"http/1.1"]));
+    let (robot, mut bare) = (
+        house.robot(),
+        client::raw_tls(house.octroi.addr("public"), "lobby.test", &house.ca(), &[b"http/1.1"]),
+    );
     let session = sign_in(&house, "lobby.test", "acme", Some(&robot)).session();
-    let of_member = format!("GET /x HTTP/1.1\r\nHost: lobby.test\r\nAccept: */*\r\nCookie: {session}\r\n\r\n");
+    let of_member =
+        format!("GET /x HTTP/1.1\r\nHost: lobby.test\r\nAccept: */*\r\nCookie: {session}\r\n\r\n");
     let grant = "user=%22u_1%22%2C%20tenant=%22acme%22";
-    let of_grant = format!("POST /login?h-Octroi-Session-Grant={grant} HTTP/1.1\r\nHost: lobby.test\r\nContent-Length: 0\r\n\r\n");
+    let of_grant = format!(
+        "POST /login?h-Octroi-Session-Grant={grant} HTTP/1.1\r\nHost: lobby.test\r\nContent-Length: 0\r\n\r\n"
+    );
 
     assert_eq!(client::ask(&mut bare, &ask("lobby.test")).status, 200);
     let answer = client::ask(&mut bare, &of_member);
-    assert_eq!((house.octroi.reason(&answer).as_str(), closes(&answer)), ("member_client_certificate_missing", true));
+    assert_eq!(
+        (house.octroi.reason(&answer).as_str(), closes(&answer)),
+        ("member_client_certificate_missing", true)
+    );
     assert!(is_closed(&mut bare));
     let mut bare = client::raw_tls(house.octroi.addr("public"), "lobby.test", &house.ca(), &[b"http/1.1"]);
     let answer = client::ask(&mut bare, &of_grant);
@@ -498,14 +559,19 @@ fn a_list_that_ends_lets_nobody_in_until_the_next_one_is_there() {
     assert!(house.refused().starts_with("the revocation list of its CA has ended"));
 
     fs::write(house.octroi.path().join("acme.crl"), house.acme.crl(86_400)).unwrap();
-    eventually("the next list is in force", || (house.curl("acme.test", "/public/", &robot).status() == 200).then_some(()));
+    eventually("the next list is in force", || {
+        (house.curl("acme.test", "/public/", &robot).status() == 200).then_some(())
+    });
 }
 
 #[test]
 fn what_has_ended_shuts_out_its_own_tenant_and_keeps_nobody_else_from_a_start_or_a_change() {
     let mut house = house_with(Ca::old_crl);
     let robot = house.robot();
-    let globex = house.globex.client("globex", &Wanted { subject: "/CN=spare", san: Some("DNS:robot.globex.test"), ..Wanted::default() });
+    let globex = house.globex.client(
+        "globex",
+        &Wanted { subject: "/CN=spare", san: Some("DNS:robot.globex.test"), ..Wanted::default() },
+    );
     let lapsed = |house: &House| house.octroi.metric("octroi_client_trust_lapsed");
     let others_are_served = |house: &House| {
         assert_eq!(house.octroi.curl("initech.test", "/public/").status(), 200);
@@ -526,13 +592,18 @@ fn what_has_ended_shuts_out_its_own_tenant_and_keeps_nobody_else_from_a_start_or
     let checked = house.octroi.command(&["check"]);
     let said = String::from_utf8_lossy(&checked.stderr).into_owned();
     assert_eq!(checked.status.code(), Some(0), "{said}");
-    assert!(said.contains("warning: ") && said.contains("has ended: the next one was due on 2020-02-01"), "{said}");
+    assert!(
+        said.contains("warning: ") && said.contains("has ended: the next one was due on 2020-02-01"),
+        "{said}"
+    );
     let status = house.octroi.command(&["status"]);
     let told = "lapsed      acme: the revocation list of `CN=acme-root` has ended: certificates of that CA are refused";
     assert!(String::from_utf8_lossy(&status.stdout).contains(told), "{status:?}");
     assert_eq!(status.status.code(), Some(1));
     assert_eq!(lapsed(&house), 1.0);
-    let error = |line: &String| line.contains("ERROR") && line.contains("the revocation list of `CN=acme-root` has ended");
+    let error = |line: &String| {
+        line.contains("ERROR") && line.contains("the revocation list of `CN=acme-root` has ended")
+    };
     assert_eq!(house.octroi.printed().iter().filter(|line| error(line)).count(), 1);
 
     // A change of another tenant's comes into force.
@@ -542,8 +613,22 @@ fn what_has_ended_shuts_out_its_own_tenant_and_keeps_nobody_else_from_a_start_or
     is_shut_out(&house);
     // The list comes, and all is well by itself.
     fs::write(house.octroi.path().join("acme.crl"), house.acme.crl(86_400)).unwrap();
-    eventually("the next list is in force", || (house.curl("acme.test", "/public/", &robot).status() == 200).then_some(()));
+    eventually("the next list is in force", || {
+        (house.curl("acme.test", "/public/", &robot).status() == 200).then_some(())
+    });
     assert_eq!((house.octroi.code(&["status"]), lapsed(&house)), (0, 0.0));
+
+    // A CA that ends soon is told of, and serves.
+    let soon = Command::new("date").args(["-u", "-d", "+10 days", "+%Y%m%d%H%M%SZ"]).output().unwrap().stdout;
+    house.acme.end_at(String::from_utf8(soon).unwrap().trim());
+    fs::write(house.octroi.path().join("acme-ca.pem"), house.acme.pem()).unwrap();
+    house.octroi.ok(&["reload"]);
+    let status = house.octroi.ok(&["status"]);
+    assert!(
+        status.contains("\nends        acme: the CA `CN=acme-root` of client certificates expires on 20"),
+        "{status}"
+    );
+    assert_eq!(house.curl("acme.test", "/public/", &robot).status(), 200);
 
     // A CA that has ended, in a reload.
     let held = &mut house.held("acme.test", &robot);
@@ -557,7 +642,10 @@ fn what_has_ended_shuts_out_its_own_tenant_and_keeps_nobody_else_from_a_start_or
     assert_eq!((answer.status, house.octroi.reason(&answer).as_str()), (403, "client_certificate_refused"));
     others_are_served(&house);
     let status = house.octroi.command(&["status"]);
-    assert!(String::from_utf8_lossy(&status.stdout).contains("lapsed      acme: the CA `CN=acme-root` has ended"), "{status:?}");
+    assert!(
+        String::from_utf8_lossy(&status.stdout).contains("lapsed      acme: the CA `CN=acme-root` has ended"),
+        "{status:?}"
+    );
     assert_eq!((status.status.code(), lapsed(&house)), (Some(1), 1.0));
 }
 
@@ -577,14 +665,19 @@ fn cas_that_cannot_be_used_at_the_start_shut_out_their_own_tenants_alone() {
     // Everybody is refused by name, those too that need no certificate: `umbrella` asks for an optional one.
     for host in ["acme.test", "globex.test", "umbrella.test"] {
         let bare = house.octroi.curl(host, "/public/").get();
-        assert_eq!((bare.status, house.octroi.reason(&bare).as_str()), (403, "client_certificate_refused"), "{host}");
+        assert_eq!(
+            (bare.status, house.octroi.reason(&bare).as_str()),
+            (403, "client_certificate_refused"),
+            "{host}"
+        );
     }
     let detail = house.octroi.access_line(|line| line["reason"] == "client_certificate_refused" && line["tenant"] == "acme")["detail"]
         .as_str()
         .unwrap()
         .to_owned();
     assert!(
-        detail.contains("the CAs of tenant `acme` cannot be used, so everybody is refused: ") && detail.contains("acme.crl"),
+        detail.contains("the CAs of tenant `acme` cannot be used, so everybody is refused: ")
+            && detail.contains("acme.crl"),
         "{detail}"
     );
     assert_eq!(house.curl("acme.test", "/public/", &robot).status(), 0, "nobody can vouch for a certificate");
@@ -593,11 +686,20 @@ fn cas_that_cannot_be_used_at_the_start_shut_out_their_own_tenants_alone() {
     }
     let status = house.octroi.command(&["status"]);
     let text = String::from_utf8_lossy(&status.stdout).into_owned();
-    assert!(text.contains("lapsed      acme: the CAs of clients cannot be used (") && text.contains("acme.crl"), "{text}");
-    assert!(text.contains("lapsed      globex: ") && text.contains("globex-ca.pem: it does not exist"), "{text}");
+    assert!(
+        text.contains("lapsed      acme: the CAs of clients cannot be used (") && text.contains("acme.crl"),
+        "{text}"
+    );
+    assert!(
+        text.contains("lapsed      globex: ") && text.contains("globex-ca.pem: it does not exist"),
+        "{text}"
+    );
     assert_eq!((status.status.code(), house.octroi.metric("octroi_client_trust_lapsed")), (Some(1), 3.0));
-    let error =
-        |line: &String| line.contains("ERROR") && line.contains("tenant=acme") && line.contains("the CAs of clients cannot be used");
+    let error = |line: &String| {
+        line.contains("ERROR")
+            && line.contains("tenant=acme")
+            && line.contains("the CAs of clients cannot be used")
+    };
     assert_eq!(house.octroi.printed().iter().filter(|line| error(line)).count(), 1);
     assert_eq!(house.octroi.code(&["check"]), 1);
 
@@ -617,8 +719,12 @@ fn cas_that_cannot_be_used_at_the_start_shut_out_their_own_tenants_alone() {
     // The files come, and all is well by itself.
     fs::write(&list, good_list).unwrap();
     fs::write(&ca, good_ca).unwrap();
-    eventually("they are in force", || (house.curl("acme.test", "/public/", &robot).status() == 200).then_some(()));
-    eventually("the other one too", || (house.octroi.curl("umbrella.test", "/public/").status() == 200).then_some(()));
+    eventually("they are in force", || {
+        (house.curl("acme.test", "/public/", &robot).status() == 200).then_some(())
+    });
+    eventually("the other one too", || {
+        (house.octroi.curl("umbrella.test", "/public/").status() == 200).then_some(())
+    });
     let none = house.octroi.curl("acme.test", "/public/").get();
     assert_eq!(house.octroi.reason(&none), "client_certificate_missing");
     assert_eq!((house.octroi.code(&["status"]), house.octroi.metric("octroi_client_trust_lapsed")), (0, 0.0));
@@ -684,7 +790,11 @@ fn no_handshake_with_a_certificate_is_resumed() {
             // With a ticket of one host towards each host that asks for certificates.
             for other in ["acme.test", "lobby.test"] {
                 if ticket.exists() {
-                    assert_eq!(handshakes(other, &[version, "-sess_in", ticket.to_str().unwrap()]), (1, 0), "{host} {other} {version}");
+                    assert_eq!(
+                        handshakes(other, &[version, "-sess_in", ticket.to_str().unwrap()]),
+                        (1, 0),
+                        "{host} {other} {version}"
+                    );
                 }
             }
         }
@@ -726,7 +836,10 @@ fn sign_in(house: &House, host: &str, tenant: &str, certificate: Option<&Path>) 
 fn a_lobby_asks_for_the_certificates_of_its_members() {
     let house = house();
     let robot = house.robot();
-    let globex = house.globex.client("g", &Wanted { subject: "/CN=spare", san: Some("DNS:robot.globex.test"), ..Wanted::default() });
+    let globex = house.globex.client(
+        "g",
+        &Wanted { subject: "/CN=spare", san: Some("DNS:robot.globex.test"), ..Wanted::default() },
+    );
     let nobody = house.globex.client("n", &Wanted { subject: "/CN=nobody", ..Wanted::default() });
 
     // Nobody needs one before they sign in, and one that no member accepts comes nowhere.
@@ -735,9 +848,15 @@ fn a_lobby_asks_for_the_certificates_of_its_members() {
     assert_eq!(house.curl("lobby.test", "/public/", &nobody).status(), 0);
 
     // A session is granted with the certificate of its tenant only.
-    for (certificate, tenant) in [(None, "acme"), (Some(&*globex), "acme"), (Some(&*robot), "globex"), (None, "globex")] {
+    for (certificate, tenant) in
+        [(None, "acme"), (Some(&*globex), "acme"), (Some(&*robot), "globex"), (None, "globex")]
+    {
         let answer = sign_in(&house, "lobby.test", tenant, certificate);
-        assert_eq!((answer.status, house.octroi.reason(&answer).as_str()), (403, "grant_client_certificate"), "{tenant}");
+        assert_eq!(
+            (answer.status, house.octroi.reason(&answer).as_str()),
+            (403, "grant_client_certificate"),
+            "{tenant}"
+        );
         assert!(answer.field("set-cookie").is_none());
     }
     let session = sign_in(&house, "lobby.test", "acme", Some(&robot)).session();
@@ -748,9 +867,15 @@ fn a_lobby_asks_for_the_certificates_of_its_members() {
 
     // And is of use with it only.
     let bare = house.octroi.curl("lobby.test", "/x").cookie(&session).get();
-    assert_eq!((bare.status, house.octroi.reason(&bare).as_str()), (403, "member_client_certificate_missing"));
+    assert_eq!(
+        (bare.status, house.octroi.reason(&bare).as_str()),
+        (403, "member_client_certificate_missing")
+    );
     let other = house.curl("lobby.test", "/x", &globex).cookie(&session).get();
-    assert_eq!((other.status, house.octroi.reason(&other).as_str()), (403, "member_client_certificate_refused"));
+    assert_eq!(
+        (other.status, house.octroi.reason(&other).as_str()),
+        (403, "member_client_certificate_refused")
+    );
     // A member that asks for none is not concerned.
     let plain = sign_in(&house, "lobby.test", "initech", None).session();
     assert_eq!(house.octroi.curl("lobby.test", "/x").cookie(&plain).status(), 200);
@@ -764,7 +889,8 @@ fn the_upstream_and_the_log_are_told_of_the_certificate() {
     let expected = format!(":{}:", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &der));
 
     let spoofed = ["Octroi-Client-Cert: :AAAA:", "Octroi_Client_Cert: :AAAA:", "X-Client-Cert: x"];
-    let curl = spoofed.iter().fold(house.curl("acme.test", "/public/", &robot), |curl, line| curl.header(line));
+    let curl =
+        spoofed.iter().fold(house.curl("acme.test", "/public/", &robot), |curl, line| curl.header(line));
     let answer = curl.get();
     let got = house.upstream.only();
     assert_eq!(got.field("octroi-client-cert"), Some(&*expected));
@@ -772,7 +898,10 @@ fn the_upstream_and_the_log_are_told_of_the_certificate() {
 
     let id = answer.field("octroi-request-id").unwrap().to_owned();
     let line = house.octroi.access_line(|line| line["request.id"] == *id);
-    let fingerprint = openssl(house.octroi.path(), &["x509", "-in", robot.to_str().unwrap(), "-noout", "-fingerprint", "-sha256"]);
+    let fingerprint = openssl(
+        house.octroi.path(),
+        &["x509", "-in", robot.to_str().unwrap(), "-noout", "-fingerprint", "-sha256"],
+    );
     let fingerprint = fingerprint.trim().rsplit('=').next().unwrap().replace(':', "").to_ascii_lowercase();
     assert_eq!(line["tls.client.subject"], "CN=robot-1,O=Acme");
     assert_eq!(line["tls.client.issuer"], "CN=acme-root");
@@ -795,9 +924,10 @@ fn a_session_may_be_bound_to_the_certificate() {
 
     let session = sign_in(&house, "umbrella.test", "umbrella", Some(&one)).session();
     assert_eq!(house.curl("umbrella.test", "/x", &one).cookie(&session).status(), 200);
-    for answer in
-        [house.curl("umbrella.test", "/x", &other).cookie(&session).get(), house.octroi.curl("umbrella.test", "/x").cookie(&session).get()]
-    {
+    for answer in [
+        house.curl("umbrella.test", "/x", &other).cookie(&session).get(),
+        house.octroi.curl("umbrella.test", "/x").cookie(&session).get(),
+    ] {
         assert_eq!((answer.status, house.octroi.reason(&answer).as_str()), (401, "session_binding"));
     }
     // One that began without a certificate goes on without one.
@@ -807,7 +937,16 @@ fn a_session_may_be_bound_to_the_certificate() {
     assert_eq!((answer.status, house.octroi.reason(&answer).as_str()), (401, "session_binding"));
     // A minted one is bound to the file that is named.
     let mint = |certificate: &str| {
-        let token = house.octroi.ok(&["session", "mint", "--tenant", "umbrella", "--user", "u_9", "--client-certificate", certificate]);
+        let token = house.octroi.ok(&[
+            "session",
+            "mint",
+            "--tenant",
+            "umbrella",
+            "--user",
+            "u_9",
+            "--client-certificate",
+            certificate,
+        ]);
         format!("__Host-octroi={}", token.trim())
     };
     let minted = mint(one.to_str().unwrap());
@@ -826,7 +965,9 @@ fn rules_that_change_reach_connections_that_are_held() {
 
     let before = config(&house.upstream);
     let bounded = before.replace("crl: acme.crl}", "crl: acme.crl, subjects: [CN=robot-2]}");
-    house.octroi.reload(&bounded.replace("initech: {hosts", "initech: {client_certificate: {ca: acme-ca.pem}, hosts"));
+    house.octroi.reload(
+        &bounded.replace("initech: {hosts", "initech: {client_certificate: {ca: acme-ca.pem}, hosts"),
+    );
     let answer = client::ask(&mut held, &ask("acme.test"));
     assert_eq!((answer.status, house.octroi.reason(&answer).as_str()), (403, "client_certificate_refused"));
     // A connection that was never asked for one has none: its client may come again.
@@ -856,6 +997,12 @@ fn explain_judges_a_certificate() {
     let (code, text) = explain(&[]);
     assert!(code == 1 && text.contains("client_certificate_missing"), "{text}");
     let (code, text) = explain(&["--certificate", stranger.to_str().unwrap()]);
-    assert!(code == 1 && text.contains("client_certificate_refused") && text.contains("none of the CAs made it"), "{text}");
-    assert_eq!(house.octroi.code(&["explain", "https://acme.test/public/", "--certificate", "nothing.pem"]), 1);
+    assert!(
+        code == 1 && text.contains("client_certificate_refused") && text.contains("none of the CAs made it"),
+        "{text}"
+    );
+    assert_eq!(
+        house.octroi.code(&["explain", "https://acme.test/public/", "--certificate", "nothing.pem"]),
+        1
+    );
 }

@@ -2,8 +2,20 @@
 //!
 //! The program believes libfaketime (Debian: faketime) what time it is; the clock of the machine stays as it is.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 mod harness;
 
@@ -20,7 +32,9 @@ struct Faked {
 }
 
 fn library() -> String {
-    let places = fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path().join("faketime/libfaketimeMT.so.1"));
+    let places = fs::read_dir("/usr/lib")
+        .unwrap()
+        .map(|entry| entry.unwrap().path().join("faketime/libfaketimeMT.so.1"));
     let found = places.into_iter().find(|path| path.exists());
     found.expect("libfaketime is there: scripts/setup.sh faketime=faketime").to_str().unwrap().to_owned()
 }
@@ -90,7 +104,9 @@ tenants:
     }
 
     fn said(&self, part: &str) {
-        eventually("it is said", || self.octroi.printed().iter().any(|line| line.contains(part)).then_some(()));
+        eventually("it is said", || {
+            self.octroi.printed().iter().any(|line| line.contains(part)).then_some(())
+        });
     }
 }
 
@@ -108,7 +124,13 @@ fn a_wall_clock_that_is_set_ahead_signs_nobody_out_and_nobody_in() {
     assert_eq!(faked.with(&cookie), (200, "-".to_owned()));
     assert_eq!(faked.with(&gone).1, "session_revoked");
     let refused = faked.grant("u_1");
-    assert_eq!((refused.status, refused.all("set-cookie").len(), faked.octroi.reason(&refused).as_str()), (503, 0, "clock_stepped"));
+    assert_eq!(
+        (refused.status, refused.all("set-cookie").len(), faked.octroi.reason(&refused).as_str()),
+        (503, 0, "clock_stepped")
+    );
+    // As much of `server.clock_hold` as is left.
+    let wait: u64 = refused.field("retry-after").unwrap().parse().unwrap();
+    assert!((570..=600).contains(&wait), "{wait}");
     let public = faked.octroi.curl("acme.test", "/public/").cookie(&cookie).get();
     assert_eq!((public.status, public.all("set-cookie").len()), (200, 0), "the cookie stays");
     assert!((faked.step() - 86_400.0).abs() < 5.0, "{}", faked.step());
@@ -116,14 +138,21 @@ fn a_wall_clock_that_is_set_ahead_signs_nobody_out_and_nobody_in() {
     let status = faked.octroi.command(&["status"]);
     let text = String::from_utf8(status.stdout).unwrap();
     assert_eq!(status.status.code(), Some(1), "{text}");
-    assert!(text.contains("clock       set ahead by 86") && text.contains("right? `octroi reload`, or wait until "), "{text}");
+    assert!(
+        text.contains("clock       set ahead by 86")
+            && text.contains("right? `octroi reload`, or wait until "),
+        "{text}"
+    );
     assert_eq!(faked.octroi.metric("octroi_clock_steps_total"), 1.0);
 
     // It was a mistake: all is as before.
     faked.set("+0");
     assert!(!faked.grant("u_3").session().is_empty());
     faked.said("the wall clock is back where it was");
-    assert_eq!((faked.with(&cookie).0, faked.with(&gone).1.as_str(), faked.step()), (200, "session_revoked", 0.0));
+    assert_eq!(
+        (faked.with(&cookie).0, faked.with(&gone).1.as_str(), faked.step()),
+        (200, "session_revoked", 0.0)
+    );
     assert!(!faked.octroi.ok(&["status"]).contains("clock "));
 }
 

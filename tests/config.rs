@@ -38,11 +38,11 @@ const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
 const HIDDEN: &str = "S3cret-word-of-a-variable.example";
 
 /// RFC 8037, appendix A.2.
-const ED25519_JWK: &str = r#"{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+const ED25519_JWK: &str =
+    r#"{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
 /// RFC 8410, section 10.3.
-const RFC_8410_PEM: &str =
-    "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n";
+const RFC_8410_PEM: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n";
 
 /// A folder with the cases, and with the keys and certificates that they name: nothing secret is committed.
 struct Cases {
@@ -80,16 +80,28 @@ impl Cases {
         cases.write("bob.token", "bob-0123456789abcdefghijklmnopqrstuvwxyz\n", 0o600);
         cases.write("short.token", "too-short", 0o600);
         cases.write("app.secret", "0123456789abcdef0123456789abcdef", 0o600);
-        cases.write("app-2.secret", "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210\n", 0o600);
+        cases.write(
+            "app-2.secret",
+            "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210\n",
+            0o600,
+        );
         cases.write("insecure.secret", "django-insecure-0123456789abcdefghijklmnopqrstuvwxyz!@#$", 0o600);
         cases.write("same.secret", &"ab".repeat(32), 0o600);
-        cases.write("oct.jwk", &format!(r#"{{"kty": "oct", "k": "{}"}}"#, URL_SAFE_NO_PAD.encode(key(4))), 0o600);
+        cases.write(
+            "oct.jwk",
+            &format!(r#"{{"kty": "oct", "k": "{}"}}"#, URL_SAFE_NO_PAD.encode(key(4))),
+            0o600,
+        );
         for name in ["assertion.pem", "assertion-2.pem"] {
             cases.write(name, &ed25519(), 0o600);
         }
         cases.write("assertion-open.pem", &ed25519(), 0o644);
         cases.write("assertion-example.pem", RFC_8410_PEM, 0o600);
-        cases.write("assertion-rsa.pem", "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n", 0o600);
+        cases.write(
+            "assertion-rsa.pem",
+            "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n",
+            0o600,
+        );
         cases.write("jwt.pem", &KeyPair::generate().unwrap().public_key_pem(), 0o644);
         cases.write("jwt.jwk", ED25519_JWK, 0o644);
         cases.write("jwt-private.jwk", &ED25519_JWK.replace("\"x\"", "\"d\": \"AAAA\", \"x\""), 0o644);
@@ -101,6 +113,23 @@ impl Cases {
         cases.certificate("future", &["acme.example.test"], (2028, 2029));
         cases.certificate("lobby", &["www.example.test"], (2026, 2028));
         cases.client_cas();
+        cases.write(
+            "encrypted.key",
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+            0o600,
+        );
+        // The beginnings of a certificate and of a PKCS#12 store (RFC 7292, section 4).
+        fs::write(
+            cases.folder.path().join("acme.der"),
+            [&[0x30, 0x82, 1, 0, 0x30, 0x81, 0xf0][..], &[7; 253]].concat(),
+        )
+        .unwrap();
+        fs::write(
+            cases.folder.path().join("acme.p12"),
+            [&[0x30, 0x82, 1, 0, 2, 1, 3][..], &[7; 253]].concat(),
+        )
+        .unwrap();
+        cases.chmod("acme.p12", 0o600);
         let open = cases.folder.path().join("acme.key");
         fs::copy(&open, cases.folder.path().join("acme-open.key")).unwrap();
         cases.chmod("acme-open.key", 0o644);
@@ -118,7 +147,8 @@ impl Cases {
 
     fn certificate(&self, name: &str, hosts: &[&str], (from, to): (i32, i32)) {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(hosts.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>()).unwrap();
+        let mut params =
+            CertificateParams::new(hosts.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>()).unwrap();
         params.not_before = rcgen::date_time_ymd(from, 1, 1);
         params.not_after = rcgen::date_time_ymd(to, 1, 1);
         let certificate = params.self_signed(&key).unwrap();
@@ -143,7 +173,9 @@ impl Cases {
             params.not_after = rcgen::date_time_ymd(year, month, day);
             params
         };
-        let list = |issuer: &rcgen::Issuer<'_, KeyPair>, (year, month, day): (i32, u8, u8), (to_year, to_month, to_day): (i32, u8, u8)| {
+        let list = |issuer: &rcgen::Issuer<'_, KeyPair>,
+                    (year, month, day): (i32, u8, u8),
+                    (to_year, to_month, to_day): (i32, u8, u8)| {
             let params = rcgen::CertificateRevocationListParams {
                 this_update: rcgen::date_time_ymd(year, month, day),
                 next_update: rcgen::date_time_ymd(to_year, to_month, to_day),
@@ -197,6 +229,8 @@ impl Cases {
         for (name, text) in [
             ("joined-ca.pem", both.replacen("-----END CERTIFICATE-----\n", "-----END CERTIFICATE-----", 1)),
             ("bom-ca.pem", format!("\u{feff}{both}")),
+            ("bom-within-ca.pem", made.join("\u{feff}")),
+            ("cut.pem", both.get(..both.len() / 4).unwrap().to_owned()),
             ("cut-ca.pem", both.trim_end().trim_end_matches("-----END CERTIFICATE-----").to_owned()),
             ("dashes-ca.pem", both.replacen("-----BEGIN CERTIFICATE-----", "----BEGIN CERTIFICATE----", 1)),
             ("trusted-ca.pem", both.replacen("CERTIFICATE", "TRUSTED CERTIFICATE", 2)),
@@ -210,7 +244,8 @@ impl Cases {
         self.write("bom.txt", "\u{feff}192.0.2.0/24\n", 0o644);
         self.write(
             "two.key",
-            &[KeyPair::generate().unwrap().serialize_pem(), KeyPair::generate().unwrap().serialize_pem()].concat(),
+            &[KeyPair::generate().unwrap().serialize_pem(), KeyPair::generate().unwrap().serialize_pem()]
+                .concat(),
             0o600,
         );
     }
@@ -255,8 +290,9 @@ fn ed25519() -> String {
 
 /// 32 bytes that look random and are the same in every run.
 fn key(seed: u8) -> String {
-    let bytes: [u8; 32] =
-        std::array::from_fn(|index| u8::try_from((index * index * 37 + index * 101 + usize::from(seed) * 59) % 256).unwrap());
+    let bytes: [u8; 32] = std::array::from_fn(|index| {
+        u8::try_from((index * index * 37 + index * 101 + usize::from(seed) * 59) % 256).unwrap()
+    });
     STANDARD.encode(bytes)
 }
 
@@ -362,11 +398,22 @@ fn expiry_is_judged_at_the_time_of_loading() {
 
     let policy = cases.load("expiry").unwrap().policy;
 
-    let ranges: Vec<_> =
-        policy.tenants.named("acme").unwrap().ip_access.allowed().unwrap().iter().map(|rule| rule.range.to_string()).collect();
+    let ranges: Vec<_> = policy
+        .tenants
+        .named("acme")
+        .unwrap()
+        .ip_access
+        .allowed()
+        .unwrap()
+        .iter()
+        .map(|rule| rule.range.to_string())
+        .collect();
     assert_eq!(ranges, ["198.51.100.0/24", "203.0.113.0/24"]);
     assert_eq!(policy.tenants.named("globex").unwrap().ip_access.allowed(), Some(&[][..]));
-    assert_eq!(policy.admin.unwrap().principals.iter().map(|one| one.name.clone()).collect::<Vec<_>>(), ["alice"]);
+    assert_eq!(
+        policy.admin.unwrap().principals.iter().map(|one| one.name.clone()).collect::<Vec<_>>(),
+        ["alice"]
+    );
     // The end of 2027-01-15, UTC.
     assert_eq!(policy.next_expiry, Some(UnixTime::from_secs(1_800_057_600)));
 }
@@ -377,7 +424,8 @@ fn rules_know_where_they_were_written() {
 
     let policy = cases.load("tenants_in_files").unwrap().policy;
 
-    let place = |name: &str| cases.plain(&policy.locate(policy.tenants.named(name).unwrap().origin));
+    let place =
+        |name: &str| cases.plain(&policy.locate(policy.tenants.named(name).unwrap().origin).to_string());
     assert_eq!(place("lobby"), "tenants_in_files.yaml:13");
     assert_eq!(place("no"), "tenants_in_files.d/b.yaml:1");
     assert_eq!(policy.node, "${node}-edge");
@@ -408,7 +456,7 @@ fn the_examples_are_silent_once_their_keys_exist() {
         for referenced in config::referenced_files(&file, &variable).unwrap() {
             let path = cases.plain(referenced.path.to_str().unwrap());
             match referenced.kind {
-                ReferencedKind::SessionKey | ReferencedKind::TicketKeys => {
+                ReferencedKind::SessionKey { .. } | ReferencedKind::TicketKeys => {
                     cases.write(&path, &key(u8::try_from(path.len()).unwrap() + path.as_bytes()[13]), 0o600)
                 }
                 ReferencedKind::KeyDir { .. } => panic!("the examples list their keys"),
@@ -430,7 +478,8 @@ fn the_examples_are_silent_once_their_keys_exist() {
 
         assert_eq!(show(&loaded.warnings), "", "{name}");
     }
-    let minimal = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/minimal.yaml")).unwrap();
+    let minimal =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/minimal.yaml")).unwrap();
     assert!(minimal.lines().count() < 20);
 }
 
@@ -441,7 +490,10 @@ fn where_a_file_is_no_text_is_told_by_line_and_column() {
 
     let errors = cases.load("latin").unwrap_err();
 
-    assert_eq!(errors.problems[0].message, "this file is not UTF-8 text: what stands in line 2 at column 10 cannot be read");
+    assert_eq!(
+        errors.problems[0].message,
+        "this file is not UTF-8 text: what stands in line 2 at column 10 cannot be read"
+    );
 }
 
 /// Every key of `conf/octroi.yaml` is in the schema, and every key of the schema is accepted or refused by name.
@@ -456,7 +508,10 @@ fn the_schema_and_the_reader_know_the_same_keys() {
         for (key, property) in definition["properties"].as_object().into_iter().flatten() {
             let place = format!("{map}.{key}");
             let refused = property["not"] == serde_json::json!({});
-            assert!(refused || seen.contains(&place) || UNWRITTEN.contains(&&*place), "{place} stands in no example");
+            assert!(
+                refused || seen.contains(&place) || UNWRITTEN.contains(&&*place),
+                "{place} stands in no example"
+            );
         }
     }
 }
@@ -569,7 +624,13 @@ const UNWRITTEN: &[&str] = &[
 ];
 
 /// Follows a value through the schema and notes each key it meets as `map.key`.
-fn walk(root: &serde_json::Value, schema: &serde_json::Value, value: &serde_json::Value, path: &str, seen: &mut BTreeSet<String>) {
+fn walk(
+    root: &serde_json::Value,
+    schema: &serde_json::Value,
+    value: &serde_json::Value,
+    path: &str,
+    seen: &mut BTreeSet<String>,
+) {
     if let Some(name) = schema["$ref"].as_str().and_then(|name| name.strip_prefix("#/$defs/")) {
         let definition = &root["$defs"][name];
         for (key, inner) in value.as_object().into_iter().flatten() {
@@ -592,7 +653,9 @@ fn walk(root: &serde_json::Value, schema: &serde_json::Value, value: &serde_json
     }
     // A range or a set of rules has a short form and a long one.
     if value.is_object() {
-        for form in schema["anyOf"].as_array().into_iter().flatten().filter(|form| form["$ref"] != "#/$defs/variable") {
+        for form in
+            schema["anyOf"].as_array().into_iter().flatten().filter(|form| form["$ref"] != "#/$defs/variable")
+        {
             walk(root, form, value, path, seen);
         }
     }

@@ -1,7 +1,19 @@
 //! Whose hosts a cookie of an app reaches, end to end: an app names a domain above its host, and a browser's jar says where the cookie goes.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 mod harness;
 
@@ -134,16 +146,32 @@ fn a_shared_front_door_s_cookie_is_the_front_door_s_whoever_is_signed_in() {
 
     for session in ["", &session] {
         assert_eq!(house.set("www.example.test", "example.test", session), KEPT);
-        assert_eq!(house.reached(&["example.test", "www.example.test", "globex.test"]), ["example.test", "www.example.test"]);
-        assert_eq!(house.set("www.example.test", "globex.test", session), CUT, "a member's host is the member's");
+        assert_eq!(
+            house.reached(&["example.test", "www.example.test", "globex.test"]),
+            ["example.test", "www.example.test"]
+        );
+        assert_eq!(
+            house.set("www.example.test", "globex.test", session),
+            CUT,
+            "a member's host is the member's"
+        );
     }
     // A member has a host of its own beneath: another tenant's, like anybody's.
     house.reload(&doors(", hosts: [acme.example.test], routes: app", ""));
     for session in ["", &session] {
         assert_eq!(house.set("www.example.test", "example.test", session), CUT);
-        assert_eq!(house.reached(&["example.test", "www.example.test", "acme.example.test"]), ["www.example.test"]);
-        assert_eq!(house.set("www.example.test", "www.example.test", session), KEPT.replace("example", "www.example"));
+        assert_eq!(
+            house.reached(&["example.test", "www.example.test", "acme.example.test"]),
+            ["www.example.test"]
+        );
+        assert_eq!(
+            house.set("www.example.test", "www.example.test", session),
+            KEPT.replace("example", "www.example")
+        );
     }
     assert_eq!(house.set("acme.example.test", "example.test", ""), CUT);
-    assert_eq!(house.set("acme.example.test", "acme.example.test", ""), KEPT.replace("example", "acme.example"));
+    assert_eq!(
+        house.set("acme.example.test", "acme.example.test", ""),
+        KEPT.replace("example", "acme.example")
+    );
 }

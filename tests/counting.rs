@@ -59,11 +59,14 @@ const TOOLS: [(&str, &str); 3] = [("valgrind", COUNTS), ("vgdb", ""), ("h2load",
 
 #[test]
 fn what_is_dearer_by_more_than_three_percent_fails_and_says_what_to_do() {
-    for (baseline, change, code) in [(1000, "+0.0 %", 0), (971, "+3.0 %", 0), (970, "+3.1 %", 1), (2000, "-50.0 %", 0)] {
+    for (baseline, change, code) in
+        [(1000, "+0.0 %", 0), (971, "+3.0 %", 0), (970, "+3.1 %", 1), (2000, "-50.0 %", 0)]
+    {
         let (status, said) = judged(&TOOLS, &format!("# made by nobody\nsession_h1 {baseline}\n"));
 
         assert_eq!(status, Some(code), "{baseline}: {said}");
-        let row: Vec<_> = said.lines().find(|line| line.starts_with("session_h1")).unwrap().split_whitespace().collect();
+        let row: Vec<_> =
+            said.lines().find(|line| line.starts_with("session_h1")).unwrap().split_whitespace().collect();
         assert_eq!(row.join(" "), format!("session_h1 1000 {baseline} {change}"));
         assert_eq!(said.contains("BLESS=1 make bench-instructions"), code == 1, "{said}");
     }
@@ -79,7 +82,9 @@ fn what_has_no_baseline_is_said_and_does_not_fail() {
 
 #[test]
 fn what_cannot_be_counted_fails() {
-    let without = |broken: &'static str| TOOLS.map(|(name, text)| (name, if name == "valgrind" { broken } else { text }));
+    let without = |broken: &'static str| {
+        TOOLS.map(|(name, text)| (name, if name == "valgrind" { broken } else { text }))
+    };
     // It ends with an error, and it counts nothing.
     for broken in ["exit 1", "exit 0"] {
         let (status, said) = judged(&without(broken), "session_h1 1000\n");
@@ -108,7 +113,10 @@ fn no_valgrind_fails() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["bash", "env", "dirname", "id", "h2load", "curl", "cmake", "cc", "cargo"] {
         tool(folder.path(), name, "");
-        let found = ["/usr/bin", "/bin"].map(|place| Path::new(place).join(name)).into_iter().find(|path| path.exists());
+        let found = ["/usr/bin", "/bin"]
+            .map(|place| Path::new(place).join(name))
+            .into_iter()
+            .find(|path| path.exists());
         if let Some(found) = found {
             fs::remove_file(folder.path().join(name)).unwrap();
             std::os::unix::fs::symlink(found, folder.path().join(name)).unwrap();

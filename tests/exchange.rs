@@ -1,7 +1,19 @@
 //! Exchanges over HTTP/1.1: what the app gets of a request, and what a client gets of answers, good and bad.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 mod harness;
 
@@ -35,7 +47,8 @@ struct App {
 impl App {
     fn start(scripts: Vec<(&'static str, Script)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let app = Self { addr: listener.local_addr().unwrap(), heads: Arc::default(), connections: Arc::default() };
+        let app =
+            Self { addr: listener.local_addr().unwrap(), heads: Arc::default(), connections: Arc::default() };
         let scripts = Arc::new(scripts);
         let (heads, connections) = (Arc::clone(&app.heads), Arc::clone(&app.connections));
         std::thread::spawn(move || {
@@ -154,7 +167,11 @@ fn good() -> Vec<(&'static str, Script, u16, String)> {
         ("/bad_grant", says(&[b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"]), 200, "ok"),
     ];
     let large = ("/large", Script { pieces: vec![large], closes: false }, 200, "x".repeat(200_000));
-    answers.into_iter().map(|(path, script, status, body)| (path, script, status, body.to_owned())).chain([large]).collect()
+    answers
+        .into_iter()
+        .map(|(path, script, status, body)| (path, script, status, body.to_owned()))
+        .chain([large])
+        .collect()
 }
 
 fn scripts() -> Vec<(&'static str, Script)> {
@@ -170,14 +187,25 @@ fn good_answers_pass_whatever_their_form() {
 
             for args in [&[][..], &["-X", "DELETE"]] {
                 let answer = ask(args);
-                assert_eq!((answer.status, answer.exit), (status, 0), "{path} {version} {args:?}: {answer:?}");
+                assert_eq!(
+                    (answer.status, answer.exit),
+                    (status, 0),
+                    "{path} {version} {args:?}: {answer:?}"
+                );
                 assert!(answer.body == body, "{path} {version} {args:?}");
                 let names = names(&answer);
-                assert!(names.contains("octroi-request-id") && names.contains("strict-transport-security"), "{path} {version}: {names:?}");
+                assert!(
+                    names.contains("octroi-request-id") && names.contains("strict-transport-security"),
+                    "{path} {version}: {names:?}"
+                );
                 for hidden in ["server", "octroi-session-grant", "x-inner", "trailer", "x"] {
                     assert!(!names.contains(hidden), "{path} {version}: {names:?}");
                 }
-                let cookies: Vec<_> = answer.all("set-cookie").into_iter().map(|value| value.split('=').next().unwrap()).collect();
+                let cookies: Vec<_> = answer
+                    .all("set-cookie")
+                    .into_iter()
+                    .map(|value| value.split('=').next().unwrap())
+                    .collect();
                 let expected: &[&str] = match path {
                     "/hidden" => &["a"],
                     "/grant" => &["__Host-octroi"],
@@ -199,7 +227,15 @@ fn good_answers_pass_whatever_their_form() {
 #[test]
 fn the_app_gets_the_same_request_whatever_the_client_speaks() {
     let (octroi, app) = started(vec![("/x", says(&[b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"]))]);
-    let fields = ["X-A: 1", "Cookie: b=2", "TE: trailers", "X_A: 1", "Octroi-User: root", "X-Forwarded-For: 192.0.2.1", "User-Agent: a"];
+    let fields = [
+        "X-A: 1",
+        "Cookie: b=2",
+        "TE: trailers",
+        "X_A: 1",
+        "Octroi-User: root",
+        "X-Forwarded-For: 192.0.2.1",
+        "User-Agent: a",
+    ];
     let port = octroi.addr("public").port();
     let expected = [
         "get /x?y http/1.1",
@@ -229,7 +265,8 @@ fn the_app_gets_the_same_request_whatever_the_client_speaks() {
 }
 
 fn bad() -> Vec<(&'static str, Script)> {
-    let many: Vec<u8> = [&b"HTTP/1.1 200 OK\r\n"[..], &b"a: b\r\n".repeat(300), b"Content-Length: 0\r\n\r\n"].concat();
+    let many: Vec<u8> =
+        [&b"HTTP/1.1 200 OK\r\n"[..], &b"a: b\r\n".repeat(300), b"Content-Length: 0\r\n\r\n"].concat();
     let long = [&b"HTTP/1.1 200 OK\r\nX: "[..], &[b'x'; 70_000], b"\r\nContent-Length: 0\r\n\r\n"].concat();
     vec![
         (
@@ -253,7 +290,8 @@ fn bad() -> Vec<(&'static str, Script)> {
 fn bad_answers_are_refused() {
     let (octroi, app) = started(bad());
     for (path, _) in bad() {
-        let reason = if ["/silent", "/half_a_head"].contains(&path) { "upstream_closed" } else { "upstream_protocol" };
+        let reason =
+            if ["/silent", "/half_a_head"].contains(&path) { "upstream_closed" } else { "upstream_protocol" };
         for version in ["--http1.1", "--http2"] {
             let answer = octroi.curl("own.test", path).args(&[version]).get();
 
@@ -269,8 +307,17 @@ fn a_body_that_breaks_off_never_looks_whole() {
         ("/short", closes(&[b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"])),
         ("/chunks_cut", closes(&[b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"])),
         ("/chunk_cut", closes(&[b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhello"])),
-        ("/chunk_too_long", says(&[b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX\r\n0\r\n\r\n"])),
-        ("/size_garbage", says(&[b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", b"zz\r\nx\r\n0\r\n\r\n"])),
+        (
+            "/chunk_too_long",
+            says(&[b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX\r\n0\r\n\r\n"]),
+        ),
+        (
+            "/size_garbage",
+            says(&[
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+                b"zz\r\nx\r\n0\r\n\r\n",
+            ]),
+        ),
     ];
     let paths: Vec<&str> = broken.iter().map(|(path, _)| *path).collect();
     let (octroi, _app) = started(broken);
@@ -288,12 +335,16 @@ fn a_body_that_breaks_off_never_looks_whole() {
 fn what_comes_behind_an_answer_is_nobodys_answer() {
     let poison = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
     let behind = [&b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"[..], poison].concat();
-    let behind_chunks = [&b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"[..], poison].concat();
+    let behind_chunks =
+        [&b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"[..], poison].concat();
     let (octroi, app) = started(vec![
         ("/at_once", Script { pieces: vec![behind], closes: false }),
         ("/later", says(&[b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", poison])),
         ("/behind_chunks", Script { pieces: vec![behind_chunks], closes: false }),
-        ("/behind_none", says(&[b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison"])),
+        (
+            "/behind_none",
+            says(&[b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison"]),
+        ),
         ("/clean", says(&[b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nclean"])),
     ]);
     let mut client = raw(octroi.addr("plain"));
@@ -316,7 +367,8 @@ fn what_comes_behind_an_answer_is_nobodys_answer() {
 
 #[test]
 fn a_client_that_leaves_is_noticed_and_its_upstream_connection_is_closed() {
-    let (octroi, app) = started(vec![("/slow", says(&[b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", b"x"]))]);
+    let (octroi, app) =
+        started(vec![("/slow", says(&[b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", b"x"]))]);
     let mut client = raw(octroi.addr("plain"));
     client.write_all(b"GET /slow HTTP/1.1\r\nHost: own.test\r\n\r\n").unwrap();
     eventually("the app is asked", || (!app.take().is_empty()).then_some(()));
@@ -325,7 +377,9 @@ fn a_client_that_leaves_is_noticed_and_its_upstream_connection_is_closed() {
 
     let line = octroi.access_line(|line| line["path"] == "/slow");
     assert_eq!((&line["reason"], &line["upstream.status"]), (&"client_closed".into(), &200.into()), "{line}");
-    eventually("nothing is open", || (octroi.metric(r#"octroi_connections{listener="plain"}"#) < 1.0).then_some(()));
+    eventually("nothing is open", || {
+        (octroi.metric(r#"octroi_connections{listener="plain"}"#) < 1.0).then_some(())
+    });
 }
 
 #[test]
@@ -358,11 +412,23 @@ fn what_a_client_says_of_its_connection_does_not_leave() {
     assert!(app.take().is_empty());
     assert_eq!(ask("Connection: 1, 2, 3, 4, 5, 6, 7, 8, 9\r\n"), 200);
     app.take();
-    assert_eq!(ask("Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"), 200);
+    assert_eq!(
+        ask("Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"),
+        200
+    );
     let head = app.take().remove(0).to_ascii_lowercase();
-    assert!(!head.contains("upgrade") && !head.contains("http2-settings") && !head.contains("connection"), "{head}");
+    assert!(
+        !head.contains("upgrade") && !head.contains("http2-settings") && !head.contains("connection"),
+        "{head}"
+    );
     assert_eq!(ask("Expect: 100-continue\r\n"), 200);
-    assert_eq!(ask("Connection: keep-alive\r\nKeep-Alive: 5\r\nProxy-Authorization: x\r\nTE: trailers\r\n"), 200);
+    assert_eq!(
+        ask("Connection: keep-alive\r\nKeep-Alive: 5\r\nProxy-Authorization: x\r\nTE: trailers\r\n"),
+        200
+    );
     let head = app.take().pop().unwrap().to_ascii_lowercase();
-    assert!(["keep-alive", "proxy-authorization", "\nte:", "connection"].iter().all(|name| !head.contains(name)), "{head}");
+    assert!(
+        ["keep-alive", "proxy-authorization", "\nte:", "connection"].iter().all(|name| !head.contains(name)),
+        "{head}"
+    );
 }

@@ -1,6 +1,12 @@
 //! `octroi explain` as a library: the real pipeline, every step with its rule, and nobody is charged.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
 
 mod support;
 
@@ -9,7 +15,7 @@ use octroi::{
     pipeline::Stores,
     policy::{ClientIpHeader, IpSet, ListenerKind, Policy, QuotaBy},
     replay::{DescribeError, Described, Explained, Outcome, Sni, explain},
-    state::{Challenges, KeySets},
+    store::{Challenges, KeySets},
 };
 use support::*;
 
@@ -40,7 +46,12 @@ fn told(described: &Described, policy: &Policy) -> Explained {
     explain(
         described,
         policy,
-        Stores { quotas: &Counting::default(), revocations: &LIVE, challenges: &Challenges::default(), key_sets: &KeySets::default() },
+        Stores {
+            quotas: &Counting::default(),
+            revocations: &LIVE,
+            challenges: &Challenges::default(),
+            key_sets: &KeySets::default(),
+        },
         NOW,
         Tick::from_nanos(1),
     )
@@ -49,14 +60,22 @@ fn told(described: &Described, policy: &Policy) -> Explained {
 
 fn ending(explained: &Explained) -> (&'static str, Option<&'static str>, Option<String>) {
     let refusal = explained.refusal.clone();
-    (explained.decision, refusal.as_ref().map(|refusal| refusal.reason), refusal.and_then(|refusal| refusal.rule))
+    (
+        explained.decision,
+        refusal.as_ref().map(|refusal| refusal.reason),
+        refusal.and_then(|refusal| refusal.rule),
+    )
 }
 
 #[test]
 fn every_step_names_its_rule() {
-    let explained = told(&Described { cookie: Some(token("acme")), ..described("https://acme.test/x?secret=1") }, &strict());
+    let explained = told(
+        &Described { cookie: Some(token("acme")), ..described("https://acme.test/x?secret=1") },
+        &strict(),
+    );
 
-    let steps: Vec<_> = explained.steps.iter().map(|step| (step.stage, step.outcome, step.rule.as_deref())).collect();
+    let steps: Vec<_> =
+        explained.steps.iter().map(|step| (step.stage, step.outcome, step.rule.as_deref())).collect();
     assert_eq!(
         steps,
         [
@@ -79,7 +98,8 @@ fn every_step_names_its_rule() {
 
 #[test]
 fn a_refusal_names_reason_rule_and_what_the_client_reads() {
-    let explained = told(&Described { client: [198, 51, 100, 1].into(), ..described("https://acme.test/x") }, &strict());
+    let explained =
+        told(&Described { client: [198, 51, 100, 1].into(), ..described("https://acme.test/x") }, &strict());
 
     assert_eq!(ending(&explained), ("deny", Some("ip_not_allowed"), Some("octroi.yaml:3".into())));
     assert_eq!(explained.client_gets, "403 Forbidden: a fixed text and the request id");
@@ -97,13 +117,18 @@ fn it_says_which_reading_and_which_rule_decided() {
 
     let explained = told(&described("https://acme.test/Ops%2Fusers"), &policy);
 
-    let steps: Vec<_> = explained.steps.iter().map(|step| (step.stage, step.text.as_str(), step.rule.as_deref())).collect();
+    let steps: Vec<_> =
+        explained.steps.iter().map(|step| (step.stage, step.text.as_str(), step.rule.as_deref())).collect();
     assert_eq!(
         steps[3..],
         [
             ("ip_access", "tenant `acme` allows every address that it does not deny", Some("octroi.yaml:3")),
             ("route", "`/` allows GET", Some("octroi.yaml:7")),
-            ("route", "an app may read the path as `/ops/users`, so `/ops/` judges too", Some("octroi.yaml:8")),
+            (
+                "route",
+                "an app may read the path as `/ops/users`, so `/ops/` judges too",
+                Some("octroi.yaml:8")
+            ),
             ("session", "`/ops/` asks for a session, the request has none", Some("octroi.yaml:8")),
         ]
     );
@@ -114,10 +139,17 @@ fn it_says_which_reading_and_which_rule_decided() {
 fn nobody_is_charged() {
     let (policy, quotas) = (strict(), Counting::default());
     let challenges = Challenges::default();
-    let stores = Stores { quotas: &quotas, revocations: &LIVE, challenges: &challenges, key_sets: &KeySets::default() };
+    let stores = Stores {
+        quotas: &quotas,
+        revocations: &LIVE,
+        challenges: &challenges,
+        key_sets: &KeySets::default(),
+    };
 
     for _ in 0..3 {
-        let explained = explain(&described("https://acme.test/public/"), &policy, stores, NOW, Tick::from_nanos(1)).unwrap();
+        let explained =
+            explain(&described("https://acme.test/public/"), &policy, stores, NOW, Tick::from_nanos(1))
+                .unwrap();
         assert_eq!(explained.decision, "allow");
     }
 
@@ -129,12 +161,18 @@ fn the_doors_are_chosen_by_scheme_or_by_name() {
     let policy = strict();
 
     assert_eq!(told(&described("http://acme.test:8081/public/"), &policy).decision, "allow");
-    let by_name = told(&Described { listener: Some("http".into()), ..described("http://acme.test/a") }, &policy);
+    let by_name =
+        told(&Described { listener: Some("http".into()), ..described("http://acme.test/a") }, &policy);
     assert_eq!((by_name.decision, by_name.client_gets.as_str()), ("redirect", "308 to https://acme.test/a"));
     let missing = explain(
         &Described { listener: Some("nope".into()), ..described("https://acme.test/") },
         &policy,
-        Stores { quotas: &Empty, revocations: &Empty, challenges: &Challenges::default(), key_sets: &KeySets::default() },
+        Stores {
+            quotas: &Empty,
+            revocations: &Empty,
+            challenges: &Challenges::default(),
+            key_sets: &KeySets::default(),
+        },
         NOW,
         Tick::default(),
     );
@@ -151,12 +189,16 @@ fn the_handshake_can_be_described() {
 
 #[test]
 fn a_head_is_judged_as_it_stands() {
-    let with = |head: &str| ending(&told(&Described { head: Some(head.into()), ..described("https://acme.test/") }, &strict())).1;
+    let with = |head: &str| {
+        ending(&told(&Described { head: Some(head.into()), ..described("https://acme.test/") }, &strict())).1
+    };
 
     assert_eq!(with("GET /public/ HTTP/1.1\r\nHost: acme.test\r\n\r\nbody"), None);
     assert_eq!(with("GET /public/ HTTP/1.1\nHost: acme.test\n\n"), Some("head_octet"));
     assert_eq!(
-        with("POST /public/ HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        with(
+            "POST /public/ HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        ),
         Some("framing_cl_te")
     );
     assert_eq!(with("GET /a b HTTP/1.1\r\nHost: acme.test\r\n\r\n"), Some("head_syntax"));
@@ -166,7 +208,8 @@ fn a_head_is_judged_as_it_stands() {
 #[test]
 fn http_2_and_bearer_tokens_can_be_described() {
     let bearer = seal(&claims("acme"), octroi::session::Purpose::Bearer, "acme");
-    let described = Described { version: HttpVersion::Http2, bearer: Some(bearer), ..described("https://acme.test/x") };
+    let described =
+        Described { version: HttpVersion::Http2, bearer: Some(bearer), ..described("https://acme.test/x") };
 
     assert_eq!(told(&described, &strict()).decision, "allow");
 }
@@ -186,9 +229,30 @@ fn what_observe_mode_lets_pass_is_told() {
 fn a_terminal_is_not_steered() {
     let head = "GET /\u{1b}[2J HTTP/1.1\r\nHost: acme.test\r\n\r\n";
 
-    let explained = told(&Described { head: Some(head.into()), ..described("https://acme.test/") }, &strict());
+    let explained =
+        told(&Described { head: Some(head.into()), ..described("https://acme.test/") }, &strict());
 
     assert!(!explained.to_string().contains('\u{1b}'));
+}
+
+#[test]
+fn where_a_browser_is_sent_is_told_for_what_browsers_send() {
+    let gets = |method: &str, path: &str| {
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 0\r\n\r\n");
+        let explained =
+            told(&Described { head: Some(head.into()), ..described("https://acme.test/") }, &strict());
+        explained.client_gets.split_once("request id").unwrap().1.to_owned()
+    };
+
+    assert_eq!(
+        [gets("GET", "/x"), gets("GET", "/login?a=1")],
+        ["; a browser that asks for a page: 303 to /login", ""]
+    );
+    assert_eq!(
+        [gets("POST", "/x"), gets("POST", "/login")],
+        ["; a browser that sends a form: 303 to /login"; 2]
+    );
+    assert_eq!([gets("PUT", "/x"), gets("HEAD", "/x")], [""; 2]);
 }
 
 #[test]
@@ -200,7 +264,10 @@ fn it_reads_as_json() {
     assert_eq!(json["refusal"]["reason"], "session_missing");
     assert_eq!(json["refusal"]["status"], 401);
     assert_eq!(json["steps"][0]["outcome"], "pass");
-    assert_eq!(json["client_gets"], "401 Unauthorized: a fixed text and the request id; a browser that asks for a page: 303 to /login");
+    assert_eq!(
+        json["client_gets"],
+        "401 Unauthorized: a fixed text and the request id; a browser that asks for a page: 303 to /login"
+    );
 }
 
 #[test]
@@ -215,13 +282,17 @@ fn a_request_behind_what_ends_tls_is_explained_as_it_comes_from_there() {
         let text = explained.steps.iter().find(|step| step.stage == "client").unwrap().text.clone();
         (explained.request.client.unwrap(), text)
     };
-    let own = |name: &str, value: &str| Described { headers: vec![(name.into(), value.into())], ..described("https://acme.test/x") };
+    let own = |name: &str, value: &str| Described {
+        headers: vec![(name.into(), value.into())],
+        ..described("https://acme.test/x")
+    };
 
     for header in [ClientIpHeader::XForwardedFor, ClientIpHeader::Forwarded] {
         policy.client_ip_header = header;
         for address in ["192.0.2.1", "2001:db8::1"] {
             let asked = Described { client: address.parse().unwrap(), ..described("https://acme.test/x") };
-            let expected = format!("{address}, according to the forwarding header of 10.1.0.0, a trusted proxy");
+            let expected =
+                format!("{address}, according to the forwarding header of 10.1.0.0, a trusted proxy");
             assert_eq!(client(&asked, &policy), (address.to_owned(), expected), "{header:?}");
         }
     }

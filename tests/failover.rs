@@ -1,7 +1,19 @@
 //! Redis fails over, fills up or turns out to be something else: octroi goes where its name leads now, and says what is wrong.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 mod harness;
 
@@ -33,8 +45,12 @@ impl Name {
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 times.lock().unwrap().push(Instant::now());
-                let Ok(server) = TcpStream::connect(("127.0.0.1", target.load(Ordering::Relaxed))) else { continue };
-                for (mut from, mut to) in [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)] {
+                let Ok(server) = TcpStream::connect(("127.0.0.1", target.load(Ordering::Relaxed))) else {
+                    continue;
+                };
+                for (mut from, mut to) in
+                    [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)]
+                {
                     std::thread::spawn(move || {
                         let _ = std::io::copy(&mut from, &mut to);
                         let _ = to.shutdown(std::net::Shutdown::Both);
@@ -79,7 +95,11 @@ tenants:
 }
 
 fn sign_in(octroi: &Octroi) -> String {
-    octroi.curl("acme.test", "/login?h-Octroi-Session-Grant=user%3D%22u_1%22").args(&["-X", "POST"]).get().session()
+    octroi
+        .curl("acme.test", "/login?h-Octroi-Session-Grant=user%3D%22u_1%22")
+        .args(&["-X", "POST"])
+        .get()
+        .session()
 }
 
 fn asks(octroi: &Octroi, session: &str) -> u16 {
@@ -93,7 +113,11 @@ fn redis_of(octroi: &Octroi) -> serde_json::Value {
 fn in_sync(octroi: &Octroi) {
     eventually("all is well with Redis", || {
         let redis = redis_of(octroi);
-        (redis["connected"] == true && redis["fresh"] == true && redis["trouble"].is_null() && redis["pending"] == 0).then_some(())
+        (redis["connected"] == true
+            && redis["fresh"] == true
+            && redis["trouble"].is_null()
+            && redis["pending"] == 0)
+            .then_some(())
     });
 }
 
@@ -112,7 +136,9 @@ fn said(octroi: &Octroi, parts: &[&str]) -> usize {
 fn pair() -> [Redis; 2] {
     let pair = [Redis::start(), Redis::start()];
     pair[1].cli(&["REPLICAOF", "127.0.0.1", &pair[0].port.to_string()]);
-    eventually("the replica follows", || pair[1].cli(&["INFO", "replication"]).contains("master_link_status:up").then_some(()));
+    eventually("the replica follows", || {
+        pair[1].cli(&["INFO", "replication"]).contains("master_link_status:up").then_some(())
+    });
     pair
 }
 
@@ -234,6 +260,8 @@ fn a_cluster_is_named_once() {
     let status = trouble(&octroi, "this Redis is a Cluster, which is not supported yet");
     assert_eq!(status["connected"], true);
     let began = octroi.metric(r#"octroi_redis_commands_total{result="refused"}"#);
-    eventually("more is refused", || (octroi.metric(r#"octroi_redis_commands_total{result="refused"}"#) > began + 1.0).then_some(()));
+    eventually("more is refused", || {
+        (octroi.metric(r#"octroi_redis_commands_total{result="refused"}"#) > began + 1.0).then_some(())
+    });
     assert_eq!(said(&octroi, &["ERROR", "a Redis Cluster is not supported yet"]), 1);
 }

@@ -1,7 +1,19 @@
 //! Which fields reach the app, and which the client.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 #![cfg(feature = "gateway")]
 
 mod harness;
@@ -93,7 +105,11 @@ fn what_only_a_gateway_may_say_never_reaches_the_app_unless_the_realm_means_its_
     for version in ["--http1.1", "--http2"] {
         let ask = |host: &str| {
             let all = spoofed.iter().chain(&honest).chain(&own).chain(&dropped);
-            let answer = all.fold(octroi.curl(host, "/x").args(&[version]), |curl, name| curl.header(&format!("{name}: mine"))).get();
+            let answer = all
+                .fold(octroi.curl(host, "/x").args(&[version]), |curl, name| {
+                    curl.header(&format!("{name}: mine"))
+                })
+                .get();
             assert_eq!(answer.status, 200, "{answer:?}");
             let got = upstream.only();
             let mine = got.fields.iter().filter(|(_, value)| value == "mine");
@@ -102,7 +118,8 @@ fn what_only_a_gateway_may_say_never_reaches_the_app_unless_the_realm_means_its_
             fields
         };
         let sorted = |groups: &[&[&str]]| {
-            let mut names: Vec<String> = groups.iter().copied().flatten().map(|name| name.to_lowercase()).collect();
+            let mut names: Vec<String> =
+                groups.iter().copied().flatten().map(|name| name.to_lowercase()).collect();
             names.sort_unstable();
             names
         };
@@ -124,8 +141,16 @@ fn the_host_reaches_the_app_with_its_port_unless_it_is_the_scheme_s_own() {
             upstream.only()
         };
         assert_eq!(told(&ask(&[])), [&with_port, &with_port, &port, "https"], "{version}");
-        assert_eq!(told(&ask(&["-H", "Host: acme.test"])), ["acme.test", "acme.test", "443", "https"], "{version}");
-        assert_eq!(told(&ask(&["-H", "Host: ACME.test:443"])), ["acme.test", "acme.test", "443", "https"], "{version}");
+        assert_eq!(
+            told(&ask(&["-H", "Host: acme.test"])),
+            ["acme.test", "acme.test", "443", "https"],
+            "{version}"
+        );
+        assert_eq!(
+            told(&ask(&["-H", "Host: ACME.test:443"])),
+            ["acme.test", "acme.test", "443", "https"],
+            "{version}"
+        );
     }
     let ask = |listener: &str, host: &str| {
         assert_eq!(octroi.plain(listener, "acme.test", "/x").header(&format!("Host: {host}")).status(), 200);
@@ -145,9 +170,17 @@ fn an_upstream_of_http2_gets_the_port_in_its_authority() {
     for version in ["--http1.1", "--http2"] {
         octroi.curl("calls.test", "/x").args(&[version]).get();
         octroi.curl("calls.test", "/x").args(&[version, "-H", "Host: calls.test"]).get();
-        let said: Vec<_> = server.take().into_iter().map(|call| (call.authority, call.fields["x-forwarded-host"].clone())).collect();
+        let said: Vec<_> = server
+            .take()
+            .into_iter()
+            .map(|call| (call.authority, call.fields["x-forwarded-host"].clone()))
+            .collect();
         let with_port = format!("calls.test:{port}");
-        assert_eq!(said.iter().map(|(authority, _)| authority.as_str()).collect::<Vec<_>>(), [&*with_port, "calls.test"], "{version}");
+        assert_eq!(
+            said.iter().map(|(authority, _)| authority.as_str()).collect::<Vec<_>>(),
+            [&*with_port, "calls.test"],
+            "{version}"
+        );
         assert!(said.iter().all(|(authority, forwarded)| forwarded == authority), "{said:?}");
     }
 }
@@ -184,27 +217,52 @@ fn a_trusted_proxy_says_whether_tls_ended_in_front_and_nobody_else_does() {
     assert!(!over_tls("stranger", &["X-Forwarded-Proto: https"]));
     assert!(!over_tls("behind", &["X-Forwarded-Proto: https"]));
     // Refusals know it too.
-    let refused = |proto: &str| octroi.plain("front", "asks.test", "/a/..%2f").header("Host: asks.test").header(proto).get();
+    let refused = |proto: &str| {
+        octroi.plain("front", "asks.test", "/a/..%2f").header("Host: asks.test").header(proto).get()
+    };
     assert_eq!(refused("X-Forwarded-Proto: https").status, 400);
-    let denied = |proto: &str| octroi.plain("front", "asks.test", "/x").args(&["-X", "BREW"]).header(proto).get();
+    let denied =
+        |proto: &str| octroi.plain("front", "asks.test", "/x").args(&["-X", "BREW"]).header(proto).get();
     assert_eq!(denied("X-Forwarded-Proto: https").status, 405);
-    assert_eq!(denied("X-Forwarded-Proto: https").field("strict-transport-security"), Some("max-age=9; includeSubDomains"));
+    assert_eq!(
+        denied("X-Forwarded-Proto: https").field("strict-transport-security"),
+        Some("max-age=9; includeSubDomains")
+    );
     assert_eq!(denied("X-Forwarded-Proto: http").field("strict-transport-security"), None);
     // A page in clear text is another site.
     let post = |proto: &str, origin: &str| {
-        let curl = octroi.plain("front", "acme.test", "/x").header("Host: acme.test").args(&["-X", "POST"]).header(proto);
+        let curl = octroi
+            .plain("front", "acme.test", "/x")
+            .header("Host: acme.test")
+            .args(&["-X", "POST"])
+            .header(proto);
         curl.header(&format!("Origin: {origin}")).header("Cookie: __Host-octroi=x").status()
     };
-    assert_eq!((post("X-Forwarded-Proto: https", "https://acme.test"), post("X-Forwarded-Proto: http", "http://acme.test")), (200, 200));
+    assert_eq!(
+        (
+            post("X-Forwarded-Proto: https", "https://acme.test"),
+            post("X-Forwarded-Proto: http", "http://acme.test")
+        ),
+        (200, 200)
+    );
     upstream.take();
 }
 
 #[test]
 fn forwarded_says_the_scheme_of_the_hop_that_names_the_client() {
     let upstream = Upstream::start();
-    let octroi = Octroi::start(&config(&upstream, upstream.addr).replace("threads: 2", "threads: 2, client_ip_header: forwarded"));
+    let octroi = Octroi::start(
+        &config(&upstream, upstream.addr).replace("threads: 2", "threads: 2, client_ip_header: forwarded"),
+    );
     let proto = |field: &str| {
-        assert_eq!(octroi.plain("front", "acme.test", "/x").header("X-Forwarded-Proto: https").header(field).status(), 200);
+        assert_eq!(
+            octroi
+                .plain("front", "acme.test", "/x")
+                .header("X-Forwarded-Proto: https")
+                .header(field)
+                .status(),
+            200
+        );
         upstream.only().field("x-forwarded-proto").unwrap().to_owned()
     };
 
@@ -233,12 +291,19 @@ fn a_tenant_s_word_about_default_fields_holds_on_our_own_pages() {
         ] {
             let answer = page("quiet.test", &[&[version], args].concat(), path);
             assert_eq!(answer.status, status, "{path} {args:?}");
-            assert_eq!((hsts(&answer), answer.field("x-own")), (None, Some("yes")), "{version} {path}: {answer:?}");
+            assert_eq!(
+                (hsts(&answer), answer.field("x-own")),
+                (None, Some("yes")),
+                "{version} {path}: {answer:?}"
+            );
             assert_eq!(answer.field("referrer-policy"), Some("same-origin"), "{version} {path}");
             let kept = if status == 200 { "public, max-age=60" } else { "no-store" };
             assert_eq!(answer.all("cache-control"), [kept], "{version} {path}");
         }
-        assert_eq!(hsts(&page("asks.test", &[version], "/a/../b")).as_deref(), Some("max-age=9; includeSubDomains"));
+        assert_eq!(
+            hsts(&page("asks.test", &[version], "/a/../b")).as_deref(),
+            Some("max-age=9; includeSubDomains")
+        );
         assert_eq!(hsts(&page("acme.test", &[version], "/a/../b")).as_deref(), Some("max-age=63072000"));
         assert_eq!(hsts(&page("acme.test", &[version], "/x")).as_deref(), Some("max-age=63072000"));
     }
@@ -246,7 +311,8 @@ fn a_tenant_s_word_about_default_fields_holds_on_our_own_pages() {
     let ca = octroi.path().join("certs/ca.pem");
     for (host, said) in [("quiet.test", None), ("asks.test", Some("max-age=9; includeSubDomains"))] {
         let mut stream = raw_tls(octroi.addr("public"), host, &ca, &[b"http/1.1"]);
-        let answer = client::parse(&exchange(&mut stream, b"GET / HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n"), 0);
+        let answer =
+            client::parse(&exchange(&mut stream, b"GET / HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n"), 0);
         assert_eq!((answer.status, hsts(&answer).as_deref()), (400, said));
     }
     // Never in clear text, whatever is asked for.
@@ -256,8 +322,13 @@ fn a_tenant_s_word_about_default_fields_holds_on_our_own_pages() {
         assert_eq!(octroi.plain("plain", host, "/open/x").get().field("strict-transport-security"), None);
     }
     assert_eq!(octroi.plain("http", "quiet.test", "/x").get().field("x-own"), Some("yes"));
-    let unknown =
-        client::parse(&exchange(&mut raw(octroi.addr("plain")), b"GET / HTTP/1.1\r\nHost: no.test\r\nConnection: close\r\n\r\n"), 0);
+    let unknown = client::parse(
+        &exchange(
+            &mut raw(octroi.addr("plain")),
+            b"GET / HTTP/1.1\r\nHost: no.test\r\nConnection: close\r\n\r\n",
+        ),
+        0,
+    );
     assert_eq!((unknown.status, unknown.field("x-frame-options")), (421, Some("deny")));
 }
 
@@ -269,23 +340,38 @@ fn an_app_s_policy_that_says_nothing_of_framing_leaves_the_protection_there() {
         let said = answer.all("content-security-policy").into_iter().map(str::to_owned).collect::<Vec<_>>();
         (said, answer.field("x-frame-options").map(str::to_owned))
     };
-    let is =
-        |policies: &[&str], options: Option<&str>| (policies.iter().map(|&policy| policy.to_owned()).collect(), options.map(str::to_owned));
+    let is = |policies: &[&str], options: Option<&str>| {
+        (policies.iter().map(|&policy| policy.to_owned()).collect(), options.map(str::to_owned))
+    };
 
-    assert_eq!(ask("h-Content-Security-Policy=script-src%20x"), is(&["script-src x", "frame-ancestors 'none'"], Some("deny")));
+    assert_eq!(
+        ask("h-Content-Security-Policy=script-src%20x"),
+        is(&["script-src x", "frame-ancestors 'none'"], Some("deny"))
+    );
     assert_eq!(ask("h-Content-Security-Policy=frame-ancestors%20*"), is(&["frame-ancestors *"], None));
-    assert_eq!(ask("h-Content-Security-Policy-Report-Only=frame-ancestors%20*"), is(&["frame-ancestors 'none'"], Some("deny")));
-    assert_eq!(ask("h-Content-Security-Policy=script-src%20x&h-X-Frame-Options=sameorigin"), is(&["script-src x"], Some("sameorigin")));
+    assert_eq!(
+        ask("h-Content-Security-Policy-Report-Only=frame-ancestors%20*"),
+        is(&["frame-ancestors 'none'"], Some("deny"))
+    );
+    assert_eq!(
+        ask("h-Content-Security-Policy=script-src%20x&h-X-Frame-Options=sameorigin"),
+        is(&["script-src x"], Some("sameorigin"))
+    );
 }
 
 #[test]
 fn no_percent_encoding_brings_a_token_into_the_log() {
     let (octroi, _upstream) = started();
 
-    for (at, path) in ["/1/%6fct1.SECRETSECRET", "/2/oct1%2e%53ECRETSECRET", "/3/%65yJSECRETSECRETSECRETSECRET.x"].into_iter().enumerate() {
+    for (at, path) in
+        ["/1/%6fct1.SECRETSECRET", "/2/oct1%2e%53ECRETSECRET", "/3/%65yJSECRETSECRETSECRETSECRET.x"]
+            .into_iter()
+            .enumerate()
+    {
         octroi.curl("acme.test", path).header("User-Agent: %6fct1.SECRETSECRET").get();
         let start = format!("/{}/", at + 1);
-        let line = octroi.access_line(|line| line["path"].as_str().is_some_and(|path| path.starts_with(&start)));
+        let line =
+            octroi.access_line(|line| line["path"].as_str().is_some_and(|path| path.starts_with(&start)));
         assert!(!line.to_string().contains("ECRET"), "{line}");
     }
 }
@@ -309,9 +395,14 @@ fn octroi_before_octroi_works_and_a_circle_ends() {
     let upstream = Upstream::start();
     let mut inner = Octroi::start(&before(upstream.addr));
     let outer = Octroi::start(&before(inner.addr("plain")));
-    let ask = |args: &[&str]| outer.plain("plain", "acme.test", "/x").header("Host: acme.test").args(args).get();
+    let ask =
+        |args: &[&str]| outer.plain("plain", "acme.test", "/x").header("Host: acme.test").args(args).get();
     let passes = |got: &Got| {
-        let names = got.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("cdn-loop")).flat_map(|(_, value)| value.split(','));
+        let names = got
+            .fields
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case("cdn-loop"))
+            .flat_map(|(_, value)| value.split(','));
         names.filter(|name| name.trim().starts_with("octroi")).count()
     };
 
@@ -319,14 +410,20 @@ fn octroi_before_octroi_works_and_a_circle_ends() {
     let got = upstream.only();
     assert_eq!((passes(&got), got.field("x-forwarded-for")), (2, Some("127.0.0.1")));
     // What others write stands, and what a client calls its connection's own does not take it off.
-    assert_eq!(ask(&["-H", "CDN-Loop: cdn.example; x=\"a,b\", octroi", "-H", "Connection: CDN-Loop"]).status, 200);
+    assert_eq!(
+        ask(&["-H", "CDN-Loop: cdn.example; x=\"a,b\", octroi", "-H", "Connection: CDN-Loop"]).status,
+        200
+    );
     assert_eq!(passes(&upstream.only()), 3);
     // Eight passes are the most: the outer one's and the inner one's are two of them.
     let said = |times: usize| format!("CDN-Loop: {}", vec!["OCTROI ;a=b"; times].join(", "));
     assert_eq!(ask(&["-H", &said(6)]).status, 200);
     assert_eq!(upstream.take().len(), 1);
     let refused = ask(&["-H", &said(7)]);
-    assert_eq!((refused.status, inner.access_line(|line| line["status"] == 508)["reason"].as_str()), (508, Some("loop")));
+    assert_eq!(
+        (refused.status, inner.access_line(|line| line["status"] == 508)["reason"].as_str()),
+        (508, Some("loop"))
+    );
     assert_eq!(outer.access_line(|line| line["upstream.status"] == 508)["decision"], "allow");
     let refused = ask(&["-H", &said(4), "-H", &said(4), "-H", "Connection: cdn-loop"]);
     assert_eq!((refused.status, outer.reason(&refused).as_str()), (508, "loop"));
@@ -335,7 +432,13 @@ fn octroi_before_octroi_works_and_a_circle_ends() {
 
     // The inner one leads back to the outer one.
     inner.reload(&before(outer.addr("plain")));
-    let lines = || [inner.access_lines(), outer.access_lines()].concat().iter().filter(|line| line["path"] == "/circle").count();
+    let lines = || {
+        [inner.access_lines(), outer.access_lines()]
+            .concat()
+            .iter()
+            .filter(|line| line["path"] == "/circle")
+            .count()
+    };
     let refused = outer.plain("plain", "acme.test", "/circle").header("Host: acme.test").get();
     assert_eq!(refused.status, 508);
     harness::eventually("nine lines: eight passes and their end", || (lines() == 9).then_some(()));
@@ -347,10 +450,18 @@ fn a_circle_over_http2_ends_too() {
     let (octroi, _upstream) = started();
     let most = ["octroi"; 8].join(",");
 
-    let refused = octroi.curl("acme.test", "/x").args(&["--http2"]).header(&format!("CDN-Loop: {most}")).get();
+    let refused =
+        octroi.curl("acme.test", "/x").args(&["--http2"]).header(&format!("CDN-Loop: {most}")).get();
 
     assert_eq!((refused.status, octroi.reason(&refused).as_str()), (508, "loop"));
-    assert_eq!(octroi.curl("acme.test", "/x").args(&["--http2"]).header(&format!("CDN-Loop: {}", &most[7..])).status(), 200);
+    assert_eq!(
+        octroi
+            .curl("acme.test", "/x")
+            .args(&["--http2"])
+            .header(&format!("CDN-Loop: {}", &most[7..]))
+            .status(),
+        200
+    );
 }
 
 #[test]
@@ -360,8 +471,9 @@ fn octroi_is_no_upstream_of_itself() {
     let state = octroi.path().join("state");
     std::os::unix::fs::symlink(state.join("control.sock"), octroi.path().join("app.sock")).unwrap();
     let check = |address: &str, listener: &str| {
-        let text =
-            before("127.0.0.1:9".parse().unwrap()).replace("127.0.0.1:9\"", &format!("{address}\"")).replace("127.0.0.1:0", listener);
+        let text = before("127.0.0.1:9".parse().unwrap())
+            .replace("127.0.0.1:9\"", &format!("{address}\""))
+            .replace("127.0.0.1:0", listener);
         octroi.configure(&text);
         octroi.code(&["check"])
     };
@@ -371,25 +483,37 @@ fn octroi_is_no_upstream_of_itself() {
     assert_eq!(check(&format!("unix:{}", octroi.path().join("other.sock").display()), "127.0.0.1:0"), 0);
     for every in ["0.0.0.0", "[::]"] {
         assert_eq!(check(&format!("127.0.0.1:{}", bound.port()), &format!("{every}:{}", bound.port())), 1);
-        assert_eq!(check(&format!("127.0.0.1:{}", bound.port()), &format!("{every}:{}", bound.port() ^ 1)), 0);
+        assert_eq!(
+            check(&format!("127.0.0.1:{}", bound.port()), &format!("{every}:{}", bound.port() ^ 1)),
+            0
+        );
     }
 }
 
 #[test]
 fn a_trusted_proxy_is_exempt_where_it_is_one_from_bans_of_both_kinds() {
     let upstream = Upstream::start();
-    let trusted = "threads: 2, trusted_proxies: [198.51.100.7/32, \"2001:db8:5::1/128\", \"2001:db8:6::/64\"]";
-    let config = config(&upstream, upstream.addr).replace("threads: 2", trusted).replace("metrics:", "bans: {after: 1}\nmetrics:");
+    let trusted =
+        "threads: 2, trusted_proxies: [198.51.100.7/32, \"2001:db8:5::1/128\", \"2001:db8:6::/64\"]";
+    let config = config(&upstream, upstream.addr)
+        .replace("threads: 2", trusted)
+        .replace("metrics:", "bans: {after: 1}\nmetrics:");
     let mut octroi = Octroi::start(&config);
     let smuggled = b"POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
-    let offends = |octroi: &Octroi, listener: &str| exchange(&mut raw(octroi.addr(listener)), smuggled).starts_with("HTTP/1.1 400");
-    let serves = |octroi: &Octroi, listener: &str| octroi.plain(listener, "acme.test", "/x").header("Host: acme.test").status() == 200;
+    let offends = |octroi: &Octroi, listener: &str| {
+        exchange(&mut raw(octroi.addr(listener)), smuggled).starts_with("HTTP/1.1 400")
+    };
+    let serves = |octroi: &Octroi, listener: &str| {
+        octroi.plain(listener, "acme.test", "/x").header("Host: acme.test").status() == 200
+    };
 
     // `behind` trusts this machine, `plain` does not: an offence counts where it is a client, and so does what an operator says.
     assert!(offends(&octroi, "behind"));
     assert_eq!(octroi.ok(&["ban", "list"]), "nobody is banned\n");
     assert!(offends(&octroi, "plain"));
-    harness::eventually("it is banned", || octroi.ok(&["ban", "list"]).starts_with("127.0.0.1 ").then_some(()));
+    harness::eventually("it is banned", || {
+        octroi.ok(&["ban", "list"]).starts_with("127.0.0.1 ").then_some(())
+    });
     assert!(!serves(&octroi, "plain") && serves(&octroi, "behind"));
     octroi.ok(&["ban", "remove", "127.0.0.1"]);
     assert!(serves(&octroi, "plain"));

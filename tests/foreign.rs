@@ -2,7 +2,13 @@
 //!
 //! The scripts that made the vectors stand beside them, in `tests/vectors/`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
 
 mod support;
 
@@ -20,8 +26,8 @@ use octroi::{
     session::{
         Purpose,
         foreign::{
-            Algorithm, ClaimPath, Codec, Derivation, Digest, Django, Express, Itsdangerous, Jwt, MacKey, Mapping, Presented, SigningKey,
-            Style, VerifyKey,
+            Algorithm, ClaimPath, Codec, Derivation, Digest, Django, Express, Itsdangerous, Jwt, MacKey,
+            Mapping, Presented, SigningKey, Style, VerifyKey,
         },
     },
 };
@@ -86,7 +92,8 @@ fn jwt() -> Foreign {
 /// The keys of an app that signs with its secret.
 fn secrets(vectors: &Value, derive: impl Fn(&[u8]) -> MacKey) -> Vec<SigningKey<MacKey>> {
     let keys = vectors["keys"].as_array().unwrap().iter();
-    keys.map(|wire| key(wire["id"].as_str().unwrap(), derive(wire["secret"].as_str().unwrap().as_bytes()))).collect()
+    keys.map(|wire| key(wire["id"].as_str().unwrap(), derive(wire["secret"].as_str().unwrap().as_bytes())))
+        .collect()
 }
 
 fn itsdangerous() -> Foreign {
@@ -140,8 +147,11 @@ fn world(foreign: Vec<Foreign>) -> Policy {
 }
 
 fn presented(url: &str, vector: &Value) -> impl Fn(&Foreign) -> Request {
-    let (url, text, signature) =
-        (url.to_owned(), vector["text"].as_str().unwrap().to_owned(), vector["signature"].as_str().map(str::to_owned));
+    let (url, text, signature) = (
+        url.to_owned(),
+        vector["text"].as_str().unwrap().to_owned(),
+        vector["signature"].as_str().map(str::to_owned),
+    );
     move |foreign| {
         let mut cookie = format!("{}={text}", foreign.cookie.as_deref().unwrap());
         if let (Some(name), Some(signature)) = (&foreign.signature_cookie, &signature) {
@@ -165,20 +175,27 @@ fn holds(foreign: &Foreign, vectors: &Value, at_least: usize) {
 
         let name = &vector["name"];
         assert_eq!(judged.reason(), None, "{name}");
-        let session = judged.known.session.unwrap();
+        let session = judged.facts.session.unwrap();
         let expected = &vector["is"];
         assert_eq!(session.claims.user.as_str(), expected["user"].as_str().unwrap(), "{name}");
         assert_eq!(session.claims.tenant.as_str(), "acme", "{name}");
         assert_eq!(session.claims.roles.iter().collect::<Vec<_>>(), texts(&expected["roles"]), "{name}");
-        assert_eq!(session.claims.auth_time.as_millis(), expected["auth_time_ms"].as_u64().unwrap(), "{name}");
-        assert!(matches!(&session.source, Source::Foreign { format, .. } if *format == foreign.codec.format()), "{name}");
+        assert_eq!(
+            session.claims.auth_time.as_millis(),
+            expected["auth_time_ms"].as_u64().unwrap(),
+            "{name}"
+        );
+        assert!(
+            matches!(&session.source, Source::Foreign { format, .. } if *format == foreign.codec.format()),
+            "{name}"
+        );
     }
     for vector in bad {
         let judged = judge(&policy, &presented("https://acme.test/x", vector)(foreign));
 
         assert_eq!(judged.reason().map(Reason::code), vector["why"].as_str(), "{}", vector["name"]);
         assert_eq!(judged.reason().map(Reason::status), Some(401));
-        assert_eq!(judged.known.session, None);
+        assert_eq!(judged.facts.session, None);
     }
 }
 
@@ -222,15 +239,23 @@ fn cookies_of_express() {
 
 #[test]
 fn another_signed_cookie_of_the_app_is_no_session_where_one_is_told_apart() {
-    let key = SigningKey { id: "k".into(), tenants: None, key: MacKey::new(Digest::Sha256, Secret::new(b"secret".to_vec())) };
+    let key = SigningKey {
+        id: "k".into(),
+        tenants: None,
+        key: MacKey::new(Digest::Sha256, Secret::new(b"secret".to_vec())),
+    };
     let signed = |json: &str| {
         let tag = hmac(b"secret", format!("j:{json}").as_bytes());
-        let text = format!("s:j:{json}.{}", base64::Engine::encode(&base64::engine::general_purpose::STANDARD_NO_PAD, tag));
+        let text = format!(
+            "s:j:{json}.{}",
+            base64::Engine::encode(&base64::engine::general_purpose::STANDARD_NO_PAD, tag)
+        );
         percent_encoding::utf8_percent_encode(&text, percent_encoding::NON_ALPHANUMERIC).to_string()
     };
     let opens = |required: &[(&str, &str)], json: &str| {
         let required = required.iter().map(|(name, text)| (Box::from(*name), Box::from(*text))).collect();
-        let codec = Express { cookie: "login".into(), style: Style::SignedJson, keys: vec![key.clone()], required };
+        let codec =
+            Express { cookie: "login".into(), style: Style::SignedJson, keys: vec![key.clone()], required };
         Codec::Express(codec).open(Presented { text: &signed(json), signature: None }).is_ok()
     };
 
@@ -255,13 +280,18 @@ fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
 fn other_ways_to_the_key_are_those_of_the_libraries() {
     let text = |vector: &Value, name: &str| vector[name].as_str().unwrap().to_owned();
     let vector = &vectors("itsdangerous")["django_concat"];
-    let derived =
-        Itsdangerous::key(text(vector, "secret").as_bytes(), text(vector, "salt").as_bytes(), Digest::Sha512, Derivation::DjangoConcat);
+    let derived = Itsdangerous::key(
+        text(vector, "secret").as_bytes(),
+        text(vector, "salt").as_bytes(),
+        Digest::Sha512,
+        Derivation::DjangoConcat,
+    );
     let codec = Codec::Itsdangerous(Itsdangerous { keys: vec![key("k", derived)] });
     assert!(codec.open(Presented { text: &text(vector, "text"), signature: None }).is_ok());
 
     let vector = &vectors("django")["sha1"];
-    let derived = Django::key(text(vector, "secret").as_bytes(), text(vector, "salt").as_bytes(), Digest::Sha1);
+    let derived =
+        Django::key(text(vector, "secret").as_bytes(), text(vector, "salt").as_bytes(), Digest::Sha1);
     let codec = Codec::Django(Django { keys: vec![key("k", derived)] });
     assert!(codec.open(Presented { text: &text(vector, "text"), signature: None }).is_ok());
 }
@@ -290,7 +320,10 @@ fn a_token_is_read_from_the_bearer_field_where_that_is_said() {
         let judged = judge(&world(vec![jwt()]), &get("https://acme.test/x").bearer(other));
         assert_eq!(judged.reason(), Some(Reason::SessionMissing), "{other}");
     }
-    let judged = judge(&world(vec![jwt()]), &get("https://acme.test/x").header("authorization", &format!("Basic {}", bearer())));
+    let judged = judge(
+        &world(vec![jwt()]),
+        &get("https://acme.test/x").header("authorization", &format!("Basic {}", bearer())),
+    );
     assert_eq!(judged.reason(), Some(Reason::SessionMissing));
 }
 
@@ -319,7 +352,9 @@ fn a_key_speaks_for_its_tenants_only() {
     let with = |tenants: &[&str]| {
         let mut foreign = foreign.clone();
         if let Codec::Itsdangerous(codec) = &mut foreign.codec {
-            codec.keys.iter_mut().for_each(|key| key.tenants = Some(tenants.iter().map(|name| name.parse().unwrap()).collect()));
+            codec.keys.iter_mut().for_each(|key| {
+                key.tenants = Some(tenants.iter().map(|name| name.parse().unwrap()).collect())
+            });
         }
         judge(&world(vec![foreign.clone()]), &presented("https://acme.test/x", &vector)(&foreign)).reason()
     };
@@ -335,7 +370,11 @@ fn roles_and_the_age_of_the_sign_in_count() {
     let admin = presented("https://acme.test/admin/", &vector)(&foreign);
     let editor = named(&vectors("itsdangerous"), "roles");
     assert_eq!(judge(&world(vec![foreign.clone()]), &admin).reason(), Some(Reason::RoleMissing));
-    assert_eq!(judge(&world(vec![foreign.clone()]), &presented("https://acme.test/admin/", &editor)(&foreign)).reason(), None);
+    assert_eq!(
+        judge(&world(vec![foreign.clone()]), &presented("https://acme.test/admin/", &editor)(&foreign))
+            .reason(),
+        None
+    );
 
     let mut acme = tenant("acme", &["acme.test"]);
     let mut fresh = route("/fresh", RouteAccess::Session);
@@ -343,14 +382,19 @@ fn roles_and_the_age_of_the_sign_in_count() {
     acme.routes = table(vec![fresh]);
     let mut policy = policy(vec![acme]);
     policy.sessions.as_mut().unwrap().foreign = ForeignSessions::new(vec![foreign.clone()]);
-    assert_eq!(judge(&policy, &presented("https://acme.test/fresh", &vector)(&foreign)).reason(), Some(Reason::AuthTooOld));
+    assert_eq!(
+        judge(&policy, &presented("https://acme.test/fresh", &vector)(&foreign)).reason(),
+        Some(Reason::AuthTooOld)
+    );
 }
 
 #[test]
 fn an_ended_session_is_none() {
     let (foreign, vector) = login();
     let request = presented("https://acme.test/x", &vector)(&foreign);
-    for answer in [RevocationAnswer::Session, RevocationAnswer::User(NOW), RevocationAnswer::Tenant { epoch: 3 }] {
+    for answer in
+        [RevocationAnswer::Session, RevocationAnswer::User(NOW), RevocationAnswer::Tenant { epoch: 3 }]
+    {
         let judged = ask(&request, &world(vec![foreign.clone()]), &Counting::default(), &Says(answer, 3));
         assert_eq!(judged.reason(), Some(Reason::SessionRevoked), "{answer:?}");
     }
@@ -364,7 +408,10 @@ fn a_tenant_that_binds_its_sessions_takes_no_foreign_one() {
     let mut policy = policy(vec![acme]);
     policy.sessions.as_mut().unwrap().foreign = ForeignSessions::new(vec![foreign.clone()]);
 
-    assert_eq!(judge(&policy, &presented("https://acme.test/x", &vector)(&foreign)).reason(), Some(Reason::SessionBinding));
+    assert_eq!(
+        judge(&policy, &presented("https://acme.test/x", &vector)(&foreign)).reason(),
+        Some(Reason::SessionBinding)
+    );
 }
 
 #[test]
@@ -376,7 +423,10 @@ fn two_sessions_in_one_request_are_a_conflict() {
 
     assert_eq!(judge(&both, &flask()).reason(), None);
     assert_eq!(judge(&both, &flask().bearer(&bearer())).reason(), conflict);
-    assert_eq!(judge(&both, &flask().bearer(&seal(&claims("acme"), Purpose::Bearer, "acme"))).reason(), conflict);
+    assert_eq!(
+        judge(&both, &flask().bearer(&seal(&claims("acme"), Purpose::Bearer, "acme"))).reason(),
+        conflict
+    );
     let own = get("https://acme.test/x").header("cookie", &format!("__Host-octroi={}", token("acme")));
     assert_eq!(judge(&both, &own.clone()).reason(), None);
     assert_eq!(judge(&both, &own.bearer(&bearer())).reason(), conflict);
@@ -389,7 +439,9 @@ fn two_sessions_in_one_request_are_a_conflict() {
 fn a_cookie_that_stands_twice_is_ambiguous() {
     let (foreign, vector) = login();
     let text = vector["text"].as_str().unwrap();
-    let ask = |cookies: &str| judge(&world(vec![foreign.clone()]), &get("https://acme.test/x").header("cookie", cookies)).reason();
+    let ask = |cookies: &str| {
+        judge(&world(vec![foreign.clone()]), &get("https://acme.test/x").header("cookie", cookies)).reason()
+    };
 
     assert_eq!(ask(&format!("session={text}; session=x")), Some(Reason::CookieAmbiguous));
     assert_eq!(ask(&format!("session=\"{text}\"")), Some(Reason::SessionInvalid));
@@ -406,9 +458,9 @@ fn on_public_routes_a_bad_session_is_none_and_a_visitor_s_is_no_fault() {
         let judged = judge(&policy, &presented("https://acme.test/public/x", vector)(&foreign));
 
         assert_eq!(judged.reason(), None, "{}", vector["name"]);
-        assert_eq!(judged.known.session, None);
+        assert_eq!(judged.facts.session, None);
         let visitor = vector["why"] == "session_missing";
-        assert_eq!(judged.known.session_fault.is_none(), visitor, "{}", vector["name"]);
+        assert_eq!(judged.facts.session_fault.is_none(), visitor, "{}", vector["name"]);
     }
 }
 
@@ -423,8 +475,8 @@ fn observe_mode_lets_a_bad_one_pass_as_nobody() {
 
     let judged = judge(&policy, &presented("https://acme.test/x", &vector)(&foreign));
 
-    assert_eq!((judged.reason(), judged.known.session), (None, None));
-    assert!(judged.known.session_fault.is_some());
+    assert_eq!((judged.reason(), judged.facts.session), (None, None));
+    assert!(judged.facts.session_fault.is_some());
 }
 
 #[test]
@@ -433,7 +485,12 @@ fn an_app_that_signs_the_same_login_anew_keeps_its_session_where_a_claim_names_i
     let all = vectors("itsdangerous");
     let id = |foreign: &Foreign, name: &str| {
         let vector = named(&all, name);
-        judge(&world(vec![foreign.clone()]), &presented("https://acme.test/x", &vector)(foreign)).known.session.unwrap().claims.id
+        judge(&world(vec![foreign.clone()]), &presented("https://acme.test/x", &vector)(foreign))
+            .facts
+            .session
+            .unwrap()
+            .claims
+            .id
     };
     assert_ne!(id(&foreign, "a login"), id(&foreign, "signed now"));
 
@@ -457,7 +514,9 @@ fn the_other_spelling_of_a_signature_is_the_same_session() {
         bytes[32 + at] = u8::try_from(left.rem_euclid(256)).unwrap();
     }
     let other = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(bytes));
-    let id = |token: &str| judge(&world(vec![jwt()]), &get("https://acme.test/x").bearer(token)).known.session.unwrap().claims.id;
+    let id = |token: &str| {
+        judge(&world(vec![jwt()]), &get("https://acme.test/x").bearer(token)).facts.session.unwrap().claims.id
+    };
 
     assert_ne!(token, other);
     assert_eq!(id(&token), id(&other));
@@ -472,7 +531,10 @@ fn every() -> Vec<(Foreign, Value)> {
         (express(Style::CookieSession, Digest::Sha1), named(&express_vectors["cookie_session"], "a login")),
         (express(Style::SignedJson, Digest::Sha256), named(&express_vectors["signed_json"], "a login")),
     ];
-    all.extend(["hs256", "rs256", "ps256", "es256", "es384", "ed"].map(|kid| (jwt(), named(&jwt_vectors, &format!("signed with {kid}")))));
+    all.extend(
+        ["hs256", "rs256", "ps256", "es256", "es384", "ed"]
+            .map(|kid| (jwt(), named(&jwt_vectors, &format!("signed with {kid}")))),
+    );
     all
 }
 
@@ -493,7 +555,11 @@ fn every_flipped_bit_is_noticed() {
             let Ok(changed) = std::str::from_utf8(&bytes) else { continue };
             // The letters of a percent-escape have two spellings, and what was signed is the same under both.
             let found = open(&foreign, changed, signature);
-            assert!(found.is_none() || (text.contains('%') && found == Some(good.clone())), "{} {bit}", vector["name"]);
+            assert!(
+                found.is_none() || (text.contains('%') && found == Some(good.clone())),
+                "{} {bit}",
+                vector["name"]
+            );
             tried += 1;
         }
         for bit in 0..signature.map_or(0, str::len) * 8 {
@@ -512,7 +578,10 @@ fn what_is_too_long_is_not_looked_at() {
         let text = vector["text"].as_str().unwrap();
         let long = format!("{text}{}", "A".repeat(8 * 1024));
 
-        assert_eq!(foreign.codec.open(Presented { text: &long, signature: None }).unwrap_err().detail(), "it is longer than is read");
+        assert_eq!(
+            foreign.codec.open(Presented { text: &long, signature: None }).unwrap_err().detail(),
+            "it is longer than is read"
+        );
     }
 }
 

@@ -2,8 +2,20 @@
 //!
 //! The libraries are installed into a folder of the build's own and nowhere else.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 mod harness;
 
@@ -27,14 +39,20 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef";
 fn python(file: &str) -> App {
     let packages = apps::python("python", &["Flask==3.1.3", "itsdangerous==2.2.0", "Django==5.2.19"]);
     let dir = tempfile::tempdir().unwrap();
-    App::start(Command::new("python3").arg(app(file)).arg(SECRET).arg(dir.path()).env("PYTHONPATH", packages), dir)
+    App::start(
+        Command::new("python3").arg(app(file)).arg(SECRET).arg(dir.path()).env("PYTHONPATH", packages),
+        dir,
+    )
 }
 
 fn express(style: &str) -> App {
     let packages = apps::node("node", &["express@5.3.0", "cookie-session@2.1.1", "cookie-parser@1.4.7"]);
     let modules = packages.join("node_modules");
     let mut command = Command::new("node");
-    App::start(command.arg(app("express_app.js")).args([SECRET, style]).env("NODE_PATH", modules), tempfile::tempdir().unwrap())
+    App::start(
+        command.arg(app("express_app.js")).args([SECRET, style]).env("NODE_PATH", modules),
+        tempfile::tempdir().unwrap(),
+    )
 }
 
 fn app(file: &str) -> PathBuf {
@@ -91,14 +109,22 @@ impl<'a> Browser<'a> {
     fn ask(&mut self, method: &str, path: &str) -> Answer {
         let mut curl = self.octroi.curl(self.host, path).args(&["-X", method]);
         if !self.jar.is_empty() {
-            let cookies: Vec<String> = self.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let cookies: Vec<String> =
+                self.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
             curl = curl.header(&format!("Cookie: {}", cookies.join("; ")));
         }
         let answer = curl.get();
         for line in answer.all("set-cookie") {
             let (name, value) = line.split(';').next().unwrap().split_once('=').unwrap();
-            let gone = value.is_empty() || value == "\"\"" || line.to_ascii_lowercase().contains("max-age=0") || line.contains("1970");
-            if gone { drop(self.jar.remove(name)) } else { drop(self.jar.insert(name.to_owned(), value.to_owned())) }
+            let gone = value.is_empty()
+                || value == "\"\""
+                || line.to_ascii_lowercase().contains("max-age=0")
+                || line.contains("1970");
+            if gone {
+                drop(self.jar.remove(name))
+            } else {
+                drop(self.jar.insert(name.to_owned(), value.to_owned()))
+            }
         }
         answer
     }
@@ -136,7 +162,10 @@ fn holds(octroi: &Octroi, alice: &str) {
     let mut elsewhere = Browser { host: "globex.test", ..browser.clone() };
     assert_eq!(elsewhere.reason("/me"), refused(401, "session_tenant"));
     let mut forged = browser.clone();
-    forged.jar.values_mut().for_each(|value| *value = value.replacen(|c: char| c.is_ascii_lowercase(), "X", 1));
+    forged
+        .jar
+        .values_mut()
+        .for_each(|value| *value = value.replacen(|c: char| c.is_ascii_lowercase(), "X", 1));
     assert_eq!(forged.reason("/me"), refused(401, "session_invalid"));
     // What was refused does not reach the app, where it would be signed anew.
     assert_eq!(body(&elsewhere.ask("GET", "/public/visit")), json!({"seen": 1}));

@@ -1,7 +1,19 @@
 //! Sessions of an app's own login, end to end: what is forwarded, what is refused, what an operator ends.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 mod harness;
 
@@ -61,7 +73,8 @@ fn now() -> u64 {
 }
 
 fn token(change: &Value) -> String {
-    let mut claims = json!({"sub": "u_1", "tenant": "acme", "sid": "s_1", "iat": now() - 10, "exp": now() + 600});
+    let mut claims =
+        json!({"sub": "u_1", "tenant": "acme", "sid": "s_1", "iat": now() - 10, "exp": now() + 600});
     claims.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
     encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
 }
@@ -97,7 +110,10 @@ fn an_app_gets_its_own_session_and_the_identity_that_was_found_in_it() {
     assert_eq!(bearer.status, 200);
     assert_eq!(upstream.take().pop().unwrap().field("authorization"), Some(&*format!("Bearer {admin}")));
 
-    assert_eq!(reason(&octroi, &with(&octroi, "/admin/x", &token(&json!({})))), (403, "role_missing".to_owned()));
+    assert_eq!(
+        reason(&octroi, &with(&octroi, "/admin/x", &token(&json!({})))),
+        (403, "role_missing".to_owned())
+    );
     let elsewhere = octroi.curl("globex.test", "/x").header(&format!("Cookie: login={admin}")).get();
     assert_eq!(reason(&octroi, &elsewhere), (401, "session_tenant".to_owned()));
     assert_eq!(upstream.take().len(), 0);
@@ -106,7 +122,11 @@ fn an_app_gets_its_own_session_and_the_identity_that_was_found_in_it() {
 #[test]
 fn a_session_that_was_refused_does_not_reach_the_app() {
     let (octroi, upstream) = started();
-    let bad = [token(&json!({"exp": now() - 1})), format!("{}x", token(&json!({}))), token(&json!({"tenant": "globex"}))];
+    let bad = [
+        token(&json!({"exp": now() - 1})),
+        format!("{}x", token(&json!({}))),
+        token(&json!({"tenant": "globex"})),
+    ];
     let missing = octroi.curl("acme.test", "/x").get();
     let text = |answer: &Answer| {
         let id = answer.field("octroi-request-id").unwrap().to_owned();
@@ -120,7 +140,8 @@ fn a_session_that_was_refused_does_not_reach_the_app() {
         let got = upstream.take().pop().unwrap();
         assert_eq!((got.field("cookie"), got.has("octroi-user")), (Some("a=b; c=d"), false));
 
-        let bearer = octroi.curl("acme.test", "/public/x").header(&format!("Authorization: Bearer {token}")).get();
+        let bearer =
+            octroi.curl("acme.test", "/public/x").header(&format!("Authorization: Bearer {token}")).get();
         assert_eq!(bearer.status, 200);
         assert!(!upstream.take().pop().unwrap().has("authorization"));
     }
@@ -129,7 +150,10 @@ fn a_session_that_was_refused_does_not_reach_the_app() {
     assert_eq!(with(&octroi, "/public/x", &visitor).status, 200);
     assert_eq!(upstream.take().pop().unwrap().field("cookie"), Some(&*format!("a=b; login={visitor}; c=d")));
     assert_eq!(with(&octroi, "/x", &visitor).status, 401);
-    assert_eq!(octroi.curl("acme.test", "/public/x").header("Authorization: Bearer opaque").get().status, 200);
+    assert_eq!(
+        octroi.curl("acme.test", "/public/x").header("Authorization: Bearer opaque").get().status,
+        200
+    );
     assert_eq!(upstream.take().pop().unwrap().field("authorization"), Some("Bearer opaque"));
 }
 
@@ -140,9 +164,17 @@ fn what_an_app_might_decode_to_its_session_reaches_no_app() {
 
     for name in ["logi%6e", "%6Cogin", "LOGIN", "login[x]", "login%00"] {
         // Alone it would make somebody of a visitor whom nobody knows here; beside the real one, somebody else.
-        assert_eq!(octroi.curl("acme.test", "/public/").cookie(&format!("{name}=forged; a=b")).status(), 200, "{name}");
+        assert_eq!(
+            octroi.curl("acme.test", "/public/").cookie(&format!("{name}=forged; a=b")).status(),
+            200,
+            "{name}"
+        );
         assert_eq!(upstream.only().field("cookie"), Some("a=b"), "{name}");
-        assert_eq!(octroi.curl("acme.test", "/x").cookie(&format!("{name}=forged; login={good}")).status(), 200, "{name}");
+        assert_eq!(
+            octroi.curl("acme.test", "/x").cookie(&format!("{name}=forged; login={good}")).status(),
+            200,
+            "{name}"
+        );
         assert_eq!(upstream.only().field("cookie"), Some(format!("login={good}").as_str()), "{name}");
     }
     assert_eq!(octroi.curl("acme.test", "/public/").cookie("log%2Din=1; login2=2; log.in=3").status(), 200);
@@ -183,8 +215,13 @@ fn a_token_stands_in_no_line() {
     let (octroi, _upstream) = started();
     let token = token(&json!({}));
 
-    let answer = octroi.curl("acme.test", &format!("/public/{token}/x?{token}")).header(&format!("Referer: https://acme.test/{token}"));
-    let answer = answer.header(&format!("Authorization: Bearer {token}")).args(&["-A", &format!("agent {token}")]).get();
+    let answer = octroi
+        .curl("acme.test", &format!("/public/{token}/x?{token}"))
+        .header(&format!("Referer: https://acme.test/{token}"));
+    let answer = answer
+        .header(&format!("Authorization: Bearer {token}"))
+        .args(&["-A", &format!("agent {token}")])
+        .get();
 
     let id = answer.field("octroi-request-id").unwrap().to_owned();
     let line = octroi.access_line(|line| line["request.id"] == id).to_string();
@@ -208,7 +245,10 @@ fn a_command_says_what_the_keys_prove_and_nothing_else() {
     let told: Value = serde_json::from_str(&told).unwrap();
     let said = |name: &str| told[name].as_str().unwrap().to_owned();
     assert_eq!((code, said("clocks")), (0, "valid".to_owned()));
-    assert_eq!([said("user"), said("tenant"), said("format"), said("key")], ["u_1", "acme", "jwt", "app"].map(str::to_owned));
+    assert_eq!(
+        [said("user"), said("tenant"), said("format"), said("key")],
+        ["u_1", "acme", "jwt", "app"].map(str::to_owned)
+    );
     assert_eq!(told["roles"], json!(["editor", "admin"]));
     // The identifier is the one that an operator ends it by, the hash the one in access lines.
     let answer = with(&octroi, "/x", &good);
@@ -238,12 +278,20 @@ fn a_command_says_what_the_keys_prove_and_nothing_else() {
 #[test]
 fn two_sessions_in_one_request_are_a_conflict_and_on_a_public_route_none() {
     let (octroi, upstream) = started();
-    let mint = |more: &[&str]| octroi.ok(&[&["session", "mint", "--tenant", "acme", "--user", "u_1"], more].concat()).trim().to_owned();
+    let mint = |more: &[&str]| {
+        octroi
+            .ok(&[&["session", "mint", "--tenant", "acme", "--user", "u_1"], more].concat())
+            .trim()
+            .to_owned()
+    };
     let (cookie, bearer, app) = (mint(&[]), mint(&["--bearer"]), token(&json!({})));
     let conflict = || (401, "credential_conflict".to_owned());
     let ask = |path: &str, cookies: &str, bearer: Option<&str>| {
         let curl = octroi.curl("acme.test", path).header(&format!("Cookie: {cookies}"));
-        bearer.into_iter().fold(curl, |curl, token| curl.header(&format!("Authorization: Bearer {token}"))).get()
+        bearer
+            .into_iter()
+            .fold(curl, |curl, token| curl.header(&format!("Authorization: Bearer {token}")))
+            .get()
     };
     let own = format!("__Host-octroi={cookie}");
 
@@ -254,11 +302,18 @@ fn two_sessions_in_one_request_are_a_conflict_and_on_a_public_route_none() {
     assert_eq!(reason(&octroi, &ask("/x", &format!("login={app}"), Some(&bearer))), conflict());
     // A visitor's session of the app is none, and one that does not open says so.
     assert_eq!(ask("/x", &format!("{own}; login={}", token(&json!({"sub": null}))), None).status, 200);
-    assert_eq!(reason(&octroi, &ask("/x", &format!("{own}; login={app}xx"), None)), (401, "session_invalid".to_owned()));
+    assert_eq!(
+        reason(&octroi, &ask("/x", &format!("{own}; login={app}xx"), None)),
+        (401, "session_invalid".to_owned())
+    );
     upstream.take();
 
     let public = ask("/public/login", &format!("{both}; lang=fr"), None);
-    let cleared = public.all("set-cookie").into_iter().find(|line| line.starts_with("__Host-octroi=;")).map(str::to_owned);
+    let cleared = public
+        .all("set-cookie")
+        .into_iter()
+        .find(|line| line.starts_with("__Host-octroi=;"))
+        .map(str::to_owned);
     assert!(public.status == 200 && cleared.is_some_and(|line| line.contains("Max-Age=0")), "{public:?}");
     let got = upstream.only();
     assert_eq!((got.field("cookie"), got.has("octroi-user")), (Some("lang=fr"), false));

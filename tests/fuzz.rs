@@ -2,8 +2,19 @@
 //!
 //! `make fuzz` has the seeds written where libFuzzer looks for them: `FUZZ_CORPUS=FOLDER cargo test --test fuzz`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::wildcard_enum_match_arm, reason = "a target is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::wildcard_enum_match_arm,
+    reason = "a target is read, not linked"
+)]
 #![cfg(feature = "gateway")]
 
 use std::{

@@ -1,7 +1,19 @@
 //! Heads that HTTP/2 has no meaning for, or no room: each is refused alone, by us, with a reason and a line.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 mod harness;
 
@@ -15,7 +27,10 @@ use std::{
 
 use harness::{
     Octroi, Upstream, client, eventually,
-    frames::{CONTINUATION, Came, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RESET, frame, preface, request, send, until},
+    frames::{
+        CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RESET, ReceivedFrame, frame, preface,
+        request, send, until,
+    },
     raw_tls,
 };
 
@@ -88,8 +103,8 @@ fn large_block(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
         block.push(0);
-        octroi::model::literal(&mut block, name.as_bytes());
-        octroi::model::literal(&mut block, value.as_bytes());
+        octroi::wire::http2::literal(&mut block, name.as_bytes());
+        octroi::wire::http2::literal(&mut block, value.as_bytes());
     }
     block
 }
@@ -103,7 +118,8 @@ fn clears_cookies(head: &[u8]) -> bool {
     said(b"\"cookies\"") || said(COOKIES)
 }
 
-const GET: [Field; 4] = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"acme.test"), (b":path", b"/x")];
+const GET: [Field; 4] =
+    [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"acme.test"), (b":path", b"/x")];
 
 /// A request with these fields behind those that each has.
 fn with(stream: u32, fields: &[(&[u8], &[u8])]) -> Vec<u8> {
@@ -111,15 +127,18 @@ fn with(stream: u32, fields: &[(&[u8], &[u8])]) -> Vec<u8> {
 }
 
 /// What came on a stream, and the first octet of its answer's head.
-fn on(came: &[Came], stream: u32) -> (Vec<u8>, Option<u8>) {
-    let frames: Vec<&Came> = came.iter().filter(|frame| frame.stream == stream).collect();
-    let head = frames.iter().find(|frame| frame.kind == HEADERS).and_then(|frame| frame.payload.first().copied());
+fn on(came: &[ReceivedFrame], stream: u32) -> (Vec<u8>, Option<u8>) {
+    let frames: Vec<&ReceivedFrame> = came.iter().filter(|frame| frame.stream == stream).collect();
+    let head =
+        frames.iter().find(|frame| frame.kind == HEADERS).and_then(|frame| frame.payload.first().copied());
     (frames.iter().map(|frame| frame.kind).collect(), head)
 }
 
 /// Reads until this stream has its whole answer.
-fn answered(tls: &mut Tls, stream: u32) -> Vec<Came> {
-    let (came, ended) = until(tls, 5 * SECOND, |frame| frame.stream == stream && frame.flags & END_STREAM != 0 && frame.kind != RESET);
+fn answered(tls: &mut Tls, stream: u32) -> Vec<ReceivedFrame> {
+    let (came, ended) = until(tls, 5 * SECOND, |frame| {
+        frame.stream == stream && frame.flags & END_STREAM != 0 && frame.kind != RESET
+    });
     assert!(!ended && came.iter().all(|frame| frame.kind != GOAWAY), "{came:?}");
     came
 }
@@ -159,14 +178,24 @@ fn a_malformed_head_is_refused_alone_and_its_connection_lives_on() {
     for (number, (fields, reason)) in (1_u32..).zip(&cases) {
         let stream = 2 * number + 1;
         send(&mut tls, &with(stream, fields));
-        let (came, ended) = until(&mut tls, 5 * SECOND, |frame| frame.stream == stream && frame.kind == RESET);
+        let (came, ended) =
+            until(&mut tls, 5 * SECOND, |frame| frame.stream == stream && frame.kind == RESET);
         assert!(!ended && came.iter().all(|frame| frame.kind != GOAWAY), "{fields:?} {came:?}");
         // Its answer, and behind that the reset that the standard has for it (RFC 9113, section 8.1.1).
         assert_eq!(on(&came, stream), (vec![HEADERS, DATA, RESET], Some(BAD)), "{fields:?} {came:?}");
-        assert_eq!(came.iter().find(|frame| frame.stream == stream && frame.kind == RESET).map(Came::code), Some(PROTOCOL_ERROR));
+        assert_eq!(
+            came.iter().find(|frame| frame.stream == stream && frame.kind == RESET).map(ReceivedFrame::code),
+            Some(PROTOCOL_ERROR)
+        );
         slow.extend(came);
-        let seen = octroi.access_line(|line| line["reason"] == *reason && line["status"] == 400 && line["event"] == "request");
-        assert_eq!((&seen["host"], &seen["tenant"], &seen["path"]), (&HOST.into(), &"acme".into(), &"/x".into()), "{seen}");
+        let seen = octroi.access_line(|line| {
+            line["reason"] == *reason && line["status"] == 400 && line["event"] == "request"
+        });
+        assert_eq!(
+            (&seen["host"], &seen["tenant"], &seen["path"]),
+            (&HOST.into(), &"acme".into(), &"/x".into()),
+            "{seen}"
+        );
     }
     if on(&slow, 1).1.is_none() {
         slow.extend(answered(&mut tls, 1));
@@ -176,7 +205,9 @@ fn a_malformed_head_is_refused_alone_and_its_connection_lives_on() {
     // One line for each, and nothing of them went on.
     send(&mut tls, &request(101, "GET", HOST, "/last", END_STREAM));
     assert_eq!(on(&answered(&mut tls, 101), 101).1, Some(OK));
-    let lines = eventually("the last line", || Some(lines_of(&octroi)).filter(|lines| lines.iter().any(|line| line["path"] == "/last")));
+    let lines = eventually("the last line", || {
+        Some(lines_of(&octroi)).filter(|lines| lines.iter().any(|line| line["path"] == "/last"))
+    });
     assert_eq!(lines.iter().filter(|line| line["status"] == 400).count(), cases.len(), "{lines:#?}");
     assert_eq!(upstream.take().len(), 2);
     assert_eq!(octroi.ok(&["ban", "list"]), "nobody is banned\n");
@@ -191,7 +222,9 @@ fn what_ends_a_line_is_held_against_its_sender() {
 
     let (came, _) = until(&mut tls, 5 * SECOND, |frame| frame.kind == RESET);
     assert_eq!(on(&came, 1).1, Some(BAD), "{came:?}");
-    let banned = eventually("a ban", || Some(octroi.ok(&["ban", "list"])).filter(|list| list.starts_with("127.0.0.1 ")));
+    let banned = eventually("a ban", || {
+        Some(octroi.ok(&["ban", "list"])).filter(|list| list.starts_with("127.0.0.1 "))
+    });
     assert!(banned.ends_with("protocol: head_octet\n"), "{banned}");
     assert!(upstream.take().is_empty());
 }
@@ -200,7 +233,9 @@ fn what_ends_a_line_is_held_against_its_sender() {
 fn pseudo_fields_that_are_missing_or_no_such_thing_are_named() {
     let (octroi, upstream) = started();
     let mut tls = connect(&octroi);
-    let without = |missing: usize| GET.iter().enumerate().filter(|(at, _)| *at != missing).map(|(_, field)| *field).collect::<Vec<_>>();
+    let without = |missing: usize| {
+        GET.iter().enumerate().filter(|(at, _)| *at != missing).map(|(_, field)| *field).collect::<Vec<_>>()
+    };
     let other = |at: usize, value: &'static [u8]| {
         let mut fields = GET.to_vec();
         fields[at].1 = value;
@@ -226,7 +261,11 @@ fn pseudo_fields_that_are_missing_or_no_such_thing_are_named() {
         let (came, _) = until(&mut tls, 5 * SECOND, |frame| frame.stream == stream && frame.kind == RESET);
         assert_eq!(on(&came, stream), (vec![HEADERS, DATA, RESET], Some(BAD)), "{fields:?} {came:?}");
         let line = eventually("its line", || lines_of(&octroi).get(before).cloned());
-        assert_eq!((line["reason"].as_str(), line["host"].as_str()), (Some(*reason), *host), "{fields:?} {line}");
+        assert_eq!(
+            (line["reason"].as_str(), line["host"].as_str()),
+            (Some(*reason), *host),
+            "{fields:?} {line}"
+        );
         assert_eq!(line["tenant"].as_str(), host.map(|_| "acme"), "{line}");
     }
     assert!(upstream.take().is_empty());
@@ -236,7 +275,14 @@ fn pseudo_fields_that_are_missing_or_no_such_thing_are_named() {
 fn what_a_url_does_not_have_is_refused_with_its_reason_in_both_versions() {
     let (octroi, upstream) = started();
     let mut tls = connect(&octroi);
-    let cases = [("/a?b=\"c\"", 400), ("/a?b=<c>", 400), ("/a\"b", 400), ("/a`b", 400), ("/a?b=`c`|{d}^[e]", 200), ("/a?b=%22c%22", 200)];
+    let cases = [
+        ("/a?b=\"c\"", 400),
+        ("/a?b=<c>", 400),
+        ("/a\"b", 400),
+        ("/a`b", 400),
+        ("/a?b=`c`|{d}^[e]", 200),
+        ("/a?b=%22c%22", 200),
+    ];
 
     for (number, (path, status)) in (0_u32..).zip(cases) {
         let (stream, before) = (2 * number + 1, lines_of(&octroi).len());
@@ -246,13 +292,22 @@ fn what_a_url_does_not_have_is_refused_with_its_reason_in_both_versions() {
         // Go's client tries a stream that was reset so on a new connection, again and again.
         assert!(came.iter().all(|frame| frame.kind != RESET), "{path} {came:?}");
         let line = eventually("its line", || lines_of(&octroi).get(before).cloned());
-        assert_eq!((&line["host"], &line["tenant"], &line["status"]), (&HOST.into(), &"acme".into(), &status.into()), "{path} {line}");
+        assert_eq!(
+            (&line["host"], &line["tenant"], &line["status"]),
+            (&HOST.into(), &"acme".into(), &status.into()),
+            "{path} {line}"
+        );
 
         let head = format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
-        let answer = client::parse(&client::exchange(&mut client::raw(octroi.addr("plain")), head.as_bytes()), 0);
+        let answer =
+            client::parse(&client::exchange(&mut client::raw(octroi.addr("plain")), head.as_bytes()), 0);
         assert_eq!(answer.status, status, "{path}");
         let line = eventually("its line", || lines_of(&octroi).get(before + 1).cloned());
-        assert_eq!((&line["host"], &line["tenant"], &line["status"]), (&HOST.into(), &"acme".into(), &status.into()), "{path} {line}");
+        assert_eq!(
+            (&line["host"], &line["tenant"], &line["status"]),
+            (&HOST.into(), &"acme".into(), &status.into()),
+            "{path} {line}"
+        );
         for line in &lines_of(&octroi)[before..] {
             assert_eq!(line["reason"].as_str(), (status == 400).then_some("path_encoding"), "{path} {line}");
         }
@@ -274,7 +329,11 @@ fn a_head_that_http_1_refuses_names_host_and_tenant_where_they_can_be_read() {
         let before = lines_of(&octroi).len();
         client::exchange(&mut client::raw(octroi.addr("plain")), head.as_bytes());
         let line = eventually("its line", || lines_of(&octroi).get(before).cloned());
-        assert_eq!((line["reason"].as_str(), line["tenant"].as_str()), (Some(reason), host.map(|_| "acme")), "{head:?} {line}");
+        assert_eq!(
+            (line["reason"].as_str(), line["tenant"].as_str()),
+            (Some(reason), host.map(|_| "acme")),
+            "{head:?} {line}"
+        );
     }
     assert!(upstream.take().is_empty());
 }
@@ -318,13 +377,29 @@ fn no_head_gets_past_the_one_who_reads_them() {
     let fine = || with(3, &[]);
     // A block that begins on no stream, or on another one, or is interrupted: RFC 9113, sections 6.2 and 6.10.
     let tricks = [
-        [frame(HEADERS, 0, 0, b""), frame(CONTINUATION, END_HEADERS, 1, &get), frame(DATA, END_STREAM, 1, b"")].concat(),
+        [
+            frame(HEADERS, 0, 0, b""),
+            frame(CONTINUATION, END_HEADERS, 1, &get),
+            frame(DATA, END_STREAM, 1, b""),
+        ]
+        .concat(),
         [frame(HEADERS, END_STREAM, 0, b""), frame(CONTINUATION, END_HEADERS, 1, &get)].concat(),
         [frame(HEADERS, END_STREAM, 1, b""), frame(CONTINUATION, END_HEADERS, 0, &get)].concat(),
         [frame(HEADERS, END_STREAM, 1, b""), frame(CONTINUATION, END_HEADERS, 3, &get)].concat(),
-        [frame(HEADERS, END_STREAM, 1, b""), frame(DATA, 0, 1, b""), frame(CONTINUATION, END_HEADERS, 1, &get)].concat(),
-        [frame(HEADERS, END_STREAM, 1, b""), frame(99, 0, 1, b""), frame(CONTINUATION, END_HEADERS, 1, &get)].concat(),
-        [frame(HEADERS, END_STREAM, 1, b""), frame(HEADERS, END_STREAM, 1, b""), frame(CONTINUATION, END_HEADERS, 1, &get)].concat(),
+        [
+            frame(HEADERS, END_STREAM, 1, b""),
+            frame(DATA, 0, 1, b""),
+            frame(CONTINUATION, END_HEADERS, 1, &get),
+        ]
+        .concat(),
+        [frame(HEADERS, END_STREAM, 1, b""), frame(99, 0, 1, b""), frame(CONTINUATION, END_HEADERS, 1, &get)]
+            .concat(),
+        [
+            frame(HEADERS, END_STREAM, 1, b""),
+            frame(HEADERS, END_STREAM, 1, b""),
+            frame(CONTINUATION, END_HEADERS, 1, &get),
+        ]
+        .concat(),
         frame(CONTINUATION, END_HEADERS, 1, &get),
         frame(HEADERS, END_HEADERS | END_STREAM, 0, &get),
         frame(HEADERS, END_HEADERS | END_STREAM, 2, &get),
@@ -335,8 +410,15 @@ fn no_head_gets_past_the_one_who_reads_them() {
         let mut tls = connect(&octroi);
         send(&mut tls, &[&trick[..], &fine()].concat());
         let (came, ended) = until(&mut tls, 5 * SECOND, |frame| frame.kind == GOAWAY);
-        assert_eq!(came.last().map(|frame| (frame.kind, frame.code())), Some((GOAWAY, PROTOCOL_ERROR)), "{trick:x?} {came:?} {ended}");
-        assert!(!came.iter().any(|frame| frame.kind == HEADERS && frame.payload.first() == Some(&OK)), "{trick:x?} {came:?}");
+        assert_eq!(
+            came.last().map(|frame| (frame.kind, frame.code())),
+            Some((GOAWAY, PROTOCOL_ERROR)),
+            "{trick:x?} {came:?} {ended}"
+        );
+        assert!(
+            !came.iter().any(|frame| frame.kind == HEADERS && frame.payload.first() == Some(&OK)),
+            "{trick:x?} {came:?}"
+        );
     }
     assert!(upstream.peek().is_empty());
 }
@@ -346,7 +428,13 @@ fn trailers_behind_our_reset_of_their_stream_end_no_other_one() {
     let upstream = Upstream::start();
     let octroi = Octroi::start(&config(upstream.addr, ""));
     let mut tls = connect(&octroi);
-    let post: [Field; 5] = [(b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"acme.test"), (b":path", b"/x"), (b"X", b"a")];
+    let post: [Field; 5] = [
+        (b":method", b"POST"),
+        (b":scheme", b"https"),
+        (b":authority", b"acme.test"),
+        (b":path", b"/x"),
+        (b"X", b"a"),
+    ];
     send(&mut tls, &frame(HEADERS, END_HEADERS, 1, &block(&post)));
     let (came, _) = until(&mut tls, 5 * SECOND, |frame| frame.kind == RESET);
     assert_eq!(on(&came, 1).1, Some(BAD), "{came:?}");
@@ -383,7 +471,8 @@ fn a_head_of_any_size_is_refused_by_us_and_a_cookie_bomb_is_taken_away() {
     // A page that a browser opens; some send other fields behind their cookies.
     let ask = |number: usize| {
         let crumbs: Vec<String> = (0..number).map(name).collect();
-        let curl = crumbs.iter().fold(octroi.curl(HOST, "/x").args(&["--http2"]), |curl, crumb| curl.header(crumb));
+        let curl =
+            crumbs.iter().fold(octroi.curl(HOST, "/x").args(&["--http2"]), |curl, crumb| curl.header(crumb));
         curl.header("Sec-Fetch-Mode: navigate").get()
     };
     // Over `header_bytes`, and over what the library reads.
@@ -400,9 +489,12 @@ fn a_head_of_any_size_is_refused_by_us_and_a_cookie_bomb_is_taken_away() {
     let crumb = "v".repeat(4000);
     let many = vec![("cookie", &*crumb); 100];
     let asked = |path: &str, more: &[(&str, &str)]| {
-        let all =
-            [&[(":method", "GET"), (":scheme", "https"), (":authority", HOST), (":path", path)], more, &[("sec-fetch-mode", "navigate")]]
-                .concat();
+        let all = [
+            &[(":method", "GET"), (":scheme", "https"), (":authority", HOST), (":path", path)],
+            more,
+            &[("sec-fetch-mode", "navigate")],
+        ]
+        .concat();
         large_block(&all)
     };
     for (number, (block, reason, clears)) in (0_u32..).zip([
@@ -418,13 +510,23 @@ fn a_head_of_any_size_is_refused_by_us_and_a_cookie_bomb_is_taken_away() {
         let pieces: Vec<&[u8]> = block.chunks(16_000).collect();
         let frames = pieces.iter().enumerate().flat_map(|(at, piece)| {
             let end = if at + 1 == pieces.len() { END_HEADERS } else { 0 };
-            if at == 0 { frame(HEADERS, end | END_STREAM, stream, piece) } else { frame(CONTINUATION, end, stream, piece) }
+            if at == 0 {
+                frame(HEADERS, end | END_STREAM, stream, piece)
+            } else {
+                frame(CONTINUATION, end, stream, piece)
+            }
         });
         send(&mut tls, &frames.collect::<Vec<u8>>());
         let came = answered(&mut tls, stream);
         // That of the fine one before it may come late.
-        let line = eventually("its line", || lines_of(&octroi)[before..].iter().find(|line| line["status"] != 200).cloned());
-        assert_eq!((&line["reason"], &line["tenant"], &line["host"]), (&reason.into(), &"acme".into(), &HOST.into()), "{line}");
+        let line = eventually("its line", || {
+            lines_of(&octroi)[before..].iter().find(|line| line["status"] != 200).cloned()
+        });
+        assert_eq!(
+            (&line["reason"], &line["tenant"], &line["host"]),
+            (&reason.into(), &"acme".into(), &HOST.into()),
+            "{line}"
+        );
         let said = |kind: u8| {
             came.iter()
                 .filter(|frame| frame.stream == stream && frame.kind == kind)
@@ -447,7 +549,8 @@ fn a_head_of_any_size_is_refused_by_us_and_a_cookie_bomb_is_taken_away() {
 fn malformed_trailers_end_their_stream_and_are_no_end_of_the_request() {
     let (octroi, upstream) = started();
     let mut tls = connect(&octroi);
-    let post = |stream: u32| [request(stream, "POST", HOST, "/x", 0), frame(DATA, 0, stream, b"abc")].concat();
+    let post =
+        |stream: u32| [request(stream, "POST", HOST, "/x", 0), frame(DATA, 0, stream, b"abc")].concat();
     let trailers: [&[Field]; 5] = [
         &[(b":path", b"/y")],
         &[(b"X-A", b"a")],
@@ -458,11 +561,17 @@ fn malformed_trailers_end_their_stream_and_are_no_end_of_the_request() {
 
     for (number, fields) in (0_u32..).zip(trailers) {
         let stream = 2 * number + 1;
-        send(&mut tls, &[post(stream), frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(fields))].concat());
+        send(
+            &mut tls,
+            &[post(stream), frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(fields))].concat(),
+        );
         let (came, ended) = until(&mut tls, 5 * SECOND, |frame| frame.kind == RESET);
         assert!(!ended && came.iter().all(|frame| frame.kind != GOAWAY), "{fields:?} {came:?}");
         assert_eq!(on(&came, stream), (vec![RESET], None), "{fields:?} {came:?}");
-        assert_eq!(came.iter().find(|frame| frame.kind == RESET).map(Came::code), Some(PROTOCOL_ERROR));
+        assert_eq!(
+            came.iter().find(|frame| frame.kind == RESET).map(ReceivedFrame::code),
+            Some(PROTOCOL_ERROR)
+        );
     }
     // While it is with the app.
     for (number, fields) in (0_u32..).zip(trailers) {
@@ -474,7 +583,10 @@ fn malformed_trailers_end_their_stream_and_are_no_end_of_the_request() {
         assert!(!ended && came.iter().all(|frame| frame.kind != GOAWAY), "{fields:?} {came:?}");
         assert_eq!(on(&came, stream), (vec![RESET], None), "{fields:?} {came:?}");
     }
-    send(&mut tls, &[post(101), frame(HEADERS, END_HEADERS | END_STREAM, 101, &block(&[(b"x-a", b"a")]))].concat());
+    send(
+        &mut tls,
+        &[post(101), frame(HEADERS, END_HEADERS | END_STREAM, 101, &block(&[(b"x-a", b"a")]))].concat(),
+    );
     assert_eq!(on(&answered(&mut tls, 101), 101).1, Some(OK));
 
     // No app has had one of the others whole.
@@ -484,7 +596,11 @@ fn malformed_trailers_end_their_stream_and_are_no_end_of_the_request() {
         (lines.len() > 2 * trailers.len()).then_some(lines)
     });
     assert_eq!(lines.len(), 2 * trailers.len() + 1, "{lines:#?}");
-    assert_eq!(lines.iter().filter(|line| line["reason"] == "protocol").count(), 2 * trailers.len(), "{lines:#?}");
+    assert_eq!(
+        lines.iter().filter(|line| line["reason"] == "protocol").count(),
+        2 * trailers.len(),
+        "{lines:#?}"
+    );
     let with_tenant = lines.iter().filter(|line| line["tenant"] == "acme" && line["status"] == 400).count();
     assert_eq!(with_tenant, 2 * trailers.len(), "{lines:#?}");
     assert_eq!(octroi.ok(&["ban", "list"]), "nobody is banned\n");
@@ -511,7 +627,12 @@ impl Haproxy {
         let config = dir.path().join("haproxy.cfg");
         fs::write(&config, text).unwrap();
         drop(held);
-        let child = Command::new("haproxy").args(["-q", "-db", "-f"]).arg(&config).stdin(Stdio::null()).spawn().expect("haproxy runs");
+        let child = Command::new("haproxy")
+            .args(["-q", "-db", "-f"])
+            .arg(&config)
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("haproxy runs");
         eventually("HAProxy listens", || TcpStream::connect(addr).ok());
         Self { child, _dir: dir, addr }
     }
@@ -532,14 +653,20 @@ fn behind_a_proxy_that_shares_a_connection_one_user_ends_no_other_s_request() {
     let ask = |path: &str, more: &str| {
         let mut stream = client::raw(haproxy.addr);
         stream.set_read_timeout(Some(10 * SECOND)).unwrap();
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n{more}\r\n").as_bytes()).unwrap();
+        stream
+            .write_all(
+                format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n{more}\r\n").as_bytes(),
+            )
+            .unwrap();
         stream
     };
     let status = |mut stream: TcpStream| client::parse(&client::exchange(&mut stream, b""), 0).status;
     assert_eq!(status(ask("/first", "")), 200);
 
     let long = ask("/long?sleep=1500", "");
-    eventually("the long one is with the app", || upstream.take().iter().any(|got| got.target.starts_with("/long")).then_some(()));
+    eventually("the long one is with the app", || {
+        upstream.take().iter().any(|got| got.target.starts_with("/long")).then_some(())
+    });
     let bad = [ask("/x", "X-A: a\u{1}b\r\n"), ask("/x?a=\"b\"", "")];
 
     for stream in bad {
@@ -548,8 +675,37 @@ fn behind_a_proxy_that_shares_a_connection_one_user_ends_no_other_s_request() {
     assert_eq!(status(long), 200);
     // A line is written behind the end of its answer.
     let of = |path: &str| {
-        let is_of = |line: &serde_json::Value| line["path"].as_str().is_some_and(|seen| seen.starts_with(path));
-        eventually("it has its line", || lines_of(&octroi).into_iter().find(is_of).map(|line| line["connection"].clone()))
+        let is_of =
+            |line: &serde_json::Value| line["path"].as_str().is_some_and(|seen| seen.starts_with(path));
+        eventually("it has its line", || {
+            lines_of(&octroi).into_iter().find(is_of).map(|line| line["connection"].clone())
+        })
     };
     assert_eq!(of("/x"), of("/long"));
+}
+
+/// HAProxy cannot pass a WebSocket on over HTTP/2 without extended CONNECT, and resets a stream that it never opened.
+#[test]
+fn a_websocket_that_haproxy_cannot_pass_on_ends_no_other_s_request() {
+    let upstream = Upstream::start();
+    let trusting = config(upstream.addr, "").replace("tls: {}}", "tls: {}, trusted_proxies: [127.0.0.1/32]}");
+    let octroi = Octroi::start(&trusting);
+    let haproxy = Haproxy::start(&octroi);
+    let ask = |path: &str, more: &str| {
+        let mut stream = client::raw(haproxy.addr);
+        stream.set_read_timeout(Some(10 * SECOND)).unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n{more}\r\n").as_bytes()).unwrap();
+        stream
+    };
+    let close = "Connection: close\r\n";
+    let status = |mut stream: TcpStream| client::parse(&client::exchange(&mut stream, b""), 0).status;
+    assert_eq!(status(ask("/first", close)), 200);
+    let long = ask("/long?sleep=1500", close);
+    eventually("the long one is with the app", || {
+        upstream.take().iter().any(|got| got.target.starts_with("/long")).then_some(())
+    });
+    let ws = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
+    assert!(status(ask("/ws", ws)) >= 400);
+    assert_eq!(status(long), 200);
+    assert_eq!(status(ask("/last", close)), 200);
 }

@@ -1,7 +1,19 @@
 //! Interim answers: 100, 103 and whatever else comes before the answer, to clients of HTTP/1 and of HTTP/2.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 mod harness;
 
@@ -16,8 +28,8 @@ use harness::{
     client::{self, raw},
     eventually,
     frames::{
-        self, CONTINUATION, Came, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RESET, SETTINGS, block, frame, preface, request, send,
-        until,
+        self, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RESET, ReceivedFrame, SETTINGS,
+        block, frame, preface, request, send, until,
     },
     raw_tls,
 };
@@ -54,7 +66,10 @@ fn serve(mut stream: TcpStream) {
         let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
         bytes.drain(..end);
         let path = head.split(' ').nth(1).unwrap().to_owned();
-        let length: usize = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |length| length.parse().unwrap());
+        let length: usize = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .map_or(0, |length| length.parse().unwrap());
         let mut say = |text: &str| stream.write_all(text.as_bytes()).is_ok();
         match path.split_once('/').unwrap().1.split_once('/').unwrap_or((&path[1..], "")) {
             ("hints", _) => {
@@ -88,7 +103,10 @@ fn serve(mut stream: TcpStream) {
         }
         bytes.drain(..length);
         let body = format!("{length} bytes");
-        if stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).is_err() {
+        if stream
+            .write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes())
+            .is_err()
+        {
             return;
         }
     }
@@ -132,7 +150,7 @@ fn get(stream: u32, path: &str) -> Vec<u8> {
 type Interim = (u32, u16, Vec<(String, String)>);
 
 /// Reads a head that is an interim one: those are ours, and none of it is compressed.
-fn interim(came: &Came) -> Option<Interim> {
+fn interim(came: &ReceivedFrame) -> Option<Interim> {
     let rest = came.payload.strip_prefix(b"\x08\x03").filter(|_| came.kind == HEADERS)?;
     let status: u16 = std::str::from_utf8(&rest[..3]).unwrap().parse().unwrap();
     let (mut rest, mut fields) = (&rest[3..], Vec::new());
@@ -146,7 +164,7 @@ fn interim(came: &Came) -> Option<Interim> {
     Some((came.stream, status, fields))
 }
 
-fn hints(came: &[Came]) -> Vec<(u32, u16)> {
+fn hints(came: &[ReceivedFrame]) -> Vec<(u32, u16)> {
     came.iter().filter_map(interim).map(|(stream, status, _)| (stream, status)).collect()
 }
 
@@ -156,7 +174,8 @@ fn hints_reach_http_1_and_http_2_without_what_is_of_a_connection() {
     let link = ("link".to_owned(), "</a.css>; rel=preload".to_owned());
 
     let mut stream = raw(octroi.addr("plain"));
-    let got = client::exchange(&mut stream, b"GET /hints HTTP/1.1\r\nHost: acme.test\r\nConnection: close\r\n\r\n");
+    let got =
+        client::exchange(&mut stream, b"GET /hints HTTP/1.1\r\nHost: acme.test\r\nConnection: close\r\n\r\n");
     let first = got.split_once("\r\n\r\n").unwrap().0.to_ascii_lowercase();
     assert_eq!(first, "http/1.1 103 early hints\r\nlink: </a.css>; rel=preload");
     assert!(got.contains("HTTP/1.1 104 ") && got.ends_with("0 bytes"), "{got}");
@@ -167,7 +186,10 @@ fn hints_reach_http_1_and_http_2_without_what_is_of_a_connection() {
     let all: Vec<_> = came.iter().filter_map(interim).collect();
     let offset = ("upload-offset".to_owned(), "7".to_owned());
     assert_eq!(all, [(1, 103, vec![link]), (1, 104, vec![offset])]);
-    let answer = came.iter().position(|frame| frame.kind == HEADERS && frame.payload.first() == Some(&0x88)).expect("the answer");
+    let answer = came
+        .iter()
+        .position(|frame| frame.kind == HEADERS && frame.payload.first() == Some(&0x88))
+        .expect("the answer");
     assert!(came[..answer].iter().filter(|frame| frame.kind == HEADERS).count() == 2);
     // Real clients read them.
     let ca = octroi.path().join("certs/ca.pem");
@@ -201,8 +223,10 @@ fn a_client_of_http_2_that_waits_is_told_to_go_on() {
     // curl waits for a second where nobody says so.
     let body = "x".repeat(100_000);
     let start = Instant::now();
-    let answer =
-        octroi.curl(HOST, "/expect").args(&["--http2", "--expect100-timeout", "8", "-H", "Expect: 100-continue", "-d", &body]).get();
+    let answer = octroi
+        .curl(HOST, "/expect")
+        .args(&["--http2", "--expect100-timeout", "8", "-H", "Expect: 100-continue", "-d", &body])
+        .get();
     assert_eq!((answer.status, answer.body.as_str()), (200, "100000 bytes"));
     assert!(start.elapsed() < 5 * SECOND, "{:?}", start.elapsed());
 }
@@ -211,7 +235,8 @@ fn a_client_of_http_2_that_waits_is_told_to_go_on() {
 fn each_stream_has_its_own_hints_and_none_once_it_is_answered_or_reset() {
     let octroi = started();
     let mut stream = connect(&octroi, &[]);
-    let all: Vec<u8> = (0..20).flat_map(|n| get(2 * n + 1, if n % 2 == 0 { "/hints" } else { "/plain" })).collect();
+    let all: Vec<u8> =
+        (0..20).flat_map(|n| get(2 * n + 1, if n % 2 == 0 { "/hints" } else { "/plain" })).collect();
     send(&mut stream, &all);
     let answered = std::cell::Cell::new(0);
     let (came, _) = until(&mut stream, 5 * SECOND, |frame| {
@@ -223,10 +248,16 @@ fn each_stream_has_its_own_hints_and_none_once_it_is_answered_or_reset() {
         let id = 2 * n + 1;
         let heads: Vec<_> = came.iter().filter(|frame| frame.kind == HEADERS && frame.stream == id).collect();
         assert_eq!(heads.len(), if n % 2 == 0 { 3 } else { 1 }, "{id}");
-        assert!(interim(heads.last().unwrap()).is_none() && heads[..heads.len() - 1].iter().all(|head| interim(head).is_some()));
+        assert!(
+            interim(heads.last().unwrap()).is_none()
+                && heads[..heads.len() - 1].iter().all(|head| interim(head).is_some())
+        );
     }
     // One that is gone gets nothing more, and the connection goes on.
-    send(&mut stream, &[get(101, "/hints"), frame(RESET, 0, 101, &[0, 0, 0, 8]), get(103, "/plain")].concat());
+    send(
+        &mut stream,
+        &[get(101, "/hints"), frame(RESET, 0, 101, &[0, 0, 0, 8]), get(103, "/plain")].concat(),
+    );
     let (came, _) = until(&mut stream, 2 * SECOND, |frame| frame.kind == DATA && frame.stream == 103);
     assert!(came.iter().any(|frame| frame.kind == DATA && frame.stream == 103), "{came:?}");
     assert!(!came.iter().any(|frame| frame.kind == GOAWAY), "{came:?}");
@@ -265,8 +296,17 @@ fn the_bound_is_bytes_and_not_how_many() {
 fn nobody_can_name_another_stream() {
     let octroi = started();
     let mut stream = connect(&octroi, &[]);
-    let fields = [(":method", "GET"), (":scheme", "https"), (":authority", HOST), (":path", "/hints"), ("octroi-stream", "3")];
-    send(&mut stream, &[get(3, "/held-back"), frame(HEADERS, END_HEADERS | END_STREAM, 5, &block(&fields))].concat());
+    let fields = [
+        (":method", "GET"),
+        (":scheme", "https"),
+        (":authority", HOST),
+        (":path", "/hints"),
+        ("octroi-stream", "3"),
+    ];
+    send(
+        &mut stream,
+        &[get(3, "/held-back"), frame(HEADERS, END_HEADERS | END_STREAM, 5, &block(&fields))].concat(),
+    );
     let (came, _) = until(&mut stream, 2 * SECOND, |frame| frame.kind == DATA && frame.stream == 5);
     assert_eq!(hints(&came), [(5, 103), (5, 104)], "{came:?}");
     let _ = frames::PING;
@@ -286,7 +326,8 @@ fn whatever_a_client_says_of_its_stream_its_request_has_a_line() {
         ]
     };
     // Stream 1 is refused by the library, and has its line.
-    let wrong = block(&[(":method", "GET"), (":scheme", "https"), (":authority", HOST), (":path", "http://x/")]);
+    let wrong =
+        block(&[(":method", "GET"), (":scheme", "https"), (":authority", HOST), (":path", "http://x/")]);
     let mut stream = connect(&octroi, &[]);
     send(&mut stream, &frame(HEADERS, END_HEADERS | END_STREAM, 1, &wrong));
     until(&mut stream, 2 * SECOND, |frame| frame.stream == 1);
@@ -325,7 +366,10 @@ fn a_malformed_head_ends_its_stream_and_no_other() {
     for wrong in [("te", "gzip"), ("connection", "x"), ("transfer-encoding", "chunked")] {
         let mut stream = connect(&octroi, &[]);
         let fields = [(":method", "GET"), (":scheme", "https"), (":authority", HOST), (":path", "/x"), wrong];
-        send(&mut stream, &[get(1, "/hints"), frame(HEADERS, END_HEADERS | END_STREAM, 3, &block(&fields))].concat());
+        send(
+            &mut stream,
+            &[get(1, "/hints"), frame(HEADERS, END_HEADERS | END_STREAM, 3, &block(&fields))].concat(),
+        );
 
         let (came, _) = until(&mut stream, 4 * SECOND, |frame| frame.kind == DATA && frame.stream == 1);
         assert!(came.iter().any(|frame| frame.kind == DATA && frame.stream == 1), "{wrong:?}: {came:?}");

@@ -1,7 +1,19 @@
 //! Keys that an issuer publishes: fetched over TLS, rotated, withdrawn, and kept while the issuer is away.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 mod harness;
 
@@ -56,12 +68,16 @@ impl Issuer {
         let leaf_key = rcgen::KeyPair::generate().unwrap();
         let leaf = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
         let leaf = leaf.signed_by(&leaf_key, &rcgen::Issuer::new(params, ca_key)).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![leaf.der().clone()], PrivateKeyDer::try_from(leaf_key.serialize_der()).unwrap())
-            .unwrap();
+        let config =
+            ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(
+                    vec![leaf.der().clone()],
+                    PrivateKeyDer::try_from(leaf_key.serialize_der()).unwrap(),
+                )
+                .unwrap();
         let (pages, asked) = (Arc::new(Mutex::new(BTreeMap::new())), Arc::new(Mutex::new(Vec::new())));
         let serve = |config: Option<Arc<ServerConfig>>| {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -74,14 +90,24 @@ impl Issuer {
                         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
                         match config {
                             None => answer(stream, &pages, &asked),
-                            Some(config) => answer(StreamOwned::new(ServerConnection::new(config).unwrap(), stream), &pages, &asked),
+                            Some(config) => answer(
+                                StreamOwned::new(ServerConnection::new(config).unwrap(), stream),
+                                &pages,
+                                &asked,
+                            ),
                         }
                     });
                 }
             });
             port
         };
-        Self { ca: ca.pem(), tls: serve(Some(Arc::new(config))), plain: serve(None), pages: Arc::clone(&pages), asked: Arc::clone(&asked) }
+        Self {
+            ca: ca.pem(),
+            tls: serve(Some(Arc::new(config))),
+            plain: serve(None),
+            pages: Arc::clone(&pages),
+            asked: Arc::clone(&asked),
+        }
     }
 
     fn publish(&self, path: &str, says: Says) {
@@ -110,7 +136,10 @@ fn answer(mut stream: impl Read + Write, pages: &Mutex<BTreeMap<String, Says>>, 
     let says = pages.lock().unwrap().get(&path).cloned().unwrap_or(Says::Nothing);
     match says {
         Says::Answer(status, fields, body) => {
-            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{fields}Connection: close\r\n\r\n", body.len());
+            let head = format!(
+                "HTTP/1.1 {status}\r\nContent-Length: {}\r\n{fields}Connection: close\r\n\r\n",
+                body.len()
+            );
             let _ = stream.write_all(format!("{head}{body}").as_bytes()).and_then(|()| stream.flush());
             let _ = stream.read(&mut [0; 1]);
         }
@@ -146,8 +175,10 @@ impl Key {
         openssl(dir.path(), &["rsa", "-in", "key.pem", "-traditional", "-outform", "DER", "-out", "key.der"]);
         let modulus = openssl(dir.path(), &["rsa", "-in", "key.pem", "-noout", "-modulus"]);
         let hex = modulus.trim().strip_prefix("Modulus=").unwrap();
-        let n: Vec<u8> = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
-        let jwk = json!({"kty": "RSA", "use": "sig", "kid": kid, "n": URL_SAFE_NO_PAD.encode(n), "e": "AQAB"});
+        let n: Vec<u8> =
+            (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+        let jwk =
+            json!({"kty": "RSA", "use": "sig", "kid": kid, "n": URL_SAFE_NO_PAD.encode(n), "e": "AQAB"});
         let der = fs::read(dir.path().join("key.der")).unwrap();
         Self { kid, algorithm: Algorithm::RS256, signs: EncodingKey::from_rsa_der(&der), jwk }
     }
@@ -232,8 +263,17 @@ fn ready(octroi: &Octroi) -> Answer {
 }
 
 fn status(octroi: &Octroi) -> BTreeMap<String, Value> {
-    let status: Value = serde_json::from_str(&octroi.ok(&["status", "--json"])).unwrap();
-    status["key_sets"].as_array().unwrap().iter().map(|set| (set["set"].as_str().unwrap().to_owned(), set.clone())).collect()
+    let told = octroi.command(&["status", "--json"]);
+    let status: Value = serde_json::from_slice(&told.stdout).unwrap();
+    // Tokens of an issuer without a key are refused: somebody must act.
+    let without = status["key_sets"].as_array().unwrap().iter().any(|set| set["keys"] == 0);
+    assert_eq!(told.status.code(), Some(i32::from(without)), "{status}");
+    status["key_sets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|set| (set["set"].as_str().unwrap().to_owned(), set.clone()))
+        .collect()
 }
 
 #[test]
@@ -265,8 +305,13 @@ fn keys_are_fetched_and_a_new_one_is_asked_for_once_a_minute() {
                 let ca = octroi.path().join("certs/ca.pem");
                 let mut stream = raw_tls(octroi.addr("public"), "acme.test", &ca, &[b"http/1.1"]);
                 for number in 0..250 {
-                    let token = new.token(Header { kid: Some(format!("{thread}-{number}")), ..Header::new(Algorithm::EdDSA) });
-                    let head = format!("GET /x HTTP/1.1\r\nHost: acme.test\r\nAuthorization: Bearer {token}\r\n\r\n");
+                    let token = new.token(Header {
+                        kid: Some(format!("{thread}-{number}")),
+                        ..Header::new(Algorithm::EdDSA)
+                    });
+                    let head = format!(
+                        "GET /x HTTP/1.1\r\nHost: acme.test\r\nAuthorization: Bearer {token}\r\n\r\n"
+                    );
                     assert_eq!(client::ask(&mut stream, &head).status, 401);
                 }
             });
@@ -309,8 +354,12 @@ fn nothing_in_a_token_is_asked() {
     eventually("it is ready", || (ready(&octroi).status == 200).then_some(()));
 
     let url = format!("https://127.0.0.1:{}/theirs", issuer.tls);
-    let header =
-        |kid: &str| Header { kid: Some(kid.into()), jku: Some(url.clone()), x5u: Some(url.clone()), ..Header::new(Algorithm::EdDSA) };
+    let header = |kid: &str| Header {
+        kid: Some(kid.into()),
+        jku: Some(url.clone()),
+        x5u: Some(url.clone()),
+        ..Header::new(Algorithm::EdDSA)
+    };
     let own = Header { jwk: serde_json::from_value(theirs.jwk.clone()).ok(), ..header("a") };
     assert!(own.jwk.is_some());
 
@@ -327,7 +376,10 @@ fn without_keys_tokens_are_refused_and_readiness_says_so() {
     let key = Key::ed25519("a");
     let octroi = started(&issuer, &upstream, &source(&issuer, "/jwks"));
     let answer = ready(&octroi);
-    assert_eq!((answer.status, answer.body.as_str()), (503, "not ready: the keys of `idp` were not fetched yet\n"));
+    assert_eq!(
+        (answer.status, answer.body.as_str()),
+        (503, "not ready: the keys of `idp` were not fetched yet\n")
+    );
 
     // Others are served meanwhile.
     let bearer = octroi.ok(&["session", "mint", "--tenant", "acme", "--user", "u_1", "--bearer"]);
@@ -356,7 +408,8 @@ fn the_last_good_set_stays_while_the_issuer_is_away() {
 
     issuer.publish("/jwks", says("<html>"));
     assert_eq!(ask(&octroi, &other.signed()), unknown());
-    let error = eventually("the failure is told", || status(&octroi)["idp"]["error"].as_str().map(str::to_owned));
+    let error =
+        eventually("the failure is told", || status(&octroi)["idp"]["error"].as_str().map(str::to_owned));
 
     assert_eq!(error, "it is no JSON Web Key Set");
     assert_eq!((ask(&octroi, &key.signed()), ask(&octroi, &other.signed())), (passes(), unknown()));
@@ -387,13 +440,18 @@ fn what_is_no_set_of_keys_is_refused_by_name() {
     ] {
         issuer.publish(&format!("/{name}"), says);
     }
-    let source = |id: &str, url: &str| format!("      - {{id: {id}, jwks: {{url: \"{url}\", ca: idp-ca.pem}}}}\n");
-    let mut keys: String = ["redirect", "error", "garbage", "large", "private", "shared", "short", "twice", "slow"]
-        .iter()
-        .map(|name| source(name, &format!("https://127.0.0.1:{}/{name}", issuer.tls)))
-        .collect();
+    let source =
+        |id: &str, url: &str| format!("      - {{id: {id}, jwks: {{url: \"{url}\", ca: idp-ca.pem}}}}\n");
+    let mut keys: String =
+        ["redirect", "error", "garbage", "large", "private", "shared", "short", "twice", "slow"]
+            .iter()
+            .map(|name| source(name, &format!("https://127.0.0.1:{}/{name}", issuer.tls)))
+            .collect();
     keys.push_str(&source("plain", &format!("http://127.0.0.1:{}/good", issuer.plain)));
-    keys.push_str(&format!("      - {{id: stranger, jwks: {{url: \"https://127.0.0.1:{}/good\"}}}}\n", issuer.tls));
+    keys.push_str(&format!(
+        "      - {{id: stranger, jwks: {{url: \"https://127.0.0.1:{}/good\"}}}}\n",
+        issuer.tls
+    ));
     keys.push_str(&source("name", &format!("https://localhost:{}/good", issuer.tls)));
 
     let octroi = started(&issuer, &upstream, &keys);
@@ -412,7 +470,10 @@ fn what_is_no_set_of_keys_is_refused_by_name() {
     assert_eq!(error("error"), "the answer is 500 Internal Server Error; a redirect is not followed");
     assert_eq!(error("garbage"), "it is no JSON Web Key Set");
     assert_eq!(error("large"), "the answer has more than 262144 bytes");
-    assert_eq!(error("private"), "it holds a private key, or a shared secret: whoever reads it signs as the issuer does");
+    assert_eq!(
+        error("private"),
+        "it holds a private key, or a shared secret: whoever reads it signs as the issuer does"
+    );
     assert_eq!(error("shared"), error("private"));
     assert_eq!(error("short"), "none of its 1 keys verifies with an allowed algorithm");
     assert_eq!(error("twice"), "two keys have the `kid` `a`");
@@ -463,6 +524,9 @@ fn a_command_beside_it_fetches_nothing() {
     let told: Value = serde_json::from_slice(&told.stdout).unwrap();
     assert_eq!((&told["user"], &told["key"]), (&json!("u_1"), &json!("a")));
     let text = String::from_utf8(explained.stdout).unwrap();
-    assert!(text.contains("the set `idp` was not fetched") && text.contains("[session_key_unknown]"), "{text}");
+    assert!(
+        text.contains("the set `idp` was not fetched") && text.contains("[session_key_unknown]"),
+        "{text}"
+    );
     assert_eq!(issuer.asked("/jwks"), 1);
 }

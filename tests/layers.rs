@@ -1,6 +1,12 @@
-//! The floors: a room imports rooms of lower floors only. This is the table of `design.md`, section 3.
+//! The floors: a room imports rooms of lower floors only. This is the table of `architecture.md`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
 
 use std::{
     fs,
@@ -9,12 +15,18 @@ use std::{
 
 /// Every room, by floor.
 const FLOORS: &[&[&str]] = &[
-    &["model", "files"],
-    &["session", "proxy_protocol", "quota", "audit", "incident"],
+    &["files", "wire"],
+    &["model"],
+    // A log opens its file through `files`.
+    &["append_log", "session", "quota", "audit", "incident"],
     &["policy", "outbound"],
-    &["checks", "config", "state", "telemetry"],
-    &["pipeline", "notice", "retention"],
-    &["edge", "gateway", "admin", "replay", "report"],
+    &["checks", "config", "headers"],
+    &["redis", "telemetry", "store", "sessions"],
+    &["pipeline", "cluster", "notice", "retention"],
+    &["upstream", "replay"],
+    &["edge", "gateway", "admin", "report"],
+    &["process"],
+    &["acme", "upkeep", "hand_over"],
     &["app"],
     &["cli"],
     &["main"],
@@ -28,13 +40,134 @@ const ONLY_IN: &[(&[&str], &[&str])] = &[
 
 /// Crates that some rooms may not name.
 const NOT_IN: &[(&[&str], &[&str])] = &[
-    (&["serde", "serde_json", "serde_yaml"], &["model", "policy", "checks", "pipeline"]),
-    (&["tokio"], &["model", "session", "proxy_protocol", "quota", "policy", "checks", "config", "pipeline", "replay"]),
+    (&["serde", "serde_json", "serde_yaml"], &["model", "wire", "policy", "checks", "headers", "pipeline"]),
+    (
+        &["tokio"],
+        &["model", "session", "quota", "wire", "policy", "checks", "config", "headers", "pipeline", "replay"],
+    ),
     (
         &["anyhow"],
-        &["model", "session", "proxy_protocol", "quota", "policy", "checks", "config", "state", "telemetry", "pipeline", "replay"],
+        &[
+            "model",
+            "session",
+            "wire",
+            "quota",
+            "policy",
+            "checks",
+            "config",
+            "headers",
+            "append_log",
+            "redis",
+            "telemetry",
+            "store",
+            "sessions",
+            "pipeline",
+            "cluster",
+            "replay",
+        ],
     ),
 ];
+
+/// Files that may open a path themselves: they write to a log that may be a pipe, and make a secret that must not be there yet.
+const OPENERS: &[&str] = &["telemetry/sink.rs", "edge/tls/dev.rs"];
+
+#[test]
+fn nothing_but_the_files_room_opens_a_path() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut findings = Vec::new();
+    for file in files(&source) {
+        let path = file.strip_prefix(&source).unwrap();
+        let may = room_of(path) == "files" || OPENERS.iter().any(|opener| path == Path::new(opener));
+        let text = fs::read_to_string(&file).unwrap();
+        findings.extend(
+            openings(&text).into_iter().filter(|_| !may).map(|found| format!("{}: {found}", file.display())),
+        );
+    }
+
+    assert!(findings.is_empty(), "a named pipe would be waited for; use `files`:\n{}", findings.join("\n"));
+}
+
+#[test]
+fn a_path_that_is_opened_is_found() {
+    assert_eq!(openings("let a = File::open(path)?; // fs::read(path)"), ["File::open"]);
+    assert_eq!(
+        openings("let a = std::fs::read_to_string(path); let b = fs::read_dir(path);"),
+        ["fs::read_to_string"]
+    );
+    assert_eq!(openings("use std::fs::{File, OpenOptions};"), ["OpenOptions"]);
+    assert_eq!(
+        openings("fn f(file: &mut File) { file.read(); fs::read_link(path); files::read(path, 7); }"),
+        [""; 0]
+    );
+    assert_eq!(openings("#[cfg(test)]\nmod tests { fn f() { fs::write(path, text); } }"), [""; 0]);
+}
+
+/// Files outside `telemetry` that may set gauges or timings of dependencies, or tell the metrics: no event has those.
+const OBSERVERS: &[&str] = &[
+    "app/gauges.rs",
+    "app/health.rs",
+    "app/observers.rs",
+    "upkeep/refusals.rs",
+    "upkeep/session_keys.rs",
+    "upkeep/sweep.rs",
+];
+
+#[test]
+fn lines_and_metrics_are_made_of_events_only() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut findings = Vec::new();
+    for file in files(&source) {
+        let path = file.strip_prefix(&source).unwrap();
+        if room_of(path) == "telemetry" || OBSERVERS.iter().any(|observer| path == Path::new(observer)) {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        findings.extend(recordings(&text).into_iter().map(|found| format!("{}: {found}", file.display())));
+    }
+
+    assert!(findings.is_empty(), "emit an event instead:\n{}", findings.join("\n"));
+}
+
+#[test]
+fn what_is_recorded_without_an_event_is_found() {
+    assert_eq!(recordings("log.write(&AccessLine { status, ..line });"), ["AccessLine {"]);
+    assert_eq!(
+        recordings("shared.metrics.bans(1, 2); app\n.metrics\n.redis.fresh(true);"),
+        ["metrics.bans", "metrics.redis"]
+    );
+    assert_eq!(recordings("policy.metrics.map(bind); Metrics::new()?; // metrics.bans(1)"), [""; 0]);
+}
+
+/// Lists what makes an access line, or calls a method of the metrics, outside tests.
+fn recordings(text: &str) -> Vec<String> {
+    let text = text.split("#[cfg(test)]\nmod ").next().unwrap();
+    let words = words(&code(text));
+    let methods = methods_of_metrics();
+    let mut findings = Vec::new();
+    for window in words.windows(3) {
+        match [window[0].as_str(), window[1].as_str(), window[2].as_str()] {
+            ["AccessLine", "{", _] => findings.push("AccessLine {".to_owned()),
+            ["metrics", ".", name] if name == "redis" || methods.iter().any(|method| method == name) => {
+                findings.push(format!("metrics.{name}"))
+            }
+            _ => {}
+        }
+    }
+    findings
+}
+
+/// The methods of the metrics that other rooms can call; those that count events are private to `telemetry`.
+fn methods_of_metrics() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/telemetry/metrics");
+    let mut methods = Vec::new();
+    for file in ["gauge.rs", "table.rs"] {
+        let words = words(&code(&fs::read_to_string(folder.join(file)).unwrap()));
+        let public = words.windows(3).filter(|window| window[0] == "pub" && window[1] == "fn");
+        methods.extend(public.map(|window| window[2].clone()));
+    }
+    assert!(methods.len() > 20, "{methods:?}");
+    methods
+}
 
 #[test]
 fn rooms_import_lower_floors_only() {
@@ -43,7 +176,8 @@ fn rooms_import_lower_floors_only() {
     for file in files(&source) {
         let room = room_of(file.strip_prefix(&source).unwrap());
         let text = fs::read_to_string(&file).unwrap();
-        findings.extend(judge(&room, &text).into_iter().map(|finding| format!("{}: {finding}", file.display())));
+        findings
+            .extend(judge(&room, &text).into_iter().map(|finding| format!("{}: {finding}", file.display())));
     }
 
     assert!(findings.is_empty(), "\n{}", findings.join("\n"));
@@ -51,36 +185,42 @@ fn rooms_import_lower_floors_only() {
 
 #[test]
 fn an_upward_import_is_found() {
-    assert_eq!(judge("checks", "use crate::pipeline::Permit;"), ["imports `pipeline` (floor 4) from `checks` (floor 3)"]);
-    assert_eq!(judge("model", "fn f(p: &crate::policy::Policy) {}"), ["imports `policy` (floor 2) from `model` (floor 0)"]);
+    assert_eq!(judge("checks", "use crate::pipeline::Permit;"), [upward("pipeline", "checks")]);
+    assert_eq!(judge("model", "fn f(p: &crate::policy::Policy) {}"), [upward("policy", "model")]);
+}
+
+/// Returns the finding about an import of a room that is not on a lower floor.
+fn upward(import: &str, room: &str) -> String {
+    let floor = |room| floor(room).unwrap();
+    format!("imports `{import}` (floor {}) from `{room}` (floor {})", floor(import), floor(room))
 }
 
 #[test]
 fn an_import_on_the_same_floor_is_found() {
-    assert_eq!(judge("gateway", "use crate::edge::Handler;"), ["imports `edge` (floor 5) from `gateway` (floor 5)"]);
-    assert_eq!(judge("state", "pub use crate::telemetry;"), ["imports `telemetry` (floor 3) from `state` (floor 3)"]);
+    assert_eq!(judge("gateway", "use crate::edge::Handler;"), [upward("edge", "gateway")]);
+    assert_eq!(judge("sessions", "pub use crate::telemetry;"), [upward("telemetry", "sessions")]);
 }
 
 #[test]
 fn a_grouped_import_is_found() {
     let text = "use crate::{\n    model::{Deny, Verdict},\n    pipeline::{self, judge}, // the order\n    edge as door,\n};";
 
-    assert_eq!(
-        judge("policy", text),
-        ["imports `pipeline` (floor 4) from `policy` (floor 2)", "imports `edge` (floor 5) from `policy` (floor 2)"]
-    );
+    assert_eq!(judge("policy", text), [upward("pipeline", "policy"), upward("edge", "policy")]);
 }
 
 #[test]
 fn an_unknown_room_is_found() {
-    assert_eq!(judge("gateway", "use crate::utils::retry;"), ["imports `utils`, which is no room of the table"]);
+    assert_eq!(
+        judge("gateway", "use crate::utils::retry;"),
+        ["imports `utils`, which is no room of the table"]
+    );
     assert_eq!(judge("helpers", ""), ["`helpers` is no room of the table"]);
 }
 
 #[test]
 fn an_import_through_the_library_is_found() {
     assert_eq!(judge("main", "use octroi::cli;"), [""; 0]);
-    assert_eq!(judge("app", "use octroi::{cli};"), ["imports `cli` (floor 7) from `app` (floor 6)"]);
+    assert_eq!(judge("app", "use octroi::{cli};"), [upward("cli", "app")]);
 }
 
 #[test]
@@ -122,16 +262,44 @@ fn judge(room: &str, text: &str) -> Vec<String> {
     for import in imports(&words).into_iter().filter(|import| import != room) {
         match self::floor(&import) {
             None => findings.push(format!("imports `{import}`, which is no room of the table")),
-            Some(other) if other >= floor => findings.push(format!("imports `{import}` (floor {other}) from `{room}` (floor {floor})")),
+            Some(other) if other >= floor => {
+                findings.push(format!("imports `{import}` (floor {other}) from `{room}` (floor {floor})"))
+            }
             Some(_) => {}
         }
     }
     for (at, word) in words.iter().enumerate() {
-        let (before, after) = (at.checked_sub(1).map(|at| words[at].as_str()), words.get(at + 1).map(String::as_str));
+        let (before, after) =
+            (at.checked_sub(1).map(|at| words[at].as_str()), words.get(at + 1).map(String::as_str));
         // A crate is named where a path begins, or alone in a `use`.
         let named = before != Some("::") && (after == Some("::") || before == Some("use"));
         if named && !may_name(room, word) {
             findings.push(format!("names the crate `{word}`"));
+        }
+    }
+    findings.dedup();
+    findings
+}
+
+/// Lists what opens a path by itself, outside tests.
+fn openings(text: &str) -> Vec<String> {
+    let text = text.split("#[cfg(test)]\nmod ").next().unwrap();
+    let words = words(&code(text));
+    let mut findings = Vec::new();
+    for (at, word) in words.iter().enumerate() {
+        let name = match &words[at..] {
+            [_, colons, name, ..] if colons == "::" => name.as_str(),
+            _ => "",
+        };
+        let opens = match word.as_str() {
+            "File" => matches!(name, "open" | "create" | "create_new" | "options"),
+            "fs" => matches!(name, "read" | "read_to_string" | "write" | "copy" | "open" | "openat"),
+            _ => false,
+        };
+        if opens {
+            findings.push(format!("{word}::{name}"));
+        } else if word == "OpenOptions" {
+            findings.push(word.clone());
         }
     }
     findings.dedup();
@@ -199,7 +367,9 @@ fn words(code: &str) -> Vec<String> {
     for character in code.chars() {
         match found.last_mut() {
             _ if character.is_whitespace() => {}
-            Some(last) if touching && part_of_name(character) && last.chars().all(part_of_name) => last.push(character),
+            Some(last) if touching && part_of_name(character) && last.chars().all(part_of_name) => {
+                last.push(character)
+            }
             Some(last) if touching && character == ':' && last == ":" => last.push(':'),
             _ => found.push(character.to_string()),
         }

@@ -1,7 +1,19 @@
 //! The doors, end to end: PROXY protocol, forwarding headers, caps, deadlines, limits, certificates, reload.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 mod harness;
 
@@ -113,9 +125,14 @@ fn a_proxy_header_names_the_client_for_ranges_logs_and_upstream() {
         assert_eq!(answer.status, 200, "{client} {answer:?}");
         assert_eq!(upstream.only().field("x-forwarded-for"), Some(client));
         let line = octroi.access_line(|line| line["client.ip"] == client);
-        assert_eq!((&line["peer.ip"], &line["listener"]), (&"127.0.0.1".into(), &"lb_plain".into()), "{line}");
+        assert_eq!(
+            (&line["peer.ip"], &line["listener"]),
+            (&"127.0.0.1".into(), &"lb_plain".into()),
+            "{line}"
+        );
     }
-    let refused = after(octroi.addr("lb_plain"), b"PROXY TCP4 198.51.100.7 127.0.0.1 4711 443\r\n", "ranged.test");
+    let refused =
+        after(octroi.addr("lb_plain"), b"PROXY TCP4 198.51.100.7 127.0.0.1 4711 443\r\n", "ranged.test");
     assert_eq!((refused.status, octroi.reason(&refused).as_str()), (403, "ip_not_allowed"));
     // The health check of the proxy itself: LOCAL and UNKNOWN are the peer's own.
     let local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
@@ -124,7 +141,8 @@ fn a_proxy_header_names_the_client_for_ranges_logs_and_upstream() {
     assert_eq!(after(octroi.addr("lb_plain"), b"PROXY UNKNOWN\r\n", "acme.test").status, 200);
 
     // The same in front of TLS, over curl (version 1) and with raw bytes of version 2.
-    let over_tls = Curl::new(octroi.addr("lb"), "acme.test", "/x").cacert(&ca(&octroi)).args(&["--haproxy-protocol"]);
+    let over_tls =
+        Curl::new(octroi.addr("lb"), "acme.test", "/x").cacert(&ca(&octroi)).args(&["--haproxy-protocol"]);
     assert_eq!(over_tls.status(), 200);
     let mut stream = raw(octroi.addr("lb"));
     stream.write_all(&proxy_v2("192.0.2.8:1".parse().unwrap())).unwrap();
@@ -136,9 +154,13 @@ fn a_proxy_header_names_the_client_for_ranges_logs_and_upstream() {
 fn who_must_send_a_proxy_header_and_does_not_is_closed() {
     let (octroi, upstream) = started("");
     let v1 = b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 443\r\n";
-    let closed = |listener: &str, bytes: &[u8]| assert_eq!(exchange(&mut raw(octroi.addr(listener)), bytes), "", "{listener}");
+    let closed = |listener: &str, bytes: &[u8]| {
+        assert_eq!(exchange(&mut raw(octroi.addr(listener)), bytes), "", "{listener}")
+    };
     let reason = |listener: &str, reason: &str| {
-        octroi.access_line(|line| line["event"] == "connection" && line["listener"] == listener && line["reason"] == reason)
+        octroi.access_line(|line| {
+            line["event"] == "connection" && line["listener"] == listener && line["reason"] == reason
+        })
     };
 
     closed("lb_others", &[v1, get("acme.test", "").as_bytes()].concat());
@@ -148,7 +170,10 @@ fn who_must_send_a_proxy_header_and_does_not_is_closed() {
     closed("lb_plain", b"PROXY TCP4 nonsense\r\n");
     assert_ne!(octroi.curl("acme.test", "/x").args(&["--haproxy-protocol"]).get().exit, 0);
     reason("public", "proxy_protocol");
-    assert!(octroi.metric(r#"octroi_connections_refused_total{listener="lb_plain",reason="proxy_protocol"}"#) >= 2.0);
+    assert!(
+        octroi.metric(r#"octroi_connections_refused_total{listener="lb_plain",reason="proxy_protocol"}"#)
+            >= 2.0
+    );
     assert!(upstream.take().is_empty());
 }
 
@@ -157,8 +182,13 @@ fn forwarding_headers_count_from_trusted_proxies_only() {
     let (octroi, upstream) = started("");
     let seen = |listener: &str, host: &str, fields: &str| {
         upstream.take();
-        let answer =
-            client::parse(&exchange(&mut raw(octroi.addr(listener)), get(host, &format!("{fields}Connection: close\r\n")).as_bytes()), 0);
+        let answer = client::parse(
+            &exchange(
+                &mut raw(octroi.addr(listener)),
+                get(host, &format!("{fields}Connection: close\r\n")).as_bytes(),
+            ),
+            0,
+        );
         let client = upstream.take().pop().map(|got| got.field("x-forwarded-for").unwrap().to_owned());
         (answer.status, client.unwrap_or_else(|| octroi.reason(&answer)))
     };
@@ -167,8 +197,14 @@ fn forwarding_headers_count_from_trusted_proxies_only() {
     assert_eq!(seen("plain", "ranged.test", "X-Forwarded-For: 192.0.2.7\r\n"), is(403, "ip_not_allowed"));
     assert_eq!(seen("behind", "ranged.test", "X-Forwarded-For: 192.0.2.7\r\n"), is(200, "192.0.2.7"));
     // Right to left: what stands left of the first stranger is the stranger's word.
-    assert_eq!(seen("behind", "ranged.test", "X-Forwarded-For: 192.0.2.7, 198.51.100.1, 203.0.113.9\r\n"), is(403, "ip_not_allowed"));
-    assert_eq!(seen("behind", "acme.test", "X-Forwarded-For: 192.0.2.7, 198.51.100.1, 203.0.113.9\r\n"), is(200, "198.51.100.1"));
+    assert_eq!(
+        seen("behind", "ranged.test", "X-Forwarded-For: 192.0.2.7, 198.51.100.1, 203.0.113.9\r\n"),
+        is(403, "ip_not_allowed")
+    );
+    assert_eq!(
+        seen("behind", "acme.test", "X-Forwarded-For: 192.0.2.7, 198.51.100.1, 203.0.113.9\r\n"),
+        is(200, "198.51.100.1")
+    );
     assert_eq!(seen("behind", "acme.test", "X-Forwarded-For: nonsense\r\n"), is(400, "xff_malformed"));
     assert_eq!(seen("behind", "acme.test", "Forwarded: for=192.0.2.9\r\n"), is(200, "127.0.0.1"));
 }
@@ -179,10 +215,15 @@ fn the_server_s_proxies_count_where_a_listener_has_none_of_its_own() {
     let listeners = r#"
   - {name: plain, address: "127.0.0.1:0", plaintext: true}
   - {name: bare, address: "127.0.0.1:0", plaintext: true, trusted_proxies: []}"#;
-    let text =
-        config(&upstream, listeners, "").replace("drain: 2s", "drain: 2s, trusted_proxies: [127.0.0.0/8], client_ip_header: forwarded");
+    let text = config(&upstream, listeners, "")
+        .replace("drain: 2s", "drain: 2s, trusted_proxies: [127.0.0.0/8], client_ip_header: forwarded");
     let octroi = Octroi::start(&text);
-    let ask = |listener: &str| octroi.plain(listener, "ranged.test", "/x").header("Forwarded: for=\"[2001:db8::5]:99\";proto=https").get();
+    let ask = |listener: &str| {
+        octroi
+            .plain(listener, "ranged.test", "/x")
+            .header("Forwarded: for=\"[2001:db8::5]:99\";proto=https")
+            .get()
+    };
 
     assert_eq!(ask("plain").status, 200);
     assert_eq!(upstream.only().field("x-forwarded-for"), Some("2001:db8::5"));
@@ -214,11 +255,21 @@ fn connections_are_capped_per_listener_and_per_client() {
         let alive = exchange_once(&mut stream);
         (stream, alive)
     };
-    let held = ["[2001:db8::1]:1", "[2001:db8::ffff:2]:1", "[2001:db8:0:1::1]:1", "192.0.2.1:1", "192.0.2.1:2", "192.0.2.2:1"].map(from);
+    let held = [
+        "[2001:db8::1]:1",
+        "[2001:db8::ffff:2]:1",
+        "[2001:db8:0:1::1]:1",
+        "192.0.2.1:1",
+        "192.0.2.1:2",
+        "192.0.2.2:1",
+    ]
+    .map(from);
     assert_eq!(held.map(|(_, alive)| alive), [true, false, true, true, false, true]);
     let held = ["few_proxies"; 3].map(open);
     assert!(held.iter().all(|(_, alive)| *alive));
-    let tries: Vec<i32> = (0..4).map(|_| Curl::new(octroi.addr("slow_start"), "acme.test", "/").cacert(&ca(&octroi)).get().exit).collect();
+    let tries: Vec<i32> = (0..4)
+        .map(|_| Curl::new(octroi.addr("slow_start"), "acme.test", "/").cacert(&ca(&octroi)).get().exit)
+        .collect();
     assert!(tries.contains(&0) && tries.iter().any(|exit| *exit != 0), "{tries:?}");
     octroi.access_line(|line| line["reason"] == "handshake_rate");
 }
@@ -226,7 +277,8 @@ fn connections_are_capped_per_listener_and_per_client() {
 /// Sends one request and says whether anything came back.
 fn exchange_once(stream: &mut std::net::TcpStream) -> bool {
     let mut buffer = [0; 4096];
-    stream.write_all(get("acme.test", "").as_bytes()).is_ok() && stream.read(&mut buffer).is_ok_and(|read| read > 0)
+    stream.write_all(get("acme.test", "").as_bytes()).is_ok()
+        && stream.read(&mut buffer).is_ok_and(|read| read > 0)
 }
 
 #[test]
@@ -236,8 +288,13 @@ fn a_plain_listener_serves_where_it_is_meant_and_ports_are_the_listener_s() {
     let answer = octroi.plain("plain", "acme.test", "/x").get();
     assert_eq!((answer.status, answer.field("strict-transport-security")), (200, None));
     assert_eq!(upstream.only().field("x-forwarded-proto"), Some("http"));
-    let ask = |listener: &str, port: u16| octroi.plain(listener, "acme.test", "/x").header(&format!("Host: acme.test:{port}")).status();
-    assert_eq!((ask("port", 8443), ask("port", 443), ask("port", 9999), ask("plain", 8443)), (200, 200, 421, 421));
+    let ask = |listener: &str, port: u16| {
+        octroi.plain(listener, "acme.test", "/x").header(&format!("Host: acme.test:{port}")).status()
+    };
+    assert_eq!(
+        (ask("port", 8443), ask("port", 443), ask("port", 9999), ask("plain", 8443)),
+        (200, 200, 421, 421)
+    );
     upstream.take();
     assert_eq!(octroi.plain("port", "acme.test", "/x").header("Host: acme.test:8443").status(), 200);
     assert_eq!(upstream.only().field("x-forwarded-port"), Some("8443"));
@@ -255,7 +312,8 @@ fn a_plain_listener_serves_where_it_is_meant_and_ports_are_the_listener_s() {
 
 #[test]
 fn deadlines_end_handshakes_heads_and_rests() {
-    let (octroi, _upstream) = started("limits: {handshake_timeout: 300ms, header_timeout: 400ms, idle_timeout: 600ms}");
+    let (octroi, _upstream) =
+        started("limits: {handshake_timeout: 300ms, header_timeout: 400ms, idle_timeout: 600ms}");
     let waits = |stream: &mut dyn Read, from: Instant| {
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest);
@@ -288,7 +346,8 @@ fn who_takes_nothing_of_the_answer_is_cut() {
     stream.write_all(b"GET /big?bytes=50000000 HTTP/1.1\r\nHost: acme.test\r\n\r\n").unwrap();
 
     eventually("the stalled connection is cut", || {
-        (octroi.metric(r#"octroi_connections_cut_total{listener="plain",reason="timeout_write"}"#) == 1.0).then_some(())
+        (octroi.metric(r#"octroi_connections_cut_total{listener="plain",reason="timeout_write"}"#) == 1.0)
+            .then_some(())
     });
     let line = octroi.access_line(|line| line["path"] == "/big");
     assert_eq!(line["reason"], "timeout_write", "{line}");
@@ -331,7 +390,10 @@ fn heads_are_bounded_to_the_byte() {
     };
     assert_eq!(h2(&path(101), &[]), ("HTTP/2".to_owned(), 414));
     assert_eq!(h2("/", &[field(515)]), ("HTTP/2".to_owned(), 431)); // without the `: ` of HTTP/1
-    assert_eq!(h2("/", &[count(20).lines().map(ToOwned::to_owned).collect::<Vec<_>>()].concat()), ("HTTP/2".to_owned(), 431));
+    assert_eq!(
+        h2("/", &[count(20).lines().map(ToOwned::to_owned).collect::<Vec<_>>()].concat()),
+        ("HTTP/2".to_owned(), 431)
+    );
 }
 
 #[test]
@@ -340,10 +402,14 @@ fn a_tls_version_below_the_least_is_refused() {
     let old = |octroi: &Octroi| octroi.curl("acme.test", "/x").args(&["--tls-max", "1.2"]).get();
     assert_eq!(old(&octroi).status, 200);
     octroi.access_line(|line| line["tls.version"] == "TLSv1.2");
-    assert_ne!(octroi.curl("acme.test", "/x").args(&["--tls-max", "1.1", "--ciphers", "ALL:@SECLEVEL=0"]).get().exit, 0);
+    assert_ne!(
+        octroi.curl("acme.test", "/x").args(&["--tls-max", "1.1", "--ciphers", "ALL:@SECLEVEL=0"]).get().exit,
+        0
+    );
 
     let upstream = Upstream::start();
-    let text = config(&upstream, LISTENERS, "").replace("tls: {certificates", "tls: {min_version: \"1.3\", certificates");
+    let text = config(&upstream, LISTENERS, "")
+        .replace("tls: {certificates", "tls: {min_version: \"1.3\", certificates");
     let octroi = Octroi::start(&text);
 
     assert_ne!(old(&octroi).exit, 0);
@@ -354,7 +420,9 @@ fn a_tls_version_below_the_least_is_refused() {
 #[test]
 fn names_that_are_unknown_or_absent_follow_the_rules() {
     let (mut octroi, upstream) = started("");
-    let nameless = |octroi: &Octroi, host: &str| octroi.curl("127.0.0.1", "/x").args(&["-k"]).header(&format!("Host: {host}")).get();
+    let nameless = |octroi: &Octroi, host: &str| {
+        octroi.curl("127.0.0.1", "/x").args(&["-k"]).header(&format!("Host: {host}")).get()
+    };
 
     assert_eq!(nameless(&octroi, "open.test").status, 200);
     let refused = nameless(&octroi, "acme.test");
@@ -362,7 +430,10 @@ fn names_that_are_unknown_or_absent_follow_the_rules() {
     assert_ne!(octroi.curl("nobody.test", "/x").args(&["-k"]).get().exit, 0);
     octroi.access_line(|line| line["reason"] == "unknown_sni");
 
-    octroi.reload(&config(&upstream, LISTENERS, "").replace("tls: {certificates", "tls: {unknown_sni: default, certificates"));
+    octroi.reload(
+        &config(&upstream, LISTENERS, "")
+            .replace("tls: {certificates", "tls: {unknown_sni: default, certificates"),
+    );
     let refused = octroi.curl("nobody.test", "/x").args(&["-k"]).get();
     assert_eq!((refused.status, octroi.reason(&refused).as_str()), (421, "host_unknown"));
     // A known host under an unknown name is refused all the same.
@@ -377,13 +448,17 @@ fn a_handshake_without_a_name_ends_where_no_tenant_takes_it() {
 
     assert_ne!(octroi.curl("127.0.0.1", "/x").args(&["-k"]).header("Host: acme.test").get().exit, 0);
     octroi.access_line(|line| line["event"] == "connection" && line["reason"] == "no_sni");
-    let failed = r#"octroi_tls_handshakes_total{alpn="-",group="-",listener="public",result="no_sni",version="-"}"#;
+    let failed =
+        r#"octroi_tls_handshakes_total{alpn="-",group="-",listener="public",result="no_sni",version="-"}"#;
     assert_eq!(octroi.metric(failed), 1.0);
 
     assert_eq!(octroi.curl("acme.test", "/x").args(&["--http2"]).status(), 200);
     let line = octroi.access_line(|line| line["event"] == "request");
     let (fingerprint, alpn) = (line["tls.ja4"].as_str().unwrap(), line["tls.alpn"].as_str().unwrap());
-    assert!(fingerprint.starts_with("t13d") && fingerprint.len() == 36 && &fingerprint[8..10] == "h2", "{fingerprint}");
+    assert!(
+        fingerprint.starts_with("t13d") && fingerprint.len() == 36 && &fingerprint[8..10] == "h2",
+        "{fingerprint}"
+    );
     let agreed = format!(
         r#"octroi_tls_handshakes_total{{alpn="{alpn}",group="{}",listener="public",result="full",version="TLSv1.3"}}"#,
         line["tls.group"].as_str().unwrap()
@@ -414,10 +489,16 @@ fn certificates_come_from_files_and_change_with_a_reload() {
     }
     octroi.run();
     let with = |octroi: &Octroi, file: &str, host: &str| {
-        Curl::new(octroi.addr("public"), host, "/x").cacert(&octroi.path().join(format!("{file}.pem"))).get().exit
+        Curl::new(octroi.addr("public"), host, "/x")
+            .cacert(&octroi.path().join(format!("{file}.pem")))
+            .get()
+            .exit
     };
 
-    assert_eq!((with(&octroi, "a", "acme.test"), with(&octroi, "b", "ranged.test"), with(&octroi, "c", "open.test")), (0, 0, 0));
+    assert_eq!(
+        (with(&octroi, "a", "acme.test"), with(&octroi, "b", "ranged.test"), with(&octroi, "c", "open.test")),
+        (0, 0, 0)
+    );
     assert_ne!(with(&octroi, "b", "acme.test"), 0);
     let mut held = raw_tls(octroi.addr("public"), "acme.test", &octroi.path().join("a.pem"), &[b"http/1.1"]);
     assert_eq!(ask(&mut held, &get("acme.test", "")).status, 200);
@@ -457,17 +538,26 @@ fn a_reload_adds_takes_out_and_changes_listeners_while_connections_stay() {
 
     assert_eq!(octroi.addr("staying"), staying);
     assert_eq!(octroi.plain("coming", "acme.test", "/x").status(), 200);
-    assert_eq!(octroi.plain("staying", "ranged.test", "/x").header("X-Forwarded-For: 192.0.2.7").status(), 200);
+    assert_eq!(
+        octroi.plain("staying", "ranged.test", "/x").header("X-Forwarded-For: 192.0.2.7").status(),
+        200
+    );
     assert_ne!(Curl::plain(going, "acme.test", "/x").get().exit, 0);
     let _ = ask(&mut held, &get("acme.test", "Connection: close\r\n"));
 
     // What cannot be bound changes nothing.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let third = format!("{second}\n  - {{name: taken, address: \"{}\", plaintext: true}}", taken.local_addr().unwrap());
+    let third = format!(
+        "{second}\n  - {{name: taken, address: \"{}\", plaintext: true}}",
+        taken.local_addr().unwrap()
+    );
     octroi.configure(&config(&upstream, &third, ""));
     let refused = octroi.command(&["reload"]);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains(&taken.local_addr().unwrap().to_string()), "{refused:?}");
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains(&taken.local_addr().unwrap().to_string()),
+        "{refused:?}"
+    );
     assert_eq!(octroi.plain("coming", "acme.test", "/x").status(), 200);
 }
 
@@ -477,7 +567,11 @@ fn limits_that_change_with_a_reload_hold_for_new_connections_of_both_versions() 
   - {name: public, address: "127.0.0.1:0", tls: {}}
   - {name: plain, address: "127.0.0.1:0", plaintext: true}"#;
     let upstream = Upstream::start();
-    let narrow = config(&upstream, one, "limits: {header_bytes: 1KiB, field_bytes: 1KiB, path_bytes: 512B, uri_bytes: 512B}");
+    let narrow = config(
+        &upstream,
+        one,
+        "limits: {header_bytes: 1KiB, field_bytes: 1KiB, path_bytes: 512B, uri_bytes: 512B}",
+    );
     let mut octroi = Octroi::start(&narrow);
     let long = format!("X-Long: {}", "v".repeat(900));
     let longer = format!("X-Longer: {}", "v".repeat(900));
@@ -491,7 +585,11 @@ fn limits_that_change_with_a_reload_hold_for_new_connections_of_both_versions() 
     }
     let mut held = raw(octroi.addr("plain"));
     assert_eq!(client::ask(&mut held, &get("acme.test", "")).status, 200);
-    octroi.reload(&config(&upstream, one, "limits: {header_bytes: 20KiB, field_bytes: 1KiB, idle_timeout: 5s}"));
+    octroi.reload(&config(
+        &upstream,
+        one,
+        "limits: {header_bytes: 20KiB, field_bytes: 1KiB, idle_timeout: 5s}",
+    ));
     for version in ["--http1.1", "--http2"] {
         assert_eq!(ask(&octroi, version).0, 200, "{version}");
     }
@@ -514,7 +612,10 @@ fn an_http2_connection_rests_no_longer_than_the_limit() {
     let rest = async {
         let tcp = tokio::net::TcpStream::connect(octroi.addr("public")).await.unwrap();
         let config = client::tls_config(&ca(&octroi), &[b"h2"]);
-        let tls = tokio_rustls::TlsConnector::from(config).connect("acme.test".try_into().unwrap(), tcp).await.unwrap();
+        let tls = tokio_rustls::TlsConnector::from(config)
+            .connect("acme.test".try_into().unwrap(), tcp)
+            .await
+            .unwrap();
         let (mut sender, connection) = h2::client::handshake(tls).await.unwrap();
         let connection = tokio::spawn(connection);
         let request = || http::Request::builder().uri("https://acme.test/x").body(()).unwrap();

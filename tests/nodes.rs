@@ -1,7 +1,19 @@
 //! Several nodes on one Redis: what one ends is ended on every other, whatever happens to Redis or to a node.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 mod harness;
 
@@ -62,7 +74,11 @@ fn started(upstream: &Upstream, redis: &str, rules: &str) -> [Octroi; 2] {
 }
 
 fn sign_in(node: &Octroi, tenant: &str, user: &str) -> String {
-    let grant = percent_encoding::utf8_percent_encode(&format!("user=\"{user}\""), percent_encoding::NON_ALPHANUMERIC).to_string();
+    let grant = percent_encoding::utf8_percent_encode(
+        &format!("user=\"{user}\""),
+        percent_encoding::NON_ALPHANUMERIC,
+    )
+    .to_string();
     let url = format!("/login?h-Octroi-Session-Grant={grant}");
     node.curl(&format!("{tenant}.test"), &url).args(&["-X", "POST"]).get().session()
 }
@@ -93,7 +109,8 @@ fn id_of(node: &Octroi, cookie: &str) -> String {
 
 fn redis_of(node: &Octroi) -> serde_json::Value {
     // Where it is stale the command says so by its exit.
-    serde_json::from_slice::<serde_json::Value>(&node.command(&["status", "--json"]).stdout).unwrap()["redis"].clone()
+    serde_json::from_slice::<serde_json::Value>(&node.command(&["status", "--json"]).stdout).unwrap()["redis"]
+        .clone()
 }
 
 fn revoke(node: &Octroi, words: &[&str]) -> serde_json::Value {
@@ -117,7 +134,11 @@ fn what_one_node_ends_is_ended_on_the_other_at_once() {
 
     // The app, by the field of its answer.
     let began = Instant::now();
-    let out = a.curl("acme.test", "/logout?h-Octroi-Session-Revoke=self").cookie(&sessions[2]).args(&["-X", "POST"]).get();
+    let out = a
+        .curl("acme.test", "/logout?h-Octroi-Session-Revoke=self")
+        .cookie(&sessions[2])
+        .args(&["-X", "POST"])
+        .get();
     assert_eq!(out.status, 200, "{out:?}");
     let by_app = began.elapsed();
     refused(&b, "acme", &sessions[2]);
@@ -130,7 +151,12 @@ fn what_one_node_ends_is_ended_on_the_other_at_once() {
     assert_eq!(ask(&a, "globex", &elsewhere).status, 200);
 
     assert_eq!([&by_user["nodes"], &by_tenant["nodes"]], [2, 2]);
-    eprintln!("{}; user {} ms, tenant {} ms; the app's sign-out took {by_app:?}", printed.trim(), by_user["took_ms"], by_tenant["took_ms"]);
+    eprintln!(
+        "{}; user {} ms, tenant {} ms; the app's sign-out took {by_app:?}",
+        printed.trim(),
+        by_user["took_ms"],
+        by_tenant["took_ms"]
+    );
     assert_eq!(redis_of(&b)["pending"], 0);
 }
 
@@ -138,8 +164,11 @@ fn what_one_node_ends_is_ended_on_the_other_at_once() {
 fn while_redis_is_away_a_sign_out_is_503_and_ended_here_and_it_reaches_the_other_node_with_redis() {
     let (mut redis, upstream) = (Redis::start(), Upstream::start());
     let [a, b] = started(&upstream, &at(&redis), "");
-    let [out, by_hand, tenant] = ["u_1", "u_2", "u_3"].map(|user| sign_in(&a, if user == "u_3" { "globex" } else { "acme" }, user));
-    let log_out = || a.curl("acme.test", "/logout?h-Octroi-Session-Revoke=self").cookie(&out).args(&["-X", "POST"]).get();
+    let [out, by_hand, tenant] =
+        ["u_1", "u_2", "u_3"].map(|user| sign_in(&a, if user == "u_3" { "globex" } else { "acme" }, user));
+    let log_out = || {
+        a.curl("acme.test", "/logout?h-Octroi-Session-Revoke=self").cookie(&out).args(&["-X", "POST"]).get()
+    };
 
     redis.kill();
     eventually("the loss is noticed", || (redis_of(&a)["connected"] == false).then_some(()));
@@ -150,8 +179,16 @@ fn while_redis_is_away_a_sign_out_is_503_and_ended_here_and_it_reaches_the_other
     let said = String::from_utf8_lossy(&refused_by_hand.stderr).into_owned();
     assert!(said.contains("Redis is away") && said.contains("ended on this node for good"), "{said}");
     assert_eq!(a.command(&["session", "revoke", "--tenant", "globex"]).status.code(), Some(1));
-    assert_eq!([status(&a, &out), status(&a, &by_hand), ask(&a, "globex", &tenant).status], [401; 3], "it is ended here");
-    assert_eq!([status(&b, &out), status(&b, &by_hand), ask(&b, "globex", &tenant).status], [200; 3], "b cannot know");
+    assert_eq!(
+        [status(&a, &out), status(&a, &by_hand), ask(&a, "globex", &tenant).status],
+        [401; 3],
+        "it is ended here"
+    );
+    assert_eq!(
+        [status(&b, &out), status(&b, &by_hand), ask(&b, "globex", &tenant).status],
+        [200; 3],
+        "b cannot know"
+    );
     assert_eq!(redis_of(&a)["pending"], 3);
 
     redis.run();
@@ -213,18 +250,31 @@ fn silence_closes_session_routes_or_not_as_the_rule_says_and_public_ones_never()
 
     eventually("it is stale", || (status(&denies, &session) == 503).then_some(()));
     let answer = ask(&denies, "acme", &session);
-    assert_eq!((denies.reason(&answer).as_str(), answer.field("retry-after")), ("revocation_stale", Some("5")));
+    assert_eq!(
+        (denies.reason(&answer).as_str(), answer.field("retry-after")),
+        ("revocation_stale", Some("5"))
+    );
     assert!(answer.all("set-cookie").is_empty(), "the cookie stays: {answer:?}");
     assert_eq!(status(&denies, &ended), 401, "what is known is known");
     let public = denies.curl("acme.test", "/public/x").cookie(&session).get();
     assert_eq!((public.status, public.all("set-cookie").len()), (200, 0));
-    let logout = denies.curl("acme.test", "/logout?h-Octroi-Session-Revoke=self").cookie(&session).args(&["-X", "POST"]).get();
+    let logout = denies
+        .curl("acme.test", "/logout?h-Octroi-Session-Revoke=self")
+        .cookie(&session)
+        .args(&["-X", "POST"])
+        .get();
     assert_eq!((logout.status, denies.reason(&logout)), (503, "revocation_stale".to_owned()));
-    eventually("the other is stale too", || (allows.metric(r#"octroi_degraded{dep="revocation"}"#) > 0.0).then_some(()));
+    eventually("the other is stale too", || {
+        (allows.metric(r#"octroi_degraded{dep="revocation"}"#) > 0.0).then_some(())
+    });
     assert_eq!([status(&allows, &session), status(&allows, &ended)], [200, 401]);
-    assert!(allows.printed().iter().any(|line| line.contains(r#"event="revocation_stale""#)));
+    let said = || allows.printed().iter().any(|line| line.contains(r#"event="revocation_stale""#));
+    eventually("it says so", || said().then_some(()));
     let (code, text) = explain(&denies);
-    assert!(code == Some(1) && text.contains("[revocation_stale]") && text.contains("Retry-After: 5"), "{text}");
+    assert!(
+        code == Some(1) && text.contains("[revocation_stale]") && text.contains("Retry-After: 5"),
+        "{text}"
+    );
     assert_eq!(explain(&allows).0, Some(0), "its rule lets it pass");
     for node in [&denies, &allows] {
         let told = node.command(&["status"]);
@@ -237,7 +287,9 @@ fn silence_closes_session_routes_or_not_as_the_rule_says_and_public_ones_never()
 
     eventually("it is fresh", || (status(&denies, &session) == 200).then_some(()));
     eventually("it is well", || denies.command(&["status"]).status.success().then_some(()));
-    eventually("the gauge falls", || (allows.metric(r#"octroi_degraded{dep="revocation"}"#) == 0.0).then_some(()));
+    eventually("the gauge falls", || {
+        (allows.metric(r#"octroi_degraded{dep="revocation"}"#) == 0.0).then_some(())
+    });
 }
 
 #[test]
@@ -282,7 +334,10 @@ fn both_may_end_the_same_things_at_the_same_time() {
     let (redis, upstream) = (Redis::start(), Upstream::start());
     let [a, b] = started(&upstream, &at(&redis), "");
     for _ in 0..5 {
-        let sessions: Vec<String> = [&a, &b].into_iter().flat_map(|node| ["u_1", "u_2"].map(|user| sign_in(node, "acme", user))).collect();
+        let sessions: Vec<String> = [&a, &b]
+            .into_iter()
+            .flat_map(|node| ["u_1", "u_2"].map(|user| sign_in(node, "acme", user)))
+            .collect();
         assert!(sessions.iter().all(|session| status(&a, session) == 200 && status(&b, session) == 200));
 
         std::thread::scope(|scope| {
@@ -298,7 +353,10 @@ fn both_may_end_the_same_things_at_the_same_time() {
     }
     let epochs = redis.cli(&["HGET", "octroi:epochs", "acme"]);
     let later = [&a, &b].map(|node| sign_in(node, "acme", "u_3"));
-    assert!(later.iter().all(|session| status(&a, session) == 200 && status(&b, session) == 200), "epoch {epochs}");
+    assert!(
+        later.iter().all(|session| status(&a, session) == 200 && status(&b, session) == 200),
+        "epoch {epochs}"
+    );
 }
 
 #[test]
@@ -309,7 +367,10 @@ fn a_session_that_the_other_node_made_behind_a_revocation_lives() {
     redis.kill();
     eventually("the loss is noticed", || (redis_of(&a)["connected"] == false).then_some(()));
     // Each ends the tenant without the other: both number the same epoch.
-    assert_eq!([&a, &b].map(|node| node.command(&["session", "revoke", "--tenant", "acme"]).status.code()), [Some(1); 2]);
+    assert_eq!(
+        [&a, &b].map(|node| node.command(&["session", "revoke", "--tenant", "acme"]).status.code()),
+        [Some(1); 2]
+    );
 
     redis.run();
     for node in [&a, &b] {
@@ -336,7 +397,9 @@ fn junk_in_redis_is_counted_and_left_out() {
     let [a, b] = started(&upstream, &at(&redis), "");
     assert!(a.metric("octroi_redis_strange_total") >= 6.0);
 
-    for message in ["", "junk", "1:a:b:", "99999999999999999999:a:b:c", "7:a:b:junk", "18446744073709551615:a:-:"] {
+    for message in
+        ["", "junk", "1:a:b:", "99999999999999999999:a:b:c", "7:a:b:junk", "18446744073709551615:a:-:"]
+    {
         redis.cli(&["PUBLISH", "octroi:0:news", message]);
         redis.cli(&["PUBLISH", "octroi:0:heard:x", message]);
     }
@@ -365,24 +428,38 @@ fn a_user_with_few_rights_and_a_password_in_a_file_is_enough_over_tls_too() {
     let port = harness::pebble::free_port().to_string();
     let redis = Redis::with(
         &[
-            &["--tls-port", &port, "--tls-cert-file", &path("redis.pem"), "--tls-key-file", &path("redis.key")][..],
+            &[
+                "--tls-port",
+                &port,
+                "--tls-cert-file",
+                &path("redis.pem"),
+                "--tls-key-file",
+                &path("redis.key"),
+            ][..],
             &["--tls-ca-cert-file", &path("ca.pem"), "--tls-auth-clients", "no"],
             &["--user", "default", "off", "--user", "octroi", "on", ">secret-0123456789"],
-            // What docs/operations.md says.
+            // What docs/guides/several-nodes.md says.
             &ACL.split(' ').collect::<Vec<_>>(),
         ]
         .concat(),
     );
     let upstream = Upstream::start();
-    let url = format!(r#"url: "rediss://octroi:${{file:redis.password}}@127.0.0.1:{port}/3", ca: "{}""#, path("ca.pem"));
+    let url = format!(
+        r#"url: "rediss://octroi:${{file:redis.password}}@127.0.0.1:{port}/3", ca: "{}""#,
+        path("ca.pem")
+    );
     let mut nodes = prepared(&upstream, &url, "");
     for node in &mut nodes {
         fs::write(node.path().join("redis.password"), "secret-0123456789\n").unwrap();
-        Command::new("chmod").args(["600", node.path().join("redis.password").to_str().unwrap()]).status().unwrap();
+        Command::new("chmod")
+            .args(["600", node.path().join("redis.password").to_str().unwrap()])
+            .status()
+            .unwrap();
         node.run();
     }
     let [a, b] = nodes;
-    let guide = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md")).unwrap();
+    let guide =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guides/several-nodes.md")).unwrap();
     assert!(guide.contains(ACL), "the guide says so");
 
     let session = sign_in(&a, "acme", "u_1");
@@ -391,12 +468,23 @@ fn a_user_with_few_rights_and_a_password_in_a_file_is_enough_over_tls_too() {
     assert_eq!(status(&b, &session), 401);
     assert!(!a.printed().iter().chain(&b.printed()).any(|line| line.contains("secret-0123")));
     assert_eq!(status(&b, &sign_in(&b, "acme", "u_2")), 200);
-    eventually("other nodes are told of it", || (b.metric(r#"octroi_session_notes_total{result="told"}"#) > 0.0).then_some(()));
+    eventually("other nodes are told of it", || {
+        (b.metric(r#"octroi_session_notes_total{result="told"}"#) > 0.0).then_some(())
+    });
     assert_eq!(b.metric(r#"octroi_session_notes_total{result="dropped"}"#), 0.0);
     let listed: serde_json::Value =
-        serde_json::from_str(&a.ok(&["session", "list", "--tenant", "acme", "--user", "u_2", "--json"])).unwrap();
+        serde_json::from_str(&a.ok(&["session", "list", "--tenant", "acme", "--user", "u_2", "--json"]))
+            .unwrap();
     assert_eq!((&listed["all_nodes"], &listed["sessions"][0]["node"]), (&true.into(), &"edge-2".into()));
-    let denied = redis.try_cli(&["--user", "octroi", "--pass", "secret-0123456789", "--no-auth-warning", "ACL", "LOG"]);
+    let denied = redis.try_cli(&[
+        "--user",
+        "octroi",
+        "--pass",
+        "secret-0123456789",
+        "--no-auth-warning",
+        "ACL",
+        "LOG",
+    ]);
     assert!(String::from_utf8_lossy(&denied.stdout).contains("NOPERM"));
 }
 
@@ -419,22 +507,31 @@ fn certificate(dir: &std::path::Path) {
 
 #[test]
 fn a_node_that_is_gone_is_missed_and_one_that_hangs_is_named() {
-    let (redis, upstream) = (Redis::start(), Upstream::start());
+    let (mut redis, upstream) = (Redis::start(), Upstream::start());
     let [a, mut b] = started(&upstream, &at(&redis), "");
     sign_in(&a, "acme", "u_1");
     let user = |user: &str| a.ok(&["session", "revoke", "--tenant", "acme", "--user", user]);
     let told = [user("u_l"), user("u_1")];
     assert!(told[0].ends_with(" ms; no session of this user is known: is the name right?\n"), "{told:?}");
     assert!(told[1].ends_with(" ms; it ends 1 known session\n"), "{told:?}");
-    let told = eventually("both are seen", || Some(a.command(&["status"])).filter(|told| told.status.success()));
-    assert!(String::from_utf8_lossy(&told.stdout).contains("\nnodes       2 of 2 alive: edge-1, edge-2\n"), "{told:?}");
+    let told =
+        eventually("both are seen", || Some(a.command(&["status"])).filter(|told| told.status.success()));
+    assert!(
+        String::from_utf8_lossy(&told.stdout).contains("\nnodes       2 of 2 alive: edge-1, edge-2\n"),
+        "{told:?}"
+    );
+    assert_eq!(a.metric("octroi_nodes_missing"), 0.0);
 
     b.signal("STOP");
     let hung = a.command(&["session", "revoke", "--tenant", "acme"]);
     b.signal("CONT");
     let printed = String::from_utf8_lossy(&hung.stdout).into_owned();
     assert_eq!(hung.status.code(), Some(1));
-    assert!(printed.starts_with("revoked on 1 of 2 nodes in ") && printed.ends_with("; no answer in time from edge-2\n"), "{printed}");
+    assert!(
+        printed.starts_with("revoked on 1 of 2 nodes in ")
+            && printed.ends_with("; no answer in time from edge-2\n"),
+        "{printed}"
+    );
 
     b.signal("TERM");
     b.wait();
@@ -442,9 +539,90 @@ fn a_node_that_is_gone_is_missed_and_one_that_hangs_is_named() {
     let printed = String::from_utf8_lossy(&alone.stdout).into_owned();
     assert_eq!(alone.status.code(), Some(1));
     assert!(printed.starts_with("revoked on 1 of 2 nodes in ") && printed.ends_with(" ms\n"), "{printed}");
-    let told = eventually("it is missed", || Some(a.command(&["status"])).filter(|told| told.status.code() == Some(1)));
+    let told = eventually("it is missed", || {
+        Some(a.command(&["status"])).filter(|told| told.status.code() == Some(1))
+    });
     let text = String::from_utf8_lossy(&told.stdout).into_owned();
-    assert!(text.contains("\nnodes       1 of 2 alive: edge-1\n            edge-2 is gone, last heard of at 20"), "{text}");
+    assert!(
+        text.contains("\nnodes       1 of 2 alive: edge-1\n            edge-2 is gone, last heard of at 20"),
+        "{text}"
+    );
+    assert_eq!(a.metric("octroi_nodes_missing"), 1.0);
+
+    // Without Redis nobody knows, and says so; who was missed is missed on.
+    redis.kill();
+    let text = eventually("it is not known", || {
+        let text = String::from_utf8_lossy(&a.command(&["status"]).stdout).into_owned();
+        text.contains("\nnodes       unknown since 20").then_some(text)
+    });
+    assert!(text.contains(": Redis cannot be asked; then 1 of 2 alive: edge-1\n"), "{text}");
+    assert!(!redis_of(&a)["nodes_unknown_since"].is_null());
+    assert_eq!(a.metric("octroi_nodes_missing"), 1.0);
+}
+
+#[test]
+fn a_redis_that_takes_connections_and_answers_nothing_is_named_with_its_address() {
+    let (redis, upstream) = (Redis::start(), Upstream::start());
+    redis.freeze();
+    let [mut a, _] = prepared(&upstream, &at(&redis), "");
+    a.run();
+
+    let why = format!("127.0.0.1:{} does not answer within 3 s", redis.port);
+    let text = eventually("it is said", || {
+        let text = String::from_utf8_lossy(&a.command(&["status"]).stdout).into_owned();
+        text.contains(&why).then_some(text)
+    });
+    assert!(!text.contains("deadline has elapsed"), "{text}");
+    eventually("so does the log", || {
+        a.printed()
+            .iter()
+            .any(|line| line.contains("event=\"redis_unreachable\"") && line.contains(&why))
+            .then_some(())
+    });
+    redis.thaw();
+}
+
+#[test]
+fn a_node_that_never_reached_redis_says_so_from_the_start_on() {
+    let (mut redis, upstream) = (Redis::prepared(&[]), Upstream::start());
+    let [mut a, _] = prepared(&upstream, &at(&redis), "");
+    a.run();
+    let degraded = |node: &Octroi| node.metric(r#"octroi_degraded{dep="revocation"}"#);
+    let told = a.command(&["status"]);
+    let text = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(
+        told.status.code() == Some(1)
+            && text.contains("\nnodes       unknown since 20")
+            && text.contains(": Redis cannot be asked\n"),
+        "{text}"
+    );
+    assert_eq!((degraded(&a), a.metric("octroi_redis_connected")), (1.0, 0.0));
+
+    redis.run();
+    eventually("it knows", || {
+        (degraded(&a) == 0.0 && redis_of(&a)["nodes_unknown_since"].is_null()).then_some(())
+    });
+}
+
+#[test]
+fn two_nodes_of_one_name_are_told_as_long_as_there_are_two() {
+    let (redis, upstream) = (Redis::start(), Upstream::start());
+    let [mut a, mut b] = ["edge-1", "edge-1"]
+        .map(|node| Octroi::prepared(&config(&upstream, node, &at(&redis).replace(", replicas: 2", ""), "")));
+    a.run();
+    let namesake =
+        |node: &Octroi| (node.command(&["status"]).status.code(), node.metric("octroi_redis_namesake"));
+    eventually("it is alone", || (namesake(&a) == (Some(0), 0.0)).then_some(()));
+    b.run();
+
+    // Ten rounds of a second: a process that hands over has its predecessor's name for one.
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while namesake(&a) != (Some(1), 1.0) {
+        assert!(Instant::now() < deadline, "the other is never seen");
+    }
+    b.signal("TERM");
+    b.wait();
+    eventually("it is alone again", || (namesake(&a) == (Some(0), 0.0)).then_some(()));
 }
 
 #[test]
@@ -489,9 +667,24 @@ fn ten_thousand_revocations_reach_the_other_node_though_redis_goes_away_meanwhil
             for user in number..number + 500 {
                 let body = format!(r#"{{"tenant":"acme","user":"u_{user}"}}"#);
                 if user > number {
-                    command.args(["--next", "-sS", "--unix-socket", socket.to_str().unwrap(), "-o", "/dev/null"]);
+                    command.args([
+                        "--next",
+                        "-sS",
+                        "--unix-socket",
+                        socket.to_str().unwrap(),
+                        "-o",
+                        "/dev/null",
+                    ]);
                 }
-                command.args(["-X", "POST", "-H", "Content-Type: application/json", "-d", &body, "http://localhost/v1/sessions/revoke"]);
+                command.args([
+                    "-X",
+                    "POST",
+                    "-H",
+                    "Content-Type: application/json",
+                    "-d",
+                    &body,
+                    "http://localhost/v1/sessions/revoke",
+                ]);
             }
             assert!(command.status().unwrap().success());
         }
@@ -511,7 +704,8 @@ fn ten_thousand_revocations_reach_the_other_node_though_redis_goes_away_meanwhil
     eprintln!("10,000 revocations by two nodes, Redis away for 2 s: {:?}", began.elapsed());
 
     eventually("everything is shared", || {
-        let done = |node: &Octroi| redis_of(node)["pending"] == 0 && node.metric("octroi_revocations") >= 10_000.0;
+        let done =
+            |node: &Octroi| redis_of(node)["pending"] == 0 && node.metric("octroi_revocations") >= 10_000.0;
         (done(&a) && done(&b)).then_some(())
     });
     let memory = redis.cli(&["MEMORY", "USAGE", "octroi:ended", "SAMPLES", "0"]);
@@ -536,7 +730,9 @@ fn an_answer_that_streams_on_one_node_ends_with_a_revocation_on_the_other() {
             (answer, Instant::now())
         });
         // It has begun once the app was asked.
-        eventually("the app streams", || upstream.take().iter().any(|got| got.target.starts_with("/held")).then_some(()));
+        eventually("the app streams", || {
+            upstream.take().iter().any(|got| got.target.starts_with("/held")).then_some(())
+        });
         revoke(&a, &["--tenant", "acme", "--user", "u_1"]);
         let revoked = Instant::now();
         let (answer, ended) = stream.join().unwrap();
@@ -559,11 +755,15 @@ fn silence_ends_what_is_under_way_in_a_session_and_not_on_a_public_route() {
         &format!("globex: {{hosts: [globex.test], upstream: app, {own_page}"),
     ));
     a.run();
-    let streams = ["acme", "globex"].map(|tenant| {
-        // The app streams for twenty seconds.
-        let stream = a.curl(&format!("{tenant}.test"), "/held").cookie(&sign_in(&a, tenant, "u_1")).args(&["-N", "--http1.1", "-m", "15"]);
-        std::thread::spawn(move || stream.get())
-    });
+    let streams =
+        ["acme", "globex"].map(|tenant| {
+            // The app streams for twenty seconds.
+            let stream = a
+                .curl(&format!("{tenant}.test"), "/held")
+                .cookie(&sign_in(&a, tenant, "u_1"))
+                .args(&["-N", "--http1.1", "-m", "15"]);
+            std::thread::spawn(move || stream.get())
+        });
     let mut begun = 0;
     eventually("the app streams twice", || {
         begun += upstream.take().iter().filter(|got| got.target == "/held").count();

@@ -1,6 +1,12 @@
 //! THE ORDER: two checks fail at once, the earlier one answers; a refused request charges no token.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
 
 mod support;
 
@@ -17,9 +23,14 @@ use support::*;
 fn strict() -> Policy {
     let mut acme = tenant("acme", &["acme.test"]);
     acme.ip_access = deny(&["192.0.2.66/32"]);
-    acme.quotas = [("client", QuotaBy::Client), ("tenant", QuotaBy::Tenant), ("user", QuotaBy::User), ("session", QuotaBy::Session)]
-        .map(|(name, by)| quota(name, by, 2).into())
-        .into();
+    acme.quotas = [
+        ("client", QuotaBy::Client),
+        ("tenant", QuotaBy::Tenant),
+        ("user", QuotaBy::User),
+        ("session", QuotaBy::Session),
+    ]
+    .map(|(name, by)| quota(name, by, 2).into())
+    .into();
     let mut login = route("/login", RouteAccess::Public);
     login.methods = Box::new(["GET".into()]);
     let mut fresh = route("/fresh", roles("admin"));
@@ -49,7 +60,10 @@ fn client_before_tenant() {
 
 #[test]
 fn tenant_before_address() {
-    assert_eq!(refused(&get("https://acme.test/").from("192.0.2.66").sni(Some("other.test"))), Some(Reason::SniMismatch));
+    assert_eq!(
+        refused(&get("https://acme.test/").from("192.0.2.66").sni(Some("other.test"))),
+        Some(Reason::SniMismatch)
+    );
 }
 
 #[test]
@@ -65,7 +79,10 @@ fn suspension_before_certificate_and_certificate_before_address() {
 
     assert_eq!(ask(&request, &of(true), &Empty, &Empty).reason(), Some(Reason::TenantSuspended));
     assert_eq!(ask(&request, &of(false), &Empty, &Empty).reason(), Some(Reason::ClientCertificateMissing));
-    assert_eq!(ask(&request.certificate(&["acme"]), &of(false), &Empty, &Empty).reason(), Some(Reason::IpDenied));
+    assert_eq!(
+        ask(&request.certificate(&["acme"]), &of(false), &Empty, &Empty).reason(),
+        Some(Reason::IpDenied)
+    );
 }
 
 #[test]
@@ -77,7 +94,8 @@ fn session_before_the_members_certificate_and_that_before_its_addresses() {
     lobby.members = ["acme".parse().unwrap()].into_iter().collect();
     let policy = policy(vec![acme, lobby]);
     let request = || get("https://lobby.test/x").from("192.0.2.66");
-    let with = |request: octroi::replay::Request| request.cookie(&seal(&claims("acme"), Purpose::Cookie, "lobby"));
+    let with =
+        |request: octroi::replay::Request| request.cookie(&seal(&claims("acme"), Purpose::Cookie, "lobby"));
     let reason = |request: octroi::replay::Request| ask(&request, &policy, &Empty, &Empty).reason();
 
     assert_eq!(reason(request()), Some(Reason::SessionMissing));
@@ -89,19 +107,28 @@ fn session_before_the_members_certificate_and_that_before_its_addresses() {
 
 #[test]
 fn address_before_route() {
-    assert_eq!(refused(&get("https://acme.test/login").method("POST").from("192.0.2.66")), Some(Reason::IpDenied));
+    assert_eq!(
+        refused(&get("https://acme.test/login").method("POST").from("192.0.2.66")),
+        Some(Reason::IpDenied)
+    );
 }
 
 #[test]
 fn a_blocked_address_is_not_charged() {
-    assert_eq!(refused(&get("https://acme.test/public/x").from("192.0.2.66").cookie(&token("acme"))), Some(Reason::IpDenied));
+    assert_eq!(
+        refused(&get("https://acme.test/public/x").from("192.0.2.66").cookie(&token("acme"))),
+        Some(Reason::IpDenied)
+    );
 }
 
 #[test]
 fn route_before_rate() {
     assert_eq!(refused(&get("https://acme.test/login").method("PUT")), Some(Reason::MethodNotAllowed));
     assert_eq!(refused(&get("https://acme.test/public/a%2fb")), Some(Reason::PathEncodedSlash));
-    assert_eq!(refused(&get("https://acme.test/public/").method("POST").header("content-length", "1001")), Some(Reason::BodyTooLarge));
+    assert_eq!(
+        refused(&get("https://acme.test/public/").method("POST").header("content-length", "1001")),
+        Some(Reason::BodyTooLarge)
+    );
 }
 
 #[test]
@@ -111,7 +138,10 @@ fn rate_by_client_before_session() {
 
     let answers: Vec<_> = (0..3).map(|_| ask(&guess, &policy, &quotas, &Empty).reason()).collect();
 
-    assert_eq!(answers, [Some(Reason::SessionInvalid), Some(Reason::SessionInvalid), Some(Reason::QuotaExceeded)]);
+    assert_eq!(
+        answers,
+        [Some(Reason::SessionInvalid), Some(Reason::SessionInvalid), Some(Reason::QuotaExceeded)]
+    );
     assert_eq!(quotas.charged(), ["acme/client"; 2]);
 }
 
@@ -145,7 +175,8 @@ fn revocation_before_rate_by_user() {
     let quotas = Counting::default();
     let revoked = Says(RevocationAnswer::User(UnixTime::from_secs(1)), 0);
 
-    let reason = ask(&get("https://acme.test/x").cookie(&token("acme")), &strict(), &quotas, &revoked).reason();
+    let reason =
+        ask(&get("https://acme.test/x").cookie(&token("acme")), &strict(), &quotas, &revoked).reason();
 
     assert_eq!((reason, quotas.charged()), (Some(Reason::SessionRevoked), vec!["acme/client".to_owned()]));
 }
@@ -153,11 +184,15 @@ fn revocation_before_rate_by_user() {
 #[test]
 fn rate_by_user_before_authorization() {
     let (policy, quotas) = (strict(), Counting::default());
-    let request = |host: u8| get("https://acme.test/fresh").from(&format!("192.0.2.{host}")).cookie(&token("acme"));
+    let request =
+        |host: u8| get("https://acme.test/fresh").from(&format!("192.0.2.{host}")).cookie(&token("acme"));
 
     let answers: Vec<_> = (1..4).map(|host| ask(&request(host), &policy, &quotas, &LIVE).reason()).collect();
 
-    assert_eq!(answers, [Some(Reason::RoleMissing), Some(Reason::RoleMissing), Some(Reason::TenantQuotaExceeded)]);
+    assert_eq!(
+        answers,
+        [Some(Reason::RoleMissing), Some(Reason::RoleMissing), Some(Reason::TenantQuotaExceeded)]
+    );
 }
 
 #[test]
@@ -180,7 +215,8 @@ fn read_otherwise() -> Policy {
     };
     let mut login = with("/login", &[("tries", QuotaBy::Client, 1), ("logins", QuotaBy::Route, 9)]);
     login.methods = Box::new(["GET".into()]);
-    acme.routes = table(vec![with("/", &[("all", QuotaBy::Route, 9)]), login, route("/closed", RouteAccess::Nobody)]);
+    acme.routes =
+        table(vec![with("/", &[("all", QuotaBy::Route, 9)]), login, route("/closed", RouteAccess::Nobody)]);
     policy(vec![acme])
 }
 
@@ -197,8 +233,14 @@ fn rate_by_client_before_other_readings_of_the_path() {
     let ask = |request: &octroi::replay::Request| ask(request, &policy, &quotas, &Empty).reason();
 
     assert_eq!(ask(&too_many), Some(Reason::PathEncoding), "more readings than are judged");
-    assert_eq!(ask(&get("https://acme.test/%2563losed")), Some(Reason::RouteNone), "a reading that nobody may ask for");
-    for over in [&too_many, &get("https://acme.test/%2563losed"), &get("https://acme.test/log%2569n").method("POST")] {
+    assert_eq!(
+        ask(&get("https://acme.test/%2563losed")),
+        Some(Reason::RouteNone),
+        "a reading that nobody may ask for"
+    );
+    for over in
+        [&too_many, &get("https://acme.test/%2563losed"), &get("https://acme.test/log%2569n").method("POST")]
+    {
         assert_eq!(ask(over), Some(Reason::QuotaExceeded));
     }
     // What the rule for the path as asked refuses stays before all quotas.
@@ -225,7 +267,11 @@ fn role_before_age_before_origin() {
     let mut claims = claims("acme");
     let request = |claims: &octroi::session::Claims| {
         let token = seal(claims, Purpose::Cookie, "acme");
-        get("https://acme.test/fresh").method("POST").header("content-length", "0").header("sec-fetch-site", "cross-site").cookie(&token)
+        get("https://acme.test/fresh")
+            .method("POST")
+            .header("content-length", "0")
+            .header("sec-fetch-site", "cross-site")
+            .cookie(&token)
     };
 
     let without_role = ask(&request(&claims), &policy, &Counting::default(), &LIVE).reason();
@@ -234,7 +280,10 @@ fn role_before_age_before_origin() {
     claims.auth_time = NOW;
     let foreign = ask(&request(&claims), &policy, &Counting::default(), &LIVE).reason();
 
-    assert_eq!([without_role, too_old, foreign], [Some(Reason::RoleMissing), Some(Reason::AuthTooOld), Some(Reason::Csrf)]);
+    assert_eq!(
+        [without_role, too_old, foreign],
+        [Some(Reason::RoleMissing), Some(Reason::AuthTooOld), Some(Reason::Csrf)]
+    );
 }
 
 #[test]
@@ -248,7 +297,12 @@ fn observe_mode_goes_on_in_the_same_order() {
     ask(&get("https://acme.test/x"), &policy, &quotas, &Empty).permit();
     let judged = ask(&get("https://acme.test/x"), &policy, &quotas, &Empty);
 
-    let found: Vec<_> = judged.trail.steps().iter().map(|step| (step.stage, step.deny.as_ref().map(|deny| deny.reason))).collect();
+    let found: Vec<_> = judged
+        .trail
+        .steps()
+        .iter()
+        .map(|step| (step.stage, step.deny.as_ref().map(|deny| deny.reason)))
+        .collect();
     assert_eq!(
         found,
         [
@@ -262,20 +316,21 @@ fn observe_mode_goes_on_in_the_same_order() {
 
 #[test]
 fn a_ca_is_answered_before_the_tenant_and_only_where_it_comes() {
-    let (policy, challenges) = (strict(), std::sync::Arc::new(octroi::state::Challenges::default()));
+    let (policy, challenges) = (strict(), std::sync::Arc::new(octroi::store::Challenges::default()));
     let judged = |request: octroi::replay::Request| {
-        let (mut known, mut trail) = (octroi::pipeline::Known::default(), octroi::model::Trail::brief());
+        let (mut facts, mut trail) =
+            (octroi::pipeline::RequestFacts::default(), octroi::model::Trail::brief());
         let stores = octroi::pipeline::Stores {
             quotas: &Empty,
             revocations: &Empty,
             challenges: &challenges,
-            key_sets: &octroi::state::KeySets::default(),
+            key_sets: &octroi::store::KeySets::default(),
         };
         let view = request.view(NOW, octroi::model::Tick::default());
-        match now_or_never(octroi::pipeline::judge(&view, &policy, stores, &mut known, &mut trail)) {
-            Ok(octroi::pipeline::Passage::Challenge(answer)) => answer.to_string(),
-            Ok(octroi::pipeline::Passage::Redirect(location)) => location,
-            Ok(octroi::pipeline::Passage::Permit(_)) => "permit".to_owned(),
+        match now_or_never(octroi::pipeline::judge(&view, &policy, stores, &mut facts, &mut trail)) {
+            Ok(octroi::pipeline::Disposition::Challenge(answer)) => answer.to_string(),
+            Ok(octroi::pipeline::Disposition::Redirect(location)) => location,
+            Ok(octroi::pipeline::Disposition::Permit(_)) => "permit".to_owned(),
             Err(deny) => deny.reason.code().to_owned(),
         }
     };
@@ -283,14 +338,18 @@ fn a_ca_is_answered_before_the_tenant_and_only_where_it_comes() {
     let host = "new.test".parse().unwrap();
 
     assert_eq!(judged(place("new.test", "token").at("http")), "host_unknown");
-    let running = challenges.begin(&host, octroi::policy::AcmeChallenge::Http01, "token", "token.print").unwrap();
+    let running =
+        challenges.begin(&host, octroi::policy::AcmeChallenge::Http01, "token", "token.print").unwrap();
     assert_eq!(judged(place("new.test", "token").at("http")), "token.print");
     assert_eq!(judged(place("new.test", "token").at("http").method("HEAD")), "token.print");
     assert_eq!(judged(place("new.test", "other").at("http")), "route_none");
     assert_eq!(judged(place("new.test", "token?x=y").at("http")), "route_none");
     // Not over TLS, not for other hosts, not by other methods, and not with a head that two readers read differently.
     assert_eq!(judged(place("new.test", "token")), "host_unknown");
-    assert_eq!(judged(place("acme.test", "token").at("http")), "https://acme.test/.well-known/acme-challenge/token");
+    assert_eq!(
+        judged(place("acme.test", "token").at("http")),
+        "https://acme.test/.well-known/acme-challenge/token"
+    );
     assert_eq!(judged(place("new.test", "token").at("http").method("POST")), "host_unknown");
     assert_eq!(judged(place("new.test", "a/../token").at("http")), "path_dot_segment");
     drop(running);
@@ -301,7 +360,7 @@ fn a_ca_is_answered_before_the_tenant_and_only_where_it_comes() {
 fn a_judgement_can_move_between_threads() {
     fn is_send<T: Send>(_: &T) {}
     let (policy, request) = (strict(), get("https://acme.test/x"));
-    let (mut known, mut trail) = (octroi::pipeline::Known::default(), octroi::model::Trail::brief());
+    let (mut facts, mut trail) = (octroi::pipeline::RequestFacts::default(), octroi::model::Trail::brief());
     let view = request.view(NOW, octroi::model::Tick::default());
 
     is_send(&octroi::pipeline::judge(
@@ -310,10 +369,10 @@ fn a_judgement_can_move_between_threads() {
         octroi::pipeline::Stores {
             quotas: &Empty,
             revocations: &Empty,
-            challenges: &octroi::state::Challenges::default(),
-            key_sets: &octroi::state::KeySets::default(),
+            challenges: &octroi::store::Challenges::default(),
+            key_sets: &octroi::store::KeySets::default(),
         },
-        &mut known,
+        &mut facts,
         &mut trail,
     ));
 }

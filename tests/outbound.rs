@@ -1,8 +1,20 @@
 //! The way out, against others that are down, slow, hostile or not who they say: deadlines, bounds, trust, and what a CA may point to.
 
 #![cfg(feature = "gateway")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 mod harness;
 
@@ -142,10 +154,19 @@ async fn head(stream: &mut TlsStream<TcpStream>) -> String {
 /// Everything that is asked here ends: by its own deadline, or by an answer.
 async fn ask(trust: &Trust, url: &str) -> Result<Response<Bytes>, OutboundError> {
     let half = Duration::from_millis(500);
-    ask_within(trust, url, Deadlines { resolve: half * 20, connect: half * 20, handshake: half * 20, total: half }).await
+    ask_within(
+        trust,
+        url,
+        Deadlines { resolve: half * 20, connect: half * 20, handshake: half * 20, total: half },
+    )
+    .await
 }
 
-async fn ask_within(trust: &Trust, url: &str, deadlines: Deadlines) -> Result<Response<Bytes>, OutboundError> {
+async fn ask_within(
+    trust: &Trust,
+    url: &str,
+    deadlines: Deadlines,
+) -> Result<Response<Bytes>, OutboundError> {
     let client = Client::new(trust, deadlines, 1000).unwrap();
     let request = Request::get(url).body(Bytes::new()).unwrap();
     timeout(Duration::from_secs(20), client.send(request)).await.expect("no deadline ended it")
@@ -163,7 +184,12 @@ async fn one_that_takes_the_connection_and_says_nothing_is_given_up() {
     let url = format!("https://{}/x", deaf.local_addr().unwrap());
     let (short, long) = (Duration::from_millis(300), Duration::from_secs(10));
 
-    let outcome = ask_within(&server.trust(), &url, Deadlines { resolve: long, connect: long, handshake: short, total: long }).await;
+    let outcome = ask_within(
+        &server.trust(),
+        &url,
+        Deadlines { resolve: long, connect: long, handshake: short, total: long },
+    )
+    .await;
     assert!(late(&outcome, "the TLS handshake"), "{outcome:?}");
     let outcome = ask(&server.trust(), &url).await;
     assert!(late(&outcome, "the exchange"), "the bound of all steps together: {outcome:?}");
@@ -191,8 +217,12 @@ async fn one_whose_queue_is_full_is_given_up() {
     let (short, long) = (Duration::from_millis(300), Duration::from_secs(10));
     let trust = Trust::Only(vec![certified("127.0.0.1").1]);
 
-    let outcome =
-        ask_within(&trust, &format!("https://{addr}/"), Deadlines { resolve: long, connect: short, handshake: long, total: long }).await;
+    let outcome = ask_within(
+        &trust,
+        &format!("https://{addr}/"),
+        Deadlines { resolve: long, connect: short, handshake: long, total: long },
+    )
+    .await;
 
     assert!(late(&outcome, "connecting"), "{outcome:?}");
 }
@@ -216,13 +246,17 @@ async fn a_head_that_comes_byte_by_byte_and_a_body_without_end_are_given_up() {
 
 #[tokio::test]
 async fn an_answer_has_a_bound() {
-    let of = |length: usize| [format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").into_bytes(), vec![b'a'; length]].concat();
+    let of = |length: usize| {
+        [format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").into_bytes(), vec![b'a'; length]]
+            .concat()
+    };
     let until_close = |length: usize| [b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), vec![b'a'; length]].concat();
     let fields = |count: usize| {
         let lines: String = (0..count).map(|number| format!("X-{number}: a\r\n")).collect();
         format!("HTTP/1.1 200 OK\r\n{lines}\r\n").into_bytes()
     };
-    let field = |length: usize| format!("HTTP/1.1 200 OK\r\nX-Long: {}\r\n\r\n", "a".repeat(length)).into_bytes();
+    let field =
+        |length: usize| format!("HTTP/1.1 200 OK\r\nX-Long: {}\r\n\r\n", "a".repeat(length)).into_bytes();
 
     for answer in [of(1000), until_close(1000), fields(100), field(60 << 10)] {
         let outcome = Server::answering(answer).await.ask().await;
@@ -234,7 +268,11 @@ async fn an_answer_has_a_bound() {
     }
     for answer in [fields(101), field(256 << 10), b"not HTTP at all\r\n\r\n".to_vec(), b"".to_vec()] {
         let outcome = Server::answering(answer).await.ask().await;
-        assert!(matches!(outcome, Err(OutboundError::Http(_))), "{:?}", outcome.map(|answer| answer.status()));
+        assert!(
+            matches!(outcome, Err(OutboundError::Http(_))),
+            "{:?}",
+            outcome.map(|answer| answer.status())
+        );
     }
     // Cut off in the middle.
     let outcome = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc").await.ask().await;
@@ -244,7 +282,8 @@ async fn an_answer_has_a_bound() {
 #[tokio::test]
 async fn a_redirect_is_an_answer_and_not_followed() {
     let other = Server::answering("HTTP/1.1 200 OK\r\n\r\n").await;
-    let answer = format!("HTTP/1.1 302 Found\r\nLocation: https://{}/x\r\nContent-Length: 0\r\n\r\n", other.addr);
+    let answer =
+        format!("HTTP/1.1 302 Found\r\nLocation: https://{}/x\r\nContent-Length: 0\r\n\r\n", other.addr);
     let server = Server::answering(answer).await;
 
     let answer = server.ask().await.unwrap();
@@ -260,7 +299,8 @@ async fn only_whom_the_trusted_ca_vouches_for_is_asked() {
     let heard = server.sessions.load(Ordering::SeqCst);
 
     // Another CA, of the same name even.
-    let outcome = ask(&Trust::Only(vec![certified("127.0.0.1").1]), &format!("https://{}/x", server.addr)).await;
+    let outcome =
+        ask(&Trust::Only(vec![certified("127.0.0.1").1]), &format!("https://{}/x", server.addr)).await;
     assert!(matches!(&outcome, Err(OutboundError::Tls { host, .. }) if host == "127.0.0.1"), "{outcome:?}");
     assert!(outcome.unwrap_err().to_string().contains("invalid peer certificate"));
     // The right CA, and a certificate for another name.
@@ -272,9 +312,16 @@ async fn only_whom_the_trusted_ca_vouches_for_is_asked() {
     let outcome = ask(&server.trust(), &format!("https://localhost:{}/x", server.addr.port())).await;
     assert!(matches!(&outcome, Err(OutboundError::Tls { .. })), "{outcome:?}");
 
-    assert_eq!(server.sessions.load(Ordering::SeqCst), heard, "no request was said to anybody who was not verified");
+    assert_eq!(
+        server.sessions.load(Ordering::SeqCst),
+        heard,
+        "no request was said to anybody who was not verified"
+    );
     assert!(matches!(Client::new(&Trust::Only(Vec::new()), deadlines(), 1), Err(OutboundError::NoTrust)));
-    assert!(matches!(Client::new(&Trust::Only(vec![b"no certificate".to_vec()]), deadlines(), 1), Err(OutboundError::Trust(_))));
+    assert!(matches!(
+        Client::new(&Trust::Only(vec![b"no certificate".to_vec()]), deadlines(), 1),
+        Err(OutboundError::Trust(_))
+    ));
 }
 
 fn deadlines() -> Deadlines {
@@ -291,8 +338,14 @@ async fn nobody_there_is_said_at_once() {
     let unknown = ask_within(&trust, "https://nobody.invalid/", deadlines()).await;
     let plain = ask_within(&trust, &format!("http://{gone}/"), deadlines()).await;
 
-    assert!(matches!(&refused, Err(OutboundError::Connect { address, .. }) if *address == gone.to_string()), "{refused:?}");
-    assert!(matches!(&unknown, Err(OutboundError::Resolve { host, .. }) if host == "nobody.invalid"), "{unknown:?}");
+    assert!(
+        matches!(&refused, Err(OutboundError::Connect { address, .. }) if *address == gone.to_string()),
+        "{refused:?}"
+    );
+    assert!(
+        matches!(&unknown, Err(OutboundError::Resolve { host, .. }) if host == "nobody.invalid"),
+        "{unknown:?}"
+    );
     assert!(matches!(plain, Err(OutboundError::Url(_))), "{plain:?}");
 }
 
@@ -325,10 +378,13 @@ tenants:
 async fn a_ca_that_points_to_another_host_is_not_followed_there() {
     let other = Server::answering("HTTP/1.1 200 OK\r\n\r\n").await;
     let at = format!("https://{}", other.addr);
-    let document = format!(r#"{{"newNonce": "{at}/nonce", "newAccount": "{at}/account", "newOrder": "{at}/order"}}"#);
+    let document =
+        format!(r#"{{"newNonce": "{at}/nonce", "newAccount": "{at}/account", "newOrder": "{at}/order"}}"#);
     let length = document.len();
-    let ca =
-        Server::answering(format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{document}")).await;
+    let ca = Server::answering(format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{document}"
+    ))
+    .await;
     let upstream = Upstream::start();
     let mut octroi = Octroi::prepared(&config(&upstream, &format!("https://{}/dir", ca.addr)));
     fs::write(octroi.path().join("ca-of-the-ca.pem"), &ca.root_pem).unwrap();
@@ -370,7 +426,9 @@ async fn one_process_orders_at_a_time() {
 
     // At a hand-over it goes to the successor, also while the predecessor still drains.
     let open = raw(octroi.addr("http"));
-    eventually("it is accepted", || (octroi.metric(r#"octroi_connections{listener="http"}"#) >= 1.0).then_some(()));
+    eventually("it is accepted", || {
+        (octroi.metric(r#"octroi_connections{listener="http"}"#) >= 1.0).then_some(())
+    });
     let old = octroi.pid();
     octroi.ok(&["upgrade"]);
     let new = octroi.succeed();

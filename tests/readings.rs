@@ -2,7 +2,13 @@
 //!
 //! Random rules, random spellings, and models of apps: a request that passes for a spelling passes for what the app makes of it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
 
 mod support;
 
@@ -43,10 +49,16 @@ enum App {
     FrontController,
     /// `equalsIgnoreCase` of Java, `re.I` of Python: decoded once, case is not told apart, one character for one.
     Simple,
+    /// Next.js and Gatsby: decoded once, the data of a page are those of the page, with a slash behind them or without.
+    Pages,
+    /// SvelteKit and Qwik City: what ends in the name of the data is the page, decoded once.
+    Folders,
+    /// React Router and Remix: decoded once, and `.data` is the page.
+    Endings,
 }
 
 impl App {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 15] = [
         Self::Express,
         Self::Iis,
         Self::Tomcat,
@@ -59,6 +71,9 @@ impl App {
         Self::AspNet,
         Self::FrontController,
         Self::Simple,
+        Self::Pages,
+        Self::Folders,
+        Self::Endings,
     ];
 
     fn read(self, forwarded: &str) -> Option<String> {
@@ -76,11 +91,35 @@ impl App {
             Self::Fastify => merged(&decoded(forwarded.split(';').next().unwrap())?),
             Self::AspNet => {
                 let sessionless = merged(&decoded(forwarded)?).replace("/(S(a))/", "/");
-                let seen = |segment: &str| segment.split("::$DATA").next().unwrap().trim_end_matches([' ', '.']).to_owned();
+                let seen = |segment: &str| {
+                    segment.split("::$DATA").next().unwrap().trim_end_matches([' ', '.']).to_owned()
+                };
                 merged(&sessionless.split('/').map(seen).collect::<Vec<_>>().join("/")).to_lowercase()
             }
             Self::FrontController => merged(&decoded(forwarded)?.replace("/x.php/", "/")),
             Self::Simple => merged(&decoded(forwarded)?.chars().map(simple).collect::<String>()),
+            Self::Pages => {
+                let asked = merged(&decoded(forwarded)?);
+                let data = asked.strip_suffix('/').unwrap_or(&asked);
+                let next = || data.strip_prefix("/_next/data/b/")?.strip_suffix(".json");
+                let gatsby = || data.strip_prefix("/page-data/")?.strip_suffix("/page-data.json");
+                next()
+                    .or_else(gatsby)
+                    .map_or(asked.clone(), |page| format!("/{}", if page == "index" { "" } else { page }))
+            }
+            Self::Folders => {
+                let folder = || {
+                    forwarded.strip_suffix("/__data.json").or_else(|| forwarded.strip_suffix("/q-data.json"))
+                };
+                let file = || forwarded.strip_suffix(".html__data.json").map(|page| format!("{page}.html"));
+                let page = folder().map(str::to_owned).or_else(file).unwrap_or_else(|| forwarded.to_owned());
+                merged(&decoded(&format!("/{page}"))?)
+            }
+            Self::Endings => {
+                let asked = merged(&decoded(forwarded)?);
+                let page = asked.strip_suffix("/_.data").or_else(|| asked.strip_suffix(".data"));
+                page.map(|page| format!("/{}", page.trim_matches('/'))).unwrap_or(asked)
+            }
         })
     }
 
@@ -89,13 +128,15 @@ impl App {
         if read.contains(';') {
             // A path of which we would take something off.
             let read = if read.contains('%') { return } else { read };
-            return judge(&Matched { route: table.find(read), also: Vec::new() });
+            return judge(&Matched { route: table.find(read), alternates: Vec::new() });
         }
         // As one would ask for it.
         let plain = percent_encoding::utf8_percent_encode(read, percent_encoding::CONTROLS).to_string();
         let Ok(plain) = Path::parse(plain.as_bytes()) else { return };
-        if plain.readings().is_ok_and(|readings| readings.is_empty()) && plain.permit(PathRules::default()).is_ok() {
-            judge(&table.judging(&plain).unwrap());
+        if plain.readings().is_ok_and(|readings| readings.is_empty())
+            && plain.permit(PathRules::default()).is_ok()
+        {
+            judge(&table.match_all(&plain).unwrap());
         }
     }
 }
@@ -147,8 +188,13 @@ fn passes(matched: &Matched<'_>, asker: &Asker) -> bool {
             (RouteAccess::Roles(asked), Some(roles)) => asked.iter().any(|role| roles.contains(&&**role)),
             (RouteAccess::Session | RouteAccess::Roles(_), None) | (RouteAccess::Nobody, _) => false,
         };
-        let aged = route.max_auth_age.is_none_or(|most| asker.roles.is_some() && Duration::from_secs(asker.age) <= most);
-        access && aged && route.lists(asker.method) && !(asker.cross_site && route.origin_check == OriginCheck::Always)
+        let aged = route
+            .max_auth_age
+            .is_none_or(|most| asker.roles.is_some() && Duration::from_secs(asker.age) <= most);
+        access
+            && aged
+            && route.lists(asker.method)
+            && !(asker.cross_site && route.origin_check == OriginCheck::Always)
     })
 }
 
@@ -162,7 +208,8 @@ fn access() -> impl Strategy<Value = RouteAccess> {
 }
 
 fn rule() -> impl Strategy<Value = Route> {
-    let path = (prop::collection::vec(prop::sample::select(vec!["a", "b", "ab", "é", "i"]), 0..3), any::<bool>());
+    let path =
+        (prop::collection::vec(prop::sample::select(vec!["a", "b", "ab", "é", "i"]), 0..3), any::<bool>());
     let methods = prop::sample::subsequence(vec!["GET", "POST"], 0..=2);
     let check = prop::sample::select(vec![OriginCheck::Off, OriginCheck::Sessions, OriginCheck::Always]);
     let options = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
@@ -176,7 +223,12 @@ fn rule() -> impl Strategy<Value = Route> {
                 methods: methods.into_iter().map(Into::into).collect(),
                 max_auth_age,
                 origin_check,
-                path: PathRules { allow_encoded_slash, allow_path_parameters, merge_slashes, allow_double_encoding },
+                path: PathRules {
+                    allow_encoded_slash,
+                    allow_path_parameters,
+                    merge_slashes,
+                    allow_double_encoding,
+                },
                 ..route(&path, access)
             }
         },
@@ -184,14 +236,16 @@ fn rule() -> impl Strategy<Value = Route> {
 }
 
 fn table() -> impl Strategy<Value = RouteTable> {
-    (prop::collection::vec(rule(), 1..6), prop_oneof![Just(RouteAccess::Nobody), access()]).prop_map(|(rules, fallback)| {
-        let mut builder = RouteTableBuilder::default();
-        for route in rules {
-            let path = route.id.as_str().to_owned();
-            let _twice = builder.add(&path, Arc::new(route), true);
-        }
-        builder.build(Arc::new(route("*", fallback)))
-    })
+    (prop::collection::vec(rule(), 1..6), prop_oneof![Just(RouteAccess::Nobody), access()]).prop_map(
+        |(rules, fallback)| {
+            let mut builder = RouteTableBuilder::default();
+            for route in rules {
+                let path = route.id.as_str().to_owned();
+                let _twice = builder.add(&path, Arc::new(route), true);
+            }
+            builder.build(Arc::new(route("*", fallback)))
+        },
+    )
 }
 
 /// A path in pieces that readers read differently.
@@ -241,17 +295,30 @@ fn spelling() -> impl Strategy<Value = String> {
         ".",
         "::$DATA",
     ]);
-    prop::collection::vec(piece, 0..8).prop_map(|pieces| format!("/{}", pieces.concat()))
+    // As frameworks ask for the data of pages, with something more.
+    let data = prop::sample::select(vec![
+        ("", ""),
+        ("", ""),
+        ("_next/data/b/", ".json"),
+        ("_next%2Fdata/b/", "%2Ejson"),
+        ("page-data/", "/page-data.json"),
+        ("", "/__data.json"),
+        ("", "/q-data.json"),
+        ("", ".html__data.json"),
+        ("", ".data"),
+        ("", "%2Edata"),
+        ("", "/_.data"),
+        ("", "/.data"),
+    ]);
+    let behind = prop::sample::select(vec!["", "", "", "/", "//", ";a", "%2F"]);
+    (prop::collection::vec(piece, 0..8), data, behind)
+        .prop_map(|(pieces, (before, after), behind)| format!("/{before}{}{after}{behind}", pieces.concat()))
 }
 
 fn asker() -> impl Strategy<Value = Asker> {
     let roles = prop::option::of(prop::sample::subsequence(vec!["r", "s"], 0..=2));
-    (roles, 0_u64..4, prop::sample::select(vec!["GET", "POST", "PUT"]), any::<bool>()).prop_map(|(roles, age, method, cross_site)| Asker {
-        roles,
-        age,
-        method,
-        cross_site,
-    })
+    (roles, 0_u64..4, prop::sample::select(vec!["GET", "POST", "PUT"]), any::<bool>())
+        .prop_map(|(roles, age, method, cross_site)| Asker { roles, age, method, cross_site })
 }
 
 #[test]
@@ -261,10 +328,20 @@ fn a_path_that_all_readers_read_alike_costs_no_memory() {
         builder.add(path, Arc::new(route(path, RouteAccess::Session)), false).unwrap();
     }
     let table = builder.build(Arc::new(route("*", RouteAccess::Public)));
-    for path in ["/items/1", "/items/AbC", "/none", "/admin", "/Admin/Users/7", "/login/", "/items/a.b:c(d)"] {
+    for path in [
+        "/items/1",
+        "/items/AbC",
+        "/none",
+        "/admin",
+        "/Admin/Users/7",
+        "/login/",
+        "/items/a.b:c(d)",
+        "/items/_a_b.json",
+        "/_next/static/a.js",
+    ] {
         let count = allocation_counter::measure(|| {
             let path = Path::parse(path.as_bytes()).unwrap();
-            assert!(table.judging(&path).unwrap().also.is_empty());
+            assert!(table.match_all(&path).unwrap().alternates.is_empty());
         });
 
         assert_eq!(count.count_total, 0, "{path}");
@@ -284,14 +361,23 @@ enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 7] =
-        [Self::Decode, Self::DecodeButSlashes, Self::WithoutParameters, Self::Merge, Self::BeforeQuery, Self::Narrow, Self::Lower];
+    const ALL: [Self; 7] = [
+        Self::Decode,
+        Self::DecodeButSlashes,
+        Self::WithoutParameters,
+        Self::Merge,
+        Self::BeforeQuery,
+        Self::Narrow,
+        Self::Lower,
+    ];
 
     fn of(self, text: &str) -> String {
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         match self {
             Self::Decode => decoded(text),
-            Self::DecodeButSlashes => decoded(&text.replace("%2F", "\u{1}").replace("%2f", "\u{1}")).replace('\u{1}', "%2F"),
+            Self::DecodeButSlashes => {
+                decoded(&text.replace("%2F", "\u{1}").replace("%2f", "\u{1}")).replace('\u{1}', "%2F")
+            }
             Self::WithoutParameters => without_parameters(text),
             Self::Merge => merged(text),
             Self::BeforeQuery => text.split(['?', '#']).next().unwrap().to_owned(),
@@ -312,7 +398,9 @@ fn orders(path: &str, depth: usize) -> BTreeSet<String> {
                 let counts = match step {
                     Step::Decode | Step::DecodeButSlashes => (decodings + 1, *narrowings),
                     Step::Narrow => (*decodings, narrowings + 1),
-                    Step::WithoutParameters | Step::Merge | Step::BeforeQuery | Step::Lower => (*decodings, *narrowings),
+                    Step::WithoutParameters | Step::Merge | Step::BeforeQuery | Step::Lower => {
+                        (*decodings, *narrowings)
+                    }
                 };
                 let made = (step.of(text), counts.0, counts.1);
                 if made.0 != *text && counts.0 <= 2 && counts.1 <= 1 && seen.insert(made.clone()) {
@@ -386,12 +474,18 @@ fn whatever_order_of_steps_leads_to_a_rule_that_rule_judges() {
         builder.add("/admin", Arc::new(route("/admin", RouteAccess::Session)), false).unwrap();
         builder.build(Arc::new(route("*", RouteAccess::Public)))
     };
-    let all = PathRules { allow_encoded_slash: true, allow_path_parameters: true, merge_slashes: true, allow_double_encoding: true };
+    let all = PathRules {
+        allow_encoded_slash: true,
+        allow_path_parameters: true,
+        merge_slashes: true,
+        allow_double_encoding: true,
+    };
     let tables = [open(PathRules::default()), open(all)];
     let mut numbers = Numbers(7);
     let (mut led, mut judged, mut climbed, mut passed) = (0, 0, 0, 0);
     for _ in 0..4_000 {
-        let mut around = || (0..numbers.below(4)).map(|_| AROUND[numbers.below(AROUND.len())]).collect::<String>();
+        let mut around =
+            || (0..numbers.below(4)).map(|_| AROUND[numbers.below(AROUND.len())]).collect::<String>();
         let (before, after) = (around(), around());
         let spelling = format!("/{before}{}{after}", NAMES[numbers.below(NAMES.len())]);
         // Segments that are a bare dot are off for everybody.
@@ -402,7 +496,7 @@ fn whatever_order_of_steps_leads_to_a_rule_that_rule_judges() {
         led += usize::from(leads);
         climbed += usize::from(climbs);
         for table in &tables {
-            let Ok(matched) = table.judging(&path) else { continue };
+            let Ok(matched) = table.match_all(&path) else { continue };
             if path.permit(matched.route.path).is_err() {
                 continue;
             }
@@ -423,7 +517,7 @@ proptest! {
     #[test]
     fn no_spelling_passes_where_what_is_read_would_not(table in table(), spelling in spelling(), asker in asker()) {
         let Ok(path) = Path::parse(spelling.as_bytes()) else { return Ok(()) };
-        let Ok(matched) = table.judging(&path) else { return Ok(()) };
+        let Ok(matched) = table.match_all(&path) else { return Ok(()) };
         prop_assume!(path.permit(matched.route.path).is_ok() && passes(&matched, &asker));
         for app in App::ALL {
             let Some(read) = app.read(&path.forwarded()) else { continue };

@@ -1,7 +1,19 @@
 //! The connection to Redis: deadlines, messages, what becomes of it when Redis goes away or says too much.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 #![cfg(feature = "gateway")]
 
 mod harness;
@@ -16,13 +28,12 @@ use std::{
 
 use harness::redis::Redis as Server;
 use octroi::{
-    model::{ClientPrefix, Clock, Secret, SessionId, SystemClock},
+    cluster::{NodeIdentity, Replication, SyncObserver},
+    model::{ClientPrefix, Clock, Secret, SessionId, SystemClock, TenantName},
     policy::{Redis as Rules, RedisGuard, RedisPlace},
-    session::{Admission, Held, Over, UserLimit, admit},
-    state::{
-        Journal, Note, Terms,
-        redis::{Inbox, Link, Redis, RedisFault, RedisWitness, Sharer, Sharing, SharingWitness},
-    },
+    redis::{Inbox, Link, Redis, RedisFault, RedisObserver},
+    session::{Admission, HeldSession, LimitAction, UserLimit, admit},
+    sessions::{GrantLimits, GrantRecord, GrantRequest, SessionLedger},
 };
 use redis::cmd;
 
@@ -32,7 +43,7 @@ struct Watch {
     faults: Mutex<Vec<&'static str>>,
 }
 
-impl RedisWitness for Watch {
+impl RedisObserver for Watch {
     fn command(&self, _took: Duration, outcome: Result<(), &RedisFault>) {
         self.faults.lock().unwrap().extend(outcome.err().map(RedisFault::as_str));
     }
@@ -88,7 +99,10 @@ async fn commands_are_answered_and_messages_are_heard_over_tcp_and_a_socket() {
         assert_eq!(set_and_get(&redis).await, "1");
         redis.call::<()>(cmd("PUBLISH").arg("news").arg("hello")).await.unwrap();
 
-        assert_eq!(tokio::time::timeout(Duration::from_secs(10), news.next()).await.unwrap(), Some(b"hello".to_vec()));
+        assert_eq!(
+            tokio::time::timeout(Duration::from_secs(10), news.next()).await.unwrap(),
+            Some(b"hello".to_vec())
+        );
     }
     assert_eq!(server.cli(&["-n", "3", "GET", "a"]), "1");
 }
@@ -110,7 +124,10 @@ async fn nobody_waits_for_a_redis_that_is_away_and_it_is_found_again() {
     assert_eq!(connected(&redis, first).await, 2);
     assert_eq!(set_and_get(&redis).await, "1");
     server.cli(&["PUBLISH", "news", "again"]);
-    assert_eq!(tokio::time::timeout(Duration::from_secs(10), news.next()).await.unwrap(), Some(b"again".to_vec()));
+    assert_eq!(
+        tokio::time::timeout(Duration::from_secs(10), news.next()).await.unwrap(),
+        Some(b"again".to_vec())
+    );
     assert_eq!(watch.connections.load(Ordering::Relaxed), 2);
     assert_eq!(*watch.faults.lock().unwrap(), ["away", "away"]);
 }
@@ -136,8 +153,22 @@ async fn a_redis_that_hangs_is_not_waited_for_beyond_the_deadline_and_is_left() 
 
 #[tokio::test]
 async fn what_redis_refuses_is_told_and_ends_nothing() {
-    let server = Server::with(&["--user", "octroi", "on", ">secret-0123456789", "~octroi:*", "+get", "--user", "default", "off"]);
-    let login = Rules { user: Some("octroi".into()), password: Some(Secret::new("secret-0123456789".to_owned())), ..rules(&server) };
+    let server = Server::with(&[
+        "--user",
+        "octroi",
+        "on",
+        ">secret-0123456789",
+        "~octroi:*",
+        "+get",
+        "--user",
+        "default",
+        "off",
+    ]);
+    let login = Rules {
+        user: Some("octroi".into()),
+        password: Some(Secret::new("secret-0123456789".to_owned())),
+        ..rules(&server)
+    };
     let watch = Arc::new(Watch::default());
     let (link, redis) = Link::new(&login, Arc::new(SystemClock::new()), Arc::<Watch>::clone(&watch)).unwrap();
     tokio::spawn(link.run());
@@ -145,14 +176,18 @@ async fn what_redis_refuses_is_told_and_ends_nothing() {
 
     assert!(matches!(redis.call::<Option<String>>(cmd("GET").arg("octroi:a")).await, Ok(None)));
     assert!(matches!(redis.call::<()>(cmd("GET").arg("other")).await, Err(RedisFault::Refused(_))));
-    assert!(matches!(redis.call::<()>(cmd("SET").arg("octroi:a").arg("1")).await, Err(RedisFault::Refused(_))));
+    assert!(matches!(
+        redis.call::<()>(cmd("SET").arg("octroi:a").arg("1")).await,
+        Err(RedisFault::Refused(_))
+    ));
     assert_eq!((redis.connection(), watch.connections.load(Ordering::Relaxed)), (1, 1));
 }
 
 #[tokio::test]
 async fn a_wrong_password_is_no_connection() {
     let server = Server::with(&["--requirepass", "secret-0123456789"]);
-    let (redis, _news, _) = client(&Rules { password: Some(Secret::new("wrong".to_owned())), ..rules(&server) }).await;
+    let (redis, _news, _) =
+        client(&Rules { password: Some(Secret::new("wrong".to_owned())), ..rules(&server) }).await;
 
     tokio::time::sleep(Duration::from_millis(500)).await;
 
@@ -178,10 +213,10 @@ async fn too_many_messages_are_counted_and_a_huge_one_ends_the_connection() {
     assert_eq!(second, 2);
 }
 
-impl SharingWitness for Watch {
+impl SyncObserver for Watch {
     fn shared(&self, _took: Duration, _is_done: bool) {}
     fn compared(&self, _took: Duration, _is_done: bool) {}
-    fn strange(&self, count: u64) {
+    fn foreign_data(&self, count: u64) {
         panic!("{count} entries are strange");
     }
     fn fresh(&self, _is_fresh: bool) {}
@@ -204,15 +239,20 @@ async fn a_limit_is_judged_alike_in_redis_and_in_memory() {
     let patient = Rules { timeout: Duration::from_secs(5), ..rules(&server) };
     let (link, redis) = Link::new(&patient, clock.clone(), Arc::<Watch>::clone(&watch)).unwrap();
     let now = clock.now();
-    let journal = Arc::new(Journal::open(dir.path(), now).unwrap());
-    let sharer = Sharer { node: "edge 1".to_owned(), process: "p1".to_owned(), database: 0, stale_after: Duration::from_secs(30) };
-    let (sharing, inboxes) = Sharing::begin(redis, Arc::clone(&journal), sharer, clock, watch);
+    let journal = Arc::new(SessionLedger::open(dir.path(), now).unwrap());
+    let sharer = NodeIdentity {
+        node: "edge 1".to_owned(),
+        process: "p1".to_owned(),
+        database: 0,
+        stale_after: Duration::from_secs(30),
+    };
+    let (sharing, inboxes) = Replication::begin(redis, Arc::clone(&journal), sharer, clock, watch);
     tokio::spawn(link.run());
     tokio::spawn(Arc::clone(&sharing).run(inboxes));
     assert!(sharing.synced_within(Duration::from_secs(10)).await);
 
     let ends = now.plus(Duration::from_secs(3600));
-    let mut held: Vec<Held> = Vec::new();
+    let mut held: Vec<HeldSession> = Vec::new();
     let mut bits = 7_u64;
     for step in 0_u32..60 {
         bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -220,37 +260,44 @@ async fn a_limit_is_judged_alike_in_redis_and_in_memory() {
         // Several of one millisecond, in no order.
         let granted = now.minus(Duration::from_millis(u64::from(a % 4)));
         let id = SessionId::new((u128::from(bits) << 64 | u128::from(step)).to_be_bytes());
-        let limit = UserLimit { limit: (1 + b % 6).try_into().unwrap(), over: if c % 3 == 0 { Over::Refuse } else { Over::Oldest } };
+        let limit = UserLimit {
+            limit: (1 + b % 6).try_into().unwrap(),
+            over: if c % 3 == 0 { LimitAction::Refuse } else { LimitAction::Oldest },
+        };
         let replaces = held.get(usize::from(c) % 8).map(|held| held.id).filter(|_| a % 5 == 0);
-        let mut others: Vec<Held> = held.iter().filter(|held| Some(held.id) != replaces).copied().collect();
+        let mut others: Vec<HeldSession> =
+            held.iter().filter(|held| Some(held.id) != replaces).copied().collect();
         let expected = admit(&mut others, limit);
 
-        let terms = Terms { limit: Some(limit), idle: Duration::from_secs(600), absolute: Duration::from_secs(3600), ..Terms::default() };
-        let (tenant, user) = ("acme".parse().unwrap(), "u:1".parse().unwrap());
-        let note = Note { id, tenant, user, granted, ends, epoch: 0, client: ClientPrefix(u128::from(bits)) };
-        let asked = Arc::clone(&journal);
-        let (admission, ended) = tokio::task::spawn_blocking(move || {
-            let tenant = note.tenant.clone();
-            let admission = asked.grant(note, terms, replaces, now).unwrap();
-            let ended: Vec<SessionId> = match &admission {
-                Admission::Granted(surplus) => surplus.iter().map(|held| held.id).chain(replaces).collect(),
-                Admission::Refused(_) => Vec::new(),
-            };
-            for id in &ended {
-                asked.revoke_session(&tenant, id, now, ends).unwrap();
-            }
-            (admission, ended)
-        })
-        .await
-        .unwrap();
+        let limits = GrantLimits {
+            limit: Some(limit),
+            idle: Duration::from_secs(600),
+            absolute: Duration::from_secs(3600),
+            ..GrantLimits::default()
+        };
+        let (tenant, user): (TenantName, _) = ("acme".parse().unwrap(), "u:1".parse().unwrap());
+        let client = ClientPrefix(u128::from(bits));
+        let record = GrantRecord { id, tenant: tenant.clone(), user, granted, ends, epoch: 0, client };
+        let admission = journal.grant(GrantRequest { record, limits, replaces }, now).await.unwrap();
+        let ended: Vec<SessionId> = match &admission {
+            Admission::Granted(surplus) => surplus.iter().map(|held| held.id).chain(replaces).collect(),
+            Admission::Refused(_) => Vec::new(),
+        };
+        for id in &ended {
+            journal.end_session(&tenant, *id, now, ends).await.unwrap();
+        }
 
         assert_eq!(admission, expected, "step {step}: {limit:?} of {held:?}");
         if let Admission::Granted(_) = admission {
             held.retain(|held| !ended.contains(&held.id));
-            held.push(Held { granted, id, ends });
+            held.push(HeldSession { granted, id, ends });
         }
-        let listed = sharing.sessions_of(&"acme".parse().unwrap(), &"u:1".parse().unwrap(), Duration::from_secs(600)).await.unwrap();
-        let mut ids: Vec<_> = listed.iter().map(|listed| (*listed.note.id.as_bytes(), listed.node.as_str())).collect();
+        let listed = sharing
+            .sessions_of(&"acme".parse().unwrap(), &"u:1".parse().unwrap(), Duration::from_secs(600))
+            .await
+            .unwrap();
+        let mut ids: Vec<_> =
+            listed.iter().map(|listed| (*listed.note.id.as_bytes(), listed.node.as_str())).collect();
         let mut expected: Vec<_> = held.iter().map(|held| (*held.id.as_bytes(), "edge1")).collect();
         ids.sort_unstable();
         expected.sort_unstable();

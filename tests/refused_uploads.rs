@@ -1,8 +1,20 @@
 //! Uploads that octroi refuses before they have come: every client gets the answer, whatever it reads first, and no client holds a
 //! connection for longer than it may send. With Python, curl, nginx and HAProxy.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 mod harness;
 
@@ -31,7 +43,7 @@ listeners:
   - {{name: http, address: "127.0.0.1:0", redirect_to_https: 443}}
 metrics: {{address: "127.0.0.1:0"}}
 tls: {{certificates: [{{dev: true, dir: certs}}]}}
-sessions: {{keys: [{{id: 1, secret: "${{file:session.key}}"}}]}}
+sessions: {{keys: [{{id: 1, secret: "${{file:session.key}}"}}], login_url: /login}}
 upstreams: {{app: {{servers: [{{address: "127.0.0.1:1"}}]}}}}
 quotas: {{one: {{by: client, rate: 1/h, burst: 1}}}}
 routes:
@@ -47,6 +59,10 @@ tenants: {{acme: {{hosts: [acme.test], upstream: app, routes: app}}}}
 "#
     ))
 }
+
+/// What a browser says of a form whose answer takes the page's place.
+const FORM: [(&str, &str); 3] =
+    [("Accept", "text/html,*/*;q=0.8"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")];
 
 /// Sends all of a request, at so many octets in a second where that is not 0, and reads only then.
 const BLIND: &str = r#"
@@ -76,12 +92,22 @@ print(answer.decode().split(" ")[1], answer.count(b"HTTP/1.1 "), b"\r\nConnectio
 "#;
 
 /// Returns what a client that reads last got.
-fn blind(octroi: &Octroi, host: &str, path: &str, size: usize, mode: &str, rate: usize, agent: &str) -> String {
+fn blind(
+    octroi: &Octroi,
+    host: &str,
+    path: &str,
+    size: usize,
+    mode: &str,
+    rate: usize,
+    agent: &str,
+) -> String {
     let port = octroi.addr("public").port().to_string();
     let ca = octroi.path().join("certs/ca.pem");
     let (size, rate) = (size.to_string(), rate.to_string());
-    let output =
-        Command::new("python3").args(["-c", BLIND, &port, ca.to_str().unwrap(), host, path, &size, mode, &rate, agent]).output().unwrap();
+    let output = Command::new("python3")
+        .args(["-c", BLIND, &port, ca.to_str().unwrap(), host, path, &size, mode, &rate, agent])
+        .output()
+        .unwrap();
     let text = [output.stdout, output.stderr].concat();
     String::from_utf8_lossy(&text).trim().to_owned()
 }
@@ -104,11 +130,42 @@ fn a_client_that_reads_last_gets_the_answer_of_every_refusal_and_has_one_line() 
         ("other.test", "/", "length", 421, "host_unknown"),
     ] {
         let agent = format!("{status} {mode}");
-        assert_eq!(blind(&octroi, host, path, LARGE, mode, 0, &agent), format!("{status} 1 True"), "{path} {mode}");
+        assert_eq!(
+            blind(&octroi, host, path, LARGE, mode, 0, &agent),
+            format!("{status} 1 True"),
+            "{path} {mode}"
+        );
         let line = octroi.access_line(|line| line["user_agent"] == *agent);
         assert_eq!((&line["status"], &line["reason"]), (&status.into(), &reason.into()), "{line}");
         assert_eq!(line["bytes.in"], LARGE, "{line}");
         assert_eq!(octroi.access_lines().iter().filter(|line| line["user_agent"] == *agent).count(), 1);
+    }
+    // A form with a file, of somebody who is signed out, is sent to sign in; a short one keeps its connection, as every short body does.
+    let fields: String = FORM.iter().map(|(name, value)| format!("\r\n{name}: {value}")).collect();
+    for mode in ["length", "chunked"] {
+        let agent = format!("form {mode}");
+        assert_eq!(
+            blind(&octroi, "acme.test", "/large/", LARGE, mode, 0, &format!("{agent}{fields}")),
+            "303 1 True",
+            "{agent}"
+        );
+        let line = octroi.access_line(|line| line["user_agent"] == *agent);
+        assert_eq!((&line["status"], &line["reason"]), (&303.into(), &"session_missing".into()), "{line}");
+        assert_eq!(line["bytes.in"], LARGE, "{line}");
+    }
+    let mut short = harness::raw_tls(
+        octroi.addr("public"),
+        "acme.test",
+        &octroi.path().join("certs/ca.pem"),
+        &[b"http/1.1"],
+    );
+    for _ in 0..3 {
+        let head = format!("POST /large/ HTTP/1.1\r\nHost: acme.test{fields}\r\nContent-Length: 5\r\n\r\n");
+        let answer = harness::client::ask(&mut short, &format!("{head}a=abc"));
+        assert_eq!(
+            (answer.status, answer.field("location"), answer.field("connection")),
+            (303, Some("/login"), Some("keep-alive"))
+        );
     }
     // No ban came of it.
     assert_eq!(octroi.curl("acme.test", "/small/").status(), 502);
@@ -118,8 +175,10 @@ fn a_client_that_reads_last_gets_the_answer_of_every_refusal_and_has_one_line() 
 fn a_slow_line_gets_the_answer_too_and_the_line_says_how_long_that_took_and_not_the_rest() {
     let octroi = started("");
     let (length, chunked) = std::thread::scope(|scope| {
-        let length = scope.spawn(|| blind(&octroi, "acme.test", "/large/", 3_000_000, "length", 1_000_000, "length"));
-        let chunked = scope.spawn(|| blind(&octroi, "acme.test", "/small/", 3_000_000, "length", 1_000_000, "above"));
+        let length =
+            scope.spawn(|| blind(&octroi, "acme.test", "/large/", 3_000_000, "length", 1_000_000, "length"));
+        let chunked =
+            scope.spawn(|| blind(&octroi, "acme.test", "/small/", 3_000_000, "length", 1_000_000, "above"));
         (length.join().unwrap(), chunked.join().unwrap())
     });
     assert_eq!((&*length, &*chunked), ("401 1 True", "413 1 True"));
@@ -139,14 +198,19 @@ fn curl_gets_the_answer_over_both_versions_however_it_sends() {
     let body = format!("@{}", large.display());
     for version in ["--http1.1", "--http2"] {
         for (path, status) in [("/large/", 401), ("/small/", 413)] {
-            for more in [&[][..], &["-H", "Expect:"], &["-H", "Expect: 100-continue"], &["--limit-rate", "5M"]] {
-                let answer = octroi.curl("acme.test", path).args(&[version, "--data-binary", &body]).args(more).get();
+            for more in
+                [&[][..], &["-H", "Expect:"], &["-H", "Expect: 100-continue"], &["--limit-rate", "5M"]]
+            {
+                let answer =
+                    octroi.curl("acme.test", path).args(&[version, "--data-binary", &body]).args(more).get();
                 assert_eq!((answer.exit, answer.status), (0, status), "{version} {path} {more:?} {answer:?}");
             }
         }
     }
     // In clear text, where only redirects are.
-    let plain = Curl::plain(octroi.addr("http"), "acme.test", "/").args(&["-H", "Expect:", "--data-binary", &body]).get();
+    let plain = Curl::plain(octroi.addr("http"), "acme.test", "/")
+        .args(&["-H", "Expect:", "--data-binary", &body])
+        .get();
     assert_eq!((plain.exit, plain.status), (0, 403), "{plain:?}");
 }
 
@@ -162,7 +226,12 @@ impl Front {
         let dir = tempfile::tempdir().unwrap();
         let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         fs::write(dir.path().join("front.conf"), config(addr)).unwrap();
-        let child = Command::new(program).args(args).current_dir(dir.path()).stdin(Stdio::null()).spawn().expect("`make test` installs it");
+        let child = Command::new(program)
+            .args(args)
+            .current_dir(dir.path())
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("`make test` installs it");
         eventually("the proxy listens", || TcpStream::connect(addr).ok());
         Self { child, addr, _dir: dir }
     }
@@ -218,15 +287,20 @@ fn a_proxy_in_front_hands_the_answer_on() {
     fs::write(&large, vec![b'x'; LARGE]).unwrap();
     let body = format!("@{}", large.display());
     let public = octroi.addr("public");
-    for (name, front) in
-        [("buffers", Front::nginx(public, "on")), ("streams", Front::nginx(public, "off")), ("haproxy", Front::haproxy(public))]
-    {
+    for (name, front) in [
+        ("buffers", Front::nginx(public, "on")),
+        ("streams", Front::nginx(public, "off")),
+        ("haproxy", Front::haproxy(public)),
+    ] {
         for (path, status) in [("/large/", 401), ("/small/", 413)] {
             for more in [&[][..], &["-H", "Transfer-Encoding: chunked"]] {
                 // Where nobody knows its length, the server is asked first, and is not there.
                 let unknown = path == "/small/" && !more.is_empty() && name != "buffers";
                 let status = if unknown { 502 } else { status };
-                let answer = Curl::plain(front.addr, "acme.test", path).args(&["-H", "Expect:", "--data-binary", &body]).args(more).get();
+                let answer = Curl::plain(front.addr, "acme.test", path)
+                    .args(&["-H", "Expect:", "--data-binary", &body])
+                    .args(more)
+                    .get();
                 assert_eq!((answer.exit, answer.status), (0, status), "{name} {path} {more:?} {answer:?}");
                 assert!(answer.field("octroi-request-id").is_some(), "octroi said it: {answer:?}");
             }
@@ -244,8 +318,14 @@ struct Sender(rustls::StreamOwned<rustls::ClientConnection, TcpStream>);
 
 impl Sender {
     fn new(octroi: &Octroi, path: &str, framing: &str) -> Self {
-        let mut stream = harness::raw_tls(octroi.addr("public"), "acme.test", &octroi.path().join("certs/ca.pem"), &[b"http/1.1"]);
-        write!(stream, "POST {path} HTTP/1.1\r\nHost: acme.test\r\nUser-Agent: sender\r\n{framing}\r\n\r\n").unwrap();
+        let mut stream = harness::raw_tls(
+            octroi.addr("public"),
+            "acme.test",
+            &octroi.path().join("certs/ca.pem"),
+            &[b"http/1.1"],
+        );
+        write!(stream, "POST {path} HTTP/1.1\r\nHost: acme.test\r\nUser-Agent: sender\r\n{framing}\r\n\r\n")
+            .unwrap();
         Self(stream)
     }
 
@@ -291,7 +371,9 @@ impl Sender {
 #[test]
 fn nobody_holds_a_connection_for_longer_than_a_body_may_take() {
     let octroi = started("");
-    let within = |took: Duration, from: u64, to: u64| (from * 1000..to * 1000).contains(&u64::try_from(took.as_millis()).unwrap());
+    let within = |took: Duration, from: u64, to: u64| {
+        (from * 1000..to * 1000).contains(&u64::try_from(took.as_millis()).unwrap())
+    };
     std::thread::scope(|scope| {
         // One that sends no more has ten seconds.
         scope.spawn(|| {
@@ -309,7 +391,12 @@ fn nobody_holds_a_connection_for_longer_than_a_body_may_take() {
             assert!(within(took, 9, 18), "{took:?}");
         });
         // One that keeps the rate is read to its end.
-        scope.spawn(|| assert_eq!(blind(&octroi, "acme.test", "/fast/", 2_000_000, "length", 150_000, "keeps"), "401 1 True"));
+        scope.spawn(|| {
+            assert_eq!(
+                blind(&octroi, "acme.test", "/fast/", 2_000_000, "length", 150_000, "keeps"),
+                "401 1 True"
+            )
+        });
         // One that has sent as much as it may has half a minute more.
         scope.spawn(|| {
             let mut goes_on = Sender::new(&octroi, "/small/", "Content-Length: 900000000");
@@ -326,7 +413,12 @@ fn nobody_holds_a_connection_for_longer_than_a_body_may_take() {
             assert!(within(took, 0, 5), "{took:?}");
         });
     });
-    assert_eq!(octroi.metric("octroi_connections_cut_total{listener=\"public\",reason=\"timeout_body\"}"), 1.0, "{}", octroi.metrics());
+    assert_eq!(
+        octroi.metric("octroi_connections_cut_total{listener=\"public\",reason=\"timeout_body\"}"),
+        1.0,
+        "{}",
+        octroi.metrics()
+    );
 }
 
 #[test]
@@ -336,8 +428,15 @@ fn what_is_behind_a_refused_request_is_never_a_request() {
         let mut sender = Sender::new(&octroi, "/large/", framing);
         assert_eq!(sender.status(), "401");
         let body = vec![b'x'; 300_000];
-        let body = if framing.starts_with('C') { body } else { [&b"493e0\r\n"[..], &body, b"\r\n0\r\n\r\n"].concat() };
-        sender.0.write_all(&[&body[..], b"GET /never/ HTTP/1.1\r\nHost: acme.test\r\n\r\n"].concat()).unwrap();
+        let body = if framing.starts_with('C') {
+            body
+        } else {
+            [&b"493e0\r\n"[..], &body, b"\r\n0\r\n\r\n"].concat()
+        };
+        sender
+            .0
+            .write_all(&[&body[..], b"GET /never/ HTTP/1.1\r\nHost: acme.test\r\n\r\n"].concat())
+            .unwrap();
         let mut rest = Vec::new();
         let _ = sender.0.read_to_end(&mut rest);
 
@@ -372,21 +471,35 @@ fn a_client_of_http2_that_reads_last_gets_each_answer_and_its_connection_goes_on
         let tcp = tokio::net::TcpStream::connect(octroi.addr("public")).await.unwrap();
         tcp.set_nodelay(true).unwrap();
         let tls = harness::client::tls_config(&octroi.path().join("certs/ca.pem"), &[b"h2"]);
-        let tls = tokio_rustls::TlsConnector::from(tls).connect("acme.test".try_into().unwrap(), tcp).await.unwrap();
+        let tls = tokio_rustls::TlsConnector::from(tls)
+            .connect("acme.test".try_into().unwrap(), tcp)
+            .await
+            .unwrap();
         let (sender, connection) = h2::client::handshake(tls).await.unwrap();
         tokio::spawn(connection);
         // More than the windows of a stream and of a connection, again and again.
-        for (path, status, size) in
-            [("/large/", 401, 3_000_000), ("/large/", 401, 3_000_000), ("/small/", 413, 3_000_000), ("/large/", 401, 3_000_000)]
-        {
+        for (path, status, size) in [
+            ("/large/", 401, 3_000_000),
+            ("/large/", 303, 3_000_000),
+            ("/small/", 413, 3_000_000),
+            ("/large/", 401, 3_000_000),
+        ] {
             let mut sender = sender.clone().ready().await.unwrap();
-            let request =
-                http::Request::post(format!("https://acme.test{path}")).header("content-length", size.to_string()).body(()).unwrap();
+            let request = http::Request::post(format!("https://acme.test{path}"))
+                .header("content-length", size.to_string());
+            let fields = FORM.iter().filter(|_| status == 303);
+            let request = fields
+                .fold(request, |request, (name, value)| request.header(*name, *value))
+                .body(())
+                .unwrap();
             let (answer, mut body) = sender.send_request(request, false).unwrap();
             let mut left: usize = size;
             while left > 0 {
                 body.reserve_capacity(left);
-                let room = std::future::poll_fn(|cx| body.poll_capacity(cx)).await.expect("the stream is not reset").unwrap();
+                let room = std::future::poll_fn(|cx| body.poll_capacity(cx))
+                    .await
+                    .expect("the stream is not reset")
+                    .unwrap();
                 let piece = room.min(left);
                 left -= piece;
                 body.send_data(Bytes::from(vec![b'x'; piece]), left == 0).unwrap();
@@ -396,5 +509,8 @@ fn a_client_of_http2_that_reads_last_gets_each_answer_and_its_connection_goes_on
         }
     });
     let lines = eventually("four lines", || Some(requests(&octroi)).filter(|lines| lines.len() == 4));
-    assert!(lines.iter().all(|line| line["bytes.in"] == 3_000_000 && line["http.version"] == "HTTP/2"), "{lines:?}");
+    assert!(
+        lines.iter().all(|line| line["bytes.in"] == 3_000_000 && line["http.version"] == "HTTP/2"),
+        "{lines:?}"
+    );
 }

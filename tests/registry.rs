@@ -1,18 +1,30 @@
 //! Sessions that users have: how many, which, and what becomes of an old token.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 mod harness;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use harness::{Octroi, Upstream, client::Answer, eventually};
 use octroi::{
     model::{ClientPrefix, Clock, Secret, SessionId, SystemClock, UnixTime},
-    session::{Claims, MasterKey, Purpose, Ring, Roles},
-    state::{Journal, Note, RevocationStore, Terms},
+    session::{Claims, KeyRing, MasterKey, Purpose, Roles},
+    sessions::{GrantLimits, GrantRecord, GrantRequest, RevocationStore, SessionLedger},
 };
 
 /// `LIMIT` is more of the tenant's sessions.
@@ -50,8 +62,16 @@ fn started(limit: &str) -> (Octroi, Upstream) {
 }
 
 fn grant(octroi: &Octroi, tenant: &str, user: &str, with: &[&str]) -> Answer {
-    let wish = percent_encoding::utf8_percent_encode(&format!("user=\"{user}\""), percent_encoding::NON_ALPHANUMERIC).to_string();
-    octroi.curl(&format!("{tenant}.test"), &format!("/login?h-Octroi-Session-Grant={wish}")).args(&["-X", "POST"]).args(with).get()
+    let wish = percent_encoding::utf8_percent_encode(
+        &format!("user=\"{user}\""),
+        percent_encoding::NON_ALPHANUMERIC,
+    )
+    .to_string();
+    octroi
+        .curl(&format!("{tenant}.test"), &format!("/login?h-Octroi-Session-Grant={wish}"))
+        .args(&["-X", "POST"])
+        .args(with)
+        .get()
 }
 
 fn sign_in(octroi: &Octroi, user: &str) -> String {
@@ -78,7 +98,7 @@ fn id_of(octroi: &Octroi, cookie: &str) -> String {
 
 /// Makes tokens of one session, as the gateway would have.
 struct Mint {
-    ring: Ring,
+    ring: KeyRing,
     claims: Claims,
 }
 
@@ -101,13 +121,16 @@ impl Mint {
             epoch: 0,
             binding: None,
         };
-        Self { ring: Ring::new(vec![MasterKey { id: 1, secret, open_only: false }]), claims }
+        Self { ring: KeyRing::new(vec![MasterKey { id: 1, secret, open_only: false }]), claims }
     }
 
     fn cookie(&self, generation: u32) -> String {
         let claims = Claims { generation, ..self.claims.clone() };
         let nonce = [u8::try_from(generation).unwrap(); 12];
-        format!("__Host-octroi={}", self.ring.seal(&claims, Purpose::Cookie, &"acme".parse().unwrap(), nonce).unwrap())
+        format!(
+            "__Host-octroi={}",
+            self.ring.seal(&claims, Purpose::Cookie, &"acme".parse().unwrap(), nonce).unwrap()
+        )
     }
 }
 
@@ -141,7 +164,11 @@ fn one_session_too_many_is_refused_where_the_rule_says_so() {
     assert_eq!(statuses(&octroi, &sessions), [200, 200]);
 
     // Whoever signs out makes room, and so does an operator.
-    let left = octroi.curl("acme.test", "/logout?h-Octroi-Session-Revoke=self").args(&["-X", "POST"]).cookie(&sessions[0]).get();
+    let left = octroi
+        .curl("acme.test", "/logout?h-Octroi-Session-Revoke=self")
+        .args(&["-X", "POST"])
+        .cookie(&sessions[0])
+        .get();
     assert_eq!(left.status, 200);
     let third = sign_in(&octroi, "u_1");
     assert_eq!(grant(&octroi, "acme", "u_1", &[]).status, 403);
@@ -154,7 +181,9 @@ fn sign_ins_at_once_are_never_more_than_the_limit() {
     let (octroi, _upstream) = started(", max_per_user: {limit: 3}");
 
     let sessions: Vec<String> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| (0..4).map(|_| sign_in(&octroi, "u_1")).collect::<Vec<_>>())).collect();
+        let threads: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| (0..4).map(|_| sign_in(&octroi, "u_1")).collect::<Vec<_>>()))
+            .collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
 
@@ -184,7 +213,10 @@ fn sessions_are_listed_and_one_of_them_ended() {
     let listed = list(&octroi, "u_1");
     let ids: Vec<_> = listed.iter().map(|session| session["session"].as_str().unwrap().to_owned()).collect();
     assert_eq!(ids, [id_of(&octroi, &sessions[0]), id_of(&octroi, &sessions[1])]);
-    assert_eq!((listed[0]["client"].as_str(), listed[0]["node"].as_str()), (Some("127.0.0.1"), Some("edge-1")));
+    assert_eq!(
+        (listed[0]["client"].as_str(), listed[0]["node"].as_str()),
+        (Some("127.0.0.1"), Some("edge-1"))
+    );
     assert_eq!(octroi.metric("octroi_sessions_known"), 2.0);
 
     octroi.ok(&["session", "revoke", "--session", &ids[0]]);
@@ -201,11 +233,13 @@ fn a_token_that_was_made_and_never_came_back_logs_nobody_out() {
     let now = SystemClock::new().now();
     // Old enough that an answer renews it; the journal is older.
     let mint = Mint::new(&octroi, now.minus(Duration::from_secs(1200)));
-    drop(Journal::open(&octroi.path().join("state"), now).unwrap());
+    drop(SessionLedger::open(&octroi.path().join("state"), now).unwrap());
     octroi.run();
 
-    let renewed: Vec<_> =
-        (0..3).map(|_| with(&octroi, &mint.cookie(0))).map(|answer| (answer.status, answer.all("set-cookie").len())).collect();
+    let renewed: Vec<_> = (0..3)
+        .map(|_| with(&octroi, &mint.cookie(0)))
+        .map(|answer| (answer.status, answer.all("set-cookie").len()))
+        .collect();
     // Once a minute is enough.
     assert_eq!(renewed, [(200, 1), (200, 0), (200, 0)]);
     // The next one comes, and requests with the one before are under way.
@@ -224,12 +258,22 @@ fn an_old_token_that_comes_back_ends_the_session() {
     let mint = Mint::new(&octroi, now.minus(Duration::from_secs(600)));
     // A minute ago the session's second token was presented.
     let Claims { id, tenant, user, auth_time, absolute_end, epoch, .. } = mint.claims.clone();
-    let journal = Journal::open(&octroi.path().join("state"), now).unwrap();
-    let note = Note { id, tenant, user, granted: auth_time, ends: absolute_end, epoch, client: ClientPrefix::default() };
-    journal.grant(note, Terms::default(), None, auth_time).unwrap();
+    let journal = Arc::new(SessionLedger::open(&octroi.path().join("state"), now).unwrap());
+    let record = GrantRecord {
+        id,
+        tenant,
+        user,
+        granted: auth_time,
+        ends: absolute_end,
+        epoch,
+        client: ClientPrefix::default(),
+    };
+    let request = GrantRequest { record, limits: GrantLimits::default(), replaces: None };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(journal.grant(request, auth_time)).unwrap();
     let second = Claims { generation: 1, ..mint.claims.clone() };
     journal.present(&second, ClientPrefix::default(), now.minus(Duration::from_secs(60)));
-    journal.write_notes().unwrap();
+    journal.write_pending().unwrap();
     drop(journal);
     octroi.run();
     assert_eq!(statuses(&octroi, &[mint.cookie(1)]), [200]);
@@ -242,7 +286,11 @@ fn an_old_token_that_comes_back_ends_the_session() {
     assert_eq!(octroi.metric(r#"octroi_session_events_total{event="reused"}"#), 1.0);
     assert_eq!(octroi.metric(r#"octroi_session_checks_total{result="session_reuse"}"#), 1.0);
     eventually("the event is told", || {
-        octroi.printed().iter().any(|line| line.contains("session_reuse") && line.starts_with("err")).then_some(())
+        octroi
+            .printed()
+            .iter()
+            .any(|line| line.contains("session_reuse") && line.starts_with("err"))
+            .then_some(())
     });
     // It is ended for good.
     octroi.signal("KILL");

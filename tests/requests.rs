@@ -1,7 +1,19 @@
 //! What a request may be, end to end: limits at three levels, methods, paths, origins, headers, cookies, observe mode, quotas.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 mod harness;
 
@@ -116,7 +128,9 @@ fn bodies_are_bounded_by_server_tenant_and_route() {
         octroi.plain("plain", host, path).args(&["--data-binary", &body]).args(chunks).status()
     };
 
-    for (host, path, limit) in [("acme.test", "/x", 3000), ("small.test", "/x", 2000), ("small.test", "/large/x", 5000)] {
+    for (host, path, limit) in
+        [("acme.test", "/x", 3000), ("small.test", "/x", 2000), ("small.test", "/large/x", 5000)]
+    {
         for chunked in [false, true] {
             assert_eq!(send(host, path, limit, chunked), 200, "{host}{path} {chunked}");
             assert_eq!(send(host, path, limit + 1, chunked), 413, "{host}{path} {chunked}");
@@ -146,7 +160,9 @@ fn handshake(host: &str, path: &str, fields: &str) -> String {
 #[test]
 fn a_route_without_a_bound_of_its_own_has_its_tenant_s() {
     let (octroi, _upstream) = started();
-    let is = |took: Duration, millis: u64| took > Duration::from_millis(millis - 50) && took < Duration::from_millis(millis + 450);
+    let is = |took: Duration, millis: u64| {
+        took > Duration::from_millis(millis - 50) && took < Duration::from_millis(millis + 450)
+    };
 
     let took = silence(&octroi, "acme.test", "/ws");
     assert!(is(took, 300), "{took:?}");
@@ -187,7 +203,10 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 async fn post_h2(octroi: &Octroi, host: &str, bytes: usize, pause: Duration) -> (u16, String) {
     let tcp = tokio::net::TcpStream::connect(octroi.addr("public")).await.unwrap();
     let config = client::tls_config(&octroi.path().join("certs/ca.pem"), &[b"h2"]);
-    let tls = tokio_rustls::TlsConnector::from(config).connect(host.to_owned().try_into().unwrap(), tcp).await.unwrap();
+    let tls = tokio_rustls::TlsConnector::from(config)
+        .connect(host.to_owned().try_into().unwrap(), tcp)
+        .await
+        .unwrap();
     let (mut sender, connection) = h2::client::handshake(tls).await.unwrap();
     tokio::spawn(connection);
     let request = http::Request::builder().method("POST").uri(format!("https://{host}/x")).body(()).unwrap();
@@ -226,7 +245,8 @@ fn what_no_rule_matches_follows_the_set() {
 #[test]
 fn methods_are_those_of_the_rule_and_the_answer_names_them() {
     let (octroi, upstream) = started();
-    let with = |method: &str, path: &str| octroi.plain("plain", "acme.test", path).args(&["-X", method]).get();
+    let with =
+        |method: &str, path: &str| octroi.plain("plain", "acme.test", path).args(&["-X", method]).get();
 
     assert_eq!((with("GET", "/only/x").status, with("PROPFIND", "/only/x").status), (200, 200));
     let refused = with("POST", "/only/x");
@@ -274,7 +294,11 @@ fn paths_have_what_their_rule_allows_and_no_more() {
 fn a_bare_dot_in_a_path_is_judged_logged_and_forwarded_as_nothing() {
     let (octroi, upstream) = started();
     let over = |host: &str, path: &str, version: &str| {
-        octroi.curl(host, path).args(&["--path-as-is", "--globoff", version]).header("Accept: text/html").get()
+        octroi
+            .curl(host, path)
+            .args(&["--path-as-is", "--globoff", version])
+            .header("Accept: text/html")
+            .get()
     };
 
     // apt asks for its flat repositories so, and others who do not resolve what they were given.
@@ -292,12 +316,26 @@ fn a_bare_dot_in_a_path_is_judged_logged_and_forwarded_as_nothing() {
             assert_eq!((answer.status, upstream.only().target.as_str()), (200, read), "{version} {path}");
             let id = answer.field("octroi-request-id").unwrap();
             let logged = read.split_once('?').map_or(read, |(path, _)| path);
-            assert_eq!(octroi.access_line(|line| line["request.id"] == id)["path"], logged, "{version} {path}");
+            assert_eq!(
+                octroi.access_line(|line| line["request.id"] == id)["path"],
+                logged,
+                "{version} {path}"
+            );
         }
     }
     // Its rule is that of the path without it, in whatever other form it is read.
-    for path in ["/./ops/x", "/ops/./x", "/ops/.", "/ops/./", "/./OPS/x", "/./ops%2Fx", "/./%256fps/x", "/admin/.", "/./admin", "/admin/./"]
-    {
+    for path in [
+        "/./ops/x",
+        "/ops/./x",
+        "/ops/.",
+        "/ops/./",
+        "/./OPS/x",
+        "/./ops%2Fx",
+        "/./%256fps/x",
+        "/admin/.",
+        "/./admin",
+        "/admin/./",
+    ] {
         assert_eq!(over("spelled.test", path, "--http1.1").status, 401, "{path}");
     }
     for path in ["/..", "/./..", "/%2e", "/x/%2E/y", "/.%2e", "/.;", "/.;x/y", "//./", "/.//", "/x/.%2fy"] {
@@ -346,10 +384,22 @@ fn no_spelling_of_a_path_passes_its_rule() {
     let (octroi, upstream) = started();
     let status = |host: &str, path: &str| octroi.plain("plain", host, path).args(&["--path-as-is"]).status();
 
-    for path in ["/ops/x", "/ops", "/OPS/x", "/Ops", "/ops%2Fx", "/OPS%2fx", "/ops%252Fx", "/%256fps/x", "/admin", "/admin/", "/ADMIN"]
-        .into_iter()
-        .chain(["/adm%C4%B0n", "/adm%C4%B1n", "/ADM%C4%B0N", "/op%C5%BF/x"])
-        .chain(["/admin%3fx", "/admin%23x", "/Admin%3Fx/y", "/ops%23", "/%EF%BD%81dmin", "/ops%EF%BC%8Fx"])
+    for path in [
+        "/ops/x",
+        "/ops",
+        "/OPS/x",
+        "/Ops",
+        "/ops%2Fx",
+        "/OPS%2fx",
+        "/ops%252Fx",
+        "/%256fps/x",
+        "/admin",
+        "/admin/",
+        "/ADMIN",
+    ]
+    .into_iter()
+    .chain(["/adm%C4%B0n", "/adm%C4%B1n", "/ADM%C4%B0N", "/op%C5%BF/x"])
+    .chain(["/admin%3fx", "/admin%23x", "/Admin%3Fx/y", "/ops%23", "/%EF%BD%81dmin", "/ops%EF%BC%8Fx"])
     {
         assert_eq!(status("spelled.test", path), 401, "{path}");
     }
@@ -368,18 +418,42 @@ fn no_spelling_of_a_path_passes_its_rule() {
         "/_next/data/b/ops/x.json",
         "/admin.rsc",
         "/admin/__data.json",
+        "/_next/data/b/admin.json/",
+        "/admin.html__data.json",
+        "/page-data/admin/page-data.json",
+        "/admin/.data",
+        "/admin/_payload-json",
+        "/admin/q-data.json/",
+        "/Admin/index.pageContext.json",
     ] {
         assert_eq!(status("spelled.test", path), 401, "{path}");
     }
+    // Remix makes `/` of it.
+    assert_eq!(status("spelled.test", "/free/x/...data"), 400);
     assert_eq!(upstream.take().len(), 0);
     // A rule for where the scripts and data of pages lie opens no page, whatever the length of its path.
-    for path in ["/_next/data/b/me.json", "/_next/data/b/index.json", "/_next/data/b/fr/me.json", "/me.rsc", "/me.data", "/__data.json"] {
+    for path in [
+        "/_next/data/b/me.json",
+        "/_next/data/b/index.json",
+        "/_next/data/b/fr/me.json",
+        "/me.rsc",
+        "/me.data",
+        "/__data.json",
+    ]
+    .into_iter()
+    .chain(["/_next/data/b/me.json/", "/me.rsc/", "/_next/data/b/fr/me.json/"])
+    {
         assert_eq!(status("paged.test", path), 401, "{path}");
     }
     assert_eq!(upstream.take().len(), 0);
-    for path in
-        ["/_next/static/b.js", "/_next/data/b/free.json", "/free/x.rsc", "/free/__data.json", "/_next/data/b/free/x.json", "/x.data"]
-    {
+    for path in [
+        "/_next/static/b.js",
+        "/_next/data/b/free.json",
+        "/free/x.rsc",
+        "/free/__data.json",
+        "/_next/data/b/free/x.json",
+        "/x.data",
+    ] {
         assert_eq!(status("paged.test", path), 200, "{path}");
     }
     upstream.take();
@@ -392,12 +466,18 @@ fn no_spelling_of_a_path_passes_its_rule() {
     }
     upstream.take();
     // A full-width percent sign makes an escape, and is one in a name.
-    for path in ["/%EF%BC%8561dmin", "/%EF%BC%85%EF%BC%96%EF%BC%91dmin", "/ops%EF%BC%852Fx", "/admin%EF%BC%9Fx"] {
+    for path in
+        ["/%EF%BC%8561dmin", "/%EF%BC%85%EF%BC%96%EF%BC%91dmin", "/ops%EF%BC%852Fx", "/admin%EF%BC%9Fx"]
+    {
         assert_eq!(status("spelled.test", path), 401, "{path}");
     }
     assert_eq!(status("kept.test", "/pub/;xx%EF%BC%8F../a"), 400);
     assert_eq!(upstream.take().len(), 0);
-    for path in ["/files/100%EF%BC%85.pdf", "/files/50%EF%BC%85DEMO.pdf", "/%E4%BD%95%EF%BC%9F%EF%BC%81%EF%BC%8F%EF%BC%8Ea%EF%BC%9B"] {
+    for path in [
+        "/files/100%EF%BC%85.pdf",
+        "/files/50%EF%BC%85DEMO.pdf",
+        "/%E4%BD%95%EF%BC%9F%EF%BC%81%EF%BC%8F%EF%BC%8Ea%EF%BC%9B",
+    ] {
         assert_eq!(status("spelled.test", path), 200, "{path}");
     }
     for path in ["/adm%C3%AEn", "/adminx%3F", "/wiki/C%23", "/%EF%BC%91"] {
@@ -413,7 +493,10 @@ fn no_spelling_of_a_path_passes_its_rule() {
     for path in ["/login;jsessionid=1", "/pub/a;jsessionid=1", "/pub/a;v=1/b", "/pub/a%3Bb/c"] {
         assert_eq!(status("kept.test", path), 200, "{path}");
     }
-    assert_eq!((status("cased.test", "/OPS/x"), status("cased.test", "/ops/x"), status("cased.test", "/ops")), (200, 401, 401));
+    assert_eq!(
+        (status("cased.test", "/OPS/x"), status("cased.test", "/ops/x"), status("cased.test", "/ops")),
+        (200, 401, 401)
+    );
 }
 
 #[test]
@@ -437,7 +520,9 @@ fn another_site_s_pages_change_nothing_where_the_origin_is_checked() {
     assert_eq!(post("/unchecked/x", &["Origin: https://evil.test"]), 200);
     assert_eq!(octroi.curl("acme.test", "/checked/x").header("Sec-Fetch-Site: cross-site").status(), 200);
     octroi.access_line(|line| line["reason"] == "csrf");
-    let open = |fields: &str| ask(&mut raw(octroi.addr("plain")), &handshake("acme.test", "/checked_ws", fields)).status;
+    let open = |fields: &str| {
+        ask(&mut raw(octroi.addr("plain")), &handshake("acme.test", "/checked_ws", fields)).status
+    };
     assert_eq!((open("Origin: http://evil.test\r\n"), upstream.take().len()), (403, 5));
 }
 
@@ -462,12 +547,19 @@ fn roles_and_the_age_of_the_sign_in_decide() {
 #[test]
 fn a_tenant_s_own_fields_and_cookies_hold() {
     let (octroi, _upstream) = started();
-    let fields = "/x?h-Content-Security-Policy=default-src%20*&h-X-Frame-Options=sameorigin&h-Set-Cookie=lang%3Dfr";
+    let fields =
+        "/x?h-Content-Security-Policy=default-src%20*&h-X-Frame-Options=sameorigin&h-Set-Cookie=lang%3Dfr";
 
     let answer = octroi.curl("own.test", fields).get();
     assert_eq!(answer.all("content-security-policy"), ["default-src 'self'"]);
-    assert_eq!((answer.field("x-frame-options"), answer.field("referrer-policy"), answer.field("x-own")), (None, None, Some("yes")));
-    assert_eq!((answer.field("strict-transport-security"), answer.all("set-cookie").len()), (Some("max-age=1"), 1));
+    assert_eq!(
+        (answer.field("x-frame-options"), answer.field("referrer-policy"), answer.field("x-own")),
+        (None, None, Some("yes"))
+    );
+    assert_eq!(
+        (answer.field("strict-transport-security"), answer.all("set-cookie").len()),
+        (Some("max-age=1"), 1)
+    );
     let answer = octroi.curl("acme.test", fields).get();
     assert_eq!(answer.all("content-security-policy"), ["default-src *"]);
     assert_eq!(answer.all("set-cookie"), ["lang=fr; Secure; HttpOnly; SameSite=Lax"]);
@@ -484,7 +576,11 @@ fn observe_mode_writes_down_and_lets_pass() {
         let answer = octroi.plain("plain", "watching.test", path).get();
         let id = answer.field("octroi-request-id").unwrap().to_owned();
         let line = octroi.access_line(|line| line["request.id"] == id.as_str());
-        (answer.status, line["would"].as_str().unwrap_or("-").to_owned(), line["decision"].as_str().unwrap().to_owned())
+        (
+            answer.status,
+            line["would"].as_str().unwrap_or("-").to_owned(),
+            line["decision"].as_str().unwrap().to_owned(),
+        )
     };
 
     assert_eq!(get("/x"), (200, "ip_denied".to_owned(), "allow".to_owned()));
@@ -506,12 +602,19 @@ fn observe_mode_writes_down_and_lets_pass() {
             r#"octroi_decisions_total{{check="{check}",mode="observe",reason="{reason}",tenant="watching",verdict="deny"}}"#
         ))
     };
-    assert!(observed("ip_access", "ip_denied") >= 5.0 && observed("session", "session_missing") >= 1.0, "{}", octroi.metrics());
+    assert!(
+        observed("ip_access", "ip_denied") >= 5.0 && observed("session", "session_missing") >= 1.0,
+        "{}",
+        octroi.metrics()
+    );
     assert!(observed("quota_before", "quota_exceeded") >= 1.0, "{}", octroi.metrics());
 
     // A quota in observe mode in a tenant that enforces.
     let answers: Vec<Answer> = (0..3).map(|_| octroi.plain("plain", "trial.test", "/x").get()).collect();
-    assert!(answers.iter().all(|answer| answer.status == 200 && answer.field("ratelimit").is_none()), "{answers:?}");
+    assert!(
+        answers.iter().all(|answer| answer.status == 200 && answer.field("ratelimit").is_none()),
+        "{answers:?}"
+    );
     octroi.access_line(|line| line["tenant"] == "trial" && line["would"] == "quota_exceeded");
     assert_eq!(octroi.metric(r#"octroi_quota_decisions_total{quota="trial",verdict="observe"}"#), 2.0);
 }
@@ -519,8 +622,9 @@ fn observe_mode_writes_down_and_lets_pass() {
 #[test]
 fn quotas_count_by_client_route_and_tenant() {
     let (octroi, upstream) = started();
-    let from =
-        |client: &str, host: &str, path: &str| octroi.plain("behind", host, path).header(&format!("X-Forwarded-For: {client}")).get();
+    let from = |client: &str, host: &str, path: &str| {
+        octroi.plain("behind", host, path).header(&format!("X-Forwarded-For: {client}")).get()
+    };
     let count = |answers: &[u16], status: u16| answers.iter().filter(|&&answer| answer == status).count();
 
     // By client: an IPv4 address, an IPv6 /64; each tenant apart.
@@ -528,17 +632,20 @@ fn quotas_count_by_client_route_and_tenant() {
     assert_eq!((count(&mine, 200), count(&mine, 429)), (2, 1));
     assert_eq!(from("192.0.2.2", "each.test", "/x").status, 200);
     assert_eq!(from("192.0.2.1", "each-too.test", "/x").status, 200);
-    let six: Vec<u16> =
-        ["2001:db8::1", "2001:db8::ffff:1", "2001:db8::3", "2001:db8:0:1::1"].map(|ip| from(ip, "each.test", "/x").status).into();
+    let six: Vec<u16> = ["2001:db8::1", "2001:db8::ffff:1", "2001:db8::3", "2001:db8:0:1::1"]
+        .map(|ip| from(ip, "each.test", "/x").status)
+        .into();
     assert_eq!(six, [200, 200, 429, 200]);
 
     // By route: all clients together, each rule apart.
-    let path: Vec<u16> = (1..5).map(|last| from(&format!("192.0.2.{last}"), "acme.test", "/path_a/x").status).collect();
+    let path: Vec<u16> =
+        (1..5).map(|last| from(&format!("192.0.2.{last}"), "acme.test", "/path_a/x").status).collect();
     assert_eq!(path, [200, 200, 429, 429]);
     assert_eq!(from("192.0.2.1", "acme.test", "/path_b/x").status, 200);
 
     // By tenant.
-    let all: Vec<u16> = (1..6).map(|last| from(&format!("192.0.2.{last}"), "all.test", "/x").status).collect();
+    let all: Vec<u16> =
+        (1..6).map(|last| from(&format!("192.0.2.{last}"), "all.test", "/x").status).collect();
     assert_eq!(all, [200, 200, 200, 429, 429]);
     octroi.access_line(|line| line["tenant"] == "all" && line["reason"] == "tenant_quota_exceeded");
     assert_eq!(upstream.take().len(), 13);
@@ -555,15 +662,23 @@ fn quotas_count_by_client_route_and_tenant() {
 #[test]
 fn the_64s_of_a_48_have_eight_times_a_quota_and_no_more() {
     let (octroi, _upstream) = started();
-    let from = |client: &str, path: &str| octroi.plain("behind", "acme.test", path).header(&format!("X-Forwarded-For: {client}")).status();
+    let from = |client: &str, path: &str| {
+        octroi.plain("behind", "acme.test", path).header(&format!("X-Forwarded-For: {client}")).status()
+    };
     let passed = |site: u16, host: &str| {
-        let ask = |number: u16| octroi.plain("behind", host, "/x").header(&format!("X-Forwarded-For: 2001:db8:{site:x}:{number:x}::1"));
+        let ask = |number: u16| {
+            octroi
+                .plain("behind", host, "/x")
+                .header(&format!("X-Forwarded-For: 2001:db8:{site:x}:{number:x}::1"))
+        };
         (0..24).filter(|number| ask(*number).status() == 200).count()
     };
 
     // Twenty-four clients of a /48 with a quota of two each.
     assert_eq!((passed(7, "each.test"), passed(8, "each.test"), passed(7, "each-too.test")), (16, 16, 16));
-    octroi.access_line(|line| line["tenant"] == "each" && line["detail"].as_str().is_some_and(|detail| detail.contains("/48")));
+    octroi.access_line(|line| {
+        line["tenant"] == "each" && line["detail"].as_str().is_some_and(|detail| detail.contains("/48"))
+    });
 
     // What only failures cost is given back to both.
     for number in 0..20 {
@@ -576,15 +691,28 @@ fn the_64s_of_a_48_have_eight_times_a_quota_and_no_more() {
 #[test]
 fn quotas_count_by_user_and_session() {
     let (octroi, _upstream) = started();
-    let (one, again, two) =
-        (sign_in(&octroi, "acme.test", "u_1", ""), sign_in(&octroi, "acme.test", "u_1", ""), sign_in(&octroi, "acme.test", "u_2", ""));
+    let (one, again, two) = (
+        sign_in(&octroi, "acme.test", "u_1", ""),
+        sign_in(&octroi, "acme.test", "u_1", ""),
+        sign_in(&octroi, "acme.test", "u_2", ""),
+    );
     let get = |path: &str, cookie: &str| octroi.curl("acme.test", path).cookie(cookie).status();
 
     assert_eq!(
-        [get("/by_user/x", &one), get("/by_user/x", &again), get("/by_user/x", &one), get("/by_user/x", &two)],
+        [
+            get("/by_user/x", &one),
+            get("/by_user/x", &again),
+            get("/by_user/x", &one),
+            get("/by_user/x", &two)
+        ],
         [200, 200, 429, 200]
     );
-    let by_session = [get("/by_session/x", &one), get("/by_session/x", &one), get("/by_session/x", &one), get("/by_session/x", &again)];
+    let by_session = [
+        get("/by_session/x", &one),
+        get("/by_session/x", &one),
+        get("/by_session/x", &one),
+        get("/by_session/x", &again),
+    ];
     assert_eq!(by_session, [200, 200, 429, 200]);
 }
 
@@ -594,10 +722,10 @@ fn what_was_used_up_stays_used_up_over_a_reload() {
     let get = |octroi: &Octroi| octroi.plain("plain", "each.test", "/x").status();
     assert_eq!([get(&octroi), get(&octroi), get(&octroi)], [200, 200, 429]);
 
-    octroi.reload(
-        &config(&upstream)
-            .replace("bare: {hosts: [bare.test], upstream: app}", "bare: {hosts: [bare.test], upstream: app, suspended: true}"),
-    );
+    octroi.reload(&config(&upstream).replace(
+        "bare: {hosts: [bare.test], upstream: app}",
+        "bare: {hosts: [bare.test], upstream: app, suspended: true}",
+    ));
 
     assert_eq!(get(&octroi), 429);
     octroi.reload(&config(&upstream).replace("rate: 1/h, burst: 2}", "rate: 1/h, burst: 50}"));
@@ -610,7 +738,10 @@ fn failures_are_given_back_where_the_answer_is_well() {
     let get = |path: &str| octroi.plain("plain", "acme.test", path).status();
 
     assert_eq!([get("/tries/x"), get("/tries/x"), get("/tries/x"), get("/tries/x")], [200, 200, 200, 200]);
-    assert_eq!([get("/tries/x?status=404%20Not"), get("/tries/x?status=500%20No"), get("/tries/x")], [404, 500, 429]);
+    assert_eq!(
+        [get("/tries/x?status=404%20Not"), get("/tries/x?status=500%20No"), get("/tries/x")],
+        [404, 500, 429]
+    );
 }
 
 #[test]
@@ -626,12 +757,20 @@ fn opening_the_sign_in_page_costs_nothing_and_a_wrong_password_or_link_does() {
 
     // The page, its redirect and a link that signs in; a form that signs in.
     let ask = fresh();
-    for path in ["/tried", "/tried?status=302%20Found", "/tried?status=304%20Same", &format!("/tried?{GRANT}")] {
+    for path in
+        ["/tried", "/tried?status=302%20Found", "/tried?status=304%20Same", &format!("/tried?{GRANT}")]
+    {
         assert!(ask("GET", path) < 400, "{path}");
     }
-    assert_eq!([ask("OPTIONS", "/tried"), ask("HEAD", "/tried"), ask("POST", &format!("/tried?{GRANT}"))], [200; 3]);
+    assert_eq!(
+        [ask("OPTIONS", "/tried"), ask("HEAD", "/tried"), ask("POST", &format!("/tried?{GRANT}"))],
+        [200; 3]
+    );
     // A form that is shown again with 200, or answered with a redirect, has not signed in.
-    assert_eq!([ask("POST", "/tried"), ask("POST", "/tried?status=303%20See"), ask("GET", "/tried")], [200, 303, 429]);
+    assert_eq!(
+        [ask("POST", "/tried"), ask("POST", "/tried?status=303%20See"), ask("GET", "/tried")],
+        [200, 303, 429]
+    );
 
     // A wrong link costs, and so does a grant that cannot stand.
     let ask = fresh();
@@ -659,7 +798,8 @@ fn tenants_come_and_go_with_their_files() {
     let octroi = Octroi::prepared(&format!("{}tenant_files: [tenants.d/*.yaml]\n", config(&upstream)));
     let dir = octroi.path().join("tenants.d");
     std::fs::create_dir(&dir).unwrap();
-    let tenant = |name: &str| format!("tenants:\n  {name}: {{hosts: [{name}.test], upstream: app, routes: open}}\n");
+    let tenant =
+        |name: &str| format!("tenants:\n  {name}: {{hosts: [{name}.test], upstream: app, routes: open}}\n");
     std::fs::write(dir.join("first.yaml"), tenant("first")).unwrap();
     let mut octroi = octroi;
     octroi.run();
@@ -670,7 +810,11 @@ fn tenants_come_and_go_with_their_files() {
     assert_eq!(octroi.curl("second.test", "/x").status(), 200);
     std::fs::write(dir.join("third.yaml"), tenant("second")).unwrap();
     let refused = octroi.command(&["reload"]);
-    assert!(refused.status.code() == Some(1) && String::from_utf8_lossy(&refused.stderr).contains("third.yaml:2:"), "{refused:?}");
+    assert!(
+        refused.status.code() == Some(1)
+            && String::from_utf8_lossy(&refused.stderr).contains("third.yaml:2:"),
+        "{refused:?}"
+    );
     std::fs::remove_file(dir.join("third.yaml")).unwrap();
     std::fs::remove_file(dir.join("first.yaml")).unwrap();
     octroi.ok(&["reload"]);

@@ -1,7 +1,19 @@
 //! Session keys end to end: a folder that is managed by command, watched, and shared by nodes at different stages of a rotation.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 mod harness;
 
@@ -54,7 +66,11 @@ fn key_of(octroi: &Octroi, cookie: &str) -> u64 {
 fn keys(octroi: &Octroi) -> Vec<(u64, String, Option<String>)> {
     let told: serde_json::Value = serde_json::from_str(&octroi.ok(&["keys", "list", "--json"])).unwrap();
     let key = |key: &serde_json::Value| {
-        (key["id"].as_u64().unwrap(), key["state"].as_str().unwrap().to_owned(), key["retire_from"].as_str().map(str::to_owned))
+        (
+            key["id"].as_u64().unwrap(),
+            key["state"].as_str().unwrap().to_owned(),
+            key["retire_from"].as_str().map(str::to_owned),
+        )
     };
     told["keys"].as_array().unwrap().iter().map(key).collect()
 }
@@ -68,8 +84,10 @@ fn are(expected: &[(u64, &str)]) -> Vec<(u64, String)> {
 }
 
 fn names(octroi: &Octroi) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs::read_dir(octroi.path().join("keys")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = fs::read_dir(octroi.path().join("keys"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort_unstable();
     names
 }
@@ -89,11 +107,17 @@ fn a_rotation_signs_nobody_out_and_ends_with_the_old_key() {
     // 1. The new key opens everywhere.
     octroi.ok(&["keys", "rotate"]);
     assert_eq!(names(&octroi), ["1.key", "2.open.key"]);
-    assert_eq!(fs::metadata(octroi.path().join("keys/2.open.key")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(octroi.path().join("keys/2.open.key")).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
     assert_eq!(states(&octroi), are(&[(2, "waits"), (1, "mints")]));
     assert_eq!(key_of(&octroi, &sign_in(&octroi)), 1);
     let (code, why) = refused(&octroi, &["keys", "retire", "1", "--force"]);
-    assert_eq!((code, why.as_str()), (1, "error: key 1 mints; `octroi keys rotate` puts a new one in its place first\n"));
+    assert_eq!(
+        (code, why.as_str()),
+        (1, "error: key 1 mints; `octroi keys rotate` puts a new one in its place first\n")
+    );
 
     // 2. It mints. A request that is under way meanwhile is answered.
     let slow = {
@@ -101,7 +125,10 @@ fn a_rotation_signs_nobody_out_and_ends_with_the_old_key() {
         std::thread::spawn(move || curl.get())
     };
     octroi.ok(&["keys", "rotate"]);
-    assert_eq!((names(&octroi), states(&octroi)), (vec!["1.key".to_owned(), "2.key".to_owned()], are(&[(2, "mints"), (1, "opens")])));
+    assert_eq!(
+        (names(&octroi), states(&octroi)),
+        (vec!["1.key".to_owned(), "2.key".to_owned()], are(&[(2, "mints"), (1, "opens")]))
+    );
     assert_eq!(slow.join().unwrap().status, 200);
     let new = sign_in(&octroi);
     assert_eq!((key_of(&octroi, &old), key_of(&octroi, &new)), (1, 2));
@@ -112,7 +139,11 @@ fn a_rotation_signs_nobody_out_and_ends_with_the_old_key() {
     // 3. Twelve hours from its last use on it may go; or by force.
     let (code, why) = refused(&octroi, &["keys", "retire", "1"]);
     assert_eq!(code, 1, "{why}");
-    assert!(why.starts_with("error: sessions that key 1 sealed may live until 20") && why.contains("last opened one at"), "{why}");
+    assert!(
+        why.starts_with("error: sessions that key 1 sealed may live until 20")
+            && why.contains("last opened one at"),
+        "{why}"
+    );
     assert_eq!(with(&octroi, &old).status, 200);
     octroi.ok(&["keys", "retire", "1", "--force"]);
 
@@ -121,7 +152,10 @@ fn a_rotation_signs_nobody_out_and_ends_with_the_old_key() {
     assert!(!octroi.metrics().contains(r#"octroi_session_key_uses_total{key="1"}"#));
     let line = octroi.access_line(|line| line["reason"] == "session_invalid");
     assert_eq!(line["detail"], "the token names session key 1, which the ring does not have");
-    assert_eq!(refused(&octroi, &["keys", "retire", "1"]), (1, "error: there is no session key 1\n".to_owned()));
+    assert_eq!(
+        refused(&octroi, &["keys", "retire", "1"]),
+        (1, "error: there is no session key 1\n".to_owned())
+    );
 }
 
 #[test]
@@ -169,10 +203,17 @@ fn two_nodes_at_different_stages_accept_each_other_s_sessions() {
     one.ok(&["keys", "rotate"]);
     assert!(good(&other, &sign_in(&one)));
     copy("2.open.key");
-    eventually("the other node knows it", || (states(&other) == are(&[(2, "waits"), (1, "mints")])).then_some(()));
+    eventually("the other node knows it", || {
+        (states(&other) == are(&[(2, "waits"), (1, "mints")])).then_some(())
+    });
     let checks = |octroi: &Octroi| {
         let told: serde_json::Value = serde_json::from_str(&octroi.ok(&["keys", "list", "--json"])).unwrap();
-        told["keys"].as_array().unwrap().iter().map(|key| key["check"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        told["keys"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|key| key["check"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     assert_eq!(checks(&one), checks(&other));
 
@@ -220,10 +261,13 @@ fn a_folder_that_cannot_be_used_changes_nothing() {
         path
     };
     // Its exit code is 1 while the last reload was refused.
-    let reload_error =
-        || serde_json::from_slice::<serde_json::Value>(&octroi.command(&["status", "--json"]).stdout).unwrap()["reload_error"].take();
+    let reload_error = || {
+        serde_json::from_slice::<serde_json::Value>(&octroi.command(&["status", "--json"]).stdout).unwrap()["reload_error"].take()
+    };
     let told = |part: &str| {
-        eventually("the refusal is told", || reload_error().as_str().is_some_and(|error| error.contains(part)).then_some(()));
+        eventually("the refusal is told", || {
+            reload_error().as_str().is_some_and(|error| error.contains(part)).then_some(())
+        });
         assert_eq!(with(&octroi, &cookie).status, 200);
     };
 
@@ -254,7 +298,11 @@ fn listed_keys_and_a_folder_go_together_and_the_folder_comes_first() {
     let old = sign_in(&octroi);
     let (code, why) = refused(&octroi, &["keys", "rotate"]);
     assert_eq!(code, 1);
-    for line in ["{id: 5, secret: \"${file:session-5.key}\", open_only: true}", "{id: 4, secret: …, open_only: true}", "key_dir: keys"] {
+    for line in [
+        "{id: 5, secret: \"${file:session-5.key}\", open_only: true}",
+        "{id: 4, secret: …, open_only: true}",
+        "key_dir: keys",
+    ] {
         assert!(why.contains(line), "{why}");
     }
 
@@ -309,7 +357,10 @@ fn keys_come_as_credentials_of_systemd() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("is open to every account of this machine (mode 0444)"));
+    assert!(
+        String::from_utf8_lossy(&output.stderr)
+            .contains("is open to every account of this machine (mode 0444)")
+    );
 
     fs::set_permissions(&new, fs::Permissions::from_mode(0o400)).unwrap();
     fs::set_permissions(&place, fs::Permissions::from_mode(0o500)).unwrap();

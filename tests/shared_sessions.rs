@@ -1,7 +1,19 @@
 //! The sessions that users have on several nodes: how many, which, and what becomes of an old token, whatever happens to Redis or to a node.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 mod harness;
 
@@ -16,7 +28,7 @@ use harness::{
 };
 use octroi::{
     model::{Clock, Secret, SessionId, SystemClock, UnixTime},
-    session::{Claims, MasterKey, Purpose, Ring, Roles},
+    session::{Claims, KeyRing, MasterKey, Purpose, Roles},
 };
 
 /// A node's configuration. `limit` is more of acme's sessions, `rules` more of `revocation`.
@@ -53,7 +65,8 @@ tenants:
 
 /// Two nodes with the same session key, not yet started.
 fn prepared(upstream: &Upstream, redis: &Redis, limit: &str, rules: &str) -> [Octroi; 2] {
-    let nodes = ["edge-1", "edge-2"].map(|node| Octroi::prepared(&config(upstream, redis, node, limit, rules)));
+    let nodes =
+        ["edge-1", "edge-2"].map(|node| Octroi::prepared(&config(upstream, redis, node, limit, rules)));
     fs::copy(nodes[0].path().join("session.key"), nodes[1].path().join("session.key")).unwrap();
     nodes
 }
@@ -65,8 +78,14 @@ fn started(upstream: &Upstream, redis: &Redis, limit: &str, rules: &str) -> [Oct
 }
 
 fn grant(node: &Octroi, tenant: &str, user: &str) -> Answer {
-    let wish = percent_encoding::utf8_percent_encode(&format!("user=\"{user}\""), percent_encoding::NON_ALPHANUMERIC).to_string();
-    node.curl(&format!("{tenant}.test"), &format!("/login?h-Octroi-Session-Grant={wish}")).args(&["-X", "POST"]).get()
+    let wish = percent_encoding::utf8_percent_encode(
+        &format!("user=\"{user}\""),
+        percent_encoding::NON_ALPHANUMERIC,
+    )
+    .to_string();
+    node.curl(&format!("{tenant}.test"), &format!("/login?h-Octroi-Session-Grant={wish}"))
+        .args(&["-X", "POST"])
+        .get()
 }
 
 fn sign_in(node: &Octroi, user: &str) -> String {
@@ -82,12 +101,17 @@ fn status(node: &Octroi, cookie: &str) -> u16 {
 }
 
 fn sign_out(node: &Octroi, cookie: &str) {
-    let answer = node.curl("acme.test", "/logout?h-Octroi-Session-Revoke=self").args(&["-X", "POST"]).cookie(cookie).get();
+    let answer = node
+        .curl("acme.test", "/logout?h-Octroi-Session-Revoke=self")
+        .args(&["-X", "POST"])
+        .cookie(cookie)
+        .get();
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
 fn listed(node: &Octroi, user: &str) -> serde_json::Value {
-    serde_json::from_str(&node.ok(&["session", "list", "--tenant", "acme", "--user", user, "--json"])).unwrap()
+    serde_json::from_str(&node.ok(&["session", "list", "--tenant", "acme", "--user", user, "--json"]))
+        .unwrap()
 }
 
 fn list(node: &Octroi, user: &str) -> Vec<serde_json::Value> {
@@ -100,7 +124,9 @@ fn lists(node: &Octroi, user: &str, count: usize) {
 }
 
 fn is_connected(node: &Octroi) -> bool {
-    serde_json::from_slice::<serde_json::Value>(&node.command(&["status", "--json"]).stdout).unwrap()["redis"]["connected"] == true
+    serde_json::from_slice::<serde_json::Value>(&node.command(&["status", "--json"]).stdout).unwrap()["redis"]
+        ["connected"]
+        == true
 }
 
 fn refused(node: &Octroi, answer: &Answer) -> (u16, String) {
@@ -127,9 +153,11 @@ fn sign_ins_at_once_on_two_nodes_are_never_more_than_the_limit() {
         });
         assert_eq!(list(node, "u_1").len(), 3);
     }
-    let ended: f64 = nodes.iter().map(|node| node.metric(r#"octroi_session_events_total{event="ended_by_limit"}"#)).sum();
+    let ended: f64 =
+        nodes.iter().map(|node| node.metric(r#"octroi_session_events_total{event="ended_by_limit"}"#)).sum();
     assert!(ended >= 13.0, "{ended}");
-    let counted: f64 = nodes.iter().map(|node| node.metric(r#"octroi_session_counts_total{result="success"}"#)).sum();
+    let counted: f64 =
+        nodes.iter().map(|node| node.metric(r#"octroi_session_counts_total{result="success"}"#)).sum();
     assert_eq!(counted, 16.0);
     // Another tenant has no limit, and nobody waits for Redis there.
     assert!((0..4).all(|_| grant(&nodes[0], "globex", "u_1").status == 200));
@@ -161,12 +189,22 @@ fn one_session_too_many_is_refused_on_every_node_until_one_signs_out() {
     assert_eq!(status(&a, &sessions[0]), 200);
 
     sign_out(&a, &sessions[0]);
-    let third = eventually("B has heard of it", || Some(grant(&b, "acme", "u_1")).filter(|answer| answer.status == 200)).session();
+    let third = eventually("B has heard of it", || {
+        Some(grant(&b, "acme", "u_1")).filter(|answer| answer.status == 200)
+    })
+    .session();
     assert_eq!(grant(&a, "acme", "u_1").status, 403);
     // A sign-in with a session takes its place.
-    let instead = a.curl("acme.test", "/login?h-Octroi-Session-Grant=user%3D%22u_1%22").args(&["-X", "POST"]).cookie(&third).get();
+    let instead = a
+        .curl("acme.test", "/login?h-Octroi-Session-Grant=user%3D%22u_1%22")
+        .args(&["-X", "POST"])
+        .cookie(&third)
+        .get();
     assert_eq!(instead.status, 200);
-    assert_eq!([&third, &sessions[1], &instead.session()].map(|session| status(&a, session)), [401, 200, 200]);
+    assert_eq!(
+        [&third, &sessions[1], &instead.session()].map(|session| status(&a, session)),
+        [401, 200, 200]
+    );
     assert_eq!(grant(&a, "acme", "u_1").status, 403);
 }
 
@@ -181,20 +219,32 @@ fn without_redis_a_limited_sign_in_is_refused_and_others_are_not() {
     eventually("the loss is noticed", || (!is_connected(&a)).then_some(()));
     let away = refused(&a, &grant(&a, "acme", "u_1"));
 
-    assert_eq!([refusal, away], [(503, "sessions_uncounted".to_owned()), (503, "sessions_uncounted".to_owned())]);
+    assert_eq!(
+        [refusal, away],
+        [(503, "sessions_uncounted".to_owned()), (503, "sessions_uncounted".to_owned())]
+    );
     assert_eq!((status(&a, &session), grant(&a, "globex", "u_1").status), (200, 200));
     assert!(a.metric(r#"octroi_session_counts_total{result="failure"}"#) >= 2.0);
     assert_eq!(a.metric(r#"octroi_session_counts_total{result="alone"}"#), 0.0);
     let told = listed(&a, "u_1");
     assert_eq!((&told["all_nodes"], &told["silence"]), (&false.into(), &"Redis is away".into()));
-    let said = String::from_utf8(a.command(&["session", "list", "--tenant", "acme", "--user", "u_1"]).stderr).unwrap();
-    assert!(said.starts_with("note: this list is of this node only (Redis is away); other nodes may know more\n"), "{said}");
+    let said = String::from_utf8(a.command(&["session", "list", "--tenant", "acme", "--user", "u_1"]).stderr)
+        .unwrap();
+    assert!(
+        said.starts_with("note: this list is of this node only (Redis is away); other nodes may know more\n"),
+        "{said}"
+    );
 
     redis.run();
     // A is back, and puts what it knows where it can be counted.
-    let second = eventually("Redis is found again", || Some(grant(&a, "acme", "u_1")).filter(|answer| answer.status == 200)).session();
+    let second = eventually("Redis is found again", || {
+        Some(grant(&a, "acme", "u_1")).filter(|answer| answer.status == 200)
+    })
+    .session();
     lists(&b, "u_1", 2);
-    let third = eventually("B is back", || Some(grant(&b, "acme", "u_1")).filter(|answer| answer.status == 200)).session();
+    let third =
+        eventually("B is back", || Some(grant(&b, "acme", "u_1")).filter(|answer| answer.status == 200))
+            .session();
     assert_eq!([&session, &second, &third].map(|session| status(&b, session)), [401, 200, 200]);
 }
 
@@ -221,10 +271,14 @@ fn without_redis_each_node_counts_its_own_where_the_rule_allows_it_and_they_are_
     // The one that never left does not count.
     lists(&b, "u_1", 2);
     lists(&a, "u_1", 2);
-    let last = eventually("B is back", || Some(grant(&b, "acme", "u_1")).filter(|answer| answer.status == 200)).session();
+    let last =
+        eventually("B is back", || Some(grant(&b, "acme", "u_1")).filter(|answer| answer.status == 200))
+            .session();
     for node in [&a, &b] {
         eventually("two are left", || {
-            ([&before, &alone[0], &alone[1], &last].map(|session| status(node, session)) == [401, 401, 200, 200]).then_some(())
+            ([&before, &alone[0], &alone[1], &last].map(|session| status(node, session))
+                == [401, 401, 200, 200])
+            .then_some(())
         });
         assert_eq!(list(node, "u_1").len(), 2);
     }
@@ -261,7 +315,8 @@ fn a_kill_of_a_node_frees_nobody_of_the_limit() {
 
     assert_eq!(grant(&b, "acme", "u_1").status, 403);
     assert_eq!(sessions.iter().map(|session| status(&b, session)).collect::<Vec<_>>(), [200; 2]);
-    let nodes: Vec<_> = list(&b, "u_1").iter().map(|session| session["node"].as_str().unwrap().to_owned()).collect();
+    let nodes: Vec<_> =
+        list(&b, "u_1").iter().map(|session| session["node"].as_str().unwrap().to_owned()).collect();
     assert_eq!(nodes.len(), 2);
     a.run();
     assert_eq!(grant(&a, "acme", "u_1").status, 403);
@@ -276,8 +331,12 @@ fn either_node_lists_all_and_says_which_saw_each_last() {
     for node in [&a, &b] {
         lists(node, "u_1", 2);
         let told = listed(node, "u_1");
-        let nodes: Vec<_> = told["sessions"].as_array().unwrap().iter().map(|session| session["node"].clone()).collect();
-        assert_eq!((nodes, &told["all_nodes"], &told["silence"]), (vec!["edge-1".into(), "edge-2".into()], &true.into(), &().into()));
+        let nodes: Vec<_> =
+            told["sessions"].as_array().unwrap().iter().map(|session| session["node"].clone()).collect();
+        assert_eq!(
+            (nodes, &told["all_nodes"], &told["silence"]),
+            (vec!["edge-1".into(), "edge-2".into()], &true.into(), &().into())
+        );
     }
     std::thread::sleep(Duration::from_millis(1_100));
     assert_eq!(status(&b, &first), 200);
@@ -305,7 +364,12 @@ fn what_no_node_wrote_is_left_out_and_counted() {
         (id.to_owned(), value.to_owned())
     };
     let other = "ab".repeat(16);
-    for (field, junk) in [("junk", value.as_str()), (&other.to_uppercase(), &value), (&"cd".repeat(16), "1 2 3"), (&"ef".repeat(16), "")] {
+    for (field, junk) in [
+        ("junk", value.as_str()),
+        (&other.to_uppercase(), &value),
+        (&"cd".repeat(16), "1 2 3"),
+        (&"ef".repeat(16), ""),
+    ] {
         redis.cli(&["HSET", KEY, field, junk]);
     }
     // The scripts can read this one, a node cannot.
@@ -346,7 +410,7 @@ fn a_node_that_does_not_know_what_others_ended_does_not_count() {
 
 /// Makes tokens of one session, as the gateway would have.
 struct Mint {
-    ring: Ring,
+    ring: KeyRing,
     claims: Claims,
 }
 
@@ -369,13 +433,16 @@ impl Mint {
             epoch: 0,
             binding: None,
         };
-        Self { ring: Ring::new(vec![MasterKey { id: 1, secret, open_only: false }]), claims }
+        Self { ring: KeyRing::new(vec![MasterKey { id: 1, secret, open_only: false }]), claims }
     }
 
     fn cookie(&self, generation: u32) -> String {
         let claims = Claims { generation, ..self.claims.clone() };
         let nonce = [u8::try_from(generation).unwrap(); 12];
-        format!("__Host-octroi={}", self.ring.seal(&claims, Purpose::Cookie, &"acme".parse().unwrap(), nonce).unwrap())
+        format!(
+            "__Host-octroi={}",
+            self.ring.seal(&claims, Purpose::Cookie, &"acme".parse().unwrap(), nonce).unwrap()
+        )
     }
 
     /// What Redis holds of the session, word by word.
@@ -397,7 +464,9 @@ fn an_old_token_is_noticed_where_the_newer_one_was_never_seen() {
     let [a, b] = started(&upstream, &redis, "", "");
     let mint = Mint::new(&a);
     assert_eq!([0, 1].map(|generation| status(&a, &mint.cookie(generation))), [200; 2]);
-    eventually("Redis knows the newer one", || (mint.held(&redis).get(4).is_some_and(|generation| generation == "1")).then_some(()));
+    eventually("Redis knows the newer one", || {
+        (mint.held(&redis).get(4).is_some_and(|generation| generation == "1")).then_some(())
+    });
     mint.make_older(&redis, Duration::from_secs(40));
 
     // B takes the first: it has not heard of any other. Then it has.
@@ -439,8 +508,9 @@ fn a_request_under_way_to_another_node_is_no_theft() {
 fn a_limit_holds_through_an_upgrade_and_in_the_process_that_drains() {
     let (redis, upstream) = (Redis::start(), Upstream::start());
     let [mut a, b] = started(&upstream, &redis, ", max_per_user: {limit: 2, over: refuse}", "");
-    let mut resting: Vec<_> =
-        (0..3).map(|_| raw_tls(a.addr("public"), "acme.test", &a.path().join("certs/ca.pem"), &[b"http/1.1"])).collect();
+    let mut resting: Vec<_> = (0..3)
+        .map(|_| raw_tls(a.addr("public"), "acme.test", &a.path().join("certs/ca.pem"), &[b"http/1.1"]))
+        .collect();
     for stream in &mut resting {
         assert_eq!(ask(stream, "GET /public/x HTTP/1.1\r\nHost: acme.test\r\n\r\n").status, 200);
     }
@@ -464,7 +534,8 @@ fn a_limit_holds_through_an_upgrade_and_in_the_process_that_drains() {
     let instead = ask(&mut resting[2], &format!("{login}Cookie: {second}\r\n\r\n"));
     assert_eq!(instead.status, 200, "{instead:?}");
     eventually("it took the place", || {
-        ([&first, &second, &instead.session()].map(|session| status(&b, session)) == [200, 401, 200]).then_some(())
+        ([&first, &second, &instead.session()].map(|session| status(&b, session)) == [200, 401, 200])
+            .then_some(())
     });
 }
 

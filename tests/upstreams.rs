@@ -1,7 +1,19 @@
 //! The other side, end to end: servers by turn and weight, retries, deadlines, TLS, Unix sockets, isolation, streaming.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 mod harness;
 
@@ -21,9 +33,12 @@ use harness::{
 
 /// A configuration with these upstreams; every tenant `NAME.test` goes to the upstream `NAME`.
 fn config(upstreams: &[(&str, String)], more: &str) -> String {
-    let servers: String = upstreams.iter().map(|(name, upstream)| format!("  {name}: {upstream}\n")).collect();
-    let tenants: String =
-        upstreams.iter().map(|(name, _)| format!("  {name}: {{hosts: [{name}.test], upstream: {name}, routes: app}}\n")).collect();
+    let servers: String =
+        upstreams.iter().map(|(name, upstream)| format!("  {name}: {upstream}\n")).collect();
+    let tenants: String = upstreams
+        .iter()
+        .map(|(name, _)| format!("  {name}: {{hosts: [{name}.test], upstream: {name}, routes: app}}\n"))
+        .collect();
     format!(
         r#"
 version: 1
@@ -61,7 +76,8 @@ fn get(host: &str, path: &str) -> String {
 #[test]
 fn servers_take_turns_by_weight() {
     let (one, two) = (Upstream::start(), Upstream::start());
-    let both = format!("{{servers: [{{address: \"{}\", weight: 3}}, {{address: \"{}\"}}]}}", one.addr, two.addr);
+    let both =
+        format!("{{servers: [{{address: \"{}\", weight: 3}}, {{address: \"{}\"}}]}}", one.addr, two.addr);
     let octroi = Octroi::start(&config(&[("app", both)], ""));
     let mut stream = raw(octroi.addr("plain"));
 
@@ -71,14 +87,22 @@ fn servers_take_turns_by_weight() {
 
     assert_eq!((one.take().len(), two.take().len()), (6, 2));
     let line = octroi.access_line(|line| line["upstream.addr"] == two.addr.to_string());
-    assert_eq!((&line["upstream.name"], &line["upstream.tries"], &line["upstream.status"]), (&"app".into(), &1.into(), &200.into()));
+    assert_eq!(
+        (&line["upstream.name"], &line["upstream.tries"], &line["upstream.status"]),
+        (&"app".into(), &1.into(), &200.into())
+    );
 }
 
 #[test]
 fn a_server_that_refuses_leaves_the_request_to_the_next_one_whatever_the_method() {
     let alive = Upstream::start();
-    let both =
-        |retries: u8| format!("{{servers: [{{address: \"{}\", weight: 5}}, {{address: \"{}\"}}], retries: {retries}}}", dead(), alive.addr);
+    let both = |retries: u8| {
+        format!(
+            "{{servers: [{{address: \"{}\", weight: 5}}, {{address: \"{}\"}}], retries: {retries}}}",
+            dead(),
+            alive.addr
+        )
+    };
     let octroi = Octroi::start(&config(&[("app", both(1)), ("never", both(0))], ""));
 
     for method in ["GET", "POST", "DELETE", "GET", "POST", "GET"] {
@@ -102,7 +126,8 @@ fn a_dead_server_of_two_costs_nobody_an_answer_and_comes_back() {
     let text = std::fs::read_to_string(octroi.config()).unwrap();
     let aside = format!(r#"octroi_upstream_server_aside{{server="{gone}",upstream="app"}}"#);
     let retries = |octroi: &Octroi| octroi.metric(r#"octroi_upstream_retries_total{upstream="app"}"#);
-    let said = |octroi: &Octroi, event: &str| octroi.printed().iter().filter(|line| line.contains(event)).count();
+    let said =
+        |octroi: &Octroi, event: &str| octroi.printed().iter().filter(|line| line.contains(event)).count();
     assert_eq!(octroi.metric(&aside), 0.0);
     let mut stream = raw(octroi.addr("plain"));
 
@@ -112,23 +137,38 @@ fn a_dead_server_of_two_costs_nobody_an_answer_and_comes_back() {
 
     assert_eq!((retries(&octroi), octroi.metric(&aside), said(&octroi, "server_aside")), (1.0, 1.0, 1));
     let status = octroi.ok(&["status"]);
-    assert!(status.lines().any(|line| line.starts_with(&format!("aside       app {gone}: since "))), "{status}");
+    assert!(
+        status.lines().any(|line| line.starts_with(&format!("aside       app {gone}: since "))),
+        "{status}"
+    );
     // The only server is never left aside.
     for _ in 0..3 {
         assert_eq!(octroi.plain("plain", "alone.test", "/x").status(), 502);
     }
-    assert_eq!(octroi.metric(&format!(r#"octroi_upstream_server_aside{{server="{gone}",upstream="alone"}}"#)), 0.0);
+    assert_eq!(
+        octroi.metric(&format!(r#"octroi_upstream_server_aside{{server="{gone}",upstream="alone"}}"#)),
+        0.0
+    );
     // It is said once, and shown, until it is back.
-    let down = |octroi: &Octroi, name: &str| octroi.metric(&format!(r#"octroi_upstream_down{{upstream="{name}"}}"#));
+    let down =
+        |octroi: &Octroi, name: &str| octroi.metric(&format!(r#"octroi_upstream_down{{upstream="{name}"}}"#));
     assert_eq!((said(&octroi, "upstream_down"), down(&octroi, "alone"), down(&octroi, "app")), (1, 1.0, 0.0));
     let status = octroi.command(&["status"]);
     let text_of = String::from_utf8_lossy(&status.stdout).into_owned();
     assert_eq!(status.status.code(), Some(1), "{text_of}");
-    let line = text_of.lines().find(|line| line.starts_with(&format!("down        alone {gone}: since "))).unwrap();
-    assert!(line.contains(", 6 times tried in vain: ") && line.contains("Connection refused"), "{line}");
+    let line =
+        text_of.lines().find(|line| line.starts_with(&format!("down        alone {gone}: since "))).unwrap();
+    assert!(
+        line.contains(", 6 times tried in vain, last 20") && line.contains("Connection refused"),
+        "{line}"
+    );
     let ready = octroi.plain("metrics", "localhost", "/readyz").get();
     assert_eq!(ready.status, 200);
-    assert!(ready.body.contains("upstream alone: no server takes connections\n") && !ready.body.contains("upstream app"), "{ready:?}");
+    assert!(
+        ready.body.contains("upstream alone: no server takes connections\n")
+            && !ready.body.contains("upstream app"),
+        "{ready:?}"
+    );
     // A reload that leaves it as it is does not try it either.
     octroi.reload(&text.replace("version: 1", "version: 1 # again"));
     for _ in 0..20 {
@@ -150,7 +190,10 @@ fn a_dead_server_of_two_costs_nobody_an_answer_and_comes_back() {
     }
     assert_eq!((alive.take().len(), said(&octroi, "server_back")), (5, 1));
     assert_eq!(octroi.plain("plain", "alone.test", "/x").status(), 200);
-    assert_eq!((said(&octroi, "server_back"), said(&octroi, "upstream_down"), down(&octroi, "alone")), (2, 1, 0.0));
+    assert_eq!(
+        (said(&octroi, "server_back"), said(&octroi, "upstream_down"), down(&octroi, "alone")),
+        (2, 1, 0.0)
+    );
     octroi.ok(&["status"]);
 }
 
@@ -161,7 +204,11 @@ fn a_server_that_says_nothing_in_its_handshake_is_left_aside_too() {
     let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let ca = ours.path().join("upstream-ca.pem");
     let tls = format!("tls: {{sni: app.internal, ca: \"{}\"}}, timeouts: {{connect: 500ms}}", ca.display());
-    let servers = format!("{{servers: [{{address: \"{}\"}}, {{address: \"{}\"}}], {tls}}}", mute.local_addr().unwrap(), upstream.addr);
+    let servers = format!(
+        "{{servers: [{{address: \"{}\"}}, {{address: \"{}\"}}], {tls}}}",
+        mute.local_addr().unwrap(),
+        upstream.addr
+    );
     let octroi = Octroi::start(&config(&[("app", servers)], ""));
     let mut stream = raw(octroi.addr("plain"));
     let mut took = Vec::new();
@@ -194,8 +241,12 @@ fn a_connection_that_died_at_rest_costs_a_get_nothing_and_a_post_is_never_sent_t
 #[test]
 fn a_silent_server_is_given_up_at_its_deadlines() {
     let upstream = Upstream::start();
-    let timed = |timeouts: &str| format!("{{servers: [{{address: \"{}\"}}], timeouts: {timeouts}}}", upstream.addr);
-    let octroi = Octroi::start(&config(&[("app", timed("{connect: 1s, first_byte: 400ms, between_bytes: 400ms}"))], ""));
+    let timed =
+        |timeouts: &str| format!("{{servers: [{{address: \"{}\"}}], timeouts: {timeouts}}}", upstream.addr);
+    let octroi = Octroi::start(&config(
+        &[("app", timed("{connect: 1s, first_byte: 400ms, between_bytes: 400ms}"))],
+        "",
+    ));
     let app = |path: &str| {
         let start = Instant::now();
         let answer = octroi.plain("plain", "app.test", path).get();
@@ -220,15 +271,21 @@ fn a_silent_server_is_given_up_at_its_deadlines() {
         std::thread::sleep(Duration::from_millis(200));
     }
     assert_eq!(ask(&mut stream, "o").status, 200);
-    assert!(octroi.metric(r#"octroi_upstream_errors_total{reason="upstream_timeout",upstream="app"}"#) >= 1.0);
+    assert!(
+        octroi.metric(r#"octroi_upstream_errors_total{reason="upstream_timeout",upstream="app"}"#) >= 1.0
+    );
 }
 
 #[test]
 fn the_first_byte_and_the_pauses_have_each_their_own_time() {
     let upstream = Upstream::start();
-    let timed = |timeouts: &str| format!("{{servers: [{{address: \"{}\"}}], timeouts: {timeouts}}}", upstream.addr);
+    let timed =
+        |timeouts: &str| format!("{{servers: [{{address: \"{}\"}}], timeouts: {timeouts}}}", upstream.addr);
     let octroi = Octroi::start(&config(
-        &[("late", timed("{first_byte: 5s, between_bytes: 300ms}")), ("early", timed("{first_byte: 300ms, between_bytes: 5s}"))],
+        &[
+            ("late", timed("{first_byte: 5s, between_bytes: 300ms}")),
+            ("early", timed("{first_byte: 300ms, between_bytes: 5s}")),
+        ],
         "",
     ));
     let get = |host: &str, path: &str| octroi.plain("plain", host, path).get();
@@ -248,14 +305,21 @@ fn an_upstream_s_certificate_is_verified_by_ca_and_name() {
     let _ = tls_server(theirs.path());
     let over_tls = |sni: &str, ca: &std::path::Path| {
         let ca = ca.join("upstream-ca.pem");
-        format!("{{servers: [{{address: \"{}\"}}], tls: {{sni: {sni}, ca: \"{}\"}}}}", upstream.addr, ca.display())
+        format!(
+            "{{servers: [{{address: \"{}\"}}], tls: {{sni: {sni}, ca: \"{}\"}}}}",
+            upstream.addr,
+            ca.display()
+        )
     };
     let octroi = Octroi::start(&config(
         &[
             ("good", over_tls("app.internal", ours.path())),
             ("misnamed", over_tls("other.internal", ours.path())),
             ("stranger", over_tls("app.internal", theirs.path())),
-            ("systems", format!("{{servers: [{{address: \"{}\"}}], tls: {{sni: app.internal}}}}", upstream.addr)),
+            (
+                "systems",
+                format!("{{servers: [{{address: \"{}\"}}], tls: {{sni: app.internal}}}}", upstream.addr),
+            ),
         ],
         "",
     ));
@@ -277,7 +341,10 @@ fn a_unix_socket_is_a_server_too() {
     let socket = dir.path().join("app.sock");
     let upstream = Upstream::start_unix(&socket);
     let address = |path: &std::path::Path| format!("{{servers: [{{address: \"unix:{}\"}}]}}", path.display());
-    let octroi = Octroi::start(&config(&[("app", address(&socket)), ("gone", address(&dir.path().join("none.sock")))], ""));
+    let octroi = Octroi::start(&config(
+        &[("app", address(&socket)), ("gone", address(&dir.path().join("none.sock")))],
+        "",
+    ));
 
     assert_eq!(octroi.plain("plain", "app.test", "/x").args(&["--data-binary", "hello"]).status(), 200);
     assert_eq!(octroi.plain("plain", "app.test", "/x").status(), 200);
@@ -293,7 +360,10 @@ fn isolated_tenants_share_no_connection() {
     let upstream = Upstream::start();
     let servers = format!("servers: [{{address: \"{}\"}}]", upstream.addr);
     let more = "  two: {hosts: [two.test], upstream: apart, routes: app}\n  four: {hosts: [four.test], upstream: shared, routes: app}";
-    let octroi = Octroi::start(&config(&[("apart", format!("{{{servers}, isolate: true}}")), ("shared", format!("{{{servers}}}"))], more));
+    let octroi = Octroi::start(&config(
+        &[("apart", format!("{{{servers}, isolate: true}}")), ("shared", format!("{{{servers}}}"))],
+        more,
+    ));
     let connections = |hosts: &[&str]| {
         upstream.take();
         for host in hosts {
@@ -316,13 +386,23 @@ fn large_bodies_pass_without_being_kept() {
     assert_eq!(octroi.plain("plain", "app.test", "/x").status(), 200);
     let before = octroi.resident();
 
-    let down = octroi.plain("plain", "app.test", "/big?bytes=120000000").args(&["-o", "/dev/null", "-w", "%{size_download}"]).get();
-    let up = octroi.plain("plain", "app.test", "/swallow").args(&["-T", data.trim_start_matches('@')]).status();
-    let up2 = octroi.curl("app.test", "/swallow").args(&["--http2", "-T", data.trim_start_matches('@')]).status();
+    let down = octroi
+        .plain("plain", "app.test", "/big?bytes=120000000")
+        .args(&["-o", "/dev/null", "-w", "%{size_download}"])
+        .get();
+    let up =
+        octroi.plain("plain", "app.test", "/swallow").args(&["-T", data.trim_start_matches('@')]).status();
+    let up2 =
+        octroi.curl("app.test", "/swallow").args(&["--http2", "-T", data.trim_start_matches('@')]).status();
 
     assert_eq!((up, up2, down.exit), (200, 200, 0));
     let got = upstream.take();
-    assert!(got.iter().filter(|got| got.target == "/swallow").all(|got| got.field("swallowed") == Some("125829120")), "{got:?}");
+    assert!(
+        got.iter()
+            .filter(|got| got.target == "/swallow")
+            .all(|got| got.field("swallowed") == Some("125829120")),
+        "{got:?}"
+    );
     let grown = octroi.resident() - before;
     assert!(grown < 20 << 10, "{grown} KiB more for 120 MB");
 }
@@ -339,7 +419,9 @@ fn answers_without_a_body_or_with_trailers_keep_the_connection_in_step() {
     let head = client::parse(&String::from_utf8_lossy(&buffer[..read]), 0);
     assert_eq!((head.status, head.field("content-length"), head.body.as_str()), (200, Some("1000"), ""));
     // What follows on the same connection is in step: nothing was taken for a body.
-    for (path, status) in [("/x?status=204%20No%20Content", 204), ("/x?status=304%20Not%20Modified", 304), ("/x", 200)] {
+    for (path, status) in
+        [("/x?status=204%20No%20Content", 204), ("/x?status=304%20Not%20Modified", 304), ("/x", 200)]
+    {
         let answer = ask(&mut stream, &get("app.test", path));
         assert_eq!((answer.status, answer.field("transfer-encoding")), (status, None), "{answer:?}");
     }
@@ -353,11 +435,17 @@ fn answers_without_a_body_or_with_trailers_keep_the_connection_in_step() {
         let answer = octroi.curl("app.test", "/x?status=204%20No%20Content").args(&[version]).get();
         assert_eq!((answer.status, answer.exit), (204, 0), "{version}");
         let answer = octroi.curl("app.test", "/x").args(&[version, "-I"]).get();
-        assert_eq!((answer.status, answer.exit, answer.field("content-length")), (200, 0, Some("1000")), "{version}");
+        assert_eq!(
+            (answer.status, answer.exit, answer.field("content-length")),
+            (200, 0, Some("1000")),
+            "{version}"
+        );
     }
 
-    let answer =
-        exchange(&mut raw(octroi.addr("plain")), b"GET /trailers HTTP/1.1\r\nHost: app.test\r\nTE: trailers\r\nConnection: close\r\n\r\n");
+    let answer = exchange(
+        &mut raw(octroi.addr("plain")),
+        b"GET /trailers HTTP/1.1\r\nHost: app.test\r\nTE: trailers\r\nConnection: close\r\n\r\n",
+    );
     // The library does not hand trailers of an HTTP/1 server on, so they are not announced either.
     assert!(answer.ends_with("\r\n5\r\nhello\r\n0\r\n\r\n") && !answer.contains("X-Sum"), "{answer}");
     assert_eq!(octroi.curl("app.test", "/trailers").args(&["--http2"]).get().body, "hello");
@@ -368,7 +456,9 @@ fn who_asks_to_continue_is_told_before_the_body_comes() {
     let upstream = Upstream::start();
     let octroi = Octroi::start(&config(&[("app", server(upstream.addr))], ""));
     let mut stream = raw(octroi.addr("plain"));
-    stream.write_all(b"POST /x HTTP/1.1\r\nHost: app.test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n").unwrap();
+    stream
+        .write_all(b"POST /x HTTP/1.1\r\nHost: app.test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+        .unwrap();
 
     let mut buffer = [0; 1024];
     let read = stream.read(&mut buffer).unwrap();
@@ -385,7 +475,10 @@ fn who_asks_to_continue_is_told_before_the_body_comes() {
 #[test]
 fn a_websocket_may_be_silent_for_as_long_as_its_route_says() {
     let upstream = Upstream::start();
-    let timed = format!("{{servers: [{{address: \"{}\"}}], timeouts: {{first_byte: 300ms, between_bytes: 300ms}}}}", upstream.addr);
+    let timed = format!(
+        "{{servers: [{{address: \"{}\"}}], timeouts: {{first_byte: 300ms, between_bytes: 300ms}}}}",
+        upstream.addr
+    );
     let text = config(&[("app", timed)], "").replace("body_bytes: 1GiB", "websocket_idle: 900ms");
     let octroi = Octroi::start(&text);
     let mut stream = raw(octroi.addr("plain"));
@@ -404,7 +497,10 @@ fn a_websocket_may_be_silent_for_as_long_as_its_route_says() {
     let took = start.elapsed();
 
     assert!(took > Duration::from_millis(700) && took < Duration::from_millis(1800), "{took:?}");
-    assert_eq!(octroi.metric(r#"octroi_connections_cut_total{listener="plain",reason="timeout_tunnel"}"#), 1.0);
+    assert_eq!(
+        octroi.metric(r#"octroi_connections_cut_total{listener="plain",reason="timeout_tunnel"}"#),
+        1.0
+    );
     let line = octroi.access_line(|line| line["path"] == "/ws");
     assert_eq!((&line["status"], &line["decision"]), (&101.into(), &"allow".into()), "{line}");
 }
@@ -412,14 +508,22 @@ fn a_websocket_may_be_silent_for_as_long_as_its_route_says() {
 #[test]
 fn a_server_that_does_not_take_the_connection_in_time_is_left() {
     // The kernel answers no SYN once the queue of a socket that nobody accepts from is full.
-    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();
+    let socket =
+        rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();
     rustix::net::bind(&socket, &"127.0.0.1:0".parse::<SocketAddr>().unwrap()).unwrap();
     rustix::net::listen(&socket, 0).unwrap();
     let listener = std::net::TcpListener::from(socket);
     let addr = listener.local_addr().unwrap();
-    let _full: Vec<_> = (0..4).filter_map(|_| std::net::TcpStream::connect_timeout(&addr, Duration::from_millis(50)).ok()).collect();
-    let octroi =
-        Octroi::start(&config(&[("app", format!("{{servers: [{{address: \"{addr}\"}}], timeouts: {{connect: 300ms}}, retries: 0}}"))], ""));
+    let _full: Vec<_> = (0..4)
+        .filter_map(|_| std::net::TcpStream::connect_timeout(&addr, Duration::from_millis(50)).ok())
+        .collect();
+    let octroi = Octroi::start(&config(
+        &[(
+            "app",
+            format!("{{servers: [{{address: \"{addr}\"}}], timeouts: {{connect: 300ms}}, retries: 0}}"),
+        )],
+        "",
+    ));
 
     let start = Instant::now();
     let answer = octroi.plain("plain", "app.test", "/x").get();
@@ -431,7 +535,8 @@ fn a_server_that_does_not_take_the_connection_in_time_is_left() {
 #[test]
 fn a_drain_waits_for_a_websocket_no_longer_than_it_says() {
     let upstream = Upstream::start();
-    let mut octroi = Octroi::start(&config(&[("app", server(upstream.addr))], "").replace("drain: 2s", "drain: 1s"));
+    let mut octroi =
+        Octroi::start(&config(&[("app", server(upstream.addr))], "").replace("drain: 2s", "drain: 1s"));
     let mut stream = raw(octroi.addr("plain"));
     let head = "GET /ws HTTP/1.1\r\nHost: app.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     assert_eq!(ask(&mut stream, head).status, 101);
@@ -442,7 +547,11 @@ fn a_drain_waits_for_a_websocket_no_longer_than_it_says() {
     assert_eq!(stream.read(&mut [0; 16]).unwrap(), 5);
 
     assert_eq!(octroi.wait(), 0);
-    assert!(start.elapsed() > Duration::from_millis(800) && start.elapsed() < Duration::from_millis(2500), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() > Duration::from_millis(800) && start.elapsed() < Duration::from_millis(2500),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 #[test]
@@ -450,7 +559,11 @@ fn a_websocket_passes_over_tls_and_ends_with_its_tenant() {
     let ours = tempfile::tempdir().unwrap();
     let upstream = Upstream::start_tls(tls_server(ours.path()));
     let ca = ours.path().join("upstream-ca.pem");
-    let over_tls = format!("{{servers: [{{address: \"{}\"}}], tls: {{sni: app.internal, ca: \"{}\"}}}}", upstream.addr, ca.display());
+    let over_tls = format!(
+        "{{servers: [{{address: \"{}\"}}], tls: {{sni: app.internal, ca: \"{}\"}}}}",
+        upstream.addr,
+        ca.display()
+    );
     let text = config(&[("app", over_tls)], "");
     let mut octroi = Octroi::start(&text);
     let mut stream = raw(octroi.addr("plain"));

@@ -9,7 +9,7 @@ use std::{net::IpAddr, path::Path};
 
 use octroi::{
     model::{ClientIp, Secret, SessionId, TenantName, UnixTime},
-    session::{Bound, Claims, MasterKey, OpenError, Opened, Purpose, Ring, Roles, binding},
+    session::{Bound, Claims, KeyRing, MasterKey, OpenError, Opened, Purpose, Roles, binding},
 };
 use serde_json::Value;
 
@@ -20,12 +20,13 @@ fn vectors() -> Value {
 
 fn bytes<const N: usize>(value: &Value) -> [u8; N] {
     let text = value.as_str().unwrap();
-    let bytes: Vec<u8> = (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect();
+    let bytes: Vec<u8> =
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect();
     bytes.try_into().unwrap()
 }
 
 /// The ring of the vectors, with the key that is asked for in front.
-fn ring(vectors: &Value, minting: u64) -> Ring {
+fn ring(vectors: &Value, minting: u64) -> KeyRing {
     let keys = vectors["master_keys"].as_array().unwrap();
     let mut keys: Vec<MasterKey> = keys
         .iter()
@@ -35,11 +36,14 @@ fn ring(vectors: &Value, minting: u64) -> Ring {
         })
         .collect();
     keys.sort_by_key(|key| u64::from(key.id) != minting);
-    Ring::new(keys)
+    KeyRing::new(keys)
 }
 
 fn purpose(value: &Value) -> Purpose {
-    [Purpose::Cookie, Purpose::Bearer].into_iter().find(|purpose| purpose.as_str() == value.as_str().unwrap()).unwrap()
+    [Purpose::Cookie, Purpose::Bearer]
+        .into_iter()
+        .find(|purpose| purpose.as_str() == value.as_str().unwrap())
+        .unwrap()
 }
 
 fn name(value: &Value) -> TenantName {
@@ -53,7 +57,8 @@ fn claims(value: &Value) -> Claims {
         id: SessionId::new(bytes(&value["session"])),
         tenant: name(&value["tenant"]),
         user: value["user"].as_str().unwrap().parse().unwrap(),
-        roles: Roles::try_new(value["roles"].as_array().unwrap().iter().map(|role| role.as_str().unwrap())).unwrap(),
+        roles: Roles::try_new(value["roles"].as_array().unwrap().iter().map(|role| role.as_str().unwrap()))
+            .unwrap(),
         issued: time("issued"),
         auth_time: time("auth_time"),
         not_before: time("not_before"),
@@ -71,7 +76,12 @@ fn tokens_are_sealed_to_the_byte() {
     for case in vectors["seal"].as_array().unwrap() {
         let ring = ring(&vectors, case["key"].as_u64().unwrap());
 
-        let token = ring.seal(&claims(&case["claims"]), purpose(&case["purpose"]), &name(&case["realm"]), bytes(&case["nonce"]));
+        let token = ring.seal(
+            &claims(&case["claims"]),
+            purpose(&case["purpose"]),
+            &name(&case["realm"]),
+            bytes(&case["nonce"]),
+        );
 
         assert_eq!(token.unwrap(), case["token"].as_str().unwrap(), "{}", case["name"]);
     }
@@ -82,7 +92,8 @@ fn tokens_open_to_their_claims() {
     let vectors = vectors();
     let ring = ring(&vectors, 7);
     for case in vectors["seal"].as_array().unwrap() {
-        let opened = ring.open(case["token"].as_str().unwrap(), purpose(&case["purpose"]), &name(&case["realm"]));
+        let opened =
+            ring.open(case["token"].as_str().unwrap(), purpose(&case["purpose"]), &name(&case["realm"]));
 
         let key = u16::try_from(case["key"].as_u64().unwrap()).unwrap();
         assert_eq!(opened, Ok(Opened { claims: claims(&case["claims"]), key }), "{}", case["name"]);
@@ -94,7 +105,8 @@ fn bad_tokens_are_refused_for_the_right_reason() {
     let vectors = vectors();
     let ring = ring(&vectors, 7);
     for case in vectors["refuse"].as_array().unwrap() {
-        let opened = ring.open(case["token"].as_str().unwrap(), purpose(&case["purpose"]), &name(&case["realm"]));
+        let opened =
+            ring.open(case["token"].as_str().unwrap(), purpose(&case["purpose"]), &name(&case["realm"]));
 
         let error = match opened.unwrap_err() {
             OpenError::Syntax => "syntax",
@@ -113,7 +125,10 @@ fn session_hashes_agree() {
     for case in vectors["session_hash"].as_array().unwrap() {
         let ring = ring(&vectors, case["minting"].as_u64().unwrap());
 
-        assert_eq!(ring.session_hash(&SessionId::new(bytes(&case["session"]))), case["hash"].as_str().unwrap());
+        assert_eq!(
+            ring.session_hash(&SessionId::new(bytes(&case["session"]))),
+            case["hash"].as_str().unwrap()
+        );
     }
 }
 
@@ -126,7 +141,11 @@ fn bindings_agree() {
         let certificate = case["certificate"].as_str().map(|_| bytes::<32>(&case["certificate"]));
         let certificate = certificate.as_ref().map(|fingerprint| &fingerprint[..]);
 
-        assert_eq!(binding(Bound { client, user_agent, certificate }), Some(bytes(&case["binding"])), "{case}");
+        assert_eq!(
+            binding(Bound { client, user_agent, certificate }),
+            Some(bytes(&case["binding"])),
+            "{case}"
+        );
     }
 }
 
@@ -136,7 +155,11 @@ fn the_written_format_is_all_one_needs() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/token_v1.py");
     let run = |vectors: &Path| {
         let output = std::process::Command::new("python3").arg(&script).arg(vectors).output().unwrap();
-        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
     };
     let text = std::fs::read_to_string(script.with_extension("json")).unwrap();
     let (code, told, trouble) = run(&script.with_extension("json"));
@@ -145,20 +168,32 @@ fn the_written_format_is_all_one_needs() {
     // A script that agrees with anything proves nothing.
     let dir = tempfile::tempdir().unwrap();
     let altered = dir.path().join("altered.json");
-    std::fs::write(&altered, text.replacen("\"u_812\"", "\"u_813\"", 1).replacen("\"error\": \"tag\"", "\"error\": \"claims\"", 1))
-        .unwrap();
+    std::fs::write(
+        &altered,
+        text.replacen("\"u_812\"", "\"u_813\"", 1).replacen("\"error\": \"tag\"", "\"error\": \"claims\"", 1),
+    )
+    .unwrap();
     let (code, told, _) = run(&altered);
-    assert_eq!((code, told.contains("seal documented"), told.contains("is not 'claims'")), (Some(1), true, true), "{told}");
+    assert_eq!(
+        (code, told.contains("seal documented"), told.contains("is not 'claims'")),
+        (Some(1), true, true),
+        "{told}"
+    );
 }
 
 #[test]
 fn the_example_reads_a_token() {
     let vectors = vectors();
-    let key = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes::<32>(&vectors["master_keys"][0]["secret"]));
+    let key = base64::Engine::encode(
+        &base64::engine::general_purpose::STANDARD,
+        bytes::<32>(&vectors["master_keys"][0]["secret"]),
+    );
     let ring = open_token::ring(&format!("{key}\n"), 7).unwrap();
     let token = vectors["seal"][0]["token"].as_str().unwrap();
-    let read =
-        |purpose, realm, now| open_token::read(&ring, token, purpose, realm, UnixTime::from_secs(now)).map_err(|error| error.to_string());
+    let read = |purpose, realm, now| {
+        open_token::read(&ring, token, purpose, realm, UnixTime::from_secs(now))
+            .map_err(|error| error.to_string())
+    };
 
     let told = "tenant acme\nuser u_812\nroles admin editor\n";
     assert_eq!(read("cookie", "lobby", 1_800_000_100), Ok(format!("{told}within its clocks\n")));
@@ -170,9 +205,18 @@ fn the_example_reads_a_token() {
 
 #[test]
 fn the_document_shows_the_first_vector() {
-    let document = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/session/mod.rs")).unwrap();
-    let shown: String =
-        document.split("```text").last().unwrap().split("```").next().unwrap().replace("//!", "").split_whitespace().collect();
+    let document =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/session/mod.rs")).unwrap();
+    let shown: String = document
+        .split("```text")
+        .last()
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap()
+        .replace("//!", "")
+        .split_whitespace()
+        .collect();
 
     assert_eq!(shown, vectors()["seal"][0]["token"].as_str().unwrap());
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use octroi::gateway::fuzz::answer;
+use octroi::upstream::fuzz::answer;
 
 use super::input::{Input, pieces};
 
@@ -23,13 +23,13 @@ pub fn run(data: &[u8]) {
     let behind = &sent[read.head..];
     assert!((100..=999).contains(&read.status) && read.head <= 64 * 1024);
     if without_body {
-        assert_eq!((read.body.len(), read.surplus), (0, behind.len()));
+        assert_eq!((read.body.len(), read.unexpected_bytes), (0, behind.len()));
     } else if read.chunked {
         // The other reader may refuse what stands behind a size; where it does not, it reads the same.
         let Some((body, end)) = chunks(behind) else { return };
-        assert_eq!((read.body.as_slice(), read.surplus), (body.as_slice(), behind.len() - end));
+        assert_eq!((read.body.as_slice(), read.unexpected_bytes), (body.as_slice(), behind.len() - end));
     } else {
-        assert_eq!(read.body.len() + read.surplus, behind.len());
+        assert_eq!(read.body.len() + read.unexpected_bytes, behind.len());
         assert_eq!(read.body, &behind[..read.body.len()]);
     }
 }
@@ -38,7 +38,9 @@ pub fn run(data: &[u8]) {
 fn chunks(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     let (mut body, mut at) = (Vec::new(), 0);
     loop {
-        let Ok(httparse::Status::Complete((line, size))) = httparse::parse_chunk_size(&bytes[at..]) else { return None };
+        let Ok(httparse::Status::Complete((line, size))) = httparse::parse_chunk_size(&bytes[at..]) else {
+            return None;
+        };
         at += line;
         if size == 0 {
             break;

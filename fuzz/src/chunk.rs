@@ -56,6 +56,7 @@ fn is_wrong(pieces: &[&[u8]]) -> bool {
         header_count: 100,
         write_stall: second,
         write_min_rate: 0,
+        many_clients: false,
         http2,
     };
     let connection = Connection::new(facts, deadlines);
@@ -84,7 +85,9 @@ fn read(mut rest: &[u8]) -> Read {
         if size == 0 {
             break;
         }
-        let Some(data) = usize::try_from(size).ok().and_then(|size| rest.get(size..)) else { return Read::Partial };
+        let Some(data) = usize::try_from(size).ok().and_then(|size| rest.get(size..)) else {
+            return Read::Partial;
+        };
         if data.len() < 2 {
             return Read::Partial;
         }
@@ -102,7 +105,9 @@ fn read(mut rest: &[u8]) -> Read {
         }
         let Some(colon) = text.iter().position(|byte| *byte == b':') else { return Read::Wrong };
         let (name, value) = text.split_at(colon);
-        if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) || value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t')
+        if name.is_empty()
+            || !name.iter().all(|byte| is_token(*byte))
+            || value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t')
         {
             return Read::Wrong;
         }

@@ -18,7 +18,11 @@ const PROXY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 /// Judges one input: one byte, then the lines of the field.
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
-    let header = if input.byte().is_multiple_of(2) { ClientIpHeader::XForwardedFor } else { ClientIpHeader::Forwarded };
+    let header = if input.byte().is_multiple_of(2) {
+        ClientIpHeader::XForwardedFor
+    } else {
+        ClientIpHeader::Forwarded
+    };
     let lines = lines(input.0);
     let Some(verdict) = judge(header, PROXY, &lines) else { return };
     match &verdict {
@@ -33,8 +37,12 @@ pub fn run(data: &[u8]) {
         ClientIpHeader::XForwardedFor => b"203.0.113.7",
         ClientIpHeader::Forwarded => b"proto=https;for=203.0.113.7",
     };
-    let appended = judge(header, PROXY, &[lines.as_slice(), &[last]].concat()).expect("the lines were fields");
-    assert!(appended == Ok(ClientIp::from("203.0.113.7".parse::<IpAddr>().expect("an address"))) || appended == Err(Reason::XffTooLong));
+    let appended =
+        judge(header, PROXY, &[lines.as_slice(), &[last]].concat()).expect("the lines were fields");
+    assert!(
+        appended == Ok(ClientIp::from("203.0.113.7".parse::<IpAddr>().expect("an address")))
+            || appended == Err(Reason::XffTooLong)
+    );
     // Lines are one list; only a quote that does not end in its line could make a difference, and is refused when it is reached.
     if header == ClientIpHeader::XForwardedFor {
         assert_eq!(judge(header, PROXY, &[&lines.join(b",".as_slice())]), Some(verdict));
@@ -74,7 +82,9 @@ fn policy_with(header: ClientIpHeader) -> &'static Policy {
     static FORWARDED: OnceLock<Policy> = OnceLock::new();
     match header {
         ClientIpHeader::XForwardedFor => policy(),
-        ClientIpHeader::Forwarded => FORWARDED.get_or_init(|| super::input::load("client_ip_header: forwarded")),
+        ClientIpHeader::Forwarded => {
+            FORWARDED.get_or_init(|| super::input::load("client_ip_header: forwarded"))
+        }
     }
 }
 

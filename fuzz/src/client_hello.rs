@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use octroi::edge::ja4;
+use octroi::wire::client_hello::ja4;
 
 use super::input::{Input, pieces};
 
@@ -15,7 +15,10 @@ pub fn run(data: &[u8]) {
     let framed = spread(records, &[0]);
     for bytes in [records, &framed] {
         let Some(print) = ja4(bytes) else { continue };
-        assert!(print.len() == 36 && print.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'), "{print}");
+        assert!(
+            print.len() == 36 && print.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'),
+            "{print}"
+        );
         assert_eq!(ja4(&[bytes, b"\x14\x03\x03\0\x01\x01"].concat()).as_ref(), Some(&print));
         if let Some(message) = message(bytes) {
             assert_eq!(ja4(&spread(&message, &sizes)), Some(print));
@@ -25,7 +28,9 @@ pub fn run(data: &[u8]) {
 
 /// Puts a handshake message into records.
 fn spread(message: &[u8], sizes: &[u8]) -> Vec<u8> {
-    let record = |piece: &&[u8]| [&[22, 3, 1][..], &u16::try_from(piece.len()).unwrap_or(0).to_be_bytes(), piece].concat();
+    let record = |piece: &&[u8]| {
+        [&[22, 3, 1][..], &u16::try_from(piece.len()).unwrap_or(0).to_be_bytes(), piece].concat()
+    };
     pieces(message, sizes).iter().flat_map(record).collect()
 }
 
@@ -59,6 +64,8 @@ pub fn seeds(_root: &Path) -> Vec<Vec<u8>> {
     ]
     .concat();
     let hellos = [hello(&vec16(&full)), hello(b""), hello(&vec16(b""))];
-    let framed = hellos.iter().flat_map(|hello| [spread(hello, &[0]), spread(hello, &[40]), spread(hello, &[1, 3, 90])]);
+    let framed = hellos
+        .iter()
+        .flat_map(|hello| [spread(hello, &[0]), spread(hello, &[40]), spread(hello, &[1, 3, 90])]);
     hellos.iter().cloned().chain(framed).map(|bytes| [&[9, 1, 0][..], &bytes].concat()).collect()
 }

@@ -30,13 +30,16 @@ pub fn run(data: &[u8]) {
     assert_eq!(stripped, strip([joined.as_slice()].into_iter(), NAMES));
     let Some(rest) = stripped.rest else { return };
     // `a;b` is forwarded as `a; b`.
-    assert!(!rest.is_empty() && rest.len() <= joined.len() + joined.iter().filter(|byte| **byte == b';').count());
+    assert!(
+        !rest.is_empty() && rest.len() <= joined.len() + joined.iter().filter(|byte| **byte == b';').count()
+    );
     assert!(matches!(find([rest.as_slice()].into_iter(), &name), Found::None | Found::TooLarge));
     // Whatever a back end trims off a name, none is left that it could take for ours.
     for pair in rest.split(|byte| *byte == b';') {
         let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
         let name = String::from_utf8_lossy(name);
-        let trimmed = name.trim_matches(|c: char| c.is_whitespace() || c.is_control() || c == '"' || c == '\u{fffd}');
+        let trimmed =
+            name.trim_matches(|c: char| c.is_whitespace() || c.is_control() || c == '"' || c == '\u{fffd}');
         assert!(!trimmed.eq_ignore_ascii_case(NAME), "{name:?} is forwarded");
     }
     let again = strip([rest.as_slice()].into_iter(), NAMES);

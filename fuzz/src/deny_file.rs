@@ -14,7 +14,10 @@ pub fn run(data: &[u8]) {
         assert!(read.is_err(), "what is no text is read");
         return;
     };
-    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim()).filter(|line| !line.is_empty());
+    let lines = text
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim())
+        .filter(|line| !line.is_empty());
     let wanted: Result<Vec<Range>, _> = lines.map(str::parse).collect();
     match read {
         Ok(set) => {
@@ -29,7 +32,11 @@ pub fn run(data: &[u8]) {
             }
         }
         Err(error) => {
-            assert!(wanted.is_err() || wanted.is_ok_and(|ranges| ranges.iter().any(|range| range.is_everything())), "{error}");
+            assert!(
+                wanted.is_err()
+                    || wanted.is_ok_and(|ranges| ranges.iter().any(|range| range.is_everything())),
+                "{error}"
+            );
             assert!(error.to_string().starts_with("deny.txt"));
         }
     }

@@ -10,8 +10,8 @@ use base64::{
 use octroi::{
     model::Secret,
     session::foreign::{
-        Algorithm, ClaimPath, Codec, Derivation, Digest, Django, Express, Itsdangerous, Jwt, MacKey, Mapping, Presented, SigningKey, Style,
-        VerifyKey,
+        Algorithm, ClaimPath, Codec, Derivation, Digest, Django, Express, Itsdangerous, Jwt, MacKey, Mapping,
+        Presented, SigningKey, Style, VerifyKey,
     },
 };
 
@@ -31,7 +31,9 @@ pub fn run(data: &[u8]) {
         return;
     }
     let (text, signature) = signed(&codec, input.0);
-    let Ok(authentic) = codec.open(Presented { text: &text, signature: signature.as_deref() }) else { return };
+    let Ok(authentic) = codec.open(Presented { text: &text, signature: signature.as_deref() }) else {
+        return;
+    };
     let mapping = Mapping {
         user: ClaimPath::named("user"),
         roles: Some(ClaimPath(["a".into(), "roles".into()].into())),
@@ -41,7 +43,10 @@ pub fn run(data: &[u8]) {
         max_age: Some(Duration::from_secs(3600)),
     };
     for mapping in [mapping.clone(), Mapping { tenant: None, auth_time: None, ..mapping }] {
-        let Ok(Some(claims)) = mapping.claims(codec.format(), &authentic, &"lobby".parse().expect("a name")) else { continue };
+        let Ok(Some(claims)) = mapping.claims(codec.format(), &authentic, &"lobby".parse().expect("a name"))
+        else {
+            continue;
+        };
         assert!(claims.absolute_end <= claims.issued.plus(Duration::from_secs(3600)));
         assert!(claims.not_before >= claims.auth_time);
         assert!(claims.roles.len() <= 32 && claims.roles.iter().all(|role| (1..=64).contains(&role.len())));
@@ -54,14 +59,27 @@ fn codec(byte: u8) -> Codec {
         vec![SigningKey { id: "k".into(), tenants: None, key }]
     }
     let express = |style, digest| {
-        Codec::Express(Express { cookie: "c".into(), style, keys: keys(MacKey::new(digest, shared())), required: Box::default() })
+        Codec::Express(Express {
+            cookie: "c".into(),
+            style,
+            keys: keys(MacKey::new(digest, shared())),
+            required: Box::default(),
+        })
     };
     match byte % 5 {
         0 => {
             let key = VerifyKey::shared(Algorithm::Hs256, shared()).expect("32 bytes");
-            Codec::Jwt(Jwt { keys: keys(key), sets: Vec::new(), issuer: None, audience: Box::default(), without_exp: true })
+            Codec::Jwt(Jwt {
+                keys: keys(key),
+                sets: Vec::new(),
+                issuer: None,
+                audience: Box::default(),
+                without_exp: true,
+            })
         }
-        1 => Codec::Itsdangerous(Itsdangerous { keys: keys(Itsdangerous::key(SECRET, SALT, Digest::Sha1, Derivation::Hmac)) }),
+        1 => Codec::Itsdangerous(Itsdangerous {
+            keys: keys(Itsdangerous::key(SECRET, SALT, Digest::Sha1, Derivation::Hmac)),
+        }),
         2 => Codec::Django(Django { keys: keys(Django::key(SECRET, SALT, Digest::Sha256)) }),
         3 => express(Style::CookieSession, Digest::Sha1),
         _ => express(Style::SignedJson, Digest::Sha256),
@@ -70,7 +88,9 @@ fn codec(byte: u8) -> Codec {
 
 /// Puts the bytes where the format has its payload, and signs them.
 fn signed(codec: &Codec, data: &[u8]) -> (String, Option<String>) {
-    let mac = |algorithm, key: &[u8], text: &str| hmac::sign(&hmac::Key::new(algorithm, key), text.as_bytes()).as_ref().to_vec();
+    let mac = |algorithm, key: &[u8], text: &str| {
+        hmac::sign(&hmac::Key::new(algorithm, key), text.as_bytes()).as_ref().to_vec()
+    };
     let sha1 = hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY;
     let payload = URL_SAFE_NO_PAD.encode(data);
     match codec {
@@ -78,7 +98,8 @@ fn signed(codec: &Codec, data: &[u8]) -> (String, Option<String>) {
             // The first line is the header, if there are two.
             let mut lines = data.splitn(2, |byte| *byte == b'\n');
             let (first, second) = (lines.next().unwrap_or_default(), lines.next());
-            let (header, payload) = second.map_or((br#"{"alg":"HS256"}"#.as_slice(), first), |second| (first, second));
+            let (header, payload) =
+                second.map_or((br#"{"alg":"HS256"}"#.as_slice(), first), |second| (first, second));
             let text = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
             let tag = mac(hmac::HMAC_SHA256, SECRET, &text);
             (format!("{text}.{}", URL_SAFE_NO_PAD.encode(tag)), None)
@@ -90,7 +111,8 @@ fn signed(codec: &Codec, data: &[u8]) -> (String, Option<String>) {
             (format!("{text}.{}", URL_SAFE_NO_PAD.encode(mac(sha1, key.as_ref(), &text))), None)
         }
         Codec::Django(_) => {
-            let key = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &[SALT, b"signer", SECRET].concat());
+            let key =
+                aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &[SALT, b"signer", SECRET].concat());
             let packed = if data.first() == Some(&0x78) { "." } else { "" };
             let text = format!("{packed}{payload}:1vUmcW");
             (format!("{text}:{}", URL_SAFE_NO_PAD.encode(mac(hmac::HMAC_SHA256, key.as_ref(), &text))), None)
@@ -104,7 +126,10 @@ fn signed(codec: &Codec, data: &[u8]) -> (String, Option<String>) {
             let text = format!("j:{}", String::from_utf8_lossy(data));
             let tag = STANDARD_NO_PAD.encode(mac(hmac::HMAC_SHA256, SECRET, &text));
             let all = format!("s:{text}.{tag}");
-            (percent_encoding::utf8_percent_encode(&all, percent_encoding::NON_ALPHANUMERIC).to_string(), None)
+            (
+                percent_encoding::utf8_percent_encode(&all, percent_encoding::NON_ALPHANUMERIC).to_string(),
+                None,
+            )
         }
     }
 }
@@ -124,9 +149,16 @@ pub fn seeds(root: &Path) -> Vec<Vec<u8>> {
         seeds.extend(payloads.iter().map(|payload| [&[format, 0], *payload].concat()));
     }
     for (format, name) in [(0, "jwt"), (1, "itsdangerous"), (2, "django"), (3, "express"), (4, "express")] {
-        let text = std::fs::read_to_string(root.join(format!("tests/vectors/foreign_{name}.json"))).expect("the vectors");
-        let tokens = text.lines().filter_map(|line| line.trim().strip_prefix("\"text\": \"")?.split('"').next());
-        seeds.extend(tokens.filter(|text| text.len() < 500).step_by(4).map(|text| [&[format, 1], text.as_bytes()].concat()));
+        let text = std::fs::read_to_string(root.join(format!("tests/vectors/foreign_{name}.json")))
+            .expect("the vectors");
+        let tokens =
+            text.lines().filter_map(|line| line.trim().strip_prefix("\"text\": \"")?.split('"').next());
+        seeds.extend(
+            tokens
+                .filter(|text| text.len() < 500)
+                .step_by(4)
+                .map(|text| [&[format, 1], text.as_bytes()].concat()),
+        );
     }
     assert!(seeds.len() > 60, "the vectors hold tokens");
     seeds

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use octroi::{
     edge::{Http2Refusal, fuzz::refusals},
-    model::{Frames, Passed},
+    wire::http2::{FrameEvent, FrameTracker},
 };
 
 use super::input::{Input, pieces};
@@ -19,17 +19,17 @@ pub fn run(data: &[u8]) {
     assert_eq!(refusals(&pieces(sent, &sizes)), whole);
     assert_eq!(refusals(&sent.chunks(1).collect::<Vec<_>>()), whole);
     assert_eq!(whole.iter().map(said).collect::<Vec<_>>(), read(sent));
-    let whole = passed(Frames::of_client(), &[sent]);
-    assert_eq!(passed(Frames::of_client(), &pieces(sent, &sizes)), whole);
-    let frames = passed(Frames::of_server(), &[sent]).0;
-    assert_eq!(frames.iter().filter(|passed| matches!(passed, Passed::Frame(_))).count(), count(sent));
+    let whole = passed(FrameTracker::of_client(), &[sent]);
+    assert_eq!(passed(FrameTracker::of_client(), &pieces(sent, &sizes)), whole);
+    let frames = passed(FrameTracker::of_server(), &[sent]).0;
+    assert_eq!(frames.iter().filter(|passed| matches!(passed, FrameEvent::Frame(_))).count(), count(sent));
 }
 
 /// Where a follower left off: between frames, in which frame, in which body.
 type Left = (bool, Option<u64>, Option<(u32, usize)>);
 
 /// What is told of what came, and where that left off.
-fn passed(mut frames: Frames, pieces: &[&[u8]]) -> (Vec<Passed>, Left) {
+fn passed(mut frames: FrameTracker, pieces: &[&[u8]]) -> (Vec<FrameEvent>, Left) {
     let mut told = Vec::new();
     for piece in pieces {
         frames.take(piece, |passed| told.push(passed));
@@ -61,7 +61,10 @@ fn said(refusal: &Http2Refusal) -> (Option<u32>, &'static str) {
     match refusal {
         Http2Refusal::Stream(stream, error) => (Some(*stream), error.as_str()),
         Http2Refusal::Connection(error) => (None, error.as_str()),
-        Http2Refusal::Fields | Http2Refusal::HeadTimeout | Http2Refusal::Abuse(_) | Http2Refusal::Authority(_) => {
+        Http2Refusal::Fields
+        | Http2Refusal::HeadTimeout
+        | Http2Refusal::Abuse(_)
+        | Http2Refusal::Authority(_) => {
             panic!("no RST_STREAM and no GOAWAY says it")
         }
     }
@@ -79,7 +82,10 @@ fn read(mut rest: &[u8]) -> Vec<(Option<u32>, &'static str)> {
         };
         let Some(kept) = payload.get(..least.min(length)) else { break };
         if least > 0 && kept.len() == least {
-            let code = kept.get(code_at..).and_then(|code| code.first_chunk().copied()).map_or(0, u32::from_be_bytes);
+            let code = kept
+                .get(code_at..)
+                .and_then(|code| code.first_chunk().copied())
+                .map_or(0, u32::from_be_bytes);
             let stream = (kind == 3).then(|| u32::from_be_bytes([d, e, f, g]) & 0x7fff_ffff);
             found.extend(name(code).map(|name| (stream, name)));
         }
@@ -111,7 +117,14 @@ pub fn seeds(_root: &Path) -> Vec<Vec<u8>> {
     let away = frame(7, 0, &[0, 0, 0, 5, 0, 0, 0, 11, b'c', b'a', b'l', b'm']);
     let data = frame(0, 1, &[7; 200]);
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    let client = [preface, frame(4, 0, &[0, 4, 0, 0, 0, 0]), frame(1, 1, b"head"), frame(8, 1, &[0, 0, 1, 0]), frame(3, 1, &[1])].concat();
+    let client = [
+        preface,
+        frame(4, 0, &[0, 4, 0, 0, 0, 0]),
+        frame(1, 1, b"head"),
+        frame(8, 1, &[0, 0, 1, 0]),
+        frame(3, 1, &[1]),
+    ]
+    .concat();
     let all = [&settings[..], &data, &reset, &away, &frame(6, 0, &[0; 8])].concat();
     let ours = [frame(3, 1, &[0; 4]), frame(7, 0, &[0; 8]), frame(3, 9, &[0, 0, 0, 8])].concat();
     [all, ours, client, reset, away, settings].map(|sent| [&[7, 1, 40][..], &sent].concat()).into()

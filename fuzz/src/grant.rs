@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use octroi::session::grant::{Grant, RevokeWish, parse, parse_revoke};
+use octroi::session::grant::{Grant, RevokeRequest, parse, parse_revoke};
 
 use super::input::lines;
 
@@ -21,8 +21,8 @@ pub fn run(data: &[u8]) {
     }
     if let Ok(wish) = parse_revoke(&lines) {
         let again = match &wish {
-            RevokeWish::Own => "self".to_owned(),
-            RevokeWish::User(user) => format!("user={}", quoted(user.as_str())),
+            RevokeRequest::Own => "self".to_owned(),
+            RevokeRequest::User(user) => format!("user={}", quoted(user.as_str())),
         };
         assert_eq!(parse_revoke(&[again.as_bytes()]), Ok(wish));
     }

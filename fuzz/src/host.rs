@@ -37,17 +37,28 @@ pub fn run(data: &[u8]) {
     let tenant = text.parse::<TenantName>().map(|name| name.to_string()).ok();
     let listener = text.parse::<ListenerName>().map(|name| name.to_string()).ok();
     for name in tenant.into_iter().chain(listener) {
-        assert!(name == text && (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic()));
+        assert!(
+            name == text
+                && (1..=64).contains(&name.len())
+                && name.bytes().all(|byte| byte.is_ascii_graphic())
+        );
     }
     if let Ok(user) = text.parse::<UserId>() {
-        assert!(user.as_str() == text && (1..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()));
+        assert!(
+            user.as_str() == text
+                && (1..=256).contains(&text.len())
+                && text.bytes().all(|byte| byte.is_ascii_graphic())
+        );
     }
 }
 
 fn is_canonical(host: &Host) {
     let text = host.as_str();
     assert!((1..=253).contains(&text.len()) && !text.ends_with('.'));
-    assert!(text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.')));
+    assert!(
+        text.bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.'))
+    );
     assert!(text.split('.').all(|label| (1..=63).contains(&label.len())));
 }
 

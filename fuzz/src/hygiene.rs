@@ -18,8 +18,11 @@ pub fn run(data: &[u8]) {
     let small = input.byte() % 4 == 3;
     let head = input.0;
     let ours = policy().limits;
-    let limits =
-        if small { Limits { header_bytes: 200, header_count: 4, field_bytes: 60, path_bytes: 20, uri_bytes: 40, ..ours } } else { ours };
+    let limits = if small {
+        Limits { header_bytes: 200, header_count: 4, field_bytes: 60, path_bytes: 20, uri_bytes: 40, ..ours }
+    } else {
+        ours
+    };
     let linted = lint(head, &limits);
     if lint(head, &ours).is_err() {
         assert!(linted.is_err(), "smaller limits let more pass");
@@ -49,7 +52,9 @@ fn judge(head: &[u8], read: &httparse::Request<'_, '_>, limits: &Limits, linted:
     request.head = Some(head.to_vec());
     request.headers = HeaderMap::new();
     for field in read.headers.iter() {
-        let (Ok(name), Ok(value)) = (HeaderName::from_bytes(field.name.as_bytes()), HeaderValue::from_bytes(field.value)) else {
+        let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(field.name.as_bytes()), HeaderValue::from_bytes(field.value))
+        else {
             assert!(!linted, "the lint lets a field pass that the library cannot carry");
             return;
         };
@@ -60,28 +65,45 @@ fn judge(head: &[u8], read: &httparse::Request<'_, '_>, limits: &Limits, linted:
         Ok(clean) => {
             assert!(linted, "the check lets pass what the lint refuses");
             assert!(!matches!(clean.method, "CONNECT" | "TRACE" | "TRACK"));
-            assert!(clean.target.starts_with('/') && clean.target.bytes().all(|byte| byte.is_ascii_graphic()));
+            assert!(
+                clean.target.starts_with('/') && clean.target.bytes().all(|byte| byte.is_ascii_graphic())
+            );
             assert_eq!(clean.target.split('?').next(), Some(clean.path.raw()));
             assert_eq!(request.headers.get_all("host").iter().count(), 1);
             let host = String::from_utf8_lossy(request.headers["host"].as_bytes()).to_ascii_lowercase();
             assert!(host.starts_with(clean.host.as_str()));
-            let (length, coding) = (request.headers.get("content-length"), request.headers.get("transfer-encoding"));
+            let (length, coding) =
+                (request.headers.get("content-length"), request.headers.get("transfer-encoding"));
             match clean.body {
                 Body::Unknown => {
-                    assert!(length.is_none() && coding.is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")))
+                    assert!(
+                        length.is_none()
+                            && coding
+                                .is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+                    )
                 }
-                Body::Length(bytes) => assert_eq!((length.and_then(|text| text.to_str().ok()?.parse().ok()), coding), (Some(bytes), None)),
-                Body::Absent => assert!(coding.is_none() && length.is_none_or(|text| text.as_bytes().iter().all(|byte| *byte == b'0'))),
+                Body::Length(bytes) => assert_eq!(
+                    (length.and_then(|text| text.to_str().ok()?.parse().ok()), coding),
+                    (Some(bytes), None)
+                ),
+                Body::Absent => assert!(
+                    coding.is_none()
+                        && length.is_none_or(|text| text.as_bytes().iter().all(|byte| *byte == b'0'))
+                ),
             }
         }
-        Err(deny) => assert!(!linted || deny.reason != Reason::HeadMismatch, "{deny:?}: both read the same bytes"),
+        Err(deny) => {
+            assert!(!linted || deny.reason != Reason::HeadMismatch, "{deny:?}: both read the same bytes")
+        }
     }
 
     request.authority = request.headers.get("host").and_then(|host| host.to_str().ok()).map(str::to_owned);
     (request.version, request.head) = (HttpVersion::Http2, None);
     if let Ok(clean) = check(&request.view(NOW, Tick::from_nanos(0)), limits) {
         assert!(clean.target.starts_with('/') && clean.target.bytes().all(|byte| byte.is_ascii_graphic()));
-        assert!(!request.headers.contains_key("transfer-encoding") && !request.headers.contains_key("connection"));
+        assert!(
+            !request.headers.contains_key("transfer-encoding") && !request.headers.contains_key("connection")
+        );
     }
 }
 
@@ -123,7 +145,13 @@ pub fn seeds(root: &Path) -> Vec<Vec<u8>> {
     .into();
     let tests = std::fs::read_to_string(root.join("tests/hygiene.rs")).expect("the tests of hygiene");
     let texts = tests.split('"').filter(|text| text.contains(" HTTP/1.") && text.contains("\\r\\n"));
-    heads.extend(texts.map(|text| text.replace("\\r", "\r").replace("\\n", "\n").replace("\\t", "\t").replace("\\0", "\0")));
+    heads.extend(texts.map(|text| {
+        text.replace("\\r", "\r").replace("\\n", "\n").replace("\\t", "\t").replace("\\0", "\0")
+    }));
     assert!(heads.len() > 20, "the tests hold heads");
-    heads.into_iter().enumerate().map(|(at, head)| [&[u8::try_from(at % 4).unwrap_or(0)], head.as_bytes()].concat()).collect()
+    heads
+        .into_iter()
+        .enumerate()
+        .map(|(at, head)| [&[u8::try_from(at % 4).unwrap_or(0)], head.as_bytes()].concat())
+        .collect()
 }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use octroi::session::foreign::{Algorithm, KeySet, KeySetError, MAX_KEYS_OF_A_SET};
 
-const ALL: [Algorithm; 5] = [Algorithm::Rs256, Algorithm::Ps256, Algorithm::Es256, Algorithm::Es384, Algorithm::EdDsa];
+const ALL: [Algorithm; 5] =
+    [Algorithm::Rs256, Algorithm::Ps256, Algorithm::Es256, Algorithm::Es384, Algorithm::EdDsa];
 
 /// Judges one input as the text of a set.
 pub fn run(data: &[u8]) {

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use octroi::model::{OcspError, UnixTime, judge_ocsp};
+use octroi::wire::ocsp::{OcspError, validate_ocsp};
 
 use super::input::Input;
 
 /// The time at which answers are judged, a day in the life of the seeds.
-const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
+const NOW: u64 = 1_800_000_000;
 const SERIAL: &[u8] = &[0x11];
 
 /// Judges one input: a time, then an answer.
@@ -15,14 +15,18 @@ pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let offset: [u8; 4] = input.array();
     let answer = input.0;
-    let now = UnixTime::from_secs(u64::from(u32::from_be_bytes(offset)));
+    let now = u64::from(u32::from_be_bytes(offset));
     for now in [now, NOW] {
-        let judged = judge_ocsp(answer, SERIAL, now);
+        let judged = validate_ocsp(answer, SERIAL, now);
         if let Ok(until) = judged {
             assert!(until > now);
-            assert_eq!(judge_ocsp(answer, &[0, 0, 0x11], now), Ok(until), "zeros in front change no number");
-            assert_eq!(judge_ocsp(answer, SERIAL, until), Err(OcspError::Ended));
-            assert_eq!(judge_ocsp(&[answer, &[0]].concat(), SERIAL, now), Err(OcspError::NotAnAnswer));
+            assert_eq!(
+                validate_ocsp(answer, &[0, 0, 0x11], now),
+                Ok(until),
+                "zeros in front change no number"
+            );
+            assert_eq!(validate_ocsp(answer, SERIAL, until), Err(OcspError::Expired));
+            assert_eq!(validate_ocsp(&[answer, &[0]].concat(), SERIAL, now), Err(OcspError::Malformed));
         }
     }
 }
@@ -39,9 +43,13 @@ pub fn seeds(_root: &Path) -> Vec<Vec<u8>> {
         }
     };
     let answer = |status: &[u8], until: &[u8]| {
-        let id = der(0x30, &[&der(0x30, &[]), &der(4, &[&[1; 20]]), &der(4, &[&[2; 20]]), &der(2, &[SERIAL])]);
+        let id =
+            der(0x30, &[&der(0x30, &[]), &der(4, &[&[1; 20]]), &der(4, &[&[2; 20]]), &der(2, &[SERIAL])]);
         let single = der(0x30, &[&id, status, &der(0x18, &[b"20270115000000Z"]), until]);
-        let data = der(0x30, &[&der(0xa2, &[&der(4, &[&[3; 20]])]), &der(0x18, &[b"20270115000000Z"]), &der(0x30, &[&single])]);
+        let data = der(
+            0x30,
+            &[&der(0xa2, &[&der(4, &[&[3; 20]])]), &der(0x18, &[b"20270115000000Z"]), &der(0x30, &[&single])],
+        );
         let basic = der(0x30, &[&data, &der(0x30, &[]), &[3, 1, 0]]);
         let kind = der(6, &[&[0x2b, 6, 1, 5, 5, 7, 0x30, 1, 1]]);
         der(0x30, &[&[10, 1, 0], &der(0xa0, &[&der(0x30, &[&kind, &der(4, &[&basic])])])])

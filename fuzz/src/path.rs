@@ -21,7 +21,11 @@ pub fn run(data: &[u8]) {
         for segment in read.split(|byte| matches!(byte, b'/' | b'\\')) {
             let segment = segment.trim_ascii();
             let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
-            assert!(!matches!(segment, b"." | b"..") && !matches!(name, b"." | b".."), "{:?}", String::from_utf8_lossy(read));
+            assert!(
+                !matches!(segment, b"." | b"..") && !matches!(name, b"." | b".."),
+                "{:?}",
+                String::from_utf8_lossy(read)
+            );
         }
         assert!(!read.contains(&0));
     }
@@ -37,12 +41,20 @@ pub fn run(data: &[u8]) {
     let forwarded = path.forwarded().into_owned();
     let again = Path::parse(forwarded.as_bytes()).expect("what is forwarded is a path");
     assert_eq!(again.matching(), path.matching());
-    let loose = PathRules { allow_encoded_slash: true, allow_path_parameters: true, merge_slashes: true, allow_double_encoding: true };
+    let loose = PathRules {
+        allow_encoded_slash: true,
+        allow_path_parameters: true,
+        merge_slashes: true,
+        allow_double_encoding: true,
+    };
     if path.permit(PathRules::default()).is_ok() {
         assert!(path.permit(loose).is_ok());
         // Strictly read, the decoded path is the matching form, and no decoder finds more segments than we did.
         assert_eq!(once, path.matching().as_bytes());
-        assert_eq!(once.iter().filter(|byte| **byte == b'/').count(), data.iter().filter(|byte| **byte == b'/').count());
+        assert_eq!(
+            once.iter().filter(|byte| **byte == b'/').count(),
+            data.iter().filter(|byte| **byte == b'/').count()
+        );
         assert!(!data.contains(&b';') && !once.contains(&b';') && !data.windows(2).any(|pair| pair == b"//"));
     }
 }

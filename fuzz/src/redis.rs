@@ -3,7 +3,10 @@
 
 use std::path::Path;
 
-use octroi::state::redis::fuzz::{entry, news, reads_along, record, records, turn};
+use octroi::{
+    cluster::fuzz::{entry, news, record, records, turn},
+    redis::fuzz::reads_along,
+};
 
 use super::input::{Input, NOW, pieces};
 

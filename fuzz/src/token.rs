@@ -6,7 +6,9 @@ use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use octroi::{
     model::{Secret, SessionId, TenantName, UnixTime},
-    session::{Claims, MAX_TOKEN_BYTES, MasterKey, OpenError, Purpose, Ring, Roles, SealError, TOKEN_PREFIX},
+    session::{
+        Claims, KeyRing, MAX_TOKEN_BYTES, MasterKey, OpenError, Purpose, Roles, SealError, TOKEN_PREFIX,
+    },
 };
 
 use super::input::Input;
@@ -25,9 +27,9 @@ pub fn run(data: &[u8]) {
     }
 }
 
-fn ring() -> Ring {
+fn ring() -> KeyRing {
     let secret = std::array::from_fn(|at| u8::try_from(at).unwrap_or(0));
-    Ring::new(vec![MasterKey { id: KEY, secret: Secret::new(secret), open_only: false }])
+    KeyRing::new(vec![MasterKey { id: KEY, secret: Secret::new(secret), open_only: false }])
 }
 
 fn realm() -> TenantName {
@@ -37,7 +39,11 @@ fn realm() -> TenantName {
 /// A text from a stranger. Should it be a token of ours, it is spelt as we spell it.
 fn noise(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    for text in [text.clone().into_owned(), format!("{TOKEN_PREFIX}{text}"), format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(data))] {
+    for text in [
+        text.clone().into_owned(),
+        format!("{TOKEN_PREFIX}{text}"),
+        format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(data)),
+    ] {
         for purpose in [Purpose::Cookie, Purpose::Bearer] {
             if let Ok(opened) = ring().open(&text, purpose, &realm()) {
                 assert_eq!(sealed_again(&text, &opened.claims, purpose), text);
@@ -62,7 +68,9 @@ fn round_trip(input: &mut Input<'_>) {
     let mut sealed = URL_SAFE_NO_PAD.decode(&token[TOKEN_PREFIX.len()..]).expect("base64url");
     let bit = usize::from(u16::from_be_bytes(bit)) % (sealed.len() * 8);
     sealed[bit / 8] ^= 1 << (bit % 8);
-    assert!(ring().open(format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(sealed)), purpose, &realm()).is_err());
+    assert!(
+        ring().open(format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(sealed)), purpose, &realm()).is_err()
+    );
     let cut = usize::from(u16::from_be_bytes(cut)) % token.len();
     assert!(ring().open(&token[..cut], purpose, &realm()).is_err());
     assert_eq!(ring().open(&token, purpose, &"acme".parse().expect("a name")), Err(OpenError::Tag));
@@ -76,7 +84,11 @@ fn foreign_claims(input: &mut Input<'_>) {
     let mut sealed = input.0.get(..1400).unwrap_or(input.0).to_vec();
     let info = [&[0, 6][..], b"cookie", &[0, 5], REALM.as_bytes()].concat();
     let associated = [&[1][..], &KEY.to_be_bytes(), &info].concat();
-    let tag = derived(&info).seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(associated), &mut sealed);
+    let tag = derived(&info).seal_in_place_separate_tag(
+        Nonce::assume_unique_for_key(nonce),
+        Aad::from(associated),
+        &mut sealed,
+    );
     let all = [&[1][..], &KEY.to_be_bytes(), &nonce, &sealed, tag.expect("it seals").as_ref()].concat();
     let token = format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(all));
     match ring().open(&token, Purpose::Cookie, &realm()) {
@@ -89,7 +101,9 @@ fn foreign_claims(input: &mut Input<'_>) {
 fn derived(info: &[u8]) -> LessSafeKey {
     let master: [u8; 32] = std::array::from_fn(|at| u8::try_from(at).unwrap_or(0));
     let mut key = [0; 32];
-    hkdf::Hkdf::<sha2::Sha256>::new(Some(b"octroi/session/v1"), &master).expand(info, &mut key).expect("32 bytes");
+    hkdf::Hkdf::<sha2::Sha256>::new(Some(b"octroi/session/v1"), &master)
+        .expand(info, &mut key)
+        .expect("32 bytes");
     LessSafeKey::new(UnboundKey::new(&AES_256_GCM_SIV, &key).expect("32 bytes"))
 }
 
@@ -111,7 +125,10 @@ fn claims(input: &mut Input<'_>) -> Claims {
         id: SessionId::new(input.array()),
         tenant: input.text(NAME, 1, 64).parse().expect("a name"),
         user: input.text(&visible, 1, 256).parse().expect("a user"),
-        roles: Roles::try_new((0..roles).map(|_| input.text(ROLE, 1, 64)).collect::<Vec<_>>().iter().map(String::as_str)).expect("roles"),
+        roles: Roles::try_new(
+            (0..roles).map(|_| input.text(ROLE, 1, 64)).collect::<Vec<_>>().iter().map(String::as_str),
+        )
+        .expect("roles"),
         issued,
         auth_time,
         not_before,

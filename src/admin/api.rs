@@ -1,6 +1,6 @@
 //! The admin API: what may be asked, by whom, and how it is answered.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -13,53 +13,33 @@ use super::{
     phase::Phase,
     refusal::{Refusal, bad, control_refusal, fault_refusal, refusal},
     session,
-    wire::{BansBody, ErrorBody, ErrorDetail, KeyBody, KeysBody, ReloadBody, ReloadedBody, StatusBody, UpgradeBody, UpgradedBody},
+    wire::{
+        BansBody, ErrorBody, ErrorDetail, KeyBody, KeysBody, ReloadBody, ReloadedBody, StatusBody,
+        UpgradeBody, UpgradedBody,
+    },
 };
 use crate::{
-    model::{Clock, Control, Principal, ReloadReport, ReloadWish, UnixTime},
+    model::{Clock, Control, EventKind, EventSink, OperatorActed, Principal, ReloadReport, ReloadRequest},
     policy::Policy,
 };
 
-/// One call, for the access log and the metrics.
-#[derive(Clone, Copy, Debug)]
-pub struct AdminCall<'a> {
-    /// When it came.
-    pub time: UnixTime,
-    /// How long it took to answer.
-    pub duration: Duration,
-    /// From where.
-    pub caller: Caller,
-    /// Who, once proven.
-    pub principal: Option<&'a str>,
-    /// The method as sent; nothing if no request could be read.
-    pub method: Option<&'a str>,
-    /// The path as sent.
-    pub path: Option<&'a str>,
-    /// The status that is answered.
-    pub status: u16,
-    /// The code of the refusal; nothing if the call did what it was for.
-    pub reason: Option<&'static str>,
-    /// What was done, or the facts of the refusal.
-    pub detail: Option<&'a str>,
-}
-
 /// What the API needs of the floors above.
-pub struct Levers {
-    /// What it pulls.
+pub struct AdminDeps {
+    /// What it commands.
     pub control: Arc<dyn Control>,
     /// Returns the policy in force, for its principals.
     pub policy: Box<dyn Fn() -> Arc<Policy> + Send + Sync>,
     /// Tells when principals expire.
     pub clock: Arc<dyn Clock>,
-    /// Is told of every call, before it is answered.
-    pub on_call: Box<dyn Fn(&AdminCall<'_>) + Send + Sync>,
+    /// Records every call, before it is answered.
+    pub events: Arc<dyn EventSink>,
     /// The user that octroi runs as.
     pub own_uid: u32,
 }
 
 /// The admin API, over any stream.
 pub struct Api {
-    levers: Levers,
+    deps: AdminDeps,
 }
 
 /// What comes of a call.
@@ -71,14 +51,19 @@ struct Outcome {
 }
 
 impl Api {
-    /// Builds the API over the levers.
-    pub fn new(levers: Levers) -> Self {
-        Self { levers }
+    /// Builds the API.
+    pub fn new(deps: AdminDeps) -> Self {
+        Self { deps }
     }
 
     /// Answers the one request of a connection.
-    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, mut stream: S, caller: Caller, phase: Phase) {
-        let (time, began) = (self.levers.clock.now(), self.levers.clock.tick());
+    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
+        &self,
+        mut stream: S,
+        caller: Caller,
+        phase: Phase,
+    ) {
+        let (time, began) = (self.deps.clock.now(), self.deps.clock.tick());
         let mut head = Head::read(&mut stream).await;
         phase.works();
         let outcome = match &mut head {
@@ -87,34 +72,47 @@ impl Api {
             Err(fault) => Outcome::refused(fault_refusal(*fault), None),
         };
         let head = head.ok();
-        (self.levers.on_call)(&AdminCall {
-            time,
-            duration: self.levers.clock.tick().since(began),
-            caller,
+        let call = OperatorActed {
+            peer: match caller {
+                Caller::Remote(peer) => Some(peer),
+                Caller::Local { .. } => None,
+            },
             principal: outcome.principal.as_deref(),
             method: head.as_ref().map(|head| head.method.as_str()),
             path: head.as_ref().map(|head| head.path.as_str()),
             status: outcome.answer.status,
             reason: outcome.reason,
+            duration: self.deps.clock.tick().since(began),
             detail: outcome.detail.as_deref(),
-        });
+        };
+        self.deps.events.emit_at(time, EventKind::Operator(&call));
         phase.answered();
         outcome.answer.write(&mut stream, head.is_some_and(|head| head.method == "HEAD")).await;
     }
 
-    async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, head: &mut Head, stream: &mut S, caller: Caller) -> Outcome {
-        let policy = (self.levers.policy)();
-        let known = caller::identify(head, caller, policy.admin.as_ref(), self.levers.own_uid, self.levers.clock.now());
+    async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(
+        &self,
+        head: &mut Head,
+        stream: &mut S,
+        caller: Caller,
+    ) -> Outcome {
+        let policy = (self.deps.policy)();
+        let known =
+            caller::identify(head, caller, policy.admin.as_ref(), self.deps.own_uid, self.deps.clock.now());
         drop(policy);
         let principal = match known {
             Ok(principal) => principal,
-            Err(stranger) => {
-                let refusal = Refusal { status: stranger.status, code: stranger.code, message: stranger.message.to_owned() };
+            Err(refused) => {
+                let refusal = Refusal {
+                    status: refused.status,
+                    code: refused.code,
+                    message: refused.message.to_owned(),
+                };
                 let mut outcome = Outcome::refused(refusal, None);
-                if stranger.status == 401 {
+                if refused.status == 401 {
                     outcome.answer = outcome.answer.with("WWW-Authenticate", "Bearer");
                 }
-                return Outcome { detail: stranger.detail, ..outcome };
+                return Outcome { detail: refused.detail, ..outcome };
             }
         };
         match self.call(head, stream, &principal).await {
@@ -124,22 +122,32 @@ impl Api {
     }
 
     /// Does what a proven principal asks for. Returns the answer, and what was done in words.
-    async fn call<S>(&self, head: &mut Head, stream: &mut S, principal: &Principal) -> Result<(Answer, Option<String>), Refusal>
+    async fn call<S>(
+        &self,
+        head: &mut Head,
+        stream: &mut S,
+        principal: &Principal,
+    ) -> Result<(Answer, Option<String>), Refusal>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let endpoint = Endpoint::find(&head.path, &head.method)?;
         if !principal.may(endpoint.role()) {
-            return Err(refusal(403, "role_missing", &format!("this needs the role {}", endpoint.role().as_str())));
+            return Err(refusal(
+                403,
+                "role_missing",
+                &format!("this needs the role {}", endpoint.role().as_str()),
+            ));
         }
-        let control = &*self.levers.control;
+        let control = &*self.deps.control;
         match endpoint {
             Endpoint::Status => Ok((json(200, &StatusBody::from(control.status())), None)),
             Endpoint::Tenant => Ok((json(200, &session::epoch(control, &head.path)?), None)),
             Endpoint::Reload => {
                 let wish: ReloadBody = read_json(head, stream).await?;
-                let wish = ReloadWish { allow_removal: wish.allow_removal, dry_run: wish.dry_run };
-                let ReloadReport { revision, warnings } = control.reload(wish).await.map_err(control_refusal)?;
+                let wish = ReloadRequest { allow_removal: wish.allow_removal, dry_run: wish.dry_run };
+                let ReloadReport { revision, warnings } =
+                    control.reload(wish).await.map_err(control_refusal)?;
                 let removal = if wish.allow_removal { " allow_removal=true" } else { "" };
                 let done = if wish.dry_run { "would reload" } else { "reloaded" };
                 let detail = format!("{done} revision={revision}{removal}");
@@ -160,7 +168,7 @@ impl Api {
                 let keys = control.keys().into_iter().map(KeyBody::from).collect();
                 Ok((json(200, &KeysBody { keys }), None))
             }
-            Endpoint::Bans => Ok((json(200, &BansBody::new(control.bans(), self.levers.clock.now())), None)),
+            Endpoint::Bans => Ok((json(200, &BansBody::new(control.bans(), self.deps.clock.now())), None)),
             Endpoint::Ban => {
                 let (body, detail) = ban::make(control, &read_json(head, stream).await?)?;
                 Ok((json(200, &body), Some(detail)))
@@ -174,7 +182,8 @@ impl Api {
                 Ok((json(200, &body), Some(detail)))
             }
             Endpoint::Revoke => {
-                let (body, detail) = session::revoke(control, &read_json(head, stream).await?, self.levers.clock.now()).await?;
+                let (body, detail) =
+                    session::revoke(control, &read_json(head, stream).await?, self.deps.clock.now()).await?;
                 Ok((json(200, &body), Some(detail)))
             }
         }
@@ -184,7 +193,12 @@ impl Api {
 impl Outcome {
     fn refused(refusal: Refusal, principal: Option<String>) -> Self {
         let error = ErrorDetail { code: refusal.code.to_owned(), message: refusal.message };
-        Self { answer: json(refusal.status, &ErrorBody { error }), principal, reason: Some(refusal.code), detail: None }
+        Self {
+            answer: json(refusal.status, &ErrorBody { error }),
+            principal,
+            reason: Some(refusal.code),
+            detail: None,
+        }
     }
 }
 
@@ -233,8 +247,14 @@ mod tests {
 
         let status: StatusBody = serde_json::from_str(&told.body).unwrap();
         assert_eq!(told.status, 200);
-        assert!(told.head.contains("Content-Type: application/json\r\n") && told.head.contains("Cache-Control: no-store\r\n"));
-        assert_eq!((status.revision.as_str(), status.started.as_str(), status.tenants), ("0123456789abcdef", "2026-11-23T21:40:00Z", 3));
+        assert!(
+            told.head.contains("Content-Type: application/json\r\n")
+                && told.head.contains("Cache-Control: no-store\r\n")
+        );
+        assert_eq!(
+            (status.revision.as_str(), status.started.as_str(), status.tenants),
+            ("0123456789abcdef", "2026-11-23T21:40:00Z", 3)
+        );
         let seen = (Some(format!("local:{OWN_UID}")), Some("GET /v1/status".to_owned()), 200, None, None);
         assert_eq!(*bench.calls.lock().unwrap(), [seen]);
     }
@@ -244,7 +264,10 @@ mod tests {
         let bench = bench(OWN_UID);
 
         assert_eq!(call(&bench, Caller::Local { uid: 0 }, &get("/v1/status", "")).await.status, 200);
-        assert_eq!(refused(&bench, Caller::Local { uid: 1 }, &get("/v1/status", "")).await, (403, "forbidden".to_owned()));
+        assert_eq!(
+            refused(&bench, Caller::Local { uid: 1 }, &get("/v1/status", "")).await,
+            (403, "forbidden".to_owned())
+        );
         assert_eq!(bench.calls.lock().unwrap()[1].4.as_deref(), Some("local:1"));
     }
 
@@ -268,13 +291,22 @@ mod tests {
         let told = call(&bench, REMOTE, &get("/nowhere", "")).await;
         assert_eq!(told.status, 401);
         assert!(told.head.contains("WWW-Authenticate: Bearer\r\n"));
-        assert!(bench.calls.lock().unwrap().iter().any(|seen| seen.4.as_deref() == Some("the token of old has expired")));
+        assert!(
+            bench
+                .calls
+                .lock()
+                .unwrap()
+                .iter()
+                .any(|seen| seen.4.as_deref() == Some("the token of old has expired"))
+        );
     }
 
     #[tokio::test]
     async fn a_role_is_needed_to_change_anything() {
         let bench = bench(OWN_UID);
-        let reload = |token| post("/v1/reload", "").replace("Content-Type", &format!("{}Content-Type", with_token(token)));
+        let reload = |token| {
+            post("/v1/reload", "").replace("Content-Type", &format!("{}Content-Type", with_token(token)))
+        };
 
         assert_eq!(refused(&bench, REMOTE, &reload(VERA)).await, (403, "role_missing".to_owned()));
         let told = call(&bench, REMOTE, &reload(ALICE)).await;
@@ -287,10 +319,15 @@ mod tests {
     #[tokio::test]
     async fn an_upgrade_is_for_operators_and_tells_both_processes() {
         let bench = bench(OWN_UID);
-        let upgrade = |token| post("/v1/upgrade", "{}").replace("Content-Type", &format!("{}Content-Type", with_token(token)));
+        let upgrade = |token| {
+            post("/v1/upgrade", "{}").replace("Content-Type", &format!("{}Content-Type", with_token(token)))
+        };
 
         assert_eq!(refused(&bench, REMOTE, &upgrade(VERA)).await, (403, "role_missing".to_owned()));
-        assert_eq!(refused(&bench, OWN, &get("/v1/upgrade", "")).await, (405, "method_not_allowed".to_owned()));
+        assert_eq!(
+            refused(&bench, OWN, &get("/v1/upgrade", "")).await,
+            (405, "method_not_allowed".to_owned())
+        );
         let told = call(&bench, REMOTE, &upgrade(ALICE)).await;
         assert_eq!(told.json(), serde_json::json!({"predecessor": 7, "successor": 8, "took_ms": 41.2}));
         let told = call(&bench, OWN, &post("/v1/upgrade", r#"{"start":false}"#)).await;
@@ -303,7 +340,10 @@ mod tests {
         let to = |host: &str| get("/v1/status", &with_token(VERA)).replace("localhost:9901", host);
 
         assert_eq!(refused(&bench, REMOTE, &to("rebound.example")).await, (421, "host_unknown".to_owned()));
-        assert_eq!(refused(&bench, REMOTE, &to("localhost\r\nHost: localhost")).await, (400, "host_missing".to_owned()));
+        assert_eq!(
+            refused(&bench, REMOTE, &to("localhost\r\nHost: localhost")).await,
+            (400, "host_missing".to_owned())
+        );
         for host in ["LOCALHOST", "127.0.0.1:9901", "[::1]:9901", "[::1]", "localhost:1"] {
             assert_eq!(call(&bench, REMOTE, &to(host)).await.status, 200, "{host}");
         }
@@ -332,7 +372,10 @@ mod tests {
         assert_eq!(refused(&bench, REMOTE, &get("Origin: http://localhost:9901")).await, cross_site);
         assert_eq!(refused(&bench, REMOTE, &get("Origin: null")).await, cross_site);
         assert_eq!(refused(&bench, REMOTE, &get("Sec-Fetch-Site: cross-site")).await, cross_site);
-        assert_eq!(refused(&bench, REMOTE, &get("Sec-Fetch-Site: none\r\nSec-Fetch-Site: same-site")).await, cross_site);
+        assert_eq!(
+            refused(&bench, REMOTE, &get("Sec-Fetch-Site: none\r\nSec-Fetch-Site: same-site")).await,
+            cross_site
+        );
         assert_eq!(call(&bench, REMOTE, &get("Sec-Fetch-Site: same-origin")).await.status, 200);
     }
 
@@ -340,10 +383,31 @@ mod tests {
     async fn what_the_control_says_no_to_has_its_own_status() {
         let bench = bench(OWN_UID);
         let table = [
-            (ControlError::Config("octroi.yaml:3:1: unknown key".to_owned()), 422, "config_invalid", "octroi.yaml:3:1: unknown key"),
-            (ControlError::Upgrade("no successor waits".to_owned()), 409, "not_upgraded", "no successor waits"),
+            (
+                ControlError::Config("octroi.yaml:3:1: unknown key".to_owned()),
+                422,
+                "config_invalid",
+                "octroi.yaml:3:1: unknown key",
+            ),
+            (
+                ControlError::Upgrade("no successor waits".to_owned()),
+                409,
+                "not_upgraded",
+                "no successor waits",
+            ),
             (ControlError::Unknown("acme".to_owned()), 404, "unknown", "the policy has no such tenant"),
-            (ControlError::Unavailable("the journal is full".to_owned()), 503, "unavailable", "the journal is full"),
+            (
+                ControlError::Unavailable("the journal is full".to_owned()),
+                503,
+                "unavailable",
+                "the journal is full",
+            ),
+            (
+                ControlError::HandedOver,
+                503,
+                "handed_over",
+                "another process serves by now: this one handed over meanwhile, and its successor read the configuration when it began",
+            ),
         ];
 
         for (error, status, code, message) in table {
@@ -351,7 +415,10 @@ mod tests {
 
             let told = call(&bench, OWN, &post("/v1/reload", "{}")).await;
 
-            assert_eq!((told.status, told.code().as_str(), told.json()["error"]["message"].as_str()), (status, code, Some(message)));
+            assert_eq!(
+                (told.status, told.code().as_str(), told.json()["error"]["message"].as_str()),
+                (status, code, Some(message))
+            );
         }
     }
 
@@ -361,10 +428,19 @@ mod tests {
         let form = post("/v1/reload", "{}").replace("application/json", "text/plain");
 
         assert_eq!(refused(&bench, OWN, &get("/v2/status", "")).await, (404, "not_found".to_owned()));
-        assert_eq!(refused(&bench, OWN, &get("/v1/reload", "")).await, (405, "method_not_allowed".to_owned()));
-        assert_eq!(refused(&bench, OWN, &post("/v1/status", "")).await, (405, "method_not_allowed".to_owned()));
+        assert_eq!(
+            refused(&bench, OWN, &get("/v1/reload", "")).await,
+            (405, "method_not_allowed".to_owned())
+        );
+        assert_eq!(
+            refused(&bench, OWN, &post("/v1/status", "")).await,
+            (405, "method_not_allowed".to_owned())
+        );
         assert_eq!(refused(&bench, OWN, &form).await, (415, "not_json".to_owned()));
-        assert_eq!(refused(&bench, OWN, &post("/v1/reload", &" ".repeat(BODY_BYTES + 1))).await, (413, "body_too_large".to_owned()));
+        assert_eq!(
+            refused(&bench, OWN, &post("/v1/reload", &" ".repeat(BODY_BYTES + 1))).await,
+            (413, "body_too_large".to_owned())
+        );
         assert_eq!(refused(&bench, OWN, "nonsense\r\n\r\n").await, (400, "malformed".to_owned()));
         assert_eq!(call(&bench, OWN, &post("/v1/reload", "")).await.status, 200);
     }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config,
-    model::{BanWish, ClientPrefix, Control, Range},
+    model::{BanRequest, ClientPrefix, Control, Range},
 };
 
 /// The longest ban: they live in memory; what is meant for ever stands in a listener's `deny`.
@@ -18,14 +18,18 @@ const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 /// Bans a client. Returns the answer, and what was done in words.
 pub(super) fn make(control: &dyn Control, body: &MakeBanBody) -> Result<(ClientBody, String), Refusal> {
     let (client, named) = client(&body.client)?;
-    let lasts = config::duration(&body.r#for).filter(|lasts| (Duration::from_secs(1)..=LONGEST).contains(lasts));
+    let lasts =
+        config::duration(&body.r#for).filter(|lasts| (Duration::from_secs(1)..=LONGEST).contains(lasts));
     let lasts = lasts.ok_or_else(|| bad("`for` is a duration from 1s to 30d, like `10m`"))?;
     if body.note.as_ref().is_some_and(|note| note.len() > NOTE_BYTES) {
         return Err(bad("`note` has at most 256 bytes"));
     }
-    control.ban(BanWish { client, named, lasts, note: body.note.clone() }).map_err(control_refusal)?;
+    control.ban(BanRequest { client, named, lasts, note: body.note.clone() }).map_err(control_refusal)?;
     let note = body.note.as_ref().map(|note| format!(" note={note}")).unwrap_or_default();
-    Ok((ClientBody { client: client.to_string() }, format!("banned client={client} for={}{note}", body.r#for)))
+    Ok((
+        ClientBody { client: client.to_string() },
+        format!("banned client={client} for={}{note}", body.r#for),
+    ))
 }
 
 /// Lifts a ban.
@@ -38,7 +42,9 @@ pub(super) fn lift(control: &dyn Control, body: &LiftBanBody) -> Result<(ClientB
 }
 
 fn client(text: &str) -> Result<(ClientPrefix, Range), Refusal> {
-    let range = text.parse::<Range>().map_err(|_| bad("`client` is an IPv4 address, an IPv6 address or an IPv6 /64"))?;
+    let range = text
+        .parse::<Range>()
+        .map_err(|_| bad("`client` is an IPv4 address, an IPv6 address or an IPv6 /64"))?;
     let wide = "a ban is of one client: an IPv4 address or an IPv6 /64; ranges stand in a listener's `deny`";
     ClientPrefix::try_from(range).map(|client| (client, range)).map_err(|_| bad(wide))
 }
@@ -57,19 +63,29 @@ mod tests {
         let remote = Caller::Remote("192.0.2.7:5000".parse().unwrap());
         let call = async |token: &str, line: &str, body: &str| {
             let length = body.len();
-            let head = format!("{line} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n");
-            let told =
-                ask(|stream| bench.api.serve(stream, remote, Phase::default()), &format!("{head}Content-Length: {length}\r\n\r\n{body}"))
-                    .await;
+            let head = format!(
+                "{line} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+            );
+            let told = ask(
+                |stream| bench.api.serve(stream, remote, Phase::default()),
+                &format!("{head}Content-Length: {length}\r\n\r\n{body}"),
+            )
+            .await;
             (told.status, told.json())
         };
         let wish = r#"{"client":"2001:db8:1::7","for":"10m","note":"scanner"}"#;
 
         let (status, body) = call(VERA, "GET /v1/bans", "").await;
-        assert_eq!((status, &body["bans"][0]["client"], &body["bans"][0]["reason"]), (200, &"2001:db8::/64".into(), &"framing_te".into()));
+        assert_eq!(
+            (status, &body["bans"][0]["client"], &body["bans"][0]["reason"]),
+            (200, &"2001:db8::/64".into(), &"framing_te".into())
+        );
         assert_eq!(call(VERA, "POST /v1/bans", wish).await.0, 403);
         assert_eq!(call(VERA, "POST /v1/bans/remove", r#"{"client":"2001:db8:1::"}"#).await.0, 403);
-        assert_eq!(call(ALICE, "POST /v1/bans", wish).await, (200, serde_json::json!({"client": "2001:db8:1::/64"})));
+        assert_eq!(
+            call(ALICE, "POST /v1/bans", wish).await,
+            (200, serde_json::json!({"client": "2001:db8:1::/64"}))
+        );
         assert_eq!(call(ALICE, "POST /v1/bans/remove", r#"{"client":"2001:db8:1::/64"}"#).await.0, 200);
         assert_eq!(call(ALICE, "POST /v1/bans/remove", r#"{"client":"2001:db8:1::/64"}"#).await.0, 404);
         assert_eq!(call(ALICE, "DELETE /v1/bans", "").await.0, 405);

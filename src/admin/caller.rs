@@ -25,7 +25,7 @@ pub enum Caller {
 
 /// Why a caller is nobody here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stranger {
+pub(super) struct CallerRefusal {
     pub(super) status: u16,
     pub(super) code: &'static str,
     pub(super) message: &'static str,
@@ -35,17 +35,23 @@ pub(super) struct Stranger {
 
 /// Proves who calls, or says why nobody.
 ///
-/// Over TCP: the Host must be listed (a page whose name was pointed here by its owner cannot name it), the call must not come from
-/// a page at all, and the Bearer token must be a principal's that has not expired. Over the control socket the kernel's word
-/// counts: root or our own user.
-pub(super) fn identify(head: &Head, caller: Caller, admin: Option<&Admin>, own_uid: u32, now: UnixTime) -> Result<Principal, Stranger> {
+/// Over TCP: the Host must be listed (a page whose name was pointed here by its owner cannot name it), the
+/// call must not come from a page at all, and the Bearer token must be a principal's that has not expired.
+/// Over the control socket the kernel's word counts: root or our own user.
+pub(super) fn identify(
+    head: &Head,
+    caller: Caller,
+    admin: Option<&Admin>,
+    own_uid: u32,
+    now: UnixTime,
+) -> Result<Principal, CallerRefusal> {
     match caller {
         Caller::Local { uid } => {
             from_no_page(head)?;
             local(uid, own_uid)
         }
         Caller::Remote(_) => {
-            let admin = admin.ok_or_else(|| stranger(403, "admin_off", "the admin listener is off"))?;
+            let admin = admin.ok_or_else(|| caller_refusal(403, "admin_off", "the admin listener is off"))?;
             to_our_name(head, admin)?;
             from_no_page(head)?;
             bearer(head, admin, now)
@@ -53,21 +59,33 @@ pub(super) fn identify(head: &Head, caller: Caller, admin: Option<&Admin>, own_u
     }
 }
 
-fn local(uid: u32, own_uid: u32) -> Result<Principal, Stranger> {
+fn local(uid: u32, own_uid: u32) -> Result<Principal, CallerRefusal> {
     if uid == 0 || uid == own_uid {
-        return Ok(Principal { name: format!("local:{uid}"), roles: vec![Role::Viewer, Role::Operator, Role::Auditor] });
+        return Ok(Principal {
+            name: format!("local:{uid}"),
+            roles: vec![Role::Viewer, Role::Operator, Role::Auditor],
+        });
     }
-    let refused = stranger(403, "forbidden", "only root and octroi's own user may use the control socket");
-    Err(Stranger { detail: Some(format!("local:{uid}")), ..refused })
+    let refused =
+        caller_refusal(403, "forbidden", "only root and octroi's own user may use the control socket");
+    Err(CallerRefusal { detail: Some(format!("local:{uid}")), ..refused })
 }
 
-fn to_our_name(head: &Head, admin: &Admin) -> Result<(), Stranger> {
-    let host = head.only("host").ok_or_else(|| stranger(400, "host_missing", "the request has no Host, or several"))?;
+fn to_our_name(head: &Head, admin: &Admin) -> Result<(), CallerRefusal> {
+    let host = head
+        .only("host")
+        .ok_or_else(|| caller_refusal(400, "host_missing", "the request has no Host, or several"))?;
     let name = name_of(host);
-    if name.is_some_and(|name| admin.hosts.iter().any(|listed| without_brackets(listed).eq_ignore_ascii_case(name))) {
+    if name.is_some_and(|name| {
+        admin.hosts.iter().any(|listed| without_brackets(listed).eq_ignore_ascii_case(name))
+    }) {
         return Ok(());
     }
-    Err(stranger(421, "host_unknown", "this Host is not answered here; admin.hosts lists those that are"))
+    Err(caller_refusal(
+        421,
+        "host_unknown",
+        "this Host is not answered here; admin.hosts lists those that are",
+    ))
 }
 
 /// Reads the name out of `name`, `name:port`, `[address]` or `[address]:port`; nothing else has one.
@@ -88,16 +106,16 @@ fn without_brackets(host: &str) -> &str {
 }
 
 /// Refuses what a browser sends on behalf of a page.
-fn from_no_page(head: &Head) -> Result<(), Stranger> {
+fn from_no_page(head: &Head) -> Result<(), CallerRefusal> {
     let same = |line: &[u8]| line == b"none" || line == b"same-origin";
     if head.lines("origin").next().is_some() || !head.lines("sec-fetch-site").all(same) {
-        return Err(stranger(403, "cross_site", "calls from web pages are refused"));
+        return Err(caller_refusal(403, "cross_site", "calls from web pages are refused"));
     }
     Ok(())
 }
 
-fn bearer(head: &Head, admin: &Admin, now: UnixTime) -> Result<Principal, Stranger> {
-    let nobody = || stranger(401, "unauthorized", "a valid Bearer token is needed");
+fn bearer(head: &Head, admin: &Admin, now: UnixTime) -> Result<Principal, CallerRefusal> {
+    let nobody = || caller_refusal(401, "unauthorized", "a valid Bearer token is needed");
     let field = head.only("authorization").ok_or_else(nobody)?;
     let (scheme, token) = field.split_once(' ').ok_or_else(nobody)?;
     if !scheme.eq_ignore_ascii_case("bearer") {
@@ -105,12 +123,16 @@ fn bearer(head: &Head, admin: &Admin, now: UnixTime) -> Result<Principal, Strang
     }
     let principal = find(&admin.principals, token.trim().as_bytes()).ok_or_else(nobody)?;
     if principal.expires.is_some_and(|end| end <= now) {
-        return Err(Stranger { detail: Some(format!("the token of {} has expired", principal.name)), ..nobody() });
+        return Err(CallerRefusal {
+            detail: Some(format!("the token of {} has expired", principal.name)),
+            ..nobody()
+        });
     }
     Ok(Principal { name: principal.name.clone(), roles: principal.roles.clone() })
 }
 
-/// Finds whose token it is. Every principal is compared, digest with digest, so that time tells neither place, length nor prefix.
+/// Finds whose token it is. Every principal is compared, digest with digest, so that time tells neither
+/// place, length nor prefix.
 fn find<'a>(principals: &'a [AdminPrincipal], token: &[u8]) -> Option<&'a AdminPrincipal> {
     let presented = Sha256::digest(token);
     let mut found = None;
@@ -123,8 +145,8 @@ fn find<'a>(principals: &'a [AdminPrincipal], token: &[u8]) -> Option<&'a AdminP
     found
 }
 
-fn stranger(status: u16, code: &'static str, message: &'static str) -> Stranger {
-    Stranger { status, code, message, detail: None }
+fn caller_refusal(status: u16, code: &'static str, message: &'static str) -> CallerRefusal {
+    CallerRefusal { status, code, message, detail: None }
 }
 
 #[cfg(test)]

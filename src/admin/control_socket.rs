@@ -1,17 +1,14 @@
 //! The control socket: `control.sock` in the state directory, for root and octroi's own user.
 
 use std::{
-    fs::{DirBuilder, Permissions},
+    fs::{DirBuilder, Metadata, Permissions},
     io,
     os::unix::{
         fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
         net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -19,11 +16,15 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType,
     sockopt::{self, Timeout},
 };
+use tokio::sync::Notify;
 
-use crate::model::CONTROL_SOCKET;
+use crate::model::{CONTROL_SOCKET, error_chain};
 
 /// How long a start waits to hear whether another octroi is there.
 const KNOCKING: Duration = Duration::from_secs(2);
+
+/// How often a process looks whether its socket is still where others find it.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// Why there is no control socket.
 #[derive(Debug, thiserror::Error)]
@@ -50,103 +51,261 @@ pub enum SocketError {
     },
 }
 
-/// A bound control socket. Dropping it takes the file away.
+/// A bound control socket. Dropping it takes the file away, where the file is this process's.
 #[derive(Debug)]
-pub struct ControlSocket {
-    listener: UnixListener,
-    path: PathBuf,
-    inode: (u64, u64),
-    given_away: Arc<AtomicBool>,
-}
+pub struct ControlSocket(Arc<Inner>);
 
 /// Another handle of a control socket, for a hand-over.
 #[derive(Debug)]
-pub struct ControlHandle {
+pub struct ControlHandle(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    bound: Mutex<Bound>,
+    /// Rung when another socket listens than before.
+    renewed: Notify,
+}
+
+/// What listens, and whose the file is.
+#[derive(Debug)]
+struct Bound {
     listener: UnixListener,
-    given_away: Arc<AtomicBool>,
+    /// Its file; nothing where there was none when it was taken over.
+    inode: Option<(u64, u64)>,
+    /// How often another socket was bound.
+    renewals: u64,
+    ownership: Ownership,
+    /// What stands in its place, where that was said already.
+    reported: Option<String>,
+}
+
+/// Whether the file is this process's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ownership {
+    /// It is: it puts it back, and takes it away at its end.
+    Ours,
+    /// It is, and a successor is just being given the socket: nothing is put back under its hands.
+    Held,
+    /// It is not: it is the predecessor's still, or the successor's already.
+    NotOurs,
+}
+
+/// What a look at the file found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum FileCheck {
+    /// All is as it was, or is not this process's affair.
+    Fine,
+    /// It was gone, or nobody answered there; it is there again.
+    PutBack,
+    /// Something else stands there, which is left alone. It is said once.
+    Barred(String),
 }
 
 impl ControlHandle {
-    /// Returns the socket, to be passed on.
-    pub fn socket(&self) -> &UnixListener {
-        &self.listener
+    /// Returns the socket, to be passed on. From here on nothing is put in its place, until [`Self::claim`]
+    /// says that nothing came of it.
+    pub fn hold(&self) -> io::Result<UnixListener> {
+        let mut bound = self.0.lock();
+        let listener = bound.listener.try_clone()?;
+        if bound.ownership == Ownership::Ours {
+            bound.ownership = Ownership::Held;
+        }
+        Ok(listener)
+    }
+
+    /// Takes the file for its own: the hand-over to this process is committed, or the one to a successor
+    /// failed.
+    pub fn claim(&self) {
+        self.0.lock().ownership = Ownership::Ours;
     }
 
     /// Leaves the file to the successor, which has the socket now.
-    pub fn give_away(&self) {
-        self.given_away.store(true, Ordering::Release);
+    pub fn release(&self) {
+        self.0.lock().ownership = Ownership::NotOurs;
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, Bound> {
+        self.bound.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of(
+        path: PathBuf,
+        listener: UnixListener,
+        inode: Option<(u64, u64)>,
+        ownership: Ownership,
+    ) -> Arc<Self> {
+        let bound = Bound { listener, inode, renewals: 0, ownership, reported: None };
+        Arc::new(Self { path, bound: Mutex::new(bound), renewed: Notify::new() })
+    }
+
+    /// Puts the file back where it is gone, or where nobody answers what stands in its place. Blocks, for
+    /// [`KNOCKING`] at most.
+    fn check_file(&self) -> Result<FileCheck, SocketError> {
+        let mut bound = self.lock();
+        if bound.ownership != Ownership::Ours {
+            return Ok(FileCheck::Fine);
+        }
+        let found = self.renew(&mut bound);
+        let said = match &found {
+            Ok(FileCheck::Fine | FileCheck::PutBack) => None,
+            Ok(FileCheck::Barred(why)) => Some(why.clone()),
+            Err(error) => Some(format!("{error:?}")),
+        };
+        let is_known = said.is_some() && bound.reported == said;
+        bound.reported = said;
+        if is_known { Ok(FileCheck::Fine) } else { found }
+    }
+
+    fn renew(&self, bound: &mut Bound) -> Result<FileCheck, SocketError> {
+        match std::fs::symlink_metadata(&self.path) {
+            Ok(metadata) if bound.inode == Some(identity(&metadata)) => return Ok(FileCheck::Fine),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("read", &self.path)(error)),
+        }
+        let state_dir = self.path.parent().unwrap_or(Path::new("."));
+        // Made by nobody else than a start: a state directory that is gone is not made anew.
+        refuse_if_open(state_dir)?;
+        match refuse_if_answered(&self.path) {
+            Ok(()) => {}
+            Err(error @ (SocketError::InUse(_) | SocketError::NotASocket(_))) => {
+                return Ok(FileCheck::Barred(error.to_string()));
+            }
+            Err(error) => return Err(error),
+        }
+        let (listener, inode) = place(state_dir, &self.path)?;
+        (bound.listener, bound.inode) = (listener, Some(inode));
+        bound.renewals += 1;
+        self.renewed.notify_one();
+        Ok(FileCheck::PutBack)
     }
 }
 
 impl ControlSocket {
-    /// Binds the socket, mode 0600. Makes the state directory (0700) if it is missing. A socket that nobody answers is replaced,
-    /// in one step, by one that has its mode already.
+    /// Binds the socket, mode 0600. Makes the state directory (0700) if it is missing. A socket that nobody
+    /// answers is replaced, in one step, by one that has its mode already.
     pub fn bind(state_dir: &Path) -> Result<Self, SocketError> {
         let path = state_dir.join(CONTROL_SOCKET);
         prepare(state_dir)?;
         refuse_if_answered(&path)?;
-        let fresh = state_dir.join(format!("{CONTROL_SOCKET}.{}", std::process::id()));
-        if let Err(error) = std::fs::remove_file(&fresh)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            return Err(failed("remove", &fresh)(error));
-        }
-        let listener = UnixListener::bind(&fresh).map_err(failed("bind", &path))?;
-        let placed = std::fs::set_permissions(&fresh, Permissions::from_mode(0o600))
-            .and_then(|()| listener.set_nonblocking(true))
-            .and_then(|()| std::fs::rename(&fresh, &path))
-            .and_then(|()| std::fs::symlink_metadata(&path));
-        match placed {
-            Ok(metadata) => Ok(Self { listener, path, inode: (metadata.dev(), metadata.ino()), given_away: Arc::default() }),
-            Err(error) => {
-                // Best effort: the error that counts is the first one.
-                let _ = std::fs::remove_file(&fresh);
-                Err(failed("bind", &path)(error))
-            }
-        }
+        let (listener, inode) = place(state_dir, &path)?;
+        Ok(Self(Inner::of(path, listener, Some(inode), Ownership::Ours)))
     }
 
-    /// Takes over a predecessor's socket; its file stays where it is.
+    /// Takes over a predecessor's socket. Its file stays where it is, and stays the predecessor's, until
+    /// [`ControlHandle::claim`]: a successor that fails before leaves the predecessor with a socket that can
+    /// be reached.
     pub fn take_over(state_dir: &Path, listener: UnixListener) -> Result<Self, SocketError> {
         let path = state_dir.join(CONTROL_SOCKET);
-        let metadata = std::fs::symlink_metadata(&path)
-            .and_then(|metadata| listener.set_nonblocking(true).map(|()| metadata))
-            .map_err(failed("take over", &path))?;
-        Ok(Self { listener, path, inode: (metadata.dev(), metadata.ino()), given_away: Arc::default() })
+        listener.set_nonblocking(true).map_err(failed("take over", &path))?;
+        // Gone, or no socket: it is put back once it is ours.
+        let metadata =
+            std::fs::symlink_metadata(&path).ok().filter(|metadata| metadata.file_type().is_socket());
+        Ok(Self(Inner::of(path, listener, metadata.as_ref().map(identity), Ownership::NotOurs)))
     }
 
     /// Returns another handle, for a hand-over.
-    pub fn handle(&self) -> Result<ControlHandle, SocketError> {
-        let listener = self.listener.try_clone().map_err(failed("copy", &self.path))?;
-        Ok(ControlHandle { listener, given_away: Arc::clone(&self.given_away) })
+    pub fn handle(&self) -> ControlHandle {
+        ControlHandle(Arc::clone(&self.0))
     }
 
     /// Returns where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.0.path
     }
 
-    /// Returns the socket for tokio; needs its runtime.
-    pub(super) fn listener(&self) -> io::Result<tokio::net::UnixListener> {
-        tokio::net::UnixListener::from_std(self.listener.try_clone()?)
+    /// Returns the socket for tokio, and which one it is; needs its runtime.
+    pub(super) fn listener(&self) -> io::Result<(tokio::net::UnixListener, u64)> {
+        let bound = self.0.lock();
+        Ok((tokio::net::UnixListener::from_std(bound.listener.try_clone()?)?, bound.renewals))
+    }
+
+    /// Waits until another socket listens than number `known`.
+    pub(super) async fn renewed(&self, known: u64) {
+        // Whoever was rung for may have gone: so the number counts, and the bell only says when to look.
+        while self.0.lock().renewals == known {
+            self.0.renewed.notified().await;
+        }
+    }
+
+    /// Looks whether the file is there, and puts it back, for as long as it is this process's.
+    pub(super) async fn watch(&self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let inner = Arc::clone(&self.0);
+            // Not on a thread that serves: the disk may hang.
+            let Ok(found) = tokio::task::spawn_blocking(move || inner.check_file()).await else { continue };
+            let path = self.path().display();
+            match found {
+                Ok(FileCheck::Fine) => {}
+                Ok(FileCheck::PutBack) => {
+                    tracing::warn!(event = "control_socket_back", %path, "the control socket was gone; it is there again")
+                }
+                Ok(FileCheck::Barred(why)) => {
+                    tracing::error!(
+                        event = "control_socket_gone",
+                        why,
+                        "this process cannot be commanded: take away what stands there"
+                    );
+                }
+                Err(error) => {
+                    tracing::error!(event = "control_socket_gone", error = %error_chain(&error), "the control socket is gone and cannot be put back yet");
+                }
+            }
+        }
     }
 }
 
 impl Drop for ControlSocket {
     fn drop(&mut self) {
-        // Only our own file: a successor may have put its socket there.
-        if self.given_away.load(Ordering::Acquire) {
+        let mut bound = self.0.lock();
+        // Only our own file: a predecessor may need it still, and a successor may have put its socket there.
+        if std::mem::replace(&mut bound.ownership, Ownership::NotOurs) == Ownership::NotOurs {
             return;
         }
-        let ours = std::fs::symlink_metadata(&self.path).is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.inode);
-        if ours {
-            let _ = std::fs::remove_file(&self.path);
+        let found = std::fs::symlink_metadata(&self.0.path).ok();
+        if found.is_some_and(|metadata| bound.inode == Some(identity(&metadata))) {
+            let _ = std::fs::remove_file(&self.0.path);
+        }
+    }
+}
+
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// Binds a socket of mode 0600 beside the path, and puts it there in one step.
+fn place(state_dir: &Path, path: &Path) -> Result<(UnixListener, (u64, u64)), SocketError> {
+    let fresh = state_dir.join(format!("{CONTROL_SOCKET}.{}", std::process::id()));
+    if let Err(error) = std::fs::remove_file(&fresh)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(failed("remove", &fresh)(error));
+    }
+    let listener = UnixListener::bind(&fresh).map_err(failed("bind", path))?;
+    let placed = std::fs::set_permissions(&fresh, Permissions::from_mode(0o600))
+        .and_then(|()| listener.set_nonblocking(true))
+        .and_then(|()| std::fs::rename(&fresh, path))
+        .and_then(|()| std::fs::symlink_metadata(path));
+    match placed {
+        Ok(metadata) => Ok((listener, identity(&metadata))),
+        Err(error) => {
+            // Best effort: the error that counts is the first one.
+            let _ = std::fs::remove_file(&fresh);
+            Err(failed("bind", path)(error))
         }
     }
 }
 
 fn prepare(state_dir: &Path) -> Result<(), SocketError> {
     DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(failed("create", state_dir))?;
+    refuse_if_open(state_dir)
+}
+
+fn refuse_if_open(state_dir: &Path) -> Result<(), SocketError> {
     let metadata = std::fs::metadata(state_dir).map_err(failed("read", state_dir))?;
     if metadata.permissions().mode() & 0o022 != 0 {
         return Err(SocketError::OpenDirectory(state_dir.to_owned()));
@@ -154,10 +313,11 @@ fn prepare(state_dir: &Path) -> Result<(), SocketError> {
     Ok(())
 }
 
-/// Connects to a control socket, or to another one of its kind, and waits no longer than this: not for a place in its queue, and not for it
-/// to take what is sent.
+/// Connects to a control socket, or to another one of its kind, and waits no longer than this: not for a
+/// place in its queue, and not for it to take what is sent.
 pub fn connect(path: &Path, within: Duration) -> io::Result<UnixStream> {
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     sockopt::set_socket_timeout(&socket, Timeout::Send, Some(within))?;
     rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
     Ok(UnixStream::from(socket))
@@ -165,7 +325,9 @@ pub fn connect(path: &Path, within: Duration) -> io::Result<UnixStream> {
 
 fn refuse_if_answered(path: &Path) -> Result<(), SocketError> {
     match std::fs::symlink_metadata(path) {
-        Ok(metadata) if !metadata.file_type().is_socket() => return Err(SocketError::NotASocket(path.to_owned())),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            return Err(SocketError::NotASocket(path.to_owned()));
+        }
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed("read", path)(error)),
@@ -174,7 +336,9 @@ fn refuse_if_answered(path: &Path) -> Result<(), SocketError> {
         // Its queue is full: somebody is there who takes nobody.
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(SocketError::InUse(path.to_owned())),
         Ok(_) => Err(SocketError::InUse(path.to_owned())),
-        Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => Ok(()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
+            Ok(())
+        }
         Err(error) => Err(failed("connect to", path)(error)),
     }
 }
@@ -248,19 +412,101 @@ mod tests {
         assert!(UnixStream::connect(second.path()).is_ok());
     }
 
+    fn answers(path: &Path) -> bool {
+        UnixStream::connect(path).is_ok()
+    }
+
     #[test]
     fn a_socket_that_was_given_away_outlives_its_first_owner() {
         let dir = tempfile::tempdir().unwrap();
         let first = ControlSocket::bind(dir.path()).unwrap();
-        let handle = first.handle().unwrap();
-        let second = ControlSocket::take_over(dir.path(), handle.socket().try_clone().unwrap()).unwrap();
+        let handle = first.handle();
+        let second = ControlSocket::take_over(dir.path(), handle.hold().unwrap()).unwrap();
 
-        handle.give_away();
+        second.handle().claim();
+        handle.release();
         drop((first, handle));
 
-        assert!(UnixStream::connect(second.path()).is_ok());
+        assert!(answers(second.path()));
         let path = second.path().to_owned();
         drop(second);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_successor_that_gives_up_leaves_the_file_to_its_predecessor() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = ControlSocket::bind(dir.path()).unwrap();
+        for _ in 0..2 {
+            let handle = first.handle();
+            drop(ControlSocket::take_over(dir.path(), handle.hold().unwrap()).unwrap());
+
+            handle.claim();
+            assert!(answers(first.path()));
+        }
+        let path = first.path().to_owned();
+        drop(first);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_is_gone_or_dead_is_put_back_and_another_s_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = ControlSocket::bind(dir.path()).unwrap();
+        let path = socket.path().to_owned();
+        assert_eq!(socket.0.check_file().unwrap(), FileCheck::Fine);
+
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(
+            (socket.0.check_file().unwrap(), socket.0.check_file().unwrap()),
+            (FileCheck::PutBack, FileCheck::Fine)
+        );
+        assert_eq!((answers(&path), mode(&path)), (true, 0o600));
+
+        std::fs::remove_file(&path).unwrap();
+        drop(UnixListener::bind(&path).unwrap());
+        assert_eq!((socket.0.check_file().unwrap(), answers(&path)), (FileCheck::PutBack, true));
+
+        // Another process's: said once, left alone, also at the end.
+        std::fs::remove_file(&path).unwrap();
+        let other = UnixListener::bind(&path).unwrap();
+        assert!(
+            matches!(socket.0.check_file().unwrap(), FileCheck::Barred(why) if why.contains("another octroi"))
+        );
+        assert_eq!(socket.0.check_file().unwrap(), FileCheck::Fine);
+        drop(other);
+        assert_eq!(socket.0.check_file().unwrap(), FileCheck::PutBack);
+
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "kept").unwrap();
+        assert!(
+            matches!(socket.0.check_file().unwrap(), FileCheck::Barred(why) if why.contains("not a socket"))
+        );
+        drop(socket);
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "kept");
+    }
+
+    #[test]
+    fn nothing_is_put_back_while_it_is_handed_over_or_once_it_is_another_s() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = ControlSocket::bind(dir.path()).unwrap();
+        let (handle, path) = (socket.handle(), socket.path().to_owned());
+        let successor = ControlSocket::take_over(dir.path(), handle.hold().unwrap()).unwrap();
+        std::fs::remove_file(&path).unwrap();
+
+        assert_eq!(
+            (socket.0.check_file().unwrap(), successor.0.check_file().unwrap()),
+            (FileCheck::Fine, FileCheck::Fine)
+        );
+        assert!(!path.exists());
+        handle.release();
+        successor.handle().claim();
+
+        assert_eq!(
+            (socket.0.check_file().unwrap(), successor.0.check_file().unwrap()),
+            (FileCheck::Fine, FileCheck::PutBack)
+        );
+        drop(socket);
+        assert!(answers(&path));
     }
 }

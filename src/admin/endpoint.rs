@@ -37,14 +37,20 @@ impl Endpoint {
             _ if path.starts_with(TENANT_PATH) => (Self::Tenant, matches!(method, "GET" | "HEAD")),
             _ => return Err(refusal(404, "not_found", "there is no such call")),
         };
-        if fits { Ok(endpoint) } else { Err(refusal(405, "method_not_allowed", "the call has another method")) }
+        if fits {
+            Ok(endpoint)
+        } else {
+            Err(refusal(405, "method_not_allowed", "the call has another method"))
+        }
     }
 
     /// Returns the role that it needs.
     pub(super) const fn role(self) -> Role {
         match self {
             Self::Status | Self::Tenant | Self::Keys | Self::Bans => Role::Viewer,
-            Self::Reload | Self::Revoke | Self::Sessions | Self::Upgrade | Self::Ban | Self::Unban => Role::Operator,
+            Self::Reload | Self::Revoke | Self::Sessions | Self::Upgrade | Self::Ban | Self::Unban => {
+                Role::Operator
+            }
         }
     }
 }

@@ -19,7 +19,8 @@ const FIELDS: usize = 64;
 /// The largest body.
 pub(super) const BODY_BYTES: usize = 64 * 1024;
 
-/// How long, and how much, is still read after the answer: a reset would take the answer away from a client that is still sending.
+/// How long, and how much, is still read after the answer: a reset would take the answer away from a client
+/// that is still sending.
 const LINGER: Duration = Duration::from_secs(5);
 const LINGER_BYTES: u64 = 1024 * 1024;
 
@@ -92,7 +93,11 @@ impl Head {
         }
         let (method, target) = request.method.zip(request.path).ok_or(Fault::Malformed)?;
         let path = target.split('?').next().filter(|path| path.starts_with('/')).ok_or(Fault::Malformed)?;
-        let fields = request.headers.iter().map(|field| (field.name.to_ascii_lowercase(), field.value.to_vec())).collect();
+        let fields = request
+            .headers
+            .iter()
+            .map(|field| (field.name.to_ascii_lowercase(), field.value.to_vec()))
+            .collect();
         Ok(Self { method: method.to_owned(), path: path.to_owned(), fields, rest: rest.to_vec() })
     }
 
@@ -109,12 +114,17 @@ impl Head {
     }
 
     /// Reads the body. Its length must be told: nobody streams to the admin API.
-    pub(super) async fn read_body<S: AsyncRead + AsyncWrite + Unpin>(&mut self, stream: &mut S) -> Result<Vec<u8>, Fault> {
+    pub(super) async fn read_body<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+    ) -> Result<Vec<u8>, Fault> {
         let length = self.body_length()?;
         let mut body = std::mem::take(&mut self.rest);
         body.truncate(length);
         let reading = async {
-            if body.len() < length && self.lines("expect").any(|line| line.eq_ignore_ascii_case(b"100-continue")) {
+            if body.len() < length
+                && self.lines("expect").any(|line| line.eq_ignore_ascii_case(b"100-continue"))
+            {
                 stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(|_| Fault::Gone)?;
                 stream.flush().await.map_err(|_| Fault::Gone)?;
             }
@@ -133,7 +143,9 @@ impl Head {
         if self.lines("content-length").next().is_none() {
             return Ok(0);
         }
-        let digits = self.only("content-length").filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty());
+        let digits = self
+            .only("content-length")
+            .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty());
         let digits = digits.ok_or(Fault::Malformed)?;
         digits.parse().ok().filter(|&length| length <= BODY_BYTES).ok_or(Fault::BodyTooLarge)
     }
@@ -142,7 +154,13 @@ impl Head {
 impl Answer {
     /// Answers with plain text.
     pub(super) fn text(status: u16, text: &'static str) -> Self {
-        Self { status, content_type: "text/plain; charset=utf-8", cache: NO_STORE, fields: Vec::new(), body: text.as_bytes().to_vec() }
+        Self {
+            status,
+            content_type: "text/plain; charset=utf-8",
+            cache: NO_STORE,
+            fields: Vec::new(),
+            body: text.as_bytes().to_vec(),
+        }
     }
 
     /// Adds a field.
@@ -151,7 +169,8 @@ impl Answer {
         self
     }
 
-    /// Writes the answer and ends the connection. An answer to HEAD has no body but says how long it would be.
+    /// Writes the answer and ends the connection. An answer to HEAD has no body but says how long it would
+    /// be.
     pub(super) async fn write<S: AsyncRead + AsyncWrite + Unpin>(self, stream: &mut S, to_head: bool) {
         let mut bytes = self.head().into_bytes();
         if !to_head {
@@ -170,7 +189,10 @@ impl Answer {
     }
 
     fn head(&self) -> String {
-        let reason = http::StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Status");
+        let reason = http::StatusCode::from_u16(self.status)
+            .ok()
+            .and_then(|status| status.canonical_reason())
+            .unwrap_or("Status");
         let mut head = format!("HTTP/1.1 {} {reason}\r\n", self.status);
         let length = self.body.len().to_string();
         let ours = [
@@ -189,7 +211,10 @@ impl Answer {
 }
 
 /// Reads until the empty line. Returns where the head ends.
-async fn read_through_head<S: AsyncRead + Unpin>(stream: &mut S, bytes: &mut Vec<u8>) -> Result<usize, Fault> {
+async fn read_through_head<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    bytes: &mut Vec<u8>,
+) -> Result<usize, Fault> {
     loop {
         let looked_at = bytes.len().saturating_sub(3);
         let room = u64::try_from(HEAD_BYTES.saturating_sub(bytes.len())).unwrap_or(0);
@@ -219,9 +244,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_head_is_read_with_what_follows_it() {
-        let head = head(b"POST /v1/reload?x=1 HTTP/1.1\r\nHost: a\r\nX-A: 1\r\nx-a: 2\r\n\r\n{}").await.unwrap();
+        let head =
+            head(b"POST /v1/reload?x=1 HTTP/1.1\r\nHost: a\r\nX-A: 1\r\nx-a: 2\r\n\r\n{}").await.unwrap();
 
-        assert_eq!((head.method.as_str(), head.path.as_str(), head.rest.as_slice()), ("POST", "/v1/reload", &b"{}"[..]));
+        assert_eq!(
+            (head.method.as_str(), head.path.as_str(), head.rest.as_slice()),
+            ("POST", "/v1/reload", &b"{}"[..])
+        );
         assert_eq!((head.only("host"), head.only("x-a"), head.lines("x-a").count()), (Some("a"), None, 2));
     }
 
@@ -250,10 +279,15 @@ mod tests {
         assert_eq!(body("Content-Length: 2\r\n", "{}surplus").await, Ok(b"{}".to_vec()));
         assert_eq!(body("Content-Length: 3\r\n", "{}").await, Err(Fault::Gone));
         assert_eq!(
-            body(&format!("Content-Length: {BODY_BYTES}\r\n"), &"a".repeat(BODY_BYTES)).await.map(|body| body.len()),
+            body(&format!("Content-Length: {BODY_BYTES}\r\n"), &"a".repeat(BODY_BYTES))
+                .await
+                .map(|body| body.len()),
             Ok(BODY_BYTES)
         );
-        assert_eq!(body(&format!("Content-Length: {}\r\n", BODY_BYTES + 1), "").await, Err(Fault::BodyTooLarge));
+        assert_eq!(
+            body(&format!("Content-Length: {}\r\n", BODY_BYTES + 1), "").await,
+            Err(Fault::BodyTooLarge)
+        );
         assert_eq!(body("Content-Length: 2\r\nContent-Length: 2\r\n", "{}").await, Err(Fault::Malformed));
         assert_eq!(body("Content-Length: +2\r\n", "{}").await, Err(Fault::Malformed));
         assert_eq!(body("Transfer-Encoding: chunked\r\n", "0\r\n\r\n").await, Err(Fault::LengthRequired));

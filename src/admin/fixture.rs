@@ -11,24 +11,29 @@ use std::{
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-use super::{Api, Caller, Levers, phase::Phase};
+use super::{AdminDeps, Api, Caller, phase::Phase};
 use crate::{
     model::{
-        Ban, BanCause, BanWish, BoxFuture, ClientPrefix, ClockStatus, Control, ControlError, Http2Limits, KeyRole, KeyStatus, ManualClock,
-        MissingTenants, Range, RedisStatus, ReloadReport, ReloadWish, Revocation, RevocationReport, Role, Secret, SessionId, SessionStatus,
-        SessionsOfUser, Status, TenantName, UnixTime, UnkeptRevocations, UpgradeReport, UpstreamStatus, UserId,
+        AcmeStatus, Ban, BanCause, BanRequest, BoxFuture, ClientPrefix, ClockStatus, Control, ControlError,
+        EventKind, EventSink, Http2Limits, KeyRole, KeySetStatus, KeyStatus, LostRevocations, ManualClock,
+        MissingTenants, Range, RedisStatus, ReloadReport, ReloadRequest, Revocation, RevocationReport, Role,
+        Secret, SessionId, SessionStatus, SessionsOfUser, Status, TenantName, UnixTime, UnkeptRevocations,
+        UpgradeReport, UpstreamStatus, UserId,
     },
-    policy::{Admin, AdminPrincipal, ClientIpHeader, IpSet, Limits, MinVersion, Policy, RequestLimits, Tenants, Tls, UnknownSni},
+    policy::{
+        Admin, AdminPrincipal, ClientIpHeader, IpSet, Limits, MinVersion, Policy, RequestLimits, Tenants,
+        Tls, UnknownSni,
+    },
 };
 
 /// An answer, taken apart.
-pub(crate) struct Told {
+pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: String,
 }
 
-impl Told {
+impl Reply {
     pub(crate) fn parse(text: &str) -> Self {
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
@@ -46,7 +51,10 @@ impl Told {
 }
 
 /// Sends a request through a pipe and reads the answer to its end.
-pub(crate) async fn ask<F: Future<Output = ()>>(serve: impl FnOnce(DuplexStream) -> F, request: &str) -> Told {
+pub(crate) async fn ask<F: Future<Output = ()>>(
+    serve: impl FnOnce(DuplexStream) -> F,
+    request: &str,
+) -> Reply {
     let (ours, mut theirs) = tokio::io::duplex(1 << 20);
     theirs.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
@@ -55,7 +63,7 @@ pub(crate) async fn ask<F: Future<Output = ()>>(serve: impl FnOnce(DuplexStream)
         drop(theirs);
     };
     tokio::join!(serve(ours), reading);
-    Told::parse(&text)
+    Reply::parse(&text)
 }
 
 /// A policy without tenants.
@@ -111,15 +119,20 @@ pub(crate) fn policy(admin: Option<Admin>) -> Policy {
 pub(crate) struct FakeControl {
     pub(crate) revoked: Mutex<Vec<Revocation>>,
     pub(crate) fails: Mutex<Option<ControlError>>,
-    pub(crate) banned: Mutex<Vec<BanWish>>,
+    pub(crate) banned: Mutex<Vec<BanRequest>>,
     pub(crate) clock: Mutex<Option<ClockStatus>>,
     pub(crate) upstreams: Mutex<Vec<UpstreamStatus>>,
     pub(crate) missing: Mutex<Option<MissingTenants>>,
     pub(crate) unkept: Mutex<Option<UnkeptRevocations>>,
+    pub(crate) lost: Mutex<Option<LostRevocations>>,
+    pub(crate) deny_refused: Mutex<Vec<String>>,
+    pub(crate) tls_ending: Mutex<Vec<String>>,
+    pub(crate) key_sets: Mutex<Vec<KeySetStatus>>,
+    pub(crate) acme: Mutex<Option<AcmeStatus>>,
     pub(crate) logs_failing: Mutex<Vec<String>>,
     pub(crate) redis: Mutex<Option<RedisStatus>>,
     /// What was wished of a reload last.
-    pub(crate) wished: Mutex<Option<ReloadWish>>,
+    pub(crate) wished: Mutex<Option<ReloadRequest>>,
 }
 
 impl Control for FakeControl {
@@ -133,6 +146,9 @@ impl Control for FakeControl {
             loaded: UnixTime::from_secs(1_795_470_001),
             reload_error: None,
             tls_refused: Vec::new(),
+            tls_out: Vec::new(),
+            tls_ending: self.tls_ending.lock().unwrap().clone(),
+            deny_refused: self.deny_refused.lock().unwrap().clone(),
             lapsed: Vec::new(),
             chains: Vec::new(),
             clock: *self.clock.lock().unwrap(),
@@ -140,7 +156,7 @@ impl Control for FakeControl {
             tenants_missing: self.missing.lock().unwrap().clone(),
             connections: 2,
             revocations: 1,
-            revocations_lost: None,
+            revocations_lost: *self.lost.lock().unwrap(),
             revocations_unkept: self.unkept.lock().unwrap().clone(),
             logs_failing: self.logs_failing.lock().unwrap().clone(),
             draining: false,
@@ -148,9 +164,9 @@ impl Control for FakeControl {
             generation: 2,
             predecessor: None,
             successor: None,
-            acme: None,
+            acme: self.acme.lock().unwrap().clone(),
             redis: self.redis.lock().unwrap().clone(),
-            key_sets: Vec::new(),
+            key_sets: self.key_sets.lock().unwrap().clone(),
             upstreams: self.upstreams.lock().unwrap().clone(),
         }
     }
@@ -158,7 +174,11 @@ impl Control for FakeControl {
     fn upgrade(&self, start: bool) -> BoxFuture<'_, Result<UpgradeReport, ControlError>> {
         let fails = self.fails.lock().unwrap().clone();
         // The process that serves says whether one was to be started.
-        let report = UpgradeReport { predecessor: 7, successor: if start { 8 } else { 9 }, took: Duration::from_micros(41_200) };
+        let report = UpgradeReport {
+            predecessor: 7,
+            successor: if start { 8 } else { 9 },
+            took: Duration::from_micros(41_200),
+        };
         Box::pin(async move { fails.map_or(Ok(report), Err) })
     }
 
@@ -166,15 +186,20 @@ impl Control for FakeControl {
         (tenant.as_str() == "acme").then_some(3)
     }
 
-    fn reload(&self, wish: ReloadWish) -> BoxFuture<'_, Result<ReloadReport, ControlError>> {
+    fn reload(&self, wish: ReloadRequest) -> BoxFuture<'_, Result<ReloadReport, ControlError>> {
         let failure = self.fails.lock().unwrap().clone();
         *self.wished.lock().unwrap() = Some(wish);
-        let warnings = if wish.allow_removal { vec!["warning: tenants are gone".to_owned()] } else { Vec::new() };
+        let warnings =
+            if wish.allow_removal { vec!["warning: tenants are gone".to_owned()] } else { Vec::new() };
         let report = ReloadReport { revision: "fedcba9876543210".to_owned(), warnings };
         Box::pin(async move { failure.map_or(Ok(report), Err) })
     }
 
-    fn sessions<'a>(&'a self, tenant: &'a TenantName, _user: &'a UserId) -> BoxFuture<'a, Result<SessionsOfUser, ControlError>> {
+    fn sessions<'a>(
+        &'a self,
+        tenant: &'a TenantName,
+        _user: &'a UserId,
+    ) -> BoxFuture<'a, Result<SessionsOfUser, ControlError>> {
         let session = |byte, client| SessionStatus {
             id: SessionId::new([byte; 16]),
             granted: UnixTime::from_secs(1_795_470_000),
@@ -185,11 +210,15 @@ impl Control for FakeControl {
             node: "edge-1".to_owned(),
         };
         let known = SessionsOfUser {
-            sessions: vec![session(0xab, Some("192.0.2.7".parse::<Range>().unwrap().try_into().unwrap())), session(0xcd, None)],
+            sessions: vec![
+                session(0xab, Some("192.0.2.7".parse::<Range>().unwrap().try_into().unwrap())),
+                session(0xcd, None),
+            ],
             silence: None,
             has_foreign: true,
         };
-        let found = if tenant.as_str() == "acme" { Ok(known) } else { Err(ControlError::Unknown(String::new())) };
+        let found =
+            if tenant.as_str() == "acme" { Ok(known) } else { Err(ControlError::Unknown(String::new())) };
         Box::pin(async { found })
     }
 
@@ -205,19 +234,32 @@ impl Control for FakeControl {
             uses: 0,
             retire_from,
         };
-        let waits = KeyStatus { file: Some("3.open.key".to_owned()), minted: None, ..key(3, KeyRole::Waits(None), Some(NOW)) };
-        vec![waits, key(2, KeyRole::Mints, None), KeyStatus { file: None, uses: 7, opened: Some(NOW), ..key(1, KeyRole::Opens, Some(NOW)) }]
+        let waits = KeyStatus {
+            file: Some("3.open.key".to_owned()),
+            minted: None,
+            ..key(3, KeyRole::Waits(None), Some(NOW))
+        };
+        vec![
+            waits,
+            key(2, KeyRole::Mints, None),
+            KeyStatus { file: None, uses: 7, opened: Some(NOW), ..key(1, KeyRole::Opens, Some(NOW)) },
+        ]
     }
 
     fn bans(&self) -> Vec<Ban> {
         let made = self.banned.lock().unwrap();
-        let by_operator =
-            made.iter().map(|wish| Ban { client: wish.client, left: wish.lasts, cause: BanCause::Operator(wish.note.clone()) });
+        let by_operator = made.iter().map(|wish| Ban {
+            client: wish.client,
+            left: wish.lasts,
+            cause: BanCause::Operator(wish.note.clone()),
+        });
         let client = ClientPrefix::try_from("2001:db8::/64".parse::<Range>().unwrap()).unwrap();
-        by_operator.chain([Ban { client, left: Duration::from_secs(90), cause: BanCause::Protocol("framing_te") }]).collect()
+        by_operator
+            .chain([Ban { client, left: Duration::from_secs(90), cause: BanCause::Protocol("framing_te") }])
+            .collect()
     }
 
-    fn ban(&self, wish: BanWish) -> Result<(), ControlError> {
+    fn ban(&self, wish: BanRequest) -> Result<(), ControlError> {
         let failure = self.fails.lock().unwrap().clone();
         self.banned.lock().unwrap().push(wish);
         failure.map_or(Ok(()), Err)
@@ -236,7 +278,14 @@ impl Control for FakeControl {
         self.revoked.lock().unwrap().push(revocation);
         Box::pin(async move {
             failure.map_or(
-                Ok(RevocationReport { nodes: 1, silent: Vec::new(), replicas: None, took: Duration::from_micros(412), at, known: None }),
+                Ok(RevocationReport {
+                    nodes: 1,
+                    silent: Vec::new(),
+                    replicas: None,
+                    took: Duration::from_micros(412),
+                    at,
+                    known: None,
+                }),
                 Err,
             )
         })
@@ -284,25 +333,43 @@ pub(crate) fn bench(own_uid: u32) -> Bench {
     let policy = Arc::new(policy(Some(admin)));
     let control = Arc::new(FakeControl::default());
     let calls: Arc<Mutex<Vec<Seen>>> = Arc::default();
-    let seen = Arc::clone(&calls);
-    let api = Api::new(Levers {
+    let api = Api::new(AdminDeps {
         control: Arc::<FakeControl>::clone(&control),
         policy: Box::new(move || Arc::clone(&policy)),
         clock: Arc::new(ManualClock::new(NOW)),
-        on_call: Box::new(move |call| {
-            let what = call.method.zip(call.path).map(|(method, path)| format!("{method} {path}"));
-            seen.lock().unwrap().push((call.principal.map(str::to_owned), what, call.status, call.reason, call.detail.map(str::to_owned)));
-        }),
+        events: Arc::new(CallLog(Arc::clone(&calls))),
         own_uid,
     });
     Bench { api: Arc::new(api), control, calls }
 }
 
+/// Keeps the calls that were recorded.
+struct CallLog(Arc<Mutex<Vec<Seen>>>);
+
+impl EventSink for CallLog {
+    fn emit(&self, what: EventKind<'_>) {
+        self.emit_at(NOW, what);
+    }
+
+    fn emit_at(&self, _: UnixTime, what: EventKind<'_>) {
+        let EventKind::Operator(call) = what else { panic!("no call of the admin API: {what:?}") };
+        let what = call.method.zip(call.path).map(|(method, path)| format!("{method} {path}"));
+        self.0.lock().unwrap().push((
+            call.principal.map(str::to_owned),
+            what,
+            call.status,
+            call.reason,
+            call.detail.map(str::to_owned),
+        ));
+    }
+}
+
 /// Callers: from afar, and over the control socket.
-pub(crate) const REMOTE: Caller = Caller::Remote(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)), 5000));
+pub(crate) const REMOTE: Caller =
+    Caller::Remote(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)), 5000));
 pub(crate) const OWN: Caller = Caller::Local { uid: OWN_UID };
 
-pub(crate) async fn call(bench: &Bench, caller: Caller, request: &str) -> Told {
+pub(crate) async fn call(bench: &Bench, caller: Caller, request: &str) -> Reply {
     ask(|stream| bench.api.serve(stream, caller, Phase::default()), request).await
 }
 
@@ -312,7 +379,9 @@ pub(crate) fn get(path: &str, fields: &str) -> String {
 
 pub(crate) fn post(path: &str, body: &str) -> String {
     let length = body.len();
-    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
 }
 
 pub(crate) async fn refused(bench: &Bench, caller: Caller, request: &str) -> (u16, String) {

@@ -1,7 +1,8 @@
 //! What operators and their machines ask: metrics, health, and the admin API over TCP or the control socket.
 //!
-//! Floor 5. Everything here speaks HTTP/1.1 with one request per connection over any stream, so that head, body,
-//! deadlines and connections are bounded in one small place. `app` brings the streams (TLS beyond loopback) and the levers.
+//! Floor 5. Everything here speaks HTTP/1.1 with one request per connection over any stream, so that head,
+//! body, deadlines and connections are bounded in one small place. `app` brings the streams (TLS beyond
+//! loopback) and [`AdminDeps`].
 
 mod api;
 mod ban;
@@ -18,11 +19,11 @@ mod serve;
 mod session;
 pub mod wire;
 
-pub use api::{AdminCall, Api, Levers};
+pub use api::{AdminDeps, Api};
 pub use caller::Caller;
 pub use control_socket::{ControlHandle, ControlSocket, SocketError, connect};
-pub use probe::{Probes, Vitals};
-pub use serve::{Gate, serve_api, serve_api_over, serve_control, serve_probes};
+pub use probe::{HealthSource, Probes};
+pub use serve::{ListenerState, serve_api, serve_api_over, serve_control, serve_probes};
 
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -1,4 +1,5 @@
-//! The metrics listener: `/metrics` for Prometheus, health for orchestrators, public keys for apps. It holds no secret and takes no token.
+//! The metrics listener: `/metrics` for Prometheus, health for orchestrators, public keys for apps. It holds
+//! no secret and takes no token.
 
 use std::sync::Arc;
 
@@ -11,13 +12,15 @@ use super::{
 use crate::telemetry::MetricsError;
 
 /// What the metrics listener tells; `app` knows it.
-pub trait Vitals: Send + Sync {
-    /// Says what requests are not served for yet, or any more; nothing: they are. The policy is loaded, the listeners are up, keys that
-    /// issuers publish were fetched, and no drain has begun.
-    fn awaits(&self) -> Option<String>;
-    /// Says in one line each how what octroi relies on does, for people: it changes nothing about whether requests are served.
+pub trait HealthSource: Send + Sync {
+    /// Says what requests are not served for yet, or any more; nothing: they are. The policy is loaded, the
+    /// listeners are up, keys that issuers publish were fetched, and no drain has begun.
+    fn not_ready(&self) -> Option<String>;
+    /// Says in one line each how what octroi relies on does, for people: it changes nothing about whether
+    /// requests are served.
     fn remarks(&self) -> Vec<String>;
-    /// Brings gauges up to date and tells every metric in Prometheus's text format. May take long; it is called off the workers.
+    /// Brings gauges up to date and tells every metric in Prometheus's text format. May take long; it is
+    /// called off the workers.
     fn metrics(&self) -> Result<String, MetricsError>;
     /// Tells the public keys that verify assertions, as a JSON Web Key Set; `None` where none are signed.
     fn key_set(&self) -> Option<String>;
@@ -28,13 +31,13 @@ const KEY_SET: &str = "/.well-known/jwks.json";
 
 /// The metrics listener's answers.
 pub struct Probes {
-    vitals: Arc<dyn Vitals>,
+    source: Arc<dyn HealthSource>,
 }
 
 impl Probes {
-    /// Answers from what `vitals` knows.
-    pub fn new(vitals: Arc<dyn Vitals>) -> Self {
-        Self { vitals }
+    /// Answers from what `source` knows.
+    pub fn new(source: Arc<dyn HealthSource>) -> Self {
+        Self { source }
     }
 
     /// Answers the one request of a connection.
@@ -66,11 +69,17 @@ impl Probes {
         }
         match path {
             "/metrics" => self.metrics().await,
-            KEY_SET => self.vitals.key_set().map_or_else(|| Answer::text(404, "not found\n"), key_set),
-            "/readyz" => match self.vitals.awaits() {
-                Some(what) => Answer { body: format!("not ready: {what}\n").into_bytes(), ..Answer::text(503, "") },
+            KEY_SET => self.source.key_set().map_or_else(|| Answer::text(404, "not found\n"), key_set),
+            "/readyz" => match self.source.not_ready() {
+                Some(what) => {
+                    Answer { body: format!("not ready: {what}\n").into_bytes(), ..Answer::text(503, "") }
+                }
                 None => {
-                    let remarks = self.vitals.remarks().into_iter().fold("ok\n".to_owned(), |text, line| text + &line + "\n");
+                    let remarks = self
+                        .source
+                        .remarks()
+                        .into_iter()
+                        .fold("ok\n".to_owned(), |text, line| text + &line + "\n");
                     Answer { body: remarks.into_bytes(), ..Answer::text(200, "") }
                 }
             },
@@ -79,8 +88,8 @@ impl Probes {
     }
 
     async fn metrics(&self) -> Answer {
-        let vitals = Arc::clone(&self.vitals);
-        match tokio::task::spawn_blocking(move || vitals.metrics()).await {
+        let source = Arc::clone(&self.source);
+        match tokio::task::spawn_blocking(move || source.metrics()).await {
             Ok(Ok(text)) => Answer {
                 status: 200,
                 content_type: "text/plain; version=0.0.4; charset=utf-8",
@@ -93,8 +102,8 @@ impl Probes {
     }
 }
 
-/// Answers with keys (RFC 7517, section 8.5). Five minutes: an app that keeps them for so long knows a new key before it signs, if
-/// the operator publishes it that much earlier.
+/// Answers with keys (RFC 7517, section 8.5). Five minutes: an app that keeps them for so long knows a new
+/// key before it signs, if the operator publishes it that much earlier.
 fn key_set(keys: String) -> Answer {
     let (content_type, cache) = ("application/jwk-set+json", "public, max-age=300");
     Answer { status: 200, content_type, cache, fields: Vec::new(), body: keys.into_bytes() }
@@ -113,8 +122,8 @@ mod tests {
         key_set: Option<&'static str>,
     }
 
-    impl Vitals for Fake {
-        fn awaits(&self) -> Option<String> {
+    impl HealthSource for Fake {
+        fn not_ready(&self) -> Option<String> {
             (!self.ready.load(Ordering::Relaxed)).then(|| "it drains".to_owned())
         }
 
@@ -132,8 +141,9 @@ mod tests {
     }
 
     fn fake() -> (Arc<Fake>, Probes) {
-        let vitals = Arc::new(Fake { ready: AtomicBool::new(true), metrics: Metrics::new().unwrap(), key_set: None });
-        (Arc::clone(&vitals), Probes::new(vitals))
+        let source =
+            Arc::new(Fake { ready: AtomicBool::new(true), metrics: Metrics::new().unwrap(), key_set: None });
+        (Arc::clone(&source), Probes::new(source))
     }
 
     async fn status(probes: &Probes, request: &str) -> u16 {
@@ -144,12 +154,17 @@ mod tests {
     async fn metrics_and_health_are_told() {
         let (_, probes) = fake();
 
-        let metrics = ask(|stream| probes.serve(stream, Phase::default()), "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let metrics =
+            ask(|stream| probes.serve(stream, Phase::default()), "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+                .await;
 
         assert_eq!(metrics.status, 200);
         assert!(metrics.head.contains("Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"));
         assert!(metrics.body.contains("octroi_build_info"));
-        assert_eq!(ask(|stream| probes.serve(stream, Phase::default()), "GET /readyz HTTP/1.1\r\n\r\n").await.body, "ok\nredis: away\n");
+        assert_eq!(
+            ask(|stream| probes.serve(stream, Phase::default()), "GET /readyz HTTP/1.1\r\n\r\n").await.body,
+            "ok\nredis: away\n"
+        );
         for path in ["/healthz", "/livez", "/readyz", "/readyz?verbose"] {
             assert_eq!(status(&probes, &format!("GET {path} HTTP/1.1\r\n\r\n")).await, 200, "{path}");
         }
@@ -158,7 +173,11 @@ mod tests {
     #[tokio::test]
     async fn keys_are_published_where_there_are_any() {
         let (_, without) = fake();
-        let fake = Fake { ready: AtomicBool::new(false), metrics: Metrics::new().unwrap(), key_set: Some("{\"keys\":[]}\n") };
+        let fake = Fake {
+            ready: AtomicBool::new(false),
+            metrics: Metrics::new().unwrap(),
+            key_set: Some("{\"keys\":[]}\n"),
+        };
         let with = Probes::new(Arc::new(fake));
         let request = "GET /.well-known/jwks.json HTTP/1.1\r\n\r\n";
 
@@ -173,9 +192,9 @@ mod tests {
 
     #[tokio::test]
     async fn draining_is_alive_but_not_ready() {
-        let (vitals, probes) = fake();
+        let (source, probes) = fake();
 
-        vitals.ready.store(false, Ordering::Relaxed);
+        source.ready.store(false, Ordering::Relaxed);
 
         let told = ask(|stream| probes.serve(stream, Phase::default()), "GET /readyz HTTP/1.1\r\n\r\n").await;
         assert_eq!((told.status, told.body.as_str()), (503, "not ready: it drains\n"));
@@ -196,7 +215,8 @@ mod tests {
     async fn a_head_request_gets_a_length_and_no_body() {
         let (_, probes) = fake();
 
-        let answer = ask(|stream| probes.serve(stream, Phase::default()), "HEAD /healthz HTTP/1.1\r\n\r\n").await;
+        let answer =
+            ask(|stream| probes.serve(stream, Phase::default()), "HEAD /healthz HTTP/1.1\r\n\r\n").await;
 
         assert!(answer.head.contains("Content-Length: 3\r\n"));
         assert_eq!(answer.body, "");

@@ -1,6 +1,12 @@
 //! The accept loops of the admin listeners: few connections, each with one request.
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -14,18 +20,19 @@ use super::{Api, Caller, ControlSocket, Probes, phase::Phase};
 
 /// What a listener does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Gate {
+pub enum ListenerState {
     /// It takes connections.
     #[default]
     Open,
-    /// It takes none for now: they wait in the kernel's queue, for us or for whoever else has the socket. Those that are open go on.
+    /// It takes none for now: they wait in the kernel's queue, for us or for whoever else has the socket.
+    /// Those that are open go on.
     Paused,
     /// It has ended.
     Closed,
 }
 
-/// How many connections each listener holds at once. One more takes the place of the oldest that is silent, or takes no answer; where every
-/// other is at work it is closed.
+/// How many connections each listener holds at once. One more takes the place of the oldest that is silent,
+/// or takes no answer; where every other is at work it is closed.
 const CONNECTIONS: usize = 64;
 
 /// How long open connections may go on after the shutdown.
@@ -38,7 +45,11 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves metrics and health until the shutdown.
-pub async fn serve_probes(listener: TcpListener, probes: Arc<Probes>, shutdown: watch::Receiver<Gate>) {
+pub async fn serve_probes(
+    listener: TcpListener,
+    probes: Arc<Probes>,
+    shutdown: watch::Receiver<ListenerState>,
+) {
     let serve = move |stream: TcpStream, _peer: SocketAddr, phase: Phase| {
         let probes = Arc::clone(&probes);
         async move { probes.serve(stream, phase).await }
@@ -47,13 +58,18 @@ pub async fn serve_probes(listener: TcpListener, probes: Arc<Probes>, shutdown: 
 }
 
 /// Serves the admin API in clear text until the shutdown; for loopback.
-pub async fn serve_api(listener: TcpListener, api: Arc<Api>, shutdown: watch::Receiver<Gate>) {
+pub async fn serve_api(listener: TcpListener, api: Arc<Api>, shutdown: watch::Receiver<ListenerState>) {
     serve_api_over(listener, |stream| async { Ok(stream) }, api, shutdown).await;
 }
 
-/// Serves the admin API until the shutdown, over what `wrap` makes of each connection: the TLS handshake, which is bounded here.
-pub async fn serve_api_over<W, F, S>(listener: TcpListener, wrap: W, api: Arc<Api>, shutdown: watch::Receiver<Gate>)
-where
+/// Serves the admin API until the shutdown, over what `wrap` makes of each connection: the TLS handshake,
+/// which is bounded here.
+pub async fn serve_api_over<W, F, S>(
+    listener: TcpListener,
+    wrap: W,
+    api: Arc<Api>,
+    shutdown: watch::Receiver<ListenerState>,
+) where
     W: Fn(TcpStream) -> F + Send + Sync + 'static,
     F: Future<Output = io::Result<S>> + Send + 'static,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -71,15 +87,60 @@ where
 }
 
 /// Serves the admin API over the control socket until the shutdown; the socket is gone then.
-pub async fn serve_control(socket: ControlSocket, api: Arc<Api>, shutdown: watch::Receiver<Gate>) -> io::Result<()> {
-    let listener = socket.listener()?;
+pub async fn serve_control(
+    socket: ControlSocket,
+    api: Arc<Api>,
+    shutdown: watch::Receiver<ListenerState>,
+) -> io::Result<()> {
+    let socket = Arc::new(socket);
+    let listener =
+        ControlListener { at: Mutex::new(ControlListener::listening(&socket)?), socket: Arc::clone(&socket) };
     let serve = move |stream: UnixStream, uid: u32, phase: Phase| {
         let api = Arc::clone(&api);
         async move { api.serve(stream, Caller::Local { uid }, phase).await }
     };
-    accept(listener, shutdown, serve).await;
+    tokio::select! {
+        () = accept(listener, shutdown, serve) => {}
+        () = socket.watch() => {}
+    }
     drop(socket);
     Ok(())
+}
+
+/// The control socket, also where another one had to be bound.
+struct ControlListener {
+    at: Mutex<(Arc<UnixListener>, u64)>,
+    socket: Arc<ControlSocket>,
+}
+
+impl ControlListener {
+    fn listening(socket: &ControlSocket) -> io::Result<(Arc<UnixListener>, u64)> {
+        let (listener, number) = socket.listener()?;
+        Ok((Arc::new(listener), number))
+    }
+
+    fn now(&self) -> (Arc<UnixListener>, u64) {
+        let at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
+        (Arc::clone(&at.0), at.1)
+    }
+}
+
+impl Accept for ControlListener {
+    type Stream = UnixStream;
+    type Peer = u32;
+
+    async fn next(&self) -> io::Result<(UnixStream, u32)> {
+        loop {
+            let (listener, number) = self.now();
+            tokio::select! {
+                accepted = listener.next() => return accepted,
+                () = self.socket.renewed(number) => {
+                    let renewed = Self::listening(&self.socket)?;
+                    *self.at.lock().unwrap_or_else(PoisonError::into_inner) = renewed;
+                }
+            }
+        }
+    }
 }
 
 /// A listener of any kind.
@@ -110,7 +171,7 @@ impl Accept for UnixListener {
     }
 }
 
-async fn accept<L, H, F>(listener: L, mut shutdown: watch::Receiver<Gate>, serve: H)
+async fn accept<L, H, F>(listener: L, mut shutdown: watch::Receiver<ListenerState>, serve: H)
 where
     L: Accept,
     H: Fn(L::Stream, L::Peer, Phase) -> F,
@@ -120,16 +181,20 @@ where
     // In the order in which they came.
     let mut known: Vec<(Phase, AbortHandle)> = Vec::with_capacity(CONNECTIONS);
     loop {
-        let gate = *shutdown.borrow_and_update();
+        let state = *shutdown.borrow_and_update();
+        // It may have been closed before this looked, and is no change then: nobody would wake this any more.
+        if state == ListenerState::Closed {
+            break;
+        }
         tokio::select! {
             biased;
             // Its sender gone is a shutdown too.
             changed = shutdown.changed() => match changed {
-                Ok(()) if *shutdown.borrow() != Gate::Closed => {}
+                Ok(()) if *shutdown.borrow() != ListenerState::Closed => {}
                 Ok(()) | Err(_) => break,
             },
             Some(_) = open.join_next() => {}
-            accepted = listener.next(), if gate == Gate::Open => match accepted {
+            accepted = listener.next(), if state == ListenerState::Open => match accepted {
                 Ok((stream, peer)) => {
                     known.retain(|(_, task)| !task.is_finished());
                     if known.len() < CONNECTIONS || make_room(&mut known) {
@@ -151,7 +216,8 @@ where
     let _ = timeout(LAST_ANSWERS, last).await;
 }
 
-/// Ends the connection that has to make room first: strangers who say nothing keep no probe out. Says whether there was one.
+/// Ends the connection that has to make room first: strangers who say nothing keep no probe out. Says whether
+/// there was one.
 fn make_room(known: &mut Vec<(Phase, AbortHandle)>) -> bool {
     let ranks = known.iter().enumerate().filter_map(|(at, (phase, _))| Some((phase.rank()?, at)));
     let Some((_, first)) = ranks.min() else { return false };
@@ -164,15 +230,27 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::admin::fixture::{ALICE, Told, bench};
+    use crate::admin::fixture::{ALICE, Reply, bench};
 
     const STATUS: &str = "GET /v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-    async fn talk<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, request: &str) -> Told {
+    async fn talk<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, request: &str) -> Reply {
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).await.unwrap();
-        Told::parse(&text)
+        Reply::parse(&text)
+    }
+
+    #[tokio::test]
+    async fn a_gate_that_was_closed_before_anybody_looked_is_closed() {
+        let bench = bench(0);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (state, shutdown) = watch::channel(ListenerState::Open);
+        let serving = serve_api(listener, Arc::clone(&bench.api), shutdown);
+        state.send_replace(ListenerState::Closed);
+
+        assert!(timeout(Duration::from_secs(2), serving).await.is_ok());
+        drop(state);
     }
 
     #[tokio::test]
@@ -182,14 +260,14 @@ mod tests {
         let path = socket.path().to_owned();
         let own = rustix::process::geteuid().as_raw();
         let bench = bench(own);
-        let (down, shutdown) = watch::channel(Gate::Open);
+        let (down, shutdown) = watch::channel(ListenerState::Open);
         let serving = tokio::spawn(serve_control(socket, Arc::clone(&bench.api), shutdown));
 
         let told = talk(UnixStream::connect(&path).await.unwrap(), STATUS).await;
 
         assert_eq!(told.status, 200);
         assert_eq!(bench.calls.lock().unwrap()[0].0, Some(format!("local:{own}")));
-        down.send(Gate::Closed).unwrap();
+        down.send(ListenerState::Closed).unwrap();
         serving.await.unwrap().unwrap();
         assert!(!path.exists());
     }
@@ -199,7 +277,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let bench = bench(0);
-        let (down, shutdown) = watch::channel(Gate::Open);
+        let (down, shutdown) = watch::channel(ListenerState::Open);
         let serving = tokio::spawn(serve_api(listener, Arc::clone(&bench.api), shutdown));
 
         let nobody = talk(TcpStream::connect(address).await.unwrap(), STATUS).await;
@@ -216,19 +294,22 @@ mod tests {
     async fn a_pause_keeps_connections_waiting_and_loses_none() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (gate, shutdown) = watch::channel(Gate::Open);
+        let (state, shutdown) = watch::channel(ListenerState::Open);
         let mut before = TcpStream::connect(address).await.unwrap();
         tokio::spawn(serve_api(listener, bench(0).api, shutdown));
         before.write_all(b"GET /v1/status HTTP/1.1\r\n").await.unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
 
-        gate.send(Gate::Paused).unwrap();
+        state.send(ListenerState::Paused).unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
-        let during = tokio::spawn(async move { talk(TcpStream::connect(address).await.unwrap(), STATUS).await.status });
+        let during =
+            tokio::spawn(
+                async move { talk(TcpStream::connect(address).await.unwrap(), STATUS).await.status },
+            );
         let open = talk(before, "Host: localhost\r\n\r\n").await.status;
         tokio::time::sleep(Duration::from_millis(50)).await;
         let waits = !during.is_finished();
-        gate.send(Gate::Open).unwrap();
+        state.send(ListenerState::Open).unwrap();
 
         assert_eq!((open, waits, during.await.unwrap()), (401, true, 401));
     }
@@ -237,10 +318,13 @@ mod tests {
     async fn an_answer_survives_a_body_that_nobody_read() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (_down, shutdown) = watch::channel(Gate::Open);
+        let (_down, shutdown) = watch::channel(ListenerState::Open);
         tokio::spawn(serve_api(listener, bench(0).api, shutdown));
         let body = "x".repeat(60_000);
-        let request = format!("POST /v1/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let request = format!(
+            "POST /v1/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
 
         let told = talk(TcpStream::connect(address).await.unwrap(), &request).await;
 
@@ -251,7 +335,7 @@ mod tests {
     async fn silent_connections_make_room_the_oldest_first() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (_down, shutdown) = watch::channel(Gate::Open);
+        let (_down, shutdown) = watch::channel(ListenerState::Open);
         tokio::spawn(serve_api(listener, bench(0).api, shutdown));
 
         let mut silent = Vec::new();
@@ -277,10 +361,13 @@ mod tests {
         let phases = [Phase::default(), Phase::default(), Phase::default(), Phase::default()];
         phases[0].works();
         phases[1].answered();
-        let mut known: Vec<_> =
-            phases.iter().map(|phase| (phase.clone(), tokio::spawn(std::future::pending::<()>()).abort_handle())).collect();
+        let mut known: Vec<_> = phases
+            .iter()
+            .map(|phase| (phase.clone(), tokio::spawn(std::future::pending::<()>()).abort_handle()))
+            .collect();
         let tasks: Vec<_> = known.iter().map(|(_, task)| task.id()).collect();
-        let left = |known: &[(Phase, AbortHandle)]| known.iter().map(|(_, task)| task.id()).collect::<Vec<_>>();
+        let left =
+            |known: &[(Phase, AbortHandle)]| known.iter().map(|(_, task)| task.id()).collect::<Vec<_>>();
 
         assert!(make_room(&mut known));
         assert_eq!(left(&known), [tasks[0], tasks[1], tasks[3]]);

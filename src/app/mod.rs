@@ -1,35 +1,37 @@
-//! Ties the parts together: `prepare` builds everything but sockets, `start` binds and serves, `reload` swaps the rules.
+//! Puts the gateway together: `prepare` reads a revision, `serve` binds and serves it, `reload` changes it
+//! part by part.
 
-mod acme;
-mod client_trust;
+mod admin_listeners;
+mod admission;
+mod assemble;
+mod bind;
 mod control;
-mod deny;
-mod descriptors;
-mod doors;
+mod early_reply;
+mod gauges;
 mod handler;
+mod health;
 mod included;
-mod inherited;
-mod key_sets;
-mod lapse;
-mod notify;
-mod others;
+mod last_reload;
+mod observers;
+mod part;
+mod parts;
 mod prepare;
 mod redis;
 mod reload;
-mod renew;
 mod run;
-mod schedule;
 mod serve;
-mod session_keys;
 mod sessions;
 mod shutdown;
-mod steady;
-mod upgrade;
-mod vitals;
-mod watch;
-mod witness;
+mod start;
+mod start_journal;
+mod tasks;
 
-pub use doors::BindError;
-pub use prepare::{Checked, PrepareError, Prepared, check, prepare, variable};
-pub use run::{RunError, Start, run};
-pub use upgrade::{Launch, UpgradeError};
+pub use prepare::{Checked, PrepareError, check, variable};
+pub use run::run;
+pub use shutdown::Signals;
+pub use start::{RunError, Start};
+
+pub use crate::{
+    hand_over::{Launch, UpgradeError},
+    process::BindError,
+};

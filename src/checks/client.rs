@@ -1,4 +1,4 @@
-//! Whose address? The connection's, or the one that trusted proxies name (`security.md` 2.1).
+//! Which client address? That of the connection, or the one that trusted proxies report.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -12,41 +12,50 @@ use crate::{
     policy::{ClientIpHeader, IpSet, Listener, Policy},
 };
 
-/// Who asked, and at which door.
+/// The client of a request, and its listener.
 #[derive(Clone, Copy, Debug)]
 pub struct Client<'p> {
     /// The address.
     pub ip: ClientIp,
-    /// The listener that took the connection.
+    /// The listener that accepted the connection.
     pub listener: &'p Arc<Listener>,
-    /// The scheme that the client used: what a trusted proxy says of it counts where `tls_in_front` is set, and nowhere else.
+    /// The scheme that the client used. What a trusted proxy reports about it counts only where
+    /// `tls_in_front` is set.
     pub scheme: Scheme,
 }
 
-/// Decides the one client address: ranges, quotas, sessions, logs and the upstream all get this one.
+/// Determines the client address: ranges, quotas, sessions, logs and the upstream all get this one.
 ///
-/// The forwarding header is read from right to left, as long as the one who wrote an element is trusted. An element that is
-/// no address ends the request, never the walk: the address of the proxy itself may well be on an allow list.
+/// The forwarding header is read from right to left, as long as the author of an element is trusted. An
+/// element that is not an address refuses the request and never ends the walk: the address of the proxy
+/// itself may well be on an allow list.
 pub fn check<'p>(view: &RequestView<'_>, policy: &'p Policy) -> Verdict<Client<'p>> {
     let listener = listener(view, policy)?;
     let source = view.connection.source_ip();
     let trusted = listener.trusted_proxies.as_ref().unwrap_or(&policy.trusted_proxies);
-    let (ip, said) = if trusted.contains(source) { walk(view, source, trusted, policy.client_ip_header)? } else { (source, None) };
+    let (ip, said) = if trusted.contains(source) {
+        walk(view, source, trusted, policy.client_ip_header)?
+    } else {
+        (source, None)
+    };
     let scheme = match view.connection.transport {
         Transport::Tls(_) => Scheme::Https,
-        // Who says nothing of it, or nothing that is a scheme, has ended no TLS.
+        // A proxy that reports no valid scheme has terminated no TLS.
         Transport::Plain => said.filter(|_| listener.tls_in_front).unwrap_or_default(),
     };
     Ok(Client { ip, listener, scheme })
 }
 
-/// Finds the listener that took the connection, as the rules are now. One that a reload took away serves nobody any more.
+/// Finds the listener that accepted the connection in the current rules. A listener that a reload removed
+/// serves nobody any more.
 fn listener<'p>(view: &RequestView<'_>, policy: &'p Policy) -> Verdict<&'p Arc<Listener>> {
     let found = policy.listeners.iter().find(|listener| listener.name == view.connection.listener);
-    found.ok_or_else(|| Deny::new(Reason::HostUnknown, format!("no listener `{}` any more", view.connection.listener)))
+    found.ok_or_else(|| {
+        Deny::new(Reason::HostUnknown, format!("no listener `{}` any more", view.connection.listener))
+    })
 }
 
-/// Says in words where the address comes from.
+/// Describes where the address comes from.
 pub fn explain(view: &RequestView<'_>, client: ClientIp) -> String {
     let source = view.connection.source_ip();
     if client != source {
@@ -58,8 +67,13 @@ pub fn explain(view: &RequestView<'_>, client: ClientIp) -> String {
     }
 }
 
-/// Finds the client in what proxies wrote, and the scheme that it used, if they say so.
-fn walk(view: &RequestView<'_>, source: ClientIp, trusted: &IpSet, header: ClientIpHeader) -> Verdict<(ClientIp, Option<Scheme>)> {
+/// Finds the client in the forwarding header, and the scheme that it used, if that is reported.
+fn walk(
+    view: &RequestView<'_>,
+    source: ClientIp,
+    trusted: &IpSet,
+    header: ClientIpHeader,
+) -> Verdict<(ClientIp, Option<Scheme>)> {
     let name = match header {
         ClientIpHeader::XForwardedFor => HeaderName::from_static("x-forwarded-for"),
         ClientIpHeader::Forwarded => http::header::FORWARDED,
@@ -76,11 +90,13 @@ fn walk(view: &RequestView<'_>, source: ClientIp, trusted: &IpSet, header: Clien
     for element in chain.right_to_left() {
         let read = match header {
             ClientIpHeader::XForwardedFor => address(element).map(|addr| (addr, scheme)),
-            // Of the hop that names the client: a proxy in front of ours may have had it over another scheme.
+            // The scheme of the hop that names the client: a proxy in front of ours may have used another
+            // one.
             ClientIpHeader::Forwarded => forwarded(element),
         };
         let Some((addr, proto)) = read else {
-            let shown = String::from_utf8_lossy(element.get(..element.len().min(64)).unwrap_or_default()).into_owned();
+            let shown = String::from_utf8_lossy(element.get(..element.len().min(64)).unwrap_or_default())
+                .into_owned();
             return Err(Deny::new(Reason::XffMalformed, format!("`{shown}` in {name} is not an address")));
         };
         (client, scheme) = (ClientIp::from(addr), proto);
@@ -91,7 +107,8 @@ fn walk(view: &RequestView<'_>, source: ClientIp, trusted: &IpSet, header: Clien
     Ok((client, scheme))
 }
 
-/// Reads `X-Forwarded-Proto`. Proxies replace it; where they append, the last word is that of the one next to us.
+/// Reads `X-Forwarded-Proto`. Proxies replace it; where they append, the last element is from the one next to
+/// us.
 fn nearest_proto(view: &RequestView<'_>) -> Option<Scheme> {
     let line = view.headers.get_all("x-forwarded-proto").iter().next_back()?;
     Scheme::said(line.as_bytes().rsplit(|&byte| byte == b',').next()?.trim_ascii())
@@ -105,7 +122,8 @@ struct Chain<'a> {
 }
 
 impl<'a> Chain<'a> {
-    /// Splits one line at its commas. Those within a quoted string do not count where there are quoted strings (RFC 7239).
+    /// Splits one line at its commas, except those within quoted strings, where the field has such strings
+    /// (RFC 7239).
     fn split(&mut self, line: &'a [u8], quotes: bool) -> Verdict {
         let (mut rest, mut at, mut quoted) = (line, 0, false);
         loop {
@@ -152,7 +170,9 @@ fn address(element: &[u8]) -> Option<IpAddr> {
     }
     match text.split_once(':') {
         None => text.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
-        Some((addr, port)) if addr.contains('.') && is_port(port) => addr.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+        Some((addr, port)) if addr.contains('.') && is_port(port) => {
+            addr.parse::<Ipv4Addr>().ok().map(IpAddr::V4)
+        }
         Some(_) => text.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
     }
 }
@@ -161,7 +181,8 @@ fn is_port(text: &str) -> bool {
     text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
 
-/// Reads the one `for` of a `Forwarded` element, and its `proto`. `unknown` and obfuscated names are no addresses.
+/// Reads the one `for` of a `Forwarded` element, and its `proto`. `unknown` and obfuscated identifiers are
+/// not addresses.
 fn forwarded(element: &[u8]) -> Option<(IpAddr, Option<Scheme>)> {
     let mut found = None;
     let mut protos = 0;
@@ -171,20 +192,28 @@ fn forwarded(element: &[u8]) -> Option<(IpAddr, Option<Scheme>)> {
         let (name, after) = rest.split_once('=')?;
         let (value, quoted, after) = match after.strip_prefix('"') {
             // A backslash would escape a quote. No address has one.
-            Some(open) => open.split_once('"').filter(|(value, _)| !value.contains('\\')).map(|(value, after)| (value, true, after))?,
-            None => {
-                after.find(';').map_or((after, false, ""), |end| (after.get(..end).unwrap_or(""), false, after.get(end..).unwrap_or("")))
-            }
+            Some(open) => open
+                .split_once('"')
+                .filter(|(value, _)| !value.contains('\\'))
+                .map(|(value, after)| (value, true, after))?,
+            None => after.find(';').map_or((after, false, ""), |end| {
+                (after.get(..end).unwrap_or(""), false, after.get(end..).unwrap_or(""))
+            }),
         };
         let (name, value) = (name.trim_matches([' ', '\t']), value.trim_matches([' ', '\t']));
         if name.eq_ignore_ascii_case("proto") {
-            // Said twice, nothing is said (RFC 7239, section 4).
+            // A parameter that occurs twice is invalid (RFC 7239, section 4).
             protos += 1;
             scheme = Scheme::said(value.as_bytes()).filter(|_| protos == 1);
         }
         if name.eq_ignore_ascii_case("for") {
-            // A colon is no token character, so a port and IPv6 are quoted, and IPv6 stands in brackets (RFC 7239, section 6).
-            let well_formed = if quoted { !value.contains(':') || value.contains(['[', '.']) } else { !value.contains([':', '[']) };
+            // A colon is not a token character, so a port and IPv6 must be quoted, and IPv6 must be in
+            // brackets (RFC 7239, section 6).
+            let well_formed = if quoted {
+                !value.contains(':') || value.contains(['[', '.'])
+            } else {
+                !value.contains([':', '['])
+            };
             if found.is_some() || !well_formed {
                 return None;
             }
@@ -197,7 +226,7 @@ fn forwarded(element: &[u8]) -> Option<(IpAddr, Option<Scheme>)> {
     }
 }
 
-/// The longest chain of proxies that is believed.
+/// The longest chain of proxies that is read.
 const MAX_ELEMENTS: usize = 32;
 
 #[cfg(test)]
@@ -247,9 +276,15 @@ mod tests {
     fn a_forwarded_element_names_its_client_once() {
         let said = |addr: &str, scheme| Some((addr.parse().unwrap(), scheme));
         assert_eq!(forwarded(b"for=192.0.2.1"), said("192.0.2.1", None));
-        assert_eq!(forwarded(b"proto=https;For=192.0.2.1; by=\"_x;y\""), said("192.0.2.1", Some(Scheme::Https)));
+        assert_eq!(
+            forwarded(b"proto=https;For=192.0.2.1; by=\"_x;y\""),
+            said("192.0.2.1", Some(Scheme::Https))
+        );
         assert_eq!(forwarded(b"for=\"192.0.2.1:80\""), said("192.0.2.1", None));
-        assert_eq!(forwarded(b"for=\"[2001:db8::1]:80\";Proto=\"HTTP\""), said("2001:db8::1", Some(Scheme::Http)));
+        assert_eq!(
+            forwarded(b"for=\"[2001:db8::1]:80\";Proto=\"HTTP\""),
+            said("2001:db8::1", Some(Scheme::Http))
+        );
         assert_eq!(forwarded(b"for=192.0.2.1;proto=gopher"), said("192.0.2.1", None));
         assert_eq!(forwarded(b"proto=https;for=192.0.2.1;proto=https"), said("192.0.2.1", None));
         let bad: [&[u8]; 11] = [
@@ -276,7 +311,10 @@ mod tests {
 
         chain.split(b"by=\"a,b\";for=192.0.2.1, ,for=192.0.2.2", true).unwrap();
 
-        assert_eq!(chain.right_to_left().collect::<Vec<_>>(), [&b"for=192.0.2.2"[..], b"by=\"a,b\";for=192.0.2.1"]);
+        assert_eq!(
+            chain.right_to_left().collect::<Vec<_>>(),
+            [&b"for=192.0.2.2"[..], b"by=\"a,b\";for=192.0.2.1"]
+        );
     }
 
     #[test]
@@ -284,6 +322,9 @@ mod tests {
         let line = |count| vec!["192.0.2.1"; count].join(",").into_bytes();
 
         assert_eq!(Chain::default().split(&line(32), false), Ok(()));
-        assert_eq!(Chain::default().split(&line(33), false).map_err(|deny| deny.reason), Err(Reason::XffTooLong));
+        assert_eq!(
+            Chain::default().split(&line(33), false).map_err(|deny| deny.reason),
+            Err(Reason::XffTooLong)
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! May the session's tenant be here, where it is not the realm itself?
+//! May the session's tenant be used here, where it is not the realm itself?
 
 use super::ip_access;
 use crate::{
@@ -7,17 +7,20 @@ use crate::{
 };
 
 /// Refuses the users of a suspended member. Observe mode does not relax it.
-pub fn standing(member: &Tenant) -> Verdict {
+pub fn check_active(member: &Tenant) -> Verdict {
     if member.suspended {
-        return Err(Deny::new(Reason::MemberSuspended, format!("tenant `{}` is suspended", member.name)).by(member.origin));
+        return Err(Deny::new(Reason::MemberSuspended, format!("tenant `{}` is suspended", member.name))
+            .by(member.origin));
     }
     Ok(())
 }
 
-/// Asks the member's own ranges: at a host that many tenants share, only the session says whose ranges count.
+/// Checks the member's own ranges: at a host that many tenants share, only the session says whose ranges
+/// apply.
 pub fn address(client: ClientIp, member: &Tenant, now: UnixTime) -> Verdict<Option<&RangeRule>> {
     ip_access::check(client, member, now).map_err(|deny| {
-        let reason = if deny.reason == Reason::IpDenied { Reason::MemberIpDenied } else { Reason::MemberIpNotAllowed };
+        let reason =
+            if deny.reason == Reason::IpDenied { Reason::MemberIpDenied } else { Reason::MemberIpNotAllowed };
         Deny { reason, ..deny }
     })
 }

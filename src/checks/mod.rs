@@ -1,19 +1,19 @@
 //! The checks: one file each, a pure function from a view and rules to a verdict.
 //!
-//! None of them awaits, logs, counts, writes or reads a clock. Each returns what it proved, so that the next one cannot run
-//! without it. Their order is `pipeline.rs`.
+//! No check awaits, logs, counts, writes or reads a clock. Each returns what it proved, so that the next one
+//! cannot run without it. `pipeline.rs` holds their order.
 
 pub mod authorization;
 pub mod challenge;
 pub mod client;
 pub mod client_certificate;
 mod foreign;
+pub mod forwarding_loop;
 pub mod grant;
 pub mod hygiene;
 pub mod ip_access;
 pub mod member;
 pub mod origin;
-pub mod passes;
 pub mod quota;
 pub mod reuse;
 pub mod revocation;

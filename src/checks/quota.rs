@@ -1,4 +1,4 @@
-//! Within the quotas?
+//! Is the request within the quotas?
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -11,20 +11,20 @@ use crate::{
     quota::Limit,
 };
 
-/// How a quota stands after this request, for the `RateLimit` fields.
+/// The state of a quota after this request, for the `RateLimit` fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuotaState {
     /// The quota.
     pub name: QuotaName,
-    /// What it allows.
+    /// Its limit.
     pub limit: Limit,
-    /// How many more it would take now.
+    /// How many more charges would succeed now.
     pub remaining: u32,
-    /// When it is whole again; where it is used up, when it takes one more.
+    /// How long until it is full again; where it is used up, until one charge succeeds.
     pub reset: Duration,
 }
 
-/// Whom a request counts for.
+/// What a request is counted by.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     /// The client.
@@ -35,38 +35,52 @@ pub struct Subject<'a> {
     pub session: Option<&'a Session>,
 }
 
-/// The order after the session. A member's quotas by client and route can be asked only here.
-pub const AFTER: &[QuotaBy] = &[QuotaBy::Session, QuotaBy::User, QuotaBy::Client, QuotaBy::Route, QuotaBy::Tenant];
+/// The quotas that are charged after the session check. A member's quotas by client and route can be charged
+/// only here.
+pub const AFTER: &[QuotaBy] =
+    &[QuotaBy::Session, QuotaBy::User, QuotaBy::Client, QuotaBy::Route, QuotaBy::Tenant];
 
-/// Returns the realm's quotas that this request costs at a stage: the tenant's, then those of each rule that judges it and that were not named
-/// before; and the rule for which each counts. A spelling that an app reads as its sign-in page is one more try there.
-pub fn of_realm<'p>(realm: &'p Tenant, matched: &'p Matched<'p>, before: bool) -> impl Iterator<Item = (&'p Arc<Quota>, &'p Route)> {
+/// Returns the realm's quotas that this request is charged to at a stage, each with its rule: the tenant's,
+/// then those of each rule that applies and that are not among them yet. A spelling that an app reads as its
+/// sign-in page counts as one more attempt there.
+pub fn of_realm<'p>(
+    realm: &'p Tenant,
+    matched: &'p Matched<'p>,
+    before: bool,
+) -> impl Iterator<Item = (&'p Arc<Quota>, &'p Route)> {
     let own = realm.quotas.iter().map(|quota| (quota, &**matched.route));
-    let of_rules = matched.rules().enumerate().flat_map(|(at, route)| route.quotas.iter().map(move |quota| (at, quota, &**route)));
+    let of_rules = matched
+        .rules()
+        .enumerate()
+        .flat_map(|(at, route)| route.quotas.iter().map(move |quota| (at, quota, &**route)));
     let is_new = move |&(at, quota, _): &(usize, &Arc<Quota>, &Route)| {
         let is_known = |quotas: &[Arc<Quota>]| quotas.iter().any(|other| other.name == quota.name);
-        // Those by route count each rule apart.
-        !is_known(&realm.quotas) && (quota.by == QuotaBy::Route || !matched.rules().take(at).any(|route| is_known(&route.quotas)))
+        // Quotas by route count per rule.
+        !is_known(&realm.quotas)
+            && (quota.by == QuotaBy::Route || !matched.rules().take(at).any(|route| is_known(&route.quotas)))
     };
     let of_rules = of_rules.filter(is_new).map(|(_, quota, route)| (quota, route));
     own.chain(of_rules).filter(move |(quota, _)| quota.by.is_before_session() == before)
 }
 
-/// Says whom the quota counts this request for: with the names of the quota and of its tenant, that is the key to ask for.
+/// Returns the subject that the quota counts this request by; with the names of the quota and of its tenant,
+/// it is the key of the charge.
 pub fn subject(quota: &Quota, subject: Subject<'_>) -> u128 {
     let client = subject.client.prefix().0;
     match (quota.by, subject.session) {
         (QuotaBy::Client, _) | (QuotaBy::User | QuotaBy::Session, None) => client,
         (QuotaBy::Tenant, _) => 0,
         (QuotaBy::Route, _) => digest(&[subject.route.id.as_str()]),
-        // Two members of one lobby may have a user of the same name.
-        (QuotaBy::User, Some(session)) => digest(&[session.claims.tenant.as_str(), session.claims.user.as_str()]),
+        // Two members of one lobby may have users of the same name.
+        (QuotaBy::User, Some(session)) => {
+            digest(&[session.claims.tenant.as_str(), session.claims.user.as_str()])
+        }
         (QuotaBy::Session, Some(session)) => u128::from_be_bytes(*session.claims.id.as_bytes()),
     }
 }
 
-/// Says what a quota that counts this request for its client counts it for besides: the IPv6 /48 of the client, with [`SITE_TIMES`] the
-/// limit. Otherwise whoever has a /48 would have every quota 65,536 times.
+/// Returns the second subject of a quota that counts by client: the IPv6 /48 of the client, with
+/// [`SITE_TIMES`] the limit. Otherwise the owner of a /48 would have every quota 65,536 times.
 pub fn of_site(quota: &Quota, client: ClientIp, session: Option<&Session>) -> Option<(u128, Limit)> {
     let by_client = match quota.by {
         QuotaBy::Client => true,
@@ -79,29 +93,40 @@ pub fn of_site(quota: &Quota, client: ClientIp, session: Option<&Session>) -> Op
     Some((site.number(), Limit { count: times(count), period, burst: times(burst) }))
 }
 
-/// [`SITE_TIMES`], which is not zero.
+/// [`SITE_TIMES`], as a non-zero number.
 const TIMES: NonZeroU32 = NonZeroU32::MIN.saturating_add(SITE_TIMES - 1);
 
-/// Judges what the store says of the one that is counted and, where there is one, of its /48, at the stage at which it was asked.
-pub fn check((own, of_site): (QuotaAnswer, Option<QuotaAnswer>), quota: &Quota, stage: Stage) -> Verdict<QuotaState> {
+/// Checks the store's answer for the subject and, if there is one, for its /48, at the stage of the charge.
+pub fn check(
+    own: QuotaAnswer,
+    of_site: Option<QuotaAnswer>,
+    quota: &Quota,
+    stage: Stage,
+) -> Verdict<QuotaState> {
     let exceeded = |retry_after: Duration, whose: &str| {
-        let reason = if stage == Stage::QuotaBefore { Reason::QuotaExceeded } else { Reason::TenantQuotaExceeded };
+        let reason =
+            if stage == Stage::QuotaBefore { Reason::QuotaExceeded } else { Reason::TenantQuotaExceeded };
         let detail = format!("quota `{}` by {} is used up{whose}", quota.name, quota.by.as_str());
         Err(Deny::new(reason, detail).after(retry_after).by(quota.origin))
     };
-    let state = |remaining, reset| QuotaState { name: quota.name.clone(), limit: quota.limit, remaining, reset };
+    let state =
+        |remaining, reset| QuotaState { name: quota.name.clone(), limit: quota.limit, remaining, reset };
     match (own, of_site) {
         (QuotaAnswer::Exceeded { retry_after }, _) => exceeded(retry_after, ""),
-        (_, Some(QuotaAnswer::Exceeded { retry_after })) => exceeded(retry_after, " by the /48 of the client"),
-        // The one that will refuse first is the one to keep to.
-        (QuotaAnswer::Taken { remaining, .. }, Some(QuotaAnswer::Taken { remaining: less, reset })) if less < remaining => {
+        (_, Some(QuotaAnswer::Exceeded { retry_after })) => {
+            exceeded(retry_after, " by the /48 of the client")
+        }
+        // The client is shown the one that will refuse first.
+        (QuotaAnswer::Taken { remaining, .. }, Some(QuotaAnswer::Taken { remaining: less, reset }))
+            if less < remaining =>
+        {
             Ok(state(less, reset))
         }
         (QuotaAnswer::Taken { remaining, reset }, _) => Ok(state(remaining, reset)),
     }
 }
 
-/// Names a subject the same on every node and after every reload.
+/// Hashes a subject; the result is the same on every node and after every reload.
 fn digest(parts: &[&str]) -> u128 {
     let mut hash = Sha256::new();
     for part in parts {

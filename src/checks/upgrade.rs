@@ -1,4 +1,4 @@
-//! Is an Upgrade field a WebSocket handshake that the route lets through? (`security.md` 1.1, rows 11 and 12)
+//! Is an Upgrade field a WebSocket handshake that the route allows? (threat model, rows 11 and 12)
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderName, header};
@@ -9,21 +9,22 @@ use crate::{
     policy::Route,
 };
 
-/// What becomes of an Upgrade field.
+/// What happens to an Upgrade field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upgrade {
     /// There is none.
     Absent,
-    /// It is taken off and the request goes on without it: another protocol, or a route that opens no WebSockets.
+    /// It is removed and the request continues without it: another protocol, or a route without WebSockets.
     Removed,
     /// A WebSocket may be opened.
     WebSocket,
 }
 
-/// Lets a well-formed WebSocket handshake through on a route with `websocket: true`, and refuses a malformed one there.
+/// Allows a well-formed WebSocket handshake on a route with `websocket: true`, and refuses a malformed one
+/// there.
 ///
-/// Anywhere else the field is only taken off, h2c above all: a server that does not know it ignores it too (RFC 9110,
-/// section 7.8).
+/// Anywhere else the field is only removed, above all for h2c: a server that does not know a protocol ignores
+/// it too (RFC 9110, section 7.8).
 pub fn check(view: &RequestView<'_>, clean: &Clean<'_>, route: &Route) -> Verdict<Upgrade> {
     if !view.headers.contains_key(header::UPGRADE) {
         return Ok(Upgrade::Absent);
@@ -53,13 +54,17 @@ pub fn check(view: &RequestView<'_>, clean: &Clean<'_>, route: &Route) -> Verdic
     Ok(Upgrade::WebSocket)
 }
 
-/// Says whether the lines of a list field name a word, in whatever case.
+/// Says whether a list field contains a word, in any case.
 fn lists(view: &RequestView<'_>, name: &HeaderName, word: &[u8]) -> bool {
     let mut lines = view.headers.get_all(name).iter();
-    lines.any(|line| line.as_bytes().split(|&byte| byte == b',').any(|element| element.trim_ascii().eq_ignore_ascii_case(word)))
+    lines.any(|line| {
+        line.as_bytes()
+            .split(|&byte| byte == b',')
+            .any(|element| element.trim_ascii().eq_ignore_ascii_case(word))
+    })
 }
 
-/// Returns the value of a field that stands exactly once.
+/// Returns the value of a field that occurs exactly once.
 fn only<'a>(view: &RequestView<'a>, name: &HeaderName) -> Option<&'a [u8]> {
     let mut values = view.headers.get_all(name).iter();
     let first = values.next()?;

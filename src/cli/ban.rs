@@ -4,7 +4,8 @@ use std::{fmt::Write, path::Path};
 
 use super::{
     control::{Client, ControlArgs, Refused},
-    output::{Exit, Form, Output},
+    instance::Effect,
+    output::{Exit, Output, OutputFormat},
 };
 use crate::{
     admin::wire::{BansBody, ClientBody, LiftBanBody, MakeBanBody},
@@ -72,11 +73,22 @@ pub(crate) struct RemoveArgs {
     pub(crate) control: ControlArgs,
 }
 
+impl BanArgs {
+    /// Says whom the command talks to, and whether it changes something there.
+    pub(super) fn asks(&self) -> (&ControlArgs, Effect) {
+        match &self.command {
+            BanCommand::List(args) => (&args.control, Effect::ReadOnly),
+            BanCommand::Add(args) => (&args.control, Effect::Change),
+            BanCommand::Remove(args) => (&args.control, Effect::Change),
+        }
+    }
+}
+
 /// Runs the command.
 pub(super) fn run(args: &BanArgs, state_dir: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     match &args.command {
         BanCommand::List(args) => {
-            let form = Form::from_flag(args.json);
+            let form = OutputFormat::from_flag(args.json);
             match Client::new(args.control.socket(state_dir)).get("/v1/bans")?.read::<BansBody>()? {
                 Ok(bans) => {
                     output.data(form, &bans, || describe(&bans))?;
@@ -86,8 +98,12 @@ pub(super) fn run(args: &BanArgs, state_dir: &Path, output: &mut Output<'_>) -> 
             }
         }
         BanCommand::Add(args) => {
-            let form = Form::from_flag(args.json);
-            let wish = MakeBanBody { client: args.client.clone(), r#for: args.lasts.clone(), note: args.note.clone() };
+            let form = OutputFormat::from_flag(args.json);
+            let wish = MakeBanBody {
+                client: args.client.clone(),
+                r#for: args.lasts.clone(),
+                note: args.note.clone(),
+            };
             match Client::new(args.control.socket(state_dir)).post("/v1/bans", &wish)?.read::<ClientBody>()? {
                 Ok(banned) => {
                     output.data(form, &banned, || format!("banned {} for {}", banned.client, args.lasts))?;
@@ -97,9 +113,12 @@ pub(super) fn run(args: &BanArgs, state_dir: &Path, output: &mut Output<'_>) -> 
             }
         }
         BanCommand::Remove(args) => {
-            let form = Form::from_flag(args.json);
+            let form = OutputFormat::from_flag(args.json);
             let wish = LiftBanBody { client: args.client.clone() };
-            match Client::new(args.control.socket(state_dir)).post("/v1/bans/remove", &wish)?.read::<ClientBody>()? {
+            match Client::new(args.control.socket(state_dir))
+                .post("/v1/bans/remove", &wish)?
+                .read::<ClientBody>()?
+            {
                 Ok(lifted) => {
                     output.data(form, &lifted, || format!("{} is no longer banned", lifted.client))?;
                     Ok(Exit::Fine)
@@ -110,8 +129,8 @@ pub(super) fn run(args: &BanArgs, state_dir: &Path, output: &mut Output<'_>) -> 
     }
 }
 
-fn tell(refused: &Refused, form: Form, output: &mut Output<'_>) -> anyhow::Result<Exit> {
-    if form == Form::Json {
+fn tell(refused: &Refused, form: OutputFormat, output: &mut Output<'_>) -> anyhow::Result<Exit> {
+    if form == OutputFormat::Json {
         output.json(&refused.body)?;
     } else {
         output.say(&format!("error: {}", refused.body.error.message));
@@ -141,11 +160,16 @@ fn client(text: &str) -> Result<String, String> {
     ClientPrefix::try_from(range)
         // As it was named: the one who judges it folds it.
         .map(|_| text.to_owned())
-        .map_err(|_| "a ban is of one client: an IPv4 address or an IPv6 /64; ranges stand in a listener's `deny`".to_owned())
+        .map_err(|_| {
+            "a ban is of one client: an IPv4 address or an IPv6 /64; ranges stand in a listener's `deny`"
+                .to_owned()
+        })
 }
 
 fn duration(text: &str) -> Result<String, &'static str> {
-    config::duration(text).map(|_| text.to_owned()).ok_or("a duration has a number and a unit: `30s`, `10m`, `2h` or `1d`")
+    config::duration(text)
+        .map(|_| text.to_owned())
+        .ok_or("a duration has a number and a unit: `30s`, `10m`, `2h` or `1d`")
 }
 
 #[cfg(test)]
@@ -154,8 +178,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        cli::fixture::{running, told},
-        model::{BanWish, ControlError},
+        cli::fixture::{run_captured, running},
+        model::{BanRequest, ControlError},
     };
 
     #[derive(Parser)]
@@ -165,7 +189,9 @@ mod tests {
     }
 
     fn parse(words: &[&str]) -> Result<BanArgs, ErrorKind> {
-        Line::try_parse_from(std::iter::once(&"ban").chain(words)).map(|line| line.args).map_err(|error| error.kind())
+        Line::try_parse_from(std::iter::once(&"ban").chain(words))
+            .map(|line| line.args)
+            .map_err(|error| error.kind())
     }
 
     #[tokio::test]
@@ -173,12 +199,12 @@ mod tests {
         let running = running();
         let run_line = async |words: &[&str]| {
             let args = parse(words).unwrap();
-            told(running.dir.path(), move |dir, output| run(&args, dir, output)).await
+            run_captured(running.dir.path(), move |dir, output| run(&args, dir, output)).await
         };
 
         let (exit, out, _) = run_line(&["add", "192.0.2.7", "--for", "2h", "--note", "noise"]).await;
         assert_eq!((exit, out.as_str()), (Exit::Fine, "banned 192.0.2.7 for 2h\n"));
-        let wish = BanWish {
+        let wish = BanRequest {
             client: ClientPrefix::try_from("192.0.2.7".parse::<Range>().unwrap()).unwrap(),
             named: "192.0.2.7".parse().unwrap(),
             lasts: std::time::Duration::from_secs(7200),
@@ -199,17 +225,23 @@ mod tests {
         assert_eq!((exit, out.as_str()), (Exit::Fine, "192.0.2.7 is no longer banned\n"));
         let (exit, _, talk) = run_line(&["remove", "192.0.2.7"]).await;
         assert_eq!((exit, talk.as_str()), (Exit::Problem, "error: 192.0.2.7 is not banned\n"));
-        let details: Vec<_> = running.bench.calls.lock().unwrap().iter().filter_map(|seen| seen.4.clone()).collect();
-        assert_eq!(details, ["banned client=192.0.2.7 for=2h note=noise", "lifted the ban of client=192.0.2.7"]);
+        let details: Vec<_> =
+            running.bench.calls.lock().unwrap().iter().filter_map(|seen| seen.4.clone()).collect();
+        assert_eq!(
+            details,
+            ["banned client=192.0.2.7 for=2h note=noise", "lifted the ban of client=192.0.2.7"]
+        );
     }
 
     #[tokio::test]
     async fn a_ban_without_effect_is_a_problem() {
         let running = running();
-        *running.bench.control.fails.lock().unwrap() = Some(ControlError::Useless("a trusted proxy".to_owned()));
+        *running.bench.control.fails.lock().unwrap() =
+            Some(ControlError::Useless("a trusted proxy".to_owned()));
         let args = parse(&["add", "192.0.2.7"]).unwrap();
 
-        let (exit, out, talk) = told(running.dir.path(), move |dir, output| run(&args, dir, output)).await;
+        let (exit, out, talk) =
+            run_captured(running.dir.path(), move |dir, output| run(&args, dir, output)).await;
 
         assert_eq!((exit, out.as_str(), talk.as_str()), (Exit::Problem, "", "error: a trusted proxy\n"));
     }

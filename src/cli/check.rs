@@ -24,22 +24,23 @@ pub(crate) struct CheckArgs {
 }
 
 pub(crate) fn run(config: &Path, args: &CheckArgs, output: &mut Output<'_>) -> anyhow::Result<Exit> {
-    let files: Vec<&Path> = if args.files.is_empty() { vec![config] } else { args.files.iter().map(PathBuf::as_path).collect() };
+    let files: Vec<&Path> =
+        if args.files.is_empty() { vec![config] } else { args.files.iter().map(PathBuf::as_path).collect() };
     let mut findings: Vec<Problem> = Vec::new();
-    let mut sum = Sum::default();
+    let mut totals = Totals::default();
     let mut exit = Exit::Fine;
     for file in files {
         match app::check(file, &SystemClock::new()) {
             Ok(Checked { warnings, tenants, listeners }) => {
                 findings.extend(warnings);
-                sum.tenants = sum.tenants.saturating_add(tenants);
-                sum.listeners = sum.listeners.saturating_add(listeners);
+                totals.tenants = totals.tenants.saturating_add(tenants);
+                totals.listeners = totals.listeners.saturating_add(listeners);
             }
             Err(error) => {
                 exit = Exit::Problem;
                 let (problems, more) = problems(file, error);
                 findings.extend(problems);
-                sum.errors = sum.errors.saturating_add(more);
+                totals.errors = totals.errors.saturating_add(more);
             }
         }
     }
@@ -50,31 +51,32 @@ pub(crate) fn run(config: &Path, args: &CheckArgs, output: &mut Output<'_>) -> a
     for finding in &findings {
         output.finding(finding);
         match finding.severity {
-            Severity::Error => sum.errors = sum.errors.saturating_add(1),
-            Severity::Warning => sum.warnings = sum.warnings.saturating_add(1),
+            Severity::Error => totals.errors = totals.errors.saturating_add(1),
+            Severity::Warning => totals.warnings = totals.warnings.saturating_add(1),
         }
     }
     // The answer that was asked for is data; what is wrong is talk, as its findings are.
-    if sum.errors == 0 {
-        output.answer("ok", &sum.to_string())?;
+    if totals.errors == 0 {
+        output.answer("ok", &totals.to_string())?;
     } else {
-        output.say(&sum.to_string());
+        output.say(&totals.to_string());
     }
     Ok(exit)
 }
 
 /// What was found, all files together.
 #[derive(Debug, Default)]
-struct Sum {
+struct Totals {
     errors: usize,
     warnings: usize,
     tenants: usize,
     listeners: usize,
 }
 
-impl fmt::Display for Sum {
+impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let plural =
+            |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
         if self.errors > 0 {
             f.write_str(&plural(self.errors, "error"))?;
         } else {
@@ -88,7 +90,9 @@ impl fmt::Display for Sum {
 fn problems(file: &Path, error: PrepareError) -> (Vec<Problem>, usize) {
     match error {
         PrepareError::Config(errors) => (errors.problems, errors.more),
-        PrepareError::Tls(errors) => (errors.iter().map(|error| Problem::of_file(file, error.to_string())).collect(), 0),
+        PrepareError::Tls(errors) => {
+            (errors.iter().map(|error| Problem::of_file(file, error.to_string())).collect(), 0)
+        }
         PrepareError::Log(error) => (vec![Problem::of_file(file, error.to_string())], 0),
     }
 }

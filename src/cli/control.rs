@@ -9,21 +9,30 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    admin::{connect, wire::ErrorBody},
-    model::CONTROL_SOCKET,
+    admin::{
+        connect,
+        wire::{ErrorBody, HANDED_OVER},
+    },
+    model::{CONTROL_SOCKET, Clock, SystemClock},
 };
 
-/// How long an answer may take: a reload of 100,000 tenants takes seconds.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// How long an answer may take that is known, or asked of a neighbour: an octroi that serves has it at once,
+/// on a busy machine within seconds. One that does not has hung, and whoever is on call is not kept waiting
+/// to learn that.
+const PROMPT: Duration = Duration::from_secs(10);
 
-/// The same for what it knows without looking anything up.
-const HASTE: Duration = Duration::from_secs(3);
+/// How long a reload or a hand-over may take: one of 100,000 tenants takes seconds, and it waits for its
+/// turn.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// How long octroi may take to take a question in.
-const SENDING: Duration = Duration::from_secs(10);
+/// How long a revocation may take: octroi itself waits half a minute for its disk, and says so then.
+const DURABLE: Duration = Duration::from_secs(40);
+
+/// The same for what is not worth a wait.
+const SHORT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The largest answer: the errors of a large configuration.
-const ANSWER_BYTES: u64 = 16 * 1024 * 1024;
+const ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 /// Where the running octroi is asked.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -54,6 +63,18 @@ pub(crate) enum Unreachable {
         #[source]
         source: io::Error,
     },
+    /// It took the question, or not even that, and said nothing.
+    #[error(
+        "no answer from octroi at {} within {} s: its process is stopped, hangs, or is far too busy; what was asked of it may yet be done",
+        path.display(),
+        waited.as_secs()
+    )]
+    Silent {
+        /// The socket.
+        path: PathBuf,
+        /// How long it was waited for.
+        waited: Duration,
+    },
     /// The connection broke.
     #[error("octroi at {} did not answer", path.display())]
     Broken {
@@ -69,7 +90,7 @@ pub(crate) enum Unreachable {
 #[derive(Debug)]
 pub(crate) struct Client {
     path: PathBuf,
-    patience: Duration,
+    timeout: Duration,
 }
 
 /// An answer.
@@ -82,12 +103,27 @@ pub(crate) struct Reply {
 impl Client {
     /// Names the socket; nothing is opened yet.
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, patience: PATIENCE }
+        Self { path, timeout: PROMPT }
+    }
+
+    /// Names it for an order that takes its time: a reload, a hand-over.
+    pub(crate) fn patient(path: PathBuf) -> Self {
+        Self { path, timeout: TIMEOUT }
+    }
+
+    /// Names it for what has to be on the disk before it is answered.
+    pub(crate) fn durable(path: PathBuf) -> Self {
+        Self { path, timeout: DURABLE }
     }
 
     /// Names it for questions that are answered at once, and not worth a long wait.
-    pub(crate) fn hasty(path: PathBuf) -> Self {
-        Self { path, patience: HASTE }
+    pub(crate) fn with_short_timeout(path: PathBuf) -> Self {
+        Self { path, timeout: SHORT_TIMEOUT }
+    }
+
+    /// Waits for no longer than this for an answer.
+    pub(crate) fn within(self, timeout: Duration) -> Self {
+        Self { timeout: self.timeout.min(timeout), ..self }
     }
 
     /// Reads something.
@@ -102,22 +138,44 @@ impl Client {
     }
 
     fn call(&self, method: &str, path: &str, body: &[u8]) -> Result<Reply, Unreachable> {
-        let mut stream = connect(&self.path, SENDING).map_err(|source| self.not_there(source))?;
+        let clock = SystemClock::new();
+        let began = clock.tick();
+        // Of whatever is done from now on: an answer that comes in drops has to be there by then, too.
+        let left = move |timeout: Duration| timeout.saturating_sub(clock.tick().since(began));
+        // The queue of a process that is stopped fills up, and its socket's buffer.
+        let mut stream =
+            connect(&self.path, self.timeout.min(PROMPT)).map_err(|source| self.not_there(source))?;
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
             body.len()
         );
         let mut answer = Vec::new();
         let mut exchange = || {
-            stream.set_read_timeout(Some(self.patience))?;
             stream.write_all(&[head.as_bytes(), body].concat())?;
-            Read::by_ref(&mut stream).take(ANSWER_BYTES).read_to_end(&mut answer)
+            let mut piece = vec![0; 64 << 10];
+            while answer.len() < ANSWER_BYTES {
+                let left = left(self.timeout);
+                if left.is_zero() {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                stream.set_read_timeout(Some(left))?;
+                match stream.read(&mut piece) {
+                    Ok(0) => break,
+                    Ok(read) => answer.extend_from_slice(piece.get(..read).unwrap_or_default()),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            io::Result::Ok(())
         };
         exchange().map_err(|source| self.broken(source))?;
         Reply::parse(&answer).ok_or_else(|| self.broken(io::ErrorKind::InvalidData.into()))
     }
 
     fn not_there(&self, source: io::Error) -> Unreachable {
+        if is_late(&source) {
+            return self.silent(self.timeout.min(PROMPT));
+        }
         let hint = if source.kind() == io::ErrorKind::PermissionDenied {
             "only root and octroi's own user may"
         } else {
@@ -126,9 +184,21 @@ impl Client {
         Unreachable::Connect { path: self.path.clone(), hint, source }
     }
 
+    fn silent(&self, waited: Duration) -> Unreachable {
+        Unreachable::Silent { path: self.path.clone(), waited }
+    }
+
     fn broken(&self, source: io::Error) -> Unreachable {
+        if is_late(&source) {
+            return self.silent(self.timeout);
+        }
         Unreachable::Broken { path: self.path.clone(), source }
     }
+}
+
+/// Says whether a deadline passed (socket(7): EAGAIN).
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 impl Reply {
@@ -136,7 +206,8 @@ impl Reply {
         let mut fields = [httparse::EMPTY_HEADER; 32];
         let mut response = httparse::Response::new(&mut fields);
         let httparse::Status::Complete(end) = response.parse(answer).ok()? else { return None };
-        let told = response.headers.iter().find(|field| field.name.eq_ignore_ascii_case("content-length"))?.value;
+        let told =
+            response.headers.iter().find(|field| field.name.eq_ignore_ascii_case("content-length"))?.value;
         let length: usize = std::str::from_utf8(told).ok()?.parse().ok()?;
         // Shorter than told: octroi went away in the middle of it.
         let body = answer.get(end..).filter(|body| body.len() == length)?;
@@ -160,6 +231,13 @@ pub(crate) struct Refused {
     pub(crate) status: u16,
     /// What is wrong.
     pub(crate) body: ErrorBody,
+}
+
+impl Refused {
+    /// Says whether another process serves by now: nothing was done, and that one may be asked.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.body.error.code == HANDED_OVER
+    }
 }
 
 #[cfg(test)]

@@ -10,19 +10,22 @@ use clap::Args;
 
 use super::{
     control::{Client, ControlArgs},
-    output::{Exit, Form, Output},
+    input::{certificates, policy},
+    output::{Exit, Output, OutputFormat},
 };
 use crate::{
     admin::wire::{BanBody, BansBody, StatusBody},
     edge, files,
     model::{
-        ClientIp, ClientPrefix, Clock, HttpVersion, Presented, RevocationAnswer, SessionId, SystemClock, TenantName, UnixTime, UserId,
+        ClientIp, ClientPrefix, Clock, HttpVersion, Presented, RevocationAnswer, SessionId, SystemClock,
+        TenantName, UnixTime, UserId,
     },
     pipeline::Stores,
     policy::Policy,
     replay::{self, Described, Sni},
-    session::{Claims, Turn},
-    state::{Challenges, Ended, KeySets, MemoryQuotas, RevocationStore},
+    session::{Claims, TokenOrder},
+    sessions::{JournalSnapshot, RevocationStore},
+    store::{Challenges, KeySets, MemoryQuotas},
 };
 
 #[derive(Debug, Args)]
@@ -67,12 +70,12 @@ pub(crate) struct ExplainArgs {
 }
 
 /// What only the running octroi knows.
-struct Live {
+struct RunningState {
     status: StatusBody,
     bans: BansBody,
 }
 
-impl Live {
+impl RunningState {
     fn ask(client: &Client) -> anyhow::Result<Self> {
         let refused = |refused: super::control::Refused| anyhow::anyhow!("{}", refused.body.error.message);
         let status = client.get("/v1/status")?.read::<StatusBody>()?.map_err(refused)?;
@@ -92,7 +95,10 @@ impl Live {
 
     /// Says what was taken from it, and what could not be.
     fn words(&self, revision: &str) -> String {
-        let mut text = format!("process {} was asked for bans, and whether it knows what other nodes revoked", self.status.pid);
+        let mut text = format!(
+            "process {} was asked for bans, and whether it knows what other nodes revoked",
+            self.status.pid
+        );
         if self.status.revision != revision {
             text.push_str(&format!("; it judges by another revision, {}", self.status.revision));
         }
@@ -100,14 +106,17 @@ impl Live {
             text.push_str(&format!("; {} of its bans were not looked at", self.bans.more));
         }
         if let Some(unkept) = self.status.revocations_unkept.as_ref().filter(|unkept| unkept.count > 0) {
-            text.push_str(&format!("; {} of its revocations are not on the disk, and were not looked at", unkept.count));
+            text.push_str(&format!(
+                "; {} of its revocations are not on the disk, and were not looked at",
+                unkept.count
+            ));
         }
         text
     }
 }
 
 /// Puts a ban into words.
-fn told(ban: &BanBody) -> String {
+fn describe_ban(ban: &BanBody) -> String {
     let why = match (&ban.reason, &ban.note) {
         (Some(reason), _) => format!("broke the protocol, last by {reason}"),
         (None, Some(note)) => format!("by an operator: {note}"),
@@ -117,12 +126,12 @@ fn told(ban: &BanBody) -> String {
 }
 
 /// What the journal holds, and whether the running octroi knows what other nodes ended.
-struct Revoked {
-    ended: Ended,
+struct RevocationView {
+    ended: JournalSnapshot,
     is_fresh: bool,
 }
 
-impl RevocationStore for Revoked {
+impl RevocationStore for RevocationView {
     fn lookup(
         &self,
         tenant: &TenantName,
@@ -148,35 +157,37 @@ impl RevocationStore for Revoked {
         self.ended.remembers(auth_time, is_foreign)
     }
 
-    fn present(&self, claims: &Claims, client: ClientPrefix, now: UnixTime) -> Turn {
+    fn present(&self, claims: &Claims, client: ClientPrefix, now: UnixTime) -> TokenOrder {
         self.ended.present(claims, client, now)
     }
 }
 
 pub(crate) fn run(config: &Path, args: ExplainArgs, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let clock = SystemClock::new();
-    let policy = super::policy(config)?;
-    let form = Form::from_flag(args.json);
+    let policy = policy(config)?;
+    let form = OutputFormat::from_flag(args.json);
     let certificate = args.certificate.clone();
-    let live = Live::ask(&Client::hasty(args.control.socket(&policy.state_dir)));
+    let live = RunningState::ask(&Client::with_short_timeout(args.control.socket(&policy.state_dir)));
     let mut described = describe(args)?;
     if let Some(path) = certificate {
         described.certificate = Some(present(&path, &described, &policy, clock.now())?);
     }
-    let ended = Ended::read(&policy.state_dir)?;
-    let revocations = Revoked { ended, is_fresh: live.as_ref().ok().is_none_or(Live::is_fresh) };
+    let ended = JournalSnapshot::read(&policy.state_dir)?;
+    let revocations =
+        RevocationView { ended, is_fresh: live.as_ref().ok().is_none_or(RunningState::is_fresh) };
     let quotas = MemoryQuotas::new(64);
     let challenges = Challenges::default();
     // Nothing is fetched here; who signs with such a key is told so.
     let key_sets = KeySets::default();
-    let stores = Stores { quotas: &quotas, revocations: &revocations, challenges: &challenges, key_sets: &key_sets };
+    let stores =
+        Stores { quotas: &quotas, revocations: &revocations, challenges: &challenges, key_sets: &key_sets };
     let mut explained = replay::explain(&described, &policy, stores, clock.now(), clock.tick())?;
     explained.running = match &live {
         Ok(live) => live.words(&policy.revision),
         Err(error) => format!("not asked, so bans and what other nodes revoked are not known here: {error}"),
     };
     if let Some(ban) = live.as_ref().ok().and_then(|live| live.ban_of(explained.bannable?)) {
-        explained.refuse_banned(told(ban));
+        explained.refuse_banned(describe_ban(ban));
     }
     output.data(form, &explained, || explained.to_string())?;
     Ok(if explained.decision == "deny" { Exit::Problem } else { Exit::Fine })
@@ -187,7 +198,8 @@ fn describe(args: ExplainArgs) -> anyhow::Result<Described> {
         .headers
         .iter()
         .map(|field| {
-            let (name, value) = field.split_once(':').with_context(|| format!("`{field}` is not `Name: value`"))?;
+            let (name, value) =
+                field.split_once(':').with_context(|| format!("`{field}` is not `Name: value`"))?;
             Ok((name.trim().to_owned(), value.trim().to_owned()))
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
@@ -208,7 +220,11 @@ fn describe(args: ExplainArgs) -> anyhow::Result<Described> {
         headers,
         head: args
             .head
-            .map(|path| files::read_named(&path, FILE_BYTES).map(|held| held.bytes).with_context(|| format!("reading {}", path.display())))
+            .map(|path| {
+                files::read_named(&path, FILE_BYTES)
+                    .map(|held| held.bytes)
+                    .with_context(|| format!("reading {}", path.display()))
+            })
             .transpose()?,
     })
 }
@@ -218,9 +234,11 @@ const FILE_BYTES: u64 = 1 << 20;
 
 /// Judges a certificate as the handshake would.
 fn present(path: &Path, described: &Described, policy: &Policy, now: UnixTime) -> anyhow::Result<Presented> {
-    let chain = super::certificates(path)?;
+    let chain = certificates(path)?;
     let judged = edge::judge_certificate(policy, described.server_name().as_ref(), &chain, now);
-    let judged = judged.map_err(|errors| anyhow::anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
+    let judged = judged.map_err(|errors| {
+        anyhow::anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    })?;
     judged.with_context(|| format!("{} holds no client certificate that can be read", path.display()))
 }
 
@@ -229,8 +247,12 @@ fn from_file(value: String) -> anyhow::Result<String> {
     match value.strip_prefix('@') {
         None => Ok(value),
         Some(path) => {
-            let held = files::read_named(Path::new(path), FILE_BYTES).with_context(|| format!("reading {path}"))?;
-            Ok(String::from_utf8(held.bytes).with_context(|| format!("reading {path}"))?.trim_end().to_owned())
+            let held =
+                files::read_named(Path::new(path), FILE_BYTES).with_context(|| format!("reading {path}"))?;
+            Ok(String::from_utf8(held.bytes)
+                .with_context(|| format!("reading {path}"))?
+                .trim_end()
+                .to_owned())
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What the tests of commands share: a running octroi's control socket over a fake control, and captured output.
+//! What the tests of commands share: a running octroi's control socket over a fake control, and captured
+//! output.
 
 use std::{num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 
@@ -7,23 +8,23 @@ use tokio::{sync::watch, task::JoinHandle};
 use super::output::{Exit, Output};
 use crate::{
     admin::{
-        ControlSocket, Gate,
+        ControlSocket, ListenerState,
         fixture::{Bench, bench, policy},
         serve_control,
     },
     model::{Mode, Origin, PathRules, RouteId, Secret},
     policy::{
-        Balance, CookieRules, IpAccess, Policy, Protocol, Route, RouteAccess, RouteTableBuilder, Server, ServerAddress, SessionRules,
-        Sessions, Tenant, Upstream, UpstreamTimeouts,
+        Balance, CookieRules, IpAccess, Policy, Protocol, Route, RouteAccess, RouteTableBuilder, Server,
+        ServerAddress, SessionRules, Sessions, Tenant, Upstream, UpstreamTimeouts,
     },
-    session::{MasterKey, Ring, cookie::Name},
+    session::{KeyRing, MasterKey, cookie::Name},
 };
 
 /// A control socket that answers while this lives.
 pub(super) struct Running {
     pub(super) bench: Bench,
     pub(super) dir: tempfile::TempDir,
-    _down: watch::Sender<Gate>,
+    _down: watch::Sender<ListenerState>,
     _serving: JoinHandle<std::io::Result<()>>,
 }
 
@@ -31,13 +32,13 @@ pub(super) fn running() -> Running {
     let dir = tempfile::tempdir().unwrap();
     let bench = bench(rustix::process::geteuid().as_raw());
     let socket = ControlSocket::bind(dir.path()).unwrap();
-    let (down, shutdown) = watch::channel(Gate::Open);
+    let (down, shutdown) = watch::channel(ListenerState::Open);
     let serving = tokio::spawn(serve_control(socket, Arc::clone(&bench.api), shutdown));
     Running { bench, dir, _down: down, _serving: serving }
 }
 
 /// Runs a command off the runtime's threads. Returns how it ended, its data and its talk.
-pub(super) async fn told<F>(state_dir: &Path, command: F) -> (Exit, String, String)
+pub(super) async fn run_captured<F>(state_dir: &Path, command: F) -> (Exit, String, String)
 where
     F: FnOnce(&Path, &mut Output<'_>) -> anyhow::Result<Exit> + Send + 'static,
 {
@@ -53,16 +54,21 @@ where
     tokio::task::spawn_blocking(work).await.unwrap()
 }
 
-/// A policy with session keys, the lobby `lobby`, its member `acme`, and `globex`, which has a host of its own.
+/// A policy with session keys, the lobby `lobby`, its member `acme`, and `globex`, which has a host of its
+/// own.
 pub(super) fn with_sessions() -> Policy {
-    let rules =
-        SessionRules { idle: Duration::from_secs(1800), absolute: Duration::from_secs(43_200), bind: Vec::new(), max_per_user: None };
+    let rules = SessionRules {
+        idle: Duration::from_secs(1800),
+        absolute: Duration::from_secs(43_200),
+        bind: Vec::new(),
+        max_per_user: None,
+    };
     let key = MasterKey { id: 7, secret: Secret::new([9; 32]), open_only: false };
     let mut policy = policy(None);
     policy.sessions = Some(Sessions {
         key_dir: None,
         cookie: Name::new("__Host-octroi"),
-        ring: Ring::new(vec![key]),
+        ring: KeyRing::new(vec![key]),
         rules: rules.clone(),
         revocation: crate::policy::RevocationRules::default(),
         allow_email_user: false,
@@ -70,9 +76,11 @@ pub(super) fn with_sessions() -> Policy {
         foreign: crate::policy::ForeignSessions::default(),
         assertions: None,
     });
-    for (name, host, members) in
-        [("lobby", Some("www.example.test"), vec!["acme"]), ("acme", None, vec![]), ("globex", Some("globex.example.test"), vec![])]
-    {
+    for (name, host, members) in [
+        ("lobby", Some("www.example.test"), vec!["acme"]),
+        ("acme", None, vec![]),
+        ("globex", Some("globex.example.test"), vec![]),
+    ] {
         policy.tenants.add(Arc::new(Tenant {
             name: name.parse().unwrap(),
             origin: Origin::default(),
@@ -102,7 +110,10 @@ fn upstream() -> Upstream {
     Upstream {
         name: "app".parse().unwrap(),
         origin: Origin::default(),
-        servers: Box::new([Server { address: ServerAddress::Tcp("127.0.0.1:9000".parse().unwrap()), weight: NonZeroU32::MIN }]),
+        servers: Box::new([Server {
+            address: ServerAddress::Tcp("127.0.0.1:9000".parse().unwrap()),
+            weight: NonZeroU32::MIN,
+        }]),
         balance: Balance::RoundRobin,
         tls: None,
         timeouts: UpstreamTimeouts { connect: second, first_byte: second, between_bytes: second },

@@ -1,4 +1,5 @@
-//! `octroi health`: asks the metrics listener whether the gateway takes requests, where no other HTTP client is at hand.
+//! `octroi health`: asks the metrics listener whether the gateway takes requests, where no other HTTP client
+//! is at hand.
 
 use std::{
     io::{self, Read, Write},
@@ -12,8 +13,9 @@ use clap::Args;
 use super::output::{Exit, Output};
 use crate::{app, config};
 
-/// How long each step may take. The answer needs no more than a few milliseconds; a health check that hangs is a failed one.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long each step may take. The answer needs no more than a few milliseconds; a health check that hangs
+/// is a failed one.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The status line is at the front; the rest is not looked at.
 const ANSWER_BYTES: u64 = 1024;
@@ -28,7 +30,10 @@ pub(crate) struct HealthArgs {
 /// Runs the command: exit 0 is ready, 1 is not ready (draining), 69 is no answer.
 pub(crate) fn run(config: &Path, args: &HealthArgs, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let Some(address) = args.address.or_else(|| config::metrics_address(config, &app::variable)) else {
-        output.say(&format!("error: {} names no `metrics.address`, so there is nobody to ask; name one with --address", config.display()));
+        output.say(&format!(
+            "error: {} names no `metrics.address`, so there is nobody to ask; name one with --address",
+            config.display()
+        ));
         return Ok(Exit::Problem);
     };
     let address = reachable(address);
@@ -59,15 +64,19 @@ pub(crate) fn run(config: &Path, args: &HealthArgs, output: &mut Output<'_>) -> 
 /// A listener bound to every address is asked over loopback.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { IpAddr::V6(Ipv6Addr::LOCALHOST) });
+        address.set_ip(if address.is_ipv4() {
+            IpAddr::V4(Ipv4Addr::LOCALHOST)
+        } else {
+            IpAddr::V6(Ipv6Addr::LOCALHOST)
+        });
     }
     address
 }
 
 fn ask(address: SocketAddr) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES).read_to_end(&mut answer)?;
@@ -94,7 +103,8 @@ mod tests {
 
     use super::*;
 
-    /// Serves one connection with these bytes, after reading a head. Returns the address and the request line to come.
+    /// Serves one connection with these bytes, after reading a head. Returns the address and the request line
+    /// to come.
     fn serve(answer: &'static str) -> (SocketAddr, thread::JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -126,7 +136,8 @@ mod tests {
 
     #[test]
     fn draining_is_1() {
-        let (address, serving) = serve("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 10\r\n\r\nnot ready\n");
+        let (address, serving) =
+            serve("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 10\r\n\r\nnot ready\n");
 
         let (exit, out, talk) = health(Path::new("/nowhere"), Some(address));
 
@@ -134,7 +145,10 @@ mod tests {
         assert_eq!(talk, format!("not ready: http://{address}/readyz answers 503\n"));
         serving.join().unwrap();
         let (address, _serving) = serve("HTTP/1.1 503 Service Unavailable\r\n\r\nnot ready: it drains\n");
-        assert_eq!(health(Path::new("/nowhere"), Some(address)).2, format!("not ready: http://{address}/readyz answers 503: it drains\n"));
+        assert_eq!(
+            health(Path::new("/nowhere"), Some(address)).2,
+            format!("not ready: http://{address}/readyz answers 503: it drains\n")
+        );
     }
 
     #[test]

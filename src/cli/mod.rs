@@ -1,13 +1,16 @@
 //! Commands: one thin file each. stdout is data, stderr is talk.
 
+mod admin_request;
 mod ban;
 mod check;
 mod control;
 mod explain;
 mod health;
+mod input;
+mod instance;
 mod keys;
+mod log;
 mod manual;
-mod order;
 mod output;
 mod reload;
 mod run;
@@ -20,20 +23,18 @@ mod version;
 #[cfg(test)]
 mod fixture;
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
-use anyhow::Context;
-use clap::{Parser, Subcommand, ValueEnum};
-use rustls_pki_types::CertificateDer;
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
-    app, config, edge, files,
-    model::{Clock, SystemClock, pem_chain},
-    policy::Policy,
+    app::{self, Signals},
+    config, edge,
+    model::SystemClock,
 };
+use input::policy;
+use instance::{Effect, with_instance};
+use log::{LogFormat, LogLevel};
 use output::{Exit, Output};
 
 /// A reverse-proxy security gateway for multi-tenant SaaS.
@@ -44,33 +45,23 @@ use output::{Exit, Output};
 )]
 pub(crate) struct Cli {
     /// The configuration file.
-    #[arg(short, long, global = true, value_name = "FILE", env = "OCTROI_CONFIG", default_value = "/etc/octroi/octroi.yaml")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "OCTROI_CONFIG",
+        default_value = "/etc/octroi/octroi.yaml"
+    )]
     config: PathBuf,
     /// How much octroi says about itself on stderr.
     #[arg(long, global = true, value_name = "LEVEL", env = "OCTROI_LOG_LEVEL", default_value = "info")]
     log_level: LogLevel,
     /// The form of what octroi says about itself on stderr.
     #[arg(long, global = true, value_name = "FORMAT", env = "OCTROI_LOG_FORMAT", default_value = "text")]
-    log_format: LogForm,
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
-}
-
-/// How much is said.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum LogLevel {
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
-}
-
-/// In what form.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum LogForm {
-    Text,
-    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -101,53 +92,127 @@ enum Command {
     Version(version::VersionArgs),
     /// Print a completion script for a shell.
     Completion(manual::CompletionArgs),
-    /// Print the manual page (roff).
-    Man,
+    /// Print a manual page (roff).
+    Man(manual::ManArgs),
 }
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    // First of all: a service manager may send signals at once, and what is sent from here on is not lost.
+    // What fails is told by `run`.
+    let signals = if is_run(std::env::args_os().skip(1)) { Signals::listen().ok() } else { None };
     let cli = Cli::parse();
     let mut output = Output::standard();
-    let outcome = dispatch(cli, &mut output);
+    let outcome = dispatch(cli, signals, &mut output);
     output.conclude(outcome).into()
 }
 
-fn dispatch(cli: Cli, output: &mut Output<'_>) -> anyhow::Result<Exit> {
+/// The options before a command that have a value behind them.
+const WITH_VALUE: [&str; 4] = ["-c", "--config", "--log-level", "--log-format"];
+
+/// Says whether a command line is one of `run`, before it is read: that takes milliseconds. Other commands
+/// die of signals as any program.
+fn is_run(words: impl IntoIterator<Item = OsString>) -> bool {
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        if WITH_VALUE.iter().any(|option| word == *option) {
+            words.next();
+        } else if !word.as_encoded_bytes().starts_with(b"-") {
+            return word == "run";
+        }
+    }
+    false
+}
+
+fn dispatch(cli: Cli, signals: Option<Signals>, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     anyhow::ensure!(edge::install_provider(), "another crypto provider is installed already");
     let config = cli.config.as_path();
     let state_dir = || config::state_dir(config, &app::variable);
     match cli.command {
-        Command::Run(args) => run::run(config, &args, cli.log_level, cli.log_format),
+        Command::Run(args) => run::run(config, &args, (cli.log_level, cli.log_format), signals),
         Command::Check(args) => check::run(config, &args, output),
         Command::Explain(args) => explain::run(config, args, output),
-        Command::Reload(args) => reload::run(&args, &state_dir(), output),
-        Command::Upgrade(args) => upgrade::run(&args, &state_dir(), output),
-        Command::Status(args) => status::run(&args, &state_dir(), output),
+        Command::Reload(args) => {
+            with_instance((&args.control, Effect::Change), config, output, |dir, output| {
+                reload::run(&args, dir, output)
+            })
+        }
+        Command::Upgrade(args) => {
+            with_instance((&args.control, Effect::Change), config, output, |dir, output| {
+                upgrade::run(&args, dir, output)
+            })
+        }
+        Command::Status(args) => {
+            with_instance((&args.control, Effect::ReadOnly), config, output, |dir, output| {
+                status::run(&args, dir, output)
+            })
+        }
         Command::Health(args) => health::run(config, &args, output),
-        Command::Session(args) => session::run(&args, &state_dir(), || policy(config), &SystemClock::new(), output),
-        Command::Ban(args) => ban::run(&args, &state_dir(), output),
-        Command::Keys(args) => keys::run(config, args, &state_dir(), || policy(config), output),
+        Command::Session(args) => match args.asks() {
+            Some(asks) => with_instance(asks, config, output, |dir, output| {
+                session::run(&args, dir, || policy(config), &SystemClock::new(), output)
+            }),
+            None => session::run(&args, &state_dir(), || policy(config), &SystemClock::new(), output),
+        },
+        Command::Ban(args) => {
+            with_instance(args.asks(), config, output, |dir, output| ban::run(&args, dir, output))
+        }
+        Command::Keys(args) => match args.asks() {
+            Some(asks) => with_instance((&asks, Effect::ReadOnly), config, output, |dir, output| {
+                keys::run(config, args, dir, || policy(config), output)
+            }),
+            None => keys::run(config, args, &state_dir(), || policy(config), output),
+        },
         Command::Schema => schema::run(output),
         Command::Version(args) => version::run(&args, output),
-        Command::Completion(args) => manual::completion(&args, output),
-        Command::Man => manual::man(output),
+        Command::Completion(args) => manual::completion(&args, Cli::command(), output),
+        Command::Man(args) => manual::man(&args, Cli::command(), output),
     }
 }
 
-/// Loads the rules for a command that needs them.
-fn policy(config: &Path) -> anyhow::Result<Policy> {
-    let loaded = config::load_to_start(config, SystemClock::new().now(), &app::variable).map_err(|errors| anyhow::anyhow!("{errors}"))?;
-    Ok(loaded.policy)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// How large a PEM file on the command line may be.
-const PEM_BYTES: u64 = 4 << 20;
+    #[test]
+    fn a_command_line_of_run_is_told_before_it_is_read() {
+        for line in [
+            "run",
+            "run --upgrade",
+            "run --config run",
+            "-c run run",
+            "-c run check",
+            "-crun check",
+            "--config=run check",
+            "--config a.yaml run",
+            "--log-level warn --log-format json run",
+            "--log-level=warn --log-format=json run",
+            "check run",
+            "check -c run",
+            "status",
+            "keys init",
+        ] {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let read =
+                Cli::try_parse_from([OsString::from("octroi")].into_iter().chain(words.clone())).unwrap();
 
-/// Reads the certificates of a PEM file.
-fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let reading = || format!("reading the certificates of {}", path.display());
-    let text = files::read_named(path, PEM_BYTES).with_context(reading)?;
-    let chain = pem_chain(&text.bytes).with_context(reading)?;
-    Ok(chain.into_iter().map(CertificateDer::from).collect())
+            assert_eq!(is_run(words), matches!(read.command, Command::Run(_)), "{line}");
+        }
+        assert!(!is_run([]) && !is_run(["--config".into()]) && !is_run(["--version".into()]));
+    }
+
+    #[test]
+    fn every_option_with_a_value_is_known_before_the_command_line_is_read() {
+        let command = Cli::command();
+        let options = command.get_arguments().filter(|option| option.get_action().takes_values());
+        let spelt = options.flat_map(|option| {
+            let (short, long) = (
+                option.get_short().map(|short| format!("-{short}")),
+                option.get_long().map(|long| format!("--{long}")),
+            );
+            short.into_iter().chain(long)
+        });
+
+        assert_eq!(spelt.collect::<std::collections::BTreeSet<_>>(), WITH_VALUE.map(str::to_owned).into());
+    }
 }

@@ -9,7 +9,10 @@ use std::{
 use serde::Serialize;
 
 use super::control::Unreachable;
-use crate::config::{Problem, Severity};
+use crate::{
+    config::{Problem, Severity},
+    model::{is_dangerous, printable_lines},
+};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,14 +69,14 @@ pub(crate) struct CannotWrite(#[source] io::Error);
 
 /// In what form data is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum OutputFormat {
     /// For people.
     Text,
     /// For programs.
     Json,
 }
 
-impl Form {
+impl OutputFormat {
     /// Reads the flag `--json`.
     pub(crate) const fn from_flag(json: bool) -> Self {
         if json { Self::Json } else { Self::Text }
@@ -95,7 +98,8 @@ const YELLOW: &str = "\x1b[1;33m";
 const GREEN: &str = "\x1b[1;32m";
 const CYAN: &str = "\x1b[36m";
 
-/// Says whether what is written may be in colour: on a terminal that has it, unless somebody wants none (no-color.org).
+/// Says whether what is written may be in colour: on a terminal that has it, unless somebody wants none
+/// (no-color.org).
 fn may_paint(is_terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> bool {
     let unwanted = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
     is_terminal && !unwanted && variable("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
@@ -129,7 +133,8 @@ impl<'a> Output<'a> {
     /// Prints to the process's own streams.
     pub(crate) fn standard() -> Self {
         let paints = |is_terminal| may_paint(is_terminal, |name| std::env::var_os(name));
-        let (paints_out, paints_talk) = (paints(io::stdout().is_terminal()), paints(io::stderr().is_terminal()));
+        let (paints_out, paints_talk) =
+            (paints(io::stdout().is_terminal()), paints(io::stderr().is_terminal()));
         Self { out: Box::new(io::stdout()), talk: Box::new(io::stderr()), paints_out, paints_talk }
     }
 
@@ -141,6 +146,11 @@ impl<'a> Output<'a> {
 
     /// Prints lines of data.
     pub(crate) fn text(&mut self, text: &str) -> Result<(), CannotWrite> {
+        self.print(&printable_lines(text))
+    }
+
+    /// Prints what is escaped, and perhaps painted.
+    fn print(&mut self, text: &str) -> Result<(), CannotWrite> {
         let line_feed = if text.ends_with('\n') { "" } else { "\n" };
         write!(self.out, "{text}{line_feed}").and_then(|()| self.out.flush()).map_err(CannotWrite)
     }
@@ -148,32 +158,48 @@ impl<'a> Output<'a> {
     /// Prints an object.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), CannotWrite> {
         let text = serde_json::to_string_pretty(value).map_err(|error| CannotWrite(error.into()))?;
-        self.text(&text)
+        // In JSON all but the line ends stands in strings, where every character may be an escape (RFC 8259,
+        // section 7).
+        let mut plain = String::with_capacity(text.len());
+        for character in text.chars() {
+            if character != '\n' && is_dangerous(character) {
+                plain.push_str(&format!("\\u{:04x}", u32::from(character)));
+            } else {
+                plain.push(character);
+            }
+        }
+        self.print(&plain)
     }
 
     /// Prints data in one form or the other; the text is made only where it is wanted.
-    pub(crate) fn data(&mut self, form: Form, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), CannotWrite> {
+    pub(crate) fn data(
+        &mut self,
+        form: OutputFormat,
+        value: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), CannotWrite> {
         match form {
-            Form::Text => self.text(&text()),
-            Form::Json => self.json(value),
+            OutputFormat::Text => self.text(&text()),
+            OutputFormat::Json => self.json(value),
         }
     }
 
     /// Prints a line of data that begins with a good word.
     pub(crate) fn answer(&mut self, word: &str, text: &str) -> Result<(), CannotWrite> {
         let word = if self.paints_out { paint(GREEN, word) } else { word.to_owned() };
-        self.text(&format!("{word}: {text}"))
+        self.print(&format!("{word}: {}", printable_lines(text)))
     }
 
     /// Says what is wrong with a configuration.
     pub(crate) fn finding(&mut self, finding: &Problem) {
+        // A finding escapes what is not ours by itself.
         let text = if self.paints_talk { painted(finding) } else { finding.to_string() };
-        self.say(&text);
+        let _ = writeln!(self.talk, "{}", text.trim_end());
     }
 
     /// Says something to the person. If nobody can hear it, nothing is lost.
     pub(crate) fn say(&mut self, text: &str) {
-        let _ = writeln!(self.talk, "{}", text.trim_end());
+        let _ = writeln!(self.talk, "{}", printable_lines(text.trim_end()));
     }
 
     /// Ends a command: says its error, with its causes, and turns it into a number.
@@ -182,7 +208,9 @@ impl<'a> Output<'a> {
             Ok(exit) => exit,
             // Who closes the pipe (`| head`) has read what they wanted.
             Err(error)
-                if error.downcast_ref::<CannotWrite>().is_some_and(|CannotWrite(error)| error.kind() == io::ErrorKind::BrokenPipe) =>
+                if error
+                    .downcast_ref::<CannotWrite>()
+                    .is_some_and(|CannotWrite(error)| error.kind() == io::ErrorKind::BrokenPipe) =>
             {
                 Exit::CannotWrite
             }
@@ -200,7 +228,8 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_74() {
-        let mut output = Output::to(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap(), io::sink());
+        let mut output =
+            Output::to(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap(), io::sink());
 
         let failed = output.text("x").map(|()| Exit::Fine).map_err(anyhow::Error::from);
 
@@ -210,18 +239,25 @@ mod tests {
     #[test]
     fn colour_is_for_terminals_that_have_it_and_people_who_want_it() {
         let paints = |is_terminal, no_color: Option<&'static str>, term: Option<&'static str>| {
-            may_paint(is_terminal, |name| if name == "NO_COLOR" { no_color } else { term }.map(OsString::from))
+            may_paint(is_terminal, |name| {
+                if name == "NO_COLOR" { no_color } else { term }.map(OsString::from)
+            })
         };
 
         assert!(paints(true, None, Some("xterm")) && paints(true, Some(""), Some("linux")));
         assert!(!paints(false, None, Some("xterm")), "a pipe");
-        assert!(!paints(true, Some("1"), Some("xterm")) && !paints(true, None, Some("dumb")) && !paints(true, None, None));
+        assert!(
+            !paints(true, Some("1"), Some("xterm"))
+                && !paints(true, None, Some("dumb"))
+                && !paints(true, None, None)
+        );
     }
 
     #[test]
     fn an_error_is_said_with_its_causes() {
         let mut talk = Vec::new();
-        let exit = Output::to(io::sink(), &mut talk).conclude(Err(anyhow::anyhow!("no such file").context("reading conf/octroi.yaml")));
+        let exit = Output::to(io::sink(), &mut talk)
+            .conclude(Err(anyhow::anyhow!("no such file").context("reading conf/octroi.yaml")));
 
         assert_eq!((exit, exit.number()), (Exit::Problem, 1));
         assert_eq!(String::from_utf8(talk).unwrap(), "error: reading conf/octroi.yaml: no such file\n");

@@ -2,24 +2,28 @@
 
 use std::{ffi::OsString, path::Path};
 
-use super::{LogForm, LogLevel, output::Exit};
+use super::{
+    log::{LogFormat, LogLevel},
+    output::Exit,
+};
 use crate::{
-    app::{self, Launch, PrepareError, RunError, Start},
-    model::told,
+    app::{self, Launch, PrepareError, RunError, Signals, Start},
+    model::error_chain,
     telemetry::{
         self,
-        tracing::{Format, LAST_WORDS, Level},
+        tracing::{FLUSH_TIMEOUT, Format, Level},
     },
 };
 
 /// Serve in the foreground.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct RunArgs {
-    /// Take over from the octroi that runs: prepare everything, then wait until it hands its sockets over (`octroi upgrade`, or QUIT)
+    /// Take over from the octroi that runs: prepare everything, then wait until it hands its sockets over
+    /// (`octroi upgrade`, or QUIT)
     #[arg(long)]
     pub(crate) upgrade: bool,
-    /// Take sessions from before a loss of the revocation journal, which are refused otherwise; written down once, and without effect where
-    /// nothing is lost
+    /// Take sessions from before a loss of the revocation journal, which are refused otherwise; written down
+    /// once, and without effect where nothing is lost
     #[arg(long)]
     pub(crate) accept_old_sessions: bool,
 }
@@ -30,7 +34,12 @@ const ACCEPT: &str = "--accept-old-sessions";
 /// How a successor says that it is one.
 const UPGRADE: &str = "--upgrade";
 
-pub(crate) fn run(config: &Path, args: &RunArgs, level: LogLevel, form: LogForm) -> anyhow::Result<Exit> {
+pub(crate) fn run(
+    config: &Path,
+    args: &RunArgs,
+    (level, form): (LogLevel, LogFormat),
+    signals: Option<Signals>,
+) -> anyhow::Result<Exit> {
     let log = telemetry::tracing::init(level.into(), form.into())?;
     let start = Start {
         config: config.to_owned(),
@@ -39,7 +48,7 @@ pub(crate) fn run(config: &Path, args: &RunArgs, level: LogLevel, form: LogForm)
         accepts_old_sessions: args.accept_old_sessions,
         log: log.clone(),
     };
-    let exit = match app::run(start) {
+    let exit = match app::run(start, signals) {
         Ok(()) => Exit::Fine,
         Err(error) => {
             let (exit, text) = failed(&error);
@@ -48,7 +57,7 @@ pub(crate) fn run(config: &Path, args: &RunArgs, level: LogLevel, form: LogForm)
             exit
         }
     };
-    log.flush(LAST_WORDS);
+    log.flush(FLUSH_TIMEOUT);
     Ok(exit)
 }
 
@@ -58,23 +67,25 @@ fn failed(error: &RunError) -> (Exit, String) {
         RunError::Prepare(PrepareError::Config(errors)) => {
             return (Exit::Config, format!("{}\n", errors.to_string().trim_end_matches('\n')));
         }
-        RunError::Prepare(PrepareError::Tls(_)) => Exit::Config,
+        RunError::Prepare(PrepareError::Tls(_)) | RunError::Removal(_) => Exit::Config,
         RunError::Prepare(PrepareError::Log(_)) | RunError::State(_) => Exit::CannotWrite,
         RunError::Control(_)
         | RunError::Bind(_)
-        | RunError::BindOther { .. }
+        | RunError::BindAdmin { .. }
         | RunError::Inherited(_)
         | RunError::Upgrade(_)
         | RunError::Redis(_)
-        | RunError::Room { .. } => Exit::Unreachable,
+        | RunError::UpgradeSocket { .. } => Exit::Unreachable,
         RunError::Metrics(_) | RunError::Runtime(_) | RunError::Signals(_) => Exit::Problem,
     };
-    (exit, format!("error: {}\n", told(error)))
+    (exit, format!("error: {}\n", error_chain(error)))
 }
 
 /// Says how a successor is started: as this process was, from the file that has its program's name by then.
 fn launch() -> Option<Launch> {
-    let program = std::env::current_exe().inspect_err(|error| tracing::warn!(%error, "`octroi upgrade` can start no successor")).ok()?;
+    let program = std::env::current_exe()
+        .inspect_err(|error| tracing::warn!(%error, "`octroi upgrade` can start no successor"))
+        .ok()?;
     let given = std::env::args_os().skip(1).filter(|argument| argument != UPGRADE && argument != ACCEPT);
     Some(Launch { program, arguments: given.chain([OsString::from(UPGRADE)]).collect() })
 }
@@ -91,11 +102,11 @@ impl From<LogLevel> for Level {
     }
 }
 
-impl From<LogForm> for Format {
-    fn from(form: LogForm) -> Self {
+impl From<LogFormat> for Format {
+    fn from(form: LogFormat) -> Self {
         match form {
-            LogForm::Text => Self::Text,
-            LogForm::Json => Self::Json,
+            LogFormat::Text => Self::Text,
+            LogFormat::Json => Self::Json,
         }
     }
 }

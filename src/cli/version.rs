@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::output::{Exit, Form, Output};
+use super::output::{Exit, Output, OutputFormat};
 
 /// The version line.
 pub(super) const LINE: &str = env!("CARGO_PKG_VERSION");
@@ -16,6 +16,6 @@ pub(crate) struct VersionArgs {
 
 pub(crate) fn run(args: &VersionArgs, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let version = serde_json::json!({ "name": "octroi", "version": LINE });
-    output.data(Form::from_flag(args.json), &version, || format!("octroi {LINE}"))?;
+    output.data(OutputFormat::from_flag(args.json), &version, || format!("octroi {LINE}"))?;
     Ok(Exit::Fine)
 }

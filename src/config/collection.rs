@@ -4,13 +4,13 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{
     parse::Scalar,
-    reader::{At, Reader, Wire},
+    reader::{Reader, Spanned, Wire},
     tree::{Node, Value},
 };
 
 /// A key that must be written. Nothing is in it where that went wrong, which has been said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Needed<T>(pub(super) Option<T>);
+pub(super) struct Required<T>(pub(super) Option<T>);
 
 /// A list of at least one item.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,11 +18,11 @@ pub(super) struct NonEmpty<T>(pub(super) Vec<T>);
 
 /// A list that may be short of what could not be read, and tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Kept<T> {
+pub(super) struct PartialList<T> {
     /// What could be read.
     pub(super) items: Vec<T>,
     /// Whether that is all that is written.
-    pub(super) is_whole: bool,
+    pub(super) is_complete: bool,
 }
 
 /// One item, or a list of at least one.
@@ -33,11 +33,12 @@ pub(super) struct OneOrMore<T>(pub(super) Vec<T>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Named<K, T>(pub(super) Vec<NamedEntry<K, T>>);
 
-/// One name and what it stands for: nothing where that could not be read, so that references to it are not called unknown.
+/// One name and what it stands for: nothing where that could not be read, so that references to it are not
+/// called unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NamedEntry<K, T> {
     /// The name.
-    pub(super) name: At<K>,
+    pub(super) name: Spanned<K>,
     /// What it stands for.
     pub(super) value: Option<T>,
 }
@@ -56,7 +57,7 @@ impl<T: Wire> Wire for Option<T> {
     }
 }
 
-impl<T: Wire> Wire for Needed<T> {
+impl<T: Wire> Wire for Required<T> {
     fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
         Some(Self(T::read(node, reader)))
     }
@@ -73,7 +74,7 @@ impl<T: Wire> Wire for Needed<T> {
 impl<T: Wire> Wire for Vec<T> {
     fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
         let Value::List(items) = &node.value else {
-            reader.unfit(node, "a list");
+            reader.wrong_kind(node, "a list");
             return None;
         };
         let read = items.iter().enumerate().filter_map(|(index, item)| reader.item(index, item));
@@ -89,15 +90,15 @@ impl<T: Wire> Wire for Vec<T> {
     }
 }
 
-impl<T: Wire> Wire for Kept<T> {
+impl<T: Wire> Wire for PartialList<T> {
     fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
         let items = Vec::read(node, reader).unwrap_or_default();
-        let is_whole = matches!(&node.value, Value::List(written) if written.len() == items.len());
-        Some(Self { items, is_whole })
+        let is_complete = matches!(&node.value, Value::List(written) if written.len() == items.len());
+        Some(Self { items, is_complete })
     }
 
     fn absent() -> Option<Self> {
-        Some(Self { items: Vec::new(), is_whole: true })
+        Some(Self { items: Vec::new(), is_complete: true })
     }
 
     fn schema(definitions: &mut Map<String, Json>) -> Json {
@@ -136,13 +137,13 @@ impl<T: Wire> Wire for OneOrMore<T> {
 impl<K: Scalar, T: Wire> Wire for Named<K, T> {
     fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
         let Value::Map(entries) = &node.value else {
-            reader.unfit(node, "a map");
+            reader.wrong_kind(node, "a map");
             return None;
         };
         let mut named = Vec::with_capacity(entries.len());
         for entry in entries {
             if let (Some(name), value) = reader.named(entry) {
-                named.push(NamedEntry { name: At { value: name, span: entry.span }, value });
+                named.push(NamedEntry { name: Spanned { value: name, span: entry.span }, value });
             }
         }
         Some(Self(named))
@@ -173,29 +174,34 @@ mod tests {
 
     #[test]
     fn a_scalar_is_what_the_key_wants() {
-        let (text, _) = read::<Vec<At<String>>>("- no\n- 1.20\n- '${PORT}'\n- ${PORT}1\n- $${PORT}\n");
+        let (text, _) = read::<Vec<Spanned<String>>>("- no\n- 1.20\n- '${PORT}'\n- ${PORT}1\n- $${PORT}\n");
         let values: Vec<_> = text.unwrap().into_iter().map(|at| at.value).collect();
         assert_eq!(values, ["no", "1.20", "80", "801", "${PORT}"]);
 
-        let (ports, problems) = read::<Vec<At<u16>>>("['80', 80, \"${PORT}\", eighty]");
+        let (ports, problems) = read::<Vec<Spanned<u16>>>("['80', 80, \"${PORT}\", eighty]");
         assert_eq!(ports.unwrap().len(), 3);
         assert_eq!(problems, ["not a whole number from 1 to 65535: `eighty`"]);
     }
 
     #[test]
     fn a_list_keeps_what_could_be_read_and_says_the_rest() {
-        let (list, problems) = read::<NonEmpty<At<bool>>>("[true, maybe, [], {}]");
+        let (list, problems) = read::<NonEmpty<Spanned<bool>>>("[true, maybe, [], {}]");
 
         assert_eq!(list.unwrap().0.len(), 1);
         assert_eq!(problems.len(), 3);
-        assert_eq!(read::<NonEmpty<At<bool>>>("[]").1, ["the list is empty"]);
+        assert_eq!(read::<NonEmpty<Spanned<bool>>>("[]").1, ["the list is empty"]);
     }
 
     #[test]
     fn a_name_stays_known_where_its_value_is_broken() {
-        let (named, problems) = read::<Named<u16, At<bool>>>("{1: true, 2: maybe, x: true}");
+        let (named, problems) = read::<Named<u16, Spanned<bool>>>("{1: true, 2: maybe, x: true}");
 
-        let names: Vec<_> = named.unwrap().0.into_iter().map(|entry| (entry.name.value, entry.value.map(|at| at.value))).collect();
+        let names: Vec<_> = named
+            .unwrap()
+            .0
+            .into_iter()
+            .map(|entry| (entry.name.value, entry.value.map(|at| at.value)))
+            .collect();
         assert_eq!(names, [(1, Some(true)), (2, None)]);
         assert_eq!(problems.len(), 2);
     }

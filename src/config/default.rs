@@ -1,6 +1,6 @@
 //! What holds where nothing is written, each with the reason for the number.
 
-use std::{num::NonZeroU16, time::Duration};
+use std::{num::NonZeroU16, path::PathBuf, time::Duration};
 
 use super::tree::Bounds;
 use crate::model::Http2Limits;
@@ -68,6 +68,7 @@ pub(super) const BANS: BanRules = BanRules {
         Some(after) => after,
         None => NonZeroU16::MIN,
     },
+    // As long as a scan takes to show itself, and no longer than an accident is remembered.
     within: Duration::from_secs(60),
     // Long enough to spoil a scan, short enough for the office that shares the address.
     lasts: Duration::from_secs(600),
@@ -89,84 +90,102 @@ pub(super) const UPSTREAM_TIMEOUTS: UpstreamTimeouts = UpstreamTimeouts {
     connect: Duration::from_secs(3),
     // Longer than a page may take, shorter than people wait.
     first_byte: Duration::from_secs(30),
+    // As for the first byte.
     between_bytes: Duration::from_secs(30),
 };
 
-/// How long a command of Redis may take: a hundred times what one on the same network needs, and not so long that a login seems dead.
+/// A hundred times what a command on the same network needs, and not so long that a sign-out seems dead.
 pub(super) const REDIS_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// What may be written for it.
-pub(super) const REDIS_TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_secs(5);
+pub(super) const REDIS_TIMEOUTS: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(5)..=Duration::from_secs(5);
 
-/// How long what other nodes ended is known to be known: long enough for a restart of Redis, short enough for who has left.
+/// Long enough for a restart of Redis, short enough for an employee who has left.
 pub(super) const STALE_AFTER: Duration = Duration::from_secs(30);
 
 /// What may be written for it.
-pub(super) const STALE_AFTERS: std::ops::RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(3600);
+pub(super) const STALE_AFTERS: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(5)..=Duration::from_secs(3600);
 
-/// Where Redis listens unless its operator says otherwise.
+/// A URL without a port means 6379, where Redis listens.
 pub(super) const REDIS_PORT: u16 = 6379;
 
-/// How often a request that is safe to repeat is tried again: a pooled connection may have died unseen.
+/// A server may take no connection, and a pooled one may have died unseen. Only what is safe to repeat is
+/// tried again, with at most 64 KiB of its body, and for a tenth of all requests at most, behind a burst of a
+/// hundred.
 pub(super) const RETRIES: u8 = 1;
 
-/// How long open requests may go on after TERM: what Kubernetes grants, too.
+/// What Kubernetes grants, too.
 pub(super) const DRAIN: Duration = Duration::from_secs(30);
 
-/// How long a wall clock that was set is not believed: time for whoever set it wrongly to notice, short enough for a morning's sign-ins.
+/// Long enough for somebody who set the clock wrongly to notice, short enough for a morning's sign-ins.
 pub(super) const CLOCK_HOLD: Duration = Duration::from_secs(600);
 
-/// Where state is kept: the FHS place for what a service must not lose.
+/// The FHS place for what a service must not lose.
 pub(super) const STATE_DIR: &str = "/var/lib/octroi";
 
-/// How many connections a listener holds: about 300 MiB of buffers at the worst.
+/// Returns where state is kept where the configuration does not say it: the service manager's directory, else
+/// ours. It may name several with colons between them; the first counts.
+pub(super) fn state_dir(env: &dyn Fn(&str) -> Option<String>) -> PathBuf {
+    let given = env("STATE_DIRECTORY").unwrap_or_default();
+    let first = given.split(':').next().unwrap_or_default();
+    PathBuf::from(if first.is_empty() { STATE_DIR } else { first })
+}
+
+/// About 300 MiB of buffers at the worst.
 pub(super) const MAX_CONNECTIONS: usize = 10_000;
 
-/// How many one client holds: an office behind one address, not an attack.
+/// An office behind one address, not an attack.
 pub(super) const MAX_CONNECTIONS_PER_CLIENT: usize = 256;
 
-/// The session cookie.
+/// `__Host-` keeps other hosts of the parent domain from setting it (RFC 6265bis).
 pub(super) const COOKIE: &str = "__Host-octroi";
 
-/// How long a session may rest: NIST SP 800-63B, AAL2.
+/// NIST SP 800-63B, AAL2.
 pub(super) const IDLE: Duration = Duration::from_secs(30 * 60);
 
-/// How long it may live: NIST SP 800-63B, AAL2.
+/// NIST SP 800-63B, AAL2; beyond 24h `octroi check` warns.
 pub(super) const ABSOLUTE: Duration = Duration::from_secs(12 * 3600);
 
 /// Beyond this a session's life is warned of (ASVS 7.1.1).
 pub(super) const LONG_ABSOLUTE: Duration = Duration::from_secs(24 * 3600);
 
-/// How often keys that an issuer publishes are fetched: what its own caches hold for about as long.
+/// About as long as the issuer's own caches hold its keys.
 pub(super) const KEY_SET_REFRESH: Duration = Duration::from_secs(600);
 /// More often is a load that nobody else puts on an issuer.
 pub(super) const MIN_KEY_SET_REFRESH: Duration = Duration::from_secs(60);
 /// Less often, and a key that was withdrawn would count for too long.
 pub(super) const MAX_KEY_SET_REFRESH: Duration = Duration::from_secs(24 * 3600);
-/// How long they count after they were last had: an issuer's bad day signs nobody out, and a key that it withdrew while it could not be
-/// asked counts no longer than that.
+/// An issuer's bad day signs nobody out, and a key that it withdrew while it could not be asked counts no
+/// longer than that.
 pub(super) const KEY_SET_MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 
-/// Who signs assertions: no node's name, because an app must not care which node asks it.
+/// Not a node's name, because an app must not care which node asks it.
 pub(super) const ASSERTION_ISSUER: &str = "octroi";
 
-/// How Flask keeps its sessions where nobody says otherwise: name, salt, and `PERMANENT_SESSION_LIFETIME`.
+/// Flask's own default.
 pub(super) const FLASK_COOKIE: &str = "session";
+/// Flask's own default.
 pub(super) const FLASK_SALT: &str = "cookie-session";
+/// Flask's own default, `PERMANENT_SESSION_LIFETIME`.
 pub(super) const FLASK_MAX_AGE: Duration = Duration::from_secs(31 * 24 * 3600);
 
-/// How Django does: name, salt of the `signed_cookies` backend, and `SESSION_COOKIE_AGE`.
+/// Django's own default.
 pub(super) const DJANGO_COOKIE: &str = "sessionid";
+/// The salt of Django's `signed_cookies` backend.
 pub(super) const DJANGO_SALT: &str = "django.contrib.sessions.backends.signed_cookies";
+/// Django's own default, `SESSION_COOKIE_AGE`.
 pub(super) const DJANGO_MAX_AGE: Duration = Duration::from_secs(14 * 24 * 3600);
 
-/// Cookies of Express end with the browser, and nothing in them says when; so they live as long as our own.
+/// Cookies of Express end with the browser, and nothing in them says when, so they live as long as octroi's
+/// own.
 pub(super) const EXPRESS_MAX_AGE: Duration = ABSOLUTE;
 
-/// The largest file: 100,000 tenants with ten ranges each take 25 MiB.
+/// 100,000 tenants with ten ranges each take 25 MiB.
 pub(super) const FILE_BYTES: u64 = 512 << 20;
 
-/// The most tenant files.
+/// More than anybody keeps by hand, fewer than exhaust the memory.
 pub(super) const FILES: usize = 10_000;
 
 /// How much one file may hold.
@@ -179,15 +198,11 @@ pub(super) const BOUNDS: Bounds = Bounds {
     depth: 32,
 };
 
-/// Before a certificate ends, somebody is told.
-pub(super) const CERTIFICATE_NOTICE: Duration = Duration::from_secs(14 * 86_400);
-
 /// Before a revocation list ends, somebody is told: time for one working day's errand.
 pub(super) const CRL_NOTICE: Duration = Duration::from_secs(86_400);
 
 /// How far the clock of a CA may be ahead of ours.
 pub(super) const CRL_SKEW: Duration = Duration::from_secs(300);
 
-/// How long to wait after the first failure to get a certificate. Doubled each time, five failures take half an hour: a public CA
-/// bears five per host and hour.
+/// Doubled each time, five failures take half an hour: a public CA accepts five per host and hour.
 pub(super) const ACME_RETRY: Duration = Duration::from_secs(60);

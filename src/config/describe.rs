@@ -16,11 +16,16 @@ pub(super) fn object(
         return reference;
     }
     let properties = properties(definitions);
-    let required: Vec<&str> = properties.iter().filter(|(.., required)| *required).map(|(key, ..)| *key).collect();
-    let mut keys: Map<String, Value> = properties.iter().map(|(key, value, _)| ((*key).to_owned(), value.clone())).collect();
+    let required: Vec<&str> =
+        properties.iter().filter(|(.., required)| *required).map(|(key, ..)| *key).collect();
+    let mut keys: Map<String, Value> =
+        properties.iter().map(|(key, value, _)| ((*key).to_owned(), value.clone())).collect();
     for (_, key, doc) in unenforced::KEYS.iter().filter(|(map, ..)| *map == name) {
         // Nothing fits "not anything": an editor marks the key and shows why.
-        keys.insert((*key).to_owned(), json!({"not": {}, "description": format!("{doc} Not enforced by this version yet.")}));
+        keys.insert(
+            (*key).to_owned(),
+            json!({"not": {}, "description": format!("{doc} Not enforced by this version yet.")}),
+        );
     }
     let mut definition = json!({"type": "object", "description": doc.trim(), "additionalProperties": false, "properties": keys});
     if !required.is_empty() {
@@ -31,7 +36,11 @@ pub(super) fn object(
 }
 
 /// Describes one key: its schema with its doc text, and whether it must be there.
-pub(super) fn property<T: Wire>(definitions: &mut Map<String, Value>, key: &'static str, doc: &str) -> (&'static str, Value, bool) {
+pub(super) fn property<T: Wire>(
+    definitions: &mut Map<String, Value>,
+    key: &'static str,
+    doc: &str,
+) -> (&'static str, Value, bool) {
     let mut schema = T::schema(definitions);
     merge(&mut schema, json!({"description": doc.trim()}));
     (key, schema, T::absent().is_none())

@@ -7,6 +7,8 @@ use std::{
 
 use serde::Serialize;
 
+use crate::model::printable;
+
 /// How bad a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -28,7 +30,7 @@ impl fmt::Display for Severity {
 
 /// One problem: where, what is wrong, what would be right.
 ///
-/// `Display` is the text form of `style.md` 5; `Serialize` is the form for programs.
+/// `Display` is the text form of `contributing.md`; `Serialize` is the form for programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// How bad it is.
@@ -79,21 +81,22 @@ pub struct Snippet {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.severity, self.file.display())?;
+        // Names and values are not ours: none of them writes a line of its own, or moves what stands there.
+        write!(f, "{}: {}", self.severity, printable(&self.file.to_string_lossy()))?;
         if self.line > 0 {
             write!(f, ":{}:{}", self.line, self.column)?;
         }
         if !self.path.is_empty() {
-            write!(f, ": {}", self.path)?;
+            write!(f, ": {}", printable(&self.path))?;
         }
-        write!(f, ": {}", self.message)?;
+        write!(f, ": {}", printable(&self.message))?;
         if let Some(Snippet { text, indent, width }) = &self.snippet {
             let gutter = self.line.to_string().len();
             let (blank, carets) = (" ".repeat(*indent), "^".repeat(*width));
             write!(f, "\n{:gutter$} |\n{} | {text}\n{:gutter$} | {blank}{carets}", "", self.line, "")?;
         }
         if let Some(hint) = &self.hint {
-            write!(f, "\nhint: {hint}")?;
+            write!(f, "\nhint: {}", printable(hint))?;
         }
         Ok(())
     }
@@ -111,7 +114,11 @@ pub struct ConfigErrors {
 impl ConfigErrors {
     /// Returns how many errors there are, warnings not counted.
     pub fn count(&self) -> usize {
-        self.problems.iter().filter(|problem| problem.severity == Severity::Error).count().saturating_add(self.more)
+        self.problems
+            .iter()
+            .filter(|problem| problem.severity == Severity::Error)
+            .count()
+            .saturating_add(self.more)
     }
 }
 
@@ -157,6 +164,28 @@ error: conf/octroi.yaml:41:15: tenants.acme.ip_access.allow[3]: not an address r
 hint: the prefix of an IPv4 range is 0 to 32";
 
         assert_eq!(problem().to_string(), expected);
+    }
+
+    #[test]
+    fn no_name_and_no_value_writes_a_line_of_its_own() {
+        let lies = "a\u{1b}[2J\nreloaded: revision beef is in force\u{202e}";
+        let lying = Problem {
+            file: lies.into(),
+            path: lies.into(),
+            message: lies.into(),
+            hint: Some(lies.into()),
+            snippet: None,
+            ..problem()
+        };
+
+        let text = lying.to_string();
+
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert_eq!(
+            text.matches("a\\u{1b}[2J\\nreloaded: revision beef is in force\\u{202e}").count(),
+            4,
+            "{text}"
+        );
     }
 
     #[test]

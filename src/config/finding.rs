@@ -3,9 +3,9 @@
 use std::{borrow::Cow, collections::HashSet, rc::Rc};
 
 use super::{
+    confusable,
     error::{Problem, Severity, Snippet},
-    hidden::Hidden,
-    odd,
+    redaction::Redactor,
     source::{Source, Sources, Span},
 };
 
@@ -81,15 +81,16 @@ pub(super) struct Findings {
     /// Where a secret was typed in clear text: whatever is shown of such a line is masked.
     masked: Vec<Span>,
     /// What must not be said: what references stand for.
-    hidden: Rc<Hidden>,
-    /// Keys that are written, and were refused: the map's place and the key. Who says that they are missing says it twice.
+    redactor: Rc<Redactor>,
+    /// Keys that are written, and were refused: the map's place and the key. Who says that they are missing
+    /// says it twice.
     refused: HashSet<(Span, &'static str)>,
 }
 
 impl Findings {
     /// Starts with nothing found. What is hidden is learnt while files are read.
-    pub(super) fn hiding(hidden: Rc<Hidden>) -> Self {
-        Self { hidden, ..Self::default() }
+    pub(super) fn redacting(redactor: Rc<Redactor>) -> Self {
+        Self { redactor, ..Self::default() }
     }
 
     /// Adds an error.
@@ -105,12 +106,21 @@ impl Findings {
 
     fn add(&mut self, severity: Severity, span: Span, message: Cow<'static, str>) -> &mut Finding {
         // Before it is cut: half of a value would not be known again.
-        let message = self.hidden.mask(message.into_owned());
+        let message = self.redactor.mask(message.into_owned());
         let message = match message.char_indices().nth(MESSAGE_CHARS) {
             Some((end, _)) => format!("{}…", message.get(..end).unwrap_or_default()),
             None => message,
         };
-        let finding = Finding { severity, span, path: None, message, hint: None, first: None, like: None, excused: false };
+        let finding = Finding {
+            severity,
+            span,
+            path: None,
+            message,
+            hint: None,
+            first: None,
+            like: None,
+            excused: false,
+        };
         if self.list.len() >= LISTED {
             return self.surplus.insert(finding);
         }
@@ -137,7 +147,8 @@ impl Findings {
         self.masked.push(span);
     }
 
-    /// Excuses what was found since there were so many errors: it is about one certificate, and a start serves the others without it.
+    /// Excuses what was found since there were so many errors: it is about one certificate, and a start
+    /// serves the others without it.
     pub(super) fn excuse(&mut self, before: usize) {
         let since = self.errors.saturating_sub(before);
         self.excused += since;
@@ -145,7 +156,8 @@ impl Findings {
         errors.take(since).for_each(|finding| finding.excused = true);
     }
 
-    /// Excuses what was found since then: it is about the CAs of one tenant, and a start refuses everybody there. Returns what it was.
+    /// Excuses what was found since then: it is about the CAs of one tenant, and a start refuses everybody
+    /// there. Returns what it was.
     pub(super) fn excuse_trust(&mut self, before: usize) -> String {
         self.excused_of_trust += self.errors.saturating_sub(before);
         self.excuse(before);
@@ -169,7 +181,11 @@ impl Findings {
     }
 
     /// Returns a hint with the most similar of some words: "did you mean `app`?".
-    pub(super) fn similar<'w>(&mut self, word: &str, words: impl IntoIterator<Item = &'w str>) -> Option<String> {
+    pub(super) fn similar<'w>(
+        &mut self,
+        word: &str,
+        words: impl IntoIterator<Item = &'w str>,
+    ) -> Option<String> {
         self.suggestions += 1;
         if self.suggestions > SUGGESTIONS {
             return None;
@@ -177,17 +193,28 @@ impl Findings {
         // One edit for short words, up to three for long ones.
         let bound = (word.chars().count() / 3).clamp(1, 3);
         let near = words.into_iter().map(|other| (strsim::damerau_levenshtein(word, other), other));
-        let (_, best) = near.filter(|(distance, _)| *distance <= bound).min()?;
-        Some(format!("did you mean `{best}`?"))
+        let near: Vec<_> = near.filter(|(distance, _)| *distance <= bound).collect();
+        let least = near.iter().map(|(distance, _)| *distance).min()?;
+        // Of those that are as many letters away, the one that has most in common; `ap2` may be `app2` or
+        // `app`.
+        let mut best: Vec<_> =
+            near.into_iter().filter(|(distance, _)| *distance == least).map(|(_, other)| other).collect();
+        best.sort_by(|one, other| {
+            strsim::jaro_winkler(word, other).total_cmp(&strsim::jaro_winkler(word, one)).then(one.cmp(other))
+        });
+        best.dedup();
+        let or = best.get(1).map(|second| format!(" or `{second}`")).unwrap_or_default();
+        Some(format!("did you mean `{}`{or}?", best.first()?))
     }
 
-    /// Renders what was found, in the order of files and places, with the number of errors that are not listed.
+    /// Renders what was found, in the order of files and places, with the number of errors that are not
+    /// listed.
     ///
     /// `path_of` names the key at a place, where the finding does not.
     pub(super) fn render(self, sources: &Sources, path_of: impl Fn(Span) -> String) -> (Vec<Problem>, usize) {
-        let Self { mut list, masked, hidden, .. } = self;
+        let Self { mut list, masked, redactor, .. } = self;
         for finding in &mut list {
-            finding.hint = finding.hint.take().map(|hint| hidden.mask(hint));
+            finding.hint = finding.hint.take().map(|hint| redactor.mask(hint));
         }
         list.sort_by_key(|finding| (finding.span.file, finding.span.start));
         let listed = list.iter().filter(|finding| finding.severity == Severity::Error).count();
@@ -219,8 +246,10 @@ impl Finding {
     fn render(self, sources: &Sources, masked: &[Span], path_of: &impl Fn(Span) -> String) -> Problem {
         let source = sources.file(self.span.file);
         // A file that could not be read, or holds nothing, is meant as a whole.
-        let (line, column) = source.filter(|source| !source.text().is_empty()).map_or((0, 0), |source| source.place(self.span.start));
-        let hint = self.odd(source, masked).or(self.hint);
+        let (line, column) = source
+            .filter(|source| !source.text().is_empty())
+            .map_or((0, 0), |source| source.place(self.span.start));
+        let hint = self.confusable(source, masked).or(self.hint);
         let first = self.first.map(|first| format!("the first one is at {}", sources.locate(first)));
         let hint = match (hint, first) {
             (Some(hint), Some(first)) => Some(format!("{first}; {hint}")),
@@ -238,10 +267,12 @@ impl Finding {
         }
     }
 
-    /// Names what is not what it looks like in a text that is refused: whatever is wrong with it, that is why.
-    fn odd(&self, source: Option<&Source>, masked: &[Span]) -> Option<String> {
+    /// Names what is not what it looks like in a text that is refused: whatever is wrong with it, that is
+    /// why.
+    fn confusable(&self, source: Option<&Source>, masked: &[Span]) -> Option<String> {
         let Span { file, start, end } = self.span;
-        let hidden = masked.iter().any(|hidden| hidden.file == file && hidden.start < end && start < hidden.end);
+        let hidden =
+            masked.iter().any(|hidden| hidden.file == file && hidden.start < end && start < hidden.end);
         if self.severity != Severity::Error || hidden || end.saturating_sub(start) > ODD_BYTES {
             return None;
         }
@@ -250,7 +281,7 @@ impl Finding {
         if text.is_ascii() || text.chars().nth(1).is_none() {
             return None;
         }
-        odd::first(text).map(|found| format!("in it stands {}: {}", found.named(), found.instead()))
+        confusable::first(text).map(|found| format!("in it stands {}: {}", found.named(), found.instead()))
     }
 }
 
@@ -267,8 +298,8 @@ fn snippet(source: &Source, line: u32, span: Span, masked: &[Span]) -> Option<Sn
         shown.push(match character {
             _ if masked.iter().any(|hidden| inside(&hidden)) => '*',
             '\t' => ' ',
-            blank if odd::is_blank(blank) => '␣',
-            invisible if odd::is_invisible(invisible) => '\u{fffd}',
+            blank if confusable::is_blank(blank) => '␣',
+            invisible if confusable::is_invisible(invisible) => '\u{fffd}',
             other => other,
         });
         indent += usize::from(at < span.start);
@@ -280,14 +311,22 @@ fn snippet(source: &Source, line: u32, span: Span, masked: &[Span]) -> Option<Sn
 /// Keeps the marked characters of a long line, and some around them.
 fn cut(text: &str, indent: usize, width: usize) -> Snippet {
     if text.chars().count() <= SHOWN_CHARS {
-        return Snippet { text: text.to_owned(), indent, width: width.min(text.chars().count().saturating_sub(indent).max(1)) };
+        return Snippet {
+            text: text.to_owned(),
+            indent,
+            width: width.min(text.chars().count().saturating_sub(indent).max(1)),
+        };
     }
     let skip = indent.saturating_sub(40);
     let ahead = if skip > 0 { "…" } else { "" };
     let kept: String = text.chars().skip(skip).take(SHOWN_CHARS).collect();
     let indent = indent - skip + ahead.chars().count();
     let behind = if text.chars().count() > skip + SHOWN_CHARS { "…" } else { "" };
-    Snippet { text: format!("{ahead}{kept}{behind}"), indent, width: width.min(SHOWN_CHARS.saturating_sub(indent).max(1)) }
+    Snippet {
+        text: format!("{ahead}{kept}{behind}"),
+        indent,
+        width: width.min(SHOWN_CHARS.saturating_sub(indent).max(1)),
+    }
 }
 
 #[cfg(test)]
@@ -340,7 +379,20 @@ mod tests {
     fn only_similar_words_are_suggested() {
         let mut findings = Findings::default();
 
-        assert_eq!(findings.similar("upstraem", ["upstream", "routes"]), Some("did you mean `upstream`?".into()));
+        assert_eq!(
+            findings.similar("upstraem", ["upstream", "routes"]),
+            Some("did you mean `upstream`?".into())
+        );
         assert_eq!(findings.similar("xyz", ["upstream", "routes"]), None);
+        // The nearest first, the next one where it is as near, and none that is further away.
+        assert_eq!(
+            findings.similar("ap2", ["app", "app2", "apple2"]),
+            Some("did you mean `app2` or `app`?".into())
+        );
+        assert_eq!(
+            findings.similar("app3", ["app", "app2", "api"]),
+            Some("did you mean `app` or `app2`?".into())
+        );
+        assert_eq!(findings.similar("apps", ["app", "ap"]), Some("did you mean `app`?".into()));
     }
 }

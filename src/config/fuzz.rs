@@ -6,7 +6,12 @@ use super::{ConfigErrors, DenyFileError, Loaded, deny_file, load};
 use crate::{model::UnixTime, policy::IpSet};
 
 /// Compiles a text as [`super::load`] compiles the file at that path, without the tenant files that it names.
-pub fn load_text(path: PathBuf, text: String, now: UnixTime, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigErrors> {
+pub fn load_text(
+    path: PathBuf,
+    text: String,
+    now: UnixTime,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Loaded, ConfigErrors> {
     load::load_text(path, text, now, env)
 }
 

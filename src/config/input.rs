@@ -1,4 +1,5 @@
-//! What a load reads beside YAML: variables, and the files that scalars name. Each is read once and is part of the revision.
+//! What a load reads beside YAML: variables, and the files that scalars name. Each is read once and is part
+//! of the revision.
 
 use std::{
     cell::RefCell,
@@ -10,16 +11,23 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{hidden::Hidden, parse::Wrong, substitute};
+use super::{parse::ScalarError, redaction::Redactor, substitute};
 use crate::{files, model::Secret};
 
-/// How large a key, certificate or substituted file may be. The largest honest one is a bundle of every public CA: 250 KiB.
+/// How large a key, certificate or substituted file may be. The largest honest one is a bundle of every
+/// public CA: 250 KiB.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// Variables that say where the service manager put something (systemd.exec(5)). `octroi check`, which no service manager starts, finds
-/// the same revision as the service.
-const PLACES: [&str; 6] =
-    ["CACHE_DIRECTORY", "CONFIGURATION_DIRECTORY", "CREDENTIALS_DIRECTORY", "LOGS_DIRECTORY", "RUNTIME_DIRECTORY", "STATE_DIRECTORY"];
+/// Variables that say where the service manager put something (systemd.exec(5)). `octroi check`, which no
+/// service manager starts, finds the same revision as the service.
+const PLACES: [&str; 6] = [
+    "CACHE_DIRECTORY",
+    "CONFIGURATION_DIRECTORY",
+    "CREDENTIALS_DIRECTORY",
+    "LOGS_DIRECTORY",
+    "RUNTIME_DIRECTORY",
+    "STATE_DIRECTORY",
+];
 
 /// A file that was read.
 #[derive(Debug)]
@@ -47,25 +55,31 @@ pub(super) struct Inputs<'e> {
     env: &'e dyn Fn(&str) -> Option<String>,
     files: RefCell<BTreeMap<PathBuf, Result<Rc<InputFile>, String>>>,
     variables: RefCell<BTreeMap<String, [u8; 32]>>,
-    remarks: RefCell<BTreeSet<String>>,
-    hidden: Rc<Hidden>,
+    revision_notes: RefCell<BTreeSet<String>>,
+    redactor: Rc<Redactor>,
 }
 
 impl<'e> Inputs<'e> {
     /// Starts with nothing read.
     pub(super) fn new(env: &'e dyn Fn(&str) -> Option<String>) -> Self {
-        Self { env, files: RefCell::default(), variables: RefCell::default(), remarks: RefCell::default(), hidden: Rc::default() }
+        Self {
+            env,
+            files: RefCell::default(),
+            variables: RefCell::default(),
+            revision_notes: RefCell::default(),
+            redactor: Rc::default(),
+        }
     }
 
     /// Returns what must not be shown: everything that a reference has stood for.
-    pub(super) fn hidden(&self) -> Rc<Hidden> {
-        Rc::clone(&self.hidden)
+    pub(super) fn redactor(&self) -> Rc<Redactor> {
+        Rc::clone(&self.redactor)
     }
 
     /// Looks a variable up that a reference names.
     pub(super) fn variable(&self, name: &str) -> Option<String> {
-        let value = self.surroundings(name)?;
-        self.hidden.variable(name, &value);
+        let value = self.environment(name)?;
+        self.redactor.variable(name, &value);
         if PLACES.contains(&name) {
             return Some(value);
         }
@@ -73,21 +87,23 @@ impl<'e> Inputs<'e> {
         Some(value)
     }
 
-    /// Looks a variable up that stands where nodes differ by design. What it stands for is no part of the revision, so that nodes with the
-    /// same files have the same; where the variable stands elsewhere too, it is.
+    /// Looks a variable up that stands where nodes differ by design. What it stands for is no part of the
+    /// revision, so that nodes with the same files have the same; where the variable stands elsewhere too, it
+    /// is.
     pub(super) fn of_node(&self, name: &str) -> Option<String> {
-        let value = self.surroundings(name)?;
-        self.hidden.variable(name, &value);
+        let value = self.environment(name)?;
+        self.redactor.variable(name, &value);
         Some(value)
     }
 
-    /// Puts the variables into the path of a file. They say where it lies, which is no part of the revision: its text is.
-    pub(super) fn path(&self, text: &str) -> Result<String, Wrong> {
+    /// Puts the variables into the path of a file. They say where it lies, which is no part of the revision:
+    /// its text is.
+    pub(super) fn path(&self, text: &str) -> Result<String, ScalarError> {
         substitute::path(text, |name| self.of_node(name))
     }
 
     /// Looks up what the service manager says of this machine, which is no part of the revision.
-    pub(super) fn surroundings(&self, name: &str) -> Option<String> {
+    pub(super) fn environment(&self, name: &str) -> Option<String> {
         (self.env)(name)
     }
 
@@ -102,8 +118,8 @@ impl<'e> Inputs<'e> {
     }
 
     /// Notes what was learnt otherwise than by reading, as a part of the revision.
-    pub(super) fn remark(&self, text: &str) {
-        self.remarks.borrow_mut().insert(text.to_owned());
+    pub(super) fn add_to_revision(&self, text: &str) {
+        self.revision_notes.borrow_mut().insert(text.to_owned());
     }
 
     /// Adds everything that was read to a digest, in an order that does not depend on the order of reading.
@@ -115,12 +131,17 @@ impl<'e> Inputs<'e> {
             digest.update([0]);
             digest.update(value);
         }
-        for remark in self.remarks.borrow().iter() {
-            digest.update(remark.as_bytes());
+        for note in self.revision_notes.borrow().iter() {
+            digest.update(note.as_bytes());
             digest.update([0]);
         }
-        let mut contents: Vec<[u8; 32]> =
-            self.files.borrow().values().flatten().map(|file| Sha256::digest(file.bytes.expose().as_slice()).into()).collect();
+        let mut contents: Vec<[u8; 32]> = self
+            .files
+            .borrow()
+            .values()
+            .flatten()
+            .map(|file| Sha256::digest(file.bytes.expose().as_slice()).into())
+            .collect();
         contents.sort_unstable();
         contents.iter().for_each(|content| digest.update(content));
     }

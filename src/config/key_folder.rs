@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{input, near, reader::without_newline};
+use super::{history::History, input, reader::without_newline};
 use crate::{
     files,
     model::{KeyError, PemFault, Secret, encoding_fault},
@@ -16,7 +16,8 @@ use crate::{
 /// The most keys of a folder. Three are many: one that retires, one that mints, one that is coming.
 pub(super) const MOST: usize = 64;
 
-/// How often a folder is listed until two lists agree: a name that changes meanwhile may stand in a list twice or not at all.
+/// How often a folder is listed until two lists agree: a name that changes meanwhile may stand in a list
+/// twice or not at all.
 const LOOKS: usize = 10;
 
 /// How large a key's file may be; base64 of 32 bytes is 44 characters.
@@ -103,14 +104,19 @@ pub struct FolderKey {
 
 impl KeyFolderError {
     /// Says what would help.
-    pub(super) fn hint(&self) -> Option<String> {
+    pub(super) fn hint(&self, history: History) -> Option<String> {
         match self {
-            Self::Io { path, .. } => Some(near::hint_or(path, "`octroi keys init` makes the folder and its first key")),
+            Self::Io { path, .. } => Some(
+                history.unread(path, history.secret("`octroi keys init` makes the folder and its first key")),
+            ),
             Self::OpenToAll { path, .. } => Some(format!("chmod o-w {}", path.display())),
             Self::FileOpenToAll { path, .. } => Some(format!("chmod 0600 {}", path.display())),
-            Self::Name { .. } | Self::Twice { .. } | Self::TooMany(_) | Self::Unsteady(_) | Self::Encoding { .. } | Self::Key { .. } => {
-                None
-            }
+            Self::Name { .. }
+            | Self::Twice { .. }
+            | Self::TooMany(_)
+            | Self::Unsteady(_)
+            | Self::Encoding { .. }
+            | Self::Key { .. } => None,
         }
     }
 }
@@ -119,7 +125,8 @@ impl KeyFolderError {
 pub fn read_key_folder(folder: &Path) -> Result<Vec<FolderKey>, KeyFolderError> {
     let read = |file: KeyFile| {
         let path = folder.join(file.to_string());
-        let held = input::read(&path, FILE_BYTES).map_err(|source| KeyFolderError::Io { path: path.clone(), source })?;
+        let held = input::read(&path, FILE_BYTES)
+            .map_err(|source| KeyFolderError::Io { path: path.clone(), source })?;
         if held.is_open_to_all() {
             return Err(KeyFolderError::FileOpenToAll { mode: held.mode(), path });
         }
@@ -127,16 +134,18 @@ pub fn read_key_folder(folder: &Path) -> Result<Vec<FolderKey>, KeyFolderError> 
             return Err(KeyFolderError::Encoding { path, fault });
         }
         let text = std::str::from_utf8(held.bytes.expose()).unwrap_or("");
-        let secret = Secret::from_base64(without_newline(text)).map_err(|why| KeyFolderError::Key { path, why })?;
+        let secret =
+            Secret::from_base64(without_newline(text)).map_err(|why| KeyFolderError::Key { path, why })?;
         Ok(FolderKey { file, secret })
     };
     list(folder)?.into_iter().map(read).collect()
 }
 
-/// Lists the keys of a folder, the highest number first. What begins with a dot is passed over: files that are being written, and the
-/// links of Kubernetes' volumes.
+/// Lists the keys of a folder, the highest number first. What begins with a dot is passed over: files that
+/// are being written, and the links of Kubernetes' volumes.
 pub(super) fn list(folder: &Path) -> Result<Vec<KeyFile>, KeyFolderError> {
-    let mode = fs::metadata(folder).map_err(|source| KeyFolderError::Io { path: folder.to_owned(), source })?.mode();
+    let mode =
+        fs::metadata(folder).map_err(|source| KeyFolderError::Io { path: folder.to_owned(), source })?.mode();
     if mode & 0o002 != 0 {
         return Err(KeyFolderError::OpenToAll { path: folder.to_owned(), mode: mode & 0o7777 });
     }
@@ -169,7 +178,9 @@ fn names(folder: &Path) -> Result<Vec<String>, KeyFolderError> {
 }
 
 fn keys(folder: &Path, names: &[String]) -> Result<Vec<KeyFile>, KeyFolderError> {
-    let parse = |name: &String| name.parse::<KeyFile>().map_err(|source| KeyFolderError::Name { path: folder.join(name), source });
+    let parse = |name: &String| {
+        name.parse::<KeyFile>().map_err(|source| KeyFolderError::Name { path: folder.join(name), source })
+    };
     let mut keys = names.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
     keys.sort_unstable_by_key(|key| std::cmp::Reverse(key.id));
     let twice = keys.iter().zip(keys.iter().skip(1)).find(|(one, other)| one.id == other.id);
@@ -204,7 +215,11 @@ mod tests {
         }
 
         fn key(&self, name: &str) -> &Self {
-            self.put(name, &format!("{}\n", STANDARD.encode(Sha256::digest(format!("a test's {name}")))), 0o600)
+            self.put(
+                name,
+                &format!("{}\n", STANDARD.encode(Sha256::digest(format!("a test's {name}")))),
+                0o600,
+            )
         }
 
         fn wrong(&self) -> String {
@@ -239,7 +254,10 @@ mod tests {
             Folder::new().put("2.key", &STANDARD.encode([7; 32]), 0o604).wrong(),
             "DIR/2.key is open to every account of this machine (mode 0604)"
         );
-        assert_eq!(Folder::new().put("2.key", &STANDARD.encode([7; 32]), 0o400).wrong(), "DIR/2.key: the key is not random");
+        assert_eq!(
+            Folder::new().put("2.key", &STANDARD.encode([7; 32]), 0o400).wrong(),
+            "DIR/2.key: the key is not random"
+        );
         let many = Folder::new();
         for id in 1..=MOST + 1 {
             many.key(&format!("{id}.key"));
@@ -252,7 +270,10 @@ mod tests {
         let folder = Folder::new();
         fs::set_permissions(folder.0.path(), fs::Permissions::from_mode(0o1777)).unwrap();
 
-        assert_eq!(folder.key("1.key").wrong(), "any account of this machine may put keys into DIR (mode 1777)");
+        assert_eq!(
+            folder.key("1.key").wrong(),
+            "any account of this machine may put keys into DIR (mode 1777)"
+        );
         fs::remove_dir_all(folder.0.path()).unwrap();
         assert_eq!(folder.wrong(), "cannot read DIR: it does not exist");
     }

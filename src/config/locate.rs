@@ -17,13 +17,19 @@ pub(super) fn path_of(root: &Node, span: Span) -> String {
             Value::Scalar { .. } => return path,
             Value::List(items) => {
                 let after = items.partition_point(|item| item.span.start <= span.start);
-                let Some((index, item)) = after.checked_sub(1).and_then(|index| Some((index, items.get(index)?))) else { return path };
+                let Some((index, item)) =
+                    after.checked_sub(1).and_then(|index| Some((index, items.get(index)?)))
+                else {
+                    return path;
+                };
                 path = format!("{path}[{index}]");
                 node = item;
             }
             Value::Map(entries) => {
                 let after = entries.partition_point(|entry| entry.span.start <= span.start);
-                let Some(entry) = after.checked_sub(1).and_then(|index| entries.get(index)) else { return path };
+                let Some(entry) = after.checked_sub(1).and_then(|index| entries.get(index)) else {
+                    return path;
+                };
                 if span.start == span.end && span.start == node.span.start {
                     return path;
                 }
@@ -50,7 +56,8 @@ mod tests {
     fn a_place_has_a_path() {
         let text = "a:\n  b: [x, {c: y}]\nd e: 1\nl:\n  - n: 1\n";
         let bounds = Bounds { nodes: 99, repeated: 9, depth: 9 };
-        let root = parse(&Source::new("a.yaml".into(), text.into()), 0, bounds, &mut Findings::default()).unwrap();
+        let root =
+            parse(&Source::new("a.yaml".into(), text.into()), 0, bounds, &mut Findings::default()).unwrap();
         let at = |word: &str, width: usize| {
             let start = u32::try_from(text.find(word).unwrap()).unwrap();
             path_of(&root, Span { file: 0, start, end: start + u32::try_from(width).unwrap() })

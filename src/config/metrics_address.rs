@@ -4,9 +4,11 @@ use std::{net::SocketAddr, path::Path};
 
 use super::{finding::Findings, input::Inputs, read::read};
 
-/// Returns the address of the metrics listener that a configuration names, for a command that only asks there.
+/// Returns the address of the metrics listener that a configuration names, for a command that only asks
+/// there.
 ///
-/// The rest of the file need not hold: a mistake in it says nothing about the process that still serves the revision before.
+/// The rest of the file need not hold: a mistake in it says nothing about the process that still serves the
+/// revision before.
 pub fn metrics_address(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Option<SocketAddr> {
     let contents = read(path, &Inputs::new(env), &mut Findings::default());
     contents.root?.metrics.map(|metrics| metrics.address.value)

@@ -1,4 +1,5 @@
-//! Where quotes, comments and brackets of a text stand that a YAML scanner has given up on: enough to say which one is not closed.
+//! Where quotes, comments and brackets of a text stand that a YAML scanner has given up on: enough to say
+//! which one is not closed.
 //!
 //! It reads what people write, not all of YAML, and is asked only once a text is known to be broken.
 
@@ -19,8 +20,10 @@ impl Outline {
     /// Says whether a byte stands in a comment, or between two quotes of one line.
     pub(super) fn covers(&self, at: usize, text: &str) -> bool {
         let inside = |range: &&(usize, usize)| range.0 <= at && at < range.1;
-        let spans_lines = |&(start, end): &(usize, usize)| text.get(start..end).is_some_and(|quoted| quoted.contains('\n'));
-        self.comments.iter().any(|range| inside(&range)) || self.quoted.iter().find(inside).is_some_and(|range| !spans_lines(range))
+        let spans_lines =
+            |&(start, end): &(usize, usize)| text.get(start..end).is_some_and(|quoted| quoted.contains('\n'));
+        self.comments.iter().any(|range| inside(&range))
+            || self.quoted.iter().find(inside).is_some_and(|range| !spans_lines(range))
     }
 }
 
@@ -99,11 +102,13 @@ fn end_of_quoted(bytes: &[u8], start: usize) -> Option<usize> {
     }
 }
 
-/// Returns the start of the line behind the text of `|` or `>`: the first one that is not indented further than what the text belongs to.
+/// Returns the start of the line behind the text of `|` or `>`: the first one that is not indented further
+/// than what the text belongs to.
 fn end_of_block(bytes: &[u8], at: usize) -> usize {
     let line = bytes.get(..at).and_then(|before| memchr::memrchr(b'\n', before)).map_or(0, |end| end + 1);
-    let indent =
-        |from: usize, marks: &[u8]| bytes.get(from..).map_or(0, |rest| rest.iter().take_while(|byte| marks.contains(byte)).count());
+    let indent = |from: usize, marks: &[u8]| {
+        bytes.get(from..).map_or(0, |rest| rest.iter().take_while(|byte| marks.contains(byte)).count())
+    };
     let own = indent(line, b" -");
     let mut from = end_of_line(bytes, at) + 1;
     while from < bytes.len() {

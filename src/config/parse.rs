@@ -4,18 +4,20 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::model::{Host, HostError, HostPattern, ListenerName, QuotaName, Range, RangeError, TenantName, UpstreamName};
+use crate::model::{
+    Host, HostError, HostPattern, ListenerName, QuotaName, Range, RangeError, TenantName, UpstreamName,
+};
 
 /// What is wrong with a scalar.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wrong {
+pub(super) struct ScalarError {
     /// What is wrong.
     pub(super) message: String,
     /// What would be right.
     pub(super) hint: Option<String>,
 }
 
-impl Wrong {
+impl ScalarError {
     /// Says what is wrong.
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), hint: None }
@@ -30,8 +32,12 @@ impl Wrong {
 
 /// A type that is written as one scalar.
 pub(super) trait Scalar: Sized {
+    /// Whether it says where a file lies. What a variable stands for there is no part of the revision: what
+    /// the file holds is.
+    const IS_PATH: bool = false;
+
     /// Reads the text.
-    fn parse(text: &str) -> Result<Self, Wrong>;
+    fn parse(text: &str) -> Result<Self, ScalarError>;
     /// Says in JSON Schema what may be written, references (`${…}`) aside.
     fn schema() -> Value;
 }
@@ -49,11 +55,11 @@ pub(super) struct RoleName(pub(super) Box<str>);
 pub(super) struct Label(pub(super) String);
 
 impl Scalar for bool {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, ScalarError> {
         match text {
             "true" => Ok(true),
             "false" => Ok(false),
-            _ => Err(Wrong::new(format!("neither `true` nor `false`: `{text}`"))),
+            _ => Err(ScalarError::new(format!("neither `true` nor `false`: `{text}`"))),
         }
     }
 
@@ -65,8 +71,8 @@ impl Scalar for bool {
 macro_rules! number {
     ($($type:ty: $low:expr, $high:expr;)*) => { $(
         impl Scalar for $type {
-            fn parse(text: &str) -> Result<Self, Wrong> {
-                let wrong = || Wrong::new(format!("not a whole number from {} to {}: `{text}`", $low, $high));
+            fn parse(text: &str) -> Result<Self, ScalarError> {
+                let wrong = || ScalarError::new(format!("not a whole number from {} to {}: `{text}`", $low, $high));
                 let number = digits(text).filter(|number| ($low..=$high).contains(number)).ok_or_else(wrong)?;
                 Self::try_from(number).map_err(|_| wrong())
             }
@@ -86,9 +92,9 @@ number! {
 }
 
 impl Scalar for NonZeroU32 {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, ScalarError> {
         let number = digits(text).and_then(|number| u32::try_from(number).ok()).and_then(Self::new);
-        number.ok_or_else(|| Wrong::new(format!("not a whole number from 1 to {}: `{text}`", u32::MAX)))
+        number.ok_or_else(|| ScalarError::new(format!("not a whole number from 1 to {}: `{text}`", u32::MAX)))
     }
 
     fn schema() -> Value {
@@ -97,7 +103,7 @@ impl Scalar for NonZeroU32 {
 }
 
 impl Scalar for String {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, ScalarError> {
         Ok(text.to_owned())
     }
 
@@ -107,8 +113,14 @@ impl Scalar for String {
 }
 
 impl Scalar for FilePath {
-    fn parse(text: &str) -> Result<Self, Wrong> {
-        if text.is_empty() { Err(Wrong::new("a path must not be empty")) } else { Ok(Self(PathBuf::from(text))) }
+    const IS_PATH: bool = true;
+
+    fn parse(text: &str) -> Result<Self, ScalarError> {
+        if text.is_empty() {
+            Err(ScalarError::new("a path must not be empty"))
+        } else {
+            Ok(Self(PathBuf::from(text)))
+        }
     }
 
     fn schema() -> Value {
@@ -117,11 +129,12 @@ impl Scalar for FilePath {
 }
 
 impl Scalar for Label {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, ScalarError> {
         if (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Ok(Self(text.to_owned()));
         }
-        Err(Wrong::new(format!("not a name: `{text}`")).hint("a name has 1 to 64 visible ASCII characters"))
+        Err(ScalarError::new(format!("not a name: `{text}`"))
+            .hint("a name has 1 to 64 visible ASCII characters"))
     }
 
     fn schema() -> Value {
@@ -130,12 +143,13 @@ impl Scalar for Label {
 }
 
 impl Scalar for RoleName {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, ScalarError> {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
         if (1..=64).contains(&text.len()) && text.bytes().all(fits) {
             return Ok(Self(text.into()));
         }
-        Err(Wrong::new(format!("not a role: `{text}`")).hint("a role has 1 to 64 letters, digits, `.`, `_`, `:` or `-`"))
+        Err(ScalarError::new(format!("not a role: `{text}`"))
+            .hint("a role has 1 to 64 letters, digits, `.`, `_`, `:` or `-`"))
     }
 
     fn schema() -> Value {
@@ -144,9 +158,9 @@ impl Scalar for RoleName {
 }
 
 impl Scalar for SocketAddr {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, ScalarError> {
         text.parse().map_err(|_| {
-            Wrong::new(format!("not an address with a port: `{text}`"))
+            ScalarError::new(format!("not an address with a port: `{text}`"))
                 .hint("write `127.0.0.1:8443` or `[::1]:8443`; names are not looked up")
         })
     }
@@ -157,21 +171,25 @@ impl Scalar for SocketAddr {
 }
 
 impl Scalar for Range {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, ScalarError> {
         text.parse().map_err(|error| match error {
-            RangeError::Syntax(text) => Wrong::new(format!("not an address range: `{text}`"))
+            RangeError::Syntax(text) => ScalarError::new(format!("not an address range: `{text}`"))
                 .hint("write an address, `192.0.2.7`, or a range, `192.0.2.0/24` or `2001:db8::/32`"),
             RangeError::Prefix { text, family, max } => {
-                Wrong::new(format!("not an address range: `{text}`")).hint(format!("the prefix of an {family} range is 0 to {max}"))
+                ScalarError::new(format!("not an address range: `{text}`"))
+                    .hint(format!("the prefix of an {family} range is 0 to {max}"))
             }
             RangeError::HostBits { text, range } => {
                 let address = text.split('/').next().unwrap_or_default();
-                Wrong::new(format!("`{text}` has bits set after the prefix"))
+                ScalarError::new(format!("`{text}` has bits set after the prefix"))
                     .hint(format!("the range is `{range}`; one address is `{address}`"))
             }
-            RangeError::Mapped(text) => Wrong::new(format!("`{text}` is an IPv4-mapped range that would match every IPv4 address"))
-                .hint("write the IPv4 range itself"),
-            RangeError::Zone(text) => Wrong::new(format!("`{text}` names an interface (`%`)")).hint("a range has none; leave it out"),
+            RangeError::Mapped(text) => ScalarError::new(format!(
+                "`{text}` is an IPv4-mapped range that would match every IPv4 address"
+            ))
+            .hint("write the IPv4 range itself"),
+            RangeError::Zone(text) => ScalarError::new(format!("`{text}` names an interface (`%`)"))
+                .hint("a range has none; leave it out"),
         })
     }
 
@@ -180,7 +198,7 @@ impl Scalar for Range {
     }
 }
 
-fn host_error(text: &str, error: &HostError) -> Wrong {
+fn host_error(text: &str, error: &HostError) -> ScalarError {
     let bare = text.split_once("://").map_or(text, |(_, rest)| rest);
     let bare = bare.split(['/', ':']).next().unwrap_or(bare);
     let hint = match bare.parse::<HostPattern>() {
@@ -188,11 +206,11 @@ fn host_error(text: &str, error: &HostError) -> Wrong {
         Err(error) if bare != text => error.to_string(),
         Ok(_) | Err(_) => error.to_string(),
     };
-    Wrong::new(format!("not a host name: `{text}`")).hint(hint)
+    ScalarError::new(format!("not a host name: `{text}`")).hint(hint)
 }
 
 impl Scalar for Host {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, ScalarError> {
         text.parse().map_err(|error| host_error(text, &error))
     }
 
@@ -202,7 +220,7 @@ impl Scalar for Host {
 }
 
 impl Scalar for HostPattern {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, ScalarError> {
         text.parse().map_err(|error| host_error(text, &error))
     }
 
@@ -214,8 +232,8 @@ impl Scalar for HostPattern {
 macro_rules! name {
     ($($type:ty),*) => { $(
         impl Scalar for $type {
-            fn parse(text: &str) -> Result<Self, Wrong> {
-                text.parse().map_err(|error: crate::model::NameError| Wrong::new(format!("not a name: `{text}`")).hint(error.to_string()))
+            fn parse(text: &str) -> Result<Self, ScalarError> {
+                text.parse().map_err(|error: crate::model::NameError| ScalarError::new(format!("not a name: `{text}`")).hint(error.to_string()))
             }
 
             fn schema() -> Value {

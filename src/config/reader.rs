@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{
     finding::{Finding, Findings},
     input::Inputs,
-    parse::{Scalar, Wrong},
+    parse::{Scalar, ScalarError},
     source::Span,
     substitute::{self, Piece},
     tree::{Entry, Node, Value},
@@ -22,7 +22,8 @@ pub(super) trait Wire: Sized {
     fn absent() -> Option<Self> {
         None
     }
-    /// What stands for a key that must be written and is not, or does not fit, so that the rest can still be judged.
+    /// What stands for a key that must be written and is not, or does not fit, so that the rest can still be
+    /// judged.
     fn broken() -> Option<Self> {
         None
     }
@@ -30,15 +31,16 @@ pub(super) trait Wire: Sized {
     fn schema(definitions: &mut Map<String, Json>) -> Json;
 }
 
-/// A map with fixed keys that knows its place: its key, the first character of a list item, or the top of a file.
-pub(super) trait Placed {
+/// A map with fixed keys that knows its place: its key, the first character of a list item, or the top of a
+/// file.
+pub(super) trait HasSpan {
     /// Returns the place.
-    fn at(&self) -> Span;
+    fn span(&self) -> Span;
 }
 
 /// A scalar and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct At<T> {
+pub(super) struct Spanned<T> {
     /// The value.
     pub(super) value: T,
     /// Its place.
@@ -47,7 +49,7 @@ pub(super) struct At<T> {
 
 /// A secret as it is written: it is resolved when its purpose is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SecretText(pub(super) At<Box<str>>);
+pub(super) struct SecretText(pub(super) Spanned<Box<str>>);
 
 /// Where the walk stands, and what it found.
 pub(super) struct Reader<'t, 'f> {
@@ -76,15 +78,20 @@ impl<'t, 'f> Reader<'t, 'f> {
     }
 
     /// Says that a node is of another kind than the key wants.
-    pub(super) fn unfit(&mut self, node: &Node, wanted: &str) -> &mut Finding {
+    pub(super) fn wrong_kind(&mut self, node: &Node, wanted: &str) -> &mut Finding {
         let found = node.value.kind();
         let hint = match (found, wanted) {
             ("nothing", _) => "give the key a value, or leave it out".to_owned(),
             ("text", "a list") => "put it in brackets, `[…]`, also where it is the only one".to_owned(),
             ("a map", "a list") => "each entry begins with `- `, also where it is the only one".to_owned(),
             ("a list", "a map") => "a map has no `-` and no brackets: `key: value`, one a line".to_owned(),
-            ("text", "a map") => "a map is `key: value`, one a line; where there is nothing to say, leave the key out".to_owned(),
-            ("a list", "a single value") => "only one belongs here: take the brackets, or the `-`, off".to_owned(),
+            ("text", "a map") => {
+                "a map is `key: value`, one a line; where there is nothing to say, leave the key out"
+                    .to_owned()
+            }
+            ("a list", "a single value") => {
+                "only one belongs here: take the brackets, or the `-`, off".to_owned()
+            }
             _ => format!("write {wanted}"),
         };
         let span = self.spot(node);
@@ -97,16 +104,22 @@ impl<'t, 'f> Reader<'t, 'f> {
     }
 
     /// Returns the entries of a map whose keys are fixed; unknown ones are errors.
-    pub(super) fn map(&mut self, node: &'t Node, name: &'static str, keys: &[&'static str]) -> Option<&'t [Entry]> {
+    pub(super) fn map(
+        &mut self,
+        node: &'t Node,
+        name: &'static str,
+        keys: &[&'static str],
+    ) -> Option<&'t [Entry]> {
         let Value::Map(entries) = &node.value else {
-            self.unfit(node, "a map");
+            self.wrong_kind(node, "a map");
             return None;
         };
         for entry in entries.iter().filter(|entry| !keys.contains(&&*entry.key)) {
             self.path.push((Step::Key(&entry.key), entry.span));
             if unenforced::key(name, &entry.key).is_some() {
                 let message = format!("`{}` is not enforced by this version yet", entry.key);
-                self.error(entry.span, message).hint("take it out: a rule that is accepted and not enforced is a hole");
+                self.error(entry.span, message)
+                    .hint("take it out: a rule that is accepted and not enforced is a hole");
             } else {
                 let hint = if &*entry.key == "<<" {
                     Some("merge keys are not read; write the keys out".to_owned())
@@ -121,8 +134,14 @@ impl<'t, 'f> Reader<'t, 'f> {
         Some(entries)
     }
 
-    /// Reads the value of one key of a map.
-    pub(super) fn field<T: Wire>(&mut self, node: &'t Node, entries: &'t [Entry], key: &'static str, keys: &[&str]) -> Option<T> {
+    /// Reads the value of one key of a map: one of all its keys, which is described so.
+    pub(super) fn field<T: Wire>(
+        &mut self,
+        node: &'t Node,
+        entries: &'t [Entry],
+        key: &'static str,
+        (keys, description): (&[&str], &str),
+    ) -> Option<T> {
         if let Some(entry) = entries.iter().find(|entry| &*entry.key == key) {
             let before = self.findings.errors();
             let read = self.enter(Step::Key(&entry.key), entry.span, &entry.node);
@@ -134,7 +153,8 @@ impl<'t, 'f> Reader<'t, 'f> {
         let absent = T::absent();
         // A key that is written with a mistake in it was said so, once.
         let is_misspelt = |entry: &Entry| {
-            !keys.contains(&&*entry.key) && strsim::damerau_levenshtein(&entry.key, key) <= (entry.key.chars().count() / 3).clamp(1, 3)
+            !keys.contains(&&*entry.key)
+                && strsim::damerau_levenshtein(&entry.key, key) <= (entry.key.chars().count() / 3).clamp(1, 3)
         };
         if entries.iter().any(is_misspelt) {
             self.refuse(node, key);
@@ -143,7 +163,8 @@ impl<'t, 'f> Reader<'t, 'f> {
         if absent.is_none() {
             let span = self.spot(node);
             let path = joined(&self.path(), key);
-            self.findings.error(span, format!("the key `{key}` is missing")).path(path);
+            let hint = format!("`{key}`: {}", description.trim().trim_end_matches('.'));
+            self.findings.error(span, format!("the key `{key}` is missing")).path(path).hint(hint);
             return T::broken();
         }
         absent
@@ -178,7 +199,8 @@ impl<'t, 'f> Reader<'t, 'f> {
         value
     }
 
-    /// Returns what to point at when a whole node is meant: its key, the first character of an item, or the top of the file.
+    /// Returns what to point at when a whole node is meant: its key, the first character of an item, or the
+    /// top of the file.
     pub(super) fn spot(&self, node: &Node) -> Span {
         match (self.path.last(), &node.value) {
             (None, _) => self.root,
@@ -197,7 +219,8 @@ impl<'t, 'f> Reader<'t, 'f> {
         })
     }
 
-    /// Says whether the walk stands at what differs from node to node by design: its name, where it listens, where its state lies.
+    /// Says whether the walk stands at what differs from node to node by design: its name, where it listens,
+    /// where its state lies.
     fn is_of_node(&self) -> bool {
         use Step::{Index, Key};
         let mut steps = self.path.iter().map(|(step, _)| *step);
@@ -211,20 +234,21 @@ impl<'t, 'f> Reader<'t, 'f> {
         }
     }
 
-    /// Reads a scalar as it is written, and with what it refers to put in.
-    fn text(&mut self, node: &'t Node) -> Option<(&'t str, Cow<'t, str>)> {
+    /// Reads a scalar as it is written, and with what it refers to put in. Where a file lies is no part of
+    /// the revision.
+    fn text(&mut self, node: &'t Node, is_path: bool) -> Option<(&'t str, Cow<'t, str>)> {
         let Value::Scalar { text, plain } = &node.value else {
-            self.unfit(node, "a single value");
+            self.wrong_kind(node, "a single value");
             return None;
         };
         if *plain && text.is_empty() {
-            self.unfit(node, "a single value");
+            self.wrong_kind(node, "a single value");
             return None;
         }
         if !substitute::has_reference(text) {
             return Some((text, Cow::Borrowed(text)));
         }
-        match self.expand(text) {
+        match self.expand(text, is_path) {
             Ok(expanded) => Some((text, Cow::Owned(expanded))),
             Err(wrong) => {
                 self.error(node.span, wrong.message).maybe_hint(wrong.hint);
@@ -233,20 +257,25 @@ impl<'t, 'f> Reader<'t, 'f> {
         }
     }
 
-    fn expand(&self, text: &str) -> Result<String, Wrong> {
+    fn expand(&self, text: &str, is_path: bool) -> Result<String, ScalarError> {
         let mut expanded = String::with_capacity(text.len());
         for piece in substitute::pieces(text)? {
             match piece {
                 Piece::Text(text) => expanded.push_str(text),
                 Piece::Variable { name, default } => {
                     expanded.push_str(&substitute::value(name, default, |name| {
-                        if self.is_of_node() { self.inputs.of_node(name) } else { self.inputs.variable(name) }
+                        if is_path || self.is_of_node() {
+                            self.inputs.of_node(name)
+                        } else {
+                            self.inputs.variable(name)
+                        }
                     })?);
                 }
                 // What is read here is shown, sent and compared: a key's text must not get here.
                 Piece::File(path) => {
-                    let wrong =
-                        Wrong::new("this key takes no `${file:…}`: it stands where a secret, PEM or a URL with a password is wanted");
+                    let wrong = ScalarError::new(
+                        "this key takes no `${file:…}`: it stands where a secret, PEM or a URL with a password is wanted",
+                    );
                     return Err(wrong
                         .hint(format!("write the value, or `${{NAME}}`; a key that wants the name of a file takes just that: `{path}`")));
                 }
@@ -263,14 +292,15 @@ pub(super) fn without_newline(text: &str) -> &str {
 
 /// Adds a key to a key path.
 pub(super) fn joined(path: &str, key: &str) -> String {
-    let plain = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    let plain = !key.is_empty()
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
     let key = if plain { Cow::Borrowed(key) } else { Cow::Owned(format!("\"{key}\"")) };
     if path.is_empty() { key.into_owned() } else { format!("{path}.{key}") }
 }
 
-impl<T: Scalar> Wire for At<T> {
+impl<T: Scalar> Wire for Spanned<T> {
     fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
-        let (written, text) = reader.text(node)?;
+        let (written, text) = reader.text(node, T::IS_PATH)?;
         match T::parse(&text) {
             Ok(value) => Some(Self { value, span: node.span }),
             Err(wrong) => {
@@ -286,10 +316,11 @@ impl<T: Scalar> Wire for At<T> {
     }
 }
 
-/// Says what is wrong with what references stand for, without showing it: as if the reference itself were the value.
-fn unshown<T: Scalar>(written: &str) -> Wrong {
+/// Says what is wrong with what references stand for, without showing it: as if the reference itself were the
+/// value.
+fn unshown<T: Scalar>(written: &str) -> ScalarError {
     T::parse(written).err().unwrap_or_else(|| {
-        let wrong = Wrong::new(format!("what stands for `{written}` does not belong here"));
+        let wrong = ScalarError::new(format!("what stands for `{written}` does not belong here"));
         match T::parse("").err().and_then(|wrong| wrong.hint) {
             Some(hint) => wrong.hint(hint),
             None => wrong,
@@ -310,10 +341,10 @@ impl Wire for SecretText {
                 if !substitute::is_reference(text) {
                     reader.findings.mask(node.span);
                 }
-                Some(Self(At { value: text.clone(), span: node.span }))
+                Some(Self(Spanned { value: text.clone(), span: node.span }))
             }
             Value::Scalar { .. } | Value::List(_) | Value::Map(_) => {
-                reader.unfit(node, "a reference to a secret");
+                reader.wrong_kind(node, "a reference to a secret");
                 None
             }
         }

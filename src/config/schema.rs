@@ -40,7 +40,10 @@ mod tests {
             let Some(properties) = definition["properties"].as_object() else { continue };
             assert_eq!(definition["additionalProperties"], false, "{name}");
             for (key, property) in properties {
-                assert!(property["description"].as_str().is_some_and(|text| text.ends_with('.')), "{name}.{key}");
+                assert!(
+                    property["description"].as_str().is_some_and(|text| text.ends_with('.')),
+                    "{name}.{key}"
+                );
             }
         }
         assert_eq!(schema["$ref"], "#/$defs/root");

@@ -1,5 +1,5 @@
-//! The two macros that make a wire type: one text for the struct, the reader, the schema and its descriptions, so that none of
-//! them can drift from the others.
+//! The two macros that make a wire type: one text for the struct, the reader, the schema and its
+//! descriptions, so that none of them can drift from the others.
 
 /// Declares maps with fixed keys. The name in quotes is the one that `unenforced` and the schema use.
 macro_rules! wire {
@@ -16,8 +16,8 @@ macro_rules! wire {
             $( $(#[doc = $field_doc])+ pub(in crate::config) $field: $field_type, )*
         }
 
-        impl $crate::config::reader::Placed for $type {
-            fn at(&self) -> $crate::config::source::Span {
+        impl $crate::config::reader::HasSpan for $type {
+            fn span(&self) ->$crate::config::source::Span {
                 self.at
             }
         }
@@ -34,7 +34,7 @@ macro_rules! wire {
                 let entries = reader.map(node, $name, Self::KEYS)?;
                 let at = reader.spot(node);
                 // All keys are read before any of them can end the reading, so that all problems are found.
-                $( let $field = reader.field::<$field_type>(node, entries, $crate::config::shape::key(stringify!($field)), Self::KEYS); )*
+                $( let $field = reader.field::<$field_type>(node, entries, $crate::config::shape::key(stringify!($field)), (Self::KEYS, concat!($($field_doc),+))); )*
                 let _: &[$crate::config::tree::Entry] = entries;
                 Some(Self { at, $( $field: $field?, )* })
             }
@@ -59,7 +59,7 @@ macro_rules! wire {
 macro_rules! words {
     ($( $type:ty, $name:literal { $( $word:literal => $value:expr, )+ } )+) => { $(
         impl $crate::config::parse::Scalar for $type {
-            fn parse(text: &str) -> Result<Self, $crate::config::parse::Wrong> {
+            fn parse(text: &str) -> Result<Self, $crate::config::parse::ScalarError> {
                 match text {
                     $( $word => Ok($value), )+
                     _ => Err($crate::config::unenforced::word($name, text, &[$($word),+])),

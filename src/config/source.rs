@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::model::Origin;
+use crate::model::{Origin, printable};
 
 /// Some characters of one file, by byte offsets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,7 +108,7 @@ impl Sources {
     pub(super) fn locate(&self, span: Span) -> String {
         let Some(source) = self.file(span.file) else { return String::new() };
         let (line, column) = source.place(span.start);
-        format!("{}:{line}:{column}", source.path().display())
+        format!("{}:{line}:{column}", printable(&source.path().to_string_lossy()))
     }
 }
 

@@ -1,9 +1,11 @@
-//! `${…}` in scalars: `${NAME}`, `${NAME:-default}`, `${file:PATH}`, and `$${` for the two characters themselves.
+//! `${…}` in scalars: `${NAME}`, `${NAME:-default}`, `${file:PATH}`, and `$${` for the two characters
+//! themselves.
 //!
-//! Reading is done after YAML, in plain, quoted and block scalars alike, and once: what a variable or file holds is not read again.
-//! A path may have variables in it, for what the service manager puts somewhere: `${file:${CREDENTIALS_DIRECTORY:-keys}/session-1.key}`.
+//! Reading is done after YAML, in plain, quoted and block scalars alike, and once: what a variable or file
+//! holds is not read again. A path may have variables in it, for what the service manager puts somewhere:
+//! `${file:${CREDENTIALS_DIRECTORY:-keys}/session-1.key}`.
 
-use super::parse::Wrong;
+use super::parse::ScalarError;
 
 /// A piece of a scalar.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,13 +28,14 @@ pub(super) fn has_reference(text: &str) -> bool {
     text.contains("${")
 }
 
-/// Says whether a scalar is one reference and nothing else, without a default: then it shows nothing of what it stands for.
+/// Says whether a scalar is one reference and nothing else, without a default: then it shows nothing of what
+/// it stands for.
 pub(super) fn is_reference(text: &str) -> bool {
     matches!(pieces(text).as_deref(), Ok([Piece::File(_) | Piece::Variable { default: None, .. }]))
 }
 
 /// Cuts a scalar into its pieces.
-pub(super) fn pieces(text: &str) -> Result<Vec<Piece<'_>>, Wrong> {
+pub(super) fn pieces(text: &str) -> Result<Vec<Piece<'_>>, ScalarError> {
     let mut pieces = Vec::new();
     let mut rest = text;
     while let Some(dollar) = rest.find("${") {
@@ -47,7 +50,8 @@ pub(super) fn pieces(text: &str) -> Result<Vec<Piece<'_>>, Wrong> {
         pieces.push(Piece::Text(before));
         let inside = after.get(2..).unwrap_or("");
         let Some((inside, behind)) = closed(inside) else {
-            return Err(Wrong::new("`${` without its `}`").hint("write `$${` for the two characters themselves"));
+            return Err(ScalarError::new("`${` without its `}`")
+                .hint("write `$${` for the two characters themselves"));
         };
         pieces.push(reference(inside)?);
         rest = behind;
@@ -58,23 +62,31 @@ pub(super) fn pieces(text: &str) -> Result<Vec<Piece<'_>>, Wrong> {
 }
 
 /// Puts in the variables that stand in the path of a file.
-pub(super) fn path(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<String, Wrong> {
+pub(super) fn path(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<String, ScalarError> {
     let mut path = String::with_capacity(text.len());
     for piece in pieces(text)? {
         match piece {
             Piece::Text(text) => path.push_str(text),
             Piece::Variable { name, default } => path.push_str(&value(name, default, &variable)?),
-            Piece::File(_) => return Err(Wrong::new("the path of a file has a `${file:…}` in it").hint("it may have variables: `${NAME}`")),
+            Piece::File(_) => {
+                return Err(ScalarError::new("the path of a file has a `${file:…}` in it")
+                    .hint("it may have variables: `${NAME}`"));
+            }
         }
     }
     Ok(path)
 }
 
 /// Returns what stands for a variable, or its default where it is not set, or empty.
-pub(super) fn value(name: &str, default: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Result<String, Wrong> {
+pub(super) fn value(
+    name: &str,
+    default: Option<&str>,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<String, ScalarError> {
     let set = variable(name).filter(|value| !value.is_empty());
     set.or_else(|| default.map(str::to_owned)).ok_or_else(|| {
-        Wrong::new(format!("the variable `{name}` is not set, or empty")).hint(format!("set it, or write `${{{name}:-default}}`"))
+        ScalarError::new(format!("the variable `{name}` is not set, or empty"))
+            .hint(format!("set it, or write `${{{name}:-default}}`"))
     })
 }
 
@@ -93,17 +105,23 @@ fn closed(inside: &str) -> Option<(&str, &str)> {
 }
 
 /// Reads what stands between the braces.
-fn reference(inside: &str) -> Result<Piece<'_>, Wrong> {
+fn reference(inside: &str) -> Result<Piece<'_>, ScalarError> {
     if let Some(path) = inside.strip_prefix("file:") {
-        return if path.is_empty() { Err(Wrong::new("`${file:}` names no file")) } else { Ok(Piece::File(path)) };
+        return if path.is_empty() {
+            Err(ScalarError::new("`${file:}` names no file"))
+        } else {
+            Ok(Piece::File(path))
+        };
     }
     let (name, default) = match inside.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
         None => (inside, None),
     };
-    let fits = |(index, byte): (usize, u8)| byte == b'_' || byte.is_ascii_alphabetic() || (index > 0 && byte.is_ascii_digit());
+    let fits = |(index, byte): (usize, u8)| {
+        byte == b'_' || byte.is_ascii_alphabetic() || (index > 0 && byte.is_ascii_digit())
+    };
     if name.is_empty() || !name.bytes().enumerate().all(fits) {
-        let wrong = Wrong::new(format!("`{name}` is not the name of a variable"));
+        let wrong = ScalarError::new(format!("`{name}` is not the name of a variable"));
         return Err(wrong.hint("write `${NAME}`, `${NAME:-default}` or `${file:PATH}`"));
     }
     Ok(Piece::Variable { name, default })
@@ -134,14 +152,20 @@ mod tests {
         let set = |name: &str| (name == "DIR").then(|| "/run/credentials".to_owned());
         let inner = "${DIR:-keys}/${NONE:-a}.key";
 
-        assert_eq!(pieces("${file:${DIR:-keys}/${NONE:-a}.key} b}"), Ok(vec![Piece::File(inner), Piece::Text(" b}")]));
+        assert_eq!(
+            pieces("${file:${DIR:-keys}/${NONE:-a}.key} b}"),
+            Ok(vec![Piece::File(inner), Piece::Text(" b}")])
+        );
         assert_eq!(path(inner, set), Ok("/run/credentials/a.key".to_owned()));
         assert_eq!(path(inner, |_| None), Ok("keys/a.key".to_owned()));
         assert_eq!(path("${NONE}/a", set).unwrap_err().message, "the variable `NONE` is not set, or empty");
         assert_eq!(path("${file:a}", set).unwrap_err().message, "the path of a file has a `${file:…}` in it");
         // What a variable holds is not read again, and no other reference nests.
         assert_eq!(path("${DIR}", |_| Some("${OTHER}".to_owned())), Ok("${OTHER}".to_owned()));
-        assert_eq!(pieces("${A:-${B}}"), Ok(vec![Piece::Variable { name: "A", default: Some("${B") }, Piece::Text("}")]));
+        assert_eq!(
+            pieces("${A:-${B}}"),
+            Ok(vec![Piece::Variable { name: "A", default: Some("${B") }, Piece::Text("}")])
+        );
     }
 
     #[test]
@@ -151,7 +175,9 @@ mod tests {
 
     #[test]
     fn a_broken_reference_is_not_text() {
-        for text in ["${", "${A", "a${}", "${1A}", "${A-b}", "${file:}", "${a b}", "${file:${A}", "${file:${${A}}"] {
+        for text in
+            ["${", "${A", "a${}", "${1A}", "${A-b}", "${file:}", "${a b}", "${file:${A}", "${file:${${A}}"]
+        {
             assert!(pieces(text).is_err(), "{text}");
         }
     }

@@ -1,8 +1,8 @@
 //! A YAML text as a tree that remembers where everything stands.
 //!
-//! Scalars stay text: only the key that wants one knows what it means, so `no` can be a country. `serde-saphyr` has no such
-//! tree (its untyped reading resolves scalars first, and it stops at the first error), so this reads the events of the parser
-//! below it, `granit-parser`.
+//! Scalars stay text: only the key that wants one knows what it means, so `no` can be a country.
+//! `serde-saphyr` has no such tree (its untyped reading resolves scalars first, and it stops at the first
+//! error), so this reads the events of the parser below it, `granit-parser`.
 
 use std::{
     borrow::Cow,
@@ -12,8 +12,8 @@ use std::{
 use granit_parser::{Event, Parser, ScalarStyle, ScanError};
 
 use super::{
+    confusable,
     finding::Findings,
-    odd,
     source::{Source, Span},
     syntax::{self, Explained},
 };
@@ -65,8 +65,8 @@ pub(super) struct Bounds {
     pub(super) depth: usize,
 }
 
-/// Reads a file. What is wrong goes to `findings`; nothing is returned where the text is not YAML, so that what follows does not
-/// complain about what is merely missing.
+/// Reads a file. What is wrong goes to `findings`; nothing is returned where the text is not YAML, so that
+/// what follows does not complain about what is merely missing.
 pub(super) fn parse(source: &Source, file: u16, bounds: Bounds, findings: &mut Findings) -> Option<Node> {
     let mut builder = Builder {
         file,
@@ -90,13 +90,17 @@ pub(super) fn parse(source: &Source, file: u16, bounds: Bounds, findings: &mut F
         went_well?;
     }
     if builder.root.is_none() {
-        builder.findings.error(Span { file, start: 0, end: 0 }, "the file is empty").hint("a configuration begins with `version: 1`");
+        builder
+            .findings
+            .error(Span { file, start: 0, end: 0 }, "the file is empty")
+            .hint("a configuration begins with `version: 1`");
     }
     if let (true, Some(Node { span, value: Value::Scalar { .. } })) = (builder.odd, &builder.root) {
         // No configuration, but perhaps the file of a key.
         builder.findings.mask(*span);
     }
-    // A key that is not what it looks like makes nothing else of this file worth saying: it would be missing, and unknown.
+    // A key that is not what it looks like makes nothing else of this file worth saying: it would be missing,
+    // and unknown.
     builder.root.filter(|_| !builder.odd)
 }
 
@@ -128,7 +132,10 @@ enum Partial {
 
 impl Builder<'_> {
     /// Takes the next event; nothing if the rest cannot be read.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "whether comments are events depends on a feature another crate may switch on")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "whether comments are events depends on a feature another crate may switch on"
+    )]
     fn take(&mut self, event: Event<'_>, span: &granit_parser::Span) -> Option<()> {
         let here = self.span(span);
         match event {
@@ -138,7 +145,7 @@ impl Builder<'_> {
                 // The parser writes `~` where nothing stands at all.
                 let text = if plain && here.start == here.end { Cow::Borrowed("") } else { text };
                 if plain {
-                    self.judge_characters(here);
+                    self.validate_characters(here);
                 }
                 self.place(Node { span: here, value: Value::Scalar { text: text.into(), plain } }, anchor)
             }
@@ -148,21 +155,28 @@ impl Builder<'_> {
             }
             Event::MappingStart(_, anchor, tag) => {
                 self.untagged(tag.is_some(), here);
-                self.open(here, anchor, Partial::Map { entries: Vec::new(), keys: HashSet::new(), pending: None })
+                self.open(
+                    here,
+                    anchor,
+                    Partial::Map { entries: Vec::new(), keys: HashSet::new(), pending: None },
+                )
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(here),
             Event::Alias(anchor) => self.repeat(anchor, here),
             Event::DocumentStart(..) if self.root.is_some() => {
-                self.findings.error(here, "a second document begins here").hint("one file holds one document; take `---` out");
+                self.findings
+                    .error(here, "a second document begins here")
+                    .hint("one file holds one document; take `---` out");
                 None
             }
-            // What is left means nothing to a tree: the stream's ends, and comments and anchors, which are not asked for.
+            // What is left means nothing to a tree: the stream's ends, and comments and anchors, which are
+            // not asked for.
             _ => Some(()),
         }
     }
 
     /// Refuses what is not what it looks like: anywhere in a key, at the ends of a value that has no quotes.
-    fn judge_characters(&mut self, span: Span) {
+    fn validate_characters(&mut self, span: Span) {
         let range = usize::try_from(span.start).unwrap_or(0)..usize::try_from(span.end).unwrap_or(0);
         let Some(text) = self.text.get(range).filter(|text| !text.is_ascii()) else { return };
         let is_key = match self.open.last().map(|open| &open.value) {
@@ -170,7 +184,9 @@ impl Builder<'_> {
             Some(Partial::Map { pending, .. }) => pending.is_none(),
             Some(Partial::List(_)) => false,
         };
-        let Some(found) = (if is_key { odd::first(text) } else { odd::at_an_end(text) }) else { return };
+        let Some(found) = (if is_key { confusable::first(text) } else { confusable::at_an_end(text) }) else {
+            return;
+        };
         let start = span.start.saturating_add(u32::try_from(found.at).unwrap_or(0));
         let end = start.saturating_add(u32::try_from(found.character.len_utf8()).unwrap_or(1));
         self.odd = true;
@@ -217,9 +233,12 @@ impl Builder<'_> {
                     self.findings.error(span, "a key must be plain text");
                     return None;
                 }
-                (Some((key, span)), node) if keys.insert(key.clone()) => entries.push(Entry { key, span, node }),
+                (Some((key, span)), node) if keys.insert(key.clone()) => {
+                    entries.push(Entry { key, span, node })
+                }
                 (Some((key, span)), _) => {
-                    let first = entries.iter().find(|entry| entry.key == key).map_or(span, |entry| entry.span);
+                    let first =
+                        entries.iter().find(|entry| entry.key == key).map_or(span, |entry| entry.span);
                     self.findings.error(span, format!("`{key}` is written twice")).first(first).like(first);
                 }
             },
@@ -236,7 +255,9 @@ impl Builder<'_> {
         self.repeated += size(node);
         if self.repeated > self.bounds.repeated {
             let message = format!("aliases repeat more than {} values", self.bounds.repeated);
-            self.findings.error(here, message).hint("write the values out, or name them as a route set or quota");
+            self.findings
+                .error(here, message)
+                .hint("write the values out, or name them as a route set or quota");
             return None;
         }
         let node = Node { span: here, value: node.value.clone() };
@@ -246,7 +267,9 @@ impl Builder<'_> {
 
     fn untagged(&mut self, tagged: bool, here: Span) {
         if tagged {
-            self.findings.error(here, "YAML tags (`!…`) have no meaning here").hint("the key says what its value is; take the tag out");
+            self.findings
+                .error(here, "YAML tags (`!…`) have no meaning here")
+                .hint("the key says what its value is; take the tag out");
         }
     }
 
@@ -311,7 +334,14 @@ mod tests {
             Value::Scalar { text, .. } => text.to_string(),
             Value::List(items) => format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join(",")),
             Value::Map(entries) => {
-                format!("{{{}}}", entries.iter().map(|e| format!("{}:{}", e.key, show(&e.node))).collect::<Vec<_>>().join(","))
+                format!(
+                    "{{{}}}",
+                    entries
+                        .iter()
+                        .map(|e| format!("{}:{}", e.key, show(&e.node)))
+                        .collect::<Vec<_>>()
+                        .join(",")
+                )
             }
         }
     }
@@ -360,7 +390,10 @@ mod tests {
 
     #[test]
     fn depth_and_size_are_bounded() {
-        assert_eq!(read(&format!("{}{}", "[".repeat(9), "]".repeat(9))).1, ["more than 8 lists and maps stand inside each other"]);
+        assert_eq!(
+            read(&format!("{}{}", "[".repeat(9), "]".repeat(9))).1,
+            ["more than 8 lists and maps stand inside each other"]
+        );
         assert_eq!(read(&"- 1\n".repeat(101)).1, ["the file holds more than 100 values"]);
     }
 

@@ -1,7 +1,7 @@
-//! What the contract names and this version does not enforce yet. Each is an error by name: a rule that is accepted and not
-//! enforced is a hole. A row leaves when its feature comes.
+//! What the contract names and this version does not enforce yet. Each is an error by name: a rule that is
+//! accepted and not enforced is a hole. A row leaves when its feature comes.
 
-use super::parse::Wrong;
+use super::parse::ScalarError;
 
 /// Keys: the map they stand in, the key, what it will do.
 pub(super) const KEYS: &[(&str, &str, &str)] = &[
@@ -35,12 +35,13 @@ pub(super) fn key(map: &str, key: &str) -> Option<&'static str> {
 }
 
 /// Says what is wrong with a word that is none of those a key has.
-pub(super) fn word(of: &str, word: &str, known: &[&str]) -> Wrong {
+pub(super) fn word(of: &str, word: &str, known: &[&str]) -> ScalarError {
     let choice = known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
     if WORDS.contains(&(of, word)) {
-        return Wrong::new(format!("the {of} `{word}` is not enforced by this version yet")).hint(format!("this version has {choice}"));
+        return ScalarError::new(format!("the {of} `{word}` is not enforced by this version yet"))
+            .hint(format!("this version has {choice}"));
     }
-    Wrong::new(format!("not {} {of}: `{word}`", if of.starts_with('a') { "an" } else { "a" }))
+    ScalarError::new(format!("not {} {of}: `{word}`", if of.starts_with('a') { "an" } else { "a" }))
         .hint(format!("write {choice}").replace(", ", " or "))
 }
 

@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, time::Duration};
 use jiff::{civil::Date, tz::TimeZone};
 use serde_json::{Value, json};
 
-use super::parse::{Scalar, Wrong, digits};
+use super::parse::{Scalar, ScalarError, digits};
 use crate::model::UnixTime;
 
 /// A span of time that is not zero.
@@ -43,8 +43,8 @@ const SIZE: &str = "a size has a number and a unit: `512B`, `32KiB`, `10MiB` or 
 const RATE: &str = "a rate has a number and a period: `50/s`, `10/m`, `100/h` or `1000/d`";
 
 impl Scalar for Duration {
-    fn parse(text: &str) -> Result<Self, Wrong> {
-        let wrong = || Wrong::new(format!("not a duration: `{text}`")).hint(DURATION);
+    fn parse(text: &str) -> Result<Self, ScalarError> {
+        let wrong = || ScalarError::new(format!("not a duration: `{text}`")).hint(DURATION);
         let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
         let millis = match unit {
             "ms" => 1,
@@ -57,7 +57,7 @@ impl Scalar for Duration {
         // A hundred years are longer than anything that is waited for, and leave room to add.
         match number.checked_mul(millis).filter(|millis| *millis <= 100 * 366 * 86_400_000) {
             Some(millis) => Ok(Self::from_millis(millis)),
-            None => Err(Wrong::new(format!("`{text}` is longer than a hundred years"))),
+            None => Err(ScalarError::new(format!("`{text}` is longer than a hundred years"))),
         }
     }
 
@@ -67,9 +67,9 @@ impl Scalar for Duration {
 }
 
 impl Scalar for Wait {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, ScalarError> {
         match Duration::parse(text)? {
-            Duration::ZERO => Err(Wrong::new("a duration of zero would never let anything happen")),
+            Duration::ZERO => Err(ScalarError::new("a duration of zero would never let anything happen")),
             duration => Ok(Self(duration)),
         }
     }
@@ -93,11 +93,11 @@ fn bytes(text: &str) -> Option<u64> {
 }
 
 impl Scalar for Size {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, ScalarError> {
         match bytes(text) {
-            Some(0) => Err(Wrong::new("a size of zero would let nothing pass")),
+            Some(0) => Err(ScalarError::new("a size of zero would let nothing pass")),
             Some(bytes) => Ok(Self(bytes)),
-            None => Err(Wrong::new(format!("not a size: `{text}`")).hint(SIZE)),
+            None => Err(ScalarError::new(format!("not a size: `{text}`")).hint(SIZE)),
         }
     }
 
@@ -107,9 +107,12 @@ impl Scalar for Size {
 }
 
 impl Scalar for Throughput {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, ScalarError> {
         let rate = text.strip_suffix("/s").and_then(bytes);
-        rate.map(Self).ok_or_else(|| Wrong::new(format!("not bytes per second: `{text}`")).hint("write `1KiB/s`; `0B/s` is no bound"))
+        rate.map(Self).ok_or_else(|| {
+            ScalarError::new(format!("not bytes per second: `{text}`"))
+                .hint("write `1KiB/s`; `0B/s` is no bound")
+        })
     }
 
     fn schema() -> Value {
@@ -118,8 +121,8 @@ impl Scalar for Throughput {
 }
 
 impl Scalar for Rate {
-    fn parse(text: &str) -> Result<Self, Wrong> {
-        let wrong = || Wrong::new(format!("not a rate: `{text}`")).hint(RATE);
+    fn parse(text: &str) -> Result<Self, ScalarError> {
+        let wrong = || ScalarError::new(format!("not a rate: `{text}`")).hint(RATE);
         let (count, unit) = text.split_once('/').ok_or_else(wrong)?;
         let seconds = match unit {
             "s" => 1,
@@ -128,7 +131,10 @@ impl Scalar for Rate {
             "d" => 86_400,
             _ => return Err(wrong()),
         };
-        let count = digits(count).and_then(|count| u32::try_from(count).ok()).and_then(NonZeroU32::new).ok_or_else(wrong)?;
+        let count = digits(count)
+            .and_then(|count| u32::try_from(count).ok())
+            .and_then(NonZeroU32::new)
+            .ok_or_else(wrong)?;
         Ok(Self { count, period: Duration::from_secs(seconds) })
     }
 
@@ -138,15 +144,23 @@ impl Scalar for Rate {
 }
 
 impl Scalar for LastDay {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, ScalarError> {
         let wrong = || {
-            Wrong::new(format!("not a date: `{text}`"))
+            ScalarError::new(format!("not a date: `{text}`"))
                 .hint("a date is a year, month and day, `2027-06-30`; the entry counts through that day, UTC")
         };
-        let well_formed =
-            text.len() == 10 && text.bytes().enumerate().all(|(at, b)| if at == 4 || at == 7 { b == b'-' } else { b.is_ascii_digit() });
-        let date: Date = Some(text).filter(|_| well_formed).and_then(|text| text.parse().ok()).ok_or_else(wrong)?;
-        let midnight = date.tomorrow().ok().and_then(|next| next.to_zoned_datetime(TimeZone::UTC).ok()).ok_or_else(wrong)?;
+        let well_formed = text.len() == 10
+            && text
+                .bytes()
+                .enumerate()
+                .all(|(at, b)| if at == 4 || at == 7 { b == b'-' } else { b.is_ascii_digit() });
+        let date: Date =
+            Some(text).filter(|_| well_formed).and_then(|text| text.parse().ok()).ok_or_else(wrong)?;
+        let midnight = date
+            .tomorrow()
+            .ok()
+            .and_then(|next| next.to_zoned_datetime(TimeZone::UTC).ok())
+            .ok_or_else(wrong)?;
         let millis = u64::try_from(midnight.timestamp().as_millisecond()).map_err(|_| wrong())?;
         Ok(Self(UnixTime::from_millis(millis)))
     }
@@ -183,7 +197,10 @@ mod tests {
     fn sizes_and_rates_have_units() {
         assert_eq!(Size::parse("32KiB"), Ok(Size(32_768)));
         assert_eq!(Throughput::parse("1KiB/s"), Ok(Throughput(1024)));
-        assert_eq!(Rate::parse("10/m"), Ok(Rate { count: NonZeroU32::new(10).unwrap(), period: Duration::from_secs(60) }));
+        assert_eq!(
+            Rate::parse("10/m"),
+            Ok(Rate { count: NonZeroU32::new(10).unwrap(), period: Duration::from_secs(60) })
+        );
         assert!(Size::parse("32KB").is_err());
         assert!(Size::parse("0B").is_err());
         assert!(Size::parse("99999999999TiB").is_err());
@@ -197,7 +214,9 @@ mod tests {
     fn a_date_counts_through_its_day() {
         // 2027-07-01T00:00:00Z.
         assert_eq!(LastDay::parse("2027-06-30"), Ok(LastDay(UnixTime::from_secs(1_814_400_000))));
-        for text in ["2027-02-30", "2027-6-30", "30.06.2027", "20270630", "1969-12-30", "2027-06-30T00:00:00Z"] {
+        for text in
+            ["2027-02-30", "2027-6-30", "30.06.2027", "20270630", "1969-12-30", "2027-06-30T00:00:00Z"]
+        {
             assert!(LastDay::parse(text).is_err(), "{text}");
         }
     }

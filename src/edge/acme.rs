@@ -1,7 +1,7 @@
-//! The handshake by which a CA proves that a host is ours: TLS-ALPN-01 (RFC 8737).
+//! The handshake by which a CA validates that a host is ours: TLS-ALPN-01 (RFC 8737).
 //!
-//! The certificate that it shows proves one host to one CA for as long as one order runs, and no client ever trusts it. It is made
-//! anew for each such handshake, which costs about as much as the handshake itself.
+//! The certificate proves one host to one CA while one order runs; no client ever trusts it. It is made for
+//! each such handshake, which costs about as much as the handshake itself.
 
 use std::sync::Arc;
 
@@ -14,14 +14,14 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use crate::{model::Host, state::Challenges};
+use crate::{model::Host, store::Challenges};
 
-/// The protocol that a CA speaks, and nobody else (RFC 8737, section 6.2).
+/// The protocol that only a CA offers (RFC 8737, section 6.2).
 const PROTOCOL: &[u8] = b"acme-tls/1";
 
 /// What a CA must be shown.
 pub(super) struct Proof {
-    /// The host that it asks about.
+    /// The host that it validates.
     pub(super) host: Host,
     digest: [u8; 32],
 }
@@ -32,14 +32,14 @@ pub(super) enum ProofError {
     /// The certificate cannot be made.
     #[error("the certificate for the CA cannot be made: {0}")]
     Make(#[from] rcgen::Error),
-    /// The library refuses it.
+    /// The library rejects it.
     #[error("the certificate for the CA cannot be used: {0}")]
     Use(#[from] rustls::Error),
 }
 
-/// Says whether a CA asks about a host that is being proven. It offers its protocol and no other (RFC 8737, section 3); for
-/// everybody else the handshake goes its usual way, where that protocol is not spoken.
-pub(super) fn asked(hello: &ClientHello<'_>, challenges: &Challenges) -> Option<Proof> {
+/// Returns the proof, if a CA is validating a host that has one. A CA offers this protocol and no other (RFC
+/// 8737, section 3). For everybody else the handshake goes on as usual, without this protocol.
+pub(super) fn requested_proof(hello: &ClientHello<'_>, challenges: &Challenges) -> Option<Proof> {
     let mut offered = hello.alpn()?;
     if offered.next() != Some(PROTOCOL) || offered.next().is_some() {
         return None;
@@ -50,7 +50,7 @@ pub(super) fn asked(hello: &ClientHello<'_>, challenges: &Challenges) -> Option<
 }
 
 impl Proof {
-    /// Builds the handshake that shows it. Nothing of it can be resumed.
+    /// Builds the configuration of the handshake that shows the proof. It allows no resumption.
     pub(super) fn config(&self) -> Result<Arc<ServerConfig>, ProofError> {
         let mut params = CertificateParams::new(vec![self.host.to_string()])?;
         params.distinguished_name = DistinguishedName::new();
@@ -59,7 +59,7 @@ impl Proof {
         let chain: Vec<CertificateDer<'static>> = vec![params.self_signed(&key)?.into()];
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = aws_lc_rs::default_provider();
-        // Not by the builder's own way: it refuses the critical extension, which nobody but a CA understands.
+        // Not by the builder: it rejects the critical extension, which only a CA understands.
         let certified = CertifiedKey::new(chain, provider.key_provider.load_private_key(key)?);
         let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()?

@@ -1,4 +1,4 @@
-//! How many connections there are: of a listener, and of each client. Guards count, and their end counts back.
+//! Counts open connections: of a listener, and of each client. Guards count down when they are dropped.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -11,10 +11,10 @@ use std::{
 
 use tokio::{sync::Notify, time::timeout};
 
-use super::Witness;
-use crate::model::{ClientPrefix, ClientSite, ListenerName, SITE_TIMES};
+use super::Hooks;
+use crate::model::{ClientPrefix, ClientSite, ConnectionChange, ListenerName, SITE_TIMES};
 
-/// The open connections of one listener. Clones count the same ones.
+/// The open connections of one listener. Clones share the count.
 #[derive(Clone, Debug, Default)]
 pub struct Connections(Arc<Counts>);
 
@@ -26,12 +26,12 @@ struct Counts {
 }
 
 impl Connections {
-    /// Returns how many are open now.
+    /// Returns how many connections are open now.
     pub fn open(&self) -> usize {
         self.0.open.load(Ordering::Acquire)
     }
 
-    /// Waits until none is open, no longer than this; returns how many are left.
+    /// Waits until no connection is open, for at most `within`. Returns how many are left.
     pub async fn drained(&self, within: Duration) -> usize {
         let none = async {
             loop {
@@ -42,26 +42,33 @@ impl Connections {
                 woken.await;
             }
         };
-        // Either way the count is the answer.
+        // The count is the result in either case.
         let _ = timeout(within, none).await;
         self.open()
     }
 
-    /// Counts one more, unless that exceeds the cap.
-    pub(super) fn take(&self, cap: usize, listener: &ListenerName, witness: &Arc<dyn Witness>) -> Option<OpenGuard> {
+    /// Counts one more connection, unless that exceeds the cap.
+    pub(super) fn take(&self, cap: usize, listener: &ListenerName, hooks: &Arc<Hooks>) -> Option<OpenGuard> {
         let more = |open: usize| (open < cap).then_some(open + 1);
         self.0.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
-        witness.connection_opened(listener);
-        Some(OpenGuard { connections: self.clone(), listener: listener.clone(), witness: Arc::clone(witness) })
+        hooks.record(listener, ConnectionChange::Opened);
+        Some(OpenGuard { connections: self.clone(), listener: listener.clone(), hooks: Arc::clone(hooks) })
     }
 
-    /// Counts one more of a client, unless that exceeds the cap, or [`SITE_TIMES`] the cap for all clients of its IPv6 /48.
+    /// Counts one more connection of a client, unless that exceeds the cap, or [`SITE_TIMES`] the cap for all
+    /// clients of its IPv6 /48.
     pub(super) fn take_client(&self, client: ClientPrefix, cap: usize) -> Option<ClientGuard> {
         let site = client.site().map(ClientSite::number);
-        if site.is_some_and(|site| !self.0.clients.take(site, usize::try_from(SITE_TIMES).map_or(cap, |times| cap.saturating_mul(times)))) {
+        if site.is_some_and(|site| {
+            !self
+                .0
+                .clients
+                .take(site, usize::try_from(SITE_TIMES).map_or(cap, |times| cap.saturating_mul(times)))
+        }) {
             return None;
         }
-        // Counted from here on: if the client has its cap, the end of this gives its /48's back.
+        // The /48 is counted from here on: where the client is at its cap, dropping the guard gives that
+        // count back.
         let mut guard = ClientGuard { connections: self.clone(), client: None, site };
         if self.0.clients.take(client.0, cap) {
             guard.client = Some(client.0);
@@ -75,12 +82,12 @@ impl Connections {
 pub(super) struct OpenGuard {
     connections: Connections,
     listener: ListenerName,
-    witness: Arc<dyn Witness>,
+    hooks: Arc<Hooks>,
 }
 
 impl Drop for OpenGuard {
     fn drop(&mut self) {
-        self.witness.connection_closed(&self.listener);
+        self.hooks.record(&self.listener, ConnectionChange::Closed);
         if self.connections.0.open.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.connections.0.none.notify_waiters();
         }
@@ -96,17 +103,21 @@ pub(super) struct ClientGuard {
 
 impl Drop for ClientGuard {
     fn drop(&mut self) {
-        self.client.into_iter().chain(self.site).for_each(|number| self.connections.0.clients.give_back(number));
+        self.client
+            .into_iter()
+            .chain(self.site)
+            .for_each(|number| self.connections.0.clients.give_back(number));
     }
 }
 
 const SHARDS: usize = 16;
 
-/// Counts by the number of a client or of a /48. An entry lives as long as a connection of its client, so the cap of the listener bounds the table.
+/// Counts by the number of a client or a /48. An entry exists as long as a connection of its client is open,
+/// so the cap of the listener bounds the table.
 #[derive(Debug, Default)]
 struct Clients {
     shards: [Mutex<HashMap<u128, usize, ahash::RandomState>>; SHARDS],
-    // Seeded: which clients share a shard is nobody's to choose.
+    // Seeded, so that no client can choose whose shard it shares.
     seed: ahash::RandomState,
 }
 
@@ -178,12 +189,20 @@ mod tests {
 
         let held: Vec<_> = (0..16).map(|number| connections.take_client(client(number), 2)).collect();
         assert!(held.iter().all(Option::is_some));
-        assert!(connections.take_client(client(16), 2).is_none() && connections.take_client(other, 2).is_some());
+        assert!(
+            connections.take_client(client(16), 2).is_none() && connections.take_client(other, 2).is_some()
+        );
         drop(held);
         // A client at its own cap takes nothing of its /48's.
         let two = [connections.take_client(client(1), 2), connections.take_client(client(1), 2)];
         assert!((0..99).all(|_| connections.take_client(client(1), 2).is_none()));
-        assert!((0..14).map(|number| connections.take_client(client(2 + number), 2)).collect::<Vec<_>>().iter().all(Option::is_some));
+        assert!(
+            (0..14)
+                .map(|number| connections.take_client(client(2 + number), 2))
+                .collect::<Vec<_>>()
+                .iter()
+                .all(Option::is_some)
+        );
         drop(two);
         assert_eq!(connections.0.clients.len(), 0);
     }

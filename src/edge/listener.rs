@@ -1,4 +1,4 @@
-//! A bound socket, and the loop that accepts.
+//! A bound socket, and the loop that accepts connections.
 
 use std::{
     io,
@@ -16,19 +16,22 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Connections, EdgeRefusal, Handler, Rules, TlsState, Witness, admit::Admission, tls::InForce};
-use crate::model::{CertificateJudge, Clock, ListenerName};
+use super::{
+    Connections, EdgeRefusal, Handler, Hooks, Rules, TlsState, admit::Admission, tls::CurrentVerifier,
+};
+use crate::model::{CertificateVerifier, Clock, ConnectionChange, ListenerName};
 use crate::policy::Listener;
-use crate::state::{Challenges, Descriptors};
+use crate::store::{Challenges, Descriptors};
 
-/// How many connections the kernel holds for us until we accept them; the system's own bound (`somaxconn`) still counts.
+/// How many connections the kernel queues until we accept them. The system's own limit (`somaxconn`) still
+/// applies.
 const BACKLOG: i32 = 4096;
-/// How long to wait after the system could not give us another connection, at first and at most.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
+/// How long to wait after the system could not accept a connection, at first and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
 
-/// A listener that is bound and does not accept yet.
+/// A listener that is bound and does not accept connections yet.
 #[derive(Debug)]
-pub struct Bound {
+pub struct BoundListener {
     name: ListenerName,
     socket: StdListener,
     local: SocketAddr,
@@ -36,43 +39,54 @@ pub struct Bound {
     descriptors: Descriptors,
 }
 
-/// Binds a listener's address. The kernel takes connections from now on; [`Bound::run`] serves them.
-pub fn bind(listener: &Arc<Listener>, beside: Beside) -> io::Result<Bound> {
-    Bound::from_socket(listener, listen(listener.address, beside)?)
+/// Binds a listener's address. The kernel queues connections from now on; [`BoundListener::run`] serves them.
+pub fn bind(listener: &Arc<Listener>, ipv6_mode: Ipv6Mode) -> io::Result<BoundListener> {
+    BoundListener::from_socket(listener, listen(listener.address, ipv6_mode)?)
 }
 
-/// What else the process listens on.
+/// Whether `[::]` accepts IPv4 clients too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beside {
-    /// Another address of IPv4 with the same port: `[::]` leaves IPv4 to it.
-    Ipv4,
-    /// Nothing of the kind: `[::]` takes IPv4 clients, too.
-    Nothing,
+pub enum Ipv6Mode {
+    /// IPv6 only: the process listens on the same port of an IPv4 address too.
+    V6Only,
+    /// IPv4 clients too.
+    DualStack,
 }
 
 /// Listens on an address.
-pub fn listen(address: SocketAddr, beside: Beside) -> io::Result<StdListener> {
+pub fn listen(address: SocketAddr, ipv6_mode: Ipv6Mode) -> io::Result<StdListener> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    let socket = rustix::net::socket_with(
+        family,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     if address.is_ipv6() {
-        // Whatever the system's `bindv6only` says.
-        sockopt::set_ipv6_v6only(&socket, beside == Beside::Ipv4)?;
+        // Independent of the system's `bindv6only`.
+        sockopt::set_ipv6_v6only(&socket, ipv6_mode == Ipv6Mode::V6Only)?;
     }
     rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(socket.into())
 }
 
-impl Bound {
-    /// Takes over a socket that listens already: the service manager's, or a predecessor's.
+impl BoundListener {
+    /// Takes over a socket that is listening already: the service manager's, or a predecessor's.
     pub fn from_socket(listener: &Arc<Listener>, socket: StdListener) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let local = socket.local_addr()?;
-        Ok(Self { name: listener.name.clone(), socket, local, connections: Connections::default(), descriptors: Descriptors::new(None) })
+        Ok(Self {
+            name: listener.name.clone(),
+            socket,
+            local,
+            connections: Connections::default(),
+            descriptors: Descriptors::new(None),
+        })
     }
 
-    /// Shares the process's budget of descriptors; without one, only the listener's own cap holds.
+    /// Shares the process's budget of descriptors. Without one, only the listener's own cap applies.
     #[must_use]
     pub fn within(self, descriptors: &Descriptors) -> Self {
         Self { descriptors: descriptors.clone(), ..self }
@@ -83,30 +97,31 @@ impl Bound {
         &self.name
     }
 
-    /// Returns the address it is bound to, with the port that the system chose where the policy says 0.
+    /// Returns the address that it is bound to, with the port that the system chose where the policy says 0.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
     }
 
-    /// Returns the count of its open connections, for gauges and for the drain.
+    /// Returns the counter of its open connections, for gauges and for the drain.
     pub fn connections(&self) -> Connections {
         self.connections.clone()
     }
 
-    /// Returns another handle of the same socket, for a hand-over to a successor.
+    /// Returns another handle to the same socket, for a hand-over to a successor.
     pub fn socket(&self) -> io::Result<StdListener> {
         self.socket.try_clone()
     }
 
-    /// Accepts until `shutdown` turns true. Each connection lives in a task of its own and may outlive this future.
+    /// Accepts connections until `shutdown` turns true. Each connection runs in its own task, which may
+    /// outlive this future.
     ///
-    /// Errors of the system (no descriptors left) are waited out; they never end the listener. Fails only if the socket cannot be
-    /// registered with the runtime.
-    #[expect(clippy::too_many_arguments, reason = "one place calls it, with what a door needs")]
+    /// Errors of the system (no descriptors left) delay the listener; they never end it. Fails only if the
+    /// socket cannot be registered with the runtime.
+    #[expect(clippy::too_many_arguments, reason = "one place calls it, with what an acceptor needs")]
     pub async fn run(
         self,
         handler: Arc<dyn Handler>,
-        witness: Arc<dyn Witness>,
+        hooks: Arc<Hooks>,
         tls: Arc<ArcSwap<TlsState>>,
         rules: Arc<ArcSwap<Rules>>,
         clock: Arc<dyn Clock>,
@@ -114,31 +129,42 @@ impl Bound {
         mut shutdown: watch::Receiver<bool>,
     ) -> io::Result<()> {
         let listener = TcpListener::from_std(self.socket)?;
-        // No other listener of this process has the same descriptor, so no two connections have the same number.
+        // No other listener of this process has the same descriptor, so connection numbers are unique.
         let mut id = u64::try_from(listener.as_raw_fd()).unwrap_or(0) << 40;
-        let judge: Arc<dyn CertificateJudge> = Arc::new(InForce(Arc::clone(&tls)));
+        let judge: Arc<dyn CertificateVerifier> = Arc::new(CurrentVerifier(Arc::clone(&tls)));
         let (name, connections, descriptors) = (self.name, self.connections, self.descriptors);
-        let door =
-            Door { name, connections, descriptors, handler, witness, tls, judge, rules, clock, challenges, shutdown: shutdown.clone() };
-        let mut pause = Pause::default();
+        let acceptor = Acceptor {
+            name,
+            connections,
+            descriptors,
+            handler,
+            hooks,
+            tls,
+            judge,
+            rules,
+            clock,
+            challenges,
+            shutdown: shutdown.clone(),
+        };
+        let mut backoff = AcceptBackoff::default();
         loop {
             let accepted = tokio::select! {
                 biased;
-                // An error says that nobody can ever turn it: that is a shutdown too.
+                // An error means that the sender is gone: that is a shutdown too.
                 _ = shutdown.wait_for(|&down| down) => return Ok(()),
                 accepted = listener.accept() => accepted,
             };
             match accepted {
                 Ok((tcp, peer)) => {
-                    pause.over(&door.name);
+                    backoff.recovered(&acceptor.name);
                     id += 1;
-                    door.accept(id, tcp, peer);
+                    acceptor.accept(id, tcp, peer);
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => tokio::select! {
                     biased;
                     _ = shutdown.wait_for(|&down| down) => return Ok(()),
-                    () = sleep(pause.next(&door.name, &error)) => {}
+                    () = sleep(backoff.next(&acceptor.name, &error)) => {}
                 },
             }
         }
@@ -146,31 +172,37 @@ impl Bound {
 }
 
 /// What every connection of a listener needs.
-struct Door {
+struct Acceptor {
     name: ListenerName,
     connections: Connections,
     descriptors: Descriptors,
     handler: Arc<dyn Handler>,
-    witness: Arc<dyn Witness>,
+    hooks: Arc<Hooks>,
     tls: Arc<ArcSwap<TlsState>>,
-    judge: Arc<dyn CertificateJudge>,
+    judge: Arc<dyn CertificateVerifier>,
     rules: Arc<ArcSwap<Rules>>,
     clock: Arc<dyn Clock>,
     challenges: Arc<Challenges>,
     shutdown: watch::Receiver<bool>,
 }
 
-impl Door {
+impl Acceptor {
+    fn refuse(&self, peer: SocketAddr, refusal: EdgeRefusal) {
+        self.hooks.record(&self.name, ConnectionChange::Refused { peer, refusal, detail: "", ban: None });
+    }
+
     fn accept(&self, id: u64, tcp: TcpStream, peer: SocketAddr) {
-        // A dual-stack socket shows IPv4 peers in IPv6 clothes, and link-local ones with a zone; both are folded here, once.
+        // A dual-stack socket reports IPv4 peers as IPv4-mapped addresses, and link-local ones with a zone.
+        // Both are normalised here, once.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let rules = self.rules.load_full();
-        let Some(open) = self.connections.take(rules.listener.max_connections, &self.name, &self.witness) else {
-            self.witness.refused(&self.name, peer, EdgeRefusal::CapListener, "");
+        let Some(open) = self.connections.take(rules.listener.max_connections, &self.name, &self.hooks)
+        else {
+            self.refuse(peer, EdgeRefusal::CapListener);
             return;
         };
         let Some(spent) = self.descriptors.client() else {
-            self.witness.refused(&self.name, peer, EdgeRefusal::CapProcess, "");
+            self.refuse(peer, EdgeRefusal::CapProcess);
             return;
         };
         let admission = Admission {
@@ -182,16 +214,16 @@ impl Door {
             tls: self.tls.load_full(),
             judge: Arc::clone(&self.judge),
             connections: self.connections.clone(),
-            witness: Arc::clone(&self.witness),
+            hooks: Arc::clone(&self.hooks),
             challenges: Arc::clone(&self.challenges),
             shutdown: self.shutdown.clone(),
         };
         let handler = Arc::clone(&self.handler);
         let shutdown = self.shutdown.clone();
         tokio::spawn(async move {
-            // Counted until the handler is done, also if it panics.
+            // Counted until the handler has finished, even if it panics.
             let _open = (open, spent);
-            // Boxed: what the handshake needs is given back before the connection's long life begins.
+            // Boxed: the memory of the handshake is freed before the long life of the connection begins.
             if let Some((stream, connection, _client)) = Box::pin(admission.admit(tcp)).await {
                 handler.serve(Box::new(stream), connection, shutdown).await;
             }
@@ -199,29 +231,33 @@ impl Door {
     }
 }
 
-/// Says whether the error belongs to the connection that was to be accepted, and not to the listener: `accept(2)`.
+/// Says whether an error concerns only the connection that was about to be accepted, not the listener:
+/// `accept(2)`.
 fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
 }
 
-/// Waits longer each time, and says so once.
+/// Waits longer each time, and logs the failure once.
 #[derive(Debug, Default)]
-struct Pause(Option<Duration>);
+struct AcceptBackoff(Option<Duration>);
 
-impl Pause {
+impl AcceptBackoff {
     fn next(&mut self, name: &ListenerName, error: &io::Error) -> Duration {
-        let pause = match self.0 {
+        let backoff = match self.0 {
             None => {
                 tracing::error!(listener = %name, %error, "no connection can be accepted; trying again until one can");
-                PAUSE.0
+                BACKOFF.0
             }
-            Some(last) => (last * 2).min(PAUSE.1),
+            Some(last) => (last * 2).min(BACKOFF.1),
         };
-        self.0 = Some(pause);
-        pause
+        self.0 = Some(backoff);
+        backoff
     }
 
-    fn over(&mut self, name: &ListenerName) {
+    fn recovered(&mut self, name: &ListenerName) {
         if self.0.take().is_some() {
             tracing::info!(listener = %name, "connections are accepted again");
         }
@@ -236,13 +272,13 @@ mod tests {
     fn errors_of_the_system_are_waited_out_ever_longer_up_to_a_bound() {
         let name = "public".parse().unwrap();
         let error = io::Error::from_raw_os_error(24);
-        let mut pause = Pause::default();
+        let mut backoff = AcceptBackoff::default();
 
-        let pauses: Vec<u128> = (0..9).map(|_| pause.next(&name, &error).as_millis()).collect();
-        pause.over(&name);
+        let backoffs: Vec<u128> = (0..9).map(|_| backoff.next(&name, &error).as_millis()).collect();
+        backoff.recovered(&name);
 
         assert!(!is_of_one_connection(&error));
-        assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 500, 500, 500]);
-        assert_eq!(pause.next(&name, &error), PAUSE.0);
+        assert_eq!(backoffs, [10, 20, 40, 80, 160, 320, 500, 500, 500]);
+        assert_eq!(backoff.next(&name, &error), BACKOFF.0);
     }
 }

@@ -1,27 +1,44 @@
 //! The body of a request on its way in: its bound and its clock.
 
+use std::time::Duration;
+
 use pingora::{Error, ErrorType, Result, proxy::Session};
 
 use super::{
+    context::Context,
     failure, grpc,
-    proxy::{Context, Gateway},
+    shared::{Gateway, LONGEST},
 };
 use crate::{
     model::{Deny, Reason},
+    pipeline::OnSessionEnd,
     policy::Protocol,
 };
 
+/// How long any body may take before its rate counts, as at the stream, and how much later than there it is
+/// refused here.
+const BODY_GRACE: Duration = Duration::from_secs(10);
+const AFTER_STREAM: Duration = Duration::from_secs(2);
+
 impl Gateway {
-    /// Begins the clock of a body, where one is to come: a request without one sends nothing more, and must not be timed for it.
+    /// Begins the clock of a body, where one is to come: a request without one sends nothing more, and must
+    /// not be timed for it.
     pub(super) fn body_begins(&self, session: &mut Session, ctx: &mut Context) {
         let (Some(connection), Some(permit)) = (&ctx.connection, &ctx.permit) else { return };
         let request = session.req_header();
-        ctx.call = permit.tenant().upstream.protocol == Protocol::Http2 && grpc::is_call(&request.method, &request.headers);
+        ctx.call = permit.tenant().upstream.protocol == Protocol::Http2
+            && grpc::is_call(&request.method, &request.headers);
         if !session.is_body_empty() {
             // The two sides of a call take turns, and may be silent in between: `websocket_idle` bounds that.
             let rate = if ctx.call && session.is_http2() { 0 } else { permit.limits().body_min_rate };
             connection.body_begins(rate);
             ctx.body_rate = Some(rate);
+        }
+        // Both sides of a call may stream from its start.
+        if ctx.call
+            && let Some(permit) = ctx.permit.as_mut().filter(|permit| !permit.may_change_sessions())
+        {
+            permit.set_on_session_end(OnSessionEnd::Ends);
         }
     }
 
@@ -30,6 +47,7 @@ impl Gateway {
         if end {
             body_came(ctx);
         }
+        piece_came(ctx, bytes);
         ctx.body_in = ctx.body_in.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
         if bytes == 0 || ctx.upgraded {
             return Ok(());
@@ -46,11 +64,31 @@ impl Gateway {
         Ok(())
     }
 
-    /// Says whether this is the body that the stream calls too slow. The stream knows whose the waiting was, and not whose body it is.
+    /// Says whether this is the body that the stream calls too slow. The stream knows whose the waiting was,
+    /// and not whose body it is.
     fn is_too_slow(&self, ctx: &Context) -> bool {
         let (Some(rate), Some(connection)) = (ctx.body_rate, &ctx.connection) else { return false };
         let took = self.shared.clock.tick().since(ctx.tick);
         ctx.body_in < rate.saturating_mul(took.as_secs()) && connection.take_slow_body()
+    }
+}
+
+/// Returns how long a client may still take for the next piece of its body.
+///
+/// Over HTTP/2 the lowest rate of all bodies holds for each of them at the stream, which does not know which
+/// is which: so one that may be silent would cover the others. Each body is known here. This deadline is
+/// later than the stream's, so the stream's refusal wins.
+pub(super) fn patience(http2: bool, ctx: &Context) -> Duration {
+    let rate = ctx.body_rate.filter(|rate| *rate > 0 && http2);
+    let Some(usual) = rate.and_then(|rate| ctx.body_in.checked_div(rate)) else { return LONGEST };
+    (Duration::from_secs(usual).max(BODY_GRACE) + AFTER_STREAM).saturating_sub(ctx.body_waited)
+}
+
+/// Notes that a piece of a body was taken up: edge keeps small ones of a stream of HTTP/2 back until those
+/// before them were.
+pub(super) fn piece_came(ctx: &Context, bytes: usize) {
+    if let (Some(stream), Some(connection)) = (ctx.stream, &ctx.connection) {
+        connection.note_piece(stream, bytes);
     }
 }
 

@@ -1,25 +1,20 @@
 //! gRPC: which requests are calls, and how a call is ended in its own words.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use crate::model::{Deny, Reason};
-
-/// Says whether a message is one of gRPC, by the type of its content: `application/grpc`, and what begins so (gRPC-Web too).
-pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
-    kind.get(..KIND.len()).is_some_and(|start| start.eq_ignore_ascii_case(KIND))
-}
+use crate::{
+    headers::is_grpc,
+    model::{Deny, Reason},
+};
 
 /// Says whether a request is a call: those are POST.
 pub(super) fn is_call(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::POST && is_grpc(headers)
 }
 
-const KIND: &[u8] = b"application/grpc";
-
-/// Says in trailers why a call ends that had begun to be answered. The status is the one that a client makes of the HTTP status of the
-/// same refusal, were it said in a head.
-pub(super) fn farewell(deny: &Deny) -> HeaderMap {
+/// Says in trailers why a call ends that had begun to be answered. The status is the one that a client makes
+/// of the HTTP status of the same refusal, were it said in a head.
+pub(super) fn error_trailers(deny: &Deny) -> HeaderMap {
     let (status, message) = match deny.reason.status() {
         401 => ("16", "the session has ended"),
         403 => ("7", "access has ended"),
@@ -27,11 +22,16 @@ pub(super) fn farewell(deny: &Deny) -> HeaderMap {
         _ => ("14", "the call was ended"),
     };
     let fields = [("grpc-status", status), ("grpc-message", message)];
-    fields.into_iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    fields
+        .into_iter()
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use http::header;
+
     use super::*;
 
     #[test]
@@ -40,7 +40,9 @@ mod tests {
             is_call(&method, &[(header::CONTENT_TYPE, HeaderValue::from_static(kind))].into_iter().collect())
         };
 
-        for kind in ["application/grpc", "application/grpc+proto", "Application/GRPC;x=y", "application/grpc-web"] {
+        for kind in
+            ["application/grpc", "application/grpc+proto", "Application/GRPC;x=y", "application/grpc-web"]
+        {
             assert!(says(Method::POST, kind), "{kind}");
         }
         assert!(!says(Method::POST, "application/json"));
@@ -50,7 +52,7 @@ mod tests {
 
     #[test]
     fn a_call_is_ended_with_the_status_of_the_refusal() {
-        let status = |reason| farewell(&Deny::new(reason, "x"))["grpc-status"].clone();
+        let status = |reason| error_trailers(&Deny::new(reason, "x"))["grpc-status"].clone();
 
         assert_eq!(status(Reason::SessionRevoked), "16");
         assert_eq!(status(Reason::TenantSuspended), "7");

@@ -1,6 +1,6 @@
-//! A panic in a filter ends its request, as a refusal; it never lets the request go on (`security.md` 1.8, row 93).
+//! A panic in a filter ends its request as a refusal; it never lets the request go on (threat model, row 93).
 //!
-//! The library would drop the connection without an answer, a line in the log or a count (`pingora.md`, item 37).
+//! The library would drop the connection without an answer, an access line or a count.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -10,14 +10,14 @@ use crate::model::{Deny, Reason, Verdict};
 
 /// Awaits work that judges.
 ///
-/// What it leaves half done is what was gathered about this one request. That is logged and proves nothing, and no permit comes
-/// out of it.
-pub(super) async fn judged<T>(work: impl Future<Output = Verdict<T>>) -> Verdict<T> {
+/// What it leaves half done is what was gathered about this one request. That is logged and proves nothing,
+/// and no permit comes out of it.
+pub(super) async fn catch_panic_async<T>(work: impl Future<Output = Verdict<T>>) -> Verdict<T> {
     AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(panicked()))
 }
 
 /// Does work that does not wait. It leaves half done only a message that is then not sent.
-pub(super) fn done<T>(work: impl FnOnce() -> T) -> Verdict<T> {
+pub(super) fn catch_panic<T>(work: impl FnOnce() -> T) -> Verdict<T> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| panicked())
 }
 
@@ -31,15 +31,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_a_refusal() {
-        let judged = judged(async { if true { panic!("a test") } else { Ok(()) } }).await;
+        let judged = catch_panic_async(async { if true { panic!("a test") } else { Ok(()) } }).await;
 
         assert_eq!(judged.map_err(|deny| deny.reason), Err(Reason::Internal));
-        assert_eq!(done(|| -> () { panic!("a test") }).map_err(|deny| deny.reason), Err(Reason::Internal));
+        assert_eq!(
+            catch_panic(|| -> () { panic!("a test") }).map_err(|deny| deny.reason),
+            Err(Reason::Internal)
+        );
     }
 
     #[tokio::test]
     async fn what_does_not_panic_passes_as_it_is() {
-        assert_eq!(judged(async { Ok(1) }).await, Ok(1));
-        assert_eq!(done(|| 1), Ok(1));
+        assert_eq!(catch_panic_async(async { Ok(1) }).await, Ok(1));
+        assert_eq!(catch_panic(|| 1), Ok(1));
     }
 }

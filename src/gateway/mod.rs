@@ -1,45 +1,42 @@
 //! Requests: the adapter between pingora and the pipeline. It decides nothing by itself.
 //!
-//! Floor 5. What pingora calls is translated once, in `proxy`; what is decided is decided in `pipeline`.
+//! Pingora's hooks are translated once, in `proxy`. The pipeline decides: [`judge`](crate::pipeline::judge)
+//! on the request, [`judge_answer`](crate::pipeline::answer::judge_answer) on the answer.
 
-mod answer;
-mod app_cookie;
 mod body;
-mod cookie_load;
+mod context;
 mod discard;
+mod downstream;
+mod drain;
 mod exchange;
 mod failure;
 mod forward;
 mod grpc;
 mod guard;
-mod health;
+mod interrupted;
+mod logged_request;
 mod owner;
 mod proxy;
 mod record;
+mod refusal;
 mod refuse;
 mod renewals;
-mod reply;
-mod request_headers;
+mod request_framing;
 mod reset;
-mod response_headers;
-mod session;
-mod share;
+mod response;
+mod revalidate;
+mod session_store;
 mod shared;
-mod sign_in;
-mod standing;
-mod trailers;
-mod upstream;
+mod sign_in_redirect;
+mod tunnel;
+mod upgrade;
+mod upstream_request;
 mod view;
+mod websocket_frames;
 
-#[doc(hidden)]
-pub use exchange::fuzz;
 pub use owner::of_head as owner_of_head;
-pub use proxy::Gateway;
-pub use record::early_line;
+pub use refusal::{ClientPreferences, Language, Refusal};
 pub use renewals::Renewals;
-pub use reply::{Asking, Language, Refusal};
 pub use reset::reset_of;
-pub use response_headers::{DEFAULT_FIELDS, OWN_FIELDS};
-pub use share::Scarce;
-pub use shared::{Draining, RequestIds, Shared, Snapshot};
-pub use standing::{Standing, watch};
+pub use revalidate::watch_live_exchanges;
+pub use shared::{Draining, Gateway, RequestIds, Shared, Snapshot};

@@ -1,12 +1,13 @@
-//! Whose request it was that hygiene refused: for its line, its answer and the counters, and for nothing else.
+//! The owner of a request that hygiene refused: for its access line, its answer and the counters, and for
+//! nothing else.
 //!
-//! Nothing is believed of such a request. So the tenant that is named is one that the client could have asked anyway: the owner of the host,
-//! and over TLS only where the handshake named the same one.
+//! Nothing in such a request is believed. So the tenant is one that the client could have asked anyway: the
+//! owner of the host, and over TLS only where the handshake named the same one.
 
 use std::sync::Arc;
 
-use super::cookie_load;
 use crate::{
+    headers,
     model::{Facts, Host, RequestView},
     policy::{Policy, Tenant},
 };
@@ -22,9 +23,10 @@ pub(super) fn of_request(view: &RequestView<'_>, policy: &Policy) -> Option<(Hos
     found(named, view.connection, policy)
 }
 
-/// The same of a head as received, which nobody has read.
+/// Finds the same in a head as received, which the library never parsed.
 pub fn of_head(head: &[u8], facts: &Facts, policy: &Policy) -> Option<(Host, Option<Arc<Tenant>>)> {
-    let mut hosts = cookie_load::lines(head).filter(|(name, _)| name.eq_ignore_ascii_case(b"host")).map(|(_, value)| value);
+    let mut hosts =
+        headers::lines(head).filter(|(name, _)| name.eq_ignore_ascii_case(b"host")).map(|(_, value)| value);
     let named = hosts.next().filter(|_| hosts.next().is_none())?;
     found(named, facts, policy)
 }

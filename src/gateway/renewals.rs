@@ -1,5 +1,5 @@
-//! When each session was renewed last: at most once in a while, however many requests come at once, and whatever the client makes of
-//! the answer.
+//! When each session was renewed last. A session is renewed at most once in a while, however many requests
+//! come at once, and whatever the client makes of the answer.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -11,14 +11,15 @@ use crate::model::{SessionId, Tick};
 /// The longest time between two renewals of a session.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// How many sessions are remembered: 512 KiB. Two that share a slot forget each other, and are renewed once more.
+/// How many sessions are remembered, in 512 KiB. Two that share a slot evict each other, and are renewed once
+/// more.
 const SLOTS: usize = 1 << 16;
 
 /// The last renewals of sessions, in a table that does not grow.
 #[derive(Debug)]
 pub struct Renewals {
     seed: ahash::RandomState,
-    /// A mark of the session above, milliseconds below; both 32 bits.
+    /// A hash of the session in the upper 32 bits, milliseconds in the lower.
     slots: Box<[AtomicU64]>,
 }
 
@@ -29,15 +30,18 @@ impl Default for Renewals {
 }
 
 impl Renewals {
-    /// Says whether it is time to renew a session, and notes that it was. Of requests at the same time one is told so.
+    /// Says whether it is time to renew a session, and notes that it was renewed. Of concurrent requests one
+    /// is told so.
     ///
-    /// The pause is a minute, or a fourth of the time that the session may rest if that is shorter.
+    /// The pause is a minute, or a fourth of the idle time if that is shorter.
     pub(super) fn take(&self, session: &SessionId, idle: Duration, now: Tick) -> bool {
         let pause = PAUSE.min(idle / 4);
         let hash = self.seed.hash_one(session.as_bytes());
-        let Some(slot) = usize::try_from(hash).ok().and_then(|hash| self.slots.get(hash % SLOTS)) else { return true };
+        let Some(slot) = usize::try_from(hash).ok().and_then(|hash| self.slots.get(hash % SLOTS)) else {
+            return true;
+        };
         let mark = hash & MARK;
-        // It wraps after 49 days, when a renewal may be a minute late.
+        // It wraps after 49 days, when a renewal may come a minute late.
         let millis = (now.as_nanos() / 1_000_000) & !MARK;
         let known = slot.load(Ordering::Relaxed);
         let since = millis.wrapping_sub(known) & !MARK;

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use http::Version;
 use pingora::{http::RequestHeader, proxy::Session};
 
-use crate::model::{Connection, Facts, HttpVersion, Malformed, NO_HOST, Presented, RequestView, STREAM_FIELD, StreamMark, Tick, UnixTime};
+use crate::model::{
+    Connection, Facts, HttpVersion, Malformed, NO_HOST, Presented, RequestView, STREAM_FIELD, StreamMark,
+    Tick, UnixTime,
+};
 
 /// Finds the connection that edge put under this session.
 pub(super) fn connection(session: &Session) -> Option<Arc<Connection>> {
@@ -13,24 +16,31 @@ pub(super) fn connection(session: &Session) -> Option<Arc<Connection>> {
     digest.user_data.as_ref()?.downcast_ref::<Arc<Connection>>().cloned()
 }
 
-/// Takes off the field in which edge says on which stream of HTTP/2 a request came, and what is wrong with it. It stands behind whatever
-/// the client says of it, and has a key that no client knows.
+/// Removes the field in which edge says on which stream of HTTP/2 a request came, and what is wrong with it.
+/// Edge puts it after every field of the client's, under a key that no client knows.
 pub(super) fn take_mark(session: &mut Session, connection: &Connection) -> Option<StreamMark> {
     if !session.is_http2() {
         return None;
     }
     let request = session.req_header_mut();
-    let mark = request.headers.get_all(STREAM_FIELD).iter().next_back().and_then(|value| connection.stream_mark(value.as_bytes()));
+    let mark = request
+        .headers
+        .get_all(STREAM_FIELD)
+        .iter()
+        .next_back()
+        .and_then(|value| connection.stream_mark(value.as_bytes()));
     request.remove_header(STREAM_FIELD);
-    if mark.is_some_and(|mark| mark.malformed.is_some()) && request.uri.authority().is_some_and(|authority| authority == NO_HOST) {
+    if mark.is_some_and(|mark| mark.malformed.is_some())
+        && request.uri.authority().is_some_and(|authority| authority == NO_HOST)
+    {
         let path = request.uri.path_and_query().cloned().map(http::Uri::from);
         request.set_uri(path.unwrap_or_default());
     }
     mark
 }
 
-/// Says what is wrong with a request that has no mark: over HTTP/2 nobody has judged its head, so nothing in it is believed, and nothing
-/// more of its connection is.
+/// Returns what is wrong with a request that has no mark: over HTTP/2 nobody has judged its head, so nothing
+/// in it is believed, nor anything more of its connection.
 pub(super) fn unmarked(session: &Session, connection: &Connection) -> Option<Malformed> {
     session.is_http2().then(|| {
         connection.note_unread_head();
@@ -47,12 +57,13 @@ pub(super) fn version(request: &RequestHeader) -> HttpVersion {
     }
 }
 
-/// Builds the view. For HTTP/1 the target is read from the head as received: pingora escapes an illegal one before anybody sees
-/// it (`pingora.md` 45).
+/// Builds the view. For HTTP/1 the target is read from the head as received: pingora escapes an illegal one
+/// before anybody sees it.
 pub(super) fn view<'a>(
     request: &'a RequestHeader,
     head: Option<&'a [u8]>,
-    (facts, certificate): (&'a Facts, Option<&'a Presented>),
+    facts: &'a Facts,
+    certificate: Option<&'a Presented>,
     now: UnixTime,
     tick: Tick,
 ) -> RequestView<'a> {

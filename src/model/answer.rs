@@ -1,53 +1,54 @@
-//! What stores answer. "Unavailable" is an answer: what it means is a rule, never a default.
+//! The answers that stores give. "Unavailable" is one of them: a rule of the tenant decides what it means,
+//! never a default.
 
 use std::{sync::Arc, time::Duration};
 
 use super::UnixTime;
 
-/// What a quota store says of one charge.
+/// A quota store's answer to one charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuotaAnswer {
     /// The charge was taken.
     Taken {
-        /// How many more would be taken now.
+        /// How many more charges would succeed now.
         remaining: u32,
-        /// When the quota is whole again.
+        /// How long until the quota is full again.
         reset: Duration,
     },
-    /// The quota is used up; nothing was taken.
+    /// The quota is used up; nothing was charged.
     Exceeded {
-        /// When one charge would be taken again.
+        /// How long until one charge would succeed again.
         retry_after: Duration,
     },
 }
 
-/// What the revocation store says of one session.
+/// The revocation store's answer about one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RevocationAnswer {
-    /// Nobody ended it.
+    /// The session has not been ended.
     Live,
     /// This session was ended.
     Session,
-    /// All sessions of its user that signed in up to this time were ended.
+    /// All sessions of its user that began up to this time were ended.
     User(UnixTime),
     /// All sessions of its tenant were ended: the tenant is in a later epoch.
     Tenant {
-        /// The tenant's epoch now.
+        /// The tenant's current epoch.
         epoch: u32,
     },
-    /// Nobody ended it as far as is known, and what other nodes ended has not been heard of for too long.
+    /// This node knows of no end, but it has not heard from the other nodes for too long.
     Stale,
-    /// The store no longer learns who is ended.
+    /// The store no longer receives revocations.
     Unavailable,
 }
 
-/// What is known of a token that a CA asks for to prove a host.
+/// What is known about a token that a CA requests to validate a host (RFC 8555, section 8.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChallengeAnswer {
-    /// Nobody proves this host now.
+    /// This host is not being validated.
     None,
-    /// The host is being proven, with another token.
+    /// The host is being validated, with another token.
     OtherToken,
-    /// What the CA must read.
+    /// The key authorization that the CA must read.
     Answer(Arc<str>),
 }

@@ -1,4 +1,4 @@
-//! A client that is refused for a while.
+//! Bans: clients that are refused for a while.
 
 use std::time::Duration;
 
@@ -7,32 +7,32 @@ use super::{ClientPrefix, Range};
 /// A ban in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ban {
-    /// Who: an IPv4 address or an IPv6 /64.
+    /// The client: an IPv4 address or an IPv6 /64.
     pub client: ClientPrefix,
-    /// How long it still lasts.
+    /// How much of it is left.
     pub left: Duration,
-    /// Why.
+    /// Why the client is banned.
     pub cause: BanCause,
 }
 
 /// Why a client is banned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BanCause {
-    /// It kept breaking the protocol: the code of what it did last.
+    /// It kept breaking the protocol; this is the code of its last offence.
     Protocol(&'static str),
-    /// An operator said so, and perhaps why.
+    /// An operator banned it, perhaps with a note.
     Operator(Option<String>),
 }
 
-/// An operator's wish to ban a client.
+/// An operator's request to ban a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BanWish {
-    /// Whom.
+pub struct BanRequest {
+    /// The client to ban.
     pub client: ClientPrefix,
-    /// How the operator named them: an address, or its IPv6 /64.
+    /// The client as the operator named it: an address, or its IPv6 /64.
     pub named: Range,
-    /// For how long.
+    /// How long the ban lasts.
     pub lasts: Duration,
-    /// Why, in the operator's words.
+    /// The reason, in the operator's words.
     pub note: Option<String>,
 }

@@ -1,25 +1,25 @@
-//! A client's certificate: who it says it is, and which tenants take its word.
+//! Client certificates: whom one names, and which tenants accept it.
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use super::{DistinguishedName, Host, TenantName, UnixTime};
 
-/// A certificate that a client presented in the handshake, and whose key it proved to hold.
+/// A certificate that a client presented in the handshake, and whose private key it proved to hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
-    /// The chain as presented, DER, the client's own certificate first.
+    /// The chain as presented, in DER, the client's own certificate first.
     pub chain: Box<[Box<[u8]>]>,
-    /// Whom it is for.
+    /// Its subject.
     pub subject: DistinguishedName,
-    /// Who made it.
+    /// Its issuer.
     pub issuer: DistinguishedName,
-    /// Its other names.
+    /// Its subject alternative names.
     pub names: Box<[AlternativeName]>,
-    /// Its serial number, hexadecimal.
+    /// Its serial number, in hexadecimal.
     pub serial: Box<str>,
-    /// SHA-256 over its DER.
+    /// SHA-256 of its DER.
     pub fingerprint: [u8; 32],
-    /// When something in the chain begins to count, or no longer does.
+    /// The times at which a certificate of the chain becomes valid or expires.
     pub turns: Box<[UnixTime]>,
 }
 
@@ -28,56 +28,58 @@ pub struct ClientCertificate {
 pub enum AlternativeName {
     /// A DNS name.
     Dns(Box<str>),
-    /// A URI: of SPIFFE, for one.
+    /// A URI, such as a SPIFFE ID.
     Uri(Box<str>),
-    /// A mailbox.
+    /// An email address.
     Email(Box<str>),
-    /// An address.
+    /// An IP address.
     Address(IpAddr),
 }
 
 impl ClientCertificate {
-    /// Returns the client's own certificate, DER.
+    /// Returns the client's own certificate, in DER.
     pub fn leaf(&self) -> &[u8] {
         self.chain.first().map_or(&[], |leaf| leaf)
     }
 
-    /// Returns the first 16 bytes of the fingerprint, hexadecimal: enough to name a certificate in a line.
+    /// Returns the first 16 bytes of the fingerprint in hexadecimal: enough to identify a certificate in a
+    /// log line.
     pub fn short_fingerprint(&self) -> String {
         self.fingerprint.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
-/// Which tenants of a realm accept a certificate, by the rules and the time of asking.
+/// Which tenants of a realm accept a certificate, under one revision of the rules and at one time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acceptance {
-    /// Those that do.
+    /// The tenants that accept it.
     ///
-    /// Sorted: a lobby's members may be many, and each request asks for one.
+    /// Sorted: a lobby may have many members, and every request looks one up.
     pub tenants: Box<[TenantName]>,
-    /// Why the others do not, or the most telling reason of them.
+    /// Why the other tenants do not accept it: the most specific of their reasons.
     pub why_not: Box<str>,
-    /// The rules that it was judged by: a number that no other rules have.
+    /// The revision of the rules that it was verified under; every revision has its own number.
     pub rules: u64,
-    /// When it was judged.
+    /// When it was verified.
     pub judged: UnixTime,
-    /// When it has to be judged again, because something in it ends then.
+    /// When it must be verified again, because something in the chain expires then.
     pub until: UnixTime,
 }
 
 impl Acceptance {
-    /// Says whether it still holds. A clock that went back makes it void: what was in force then need not be in force now.
+    /// Says whether this result is still valid. A clock that went backwards invalidates it: what was valid
+    /// then need not be valid now.
     pub fn holds(&self, rules: u64, now: UnixTime) -> bool {
         self.rules == rules && self.judged <= now && now < self.until
     }
 }
 
-/// What a request's connection presented, judged by the rules in force.
+/// The certificate that a connection presented, verified under the current rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Presented {
     /// The certificate.
     pub certificate: Arc<ClientCertificate>,
-    /// Who accepts it.
+    /// The tenants that accept it.
     pub acceptance: Arc<Acceptance>,
 }
 
@@ -88,14 +90,14 @@ impl Presented {
     }
 }
 
-/// Says who accepts a certificate. Connections ask it again when the rules or the time have moved on.
-pub trait CertificateJudge: fmt::Debug + Send + Sync {
-    /// Returns the number of the rules in force.
+/// Verifies client certificates. Connections ask again when the rules have changed or the result has expired.
+pub trait CertificateVerifier: fmt::Debug + Send + Sync {
+    /// Returns the revision of the current rules.
     fn rules(&self) -> u64;
 
-    /// Judges a certificate that was presented to a host, by the rules in force.
-    fn judge(&self, host: Option<&Host>, certificate: &ClientCertificate, now: UnixTime) -> Acceptance;
+    /// Verifies a certificate that was presented to a host, under the current rules.
+    fn verify(&self, host: Option<&Host>, certificate: &ClientCertificate, now: UnixTime) -> Acceptance;
 }
 
-/// How long a refusal is believed, at most: its reason may be one that time mends.
+/// How long a refusal is cached at most: its cause may pass with time.
 pub const REFUSAL_HOLDS: Duration = Duration::from_secs(10);

@@ -1,9 +1,10 @@
-//! A chain of certificates as a server shows it: whether each was made by the next, and nothing else is in between.
+//! A server's certificate chain: is each certificate issued by the next one, with nothing else in between?
 //!
-//! Browsers mend most of what is wrong here, and programs do not; so none of it is a reason not to serve, and all of it is said. Signatures
-//! are not verified: names and key identifiers tell who made whom (RFC 5280, sections 4.2.1.1 and 4.2.1.2).
+//! Browsers repair most of these faults and programs do not. So a fault never stops octroi from serving a
+//! chain, and every fault is reported. Signatures are not verified: names and key identifiers tell which
+//! certificate issued which (RFC 5280, sections 4.2.1.1 and 4.2.1.2).
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use x509_parser::{
     certificate::X509Certificate,
@@ -14,22 +15,25 @@ use x509_parser::{
 
 use super::UnixTime;
 
-/// What is wrong with a chain.
+/// How long before its expiry `octroi check` and `octroi status` warn about a certificate.
+pub const CERTIFICATE_NOTICE: Duration = Duration::from_secs(14 * 86_400);
+
+/// A fault of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChainFault {
-    /// A certificate does not stand behind the one that it made.
+    /// A certificate does not stand directly behind the one that it issued.
     Order(String),
-    /// Whoever made the first certificate is missing, and others are there.
+    /// The issuer of the first certificate is missing, though other certificates follow.
     Gap(String),
-    /// The first certificate stands alone, and no root made it, as far as it says itself.
+    /// The first certificate stands alone, and by its own contents it was not issued by a root.
     Alone(String),
-    /// A certificate made none of the others.
+    /// A certificate issued none of the others.
     Foreign(String),
-    /// A certificate stands there twice.
+    /// A certificate appears twice.
     Twice(String),
-    /// A certificate behind the first has ended.
+    /// A certificate behind the first one has expired.
     Ended(String, UnixTime),
-    /// What cannot be read as a certificate.
+    /// An entry that is not a certificate.
     Unreadable,
 }
 
@@ -37,8 +41,12 @@ impl fmt::Display for ChainFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Order(name) => write!(f, "`{name}` does not stand behind the certificate that it made"),
-            Self::Gap(issuer) => write!(f, "the certificate of `{issuer}`, which made the first one, is missing"),
-            Self::Alone(issuer) => write!(f, "the first certificate stands alone; that of `{issuer}`, which made it, is missing"),
+            Self::Gap(issuer) => {
+                write!(f, "the certificate of `{issuer}`, which made the first one, is missing")
+            }
+            Self::Alone(issuer) => {
+                write!(f, "the first certificate stands alone; that of `{issuer}`, which made it, is missing")
+            }
             Self::Foreign(name) => write!(f, "`{name}` made no certificate of this chain"),
             Self::Twice(name) => write!(f, "`{name}` stands there twice"),
             Self::Ended(name, at) => write!(f, "`{name}` expired on {}", at.day()),
@@ -47,12 +55,14 @@ impl fmt::Display for ChainFault {
     }
 }
 
-/// How many certificates of a chain are looked at. Public ones have two to four.
+/// How many certificates of a chain are examined. Public chains have two to four.
 const MOST: usize = 16;
 
-/// Judges a chain, its first certificate first. That the first has ended is not said here.
+/// Finds the faults of a chain, its first certificate first. The expiry of the first certificate is not
+/// reported here.
 pub fn chain_faults<D: AsRef<[u8]>>(chain: &[D], now: UnixTime) -> Vec<ChainFault> {
-    let read: Vec<_> = chain.iter().take(MOST).filter_map(|der| X509Certificate::from_der(der.as_ref()).ok()).collect();
+    let read: Vec<_> =
+        chain.iter().take(MOST).filter_map(|der| X509Certificate::from_der(der.as_ref()).ok()).collect();
     let certificates: Vec<&X509Certificate<'_>> = read.iter().map(|(_, certificate)| certificate).collect();
     let mut faults = Vec::new();
     if certificates.len() < chain.len().min(MOST) {
@@ -63,9 +73,9 @@ pub fn chain_faults<D: AsRef<[u8]>>(chain: &[D], now: UnixTime) -> Vec<ChainFaul
     while !is_made_by_itself(current) {
         let free = || certificates.iter().enumerate().filter(|(index, _)| !way.contains(index));
         let made = free().filter(|(_, other)| is_made_by(current, other));
-        // Where several bear the name, the one in its place counts.
+        // Where several certificates have the issuer's name, the one closest to its place counts.
         let Some((index, maker)) = made.min_by_key(|(index, _)| index.abs_diff(way.len())) else { break };
-        // What stands in a wrong place moves others: it is said once.
+        // One misplaced certificate displaces others, so this fault is reported once.
         if index != way.len() && !faults.iter().any(|fault| matches!(fault, ChainFault::Order(_))) {
             faults.push(ChainFault::Order(name(maker)));
         }
@@ -83,7 +93,11 @@ pub fn chain_faults<D: AsRef<[u8]>>(chain: &[D], now: UnixTime) -> Vec<ChainFaul
     for (index, other) in certificates.iter().enumerate() {
         if !way.contains(&index) {
             let is_there = certificates.iter().take(index).any(|before| before.as_ref() == other.as_ref());
-            faults.push(if is_there { ChainFault::Twice(name(other)) } else { ChainFault::Foreign(name(other)) });
+            faults.push(if is_there {
+                ChainFault::Twice(name(other))
+            } else {
+                ChainFault::Foreign(name(other))
+            });
         }
         let end = UnixTime::from_secs(u64::try_from(other.validity().not_after.timestamp()).unwrap_or(0));
         if index > 0 && end < now {
@@ -115,19 +129,27 @@ fn authority_key<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a [u8]> {
 
 fn subject_key<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a [u8]> {
     certificate.extensions().iter().find_map(|extension| {
-        if let ParsedExtension::SubjectKeyIdentifier(key) = extension.parsed_extension() { Some(key.0) } else { None }
+        if let ParsedExtension::SubjectKeyIdentifier(key) = extension.parsed_extension() {
+            Some(key.0)
+        } else {
+            None
+        }
     })
 }
 
-/// Where the CA/Browser Forum's policies begin: a certificate of a public CA names one (Baseline Requirements, section 7.1.6.1).
+/// The prefix of the CA/Browser Forum's policies: every certificate of a public CA names one of them
+/// (Baseline Requirements, section 7.1.6.1).
 const PUBLIC_POLICIES: &str = "2.23.140.1.2.";
-/// Timestamps of Certificate Transparency (RFC 6962, section 3.3), which public CAs put in.
+/// Timestamps of Certificate Transparency (RFC 6962, section 3.3), which public CAs embed.
 const TIMESTAMPS: &str = "1.3.6.1.4.1.11129.2.4.2";
 
-/// Says whether there is a certificate between this one and the root. A public CA's says by its policy or its timestamps that it is one, and
-/// roots of public CAs make none by themselves (Baseline Requirements, section 6.1.7). Any other says so by naming a place for its maker's
-/// certificate on the web (RFC 5280, section 4.2.2.1): clients that have the root need no such place. A private root that signs directly
-/// names none; a directory (`ldap:`) is what Windows puts in for roots, too.
+/// Says whether there is an intermediate between this certificate and the root.
+///
+/// A certificate of a public CA shows by its policy or its timestamps that it is one, and roots of public CAs
+/// do not issue directly (Baseline Requirements, section 6.1.7). Any other certificate shows it by an HTTP
+/// URL for its issuer's certificate (RFC 5280, section 4.2.2.1): clients that have the root need no such URL.
+/// A private root that issues directly names none; Windows puts a directory (`ldap:`) into certificates of
+/// roots, too.
 fn has_one_between(certificate: &X509Certificate<'_>) -> bool {
     certificate.extensions().iter().any(|extension| {
         let parsed = extension.parsed_extension();
@@ -135,7 +157,9 @@ fn has_one_between(certificate: &X509Certificate<'_>) -> bool {
             return access.accessdescs.iter().any(is_on_the_web);
         }
         if let ParsedExtension::CertificatePolicies(policies) = parsed {
-            return policies.iter().any(|policy| policy.policy_id.to_id_string().starts_with(PUBLIC_POLICIES));
+            return policies
+                .iter()
+                .any(|policy| policy.policy_id.to_id_string().starts_with(PUBLIC_POLICIES));
         }
         extension.oid.to_id_string() == TIMESTAMPS
     })
@@ -143,13 +167,17 @@ fn has_one_between(certificate: &X509Certificate<'_>) -> bool {
 
 fn is_on_the_web(one: &AccessDescription<'_>) -> bool {
     let GeneralName::URI(place) = one.access_location else { return false };
-    let is_web = place.split_once(':').is_some_and(|(scheme, _)| ["http", "https"].iter().any(|web| scheme.eq_ignore_ascii_case(web)));
+    let is_web = place
+        .split_once(':')
+        .is_some_and(|(scheme, _)| ["http", "https"].iter().any(|web| scheme.eq_ignore_ascii_case(web)));
     is_web && one.access_method == OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS
 }
 
 #[cfg(all(test, feature = "gateway"))]
 mod tests {
-    use rcgen::{BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+    use rcgen::{
+        BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair, date_time_ymd,
+    };
 
     use super::*;
 
@@ -204,26 +232,52 @@ mod tests {
         let stranger = ca("stranger", None, 2030);
         let namesake = ca("middle", Some(&root), 2030);
 
-        assert_eq!(said(&[&leaf, &root, &middle]), ["`CN=middle` does not stand behind the certificate that it made"]);
+        assert_eq!(
+            said(&[&leaf, &root, &middle]),
+            ["`CN=middle` does not stand behind the certificate that it made"]
+        );
         assert_eq!(
             said(&[&leaf, &root]),
-            ["the certificate of `CN=middle`, which made the first one, is missing", "`CN=root` made no certificate of this chain"]
+            [
+                "the certificate of `CN=middle`, which made the first one, is missing",
+                "`CN=root` made no certificate of this chain"
+            ]
         );
         assert_eq!(said(&[&leaf, &middle, &stranger]), ["`CN=stranger` made no certificate of this chain"]);
         assert_eq!(said(&[&leaf, &middle, &middle]), ["`CN=middle` stands there twice"]);
         assert_eq!(said(&[&leaf, &namesake]).len(), 2, "the name alone makes no maker");
         let old_root = ca("old root", None, 2021);
-        assert_eq!(said(&[&ca("leaf", Some(&old_root), 2030), &old_root]), ["`CN=old root` expired on 2021-01-01"]);
+        assert_eq!(
+            said(&[&ca("leaf", Some(&old_root), 2030), &old_root]),
+            ["`CN=old root` expired on 2021-01-01"]
+        );
         assert_eq!(chain_faults(&[leaf.der.as_slice(), b"?"], NOW), [ChainFault::Unreadable]);
     }
 
     #[test]
     fn one_that_has_another_between_it_and_the_root_does_not_stand_alone() {
         let root = ca("root", None, 2030);
-        // SEQUENCE { SEQUENCE { caIssuers, [6] place } }
+        // SEQUENCE { SEQUENCE { caIssuers, [6] location } }
         let access = |method: u8, place: &[u8]| {
             let length = u8::try_from(place.len()).unwrap();
-            let head = [0x30, length + 14, 0x30, length + 12, 0x06, 0x08, 0x2b, 6, 1, 5, 5, 7, 0x30, method, 0x86, length];
+            let head = [
+                0x30,
+                length + 14,
+                0x30,
+                length + 12,
+                0x06,
+                0x08,
+                0x2b,
+                6,
+                1,
+                5,
+                5,
+                7,
+                0x30,
+                method,
+                0x86,
+                length,
+            ];
             (&[1_u64, 3, 6, 1, 5, 5, 7, 1, 1][..], [head.as_slice(), place].concat())
         };
         // SEQUENCE { SEQUENCE { 2.23.140.1.2.1 } }, or a CA's own policy.
@@ -245,7 +299,8 @@ mod tests {
             let mut params = params("leaf", 2030);
             params.custom_extensions.push(CustomExtension::from_oid_content(oid, content));
             let leaf = params.signed_by(&KeyPair::generate().unwrap(), &root.issuer).unwrap();
-            let expected = if stands_alone { vec![ChainFault::Alone("CN=root".to_owned())] } else { Vec::new() };
+            let expected =
+                if stands_alone { vec![ChainFault::Alone("CN=root".to_owned())] } else { Vec::new() };
             assert_eq!(chain_faults(&[leaf.der()], NOW), expected, "{oid:?}");
             assert_eq!(chain_faults(&[leaf.der().as_ref(), root.der.as_slice()], NOW), [], "{oid:?}");
         }

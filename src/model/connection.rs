@@ -1,15 +1,19 @@
-//! One connection: what edge learnt about it, and what edge and gateway tell each other while it lives.
+//! One client connection: what edge learnt about it, and what edge and gateway tell each other while it
+//! lives.
 
 mod answers;
 mod bodies;
-mod cut;
+mod cut_reason;
 mod discard;
 mod facts;
 mod head;
-mod held;
+mod head_deadlines;
+mod held_certificate;
 mod incoming;
-mod numbers;
+mod multiplexed;
+mod pending_answer;
 mod phase;
+mod stream_set;
 mod streams;
 
 use std::{
@@ -18,45 +22,27 @@ use std::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
-    task::Waker,
     time::Duration,
 };
 
-use super::{CertificateJudge, ClientCertificate, Http2Error, Http2Limits, Presented, StreamMark, UnixTime};
+use super::{CertificateVerifier, ClientCertificate, Http2Error, Presented, UnixTime};
 
-pub use answers::AnswerWaits;
-pub use cut::Cut;
+pub use cut_reason::CutReason;
 pub use discard::Discard;
 pub use facts::{Alpn, Facts, TlsFacts, Transport};
+pub use head_deadlines::HeadDeadlines;
+pub use pending_answer::PendingAnswer;
 pub use phase::Phase;
 
 use answers::Answers;
 use bodies::Bodies;
 use discard::Discarding;
-use held::Held;
+use held_certificate::HeldCertificate;
 use incoming::{Incoming, Progress};
 use streams::Requests;
 
-/// The deadlines and bounds of a head, from the limits of the policy that was in force when the connection was taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeadDeadlines {
-    /// How long a head may take from its first byte (the first one: from the end of the handshake).
-    pub header_timeout: Duration,
-    /// How long a kept-alive connection may wait for the next head.
-    pub idle_timeout: Duration,
-    /// How large a head may be.
-    pub header_bytes: usize,
-    /// How many fields it may have.
-    pub header_count: usize,
-    /// How long the other side may take none of what we send.
-    pub write_stall: Duration,
-    /// How many bytes per second it must take while we wait for it; 0 is no bound.
-    pub write_min_rate: u64,
-    /// What it may do where it speaks HTTP/2.
-    pub http2: Http2Limits,
-}
-
-/// One connection. Edge's stream feeds it, the gateway asks it; both hold it in an `Arc`, and its end is the connection's end.
+/// One client connection. Edge's stream feeds it and the gateway reads it; both hold it in an `Arc`, and it
+/// is dropped when the connection ends.
 #[derive(Debug)]
 pub struct Connection {
     facts: Facts,
@@ -64,32 +50,32 @@ pub struct Connection {
     phase: AtomicU8,
     incoming: Mutex<Incoming>,
     chunks_are_wrong: AtomicBool,
-    /// Whether all of the request in hand has come.
+    /// Whether the current request has been received completely.
     whole: AtomicBool,
-    /// Whether an answer has begun whose length is known.
+    /// Whether an answer of known length has begun.
     answered_to_a_length: AtomicBool,
     dripped: AtomicBool,
-    /// Whether a request over HTTP/2 came without its mark.
+    /// Whether a request over HTTP/2 came without its stream mark.
     has_unread_head: AtomicBool,
     requests: AtomicU32,
     bodies: Bodies,
     streams: Requests,
     stream_key: OnceLock<Option<u64>>,
     tunnel_idle_millis: AtomicU64,
-    cut: OnceLock<Cut>,
+    cut: OnceLock<CutReason>,
     answers: Answers,
     discarding: Discarding,
-    certificate: Option<Box<Held>>,
+    certificate: Option<Box<HeldCertificate>>,
     last: OnceLock<Last>,
 }
 
-/// Who tells, at the end of a connection, of the streams that were reset and on which no request has begun.
-pub trait TellsOfResets: Send + Sync {
-    /// Tells of one.
-    fn tell_of_reset(&self, connection: &Connection, stream: u32, error: Http2Error);
+/// Reports, at the end of a connection, the streams that were reset before a request began on them.
+pub trait ResetObserver: Send + Sync {
+    /// Reports one stream.
+    fn report_reset(&self, connection: &Connection, stream: u32, error: Http2Error);
 }
 
-struct Last(Box<dyn TellsOfResets>);
+struct Last(Box<dyn ResetObserver>);
 
 impl fmt::Debug for Last {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -97,14 +83,15 @@ impl fmt::Debug for Last {
     }
 }
 
-/// Whose the octets of one read are.
+/// Which octets of a read belong to the current request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// Where the connection stands now.
+    /// The phase of the connection now.
     pub phase: Phase,
-    /// So many at the beginning are empty lines before a request: nobody's.
+    /// How many octets at the beginning are empty lines before a request; they belong to no request.
     pub skipped: usize,
-    /// So many behind those belong to the request in hand, or to whatever is spoken instead. The rest is another request's.
+    /// How many octets behind those belong to the current request, or to the protocol that replaced HTTP. The
+    /// rest belongs to another request.
     pub taken: usize,
 }
 
@@ -136,15 +123,15 @@ impl Connection {
         }
     }
 
-    /// Says that HTTP/2 is spoken although TLS did not agree on it.
+    /// Says that the client speaks HTTP/2 although TLS did not negotiate it.
     pub fn with_prior_knowledge(mut self) -> Self {
         self.phase = AtomicU8::new(Phase::Multiplexed.number());
         self
     }
 
-    /// Keeps the certificate that the client presented, and who may be asked about it again.
-    pub fn with_certificate(mut self, presented: Presented, judge: Arc<dyn CertificateJudge>) -> Self {
-        self.certificate = Some(Box::new(Held::new(presented, judge)));
+    /// Keeps the certificate that the client presented, and the verifier for later.
+    pub fn with_certificate(mut self, presented: Presented, verifier: Arc<dyn CertificateVerifier>) -> Self {
+        self.certificate = Some(Box::new(HeldCertificate::new(presented, verifier)));
         self
     }
 
@@ -153,22 +140,22 @@ impl Connection {
         self.certificate.as_ref().map(|held| &held.certificate)
     }
 
-    /// Returns the certificate that the client presented and who accepts it now.
+    /// Returns the certificate that the client presented, and the tenants that accept it now.
     ///
-    /// It is verified again where the rules have changed, or something in it or its revocation list has ended since: a connection
-    /// may be held for days. That costs a few signatures, once per change.
+    /// It is verified again if the rules have changed, or something in it or its revocation list has expired
+    /// since: a connection may live for days. That costs a few signatures, once per change.
     pub fn presented(&self, now: UnixTime) -> Option<Presented> {
         let sni = self.facts.tls().and_then(|tls| tls.sni.as_ref());
         self.certificate.as_ref().map(|held| held.judged(sni, now))
     }
 
-    /// Says whether the client's certificate was accepted once and nobody accepts it any more, as the last request found: only
-    /// another connection can have another certificate.
+    /// Says whether the client's certificate was accepted once, but by no tenant when the last request asked.
+    /// Only another connection can present another certificate.
     pub fn certificate_is_refused(&self) -> bool {
         self.certificate.as_ref().is_some_and(|held| held.is_refused())
     }
 
-    /// Returns what is known of it.
+    /// Returns the facts that do not change.
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
@@ -178,7 +165,7 @@ impl Connection {
         self.deadlines
     }
 
-    /// Returns where it stands.
+    /// Returns the phase.
     pub fn phase(&self) -> Phase {
         Phase::from_number(self.phase.load(Ordering::Acquire))
     }
@@ -188,14 +175,17 @@ impl Connection {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Takes in bytes as they were received; the stream calls it for every read. Keeps them while they belong to a head, and follows
-    /// the body to its end. What it does not take is another request's, and comes again once this one has ended.
+    /// Reads bytes as they were received; the stream calls it for every read.
     ///
-    /// Bounded: once a head that did not end exceeds `header_bytes`, by at most one read, nothing more is kept.
+    /// It keeps them while they belong to a head, and follows the body to its end. What it does not take
+    /// belongs to another request, and must be passed again once this one has ended.
+    ///
+    /// Bounded: once an unfinished head exceeds `header_bytes`, by at most one read, nothing more is kept.
     pub fn received(&self, bytes: &[u8]) -> Received {
         let before = self.phase();
         let all = Received { phase: before, skipped: 0, taken: bytes.len() };
-        if bytes.is_empty() || !matches!(before, Phase::Idle | Phase::Head | Phase::HeadRead | Phase::Request) {
+        if bytes.is_empty() || !matches!(before, Phase::Idle | Phase::Head | Phase::HeadRead | Phase::Request)
+        {
             return all;
         }
         let mut incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
@@ -227,55 +217,65 @@ impl Connection {
         }
     }
 
-    /// Says whether all of the request in hand has come, so that more would be another one's.
+    /// Says whether the current request has been received completely, so that further bytes would belong to
+    /// another one.
     pub fn is_whole(&self) -> bool {
         self.whole.load(Ordering::Acquire)
     }
 
-    /// Returns how many octets of the body of the request in hand have come, whoever has read them; over HTTP/1 only.
+    /// Returns how many octets of the current request's body have been received, whether or not they were
+    /// read on; HTTP/1 only.
     pub fn body_octets(&self) -> u64 {
         self.incoming.lock().unwrap_or_else(PoisonError::into_inner).body_octets()
     }
 
-    /// Has what is still to come of the request in hand thrown away at the close behind its answer, within these bounds.
+    /// Returns the length of the current request's body, where its head gives a Content-Length and nothing
+    /// else frames it.
+    pub fn body_length(&self) -> Option<u64> {
+        self.incoming.lock().unwrap_or_else(PoisonError::into_inner).length()
+    }
+
+    /// Has the rest of the current request discarded at the close behind its answer, within these bounds.
     ///
-    /// Over HTTP/1 only, and once: nothing follows on this connection.
+    /// HTTP/1 only, and once: no request follows on this connection.
     pub fn discards(&self, bounds: Discard) {
         self.discarding.begin(bounds);
     }
 
-    /// Returns the bounds of what is thrown away, unless no more is waited for.
+    /// Returns the bounds of discarding, unless it was stopped.
     pub fn discard(&self) -> Option<Discard> {
         self.discarding.bounds()
     }
 
-    /// Waits no more for what was to be thrown away: the close follows at the stream's next turn.
+    /// Stops discarding: the stream closes the next time it is polled.
     pub fn stop_discarding(&self) {
         self.discarding.stop();
     }
 
-    /// Says whether something came behind a request that asked for another protocol: if that is not spoken, it is nobody's, and the
-    /// connection ends behind the answer.
+    /// Says whether bytes came behind a request that asked for another protocol. If that protocol is not
+    /// spoken, they belong to no request, and the connection ends behind the answer.
     pub fn has_doubtful_surplus(&self) -> bool {
-        self.phase() == Phase::Request && self.incoming.lock().unwrap_or_else(PoisonError::into_inner).has_doubtful_surplus()
+        self.phase() == Phase::Request
+            && self.incoming.lock().unwrap_or_else(PoisonError::into_inner).has_doubtful_surplus()
     }
 
-    /// Says whether the head that is coming in is dripped, a few octets at a time: that is no slow line.
+    /// Says whether the current head comes a few octets at a time, which no slow link causes.
     pub fn head_is_dripped(&self) -> bool {
-        self.dripped.load(Ordering::Acquire) || self.incoming.lock().unwrap_or_else(PoisonError::into_inner).is_dripped()
+        self.dripped.load(Ordering::Acquire)
+            || self.incoming.lock().unwrap_or_else(PoisonError::into_inner).is_dripped()
     }
 
-    /// Notes that of a head over HTTP/2.
+    /// Notes that a head over HTTP/2 comes that way.
     pub fn note_dripped(&self) {
         self.dripped.store(true, Ordering::Release);
     }
 
-    /// Says whether the body of this request has malformed chunks: nobody can tell where it ends.
+    /// Says whether the current body has malformed chunks, so that its end is uncertain.
     pub fn chunks_are_wrong(&self) -> bool {
         self.chunks_are_wrong.load(Ordering::Acquire)
     }
 
-    /// Tells that the gateway has begun a request, and hands it the head as received (HTTP/1 only).
+    /// Notes that the gateway has begun a request, and returns the head as received (HTTP/1 only).
     pub fn request_begins(&self) -> Option<Vec<u8>> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         if self.phase() == Phase::Multiplexed {
@@ -285,100 +285,24 @@ impl Connection {
         Some(self.take_head())
     }
 
-    /// Returns the key by which the gateway knows the field with a stream's number from one that the client has written. It never leaves the
-    /// process. Nothing where the system has no random octets: then no number is given, and every request is refused.
-    pub fn stream_key(&self) -> Option<u64> {
-        *self.stream_key.get_or_init(|| {
-            let mut key = [0; 8];
-            aws_lc_rs::rand::fill(&mut key).ok().map(|()| u64::from_ne_bytes(key))
-        })
-    }
-
-    /// Reads what edge has written into a head of its stream.
-    pub fn stream_mark(&self, value: &[u8]) -> Option<StreamMark> {
-        StreamMark::read(value, self.stream_key()?)
-    }
-
-    /// Notes that the gateway got a request over HTTP/2 without what edge writes into each head: edge has not read it.
-    pub fn note_unread_head(&self) {
-        self.has_unread_head.store(true, Ordering::Release);
-    }
-
-    /// Says whether there was one: then the connection ends.
-    pub fn has_unread_head(&self) -> bool {
-        self.has_unread_head.load(Ordering::Acquire)
-    }
-
-    /// Tells that the gateway has begun a request on this stream of HTTP/2. Says whether edge has told of it already.
-    pub fn stream_begins(&self, stream: u32) -> bool {
-        self.streams.begin(stream)
-    }
-
-    /// Returns what the stream of a request that has begun was reset with, because its client broke the protocol: nobody gets an answer
-    /// there any more. Costs a look as long as no stream of the connection was.
-    pub fn stream_reset(&self, stream: u32) -> Option<Http2Error> {
-        self.streams.reset_of(stream)
-    }
-
-    /// Tells that the request on this stream is over. Returns what the stream was reset with.
-    pub fn stream_ends(&self, stream: u32) -> Option<Http2Error> {
-        self.streams.end(stream)
-    }
-
-    /// Notes that the library has reset a stream because its client broke the protocol. Says whether no request has begun there: edge tells
-    /// of it in a while, or with the end of the connection, if none has begun by then.
-    pub fn note_reset(&self, stream: u32, error: Http2Error) -> bool {
-        self.streams.reset(stream, error)
-    }
-
-    /// Asks whether edge is to tell of such a stream now, and of what; nothing where its request has begun, for the gateway tells.
-    pub fn tell_of_reset(&self, stream: u32) -> Option<Http2Error> {
-        self.streams.tell(stream)
-    }
-
-    /// Notes that edge has told of a stream: the library has answered it, so no request begins.
-    pub fn note_told(&self, stream: u32) {
-        self.streams.told(stream);
-    }
-
-    /// Has somebody told, at the end of the connection, of each stream that was reset and on which no request has begun. Nobody holds
-    /// the connection by then, so none will. The first one stays.
-    pub fn tell_at_end(&self, teller: Box<dyn TellsOfResets>) {
-        let _ = self.last.set(Last(teller));
-    }
-
-    /// Has an interim answer said on a stream of HTTP/2, if its answer has not begun by then. Few wait at once; more are dropped.
-    pub fn say_interim(&self, stream: u32, frame: Vec<u8>) {
-        self.streams.say(stream, frame);
-    }
-
-    /// Returns the next interim answer that is to be said.
-    pub fn take_interim(&self) -> Option<(u32, Vec<u8>)> {
-        self.streams.take()
-    }
-
-    /// Wakes this task when there is something to say.
-    pub fn wake_to_say(&self, waker: &Waker) {
-        self.streams.wake(waker);
-    }
-
-    /// Hands over the head as received so far, for a request that nobody began.
+    /// Takes the head as received so far, for a request that never began.
     pub fn take_head(&self) -> Vec<u8> {
         std::mem::take(&mut self.incoming.lock().unwrap_or_else(PoisonError::into_inner).head)
     }
 
-    /// Tells that an answer begins whose length is known: it has an end, so a client that sends nothing more gets all of it.
+    /// Notes that an answer of known length begins: it has an end, so a client that sends nothing more gets
+    /// all of it.
     pub fn answers_to_a_length(&self) {
         self.answered_to_a_length.store(true, Ordering::Release);
     }
 
-    /// Says whether an answer has begun whose length is known.
+    /// Says whether an answer of known length has begun.
     pub fn is_answered_to_a_length(&self) -> bool {
         self.answered_to_a_length.load(Ordering::Acquire)
     }
 
-    /// Tells that the request is over: what comes next is another head. Nothing comes next where the end of this one is not certain, or
-    /// another protocol was spoken.
+    /// Notes that the request has ended: another head comes next. None comes where the end of this request is
+    /// uncertain, or another protocol was spoken.
     pub fn request_ends(&self) {
         let before = self.phase();
         if before == Phase::Multiplexed {
@@ -389,11 +313,12 @@ impl Connection {
         self.whole.store(false, Ordering::Release);
         self.answered_to_a_length.store(false, Ordering::Release);
         let certain = self.incoming.lock().unwrap_or_else(PoisonError::into_inner).end();
-        let certain = certain && !self.chunks_are_wrong.swap(false, Ordering::AcqRel) && before != Phase::Tunnel;
+        let certain =
+            certain && !self.chunks_are_wrong.swap(false, Ordering::AcqRel) && before != Phase::Tunnel;
         self.phase.store(if certain { Phase::Idle } else { Phase::Over }.number(), Ordering::Release);
     }
 
-    /// Tells that the request became a tunnel that may be silent for so long.
+    /// Notes that the request became a tunnel that may be silent for this long.
     pub fn becomes_tunnel(&self, idle: Duration) {
         self.tunnel_idle_millis.store(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
         if self.phase() != Phase::Multiplexed {
@@ -404,52 +329,57 @@ impl Connection {
 
     /// Returns how long a tunnel may be silent.
     pub fn tunnel_idle(&self) -> Option<Duration> {
-        Some(self.tunnel_idle_millis.load(Ordering::Relaxed)).filter(|&millis| millis > 0).map(Duration::from_millis)
+        Some(self.tunnel_idle_millis.load(Ordering::Relaxed))
+            .filter(|&millis| millis > 0)
+            .map(Duration::from_millis)
     }
 
-    /// Tells that a body is to come, and the lowest rate at which it may, in bytes per second; 0 is no bound.
+    /// Notes that a body is to come, and its minimum rate in bytes per second; 0 means no bound.
     ///
-    /// [`Connection::body_ends`] tells that it has come: the client has nothing more to send then.
+    /// [`Connection::body_ends`] notes that it has come.
     pub fn body_begins(&self, bytes_per_second: u64) {
         self.bodies.begin(bytes_per_second);
     }
 
-    /// Tells that a body has come, or that nobody waits for it any more: one that began with the same rate.
+    /// Notes that a body has come, or is no longer waited for: one that began with the same rate.
     pub fn body_ends(&self, bytes_per_second: u64) {
         self.bodies.end(bytes_per_second);
     }
 
-    /// Notes that a body over HTTP/2 comes slower than its rate. It is to be refused with the next octet of it, and is ended if none
-    /// comes.
+    /// Notes that a body over HTTP/2 comes more slowly than its rate. It is refused with its next octet, or
+    /// ended if none comes.
     pub fn note_slow_body(&self) {
         self.bodies.note_slow();
     }
 
-    /// Asks whether there is such a body, and takes the note away. Which one it is has to be seen from what came of each.
+    /// Takes this note, if there is one. Which body it is follows from what each has received.
     pub fn take_slow_body(&self) -> bool {
         self.bodies.take_slow()
     }
 
-    /// Returns the lowest rate, in bytes per second, at which bodies may come now; 0 is no bound.
+    /// Returns the minimum rate of bodies now, in bytes per second; 0 means no bound.
     pub fn body_min_rate(&self) -> u64 {
         self.bodies.lowest()
     }
 
-    /// Notes that a deadline ended the connection, or the reading of it. The first note stays.
-    pub fn note_cut(&self, cut: Cut) {
+    /// Notes why edge ended the connection, or its reading side. The first note stays.
+    pub fn note_cut(&self, cut: CutReason) {
         let _ = self.cut.set(cut);
     }
 
-    /// Returns which deadline ended the connection, or the reading of it.
-    pub fn cut(&self) -> Option<Cut> {
+    /// Returns why edge ended the connection, or its reading side.
+    pub fn cut(&self) -> Option<CutReason> {
         self.cut.get().copied()
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if let Some(Last(teller)) = self.last.take() {
-            self.streams.take_reset().into_iter().for_each(|(stream, error)| teller.tell_of_reset(self, stream, error));
+        if let Some(Last(observer)) = self.last.take() {
+            self.streams
+                .take_reset()
+                .into_iter()
+                .for_each(|(stream, error)| observer.report_reset(self, stream, error));
         }
     }
 }
@@ -457,6 +387,7 @@ impl Drop for Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Http2Limits;
 
     fn connection() -> Connection {
         let facts = Facts {
@@ -478,6 +409,7 @@ mod tests {
                 header_count: 100,
                 write_stall: second,
                 write_min_rate: 0,
+                many_clients: false,
                 http2: Http2Limits::SMALL,
             },
         )
@@ -507,10 +439,16 @@ mod tests {
         assert_eq!(connection.received(BOTH), Received { phase: Phase::HeadRead, skipped: 0, taken: 19 });
         connection.request_begins();
         assert!(connection.is_whole());
-        assert_eq!(connection.received(&BOTH[19..]), Received { phase: Phase::Request, skipped: 0, taken: 0 });
+        assert_eq!(
+            connection.received(&BOTH[19..]),
+            Received { phase: Phase::Request, skipped: 0, taken: 0 }
+        );
         connection.request_ends();
 
-        assert_eq!(connection.received(&BOTH[19..]), Received { phase: Phase::HeadRead, skipped: 2, taken: 19 });
+        assert_eq!(
+            connection.received(&BOTH[19..]),
+            Received { phase: Phase::HeadRead, skipped: 2, taken: 19 }
+        );
         assert_eq!(connection.request_begins(), Some(BOTH[21..].to_vec()));
     }
 
@@ -571,7 +509,7 @@ mod tests {
         assert!(!connection.chunks_are_wrong());
         connection.request_ends();
         assert_eq!(connection.phase(), Phase::Idle);
-        // Nobody knows where a body ends whose chunks are wrong.
+        // The end of a body with malformed chunks is uncertain.
         connection.received(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5 \r\n");
         connection.request_begins();
         assert!(connection.chunks_are_wrong());

@@ -1,20 +1,20 @@
-//! Who a certificate names: a distinguished name in the text form of RFC 4514.
+//! The subject or issuer of a certificate: a distinguished name in the text form of RFC 4514.
 
 use std::{fmt, str::FromStr};
 
-/// Why a text is no distinguished name.
+/// Why a text is not a distinguished name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameFormError {
-    /// Nothing is there.
+    /// The text is empty.
     #[error("the name is empty")]
     Empty,
-    /// A part without `=`, or with nothing on one side of it.
+    /// A part without `=`, or with an empty side.
     #[error("each part is `TYPE=value`; a comma within a value is written `\\,`")]
     Part,
-    /// A type that is neither known nor an OID.
+    /// A type that is neither a known name nor an OID.
     #[error("`{0}` is no type of an attribute; the types are {types} and OIDs such as 2.5.4.5", types = known_types())]
     Type(String),
-    /// A `\` with nothing behind it that it could stand for.
+    /// A `\` that no valid escape follows.
     #[error("behind `\\` stands one of `,+\"\\<>;=#`, a space, or two hexadecimal digits")]
     Escape,
 }
@@ -24,15 +24,15 @@ pub enum NameFormError {
 pub struct Attribute {
     /// Its type: the short name of RFC 4514 where it has one, otherwise the OID with dots.
     pub kind: Box<str>,
-    /// Its value; nothing where it is no text.
+    /// Its value; `None` where it is not text.
     pub value: Option<Box<str>>,
 }
 
-/// The attributes of a distinguished name, in the order in which they stand.
+/// The attributes of a distinguished name, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DistinguishedName(Box<[Attribute]>);
 
-/// The types that have short names, and their OIDs.
+/// The attribute types with short names, and their OIDs.
 const TYPES: &[(&str, &str)] = &[
     ("CN", "2.5.4.3"),
     ("O", "2.5.4.10"),
@@ -52,7 +52,7 @@ fn known_types() -> String {
 }
 
 impl DistinguishedName {
-    /// Makes a name of OIDs, with dots, and values.
+    /// Builds a name from dotted OIDs and values.
     pub fn new(attributes: impl IntoIterator<Item = (String, Option<Box<str>>)>) -> Self {
         let attributes = attributes.into_iter().map(|(oid, value)| {
             let short = TYPES.iter().find(|(_, known)| *known == oid).map(|(name, _)| (*name).into());
@@ -61,16 +61,22 @@ impl DistinguishedName {
         Self(attributes.collect())
     }
 
-    /// Says whether another name is this one as far as this one goes: of each type that stands here, the other has exactly these
-    /// values, in this order, and none beside them. Types that do not stand here may have any value.
+    /// Says whether another name matches this one. For each type in this name, the other has exactly the same
+    /// values, in this order; types that are not in this name may have any value.
     ///
-    /// Letters count as they are written. Values that are no text are equal to nothing.
+    /// The comparison is case-sensitive. Values that are not text equal nothing.
     pub fn covers(&self, other: &Self) -> bool {
         let of = |name: &Self, kind: &str| -> Option<Vec<Box<str>>> {
-            name.0.iter().filter(|attribute| *attribute.kind == *kind).map(|attribute| attribute.value.clone()).collect()
+            name.0
+                .iter()
+                .filter(|attribute| *attribute.kind == *kind)
+                .map(|attribute| attribute.value.clone())
+                .collect()
         };
         !self.0.is_empty()
-            && self.0.iter().all(|attribute| of(self, &attribute.kind).is_some_and(|own| of(other, &attribute.kind) == Some(own)))
+            && self.0.iter().all(|attribute| {
+                of(self, &attribute.kind).is_some_and(|own| of(other, &attribute.kind) == Some(own))
+            })
     }
 }
 
@@ -102,14 +108,16 @@ fn type_of(text: &str) -> Result<Box<str>, NameFormError> {
     if let Some((name, _)) = known {
         return Ok((*name).into());
     }
-    let is_oid = text.contains('.') && text.split('.').all(|arc| !arc.is_empty() && arc.bytes().all(|byte| byte.is_ascii_digit()));
+    let is_oid = text.contains('.')
+        && text.split('.').all(|arc| !arc.is_empty() && arc.bytes().all(|byte| byte.is_ascii_digit()));
     if is_oid { Ok(text.into()) } else { Err(NameFormError::Type(text.to_owned())) }
 }
 
-/// Reads a value up to a comma or `+`, and returns what stands behind that. Spaces at its end belong to it only where escaped.
+/// Reads a value up to a comma or `+`, and returns the rest. Spaces at its end belong to it only where
+/// escaped.
 fn value_of(text: &str) -> Result<(Box<str>, Option<&str>), NameFormError> {
     let mut value: Vec<u8> = Vec::new();
-    // How much of the value is kept when unescaped spaces are taken off its end.
+    // The length of the value without unescaped spaces at its end.
     let mut kept = 0;
     let mut rest = text;
     let mut after = None;
@@ -137,7 +145,7 @@ fn value_of(text: &str) -> Result<(Box<str>, Option<&str>), NameFormError> {
     if value.is_empty() { Err(NameFormError::Part) } else { Ok((value.into_boxed_str(), after)) }
 }
 
-/// Reads what stands behind a `\`, and returns the rest.
+/// Reads the escape behind a `\`, and returns the rest.
 fn escaped<'t>(text: &'t str, value: &mut Vec<u8>) -> Result<&'t str, NameFormError> {
     if let Some((pair, rest)) = text.split_at_checked(2)
         && let Ok(byte) = u8::from_str_radix(pair, 16)
@@ -155,7 +163,7 @@ fn escaped<'t>(text: &'t str, value: &mut Vec<u8>) -> Result<&'t str, NameFormEr
 }
 
 impl fmt::Display for DistinguishedName {
-    /// Writes the name so that a comma within a value cannot be taken for the end of it.
+    /// Writes the name so that a comma within a value cannot be read as its end.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, Attribute { kind, value }) in self.0.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
@@ -218,9 +226,15 @@ mod tests {
         for met in ["CN=robot-1", "O=Acme", "CN=robot-1,O=Acme,C=CA", "OU=Robots,OU=East"] {
             assert!(name(met).covers(&robot), "{met}");
         }
-        for unmet in
-            ["CN=robot-2", "CN=Robot-1", "OU=Robots", "OU=East,OU=Robots", "CN=robot-1,L=Montreal", "CN=robot", "CN=robot-1,CN=robot-1"]
-        {
+        for unmet in [
+            "CN=robot-2",
+            "CN=Robot-1",
+            "OU=Robots",
+            "OU=East,OU=Robots",
+            "CN=robot-1,L=Montreal",
+            "CN=robot",
+            "CN=robot-1,CN=robot-1",
+        ] {
             assert!(!name(unmet).covers(&robot), "{unmet}");
         }
         assert!(!name("CN=admin").covers(&name("CN=evil,CN=admin")));
@@ -229,7 +243,10 @@ mod tests {
 
     #[test]
     fn values_that_are_no_text_are_equal_to_nothing() {
-        let odd = DistinguishedName::new([("2.5.4.3".to_owned(), None), ("2.5.4.10".to_owned(), Some("Acme".into()))]);
+        let odd = DistinguishedName::new([
+            ("2.5.4.3".to_owned(), None),
+            ("2.5.4.10".to_owned(), Some("Acme".into())),
+        ]);
 
         assert!(!odd.covers(&odd));
         assert!(name("O=Acme").covers(&odd));

@@ -2,14 +2,16 @@
 
 use std::{fmt, str::FromStr};
 
-/// Why a text is not the name of a host.
+/// Why a text is not a host name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HostError {
-    /// Nothing is there.
+    /// The text is empty.
     #[error("the host is empty")]
     Empty,
-    /// A byte that host names do not have.
-    #[error("a host name has only letters, digits, `-` and `.`; international names are written as A-labels (`xn--…`)")]
+    /// A byte that host names do not contain.
+    #[error(
+        "a host name has only letters, digits, `-` and `.`; international names are written as A-labels (`xn--…`)"
+    )]
     Octet,
     /// An empty label, one over 63 characters, or a name over 253.
     #[error("a label of a host name has 1 to 63 characters, the name at most 253")]
@@ -17,15 +19,15 @@ pub enum HostError {
     /// The port is not a number from 1 to 65535.
     #[error("the port is not a number from 1 to 65535")]
     Port,
-    /// An address stands where a name belongs: no tenant is found by address.
+    /// An address where a name belongs: tenants are never found by address.
     #[error("an IP address is not a host name")]
     Address,
-    /// A wildcard that does not stand for exactly one label at the front.
+    /// A wildcard that does not replace exactly the first label.
     #[error("a wildcard stands for one whole label at the front: `*.example.com`")]
     Wildcard,
 }
 
-/// A canonical host name (`security.md` 2.2): ASCII, lower case, no port, no trailing dot, never empty.
+/// A canonical host name: ASCII, lower case, no port, no trailing dot, never empty.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Host(Box<str>);
 
@@ -35,7 +37,7 @@ impl Host {
         &self.0
     }
 
-    /// Reads what a Host header or `:authority` holds: a name and perhaps a port.
+    /// Reads the value of a Host field or `:authority`: a name and perhaps a port.
     pub fn parse_authority(text: &str) -> Result<(Self, Option<u16>), HostError> {
         let Some((name, digits)) = text.split_once(':') else { return Ok((text.parse()?, None)) };
         if digits.is_empty() || digits.len() > 5 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -68,7 +70,7 @@ impl FromStr for Host {
         if name.len() > 253 || name.split('.').any(|label| label.is_empty() || label.len() > 63) {
             return Err(HostError::Length);
         }
-        // A name whose last label is a number is read as an address somewhere (WHATWG URL, section 3.5).
+        // Some parsers read a name whose last label is a number as an address (WHATWG URL, section 3.5).
         if name.rsplit('.').next().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit())) {
             return Err(HostError::Address);
         }
@@ -94,7 +96,7 @@ impl fmt::Debug for Host {
     }
 }
 
-/// The scheme that a client used: over TLS, ended here or in front of us, or in clear text.
+/// The scheme that a client used: over TLS, terminated here or in front of us, or in clear text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scheme {
     /// `http`.
@@ -113,7 +115,7 @@ impl Scheme {
         }
     }
 
-    /// Returns the port that no URL of the scheme needs to name.
+    /// Returns the default port of the scheme.
     pub const fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
@@ -121,12 +123,12 @@ impl Scheme {
         }
     }
 
-    /// Says whether what the client sends and gets is encrypted.
+    /// Says whether the client's connection is encrypted.
     pub const fn is_secure(self) -> bool {
         matches!(self, Self::Https)
     }
 
-    /// Reads what a proxy says of its client. Some name the scheme of a WebSocket.
+    /// Reads the scheme that a proxy reports for its client. Some report the scheme of a WebSocket.
     pub fn said(text: &[u8]) -> Option<Self> {
         let is = |name: &[u8]| text.eq_ignore_ascii_case(name);
         if is(b"https") || is(b"wss") {
@@ -139,17 +141,17 @@ impl Scheme {
     }
 }
 
-/// What a tenant's `hosts` entry names: one host, or every host one label below a name.
+/// An entry of a tenant's `hosts`: one host, or every host one label below a name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HostPattern {
     /// Exactly this host.
     Exact(Host),
-    /// `*.name`: any one label in front of this name; never two labels, never the name itself.
+    /// `*.name`: exactly one label in front of this name; never two labels, never the name itself.
     Wildcard(Host),
 }
 
 impl HostPattern {
-    /// Says whether a host is one of those that are meant.
+    /// Says whether the pattern matches a host.
     pub fn matches(&self, host: &Host) -> bool {
         match self {
             Self::Exact(own) => own == host,
@@ -204,7 +206,8 @@ mod tests {
 
     #[test]
     fn an_authority_is_a_name_and_perhaps_a_port() {
-        let parse = |text: &str| Host::parse_authority(text).map(|(host, port)| (host.as_str().to_owned(), port));
+        let parse =
+            |text: &str| Host::parse_authority(text).map(|(host, port)| (host.as_str().to_owned(), port));
 
         assert_eq!(parse("a.test"), Ok(("a.test".into(), None)));
         assert_eq!(parse("a.test:8443"), Ok(("a.test".into(), Some(8443))));

@@ -1,6 +1,7 @@
 //! How the client of an HTTP/2 connection broke the protocol.
 
-/// The codes that say that the client broke the protocol (RFC 9113, section 7). The others are ours, or no errors.
+/// The error codes for a client that broke the protocol (RFC 9113, section 7). The other codes are for faults
+/// of ours, or for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Http2Error {
     /// PROTOCOL_ERROR.
@@ -18,7 +19,7 @@ pub enum Http2Error {
 }
 
 impl Http2Error {
-    /// Reads a code; those that are ours, or no errors, are none.
+    /// Reads a code; `None` for the other codes.
     pub fn of(code: u32) -> Option<Self> {
         match code {
             1 => Some(Self::Protocol),
@@ -29,6 +30,11 @@ impl Http2Error {
             11 => Some(Self::Calm),
             _ => None,
         }
+    }
+
+    /// Says that a stream was reset so.
+    pub fn of_stream(self, stream: u32) -> String {
+        format!("stream {stream} was reset: {}", self.as_str())
     }
 
     /// Returns the code.
@@ -43,18 +49,20 @@ impl Http2Error {
         }
     }
 
-    /// Says whether no page and no correct client can be made to break one stream so. Values with control characters are
-    /// PROTOCOL_ERROR, and what was under way when a stream was reset is STREAM_CLOSED.
+    /// Says whether no web page and no correct client can be made to break one stream this way. Values with
+    /// control characters cause PROTOCOL_ERROR, and frames in flight when a stream is reset cause
+    /// STREAM_CLOSED.
     pub const fn is_offence_of_a_stream(self) -> bool {
         matches!(self, Self::FlowControl | Self::FrameSize | Self::Compression)
     }
 
-    /// The same of a whole connection. The library is calm with streams that are cancelled at once.
+    /// The same for a whole connection. The library answers ENHANCE_YOUR_CALM to streams that are cancelled
+    /// at once.
     pub const fn is_offence_of_a_connection(self) -> bool {
         matches!(self, Self::Protocol | Self::FlowControl | Self::FrameSize | Self::Compression)
     }
 
-    /// Returns the name of the standard.
+    /// Returns the name in the standard.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Protocol => "PROTOCOL_ERROR",

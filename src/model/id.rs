@@ -1,4 +1,4 @@
-//! Names and identifiers, each its own type.
+//! Names and identifiers, each with its own type.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -13,13 +13,15 @@ pub enum NameError {
     /// The text is longer than a name may be.
     #[error("a name has at most {MAX_NAME_BYTES} characters")]
     TooLong,
-    /// A character that names do not have.
-    #[error("a name has only letters, digits, `.`, `_` and `-`, and begins with a letter or digit; found `{0}`")]
+    /// A character that names do not contain.
+    #[error(
+        "a name has only letters, digits, `.`, `_` and `-`, and begins with a letter or digit; found `{0}`"
+    )]
     Character(char),
 }
 
-/// The longest name of a tenant, upstream, quota or listener.
-const MAX_NAME_BYTES: usize = 64;
+/// The longest name of a tenant, upstream, quota or listener, in octets.
+pub const MAX_NAME_BYTES: usize = 64;
 
 fn checked(text: &str) -> Result<CompactString, NameError> {
     if text.is_empty() {
@@ -70,7 +72,7 @@ macro_rules! name {
             }
         }
 
-        // A map keyed by the name answers a question asked with plain text.
+        // Lets a map that is keyed by the name be queried with plain text.
         impl std::borrow::Borrow<str> for $type {
             fn borrow(&self) -> &str {
                 &self.0
@@ -96,17 +98,17 @@ name! {
     QuotaName
 }
 
-/// A route's name in logs and quotas: the path it was written as, never the path that was asked for.
+/// A route's name in logs and quotas: the path in the configuration, never the path of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RouteId(Arc<str>);
 
 impl RouteId {
-    /// Names a route by the path it was written as.
+    /// Names a route by its path in the configuration.
     pub fn new(path: &str) -> Self {
         Self(Arc::from(path))
     }
 
-    /// Returns the path as written.
+    /// Returns the path as configured.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -114,7 +116,7 @@ impl RouteId {
 
 /// A user of a tenant, as its app names them: 1 to 256 visible ASCII characters.
 ///
-/// Anything else a grant names is percent-encoded by the app or refused (`security.md` 1.5, row 56).
+/// Whatever else a grant names must be percent-encoded by the app, or is refused (threat model, row 56).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(CompactString);
 
@@ -127,7 +129,7 @@ impl UserId {
         &self.0
     }
 
-    /// Says whether the text reads like an e-mail address: `something@something.something`.
+    /// Says whether the text looks like an email address: `something@something.something`.
     pub fn looks_like_email(&self) -> bool {
         let Some((local, domain)) = self.0.rsplit_once('@') else { return false };
         !local.is_empty() && domain.contains('.') && !domain.starts_with('.') && !domain.ends_with('.')
@@ -163,7 +165,7 @@ impl fmt::Debug for UserId {
     }
 }
 
-/// The 128 random bits that name a session. Never logged: logs carry a keyed hash.
+/// The 128 random bits that identify a session. Never logged: logs carry a keyed hash.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId([u8; 16]);
 
@@ -185,7 +187,10 @@ impl SessionId {
 
     /// Reads 32 hexadecimal digits.
     pub fn from_hex(text: &str) -> Option<Self> {
-        u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32 && !text.starts_with('+')).map(|bits| Self(bits.to_be_bytes()))
+        u128::from_str_radix(text, 16)
+            .ok()
+            .filter(|_| text.len() == 32 && !text.starts_with('+'))
+            .map(|bits| Self(bits.to_be_bytes()))
     }
 }
 
@@ -195,16 +200,17 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// Names one request in the client's answer, the log and towards the upstream: 26 characters of Crockford's base 32,
-/// 48 bits of milliseconds then 80 random bits, so that identifiers sort by time (the ULID layout).
+/// Identifies one request in the client's answer, in the log and towards the upstream: 26 characters of
+/// Crockford's base 32, 48 bits of milliseconds then 80 random bits, so that identifiers sort by time (the
+/// ULID layout).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId([u8; 26]);
 
 impl RequestId {
-    /// The identifier of nothing, for answers that belong to no request.
+    /// The identifier in answers that belong to no request.
     pub const ZERO: Self = Self([b'0'; 26]);
 
-    /// Builds an identifier from milliseconds since 1970 and random bits, of which the low 80 count.
+    /// Builds an identifier from milliseconds since 1970 and random bits, of which the low 80 are used.
     pub fn new(millis: u64, random: u128) -> Self {
         const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
         let mut bits = (u128::from(millis) << 80) | (random & ((1 << 80) - 1));
@@ -235,7 +241,7 @@ impl fmt::Debug for RequestId {
     }
 }
 
-/// Lower-case hexadecimal digits of some bytes.
+/// Returns lower-case hexadecimal digits.
 fn hex(bytes: &[u8]) -> String {
     use fmt::Write;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {

@@ -1,4 +1,4 @@
-//! A key as it stands in a file: base64 of 32 random bytes.
+//! A key in a file: base64 of 32 random bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,35 +7,37 @@ use sha2::{Digest, Sha256};
 
 use super::Secret;
 
-/// The fewest different bytes of 32 random ones; the chance of fewer is under 2^-60.
+/// The fewest distinct bytes among 32 random ones; the chance of fewer is under 2^-60.
 const DISTINCT: usize = 16;
 
-/// The most often that one byte stands among 32 random ones; the chance of more is under 2^-39.
+/// How often one byte occurs at most among 32 random ones; the chance of more is under 2^-39.
 const REPEATS: usize = 8;
 
-/// Why a text is no key.
+/// Why a text is not a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Not base64, with its padding.
+    /// Not base64 with its padding.
     #[error("the key is not base64")]
     NotBase64,
-    /// Of another length.
+    /// Not 32 bytes long.
     #[error("the key has {0} bytes; it needs exactly 32")]
     Length(usize),
-    /// What nobody drew at random.
+    /// Not drawn at random.
     #[error("the key is not random")]
     NotRandom,
-    /// What anybody can look up.
+    /// Published, so that anybody can look it up.
     #[error("the key is known to everybody: the example of a standard, or the SHA-256 of a common word")]
     Published,
 }
 
 impl Secret<[u8; 32]> {
-    /// Decodes a key and refuses what nobody drew at random: too few different bytes, an even sequence, a pattern that repeats,
-    /// readable text; and what everybody knows: keys of standards, digests of common words.
+    /// Decodes a key. It refuses a key that was not drawn at random (too few distinct bytes, an arithmetic
+    /// sequence, a repeated pattern, readable text) and one that is public (keys in standards, digests of
+    /// common words).
     pub fn from_base64(text: &str) -> Result<Self, KeyError> {
         let bytes = STANDARD.decode(text).map(Secret::new).map_err(|_| KeyError::NotBase64)?;
-        let key: [u8; 32] = bytes.expose().as_slice().try_into().map_err(|_| KeyError::Length(bytes.expose().len()))?;
+        let key: [u8; 32] =
+            bytes.expose().as_slice().try_into().map_err(|_| KeyError::Length(bytes.expose().len()))?;
         let key = Self::new(key);
         if is_made_up(key.expose()) {
             return Err(KeyError::NotRandom);
@@ -44,24 +46,30 @@ impl Secret<[u8; 32]> {
     }
 }
 
-/// Finds keys that were typed or counted, not drawn.
+/// Finds keys that were typed or counted, not drawn at random.
 fn is_made_up(key: &[u8; 32]) -> bool {
     let mut counts: BTreeMap<u8, usize> = BTreeMap::new();
     for byte in key {
         *counts.entry(*byte).or_default() += 1;
     }
     let steps: BTreeSet<u8> = key.iter().zip(key.iter().skip(1)).map(|(a, b)| b.wrapping_sub(*a)).collect();
-    // Of 32 random bytes all are printable once in 10^14.
+    // 32 random bytes are all printable once in 10^14.
     let readable = key.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
-    // `head -c 16` twice is a key of 16 bytes.
+    // `head -c 16`, used twice, yields only 16 random bytes.
     let twice = key.first_chunk::<16>() == key.last_chunk::<16>();
-    counts.len() < DISTINCT || counts.values().any(|&count| count > REPEATS) || steps.len() <= 2 || readable || twice
+    counts.len() < DISTINCT
+        || counts.values().any(|&count| count > REPEATS)
+        || steps.len() <= 2
+        || readable
+        || twice
 }
 
-/// Finds keys that look random and stand in standards, or that `echo -n WORD | sha256sum` makes.
+/// Finds keys that look random but appear in standards, or that `echo -n WORD | sha256sum` yields.
 fn is_published(key: &[u8; 32]) -> bool {
     let word = |word: &&str| {
-        [(*word).to_owned(), format!("{word}\n")].iter().any(|text| Sha256::digest(text.as_bytes()).as_slice() == key.as_slice())
+        [(*word).to_owned(), format!("{word}\n")]
+            .iter()
+            .any(|text| Sha256::digest(text.as_bytes()).as_slice() == key.as_slice())
     };
     let digest: String = Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
     PUBLISHED.contains(&&*digest) || WORDS.iter().any(word)
@@ -81,7 +89,7 @@ const PUBLISHED: [&str; 6] = [
     "7f70dfd819c3c5826700c209d1633eb5af014210decb7d7ff6d6ebadfa9bad27",
 ];
 
-/// What people digest when they want a key quickly.
+/// The words that people hash when they want a key quickly.
 const WORDS: [&str; 20] = [
     "",
     "a",
@@ -146,10 +154,22 @@ mod tests {
         repeated.copy_within(..16, 16);
 
         // The first is the master key of our own test vectors.
-        for made_up in [counted(0, 1), counted(0xa0, 1), counted(255, 255), counted(3, 7), counted(9, 0), half_zero, repeated] {
+        for made_up in [
+            counted(0, 1),
+            counted(0xa0, 1),
+            counted(255, 255),
+            counted(3, 7),
+            counted(9, 0),
+            half_zero,
+            repeated,
+        ] {
             assert_eq!(read(&made_up), Err(KeyError::NotRandom), "{made_up:?}");
         }
-        for text in [b"this is a sentence, not a key!!!", b"0123456789abcdef0123456789abcdef", b"c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"] {
+        for text in [
+            b"this is a sentence, not a key!!!",
+            b"0123456789abcdef0123456789abcdef",
+            b"c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0",
+        ] {
             assert_eq!(read(text), Err(KeyError::NotRandom));
         }
     }

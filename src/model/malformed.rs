@@ -1,10 +1,11 @@
-//! What is wrong with the head of an HTTP/2 request, as edge tells the gateway.
+//! What is wrong with the head of an HTTP/2 request, as edge reports it to the gateway.
 
 use super::{Deny, Reason};
 
 macro_rules! malformed {
     ($($variant:ident $honest:literal $reason:ident $detail:literal)*) => {
-        /// Why an HTTP/2 request is refused before anybody reads it: it is malformed (RFC 9113, section 8.1.1), or has no room.
+        /// Why an HTTP/2 request is refused before it is processed: it is malformed (RFC 9113, section
+        /// 8.1.1), or too large.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Malformed {
             $(
@@ -17,7 +18,8 @@ macro_rules! malformed {
             /// Every fault.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// Returns the refusal. No page and no correct client can be made to send what is held against its sender.
+            /// Returns the refusal. Only what no web page and no correct client can be made to send counts as
+            /// an offence.
             pub fn deny(self) -> Deny {
                 match self { $(Self::$variant => Deny::new(Reason::$reason, $detail).honest($honest),)* }
             }
@@ -53,19 +55,25 @@ malformed! {
 }
 
 impl Malformed {
-    /// Says whether the request is one that this protocol has no meaning for: then its stream is reset behind the answer (RFC 9113, section
-    /// 8.1.1). Other streams are not its own, and its connection lives on. What only has no room is none. Nor is a path with `"`: there are
-    /// clients that send it as it was typed, and one of them tries a stream that was reset so again on a new connection, for ever.
+    /// Says whether the request is malformed in the protocol's terms: then its stream is reset behind the
+    /// answer (RFC 9113, section 8.1.1). Other streams are unaffected, and the connection stays open.
+    ///
+    /// A request that is only too large is not malformed. Nor is a path with `"`: some clients send it as it
+    /// was typed, and one of them retries after such a reset on a new connection, for ever.
     pub const fn resets(self) -> bool {
         !matches!(self, Self::TooLarge | Self::CookieTooLarge | Self::PathTooLong | Self::PathOctet)
     }
 
     /// Returns its number, for the field that edge adds.
     pub(super) fn code(self) -> u8 {
-        Self::ALL.iter().position(|other| *other == self).and_then(|at| u8::try_from(at).ok()).unwrap_or_default()
+        Self::ALL
+            .iter()
+            .position(|other| *other == self)
+            .and_then(|at| u8::try_from(at).ok())
+            .unwrap_or_default()
     }
 
-    /// Finds it by its number.
+    /// Looks it up by its number.
     pub(super) fn of(code: u8) -> Option<Self> {
         Self::ALL.get(usize::from(code)).copied()
     }

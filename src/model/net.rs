@@ -1,4 +1,4 @@
-//! Addresses and ranges, folded to one form before anybody compares them.
+//! Addresses and ranges in one canonical form, so that they can be compared.
 
 use std::{
     fmt,
@@ -8,10 +8,10 @@ use std::{
 
 use ipnet::IpNet;
 
-/// The one decided client address of a request: ranges, quotas, sessions and logs all use it.
+/// The client address of a request: ranges, quotas, sessions and logs all use this one.
 ///
-/// An IPv4 address in IPv6 clothes (`::ffff:192.0.2.1`) is folded here, once. Other embeddings (`64:ff9b::/96`, 6to4, Teredo)
-/// stay IPv6: they name a translator, not the client.
+/// An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`) becomes IPv4 here, once. Other embeddings
+/// (`64:ff9b::/96`, 6to4, Teredo) stay IPv6: they identify a translator, not the client.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientIp(IpAddr);
 
@@ -21,7 +21,7 @@ impl ClientIp {
         self.0
     }
 
-    /// Returns what per-client tables are keyed by: an IPv4 address or an IPv6 /64, which one host commands alone.
+    /// Returns the key of per-client tables: an IPv4 address or an IPv6 /64, which one host controls alone.
     pub fn prefix(self) -> ClientPrefix {
         match self.0 {
             IpAddr::V4(v4) => ClientPrefix(u128::from(u32::from(v4)) | (0xffff << 32)),
@@ -48,8 +48,8 @@ impl fmt::Debug for ClientIp {
     }
 }
 
-/// Appends an address as it is displayed. The standard library takes over a thousand instructions for an IPv4 address, and each request
-/// has three.
+/// Appends an address as `Display` writes it. The standard library takes over a thousand instructions for an
+/// IPv4 address, and each request has three.
 pub fn append_address(out: &mut Vec<u8>, address: IpAddr) {
     let IpAddr::V4(address) = address else {
         out.extend_from_slice(address.to_string().as_bytes());
@@ -74,33 +74,35 @@ pub fn append_address(out: &mut Vec<u8>, address: IpAddr) {
 pub struct ClientPrefix(pub u128);
 
 impl ClientPrefix {
-    /// Returns its first address: of an IPv4 client the only one.
+    /// Returns its first address; an IPv4 client has no other.
     pub fn first(self) -> ClientIp {
         ClientIp::from(IpAddr::V6(Ipv6Addr::from(self.0)))
     }
 }
 
-/// The IPv6 /48 that a /64 lies in, as one number that no [`ClientPrefix`] has.
+/// The IPv6 /48 that contains a /64, as a number that no [`ClientPrefix`] has.
 ///
-/// It is what one customer of a network commonly commands whole: 65,536 of what is counted as clients. So whatever one client may have,
-/// [`SITE_TIMES`] as much is the most for all clients of a /48 together.
+/// One customer of a network commonly controls a whole /48: 65,536 of what counts as a client. So all clients
+/// of a /48 together may have at most [`SITE_TIMES`] as much as one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientSite(u128);
 
-/// How many times the bound of one client all clients of a /48 have together.
+/// How many times the bound of one client applies to all clients of a /48 together.
 pub const SITE_TIMES: u32 = 8;
 
 impl ClientSite {
-    /// Returns the number that tables are keyed by, beside the numbers of clients.
+    /// Returns the key of tables that also hold clients.
     pub const fn number(self) -> u128 {
         self.0
     }
 }
 
 impl ClientPrefix {
-    /// Returns the /48 of an IPv6 client. An IPv4 address has nothing of the kind: its neighbours are other people.
+    /// Returns the /48 of an IPv6 client. IPv4 has no counterpart: the neighbours of an address belong to
+    /// other people.
     pub fn site(self) -> Option<ClientSite> {
-        // The lower half of an IPv6 /64 is zero, that of an IPv4 address is not; the mark tells a /48 from its first /64.
+        // The lower half of an IPv6 /64 is zero, that of an IPv4 address is not; this bit tells a /48 from
+        // its first /64.
         let is_ipv6 = self.0 & u128::from(u64::MAX) == 0;
         is_ipv6.then_some(ClientSite((self.0 >> 80 << 80) | 48))
     }
@@ -115,7 +117,7 @@ impl fmt::Display for ClientPrefix {
     }
 }
 
-/// The range is not what one client has: neither an IPv4 address nor an IPv6 /64, nor an address in one.
+/// The range is not one client: neither an IPv4 address nor an IPv6 /64, nor an address in one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a client is an IPv4 address, an IPv6 address or an IPv6 /64")]
 pub struct NoClient;
@@ -148,7 +150,7 @@ pub enum RangeError {
         /// The longest prefix of that family.
         max: u8,
     },
-    /// Bits after the prefix are set, so the writer meant another range or another prefix.
+    /// Bits after the prefix are set, so either the range or the prefix is wrong.
     #[error("`{text}` has bits set after the prefix; the range is `{range}`")]
     HostBits {
         /// The text as written.
@@ -157,14 +159,16 @@ pub enum RangeError {
         range: Range,
     },
     /// An IPv4-mapped range that reaches beyond the mapped block (CVE-2026-92395).
-    #[error("`{0}` is an IPv4-mapped range with a prefix under 96, which would match every IPv4 address; write the IPv4 range")]
+    #[error(
+        "`{0}` is an IPv4-mapped range with a prefix under 96, which would match every IPv4 address; write the IPv4 range"
+    )]
     Mapped(String),
     /// A zone identifier, which names an interface of one machine.
     #[error("`{0}` names an interface (`%`); a range has none")]
     Zone(String),
 }
 
-/// An address range without host bits, folded to IPv4 where it is IPv4-mapped.
+/// An address range without host bits; an IPv4-mapped range becomes IPv4.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Range(IpNet);
 
@@ -255,8 +259,11 @@ mod tests {
 
     #[test]
     fn an_address_is_appended_as_it_is_displayed() {
-        let some = (0..=255_u8).flat_map(|octet| [[octet; 4], [octet, 0, 255 - octet, 9], [10, octet, 100, 99]]).map(IpAddr::from);
-        let others = ["::", "::1", "2001:db8::7", "::ffff:192.0.2.1"].map(|text| text.parse::<IpAddr>().unwrap());
+        let some = (0..=255_u8)
+            .flat_map(|octet| [[octet; 4], [octet, 0, 255 - octet, 9], [10, octet, 100, 99]])
+            .map(IpAddr::from);
+        let others =
+            ["::", "::1", "2001:db8::7", "::ffff:192.0.2.1"].map(|text| text.parse::<IpAddr>().unwrap());
         for address in some.chain(others) {
             let mut out = b"x".to_vec();
             append_address(&mut out, address);
@@ -291,7 +298,8 @@ mod tests {
     #[test]
     fn a_site_is_a_48_and_no_client() {
         let client = |text: &str| ClientIp::from(text.parse::<IpAddr>().unwrap()).prefix();
-        let (first, last, other) = (client("2001:db8:7::1"), client("2001:db8:7:ffff::1"), client("2001:db8:8::1"));
+        let (first, last, other) =
+            (client("2001:db8:7::1"), client("2001:db8:7:ffff::1"), client("2001:db8:8::1"));
 
         assert_eq!(first.site(), last.site());
         assert_ne!(first.site(), other.site());
@@ -302,7 +310,9 @@ mod tests {
 
     #[test]
     fn a_client_is_named_by_its_address_or_64() {
-        let client = |text: &str| ClientPrefix::try_from(text.parse::<Range>().unwrap()).map(|client| client.to_string());
+        let client = |text: &str| {
+            ClientPrefix::try_from(text.parse::<Range>().unwrap()).map(|client| client.to_string())
+        };
 
         assert_eq!(client("192.0.2.7"), Ok("192.0.2.7".to_owned()));
         assert_eq!(client("::ffff:192.0.2.7"), Ok("192.0.2.7".to_owned()));
@@ -320,7 +330,10 @@ mod tests {
         assert_eq!(range("192.0.2.7"), Ok("192.0.2.7/32".into()));
         assert_eq!(range("::ffff:192.0.2.0/120"), Ok("192.0.2.0/24".into()));
         assert_eq!(range("::ffff:10.0.0.0/8"), Err(RangeError::Mapped("::ffff:10.0.0.0/8".into())));
-        assert_eq!(range("10.0.0.0/33"), Err(RangeError::Prefix { text: "10.0.0.0/33".into(), family: "IPv4", max: 32 }));
+        assert_eq!(
+            range("10.0.0.0/33"),
+            Err(RangeError::Prefix { text: "10.0.0.0/33".into(), family: "IPv4", max: 32 })
+        );
         assert!(matches!(range("192.0.2.1/24"), Err(RangeError::HostBits { .. })));
         assert_eq!(range("fe80::1%eth0"), Err(RangeError::Zone("fe80::1%eth0".into())));
         assert_eq!(range("10.0.0.256"), Err(RangeError::Syntax("10.0.0.256".into())));

@@ -1,18 +1,19 @@
-//! Which refusals of requests are held against a client: the one table, with the reasons.
+//! Which refusals count towards a ban of the client: the one table, with the reasons.
 //!
-//! An offence is only what no web page and no correct client can be made to send, however broken its user's line or cookie jar is. A
-//! page has its visitor's browser send any request of HTTP to any port, values with control characters, requests that are cancelled
-//! at once, TLS to a port without it, and STUN to any port, inside TLS too (`turn:` and `turns:`); and a ban is of a whole office. So
-//! nothing before the end of a handshake counts, nor what is no HTTP at all. Where a reason has causes of both kinds, the refusal
-//! says it: [`Deny::honest`](super::Deny::honest).
+//! Only what no web page and no correct client can be made to send is an offence, however bad its user's line
+//! or cookie jar is. A page can have its visitor's browser send any HTTP request to any port, values with
+//! control characters, requests that are cancelled at once, TLS to a port without it, and STUN to any port,
+//! inside TLS too (`turn:` and `turns:`); and a ban hits a whole office. So nothing before the end of a
+//! handshake counts, nor anything that is not HTTP at all. Where a reason has causes of both kinds, the
+//! refusal says which it is: [`Deny::honest`](super::Deny::honest).
 
 use super::Reason;
 
 impl Reason {
-    /// Says whether the request broke the protocol, so that it counts towards a ban of who connected.
+    /// Says whether the request broke the protocol, so that it counts towards a ban of its peer.
     pub const fn breaks_protocol(self) -> bool {
         match self {
-            // Two readers might read two requests: the tools of smuggling.
+            // Two parsers might read two requests: these are the tools of request smuggling.
             Self::HeadOctet
             | Self::HeadSyntax
             | Self::HeadDuplicate
@@ -25,13 +26,14 @@ impl Reason {
             | Self::AuthorityConflict
             // Floods that ask for nothing.
             | Self::H2Abuse
-            // A head that is dripped in, octet by octet, holds a connection. One that stops is a line that died.
+            // A head that comes octet by octet holds a connection. A head that stops is a broken link.
             | Self::TimeoutHead => true,
-            // Our two readers do not agree, which is not the client's doing; and `OPTIONS *`, or a client that takes us for its proxy.
+            // Our two parsers disagree, which is not the client's fault; `OPTIONS *`, or a client that uses
+            // us as its proxy.
             Self::HeadMismatch | Self::TargetForm => false,
             // Too large: a full cookie jar, a long search.
             Self::UriTooLong | Self::HeadTooLarge | Self::FieldTooLarge | Self::TooManyFields | Self::CookieTooLarge => false,
-            // A slow line, an old monitor, a crawler's odd link: refused, and no harm done.
+            // A slow link, an old monitor, a crawler's odd URL: refused, but harmless.
             Self::TimeoutBody
             | Self::TimeoutWrite
             | Self::Expect
@@ -44,11 +46,11 @@ impl Reason {
             | Self::PathEncodedSlash
             | Self::PathEmptySegment
             | Self::UpgradeRefused => false,
-            // A proxy of ours wrote that.
+            // A trusted proxy wrote that.
             Self::XffMalformed | Self::XffTooLong => false,
-            // It is the operator's upstream that leads back.
+            // The operator's upstream leads back to us.
             Self::Loop => false,
-            // Well formed, and not allowed: that is what the quotas by client are for.
+            // Well formed, but not allowed: the quotas by client are for that.
             Self::HostUnknown
             | Self::SniMissing
             | Self::SniMismatch
@@ -85,7 +87,7 @@ impl Reason {
             | Self::RoleMissing
             | Self::AuthTooOld
             | Self::Csrf => false,
-            // The app's, ours, or nobody's.
+            // The app's fault, ours, or no fault.
             Self::RevocationUnavailable
             | Self::RevocationStale
             | Self::GrantMalformed

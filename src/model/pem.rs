@@ -1,178 +1,51 @@
-//! Text with encoded blocks (PEM, RFC 7468), read so that nothing of it is passed over in silence.
+//! PEM files (RFC 7468), parsed so that nothing in them is silently ignored.
 //!
-//! The libraries' readers look for what they want and skip the rest: of `-----END CERTIFICATE----------BEGIN CERTIFICATE-----` they take
-//! half a chain, behind a byte order mark they miss the first CA. Here a block is whole or an error with its line, and what looks like a
-//! block and is none is an error too. Text between blocks is honest (`subject=…` as OpenSSL writes it, comments), so are line ends of any
-//! kind and blanks at the ends of lines (RFC 7468, section 3, "lax").
+//! The libraries' parsers look for what they want and skip the rest: they read half a chain from
+//! `-----END CERTIFICATE----------BEGIN CERTIFICATE-----`, and miss the first CA behind a byte order mark.
+//! Here a block is complete or an error with its line, and a malformed block is an error too. Text between
+//! blocks is allowed (`subject=…` as OpenSSL writes it, comments), and so are line ends of any kind and
+//! blanks at the ends of lines (RFC 7468, section 3, "lax").
 
-use std::fmt;
+mod fault;
+mod kind;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use zeroize::Zeroize;
 
 use super::Secret;
 
-/// What a block is, by its label.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PemKind {
-    /// A certificate.
-    Certificate,
-    /// A revocation list.
-    RevocationList,
-    /// A private key, PKCS#8.
-    Pkcs8Key,
-    /// A private key of RSA, PKCS#1.
-    Pkcs1Key,
-    /// A private key of ECDSA, SEC 1.
-    Sec1Key,
-    /// A private key under a password.
-    EncryptedKey,
-    /// A public key.
-    PublicKey,
-    /// Parameters of a curve or a group, which OpenSSL writes before a key: they say nothing that the key does not.
-    Parameters,
-    /// Something else, by its label.
-    Other(Box<str>),
-}
+pub use fault::{PemError, PemFault};
+pub use kind::{PRIVATE_KEYS, PemKind};
 
-/// The private keys that can be used.
-pub const PRIVATE_KEYS: &[PemKind] = &[PemKind::Pkcs8Key, PemKind::Pkcs1Key, PemKind::Sec1Key];
-
-/// A private key in whatever form, which may stand beside its chain.
-const ANY_KEY: &[PemKind] = &[PemKind::Pkcs8Key, PemKind::Pkcs1Key, PemKind::Sec1Key, PemKind::EncryptedKey];
+use kind::ANY_KEY;
 
 /// One block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PemBlock {
-    /// What it is.
+    /// Its type.
     pub kind: PemKind,
-    /// The line that it begins in, counted from 1.
+    /// The line of its begin marker, counted from 1.
     pub line: usize,
-    /// What it holds. It may be a key.
+    /// Its contents, which may be a key.
     pub der: Secret<Vec<u8>>,
 }
 
-/// What is wrong with a text, and where.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {fault}")]
-pub struct PemError {
-    /// The line, counted from 1.
-    pub line: usize,
-    /// What is wrong.
-    pub fault: PemFault,
-}
-
-/// What is wrong with a text of blocks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PemFault {
-    /// It begins with a byte order mark.
-    ByteOrderMark,
-    /// It is UTF-16.
-    Utf16,
-    /// It is what PEM encodes.
-    Der,
-    /// A line that ends a block and begins the next, or has other text beside a marker.
-    NotAlone,
-    /// A line that looks like a marker.
-    LooksLikeMarker,
-    /// Encoded text outside of a block.
-    Stray,
-    /// The end of a block that did not begin.
-    NoBegin,
-    /// A block that does not end.
-    NoEnd,
-    /// The end of a block of another label.
-    OtherEnd {
-        /// How the block begins.
-        begins: Box<str>,
-        /// How it ends.
-        ends: Box<str>,
-    },
-    /// Fields before the encoded text, as before RFC 7468.
-    Fields,
-    /// A key under a password.
-    Encrypted,
-    /// Nothing between the markers.
-    Empty,
-    /// What is no base64.
-    NotBase64,
-    /// A block that does not belong into this file.
-    Misplaced(PemKind),
-    /// A second block where only one can be used.
-    Second(PemKind),
-}
-
-impl fmt::Display for PemKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Certificate => "CERTIFICATE",
-            Self::RevocationList => "X509 CRL",
-            Self::Pkcs8Key => "PRIVATE KEY",
-            Self::Pkcs1Key => "RSA PRIVATE KEY",
-            Self::Sec1Key => "EC PRIVATE KEY",
-            Self::EncryptedKey => "ENCRYPTED PRIVATE KEY",
-            Self::PublicKey => "PUBLIC KEY",
-            Self::Parameters => "PARAMETERS",
-            Self::Other(label) => label,
-        })
-    }
-}
-
-impl fmt::Display for PemFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ByteOrderMark => f.write_str("the file begins with a byte order mark; save it as UTF-8 without one"),
-            Self::Utf16 => f.write_str("the file is UTF-16; save it as UTF-8 without a byte order mark"),
-            Self::Der => f.write_str("the file is DER, and PEM is wanted"),
-            Self::NotAlone => f.write_str("a `-----BEGIN …-----` or `-----END …-----` must stand alone on its line"),
-            Self::LooksLikeMarker => f.write_str("this looks like the beginning or end of a block, and is written otherwise"),
-            Self::Stray => f.write_str("this looks like the contents of a block, and no block has begun"),
-            Self::NoBegin => f.write_str("a block ends here that did not begin"),
-            Self::NoEnd => f.write_str("the block that begins here has no end"),
-            Self::OtherEnd { begins, ends } => write!(f, "the block begins as `{begins}` and ends as `{ends}`"),
-            Self::Fields => f.write_str("a block with fields (RFC 1421) is not read"),
-            Self::Encrypted => f.write_str("the key is encrypted, and nobody could type its password"),
-            Self::Empty => f.write_str("the block is empty"),
-            Self::NotBase64 => f.write_str("this is not base64"),
-            Self::Misplaced(kind) => write!(f, "a block `{kind}` does not belong into this file"),
-            Self::Second(kind) => write!(f, "a second block `{kind}`, and only one can be used"),
-        }
-    }
-}
-
-impl PemKind {
-    fn of(label: &str) -> Self {
-        match label {
-            // RFC 7468, section 5.2, has the older labels.
-            "CERTIFICATE" | "X509 CERTIFICATE" | "X.509 CERTIFICATE" => Self::Certificate,
-            "X509 CRL" => Self::RevocationList,
-            "PRIVATE KEY" => Self::Pkcs8Key,
-            "RSA PRIVATE KEY" => Self::Pkcs1Key,
-            "EC PRIVATE KEY" => Self::Sec1Key,
-            "ENCRYPTED PRIVATE KEY" => Self::EncryptedKey,
-            "PUBLIC KEY" => Self::PublicKey,
-            "EC PARAMETERS" | "DH PARAMETERS" | "X9.42 DH PARAMETERS" => Self::Parameters,
-            other => Self::Other(other.into()),
-        }
-    }
-}
-
-/// Reads a chain as a server shows it; its key may stand beside it.
+/// Reads a server's certificate chain; its key may accompany it.
 pub fn pem_chain(text: &[u8]) -> Result<Vec<Vec<u8>>, PemError> {
     read(text, &[PemKind::Certificate], ANY_KEY).map(plain)
 }
 
-/// Reads certificates alone, as of CAs that are trusted.
+/// Reads certificates only, such as trusted CAs.
 pub fn pem_certificates(text: &[u8]) -> Result<Vec<Vec<u8>>, PemError> {
     read(text, &[PemKind::Certificate], &[]).map(plain)
 }
 
-/// Reads revocation lists alone.
+/// Reads revocation lists only.
 pub fn pem_revocation_lists(text: &[u8]) -> Result<Vec<Vec<u8>>, PemError> {
     read(text, &[PemKind::RevocationList], &[]).map(plain)
 }
 
-/// Reads the one private key of a file; its chain may stand beside it. Nothing comes back where there is no key.
+/// Reads the one private key of a file; its chain may accompany it. `None` where there is no key.
 pub fn pem_private_key(text: &[u8]) -> Result<Option<PemBlock>, PemError> {
     let keys = read(text, ANY_KEY, &[PemKind::Certificate])?;
     if let Some(PemBlock { line, .. }) = keys.iter().find(|key| key.kind == PemKind::EncryptedKey) {
@@ -181,7 +54,7 @@ pub fn pem_private_key(text: &[u8]) -> Result<Option<PemBlock>, PemError> {
     only(keys)
 }
 
-/// Reads the one block of a file, of whatever kind. Nothing comes back where there is none.
+/// Reads the one block of a file, of any type. `None` where there is none.
 pub fn pem_single(text: &[u8]) -> Result<Option<PemBlock>, PemError> {
     only(pem_blocks(text)?.into_iter().filter(|block| block.kind != PemKind::Parameters).collect())
 }
@@ -193,10 +66,12 @@ fn only(mut blocks: Vec<PemBlock>) -> Result<Option<PemBlock>, PemError> {
     Ok(blocks.pop())
 }
 
-/// Reads the blocks that are wanted. Those that may stand beside them are passed over; every other one is an error.
+/// Reads the blocks that are wanted. Those that may accompany them are skipped; every other block is an
+/// error.
 fn read(text: &[u8], wanted: &[PemKind], beside: &[PemKind]) -> Result<Vec<PemBlock>, PemError> {
     let mut blocks = pem_blocks(text)?;
-    let belongs = |kind: &PemKind| *kind == PemKind::Parameters || wanted.contains(kind) || beside.contains(kind);
+    let belongs =
+        |kind: &PemKind| *kind == PemKind::Parameters || wanted.contains(kind) || beside.contains(kind);
     if let Some(PemBlock { kind, line, .. }) = blocks.iter().find(|block| !belongs(&block.kind)) {
         return Err(PemError { line: *line, fault: PemFault::Misplaced(kind.clone()) });
     }
@@ -204,24 +79,25 @@ fn read(text: &[u8], wanted: &[PemKind], beside: &[PemKind]) -> Result<Vec<PemBl
     Ok(blocks)
 }
 
-/// Takes the contents of blocks out that are no secret.
+/// Unwraps the contents of blocks that are not secret.
 fn plain(blocks: Vec<PemBlock>) -> Vec<Vec<u8>> {
     blocks.into_iter().map(|block| block.der.expose().clone()).collect()
 }
 
-/// Finds what makes a text another one than it looks: a byte order mark, or UTF-16.
+/// Finds an encoding that changes the text: a byte order mark, or UTF-16.
 pub fn encoding_fault(text: &[u8]) -> Option<PemFault> {
-    if text.starts_with(b"\xef\xbb\xbf") {
+    if text.starts_with(BYTE_ORDER_MARK) {
         return Some(PemFault::ByteOrderMark);
     }
     (text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff")).then_some(PemFault::Utf16)
 }
 
-/// Says whether a text has the markers of a block in it.
+/// Says whether a text contains a block marker.
 pub fn has_pem_marker(text: &[u8]) -> bool {
     contains(text, BEGIN) || contains(text, END)
 }
 
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const BEGIN: &[u8] = b"-----BEGIN";
 const END: &[u8] = b"-----END";
 const DASHES: &str = "-----";
@@ -239,9 +115,15 @@ pub fn pem_blocks(text: &[u8]) -> Result<Vec<PemBlock>, PemError> {
     if contains(text, b"-\0-\0") {
         return Err(at_top(PemFault::Utf16));
     }
-    // A sequence of more than 127 octets.
-    if matches!(text, [0x30, length, ..] if *length >= 0x80) && !contains(text, BEGIN) {
-        return Err(at_top(PemFault::Der));
+    if !contains(text, BEGIN)
+        && let Some(contents) = sequence(text)
+    {
+        // A store begins with its version, 3 (RFC 7292, section 4).
+        return Err(at_top(if contents.starts_with(&[0x02, 0x01, 0x03]) {
+            PemFault::Pkcs12
+        } else {
+            PemFault::Der
+        }));
     }
     let mut reading = Reading::default();
     for (line, bytes) in (1..).zip(lines(text)) {
@@ -253,7 +135,20 @@ pub fn pem_blocks(text: &[u8]) -> Result<Vec<PemBlock>, PemError> {
     }
 }
 
-/// Cuts a text into lines: at CR LF, LF or CR (RFC 7468, section 3).
+/// Returns the contents of the DER sequence that a file begins with: of more than 127 octets, or all there
+/// are.
+fn sequence(text: &[u8]) -> Option<&[u8]> {
+    match text {
+        [0x30, length, behind @ ..] if *length < 0x80 => {
+            Some(behind).filter(|behind| behind.len() == usize::from(*length))
+        }
+        // The number of length octets; 0 is the indefinite form.
+        [0x30, octets, behind @ ..] => behind.get(usize::from(octets & 0x7f)..),
+        _ => None,
+    }
+}
+
+/// Splits a text into lines at CR LF, LF or CR (RFC 7468, section 3).
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -280,7 +175,7 @@ struct Open {
     encoded: Wiped,
 }
 
-/// Encoded text, which may be a key's.
+/// Encoded text, which may be part of a key.
 #[derive(Default)]
 struct Wiped(Vec<u8>);
 
@@ -299,10 +194,17 @@ impl Reading {
     fn take(&mut self, line: usize, bytes: &[u8]) -> Result<(), PemError> {
         let text = bytes.trim_ascii();
         let here = |fault| PemError { line, fault };
+        if contains(text, BYTE_ORDER_MARK) {
+            return Err(here(PemFault::ByteOrderMarkWithin));
+        }
         match (marker(text), self.open.take()) {
-            (Some(Marker::Begin(label)), None) => self.open = Some(Open { label: label.into(), line, encoded: Wiped::default() }),
-            // It is the one before that is broken.
-            (Some(Marker::Begin(_)), Some(open)) => return Err(PemError { line: open.line, fault: PemFault::NoEnd }),
+            (Some(Marker::Begin(label)), None) => {
+                self.open = Some(Open { label: label.into(), line, encoded: Wiped::default() })
+            }
+            // The previous block is the broken one.
+            (Some(Marker::Begin(_)), Some(open)) => {
+                return Err(PemError { line: open.line, fault: PemFault::NoEnd });
+            }
             (Some(Marker::End(_)), None) => return Err(here(PemFault::NoBegin)),
             (Some(Marker::End(label)), Some(open)) => self.blocks.push(open.close(label).map_err(here)?),
             (None, None) => outside(text).map_err(here)?,
@@ -316,7 +218,7 @@ impl Reading {
 }
 
 impl Open {
-    /// Takes a line of encoded text in. Blanks within it have no meaning.
+    /// Reads a line of encoded text. Blanks within it are ignored.
     fn inside(&mut self, text: &[u8]) -> Result<(), PemFault> {
         if has_pem_marker(text) {
             return Err(PemFault::NotAlone);
@@ -328,7 +230,7 @@ impl Open {
             return Err(PemFault::Fields);
         }
         for byte in text.iter().filter(|byte| !byte.is_ascii_whitespace()) {
-            // What comes behind the padding is no part of it.
+            // Nothing may follow the padding.
             let ended = self.encoded.0.last() == Some(&b'=') && *byte != b'=';
             if ended || !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')) {
                 return Err(PemFault::NotBase64);
@@ -359,44 +261,58 @@ fn marker(text: &[u8]) -> Option<Marker<'_>> {
         (None, None) => return None,
     };
     // Printable, with single blanks and hyphens inside (RFC 7468, section 3); labels in use are in capitals.
-    let fits = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b' ' | b'.' | b'_' | b'-' | b'/');
+    let fits = |byte: u8| {
+        byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b' ' | b'.' | b'_' | b'-' | b'/')
+    };
     if label.is_empty() || label.trim() != label || label.contains("--") || !label.bytes().all(fits) {
         return None;
     }
     Some(if is_begin { Marker::Begin(label) } else { Marker::End(label) })
 }
 
-/// Looks at a line between blocks: it may say anything, but not look like a part of a block.
+/// Checks a line between blocks: any text is allowed that does not look like part of a block.
 fn outside(text: &[u8]) -> Result<(), PemFault> {
-    // Whoever wrote `#` before it meant to.
+    // A line that begins with `#` is a deliberate comment.
     if text.is_empty() || text.starts_with(b"#") {
         return Ok(());
     }
     if has_pem_marker(text) {
         let behind = text.strip_prefix(BEGIN).or_else(|| text.strip_prefix(END));
         let label = behind.map(|behind| behind.split(|byte| *byte == b'-').next().unwrap_or_default());
-        // Dashes and blanks apart, it is a marker in small letters, or with too few dashes.
-        let is_one = behind.zip(label).is_some_and(|(behind, label)| behind.iter().skip(label.len()).all(|byte| *byte == b'-'));
+        // Without dashes and blanks it is a marker in small letters, or one with too few dashes.
+        let is_one = behind
+            .zip(label)
+            .is_some_and(|(behind, label)| behind.iter().skip(label.len()).all(|byte| *byte == b'-'));
         return Err(if is_one { PemFault::LooksLikeMarker } else { PemFault::NotAlone });
     }
     let shown = String::from_utf8_lossy(text);
-    // Word processors make other dashes of these.
-    let is_dash = |character: char| matches!(character, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{ad}');
+    // Word processors replace these by other dashes.
+    let is_dash =
+        |character: char| matches!(character, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{ad}');
     let bare = shown.trim_matches(|character: char| is_dash(character) || character.is_whitespace());
     let upper = bare.to_uppercase();
-    let named = upper.strip_prefix("BEGIN").or_else(|| upper.strip_prefix("END")).filter(|rest| rest.starts_with(char::is_whitespace));
+    let named = upper
+        .strip_prefix("BEGIN")
+        .or_else(|| upper.strip_prefix("END"))
+        .filter(|rest| rest.starts_with(char::is_whitespace));
     if let Some(rest) = named {
         let has_dashes = shown.trim_start().starts_with(is_dash) || shown.trim_end().ends_with(is_dash);
-        if has_dashes || ["CERTIFICATE", "KEY", "CRL", "PARAMETERS"].iter().any(|word| rest.trim_end().ends_with(word)) {
+        if has_dashes
+            || ["CERTIFICATE", "KEY", "CRL", "PARAMETERS"].iter().any(|word| rest.trim_end().ends_with(word))
+        {
             return Err(PemFault::LooksLikeMarker);
         }
     }
-    // What a certificate or key begins with, encoded: the first octets of a DER sequence of some length.
+    // The base64 of the first octets of a certificate or key: a DER sequence of some length.
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
-    if text.len() >= STRAY && text.starts_with(b"MI") && text.iter().all(is_base64) { Err(PemFault::Stray) } else { Ok(()) }
+    if text.len() >= STRAY && text.starts_with(b"MI") && text.iter().all(is_base64) {
+        Err(PemFault::Stray)
+    } else {
+        Ok(())
+    }
 }
 
-/// How long a line without blanks is that looks encoded. OpenSSL writes 64 characters a line.
+/// How long a line without blanks must be to look encoded. OpenSSL writes 64 characters a line.
 const STRAY: usize = 60;
 
 #[cfg(test)]
@@ -432,7 +348,14 @@ mod tests {
     #[test]
     fn line_ends_and_blanks_have_no_meaning() {
         let text = format!("{A}{B}");
-        for (from, to) in [("\n", "\r\n"), ("\n", "\r"), ("\n", "  \t\n"), ("\n", "\n\n"), ("\n", "\n  "), ("AQID", "AQ\nI D")] {
+        for (from, to) in [
+            ("\n", "\r\n"),
+            ("\n", "\r"),
+            ("\n", "  \t\n"),
+            ("\n", "\n\n"),
+            ("\n", "\n  "),
+            ("AQID", "AQ\nI D"),
+        ] {
             assert_eq!(chain(&text.replace(from, to)), both(), "{to:?}");
         }
         let label = text.replace("CERTIFICATE", "X509 CERTIFICATE");
@@ -485,7 +408,10 @@ mod tests {
         }
         assert_eq!(chain(&format!("{A}MI{}\n{B}", "A".repeat(62))), Err((4, PemFault::Stray)));
         // A comment, a digest and a short word are text.
-        assert_eq!(chain(&format!("{A}# -----BEGIN CERTIFICATE-----\n{}\nMINT\nBEGIN here\n{B}", "ab".repeat(32))), both());
+        assert_eq!(
+            chain(&format!("{A}# -----BEGIN CERTIFICATE-----\n{}\nMINT\nBEGIN here\n{B}", "ab".repeat(32))),
+            both()
+        );
     }
 
     #[test]
@@ -512,18 +438,30 @@ mod tests {
         assert_eq!(cas(&format!("{A}{B}")), both());
         assert_eq!(cas(&format!("{A}{KEY}")), misplaced(PemKind::Pkcs8Key), "whom one trusts has no key");
         assert_eq!(pem_revocation_lists(list.as_bytes()), Ok(vec![vec![1, 2, 3]]));
-        assert_eq!(pem_revocation_lists(format!("{list}{A}").as_bytes()).unwrap_err().fault, PemFault::Misplaced(PemKind::Certificate));
+        assert_eq!(
+            pem_revocation_lists(format!("{list}{A}").as_bytes()).unwrap_err().fault,
+            PemFault::Misplaced(PemKind::Certificate)
+        );
     }
 
     #[test]
     fn a_file_has_one_private_key() {
-        let key = |text: &str| pem_private_key(text.as_bytes()).map(|key| key.map(|key| (key.kind, key.line, key.der.expose().clone())));
+        let key = |text: &str| {
+            pem_private_key(text.as_bytes())
+                .map(|key| key.map(|key| (key.kind, key.line, key.der.expose().clone())))
+        };
 
         assert_eq!(key(&format!("{A}{KEY}")), Ok(Some((PemKind::Pkcs8Key, 4, vec![7, 8, 9]))));
         assert_eq!(key(A), Ok(None));
-        assert_eq!(key(&format!("{KEY}{KEY}")), Err(PemError { line: 4, fault: PemFault::Second(PemKind::Pkcs8Key) }));
+        assert_eq!(
+            key(&format!("{KEY}{KEY}")),
+            Err(PemError { line: 4, fault: PemFault::Second(PemKind::Pkcs8Key) })
+        );
         let encrypted = KEY.replace("PRIVATE", "ENCRYPTED PRIVATE");
         assert_eq!(key(&format!("{A}{encrypted}")), Err(PemError { line: 4, fault: PemFault::Encrypted }));
-        assert_eq!(key(&KEY.replace("PRIVATE", "PUBLIC")).unwrap_err().fault, PemFault::Misplaced(PemKind::PublicKey));
+        assert_eq!(
+            key(&KEY.replace("PRIVATE", "PUBLIC")).unwrap_err().fault,
+            PemFault::Misplaced(PemKind::PublicKey)
+        );
     }
 }

@@ -1,36 +1,37 @@
 //! Why a request is refused: one closed table of codes, statuses and stages.
 //!
-//! The code is what the access line, the metric label, the audit record and `octroi explain` say. Codes are never renamed or
-//! reused once released. The client never sees them: it sees the status, a fixed text and the request id.
+//! The code appears in the access line, the metric label, the audit record and `octroi explain`. Codes are
+//! never renamed or reused once released. The client never sees them: it sees the status, a fixed text and
+//! the request id.
 
 use std::{fmt, time::Duration};
 
-/// The steps of a decision, in the order in which they are taken (`design.md`, section 2).
+/// The steps of a decision, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
-    /// One unambiguous, bounded request?
+    /// Is it one unambiguous, bounded request?
     Hygiene,
-    /// Whose address?
+    /// Which client address?
     Client,
-    /// Whose host?
+    /// Which tenant's host?
     Tenant,
     /// May this address reach this tenant?
     IpAccess,
-    /// Which rule?
+    /// Which route?
     Route,
-    /// Within the quotas by client and route?
+    /// Is it within the quotas by client and route?
     QuotaBefore,
-    /// Whose session?
+    /// Which session?
     Session,
-    /// May the session's tenant be here?
+    /// May the session's tenant be used here?
     Member,
-    /// Ended by somebody?
+    /// Has the session been revoked?
     Revocation,
-    /// Within the quotas by tenant, user and session?
+    /// Is it within the quotas by tenant, user and session?
     QuotaAfter,
     /// May this session do this?
     Authorization,
-    /// May the app's grant stand?
+    /// Is the app's grant valid?
     Grant,
     /// Did the upstream answer?
     Upstream,
@@ -39,7 +40,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// Returns the name that logs and metrics use.
+    /// Returns the name in logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Hygiene => "hygiene",
@@ -78,7 +79,7 @@ macro_rules! reasons {
             /// Every reason, in the order of the stages.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// Returns the code that logs, metrics and records say.
+            /// Returns the code in logs, metrics and records.
             pub const fn code(self) -> &'static str {
                 match self { $(Self::$variant => $code,)* }
             }
@@ -93,7 +94,7 @@ macro_rules! reasons {
                 match self { $(Self::$variant => Stage::$stage,)* }
             }
 
-            /// Says in one sentence, for operators, when this reason is given.
+            /// Explains in one sentence, for operators, when a request is refused for this reason.
             pub const fn meaning(self) -> &'static str {
                 match self { $(Self::$variant => $meaning,)* }
             }
@@ -148,7 +149,7 @@ reasons! {
     UpgradeRefused     Route 400 "upgrade_refused"       "A malformed WebSocket handshake on a route with `websocket: true`."
     BodyTooLarge       Route 413 "body_too_large"        "The body is larger than `body_bytes` of the route or its tenant allows."
     BodyNotAllowed     Route 400 "body_not_allowed"      "GET, HEAD or OPTIONS with a body, and the rule does not say `body: true`."
-    QuotaExceeded      QuotaBefore 429 "quota_exceeded"  "A quota by client or route is used up."
+    QuotaExceeded      QuotaBefore 429 "quota_exceeded"  "A quota by client or route is used up. `Retry-After` says when it has room again."
     SessionMissing     Session 401 "session_missing"     "The route needs a session and the request has none."
     SessionInvalid     Session 401 "session_invalid"     "The token does not open: altered, of another key, or of another host."
     SessionKeyUnknown  Session 401 "session_key_unknown" "The token names a key that its issuer does not publish; or the keys were not fetched, or too long ago."
@@ -169,7 +170,7 @@ reasons! {
     RevocationStale    Revocation 503 "revocation_stale"   "Redis has been silent for longer than `stale_after`, so this node does not know whom other nodes revoked."
     SessionReuse       Revocation 401 "session_reuse"    "An older token of the session came back more than 30 seconds after a newer one was in use; the session was revoked."
     RevocationUnavailable Revocation 503 "revocation_unavailable" "The revocation journal cannot be written, or Redis does not take a revocation, so a session event cannot be kept or told to other nodes; or this process was succeeded and lost its successor, so it no longer knows who was revoked."
-    TenantQuotaExceeded QuotaAfter 429 "tenant_quota_exceeded" "A quota by tenant, user or session is used up."
+    TenantQuotaExceeded QuotaAfter 429 "tenant_quota_exceeded" "A quota by tenant, user or session is used up. `Retry-After` says when it has room again."
     RoleMissing        Authorization 403 "role_missing"  "The session has none of the roles that the route asks for."
     AuthTooOld         Authorization 401 "auth_too_old"  "The sign-in is older than the route's `max_auth_age`."
     Csrf               Authorization 403 "csrf"          "A page of another site or tenant made the request, or a link or an image that would sign in or out: not for unsafe methods with a session from a cookie, nor on routes that grant, revoke or open WebSockets (`origin_check`)."
@@ -180,7 +181,7 @@ reasons! {
     GrantSuspended     Grant 403 "grant_suspended"       "The grant names a suspended tenant."
     TooManySessions    Grant 403 "too_many_sessions"     "The user has as many sessions as `max_per_user` allows, and one more is to be refused."
     SessionsUncounted  Grant 503 "sessions_uncounted"    "The user's sessions are limited, and cannot be counted: the store that keeps them cannot be written or is full, or Redis is away."
-    ClockStepped       Grant 503 "clock_stepped"         "The wall clock was set by more than 30 seconds: nobody signs in until it is back, steady for `server.clock_hold`, or confirmed by a reload."
+    ClockStepped       Grant 503 "clock_stepped"         "The wall clock was set by more than 30 seconds: nobody signs in until it is back, steady for `server.clock_hold`, or confirmed by a reload. `Retry-After` says when that has been held."
     UpstreamConnect    Upstream 502 "upstream_connect"   "No server of the upstream took the connection."
     UpstreamTls        Upstream 502 "upstream_tls"       "The upstream's certificate or handshake is bad."
     UpstreamProtocol   Upstream 502 "upstream_protocol"  "The upstream's answer is malformed, upgrades without being asked, or was broken off by a reset of its stream."
@@ -189,7 +190,7 @@ reasons! {
     UpstreamBusy       Upstream 503 "upstream_busy"      "Every connection to an HTTP/2 server of the upstream carries as many requests as that server takes at once, or all connections to servers that the limit of open files allows are taken, and none became free in time."
     UpstreamShare      Upstream 503 "upstream_share"     "The client, its IPv6 /48 or its tenant has its share of the connections or places of the upstream, more than half of all are taken, and none became free in time."
     UpstreamYielded    Upstream 503 "upstream_yielded"   "The client let the exchange rest while others waited for the connection or place that it held, of which the client or its tenant held many."
-    MemoryShort        Upstream 503 "memory_short"       "octroi keeps large heads and what it reads ahead of slow clients in 128 MiB, and the request's head finds no room there: all is taken, or the client, its IPv6 /48 or its tenant has its share of it."
+    MemoryShort        Upstream 503 "memory_short"       "octroi keeps large heads, answers for slow clients and requests whose bodies have not begun in 128 MiB, and the request finds no room there: all is taken, or the client, its IPv6 /48 or its tenant has its share of it."
     StreamIdle         Upstream 504 "stream_idle"        "Neither side of a gRPC call said anything within `websocket_idle` of the route."
     ClientClosed       Gateway 499 "client_closed"       "The client went away before the answer was complete."
     TimeoutWrite       Gateway 408 "timeout_write"       "The client took nothing of the answer within `write_stall`, or took it slower than `write_min_rate`."
@@ -197,13 +198,27 @@ reasons! {
     Internal           Gateway 500 "internal"            "The gateway failed; the log says how."
 }
 
-/// When to ask again where a store is away: it is looked for every second, and back within a few.
+/// When to ask again while a store is away: it is tried every second, and usually back within a few.
 const STORE_AWAY: Duration = Duration::from_secs(5);
 
+/// When to ask again while all room, or a client's share of it, is taken: it is freed as exchanges end,
+/// mostly within seconds, and a client that retries at once only waits with the others.
+const ROOM_TAKEN: Duration = Duration::from_secs(5);
+
 impl Reason {
-    /// Returns when to ask again (RFC 9110, section 10.2.3), where what is missing comes back by itself.
+    /// Returns when to ask again (RFC 9110, section 10.2.3), where the missing thing comes back by itself.
+    /// Quotas and the clock know the moment of each case and set it themselves.
     pub const fn retry_after(self) -> Option<Duration> {
-        if matches!(self, Self::RevocationStale | Self::RevocationUnavailable | Self::SessionsUncounted) { Some(STORE_AWAY) } else { None }
+        if matches!(self, Self::RevocationStale | Self::RevocationUnavailable | Self::SessionsUncounted) {
+            Some(STORE_AWAY)
+        } else if matches!(
+            self,
+            Self::UpstreamBusy | Self::UpstreamShare | Self::UpstreamYielded | Self::MemoryShort
+        ) {
+            Some(ROOM_TAKEN)
+        } else {
+            None
+        }
     }
 }
 
@@ -229,6 +244,19 @@ mod tests {
     #[test]
     fn the_table_follows_the_order_of_the_stages() {
         assert!(Reason::ALL.windows(2).all(|pair| pair[0].stage() <= pair[1].stage()));
+    }
+
+    #[test]
+    fn who_may_come_again_is_told_when() {
+        let silent =
+            |reason: &&Reason| matches!(reason.status(), 429 | 503) && reason.retry_after().is_none();
+        let told: Vec<_> = Reason::ALL.iter().filter(|reason| reason.retry_after().is_some()).collect();
+
+        // Three of them know the moment themselves, and a process that shuts down does not know when, or
+        // whether, another starts.
+        let silent: Vec<_> = Reason::ALL.iter().filter(silent).map(|reason| reason.code()).collect();
+        assert_eq!(silent, ["quota_exceeded", "tenant_quota_exceeded", "clock_stepped", "draining"]);
+        assert!(told.iter().all(|reason| reason.status() == 503), "{told:?}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A value that must not be seen.
+//! A value that must stay hidden.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use zeroize::Zeroize;
 pub struct Secret<T: Zeroize>(T);
 
 impl<T: Zeroize> Secret<T> {
-    /// Takes the value in.
+    /// Wraps a value.
     pub const fn new(value: T) -> Self {
         Self(value)
     }
@@ -22,7 +22,7 @@ impl<T: Zeroize> Secret<T> {
 }
 
 impl<const N: usize> Secret<[u8; N]> {
-    /// Lets a function write the value in place, so that no copy of it stays behind.
+    /// Lets a function write the value in place, so that no copy of it is left behind.
     pub fn fill<E>(&mut self, write: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<(), E> {
         write(&mut self.0)
     }

@@ -1,16 +1,16 @@
-//! The field that edge puts at the end of each HTTP/2 head, for the gateway: on which stream it came, and what is wrong with it.
-
-use std::io::Write as _;
+//! The field that edge appends to each HTTP/2 head for the gateway: the stream of the request, and what is
+//! wrong with it.
 
 use super::Malformed;
 
-/// The name of the field. A client's own of that name is dropped.
+/// The name of the field. A client's own field of that name is dropped.
 pub const STREAM_FIELD: &str = "octroi-stream";
 
-/// The host of a request of which no host could be read (RFC 6761, section 6.4); the gateway takes it for none.
+/// The host of a request whose own host was unreadable (RFC 6761, section 6.4); the gateway treats it as
+/// missing.
 pub const NO_HOST: &str = "octroi.invalid";
 
-/// What edge says of a request.
+/// What edge reports about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamMark {
     /// Its stream.
@@ -19,31 +19,37 @@ pub struct StreamMark {
     pub malformed: Option<Malformed>,
 }
 
-/// The value of the field: the key of the connection, which no client knows, the stream, and the number of what is wrong.
+/// The value of the field: the connection's key, which no client knows, the stream, and the number of the
+/// fault.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamText {
     text: [u8; LONGEST],
     length: usize,
 }
 
-/// 16 digits of the key, 10 of the stream, 3 of the number, and what stands between them.
+/// 16 digits of the key, 10 of the stream, 3 of the number, and two separators.
 const LONGEST: usize = 16 + 1 + 10 + 1 + 3;
 
 impl StreamMark {
     /// Writes the value of the field.
     pub fn text(self, key: u64) -> StreamText {
-        let mut text = [0; LONGEST];
-        let mut rest = &mut text[..];
-        // All that there can be has room.
-        let _ = write!(rest, "{key:016x}-{}", self.stream);
-        if let Some(malformed) = self.malformed {
-            let _ = write!(rest, "-{}", malformed.code());
+        // Every request has one, so it is written by hand: `write!` takes several times as long.
+        let mut text = StreamText { text: [0; LONGEST], length: 0 };
+        for octet in key.to_be_bytes() {
+            for half in [octet >> 4, octet & 0xf] {
+                text.push(if half < 10 { b'0' + half } else { b'a' - 10 + half });
+            }
         }
-        let left = rest.len();
-        StreamText { text, length: LONGEST - left }
+        text.push(b'-');
+        text.number(self.stream);
+        if let Some(malformed) = self.malformed {
+            text.push(b'-');
+            text.number(malformed.code().into());
+        }
+        text
     }
 
-    /// Reads it. Nothing where the key is another: then a client has written it.
+    /// Reads the field. `None` where the key is wrong: then a client wrote it.
     pub(super) fn read(value: &[u8], key: u64) -> Option<Self> {
         let mut parts = std::str::from_utf8(value).ok()?.splitn(3, '-').skip(1);
         let stream = parts.next()?.parse().ok()?;
@@ -58,6 +64,27 @@ impl StreamMark {
 }
 
 impl StreamText {
+    /// The array has room for the longest value.
+    fn push(&mut self, octet: u8) {
+        if let Some(place) = self.text.get_mut(self.length) {
+            *place = octet;
+            self.length += 1;
+        }
+    }
+
+    fn number(&mut self, mut number: u32) {
+        let (mut digits, mut count) = ([0; 10], 0);
+        for digit in &mut digits {
+            *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
+            number /= 10;
+            count += 1;
+            if number == 0 {
+                break;
+            }
+        }
+        digits.iter().take(count).rev().for_each(|digit| self.push(*digit));
+    }
+
     /// Returns the text.
     pub fn as_bytes(&self) -> &[u8] {
         self.text.get(..self.length).unwrap_or_default()

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-/// Milliseconds since 1970-01-01 UTC: what tokens, logs and certificates speak.
+/// Milliseconds since 1970-01-01 UTC: the unit of tokens, logs and certificates.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct UnixTime(u64);
 
@@ -31,12 +31,12 @@ impl UnixTime {
         self.0 / 1000
     }
 
-    /// Adds a duration, stopping at the end of time.
+    /// Adds a duration; the result saturates.
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    /// Takes a duration off, stopping at 1970.
+    /// Subtracts a duration; the result is never before 1970.
     pub fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
     }
@@ -46,7 +46,12 @@ impl UnixTime {
         self.stamp().strftime("%Y-%m-%d").to_string()
     }
 
-    /// Times beyond the calendar are its last day.
+    /// Returns the minute of the day, UTC: `23:59`.
+    pub fn minute(self) -> String {
+        self.stamp().strftime("%H:%M").to_string()
+    }
+
+    /// Times beyond the calendar become its last day.
     fn stamp(self) -> jiff::Timestamp {
         let seconds = i64::try_from(self.as_secs()).unwrap_or(i64::MAX);
         jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX)
@@ -59,7 +64,7 @@ impl UnixTime {
 }
 
 impl fmt::Display for UnixTime {
-    /// Writes the second, UTC, as people read it (RFC 3339): `2027-06-30T23:59:59Z`.
+    /// Writes the time to the second, in UTC, as in RFC 3339: `2027-06-30T23:59:59Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.stamp().strftime("%Y-%m-%dT%H:%M:%SZ"))
     }
@@ -71,7 +76,7 @@ impl fmt::Debug for UnixTime {
     }
 }
 
-/// Nanoseconds on a clock that never goes back, from a start that means nothing. Quotas and durations use it.
+/// Nanoseconds on a monotonic clock with an arbitrary start. Quotas and durations use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Tick(u64);
 
@@ -86,7 +91,7 @@ impl Tick {
         self.0
     }
 
-    /// Adds a duration, stopping at the end of time.
+    /// Adds a duration; the result saturates.
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
     }
@@ -103,17 +108,24 @@ pub fn signed_seconds(millis: i64) -> f64 {
     if millis < 0 { -seconds } else { seconds }
 }
 
-/// Reads time. Everything that decides takes it as an argument; only floors 4 and up hold a clock.
+/// Reads the clocks. Whatever decides takes the time as an argument; only floors 4 and up hold a clock.
 pub trait Clock: Send + Sync {
     /// Returns the wall clock.
     fn now(&self) -> UnixTime;
     /// Returns the monotonic clock.
     fn tick(&self) -> Tick;
-    /// Says whether the wall clock is believed. While it is not, [`Clock::now`] goes on as before it was set.
+    /// Says whether the wall clock is trusted. While it is not, [`Clock::now`] continues as before it was
+    /// set.
     fn is_steady(&self) -> bool {
         true
     }
-    /// Returns the time that things are forgotten by: no step ahead moves it, so that a clock which was wrong forgets nothing.
+    /// Returns how long it takes at most until the wall clock is trusted again, if that happens once it has
+    /// stayed as it was set for `hold`. `None` while it is trusted.
+    fn unsteady_for(&self, _hold: Duration) -> Option<Duration> {
+        None
+    }
+    /// Returns the time by which stored data expires: a forward step does not move it, so that a wrong clock
+    /// deletes nothing.
     fn lasting(&self) -> UnixTime {
         self.now()
     }
@@ -147,24 +159,24 @@ impl Clock for SystemClock {
     }
 
     fn tick(&self) -> Tick {
-        // One second ahead of zero, so that "long before the start" can be said.
+        // One second above zero, so that a time before the start can be expressed.
         Tick(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX).saturating_add(1_000_000_000))
     }
 }
 
-/// A clock that stands still until it is told otherwise, for tests and `explain`.
+/// A clock that only moves when told to, for tests and `explain`.
 #[derive(Debug, Default)]
 pub struct ManualClock {
     millis: AtomicU64,
 }
 
 impl ManualClock {
-    /// Stands at a time.
+    /// Starts at a time.
     pub fn new(now: UnixTime) -> Self {
         Self { millis: AtomicU64::new(now.as_millis()) }
     }
 
-    /// Goes forward.
+    /// Moves forward.
     pub fn advance(&self, by: Duration) {
         self.millis.fetch_add(u64::try_from(by.as_millis()).unwrap_or(0), Ordering::Relaxed);
     }
@@ -186,7 +198,10 @@ mod tests {
 
     #[test]
     fn time_stops_at_its_ends() {
-        assert_eq!(UnixTime::from_millis(u64::MAX).plus(Duration::from_secs(1)), UnixTime::from_millis(u64::MAX));
+        assert_eq!(
+            UnixTime::from_millis(u64::MAX).plus(Duration::from_secs(1)),
+            UnixTime::from_millis(u64::MAX)
+        );
         assert_eq!(UnixTime::from_millis(5).minus(Duration::from_secs(1)), UnixTime::from_millis(0));
         assert_eq!(UnixTime::from_millis(5).since(UnixTime::from_millis(9)), Duration::ZERO);
     }

@@ -1,24 +1,25 @@
 //! Verdicts, and the trail of the steps that led to one.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, fmt, path::Path, time::Duration};
 
-use super::{Reason, Stage};
+use super::{Reason, Stage, printable};
 
-/// What a check answers: what it proved, or why the request is refused.
+/// The result of a check: what it proved, or why the request is refused.
 pub type Verdict<T = ()> = Result<T, Deny>;
 
-/// A refusal. It is an answer, not a failure, so it is no `Error`.
+/// A refusal. It is an answer, not a failure, so it is not an `Error`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deny {
-    /// Why: decides the status and what the client reads.
+    /// The reason: it decides the status and what the client reads.
     pub reason: Reason,
     /// The facts, for the operator only. It holds no secret and no query.
     pub detail: Cow<'static, str>,
-    /// When it is worth asking again.
+    /// When it makes sense to ask again.
     pub retry_after: Option<Duration>,
-    /// The rule that decided, if one did.
+    /// The rule that decided, if there is one.
     pub rule: Option<Origin>,
-    /// Whether a page or a correct client can be made to send what was refused: then it is held against nobody.
+    /// Whether a web page or a correct client can be made to send this request: then it does not count as an
+    /// offence.
     pub honest: bool,
 }
 
@@ -28,31 +29,31 @@ impl Deny {
         Self { reason, detail: detail.into(), retry_after: reason.retry_after(), rule: None, honest: false }
     }
 
-    /// Names the rule that decided.
+    /// Sets the rule that decided.
     pub fn by(mut self, rule: Origin) -> Self {
         self.rule = Some(rule);
         self
     }
 
-    /// Says whether a page or a correct client can be made to send this.
+    /// Sets whether a web page or a correct client can be made to send this.
     pub fn honest(mut self, honest: bool) -> Self {
         self.honest = honest;
         self
     }
 
-    /// Says whether it counts towards a ban of who connected.
+    /// Says whether the refusal counts towards a ban of the peer.
     pub fn is_offence(&self) -> bool {
         self.reason.breaks_protocol() && !self.honest
     }
 
-    /// Says when to ask again.
+    /// Sets when to ask again.
     pub fn after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 }
 
-/// Where a rule was written: a file of the policy, by index, and a line from 1.
+/// Where a rule is in the configuration: a file of the policy, by index, and a line from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin {
     /// Index into the policy's files.
@@ -61,32 +62,51 @@ pub struct Origin {
     pub line: u32,
 }
 
-/// Whether a rule refuses, or only writes down that it would have.
+/// Where a rule is, as it is shown: `conf/octroi.yaml:41`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleLocation<'a> {
+    /// The file, where the policy knows it.
+    pub file: Option<&'a Path>,
+    /// The line, from 1; 0 for a default, which is in no file.
+    pub line: u32,
+}
+
+impl fmt::Display for RuleLocation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.file, self.line) {
+            (_, 0) => f.write_str("default"),
+            (Some(file), line) => write!(f, "{}:{line}", printable(&file.to_string_lossy())),
+            (None, line) => write!(f, "line {line}"),
+        }
+    }
+}
+
+/// Whether a rule refuses, or only records that it would have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// The rule refuses.
     #[default]
     Enforce,
-    /// The rule lets pass and is recorded as `would=deny`.
+    /// The rule lets the request pass, and is recorded as `would=deny`.
     Observe,
 }
 
 /// One step of a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Which check.
+    /// The stage.
     pub stage: Stage,
-    /// What it found: nothing where it passed.
+    /// The refusal, if there was one.
     pub deny: Option<Deny>,
-    /// Whether the finding was only written down.
+    /// Whether the refusal was only recorded.
     pub observed: bool,
-    /// What passed, in words, and by which rule. Kept only when the trail is kept.
+    /// What passed, in words, and by which rule. Kept only in a full trail.
     pub note: Option<(Cow<'static, str>, Option<Origin>)>,
 }
 
 /// The steps of one decision.
 ///
-/// Traffic keeps only what was found ([`Trail::brief`]); `octroi explain` keeps every step ([`Trail::full`]).
+/// Traffic keeps only refusals ([`Trail::brief`]); `octroi explain` keeps every step ([`Trail::full`]).
 #[derive(Clone, Debug, Default)]
 pub struct Trail {
     steps: Vec<Step>,
@@ -94,7 +114,7 @@ pub struct Trail {
 }
 
 impl Trail {
-    /// Keeps only denials and what would have been one.
+    /// Keeps only refusals, including those of observe mode.
     pub fn brief() -> Self {
         Self { steps: Vec::new(), full: false }
     }
@@ -104,22 +124,24 @@ impl Trail {
         Self { steps: Vec::with_capacity(16), full: true }
     }
 
-    /// Writes down how a check ended and hands its verdict on.
+    /// Records how a check ended, and returns its verdict.
     pub fn note<T>(&mut self, stage: Stage, verdict: Verdict<T>) -> Verdict<T> {
         match &verdict {
             Ok(_) if self.full => self.steps.push(Step { stage, deny: None, observed: false, note: None }),
             Ok(_) => {}
-            Err(deny) => self.steps.push(Step { stage, deny: Some(deny.clone()), observed: false, note: None }),
+            Err(deny) => {
+                self.steps.push(Step { stage, deny: Some(deny.clone()), observed: false, note: None })
+            }
         }
         verdict
     }
 
-    /// Writes down a finding that the tenant's or quota's observe mode lets pass.
+    /// Records a refusal that the observe mode of a tenant or quota lets pass.
     pub fn observe(&mut self, stage: Stage, deny: Deny) {
         self.steps.push(Step { stage, deny: Some(deny), observed: true, note: None });
     }
 
-    /// Says in words what the last step found and by which rule, where every step is kept. The words are made only then.
+    /// Describes the last step in words, with its rule, in a full trail. The words are built only then.
     pub fn explain(&mut self, words: impl FnOnce() -> (Cow<'static, str>, Option<Origin>)) {
         if let (true, Some(step)) = (self.full, self.steps.last_mut()) {
             step.note = Some(words());
@@ -131,7 +153,7 @@ impl Trail {
         &self.steps
     }
 
-    /// Returns the first finding that observe mode let pass: the `would` of the access line.
+    /// Returns the first refusal that observe mode let pass: the `would` of the access line.
     pub fn would(&self) -> Option<&Deny> {
         self.steps.iter().find(|step| step.observed).and_then(|step| step.deny.as_ref())
     }
@@ -149,7 +171,7 @@ pub enum Decision {
 }
 
 impl Decision {
-    /// Returns the word that logs and metrics use.
+    /// Returns the word in logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Allow => "allow",

@@ -1,4 +1,5 @@
-//! The origin of a web page, as browsers write it (RFC 6454, section 6.2): scheme, host, and the port where it is not the scheme's own.
+//! The origin of a web page, as browsers serialise it (RFC 6454, section 6.2): scheme, host, and the port
+//! where it is not the default one.
 
 use std::{fmt, str::FromStr};
 
@@ -17,15 +18,15 @@ pub enum WebOriginError {
     /// More than an origin.
     #[error("an origin ends behind its host and port, without a slash")]
     Path,
-    /// A host that browsers do not write.
+    /// A host that browsers do not serialise.
     #[error("the host has characters that no host has")]
     Host,
-    /// A port that is none.
+    /// An invalid port.
     #[error("the port is not a number from 1 to 65535")]
     Port,
 }
 
-/// An origin in its one form: lower case, without the port that the scheme has anyway.
+/// An origin in canonical form: lower case, without a default port.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WebOrigin(Box<str>);
 
@@ -35,11 +36,14 @@ impl WebOrigin {
         &self.0
     }
 
-    /// Says whether pages of it came in clear text over the network, where others can change them.
+    /// Says whether its pages were loaded in clear text over the network, where others can change them.
     pub fn is_clear_text(&self) -> bool {
         let Some(rest) = self.0.strip_prefix("http://") else { return false };
         let host = rest.split_once(':').map_or(rest, |(host, _)| host);
-        !(host == "localhost" || host.ends_with(".localhost") || host.starts_with("127.") || rest.starts_with("[::1]"))
+        !(host == "localhost"
+            || host.ends_with(".localhost")
+            || host.starts_with("127.")
+            || rest.starts_with("[::1]"))
     }
 }
 
@@ -54,7 +58,7 @@ impl FromStr for WebOrigin {
             return Err(WebOriginError::Wildcard);
         }
         let (scheme, rest) = text.split_once("://").ok_or(WebOriginError::Scheme)?;
-        // RFC 3986, section 3.1. Apps in a shell have schemes of their own: `capacitor://localhost`.
+        // RFC 3986, section 3.1. Packaged apps have schemes of their own: `capacitor://localhost`.
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
         if !scheme.starts_with(|first: char| first.is_ascii_alphabetic()) || !scheme.bytes().all(fits) {
             return Err(WebOriginError::Scheme);
@@ -66,7 +70,14 @@ impl FromStr for WebOrigin {
             Some((address, after)) => {
                 address.parse::<std::net::Ipv6Addr>().map_err(|_| WebOriginError::Host)?;
                 let host = rest.get(..address.len().saturating_add(2)).ok_or(WebOriginError::Host)?;
-                (host, if after.is_empty() { None } else { Some(after.strip_prefix(':').ok_or(WebOriginError::Host)?) })
+                (
+                    host,
+                    if after.is_empty() {
+                        None
+                    } else {
+                        Some(after.strip_prefix(':').ok_or(WebOriginError::Host)?)
+                    },
+                )
             }
             None if rest.starts_with('[') => return Err(WebOriginError::Host),
             None => rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port))),
@@ -162,7 +173,10 @@ mod tests {
 
         assert!(clear("http://app.example.com") && clear("http://192.0.2.1:8080"));
         assert!(
-            !clear("https://app.example.com") && !clear("http://localhost:3000") && !clear("http://127.0.0.1") && !clear("http://[::1]:80")
+            !clear("https://app.example.com")
+                && !clear("http://localhost:3000")
+                && !clear("http://127.0.0.1")
+                && !clear("http://[::1]:80")
         );
     }
 }

@@ -1,6 +1,6 @@
 //! One HTTP/1.1 request, and its whole answer.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Uri, header, uri::Scheme};
@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    OutboundError, Trust,
+    Deadlines, OutboundError, Trust,
     dial::{Reach, dial, dial_plain},
 };
 
@@ -22,19 +22,6 @@ use super::{
 const HEAD_BYTES: usize = 64 << 10;
 /// The most fields of an answer.
 const FIELDS: usize = 100;
-
-/// How long each step may take, and all of them together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deadlines {
-    /// Finding the address of a name.
-    pub resolve: Duration,
-    /// Connecting, all addresses together.
-    pub connect: Duration,
-    /// The TLS handshake.
-    pub handshake: Duration,
-    /// All of it, from the name to the last byte of the answer.
-    pub total: Duration,
-}
 
 /// Asks others over HTTPS. Each request has a connection of its own; TLS sessions are resumed.
 #[derive(Clone)]
@@ -46,7 +33,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Trusts these CAs, waits no longer than this, and takes answers of at most so many bytes. May read the system's CAs: it blocks.
+    /// Trusts these CAs, waits no longer than this, and takes answers of at most so many bytes. May read the
+    /// system's CAs: it blocks.
     pub fn new(trust: &Trust, deadlines: Deadlines, most_bytes: usize) -> Result<Self, OutboundError> {
         Ok(Self { tls: trust.client_config(&[b"http/1.1"])?, deadlines, most_bytes, plain_here: false })
     }
@@ -65,7 +53,7 @@ impl Client {
     }
 
     async fn exchange(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, OutboundError> {
-        let Place { host, port, plain } = place(request.uri())?;
+        let Origin { host, port, plain } = origin(request.uri())?;
         if plain && !self.plain_here {
             return Err(OutboundError::Url(request.uri().to_string()));
         }
@@ -87,8 +75,10 @@ impl Client {
             std::future::pending().await
         };
         let answer = async {
-            let (head, body) = sender.send_request(request.map(Full::new)).await.map_err(OutboundError::Http)?.into_parts();
-            let body = Limited::new(body, self.most_bytes).collect().await.map_err(|error| self.broken(error))?;
+            let (head, body) =
+                sender.send_request(request.map(Full::new)).await.map_err(OutboundError::Http)?.into_parts();
+            let body =
+                Limited::new(body, self.most_bytes).collect().await.map_err(|error| self.broken(error))?;
             Ok(Response::from_parts(head, body.to_bytes()))
         };
         tokio::select! {
@@ -115,15 +105,16 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// Where a URL leads.
 #[derive(Debug, PartialEq, Eq)]
-struct Place {
+struct Origin {
     host: String,
     port: u16,
     /// Without TLS: then the host is an address of this machine.
     plain: bool,
 }
 
-/// Reads where an https URL leads, or an http one to an address of this machine. An address in brackets is an address.
-fn place(uri: &Uri) -> Result<Place, OutboundError> {
+/// Reads where an https URL leads, or an http one to an address of this machine. An address in brackets is an
+/// address.
+fn origin(uri: &Uri) -> Result<Origin, OutboundError> {
     let bad = || OutboundError::Url(uri.to_string());
     let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(bad)?;
     let host = authority.host();
@@ -134,14 +125,21 @@ fn place(uri: &Uri) -> Result<Place, OutboundError> {
     if host.is_empty() || !(plain || uri.scheme() == Some(&Scheme::HTTPS)) {
         return Err(bad());
     }
-    Ok(Place { host: host.to_owned(), port: authority.port_u16().unwrap_or(if plain { 80 } else { 443 }), plain })
+    Ok(Origin {
+        host: host.to_owned(),
+        port: authority.port_u16().unwrap_or(if plain { 80 } else { 443 }),
+        plain,
+    })
 }
 
 /// Moves the authority from the URL into Host (RFC 9112, section 3.2.1).
 fn in_origin_form(request: &mut Request<Bytes>) -> Result<(), OutboundError> {
     let uri = request.uri();
     let bad = || OutboundError::Url(uri.to_string());
-    let host = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok()).ok_or_else(bad)?;
+    let host = uri
+        .authority()
+        .and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
+        .ok_or_else(bad)?;
     let target: Uri = uri.path_and_query().map_or("/", |path| path.as_str()).parse().map_err(|_| bad())?;
     request.headers_mut().insert(header::HOST, host);
     request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -151,7 +149,10 @@ fn in_origin_form(request: &mut Request<Bytes>) -> Result<(), OutboundError> {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("deadlines", &self.deadlines).field("most_bytes", &self.most_bytes).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("deadlines", &self.deadlines)
+            .field("most_bytes", &self.most_bytes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -161,8 +162,8 @@ mod tests {
 
     #[test]
     fn only_https_and_this_machine_have_a_place() {
-        let of = |uri: &str| place(&uri.parse().unwrap()).ok();
-        let at = |host: &str, port: u16, plain: bool| Some(Place { host: host.to_owned(), port, plain });
+        let of = |uri: &str| origin(&uri.parse().unwrap()).ok();
+        let at = |host: &str, port: u16, plain: bool| Some(Origin { host: host.to_owned(), port, plain });
 
         assert_eq!(of("https://ca.test/directory"), at("ca.test", 443, false));
         assert_eq!(of("https://[2001:db8::1]:14000/dir"), at("2001:db8::1", 14_000, false));

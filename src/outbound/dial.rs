@@ -39,7 +39,12 @@ pub(super) enum Reach {
 }
 
 /// Resolves and connects.
-pub(super) async fn dial_plain(host: &str, port: u16, reach: Reach, deadlines: &Deadlines) -> Result<TcpStream, OutboundError> {
+pub(super) async fn dial_plain(
+    host: &str,
+    port: u16,
+    reach: Reach,
+    deadlines: &Deadlines,
+) -> Result<TcpStream, OutboundError> {
     let mut addresses = resolve(host, port, deadlines.resolve).await?;
     if reach == Reach::Loopback {
         addresses.retain(|address| address.ip().to_canonical().is_loopback());
@@ -56,7 +61,10 @@ pub(super) async fn dial_plain(host: &str, port: u16, reach: Reach, deadlines: &
 async fn resolve(host: &str, port: u16, limit: Duration) -> Result<Vec<SocketAddr>, OutboundError> {
     let failed = |source| OutboundError::Resolve { host: host.to_owned(), source };
     let found = timeout(limit, lookup_host((host, port)));
-    let found = found.await.map_err(|_| OutboundError::Timeout { step: "finding the address", limit })?.map_err(failed)?;
+    let found = found
+        .await
+        .map_err(|_| OutboundError::Timeout { step: "finding the address", limit })?
+        .map_err(failed)?;
     let addresses: Vec<SocketAddr> = found.take(MOST_ADDRESSES).collect();
     if addresses.is_empty() { Err(failed(io::ErrorKind::NotFound.into())) } else { Ok(addresses) }
 }
@@ -69,7 +77,11 @@ async fn connect(addresses: &[SocketAddr], host: &str, limit: Duration) -> Resul
         match timeout(share, TcpStream::connect(address)).await {
             Ok(Ok(tcp)) => return Ok(tcp),
             Ok(Err(source)) => {
-                let shown = if address.ip().to_string() == host { address.to_string() } else { format!("{host} ({address})") };
+                let shown = if address.ip().to_string() == host {
+                    address.to_string()
+                } else {
+                    format!("{host} ({address})")
+                };
                 last = OutboundError::Connect { address: shown, source };
             }
             Err(_) => last = OutboundError::Timeout { step: "connecting", limit },

@@ -47,6 +47,14 @@ pub enum OutboundError {
         #[source]
         source: io::Error,
     },
+    /// Who was asked says nothing.
+    #[error("{address} does not answer within {} s", limit.as_secs())]
+    Silent {
+        /// The host and port, or the path of a socket.
+        address: String,
+        /// How long was waited.
+        limit: Duration,
+    },
     /// A step took too long.
     #[error("{step} took longer than {} s", limit.as_secs())]
     Timeout {

@@ -19,7 +19,8 @@ pub struct ServerTls {
 }
 
 impl ServerTls {
-    /// Trusts these CAs for this name, and offers this protocol and no other (ALPN, RFC 7301). May read the system's CAs: it blocks.
+    /// Trusts these CAs for this name, and offers this protocol and no other (ALPN, RFC 7301). May read the
+    /// system's CAs: it blocks.
     pub fn new(trust: &Trust, name: &str, alpn: &[u8]) -> Result<Self, OutboundError> {
         let name = ServerName::try_from(name.to_owned()).map_err(|_| OutboundError::Url(name.to_owned()))?;
         Ok(Self { config: trust.client_config(&[alpn])?, name })

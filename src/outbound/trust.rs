@@ -21,7 +21,8 @@ pub enum Trust {
 }
 
 impl Trust {
-    /// Builds what a TLS client goes by, and what it says that it will speak. Reads files where the system's CAs are meant.
+    /// Builds what a TLS client goes by, and what it says that it will speak. Reads files where the system's
+    /// CAs are meant.
     pub(super) fn client_config(&self, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, OutboundError> {
         let mut roots = RootCertStore::empty();
         match self {
@@ -51,10 +52,13 @@ impl Trust {
     }
 }
 
-/// Judges the file that `SSL_CERT_FILE` names: the library would pass over what it cannot read, and wait for the writer of a pipe.
+/// Judges the file that `SSL_CERT_FILE` names: the library would pass over what it cannot read, and wait for
+/// the writer of a pipe.
 fn named_by_environment() -> io::Result<()> {
     let Some(path) = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()) else { return Ok(()) };
-    let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("SSL_CERT_FILE={}: {why}", path.display()));
+    let wrong = |why: String| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("SSL_CERT_FILE={}: {why}", path.display()))
+    };
     let held = files::read(path.as_ref(), BUNDLE_BYTES).map_err(|error| wrong(files::reason(&error)))?;
     pem_certificates(&held.bytes).map(drop).map_err(|error| wrong(error.to_string()))
 }

@@ -6,11 +6,15 @@ use http::Method;
 
 use super::{QuotaState, Session};
 use crate::{
-    checks::{origin::Sender, sign_in::Back},
-    model::{ClientCertificate, ClientIp, Deny, Host, Presented, Scheme},
-    policy::{Quota, RequestLimits, Route, Tenant},
+    checks::{origin::Sender, sign_in::Callback},
+    model::{
+        ClientCertificate, ClientIp, Deny, Host, Mode, Presented, QuotaName, QuotaOutcomes, QuotaVerdict,
+        Scheme,
+    },
+    policy::{Quota, RequestLimits, Route, RouteAccess, Tenant},
     quota::Limit,
-    state::{Challenges, KeySets, QuotaKey},
+    session::Replaced,
+    store::{Challenges, KeySets, QuotaKey},
 };
 
 /// The stores that the pipeline asks.
@@ -35,9 +39,10 @@ impl<Q, R> Clone for Stores<'_, Q, R> {
 
 impl<Q, R> Copy for Stores<'_, Q, R> {}
 
-/// What became known of a request on the way, whether it passed or not. Answers and logs are made from it; it proves nothing.
+/// The facts that became known of a request on the way, whether it passed or not. Answers and logs are made
+/// from it; it proves nothing.
 #[derive(Clone, Debug, Default)]
-pub struct Known {
+pub struct RequestFacts {
     /// Who asked.
     pub client: Option<ClientIp>,
     /// Over what.
@@ -51,8 +56,9 @@ pub struct Known {
     /// The rule for the path as asked.
     pub route: Option<Arc<Route>>,
     /// The rules that judge too, since an app may read the path otherwise.
-    pub also: Vec<Arc<Route>>,
-    /// The session, once its token has opened and its clocks hold. It may still be refused: only [`Permit::session`] counts.
+    pub alternates: Vec<Arc<Route>>,
+    /// The session, once its token has opened and its clocks hold. It may still be refused: only
+    /// [`Permit::session`] counts.
     pub session: Option<Arc<Session>>,
     /// Whether the answer takes the cookie away.
     pub clear_cookie: bool,
@@ -63,36 +69,36 @@ pub struct Known {
     /// The quotas that were asked and refuse, the tightest first.
     pub quotas: Vec<QuotaState>,
     /// Every quota that was asked, and what it said.
-    pub asked: Vec<(Arc<Quota>, Asked)>,
+    pub quota_outcomes: AskedQuotas,
     /// What was charged for a failure, until it is known whether it was one.
     pub(super) charged: Vec<(QuotaKey, Limit)>,
-    /// Whether the session that was presented is set aside: the request is another site's, let in by the mark of a sign-in.
+    /// Whether the session that was presented is set aside: the request is another site's, let in by the mark
+    /// of a sign-in.
     pub set_aside: bool,
     /// Whether it comes back from a sign-in of which nobody knows here.
     pub sign_in_lost: bool,
 }
 
-impl Known {
+impl RequestFacts {
     /// Returns every rule that judges the request.
     pub fn rules(&self) -> impl Iterator<Item = &Route> + Clone {
-        self.route.iter().chain(&self.also).map(|route| &**route)
+        self.route.iter().chain(&self.alternates).map(|route| &**route)
     }
 }
 
-/// What a quota said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// The charge was taken.
-    Taken,
-    /// It was used up.
-    Refused,
-    /// It was used up, and observe mode let pass.
-    Observed,
+/// The quotas that were asked, and what each said.
+#[derive(Clone, Debug, Default)]
+pub struct AskedQuotas(pub(super) Vec<(Arc<Quota>, QuotaVerdict)>);
+
+impl QuotaOutcomes for AskedQuotas {
+    fn for_each(&self, see: &mut dyn FnMut(&QuotaName, QuotaVerdict)) {
+        self.0.iter().for_each(|(quota, verdict)| see(&quota.name, *verdict));
+    }
 }
 
 /// Where a request may go.
 #[derive(Debug)]
-pub enum Passage {
+pub enum Disposition {
     /// To the upstream.
     Permit(Permit),
     /// To this URL: the listener only redirects to HTTPS.
@@ -101,8 +107,8 @@ pub enum Passage {
     Challenge(Arc<str>),
 }
 
-/// The proof that a request passed every check. Choosing an upstream needs one, and only the pipeline makes them. Who watches over an
-/// exchange that goes on holds it too.
+/// The proof that a request passed every check. Choosing an upstream needs one, and only the pipeline makes
+/// them. Who watches over an exchange that goes on holds it too.
 #[derive(Clone, Debug)]
 pub struct Permit(Arc<Parts>);
 
@@ -112,7 +118,7 @@ pub(super) struct Parts {
     pub(super) realm: Arc<Tenant>,
     pub(super) acting: Arc<Tenant>,
     pub(super) route: Arc<Route>,
-    pub(super) also: Vec<(Arc<Route>, Sender)>,
+    pub(super) alternates: Vec<(Arc<Route>, Sender)>,
     pub(super) method: Method,
     pub(super) session: Option<Arc<Session>>,
     pub(super) client: ClientIp,
@@ -128,8 +134,24 @@ pub(super) struct Parts {
     pub(super) safe: bool,
     pub(super) part: Option<&'static str>,
     pub(super) sender: Sender,
-    pub(super) signed_out: bool,
-    pub(super) back: Option<Back>,
+    pub(super) on_session_end: OnSessionEnd,
+    pub(super) granted: bool,
+    pub(super) callback: Option<Callback>,
+}
+
+/// What the end of its session does to an exchange under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnSessionEnd {
+    /// What it does to a new request: the exchange ends where a rule needs a session, and goes on without it
+    /// elsewhere.
+    AsNew,
+    /// The app has all of the request, and may end the session in its answer, which is waited for. All else
+    /// is as for a new one.
+    AwaitsAnswer,
+    /// The exchange ends, whatever the rules need.
+    Ends,
+    /// Nothing: its own answer has ended the session. What else could end it still does.
+    Nothing,
 }
 
 impl Permit {
@@ -137,15 +159,59 @@ impl Permit {
         Self(Arc::new(parts))
     }
 
-    /// Returns the permit of an exchange whose answer has ended the session that asked: that end is no reason to end the answer. All
-    /// else that could end it still is.
-    pub fn signed_out(&self) -> Self {
-        Self::new(Parts { signed_out: true, ..Parts::clone(&self.0) })
+    /// Says what the end of its session does to the exchange.
+    pub fn on_session_end(&self) -> OnSessionEnd {
+        self.0.on_session_end
     }
 
-    /// Says whether the session has had its last answer.
-    pub(super) fn is_signed_out(&self) -> bool {
-        self.0.signed_out
+    /// Notes what the end of its session does to the exchange from here on.
+    pub fn set_on_session_end(&mut self, does: OnSessionEnd) {
+        if self.0.on_session_end != does {
+            Arc::make_mut(&mut self.0).on_session_end = does;
+        }
+    }
+
+    /// Returns the permit of the same request without its session, for which none of its rules asks.
+    #[must_use]
+    pub fn without_session(&self) -> Self {
+        let acting = Arc::clone(&self.0.realm);
+        Self::new(Parts { session: None, acting, ..Parts::clone(&self.0) })
+    }
+
+    /// Returns the permit of an exchange whose answer has begun a session: from here on that is the one with
+    /// which it ends.
+    #[must_use]
+    pub fn granted(&self, session: Arc<Session>, tenant: Arc<Tenant>) -> Self {
+        let on_session_end = OnSessionEnd::AsNew;
+        Self::new(Parts {
+            session: Some(session),
+            acting: tenant,
+            on_session_end,
+            granted: true,
+            ..Parts::clone(&self.0)
+        })
+    }
+
+    /// Says whether the session began in the answer.
+    pub(super) fn is_granted(&self) -> bool {
+        self.0.granted
+    }
+
+    /// Says whether the exchange may outlive its session for an answer that ends it: a rule needs one, and
+    /// the app may end it there.
+    pub fn may_sign_out(&self) -> bool {
+        let public = |route: &Arc<Route>| route.access == RouteAccess::Public;
+        let mut rules = self.rules();
+        self.0.route.revoke
+            && self.0.session.is_some()
+            && self.0.realm.mode == Mode::Enforce
+            && !rules.clone().all(public)
+            && rules.all(|route| public(route) || route.revoke)
+    }
+
+    /// Says whether the app may begin or end sessions with its answer.
+    pub fn may_change_sessions(&self) -> bool {
+        self.0.route.grant.is_allowed() || self.0.route.revoke
     }
 
     /// Says how it is known that a part of a page was loaded, if one was.
@@ -153,8 +219,8 @@ impl Permit {
         self.0.part
     }
 
-    pub(super) fn back(&self) -> Option<&Back> {
-        self.0.back.as_ref()
+    pub(super) fn callback(&self) -> Option<&Callback> {
+        self.0.callback.as_ref()
     }
 
     /// Says whether a page of another site asked.
@@ -164,9 +230,18 @@ impl Permit {
 
     /// Returns the name of the cookie that marks the sign-in which the request comes back from.
     pub fn sign_in(&self) -> Option<&str> {
-        match self.0.back.as_ref()? {
-            Back::Begun(cookie) => Some(cookie),
-            Back::Unknown(_) => None,
+        match self.0.callback.as_ref()? {
+            Callback::Begun { mark, .. } => Some(mark),
+            Callback::Unknown(_) => None,
+        }
+    }
+
+    /// Returns the session that the sign-in replaces from which the request comes back, where it could not
+    /// bring that along.
+    pub fn replaces(&self) -> Option<&Replaced> {
+        match self.0.callback.as_ref()? {
+            Callback::Begun { replaces, .. } => replaces.as_deref(),
+            Callback::Unknown(_) => None,
         }
     }
 
@@ -186,13 +261,14 @@ impl Permit {
     }
 
     /// Returns every rule that let the request through, the one for the path as asked first.
-    pub(super) fn rules(&self) -> impl Iterator<Item = &Arc<Route>> {
-        std::iter::once(&self.0.route).chain(self.0.also.iter().map(|(route, _)| route))
+    pub(super) fn rules(&self) -> impl Iterator<Item = &Arc<Route>> + Clone {
+        std::iter::once(&self.0.route).chain(self.0.alternates.iter().map(|(route, _)| route))
     }
 
     /// Returns the same rules, each with whose page asked as far as it knows.
-    pub(super) fn judges(&self) -> impl Iterator<Item = (Sender, &Route)> {
-        std::iter::once((self.0.sender, &*self.0.route)).chain(self.0.also.iter().map(|(route, sender)| (*sender, &**route)))
+    pub(super) fn rules_with_sender(&self) -> impl Iterator<Item = (Sender, &Route)> {
+        std::iter::once((self.0.sender, &*self.0.route))
+            .chain(self.0.alternates.iter().map(|(route, sender)| (*sender, &**route)))
     }
 
     pub(super) fn method(&self) -> &str {
@@ -225,14 +301,15 @@ impl Permit {
         self.0.scheme
     }
 
-    /// Returns the host with the port that was asked for, where that is not the scheme's own: apps compare it with `Origin`, and make
-    /// redirects of it.
+    /// Returns the host with the port that was asked for, where that is not the scheme's own: apps compare it
+    /// with `Origin`, and make redirects of it.
     pub fn authority(&self) -> Cow<'_, str> {
         let host = self.0.host.as_str();
         self.0.port.map_or(Cow::Borrowed(host), |port| Cow::Owned(format!("{host}:{port}")))
     }
 
-    /// Returns the port that the client sees: what it asked for, else the listener's public one, else the scheme's.
+    /// Returns the port that the client sees: what it asked for, else the listener's public one, else the
+    /// scheme's.
     pub fn public_port(&self) -> u16 {
         self.0.public_port
     }

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-/// One sink of access lines.
+/// One destination of access lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessLog {
-    /// Where.
+    /// The destination.
     pub to: LogTarget,
-    /// In what form.
+    /// The format.
     pub format: LogFormat,
 }
 
@@ -16,25 +16,25 @@ pub struct AccessLog {
 pub enum LogTarget {
     /// Standard output.
     Stdout,
-    /// A file, opened again on USR1.
+    /// A file, reopened on USR1.
     File {
         /// The file.
         path: PathBuf,
-        /// When to begin another one.
+        /// When to rotate it.
         rotate: Option<Rotation>,
     },
 }
 
-/// When a log file is put aside.
+/// When a log file is rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rotation {
     /// At this size in bytes.
     pub size: u64,
-    /// How many are kept beside the current one.
+    /// How many old files are kept.
     pub keep: u32,
 }
 
-/// The form of a line.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object.

@@ -1,4 +1,4 @@
-//! Certificates from a directory (RFC 8555): from whom, for which hosts, proven how.
+//! Certificates by ACME (RFC 8555): from which CA, for which hosts, validated how.
 
 use std::{fmt::Write, path::PathBuf, sync::Arc, time::Duration};
 
@@ -9,46 +9,47 @@ use crate::model::{Host, Secret};
 /// One `acme` entry of `tls.certificates`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acme {
-    /// The URL of the directory; https.
+    /// The directory URL; https.
     pub directory: Box<str>,
-    /// Whom the CA may write to: `mailto:…`.
+    /// The contact of the account: `mailto:…`.
     pub contact: Option<Box<str>>,
-    /// The account at the CA that ours is bound to.
+    /// The existing account at the CA that ours is bound to.
     pub eab: Option<ExternalAccount>,
-    /// The CAs that may vouch for the directory, each as DER; absent: the system's.
+    /// The trusted CAs for the directory, in DER; `None`: the system's.
     pub roots: Option<Vec<Vec<u8>>>,
-    /// How hosts are proven, the first choice first; never empty.
+    /// How hosts are validated, in order of preference; never empty.
     pub challenges: Vec<AcmeChallenge>,
-    /// How long before its end a certificate is renewed; absent: a third of its life.
+    /// How long before its expiry a certificate is renewed; `None`: a third of its lifetime.
     pub renew_before: Option<Duration>,
-    /// How long to wait after a first failure; doubled with each one that follows.
+    /// How long to wait after a first failure; doubled with each failure that follows.
     pub retry_after: Duration,
-    /// What is to be had.
+    /// The certificates to obtain.
     pub certificates: Vec<Arc<AcmeCertificate>>,
 }
 
-/// One certificate to be had.
+/// One certificate to obtain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcmeCertificate {
-    /// What it is called in logs and under the state folder: `tenants/acme`, or `hosts/www.example.com` after its first host.
+    /// Its name in logs and under the state directory: `tenants/acme`, or `hosts/www.example.com` after its
+    /// first host.
     pub id: Box<str>,
-    /// The hosts it is for; 1 to [`MOST_HOSTS`].
+    /// Its hosts; 1 to [`MOST_HOSTS`].
     pub hosts: Vec<Host>,
 }
 
-/// The most names on one certificate: what the largest public CA takes.
+/// How many hosts a certificate may have: the limit of the largest public CA.
 pub const MOST_HOSTS: usize = 100;
 
-/// An account that exists at the CA already (RFC 8555, section 7.3.4).
+/// An existing account at the CA (RFC 8555, section 7.3.4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExternalAccount {
-    /// Its name.
+    /// Its key identifier.
     pub kid: Box<str>,
-    /// The key that proves it is ours: HMAC-SHA-256.
+    /// Its HMAC-SHA-256 key, which proves that it is ours.
     pub key: Secret<Vec<u8>>,
 }
 
-/// How the CA sees that a host is ours.
+/// How the CA validates a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AcmeChallenge {
     /// A file at a path, over HTTP on port 80 (RFC 8555, section 8.3).
@@ -58,10 +59,10 @@ pub enum AcmeChallenge {
 }
 
 impl AcmeChallenge {
-    /// Every way.
+    /// Every challenge type.
     pub const ALL: [Self; 2] = [Self::Http01, Self::TlsAlpn01];
 
-    /// Returns the name that configuration, CAs and metrics use.
+    /// Returns the name in configuration, in the protocol and in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Http01 => "http-01",
@@ -71,11 +72,15 @@ impl AcmeChallenge {
 }
 
 impl Acme {
-    /// Returns where the account is kept, under the state folder. Another directory, contact or binding is another account.
+    /// Returns the path of the account file, under the state directory. Another directory, contact or binding
+    /// is another account.
     pub fn account_file(&self) -> PathBuf {
         let mut digest = Sha256::new();
-        let (kid, key) = self.eab.as_ref().map_or(("", &[][..]), |eab| (&*eab.kid, eab.key.expose().as_slice()));
-        for part in [self.directory.as_bytes(), self.contact.as_deref().unwrap_or("").as_bytes(), kid.as_bytes(), key] {
+        let (kid, key) =
+            self.eab.as_ref().map_or(("", &[][..]), |eab| (&*eab.kid, eab.key.expose().as_slice()));
+        for part in
+            [self.directory.as_bytes(), self.contact.as_deref().unwrap_or("").as_bytes(), kid.as_bytes(), key]
+        {
             digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             digest.update(part);
         }
@@ -89,16 +94,19 @@ impl Acme {
         PathBuf::from("acme/accounts").join(name)
     }
 
-    /// The host of the directory, in characters that file names have.
+    /// The host of the directory URL, in characters that file names may have.
     fn directory_host(&self) -> String {
         let rest = self.directory.strip_prefix("https://").unwrap_or(&self.directory);
         let authority = rest.split(['/', '?']).next().unwrap_or_default();
-        authority.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' }).collect()
+        authority
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' })
+            .collect()
     }
 }
 
 impl AcmeCertificate {
-    /// Returns where the certificate is kept with its key, in one file, under the state folder.
+    /// Returns the path of the file with the certificate and its key, under the state directory.
     pub fn file(&self) -> PathBuf {
         PathBuf::from(format!("acme/certificates/{}.pem", self.id))
     }

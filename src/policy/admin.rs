@@ -9,23 +9,23 @@ use crate::model::{Role, Secret, UnixTime};
 pub struct Admin {
     /// The address to bind.
     pub address: SocketAddr,
-    /// TLS files; required beyond loopback.
+    /// The certificate and key files; required beyond loopback.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// The named operators.
     pub principals: Vec<AdminPrincipal>,
-    /// The Host names that are answered.
+    /// The Host names that it answers.
     pub hosts: Vec<String>,
 }
 
 /// One named operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminPrincipal {
-    /// The name that logs say.
+    /// The name in logs.
     pub name: String,
     /// The Bearer token, at least 32 bytes.
     pub token: Secret<Vec<u8>>,
-    /// What they may do.
+    /// The roles.
     pub roles: Vec<Role>,
-    /// When they stop being one.
+    /// When the entry expires.
     pub expires: Option<UnixTime>,
 }

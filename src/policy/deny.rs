@@ -1,4 +1,4 @@
-//! Who is dropped at a listener before any handshake.
+//! The addresses that a listener refuses before any handshake.
 
 use std::{
     path::{Path, PathBuf},
@@ -8,26 +8,26 @@ use std::{
 use super::IpSet;
 use crate::model::{ClientIp, Range};
 
-/// The ranges that a listener drops: those that stand in the configuration, and those of files.
+/// The ranges that a listener refuses: those in the configuration, and those in files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DenyList {
-    /// The ranges that stand in the configuration.
+    /// The ranges in the configuration.
     pub ranges: IpSet,
-    /// The files, as they were when they were last read and held.
+    /// The files, as last read successfully.
     pub files: Box<[DenyFile]>,
 }
 
-/// A file of ranges. Listeners that name the same file share what is in it.
+/// A file of ranges. Listeners that name the same file share its ranges.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DenyFile {
     /// The file.
     pub path: PathBuf,
-    /// What is in it.
+    /// Its ranges.
     pub ranges: Arc<IpSet>,
 }
 
 impl DenyList {
-    /// Returns a range that holds the address, the most specific of its list, and the file that it stands in.
+    /// Returns the most specific range that contains the address, and the file it is from.
     pub fn find(&self, client: ClientIp) -> Option<(Range, Option<&Path>)> {
         let in_file = |file: &'_ DenyFile| file.ranges.named(client);
         let own = self.ranges.named(client).map(|range| (range, None));
@@ -58,7 +58,10 @@ mod tests {
 
     #[test]
     fn a_range_is_named_with_its_file() {
-        let file = DenyFile { path: "bad.txt".into(), ranges: Arc::new(set(&["198.51.100.0/24", "198.51.100.7/32"])) };
+        let file = DenyFile {
+            path: "bad.txt".into(),
+            ranges: Arc::new(set(&["198.51.100.0/24", "198.51.100.7/32"])),
+        };
         let list = DenyList { ranges: set(&["192.0.2.0/24"]), files: Box::new([file]) };
         let find = |text: &str| {
             let found = list.find(ClientIp::from(text.parse::<IpAddr>().unwrap()));

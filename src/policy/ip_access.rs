@@ -1,4 +1,4 @@
-//! Which addresses may reach a tenant.
+//! The addresses that may reach a tenant.
 
 use super::IpSet;
 use crate::model::{ClientIp, Origin, Range, UnixTime};
@@ -8,15 +8,15 @@ use crate::model::{ClientIp, Origin, Range, UnixTime};
 pub struct RangeRule {
     /// The range.
     pub range: Range,
-    /// Where it was written.
+    /// Where it is in the configuration.
     pub origin: Origin,
-    /// What it is for.
+    /// The operator's note.
     pub note: Option<Box<str>>,
-    /// When it stops counting.
+    /// When it expires.
     pub expires: Option<UnixTime>,
 }
 
-/// The two lists of a tenant, as of the time the policy was loaded: entries that had expired by then are not in them.
+/// The two lists of a tenant, without the entries that had expired when the policy was loaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IpAccess {
     allow: Option<List>,
@@ -27,14 +27,14 @@ pub struct IpAccess {
 struct List {
     set: IpSet,
     rules: Box<[RangeRule]>,
-    /// For each rule, the place of the next one around it; empty where none expires.
-    around: Box<[Option<u32>]>,
+    /// For each rule, the index of the next one around it; empty where none expires.
+    enclosing: Box<[Option<u32>]>,
 }
 
-/// What a list says of an address.
+/// The result of a look-up in one list.
 enum Found<'a> {
     Range(&'a RangeRule),
-    /// Ranges hold it that have all expired; this is the most specific one.
+    /// Only expired ranges contain the address; this is the most specific one.
     Expired(&'a RangeRule),
     None,
 }
@@ -42,17 +42,23 @@ enum Found<'a> {
 impl List {
     fn new(rules: Vec<RangeRule>) -> Self {
         let set = IpSet::new(rules.iter().map(|rule| rule.range));
-        let around = if rules.iter().any(|rule| rule.expires.is_some()) { set.around() } else { Box::default() };
-        Self { set, rules: rules.into(), around }
+        let enclosing =
+            if rules.iter().any(|rule| rule.expires.is_some()) { set.enclosing() } else { Box::default() };
+        Self { set, rules: rules.into(), enclosing }
     }
 
-    /// Finds the most specific range that holds the address and has not expired: what has is not there, and hides none around it.
+    /// Finds the most specific range that contains the address and has not expired. An expired range does not
+    /// hide the ones around it.
     fn find(&self, client: ClientIp, now: UnixTime) -> Found<'_> {
-        let Some((mut at, first)) = self.set.find(client).and_then(|at| Some((at, self.rules.get(at)?))) else { return Found::None };
+        let Some((mut at, first)) = self.set.find(client).and_then(|at| Some((at, self.rules.get(at)?)))
+        else {
+            return Found::None;
+        };
         let mut rule = first;
-        // Each is shorter than the one before, or an equal one that was written later.
+        // Each range is wider than the one before, or equal and later in the configuration.
         while rule.expires.is_some_and(|end| end <= now) {
-            let outer = self.around.get(at).copied().flatten().and_then(|outer| usize::try_from(outer).ok());
+            let outer =
+                self.enclosing.get(at).copied().flatten().and_then(|outer| usize::try_from(outer).ok());
             match outer.and_then(|outer| Some((outer, self.rules.get(outer)?))) {
                 Some(outer) => (at, rule) = outer,
                 None => return Found::Expired(first),
@@ -62,29 +68,29 @@ impl List {
     }
 }
 
-/// What the lists say of an address.
+/// The result of a look-up in both lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access<'a> {
-    /// There is no `allow` list, and no deny range names the address.
+    /// There is no `allow` list, and no deny range contains the address.
     Open,
-    /// An allow range holds the address, and no deny range does.
+    /// An allow range contains the address, and no deny range does.
     Allowed(&'a RangeRule),
-    /// A deny range holds the address. Deny wins.
+    /// A deny range contains the address. Deny wins.
     Denied(&'a RangeRule),
-    /// There is an `allow` list, and what it has for the address has expired since it was loaded.
+    /// There is an `allow` list, and its ranges for the address have expired since it was loaded.
     Expired(&'a RangeRule),
     /// There is an `allow` list and the address is not in it.
     Unlisted,
 }
 
 impl IpAccess {
-    /// Builds the lists from the entries that have not expired. `allow: None` admits every address not denied; an allow list
-    /// that expiry has emptied admits nobody.
+    /// Builds the lists from entries that have not expired. `allow: None` admits every address that is not
+    /// denied; an allow list whose entries have all expired admits none.
     pub fn new(allow: Option<Vec<RangeRule>>, deny: Vec<RangeRule>) -> Self {
         Self { allow: allow.map(List::new), deny: List::new(deny) }
     }
 
-    /// Asks about an address, as of now: what has expired since the lists were loaded is not there.
+    /// Looks an address up at a time: ranges that have expired since the lists were loaded are ignored.
     pub fn lookup(&self, client: ClientIp, now: UnixTime) -> Access<'_> {
         if let Found::Range(rule) = self.deny.find(client, now) {
             return Access::Denied(rule);
@@ -128,23 +134,39 @@ mod tests {
 
     #[test]
     fn what_has_expired_is_not_there() {
-        let allow = vec![until("203.0.113.7/32", 100), until("203.0.113.0/28", 90), rule("203.0.113.0/24"), until("198.51.100.0/24", 100)];
-        let access = IpAccess::new(Some(allow), vec![until("203.0.113.9/32", 100), until("203.0.113.10/32", 101)]);
+        let allow = vec![
+            until("203.0.113.7/32", 100),
+            until("203.0.113.0/28", 90),
+            rule("203.0.113.0/24"),
+            until("198.51.100.0/24", 100),
+        ];
+        let access =
+            IpAccess::new(Some(allow), vec![until("203.0.113.9/32", 100), until("203.0.113.10/32", 101)]);
         let at = |text: &str, now| access.lookup(ip(text), UnixTime::from_secs(now));
 
         assert_eq!(at("203.0.113.7", 99), Access::Allowed(&until("203.0.113.7/32", 100)));
-        assert_eq!(at("203.0.113.7", 100), Access::Allowed(&rule("203.0.113.0/24")), "two around it, of which one has expired");
+        assert_eq!(
+            at("203.0.113.7", 100),
+            Access::Allowed(&rule("203.0.113.0/24")),
+            "two around it, of which one has expired"
+        );
         assert_eq!(at("198.51.100.1", 99), Access::Allowed(&until("198.51.100.0/24", 100)));
         assert_eq!(at("198.51.100.1", 100), Access::Expired(&until("198.51.100.0/24", 100)));
         assert_eq!(at("203.0.113.9", 99), Access::Denied(&until("203.0.113.9/32", 100)));
-        assert_eq!(at("203.0.113.9", 100), Access::Allowed(&rule("203.0.113.0/24")), "a denied range that has expired denies nobody");
+        assert_eq!(
+            at("203.0.113.9", 100),
+            Access::Allowed(&rule("203.0.113.0/24")),
+            "a denied range that has expired denies nobody"
+        );
         assert_eq!(at("203.0.113.10", 100), Access::Denied(&until("203.0.113.10/32", 101)));
     }
 
     #[test]
     fn of_two_equal_ranges_the_one_that_holds_counts() {
-        for ranges in [vec![until("203.0.113.0/24", 90), rule("203.0.113.0/24")], vec![rule("203.0.113.0/24"), until("203.0.113.0/24", 90)]]
-        {
+        for ranges in [
+            vec![until("203.0.113.0/24", 90), rule("203.0.113.0/24")],
+            vec![rule("203.0.113.0/24"), until("203.0.113.0/24", 90)],
+        ] {
             let access = IpAccess::new(Some(ranges), Vec::new());
 
             assert_eq!(access.lookup(ip("203.0.113.7"), NOW), Access::Allowed(&rule("203.0.113.0/24")));
@@ -170,6 +192,9 @@ mod tests {
 
     #[test]
     fn a_list_emptied_by_expiry_admits_nobody() {
-        assert_eq!(IpAccess::new(Some(Vec::new()), Vec::new()).lookup(ip("192.0.2.1"), NOW), Access::Unlisted);
+        assert_eq!(
+            IpAccess::new(Some(Vec::new()), Vec::new()).lookup(ip("192.0.2.1"), NOW),
+            Access::Unlisted
+        );
     }
 }

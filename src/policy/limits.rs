@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::model::Http2Limits;
 
-/// Bounds of a connection, before any tenant is known.
+/// Bounds that apply before the tenant is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// How long a TLS handshake may take.
@@ -21,11 +21,12 @@ pub struct Limits {
     pub path_bytes: usize,
     /// How many bytes a request target may have.
     pub uri_bytes: usize,
-    /// How long a kept-alive connection may wait for its next request.
+    /// How long a keep-alive connection may wait for its next request.
     pub idle_timeout: Duration,
-    /// How long a client may take none of the answer.
+    /// How long a client may read nothing of the answer.
     pub write_stall: Duration,
-    /// How many bytes of the answer a client must take per second, on average over each `write_stall` in which we waited for it.
+    /// How many bytes of the answer per second a client must read, on average over each `write_stall` in
+    /// which we waited for it.
     pub write_min_rate: u64,
     /// What an HTTP/2 connection may do.
     pub http2: Http2Limits,
@@ -36,7 +37,7 @@ pub struct Limits {
 pub struct RequestLimits {
     /// How many bytes a body may have.
     pub body_bytes: u64,
-    /// How many bytes of body must come per second, on average after the first ten seconds.
+    /// How many bytes of a body must come per second, on average after the first ten seconds.
     pub body_min_rate: u64,
     /// How long a WebSocket may be silent.
     pub websocket_idle: Duration,

@@ -1,6 +1,6 @@
-//! The validated, immutable rules. What stands here is true: nobody checks it again.
+//! The validated, immutable rules. They are valid by construction; nothing checks them again.
 //!
-//! A request takes one `Arc<Policy>` when it begins and keeps it to the end. `config` is the only maker.
+//! A request takes one `Arc<Policy>` when it begins and keeps it to the end. Only `config` builds one.
 
 mod access_log;
 mod acme;
@@ -31,7 +31,8 @@ pub use acme::{Acme, AcmeCertificate, AcmeChallenge, ExternalAccount, MOST_HOSTS
 pub use admin::{Admin, AdminPrincipal};
 pub use bans::BanRules;
 pub use client_certificate::{
-    CaCertificate, CertificateMode, ClientCertificates, ClientTrust, Crl, Identities, Lapse, Lapsed, NamePattern, TrustFile, UnusableTrust,
+    CaCertificate, CertificateMode, ClientCertificates, ClientTrust, Crl, ExpiredItem, Identities,
+    NamePattern, TrustExpiry, TrustFile, UnusableTrust,
 };
 pub use deny::{DenyFile, DenyList};
 pub use foreign::{Foreign, ForeignSessions, KeySource};
@@ -41,89 +42,98 @@ pub use limits::{Limits, RequestLimits};
 pub use listener::{Listener, ListenerKind, ProxyProtocol};
 pub use quota::{Charge, Quota, QuotaBy};
 pub use redis::{Redis, RedisGuard, RedisPlace};
-pub use request_fields::{Fate, RequestFields};
+pub use request_fields::{HeaderDecision, RequestFields};
 pub use route::{Access as RouteAccess, Granting, OriginCheck, Route, Unmatched};
-pub use route_table::{Also, Matched, RouteTable, RouteTableBuilder, SameRoute, folded};
+pub use route_table::{AlternateMatch, Matched, RouteTable, RouteTableBuilder, SameRoute, folded};
 pub use session::{Binding, KeyDir, OnStale, RevocationRules, SessionRules, Sessions};
 pub use tenant::{CookieRules, HostConflict, Members, Tenant, Tenants};
 pub use ticket_secrets::{TicketSecrets, TicketSecretsError};
 pub use tls::{Certificate, CertificateSource, MinVersion, Tls, UnknownSni};
 pub use upstream::{Balance, Protocol, Server, ServerAddress, Upstream, UpstreamTimeouts, UpstreamTls};
 
-use crate::model::{ClientIp, ListenerName, Origin, Range, UnixTime, UpstreamName};
+use crate::model::{ClientIp, ListenerName, Origin, Range, RuleLocation, UnixTime, UpstreamName};
 
 /// All rules of one revision.
 #[derive(Debug)]
 pub struct Policy {
-    /// A digest of every file that the rules were read from: the first 16 hexadecimal digits of SHA-256.
+    /// A digest of every file that the rules were read from: the first 16 hexadecimal digits of a SHA-256.
     pub revision: String,
-    /// The files that rules were read from, in the order in which [`Origin::file`] counts them.
+    /// The files, in the order in which [`Origin::file`] counts them.
     pub files: Vec<PathBuf>,
     /// This node's name.
     pub node: String,
-    /// How many worker threads.
+    /// The number of worker threads.
     pub threads: usize,
-    /// How long open requests may go on after TERM.
+    /// How long open requests may continue after TERM.
     pub drain: Duration,
-    /// How long connections are still taken after TERM.
+    /// How long connections are still accepted after TERM.
     pub drain_delay: Duration,
-    /// How long a wall clock that was set is not believed.
+    /// How long a wall clock that was set is not trusted.
     pub clock_hold: Duration,
-    /// Where octroi keeps what must survive it.
+    /// The directory of the data that outlives the process.
     pub state_dir: PathBuf,
-    /// Peers whose forwarding header is believed, on every listener.
+    /// Peers whose forwarding header is trusted, on every listener.
     pub trusted_proxies: IpSet,
     /// The one forwarding header that is read.
     pub client_ip_header: ClientIpHeader,
-    /// The doors.
+    /// The listeners.
     pub listeners: Vec<Arc<Listener>>,
-    /// Bounds of a connection, before any tenant is known.
+    /// Bounds that apply before the tenant is known.
     pub limits: Limits,
-    /// When clients that break the protocol are banned; absent: never.
+    /// When clients that break the protocol are banned; `None`: never.
     pub bans: Option<BanRules>,
-    /// Bounds of a request, where neither tenant nor route says otherwise.
+    /// Bounds of a request, where neither the tenant nor the route sets them.
     pub request_limits: RequestLimits,
-    /// Where Prometheus scrapes and orchestrators ask. It holds no secret.
+    /// The address for Prometheus and for health checks. It serves no secrets.
     pub metrics: Option<SocketAddr>,
-    /// The admin listener; the control socket is there always.
+    /// The admin listener. The control socket always exists.
     pub admin: Option<Admin>,
-    /// Certificates and versions.
+    /// Certificates and TLS versions.
     pub tls: Tls,
-    /// Session keys, the cookie and what holds for every tenant.
+    /// Session keys, the cookie, and the defaults of every tenant.
     pub sessions: Option<Sessions>,
     /// The store that nodes share.
     pub redis: Option<Redis>,
-    /// Where requests go.
+    /// The upstreams.
     pub upstreams: BTreeMap<UpstreamName, Arc<Upstream>>,
-    /// Customer accounts, by name and by host.
+    /// The tenants, by name and by host.
     pub tenants: Tenants,
-    /// Where access lines go.
+    /// The destinations of access lines.
     pub access_log: Vec<AccessLog>,
-    /// When the next range or principal expires: the policy is loaded again then.
+    /// When the next range or principal expires: the policy is reloaded then.
     pub next_expiry: Option<UnixTime>,
 }
 
 impl Policy {
-    /// Says whether an address is one of our own proxies at a listener: many clients stand behind it, so that no rule against a client
-    /// is for it. One that must send the PROXY header is our own, too.
-    pub fn is_own_proxy(&self, listener: &ListenerName, address: ClientIp) -> bool {
-        let found = self.listeners.iter().find(|candidate| candidate.name == *listener);
-        found.map_or_else(|| self.trusted_proxies.contains(address), |listener| listener.is_own_proxy(&self.trusted_proxies, address))
+    /// Returns how long a session may live at most, in any tenant: a session of octroi, or one of an app,
+    /// whatever end that has itself.
+    pub fn longest_session(&self) -> Duration {
+        let of_none = || self.sessions.as_ref().map(|sessions| sessions.rules.absolute);
+        self.tenants.iter().map(|tenant| tenant.sessions.absolute).max().or_else(of_none).unwrap_or_default()
     }
 
-    /// Says whether a ban of these addresses would hold nowhere: at every listener all of them are our own proxies. At one where they are
-    /// not, they are clients, and banned for offences like others.
+    /// Says whether an address is one of our own proxies at a listener: many clients are behind it, so rules
+    /// against a client do not apply to it. A peer that must send the PROXY header is our own, too, where it
+    /// `is_peer` and names no other address.
+    pub fn is_own_proxy(&self, listener: &ListenerName, address: ClientIp, is_peer: bool) -> bool {
+        let found = self.listeners.iter().find(|candidate| candidate.name == *listener);
+        let of_server = &self.trusted_proxies;
+        found.map_or_else(
+            || of_server.contains(address),
+            |listener| listener.is_own_proxy(of_server, address, is_peer),
+        )
+    }
+
+    /// Says whether a ban of these addresses would have no effect: all of them are our own proxies at every
+    /// listener. At a listener where they are not, they are clients, and can be banned.
     pub fn never_bans(&self, range: Range) -> bool {
         self.listeners.iter().all(|listener| listener.are_own_proxies(&self.trusted_proxies, range))
     }
 
-    /// Says where a rule was written: `conf/octroi.yaml:41`.
-    pub fn locate(&self, origin: Origin) -> String {
-        match (self.files.get(usize::from(origin.file)), origin.line) {
-            (_, 0) => "default".to_owned(),
-            (Some(file), line) => format!("{}:{line}", file.display()),
-            (None, line) => format!("line {line}"),
-        }
+    /// Describes where a rule is: `conf/octroi.yaml:41`.
+    pub fn locate(&self, origin: Origin) -> RuleLocation<'_> {
+        let file = self.files.get(usize::from(origin.file)).map(|file| &**file);
+        RuleLocation { file, line: origin.line }
     }
 }
 

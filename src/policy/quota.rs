@@ -1,30 +1,30 @@
-//! Quotas: who may ask how often.
+//! Quotas: how often a client, a user or a tenant may ask.
 
 use crate::{
     model::{Mode, Origin, QuotaName},
     quota::Limit,
 };
 
-/// One quota. Its key is (tenant, quota, subject): one customer cannot drain another's.
+/// One quota. Its key is (tenant, quota, subject), so that one customer cannot use up another's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quota {
     /// Its name in logs, metrics and the `RateLimit` fields.
     pub name: QuotaName,
-    /// A number that no other quota of this policy has: part of the key.
+    /// A number that is unique in this policy: part of the key.
     pub id: u32,
-    /// Where it was written.
+    /// Where it is in the configuration.
     pub origin: Origin,
-    /// Whom it counts.
+    /// What it counts by.
     pub by: QuotaBy,
-    /// How much.
+    /// The limit.
     pub limit: Limit,
-    /// What costs.
+    /// Which requests it charges.
     pub charge: Charge,
-    /// Whether it refuses or only writes down.
+    /// Whether it refuses or only records.
     pub mode: Mode,
 }
 
-/// Whom a quota counts.
+/// What a quota counts by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum QuotaBy {
     /// Each client: an IPv4 address or an IPv6 /64.
@@ -40,7 +40,7 @@ pub enum QuotaBy {
 }
 
 impl QuotaBy {
-    /// Returns the word that the configuration uses.
+    /// Returns the word in the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Client => "client",
@@ -51,7 +51,7 @@ impl QuotaBy {
         }
     }
 
-    /// Says whether it is asked before the session, so that it bounds token guessing.
+    /// Says whether it is charged before the session check, so that it bounds token guessing.
     pub const fn is_before_session(self) -> bool {
         match self {
             Self::Client | Self::Route => true,
@@ -66,6 +66,7 @@ pub enum Charge {
     /// Every request.
     #[default]
     Requests,
-    /// Failures: taken when asked, given back on success (a grant, or a status under 400 where the route grants nothing).
+    /// Failures: charged before the request, refunded on success (a grant, or a status under 400 where the
+    /// route grants nothing).
     Failures,
 }

@@ -4,24 +4,24 @@ use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use crate::model::Secret;
 
-/// Where Redis is, and how long an answer of it may take.
+/// Where Redis is, and how long it may take to answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redis {
-    /// Where it is.
+    /// Its address.
     pub place: RedisPlace,
-    /// Who we are there; absent: its default user.
+    /// Our user; `None`: the default user.
     pub user: Option<Box<str>>,
     /// The password.
     pub password: Option<Secret<String>>,
     /// The database.
     pub database: u16,
-    /// How long one command may take.
+    /// How long a command may take.
     pub timeout: Duration,
-    /// How many nodes of octroi share it; absent: nobody counts on a number.
+    /// How many nodes of octroi share it; `None`: unknown.
     pub replicas: Option<NonZeroU32>,
 }
 
-/// Where Redis is.
+/// The address of Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RedisPlace {
     /// TCP.
@@ -30,23 +30,23 @@ pub enum RedisPlace {
         host: Box<str>,
         /// The port.
         port: u16,
-        /// How what is said is kept from others.
+        /// How the connection is protected.
         guard: RedisGuard,
     },
     /// A Unix socket.
     Unix(PathBuf),
 }
 
-/// How what is said to Redis is kept from others.
+/// How the connection to Redis is protected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RedisGuard {
-    /// TLS. The certificate must be for the host.
+    /// TLS. The certificate must match the host.
     Tls {
-        /// The CA bundle, DER certificates; absent: the system's.
+        /// The trusted CAs, in DER; `None`: the system's.
         ca: Option<Vec<Vec<u8>>>,
     },
-    /// It does not leave this machine: an address that is not loopback is not connected to.
+    /// It stays on this machine: only loopback addresses are connected to.
     Loopback,
-    /// Not at all: the operator says that clear text is meant.
+    /// Not at all: the operator chose clear text.
     Plaintext,
 }

@@ -1,30 +1,32 @@
-//! Which fields of a request claim what only a gateway may say, and what a realm says otherwise (`security.md` 2.4).
+//! Which request fields make claims that only a gateway may make, and what a realm configures otherwise.
 //!
-//! An app believes such a field because something in front of it is known to set it: whoever it was made for, a client that sends it is
-//! believed as well. So what any of the usual servers, proxies and frameworks reads that way is taken off, on every route.
+//! An app trusts such a field because something in front of it is known to set it. Whatever it was made for,
+//! a client that sends it is trusted as well. So every field that one of the common servers, proxies or
+//! frameworks trusts is removed, on every route.
 
-/// What a family of fields says of a request.
+/// What a family of fields claims about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Claim {
-    /// Who asks, and what they may do.
+    /// Who sends it, and what they may do.
     Identity,
-    /// What certificate the client has.
+    /// The client's certificate.
     Certificate,
-    /// Which address it has.
+    /// The client's address.
     Address,
     /// Whether it came over TLS.
     Scheme,
-    /// Which host, path or method is meant, or how the app serves it.
+    /// Another host, path or method, or how the app serves it.
     Routing,
-    /// What octroi states itself.
+    /// What octroi sets itself.
     Gateway,
 }
 
 impl Claim {
     /// Every claim.
-    pub const ALL: [Self; 6] = [Self::Identity, Self::Certificate, Self::Address, Self::Scheme, Self::Routing, Self::Gateway];
+    pub const ALL: [Self; 6] =
+        [Self::Identity, Self::Certificate, Self::Address, Self::Scheme, Self::Routing, Self::Gateway];
 
-    /// Says in words what is claimed, for the reference.
+    /// Describes the claim, for the reference.
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Identity => "who asks, and what they may do",
@@ -39,7 +41,7 @@ impl Claim {
 
 use Claim::{Address, Certificate, Gateway, Identity, Routing, Scheme};
 
-/// A field, or with `*` at the end every field that begins so.
+/// A field name, or with `*` at the end every field that begins so.
 type Family = (&'static str, Claim);
 
 /// Returns every family, by name.
@@ -49,46 +51,57 @@ pub fn families() -> impl Iterator<Item = Family> {
 
 /// What happens to a field that a client sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// It is forwarded as it came.
+pub enum HeaderDecision {
+    /// It is forwarded unchanged.
     Keep,
-    /// It claims what only the gateway may say, or the realm has it dropped.
+    /// It makes a claim that only the gateway may make, or the realm drops it.
     Drop,
     /// Its name has an underscore, which servers read as a hyphen (CVE-2025-64484).
     Underscore,
 }
 
-/// What a realm says of the fields of its requests.
+/// The rules of a realm for its request fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestFields {
-    /// Fields that do not reach its app: names, or prefixes with `*` at their end.
+    /// Fields that do not reach its app: names, or prefixes with `*` at the end.
     pub drop: Box<[Box<str>]>,
-    /// Names of families, or within a dropped prefix, that reach it all the same.
+    /// Names in a family, or within a dropped prefix, that reach the app all the same.
     pub keep: Box<[Box<str>]>,
 }
 
 impl RequestFields {
-    /// Decides about a field by its name, which is in lower case. What browsers send with every request is known by its length and one
-    /// comparison; another name costs a look into the few families that begin like it.
-    pub fn fate(&self, name: &str) -> Fate {
+    /// Decides about a field by its lower-case name. The fields that browsers send with every request are
+    /// recognised by their length and one comparison; any other name is compared with the few families that
+    /// begin like it.
+    pub fn decide(&self, name: &str) -> HeaderDecision {
         let dropped = !is_ordinary(name) && {
-            let seen = name.bytes().fold(0, |seen, byte| seen | SEEN.get(usize::from(byte)).copied().unwrap_or(ODD));
+            let seen =
+                name.bytes().fold(0, |seen, byte| seen | SEEN.get(usize::from(byte)).copied().unwrap_or(ODD));
             if seen & UNDERSCORE != 0 {
-                return Fate::Underscore;
+                return HeaderDecision::Underscore;
             }
             if seen & ODD == 0 { claim(name) } else { claim_folded(name) }.is_some()
         };
         let dropped = dropped || self.drop.iter().any(|pattern| is_in(pattern, name));
-        if dropped && !self.keep.iter().any(|kept| **kept == *name) { Fate::Drop } else { Fate::Keep }
+        if dropped && !self.keep.iter().any(|kept| **kept == *name) {
+            HeaderDecision::Drop
+        } else {
+            HeaderDecision::Keep
+        }
     }
 }
 
-/// What a name may have: a character that a careless server maps to a hyphen, and the one that all of them map.
+/// Properties of a name: a character that a careless server maps to a hyphen, and the one that all servers
+/// map.
 const ODD: u8 = 1;
 const UNDERSCORE: u8 = 2;
 
-/// What each octet of a name is. A table, because every octet of every name of every request is looked at.
-#[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "in a constant: what is out of bounds does not compile")]
+/// The property of each octet. A table, because every octet of every name of every request is examined.
+#[expect(
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    reason = "in a constant: what is out of bounds does not compile"
+)]
 const SEEN: [u8; 256] = {
     let mut seen = [ODD; 256];
     let plain = b"-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -103,8 +116,9 @@ const SEEN: [u8; 256] = {
 
 macro_rules! ordinary {
     ($($length:literal => $($name:literal)|+,)+) => {
-        /// Says whether a field is one that browsers and common clients send all the time. None is of a family, and none has anything but
-        /// letters, digits and hyphens: tests say so. The length comes first, so that few names are compared.
+        /// Says whether browsers and common clients send this field all the time. No such field is in a
+        /// family, and none has anything but letters, digits and hyphens; tests hold that. The length comes
+        /// first, so that few names are compared.
         fn is_ordinary(name: &str) -> bool {
             match name.len() {
                 $($length => matches!(name, $($name)|+),)+
@@ -142,26 +156,33 @@ ordinary! {
     30 => "access-control-request-headers",
 }
 
-/// Says what a field claims, if it is of a family. `name` is in lower case.
+/// Returns what a field claims, if it is in a family. `name` is in lower case.
 pub fn claim(name: &str) -> Option<Claim> {
     let families = alike(name)?;
-    // No family is within another, so the last one in front of the name is the only one that it can be of.
+    // No family is within another, so only the last one in front of the name can contain it.
     let after = families.partition_point(|(family, _)| stem(family) <= name);
     let (family, claim) = families.get(after.checked_sub(1)?)?;
     (is_in(family, name) && !HONEST.iter().any(|honest| is_in(honest, name))).then_some(*claim)
 }
 
-/// Returns the families that begin like a name: by its first letter, and behind `x-`, where most of them are, by the next one.
+/// Returns the families that begin like a name: by its first letter, and behind `x-`, where most of them are,
+/// by the next one.
 fn alike(name: &str) -> Option<&'static [Family]> {
     let families = of_letter(*name.as_bytes().first()?)?;
-    let Some(&third) = name.strip_prefix("x-").and_then(|rest| rest.as_bytes().first()) else { return Some(families) };
+    let Some(&third) = name.strip_prefix("x-").and_then(|rest| rest.as_bytes().first()) else {
+        return Some(families);
+    };
     let (from, to) = BEHIND_X.get(usize::from(third)).copied()?;
     families.get(usize::from(from)..usize::from(to))
 }
 
-/// Where the families begin and end that have a letter behind `x-`, by that letter. All that begin with `x` have that hyphen, and
-/// a letter behind it: a test says so.
-#[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "in a constant: what is out of bounds does not compile")]
+/// The bounds of the families with each letter behind `x-`. All families that begin with `x` have that
+/// hyphen, and a letter behind it; a test holds that.
+#[expect(
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    reason = "in a constant: what is out of bounds does not compile"
+)]
 const BEHIND_X: [(u16, u16); 256] = {
     let mut places = [(0, 0); 256];
     let mut letter = 0;
@@ -184,8 +205,8 @@ const BEHIND_X: [(u16, u16); 256] = {
     places
 };
 
-/// Fields that look like those of a family and that libraries and pages send, of what shows them rather than of whom: grpc-web's own, and how
-/// somebody reads.
+/// Fields that look like those of a family but are harmless: libraries and pages send them to describe a
+/// display, not a person (grpc-web's own, and the reading mode).
 const HONEST: [&str; 8] = [
     "x-client-user-agent",
     "x-user-agent",
@@ -197,13 +218,13 @@ const HONEST: [&str; 8] = [
     "x-user-timezone",
 ];
 
-/// The same of a name with other characters, which a careless server maps to a hyphen, as it does its own.
+/// The same for a name with other characters, which a careless server maps to a hyphen.
 fn claim_folded(name: &str) -> Option<Claim> {
     let families = of_letter(*name.as_bytes().first()?)?;
     families.iter().find(|(family, _)| is_in(family, name)).map(|(_, claim)| *claim)
 }
 
-/// Says whether a name is meant by a pattern, whatever stands in it for a hyphen.
+/// Says whether a name matches a pattern, whatever replaces a hyphen in it.
 pub fn is_in(pattern: &str, name: &str) -> bool {
     let stem = stem(pattern);
     let fits = if stem.len() < pattern.len() { name.len() >= stem.len() } else { name.len() == stem.len() };
@@ -218,12 +239,13 @@ const fn folded(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte } else { b'-' }
 }
 
-/// Says whether a field frames the message or belongs to one connection: nobody keeps or drops it (RFC 9110, section 7.6.1).
+/// Says whether a field frames the message or is hop-by-hop: it can be neither kept nor dropped (RFC 9110,
+/// section 7.6.1).
 pub fn is_framing(name: &str) -> bool {
     FRAMING.contains(&name)
 }
 
-/// Such fields, and those that say where a request goes and how often it has been here.
+/// Such fields, and those that decide where a request goes and count how often it has been here.
 pub const FRAMING: [&str; 14] = [
     "connection",
     "content-length",
@@ -245,7 +267,7 @@ fn of_letter(letter: u8) -> Option<&'static [Family]> {
     BY_LETTER.iter().find(|(first, _)| *first == letter).map(|(_, families)| *families)
 }
 
-/// The families by their first letter, sorted; none is within another. A test says so.
+/// The families by their first letter, sorted; none is within another. A test holds that.
 const BY_LETTER: [(u8, &[Family]); 25] = [
     (
         b'$',
@@ -675,12 +697,12 @@ const BY_LETTER: [(u8, &[Family]); 25] = [
             ("x-vercel-*", Address),
             ("x-verified-*", Identity),
             ("x-vouch-*", Identity),
-            ("x-wap-network-client-*", Identity),         // mobile carriers
-            ("x-waws-*", Routing),                        // Azure App Service
+            ("x-wap-network-client-*", Identity), // mobile carriers
+            ("x-waws-*", Routing),                // Azure App Service
             ("x-wcpay-platform-checkout-user", Identity), // WooCommerce Payments: CVE-2023-28121
-            ("x-webauth-*", Identity),                    // Grafana, Gitea
-            ("x-weblogic-*", Routing),                    // WebLogic
-            ("x-webobjects-*", Identity),                 // SOGo
+            ("x-webauth-*", Identity),            // Grafana, Gitea
+            ("x-weblogic-*", Routing),            // WebLogic
+            ("x-webobjects-*", Identity),         // SOGo
         ],
     ),
     (
@@ -698,8 +720,8 @@ mod tests {
 
     use super::*;
 
-    fn fate(name: &str) -> Fate {
-        RequestFields::default().fate(name)
+    fn decide(name: &str) -> HeaderDecision {
+        RequestFields::default().decide(name)
     }
 
     #[test]
@@ -730,40 +752,43 @@ mod tests {
         for &(length, names) in ORDINARY {
             for name in names {
                 assert!(name.len() == length && is_ordinary(name), "{name}");
-                assert_eq!(fate_slowly(name), Fate::Keep, "{name}");
+                assert_eq!(fate_slowly(name), HeaderDecision::Keep, "{name}");
             }
         }
         assert!(!is_ordinary("accepts") && !is_ordinary("accepd") && !is_ordinary(""));
     }
 
     /// The rule itself: every family is compared, octet by octet.
-    fn fate_slowly(name: &str) -> Fate {
+    fn fate_slowly(name: &str) -> HeaderDecision {
         if name.contains('_') {
-            return Fate::Underscore;
+            return HeaderDecision::Underscore;
         }
         let of = families().any(|(family, _)| is_in(family, name));
-        if of && name != "x-user-agent" { Fate::Drop } else { Fate::Keep }
+        if of && name != "x-user-agent" { HeaderDecision::Drop } else { HeaderDecision::Keep }
     }
 
-    /// Names near those that matter: a family's or an ordinary one, with an octet changed, taken away or put in.
+    /// Names near those that matter: one of a family or an ordinary one, with an octet changed, removed or
+    /// inserted.
     fn names() -> impl Strategy<Value = String> {
         let known: Vec<String> = families()
             .map(|(family, _)| family.replace('*', ""))
             .chain(ORDINARY.iter().flat_map(|(_, names)| names.iter().map(|name| (*name).to_owned())))
             .collect();
         let octet = proptest::sample::select(b"-_.!~$abexyz019".to_vec());
-        (proptest::sample::select(known), 0..5_u8, any::<proptest::sample::Index>(), octet).prop_map(|(name, change, at, octet)| {
-            let mut octets = name.into_bytes();
-            let at = at.index(octets.len());
-            match change {
-                0 => {}
-                1 => octets[at] = octet,
-                2 => octets.insert(at, octet),
-                3 => octets.push(octet),
-                _ => drop(octets.remove(at)),
-            }
-            String::from_utf8(octets).unwrap()
-        })
+        (proptest::sample::select(known), 0..5_u8, any::<proptest::sample::Index>(), octet).prop_map(
+            |(name, change, at, octet)| {
+                let mut octets = name.into_bytes();
+                let at = at.index(octets.len());
+                match change {
+                    0 => {}
+                    1 => octets[at] = octet,
+                    2 => octets.insert(at, octet),
+                    3 => octets.push(octet),
+                    _ => drop(octets.remove(at)),
+                }
+                String::from_utf8(octets).unwrap()
+            },
+        )
     }
 
     proptest! {
@@ -771,12 +796,12 @@ mod tests {
 
         #[test]
         fn the_quick_way_decides_as_every_comparison_would(name in names()) {
-            prop_assert_eq!(fate(&name), fate_slowly(&name));
+            prop_assert_eq!(decide(&name), fate_slowly(&name));
         }
 
         #[test]
         fn any_name_is_decided_so(name in "[-_.!a-z0-9$]{0,12}") {
-            prop_assert_eq!(fate(&name), fate_slowly(&name));
+            prop_assert_eq!(decide(&name), fate_slowly(&name));
         }
     }
 
@@ -784,11 +809,11 @@ mod tests {
     fn every_family_is_found_by_its_own_name_and_one_beside_it_is_not() {
         for (family, said) in families() {
             let inside = family.replace('*', "x");
-            assert_eq!((claim(&inside), fate(&inside)), (Some(said), Fate::Drop), "{family}");
+            assert_eq!((claim(&inside), decide(&inside)), (Some(said), HeaderDecision::Drop), "{family}");
             let dotted = inside.replace('-', ".");
-            assert_eq!(fate(&dotted), Fate::Drop, "{dotted}");
+            assert_eq!(decide(&dotted), HeaderDecision::Drop, "{dotted}");
             let outside = format!("zz-{inside}");
-            assert_eq!(fate(&outside), Fate::Keep, "{outside}");
+            assert_eq!(decide(&outside), HeaderDecision::Keep, "{outside}");
         }
     }
 
@@ -910,10 +935,10 @@ mod tests {
             "x-user-agents",
             "x-client-userid",
         ] {
-            assert_eq!(fate(name), Fate::Drop, "{name}");
+            assert_eq!(decide(name), HeaderDecision::Drop, "{name}");
         }
-        assert_eq!(fate("x_forwarded_for"), Fate::Underscore);
-        assert_eq!(fate("my_header"), Fate::Underscore);
+        assert_eq!(decide("x_forwarded_for"), HeaderDecision::Underscore);
+        assert_eq!(decide("my_header"), HeaderDecision::Underscore);
     }
 
     #[test]
@@ -966,7 +991,7 @@ mod tests {
             "x-forwar",
             "x-scheme-version",
             "x-subject-token",
-            // Browsers, and what they are extended with.
+            // Browsers and their extensions.
             "sec-ch-ua-platform",
             "sec-fetch-site",
             "sec-gpc",
@@ -976,7 +1001,7 @@ mod tests {
             "dnt",
             "priority",
             "save-data",
-            // Frameworks, in what their pages send.
+            // Frameworks, in requests of their pages.
             "hx-request",
             "next-router-state-tree",
             "x-fb-friendly-name",
@@ -1057,7 +1082,7 @@ mod tests {
             "x-twilio-signature",
             "x-upload-content-type",
             "x-vault-token",
-            // Beside the new families.
+            // Near the new families.
             "$wait",
             "account",
             "accountids",
@@ -1082,20 +1107,25 @@ mod tests {
             "y",
             "1",
         ] {
-            assert_eq!(fate(name), Fate::Keep, "{name}");
+            assert_eq!(decide(name), HeaderDecision::Keep, "{name}");
         }
     }
 
     #[test]
     fn a_realm_drops_more_and_keeps_what_its_app_means() {
         let list = |names: &[&str]| names.iter().map(|name| Box::from(*name)).collect();
-        let fields = RequestFields { drop: list(&["x-tenant-*", "x-shop"]), keep: list(&["x-auth-token", "x-tenant-name"]) };
+        let fields = RequestFields {
+            drop: list(&["x-tenant-*", "x-shop"]),
+            keep: list(&["x-auth-token", "x-tenant-name"]),
+        };
 
-        for name in ["x-tenant-id", "x.tenant.id", "x.tenant.name", "x-shop", "x.shop", "x-auth-user", "x.auth.token"] {
-            assert_eq!(fields.fate(name), Fate::Drop, "{name}");
+        for name in
+            ["x-tenant-id", "x.tenant.id", "x.tenant.name", "x-shop", "x.shop", "x-auth-user", "x.auth.token"]
+        {
+            assert_eq!(fields.decide(name), HeaderDecision::Drop, "{name}");
         }
         for name in ["x-auth-token", "x-tenant-name", "x-tenant", "x-shops"] {
-            assert_eq!(fields.fate(name), Fate::Keep, "{name}");
+            assert_eq!(fields.decide(name), HeaderDecision::Keep, "{name}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One rule by path, and what it asks of a request.
+//! One rule by path, and what it requires of a request.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,13 +8,13 @@ use crate::model::{Origin, PathRules, RouteId, WebOrigin};
 /// Who may pass a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Everybody; a bad session is no session.
+    /// Everybody; an invalid session counts as none.
     Public,
     /// Every valid session of the tenant.
     Session,
     /// A valid session with one of these roles.
     Roles(Box<[Box<str>]>),
-    /// Nobody: 404. Only the `unmatched` route of a set has it.
+    /// Nobody: 404. Only the `unmatched` route of a set uses it.
     Nobody,
 }
 
@@ -26,7 +26,7 @@ pub enum Granting {
     Never,
     /// Yes.
     Directly,
-    /// To a sign-in that began here and comes back from another site.
+    /// Only to a sign-in that began here and comes back from another site.
     Callback,
 }
 
@@ -37,7 +37,7 @@ impl Granting {
     }
 }
 
-/// What is refused where a page of another site asks for it.
+/// What is refused when a page of another site makes the request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OriginCheck {
     /// Nothing.
@@ -45,24 +45,24 @@ pub enum OriginCheck {
     /// Unsafe methods with a session from a cookie.
     #[default]
     Sessions,
-    /// Every unsafe method, WebSockets, and what an answer does to sessions.
+    /// Every unsafe method, WebSockets, and grants and revocations by the answer.
     Always,
 }
 
 /// One rule of a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Its name: the path as written, `*` for what no rule matches.
+    /// Its name: the path in the configuration, `*` for the unmatched route.
     pub id: RouteId,
-    /// Where it was written.
+    /// Where it is in the configuration.
     pub origin: Origin,
     /// Who may pass.
     pub access: Access,
-    /// The methods that may be used; none listed: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS.
+    /// The allowed methods; if empty: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS.
     pub methods: Box<[Box<str>]>,
     /// Whether the upstream may grant a session here.
     pub grant: Granting,
-    /// Whether a sign-in begins here that comes back from another site.
+    /// Whether a sign-in begins here that will come back from another site.
     pub begins_sign_in: bool,
     /// Whether the upstream may revoke sessions here.
     pub revoke: bool,
@@ -72,43 +72,46 @@ pub struct Route {
     pub websocket: bool,
     /// Whether GET, HEAD and OPTIONS may have a body.
     pub body: bool,
-    /// What is refused where another site asks.
+    /// What is refused when another site makes the request.
     pub origin_check: OriginCheck,
-    /// Origins that are no other sites here, beside the tenant's.
+    /// Origins that count as the same site here, in addition to the tenant's.
     pub origins: Box<[WebOrigin]>,
-    /// What the path may have beyond the strict form.
+    /// What the path may contain beyond the strict form.
     pub path: PathRules,
-    /// Quotas of the route, beside the tenant's.
+    /// Quotas of the route, in addition to the tenant's.
     pub quotas: Box<[Arc<Quota>]>,
-    /// Bounds of a request; absent: the tenant's.
+    /// Bounds of a request; `None`: the tenant's.
     pub limits: Option<RequestLimits>,
 }
 
 impl Route {
-    /// Says whether a request may pass while nobody knows if its session holds: it needs none, and neither makes nor ends one.
+    /// Says whether a request may pass while it is unknown if its session is valid: it needs none, and
+    /// neither creates nor ends one.
     pub fn needs_no_session(&self) -> bool {
         self.access == Access::Public && !self.grant.is_allowed() && !self.revoke
     }
 
-    /// Says whether the rule lets the method through.
+    /// Says whether the rule allows the method.
     pub fn lists(&self, method: &str) -> bool {
         self.methods().any(|listed| listed == method)
     }
 
-    /// Returns the methods that may be used.
+    /// Returns the allowed methods.
     pub fn methods(&self) -> impl Iterator<Item = &str> {
         let usual = if self.methods.is_empty() { USUAL_METHODS } else { &[] };
         self.methods.iter().map(|method| &**method).chain(usual.iter().copied())
     }
 
-    /// Says whether everything that passes this rule passes the other one too: it is as strict in who may pass, how old their sign-in may
-    /// be, from where they may come and with which method. Of two rules, neither may be.
+    /// Says whether everything that passes this rule also passes the other one: it is as strict in who may
+    /// pass, in the age of the sign-in, in origins and in methods. It is a partial order.
     pub fn asks_at_least(&self, other: &Self) -> bool {
         self.access == Access::Nobody
-            || (self.guards_at_least(other) && self.origin_at_least(other) && self.methods().all(|method| other.lists(method)))
+            || (self.guards_at_least(other)
+                && self.origin_at_least(other)
+                && self.methods().all(|method| other.lists(method)))
     }
 
-    /// Compares who may pass, and how old their sign-in may be.
+    /// Compares who may pass, and how old the sign-in may be.
     pub fn guards_at_least(&self, other: &Self) -> bool {
         let old = match (self.max_auth_age, other.max_auth_age) {
             (_, None) => true,
@@ -118,13 +121,13 @@ impl Route {
         old && self.access.asks_at_least(&other.access)
     }
 
-    /// Says whether a rule has the quotas and the bounds of another, if that has any of its own.
+    /// Says whether a rule includes the quotas and bounds of another, if that has any of its own.
     pub fn bounds_at_least(&self, other: &Self) -> bool {
         let has = |quota: &Arc<Quota>| self.quotas.iter().any(|own| own.name == quota.name);
         (other.limits.is_none() || self.limits == other.limits) && other.quotas.iter().all(has)
     }
 
-    /// Compares from where a request may come.
+    /// Compares where a request may come from.
     pub fn origin_at_least(&self, other: &Self) -> bool {
         let listed = || self.origins.iter().all(|origin| other.origins.contains(origin));
         self.origin_check >= other.origin_check && (other.origin_check == OriginCheck::Off || listed())
@@ -132,18 +135,20 @@ impl Route {
 }
 
 impl Access {
-    /// Says whether everybody who may pass here may pass there too.
+    /// Says whether everybody who may pass here may also pass there.
     pub fn asks_at_least(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Nobody, _) | (_, Self::Public) | (Self::Session | Self::Roles(_), Self::Session) => true,
-            // One of these is enough, so fewer ask for more.
+            // One of these roles is enough, so fewer roles are stricter.
             (Self::Roles(own), Self::Roles(other)) => own.iter().all(|role| other.contains(role)),
-            (Self::Public | Self::Session, Self::Roles(_)) | (Self::Public, Self::Session) | (_, Self::Nobody) => false,
+            (Self::Public | Self::Session, Self::Roles(_))
+            | (Self::Public, Self::Session)
+            | (_, Self::Nobody) => false,
         }
     }
 }
 
-/// What a rule lets through that names no method.
+/// The methods of a rule that names none.
 const USUAL_METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /// What happens where no rule matches.
@@ -210,12 +215,17 @@ mod tests {
     fn fewer_roles_fewer_methods_and_younger_sign_ins_ask_for_more() {
         let of = |names: &[&str]| route(|route| route.access = roles(names));
         let aged = |seconds| route(|route| route.max_auth_age = Some(Duration::from_secs(seconds)));
-        let with = |methods: &[&str]| route(|route| route.methods = methods.iter().map(|name| (*name).into()).collect());
+        let with = |methods: &[&str]| {
+            route(|route| route.methods = methods.iter().map(|name| (*name).into()).collect())
+        };
 
         assert!(of(&["a"]).asks_at_least(&of(&["a", "b"])));
         assert!(!of(&["a", "b"]).asks_at_least(&of(&["a"])));
         assert!(!of(&["a"]).asks_at_least(&of(&["b"])) && !of(&["b"]).asks_at_least(&of(&["a"])), "neither");
         assert!(aged(60).asks_at_least(&aged(60)) && !aged(61).asks_at_least(&aged(60)));
-        assert!(with(&["GET"]).asks_at_least(&with(&["GET", "PROPFIND"])) && !with(&["PROPFIND"]).asks_at_least(&with(&[])));
+        assert!(
+            with(&["GET"]).asks_at_least(&with(&["GET", "PROPFIND"]))
+                && !with(&["PROPFIND"]).asks_at_least(&with(&[]))
+        );
     }
 }

@@ -1,33 +1,33 @@
-//! Sessions: keys, cookie, clocks.
+//! Sessions: keys, cookie, lifetimes.
 
 use std::{path::PathBuf, time::Duration};
 
 use super::ForeignSessions;
 use crate::{
     model::{ClientCertificate, ClientIp},
-    session::{Assertions, Bound, KeyFile, Ring, UserLimit, binding, cookie},
+    session::{Assertions, Bound, KeyFile, KeyRing, UserLimit, binding, cookie},
 };
 
-/// What holds for the sessions of every tenant.
+/// The settings of the sessions of every tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sessions {
     /// The cookie's name, `__Host-…`.
     pub cookie: cookie::Name,
-    /// The master keys: those of the folder, then those that are listed.
-    pub ring: Ring,
-    /// The folder that some of them come from.
+    /// The master keys: those of the folder, then the listed ones.
+    pub ring: KeyRing,
+    /// The folder of some of them.
     pub key_dir: Option<KeyDir>,
-    /// The clocks, where a tenant does not say otherwise.
+    /// The lifetimes, where a tenant does not set them.
     pub rules: SessionRules,
-    /// How what was ended reaches other nodes.
+    /// How revocations reach other nodes.
     pub revocation: RevocationRules,
-    /// Whether a granted user may look like an e-mail address.
+    /// Whether a granted user may look like an email address.
     pub allow_email_user: bool,
-    /// Where a browser without a session is sent.
+    /// Where a browser without a session is redirected.
     pub login_url: Option<Box<str>>,
-    /// Sessions of apps that keep their own login.
+    /// Sessions of apps with their own login.
     pub foreign: ForeignSessions,
-    /// What signs the statement of who asks, towards upstreams.
+    /// What signs the identity assertion for upstreams.
     pub assertions: Option<Assertions>,
 }
 
@@ -40,22 +40,28 @@ pub struct KeyDir {
     pub files: Vec<KeyFile>,
 }
 
-/// The clocks and bindings of a tenant's sessions.
+/// The lifetimes and bindings of a tenant's sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionRules {
-    /// How long a session may rest.
+    /// How long a session may be idle.
     pub idle: Duration,
-    /// How long it may live.
+    /// How long a session may live.
     pub absolute: Duration,
-    /// What else must stay the same.
+    /// What a session is bound to.
     pub bind: Vec<Binding>,
-    /// How many a user may have at once; nothing: any number.
+    /// How many sessions a user may have at once; `None`: any number.
     pub max_per_user: Option<UserLimit>,
 }
 
 impl SessionRules {
-    /// Returns what a token keeps of the client, user agent and certificate that it is bound to; nothing where nothing binds.
-    pub fn binding(&self, client: ClientIp, user_agent: &[u8], certificate: Option<&ClientCertificate>) -> Option<[u8; 16]> {
+    /// Returns the digest in a token of the client, user agent and certificate that it is bound to; `None`
+    /// where nothing is bound.
+    pub fn binding(
+        &self,
+        client: ClientIp,
+        user_agent: &[u8],
+        certificate: Option<&ClientCertificate>,
+    ) -> Option<[u8; 16]> {
         let fingerprint = certificate.map_or(&[][..], |certificate| &certificate.fingerprint);
         binding(Bound {
             client: self.bind.contains(&Binding::ClientPrefix).then_some(client),
@@ -72,18 +78,18 @@ pub enum Binding {
     ClientPrefix,
     /// The `User-Agent` field.
     UserAgent,
-    /// The client's certificate, or that there is none.
+    /// The client's certificate, or its absence.
     ClientCertificate,
 }
 
-/// How what was ended reaches other nodes.
+/// How revocations reach other nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RevocationRules {
     /// Whether nodes share revocations through Redis; otherwise each knows only its own.
     pub is_shared: bool,
-    /// What to do when what other nodes ended is not known.
+    /// What to do when this node is not up to date with other nodes.
     pub on_stale: OnStale,
-    /// How long what was heard last holds.
+    /// How long the last update is good for.
     pub stale_after: Duration,
 }
 
@@ -99,6 +105,6 @@ pub enum OnStale {
     /// Session routes answer 503.
     #[default]
     Deny,
-    /// They go on with what is known.
+    /// They continue with what is known.
     Allow,
 }

@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use super::{ClientCertificates, Crl, IpAccess, Lapse, Lapsed, Quota, RequestFields, RequestLimits, RouteTable, SessionRules, Upstream};
+use super::{
+    ClientCertificates, Crl, ExpiredItem, IpAccess, Quota, RequestFields, RequestLimits, RouteTable,
+    SessionRules, TrustExpiry, Upstream,
+};
 use crate::model::{Host, HostPattern, Mode, Origin, TenantName, UnixTime, WebOrigin};
 
 /// One tenant.
@@ -13,53 +16,53 @@ use crate::model::{Host, HostPattern, Mode, Origin, TenantName, UnixTime, WebOri
 pub struct Tenant {
     /// Its name.
     pub name: TenantName,
-    /// Where it was written.
+    /// Where it is in the configuration.
     pub origin: Origin,
     /// The hosts it owns; a member has none.
     pub hosts: Box<[HostPattern]>,
-    /// Where its requests go.
+    /// The upstream of its requests.
     pub upstream: Arc<Upstream>,
     /// Its rules by path.
     pub routes: Arc<RouteTable>,
-    /// Its quotas, beside those of a route.
+    /// Its quotas, in addition to those of a route.
     pub quotas: Box<[Arc<Quota>]>,
-    /// Who may reach it.
+    /// The addresses that may reach it.
     pub ip_access: IpAccess,
-    /// Its clients' certificates; absent: none is asked for.
+    /// Its rules about client certificates; `None`: none is requested.
     pub client_certificate: Option<Arc<ClientCertificates>>,
-    /// Its sessions' clocks.
+    /// The lifetimes of its sessions.
     pub sessions: SessionRules,
     /// Bounds of a request.
     pub limits: RequestLimits,
-    /// Tenants whose users sign in at this one's host.
+    /// Tenants whose users sign in at this tenant's host.
     pub members: Members,
     /// Whether it enforces or observes.
     pub mode: Mode,
     /// Whether every request is refused.
     pub suspended: bool,
-    /// Whether a TLS client that names no host may come in.
+    /// Whether TLS clients without SNI are accepted.
     pub allow_no_sni: bool,
-    /// Request fields that do or do not reach its app.
+    /// Which request fields reach its app.
     pub request_fields: RequestFields,
-    /// Response fields that it adds or replaces; an empty value takes a default field away.
+    /// Response fields that it adds or replaces; an empty value removes a default field.
     pub response_headers: Box<[(http::HeaderName, http::HeaderValue)]>,
     /// What the app may do with cookies.
     pub cookies: CookieRules,
-    /// Origins that are no other sites here, beside its own hosts.
+    /// Origins that count as the same site here, in addition to its own hosts.
     pub origins: Box<[WebOrigin]>,
 }
 
-/// Tenants in the order in which they are listed, and found by name in as many steps as their number has digits: a lobby may have
-/// 100,000, and each request asks for one.
+/// Tenants in the order in which they are listed, found by name with a binary search: a lobby may have
+/// 100,000, and every request looks one up.
 #[derive(Clone, Debug, Default)]
 pub struct Members {
     listed: Box<[TenantName]>,
-    /// The places of the list, by name.
+    /// Indices into the list, by name.
     sorted: Box<[u32]>,
 }
 
 impl Members {
-    /// Returns them as listed.
+    /// Returns them in the order listed.
     pub fn iter(&self) -> std::slice::Iter<'_, TenantName> {
         self.listed.iter()
     }
@@ -86,16 +89,16 @@ impl FromIterator<TenantName> for Members {
 /// What a tenant's app may do with cookies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CookieRules {
-    /// Those that it may set; none listed: all.
+    /// The cookies that it may set; `None`: all.
     pub allow: Option<Box<[Box<str>]>>,
-    /// Those that scripts of its pages may read: they are not made `HttpOnly`.
+    /// The cookies that scripts of its pages may read: they are not made `HttpOnly`.
     pub script: Box<[Box<str>]>,
-    /// Those that browsers may send when another site asks: they may say `SameSite=None`.
+    /// The cookies that browsers may send with cross-site requests: they may have `SameSite=None`.
     pub cross_site: Box<[Box<str>]>,
 }
 
 impl Tenant {
-    /// Returns when the first revocation list of its clients' CAs ends.
+    /// Returns when the first revocation list of its clients' CAs expires.
     pub fn crl_until(&self) -> Option<UnixTime> {
         self.crls().map(|crl| crl.next_update).min()
     }
@@ -105,15 +108,20 @@ impl Tenant {
         self.client_certificate.iter().filter_map(|rules| rules.trust.as_ref()).flat_map(|trust| &trust.crls)
     }
 
-    /// Returns which of its clients' CAs, and of their revocation lists, have ended by now, or cannot be used at all.
-    pub fn lapses(&self, now: UnixTime) -> impl Iterator<Item = Lapse<'_>> {
+    /// Returns which of its clients' CAs, and of their revocation lists, have expired or cannot be used at
+    /// all.
+    pub fn expired_trust(&self, now: UnixTime) -> impl Iterator<Item = TrustExpiry<'_>> {
         let unusable = self.client_certificate.iter().filter_map(|rules| rules.unusable.as_ref());
-        let unusable = unusable.map(|trust| Lapse { what: Lapsed::Unusable, authority: &trust.why, since: UnixTime::default() });
+        let unusable = unusable.map(|trust| TrustExpiry {
+            what: ExpiredItem::Unusable,
+            authority: &trust.why,
+            since: UnixTime::default(),
+        });
         let trusts = self.client_certificate.iter().filter_map(|rules| rules.trust.as_ref());
-        trusts.flat_map(move |trust| trust.lapses(now)).chain(unusable)
+        trusts.flat_map(move |trust| trust.expired_trust(now)).chain(unusable)
     }
 
-    /// Says whether the CAs of its clients could not be used.
+    /// Says whether the CAs of its clients cannot be used.
     pub fn has_unusable_trust(&self) -> bool {
         self.client_certificate.as_ref().is_some_and(|rules| rules.unusable.is_some())
     }
@@ -130,7 +138,7 @@ pub struct Tenants {
     by_name: BTreeMap<TenantName, Arc<Tenant>>,
     exact: HashMap<Host, Arc<Tenant>, ahash::RandomState>,
     wildcard: HashMap<Host, Arc<Tenant>, ahash::RandomState>,
-    /// Hosts of one tenant with hosts of another beneath; found when it is first asked for.
+    /// Hosts of one tenant with hosts of another beneath them; computed on first use.
     crossed: OnceLock<HashSet<Box<str>, ahash::RandomState>>,
 }
 
@@ -139,12 +147,13 @@ pub struct Tenants {
 pub struct HostConflict {
     /// The host.
     pub host: HostPattern,
-    /// Who has it.
+    /// The tenant that has it.
     pub owner: TenantName,
 }
 
 impl Tenants {
-    /// Adds a tenant. Its hosts that another tenant (or itself) has already are returned, and stay with their first owner.
+    /// Adds a tenant. Returns its hosts that another tenant (or itself) already has; they stay with their
+    /// first owner.
     pub fn add(&mut self, tenant: Arc<Tenant>) -> Vec<HostConflict> {
         let mut conflicts = Vec::new();
         self.crossed.take();
@@ -154,7 +163,9 @@ impl Tenants {
                 HostPattern::Wildcard(host) => (&mut self.wildcard, host),
             };
             match map.get(host) {
-                Some(owner) => conflicts.push(HostConflict { host: pattern.clone(), owner: owner.name.clone() }),
+                Some(owner) => {
+                    conflicts.push(HostConflict { host: pattern.clone(), owner: owner.name.clone() })
+                }
                 None => {
                     map.insert(host.clone(), Arc::clone(&tenant));
                 }
@@ -174,8 +185,8 @@ impl Tenants {
         self.exact.get(host).or_else(|| self.wildcard.get(host.parent()?))
     }
 
-    /// Says whether a tenant owns a domain and no other has a host beneath: a cookie for the domain reaches all of them (RFC 6265, section
-    /// 5.1.3).
+    /// Says whether a tenant owns a domain and no other tenant has a host beneath it: a cookie for the domain
+    /// reaches all of them (RFC 6265, section 5.1.3).
     pub fn owns_domain(&self, tenant: &TenantName, domain: &Host) -> bool {
         self.owning(domain).is_some_and(|owner| owner.name == *tenant)
             && !self.crossed.get_or_init(|| self.crossings()).contains(domain.as_str())
@@ -223,7 +234,11 @@ mod tests {
         let members: Members = (0..10_000).map(name).collect();
 
         assert!((0..10_000).all(|number| members.contains(&name(number))));
-        assert!(!members.contains(&name(10_000)) && !members.contains(&"m".parse().unwrap()) && !Members::default().contains(&name(0)));
+        assert!(
+            !members.contains(&name(10_000))
+                && !members.contains(&"m".parse().unwrap())
+                && !Members::default().contains(&name(0))
+        );
         assert_eq!(members.iter().next(), Some(&name(0)));
     }
 }

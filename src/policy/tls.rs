@@ -1,22 +1,23 @@
-//! Certificates and versions.
+//! Certificates and TLS versions.
 
 use std::{path::PathBuf, sync::Arc};
 
 use super::Acme;
 use crate::model::Origin;
 
-/// What holds for every TLS listener.
+/// The settings of every TLS listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
-    /// The oldest version that is spoken.
+    /// The oldest version that is accepted.
     pub min_version: MinVersion,
-    /// What happens to a client that names a host no certificate is for.
+    /// What happens to a client that names a host without a certificate.
     pub unknown_sni: UnknownSni,
-    /// Whether clients' JA4 fingerprints are written down.
+    /// Whether clients' JA4 fingerprints are logged.
     pub ja4: bool,
-    /// The file of secrets that nodes derive the keys of their tickets from; without one, keys are random and this node's own.
+    /// The file of secrets from which nodes derive the keys of their tickets; without one, keys are random
+    /// and this node's own.
     pub ticket_keys: Option<PathBuf>,
-    /// Where certificates come from, the first one being the default.
+    /// The certificates; the first is the default.
     pub certificates: Vec<Certificate>,
 }
 
@@ -36,20 +37,20 @@ pub enum UnknownSni {
     /// The handshake ends with the alert `unrecognized_name`.
     #[default]
     Refuse,
-    /// The first certificate is shown; the request then gets 421.
+    /// The first certificate is used; the request then gets 421.
     Default,
 }
 
 /// One entry of `tls.certificates`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    /// Where it was written.
+    /// Where it is in the configuration.
     pub origin: Origin,
-    /// Where it comes from.
+    /// Its source.
     pub source: CertificateSource,
 }
 
-/// Where a certificate comes from.
+/// The source of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CertificateSource {
     /// Two PEM files: the chain, leaf first, and the key.
@@ -58,14 +59,15 @@ pub enum CertificateSource {
         cert: PathBuf,
         /// The key.
         key: PathBuf,
-        /// An OCSP answer (DER) to staple.
+        /// An OCSP response (DER) to staple.
         ocsp: Option<PathBuf>,
     },
-    /// A local CA (`ca.pem` in the folder) and one certificate per tenant, made when they are missing. For demos and tests.
+    /// A local CA (`ca.pem` in the folder) and one certificate per tenant, created when missing. For demos
+    /// and tests.
     Dev {
         /// The folder.
         dir: PathBuf,
     },
-    /// A CA that is asked over the network. What it gave is kept under the state folder.
+    /// A CA that is asked over the network. Its certificates are kept under the state directory.
     Acme(Arc<Acme>),
 }

@@ -1,33 +1,34 @@
-//! Where requests go.
+//! Upstreams.
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use crate::model::{Origin, UpstreamName};
 
-/// One upstream: servers that answer alike.
+/// One upstream: servers that are interchangeable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// Its name.
     pub name: UpstreamName,
-    /// Where it was written.
+    /// Where it is in the configuration.
     pub origin: Origin,
     /// The servers, at least one.
     pub servers: Box<[Server]>,
-    /// Who gets the next request.
+    /// How servers are chosen.
     pub balance: Balance,
-    /// What is spoken with its servers.
+    /// The protocol towards its servers.
     pub protocol: Protocol,
-    /// TLS towards it; absent: plain.
+    /// TLS towards it; `None`: clear text.
     pub tls: Option<UpstreamTls>,
     /// Deadlines.
     pub timeouts: UpstreamTimeouts,
-    /// How often a request that is safe to repeat is tried again: 0 or 1.
+    /// How often a request that is safe to repeat is retried: 0 or 1.
     pub retries: u8,
-    /// Whether connections are kept apart by tenant.
+    /// Whether connections are partitioned by tenant.
     pub isolate: bool,
-    /// Whether its servers read every body or close, so that none is left to be read as a request.
+    /// Whether its servers read every body or close the connection, so that an unread body is never parsed as
+    /// a request.
     pub reads_bodies: bool,
-    /// Whom the signed statement of who asks is for, where one is signed.
+    /// The audience of the identity assertion, where one is signed.
     pub audience: Box<str>,
 }
 
@@ -36,7 +37,7 @@ pub struct Upstream {
 pub struct Server {
     /// Its address.
     pub address: ServerAddress,
-    /// Its share.
+    /// Its relative weight.
     pub weight: NonZeroU32,
 }
 
@@ -49,7 +50,7 @@ pub enum ServerAddress {
     Unix(PathBuf),
 }
 
-/// Who gets the next request.
+/// How servers are chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Balance {
     /// Each in turn, by weight.
@@ -57,7 +58,7 @@ pub enum Balance {
     RoundRobin,
 }
 
-/// What is spoken with the servers of an upstream.
+/// The protocol towards the servers of an upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
     /// HTTP/1.1.
@@ -70,9 +71,9 @@ pub enum Protocol {
 /// TLS towards an upstream. It is always verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamTls {
-    /// The name that the certificate must have.
+    /// The name that the certificate must match.
     pub sni: String,
-    /// The CA bundle, DER certificates; absent: the system's.
+    /// The trusted CAs, in DER; `None`: the system's.
     pub ca: Option<Vec<Vec<u8>>>,
 }
 

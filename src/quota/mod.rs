@@ -1,10 +1,12 @@
 //! The generic cell rate algorithm (GCRA): one number per subject says when it may ask again.
 //!
-//! Pure: a limit, the number and the time go in, a decision and the new number come out. Stores keep the number.
+//! Pure: a limit, the number and the time go in, a decision and the new number come out. Stores keep the
+//! number.
 //!
-//! The number is the *theoretical arrival time* (TAT): when the subject is whole again. A charge moves it ahead by one interval
-//! (`period / count`, rounded up to the nanosecond, so that never more than the rate gets through) and is taken if it then lies at most
-//! `burst` intervals ahead of now. A number that lies behind now says the same as none at all: zero.
+//! The number is the *theoretical arrival time* (TAT): when the subject is whole again. A charge moves it
+//! ahead by one interval (`period / count`, rounded up to the nanosecond, so that never more than the rate
+//! gets through) and is taken if it then lies at most `burst` intervals ahead of now. A number that lies
+//! behind now says the same as none at all: zero.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -34,10 +36,11 @@ impl Limit {
     }
 }
 
-/// Judges one charge; returns the answer and the new number, which is unchanged where the answer is `Exceeded`.
+/// Judges one charge; returns the answer and the new number, which is unchanged where the answer is
+/// `Exceeded`.
 ///
-/// `retry_after` is exact: asked so much later the charge is taken, a nanosecond earlier it is not. What 64 bits of nanoseconds (584
-/// years) cannot hold counts as exceeded.
+/// `retry_after` is exact: asked so much later the charge is taken, a nanosecond earlier it is not. What 64
+/// bits of nanoseconds (584 years) cannot hold counts as exceeded.
 pub fn decide(tat_nanos: u64, limit: Limit, now: Tick) -> (QuotaAnswer, u64) {
     let interval = limit.interval();
     let now = u128::from(now.as_nanos());
@@ -48,7 +51,9 @@ pub fn decide(tat_nanos: u64, limit: Limit, now: Tick) -> (QuotaAnswer, u64) {
             let remaining = u32::try_from((latest - new) / interval).unwrap_or(u32::MAX);
             (QuotaAnswer::Taken { remaining, reset: nanos(new - now) }, stored)
         }
-        Ok(_) | Err(_) => (QuotaAnswer::Exceeded { retry_after: nanos(new.saturating_sub(latest).max(1)) }, tat_nanos),
+        Ok(_) | Err(_) => {
+            (QuotaAnswer::Exceeded { retry_after: nanos(new.saturating_sub(latest).max(1)) }, tat_nanos)
+        }
     }
 }
 
@@ -102,9 +107,18 @@ mod tests {
     fn a_burst_is_taken_to_the_last() {
         let mut subject = Subject(0, per_second(10, 3));
 
-        assert_eq!(subject.ask(SECOND), QuotaAnswer::Taken { remaining: 2, reset: Duration::from_millis(100) });
-        assert_eq!(subject.ask(SECOND), QuotaAnswer::Taken { remaining: 1, reset: Duration::from_millis(200) });
-        assert_eq!(subject.ask(SECOND), QuotaAnswer::Taken { remaining: 0, reset: Duration::from_millis(300) });
+        assert_eq!(
+            subject.ask(SECOND),
+            QuotaAnswer::Taken { remaining: 2, reset: Duration::from_millis(100) }
+        );
+        assert_eq!(
+            subject.ask(SECOND),
+            QuotaAnswer::Taken { remaining: 1, reset: Duration::from_millis(200) }
+        );
+        assert_eq!(
+            subject.ask(SECOND),
+            QuotaAnswer::Taken { remaining: 0, reset: Duration::from_millis(300) }
+        );
         assert_eq!(subject.ask(SECOND), QuotaAnswer::Exceeded { retry_after: Duration::from_millis(100) });
     }
 
@@ -113,7 +127,10 @@ mod tests {
         let mut subject = Subject(0, per_second(10, 1));
 
         assert!(is_taken(subject.ask(SECOND)));
-        assert_eq!(subject.ask(SECOND + 99_999_999), QuotaAnswer::Exceeded { retry_after: Duration::from_nanos(1) });
+        assert_eq!(
+            subject.ask(SECOND + 99_999_999),
+            QuotaAnswer::Exceeded { retry_after: Duration::from_nanos(1) }
+        );
         assert!(is_taken(subject.ask(SECOND + 100_000_000)));
     }
 
@@ -176,7 +193,8 @@ mod tests {
 
     fn any_limit() -> impl Strategy<Value = Limit> {
         let periods = prop::sample::select(vec![1_u64, 60, 3600, 86_400]);
-        (1_u32..200_000, periods, 1_u32..50).prop_map(|(count, period, burst)| limit(count, Duration::from_secs(period), burst))
+        (1_u32..200_000, periods, 1_u32..50)
+            .prop_map(|(count, period, burst)| limit(count, Duration::from_secs(period), burst))
     }
 
     proptest! {

@@ -11,11 +11,14 @@ use serde::Serialize;
 
 use super::{DescribeError, Described, Request};
 use crate::{
-    model::{ClientIp, Deny, QuotaAnswer, Reason, RequestView, Step, Tick, Trail, UnixTime, Verdict},
-    pipeline::{Known, Passage, Stores, judge},
+    model::{
+        ClientIp, Deny, QuotaAnswer, Reason, RequestView, Step, Tick, Trail, UnixTime, Verdict, printable,
+    },
+    pipeline::{Disposition, RequestFacts, Stores, judge},
     policy::Policy,
     quota::Limit,
-    state::{QuotaKey, QuotaStore, RevocationStore},
+    sessions::RevocationStore,
+    store::{QuotaKey, QuotaStore},
 };
 
 /// A decision, step by step.
@@ -43,11 +46,17 @@ pub struct Explained {
 }
 
 impl Explained {
-    /// Takes in that the running octroi has banned the client: the connection ends before anything of the request is read, so no step
-    /// was taken.
+    /// Takes in that the running octroi has banned the client: the connection ends before anything of the
+    /// request is read, so no step was taken.
     pub fn refuse_banned(&mut self, detail: String) {
         let text = detail.clone();
-        self.steps = vec![Told { stage: "connection", outcome: Outcome::Deny, text, reason: Some("banned"), rule: None }];
+        self.steps = vec![Told {
+            stage: "connection",
+            outcome: Outcome::Deny,
+            text,
+            reason: Some("banned"),
+            rule: None,
+        }];
         self.decision = "deny";
         self.would = None;
         self.client_gets = "nothing: the connection is closed".to_owned();
@@ -131,24 +140,34 @@ pub fn explain<Q: QuotaStore, R: RevocationStore>(
 ) -> Result<Explained, DescribeError> {
     let request = Request::new(described, policy)?;
     let view = request.view(now, tick);
-    let (mut known, mut trail) = (Known::default(), Trail::full());
-    let peeking =
-        Stores { quotas: &Peek(stores.quotas), revocations: stores.revocations, challenges: stores.challenges, key_sets: stores.key_sets };
-    let verdict = at_once(judge(&view, policy, peeking, &mut known, &mut trail));
+    let (mut facts, mut trail) = (RequestFacts::default(), Trail::full());
+    let peeking = Stores {
+        quotas: &Peek(stores.quotas),
+        revocations: stores.revocations,
+        challenges: stores.challenges,
+        key_sets: stores.key_sets,
+    };
+    let verdict = at_once(judge(&view, policy, peeking, &mut facts, &mut trail));
     Ok(Explained {
         revision: policy.revision.clone(),
-        request: asked(&view, &known),
+        request: asked(&view, &facts),
         // A step that passed without a word had nothing to look at.
-        steps: trail.steps().iter().filter(|step| step.deny.is_some() || step.note.is_some()).map(|step| told(step, policy)).collect(),
+        steps: trail
+            .steps()
+            .iter()
+            .filter(|step| step.deny.is_some() || step.note.is_some())
+            .map(|step| told(step, policy))
+            .collect(),
         decision: match &verdict {
-            Ok(Passage::Permit(_)) => "allow",
-            Ok(Passage::Redirect(_)) => "redirect",
-            Ok(Passage::Challenge(_)) => "allow",
+            Ok(Disposition::Permit(_)) => "allow",
+            Ok(Disposition::Redirect(_)) => "redirect",
+            Ok(Disposition::Challenge(_)) => "allow",
             Err(_) => "deny",
         },
-        client_gets: client_gets(&verdict, &known, policy),
+        client_gets: client_gets(&view, &verdict, &facts, policy),
         running: String::new(),
-        bannable: Some(ClientIp::from(view.connection.source.ip())).filter(|ip| !policy.is_own_proxy(&view.connection.listener, *ip)),
+        bannable: Some(ClientIp::from(view.connection.source.ip()))
+            .filter(|ip| !policy.is_own_proxy(&view.connection.listener, *ip, view.connection.is_peer())),
         refusal: verdict.err().map(|deny| refusal(&deny, policy)),
         would: trail.would().map(|deny| deny.reason.code()),
     })
@@ -169,25 +188,28 @@ impl<Q: QuotaStore> QuotaStore for Peek<'_, Q> {
     }
 }
 
-/// Runs a judgement that has nothing to wait for: the only thing it could wait for is the quota store, and that is [`Peek`].
+/// Runs a judgement that has nothing to wait for: the only thing it could wait for is the quota store, and
+/// that is [`Peek`].
 fn at_once<T>(judgement: impl Future<Output = Verdict<T>>) -> Verdict<T> {
     match pin!(judgement).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(verdict) => verdict,
-        Poll::Pending => Err(Deny::new(Reason::Internal, "a store that is only looked at made the judgement wait")),
+        Poll::Pending => {
+            Err(Deny::new(Reason::Internal, "a store that is only looked at made the judgement wait"))
+        }
     }
 }
 
-fn asked(view: &RequestView<'_>, known: &Known) -> Asked {
+fn asked(view: &RequestView<'_>, facts: &RequestFacts) -> Asked {
     let target = String::from_utf8_lossy(view.target);
     Asked {
         method: view.method.to_owned(),
         path: target.split('?').next().unwrap_or_default().to_owned(),
-        host: known.host.as_ref().map(ToString::to_string),
-        client: known.client.as_ref().map(ToString::to_string),
-        tenant: known.realm.as_ref().map(|tenant| tenant.name.to_string()),
-        member: known.member.as_ref().map(|tenant| tenant.name.to_string()),
-        route: known.route.as_ref().map(|route| route.id.as_str().to_owned()),
-        user: known.session.as_ref().map(|session| session.claims.user.to_string()),
+        host: facts.host.as_ref().map(ToString::to_string),
+        client: facts.client.as_ref().map(ToString::to_string),
+        tenant: facts.realm.as_ref().map(|tenant| tenant.name.to_string()),
+        member: facts.member.as_ref().map(|tenant| tenant.name.to_string()),
+        route: facts.route.as_ref().map(|route| route.id.as_str().to_owned()),
+        user: facts.session.as_ref().map(|session| session.claims.user.to_string()),
     }
 }
 
@@ -195,11 +217,19 @@ fn told(step: &Step, policy: &Policy) -> Told {
     let stage = step.stage.as_str();
     if let Some(deny) = &step.deny {
         let outcome = if step.observed { Outcome::WouldDeny } else { Outcome::Deny };
-        let rule = deny.rule.map(|origin| policy.locate(origin));
-        return Told { stage, outcome, text: deny.detail.clone().into_owned(), reason: Some(deny.reason.code()), rule };
+        let rule = deny.rule.map(|origin| policy.locate(origin).to_string());
+        return Told {
+            stage,
+            outcome,
+            text: deny.detail.clone().into_owned(),
+            reason: Some(deny.reason.code()),
+            rule,
+        };
     }
     let (text, rule) = match &step.note {
-        Some((text, origin)) => (text.clone().into_owned(), origin.map(|origin| policy.locate(origin))),
+        Some((text, origin)) => {
+            (text.clone().into_owned(), origin.map(|origin| policy.locate(origin).to_string()))
+        }
         None => (String::new(), None),
     };
     Told { stage, outcome: Outcome::Pass, text, reason: None, rule }
@@ -211,31 +241,51 @@ fn refusal(deny: &Deny, policy: &Policy) -> Refusal {
         meaning: deny.reason.meaning(),
         detail: deny.detail.clone().into_owned(),
         status: deny.reason.status(),
-        rule: deny.rule.map(|origin| policy.locate(origin)),
+        rule: deny.rule.map(|origin| policy.locate(origin).to_string()),
     }
 }
 
-/// Keeps what a described request says from steering the terminal that shows it.
-fn printable(text: &str) -> String {
-    text.chars().flat_map(|character| if character.is_control() { character.escape_default().collect() } else { vec![character] }).collect()
-}
-
 /// Says what the client would read. A refusal tells it nothing of rules, tenants or keys.
-fn client_gets(verdict: &Verdict<Passage>, known: &Known, policy: &Policy) -> String {
+fn client_gets(
+    view: &RequestView<'_>,
+    verdict: &Verdict<Disposition>,
+    facts: &RequestFacts,
+    policy: &Policy,
+) -> String {
     match verdict {
-        Ok(Passage::Redirect(location)) => format!("308 to {location}"),
-        Ok(Passage::Challenge(_)) => "200: what proves the host to a CA".to_owned(),
-        Ok(Passage::Permit(permit)) => {
+        Ok(Disposition::Redirect(location)) => format!("308 to {location}"),
+        Ok(Disposition::Challenge(_)) => "200: what proves the host to a CA".to_owned(),
+        Ok(Disposition::Permit(permit)) => {
             let upstream = &permit.tenant().upstream.name;
-            let cookie = if known.clear_cookie { ", and the session cookie taken away" } else { "" };
-            format!("what upstream `{upstream}` answers to {}{cookie}", permit.path_and_query().split('?').next().unwrap_or_default())
+            let cookie = if facts.clear_cookie { ", and the session cookie taken away" } else { "" };
+            format!(
+                "what upstream `{upstream}` answers to {}{cookie}",
+                permit.path_and_query().split('?').next().unwrap_or_default()
+            )
         }
         Err(deny) => {
             let status = deny.reason.status();
-            let words = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("");
-            let login = policy.sessions.as_ref().and_then(|sessions| sessions.login_url.as_deref()).filter(|_| status == 401);
-            let login = login.map_or_else(String::new, |url| format!("; a browser that asks for a page: 303 to {url}"));
-            let retry = deny.retry_after.map_or_else(String::new, |wait| format!("; Retry-After: {}", wait.as_millis().div_ceil(1000)));
+            let words = http::StatusCode::from_u16(status)
+                .ok()
+                .and_then(|status| status.canonical_reason())
+                .unwrap_or("");
+            let login = policy
+                .sessions
+                .as_ref()
+                .and_then(|sessions| sessions.login_url.as_deref())
+                .filter(|_| status == 401);
+            let login = login.and_then(|url| match view.method {
+                // That page itself would lead in a circle.
+                "GET" if view.target.split(|&byte| byte == b'?').next() != Some(url.as_bytes()) => {
+                    Some(format!("; a browser that asks for a page: 303 to {url}"))
+                }
+                "POST" => Some(format!("; a browser that sends a form: 303 to {url}")),
+                _ => None,
+            });
+            let login = login.unwrap_or_default();
+            let retry = deny.retry_after.map_or_else(String::new, |wait| {
+                format!("; Retry-After: {}", wait.as_millis().div_ceil(1000))
+            });
             format!("{status} {words}: a fixed text and the request id{retry}{login}")
         }
     }
@@ -270,6 +320,7 @@ impl fmt::Display for Explained {
         writeln!(f, "decision: {}", self.decision)?;
         if let Some(refusal) = &self.refusal {
             writeln!(f, "reason:   {} ({})", refusal.reason, refusal.meaning)?;
+            writeln!(f, "runbook:  docs/runbooks/reasons.md#{}", refusal.reason)?;
         }
         writeln!(f, "client:   {}", self.client_gets)?;
         if self.running.is_empty() { Ok(()) } else { writeln!(f, "running:  {}", printable(&self.running)) }

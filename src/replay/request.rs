@@ -5,7 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::{
-    model::{Alpn, ClientIp, Facts, Host, HttpVersion, Presented, RequestView, Tick, TlsFacts, Transport, UnixTime},
+    model::{
+        Alpn, ClientIp, Facts, Host, HttpVersion, Presented, RequestEnded, RequestView, Tick, TlsFacts,
+        Transport, UnixTime,
+    },
     policy::{ClientIpHeader, Listener, ListenerKind, Policy},
     session::TOKEN_PREFIX,
 };
@@ -33,8 +36,8 @@ pub struct Described {
     pub certificate: Option<Presented>,
     /// More fields.
     pub headers: Vec<(String, String)>,
-    /// An HTTP/1 head as it would be received, CR LF and all, instead of version, method, path and fields. What follows its
-    /// empty line is left out.
+    /// An HTTP/1 head as it would be received, CR LF and all, instead of version, method, path and fields.
+    /// What follows its empty line is left out.
     pub head: Option<Vec<u8>>,
 }
 
@@ -53,7 +56,10 @@ impl Described {
     /// Returns the host that the handshake names.
     pub fn server_name(&self) -> Option<Host> {
         match &self.sni {
-            Sni::Host => split(&self.url).ok().and_then(|(_, authority, _)| Host::parse_authority(authority).ok()).map(|(host, _)| host),
+            Sni::Host => split(&self.url)
+                .ok()
+                .and_then(|(_, authority, _)| Host::parse_authority(authority).ok())
+                .map(|(host, _)| host),
             Sni::Absent => None,
             Sni::Named(host) => Some(host.clone()),
         }
@@ -124,7 +130,7 @@ impl Request {
             append(&mut headers, name, value)?;
         }
         if proxy.is_some() {
-            say_who_asked(&mut headers, (described.client, scheme), policy.client_ip_header)?;
+            say_who_asked(&mut headers, described.client, scheme, policy.client_ip_header)?;
         }
         let mut request = Self {
             facts,
@@ -146,7 +152,9 @@ impl Request {
             self.head = None;
             return;
         }
-        let mut head = [self.method.as_bytes(), b" ", &self.target, b" ", self.version.as_str().as_bytes(), b"\r\n"].concat();
+        let mut head =
+            [self.method.as_bytes(), b" ", &self.target, b" ", self.version.as_str().as_bytes(), b"\r\n"]
+                .concat();
         for (name, value) in &self.headers {
             head.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
         }
@@ -170,7 +178,8 @@ impl Request {
         }
     }
 
-    /// Reads a head as a lenient library would. It need not be good at it: hygiene judges the bytes themselves first.
+    /// Reads a head as a lenient library would. It need not be good at it: hygiene judges the bytes
+    /// themselves first.
     fn read(facts: Facts, head: &[u8]) -> Self {
         let end = memchr::memmem::find(head, b"\r\n\r\n").map_or(head.len(), |at| at + 4);
         let head = head.get(..end).unwrap_or(head);
@@ -178,16 +187,64 @@ impl Request {
         let mut words = lines.next().unwrap_or_default().split(|&byte| byte == b' ');
         let method = String::from_utf8_lossy(words.next().unwrap_or_default()).into_owned();
         let target = words.next().unwrap_or_default().to_vec();
-        let version = if words.next() == Some(b"HTTP/1.0") { HttpVersion::Http10 } else { HttpVersion::Http11 };
+        let version =
+            if words.next() == Some(b"HTTP/1.0") { HttpVersion::Http10 } else { HttpVersion::Http11 };
         let mut headers = HeaderMap::new();
         for line in lines {
-            let Some((name, value)) = memchr::memchr(b':', line).and_then(|colon| line.split_at_checked(colon)) else { continue };
+            let Some((name, value)) =
+                memchr::memchr(b':', line).and_then(|colon| line.split_at_checked(colon))
+            else {
+                continue;
+            };
             let value = value.get(1..).unwrap_or_default().trim_ascii();
             if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
                 headers.append(name, value);
             }
         }
-        Self { facts, certificate: None, version, method, target, authority: None, headers, head: Some(head.to_vec()) }
+        Self {
+            facts,
+            certificate: None,
+            version,
+            method,
+            target,
+            authority: None,
+            headers,
+            head: Some(head.to_vec()),
+        }
+    }
+}
+
+/// Describes a request that was recorded, as far as its event knows it: with its host, `User-Agent` and
+/// `Referer`, and without credentials, other fields and its body. Whoever judges it again judges its
+/// certificate, too.
+impl From<&RequestEnded<'_>> for Request {
+    fn from(ended: &RequestEnded<'_>) -> Self {
+        let text = |octets: Option<&[u8]>| octets.map(|octets| String::from_utf8_lossy(octets).into_owned());
+        let version = ended.version.unwrap_or(HttpVersion::Http11);
+        let is_http2 = version == HttpVersion::Http2;
+        let fields = [
+            (header::HOST, ended.host.filter(|_| !is_http2)),
+            (header::USER_AGENT, ended.user_agent),
+            (header::REFERER, ended.referer),
+        ];
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            if let Some(value) = value.and_then(|value| HeaderValue::from_bytes(value).ok()) {
+                headers.append(name, value);
+            }
+        }
+        let mut request = Self {
+            facts: ended.connection.clone(),
+            certificate: None,
+            version,
+            method: text(ended.method).unwrap_or_default(),
+            target: ended.target.unwrap_or_default().to_vec(),
+            authority: text(ended.host).filter(|_| is_http2),
+            headers,
+            head: None,
+        };
+        request.write_head();
+        request
     }
 }
 
@@ -213,18 +270,26 @@ fn listener<'p>(name: Option<&str>, scheme: &str, policy: &'p Policy) -> Result<
         }),
     };
     // One behind what ends TLS is asked with https, too.
-    let in_front = || policy.listeners.iter().find(|listener| name.is_none() && scheme == "https" && listener.tls_in_front);
+    let in_front = || {
+        policy.listeners.iter().find(|listener| name.is_none() && scheme == "https" && listener.tls_in_front)
+    };
     let found = found.or_else(in_front);
-    let missing = || DescribeError::Listener(name.map_or_else(|| format!("serves {scheme}"), |name| format!("is named `{name}`")));
+    let missing = || {
+        DescribeError::Listener(
+            name.map_or_else(|| format!("serves {scheme}"), |name| format!("is named `{name}`")),
+        )
+    };
     found.map(|listener| &**listener).ok_or_else(missing)
 }
 
-/// Returns from where a request comes whose TLS ended in front of its listener: whoever is described asked there. Who describes what such
-/// a proxy sends, with a head or with its own fields, or names one as the client, describes all of it.
+/// Returns from where a request comes whose TLS ended in front of its listener: whoever is described asked
+/// there. Who describes what such a proxy sends, with a head or with its own fields, or names one as the
+/// client, describes all of it.
 fn proxy(described: &Described, listener: &Listener, policy: &Policy) -> Option<IpAddr> {
     let trusted = listener.trusted_proxies.as_ref().unwrap_or(&policy.trusted_proxies);
     let says_so = |name: &str| described.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
-    let is_whole = described.head.is_some() || ["x-forwarded-for", "x-forwarded-proto", "forwarded"].into_iter().any(says_so);
+    let is_whole = described.head.is_some()
+        || ["x-forwarded-for", "x-forwarded-proto", "forwarded"].into_iter().any(says_so);
     if !listener.tls_in_front || is_whole || trusted.contains(ClientIp::from(described.client)) {
         return None;
     }
@@ -232,7 +297,12 @@ fn proxy(described: &Described, listener: &Listener, policy: &Policy) -> Option<
 }
 
 /// Adds what a proxy says of the client.
-fn say_who_asked(headers: &mut HeaderMap, (client, scheme): (IpAddr, &str), header: ClientIpHeader) -> Result<(), DescribeError> {
+fn say_who_asked(
+    headers: &mut HeaderMap,
+    client: IpAddr,
+    scheme: &str,
+    header: ClientIpHeader,
+) -> Result<(), DescribeError> {
     match header {
         ClientIpHeader::XForwardedFor => {
             append(headers, "x-forwarded-for", &client.to_string())?;

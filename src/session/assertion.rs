@@ -2,7 +2,8 @@
 //!
 //! # The assertion
 //!
-//! A JSON Web Token in compact form (RFC 7519), signed with Ed25519 (`EdDSA`, RFC 8037). Nothing in it is chosen by a client.
+//! A JSON Web Token in compact form (RFC 7519), signed with Ed25519 (`EdDSA`, RFC 8037). Nothing in it is
+//! chosen by a client.
 //!
 //! | header | content |
 //! |---|---|
@@ -59,7 +60,8 @@ pub enum AssertionKeyError {
 }
 
 /// The examples of RFC 8032 (section 7.1) and RFC 8037, and of RFC 8410.
-const EXAMPLES: [&str; 2] = ["11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE"];
+const EXAMPLES: [&str; 2] =
+    ["11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE"];
 
 impl AssertionKey {
     /// Reads a key, PKCS#8 as DER (RFC 8410).
@@ -70,7 +72,8 @@ impl AssertionKey {
             return Err(AssertionKeyError::Example);
         }
         let kid = thumbprint(&x);
-        let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"EdDSA","typ":"{ASSERTION_TYPE}","kid":"{kid}"}}"#));
+        let header =
+            URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"EdDSA","typ":"{ASSERTION_TYPE}","kid":"{kid}"}}"#));
         Ok(Self { pair, kid: kid.into(), x: x.into(), header: header.into() })
     }
 
@@ -186,10 +189,14 @@ impl Assertions {
         Ok(token)
     }
 
-    /// Returns the public keys as a JSON Web Key Set (RFC 7517, section 5), in the order in which they are configured.
+    /// Returns the public keys as a JSON Web Key Set (RFC 7517, section 5), in the order in which they are
+    /// configured.
     pub fn key_set(&self) -> String {
         let one = |key: &AssertionKey| {
-            format!(r#"{{"kty":"OKP","crv":"Ed25519","use":"sig","alg":"EdDSA","kid":"{}","x":"{}"}}"#, key.kid, key.x)
+            format!(
+                r#"{{"kty":"OKP","crv":"Ed25519","use":"sig","alg":"EdDSA","kid":"{}","x":"{}"}}"#,
+                key.kid, key.x
+            )
         };
         format!("{{\"keys\":[{}]}}\n", self.keys.iter().map(one).collect::<Vec<_>>().join(","))
     }
@@ -229,7 +236,10 @@ mod tests {
 
     #[test]
     fn an_example_of_a_standard_is_no_key() {
-        let of = |seed: &str| AssertionKey::from_pkcs8(&pkcs8(URL_SAFE_NO_PAD.decode(seed).unwrap().try_into().unwrap())).map(|_| ());
+        let of = |seed: &str| {
+            AssertionKey::from_pkcs8(&pkcs8(URL_SAFE_NO_PAD.decode(seed).unwrap().try_into().unwrap()))
+                .map(|_| ())
+        };
 
         assert_eq!(of("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"), Err(AssertionKeyError::Example));
         assert_eq!(of("1O5y2_kTWErVttjx92n4rTr-fCjL8dT74Jeoj0R1WEI"), Err(AssertionKeyError::Example));
@@ -243,7 +253,8 @@ mod tests {
         let token = assertions.sign(&STATEMENT, UnixTime::from_secs(1_800_000_000)).unwrap();
 
         let [header, payload, signature] = token.split('.').collect::<Vec<_>>().try_into().unwrap();
-        let json = |part: &str| serde_json::from_slice::<Value>(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap();
+        let json =
+            |part: &str| serde_json::from_slice::<Value>(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap();
         assert_eq!(json(header), json!({"alg": "EdDSA", "typ": "octroi-assertion+jwt", "kid": key(1).kid()}));
         assert_eq!(
             json(payload),
@@ -255,12 +266,15 @@ mod tests {
         let set: Value = serde_json::from_str(&assertions.key_set()).unwrap();
         let x = URL_SAFE_NO_PAD.decode(set["keys"][0]["x"].as_str().unwrap()).unwrap();
         let signed = token.rsplit_once('.').unwrap().0;
-        UnparsedPublicKey::new(&ED25519, x).verify(signed.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).unwrap()).unwrap();
+        UnparsedPublicKey::new(&ED25519, x)
+            .verify(signed.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).unwrap())
+            .unwrap();
     }
 
     #[test]
     fn every_key_is_published_and_no_private_part() {
-        let set: Value = serde_json::from_str(&Assertions::new(vec![key(1), key(2)], "octroi").key_set()).unwrap();
+        let set: Value =
+            serde_json::from_str(&Assertions::new(vec![key(1), key(2)], "octroi").key_set()).unwrap();
 
         let keys = set["keys"].as_array().unwrap();
         let kids: Vec<_> = keys.iter().map(|key| key["kid"].as_str().unwrap()).collect();
@@ -273,6 +287,9 @@ mod tests {
 
     #[test]
     fn without_a_key_nothing_is_signed() {
-        assert_eq!(Assertions::new(Vec::new(), "octroi").sign(&STATEMENT, UnixTime::from_secs(1)), Err(SignError));
+        assert_eq!(
+            Assertions::new(Vec::new(), "octroi").sign(&STATEMENT, UnixTime::from_secs(1)),
+            Err(SignError)
+        );
     }
 }

@@ -19,10 +19,10 @@ pub struct Bound<'a> {
 
 /// Returns what a token keeps of the things it is bound to, `None` if there are none.
 ///
-/// It is the first 16 bytes of SHA-256 over `octroi/binding/v1`, then for each thing its kind (1 client, 2 user agent, 3 certificate), its length (u32,
-/// big-endian) and its bytes: four and the three first of the address, or six and the six first; the field as it was sent; SHA-256 of
-/// the certificate's DER. The token that
-/// holds it is encrypted, so it needs no key.
+/// It is the first 16 bytes of SHA-256 over `octroi/binding/v1`, then for each thing its kind (1 client, 2
+/// user agent, 3 certificate), its length (u32, big-endian) and its bytes: four and the three first of the
+/// address, or six and the six first; the field as it was sent; SHA-256 of the certificate's DER. The token
+/// that holds it is encrypted, so it needs no key.
 pub fn binding(bound: Bound<'_>) -> Option<[u8; 16]> {
     if bound == Bound::default() {
         return None;
@@ -61,7 +61,11 @@ mod tests {
     use super::*;
 
     fn at(addr: &str) -> Option<[u8; 16]> {
-        binding(Bound { client: Some(ClientIp::from(addr.parse::<IpAddr>().unwrap())), user_agent: None, certificate: None })
+        binding(Bound {
+            client: Some(ClientIp::from(addr.parse::<IpAddr>().unwrap())),
+            user_agent: None,
+            certificate: None,
+        })
     }
 
     #[test]
@@ -80,13 +84,15 @@ mod tests {
 
     #[test]
     fn each_thing_counts_apart() {
-        let agent = |text: &'static str| binding(Bound { user_agent: Some(text.as_bytes()), ..Bound::default() });
+        let agent =
+            |text: &'static str| binding(Bound { user_agent: Some(text.as_bytes()), ..Bound::default() });
 
         assert_ne!(agent("a"), agent("b"));
         assert_ne!(agent(""), None);
         let client = Some(ClientIp::from(IpAddr::from([192, 0, 2, 1])));
         assert_ne!(binding(Bound { client, user_agent: Some(b"a"), certificate: None }), agent("a"));
-        let certificate = |bytes: &'static [u8]| binding(Bound { certificate: Some(bytes), ..Bound::default() });
+        let certificate =
+            |bytes: &'static [u8]| binding(Bound { certificate: Some(bytes), ..Bound::default() });
         assert_ne!(certificate(b"a"), agent("a"));
         assert_ne!(certificate(b"a"), certificate(b""));
         assert_ne!(certificate(b""), None);

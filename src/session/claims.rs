@@ -87,7 +87,20 @@ impl Claims {
         let bytes = input.0.len();
         let roles = (0..count).map(|_| input.u8().and_then(|length| input.text(usize::from(length))));
         let roles = Roles::with_capacity(bytes, roles).ok()?;
-        let claims = Self { id, tenant, user, roles, issued, auth_time, not_before, idle_end, absolute_end, generation, epoch, binding };
+        let claims = Self {
+            id,
+            tenant,
+            user,
+            roles,
+            issued,
+            auth_time,
+            not_before,
+            idle_end,
+            absolute_end,
+            generation,
+            epoch,
+            binding,
+        };
         input.0.is_empty().then_some(claims)
     }
 }
@@ -124,7 +137,11 @@ pub(super) mod tests {
     use super::*;
 
     pub(in crate::session) fn any_claims() -> impl Strategy<Value = Claims> {
-        let names = ("[A-Za-z0-9][A-Za-z0-9._-]{0,20}", "[!-~]{1,40}", prop::collection::vec("[A-Za-z0-9._:-]{1,20}", 0..8));
+        let names = (
+            "[A-Za-z0-9][A-Za-z0-9._-]{0,20}",
+            "[!-~]{1,40}",
+            prop::collection::vec("[A-Za-z0-9._:-]{1,20}", 0..8),
+        );
         let times = prop::array::uniform5(any::<u64>());
         let rest = (any::<[u8; 16]>(), any::<u32>(), any::<u32>(), any::<Option<[u8; 16]>>());
         (names, times, rest).prop_map(|((tenant, user, roles), times, (id, generation, epoch, binding))| {

@@ -9,8 +9,10 @@ use papaya::HashMap;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::token::VERSION;
 use crate::model::{Secret, SessionId, TenantName};
+
+/// The first byte of what is sealed.
+pub(super) const VERSION: u8 = 1;
 
 /// One master key of the ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +76,7 @@ impl From<Purpose> for Use {
 
 /// The master keys, newest first. Clones share the keys derived so far.
 #[derive(Clone)]
-pub struct Ring {
+pub struct KeyRing {
     keys: Vec<MasterKey>,
     derived: Arc<[Derived]>,
     hash: Option<Hmac<Sha256>>,
@@ -95,13 +97,14 @@ pub(super) struct RealmKey {
     pub(super) associated: Box<[u8]>,
 }
 
-/// Most realms whose derived keys are kept, for each master key and purpose; about 1 KiB each. Keys of further realms are derived anew
-/// each time, in some microseconds. Realms are configured, so strangers cannot fill the table.
+/// Most realms whose derived keys are kept, for each master key and purpose; about 1 KiB each. Keys of
+/// further realms are derived anew each time, in some microseconds. Realms are configured, so strangers
+/// cannot fill the table.
 const MAX_KEPT: usize = 65_536;
 
 const SALT: &[u8] = b"octroi/session/v1";
 
-impl Ring {
+impl KeyRing {
     /// Takes the keys, newest first.
     pub fn new(keys: Vec<MasterKey>) -> Self {
         let derived = keys.iter().map(|_| Derived::default()).collect();
@@ -123,10 +126,11 @@ impl Ring {
         self.keys.iter().find(|key| !key.open_only)
     }
 
-    /// Returns the name a session has in logs and towards upstreams: 16 hexadecimal digits of a keyed hash of its identifier.
+    /// Returns the name a session has in logs and towards upstreams: 16 hexadecimal digits of a keyed hash of
+    /// its identifier.
     ///
-    /// All nodes with the same ring say the same. It changes when another key begins to mint. A ring without keys, which opens
-    /// nothing, says zeros.
+    /// All nodes with the same ring say the same. It changes when another key begins to mint. A ring without
+    /// keys, which opens nothing, says zeros.
     pub fn session_hash(&self, id: &SessionId) -> String {
         let Some(keyed) = &self.hash else { return "0".repeat(16) };
         let mut hash = keyed.clone();
@@ -137,7 +141,13 @@ impl Ring {
     }
 
     /// Runs `act` with the key derived for a use and a realm; `None` if no master key has the number.
-    pub(super) fn with<T>(&self, id: u16, used: Use, realm: &TenantName, act: impl FnOnce(&RealmKey) -> T) -> Option<T> {
+    pub(super) fn with<T>(
+        &self,
+        id: u16,
+        used: Use,
+        realm: &TenantName,
+        act: impl FnOnce(&RealmKey) -> T,
+    ) -> Option<T> {
         let (master, derived) = self.keys.iter().zip(self.derived.iter()).find(|(key, _)| key.id == id)?;
         let kept = match used {
             Use::Token(Purpose::Cookie) => &derived.cookie,
@@ -149,7 +159,11 @@ impl Ring {
             return Some(act(key));
         }
         let key = RealmKey::derive(master, used, realm)?;
-        if kept.len() < MAX_KEPT { Some(act(kept.get_or_insert(realm.clone(), key))) } else { Some(act(&key)) }
+        if kept.len() < MAX_KEPT {
+            Some(act(kept.get_or_insert(realm.clone(), key)))
+        } else {
+            Some(act(&key))
+        }
     }
 }
 
@@ -180,17 +194,17 @@ fn expand(master: &MasterKey, info: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
     Some(bytes)
 }
 
-impl PartialEq for Ring {
+impl PartialEq for KeyRing {
     fn eq(&self, other: &Self) -> bool {
         self.keys == other.keys
     }
 }
 
-impl Eq for Ring {}
+impl Eq for KeyRing {}
 
-impl fmt::Debug for Ring {
+impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Ring").field(&self.keys).finish()
+        f.debug_tuple("KeyRing").field(&self.keys).finish()
     }
 }
 
@@ -204,28 +218,31 @@ mod tests {
 
     #[test]
     fn the_first_key_that_does_not_only_open_mints() {
-        assert_eq!(Ring::new(vec![key(3, true), key(2, false), key(1, false)]).minting().map(|key| key.id), Some(2));
-        assert_eq!(Ring::new(vec![key(1, true)]).minting(), None);
-        assert_eq!(Ring::new(vec![]).minting(), None);
+        assert_eq!(
+            KeyRing::new(vec![key(3, true), key(2, false), key(1, false)]).minting().map(|key| key.id),
+            Some(2)
+        );
+        assert_eq!(KeyRing::new(vec![key(1, true)]).minting(), None);
+        assert_eq!(KeyRing::new(vec![]).minting(), None);
     }
 
     #[test]
     fn rings_are_equal_by_their_keys() {
-        assert_eq!(Ring::new(vec![key(1, false)]), Ring::new(vec![key(1, false)]));
-        assert_ne!(Ring::new(vec![key(1, false)]), Ring::new(vec![key(1, true)]));
-        assert_eq!(format!("{:?}", Ring::new(vec![])), "Ring([])");
+        assert_eq!(KeyRing::new(vec![key(1, false)]), KeyRing::new(vec![key(1, false)]));
+        assert_ne!(KeyRing::new(vec![key(1, false)]), KeyRing::new(vec![key(1, true)]));
+        assert_eq!(format!("{:?}", KeyRing::new(vec![])), "KeyRing([])");
     }
 
     #[test]
     fn a_session_hash_is_keyed() {
         let id = SessionId::new([7; 16]);
-        let one = Ring::new(vec![key(1, false)]);
+        let one = KeyRing::new(vec![key(1, false)]);
 
-        assert_eq!(one.session_hash(&id), Ring::new(vec![key(1, false), key(2, false)]).session_hash(&id));
-        assert_ne!(one.session_hash(&id), Ring::new(vec![key(2, false)]).session_hash(&id));
+        assert_eq!(one.session_hash(&id), KeyRing::new(vec![key(1, false), key(2, false)]).session_hash(&id));
+        assert_ne!(one.session_hash(&id), KeyRing::new(vec![key(2, false)]).session_hash(&id));
         assert_ne!(one.session_hash(&id), one.session_hash(&SessionId::new([8; 16])));
         assert_eq!(one.session_hash(&id).len(), 16);
-        assert_eq!(Ring::new(vec![]).session_hash(&id), "0000000000000000");
+        assert_eq!(KeyRing::new(vec![]).session_hash(&id), "0000000000000000");
     }
 
     #[test]

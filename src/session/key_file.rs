@@ -43,7 +43,9 @@ impl KeyFile {
 
 /// Why a name is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a key's file is called `N.key`, `N.open.key` or `N.from-YYYYMMDDTHHMMSSZ.key`, with N from 1 to 65535")]
+#[error(
+    "a key's file is called `N.key`, `N.open.key` or `N.from-YYYYMMDDTHHMMSSZ.key`, with N from 1 to 65535"
+)]
 pub struct KeyFileError;
 
 impl FromStr for KeyFile {
@@ -54,7 +56,9 @@ impl FromStr for KeyFile {
         let (id, state) = match stem.split_once('.') {
             None => (stem, KeyState::Mint),
             Some((id, "open")) => (id, KeyState::Open),
-            Some((id, rest)) => (id, KeyState::MintFrom(rest.strip_prefix("from-").and_then(time).ok_or(KeyFileError)?)),
+            Some((id, rest)) => {
+                (id, KeyState::MintFrom(rest.strip_prefix("from-").and_then(time).ok_or(KeyFileError)?))
+            }
         };
         let file = Self { id: id.parse().map_err(|_| KeyFileError)?, state };
         // One name for one key: no `+3`, no `03`, no 31st of June.
@@ -68,7 +72,9 @@ impl fmt::Display for KeyFile {
             KeyState::Mint => write!(f, "{}.key", self.id),
             KeyState::Open => write!(f, "{}.open.key", self.id),
             KeyState::MintFrom(from) => {
-                let seconds = i64::try_from(from.as_secs()).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+                let seconds = i64::try_from(from.as_secs())
+                    .ok()
+                    .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
                 let time = seconds.unwrap_or(jiff::Timestamp::MAX).strftime(TIME);
                 write!(f, "{}.from-{time}.key", self.id)
             }

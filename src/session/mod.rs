@@ -1,22 +1,24 @@
 //! The session token: format, keys, and the fields that carry it.
 //!
-//! Pure: bytes and values in, values out. Time, randomness and the decision what a token is worth come from above.
+//! Pure: bytes and values in, values out. Time, randomness and the decision what a token is worth come from
+//! above.
 //!
 //! # Use by other programs
 //!
-//! The library without its sockets (`default-features = false`) has this room and needs no runtime. [`Ring::open`] says who a token is of;
-//! whether it holds *now* is for the caller: its clocks, its tenant, its binding, and whether it was ended
-//! ([`checks::session`](crate::checks::session) shows what the gateway asks). `examples/open_token.rs` is a whole program.
+//! The library without its sockets (`default-features = false`) has this room and needs no runtime.
+//! [`KeyRing::open`] says who a token is of; whether it holds *now* is for the caller: its clocks, its
+//! tenant, its binding, and whether it was ended ([`checks::session`](crate::checks::session) shows what the
+//! gateway asks). `examples/open_token.rs` is a whole program.
 //!
 //! ```
 //! use octroi::{
 //!     model::{Secret, SessionId, TenantName, UnixTime},
-//!     session::{Claims, MasterKey, Purpose, Ring, Roles},
+//!     session::{Claims, MasterKey, Purpose, KeyRing, Roles},
 //! };
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // Take 32 random bytes and a random session and nonce from the system; these stand here to be read.
-//! let ring = Ring::new(vec![MasterKey { id: 2, secret: Secret::new([0x5a; 32]), open_only: false }]);
+//! let ring = KeyRing::new(vec![MasterKey { id: 2, secret: Secret::new([0x5a; 32]), open_only: false }]);
 //! let (realm, now): (TenantName, _) = ("acme".parse()?, UnixTime::from_secs(1_800_000_000));
 //! let claims = Claims {
 //!     id: SessionId::new([7; 16]),
@@ -65,8 +67,8 @@
 //! associated data = version ‖ key id ‖ info
 //! ```
 //!
-//! *purpose* is `cookie` or `bearer`, *realm* the name of the tenant that owns the host the token is for. A token opens only there
-//! and only from the field it was made for.
+//! *purpose* is `cookie` or `bearer`, *realm* the name of the tenant that owns the host the token is for. A
+//! token opens only there and only from the field it was made for.
 //!
 //! | field of the claims | bytes | content |
 //! |---|---|---|
@@ -88,24 +90,26 @@
 //! | role count | 1 | 0 to 32 |
 //! | each role | 1 + length | its length, 1 to 64, then `[A-Za-z0-9._:-]` |
 //!
-//! Nothing follows the last role. Another version, layout, length or character is refused: what a decoder accepts, an encoder wrote.
+//! Nothing follows the last role. Another version, layout, length or character is refused: what a decoder
+//! accepts, an encoder wrote.
 //!
-//! The hash of a session in logs and towards upstreams is `hex(HMAC-SHA-256(k, session)[0..8])`, where `k` is derived from the minting
-//! master key as above with the purpose `hash` and an empty realm.
+//! The hash of a session in logs and towards upstreams is `hex(HMAC-SHA-256(k, session)[0..8])`, where `k` is
+//! derived from the minting master key as above with the purpose `hash` and an empty realm.
 //!
 //! # Test vector
 //!
-//! Master key 7 is the 32 bytes `00 01 … 1f`, the nonce `a0 a1 … ab`, purpose `cookie`, realm `lobby`; session `10 11 … 1f`, issued
-//! 1800000060000, auth time and not before 1800000000000, idle end 1800001860000, absolute end 1800043200000, generation 1, epoch 3,
-//! no binding, tenant `acme`, user `u_812`, roles `admin` and `editor`:
+//! Master key 7 is the 32 bytes `00 01 … 1f`, the nonce `a0 a1 … ab`, purpose `cookie`, realm `lobby`;
+//! session `10 11 … 1f`, issued 1800000060000, auth time and not before 1800000000000, idle end
+//! 1800001860000, absolute end 1800043200000, generation 1, epoch 3, no binding, tenant `acme`, user `u_812`,
+//! roles `admin` and `editor`:
 //!
 //! ```text
 //! oct1.AQAHoKGio6SlpqeoqaqrDSTvXAYiV5wseo1l_HAtMz8STwGSCbl36Hk5JLtJ14PZGTTfBHKV3beaKvnlXhwyw8fT8T2YAgHlKW3cBN4R_Xt2N5
 //! T8tmwaIB4QwSiMp89tiSi_s3SYH5u_KnewqqiPm6LrQpdPKajFCSqq
 //! ```
 //!
-//! This one and more, good and bad, are in `tests/vectors/token_v1.json`. `tests/vectors/token_v1.py` makes the good ones and
-//! refuses the bad ones from this page alone.
+//! This one and more, good and bad, are in `tests/vectors/token_v1.json`. `tests/vectors/token_v1.py` makes
+//! the good ones and refuses the bad ones from this page alone.
 
 mod assertion;
 mod binding;
@@ -123,13 +127,18 @@ mod token;
 #[cfg(test)]
 mod wycheproof;
 
-pub use assertion::{ASSERTION_LIFE, ASSERTION_TYPE, AssertionKey, AssertionKeyError, Assertions, SignError, Statement};
+pub use assertion::{
+    ASSERTION_LIFE, ASSERTION_TYPE, AssertionKey, AssertionKeyError, Assertions, SignError, Statement,
+};
 pub use binding::{Bound, binding};
 pub use claims::Claims;
-pub use key::{MasterKey, Purpose, Ring};
+pub use key::{KeyRing, MasterKey, Purpose};
 pub use key_file::{KeyFile, KeyFileError, KeyState};
-pub use limit::{Admission, Held, MOST_SESSIONS, Over, UserLimit, admit};
-pub use reuse::{Newest, REUSE_GRACE, Turn};
+pub use limit::{Admission, HeldSession, LimitAction, MOST_SESSIONS, UserLimit, admit};
+pub use reuse::{Newest, REUSE_GRACE, TokenOrder};
 pub use role::{Roles, RolesError};
-pub use sign_in::{AGAIN, AGAIN_SECS, MOST_FOREIGN_SIGN_INS, MOST_SIGN_INS, Returned, SIGN_IN_SECS, SignIn, StateHash, begins, returned};
+pub use sign_in::{
+    AGAIN, AGAIN_SECS, MOST_FOREIGN_SIGN_INS, MOST_SIGN_INS, Replaced, Returned, SIGN_IN_SECS, SignIn,
+    StateHash, begins, returned,
+};
 pub use token::{MAX_TOKEN_BYTES, OpenError, Opened, SealError, TOKEN_PREFIX};

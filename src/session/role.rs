@@ -4,9 +4,11 @@ use std::fmt;
 
 use compact_str::CompactString;
 
-/// What a session's user may do: at most 32 roles, each `[A-Za-z0-9._:-]{1,64}`, in the order they were given.
+/// What a session's user may do: at most 32 roles, each `[A-Za-z0-9._:-]{1,64}`, in the order they were
+/// given.
 ///
-/// They stand in one text with blanks between them, which no role has: one allocation for all of them, none up to 24 bytes.
+/// They stand in one text with blanks between them, which no role has: one allocation for all of them, none
+/// up to 24 bytes.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Roles(CompactString);
 
@@ -28,10 +30,14 @@ impl Roles {
     }
 
     /// Takes texts that may be missing, about so many bytes of them.
-    pub(super) fn with_capacity<'a>(bytes: usize, roles: impl IntoIterator<Item = Option<&'a str>>) -> Result<Self, RolesError> {
+    pub(super) fn with_capacity<'a>(
+        bytes: usize,
+        roles: impl IntoIterator<Item = Option<&'a str>>,
+    ) -> Result<Self, RolesError> {
         let mut text = CompactString::with_capacity(bytes);
         for (number, role) in roles.into_iter().enumerate() {
-            let role = role.filter(|role| number < Self::MAX && is_role(role.as_bytes())).ok_or(RolesError)?;
+            let role =
+                role.filter(|role| number < Self::MAX && is_role(role.as_bytes())).ok_or(RolesError)?;
             if number > 0 {
                 text.push(BETWEEN);
             }
@@ -67,7 +73,8 @@ impl fmt::Debug for Roles {
 
 /// Says whether the text is a role.
 fn is_role(text: &[u8]) -> bool {
-    (1..=Roles::MAX_BYTES).contains(&text.len()) && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(byte))
+    (1..=Roles::MAX_BYTES).contains(&text.len())
+        && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(byte))
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
 //! Sign-ins that began here and come back from another site: OpenID Connect, OAuth 2.0, SAML.
 //!
-//! Where one begins, the app sends the browser to an identity provider, with a `state` of its own in the URL. The browser gets a cookie that
-//! holds a hash of it, the *mark*. Who comes back without the mark, or with another `state`, comes back from somebody else's sign-in.
+//! Where one begins, the app sends the browser to an identity provider, with a `state` of its own in the URL.
+//! The browser gets a cookie that holds a hash of it, the *mark*. Who comes back without the mark, or with
+//! another `state`, comes back from somebody else's sign-in.
 //!
 //! ```text
 //! mark            = base64url(version ‖ key id ‖ nonce ‖ ciphertext ‖ tag)          sizes, cipher and key as of a token
 //! info            = u16(7) ‖ "sign-in" ‖ u16(length of realm) ‖ realm
-//! plaintext       = until, milliseconds since 1970 (8) ‖ 1 where a form comes back, 2 where another site began it, 3 for both (1) ‖ hash (16)
+//! plaintext       = until, milliseconds since 1970 (8) ‖ kind (1) ‖ hash (16), and of a kind with 4:
+//!                   session that it replaces (16) ‖ its absolute end, milliseconds since 1970 (8) ‖ name of its tenant
+//! kind            = 1 where a form comes back, 2 where another site began it, 4 where it replaces a session; or a sum of these
 //! hash            = SHA-256("octroi/state/v1" ‖ state, percent-decoded, each `+` a blank)[0..16]
 //! ```
 
@@ -15,12 +18,12 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Ring,
-    cookie::Readings,
-    key::Use,
-    token::{HEAD_BYTES, VERSION},
+    KeyRing,
+    cookie::{Readings, SUFFIX},
+    key::{Use, VERSION},
+    token::HEAD_BYTES,
 };
-use crate::model::{TenantName, UnixTime};
+use crate::model::{MAX_NAME_BYTES, SessionId, TenantName, UnixTime};
 
 /// How long a sign-in may take, in seconds: to find a telephone, and no longer than providers keep their own.
 pub const SIGN_IN_SECS: u64 = 600;
@@ -28,19 +31,23 @@ pub const SIGN_IN_SECS: u64 = 600;
 /// Most sign-ins of one browser at a time, each in a tab of its own. One more takes the place of the oldest.
 pub const MOST_SIGN_INS: usize = 8;
 
-/// Most of those that a page of another site led to, beside the others: what its pop-ups begin takes no place of a sign-in that the user,
-/// or the realm's own page, began.
+/// Most of those that a page of another site led to, beside the others: what its pop-ups begin takes no place
+/// of a sign-in that the user, or the realm's own page, began.
 pub const MOST_FOREIGN_SIGN_INS: usize = 4;
 
-/// How long it is remembered that a browser was sent to sign in again, in seconds: as long as the way there and back takes where nobody
-/// is asked anything.
+/// How long it is remembered that a browser was sent to sign in again, in seconds: as long as the way there
+/// and back takes where nobody is asked anything.
 pub const AGAIN_SECS: u64 = 30;
 
-/// What follows the name of the session cookie in the name of the one that says so. Its end is none that a sign-in has, and it is taken
-/// out of what is forwarded as their marks are.
+/// What follows the name of the session cookie in the name of the one that says so. Its end is none that a
+/// sign-in has, and it is taken out of what is forwarded as their marks are.
 pub const AGAIN: &str = "-sign-in-tryagain";
 
 const BYTES: usize = 8 + 1 + 16;
+/// Of what it replaces: identifier, end, and the longest name.
+const REPLACED: usize = 16 + 8;
+const MOST_BYTES: usize = BYTES + REPLACED + MAX_NAME_BYTES;
+const TAG: usize = 16;
 
 /// A hash of a `state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +56,8 @@ pub struct StateHash([u8; 16]);
 impl StateHash {
     /// Hashes a `state` as it stands in a query.
     ///
-    /// Apps and providers encode it differently, blanks and plus signs above all, so that those two are one here.
+    /// Apps and providers encode it differently, blanks and plus signs above all, so that those two are one
+    /// here.
     fn of(encoded: &[u8]) -> Self {
         let mut hash = Sha256::new();
         hash.update(b"octroi/state/v1");
@@ -59,22 +67,28 @@ impl StateHash {
         Self(hash.finalize().first_chunk().copied().unwrap_or_default())
     }
 
-    /// Returns the end of the name of the cookie that holds the mark. Each sign-in has its own, so that tabs which begin at the same
-    /// moment do not overwrite each other's.
+    /// Returns the end of the name of the cookie that holds the mark. Each sign-in has its own, so that tabs
+    /// which begin at the same moment do not overwrite each other's.
     pub fn suffix(&self) -> String {
         let [a, b, c, d, ..] = self.0;
         format!("{SUFFIX}{:08x}", u32::from_be_bytes([a, b, c, d]))
     }
 }
 
-/// What stands between the name of the session cookie and the number of a sign-in.
-pub(super) const SUFFIX: &str = "-sign-in-";
-
-/// How long the end of the name of such a cookie is.
-pub(super) const SUFFIX_BYTES: usize = SUFFIX.len() + 8;
+/// The session that a browser had where its sign-in began. The form that comes back from another site does
+/// not bring it along (`SameSite=Lax`), and the sign-in replaces it all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replaced {
+    /// Which one.
+    pub id: SessionId,
+    /// Whose.
+    pub tenant: TenantName,
+    /// Its absolute end.
+    pub ends: UnixTime,
+}
 
 /// A sign-in that began here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignIn {
     /// The `state` that comes back.
     pub state: StateHash,
@@ -84,11 +98,15 @@ pub struct SignIn {
     pub foreign: bool,
     /// When it is too late.
     pub until: UnixTime,
+    /// What it replaces.
+    pub replaces: Option<Replaced>,
 }
 
-/// Reads where a redirect leads to; something comes back if it begins a sign-in: its query has one `state`, or a `SAMLRequest`.
+/// Reads where a redirect leads to; something comes back if it begins a sign-in: its query has one `state`,
+/// or a `SAMLRequest`.
 ///
-/// Whether a form comes back is what OpenID Connect asks for with `response_mode=form_post`, and what SAML always does.
+/// Whether a form comes back is what OpenID Connect asks for with `response_mode=form_post`, and what SAML
+/// always does.
 pub fn begins(location: &[u8]) -> Option<(StateHash, bool)> {
     let query = location.split(|&byte| byte == b'#').next()?;
     let query = query.get(memchr::memchr(b'?', query)?.checked_add(1)?..)?;
@@ -120,8 +138,9 @@ pub enum Returned {
 
 /// Reads the query of a request.
 ///
-/// Its `state` stands once, for every reader: Rack 2 and old Python end a parameter at `;` too, PHP, qs and .NET read it under other names
-/// (`is_read_as`), and of two some take the first and some the last. No provider sends any of that.
+/// Its `state` stands once, for every reader: Rack 2 and old Python end a parameter at `;` too, PHP, qs and
+/// .NET read it under other names (`is_read_as`), and of two some take the first and some the last. No
+/// provider sends any of that.
 pub fn returned(query: &str) -> Returned {
     let name = |piece: &str| piece.split('=').next().unwrap_or_default().to_owned();
     let read = query.split(['&', ';']).filter(|piece| is_read_as(&name(piece), "state")).take(2).count();
@@ -132,12 +151,15 @@ pub fn returned(query: &str) -> Returned {
     }
 }
 
-/// Says whether some app reads the name of a parameter as this one: in other letter case, percent-encoded twice, with blanks around it or a
-/// NUL behind it, as an array (`state[]`, PHP; `[state]`, qs of Node), or behind a second `?`.
+/// Says whether some app reads the name of a parameter as this one: in other letter case, percent-encoded
+/// twice, with blanks around it or a NUL behind it, as an array (`state[]`, PHP; `[state]`, qs of Node), or
+/// behind a second `?`.
 fn is_read_as(name: &str, meant: &str) -> bool {
     let is = |name: &[u8]| {
         let name = name.strip_prefix(b"?").unwrap_or(name);
-        let key = name.strip_prefix(b"[").map_or(name, |key| key.split(|&byte| byte == b']').next().unwrap_or_default());
+        let key = name
+            .strip_prefix(b"[")
+            .map_or(name, |key| key.split(|&byte| byte == b']').next().unwrap_or_default());
         key.eq_ignore_ascii_case(meant.as_bytes())
     };
     Readings::of(name.replace('+', " ").as_bytes()).any(is)
@@ -153,9 +175,14 @@ enum Parameter<'a> {
 
 /// Finds a parameter of a query by its name, in whatever letter case, as some apps do.
 fn parameter<'a>(query: &'a [u8], name: &str) -> Parameter<'a> {
-    let is_meant = |key: &[u8]| decoded(key).map(|byte| byte.to_ascii_lowercase()).eq(name.bytes().map(|byte| byte.to_ascii_lowercase()));
+    let is_meant = |key: &[u8]| {
+        decoded(key)
+            .map(|byte| byte.to_ascii_lowercase())
+            .eq(name.bytes().map(|byte| byte.to_ascii_lowercase()))
+    };
     let pairs = query.split(|&byte| byte == b'&').map(|pair| {
-        let (key, value) = memchr::memchr(b'=', pair).and_then(|at| pair.split_at_checked(at)).unwrap_or((pair, &[]));
+        let (key, value) =
+            memchr::memchr(b'=', pair).and_then(|at| pair.split_at_checked(at)).unwrap_or((pair, &[]));
         (key, value.get(1..).unwrap_or_default())
     });
     let mut found = pairs.filter(|(key, _)| is_meant(key)).map(|(_, value)| value);
@@ -171,42 +198,78 @@ fn decoded(text: &[u8]) -> impl Iterator<Item = u8> {
     percent_encoding::percent_decode(text).map(|byte| if byte == b'+' { b' ' } else { byte })
 }
 
-impl Ring {
+impl KeyRing {
     /// Seals a mark for a realm with the minting key; nothing comes back where none mints.
-    pub fn seal_sign_in(&self, sign_in: &SignIn, realm: &TenantName, nonce: [u8; NONCE_LEN]) -> Option<String> {
+    pub fn seal_sign_in(
+        &self,
+        sign_in: &SignIn,
+        realm: &TenantName,
+        nonce: [u8; NONCE_LEN],
+    ) -> Option<String> {
         let id = self.minting()?.id;
-        let mut sealed = Vec::with_capacity(HEAD_BYTES + BYTES + 16);
+        let mut sealed = Vec::with_capacity(HEAD_BYTES + MOST_BYTES + TAG);
         sealed.push(VERSION);
         sealed.extend_from_slice(&id.to_be_bytes());
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(&sign_in.until.as_millis().to_be_bytes());
-        sealed.push(u8::from(sign_in.form) | u8::from(sign_in.foreign) << 1);
+        sealed.push(
+            u8::from(sign_in.form)
+                | u8::from(sign_in.foreign) << 1
+                | u8::from(sign_in.replaces.is_some()) << 2,
+        );
         sealed.extend_from_slice(&sign_in.state.0);
+        if let Some(replaced) = &sign_in.replaces {
+            sealed.extend_from_slice(replaced.id.as_bytes());
+            sealed.extend_from_slice(&replaced.ends.as_millis().to_be_bytes());
+            sealed.extend_from_slice(replaced.tenant.as_str().as_bytes());
+        }
         let tag = self.with(id, Use::SignIn, realm, |key| {
             let (_, plain) = sealed.split_at_mut_checked(HEAD_BYTES)?;
-            key.aead.seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(&key.associated), plain).ok()
+            key.aead
+                .seal_in_place_separate_tag(
+                    Nonce::assume_unique_for_key(nonce),
+                    Aad::from(&key.associated),
+                    plain,
+                )
+                .ok()
         })??;
         sealed.extend_from_slice(tag.as_ref());
         Some(URL_SAFE_NO_PAD.encode(sealed))
     }
 
-    /// Opens a mark that was sealed for a realm by any key of the ring. Whether it is too late is for the caller.
+    /// Opens a mark that was sealed for a realm by any key of the ring. Whether it is too late is for the
+    /// caller.
     pub fn open_sign_in(&self, mark: &[u8], realm: &TenantName) -> Option<SignIn> {
-        let mut buffer = [0; HEAD_BYTES + BYTES + 16];
-        let length = URL_SAFE_NO_PAD.decode_slice(mark, &mut buffer).ok().filter(|length| *length == HEAD_BYTES + BYTES + 16)?;
+        let mut buffer = [0; HEAD_BYTES + MOST_BYTES + TAG];
+        let length = URL_SAFE_NO_PAD
+            .decode_slice(mark, &mut buffer)
+            .ok()
+            .filter(|length| *length >= HEAD_BYTES + BYTES + TAG)?;
         let (&mut [version, high, low], rest) = buffer.get_mut(..length)?.split_first_chunk_mut()?;
         if version != VERSION {
             return None;
         }
         let (nonce, locked) = rest.split_first_chunk_mut()?;
         let plain = self.with(u16::from_be_bytes([high, low]), Use::SignIn, realm, |key| {
-            key.aead.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(&key.associated), locked).ok()
+            key.aead
+                .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(&key.associated), locked)
+                .ok()
         })??;
         let (until, plain) = plain.split_first_chunk()?;
-        let (&kind, state) = plain.split_first()?;
-        let (state, until) = (StateHash(state.try_into().ok()?), UnixTime::from_millis(u64::from_be_bytes(*until)));
-        (kind < 4).then_some(SignIn { state, form: kind & 1 == 1, foreign: kind & 2 == 2, until })
+        let (&kind, plain) = plain.split_first()?;
+        let (state, rest) = plain.split_first_chunk()?;
+        let (state, until) = (StateHash(*state), UnixTime::from_millis(u64::from_be_bytes(*until)));
+        let replaces = if kind & 4 == 4 { Some(replaced(rest)?) } else { None };
+        let fits = kind < 8 && (replaces.is_some() || rest.is_empty());
+        fits.then_some(SignIn { state, form: kind & 1 == 1, foreign: kind & 2 == 2, until, replaces })
     }
+}
+
+fn replaced(plain: &[u8]) -> Option<Replaced> {
+    let (id, plain) = plain.split_first_chunk()?;
+    let (ends, tenant) = plain.split_first_chunk()?;
+    let tenant = std::str::from_utf8(tenant).ok()?.parse().ok()?;
+    Some(Replaced { id: SessionId::new(*id), tenant, ends: UnixTime::from_millis(u64::from_be_bytes(*ends)) })
 }
 
 #[cfg(test)]
@@ -217,8 +280,8 @@ mod tests {
         session::{MasterKey, Purpose},
     };
 
-    fn ring(byte: u8) -> Ring {
-        Ring::new(vec![MasterKey { id: 7, secret: Secret::new([byte; 32]), open_only: false }])
+    fn ring(byte: u8) -> KeyRing {
+        KeyRing::new(vec![MasterKey { id: 7, secret: Secret::new([byte; 32]), open_only: false }])
     }
 
     fn name(text: &str) -> TenantName {
@@ -231,14 +294,33 @@ mod tests {
 
     #[test]
     fn a_mark_opens_for_its_realm_alone_and_no_octet_of_it_can_be_changed() {
-        let kinds = [(true, false), (false, false), (false, true), (true, true)];
-        let sign_ins =
-            kinds.map(|(form, foreign)| SignIn { state: state("abc"), form, foreign, until: UnixTime::from_secs(1_800_000_600) });
+        let longest = "t".repeat(MAX_NAME_BYTES);
+        let replaces = |tenant: &str| Replaced {
+            id: SessionId::new([9; 16]),
+            tenant: name(tenant),
+            ends: UnixTime::from_secs(1_800_009_000),
+        };
+        let kinds = [
+            (true, false, None),
+            (false, false, None),
+            (false, true, None),
+            (true, true, None),
+            (true, false, Some(replaces("a"))),
+            (true, true, Some(replaces(&longest))),
+        ];
+        let until = UnixTime::from_secs(1_800_000_600);
+        let sign_ins = kinds.map(|(form, foreign, replaces)| SignIn {
+            state: state("abc"),
+            form,
+            foreign,
+            until,
+            replaces,
+        });
         let mark = |sign_in| ring(1).seal_sign_in(sign_in, &name("lobby"), [9; 12]).unwrap();
         for sign_in in &sign_ins {
-            assert_eq!(ring(1).open_sign_in(mark(sign_in).as_bytes(), &name("lobby")), Some(*sign_in));
+            assert_eq!(ring(1).open_sign_in(mark(sign_in).as_bytes(), &name("lobby")), Some(sign_in.clone()));
         }
-        let [sign_in, ..] = sign_ins;
+        let [sign_in, ..] = sign_ins.clone();
         let mark = mark(&sign_in);
 
         assert_eq!(ring(1).open_sign_in(mark.as_bytes(), &name("acme")), None);
@@ -255,7 +337,8 @@ mod tests {
         for purpose in [Purpose::Cookie, Purpose::Bearer] {
             assert!(ring(1).open(format!("oct1.{mark}"), purpose, &name("lobby")).is_err());
         }
-        let open_only = Ring::new(vec![MasterKey { id: 7, secret: Secret::new([1; 32]), open_only: true }]);
+        let open_only =
+            KeyRing::new(vec![MasterKey { id: 7, secret: Secret::new([1; 32]), open_only: true }]);
         assert_eq!(open_only.seal_sign_in(&sign_in, &name("lobby"), [9; 12]), None);
         assert_eq!(open_only.open_sign_in(mark.as_bytes(), &name("lobby")), Some(sign_in));
     }
@@ -304,11 +387,26 @@ mod tests {
         ] {
             assert!(returned_state(&format!("code=x&state={back}&iss=y"), sent), "{sent} {back}");
         }
-        assert!(!returned_state("state=abd", "abc") && !returned_state("state=abc%00", "abc") && !returned_state("state=ABC", "abc"));
-        for nothing in ["", "code=x", "state=", "state", "states=abc", "session_state=abc", "the.state=abc", "x[state]=abc"] {
+        assert!(
+            !returned_state("state=abd", "abc")
+                && !returned_state("state=abc%00", "abc")
+                && !returned_state("state=ABC", "abc")
+        );
+        for nothing in [
+            "",
+            "code=x",
+            "state=",
+            "state",
+            "states=abc",
+            "session_state=abc",
+            "the.state=abc",
+            "x[state]=abc",
+        ] {
             assert_eq!(returned(nothing), Returned::Nothing, "{nothing}");
         }
-        for several in ["state=a&state=a", "state=a&state=", "state=a&%73tate=b", "State=a&state=b", "state&state=a"] {
+        for several in
+            ["state=a&state=a", "state=a&state=", "state=a&%73tate=b", "State=a&state=b", "state&state=a"]
+        {
             assert_eq!(returned(several), Returned::Several, "{several}");
         }
     }
@@ -338,7 +436,11 @@ mod tests {
             "?state",
             "%22state%22",
         ] {
-            for query in [format!("code=x&{other}=zzz&state=abc"), format!("state=abc&{other}=zzz"), format!("{other}=zzz")] {
+            for query in [
+                format!("code=x&{other}=zzz&state=abc"),
+                format!("state=abc&{other}=zzz"),
+                format!("{other}=zzz"),
+            ] {
                 assert_eq!(returned(&query), Returned::Several, "{query}");
             }
         }

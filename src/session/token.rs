@@ -8,7 +8,7 @@ use base64::{
     engine::{Simd, general_purpose::NO_PAD},
 };
 
-use super::{Claims, Purpose, Ring};
+use super::{Claims, KeyRing, Purpose, key::VERSION};
 use crate::model::TenantName;
 
 /// What every token begins with.
@@ -16,9 +16,6 @@ pub const TOKEN_PREFIX: &str = "oct1.";
 
 /// The longest token: name and value of the cookie stay well under the 4096 bytes that browsers keep.
 pub const MAX_TOKEN_BYTES: usize = TOKEN_PREFIX.len() + MAX_BODY_CHARS;
-
-/// The first byte of what is sealed.
-pub(super) const VERSION: u8 = 1;
 
 /// Shortest and longest base64url text after the prefix.
 pub(super) const MIN_BODY_CHARS: usize = 20;
@@ -61,7 +58,8 @@ pub enum SealError {
 
 /// Why a token does not open.
 ///
-/// All read the same, so that no answer tells a stranger how far they got; [`OpenError::detail`] is for the operator.
+/// All read the same, so that no answer tells a stranger how far they got; [`OpenError::detail`] is for the
+/// operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the session token does not open")]
 pub enum OpenError {
@@ -84,17 +82,27 @@ impl OpenError {
             Self::Syntax => "the token is not `oct1.` and canonical base64url".to_owned(),
             Self::Version(version) => format!("the token has version {version}"),
             Self::Key(id) => format!("the token names session key {id}, which the ring does not have"),
-            Self::Tag => "the token was altered, sealed with another key, or made for another host or purpose".to_owned(),
+            Self::Tag => {
+                "the token was altered, sealed with another key, or made for another host or purpose"
+                    .to_owned()
+            }
             Self::Claims => "the token is authentic, but its claims have another layout".to_owned(),
         }
     }
 }
 
-impl Ring {
+impl KeyRing {
     /// Seals claims for one realm and purpose, with the minting key.
     ///
-    /// The nonce is random; should one come twice, AES-GCM-SIV gives away only whether the claims were equal too.
-    pub fn seal(&self, claims: &Claims, purpose: Purpose, realm: &TenantName, nonce: [u8; NONCE_LEN]) -> Result<String, SealError> {
+    /// The nonce is random; should one come twice, AES-GCM-SIV gives away only whether the claims were equal
+    /// too.
+    pub fn seal(
+        &self,
+        claims: &Claims,
+        purpose: Purpose,
+        realm: &TenantName,
+        nonce: [u8; NONCE_LEN],
+    ) -> Result<String, SealError> {
         let id = self.minting().ok_or(SealError::NoKey)?.id;
         let mut sealed = Vec::with_capacity(512);
         sealed.push(VERSION);
@@ -113,7 +121,8 @@ impl Ring {
         if sealed.len() > MAX_SEALED_BYTES {
             return Err(SealError::TooLong);
         }
-        let mut token = String::with_capacity(MAX_TOKEN_BYTES.min(TOKEN_PREFIX.len() + sealed.len() * 4 / 3 + 2));
+        let mut token =
+            String::with_capacity(MAX_TOKEN_BYTES.min(TOKEN_PREFIX.len() + sealed.len() * 4 / 3 + 2));
         token.push_str(TOKEN_PREFIX);
         BASE64URL.encode_string(&sealed, &mut token);
         Ok(token)
@@ -121,8 +130,14 @@ impl Ring {
 
     /// Opens a token that was sealed for this realm and purpose by any key of the ring.
     ///
-    /// One decryption of at most 1.5 KiB; nothing in the token chooses an algorithm, and the key id only picks a key of the ring.
-    pub fn open(&self, token: impl AsRef<[u8]>, purpose: Purpose, realm: &TenantName) -> Result<Opened, OpenError> {
+    /// One decryption of at most 1.5 KiB; nothing in the token chooses an algorithm, and the key id only
+    /// picks a key of the ring.
+    pub fn open(
+        &self,
+        token: impl AsRef<[u8]>,
+        purpose: Purpose,
+        realm: &TenantName,
+    ) -> Result<Opened, OpenError> {
         let body = token.as_ref().strip_prefix(TOKEN_PREFIX.as_bytes()).ok_or(OpenError::Syntax)?;
         if !(MIN_BODY_CHARS..=MAX_BODY_CHARS).contains(&body.len()) {
             return Err(OpenError::Syntax);
@@ -134,7 +149,12 @@ impl Ring {
         }
     }
 
-    fn open_within<const BYTES: usize>(&self, body: &[u8], purpose: Purpose, realm: &TenantName) -> Result<Opened, OpenError> {
+    fn open_within<const BYTES: usize>(
+        &self,
+        body: &[u8],
+        purpose: Purpose,
+        realm: &TenantName,
+    ) -> Result<Opened, OpenError> {
         let mut buffer = [0; BYTES];
         let length = BASE64URL.decode_slice(body, &mut buffer).map_err(|_| OpenError::Syntax)?;
         let sealed = buffer.get_mut(..length).ok_or(OpenError::Syntax)?;
@@ -167,9 +187,9 @@ mod tests {
         session::{MasterKey, Roles, claims::tests::any_claims},
     };
 
-    fn ring() -> Ring {
+    fn ring() -> KeyRing {
         let key = |id: u16, byte: u8| MasterKey { id, secret: Secret::new([byte; 32]), open_only: false };
-        Ring::new(vec![key(7, 1), key(6, 2)])
+        KeyRing::new(vec![key(7, 1), key(6, 2)])
     }
 
     fn name(text: &str) -> TenantName {
@@ -231,7 +251,7 @@ mod tests {
 
     #[test]
     fn an_older_key_still_opens() {
-        let old = Ring::new(vec![MasterKey { id: 6, secret: Secret::new([2; 32]), open_only: false }]);
+        let old = KeyRing::new(vec![MasterKey { id: 6, secret: Secret::new([2; 32]), open_only: false }]);
         let token = old.seal(&some_claims(), Purpose::Cookie, &name("lobby"), [9; 12]).unwrap();
 
         assert_eq!(open(&token), Ok(Opened { claims: some_claims(), key: 6 }));
@@ -275,7 +295,8 @@ mod tests {
     fn long_claims_do_not_become_a_token() {
         let with = |roles: usize| {
             let role = "r".repeat(64);
-            let claims = Claims { roles: Roles::try_new(vec![role.as_str(); roles]).unwrap(), ..some_claims() };
+            let claims =
+                Claims { roles: Roles::try_new(vec![role.as_str(); roles]).unwrap(), ..some_claims() };
             ring().seal(&claims, Purpose::Cookie, &name("lobby"), [9; 12])
         };
 
@@ -285,14 +306,19 @@ mod tests {
 
     #[test]
     fn a_ring_that_only_opens_seals_nothing() {
-        let ring = Ring::new(vec![MasterKey { id: 1, secret: Secret::new([1; 32]), open_only: true }]);
+        let ring = KeyRing::new(vec![MasterKey { id: 1, secret: Secret::new([1; 32]), open_only: true }]);
 
-        assert_eq!(ring.seal(&some_claims(), Purpose::Cookie, &name("lobby"), [0; 12]), Err(SealError::NoKey));
+        assert_eq!(
+            ring.seal(&some_claims(), Purpose::Cookie, &name("lobby"), [0; 12]),
+            Err(SealError::NoKey)
+        );
     }
 
     #[test]
     fn every_failure_reads_the_same() {
-        let texts = [OpenError::Syntax, OpenError::Version(2), OpenError::Key(5), OpenError::Tag, OpenError::Claims].map(|e| e.to_string());
+        let texts =
+            [OpenError::Syntax, OpenError::Version(2), OpenError::Key(5), OpenError::Tag, OpenError::Claims]
+                .map(|e| e.to_string());
 
         assert!(texts.iter().all(|text| text == "the session token does not open"));
     }

@@ -33,7 +33,12 @@ impl Tally {
 
     /// Vectors that were skipped by mistake would pass for vectors that hold.
     fn tried_at_least(&self, valid: usize, invalid: usize) {
-        assert!(self.valid >= valid && self.invalid >= invalid, "only {} valid and {} invalid ones", self.valid, self.invalid);
+        assert!(
+            self.valid >= valid && self.invalid >= invalid,
+            "only {} valid and {} invalid ones",
+            self.valid,
+            self.invalid
+        );
     }
 }
 
@@ -47,13 +52,20 @@ fn aes_256_gcm_siv() {
             let nonce = || Nonce::try_assume_unique_for_key(&test.nonce);
             let mut locked = [&test.ct[..], &test.tag].concat();
 
-            let opened =
-                nonce().and_then(|nonce| key.open_in_place(nonce, Aad::from(&test.aad[..]), &mut locked).map(|plain| plain.to_vec()));
+            let opened = nonce().and_then(|nonce| {
+                key.open_in_place(nonce, Aad::from(&test.aad[..]), &mut locked).map(|plain| plain.to_vec())
+            });
 
-            tally.note("open", test.tc_id, test.result, opened.as_deref().is_ok_and(|plain| plain == &test.pt[..]));
+            tally.note(
+                "open",
+                test.tc_id,
+                test.result,
+                opened.as_deref().is_ok_and(|plain| plain == &test.pt[..]),
+            );
             if test.result == TestResult::Valid {
                 let mut sealed = test.pt.to_vec();
-                key.seal_in_place_append_tag(nonce().unwrap(), Aad::from(&test.aad[..]), &mut sealed).unwrap();
+                key.seal_in_place_append_tag(nonce().unwrap(), Aad::from(&test.aad[..]), &mut sealed)
+                    .unwrap();
                 assert_eq!(sealed, [&test.ct[..], &test.tag].concat(), "seal: {}", test.tc_id);
             }
         }
@@ -100,9 +112,10 @@ fn hmac() {
 
 #[test]
 fn ecdsa_with_fixed_signatures() {
-    for (name, algorithm) in
-        [(ecdsa::TestName::EcdsaSecp256r1Sha256P1363, Algorithm::Es256), (ecdsa::TestName::EcdsaSecp384r1Sha384P1363, Algorithm::Es384)]
-    {
+    for (name, algorithm) in [
+        (ecdsa::TestName::EcdsaSecp256r1Sha256P1363, Algorithm::Es256),
+        (ecdsa::TestName::EcdsaSecp384r1Sha384P1363, Algorithm::Es384),
+    ] {
         let set = ecdsa::TestSet::load(name).unwrap();
         let mut tally = Tally::default();
         for group in set.test_groups {
@@ -146,8 +159,11 @@ fn rsa_with_pkcs1_padding() {
 #[test]
 fn rsa_with_pss_padding() {
     use rsa_pss_verify::{TestName, TestSet};
-    for name in [TestName::RsaPss2048Sha256Mgf1SaltLen32, TestName::RsaPss3072Sha256Mgf1SaltLen32, TestName::RsaPss4096Sha256Mgf1SaltLen32]
-    {
+    for name in [
+        TestName::RsaPss2048Sha256Mgf1SaltLen32,
+        TestName::RsaPss3072Sha256Mgf1SaltLen32,
+        TestName::RsaPss4096Sha256Mgf1SaltLen32,
+    ] {
         let mut tally = Tally::default();
         for group in TestSet::load(name).unwrap().test_groups {
             let key = VerifyKey::public(Algorithm::Ps256, &group.der).unwrap();

@@ -13,9 +13,9 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::{
-    AccessLine,
+    line::AccessLine,
     sink::Sink,
-    writer::{Complaint, Message, Shared, Writer},
+    writer::{FailureReporter, Message, Shared, Writer},
 };
 use crate::policy;
 
@@ -45,7 +45,8 @@ pub enum LogError {
     Thread(#[source] io::Error),
 }
 
-/// The access log. Writing never blocks: when the queue is full or a sink fails, lines are dropped and counted.
+/// The access log. Writing never blocks: when the queue is full or a sink fails, lines are dropped and
+/// counted.
 #[derive(Debug)]
 pub struct AccessLog {
     /// Who writes; it stands in every line.
@@ -68,14 +69,27 @@ impl AccessLog {
         Self::with_queue(sinks, node, QUEUE_LINES, Arc::clone(&before.shared.dropped))
     }
 
-    fn with_queue(rules: &[policy::AccessLog], node: &str, lines: usize, dropped: Arc<AtomicU64>) -> Result<Self, LogError> {
+    fn with_queue(
+        rules: &[policy::AccessLog],
+        node: &str,
+        lines: usize,
+        dropped: Arc<AtomicU64>,
+    ) -> Result<Self, LogError> {
         let sinks = open_all(rules)?;
-        let complaint = Complaint::after(dropped.load(Ordering::Relaxed));
+        let failure_reporter = FailureReporter::after(dropped.load(Ordering::Relaxed));
         let shared = Arc::new(Shared { dropped, ..Shared::default() });
         let (queue, receiver) = bounded(lines);
         let (give_back, spare) = bounded(SPARE_BUFFERS);
         let (ended, done) = bounded::<()>(0);
-        let writer = Writer { shared: Arc::clone(&shared), sinks, queue: receiver, spare: give_back, seen: 0, complaint };
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            sinks,
+            queue: receiver,
+            spare: give_back,
+            seen: 0,
+            failure_reporter,
+            retries: None,
+        };
         let work = move || {
             writer.run();
             drop(ended);
@@ -85,7 +99,7 @@ impl AccessLog {
     }
 
     /// Writes a line: formats it into a used buffer and queues it.
-    pub fn write(&self, line: &AccessLine<'_>) {
+    pub(super) fn write(&self, line: &AccessLine<'_>) {
         if self.silent.load(Ordering::Relaxed) {
             return;
         }
@@ -125,12 +139,13 @@ impl AccessLog {
     /// Says what is wrong, as long as lines are lost or a file cannot be opened again or put aside.
     pub fn trouble(&self) -> Option<String> {
         let failing = self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let failing = failing.or_else(|| self.queue.is_full().then(|| "lines come faster than they are written".to_owned()))?;
+        let failing = failing
+            .or_else(|| self.queue.is_full().then(|| "lines come faster than they are written".to_owned()))?;
         Some(format!("access log: {failing}; {} lines lost since the start", self.dropped()))
     }
 
-    /// Writes what is queued and ends the writer; lines after that are dropped. Blocks up to the deadline and says whether
-    /// everything was written by then.
+    /// Writes what is queued and ends the writer; lines after that are dropped. Blocks up to the deadline and
+    /// says whether everything was written by then.
     pub fn close(&self, deadline: Duration) -> bool {
         self.shared.closing.store(true, Ordering::Release);
         let _ = self.queue.try_send(Message::Wake);
@@ -139,7 +154,8 @@ impl AccessLog {
     }
 }
 
-/// A log that a reload replaced ends by itself: what is queued is written, and whoever lets go of the last policy that had it serves requests.
+/// A log that a reload replaced ends by itself: what is queued is written, and whoever lets go of the last
+/// policy that had it serves requests.
 impl Drop for AccessLog {
     fn drop(&mut self) {
         self.close(Duration::ZERO);
@@ -147,7 +163,10 @@ impl Drop for AccessLog {
 }
 
 fn open_all(rules: &[policy::AccessLog]) -> Result<Vec<Sink>, LogError> {
-    rules.iter().map(|rule| Sink::open(rule).map_err(|source| LogError::Open { path: name(rule), source })).collect()
+    rules
+        .iter()
+        .map(|rule| Sink::open(rule).map_err(|source| LogError::Open { path: name(rule), source }))
+        .collect()
 }
 
 fn name(rule: &policy::AccessLog) -> PathBuf {
@@ -167,7 +186,10 @@ mod tests {
     const LONG: Duration = Duration::from_secs(20);
 
     fn file(path: &Path) -> policy::AccessLog {
-        policy::AccessLog { to: LogTarget::File { path: path.to_owned(), rotate: None }, format: LogFormat::Json }
+        policy::AccessLog {
+            to: LogTarget::File { path: path.to_owned(), rotate: None },
+            format: LogFormat::Json,
+        }
     }
 
     fn write(log: &AccessLog, status: u16) {
@@ -177,7 +199,9 @@ mod tests {
     /// The statuses of a file's lines, each of which must be one object.
     fn statuses(path: &Path) -> Vec<u64> {
         let text = std::fs::read_to_string(path).unwrap();
-        text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["status"].as_u64().unwrap()).collect()
+        text.lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["status"].as_u64().unwrap())
+            .collect()
     }
 
     #[test]
@@ -229,10 +253,11 @@ mod tests {
     fn a_full_queue_drops_and_counts() {
         let dir = tempfile::tempdir().unwrap();
         let fifo = dir.path().join("fifo");
-        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        crate::files::make_named_pipe(&fifo);
         // Somebody holds the pipe open, never reads it, and it is full: the writer blocks.
         let nonblocking = 0o4000;
-        let mut pipe = std::fs::OpenOptions::new().read(true).write(true).custom_flags(nonblocking).open(&fifo).unwrap();
+        let mut pipe =
+            std::fs::OpenOptions::new().read(true).write(true).custom_flags(nonblocking).open(&fifo).unwrap();
         while pipe.write(&[0; 4096]).is_ok() {}
         let log = AccessLog::with_queue(&[file(&fifo)], "edge-1", 4, Arc::default()).unwrap();
 

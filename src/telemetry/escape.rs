@@ -1,24 +1,29 @@
-//! Strangers' text as JSON: escaped, cut to length, tokens taken out (`security.md`, section 2.9).
+//! Strangers' text as JSON: escaped, cut to length, tokens taken out (`threat-model.md` 2.9).
+
+use crate::model::is_dangerous;
 
 /// What a token begins with, and what stands in the line in its place.
 const TOKEN: (&[u8], &str) = (b"oct1.", "oct1.…");
 
-/// What the sessions of apps begin with, and what stands in the line in their place: base64 of a JSON object (JSON Web Tokens, Flask, Django,
-/// cookie-session), of a packed one (Flask, Django), and a signed JSON cookie of Express.
+/// What the sessions of apps begin with, and what stands in the line in their place: base64 of a JSON object
+/// (JSON Web Tokens, Flask, Django, cookie-session), of a packed one (Flask, Django), and a signed JSON
+/// cookie of Express.
 const FOREIGN: [(&[u8], &str); 3] = [(b"eyJ", "eyJ…"), (b".eJ", ".eJ…"), (b"s:j:", "s:j:…")];
 
 /// How many characters must follow such a prefix: fewer hold no signature, and may be a word.
 const FOREIGN_CHARS: usize = 20;
 
-/// How often a character may be percent-encoded over and over, and is still read: whoever decodes a line by hand gives up before.
+/// How often a character may be percent-encoded over and over, and is still read: whoever decodes a line by
+/// hand gives up before.
 const LAYERS: u8 = 8;
 
 /// Appends a JSON string, quotes included.
 ///
-/// At most `cap` bytes of the text are taken; `…` at the end says that there was more. Control characters (C0, DEL, C1), line
-/// and paragraph separators and bidirectional controls become `\u00XX`; each run of bytes that is not UTF-8 becomes `\ufffd`;
-/// a token becomes `oct1.…`, also where the cap would have cut it, and an app's session `eyJ…`, `.eJ…` or `s:j:…`. Both are found in any
-/// percent-encoding: whoever reads the line could decode it.
+/// At most `cap` bytes of the text are taken; `…` at the end says that there was more. Control characters
+/// (C0, DEL, C1), line and paragraph separators and bidirectional controls become `\u00XX`; each run of bytes
+/// that is not UTF-8 becomes `\ufffd`; a token becomes `oct1.…`, also where the cap would have cut it, and an
+/// app's session `eyJ…`, `.eJ…` or `s:j:…`. Both are found in any percent-encoding: whoever reads the line
+/// could decode it.
 pub(super) fn append(out: &mut Vec<u8>, text: &[u8], cap: usize) {
     out.push(b'"');
     if text.len() <= cap && is_plain(text) {
@@ -29,7 +34,8 @@ pub(super) fn append(out: &mut Vec<u8>, text: &[u8], cap: usize) {
     out.push(b'"');
 }
 
-/// Says whether the text can stand as it is: printable ASCII without quote, backslash and the beginning of a token.
+/// Says whether the text can stand as it is: printable ASCII without quote, backslash and the beginning of a
+/// token.
 fn is_plain(text: &[u8]) -> bool {
     // One pass for all, because a line has twenty texts.
     let seen = text.iter().fold(0, |seen, &byte| seen | BITS.get(usize::from(byte)).copied().unwrap_or(ODD));
@@ -41,17 +47,22 @@ fn is_plain(text: &[u8]) -> bool {
 
 /// Says whether a token begins in the text as it stands.
 fn holds_a_beginning(text: &[u8]) -> bool {
-    let ends = |at: usize| text.get(..=at).is_some_and(|head| BEGINNINGS.iter().any(|(beginning, _)| head.ends_with(beginning)));
+    let ends = |at: usize| {
+        text.get(..=at).is_some_and(|head| BEGINNINGS.iter().any(|(beginning, _)| head.ends_with(beginning)))
+    };
     memchr::memchr3_iter(b'.', b'J', b'j', text).any(ends)
 }
 
-/// What a text may have, one bit each: a byte that cannot stand as it is, the beginning of an escape, and each character of [`BEGINNINGS`].
+/// What a text may have, one bit each: a byte that cannot stand as it is, the beginning of an escape, and
+/// each character of [`BEGINNINGS`].
 const ODD: u16 = 1;
 const PERCENT: u16 = 2;
 const CHARACTERS: &[u8] = b"oct1.eyJs:j";
 
-/// How tokens begin, and the bits of these characters. Each ends in a character that [`holds_a_beginning`] looks for.
-const BEGINNINGS: [(&[u8], u16); 4] = [(TOKEN.0, bits(TOKEN.0)), (b"eyJ", bits(b"eyJ")), (b".eJ", bits(b".eJ")), (b"s:j", bits(b"s:j"))];
+/// How tokens begin, and the bits of these characters. Each ends in a character that [`holds_a_beginning`]
+/// looks for.
+const BEGINNINGS: [(&[u8], u16); 4] =
+    [(TOKEN.0, bits(TOKEN.0)), (b"eyJ", bits(b"eyJ")), (b".eJ", bits(b".eJ")), (b"s:j", bits(b"s:j"))];
 
 /// Returns the bits of some characters.
 const fn bits(mut text: &[u8]) -> u16 {
@@ -80,7 +91,11 @@ const fn bit(byte: u8) -> u16 {
 }
 
 /// The bits of each byte.
-#[expect(clippy::indexing_slicing, clippy::as_conversions, reason = "in a constant: what is out of bounds does not compile")]
+#[expect(
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    reason = "in a constant: what is out of bounds does not compile"
+)]
 const BITS: [u16; 256] = {
     let mut table = [0; 256];
     let mut byte = 0_u8;
@@ -110,8 +125,8 @@ fn after<'t>(text: &'t [u8], prefix: &[u8]) -> Option<&'t [u8]> {
     })
 }
 
-/// Returns the octet that a text begins with once it is decoded, and how many bytes that took. The digits of an escape may be `escaped`
-/// themselves.
+/// Returns the octet that a text begins with once it is decoded, and how many bytes that took. The digits of
+/// an escape may be `escaped` themselves.
 fn octet(text: &[u8], escaped: bool) -> Option<(u8, usize)> {
     let (mut octet, mut length) = (*text.first()?, 1);
     // `%256f` is `%6f` for the first decoder, and `o` for the second.
@@ -120,7 +135,9 @@ fn octet(text: &[u8], escaped: bool) -> Option<(u8, usize)> {
             break;
         }
         let Some((high, first)) = text.get(length..).and_then(|rest| digit(rest, escaped)) else { break };
-        let Some((low, second)) = text.get(length + first..).and_then(|rest| digit(rest, escaped)) else { break };
+        let Some((low, second)) = text.get(length + first..).and_then(|rest| digit(rest, escaped)) else {
+            break;
+        };
         (octet, length) = (high << 4 | low, length + first + second);
     }
     Some((octet, length))
@@ -149,7 +166,9 @@ fn append_slowly(out: &mut Vec<u8>, text: &[u8], cap: usize) {
 
 /// Appends what the text begins with. Returns how many bytes that was, and how many count against the cap.
 fn append_one(out: &mut Vec<u8>, rest: &[u8]) -> (usize, usize) {
-    for ((prefix, mark), least) in std::iter::once((TOKEN, 1)).chain(FOREIGN.map(|foreign| (foreign, FOREIGN_CHARS))) {
+    for ((prefix, mark), least) in
+        std::iter::once((TOKEN, 1)).chain(FOREIGN.map(|foreign| (foreign, FOREIGN_CHARS)))
+    {
         let Some(body) = after(rest, prefix) else { continue };
         let (characters, bytes) = run(body, least > 1);
         if characters >= least {
@@ -169,7 +188,8 @@ fn append_one(out: &mut Vec<u8>, rest: &[u8]) -> (usize, usize) {
     }
 }
 
-/// Returns how far a token goes: in characters, and in bytes. Of an app's session, whatever is encoded belongs to it.
+/// Returns how far a token goes: in characters, and in bytes. Of an app's session, whatever is encoded
+/// belongs to it.
 fn run(text: &[u8], foreign: bool) -> (usize, usize) {
     let (mut characters, mut bytes) = (0, 0);
     while let Some((octet, length)) = text.get(bytes..).and_then(|rest| octet(rest, true)) {
@@ -212,13 +232,6 @@ fn append_char(out: &mut Vec<u8>, character: char) {
     }
 }
 
-/// Says whether a character can change what a terminal or an editor shows around it.
-const fn is_dangerous(character: char) -> bool {
-    matches!(character,
-        '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}'
-        | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -248,7 +261,10 @@ mod tests {
     #[test]
     fn separators_and_bidirectional_controls_are_escaped() {
         assert_eq!(json("\u{2028}\u{2029}", 64), r#""\u2028\u2029""#);
-        assert_eq!(json("\u{202a}\u{202e}\u{2066}\u{2069}\u{200e}\u{200f}\u{61c}", 64), r#""\u202a\u202e\u2066\u2069\u200e\u200f\u061c""#);
+        assert_eq!(
+            json("\u{202a}\u{202e}\u{2066}\u{2069}\u{200e}\u{200f}\u{61c}", 64),
+            r#""\u202a\u202e\u2066\u2069\u200e\u200f\u061c""#
+        );
     }
 
     #[test]
@@ -295,7 +311,11 @@ mod tests {
             assert!(holds_a_beginning(beginning) && !is_plain(beginning));
         }
         for byte in 0..=u8::MAX {
-            assert_eq!(BITS[usize::from(byte)] & ODD == 0, matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'), "{byte}");
+            assert_eq!(
+                BITS[usize::from(byte)] & ODD == 0,
+                matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'),
+                "{byte}"
+            );
         }
     }
 
@@ -337,14 +357,26 @@ mod tests {
             assert_eq!(json(format!("/%C3%A9/{text}"), 64), "\"/%C3%A9/oct1.…\"", "{text}");
         }
         let tail = "hbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1In0.c2ln-_A";
-        for (text, mark) in [("%65yJ", "eyJ…"), ("e%79%4a", "eyJ…"), ("%2EeJ", ".eJ…"), ("s%3aj%3A%7B", "s:j:…"), ("%73:%6A:", "s:j:…")]
-        {
+        for (text, mark) in [
+            ("%65yJ", "eyJ…"),
+            ("e%79%4a", "eyJ…"),
+            ("%2EeJ", ".eJ…"),
+            ("s%3aj%3A%7B", "s:j:…"),
+            ("%73:%6A:", "s:j:…"),
+        ] {
             assert_eq!(json(format!("/{text}{tail}/y"), 64), format!("\"/{mark}/y\""), "{text}");
         }
         // Beside it: no token, and it stands as it came.
-        for text in
-            ["/100%", "/%6fct2.SECRET", "/%6gct1.SECRET", "/%6fct1.", "/%2", "/caf%C3%A9", "/%2525252525252525256fct1.x", "%%%%%%%%"]
-        {
+        for text in [
+            "/100%",
+            "/%6fct2.SECRET",
+            "/%6gct1.SECRET",
+            "/%6fct1.",
+            "/%2",
+            "/caf%C3%A9",
+            "/%2525252525252525256fct1.x",
+            "%%%%%%%%",
+        ] {
             assert_eq!(json(text, 64), format!("\"{text}\""));
         }
     }
@@ -357,7 +389,11 @@ mod tests {
         let began = std::time::Instant::now();
         let line = json(&text, 1024);
 
-        assert!(line.len() < 1100 && began.elapsed() < std::time::Duration::from_secs(2), "{:?}", began.elapsed());
+        assert!(
+            line.len() < 1100 && began.elapsed() < std::time::Duration::from_secs(2),
+            "{:?}",
+            began.elapsed()
+        );
     }
 
     #[test]

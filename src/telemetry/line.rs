@@ -7,7 +7,7 @@ use crate::model::{ClientCertificate, HttpVersion, TlsFacts, UnixTime, append_ad
 
 /// What a line tells of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Event {
+pub(super) enum LineKind {
     /// A request, served or refused.
     #[default]
     Request,
@@ -17,9 +17,9 @@ pub enum Event {
     Admin,
 }
 
-impl Event {
+impl LineKind {
     /// Returns the word that the line uses.
-    pub const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Request => "request",
             Self::Connection => "connection",
@@ -28,98 +28,99 @@ impl Event {
     }
 }
 
-/// What is written of one request, refused connection or admin call. What is not known is left out of the line.
+/// What is written of one request, refused connection or admin call. What is not known is left out of the
+/// line.
 ///
-/// Octets of strangers come as they are: they are escaped, cut to length and freed of tokens here. Query values never stand in a
-/// line: `path` and `referer` end at their `?`.
+/// Octets of strangers come as they are: they are escaped, cut to length and freed of tokens here. Query
+/// values never stand in a line: `path` and `referer` end at their `?`.
 #[derive(Clone, Debug, Default)]
-pub struct AccessLine<'a> {
+pub(super) struct AccessLine<'a> {
     /// What the line tells of.
-    pub event: Event,
+    pub(super) event: LineKind,
     /// When it began.
-    pub time: UnixTime,
+    pub(super) time: UnixTime,
     /// `request.id`.
-    pub request_id: Option<&'a str>,
+    pub(super) request_id: Option<&'a str>,
     /// The listener's name.
-    pub listener: Option<&'a str>,
+    pub(super) listener: Option<&'a str>,
     /// `connection`: the number of the connection.
-    pub connection: Option<u64>,
+    pub(super) connection: Option<u64>,
     /// `client.ip`: who asked, after PROXY protocol and trusted forwarding headers.
-    pub client: Option<IpAddr>,
+    pub(super) client: Option<IpAddr>,
     /// `peer.ip`: who connected.
-    pub peer: Option<IpAddr>,
+    pub(super) peer: Option<IpAddr>,
     /// The host as asked for; the canonical one where it is known.
-    pub host: Option<&'a [u8]>,
+    pub(super) host: Option<&'a [u8]>,
     /// The tenant that owns the host.
-    pub tenant: Option<&'a str>,
+    pub(super) tenant: Option<&'a str>,
     /// The session's tenant, if another.
-    pub member: Option<&'a str>,
+    pub(super) member: Option<&'a str>,
     /// The method.
-    pub method: Option<&'a [u8]>,
+    pub(super) method: Option<&'a [u8]>,
     /// The path; a query is cut off.
-    pub path: Option<&'a [u8]>,
+    pub(super) path: Option<&'a [u8]>,
     /// `http.version`.
-    pub version: Option<HttpVersion>,
+    pub(super) version: Option<HttpVersion>,
     /// The status that was answered.
-    pub status: Option<u16>,
+    pub(super) status: Option<u16>,
     /// `allow`, `deny` or `redirect`.
-    pub decision: Option<&'a str>,
+    pub(super) decision: Option<&'a str>,
     /// The code of the reason.
-    pub reason: Option<&'a str>,
+    pub(super) reason: Option<&'a str>,
     /// The rule that decided, as `file:line`.
-    pub rule: Option<&'a str>,
+    pub(super) rule: Option<&'a str>,
     /// The code of the first reason that observe mode let pass.
-    pub would: Option<&'a str>,
+    pub(super) would: Option<&'a str>,
     /// The keyed hash of the session; never its identifier.
-    pub session: Option<&'a str>,
+    pub(super) session: Option<&'a str>,
     /// The session's user.
-    pub user: Option<&'a str>,
+    pub(super) user: Option<&'a str>,
     /// The route, by the path it was written as.
-    pub route: Option<&'a str>,
+    pub(super) route: Option<&'a str>,
     /// `bytes.in`: of the body.
-    pub bytes_in: Option<u64>,
+    pub(super) bytes_in: Option<u64>,
     /// `bytes.out`: of the body.
-    pub bytes_out: Option<u64>,
+    pub(super) bytes_out: Option<u64>,
     /// `duration_ms`.
-    pub duration: Option<Duration>,
+    pub(super) duration: Option<Duration>,
     /// Where the request went.
-    pub upstream: Option<UpstreamFacts<'a>>,
+    pub(super) upstream: Option<UpstreamFacts<'a>>,
     /// What TLS settled.
-    pub tls: Option<&'a TlsFacts>,
+    pub(super) tls: Option<&'a TlsFacts>,
     /// `tls.client.…`: the certificate that the client presented, whoever accepts it.
-    pub certificate: Option<&'a ClientCertificate>,
+    pub(super) certificate: Option<&'a ClientCertificate>,
     /// `User-Agent`.
-    pub user_agent: Option<&'a [u8]>,
+    pub(super) user_agent: Option<&'a [u8]>,
     /// `Referer`; a query is cut off.
-    pub referer: Option<&'a [u8]>,
+    pub(super) referer: Option<&'a [u8]>,
     /// `policy.revision`.
-    pub revision: Option<&'a str>,
+    pub(super) revision: Option<&'a str>,
     /// The operator who called the admin API.
-    pub principal: Option<&'a str>,
+    pub(super) principal: Option<&'a str>,
     /// How many refused connections the line stands for; one where it is absent.
-    pub count: Option<u64>,
+    pub(super) count: Option<u64>,
     /// The facts, for the operator.
-    pub detail: Option<&'a str>,
+    pub(super) detail: Option<&'a str>,
 }
 
 /// Where a request went.
 #[derive(Clone, Copy, Debug)]
-pub struct UpstreamFacts<'a> {
+pub(super) struct UpstreamFacts<'a> {
     /// `upstream.name`.
-    pub name: &'a str,
+    pub(super) name: &'a str,
     /// `upstream.addr`: the server.
-    pub address: Option<&'a str>,
+    pub(super) address: Option<&'a str>,
     /// `upstream.status`: what it answered.
-    pub status: Option<u16>,
+    pub(super) status: Option<u16>,
     /// `upstream.duration_ms`: from choosing a server to its answer's head.
-    pub duration: Option<Duration>,
+    pub(super) duration: Option<Duration>,
     /// `upstream.tries`.
-    pub tries: u32,
+    pub(super) tries: u32,
 }
 
 impl AccessLine<'_> {
     /// Appends the line of a node: one JSON object and a line feed.
-    pub fn append_json(&self, out: &mut Vec<u8>, node: &str) {
+    pub(super) fn append_json(&self, out: &mut Vec<u8>, node: &str) {
         out.extend_from_slice(b"{\"time\":\"");
         append_time(out, self.time);
         out.push(b'"');
@@ -259,7 +260,8 @@ pub(super) fn append_time(out: &mut Vec<u8>, time: UnixTime) {
     out.push(b'Z');
 }
 
-/// Returns year, month and day of a count of days since 1970 (Gregorian; a year here begins in March, so that a leap day ends it).
+/// Returns year, month and day of a count of days since 1970 (Gregorian; a year here begins in March, so that
+/// a leap day ends it).
 const fn civil(days: u64) -> (u64, u64, u64) {
     let days = days.saturating_add(719_468);
     let era = days / 146_097;
@@ -281,7 +283,7 @@ fn append_digits(out: &mut Vec<u8>, value: u64, width: usize) {
     out.extend_from_slice(digits.as_bytes());
 }
 
-// Caps in bytes of what was received (security.md, section 2.9).
+// Caps in bytes of what was received (threat-model.md 2.9).
 const PATH_CAP: usize = 1024;
 const AGENT_CAP: usize = 256;
 const HOST_CAP: usize = 255;
@@ -331,7 +333,13 @@ mod tests {
             status: Some(200),
             decision: Some("allow"),
             duration: Some(Duration::from_micros(12_034)),
-            upstream: Some(UpstreamFacts { name: "app", address: Some("127.0.0.1:9000"), status: Some(200), duration: None, tries: 1 }),
+            upstream: Some(UpstreamFacts {
+                name: "app",
+                address: Some("127.0.0.1:9000"),
+                status: Some(200),
+                duration: None,
+                tries: 1,
+            }),
             tls: Some(&tls),
             ..AccessLine::default()
         };
@@ -351,12 +359,18 @@ mod tests {
     #[test]
     fn what_strangers_sent_is_capped_by_field() {
         let long = vec![b'x'; 5000];
-        let line =
-            AccessLine { path: Some(&long), user_agent: Some(&long), host: Some(&long), method: Some(&long), ..AccessLine::default() };
+        let line = AccessLine {
+            path: Some(&long),
+            user_agent: Some(&long),
+            host: Some(&long),
+            method: Some(&long),
+            ..AccessLine::default()
+        };
 
         let value: serde_json::Value = serde_json::from_str(&written(&line)).unwrap();
 
-        let length = |name: &str| value[name].as_str().map(|text| (text.chars().count(), text.ends_with('…')));
+        let length =
+            |name: &str| value[name].as_str().map(|text| (text.chars().count(), text.ends_with('…')));
         assert_eq!(length("path"), Some((1025, true)));
         assert_eq!(length("user_agent"), Some((257, true)));
         assert_eq!(length("host"), Some((256, true)));

@@ -1,23 +1,33 @@
 //! What octroi tells about itself: metrics, the access log, its own log.
 //!
-//! Floor 3. Lines are formatted on the request path and written off it; metrics are counters that are found once and kept.
+//! Floor 3. Lines are formatted on the request path and written off it; metrics are counters that are found
+//! once and kept.
 
+#[cfg(feature = "gateway")]
 mod access_log;
 mod escape;
+#[cfg(feature = "gateway")]
+mod event_line;
+#[cfg(feature = "gateway")]
 mod line;
 #[cfg(feature = "gateway")]
 mod metrics;
-mod own_log;
+mod process_log;
+#[cfg(feature = "gateway")]
+mod recorder;
+#[cfg(feature = "gateway")]
+mod refusal_summary;
+#[cfg(feature = "gateway")]
 mod sink;
-mod tally;
 pub mod tracing;
+#[cfg(feature = "gateway")]
 mod writer;
 
-pub use access_log::{AccessLog, LogError};
-pub use line::{AccessLine, Event, UpstreamFacts};
 #[cfg(feature = "gateway")]
-pub use metrics::{
-    AppCookie, FetchResult, HeaderDrop, Metrics, MetricsError, OrderResult, QuotaVerdict, RedisSeries, RevocationWrite, SessionEvent,
-    TenantSeries, UpstreamSeries,
-};
-pub use tally::{Noted, Sum, TALLY_CLIENTS, TALLY_WINDOW, Tally};
+pub use access_log::{AccessLog, LogError};
+#[cfg(feature = "gateway")]
+pub use metrics::{Metrics, MetricsError, RedisSeries};
+#[cfg(feature = "gateway")]
+pub use recorder::Recorder;
+#[cfg(feature = "gateway")]
+use refusal_summary::{RefusalCount, RefusalSummary};

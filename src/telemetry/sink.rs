@@ -21,7 +21,7 @@ use crate::policy::{AccessLog, LogTarget, Rotation};
 /// How many bytes are gathered before they are written.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Owner writes, group reads (`security.md`, section 2.9).
+/// Owner writes, group reads (`threat-model.md` 2.9).
 const FILE_MODE: u32 = 0o640;
 
 /// Linux's `O_NONBLOCK`: regular files ignore it.
@@ -29,12 +29,13 @@ const NONBLOCK: i32 = 0o4000;
 /// Linux's `O_NOCTTY`: a terminal does not become ours.
 const NOCTTY: i32 = 0o400;
 
-/// How long a pipe that is full is tried again, and how often. What was gathered is lost then, and what comes next is not waited for until
-/// somebody reads.
+/// How long a pipe that is full is tried again, and how often. What was gathered is lost then, and what comes
+/// next is not waited for until somebody reads.
 const PATIENCE: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(10);
 
-/// How much goes into a pipe at once that may still wait: where it can be written at all, so much finds room (`PIPE_BUF`, pipe(7)).
+/// How much goes into a pipe at once that may still wait: where it can be written at all, so much finds room
+/// (`PIPE_BUF`, pipe(7)).
 const PIECE: usize = 4096;
 
 /// How something is written to without waiting for whoever reads.
@@ -44,7 +45,8 @@ enum Way {
     Plain,
     /// A socket: each write says that it does not wait.
     Socket,
-    /// A pipe or terminal that others write to as well, so that it stays as they opened it: it is asked before each piece.
+    /// A pipe or terminal that others write to as well, so that it stays as they opened it: it is asked
+    /// before each piece.
     Asked,
 }
 
@@ -64,12 +66,15 @@ pub(super) struct Sink {
     pending: Vec<u8>,
     /// Whether `pending` begins with the rest of a line whose beginning is written.
     torn: bool,
-    /// What it fails at, until just that works again.
-    outage: Option<&'static str>,
+    /// Whether the last lines could not be written.
+    unwritten: bool,
+    /// What is to be done about its file and failed, until it works.
+    undone: Option<&'static str>,
 }
 
 const WRITING: &str = "writing";
-const OPENING: &str = "opening";
+/// A file that cannot be opened again: the one that is open stays in use.
+pub(super) const OPENING: &str = "opening";
 const ROTATING: &str = "rotating";
 
 /// What a sink could not do.
@@ -94,12 +99,30 @@ impl Sink {
         let size = if rotate.is_some() { out.metadata()?.len() } else { 0 };
         let rotate_at = rotate.map_or(u64::MAX, |rule| rule.size);
         let pending = Vec::with_capacity(BUFFER_BYTES);
-        Ok(Self { out, way, is_stalled: false, path, rotate, size, rotate_at, pending, torn: false, outage: None })
+        Ok(Self {
+            out,
+            way,
+            is_stalled: false,
+            path,
+            rotate,
+            size,
+            rotate_at,
+            pending,
+            torn: false,
+            unwritten: false,
+            undone: None,
+        })
     }
 
-    /// Says whether it fails: its last line was not written, or its file could not be opened again or put aside.
+    /// Says whether it writes to a file that somebody may rename.
+    pub(super) fn is_file(&self) -> bool {
+        self.path.is_some()
+    }
+
+    /// Says whether it fails: its last line was not written, or its file could not be opened again or put
+    /// aside.
     pub(super) fn is_failing(&self) -> bool {
-        self.outage.is_some()
+        self.unwritten || self.undone.is_some()
     }
 
     /// Returns where it writes, for people.
@@ -120,8 +143,8 @@ impl Sink {
         outcome
     }
 
-    /// Writes what is pending. What cannot be written is lost, but for the rest of a line that is partly written:
-    /// it goes out first when the sink works again, so that every line stays whole.
+    /// Writes what is pending. What cannot be written is lost, but for the rest of a line that is partly
+    /// written: it goes out first when the sink works again, so that every line stays whole.
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
         let (mut written, mut waited) = (0, Duration::ZERO);
         while let Some(rest) = self.pending.get(written..).filter(|rest| !rest.is_empty()) {
@@ -133,7 +156,9 @@ impl Sink {
                     self.size = self.size.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && waited < PATIENCE && !self.is_stalled => {
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock && waited < PATIENCE && !self.is_stalled =>
+                {
                     std::thread::sleep(RETRY);
                     waited += RETRY;
                 }
@@ -145,9 +170,7 @@ impl Sink {
         }
         self.pending.clear();
         self.torn = false;
-        if written > 0 && self.outage == Some(WRITING) {
-            self.outage = None;
-        }
+        self.unwritten &= written == 0;
         Ok(())
     }
 
@@ -157,40 +180,67 @@ impl Sink {
             None => !self.torn,
         };
         let rest = self.pending.get(written..).unwrap_or_default();
-        let kept = if whole { 0 } else { rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |at| at + 1) };
+        let kept = if whole {
+            0
+        } else {
+            rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |at| at + 1)
+        };
         let lost = rest.iter().skip(kept).filter(|&&byte| byte == b'\n').count();
         self.pending.truncate(written + kept);
         self.pending.drain(..written);
         self.torn = !whole;
-        self.outage = Some(WRITING);
+        self.unwritten = true;
         Failure { lost: u64::try_from(lost).unwrap_or(u64::MAX), act: WRITING, error }
     }
 
-    /// Opens the file again under its name, after somebody renamed it. The old one stays in use if that fails.
+    /// Opens the file again under its name, after somebody renamed it. The old one stays in use if that
+    /// fails, and [`Sink::retry`] tries on.
     pub(super) fn reopen(&mut self) -> Result<(), Failure> {
         let flushed = self.flush();
-        if let Some(path) = &self.path {
-            let out = append_to(path).map_err(|error| {
-                self.outage = Some(OPENING);
-                Failure { lost: 0, act: OPENING, error }
-            })?;
-            self.take(out);
-        }
+        self.open_again().map_err(|failure| Failure {
+            lost: flushed.as_ref().err().map_or(0, |before| before.lost),
+            ..failure
+        })?;
         flushed
+    }
+
+    /// Says whether it goes on with a file that has another name by now.
+    pub(super) fn is_left_behind(&self) -> bool {
+        self.undone == Some(OPENING)
+    }
+
+    /// Tries again what failed about the file itself. Where it is written to, the next line shows whether
+    /// that works.
+    pub(super) fn retry(&mut self) -> Result<(), Failure> {
+        match self.undone {
+            Some(OPENING) => self.reopen(),
+            Some(ROTATING) => self.flush().and_then(|()| self.rotate()),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn open_again(&mut self) -> Result<(), Failure> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let out = append_to(path).map_err(|error| {
+            self.undone = Some(OPENING);
+            Failure { lost: 0, act: OPENING, error }
+        })?;
+        self.take(out);
+        Ok(())
     }
 
     /// Puts the file aside as `path.1`, the one there as `path.2`, and begins another.
     fn rotate(&mut self) -> Result<(), Failure> {
         let (Some(path), Some(rule)) = (&self.path, self.rotate) else { return Ok(()) };
-        // Where this fails, the file goes on growing; it is tried again when it has grown by as much.
+        // Where this fails, the file goes on growing; it is tried again when it has grown by as much, and by
+        // `retry`.
         self.rotate_at = self.size.saturating_add(rule.size);
-        let renamed = put_aside(path, rule.keep).and_then(|()| append_to(path));
-        let out = renamed.map_err(|error| {
-            self.outage = Some(ROTATING);
+        put_aside(path, rule.keep).map_err(|error| {
+            self.undone = Some(ROTATING);
             Failure { lost: 0, act: ROTATING, error }
         })?;
-        self.take(out);
-        Ok(())
+        // Until that works, lines go to the file that was put aside.
+        self.open_again()
     }
 
     /// Goes on with another file.
@@ -200,16 +250,18 @@ impl Sink {
             self.pending.clear();
             self.torn = false;
         }
-        self.size = if self.rotate.is_some() { out.metadata().map_or(0, |metadata| metadata.len()) } else { 0 };
+        self.size =
+            if self.rotate.is_some() { out.metadata().map_or(0, |metadata| metadata.len()) } else { 0 };
         self.rotate_at = self.rotate.map_or(u64::MAX, |rule| rule.size);
         // Whether it can be written shows with the next line.
-        self.outage = self.outage.filter(|act| *act == WRITING);
+        self.undone = None;
         self.out = out;
     }
 }
 
-/// Takes standard output for a log, so that no thread waits in a write for a reader that may never come: a reload away from it would leave
-/// one behind each time. Others hold the same descriptor, so it is not set to another mode.
+/// Takes standard output for a log, so that no thread waits in a write for a reader that may never come: a
+/// reload away from it would leave one behind each time. Others hold the same descriptor, so it is not set to
+/// another mode.
 fn standard(fd: BorrowedFd<'_>) -> io::Result<(File, Way)> {
     let out = File::from(fd.try_clone_to_owned()?);
     let kind = out.metadata()?.file_type();
@@ -219,9 +271,11 @@ fn standard(fd: BorrowedFd<'_>) -> io::Result<(File, Way)> {
     if !kind.is_fifo() && !kind.is_char_device() {
         return Ok((out, Way::Plain));
     }
-    // A description of our own, where the system gives one: not to somebody else's pipe, or to one that nobody reads.
+    // A description of our own, where the system gives one: not to somebody else's pipe, or to one that
+    // nobody reads.
     let mut options = OpenOptions::new();
-    let own = options.write(true).custom_flags(NONBLOCK | NOCTTY).open(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+    let own =
+        options.write(true).custom_flags(NONBLOCK | NOCTTY).open(format!("/proc/self/fd/{}", fd.as_raw_fd()));
     Ok(own.map_or((out, Way::Asked), |own| (own, Way::Plain)))
 }
 
@@ -242,8 +296,8 @@ fn write_some(out: &mut File, way: Way, bytes: &[u8]) -> io::Result<usize> {
 
 /// Opens a file for appending. Never waits, whatever stands there.
 ///
-/// A named pipe is opened for reading too: opening waits for no reader then, lines wait in the pipe for one that is started anew, and a
-/// pipe that nobody reads is full after 64 KiB.
+/// A named pipe is opened for reading too: opening waits for no reader then, lines wait in the pipe for one
+/// that is started anew, and a pipe that nobody reads is full after 64 KiB.
 fn append_to(path: &Path) -> io::Result<File> {
     let is_pipe = fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
     let mut options = OpenOptions::new();
@@ -252,10 +306,11 @@ fn append_to(path: &Path) -> io::Result<File> {
     } else {
         options.append(true).create(true).mode(FILE_MODE)
     };
-    options.custom_flags(NONBLOCK).open(path)
+    options.custom_flags(NONBLOCK | NOCTTY).open(path)
 }
 
-/// Renames `path.N-1` to `path.N`, and so on down to `path` itself. With nothing to keep, the file is removed.
+/// Renames `path.N-1` to `path.N`, and so on down to `path` itself. With nothing to keep, the file is
+/// removed.
 fn put_aside(path: &Path, keep: u32) -> io::Result<()> {
     if keep == 0 {
         return unless_missing(std::fs::remove_file(path));
@@ -367,6 +422,51 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_opened_again_goes_on_where_it_was_until_it_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, moved) = (dir.path().join("access.log"), dir.path().join("moved"));
+        let mut sink = Sink::open(&rule(&path, None)).unwrap();
+        std::fs::rename(&path, &moved).unwrap();
+        std::fs::create_dir(&path).unwrap();
+
+        assert!(sink.reopen().is_err_and(|failure| failure.lost == 0 && failure.act == OPENING));
+        sink.add(b"meanwhile\n").unwrap();
+        assert!(sink.retry().is_err() && sink.is_failing());
+        assert_eq!(read(&moved), "meanwhile\n");
+        std::fs::remove_dir(&path).unwrap();
+        sink.retry().unwrap();
+        sink.add(b"after\n").unwrap();
+        sink.retry().unwrap();
+        sink.flush().unwrap();
+
+        assert_eq!(
+            (read(&moved), read(&path), sink.is_failing()),
+            ("meanwhile\n".into(), "after\n".into(), false)
+        );
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_put_aside_is_tried_again_before_it_has_grown() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, aside) = (dir.path().join("access.log"), dir.path().join("access.log.1"));
+        std::fs::create_dir_all(aside.join("not_empty")).unwrap();
+        let mut sink = Sink::open(&rule(&path, Some(Rotation { size: 4, keep: 1 }))).unwrap();
+        sink.add(b"aaa\n").unwrap();
+        assert!(sink.add(b"bbb\n").is_err());
+        assert!(sink.retry().is_err());
+
+        std::fs::remove_dir_all(&aside).unwrap();
+        sink.retry().unwrap();
+        sink.add(b"ccc\n").unwrap();
+        sink.flush().unwrap();
+
+        assert_eq!(
+            (read(&aside), read(&path), sink.is_failing()),
+            ("aaa\nbbb\n".into(), "ccc\n".into(), false)
+        );
+    }
+
+    #[test]
     fn a_failed_write_loses_whole_lines_only() {
         let dir = tempfile::tempdir().unwrap();
         let mut sink = Sink::open(&rule(&dir.path().join("access.log"), None)).unwrap();
@@ -417,7 +517,10 @@ mod tests {
             }
             lost += sink.flush().map_or_else(|failure| failure.lost, |()| 0);
             assert!(lost > 0, "{expected:?}");
-            assert!(clock.tick().since(began) < PATIENCE * 5, "{expected:?}: it is waited for once, not for each of thirty buffers");
+            assert!(
+                clock.tick().since(began) < PATIENCE * 5,
+                "{expected:?}: it is waited for once, not for each of thirty buffers"
+            );
 
             // Once somebody reads, lines come whole again.
             let mut read = vec![0; 1 << 20];
@@ -451,7 +554,7 @@ mod tests {
     fn a_named_pipe_is_opened_at_once_and_loses_lines_only_while_it_is_full() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("fifo");
-        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        crate::files::make_named_pipe(&path);
         let mut sink = Sink::open(&rule(&path, None)).unwrap();
         let line = [&[b'x'; 4095][..], b"\n"].concat();
 

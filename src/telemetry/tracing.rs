@@ -4,7 +4,7 @@ use std::{io::IsTerminal, str::FromStr};
 
 use tracing_subscriber::{Layer, Registry, filter::Targets, layer::SubscriberExt};
 
-pub use super::own_log::{LAST_WORDS, OwnLog};
+pub use super::process_log::{FLUSH_TIMEOUT, Format, ProcessLog};
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,16 +20,6 @@ pub enum Level {
     Debug,
     /// Everything.
     Trace,
-}
-
-/// In what form.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
-    /// Lines for people.
-    #[default]
-    Text,
-    /// One JSON object per line.
-    Json,
 }
 
 /// Why a word of the command line means nothing here.
@@ -54,14 +44,16 @@ pub enum SetUpError {
     Thread(#[source] std::io::Error),
 }
 
-/// Sets the log up for the whole process: `tracing`, what libraries say through `log`, and what a panic says. Nobody who speaks waits for
-/// who reads; what is returned tells what was lost, and writes the last of it.
-pub fn init(level: Level, format: Format) -> Result<OwnLog, SetUpError> {
-    let own = OwnLog::to_stderr().map_err(SetUpError::Thread)?;
+/// Sets the log up for the whole process: `tracing`, what libraries say through `log`, and what a panic says.
+/// Nobody who speaks waits for who reads; what is returned tells what was lost, and writes the last of it.
+pub fn init(level: Level, format: Format) -> Result<ProcessLog, SetUpError> {
+    let own = ProcessLog::to_stderr(format).map_err(SetUpError::Thread)?;
     let layer = tracing_subscriber::fmt::layer().with_writer(own.clone());
     let layer = match format {
         Format::Text => layer.with_ansi(wants_colour()).boxed(),
-        Format::Json => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        Format::Json => {
+            layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        }
     };
     let subscriber = Registry::default().with(layer.with_filter(targets(level)));
     tracing::subscriber::set_global_default(subscriber).map_err(|_| SetUpError::Twice)?;
@@ -71,21 +63,26 @@ pub fn init(level: Level, format: Format) -> Result<OwnLog, SetUpError> {
     Ok(own)
 }
 
-/// Says where the program contradicted itself. The library's own words would be written by the thread that panics, however long that takes.
+/// Says where the program contradicted itself. The library's own words would be written by the thread that
+/// panics, however long that takes.
 fn tell_of_a_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let why = panic.payload_as_str().unwrap_or("no text");
     // Empty unless `RUST_BACKTRACE` asks for one.
     let trace = std::backtrace::Backtrace::capture();
-    let trace = if trace.status() == std::backtrace::BacktraceStatus::Captured { format!("\n{trace}") } else { String::new() };
+    let trace = if trace.status() == std::backtrace::BacktraceStatus::Captured {
+        format!("\n{trace}")
+    } else {
+        String::new()
+    };
     tracing::error!(event = "panic", place, "octroi contradicts itself: {why}{trace}");
 }
 
 /// Returns what each library may say.
 ///
-/// pingora logs an error for every connection that a client breaks, rustls a warning for every handshake that it refuses: strangers
-/// could fill the log. What matters of it reaches the access log and the metrics through our own hooks, so the libraries speak from
-/// `debug` on only.
+/// pingora logs an error for every connection that a client breaks, rustls a warning for every handshake that
+/// it refuses: strangers could fill the log. What matters of it reaches the access log and the metrics
+/// through our own hooks, so the libraries speak from `debug` on only.
 fn targets(level: Level) -> Targets {
     let (own, libraries) = match level {
         Level::Error => (tracing::Level::ERROR, None),

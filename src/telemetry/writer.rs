@@ -5,10 +5,10 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, tick};
 
 use super::sink::{Failure, Sink};
 use crate::model::UnixTime;
@@ -16,10 +16,14 @@ use crate::model::UnixTime;
 /// How long nothing more is said of sinks that fail.
 const SILENCE: Duration = Duration::from_secs(60);
 
+/// How often a file that could not be opened again or put aside is tried once more.
+const RETRY: Duration = Duration::from_secs(3);
+
 /// A buffer that grew beyond this is not used again.
 const RECYCLED_BYTES: usize = 8 * 1024;
 
-/// How long the writer rests after a flush in which there were lines. A tenth of what the queue holds at 100,000 lines per second.
+/// How long the writer rests after a flush in which there were lines. A tenth of what the queue holds at
+/// 100,000 lines per second.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// What comes through the queue.
@@ -41,10 +45,11 @@ pub(super) enum Message {
 /// What the writer and those who write share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    /// Lines that were lost, of this log and of those before it: one that a reload replaced may still lose some.
+    /// Lines that were lost, of this log and of those before it: one that a reload replaced may still lose
+    /// some.
     pub(super) dropped: Arc<AtomicU64>,
-    /// How often reopening or another set of sinks was asked for. Lines carry the count, so that order is kept
-    /// without a place in a queue that may be full.
+    /// How often reopening or another set of sinks was asked for. Lines carry the count, so that order is
+    /// kept without a place in a queue that may be full.
     pub(super) generation: AtomicU64,
     /// Sinks to go on with.
     pub(super) next: Mutex<Option<Vec<Sink>>>,
@@ -61,17 +66,20 @@ pub(super) struct Writer {
     pub(super) queue: Receiver<Message>,
     pub(super) spare: Sender<Vec<u8>>,
     pub(super) seen: u64,
-    pub(super) complaint: Complaint,
+    pub(super) failure_reporter: FailureReporter,
+    /// When what fails is tried again; nothing, while nothing does.
+    pub(super) retries: Option<Receiver<Instant>>,
 }
 
 impl Writer {
     /// Writes lines until closing. Flushes whenever the queue is empty.
     ///
-    /// While lines come, it looks for them from time to time instead of waiting for each: waking a thread costs whoever wakes it
-    /// several microseconds, and so does a write per line.
+    /// While lines come, it looks for them from time to time instead of waiting for each: waking a thread
+    /// costs whoever wakes it several microseconds, and so does a write per line.
     pub(super) fn run(mut self) {
         let mut busy = false;
         loop {
+            self.retry();
             // Asked before the queue: what was queued before closing is then seen.
             let closing = self.shared.closing.load(Ordering::Acquire);
             let message = match self.queue.try_recv() {
@@ -87,13 +95,14 @@ impl Writer {
                         std::thread::sleep(PAUSE);
                         continue;
                     }
-                    self.queue.recv()
+                    let Some(message) = self.next() else { continue };
+                    message
                 }
             };
             match message {
                 Ok(Message::Line { text, time, generation }) => {
                     busy = true;
-                    self.complaint.now = time;
+                    self.failure_reporter.now = time;
                     self.follow(generation);
                     self.each(|sink| sink.add(&text));
                     self.recycle(text);
@@ -119,51 +128,120 @@ impl Writer {
                 self.conclude();
                 self.sinks = sinks;
             }
-            None => self.each(Sink::reopen),
+            None => self.reopen(),
         }
     }
 
-    fn each(&mut self, mut act: impl FnMut(&mut Sink) -> Result<(), Failure>) {
+    /// Opens the files again and says what came of it: whoever renamed them takes one of the old ones for
+    /// finished.
+    fn reopen(&mut self) {
+        self.asked(Sink::reopen, true);
+        if !self.sinks.iter().any(Sink::is_file) {
+            tracing::info!("no access log goes to a file: none is opened again");
+        }
+        let opened: Vec<String> = self
+            .sinks
+            .iter()
+            .filter(|sink| sink.is_file() && !sink.is_left_behind())
+            .map(Sink::name)
+            .collect();
+        if !opened.is_empty() {
+            tracing::info!(event = "access_log_reopened", files = %opened.join(" "), "access logs are opened again");
+        }
+    }
+
+    fn each(&mut self, act: impl FnMut(&mut Sink) -> Result<(), Failure>) {
+        self.asked(act, false);
+    }
+
+    /// Has each sink do something; somebody waits for what comes of it, or it is a matter of course.
+    fn asked(&mut self, mut act: impl FnMut(&mut Sink) -> Result<(), Failure>, by_somebody: bool) {
         for sink in &mut self.sinks {
-            if let Err(failure) = act(sink) {
-                self.shared.dropped.fetch_add(failure.lost, Ordering::Relaxed);
-                self.complaint.say(&failure, self.shared.dropped.load(Ordering::Relaxed));
-                let trouble = format!("{} {}: {}", failure.act, sink.name(), failure.error);
-                *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
+            let Err(failure) = act(sink) else { continue };
+            self.shared.dropped.fetch_add(failure.lost, Ordering::Relaxed);
+            let file = sink.name();
+            self.failure_reporter.say(
+                &failure,
+                &file,
+                by_somebody && sink.is_left_behind(),
+                self.shared.dropped.load(Ordering::Relaxed),
+            );
+            let meanwhile = if sink.is_left_behind() {
+                " (lines go on to the file that is open, and it is tried on)"
+            } else {
+                ""
+            };
+            let trouble = format!("{} {file}: {}{meanwhile}", failure.act, failure.error);
+            *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
+            if self.retries.is_none() {
+                self.retries = Some(tick(RETRY));
             }
         }
     }
 
-    /// Says how many lines were lost, once none is any more: what was said when it began to fail is less than that.
+    /// Tries again, when its time has come, what failed about a file.
+    fn retry(&mut self) {
+        if self.retries.as_ref().is_some_and(|due| due.try_recv().is_ok()) {
+            self.each(Sink::retry);
+        }
+    }
+
+    /// Waits for a message; while something fails, no longer than until it is tried again.
+    fn next(&self) -> Option<Result<Message, RecvTimeoutError>> {
+        if self.retries.is_none() {
+            return Some(self.queue.recv().map_err(|_| RecvTimeoutError::Disconnected));
+        }
+        match self.queue.recv_timeout(RETRY) {
+            Err(RecvTimeoutError::Timeout) => None,
+            outcome => Some(outcome),
+        }
+    }
+
+    /// Says how many lines were lost, once none is any more: what was said when it began to fail is less than
+    /// that.
     fn settle(&mut self) {
-        if self.complaint.is_failing {
+        if self.failure_reporter.is_failing {
             if self.sinks.iter().any(Sink::is_failing) {
                 return;
             }
-            self.complaint.is_failing = false;
+            self.failure_reporter.is_failing = false;
+            self.retries = None;
             *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
         let dropped = self.shared.dropped.load(Ordering::Relaxed);
-        let lost = dropped.saturating_sub(self.complaint.told);
-        if std::mem::take(&mut self.complaint.is_said) {
-            self.complaint.told = dropped;
-            tracing::warn!(event = "access_log_back", lost, "the access log works again; so many lines were lost");
-        } else if lost > 0 && self.complaint.is_due() {
-            self.complaint.told = dropped;
-            tracing::warn!(event = "access_lines_lost", lost, "access lines were lost: they came faster than they could be written");
+        let lost = dropped.saturating_sub(self.failure_reporter.told);
+        if std::mem::take(&mut self.failure_reporter.is_said) {
+            self.failure_reporter.told = dropped;
+            tracing::warn!(
+                event = "access_log_back",
+                lost,
+                "the access log works again; so many lines were lost"
+            );
+        } else if lost > 0 && self.failure_reporter.is_due() {
+            self.failure_reporter.told = dropped;
+            tracing::warn!(
+                event = "access_lines_lost",
+                lost,
+                "access lines were lost: they came faster than they could be written"
+            );
         }
     }
 
     /// Says what these sinks lost, before they are left.
     fn conclude(&mut self) {
         self.settle();
-        if std::mem::take(&mut self.complaint.is_failing) {
+        if std::mem::take(&mut self.failure_reporter.is_failing) {
+            self.retries = None;
             let dropped = self.shared.dropped.load(Ordering::Relaxed);
-            let lost = dropped.saturating_sub(self.complaint.told);
-            self.complaint.told = dropped;
-            self.complaint.is_said = false;
+            let lost = dropped.saturating_sub(self.failure_reporter.told);
+            self.failure_reporter.told = dropped;
+            self.failure_reporter.is_said = false;
             *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
-            tracing::warn!(event = "access_lines_lost", lost, "an access log that failed is left; so many lines were lost");
+            tracing::warn!(
+                event = "access_lines_lost",
+                lost,
+                "an access log that failed is left; so many lines were lost"
+            );
         }
     }
 
@@ -178,7 +256,7 @@ impl Writer {
 
 /// Says that a sink fails, but not for every line.
 #[derive(Debug, Default)]
-pub(super) struct Complaint {
+pub(super) struct FailureReporter {
     now: UnixTime,
     last: Option<UnixTime>,
     /// How many lost lines were told of, when they were lost no more.
@@ -188,17 +266,28 @@ pub(super) struct Complaint {
     is_said: bool,
 }
 
-impl Complaint {
+impl FailureReporter {
     /// Begins where so many lines were lost and told of already.
     pub(super) fn after(told: u64) -> Self {
         Self { told, ..Self::default() }
     }
 
-    fn say(&mut self, failure: &Failure, dropped: u64) {
+    /// Says it at once where somebody asked for a file to be opened again, and no more than once a minute
+    /// otherwise.
+    fn say(&mut self, failure: &Failure, file: &str, is_left_behind: bool, dropped: u64) {
         self.is_failing = true;
-        if self.is_due() {
+        let is_due = self.is_due();
+        if is_left_behind {
             self.is_said = true;
-            tracing::error!(error = %failure.error, act = failure.act, dropped, "the access log fails");
+            tracing::error!(
+                event = "access_log_not_reopened",
+                file,
+                error = %failure.error,
+                "the access log cannot be opened again; its lines go on to the file that is open, and it is tried every few seconds"
+            );
+        } else if is_due {
+            self.is_said = true;
+            tracing::error!(error = %failure.error, act = failure.act, file, dropped, "the access log fails");
         }
     }
 
@@ -217,13 +306,14 @@ mod tests {
 
     #[test]
     fn a_failing_sink_is_spoken_of_once_a_minute() {
-        let mut complaint = Complaint { now: UnixTime::from_secs(100), ..Complaint::default() };
+        let mut failure_reporter =
+            FailureReporter { now: UnixTime::from_secs(100), ..FailureReporter::default() };
 
-        assert!(complaint.is_due());
-        assert!(!complaint.is_due());
-        complaint.now = UnixTime::from_secs(159);
-        assert!(!complaint.is_due());
-        complaint.now = UnixTime::from_secs(160);
-        assert!(complaint.is_due());
+        assert!(failure_reporter.is_due());
+        assert!(!failure_reporter.is_due());
+        failure_reporter.now = UnixTime::from_secs(159);
+        assert!(!failure_reporter.is_due());
+        failure_reporter.now = UnixTime::from_secs(160);
+        assert!(failure_reporter.is_due());
     }
 }

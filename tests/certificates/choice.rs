@@ -29,7 +29,11 @@ fn openssl_is_shown_the_certificate_for_its_name_and_abilities() {
         ("A.Test", &[], "a.pem"),
         ("a.test", &["-tls1_2"], "a.pem"),
         ("a.test", &["-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"], "rsa.pem"),
-        ("a.test", &["-tls1_2", "-cipher", "ECDHE-RSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256"], "a.pem"),
+        (
+            "a.test",
+            &["-tls1_2", "-cipher", "ECDHE-RSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256"],
+            "a.pem",
+        ),
         ("a.test", &["-tls1_3", "-sigalgs", "rsa_pss_rsae_sha256"], "rsa.pem"),
         ("www.b.test", &[], "b.pem"),
         ("x.wild.test", &[], "wild.pem"),
@@ -40,7 +44,10 @@ fn openssl_is_shown_the_certificate_for_its_name_and_abilities() {
     }
     for host in ["wild.test", "y.x.wild.test", "y.exact.test", "c.test"] {
         let said = gate.s_client(host, &[]);
-        assert!(said.contains("unrecognized name") && said.contains("no peer certificate available"), "{host}: {said}");
+        assert!(
+            said.contains("unrecognized name") && said.contains("no peer certificate available"),
+            "{host}: {said}"
+        );
     }
 }
 

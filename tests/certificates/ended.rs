@@ -35,7 +35,9 @@ fn one_that_has_ended_is_served_on_and_stops_neither_a_start_nor_a_reload() {
     eventually("the metric", || (gate.octroi.metric("octroi_tls_certificates_ended") == 1.0).then_some(()));
     let (code, text) = status(&gate);
     assert!(
-        code == Some(1) && text.contains("lapsed      a.test: the certificate in ") && text.contains("expired on 2021-01-01"),
+        code == Some(1)
+            && text.contains("lapsed      a.test: the certificate in ")
+            && text.contains("expired on 2021-01-01"),
         "{text}"
     );
     assert_eq!(gate.octroi.code(&["check"]), 0, "a warning");
@@ -51,9 +53,43 @@ fn one_that_has_ended_is_served_on_and_stops_neither_a_start_nor_a_reload() {
     assert_eq!(status(&gate).0, Some(0));
     dated("a.test", 2020, 2021).put(&gate.pairs(), "a");
     gate.until_printed("the certificate has expired");
-    gate.octroi.ok(&["reload"]);
+    // One truth: this one is not taken, and a restart, which has no other, would show it.
+    let truth = "the certificate has expired; a restart would show this one, and clients refuse it";
+    let (code, text) = status(&gate);
+    assert!(code == Some(1) && text.contains(truth), "{text}");
+    for args in [&["reload", "--dry-run"][..], &["reload"]] {
+        let output = gate.octroi.command(args);
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        let stays = "the certificate has expired: what is in force stays; a restart would show this one, and clients refuse it";
+        assert!(output.status.success() && text.contains(stays) && !text.contains("it is served"), "{text}");
+    }
     assert_eq!(gate.shown("a.test").unwrap(), good.leaf());
-    assert_eq!(status(&gate).0, Some(1));
+    let (code, text) = status(&gate);
+    assert!(code == Some(1) && text.contains(truth), "{text}");
+
+    // A restart would do without what cannot be used, and not start with rules that do not hold.
+    good.put(&gate.pairs(), "a");
+    eventually("all is well", || (status(&gate).0 == Some(0)).then_some(()));
+    fs::write(gate.pairs().join("a.key"), Pair::new(&["x.test"]).key).unwrap();
+    gate.until_printed("do not belong together");
+    let (_, text) = status(&gate);
+    assert!(
+        text.contains("; a restart would not serve its hosts, nor start where it is the only certificate"),
+        "{text}"
+    );
+    assert_eq!(gate.octroi.code(&["reload"]), 1);
+    let (_, text) = status(&gate);
+    assert!(text.contains("\na restart would leave out what cannot be used\n"), "{text}");
+    let rules = fs::read_to_string(gate.octroi.config()).unwrap();
+    fs::write(gate.octroi.config(), format!("{rules}\nnonsense: 1\n")).unwrap();
+    assert_eq!(gate.octroi.code(&["reload"]), 1);
+    let (_, text) = status(&gate);
+    assert!(text.contains("\na restart would end with exit 78\n"), "{text}");
+    fs::write(gate.octroi.config(), rules.replace("version: 1", "version: 1\nnode: another")).unwrap();
+    good.put(&gate.pairs(), "a");
+    assert_eq!(gate.octroi.code(&["reload"]), 1);
+    let (_, text) = status(&gate);
+    assert!(text.contains("only a restart can change it\na restart would take it into force\n"), "{text}");
 }
 
 #[test]
@@ -69,16 +105,112 @@ fn one_that_cannot_be_used_at_a_start_leaves_its_hosts_out_alone_until_it_is_men
     assert_eq!(ask(&mut client, &GET.replace("a.test", "b.test")).status, 200);
     gate.until_printed("its hosts are not served");
     let (code, text) = status(&gate);
-    assert!(code == Some(1) && text.contains("do not belong together"), "{text}");
-    assert_eq!(gate.octroi.metric("octroi_tls_certificates_refused"), 1.0);
+    let dark = "do not belong together: the key is another one: host a.test is NOT served; a restart would leave it out again";
+    let is_dark = |code, text: &str| {
+        let row = text.lines().any(|line| line.starts_with("out         ") && line.contains(dark));
+        code == Some(1) && row && !text.contains("\nrefused ") && !text.contains("in force stays")
+    };
+    assert!(is_dark(code, &text), "{text}");
+    let counts = || {
+        ["octroi_tls_certificates_out", "octroi_tls_certificates_refused"]
+            .map(|name| gate.octroi.metric(name))
+    };
+    assert_eq!(counts(), [1.0, 0.0], "nothing is in force in its place");
     assert_eq!(gate.octroi.code(&["check"]), 1, "it is a mistake all the same");
-    gate.octroi.ok(&["reload"]);
+    for args in [&["reload", "--dry-run"][..], &["reload"]] {
+        let output = gate.octroi.command(args);
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(output.status.success() && text.contains(dark) && !text.contains("stays"), "{text}");
+    }
+    gate.until_printed("a certificate cannot be used, and none is in force in its place");
+    assert_eq!(gate.printed("stays"), 0);
     assert!(gate.connect("b.test").is_ok(), "whoever changes something else is not kept from it");
-    assert_eq!(status(&gate).0, Some(1));
+    let (code, text) = status(&gate);
+    assert!(is_dark(code, &text), "{text}");
+
+    // Another fault of the same pair: it is out all the same, and the one that is in force and was renewed badly is not.
+    Pair::new(&["x.test"]).put(&gate.pairs(), "elsewhere");
+    fs::copy(gate.pairs().join("elsewhere.key"), gate.pairs().join("b.key")).unwrap();
+    eventually("one is out and one is refused", || (counts() == [1.0, 1.0]).then_some(()));
+    assert!(gate.connect("b.test").is_ok() && gate.connect("a.test").is_err());
+    fs::write(gate.pairs().join("a.pem"), "nothing\n").unwrap();
+    eventually("it says so", || status(&gate).1.contains(": host a.test is NOT served").then_some(()));
+    Pair::new(&["b.test", "www.b.test"]).put(&gate.pairs(), "b");
+    eventually("that one is well", || (counts() == [1.0, 0.0]).then_some(()));
 
     other.put(&gate.pairs(), "a");
     gate.until_shown("a.test", &other.leaf());
     eventually("all is well", || (status(&gate).0 == Some(0)).then_some(()));
+    assert_eq!(counts(), [0.0, 0.0]);
+}
+
+#[test]
+fn one_that_is_out_beside_another_for_the_same_hosts_keeps_nobody_from_being_served() {
+    let gate = Gate::prepared("", "}\n    - {cert: pairs/second.pem, key: pairs/second.key", |root| {
+        Pair::new(&["a.test"]).put(&root.join("pairs"), "second");
+        fs::write(root.join("pairs/second.key"), Pair::new(&["x.test"]).key).unwrap();
+    });
+
+    assert!(gate.connect("a.test").is_ok());
+    let (code, text) = status(&gate);
+    assert!(
+        code == Some(1) && text.contains("its hosts have other certificates") && !text.contains("NOT served"),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_upgrade_puts_no_certificate_that_has_ended_in_the_place_of_a_good_one() {
+    let mut gate = Gate::open("");
+    let good = Pair::new(&["a.test"]);
+    good.put(&gate.pairs(), "a");
+    gate.until_shown("a.test", &good.leaf());
+    let refused = |gate: &Gate, what: &str| {
+        let output = gate.octroi.command(&["upgrade"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        for words in [
+            "nothing is handed over: ",
+            what,
+            "clients would refuse: a.test; ",
+            "or restart octroi",
+            "not upgraded: ",
+        ] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+        assert_eq!(gate.shown("a.test").unwrap(), good.leaf());
+    };
+
+    dated("a.test", 2020, 2021).put(&gate.pairs(), "a");
+    gate.until_printed("the certificate has expired");
+    refused(&gate, "/a.pem: the certificate has expired");
+    dated("a.test", 2090, 2091).put(&gate.pairs(), "a");
+    refused(&gate, "/a.pem: the certificate is not valid yet");
+    // Nor by another file, of which no reload has spoken.
+    good.put(&gate.pairs(), "a");
+    dated("a.test", 2020, 2021).put(&gate.pairs(), "other");
+    let rules = fs::read_to_string(gate.octroi.config()).unwrap();
+    fs::write(gate.octroi.config(), rules.replace("pairs/a.", "pairs/other.")).unwrap();
+    refused(&gate, "/other.pem: the certificate has expired");
+    fs::write(gate.octroi.config(), &rules).unwrap();
+
+    // Another good one may come, also while that of somebody else has ended already.
+    let next = Pair::new(&["a.test"]);
+    next.put(&gate.pairs(), "a");
+    gate.octroi.ok(&["upgrade"]);
+    gate.octroi.succeed();
+    assert_eq!(gate.shown("a.test").unwrap(), next.leaf());
+}
+
+#[test]
+fn an_upgrade_hands_over_one_that_has_ended_where_no_other_is_in_force() {
+    let old = dated("a.test", 2020, 2021);
+    let mut gate = Gate::prepared("", "", |root| old.put(&root.join("pairs"), "a"));
+
+    gate.octroi.ok(&["upgrade"]);
+    gate.octroi.succeed();
+
+    assert_eq!(gate.shown("a.test").unwrap(), old.leaf());
 }
 
 #[test]
@@ -107,7 +239,8 @@ fn what_is_odd_about_a_chain_is_said_and_served() {
     };
     let ((root, issuer), (foreign, _)) = (ca("our root"), ca("a stranger"));
     let key = KeyPair::generate().unwrap();
-    let leaf = CertificateParams::new(vec!["a.test".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap().pem();
+    let leaf =
+        CertificateParams::new(vec!["a.test".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap().pem();
     let chained = |certs: &[&str]| Pair { cert: certs.concat(), key: key.serialize_pem() };
     let gate = Gate::prepared("", "", |folder| {
         chained(&[&leaf, &foreign, &root]).put(&folder.join("pairs"), "a");
@@ -118,15 +251,22 @@ fn what_is_odd_about_a_chain_is_said_and_served() {
     let (code, text) = status(&gate);
     assert_eq!(code, Some(0), "{text}");
     for words in ["our root` does not stand behind", "a stranger` made no certificate of this chain"] {
-        assert!(text.lines().any(|line| line.starts_with("chain       a.test: ") && line.contains(words)), "{words}: {text}");
+        assert!(
+            text.lines().any(|line| line.starts_with("chain       a.test: ") && line.contains(words)),
+            "{words}: {text}"
+        );
     }
     let file = gate.pairs().join("a.pem");
-    let series =
-        |name: &str, file: &std::path::Path| format!("octroi_tls_certificate_chain_faults{{file=\"{}\",name=\"{name}\"}}", file.display());
+    let series = |name: &str, file: &std::path::Path| {
+        format!("octroi_tls_certificate_chain_faults{{file=\"{}\",name=\"{name}\"}}", file.display())
+    };
     assert_eq!(gate.octroi.metric(&series("a.test", &file)), 2.0);
     let checked = gate.octroi.command(&["check"]);
     assert_eq!(checked.status.code(), Some(0));
-    assert!(String::from_utf8_lossy(&checked.stderr).contains("made no certificate of this chain"), "{checked:?}");
+    assert!(
+        String::from_utf8_lossy(&checked.stderr).contains("made no certificate of this chain"),
+        "{checked:?}"
+    );
 
     let whole = chained(&[&leaf, &root]);
     whole.put(&gate.pairs(), "a");
@@ -143,7 +283,10 @@ fn two_certificates_of_one_name_are_two_series() {
     });
 
     let metrics = gate.octroi.metrics();
-    let of_a: Vec<&str> = metrics.lines().filter(|line| line.contains("not_after_timestamp") && line.contains("name=\"a.test\"")).collect();
+    let of_a: Vec<&str> = metrics
+        .lines()
+        .filter(|line| line.contains("not_after_timestamp") && line.contains("name=\"a.test\""))
+        .collect();
     assert_eq!(of_a.len(), 2, "{of_a:?}");
     assert!(of_a.iter().any(|line| line.contains("second.pem") && line.ends_with(" 1893456000")), "{of_a:?}");
 }

@@ -49,7 +49,8 @@ pub struct Pair {
 impl Pair {
     pub fn new(hosts: &[&str]) -> Self {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-        let params = CertificateParams::new(hosts.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>()).unwrap();
+        let params =
+            CertificateParams::new(hosts.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>()).unwrap();
         Self { cert: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
     }
 
@@ -133,8 +134,12 @@ impl Gate {
     }
 
     /// Opens a connection, whatever certificate it is shown.
-    pub fn connect(&self, host: &str) -> std::io::Result<rustls::StreamOwned<rustls::ClientConnection, std::net::TcpStream>> {
-        let mut connection = rustls::ClientConnection::new(trusting(), host.to_owned().try_into().unwrap()).unwrap();
+    pub fn connect(
+        &self,
+        host: &str,
+    ) -> std::io::Result<rustls::StreamOwned<rustls::ClientConnection, std::net::TcpStream>> {
+        let mut connection =
+            rustls::ClientConnection::new(trusting(), host.to_owned().try_into().unwrap()).unwrap();
         let mut tcp = raw(self.octroi.addr("public"));
         while connection.is_handshaking() {
             connection.complete_io(&mut tcp)?;
@@ -150,7 +155,9 @@ impl Gate {
     /// Waits until a certificate is shown; returns how long that took.
     pub fn until_shown(&self, host: &str, leaf: &CertificateDer<'static>) -> Duration {
         let start = Instant::now();
-        eventually("the certificate is shown", || (self.shown(host).as_ref() == Some(leaf)).then(|| start.elapsed()))
+        eventually("the certificate is shown", || {
+            (self.shown(host).as_ref() == Some(leaf)).then(|| start.elapsed())
+        })
     }
 
     pub fn printed(&self, words: &str) -> usize {
@@ -196,7 +203,12 @@ impl rustls::client::danger::ServerCertVerifier for Any {
         cert: &CertificateDer<'_>,
         signed: &rustls::DigitallySignedStruct,
     ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls12_signature(
+            message,
+            cert,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -205,7 +217,12 @@ impl rustls::client::danger::ServerCertVerifier for Any {
         cert: &CertificateDer<'_>,
         signed: &rustls::DigitallySignedStruct,
     ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls13_signature(
+            message,
+            cert,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {

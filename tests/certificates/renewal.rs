@@ -23,7 +23,8 @@ const SOON: Duration = Duration::from_secs(1);
 fn a_renewed_pair_is_shown_within_a_second_and_no_connection_drops() {
     let gate = Gate::open("");
     let before = gate.file("a.pem");
-    let mut kept = tls_over(raw(gate.octroi.addr("public")), "a.test", &gate.pairs().join("a.pem"), &[b"http/1.1"]);
+    let mut kept =
+        tls_over(raw(gate.octroi.addr("public")), "a.test", &gate.pairs().join("a.pem"), &[b"http/1.1"]);
     assert_eq!(ask(&mut kept, GET).status, 200);
     assert_eq!(gate.shown("a.test").unwrap(), before);
 
@@ -116,7 +117,9 @@ fn a_bad_pair_is_refused_and_the_old_one_stays_while_others_are_renewed() {
     // The right key heals it.
     other.put(&gate.pairs(), "a");
     gate.until_shown("a.test", &other.leaf());
-    eventually("nothing is refused any more", || (gate.octroi.metric("octroi_tls_certificates_refused") == 0.0).then_some(()));
+    eventually("nothing is refused any more", || {
+        (gate.octroi.metric("octroi_tls_certificates_refused") == 0.0).then_some(())
+    });
     assert_eq!(gate.octroi.code(&["reload"]), 0);
     assert_eq!(gate.octroi.code(&["status"]), 0);
 }
@@ -160,7 +163,13 @@ fn without_inotify_files_are_looked_at() {
     let mut gate = Gate::open("");
     gate.octroi.signal("TERM");
     gate.octroi.wait();
-    gate.octroi.run_under(&["unshare", "-Ur", "sh", "-c", "echo 0 > /proc/sys/user/max_inotify_instances && exec \"$0\" \"$@\""]);
+    gate.octroi.run_under(&[
+        "unshare",
+        "-Ur",
+        "sh",
+        "-c",
+        "echo 0 > /proc/sys/user/max_inotify_instances && exec \"$0\" \"$@\"",
+    ]);
 
     let pair = Pair::new(&["a.test"]);
     pair.put(&gate.pairs(), "a");

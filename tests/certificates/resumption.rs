@@ -39,7 +39,9 @@ impl Client {
 }
 
 fn secret(seed: usize) -> String {
-    STANDARD.encode(std::array::from_fn::<u8, 32, _>(|index| u8::try_from((index * index * 7 + index * 31 + seed) % 256).unwrap()))
+    STANDARD.encode(std::array::from_fn::<u8, 32, _>(|index| {
+        u8::try_from((index * index * 7 + index * 31 + seed) % 256).unwrap()
+    }))
 }
 
 fn put_secrets(folder: &Path, seeds: &[usize]) {
@@ -60,8 +62,16 @@ fn a_session_is_resumed_on_both_versions_for_the_same_name_and_never_early() {
             assert!(said.contains("Max Early Data: 0"), "{said}");
             let early = gate.pairs().join("early.txt");
             fs::write(&early, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").unwrap();
-            let said =
-                gate.s_client("a.test", &[version, "-sess_in", client.session.to_str().unwrap(), "-early_data", early.to_str().unwrap()]);
+            let said = gate.s_client(
+                "a.test",
+                &[
+                    version,
+                    "-sess_in",
+                    client.session.to_str().unwrap(),
+                    "-early_data",
+                    early.to_str().unwrap(),
+                ],
+            );
             assert!(said.contains("Early data was not sent") && said.contains("Reused, TLSv1.3"), "{said}");
         } else {
             // Without tickets the session is found in the cache; openssl connects five times more with it.
@@ -101,7 +111,8 @@ fn a_session_ends_with_its_certificate_and_with_its_secret() {
     let client = Client::new("-tls1_3");
     client.begin(&gate, "a.test");
     let turned = || gate.octroi.metric("octroi_tls_certificate_reloads_total{result=\"success\"}");
-    let until_turned = |count: f64| crate::harness::eventually("the files are read", || (turned() >= count).then_some(()));
+    let until_turned =
+        |count: f64| crate::harness::eventually("the files are read", || (turned() >= count).then_some(()));
 
     // A new secret in front: the older one still opens.
     put_secrets(&gate.pairs(), &[2, 1]);
@@ -131,7 +142,11 @@ fn a_bad_file_of_secrets_is_refused_and_the_old_ones_stay() {
     let client = Client::new("-tls1_3");
     client.begin(&gate, "a.test");
 
-    replace(&gate.pairs().join("tickets.key"), &format!("{}\n{}\n", secret(1), STANDARD.encode([7; 31])), 0o600);
+    replace(
+        &gate.pairs().join("tickets.key"),
+        &format!("{}\n{}\n", secret(1), STANDARD.encode([7; 31])),
+        0o600,
+    );
 
     gate.until_printed("tickets.key: line 2: the key has 31 bytes; it needs exactly 32");
     assert!(client.resumes(&gate, "a.test"));

@@ -14,7 +14,10 @@ fn stapled(gate: &Gate) -> Option<String> {
     if said.contains("OCSP response: no response sent") {
         return None;
     }
-    assert!(said.contains("OCSP Response Status: successful") && said.contains("Cert Status: good"), "{said}");
+    assert!(
+        said.contains("OCSP Response Status: successful") && said.contains("Cert Status: good"),
+        "{said}"
+    );
     let serial = said.lines().find_map(|line| line.trim().strip_prefix("Serial Number: ")).unwrap();
     Some(serial.to_owned())
 }
@@ -55,5 +58,7 @@ fn an_answer_is_stapled_watched_and_judged() {
     fs::write(&answer, ca.answer(0x12, Word::Good, true)).unwrap();
     eventually("the answer is taken", || (until() > 0.0).then_some(()));
     assert_eq!(stapled(&gate).as_deref(), Some("12"));
-    eventually("nothing is refused", || (gate.octroi.metric("octroi_tls_certificates_refused") == 0.0).then_some(()));
+    eventually("nothing is refused", || {
+        (gate.octroi.metric("octroi_tls_certificates_refused") == 0.0).then_some(())
+    });
 }

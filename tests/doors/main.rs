@@ -1,7 +1,19 @@
 //! What happens before the handshake, end to end: drop lists, bans, refusals that fill no log, real senders of PROXY headers, crowds.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 #[path = "../harness/mod.rs"]
 mod harness;
@@ -43,6 +55,8 @@ fn get(host: &str) -> String {
 /// The lines of refused connections with a reason, at a listener.
 fn refusals(octroi: &Octroi, listener: &str, reason: &str) -> Vec<serde_json::Value> {
     let mut lines = octroi.access_lines();
-    lines.retain(|line| line["event"] == "connection" && line["listener"] == listener && line["reason"] == reason);
+    lines.retain(|line| {
+        line["event"] == "connection" && line["listener"] == listener && line["reason"] == reason
+    });
     lines
 }

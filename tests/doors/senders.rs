@@ -39,7 +39,9 @@ impl Haproxy {
         // Free a moment ago; HAProxy cannot be asked which ones the system chose.
         let held: Vec<TcpListener> = ROADS.iter().map(|_| TcpListener::bind("0.0.0.0:0").unwrap()).collect();
         let ports: Vec<u16> = held.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
-        let mut text = String::from("defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 20s\n  timeout server 20s\n");
+        let mut text = String::from(
+            "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 20s\n  timeout server 20s\n",
+        );
         for (number, ((listener, how), port)) in ROADS.iter().zip(&ports).enumerate() {
             let addr = octroi.addr(listener);
             text.push_str(&format!(
@@ -49,11 +51,19 @@ impl Haproxy {
         // A client without an internet address.
         let unix = dir.path().join("road.sock");
         let addr = octroi.addr("plain");
-        text.push_str(&format!("listen unix\n  bind unix@{}\n  server octroi {addr} send-proxy-v2\n", unix.display()));
+        text.push_str(&format!(
+            "listen unix\n  bind unix@{}\n  server octroi {addr} send-proxy-v2\n",
+            unix.display()
+        ));
         let config = dir.path().join("haproxy.cfg");
         fs::write(&config, text).unwrap();
         drop(held);
-        let child = Command::new("haproxy").args(["-q", "-db", "-f"]).arg(&config).stdin(Stdio::null()).spawn().expect("haproxy runs");
+        let child = Command::new("haproxy")
+            .args(["-q", "-db", "-f"])
+            .arg(&config)
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("haproxy runs");
         let haproxy = Self { child, dir, ports };
         for port in &haproxy.ports {
             eventually("HAProxy listens", || TcpStream::connect(("127.0.0.1", *port)).ok());
@@ -82,14 +92,31 @@ fn started() -> (Octroi, Upstream) {
 }
 
 /// Asks from an address of this machine; HTTP/2 where the listener speaks TLS and `version` says so.
-fn ask(octroi: &Octroi, addr: SocketAddr, is_tls: bool, host: &str, from: &str, args: &[&str]) -> client::Answer {
-    let curl = if is_tls { Curl::new(addr, host, "/x").cacert(&octroi.path().join("certs/ca.pem")) } else { Curl::plain(addr, host, "/x") };
+fn ask(
+    octroi: &Octroi,
+    addr: SocketAddr,
+    is_tls: bool,
+    host: &str,
+    from: &str,
+    args: &[&str],
+) -> client::Answer {
+    let curl = if is_tls {
+        Curl::new(addr, host, "/x").cacert(&octroi.path().join("certs/ca.pem"))
+    } else {
+        Curl::plain(addr, host, "/x")
+    };
     // HAProxy has a port of its own, which is not the listener's.
     curl.header(&format!("Host: {host}")).args(&["--interface", from]).args(args).get()
 }
 
 /// Judges what came of asking: the right client for ranges, log and upstream.
-fn judge(octroi: &Octroi, upstream: &Upstream, what: &str, version: &str, ask: impl Fn(&str, &str) -> client::Answer) {
+fn judge(
+    octroi: &Octroi,
+    upstream: &Upstream,
+    what: &str,
+    version: &str,
+    ask: impl Fn(&str, &str) -> client::Answer,
+) {
     upstream.take();
     let answer = ask("near.test", "127.0.0.7");
     assert_eq!((answer.status, answer.version.as_str()), (200, version), "{what}: {answer:?}");
@@ -110,8 +137,11 @@ fn haproxy_names_the_client_in_both_versions_on_every_listener() {
     let haproxy = Haproxy::start(&octroi);
 
     for (road, (listener, how)) in ROADS.iter().enumerate() {
-        let versions: &[(&str, &str)] =
-            if *listener == "tls" { &[("--http1.1", "HTTP/1.1"), ("--http2", "HTTP/2")] } else { &[("--http1.1", "HTTP/1.1")] };
+        let versions: &[(&str, &str)] = if *listener == "tls" {
+            &[("--http1.1", "HTTP/1.1"), ("--http2", "HTTP/2")]
+        } else {
+            &[("--http1.1", "HTTP/1.1")]
+        };
         for (flag, version) in versions {
             judge(&octroi, &upstream, &format!("{listener} {how} {version}"), version, |host, from| {
                 ask(&octroi, haproxy.addr(road), *listener == "tls", host, from, &[flag])
@@ -124,7 +154,8 @@ fn haproxy_names_the_client_in_both_versions_on_every_listener() {
     assert_eq!(denied["peer.ip"], "127.0.0.66");
     // Who comes over a Unix socket has no address: HAProxy is the client.
     let socket = haproxy.dir.path().join("road.sock");
-    let unix = Curl::plain(octroi.addr("plain"), "acme.test", "/x").args(&["--unix-socket", socket.to_str().unwrap()]);
+    let unix = Curl::plain(octroi.addr("plain"), "acme.test", "/x")
+        .args(&["--unix-socket", socket.to_str().unwrap()]);
     assert_eq!(unix.status(), 200);
     assert_eq!(upstream.only().field("x-forwarded-for"), Some("127.0.0.1"));
 }
@@ -133,7 +164,9 @@ fn haproxy_names_the_client_in_both_versions_on_every_listener() {
 fn curl_names_itself_over_tls_and_plain_and_over_http2() {
     let (octroi, upstream) = started();
 
-    for (is_tls, flag, version) in [(true, "--http1.1", "HTTP/1.1"), (true, "--http2", "HTTP/2"), (false, "--http1.1", "HTTP/1.1")] {
+    for (is_tls, flag, version) in
+        [(true, "--http1.1", "HTTP/1.1"), (true, "--http2", "HTTP/2"), (false, "--http1.1", "HTTP/1.1")]
+    {
         // The peer is curl's own address, so only the plain listener trusts all of them.
         let listener = if is_tls { "tls" } else { "plain" };
         let addr = octroi.addr(listener);
@@ -142,10 +175,15 @@ fn curl_names_itself_over_tls_and_plain_and_over_http2() {
             assert_eq!((answer.status, answer.version.as_str()), (200, version));
             assert_eq!(upstream.only().field("x-forwarded-for"), Some("127.0.0.1"));
             // Another peer may not send one.
-            assert_ne!(ask(&octroi, addr, true, "acme.test", "127.0.0.2", &[flag, "--haproxy-protocol"]).exit, 0);
+            assert_ne!(
+                ask(&octroi, addr, true, "acme.test", "127.0.0.2", &[flag, "--haproxy-protocol"]).exit,
+                0
+            );
             octroi.access_line(|line| line["reason"] == "proxy_untrusted" && line["peer.ip"] == "127.0.0.2");
         } else {
-            judge(&octroi, &upstream, "curl", version, |host, from| ask(&octroi, addr, false, host, from, &[flag, "--haproxy-protocol"]));
+            judge(&octroi, &upstream, "curl", version, |host, from| {
+                ask(&octroi, addr, false, host, from, &[flag, "--haproxy-protocol"])
+            });
         }
         // Without its header nobody comes in.
         assert_ne!(ask(&octroi, addr, is_tls, "acme.test", "127.0.0.1", &[flag]).exit, 0);
@@ -187,7 +225,8 @@ fn half_a_header_and_a_wrong_length_are_counted_and_closed() {
     }
 
     assert!(upstream.take().is_empty());
-    let counted = octroi.metric(r#"octroi_connections_refused_total{listener="plain",reason="proxy_protocol"}"#);
+    let counted =
+        octroi.metric(r#"octroi_connections_refused_total{listener="plain",reason="proxy_protocol"}"#);
     assert_eq!(counted, f64::from(u32::try_from(count).unwrap()));
     assert_eq!(octroi.metric(r#"octroi_connections{listener="plain"}"#), 0.0);
     // With the right length it passes, TLVs and all.

@@ -22,7 +22,7 @@ use tokio::{
     sync::watch,
 };
 
-use crate::house::{GET, House, plan, rest, shake};
+use crate::test_listener::{GET, TestListener, plan, rest, shake};
 
 /// Answers everything itself, and tells the connection where it stands as the gateway does.
 struct Gate;
@@ -68,7 +68,12 @@ impl ProxyHttp for Gate {
 struct Library(Arc<HttpProxy<Gate>>);
 
 impl Handler for Library {
-    fn serve(self: Arc<Self>, mut stream: Stream, _: Arc<Connection>, shutdown: watch::Receiver<bool>) -> BoxFuture<'static, ()> {
+    fn serve(
+        self: Arc<Self>,
+        mut stream: Stream,
+        _: Arc<Connection>,
+        shutdown: watch::Receiver<bool>,
+    ) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             while let Some(again) = self.0.process_new(stream, &shutdown).await {
                 stream = again;
@@ -77,9 +82,9 @@ impl Handler for Library {
     }
 }
 
-async fn house(kind: ListenerKind) -> House {
+async fn test_listener(kind: ListenerKind) -> TestListener {
     let library = Library(Arc::new(http_proxy(&Arc::new(ServerConf::default()), Gate)));
-    House::open_for(plan(kind), &[("a", &["a.test"])], Arc::new(library)).await
+    TestListener::open_for(plan(kind), &[("a", &["a.test"])], Arc::new(library)).await
 }
 
 /// Reads what comes in one piece of an answer that is there already.
@@ -91,24 +96,28 @@ async fn one_read(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
 
 #[tokio::test]
 async fn one_answer_of_the_library_is_one_write() {
-    let house = house(ListenerKind::Plaintext).await;
-    let mut client = house.connect().await;
+    let test_listener = test_listener(ListenerKind::Plaintext).await;
+    let mut client = test_listener.connect().await;
 
     for _ in 0..20 {
         client.write_all(GET.as_bytes()).await.unwrap();
         let answer = one_read(&mut client).await;
         assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with(" end"), "{answer}");
         // The head as received, byte for byte.
-        assert!(answer.contains(&format!("client=127.0.0.1:{} head={GET:?}", client.local_addr().unwrap().port())), "{answer}");
+        assert!(
+            answer
+                .contains(&format!("client=127.0.0.1:{} head={GET:?}", client.local_addr().unwrap().port())),
+            "{answer}"
+        );
     }
 }
 
 #[tokio::test]
 async fn http2_requests_find_their_connection() {
-    let house = house(ListenerKind::Tls).await;
-    let mut config = house.client();
+    let test_listener = test_listener(ListenerKind::Tls).await;
+    let mut config = test_listener.client();
     config.alpn_protocols = vec![b"h2".to_vec()];
-    let stream = shake(house.connect().await, config, "a.test").await.unwrap();
+    let stream = shake(test_listener.connect().await, config, "a.test").await.unwrap();
     let (mut client, driver) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(driver);
 
@@ -125,8 +134,8 @@ async fn http2_requests_find_their_connection() {
     }
     drop(client);
 
-    assert_eq!(house.connections.drained(Duration::from_secs(5)).await, 0);
-    assert_eq!(house.seen.count("early"), 0);
+    assert_eq!(test_listener.connections.drained(Duration::from_secs(5)).await, 0);
+    assert_eq!(test_listener.seen.count("early"), 0);
 }
 
 #[tokio::test]
@@ -134,33 +143,37 @@ async fn an_http2_connection_that_says_nothing_is_closed() {
     let mut plan = plan(ListenerKind::Tls);
     plan.limits.header_timeout = Duration::from_millis(100);
     let library = Library(Arc::new(http_proxy(&Arc::new(ServerConf::default()), Gate)));
-    let house = House::open_for(plan, &[("a", &["a.test"])], Arc::new(library)).await;
-    let mut config = house.client();
+    let test_listener = TestListener::open_for(plan, &[("a", &["a.test"])], Arc::new(library)).await;
+    let mut config = test_listener.client();
     config.alpn_protocols = vec![b"h2".to_vec()];
-    let mut stream = shake(house.connect().await, config, "a.test").await.unwrap();
+    let mut stream = shake(test_listener.connect().await, config, "a.test").await.unwrap();
 
     rest(&mut stream).await;
 
-    house.seen.line("cut timeout_no_request").await;
-    assert_eq!(house.connections.drained(Duration::from_secs(5)).await, 0);
+    test_listener.seen.line("cut timeout_no_request").await;
+    assert_eq!(test_listener.connections.drained(Duration::from_secs(5)).await, 0);
 }
 
 #[tokio::test]
 async fn what_the_library_refuses_by_itself_is_told_and_answered_by_us() {
-    let house = house(ListenerKind::Plaintext).await;
+    let test_listener = test_listener(ListenerKind::Plaintext).await;
     for (request, status) in [
         ("GET / HTTP/1.1\r\nHost: a.test\r\nno colon\r\n\r\n", 400),
         ("CONNECT a.test:443 HTTP/1.1\r\nHost: a.test\r\n\r\n", 405),
         ("GET / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 400),
         ("GET / HTTP/9.9\r\n\r\n", 400),
     ] {
-        let mut client = house.connect().await;
+        let mut client = test_listener.connect().await;
         client.write_all(request.as_bytes()).await.unwrap();
         let answer = rest(&mut client).await;
-        assert_eq!(answer, format!("HTTP/1.1 {status} Ours\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), "{request}");
-        house.seen.line(&format!("early Library({status})")).await;
+        assert_eq!(
+            answer,
+            format!("HTTP/1.1 {status} Ours\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+            "{request}"
+        );
+        test_listener.seen.line(&format!("early Library({status})")).await;
     }
-    assert_eq!(house.seen.count("early"), 4);
+    assert_eq!(test_listener.seen.count("early"), 4);
 }
 
 #[tokio::test]
@@ -168,23 +181,23 @@ async fn the_limits_of_the_head_hold_under_the_library() {
     let mut plan = plan(ListenerKind::Tls);
     plan.limits.header_timeout = Duration::from_millis(150);
     let library = Library(Arc::new(http_proxy(&Arc::new(ServerConf::default()), Gate)));
-    let house = House::open_for(plan, &[("a", &["a.test"])], Arc::new(library)).await;
+    let test_listener = TestListener::open_for(plan, &[("a", &["a.test"])], Arc::new(library)).await;
 
-    let mut slow = house.handshake("a.test").await.unwrap();
+    let mut slow = test_listener.handshake("a.test").await.unwrap();
     slow.write_all(b"GET / HTTP/1.1\r\nHost: ").await.unwrap();
     assert!(rest(&mut slow).await.starts_with("HTTP/1.1 408 Ours"));
 
-    let mut large = house.handshake("a.test").await.unwrap();
+    let mut large = test_listener.handshake("a.test").await.unwrap();
     large.write_all(format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(20_000)).as_bytes()).await.unwrap();
     assert!(rest(&mut large).await.starts_with("HTTP/1.1 431 Ours"));
 }
 
 #[tokio::test]
 async fn the_library_sees_the_protocol_that_was_agreed_on() {
-    let house = house(ListenerKind::Tls).await;
-    let mut config = house.client();
+    let test_listener = test_listener(ListenerKind::Tls).await;
+    let mut config = test_listener.client();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let mut stream = shake(house.connect().await, config, "a.test").await.unwrap();
+    let mut stream = shake(test_listener.connect().await, config, "a.test").await.unwrap();
 
     stream.write_all(GET.as_bytes()).await.unwrap();
 

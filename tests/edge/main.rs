@@ -1,4 +1,4 @@
-//! The doors, with real sockets on loopback: what is let in, what is refused, and what is said then.
+//! The listeners, with real sockets on loopback: what is let in, what is refused, and what is said then.
 
 #![cfg(feature = "gateway")]
 #![allow(
@@ -13,7 +13,6 @@
 )]
 
 mod deadlines;
-mod house;
 mod library;
 #[path = "../harness/ocsp.rs"]
 mod ocsp;
@@ -21,4 +20,5 @@ mod plain;
 mod renewal;
 #[path = "../support/mod.rs"]
 mod support;
+mod test_listener;
 mod tls;

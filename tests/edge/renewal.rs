@@ -18,9 +18,9 @@ use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256}
 use tempfile::TempDir;
 
 use crate::{
-    house::{clock, patterns, plan, policy},
     ocsp::{Responder, Word},
     support,
+    test_listener::{clock, patterns, plan, policy},
 };
 
 const HOSTS: &[&str] = &["b.test", "*.b.test"];
@@ -34,7 +34,8 @@ struct Pair {
 
 fn pair(hosts: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Pair {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-    let mut params = CertificateParams::new(hosts.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>()).unwrap();
+    let mut params =
+        CertificateParams::new(hosts.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>()).unwrap();
     change(&mut params);
     Pair { cert: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
 }
@@ -51,7 +52,11 @@ impl Disk {
         let dir = TempDir::new().unwrap();
         let entry = |name: &str| Certificate {
             origin: Origin::default(),
-            source: CertificateSource::Files { cert: path(&dir, name, "pem"), key: path(&dir, name, "key"), ocsp: None },
+            source: CertificateSource::Files {
+                cert: path(&dir, name, "pem"),
+                key: path(&dir, name, "key"),
+                ocsp: None,
+            },
         };
         let mut policy = policy(&plan(ListenerKind::Tls), vec![entry("a"), entry("b")]);
         policy.tenants.add(Arc::new(support::tenant("b", &["b.test", "www.b.test"])));
@@ -67,7 +72,9 @@ impl Disk {
         let (cert, key) = ca.issue(0x21, HOSTS);
         write(disk.dir.path(), "b", &Pair { cert, key }, 0o600);
         fs::write(path(&disk.dir, "b", "der"), ca.answer(0x21, Word::Good, true)).unwrap();
-        let CertificateSource::Files { ocsp, .. } = &mut disk.policy.tls.certificates[1].source else { unreachable!() };
+        let CertificateSource::Files { ocsp, .. } = &mut disk.policy.tls.certificates[1].source else {
+            unreachable!()
+        };
         *ocsp = Some(path(&disk.dir, "b", "der"));
         disk.state = TlsState::build(&disk.policy, &clock()).unwrap();
         disk
@@ -82,7 +89,8 @@ impl Disk {
         write(self.dir.path(), "b", pair, mode);
         let renewal = self.renew();
         assert!(renewal.state.is_none() && renewal.renewed.is_empty(), "{renewal:?}");
-        let said: Vec<String> = renewal.refused.iter().map(|error| octroi::model::told(error)).collect();
+        let said: Vec<String> =
+            renewal.refused.iter().map(|error| octroi::model::error_chain(error)).collect();
         assert_eq!(said.len(), 1, "{said:?}");
         said[0].replace(&format!("{}/", self.dir.path().display()), "")
     }
@@ -105,7 +113,10 @@ fn files_that_hold_what_they_held_change_nothing() {
 
     let renewal = disk.renew();
 
-    assert!(renewal.state.is_none() && renewal.renewed.is_empty() && renewal.refused.is_empty(), "{renewal:?}");
+    assert!(
+        renewal.state.is_none() && renewal.renewed.is_empty() && renewal.refused.is_empty(),
+        "{renewal:?}"
+    );
 }
 
 #[test]
@@ -120,17 +131,29 @@ fn every_kind_of_bad_pair_is_refused_by_name() {
     };
 
     let other_key = Pair { key: pair(HOSTS, |_| {}).key, ..good.clone() };
-    assert_eq!(disk.refused(&other_key, 0o600), "b.pem and b.key do not belong together: the key is another one");
+    assert_eq!(
+        disk.refused(&other_key, 0o600),
+        "b.pem and b.key do not belong together: the key is another one"
+    );
     assert_eq!(disk.refused(&dated(2020, 2021), 0o600), "b.pem: the certificate has expired");
     assert_eq!(disk.refused(&dated(2098, 2099), 0o600), "b.pem: the certificate is not valid yet");
     let fewer = disk.refused(&pair(&["b.test", "other.b.test"], |_| {}), 0o600);
-    assert_eq!(fewer, "b.pem: the one before it was for `www.b.test`, this one is not; a reload takes it all the same");
+    assert_eq!(
+        fewer,
+        "b.pem: the one before it was for `www.b.test`, this one is not; a reload takes it all the same"
+    );
     assert_eq!(disk.refused(&rsa(1024), 0o600), "b.pem: the RSA key has 1024 bits; at least 2048 are needed");
     assert_eq!(disk.refused(&good, 0o604), "b.key: everybody can read this key; `chmod 600` it");
-    assert_eq!(disk.refused(&Pair { cert: String::new(), ..good.clone() }, 0o600), "b.pem: holds no certificate");
+    assert_eq!(
+        disk.refused(&Pair { cert: String::new(), ..good.clone() }, 0o600),
+        "b.pem: holds no certificate"
+    );
     let half = Pair { cert: good.cert[..good.cert.len() / 2].to_owned(), ..good.clone() };
     assert_eq!(disk.refused(&half, 0o600), "b.pem:1: the block that begins here has no end");
-    assert_eq!(disk.refused(&Pair { key: String::new(), ..good.clone() }, 0o600), "b.key: holds no private key");
+    assert_eq!(
+        disk.refused(&Pair { key: String::new(), ..good.clone() }, 0o600),
+        "b.key: holds no private key"
+    );
     let joined = Pair { cert: format!("{}{}", good.cert.trim_end(), good.cert), ..good.clone() };
     assert!(disk.refused(&joined, 0o600).ends_with("must stand alone on its line"), "no half of a chain");
     let noise = Pair { cert: good.cert.replace("MII", "AAA"), ..good.clone() };
@@ -171,8 +194,14 @@ fn a_certificate_may_lose_names_that_no_tenant_has() {
 fn rsa_of_2048_bits_is_taken() {
     let disk = Disk::new();
     let key = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
-    let params = CertificateParams::new(HOSTS.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>()).unwrap();
-    write(disk.dir.path(), "b", &Pair { cert: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }, 0o600);
+    let params =
+        CertificateParams::new(HOSTS.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>()).unwrap();
+    write(
+        disk.dir.path(),
+        "b",
+        &Pair { cert: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() },
+        0o600,
+    );
 
     assert_eq!(disk.renew().renewed, ["b.test"]);
 }
@@ -181,7 +210,9 @@ fn rsa_of_2048_bits_is_taken() {
 fn rsa(bits: u32) -> Pair {
     let dir = TempDir::new().unwrap();
     let (key, cert) = (dir.path().join("weak.key"), dir.path().join("weak.pem"));
-    let run = |args: &[&str]| assert!(Command::new("openssl").args(args).output().unwrap().status.success(), "{args:?}");
+    let run = |args: &[&str]| {
+        assert!(Command::new("openssl").args(args).output().unwrap().status.success(), "{args:?}")
+    };
     run(&["genrsa", "-out", key.to_str().unwrap(), &bits.to_string()]);
     let names = "subjectAltName=DNS:b.test,DNS:*.b.test";
     run(&[
@@ -205,8 +236,10 @@ fn rsa(bits: u32) -> Pair {
 fn an_answer_is_stapled_until_it_ends() {
     let ca = Responder::new();
     let disk = Disk::stapling(&ca);
-    let hours = |hours: u64| -> Arc<dyn Clock> { Arc::new(ManualClock::new(clock().now().plus(Duration::from_secs(hours * 3600)))) };
-    let until = disk.state.next_lapse().unwrap();
+    let hours = |hours: u64| -> Arc<dyn Clock> {
+        Arc::new(ManualClock::new(clock().now().plus(Duration::from_secs(hours * 3600))))
+    };
+    let until = disk.state.next_staple_expiry().unwrap();
     assert_eq!(disk.state.certificate_expiries()[1].staple_until, Some(until));
     assert_eq!(disk.state.certificate_expiries()[0].staple_until, None, "nobody asked for one");
 
@@ -214,9 +247,12 @@ fn an_answer_is_stapled_until_it_ends() {
     assert!(before.state.is_none() && before.refused.is_empty(), "{before:?}");
     let after = disk.state.renew(&disk.policy, &hours(25));
 
-    assert!(after.renewed.is_empty() && matches!(&after.refused[..], [error] if error.is_lapse()), "{after:?}");
+    assert!(
+        after.renewed.is_empty() && matches!(&after.refused[..], [error] if error.is_staple_expiry()),
+        "{after:?}"
+    );
     let state = after.state.unwrap();
-    assert_eq!(state.next_lapse(), None);
+    assert_eq!(state.next_staple_expiry(), None);
     assert_eq!(state.certificate_expiries()[1].staple_until, Some(UnixTime::from_secs(0)));
 
     // At the start, too, one that has ended is none, and no reason not to serve.
@@ -241,7 +277,8 @@ fn a_bad_answer_is_refused_by_name() {
         fs::write(path(&disk.dir, "b", "der"), answer).unwrap();
         let renewal = disk.renew();
         assert!(renewal.state.is_none(), "{words}: the one before it stays");
-        let said: Vec<String> = renewal.refused.iter().map(|error| octroi::model::told(error)).collect();
+        let said: Vec<String> =
+            renewal.refused.iter().map(|error| octroi::model::error_chain(error)).collect();
         assert!(said.len() == 1 && said[0].contains(words), "{said:?}");
         let errors = TlsState::build(&disk.policy, &clock()).unwrap_err();
         assert_eq!(errors.len(), 1, "at the start nothing is served with it: {errors:?}");

@@ -13,7 +13,8 @@ use crate::{
 };
 
 fn config(upstream: &Upstream, pebble: &Pebble) -> String {
-    let entry = format!(r#"directory: "{}", ca: "{}", retry_after: 1s"#, pebble.directory(), pebble.ca().display());
+    let entry =
+        format!(r#"directory: "{}", ca: "{}", retry_after: 1s"#, pebble.directory(), pebble.ca().display());
     format!(
         r#"
 version: 1
@@ -51,7 +52,8 @@ pub fn table() -> String {
     let mut out = "# The access line of a CA that looks at a host, by each kind of challenge.\n".to_owned();
     for (name, listener) in [("tls-alpn-01", "public"), ("http-01", "http")] {
         // Pebble looks three times at each host.
-        let fits = |line: &serde_json::Value| line["reason"] == "acme_challenge" && line["listener"] == listener;
+        let fits =
+            |line: &serde_json::Value| line["reason"] == "acme_challenge" && line["listener"] == listener;
         octroi.access_line(fits);
         let line = octroi.printed().into_iter().find_map(|line| {
             let line = line.strip_prefix("out: ")?.to_owned();

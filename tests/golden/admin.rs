@@ -34,7 +34,12 @@ const CALLS: &[Call] = &[
     ("olaf", "POST", "/v1/sessions/list", Some(r#"{"tenant": "globex", "user": "u_listed"}"#)),
     ("olaf", "POST", "/v1/sessions/list", Some(r#"{"tenant": "globex", "user": "u_unknown"}"#)),
     ("olaf", "POST", "/v1/sessions/list", Some(r#"{"tenant": "nobody", "user": "u_1"}"#)),
-    ("olaf", "POST", "/v1/sessions/revoke", Some(r#"{"tenant": "globex", "user": "u_listed", "note": "left"}"#)),
+    (
+        "olaf",
+        "POST",
+        "/v1/sessions/revoke",
+        Some(r#"{"tenant": "globex", "user": "u_listed", "note": "left"}"#),
+    ),
     ("olaf", "POST", "/v1/sessions/revoke", Some(r#"{"session": "000102030405060708090a0b0c0d0e0f"}"#)),
     ("olaf", "POST", "/v1/sessions/revoke", Some(r#"{"tenant": "globex", "at": "2099-01-01T00:00:00Z"}"#)),
     ("olaf", "POST", "/v1/sessions/revoke", Some(r#"{}"#)),
@@ -47,12 +52,17 @@ pub fn of_answer(name: &str, value: &Json) -> Option<&'static str> {
         return None;
     }
     Some(match name {
-        "started" | "loaded" | "at" | "until" | "granted" | "seen" | "ends" | "since" | "minted" | "opened" | "retire_from"
-        | "mints_from" | "next" | "fetched" | "synced" | "idle_end" | "absolute_end" | "auth_time" | "issued" | "not_before" | "heard" => {
-            "time"
+        "started" | "loaded" | "at" | "until" | "granted" | "seen" | "ends" | "since" | "last" | "minted"
+        | "opened" | "retire_from" | "mints_from" | "next" | "fetched" | "synced" | "idle_end"
+        | "absolute_end" | "auth_time" | "issued" | "not_before" | "heard" => "time",
+        "message" | "hint" | "detail" | "meaning" | "client_gets" | "error"
+            if matches!(value, Json::Text(_)) =>
+        {
+            "text"
         }
-        "message" | "hint" | "detail" | "meaning" | "client_gets" | "error" if matches!(value, Json::Text(_)) => "text",
-        "text" | "trouble" | "silence" | "reload_error" | "running" if matches!(value, Json::Text(_)) => "text",
+        "text" | "trouble" | "silence" | "reload_error" | "running" if matches!(value, Json::Text(_)) => {
+            "text"
+        }
         "warnings" | "chains" | "unknown" | "logs_failing" if matches!(value, Json::List(_)) => "texts",
         "pid" | "predecessor" | "successor" if matches!(value, Json::Plain(_)) => "pid",
         "version" => "version",
@@ -69,7 +79,8 @@ pub fn of_answer(name: &str, value: &Json) -> Option<&'static str> {
 
 pub fn table(world: &World) -> String {
     world.sign_in("globex.test", "u_listed");
-    let mut out = "# Calls of the admin API: status and body of the answer, and the access line.\n".to_owned();
+    let mut out =
+        "# Calls of the admin API: status and body of the answer, and the access line.\n".to_owned();
     for (who, method, path, body) in CALLS {
         let before = calls(world).len();
         let answer = call(world, who, method, path, *body);

@@ -127,8 +127,11 @@ impl Ask {
                     let tls = connector.connect(self.sni.clone().try_into().unwrap(), tcp).await.unwrap();
                     let (mut sender, connection) = h2::client::handshake(tls).await.unwrap();
                     tokio::spawn(connection);
-                    let mut request = http::Request::builder().method(&*self.method).uri(format!("https://{}{}", self.host, self.path));
-                    let length = self.length().map(|length| ("content-length".to_owned(), length.to_string()));
+                    let mut request = http::Request::builder()
+                        .method(&*self.method)
+                        .uri(format!("https://{}{}", self.host, self.path));
+                    let length =
+                        self.length().map(|length| ("content-length".to_owned(), length.to_string()));
                     for (name, value) in self.fields.iter().chain(&length) {
                         request = request.header(name, value);
                     }
@@ -172,12 +175,16 @@ impl Exchange {
     pub fn first(&mut self) {
         match self {
             Self::Http1 { stream, got, .. } => {
-                while String::from_utf8_lossy(got).split_once("\r\n\r\n").is_none_or(|(_, body)| body.is_empty()) {
+                while String::from_utf8_lossy(got)
+                    .split_once("\r\n\r\n")
+                    .is_none_or(|(_, body)| body.is_empty())
+                {
                     assert!(read(stream, got) > 0, "{}", String::from_utf8_lossy(got));
                 }
             }
             Self::Http2 { runtime, waits, body, head, .. } => {
-                let (parts, mut stream) = runtime.block_on(timely(waits.take().unwrap())).unwrap().into_parts();
+                let (parts, mut stream) =
+                    runtime.block_on(timely(waits.take().unwrap())).unwrap().into_parts();
                 runtime.block_on(timely(stream.data())).unwrap().unwrap();
                 (*body, *head) = (Some(stream), Some(Box::new(parts)));
             }
@@ -220,7 +227,11 @@ impl Exchange {
                     return Answer { told: how.to_owned(), cookie: String::new() };
                 }
                 let answer = crate::harness::client::parse(&String::from_utf8_lossy(&got), 0);
-                told(answer.status, answer.fields.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())), how)
+                told(
+                    answer.status,
+                    answer.fields.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())),
+                    how,
+                )
             }
             Self::Http2 { runtime, waits, body, head, _out } => {
                 let whole = async {
@@ -242,7 +253,9 @@ impl Exchange {
                             }
                         }
                     }
-                    if how.is_empty() && timely(body.trailers()).await.is_ok_and(|trailers| trailers.is_some()) {
+                    if how.is_empty()
+                        && timely(body.trailers()).await.is_ok_and(|trailers| trailers.is_some())
+                    {
                         how = ", trailers".to_owned();
                     }
                     Ok((parts, how))
@@ -250,7 +263,10 @@ impl Exchange {
                 match runtime.block_on(whole) {
                     Err(how) => Answer { told: how, cookie: String::new() },
                     Ok((parts, how)) => {
-                        let fields = parts.headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
+                        let fields = parts
+                            .headers
+                            .iter()
+                            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
                         told(parts.status.as_u16(), fields, &how)
                     }
                 }
@@ -286,13 +302,21 @@ fn is_whole(got: &[u8], is_head: bool) -> bool {
     if is_head || lower.starts_with("http/1.1 304") || lower.starts_with("http/1.1 204") {
         return true;
     }
-    match lower.split("content-length: ").nth(1).map(|rest| rest.split("\r\n").next().unwrap().parse::<usize>().unwrap()) {
+    match lower
+        .split("content-length: ")
+        .nth(1)
+        .map(|rest| rest.split("\r\n").next().unwrap().parse::<usize>().unwrap())
+    {
         Some(length) => body.len() >= length,
-        None => lower.contains("transfer-encoding: chunked") && body.contains("0\r\n") && body.ends_with("\r\n\r\n"),
+        None => {
+            lower.contains("transfer-encoding: chunked")
+                && body.contains("0\r\n")
+                && body.ends_with("\r\n\r\n")
+        }
     }
 }
 
-/// The fields that a client acts on. Those that every answer has are held by `tests/readme.rs`.
+/// The fields that a client acts on. Those that every answer has are held by `tests/docs`.
 const NOTED: [&str; 11] = [
     "allow",
     "cache-control",
@@ -331,7 +355,11 @@ fn told(status: u16, fields: impl Iterator<Item = (String, String)>, how: &str) 
 fn seconds(value: &str) -> String {
     let Some((before, rest)) = value.split_once("Max-Age=") else { return value.to_owned() };
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-    if &rest[..digits] == "0" { value.to_owned() } else { format!("{before}Max-Age=<seconds>{}", &rest[digits..]) }
+    if &rest[..digits] == "0" {
+        value.to_owned()
+    } else {
+        format!("{before}Max-Age=<seconds>{}", &rest[digits..])
+    }
 }
 
 /// What a client trusts, speaks and presents.
@@ -341,12 +369,13 @@ fn config(world: &World, protocol: &[u8], certificate: Option<&Path>) -> Arc<Cli
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(world.octroi.path().join("certs/ca.pem")).unwrap()).unwrap();
     let chain = vec![CertificateDer::from_pem_file(certificate).unwrap()];
-    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(certificate).unwrap())
-        .unwrap();
+    let mut config =
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(certificate).unwrap())
+            .unwrap();
     config.alpn_protocols = vec![protocol.to_vec()];
     Arc::new(config)
 }

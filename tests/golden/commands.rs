@@ -37,7 +37,8 @@ pub fn table(world: &World) -> String {
 
     run(world, out, &["check", "--json"]);
     let bad = world.octroi.path().join("bad.yaml");
-    fs::write(&bad, "version: 1\nlistener: []\nserver: {threads: none, state_dir: \"${NOWHERE}\"}\n").unwrap();
+    fs::write(&bad, "version: 1\nlistener: []\nserver: {threads: none, state_dir: \"${NOWHERE}\"}\n")
+        .unwrap();
     run_as(world, out, &["check", "--json", bad.to_str().unwrap()], &["check --json (a bad file)"]);
 
     let cookie = world.sign_in("globex.test", "u_asked");
@@ -70,14 +71,31 @@ pub fn table(world: &World) -> String {
     run_as(world, out, &["session", "inspect", token, "--json"], &["session inspect TOKEN --json"]);
     let foreign = world.foreign();
     run_as(world, out, &["session", "inspect", &foreign, "--json"], &["session inspect FOREIGN --json"]);
-    run(world, out, &["session", "mint", "--tenant", "globex", "--user", "u_made", "--role", "a", "--role", "b", "--json"]);
-    let minted = run(world, out, &["session", "mint", "--tenant", "globex", "--user", "u_made", "--bearer", "--json"]);
+    run(
+        world,
+        out,
+        &[
+            "session", "mint", "--tenant", "globex", "--user", "u_made", "--role", "a", "--role", "b",
+            "--json",
+        ],
+    );
+    let minted =
+        run(world, out, &["session", "mint", "--tenant", "globex", "--user", "u_made", "--bearer", "--json"]);
     let minted = minted.get("token").unwrap().text();
     run_as(world, out, &["session", "inspect", &minted, "--json"], &["session inspect BEARER --json"]);
     let Some(Json::List(sessions)) = listed.get("sessions") else { panic!("{listed:?}") };
     let id = sessions[0].get("session").unwrap().text();
-    run_as(world, out, &["session", "revoke", "--session", &id, "--json"], &["session revoke --session ID --json"]);
-    run(world, out, &["session", "revoke", "--tenant", "globex", "--user", "u_asked", "--note", "left", "--json"]);
+    run_as(
+        world,
+        out,
+        &["session", "revoke", "--session", &id, "--json"],
+        &["session revoke --session ID --json"],
+    );
+    run(
+        world,
+        out,
+        &["session", "revoke", "--tenant", "globex", "--user", "u_asked", "--note", "left", "--json"],
+    );
     run(world, out, &["session", "revoke", "--tenant", "nobody", "--json"]);
 
     run(world, out, &["keys", "list", "--json"]);
@@ -92,7 +110,10 @@ pub fn upgrade(world: &mut World) -> String {
     crate::harness::eventually("the predecessor is gone", || {
         let status = world.octroi.command(&["status", "--json"]);
         let status = Json::read(&String::from_utf8(status.stdout).unwrap());
-        status.get("predecessor").is_none_or(|predecessor| *predecessor == Json::Plain("null".to_owned())).then_some(())
+        status
+            .get("predecessor")
+            .is_none_or(|predecessor| *predecessor == Json::Plain("null".to_owned()))
+            .then_some(())
     });
     run(world, &mut out, &["status", "--json"]);
     out

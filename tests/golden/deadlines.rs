@@ -58,7 +58,10 @@ const CASES: &[Case] = &[
         |octroi| {
             let mut stream = tls(octroi, b"h2");
             let fields = [(":method", "GET"), (":scheme", "https"), (":authority", HOST), (":path", "/head")];
-            assert!(send(&mut stream, &[preface(&[]), frame(HEADERS, END_STREAM, 1, &block(&fields))].concat()));
+            assert!(send(
+                &mut stream,
+                &[preface(&[]), frame(HEADERS, END_STREAM, 1, &block(&fields))].concat()
+            ));
             ended(&mut stream);
         },
         1,
@@ -117,7 +120,10 @@ const CASES: &[Case] = &[
     ),
 ];
 
-fn tls(octroi: &Octroi, protocol: &[u8]) -> rustls::StreamOwned<rustls::ClientConnection, std::net::TcpStream> {
+fn tls(
+    octroi: &Octroi,
+    protocol: &[u8],
+) -> rustls::StreamOwned<rustls::ClientConnection, std::net::TcpStream> {
     let mut stream = raw_tls(octroi.addr("public"), HOST, &octroi.path().join("certs/ca.pem"), &[protocol]);
     stream.sock.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.flush().unwrap();
@@ -138,14 +144,16 @@ pub fn table() -> String {
     for (name, run, count) in CASES {
         let before = lines(&octroi).len();
         run(&octroi);
-        let new = eventually(name, || Some(lines(&octroi)).filter(|lines| lines.len() >= before + count)).split_off(before);
+        let new = eventually(name, || Some(lines(&octroi)).filter(|lines| lines.len() >= before + count))
+            .split_off(before);
         assert_eq!(new.len(), *count, "{name}: {new:?}");
         tell(&mut out, name, new);
     }
     // Which of the two rules for slow readers ends an answer over HTTP/2 is for the machine to say.
     let cuts = || -> Vec<String> {
         let text = octroi.metrics().replace("timeout_write_rate", "timeout_write");
-        let counted = |line: &&str| line.starts_with("octroi_connections_cut_total{") && !line.ends_with(" 0");
+        let counted =
+            |line: &&str| line.starts_with("octroi_connections_cut_total{") && !line.ends_with(" 0");
         text.lines().filter(counted).map(str::to_owned).collect()
     };
     let cuts = eventually("each is counted", || Some(cuts()).filter(|cuts| cuts.len() >= 6));
@@ -158,7 +166,9 @@ pub fn table() -> String {
         stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
         ended(&mut stream);
     }
-    let refused = || octroi.metric(r#"octroi_tls_handshakes_total{alpn="-",group="-",listener="public",result="plain_http",version="-"}"#);
+    let refused = || {
+        octroi.metric(r#"octroi_tls_handshakes_total{alpn="-",group="-",listener="public",result="plain_http",version="-"}"#)
+    };
     eventually("all are counted", || (refused() >= 3.0).then_some(()));
     let before = lines(&octroi).len();
     octroi.signal("TERM");

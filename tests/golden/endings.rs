@@ -23,7 +23,11 @@ struct Ending {
 
 const BOTH: &[Version] = &[Version::Http1, Version::Http2];
 
-const fn ending(name: &'static str, prepare: fn(&World) -> String, run: fn(&World, Version, &str) -> String) -> Ending {
+const fn ending(
+    name: &'static str,
+    prepare: fn(&World) -> String,
+    run: fn(&World, Version, &str) -> String,
+) -> Ending {
     Ending { name, prepare, run, lines: 1, versions: BOTH }
 }
 
@@ -49,10 +53,18 @@ const ENDINGS: &[Ending] = &[
     simple("a body and a referer", |world, version, _| {
         asked(world, version, Ask::post("acme.test", "/public/x").field("referer", "https://acme.test/a?b=c"))
     }),
-    simple("HEAD", |world, version, _| asked(world, version, Ask::get("acme.test", "/public/x").method("HEAD"))),
-    simple("204", |world, version, _| get(world, version, "acme.test", "/public/x?status=204%20No%20Content")),
-    simple("304", |world, version, _| get(world, version, "acme.test", "/public/x?status=304%20Not%20Modified")),
-    simple("500 of the app's", |world, version, _| get(world, version, "acme.test", "/public/x?status=500%20Oops")),
+    simple("HEAD", |world, version, _| {
+        asked(world, version, Ask::get("acme.test", "/public/x").method("HEAD"))
+    }),
+    simple("204", |world, version, _| {
+        get(world, version, "acme.test", "/public/x?status=204%20No%20Content")
+    }),
+    simple("304", |world, version, _| {
+        get(world, version, "acme.test", "/public/x?status=304%20Not%20Modified")
+    }),
+    simple("500 of the app's", |world, version, _| {
+        get(world, version, "acme.test", "/public/x?status=500%20Oops")
+    }),
     simple("trailers", |world, version, _| get(world, version, "acme.test", "/trailers")),
     ending(
         "a session",
@@ -62,7 +74,13 @@ const ENDINGS: &[Ending] = &[
     ending(
         "a session of the app's own login",
         |world| world.foreign(),
-        |world, version, token| asked(world, version, Ask::get("acme.test", "/in/x").field("authorization", &format!("Bearer {token}"))),
+        |world, version, token| {
+            asked(
+                world,
+                version,
+                Ask::get("acme.test", "/in/x").field("authorization", &format!("Bearer {token}")),
+            )
+        },
     ),
     ending(
         "a member's session at the lobby",
@@ -77,17 +95,23 @@ const ENDINGS: &[Ending] = &[
     }),
     // Hygiene and whose address.
     simple("hygiene: a path with ..", |world, version, _| get(world, version, "acme.test", "/a/../b")),
-    simple("hygiene: expect", |world, version, _| asked(world, version, Ask::post("acme.test", "/public/x").field("expect", "200-ok"))),
+    simple("hygiene: expect", |world, version, _| {
+        asked(world, version, Ask::post("acme.test", "/public/x").field("expect", "200-ok"))
+    }),
     simple("hygiene: a field that is too large", |world, version, _| {
         asked(world, version, Ask::get("acme.test", "/public/x").field("x-large", &"x".repeat(5000)))
     }),
-    simple("hygiene: a method", |world, version, _| asked(world, version, Ask::get("acme.test", "/public/x").method("TRACE"))),
+    simple("hygiene: a method", |world, version, _| {
+        asked(world, version, Ask::get("acme.test", "/public/x").method("TRACE"))
+    }),
     simple("client: a loop", |world, version, _| {
         let passed = ["octroi"; 8].join(", ");
         asked(world, version, Ask::get("acme.test", "/public/x").field("cdn-loop", &passed))
     }),
     // The tenant and its addresses.
-    simple("tenant: an unknown host", |world, version, _| asked(world, version, Ask::get("acme.test", "/public/x").host("nobody.test"))),
+    simple("tenant: an unknown host", |world, version, _| {
+        asked(world, version, Ask::get("acme.test", "/public/x").host("nobody.test"))
+    }),
     simple("tenant: another than the handshake's", |world, version, _| {
         asked(world, version, Ask::get("acme.test", "/public/x").host("globex.test"))
     }),
@@ -111,7 +135,11 @@ const ENDINGS: &[Ending] = &[
         "quota: used up",
         |world| {
             // The first version has used it up for the second.
-            if !world.lines().iter().any(|line| line.get("path").is_some_and(|path| path.text() == "/each/first")) {
+            if !world
+                .lines()
+                .iter()
+                .any(|line| line.get("path").is_some_and(|path| path.text() == "/each/first"))
+            {
                 world.fine(&Ask::get("acme.test", "/each/first"));
             }
             String::new()
@@ -122,7 +150,11 @@ const ENDINGS: &[Ending] = &[
         "quota: of a user, used up",
         |world| {
             let cookie = world.sign_in("acme.test", "u_busy");
-            if !world.lines().iter().any(|line| line.get("path").is_some_and(|path| path.text() == "/user/first")) {
+            if !world
+                .lines()
+                .iter()
+                .any(|line| line.get("path").is_some_and(|path| path.text() == "/user/first"))
+            {
                 world.fine(&Ask::get("acme.test", "/user/first").cookie(&cookie));
             }
             cookie
@@ -137,11 +169,13 @@ const ENDINGS: &[Ending] = &[
     // Sessions.
     simple("session: missing", |world, version, _| get(world, version, "acme.test", "/in/x")),
     simple("session: missing, in a browser", |world, version, _| {
-        let ask = Ask::get("acme.test", "/in/x").field("accept", "text/html").field("sec-fetch-mode", "navigate");
+        let ask =
+            Ask::get("acme.test", "/in/x").field("accept", "text/html").field("sec-fetch-mode", "navigate");
         asked(world, version, ask.field("sec-fetch-dest", "document"))
     }),
     simple("session: missing, of a gRPC call", |world, version, _| {
-        let ask = Ask::post("acme.test", "/in/x").field("content-type", "application/grpc").field("te", "trailers");
+        let ask =
+            Ask::post("acme.test", "/in/x").field("content-type", "application/grpc").field("te", "trailers");
         asked(world, version, ask)
     }),
     simple("session: invalid", |world, version, _| {
@@ -151,7 +185,11 @@ const ENDINGS: &[Ending] = &[
         asked(world, version, Ask::get("acme.test", "/public/x").cookie("__Host-octroi=oct1.AAAAAAAAAAAA"))
     }),
     simple("session: twice", |world, version, _| {
-        asked(world, version, Ask::get("acme.test", "/in/x").cookie("__Host-octroi=oct1.AA; __Host-octroi=oct1.AB"))
+        asked(
+            world,
+            version,
+            Ask::get("acme.test", "/in/x").cookie("__Host-octroi=oct1.AA; __Host-octroi=oct1.AB"),
+        )
     }),
     ending(
         "session: idle",
@@ -185,12 +223,22 @@ const ENDINGS: &[Ending] = &[
     ending(
         "authorization: a page of another site",
         |world| world.sign_in("acme.test", "u_1"),
-        |world, version, cookie| asked(world, version, Ask::post("acme.test", "/in/x").cookie(cookie).field("origin", "https://evil.test")),
+        |world, version, cookie| {
+            asked(
+                world,
+                version,
+                Ask::post("acme.test", "/in/x").cookie(cookie).field("origin", "https://evil.test"),
+            )
+        },
     ),
     // What an answer does to sessions.
-    simple("granted", |world, version, _| grant(world, version, "acme.test", r#"user="u_3", roles=("editor")"#)),
+    simple("granted", |world, version, _| {
+        grant(world, version, "acme.test", r#"user="u_3", roles=("editor")"#)
+    }),
     simple("grant: malformed", |world, version, _| grant(world, version, "acme.test", "user=")),
-    simple("grant: another tenant", |world, version, _| grant(world, version, "acme.test", r#"user="u_3", tenant="globex""#)),
+    simple("grant: another tenant", |world, version, _| {
+        grant(world, version, "acme.test", r#"user="u_3", tenant="globex""#)
+    }),
     simple("grant: where none is made", |world, version, _| {
         let path = format!("/public/x?h-Octroi-Session-Grant={}", escaped(r#"user="u_3""#));
         get(world, version, "acme.test", &path)
@@ -216,15 +264,25 @@ const ENDINGS: &[Ending] = &[
     ending(
         "revoked",
         |world| world.sign_in("acme.test", "u_leaving"),
-        |world, version, cookie| asked(world, version, Ask::post("acme.test", "/logout?h-Octroi-Session-Revoke=self").cookie(cookie)),
+        |world, version, cookie| {
+            asked(
+                world,
+                version,
+                Ask::post("acme.test", "/logout?h-Octroi-Session-Revoke=self").cookie(cookie),
+            )
+        },
     ),
     ending(
         "a revocation where none is made",
         |world| world.sign_in("acme.test", "u_1"),
-        |world, version, cookie| asked(world, version, Ask::get("acme.test", "/in/x?h-Octroi-Session-Revoke=self").cookie(cookie)),
+        |world, version, cookie| {
+            asked(world, version, Ask::get("acme.test", "/in/x?h-Octroi-Session-Revoke=self").cookie(cookie))
+        },
     ),
     // Upstreams.
-    simple("upstream: takes no connection", |world, version, _| get(world, version, "gone.test", "/public/x")),
+    simple("upstream: takes no connection", |world, version, _| {
+        get(world, version, "gone.test", "/public/x")
+    }),
     simple("upstream: no TLS", |world, version, _| get(world, version, "sick.test", "/public/x")),
     simple("upstream: closes", |world, version, _| get(world, version, "slow.test", "/close")),
     ending(
@@ -233,7 +291,9 @@ const ENDINGS: &[Ending] = &[
         |world, version, _| get(world, version, "acme.test", "/stale"),
     ),
     simple("upstream: no HTTP", |world, version, _| get(world, version, "acme.test", "/garbage")),
-    simple("upstream: no answer in time", |world, version, _| get(world, version, "slow.test", "/public/x?sleep=2000")),
+    simple("upstream: no answer in time", |world, version, _| {
+        get(world, version, "slow.test", "/public/x?sleep=2000")
+    }),
     simple("upstream: stops in the middle", |world, version, _| get(world, version, "slow.test", "/stall")),
     // Clients that leave.
     simple("the client leaves before the answer", |world, version, _| {
@@ -258,7 +318,8 @@ const ENDINGS: &[Ending] = &[
         |world| world.minted("silent", "u_up"),
         |world, version, cookie| {
             let before = world.silent.heads();
-            let exchange = Ask::post("silent.test", "/in/x").cookie(cookie).unfinished(1000).begin(world, version);
+            let exchange =
+                Ask::post("silent.test", "/in/x").cookie(cookie).unfinished(1000).begin(world, version);
             exchange.said(|| world.silent.heads() > before);
             world.silent.takes_one(before);
             world.revoke("silent", "u_up");
@@ -273,8 +334,8 @@ const ENDINGS: &[Ending] = &[
             let exchange = Ask::get("silent.test", "/in/x").cookie(cookie).begin(world, version);
             exchange.said(|| world.silent.heads() > before);
             world.silent.takes_one(before);
+            // It says nothing: what ends the request is the revocation alone.
             world.revoke("silent", "u_wait");
-            world.silent.answers();
             exchange.end().told
         },
     ),
@@ -324,7 +385,10 @@ const ENDINGS: &[Ending] = &[
                 asked(
                     world,
                     version,
-                    Ask::get("acme.test", "/ws").cookie(cookie).field("upgrade", "websocket").field("connection", "upgrade"),
+                    Ask::get("acme.test", "/ws")
+                        .cookie(cookie)
+                        .field("upgrade", "websocket")
+                        .field("connection", "upgrade"),
                 )
             },
         )
@@ -332,7 +396,10 @@ const ENDINGS: &[Ending] = &[
 ];
 
 fn socket(cookie: &str) -> Ask {
-    let ask = Ask::get("acme.test", "/ws").cookie(cookie).field("upgrade", "websocket").field("connection", "upgrade");
+    let ask = Ask::get("acme.test", "/ws")
+        .cookie(cookie)
+        .field("upgrade", "websocket")
+        .field("connection", "upgrade");
     ask.field("sec-websocket-version", "13").field("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
 }
 
@@ -342,7 +409,8 @@ pub fn table(world: &World) -> String {
         "# Each ending: what the client gets, and the access line. `HTTP/1.1 | HTTP/2` where they differ; `-` where there is none.\n"
             .to_owned();
     for ending in ENDINGS {
-        let columns: Vec<Vec<(String, String)>> = BOTH.iter().map(|version| column(world, ending, *version)).collect();
+        let columns: Vec<Vec<(String, String)>> =
+            BOTH.iter().map(|version| column(world, ending, *version)).collect();
         let only = if ending.versions == BOTH { "" } else { " (HTTP/1.1)" };
         writeln!(out, "\n## {}{only}", ending.name).unwrap();
         for (name, values) in rows(&columns[0], &columns[1]) {

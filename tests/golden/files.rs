@@ -28,13 +28,17 @@ fn walk(root: &Path, folder: &Path, out: &mut String) {
         // One certificate of `dev` is like the others.
         let is_another = name.starts_with("certs/dev-") && !name.starts_with("certs/dev-acme.");
         // What the test has put there.
-        if is_another || ["pki", "pairs", "clients.pem", "clients.crl", "jwt.key", "octroi.yaml"].contains(&name.as_str()) {
+        if is_another
+            || ["pki", "pairs", "clients.pem", "clients.crl", "jwt.key", "octroi.yaml"]
+                .contains(&name.as_str())
+        {
             continue;
         }
         let mode = fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o777;
         if path.is_dir() {
             // The folders of the test have the mode of whoever runs it.
-            writeln!(out, "\n{name}/{}", if name == "state" { String::new() } else { format!(" {mode:o}") }).unwrap();
+            writeln!(out, "\n{name}/{}", if name == "state" { String::new() } else { format!(" {mode:o}") })
+                .unwrap();
             walk(root, &path, out);
         } else {
             writeln!(out, "\n{name} {mode:o}\n{}", content(&path)).unwrap();
@@ -65,19 +69,24 @@ pub fn content(path: &Path) -> String {
         return format!("{}{end}", json.pretty().trim_end());
     }
     let line = text.strip_suffix('\n');
-    if let Some(secret) = line.and_then(|line| STANDARD.decode(line).ok()).filter(|secret| !secret.is_empty()) {
+    if let Some(secret) = line.and_then(|line| STANDARD.decode(line).ok()).filter(|secret| !secret.is_empty())
+    {
         return format!("base64 of {} octets, a line feed", secret.len());
     }
     if text.contains("-----BEGIN ") {
         // Boundaries, and what stands before the first.
         let lines = text.lines().scan(false, |is_inside, line| {
-            let was_inside = std::mem::replace(is_inside, line.starts_with("-----BEGIN ") || *is_inside && !line.starts_with("-----END "));
+            let was_inside = std::mem::replace(
+                is_inside,
+                line.starts_with("-----BEGIN ") || *is_inside && !line.starts_with("-----END "),
+            );
             Some((was_inside && *is_inside, line))
         });
-        let shown = lines.filter(|(is_inside, _)| !is_inside).map(|(_, line)| match line.split_once("https://") {
-            Some((before, _)) => format!("{before}<url>"),
-            None => line.to_owned(),
-        });
+        let shown =
+            lines.filter(|(is_inside, _)| !is_inside).map(|(_, line)| match line.split_once("https://") {
+                Some((before, _)) => format!("{before}<url>"),
+                None => line.to_owned(),
+            });
         return shown.collect::<Vec<_>>().join("\n");
     }
     match line {

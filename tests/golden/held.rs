@@ -18,13 +18,22 @@ impl Held {
         }
         let known = fs::read_to_string(&path).unwrap_or_default();
         if known != made {
-            writeln!(self.differences, "\n--- tests/golden/{name}\n+++ the program\n{}", difference(&known, made)).unwrap();
+            writeln!(
+                self.differences,
+                "\n--- tests/golden/{name}\n+++ the program\n{}",
+                difference(&known, made)
+            )
+            .unwrap();
         }
     }
 
     /// Fails with all that differs.
     pub fn conclude(self) {
-        assert!(self.differences.is_empty(), "{}\nIf that is meant: `BLESS=1 cargo test --test golden`", self.differences);
+        assert!(
+            self.differences.is_empty(),
+            "{}\nIf that is meant: `BLESS=1 cargo test --test golden`",
+            self.differences
+        );
     }
 }
 
@@ -38,7 +47,11 @@ fn difference(known: &str, made: &str) -> String {
     let mut common = vec![vec![0_u32; made.len() + 1]; known.len() + 1];
     for a in (0..known.len()).rev() {
         for b in (0..made.len()).rev() {
-            common[a][b] = if known[a] == made[b] { common[a + 1][b + 1] + 1 } else { common[a + 1][b].max(common[a][b + 1]) };
+            common[a][b] = if known[a] == made[b] {
+                common[a + 1][b + 1] + 1
+            } else {
+                common[a + 1][b].max(common[a][b + 1])
+            };
         }
     }
     let (mut a, mut b, mut lines) = (0, 0, Vec::new());
@@ -54,9 +67,14 @@ fn difference(known: &str, made: &str) -> String {
             b += 1;
         }
     }
-    let is_near = |at: usize| lines[at.saturating_sub(AROUND)..(at + AROUND + 1).min(lines.len())].iter().any(|(sign, _)| *sign != ' ');
+    let is_near = |at: usize| {
+        lines[at.saturating_sub(AROUND)..(at + AROUND + 1).min(lines.len())]
+            .iter()
+            .any(|(sign, _)| *sign != ' ')
+    };
     // The heading of a part tells where one is.
-    let shown = (0..lines.len()).filter(|at| is_near(*at) || lines[*at].1.starts_with("## ") && is_near_of_part(&lines, *at));
+    let shown = (0..lines.len())
+        .filter(|at| is_near(*at) || lines[*at].1.starts_with("## ") && is_near_of_part(&lines, *at));
     shown.map(|at| format!("{} {}\n", lines[at].0, lines[at].1)).collect()
 }
 

@@ -3,8 +3,20 @@
 //! Values that differ from run to run are replaced by their kind (`<time>`, `<id>`); so is the wording of messages, which may change.
 //! Everything else is compared as it is, with keys and their order. `BLESS=1 cargo test --test golden` writes the files anew.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 #![cfg(feature = "gateway")]
 
 #[path = "../harness/mod.rs"]

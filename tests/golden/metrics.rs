@@ -58,7 +58,8 @@ pub fn families(world: &World) -> String {
 }
 
 fn add(family: &mut Family, name: &str, series: &str) {
-    let (full, labels) = series.split_once('{').map_or((series, ""), |(full, labels)| (full, labels.trim_end_matches('}')));
+    let (full, labels) =
+        series.split_once('{').map_or((series, ""), |(full, labels)| (full, labels.trim_end_matches('}')));
     let mut left = Vec::new();
     for pair in labels.split(',').filter(|pair| !pair.is_empty()) {
         let (label, value) = pair.split_once('=').unwrap();
@@ -77,16 +78,22 @@ fn add(family: &mut Family, name: &str, series: &str) {
     }
     // Those of a histogram say the same three times.
     if family.kind != "histogram" || full.ends_with("_count") {
-        family.series.insert(if left.is_empty() { "(no labels)".to_owned() } else { format!("{{{}}}", left.join(",")) });
+        family.series.insert(if left.is_empty() {
+            "(no labels)".to_owned()
+        } else {
+            format!("{{{}}}", left.join(","))
+        });
     }
 }
 
 /// The names that the program's sources declare.
 fn declared() -> BTreeSet<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/telemetry/metrics");
-    let sources = fs::read_dir(folder).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
+    let sources =
+        fs::read_dir(folder).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
     let own: String = sources.map(|source| source.split("#[cfg(test)]").next().unwrap().to_owned()).collect();
-    let names = own.split("\"octroi_").skip(1).map(|rest| format!("octroi_{}", rest.split('"').next().unwrap()));
+    let names =
+        own.split("\"octroi_").skip(1).map(|rest| format!("octroi_{}", rest.split('"').next().unwrap()));
     let names: BTreeSet<String> = names.collect();
     assert!(names.len() > 50, "{names:?}");
     names

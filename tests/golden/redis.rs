@@ -82,7 +82,10 @@ pub fn table() -> String {
     let mut messages = BTreeSet::new();
     eventually("a message on each channel", || {
         messages.extend(heard.try_iter());
-        needed.iter().all(|channel| messages.iter().any(|message: &String| message.starts_with(channel))).then_some(())
+        needed
+            .iter()
+            .all(|channel| messages.iter().any(|message: &String| message.starts_with(channel)))
+            .then_some(())
     });
     for message in messages {
         writeln!(out, "{message}").unwrap();
@@ -120,7 +123,9 @@ fn said(channel: &str, payload: &[u8]) -> String {
         return format!("{channel}\n  <number>:<process>:{token}:{}", records(parts[3]));
     }
     let text = std::str::from_utf8(payload).unwrap();
-    let channel = channel.split_once(":heard:").map_or(channel.to_owned(), |(before, _)| format!("{before}:heard:<process>"));
+    let channel = channel
+        .split_once(":heard:")
+        .map_or(channel.to_owned(), |(before, _)| format!("{before}:heard:<process>"));
     if channel.ends_with(":turns") {
         let (before, _) = text.rsplit_once(':').unwrap();
         let words: Vec<String> = before.split(':').map(word).collect();
@@ -134,11 +139,17 @@ fn said(channel: &str, payload: &[u8]) -> String {
 fn word(word: &str) -> String {
     let is_hex = word.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     match word.len() {
-        32 if is_hex && word.contains(|digit| digit != '0') && !word.starts_with("00000000") => "<id 32>".to_owned(),
+        32 if is_hex && word.contains(|digit| digit != '0') && !word.starts_with("00000000") => {
+            "<id 32>".to_owned()
+        }
         // Of the machine that makes it.
         13 if word.bytes().all(|byte| byte.is_ascii_digit()) => "<ms>".to_owned(),
         10 if word.bytes().all(|byte| byte.is_ascii_digit()) => "<epoch>".to_owned(),
-        length @ 16.. if word.bytes().all(|byte| byte.is_ascii_alphanumeric()) && !word.starts_with("0000") => format!("<name {length}>"),
+        length @ 16..
+            if word.bytes().all(|byte| byte.is_ascii_alphanumeric()) && !word.starts_with("0000") =>
+        {
+            format!("<name {length}>")
+        }
         _ => word.to_owned(),
     }
 }
@@ -212,7 +223,13 @@ fn keyed(redis: &Redis, key: &str, out: &mut String) {
         }
         "zset" => {
             let mut connection = ::redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
-            let all: Vec<(Vec<u8>, f64)> = ::redis::cmd("ZRANGE").arg(key).arg(0).arg(-1).arg("WITHSCORES").query(&mut connection).unwrap();
+            let all: Vec<(Vec<u8>, f64)> = ::redis::cmd("ZRANGE")
+                .arg(key)
+                .arg(0)
+                .arg(-1)
+                .arg("WITHSCORES")
+                .query(&mut connection)
+                .unwrap();
             let members: BTreeSet<String> = all
                 .into_iter()
                 .map(|(member, score)| {

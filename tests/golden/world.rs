@@ -2,13 +2,13 @@
 
 use std::{
     fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    io::Read,
+    net::{SocketAddr, TcpListener},
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Command, Stdio},
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU8, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -18,7 +18,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use jsonwebtoken::{EncodingKey, Header, encode};
 use octroi::{
     model::{Clock, Secret, SessionId, SystemClock, UnixTime},
-    session::{Claims, MasterKey, Purpose, Ring, Roles},
+    session::{Claims, KeyRing, MasterKey, Purpose, Roles},
 };
 
 use crate::{
@@ -44,21 +44,20 @@ pub struct World {
     _app: Upstream,
 }
 
-/// An app that takes requests, and answers the last of them when it is told to.
+/// An app that takes requests, and answers none of them.
 pub struct Silent {
     addr: SocketAddr,
     heads: Arc<AtomicUsize>,
-    last: Arc<Mutex<Option<TcpStream>>>,
 }
 
 impl Silent {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let silent = Self { addr: listener.local_addr().unwrap(), heads: Arc::default(), last: Arc::default() };
-        let (heads, last) = (Arc::clone(&silent.heads), Arc::clone(&silent.last));
+        let silent = Self { addr: listener.local_addr().unwrap(), heads: Arc::default() };
+        let heads = Arc::clone(&silent.heads);
         std::thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
-                let (heads, last) = (Arc::clone(&heads), Arc::clone(&last));
+                let heads = Arc::clone(&heads);
                 std::thread::spawn(move || {
                     let (mut got, mut space) = (Vec::new(), [0; 4096]);
                     let mut is_head = true;
@@ -68,7 +67,6 @@ impl Silent {
                         }
                         got.extend_from_slice(&space[..read]);
                         if is_head && got.windows(4).any(|four| four == b"\r\n\r\n") {
-                            *last.lock().unwrap() = Some(stream.try_clone().unwrap());
                             heads.fetch_add(1, Ordering::SeqCst);
                             is_head = false;
                         }
@@ -81,11 +79,6 @@ impl Silent {
 
     pub fn heads(&self) -> usize {
         self.heads.load(Ordering::SeqCst)
-    }
-
-    pub fn answers(&self) {
-        let mut stream = self.last.lock().unwrap().take().unwrap();
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").unwrap();
     }
 
     /// Waits until one more request is there than there were.
@@ -182,7 +175,8 @@ impl World {
         fs::write(octroi.path().join("clients.pem"), ca.pem()).unwrap();
         fs::write(octroi.path().join("clients.crl"), ca.crl(86_400)).unwrap();
         let certificate = ca.client("robot", &Wanted::default());
-        let stranger = Ca::root(&octroi.path().join("pki"), "strangers").client("stranger", &Wanted::default());
+        let stranger =
+            Ca::root(&octroi.path().join("pki"), "strangers").client("stranger", &Wanted::default());
         let secret = octroi.path().join("jwt.key");
         fs::write(&secret, SECRET).unwrap();
         fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
@@ -214,7 +208,10 @@ impl World {
 
     /// Makes the cookie of a session without a sign-in.
     pub fn minted(&self, tenant: &str, user: &str) -> String {
-        format!("__Host-octroi={}", self.octroi.ok(&["session", "mint", "--tenant", tenant, "--user", user]).trim())
+        format!(
+            "__Host-octroi={}",
+            self.octroi.ok(&["session", "mint", "--tenant", tenant, "--user", user]).trim()
+        )
     }
 
     /// Makes a token of the app's own login.
@@ -244,7 +241,7 @@ impl World {
     pub fn session_of(&self, tenant: &str, ago: Duration) -> String {
         let text = fs::read_to_string(self.octroi.path().join("session.key")).unwrap();
         let secret: [u8; 32] = STANDARD.decode(text.trim()).unwrap().try_into().unwrap();
-        let ring = Ring::new(vec![MasterKey { id: 1, secret: Secret::new(secret), open_only: false }]);
+        let ring = KeyRing::new(vec![MasterKey { id: 1, secret: Secret::new(secret), open_only: false }]);
         let begun: UnixTime = SystemClock::new().now().minus(ago);
         let claims = Claims {
             id: SessionId::new([self.made.fetch_add(1, Ordering::Relaxed); 16]),
@@ -260,7 +257,10 @@ impl World {
             epoch: 0,
             binding: None,
         };
-        format!("__Host-octroi={}", ring.seal(&claims, Purpose::Cookie, &tenant.parse().unwrap(), [1; 12]).unwrap())
+        format!(
+            "__Host-octroi={}",
+            ring.seal(&claims, Purpose::Cookie, &tenant.parse().unwrap(), [1; 12]).unwrap()
+        )
     }
 
     /// Returns the access lines so far, but those of calls of the admin API.
@@ -276,7 +276,9 @@ impl World {
 
     /// Waits for the lines behind the first `before`.
     pub fn next_lines(&self, what: &str, before: usize, count: usize) -> Vec<Json> {
-        let mut lines = eventually(&format!("access lines: {what}"), || Some(self.lines()).filter(|lines| lines.len() >= before + count));
+        let mut lines = eventually(&format!("access lines: {what}"), || {
+            Some(self.lines()).filter(|lines| lines.len() >= before + count)
+        });
         lines.split_off(before)
     }
 }

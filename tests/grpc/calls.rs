@@ -40,8 +40,13 @@ fn a_call_passes_with_its_head_its_message_and_its_trailers() {
     assert_eq!((got.trailer("grpc-status"), got.trailer("x-trail")), (Some("0"), Some("2")));
     assert_eq!(got.field("strict-transport-security"), Some("max-age=63072000"));
     let call = server.take().remove(0);
-    let field = |name: &str| call.fields.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>();
-    assert_eq!((&*call.method, &*call.scheme, &*call.authority, &*call.target), ("POST", "http", "acme.test", "/echo.Echo/Unary?a=b"));
+    let field = |name: &str| {
+        call.fields.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (&*call.method, &*call.scheme, &*call.authority, &*call.target),
+        ("POST", "http", "acme.test", "/echo.Echo/Unary?a=b")
+    );
     for (name, value) in [
         ("te", "trailers"),
         ("grpc-timeout", "5S"),
@@ -80,7 +85,11 @@ fn messages_pass_both_ways_as_they_come() {
             }
             answering.out.send_data(bytes::Bytes::new(), true).unwrap();
             let got = answering.end().await;
-            assert_eq!((&got.body[..], got.trailer("grpc-status"), got.reset), (&b"m4"[..], Some("0"), None), "{path}");
+            assert_eq!(
+                (&got.body[..], got.trailer("grpc-status"), got.reset),
+                (&b"m4"[..], Some("0"), None),
+                "{path}"
+            );
         });
     }
 }
@@ -90,11 +99,21 @@ fn a_failed_call_is_trailers_only() {
     let (octroi, _server) = started("");
     let cookie = sign_in(&octroi, "acme.test", "u_1");
 
-    let got =
-        block_on(async { Http2Client::connect(&octroi, "acme.test").await.unary("/echo.Echo/Fail", &[("cookie", &cookie)], b"x").await });
+    let got = block_on(async {
+        Http2Client::connect(&octroi, "acme.test")
+            .await
+            .unary("/echo.Echo/Fail", &[("cookie", &cookie)], b"x")
+            .await
+    });
 
-    assert_eq!((got.status.as_u16(), got.field("grpc-status"), got.field("grpc-message")), (200, Some("8"), Some("no%20more")));
-    assert_eq!((got.body.len(), got.trailers, got.reset, got.head.contains_key("content-length")), (0, None, None, false));
+    assert_eq!(
+        (got.status.as_u16(), got.field("grpc-status"), got.field("grpc-message")),
+        (200, Some("8"), Some("no%20more"))
+    );
+    assert_eq!(
+        (got.body.len(), got.trailers, got.reset, got.head.contains_key("content-length")),
+        (0, None, None, false)
+    );
 }
 
 #[test]
@@ -106,7 +125,10 @@ fn a_refused_call_has_the_status_that_clients_read() {
         client.unary("/echo.Echo/Unary", &[("accept", "text/html")], b"x").await
     });
 
-    assert_eq!((got.status.as_u16(), got.field("location"), got.field("www-authenticate")), (401, None, Some("Bearer")));
+    assert_eq!(
+        (got.status.as_u16(), got.field("location"), got.field("www-authenticate")),
+        (401, None, Some("Bearer"))
+    );
     assert_eq!(server.take().len(), 0);
 }
 
@@ -141,8 +163,14 @@ fn trailers_are_bounded_and_say_nothing_that_belongs_into_a_head() {
     };
 
     let odd = ask("odd=1");
-    assert_eq!(odd.trailers.unwrap().keys().map(http::HeaderName::as_str).collect::<Vec<_>>(), ["grpc-status"]);
-    assert_eq!((odd.head["x-tenant"].to_str().unwrap(), odd.head.contains_key("set-cookie")), ("ours", false));
+    assert_eq!(
+        odd.trailers.unwrap().keys().map(http::HeaderName::as_str).collect::<Vec<_>>(),
+        ["grpc-status"]
+    );
+    assert_eq!(
+        (odd.head["x-tenant"].to_str().unwrap(), odd.head.contains_key("set-cookie")),
+        ("ours", false)
+    );
 
     // With `grpc-status: 0`, which is one of them and takes 16 octets.
     for (inside, outside) in [("many=63", "many=64"), ("long=16363", "long=16364")] {
@@ -150,7 +178,8 @@ fn trailers_are_bounded_and_say_nothing_that_belongs_into_a_head() {
         // What has not left by then goes with the stream.
         let reset = block_on(async {
             let mut client = Http2Client::connect(&octroi, "acme.test").await;
-            let mut call = client.call(&format!("/echo.Echo/Trailers?{outside}"), &[("cookie", &cookie)]).await;
+            let mut call =
+                client.call(&format!("/echo.Echo/Trailers?{outside}"), &[("cookie", &cookie)]).await;
             call.say(b"", true);
             match call.answer.await {
                 Ok(answer) => {

@@ -69,7 +69,9 @@ fn calls_share_a_connection_and_another_is_opened_where_its_streams_run_out() {
 
     assert_eq!(server.connections(), 3);
     let calls = server.take();
-    let of = |connection: usize| calls.iter().filter(|call| call.connection == connection && call.target.ends_with("Hold")).count();
+    let of = |connection: usize| {
+        calls.iter().filter(|call| call.connection == connection && call.target.ends_with("Hold")).count()
+    };
     assert_eq!((of(0), of(1), of(2)), (20, 10, 5));
 }
 
@@ -173,7 +175,10 @@ fn who_waits_for_a_connection_that_is_never_had_goes_on_to_the_next_server() {
         assert_eq!(ask_at_once(&octroi, 90), [200; 90]);
     }
     assert_eq!(asked.load(Ordering::SeqCst), 1, "and it is left aside then");
-    assert_eq!(octroi.metric(&format!(r#"octroi_upstream_server_aside{{server="{mute}",upstream="app"}}"#)), 1.0);
+    assert_eq!(
+        octroi.metric(&format!(r#"octroi_upstream_server_aside{{server="{mute}",upstream="app"}}"#)),
+        1.0
+    );
     assert!(octroi.access_lines().iter().all(|line| line["reason"] != "upstream_busy"));
 
     // Where there is no other, all hear the true cause, and in time.
@@ -248,7 +253,10 @@ fn a_refused_stream_is_asked_again_whatever_the_method() {
     let ask = |refused: usize| {
         server.seen.refuse.store(refused, Ordering::SeqCst);
         let got = block_on(async {
-            Http2Client::connect(&octroi, "acme.test").await.unary("/echo.Echo/Unary", &[("cookie", &cookie)], b"hello").await
+            Http2Client::connect(&octroi, "acme.test")
+                .await
+                .unary("/echo.Echo/Unary", &[("cookie", &cookie)], b"hello")
+                .await
         });
         (got.status.as_u16(), got.trailer("grpc-status").map(str::to_owned), got.body, server.take().len())
     };
@@ -300,7 +308,12 @@ fn goes_away(last: u32) -> (SocketAddr, Arc<AtomicUsize>) {
                     stream.read_exact(&mut vec![0; usize::try_from(length).unwrap()])?;
                     if head[3] == 1 {
                         count.fetch_add(1, Ordering::SeqCst);
-                        stream.write_all(&frame(GOAWAY, 0, 0, &[&last.to_be_bytes()[..], &[0; 4]].concat()))?;
+                        stream.write_all(&frame(
+                            GOAWAY,
+                            0,
+                            0,
+                            &[&last.to_be_bytes()[..], &[0; 4]].concat(),
+                        ))?;
                         std::thread::sleep(Duration::from_millis(100));
                         return Ok(());
                     }
@@ -360,7 +373,9 @@ fn over_tls_the_server_has_to_choose_http2() {
     let folder = tempfile::tempdir().unwrap();
     let ca = folder.path().join("upstream-ca.pem");
     let over_tls = format!(", tls: {{sni: app.internal, ca: \"{}\"}}", ca.display());
-    for (alpn, status) in [(&[&b"h2"[..]][..], 200), (&[b"h2", b"http/1.1"], 200), (&[b"http/1.1"], 502), (&[], 502)] {
+    for (alpn, status) in
+        [(&[&b"h2"[..]][..], 200), (&[b"h2", b"http/1.1"], 200), (&[b"http/1.1"], 502), (&[], 502)]
+    {
         let mut tls = crate::harness::upstream::tls_server(folder.path());
         tls.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let server = Http2Server::start_with(100, Some(Arc::new(tls)));

@@ -31,7 +31,7 @@ async fn resets(server: &Http2Server, path: &str) -> u32 {
     }
 }
 
-fn farewell(got: &Got) -> (Option<&str>, Option<&str>, Option<u32>) {
+fn ending(got: &Got) -> (Option<&str>, Option<&str>, Option<u32>) {
     (got.trailer("grpc-status"), got.trailer("grpc-message"), got.reset)
 }
 
@@ -48,15 +48,23 @@ fn a_silent_call_ends_on_both_sides_with_its_session_and_no_other_does() {
 
         octroi.ok(&["session", "revoke", "--tenant", "acme", "--user", "u_1"]);
 
-        assert_eq!(farewell(&silent.end().await), (Some("16"), Some("the session has ended"), None));
+        assert_eq!(ending(&silent.end().await), (Some("16"), Some("the session has ended"), None));
         assert_eq!(resets(&server, HOLD).await, 8);
         other.out.send_data("n".into(), false).unwrap();
         assert_eq!(other.piece().await.unwrap().unwrap(), "n");
     });
 
     let line = octroi.access_line(|line| line["path"] == HOLD);
-    assert_eq!((&line["status"], &line["decision"], &line["reason"]), (&200.into(), &"deny".into(), &"session_revoked".into()));
-    assert_eq!(octroi.metric(r#"octroi_exchanges_ended_total{reason="session_revoked"}"#), 1.0, "{}", octroi.metrics());
+    assert_eq!(
+        (&line["status"], &line["decision"], &line["reason"]),
+        (&200.into(), &"deny".into(), &"session_revoked".into())
+    );
+    assert_eq!(
+        octroi.metric(r#"octroi_exchanges_ended_total{reason="session_revoked"}"#),
+        1.0,
+        "{}",
+        octroi.metrics()
+    );
 }
 
 #[test]
@@ -93,13 +101,15 @@ fn calls_end_with_their_tenant_too() {
         silent.end().await
     });
 
-    assert_eq!(farewell(&got), (Some("7"), Some("access has ended"), None));
+    assert_eq!(ending(&got), (Some("7"), Some("access has ended"), None));
 }
 
 #[test]
 fn what_is_no_call_is_reset_with_its_session() {
     let server = Http2Server::start();
-    let octroi = Octroi::start(&config(&[server.addr], "", ""));
+    let on_a_rule = config(&[server.addr], "", "")
+        .replace("- {path: /echo.Echo/}", "- {path: /echo.Echo/}\n      - {path: /flood}");
+    let octroi = Octroi::start(&on_a_rule);
     let cookie = sign_in(&octroi, "acme.test", "u_1");
 
     let got = block_on(async {
@@ -107,7 +117,9 @@ fn what_is_no_call_is_reset_with_its_session() {
         let answering = client.ask("GET", "/flood?10000000", &[("cookie", &cookie)], true).await.head().await;
         tokio::time::sleep(Duration::from_millis(200)).await;
         octroi.ok(&["session", "revoke", "--tenant", "acme", "--user", "u_1"]);
-        octroi.access_line(|line| line["path"].as_str().unwrap().starts_with("/flood") && line["reason"] == "session_revoked");
+        octroi.access_line(|line| {
+            line["path"].as_str().unwrap().starts_with("/flood") && line["reason"] == "session_revoked"
+        });
         answering.end().await
     });
 
@@ -118,7 +130,11 @@ fn what_is_no_call_is_reset_with_its_session() {
 fn the_silence_of_a_call_is_bounded_by_websocket_idle_and_by_nothing_shorter() {
     let server = Http2Server::start();
     let timeouts = ", timeouts: {first_byte: 400ms, between_bytes: 400ms}";
-    let octroi = Octroi::start(&config(&[server.addr], timeouts, ", request_limits: {websocket_idle: 2s, body_min_rate: 1MiB/s}"));
+    let octroi = Octroi::start(&config(
+        &[server.addr],
+        timeouts,
+        ", request_limits: {websocket_idle: 2s, body_min_rate: 1MiB/s}",
+    ));
     let cookie = sign_in(&octroi, "acme.test", "u_1");
 
     block_on(async {
@@ -137,7 +153,7 @@ fn the_silence_of_a_call_is_bounded_by_websocket_idle_and_by_nothing_shorter() {
         }
         // Just outside.
         let silent = held(&octroi, "acme.test", HOLD, &cookie).await;
-        assert_eq!(farewell(&silent.end().await), (Some("14"), Some("silent for too long"), None));
+        assert_eq!(ending(&silent.end().await), (Some("14"), Some("silent for too long"), None));
         assert_eq!(resets(&server, HOLD).await, 8);
     });
     let line = octroi.access_line(|line| line["path"] == HOLD);
@@ -153,10 +169,14 @@ fn the_silence_of_a_call_is_bounded_by_websocket_idle_and_by_nothing_shorter() {
         assert_eq!(got.status.as_u16(), 504);
     });
     let reasons: Vec<_> = eventually("both lines", || {
-        let lines: Vec<_> = octroi.access_lines().into_iter().filter(|line| line["path"] == "/echo.Echo/Deaf").collect();
+        let lines: Vec<_> =
+            octroi.access_lines().into_iter().filter(|line| line["path"] == "/echo.Echo/Deaf").collect();
         (lines.len() == 2).then_some(lines)
     });
-    assert_eq!(reasons.iter().map(|line| line["reason"].as_str().unwrap()).collect::<Vec<_>>(), ["stream_idle", "upstream_timeout"]);
+    assert_eq!(
+        reasons.iter().map(|line| line["reason"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["stream_idle", "upstream_timeout"]
+    );
 }
 
 #[test]

@@ -19,7 +19,10 @@ fn file(name: &str) -> PathBuf {
 #[ignore = "make full: installs grpcio"]
 fn a_watch_of_a_real_client_ends_with_its_session() {
     let packages = apps::python("grpc", &["grpcio==1.85.3"]);
-    let app = App::start(Command::new("python3").arg(file("grpc_app.py")).env("PYTHONPATH", &packages), tempfile::tempdir().unwrap());
+    let app = App::start(
+        Command::new("python3").arg(file("grpc_app.py")).env("PYTHONPATH", &packages),
+        tempfile::tempdir().unwrap(),
+    );
     let octroi = Octroi::start(&format!(
         r#"
 version: 1

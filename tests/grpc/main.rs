@@ -1,7 +1,19 @@
 //! gRPC through the gate, end to end: a server and clients that speak HTTP/2, and what becomes of their calls.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 mod calls;
 mod connections;
@@ -46,6 +58,10 @@ tenants:
 
 /// Signs in a user; returns the Cookie field.
 fn sign_in(octroi: &Octroi, host: &str, user: &str) -> String {
-    let grant = percent_encoding::utf8_percent_encode(&format!("user=\"{user}\""), percent_encoding::NON_ALPHANUMERIC).to_string();
+    let grant = percent_encoding::utf8_percent_encode(
+        &format!("user=\"{user}\""),
+        percent_encoding::NON_ALPHANUMERIC,
+    )
+    .to_string();
     octroi.curl(host, &format!("/login?h-octroi-session-grant={grant}")).args(&["-X", "POST"]).get().session()
 }

@@ -21,7 +21,8 @@ fn started() -> (Octroi, Http2Server) {
 fn clients_of_every_version_get_the_same() {
     let (octroi, server) = started();
     for version in [&["--http1.0", "--no-alpn"][..], &["--http1.1"], &["--http2"]] {
-        let ask = |path: &str, args: &[&str]| octroi.curl("acme.test", path).args(&[version, args].concat()).get();
+        let ask =
+            |path: &str, args: &[&str]| octroi.curl("acme.test", path).args(&[version, args].concat()).get();
 
         let got = ask("/x", &[]);
         assert_eq!(
@@ -34,20 +35,30 @@ fn clients_of_every_version_get_the_same() {
             assert_eq!(ask("/x", &["--data-binary", "abc"]).body, "ok 3", "{version:?}");
         }
         let head = ask("/x", &["-I"]);
-        assert_eq!((head.status, &*head.body, head.field("content-length")), (200, "", Some("4")), "{version:?}");
+        assert_eq!(
+            (head.status, &*head.body, head.field("content-length")),
+            (200, "", Some("4")),
+            "{version:?}"
+        );
         let none = ask("/none", &[]);
         assert_eq!((none.status, none.exit, none.field("content-length")), (204, 0, None), "{version:?}");
         // Without a length, and with trailers that HTTP/1.1 clients are not handed.
         let flood = ask("/flood?300000", &[]);
         assert_eq!((flood.status, flood.exit, flood.body.len()), (200, 0, 300_000), "{version:?}");
     }
-    assert!(server.take().iter().all(|call| !call.fields.contains_key("te") && !call.fields.contains_key("connection")));
+    assert!(
+        server
+            .take()
+            .iter()
+            .all(|call| !call.fields.contains_key("te") && !call.fields.contains_key("connection"))
+    );
 }
 
 #[test]
 fn what_a_client_says_of_its_connection_does_not_leave() {
     let (octroi, server) = started();
-    let fields = ["Connection: keep-alive, X-Own", "X-Own: 1", "Keep-Alive: timeout=5", "Cookie: a=b", "TE: trailers"];
+    let fields =
+        ["Connection: keep-alive, X-Own", "X-Own: 1", "Keep-Alive: timeout=5", "Cookie: a=b", "TE: trailers"];
     let mut args = vec!["--http1.1"];
     fields.iter().for_each(|field| args.extend(["-H", field]));
 
@@ -57,7 +68,10 @@ fn what_a_client_says_of_its_connection_does_not_leave() {
     for gone in ["connection", "x-own", "keep-alive", "te", "host"] {
         assert!(!call.fields.contains_key(gone), "{gone}");
     }
-    assert_eq!((call.fields["octroi-tenant"].to_str().unwrap(), call.fields["cookie"].to_str().unwrap()), ("acme", "a=b"));
+    assert_eq!(
+        (call.fields["octroi-tenant"].to_str().unwrap(), call.fields["cookie"].to_str().unwrap()),
+        ("acme", "a=b")
+    );
 }
 
 #[test]
@@ -66,7 +80,8 @@ fn an_answer_that_is_broken_off_is_not_taken_for_whole() {
 
     let http1 = octroi.curl("acme.test", "/torn").args(&["--http1.1"]).get();
     assert_ne!(http1.exit, 0, "{http1:?}");
-    let http2 = block_on(async { Http2Client::connect(&octroi, "acme.test").await.unary("/torn", &[], b"").await });
+    let http2 =
+        block_on(async { Http2Client::connect(&octroi, "acme.test").await.unary("/torn", &[], b"").await });
     assert_eq!((&http2.body[..], http2.reset.is_some()), (&b"half"[..], true));
     let early = octroi.curl("acme.test", "/torn/early").get();
     assert_eq!((early.status, octroi.reason(&early).as_str()), (502, "upstream_protocol"));
@@ -86,13 +101,20 @@ fn an_answer_has_the_length_that_it_announces() {
 #[test]
 fn interim_answers_pass_and_are_bounded() {
     let (octroi, _server) = started();
-    let ask = |count: usize, version: &str| octroi.curl("acme.test", &format!("/interim?{count}")).args(&[version]).get();
+    let ask = |count: usize, version: &str| {
+        octroi.curl("acme.test", &format!("/interim?{count}")).args(&[version]).get()
+    };
 
-    let mut stream = raw_tls(octroi.addr("public"), "acme.test", &octroi.path().join("certs/ca.pem"), &[b"http/1.1"]);
-    let one = exchange(&mut stream, b"GET /interim?2 HTTP/1.1\r\nHost: acme.test\r\nConnection: close\r\n\r\n");
+    let mut stream =
+        raw_tls(octroi.addr("public"), "acme.test", &octroi.path().join("certs/ca.pem"), &[b"http/1.1"]);
+    let one =
+        exchange(&mut stream, b"GET /interim?2 HTTP/1.1\r\nHost: acme.test\r\nConnection: close\r\n\r\n");
     assert_eq!(one.matches("HTTP/1.1 103 ").count(), 2, "{one}");
     assert!(one.contains("late") && !one.contains("a=b"), "{one}");
-    assert_eq!((ask(17, "--http2").status, ask(300, "--http2").status, ask(2000, "--http2").status), (200, 200, 502));
+    assert_eq!(
+        (ask(17, "--http2").status, ask(300, "--http2").status, ask(2000, "--http2").status),
+        (200, 200, 502)
+    );
 }
 
 #[test]
@@ -151,5 +173,7 @@ fn a_client_that_takes_nothing_keeps_nothing_from_another() {
     });
 
     assert_eq!(server.connections(), 1);
-    eventually("all have ended", || (octroi.metric(r#"octroi_connections{listener="public"}"#) == 0.0).then_some(()));
+    eventually("all have ended", || {
+        (octroi.metric(r#"octroi_connections{listener="public"}"#) == 0.0).then_some(())
+    });
 }

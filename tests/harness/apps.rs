@@ -34,12 +34,22 @@ impl Drop for App {
 
 /// Installs libraries for Python; returns what `PYTHONPATH` must say.
 pub fn python(kind: &str, pinned: &[&str]) -> PathBuf {
-    installed(kind, |to| run(Command::new("python3").args(["-m", "pip", "install", "--quiet", "--target"]).arg(to).args(pinned)))
+    installed(kind, |to| {
+        run(Command::new("python3")
+            .args(["-m", "pip", "install", "--quiet", "--target"])
+            .arg(to)
+            .args(pinned))
+    })
 }
 
 /// Installs libraries for Node; returns their folder, which holds `node_modules`.
 pub fn node(kind: &str, pinned: &[&str]) -> PathBuf {
-    installed(kind, |to| run(Command::new("npm").args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]).arg(to).args(pinned)))
+    installed(kind, |to| {
+        run(Command::new("npm")
+            .args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"])
+            .arg(to)
+            .args(pinned))
+    })
 }
 
 /// Installs libraries once; a file beside them says that it was done to the end. Tests of other processes wait meanwhile.

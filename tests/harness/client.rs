@@ -28,16 +28,27 @@ pub struct Answer {
 
 impl Answer {
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.fields
+            .iter()
+            .find(|(field, _)| field.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     pub fn all(&self, name: &str) -> Vec<&str> {
-        self.fields.iter().filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str()).collect()
+        self.fields
+            .iter()
+            .filter(|(field, _)| field.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 
     /// Returns the session cookie that this answer sets, as a Cookie field.
     pub fn session(&self) -> String {
-        let set = self.all("set-cookie").into_iter().find(|value| value.starts_with("__Host-octroi=oct1.")).expect("a session cookie");
+        let set = self
+            .all("set-cookie")
+            .into_iter()
+            .find(|value| value.starts_with("__Host-octroi=oct1."))
+            .expect("a session cookie");
         set.split(';').next().unwrap().to_owned()
     }
 }
@@ -97,8 +108,10 @@ pub fn parse(text: &str, exit: i32) -> Answer {
         let mut words = lines.next().unwrap_or("").split_whitespace();
         let version = words.next().unwrap_or("").to_owned();
         let status: u16 = words.next().and_then(|status| status.parse().ok()).unwrap_or(0);
-        let fields =
-            lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
+        let fields = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+            .collect();
         if (100..200).contains(&status) && status != 101 {
             rest = body;
             continue;
@@ -108,7 +121,12 @@ pub fn parse(text: &str, exit: i32) -> Answer {
 }
 
 /// A TLS stream that speaks no HTTP of its own. Reads time out after two seconds.
-pub fn raw_tls(addr: SocketAddr, sni: &str, ca: &Path, alpn: &[&[u8]]) -> StreamOwned<ClientConnection, TcpStream> {
+pub fn raw_tls(
+    addr: SocketAddr,
+    sni: &str,
+    ca: &Path,
+    alpn: &[&[u8]],
+) -> StreamOwned<ClientConnection, TcpStream> {
     tls_over(raw(addr), sni, ca, alpn)
 }
 
@@ -121,7 +139,12 @@ pub fn raw(addr: SocketAddr) -> TcpStream {
 }
 
 /// TLS over a stream on which something may have been said already.
-pub fn tls_over(stream: TcpStream, sni: &str, ca: &Path, alpn: &[&[u8]]) -> StreamOwned<ClientConnection, TcpStream> {
+pub fn tls_over(
+    stream: TcpStream,
+    sni: &str,
+    ca: &Path,
+    alpn: &[&[u8]],
+) -> StreamOwned<ClientConnection, TcpStream> {
     let connection = ClientConnection::new(tls_config(ca, alpn), sni.to_owned().try_into().unwrap()).unwrap();
     StreamOwned::new(connection, stream)
 }

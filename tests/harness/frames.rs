@@ -26,7 +26,10 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 /// The preface, and SETTINGS with these.
 pub fn preface(settings: &[(u16, u32)]) -> Vec<u8> {
-    let payload: Vec<u8> = settings.iter().flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat()).collect();
+    let payload: Vec<u8> = settings
+        .iter()
+        .flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat())
+        .collect();
     [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, &payload)].concat()
 }
 
@@ -44,14 +47,14 @@ pub fn request(stream: u32, method: &str, host: &str, path: &str, flags: u8) -> 
 
 /// A frame that came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Came {
+pub struct ReceivedFrame {
     pub kind: u8,
     pub flags: u8,
     pub stream: u32,
     pub payload: Vec<u8>,
 }
 
-impl Came {
+impl ReceivedFrame {
     /// The code of RST_STREAM and GOAWAY.
     pub fn code(&self) -> u32 {
         let at = if self.kind == GOAWAY { 4 } else { 0 };
@@ -60,7 +63,11 @@ impl Came {
 }
 
 /// Reads frames until one fits, the connection ends, or the time is over. Returns what came, and whether the connection has ended.
-pub fn until(stream: &mut impl Read, within: Duration, fits: impl Fn(&Came) -> bool) -> (Vec<Came>, bool) {
+pub fn until(
+    stream: &mut impl Read,
+    within: Duration,
+    fits: impl Fn(&ReceivedFrame) -> bool,
+) -> (Vec<ReceivedFrame>, bool) {
     let deadline = Instant::now() + within;
     let (mut bytes, mut came, mut space) = (Vec::new(), Vec::new(), vec![0; 65_536]);
     while Instant::now() < deadline {
@@ -77,7 +84,12 @@ pub fn until(stream: &mut impl Read, within: Duration, fits: impl Fn(&Came) -> b
             }
             let rest = bytes.split_off(9 + length);
             let stream = u32::from_be_bytes(bytes[5..9].try_into().unwrap());
-            came.push(Came { kind: bytes[3], flags: bytes[4], stream, payload: bytes[9..].to_vec() });
+            came.push(ReceivedFrame {
+                kind: bytes[3],
+                flags: bytes[4],
+                stream,
+                payload: bytes[9..].to_vec(),
+            });
             bytes = rest;
             if fits(came.last().unwrap()) {
                 return (came, false);

@@ -13,8 +13,13 @@ use super::{Octroi, client::tls_config};
 
 /// Runs work that waits, for half a minute at the most.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    block_on_for(Duration::from_secs(30), future)
+}
+
+/// Runs work that waits, for so long at the most.
+pub fn block_on_for<T>(within: Duration, future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), future).await.expect("within half a minute") })
+    runtime.block_on(async { tokio::time::timeout(within, future).await.expect("in time") })
 }
 
 /// One connection.
@@ -61,7 +66,10 @@ impl Http2Client {
         let tcp = tokio::net::TcpStream::connect(octroi.addr("public")).await.unwrap();
         tcp.set_nodelay(true).unwrap();
         let config = tls_config(&octroi.path().join("certs/ca.pem"), &[b"h2"]);
-        let tls = tokio_rustls::TlsConnector::from(config).connect(host.to_owned().try_into().unwrap(), tcp).await.unwrap();
+        let tls = tokio_rustls::TlsConnector::from(config)
+            .connect(host.to_owned().try_into().unwrap(), tcp)
+            .await
+            .unwrap();
         let mut builder = h2::client::Builder::new();
         let (sender, connection) = builder.initial_window_size(window).handshake(tls).await.unwrap();
         tokio::spawn(connection);

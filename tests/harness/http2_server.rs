@@ -56,7 +56,8 @@ impl Http2Server {
         listener.set_nonblocking(true).unwrap();
         let addr = listener.local_addr().unwrap();
         let seen: Arc<Seen> = Arc::default();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         runtime.spawn(accept(listener, streams, tls, Arc::clone(&seen)));
         Self { addr, seen, runtime: Some(runtime) }
     }
@@ -91,7 +92,12 @@ impl Drop for Http2Server {
     }
 }
 
-async fn accept(listener: std::net::TcpListener, streams: u32, tls: Option<Arc<rustls::ServerConfig>>, seen: Arc<Seen>) {
+async fn accept(
+    listener: std::net::TcpListener,
+    streams: u32,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    seen: Arc<Seen>,
+) {
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
@@ -102,7 +108,9 @@ async fn accept(listener: std::net::TcpListener, streams: u32, tls: Option<Arc<r
             match tls {
                 None => drop(serve(stream, number, streams, seen).await),
                 Some(tls) => {
-                    let Ok(stream) = tokio_rustls::TlsAcceptor::from(tls).accept(stream).await else { return };
+                    let Ok(stream) = tokio_rustls::TlsAcceptor::from(tls).accept(stream).await else {
+                        return;
+                    };
                     drop(serve(stream, number, streams, seen).await);
                 }
             }
@@ -121,7 +129,8 @@ where
         if request.uri().path() == "/goaway" {
             connection.graceful_shutdown();
         }
-        let refused = seen.refuse.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        let refused =
+            seen.refuse.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
         let uri = request.uri();
         let call = Call {
             connection: number,
@@ -152,13 +161,19 @@ fn grpc() -> Response<()> {
 }
 
 fn map(fields: &[(&str, &str)]) -> HeaderMap {
-    fields.iter().map(|(name, value)| (HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap())).collect()
+    fields
+        .iter()
+        .map(|(name, value)| (HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap()))
+        .collect()
 }
 
 /// Answers a request; returns what its stream was reset with, if it was.
 async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, seen: &Seen) -> Option<u32> {
     let path = request.uri().path().to_owned();
-    let query = percent_encoding::percent_decode_str(request.uri().query().unwrap_or("")).decode_utf8().unwrap().into_owned();
+    let query = percent_encoding::percent_decode_str(request.uri().query().unwrap_or(""))
+        .decode_utf8()
+        .unwrap()
+        .into_owned();
     let mut body = request.into_body();
     match path.as_str() {
         // Everything that was asked, and trailers.
@@ -171,7 +186,8 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
         }
         // Each piece as it comes, and a head at once, or with the first piece.
         "/echo.Echo/Bidi" | "/echo.Echo/Lazy" => {
-            let mut out = if path.ends_with("Bidi") { Some(respond.send_response(grpc(), false).ok()?) } else { None };
+            let mut out =
+                if path.ends_with("Bidi") { Some(respond.send_response(grpc(), false).ok()?) } else { None };
             loop {
                 let piece = tokio::select! {
                     piece = body.data() => piece,
@@ -217,7 +233,9 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
             let (kind, amount) = query.split_once('=').unwrap_or(("", "0"));
             let amount: usize = amount.parse().unwrap();
             let mut trailers = match kind {
-                "many" => (0..amount).map(|n| (HeaderName::try_from(format!("x-{n}")).unwrap(), HeaderValue::from_static("1"))).collect(),
+                "many" => (0..amount)
+                    .map(|n| (HeaderName::try_from(format!("x-{n}")).unwrap(), HeaderValue::from_static("1")))
+                    .collect(),
                 "long" => map(&[("x", &"a".repeat(amount))]),
                 _ => map(&[
                     ("set-cookie", "a=b"),
@@ -261,20 +279,28 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
         }
         // Answers before the body has come, and takes none of it.
         "/early" => {
-            let mut out = respond.send_response(Response::builder().status(413).body(()).unwrap(), false).ok()?;
+            let mut out =
+                respond.send_response(Response::builder().status(413).body(()).unwrap(), false).ok()?;
             let _ = out.send_data(Bytes::from_static(b"too much"), true);
             None
         }
         // Announces more than it says.
         "/liar" => {
-            let mut out = respond.send_response(Response::builder().header("content-length", "10").body(()).unwrap(), false).ok()?;
+            let mut out = respond
+                .send_response(Response::builder().header("content-length", "10").body(()).unwrap(), false)
+                .ok()?;
             let _ = out.send_data(Bytes::from_static(b"abc"), true);
             None
         }
         // Interim answers before the answer, as many as the query says.
         "/interim" => {
             for _ in 0..query.parse().unwrap() {
-                let early = Response::builder().status(103).header("link", "</a.css>").header("set-cookie", "a=b").body(()).unwrap();
+                let early = Response::builder()
+                    .status(103)
+                    .header("link", "</a.css>")
+                    .header("set-cookie", "a=b")
+                    .body(())
+                    .unwrap();
                 respond.send_informational(early).ok()?;
             }
             let mut out = respond.send_response(Response::new(()), false).ok()?;

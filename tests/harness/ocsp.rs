@@ -37,7 +37,8 @@ impl Responder {
     /// Makes a certificate with this serial number; returns it with its key, as PEM.
     pub fn issue(&self, serial: u8, hosts: &[&str]) -> (String, String) {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-        let mut params = CertificateParams::new(hosts.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>()).unwrap();
+        let mut params =
+            CertificateParams::new(hosts.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>()).unwrap();
         params.serial_number = Some(vec![serial].into());
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
@@ -60,7 +61,8 @@ impl Responder {
     }
 
     fn openssl(&self, args: &[&str]) {
-        let output = Command::new("openssl").arg("ocsp").args(args).current_dir(self.dir.path()).output().unwrap();
+        let output =
+            Command::new("openssl").arg("ocsp").args(args).current_dir(self.dir.path()).output().unwrap();
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }

@@ -66,7 +66,11 @@ impl Pebble {
             http: free_port(),
             tls: free_port(),
             more: r#""ocspResponderURL": """#.to_owned(),
-            environment: vec![("PEBBLE_VA_NOSLEEP", "1"), ("PEBBLE_WFE_NONCEREJECT", "10"), ("PEBBLE_AUTHZREUSE", "0")],
+            environment: vec![
+                ("PEBBLE_VA_NOSLEEP", "1"),
+                ("PEBBLE_WFE_NONCEREJECT", "10"),
+                ("PEBBLE_AUTHZREUSE", "0"),
+            ],
         }
     }
 
@@ -95,7 +99,12 @@ impl Pebble {
             .spawn()
             .expect("pebble is installed: make setup");
         self.child = Some(child);
-        let ask = || Command::new("curl").args(["-sS", "--cacert", &path("ca.pem"), &self.directory()]).output().unwrap();
+        let ask = || {
+            Command::new("curl")
+                .args(["-sS", "--cacert", &path("ca.pem"), &self.directory()])
+                .output()
+                .unwrap()
+        };
         eventually("pebble answers", || ask().status.success().then_some(()));
     }
 
@@ -119,7 +128,14 @@ impl Pebble {
     pub fn root(&self) -> PathBuf {
         let path = self.dir.path().join("root.pem");
         let url = format!("https://127.0.0.1:{}/roots/0", self.management);
-        let got = Command::new("curl").args(["-sS", "--fail", "--cacert"]).arg(self.ca()).arg("-o").arg(&path).arg(url).status().unwrap();
+        let got = Command::new("curl")
+            .args(["-sS", "--fail", "--cacert"])
+            .arg(self.ca())
+            .arg("-o")
+            .arg(&path)
+            .arg(url)
+            .status()
+            .unwrap();
         assert!(got.success());
         path
     }

@@ -92,7 +92,21 @@ impl Ca {
     /// Makes a CA below this one.
     pub fn below(&self, name: &str) -> Self {
         let ca = Self::folder(self.dir.parent().unwrap(), name);
-        openssl(&ca.dir, &["req", "-new", "-key", "ca.key", "-subj", &format!("/CN={name}"), "-config", "ca.cnf", "-out", "ca.csr"]);
+        openssl(
+            &ca.dir,
+            &[
+                "req",
+                "-new",
+                "-key",
+                "ca.key",
+                "-subj",
+                &format!("/CN={name}"),
+                "-config",
+                "ca.cnf",
+                "-out",
+                "ca.csr",
+            ],
+        );
         let (csr, out) = (ca.dir.join("ca.csr"), ca.dir.join("ca.pem"));
         self.sign(&csr, &out, "authority", "20991231000000Z", &[]);
         ca
@@ -100,9 +114,28 @@ impl Ca {
 
     /// Gives it a certificate that ended long ago, for the same key and name.
     pub fn end(&self) {
-        openssl(&self.dir, &["req", "-new", "-key", "ca.key", "-subj", &self.subject(), "-config", "ca.cnf", "-out", "ca.csr"]);
+        self.end_at("20210101000000Z");
+    }
+
+    /// Gives it one that ends then.
+    pub fn end_at(&self, until: &str) {
+        openssl(
+            &self.dir,
+            &[
+                "req",
+                "-new",
+                "-key",
+                "ca.key",
+                "-subj",
+                &self.subject(),
+                "-config",
+                "ca.cnf",
+                "-out",
+                "ca.csr",
+            ],
+        );
         let (csr, out) = (self.dir.join("ca.csr"), self.dir.join("ca.pem"));
-        self.sign(&csr, &out, "authority", "20210101000000Z", &["-selfsign"]);
+        self.sign(&csr, &out, "authority", until, &["-selfsign"]);
     }
 
     fn subject(&self) -> String {
@@ -112,7 +145,9 @@ impl Ca {
     fn folder(dir: &Path, name: &str) -> Self {
         let dir = dir.join(name);
         fs::create_dir_all(&dir).unwrap();
-        for (file, text) in [("index.txt", ""), ("serial", "1000\n"), ("crlnumber", "01\n"), ("ca.cnf", CONFIG)] {
+        for (file, text) in
+            [("index.txt", ""), ("serial", "1000\n"), ("crlnumber", "01\n"), ("ca.cnf", CONFIG)]
+        {
             fs::write(dir.join(file), text).unwrap();
         }
         openssl(&dir, &["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "ca.key"]);
@@ -146,12 +181,28 @@ impl Ca {
     pub fn client(&self, name: &str, wanted: &Wanted<'_>) -> PathBuf {
         let file = |end: &str| self.dir.join(format!("{name}.{end}"));
         let san = wanted.san.map(|san| format!("subjectAltName = {san}\n")).unwrap_or_default();
-        let extensions =
-            format!("[client]\nbasicConstraints = CA:FALSE\nkeyUsage = digitalSignature\nextendedKeyUsage = {}\n{san}", wanted.usage);
+        let extensions = format!(
+            "[client]\nbasicConstraints = CA:FALSE\nkeyUsage = digitalSignature\nextendedKeyUsage = {}\n{san}",
+            wanted.usage
+        );
         fs::write(file("ext"), extensions).unwrap();
         let at = |end: &str| file(end).to_str().unwrap().to_owned();
         openssl(&self.dir, &["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", &at("key")]);
-        openssl(&self.dir, &["req", "-new", "-key", &at("key"), "-subj", wanted.subject, "-config", "ca.cnf", "-out", &at("csr")]);
+        openssl(
+            &self.dir,
+            &[
+                "req",
+                "-new",
+                "-key",
+                &at("key"),
+                "-subj",
+                wanted.subject,
+                "-config",
+                "ca.cnf",
+                "-out",
+                &at("csr"),
+            ],
+        );
         self.sign(&file("csr"), &file("crt"), "client", wanted.until, &["-extfile", &at("ext")]);
         let parts = [file("crt"), file("key")].map(|path| fs::read_to_string(path).unwrap());
         fs::write(file("pem"), parts.concat()).unwrap();
@@ -174,17 +225,26 @@ impl Ca {
 
     /// Revokes a certificate.
     pub fn revoke(&self, client: &Path) {
-        openssl(&self.dir, &["ca", "-config", "ca.cnf", "-revoke", client.with_extension("crt").to_str().unwrap()]);
+        openssl(
+            &self.dir,
+            &["ca", "-config", "ca.cnf", "-revoke", client.with_extension("crt").to_str().unwrap()],
+        );
     }
 
     /// Revokes the CA below.
     pub fn revoke_ca(&self, below: &Self) {
-        openssl(&self.dir, &["ca", "-config", "ca.cnf", "-revoke", below.dir.join("ca.pem").to_str().unwrap()]);
+        openssl(
+            &self.dir,
+            &["ca", "-config", "ca.cnf", "-revoke", below.dir.join("ca.pem").to_str().unwrap()],
+        );
     }
 
     /// Makes the revocation list of now, for so many seconds.
     pub fn crl(&self, seconds: u32) -> String {
-        openssl(&self.dir, &["ca", "-config", "ca.cnf", "-gencrl", "-crlsec", &seconds.to_string(), "-out", "own.crl"]);
+        openssl(
+            &self.dir,
+            &["ca", "-config", "ca.cnf", "-gencrl", "-crlsec", &seconds.to_string(), "-out", "own.crl"],
+        );
         fs::read_to_string(self.dir.join("own.crl")).unwrap()
     }
 

@@ -37,8 +37,14 @@ impl Octroi {
     pub fn prepared(config: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("state")).unwrap();
-        let octroi =
-            Self { child: None, dir, log: Arc::default(), status: serde_json::Value::Null, env: Vec::new(), successors: Vec::new() };
+        let octroi = Self {
+            child: None,
+            dir,
+            log: Arc::default(),
+            status: serde_json::Value::Null,
+            env: Vec::new(),
+            successors: Vec::new(),
+        };
         octroi.configure(config);
         let made = octroi.command(&["keys", "init"]);
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -79,7 +85,8 @@ impl Octroi {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let stderr = child.stderr.take().unwrap();
-        let streams: [(&str, Box<dyn std::io::Read + Send>); 2] = [("out", Box::new(stdout)), ("err", Box::new(stderr))];
+        let streams: [(&str, Box<dyn std::io::Read + Send>); 2] =
+            [("out", Box::new(stdout)), ("err", Box::new(stderr))];
         for (name, stream) in streams {
             let log = Arc::clone(&self.log);
             std::thread::spawn(move || {
@@ -104,7 +111,11 @@ impl Octroi {
             assert!(child.try_wait().unwrap().is_none(), "it ended: {:#?}", self.log.lock().unwrap());
             // Exit code 1 says that something is wrong, beside the status.
             let output = self.command(&["status", "--json"]);
-            output.status.code().filter(|code| *code <= 1).map(|_| serde_json::from_slice(&output.stdout).unwrap())
+            output
+                .status
+                .code()
+                .filter(|code| *code <= 1)
+                .map(|_| serde_json::from_slice(&output.stdout).unwrap())
         });
     }
 
@@ -148,13 +159,21 @@ impl Octroi {
     /// Returns the value of a series, by its name and labels as written in the metrics.
     pub fn metric(&self, series: &str) -> f64 {
         let metrics = self.metrics();
-        let line = metrics.lines().find_map(|line| line.strip_prefix(series).and_then(|rest| rest.strip_prefix(' ')));
+        let line = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(series).and_then(|rest| rest.strip_prefix(' ')));
         line.map_or(0.0, |value| value.parse().unwrap())
     }
 
     /// Runs a command of the program with this configuration.
     pub fn command(&self, args: &[&str]) -> Output {
-        Command::new(BINARY).args(args).arg("--config").arg(self.config()).stdin(Stdio::null()).output().unwrap()
+        Command::new(BINARY)
+            .args(args)
+            .arg("--config")
+            .arg(self.config())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
     }
 
     /// Runs a command that must succeed; returns what it printed.
@@ -184,7 +203,11 @@ impl Octroi {
     pub fn addr(&self, listener: &str) -> SocketAddr {
         let listeners = self.status["listeners"].as_array().unwrap();
         let found = listeners.iter().find(|door| door["name"] == listener);
-        found.unwrap_or_else(|| panic!("no listener {listener}: {}", self.status))["address"].as_str().unwrap().parse().unwrap()
+        found.unwrap_or_else(|| panic!("no listener {listener}: {}", self.status))["address"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap()
     }
 
     pub fn pid(&self) -> u32 {
@@ -193,7 +216,14 @@ impl Octroi {
 
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
-        assert!(Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .arg(format!("-{name}"))
+                .arg(self.pid().to_string())
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     /// Waits until it has ended; returns its exit code (or minus the signal).
@@ -235,12 +265,19 @@ impl Octroi {
 
 /// Sends a signal to a process; says whether it was there.
 pub fn signal(pid: u32, name: &str) -> bool {
-    Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).stderr(Stdio::null()).status().unwrap().success()
+    Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(pid.to_string())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap()
+        .success()
 }
 
 /// Says whether a process lives. One that nobody has waited for does not.
 pub fn lives(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'))
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'))
 }
 
 impl Drop for Octroi {
@@ -253,7 +290,10 @@ impl Drop for Octroi {
             let _ = child.wait();
         }
         if std::thread::panicking() {
-            eprintln!("--- what octroi printed:\n{}", self.log.lock().map(|log| log.join("\n")).unwrap_or_default());
+            eprintln!(
+                "--- what octroi printed:\n{}",
+                self.log.lock().map(|log| log.join("\n")).unwrap_or_default()
+            );
         }
     }
 }

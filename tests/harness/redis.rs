@@ -34,7 +34,8 @@ impl Redis {
     /// Finds a place. Nothing runs yet.
     pub fn prepared(settings: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let settings = settings.iter().map(|word| word.replace("DIR", dir.path().to_str().unwrap())).collect();
+        let settings =
+            settings.iter().map(|word| word.replace("DIR", dir.path().to_str().unwrap())).collect();
         Self { child: None, dir, port: free_port(), settings }
     }
 
@@ -42,8 +43,24 @@ impl Redis {
         let socket = self.socket();
         let log = fs::File::create(self.dir.path().join("redis.log")).unwrap();
         let child = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--unixsocket", socket.to_str().unwrap()])
-            .args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--dir", self.dir.path().to_str().unwrap()])
+            .args([
+                "--bind",
+                "127.0.0.1",
+                "--port",
+                &self.port.to_string(),
+                "--unixsocket",
+                socket.to_str().unwrap(),
+            ])
+            .args([
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--daemonize",
+                "no",
+                "--dir",
+                self.dir.path().to_str().unwrap(),
+            ])
             .args(&self.settings)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -57,7 +74,10 @@ impl Redis {
             // Where it wants TLS or a password first, that it listens must do.
             stream.write_all(b"PING\r\n").ok()?;
             let mut answer = [0; 5];
-            stream.read(&mut answer).ok().filter(|length| *length == 0 || answer.starts_with(b"+PONG") || answer.starts_with(b"-"))
+            stream
+                .read(&mut answer)
+                .ok()
+                .filter(|length| *length == 0 || answer.starts_with(b"+PONG") || answer.starts_with(b"-"))
         });
     }
 
@@ -98,7 +118,13 @@ impl Redis {
     }
 
     pub fn try_cli(&self, words: &[&str]) -> Output {
-        Command::new("redis-cli").arg("-s").arg(self.socket()).args(words).stdin(Stdio::null()).output().unwrap()
+        Command::new("redis-cli")
+            .arg("-s")
+            .arg(self.socket())
+            .args(words)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
     }
 }
 
@@ -109,7 +135,10 @@ impl Drop for Redis {
         }
         self.kill();
         if std::thread::panicking() {
-            eprintln!("--- what Redis printed:\n{}", fs::read_to_string(self.dir.path().join("redis.log")).unwrap_or_default());
+            eprintln!(
+                "--- what Redis printed:\n{}",
+                fs::read_to_string(self.dir.path().join("redis.log")).unwrap_or_default()
+            );
         }
     }
 }

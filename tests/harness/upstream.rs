@@ -30,7 +30,11 @@ pub struct Got {
 impl Got {
     /// Returns the value of a field that stands exactly once.
     pub fn field(&self, name: &str) -> Option<&str> {
-        let mut values = self.fields.iter().filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
+        let mut values = self
+            .fields
+            .iter()
+            .filter(|(field, _)| field.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str());
         let first = values.next();
         assert!(values.next().is_none(), "{name} stands twice: {self:?}");
         first
@@ -54,7 +58,9 @@ impl Upstream {
 
     /// Listens at this address.
     pub fn start_at(addr: SocketAddr) -> Self {
-        Self::listen_on(TcpListener::bind(addr).unwrap(), |stream| Some(halves(stream.try_clone().ok()?, stream)))
+        Self::listen_on(TcpListener::bind(addr).unwrap(), |stream| {
+            Some(halves(stream.try_clone().ok()?, stream))
+        })
     }
 
     /// Speaks TLS.
@@ -75,17 +81,24 @@ impl Upstream {
         std::thread::spawn(move || {
             for (number, stream) in listener.incoming().flatten().enumerate() {
                 let got = Arc::clone(&remembered);
-                std::thread::spawn(move || serve(Box::new(stream.try_clone().unwrap()), Box::new(stream), number, &got));
+                std::thread::spawn(move || {
+                    serve(Box::new(stream.try_clone().unwrap()), Box::new(stream), number, &got)
+                });
             }
         });
         Self { addr: SocketAddr::from(([127, 0, 0, 1], 0)), got }
     }
 
-    fn listen(open: impl Fn(std::net::TcpStream) -> Option<(Reading, Writing)> + Send + Sync + 'static) -> Self {
+    fn listen(
+        open: impl Fn(std::net::TcpStream) -> Option<(Reading, Writing)> + Send + Sync + 'static,
+    ) -> Self {
         Self::listen_on(TcpListener::bind("127.0.0.1:0").unwrap(), open)
     }
 
-    fn listen_on(listener: TcpListener, open: impl Fn(std::net::TcpStream) -> Option<(Reading, Writing)> + Send + Sync + 'static) -> Self {
+    fn listen_on(
+        listener: TcpListener,
+        open: impl Fn(std::net::TcpStream) -> Option<(Reading, Writing)> + Send + Sync + 'static,
+    ) -> Self {
         let addr = listener.local_addr().unwrap();
         let got: Arc<Mutex<Vec<Got>>> = Arc::default();
         let connections = AtomicUsize::new(0);
@@ -164,7 +177,12 @@ fn serve(reader: Reading, mut writer: Writing, connection: usize, remembered: &M
     }
 }
 
-fn read_request(reader: &mut BufReader<Reading>, writer: &mut Writing, connection: usize, earlier: usize) -> Option<Got> {
+fn read_request(
+    reader: &mut BufReader<Reading>,
+    writer: &mut Writing,
+    connection: usize,
+    earlier: usize,
+) -> Option<Got> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|&read| read > 0)?;
     let mut words = line.split_whitespace();
@@ -180,7 +198,9 @@ fn read_request(reader: &mut BufReader<Reading>, writer: &mut Writing, connectio
         let (name, value) = line.split_once(':')?;
         fields.push((name.to_owned(), value.trim().to_owned()));
     }
-    let field = |name: &str| fields.iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone());
+    let field = |name: &str| {
+        fields.iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
+    };
     if field("expect").is_some() {
         writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
     }
@@ -217,7 +237,9 @@ fn answer(got: &Got, reader: &mut BufReader<Reading>, writer: &mut Writing) -> b
     let query: HashMap<String, String> = query
         .split('&')
         .filter_map(|pair| pair.split_once('='))
-        .map(|(name, value)| (name.to_owned(), percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned()))
+        .map(|(name, value)| {
+            (name.to_owned(), percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
+        })
         .collect();
     let mut fields: Vec<(String, String)> = Vec::new();
     for (name, value) in &query {
@@ -263,12 +285,16 @@ fn answer(got: &Got, reader: &mut BufReader<Reading>, writer: &mut Writing) -> b
             return false;
         }
         "/switch" => {
-            let _ = writer.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
+            let _ = writer.write_all(
+                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+            );
             return false;
         }
         _ if path.contains("ws") && got.has("upgrade") => return echo_tunnel(got, reader, writer),
         "/events" => {
-            let _ = writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let _ = writer.write_all(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
+            );
             for event in ["data: 1\n\n", "data: 2\n\n"] {
                 let _ = writer.write_all(format!("{:x}\r\n{event}\r\n", event.len()).as_bytes());
                 let _ = writer.flush();
@@ -279,7 +305,9 @@ fn answer(got: &Got, reader: &mut BufReader<Reading>, writer: &mut Writing) -> b
         }
         // Until somebody ends it, twenty seconds at most.
         "/held" => {
-            let _ = writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let _ = writer.write_all(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
+            );
             for _ in 0..200 {
                 if writer.write_all(b"9\r\ndata: 1\n\n\r\n").and_then(|()| writer.flush()).is_err() {
                     return false;
@@ -291,7 +319,11 @@ fn answer(got: &Got, reader: &mut BufReader<Reading>, writer: &mut Writing) -> b
         }
         _ => {}
     }
-    let body = if got.method == "HEAD" { String::new() } else { format!("upstream saw {} {}\n", got.method, got.target) };
+    let body = if got.method == "HEAD" {
+        String::new()
+    } else {
+        format!("upstream saw {} {}\n", got.method, got.target)
+    };
     let bodiless = status.starts_with("204") || status.starts_with("304");
     let body = if bodiless { String::new() } else { body };
     let mut head = format!("HTTP/1.1 {status}\r\nServer: secret/1.0\r\n");
@@ -313,8 +345,9 @@ fn echo_tunnel(got: &Got, reader: &mut BufReader<Reading>, writer: &mut Writing)
     context.update(key.as_bytes());
     context.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     let accept = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, context.finish());
-    let head =
-        format!("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n");
+    let head = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+    );
     let _ = writer.write_all(head.as_bytes());
     let _ = writer.flush();
     let mut buffer = [0; 4096];
@@ -336,11 +369,17 @@ pub fn tls_server(dir: &Path) -> ServerConfig {
     std::fs::write(dir.join("upstream-ca.pem"), ca.pem()).unwrap();
     let issuer = rcgen::Issuer::new(params, key);
     let leaf_key = rcgen::KeyPair::generate().unwrap();
-    let leaf = rcgen::CertificateParams::new(vec!["app.internal".to_owned()]).unwrap().signed_by(&leaf_key, &issuer).unwrap();
+    let leaf = rcgen::CertificateParams::new(vec!["app.internal".to_owned()])
+        .unwrap()
+        .signed_by(&leaf_key, &issuer)
+        .unwrap();
     ServerConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![leaf.der().clone()], rustls::pki_types::PrivateKeyDer::try_from(leaf_key.serialize_der()).unwrap())
+        .with_single_cert(
+            vec![leaf.der().clone()],
+            rustls::pki_types::PrivateKeyDer::try_from(leaf_key.serialize_der()).unwrap(),
+        )
         .unwrap()
 }

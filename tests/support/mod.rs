@@ -15,20 +15,23 @@ use std::{
 
 use octroi::{
     model::{
-        Acceptance, Alpn, ClientCertificate, Deny, Facts, Http2Limits, HttpVersion, Mode, Origin, PathRules, Presented, QuotaAnswer,
-        Reason, RevocationAnswer, RouteId, Secret, SessionId, TenantName, Tick, TlsFacts, Trail, Transport, UnixTime, UserId,
+        Acceptance, Alpn, ClientCertificate, Deny, Facts, Http2Limits, HttpVersion, Mode, Origin, PathRules,
+        Presented, QuotaAnswer, Reason, RevocationAnswer, RouteId, Secret, SessionId, TenantName, Tick,
+        TlsFacts, Trail, Transport, UnixTime, UserId,
     },
-    pipeline::{Known, Passage, Permit, Stores, judge},
+    pipeline::{Disposition, Permit, RequestFacts, Stores, judge},
     policy::{
-        Balance, CertificateMode, Charge, ClientCertificates, ClientIpHeader, CookieRules, DenyList, ForeignSessions, Granting, Identities,
-        IpAccess, IpSet, Limits, Listener, ListenerKind, MinVersion, OriginCheck, Policy, Protocol, Quota, QuotaBy, RangeRule,
-        RequestLimits, Route, RouteAccess, RouteTable, RouteTableBuilder, SessionRules, Sessions, Tenant, Tenants, Tls, UnknownSni,
-        Upstream, UpstreamTimeouts,
+        Balance, CertificateMode, Charge, ClientCertificates, ClientIpHeader, CookieRules, DenyList,
+        ForeignSessions, Granting, Identities, IpAccess, IpSet, Limits, Listener, ListenerKind, MinVersion,
+        OriginCheck, Policy, Protocol, Quota, QuotaBy, RangeRule, RequestLimits, Route, RouteAccess,
+        RouteTable, RouteTableBuilder, SessionRules, Sessions, Tenant, Tenants, Tls, UnknownSni, Upstream,
+        UpstreamTimeouts,
     },
     quota::Limit,
     replay::Request,
-    session::{Claims, MasterKey, Purpose, Ring, Roles, cookie},
-    state::{Challenges, KeySets, QuotaKey, QuotaStore, RevocationStore},
+    session::{Claims, KeyRing, MasterKey, Purpose, Roles, cookie},
+    sessions::RevocationStore,
+    store::{Challenges, KeySets, QuotaKey, QuotaStore},
 };
 
 /// The time at which everything is judged.
@@ -79,7 +82,11 @@ pub fn quota(name: &str, by: QuotaBy, burst: u32) -> Quota {
         id: 0,
         origin: line(9),
         by,
-        limit: Limit { count: NonZeroU32::MIN, period: Duration::from_secs(60), burst: NonZeroU32::new(burst).unwrap() },
+        limit: Limit {
+            count: NonZeroU32::MIN,
+            period: Duration::from_secs(60),
+            burst: NonZeroU32::new(burst).unwrap(),
+        },
         charge: Charge::Requests,
         mode: Mode::Enforce,
     }
@@ -121,7 +128,8 @@ pub fn tenant(name: &str, hosts: &[&str]) -> Tenant {
     }
 }
 
-pub const REQUEST_LIMITS: RequestLimits = RequestLimits { body_bytes: 1000, body_min_rate: 1024, websocket_idle: Duration::from_secs(300) };
+pub const REQUEST_LIMITS: RequestLimits =
+    RequestLimits { body_bytes: 1000, body_min_rate: 1024, websocket_idle: Duration::from_secs(300) };
 
 fn upstream() -> Arc<Upstream> {
     let second = Duration::from_secs(1);
@@ -141,7 +149,12 @@ fn upstream() -> Arc<Upstream> {
 }
 
 pub fn rules() -> SessionRules {
-    SessionRules { idle: Duration::from_secs(1800), absolute: Duration::from_secs(12 * 3600), bind: Vec::new(), max_per_user: None }
+    SessionRules {
+        idle: Duration::from_secs(1800),
+        absolute: Duration::from_secs(12 * 3600),
+        bind: Vec::new(),
+        max_per_user: None,
+    }
 }
 
 pub fn listener(name: &str, port: u16, kind: ListenerKind) -> Listener {
@@ -161,8 +174,8 @@ pub fn listener(name: &str, port: u16, kind: ListenerKind) -> Listener {
     }
 }
 
-pub fn ring() -> Ring {
-    Ring::new(vec![MasterKey { id: 7, secret: Secret::new([7; 32]), open_only: false }])
+pub fn ring() -> KeyRing {
+    KeyRing::new(vec![MasterKey { id: 7, secret: Secret::new([7; 32]), open_only: false }])
 }
 
 /// A policy with three doors, 10.0.0.0/8 as trusted proxies, one session key, and these tenants.
@@ -371,7 +384,13 @@ pub fn presented(tenants: &[&str]) -> Presented {
 
 /// Rules about client certificates, written in line 11.
 pub fn certificates(mode: CertificateMode) -> Option<Arc<ClientCertificates>> {
-    Some(Arc::new(ClientCertificates { origin: line(11), mode, trust: None, unusable: None, identities: Identities::default() }))
+    Some(Arc::new(ClientCertificates {
+        origin: line(11),
+        mode,
+        trust: None,
+        unusable: None,
+        identities: Identities::default(),
+    }))
 }
 
 /// The claims of a session of `tenant` that began a minute ago.
@@ -421,7 +440,15 @@ impl QuotaStore for Empty {
 }
 
 impl RevocationStore for Empty {
-    fn lookup(&self, tenant: &TenantName, user: &UserId, _: &SessionId, _: UnixTime, _: u32, _: UnixTime) -> RevocationAnswer {
+    fn lookup(
+        &self,
+        tenant: &TenantName,
+        user: &UserId,
+        _: &SessionId,
+        _: UnixTime,
+        _: u32,
+        _: UnixTime,
+    ) -> RevocationAnswer {
         panic!("{user} of {tenant} was looked up")
     }
 
@@ -479,7 +506,15 @@ pub struct Says(pub RevocationAnswer, pub u32);
 pub const LIVE: Says = Says(RevocationAnswer::Live, 0);
 
 impl RevocationStore for Says {
-    fn lookup(&self, _: &TenantName, _: &UserId, _: &SessionId, _: UnixTime, _: u32, _: UnixTime) -> RevocationAnswer {
+    fn lookup(
+        &self,
+        _: &TenantName,
+        _: &UserId,
+        _: &SessionId,
+        _: UnixTime,
+        _: u32,
+        _: UnixTime,
+    ) -> RevocationAnswer {
         self.0
     }
 
@@ -495,8 +530,8 @@ impl RevocationStore for Says {
 /// How a judgement ended.
 #[derive(Debug)]
 pub struct Judged {
-    pub verdict: Result<Passage, Deny>,
-    pub known: Known,
+    pub verdict: Result<Disposition, Deny>,
+    pub facts: RequestFacts,
     pub trail: Trail,
 }
 
@@ -519,21 +554,33 @@ impl Judged {
     #[track_caller]
     pub fn permit(self) -> Permit {
         match self.verdict {
-            Ok(Passage::Permit(permit)) => permit,
+            Ok(Disposition::Permit(permit)) => permit,
             other => panic!("no permit: {other:?}"),
         }
     }
 }
 
-pub fn ask_at<Q: QuotaStore, R: RevocationStore>(request: &Request, policy: &Policy, quotas: &Q, revocations: &R, now: UnixTime) -> Judged {
-    let (mut known, mut trail) = (Known::default(), Trail::brief());
+pub fn ask_at<Q: QuotaStore, R: RevocationStore>(
+    request: &Request,
+    policy: &Policy,
+    quotas: &Q,
+    revocations: &R,
+    now: UnixTime,
+) -> Judged {
+    let (mut facts, mut trail) = (RequestFacts::default(), Trail::brief());
     let view = request.view(now, Tick::from_nanos(1));
-    let stores = Stores { quotas, revocations, challenges: &Challenges::default(), key_sets: &KeySets::default() };
-    let verdict = now_or_never(judge(&view, policy, stores, &mut known, &mut trail));
-    Judged { verdict, known, trail }
+    let stores =
+        Stores { quotas, revocations, challenges: &Challenges::default(), key_sets: &KeySets::default() };
+    let verdict = now_or_never(judge(&view, policy, stores, &mut facts, &mut trail));
+    Judged { verdict, facts, trail }
 }
 
-pub fn ask<Q: QuotaStore, R: RevocationStore>(request: &Request, policy: &Policy, quotas: &Q, revocations: &R) -> Judged {
+pub fn ask<Q: QuotaStore, R: RevocationStore>(
+    request: &Request,
+    policy: &Policy,
+    quotas: &Q,
+    revocations: &R,
+) -> Judged {
     ask_at(request, policy, quotas, revocations, NOW)
 }
 

@@ -59,7 +59,8 @@ impl Crowd {
         let stop = Arc::new(AtomicBool::new(false));
         let kinds: [fn(SocketAddr, &Path, &AtomicBool, &Tally); 3] = [new_connections, kept_alive, http2];
         let each = (0..3).flat_map(|kind| std::iter::repeat_n(kind, counts[kind])).enumerate();
-        let clients: Vec<_> = each.map(|(number, kind)| (kind, Arc::new(Tally { number, ..Tally::default() }))).collect();
+        let clients: Vec<_> =
+            each.map(|(number, kind)| (kind, Arc::new(Tally { number, ..Tally::default() }))).collect();
         let begin = |(kind, tally): &(usize, Arc<Tally>)| {
             let (stop, ca, tally, ask) = (Arc::clone(&stop), ca.to_owned(), Arc::clone(tally), kinds[*kind]);
             std::thread::spawn(move || ask(addr, &ca, &stop, &tally))
@@ -90,7 +91,9 @@ impl Crowd {
     /// Waits until every one of the clients has connected anew since: whoever is told to go comes again with the next request. A busy
     /// machine lets single clients wait, so each is asked for, and not their sum.
     pub fn all_come_again(&self, since: &[usize]) {
-        self.wait("every client came again", || std::iter::zip(self.connections(), since).all(|(now, than)| now > *than));
+        self.wait("every client came again", || {
+            std::iter::zip(self.connections(), since).all(|(now, than)| now > *than)
+        });
     }
 
     /// Waits until each kind of client was answered so many times more.
@@ -124,7 +127,8 @@ const REST: Duration = Duration::from_millis(2);
 
 /// One HTTP/1.1 request; says whether it was answered, and whether the connection may carry another.
 fn ask(stream: &mut (impl Read + Write)) -> (Result<(), String>, bool) {
-    let sent = stream.write_all(b"GET /public/x HTTP/1.1\r\nHost: acme.test\r\n\r\n").and_then(|()| stream.flush());
+    let sent =
+        stream.write_all(b"GET /public/x HTTP/1.1\r\nHost: acme.test\r\n\r\n").and_then(|()| stream.flush());
     if let Err(error) = sent {
         return (Err(format!("sending: {error}")), false);
     }
@@ -135,7 +139,8 @@ fn ask(stream: &mut (impl Read + Write)) -> (Result<(), String>, bool) {
             let answer = parse(&text, 0);
             let length: usize = answer.field("content-length").map_or(0, |length| length.parse().unwrap());
             if got.len() >= end + 4 + length {
-                let closes = answer.field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+                let closes =
+                    answer.field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
                 return (if answer.status == 200 { Ok(()) } else { Err(text.into_owned()) }, !closes);
             }
         }
@@ -186,18 +191,26 @@ fn http2(addr: SocketAddr, ca: &Path, stop: &AtomicBool, tally: &Tally) {
         while !stop.load(Ordering::Relaxed) || !waiting.is_empty() {
             tally.connections.fetch_add(1, Ordering::Relaxed);
             let tcp = tokio::net::TcpStream::connect(addr).await.unwrap();
-            let tls = tokio_rustls::TlsConnector::from(Arc::clone(&config)).connect("acme.test".try_into().unwrap(), tcp).await.unwrap();
+            let tls = tokio_rustls::TlsConnector::from(Arc::clone(&config))
+                .connect("acme.test".try_into().unwrap(), tcp)
+                .await
+                .unwrap();
             let (mut sender, connection) = h2::client::handshake(tls).await.unwrap();
             let connection = tokio::spawn(connection);
             while !stop.load(Ordering::Relaxed) || !waiting.is_empty() {
                 let Ok(ready) = sender.clone().ready().await else { break };
                 sender = ready;
                 while waiting.len() < 4 {
-                    waiting.push(format!("/public/x?n={}.{}", tally.number, tally.made.fetch_add(1, Ordering::Relaxed)));
+                    waiting.push(format!(
+                        "/public/x?n={}.{}",
+                        tally.number,
+                        tally.made.fetch_add(1, Ordering::Relaxed)
+                    ));
                 }
                 let mut asked = Vec::new();
                 for target in std::mem::take(&mut waiting) {
-                    let request = http::Request::builder().uri(format!("https://acme.test{target}")).body(()).unwrap();
+                    let request =
+                        http::Request::builder().uri(format!("https://acme.test{target}")).body(()).unwrap();
                     match sender.send_request(request, true) {
                         Ok((answer, _)) => asked.push((target, answer)),
                         Err(_) => waiting.push(target),
@@ -205,11 +218,17 @@ fn http2(addr: SocketAddr, ca: &Path, stop: &AtomicBool, tally: &Tally) {
                 }
                 for (target, answer) in asked {
                     match answer.await {
-                        Err(error) if error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR) => {
+                        Err(error)
+                            if error.is_go_away()
+                                && error.is_remote()
+                                && error.reason() == Some(h2::Reason::NO_ERROR) =>
+                        {
                             waiting.push(target);
                         }
                         Err(error) => tally.note(Err(format!("{target}: {error:?}"))),
-                        Ok(answer) => tally.note(whole(answer).await.map_err(|why| format!("{target}: {why}"))),
+                        Ok(answer) => {
+                            tally.note(whole(answer).await.map_err(|why| format!("{target}: {why}")))
+                        }
                     }
                 }
                 tokio::time::sleep(REST).await;

@@ -37,7 +37,8 @@ fn no_request_is_lost_over_two_upgrades() {
     crowd.stop();
 
     // Each HTTP/2 request came to the upstream once, also those that were sent again.
-    let mut targets: Vec<String> = upstream.take().into_iter().map(|got| got.target).filter(|target| target.contains('?')).collect();
+    let mut targets: Vec<String> =
+        upstream.take().into_iter().map(|got| got.target).filter(|target| target.contains('?')).collect();
     targets.sort();
     let came = targets.len();
     targets.dedup();
@@ -46,7 +47,10 @@ fn no_request_is_lost_over_two_upgrades() {
     assert_eq!(octroi.wait(), 0);
     eventually("the second ends too", || (!lives(second)).then_some(()));
     octroi.refresh();
-    assert_eq!((&octroi.status()["generation"], &octroi.status()["predecessor"]), (&3.into(), &serde_json::Value::Null));
+    assert_eq!(
+        (&octroi.status()["generation"], &octroi.status()["predecessor"]),
+        (&3.into(), &serde_json::Value::Null)
+    );
 }
 
 #[test]
@@ -54,7 +58,9 @@ fn listeners_go_over_by_address_and_the_others_come_and_go() {
     let upstream = Upstream::start();
     // More than pingora's 32, with names as long as they may be.
     let many = |from: usize| -> String {
-        (from..from + 40).map(|number| format!("  - {{name: l{number:063}, address: \"127.0.0.1:0\", plaintext: true}}\n")).collect()
+        (from..from + 40)
+            .map(|number| format!("  - {{name: l{number:063}, address: \"127.0.0.1:0\", plaintext: true}}\n"))
+            .collect()
     };
     let mut octroi = Octroi::start(&config(&upstream, &many(0)));
     let addr = |octroi: &Octroi, number: usize| octroi.addr(&format!("l{number:063}"));
@@ -76,7 +82,9 @@ fn a_listener_keeps_its_socket_under_another_name() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = free.local_addr().unwrap();
     drop(free);
-    let named = |name: &str| config(&upstream, &format!("  - {{name: {name}, address: \"{addr}\", plaintext: true}}"));
+    let named = |name: &str| {
+        config(&upstream, &format!("  - {{name: {name}, address: \"{addr}\", plaintext: true}}"))
+    };
     let mut octroi = Octroi::start(&named("before"));
     octroi.configure(&named("behind"));
     assert_eq!(octroi.code(&["reload"]), 1, "a reload cannot do that");
@@ -106,12 +114,18 @@ fn quit_hands_over_to_the_successor_that_waits() {
 
     assert_eq!(octroi.wait(), 0);
     octroi.refresh();
-    assert_eq!((&octroi.status()["pid"], &octroi.status()["generation"]), (&successor.id().into(), &2.into()));
+    assert_eq!(
+        (&octroi.status()["pid"], &octroi.status()["generation"]),
+        (&successor.id().into(), &2.into())
+    );
     assert_eq!(octroi.curl("acme.test", "/public/x").status(), 200);
     assert_eq!(octroi.metric("octroi_generation"), 2.0);
     crate::harness::program::signal(successor.id(), "TERM");
     assert_eq!(successor.wait().unwrap().code(), Some(0));
-    assert!(!octroi.path().join("state/upgrade.sock").exists() && !octroi.path().join("state/control.sock").exists());
+    assert!(
+        !octroi.path().join("state/upgrade.sock").exists()
+            && !octroi.path().join("state/control.sock").exists()
+    );
 }
 
 #[test]
@@ -155,7 +169,11 @@ fn what_is_open_drains_and_status_and_metrics_say_so() {
     assert_eq!(tunnel.read(&mut [0; 16]).unwrap(), 5);
     // A tunnel lives as long as `drain` says.
     assert_eq!(octroi.wait(), 0);
-    assert!(start.elapsed() > Duration::from_millis(4500) && start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() > Duration::from_millis(4500) && start.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        start.elapsed()
+    );
     eventually("the successor sees its end", || {
         octroi.refresh();
         octroi.status()["predecessor"].is_null().then_some(())
@@ -174,7 +192,8 @@ fn term_ends_http2_connections_at_rest_at_once() {
         let tls = connector.connect("acme.test".try_into().unwrap(), tcp).await.unwrap();
         let (sender, connection) = h2::client::handshake(tls).await.unwrap();
         let connection = tokio::spawn(connection);
-        let request = |path: &str| http::Request::builder().uri(format!("https://acme.test{path}")).body(()).unwrap();
+        let request =
+            |path: &str| http::Request::builder().uri(format!("https://acme.test{path}")).body(()).unwrap();
         let mut sender = sender.ready().await.unwrap();
         assert_eq!(sender.send_request(request("/public/x"), true).unwrap().0.await.unwrap().status(), 200);
         let slow = sender.send_request(request("/public/x?sleep=700"), true).unwrap().0;

@@ -14,7 +14,12 @@ use crate::{
 /// The number that stands before a word.
 fn before(text: &str, word: &str) -> usize {
     let place = text.find(word).unwrap_or_else(|| panic!("no `{word}`: {text}"));
-    let digits: String = text[..place].chars().rev().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+    let digits: String = text[..place]
+        .chars()
+        .rev()
+        .skip_while(|c| !c.is_ascii_digit())
+        .take_while(char::is_ascii_digit)
+        .collect();
     digits.chars().rev().collect::<String>().parse().unwrap()
 }
 
@@ -69,7 +74,12 @@ fn fifty_thousand_requests_and_two_upgrades_lose_nothing() {
         let [fresh, kept, http2] = [0, KEPT, HTTP2].map(|kind| crowd.answered(kind));
         assert!(enough(&crowd), "{clear} {fresh} {kept} {http2}");
         // What the app got over HTTP/2 it got once each, however often it was asked for.
-        let mut targets: Vec<String> = upstream.take().into_iter().map(|got| got.target).filter(|target| target.contains("?n=")).collect();
+        let mut targets: Vec<String> = upstream
+            .take()
+            .into_iter()
+            .map(|got| got.target)
+            .filter(|target| target.contains("?n="))
+            .collect();
         let received = targets.len();
         targets.sort_unstable();
         targets.dedup();

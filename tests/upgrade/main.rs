@@ -1,11 +1,24 @@
 //! Hand-over to a successor, and drain: the real program, real sockets, real load.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
-#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::print_stderr, reason = "a test is read, not linked")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test is read, not linked"
+)]
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod before;
 mod clients;
 mod failures;
 mod hand_over;
@@ -53,7 +66,11 @@ fn started() -> (Octroi, Upstream) {
 
 /// Signs `u_1` in and returns the Cookie field.
 fn sign_in(octroi: &Octroi) -> String {
-    octroi.curl("acme.test", "/login?h-Octroi-Session-Grant=user%3D%22u_1%22").args(&["-X", "POST"]).get().session()
+    octroi
+        .curl("acme.test", "/login?h-Octroi-Session-Grant=user%3D%22u_1%22")
+        .args(&["-X", "POST"])
+        .get()
+        .session()
 }
 
 /// Upgrades, and returns the old and the new process.

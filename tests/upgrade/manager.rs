@@ -95,7 +95,8 @@ fn the_watchdog_is_fed_at_half_its_interval() {
 fn activated(octroi: &Octroi, sockets: [TcpListener; 2], names: &str, pid: &str) -> Command {
     let [a, b] = sockets.map(|socket| Stdio::from(OwnedFd::from(socket)));
     let mut command = Command::new("sh");
-    let script = format!("exec 3<&0 4<&1 </dev/null >&2; export LISTEN_PID={pid}; exec \"$0\" run --config \"$1\"");
+    let script =
+        format!("exec 3<&0 4<&1 </dev/null >&2; export LISTEN_PID={pid}; exec \"$0\" run --config \"$1\"");
     command.arg("-c").arg(script).arg(BINARY).arg(octroi.config()).stdin(a).stdout(b);
     command.env("LISTEN_FDS", "2").env("LISTEN_FDNAMES", names);
     command
@@ -111,9 +112,11 @@ fn sockets_of_the_service_manager_are_used_by_name_and_by_address() {
     let (named, other) = (socket(), socket());
     let (named_at, other_at) = (named.local_addr().unwrap(), other.local_addr().unwrap());
     let plain = format!("name: plain, address: \"{other_at}\"");
-    let mut octroi = Octroi::prepared(&config(&upstream, "").replace("name: plain, address: \"127.0.0.1:0\"", &plain));
+    let mut octroi =
+        Octroi::prepared(&config(&upstream, "").replace("name: plain, address: \"127.0.0.1:0\"", &plain));
 
-    let child = activated(&octroi, [named, other], "public:whatever", "$$").stderr(Stdio::null()).spawn().unwrap();
+    let child =
+        activated(&octroi, [named, other], "public:whatever", "$$").stderr(Stdio::null()).spawn().unwrap();
     octroi.adopt(child);
 
     assert_eq!((octroi.addr("public"), octroi.addr("plain")), (named_at, other_at));
@@ -141,7 +144,13 @@ fn sockets_that_are_not_for_us_or_no_listeners_are_not_taken() {
     let other = Octroi::prepared(&config(&upstream, ""));
     let listener = socket();
     let connection = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let output = activated(&other, [TcpListener::from(OwnedFd::from(connection)), socket()], "public:x", "$$").output().unwrap();
+    let output =
+        activated(&other, [TcpListener::from(OwnedFd::from(connection)), socket()], "public:x", "$$")
+            .output()
+            .unwrap();
     assert_eq!(output.status.code(), Some(69));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("socket 0 (`public`): it does not listen"), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("socket 0 (`public`): it does not listen"),
+        "{output:?}"
+    );
 }

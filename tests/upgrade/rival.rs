@@ -1,4 +1,4 @@
-//! A successor that fails where a test wants it to. It speaks the packets of `app/upgrade`.
+//! A successor that fails where a test wants it to. It speaks the packets of `hand_over`.
 
 use std::{path::Path, time::Duration};
 
@@ -31,7 +31,9 @@ impl Rival {
 
     /// The same, as an octroi from before or behind this one would.
     pub fn of_version(state_dir: &Path, version: u8) -> Self {
-        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        let socket =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .unwrap();
         rustix::net::connect(&socket, &SocketAddrUnix::new(state_dir.join("upgrade.sock")).unwrap()).unwrap();
         set_socket_timeout(&socket, Timeout::Recv, Some(Duration::from_secs(10))).unwrap();
         let rival = Self(socket);

@@ -18,24 +18,30 @@ use crate::{
     sign_in, started, upgrade,
 };
 
-type Stream = StreamOwned<ClientConnection, TcpStream>;
+pub type Stream = StreamOwned<ClientConnection, TcpStream>;
 
 fn connect(octroi: &Octroi) -> Stream {
     raw_tls(octroi.addr("public"), "acme.test", &octroi.path().join("certs/ca.pem"), &[b"http/1.1"])
 }
 
 /// A connection that the serving process has, and that can ask once more after it handed over.
-fn resting(octroi: &Octroi) -> Stream {
+pub fn resting(octroi: &Octroi) -> Stream {
     let mut stream = connect(octroi);
     assert_eq!(ask(&mut stream, "GET /public/x HTTP/1.1\r\nHost: acme.test\r\n\r\n").status, 200);
     stream
 }
 
-fn with(stream: &mut Stream, method: &str, path: &str, cookie: &str) -> u16 {
-    ask(stream, &format!("{method} {path} HTTP/1.1\r\nHost: acme.test\r\nCookie: {cookie}\r\nContent-Length: 0\r\n\r\n")).status
+pub fn with(stream: &mut Stream, method: &str, path: &str, cookie: &str) -> u16 {
+    ask(
+        stream,
+        &format!(
+            "{method} {path} HTTP/1.1\r\nHost: acme.test\r\nCookie: {cookie}\r\nContent-Length: 0\r\n\r\n"
+        ),
+    )
+    .status
 }
 
-fn tunnel(octroi: &Octroi, cookie: &str) -> Stream {
+pub fn tunnel(octroi: &Octroi, cookie: &str) -> Stream {
     let mut stream = connect(octroi);
     let head = format!(
         "GET /ws HTTP/1.1\r\nHost: acme.test\r\nCookie: {cookie}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -46,7 +52,7 @@ fn tunnel(octroi: &Octroi, cookie: &str) -> Stream {
 }
 
 /// Talks through a tunnel until it ends; it is judged again about once a second.
-fn ends(tunnel: &mut Stream) {
+pub fn ends(tunnel: &mut Stream) {
     let start = Instant::now();
     let mut buffer = [0; 64];
     while tunnel.write_all(b"ping").is_ok() && tunnel.read(&mut buffer).is_ok_and(|read| read > 0) {
@@ -124,11 +130,14 @@ fn over_three_generations_too() {
 fn without_its_successor_a_predecessor_believes_no_session() {
     let (mut octroi, _upstream) = started();
     let cookie = sign_in(&octroi);
-    let (mut open, mut asks, mut out, mut public) = (tunnel(&octroi, &cookie), resting(&octroi), resting(&octroi), resting(&octroi));
+    let (mut open, mut asks, mut out, mut public) =
+        (tunnel(&octroi, &cookie), resting(&octroi), resting(&octroi), resting(&octroi));
     let (_, new) = upgrade(&mut octroi);
 
     assert!(signal(new, "KILL"));
-    eventually("it notices", || octroi.printed().iter().any(|line| line.contains("out of reach")).then_some(()));
+    eventually("it notices", || {
+        octroi.printed().iter().any(|line| line.contains("out of reach")).then_some(())
+    });
 
     assert_eq!(with(&mut asks, "GET", "/x", &cookie), 503);
     assert_eq!(with(&mut out, "POST", "/logout?h-Octroi-Session-Revoke=self", &cookie), 503);

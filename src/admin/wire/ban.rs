@@ -43,7 +43,13 @@ impl BansBody {
                 BanCause::Protocol(reason) => ("protocol", Some(reason.to_owned()), None),
                 BanCause::Operator(note) => ("operator", None, note),
             };
-            BanBody { client: ban.client.to_string(), until: write_time(now.plus(ban.left)), cause: cause.to_owned(), reason, note }
+            BanBody {
+                client: ban.client.to_string(),
+                until: write_time(now.plus(ban.left)),
+                cause: cause.to_owned(),
+                reason,
+                note,
+            }
         };
         Self { bans: bans.into_iter().take(LISTED_BANS).map(one).collect(), more }
     }

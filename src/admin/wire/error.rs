@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The code of an order that came to a process which handed over before its turn: whoever serves by then may
+/// be given it again.
+pub const HANDED_OVER: &str = "handed_over";
+
 /// Every answer that is none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {

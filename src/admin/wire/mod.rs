@@ -9,12 +9,12 @@ mod status;
 mod time;
 
 pub use ban::{BanBody, BansBody, ClientBody, LISTED_BANS, LiftBanBody, MakeBanBody};
-pub use error::{ErrorBody, ErrorDetail};
+pub use error::{ErrorBody, ErrorDetail, HANDED_OVER};
 pub use key::{KeyBody, KeysBody};
 pub use process::{ReloadBody, ReloadedBody, UpgradeBody, UpgradedBody};
 pub use session::{ListSessionsBody, RevokeBody, RevokedBody, SessionBody, SessionsBody, TenantBody};
 pub use status::{
-    AcmeBody, AcmeTroubleBody, AsideBody, ClockBody, DrainingBody, FailingBody, KeySetBody, ListenerBody, NodeBody, RedisBody, StatusBody,
-    UnkeptBody, UpstreamBody,
+    AcmeBody, AcmeTroubleBody, AsideBody, ClockBody, DrainingBody, FailingBody, KeySetBody, ListenerBody,
+    NodeBody, RedisBody, StatusBody, UnkeptBody, UpstreamBody,
 };
 pub use time::{read_time, write_time};

@@ -44,6 +44,7 @@ pub struct UpgradedBody {
     pub predecessor: u32,
     /// The process that serves.
     pub successor: u32,
-    /// How long it took from the first socket that was handed over until the successor served, in milliseconds.
+    /// How long it took from the first socket that was handed over until the successor served, in
+    /// milliseconds.
     pub took_ms: f64,
 }

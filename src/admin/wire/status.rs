@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::write_time;
 use crate::model::{
-    AcmeStatus, ClockStatus, KeySetStatus, MissingTenants, NodeStatus, RedisStatus, Status, UnkeptRevocations, UpstreamStatus,
+    AcmeStatus, ClockStatus, KeySetStatus, MissingTenants, NodeStatus, RedisStatus, Status,
+    UnkeptRevocations, UpstreamStatus,
 };
 
 /// `GET /v1/status`.
@@ -29,7 +30,17 @@ pub struct StatusBody {
     /// Files of TLS on disk that cannot be used; what was read before them is in force.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tls_refused: Vec<String>,
-    /// CAs and revocation lists of client certificates that have ended, by tenant, and certificates of ours: whom they concern is shut out.
+    /// Certificates that cannot be used while nothing is in force in their place: hosts are not served.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tls_out: Vec<String>,
+    /// Certificates in force that end within 14 days.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tls_ending: Vec<String>,
+    /// Files of denied ranges that are refused as they are; what they held before is in force.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deny_refused: Vec<String>,
+    /// CAs and revocation lists of client certificates that have ended, by tenant, and certificates of ours:
+    /// whom they concern is shut out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lapsed: Vec<String>,
     /// What is odd about the chains that certificates are shown with.
@@ -40,16 +51,21 @@ pub struct StatusBody {
     pub clock: Option<ClockBody>,
     /// Tenants in force.
     pub tenants: usize,
-    /// Who was there before a start with patterns of tenant files that fitted nothing; absent: nobody, or somebody has confirmed it.
+    /// Who was there before a start with patterns of tenant files that fitted nothing; absent: nobody, or
+    /// somebody has confirmed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenants_missing: Option<MissingTenantsBody>,
     /// Connections open now.
     pub connections: u64,
     /// Revocations in force.
     pub revocations: usize,
-    /// When it was found that the revocation journal was lost; absent: it is whole, or an operator accepted that.
+    /// When it was found that the revocation journal was lost; absent: it is whole, an operator accepted
+    /// that, or no session from before can live any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocations_lost: Option<String>,
+    /// From when on no session from before a loss can live; absent: nothing is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocations_lost_until: Option<String>,
     /// What is ended in memory and not on the disk; absent: all of it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocations_unkept: Option<UnkeptBody>,
@@ -151,6 +167,13 @@ pub struct AcmeBody {
     pub troubles: Vec<AcmeTroubleBody>,
 }
 
+impl AcmeBody {
+    /// Says whether every host has a certificate, or one that was not tried yet is on its way.
+    pub fn is_healthy(&self) -> bool {
+        !self.troubles.iter().any(|one| one.missing && one.error.is_some())
+    }
+}
+
 /// A certificate by ACME that is missing, or could not be had.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcmeTroubleBody {
@@ -183,6 +206,10 @@ pub struct RedisBody {
     /// Which nodes were seen there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<NodeBody>,
+    /// Since when it is not known which of them live: what is said of them is from then. Absent: Redis was
+    /// asked just now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes_unknown_since: Option<String>,
     /// How many there should be, where the configuration says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u32>,
@@ -192,15 +219,19 @@ pub struct RedisBody {
 }
 
 impl RedisBody {
-    /// Says whether it can be relied on: what other nodes revoked is known, there are as many as there should be, each of its own name.
-    pub fn is_well(&self) -> bool {
+    /// Says whether it can be relied on: what other nodes revoked is known, there are as many as there should
+    /// be, each of its own name.
+    pub fn is_healthy(&self) -> bool {
         !self.shared || (self.fresh && !self.namesake && !self.misses_nodes())
     }
 
     /// Says whether fewer nodes live than there should be, as far as Redis was asked.
     pub fn misses_nodes(&self) -> bool {
         let living = self.nodes.iter().filter(|node| node.lives).count();
-        !self.nodes.is_empty() && self.replicas.is_some_and(|replicas| usize::try_from(replicas).is_ok_and(|replicas| living < replicas))
+        !self.nodes.is_empty()
+            && self
+                .replicas
+                .is_some_and(|replicas| usize::try_from(replicas).is_ok_and(|replicas| living < replicas))
     }
 }
 
@@ -258,6 +289,9 @@ pub struct FailingBody {
     pub server: String,
     /// Since when.
     pub since: String,
+    /// When a request tried it last; an earlier octroi does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
     /// How often it was tried in vain.
     pub failures: u32,
     /// Why, the last time.
@@ -290,6 +324,9 @@ impl From<Status> for StatusBody {
             loaded: write_time(status.loaded),
             reload_error: status.reload_error,
             tls_refused: status.tls_refused,
+            tls_out: status.tls_out,
+            tls_ending: status.tls_ending,
+            deny_refused: status.deny_refused,
             lapsed: status.lapsed,
             chains: status.chains,
             clock: status.clock.map(ClockBody::from),
@@ -297,13 +334,22 @@ impl From<Status> for StatusBody {
             tenants_missing: status.tenants_missing.map(MissingTenantsBody::from),
             connections: status.connections,
             revocations: status.revocations,
-            revocations_lost: status.revocations_lost.map(write_time),
-            revocations_unkept: status.revocations_unkept.map(|UnkeptRevocations { count, error }| UnkeptBody { count, error }),
+            revocations_lost: status.revocations_lost.map(|lost| write_time(lost.found)),
+            revocations_lost_until: status.revocations_lost.map(|lost| write_time(lost.until)),
+            revocations_unkept: status
+                .revocations_unkept
+                .map(|UnkeptRevocations { count, error }| UnkeptBody { count, error }),
             logs_failing: status.logs_failing,
             draining: status.draining,
-            listeners: status.listeners.into_iter().map(|(name, address)| ListenerBody { name, address }).collect(),
+            listeners: status
+                .listeners
+                .into_iter()
+                .map(|(name, address)| ListenerBody { name, address })
+                .collect(),
             generation: status.generation,
-            predecessor: status.predecessor.map(|draining| DrainingBody { pid: draining.pid, connections: draining.connections }),
+            predecessor: status
+                .predecessor
+                .map(|draining| DrainingBody { pid: draining.pid, connections: draining.connections }),
             successor: status.successor,
             acme: status.acme.map(AcmeBody::from),
             redis: status.redis.map(RedisBody::from),
@@ -364,6 +410,7 @@ impl From<RedisStatus> for RedisBody {
                 .into_iter()
                 .map(|NodeStatus { name, heard, lives }| NodeBody { name, heard: write_time(heard), lives })
                 .collect(),
+            nodes_unknown_since: status.nodes_unknown.map(write_time),
             replicas: status.replicas,
             namesake: status.is_namesake,
         }
@@ -385,6 +432,7 @@ impl From<UpstreamStatus> for UpstreamBody {
             Some(FailingBody {
                 server: server.address.clone(),
                 since: write_time(failing.since),
+                last: Some(write_time(failing.last)),
                 failures: failing.failures,
                 error: failing.error.clone(),
             })
@@ -399,6 +447,12 @@ impl From<UpstreamStatus> for UpstreamBody {
                 error: aside.error,
             })
         });
-        Self { name: status.name.to_string(), bodies_unread: status.bodies_unread, aside: aside.collect(), down, failing }
+        Self {
+            name: status.name.to_string(),
+            bodies_unread: status.bodies_unread,
+            aside: aside.collect(),
+            down,
+            failing,
+        }
     }
 }

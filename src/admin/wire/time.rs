@@ -5,7 +5,9 @@ use crate::model::UnixTime;
 /// Writes a time as RFC 3339 in UTC.
 pub fn write_time(time: UnixTime) -> String {
     let millis = i64::try_from(time.as_millis()).ok();
-    millis.and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok()).map_or_else(|| "never".to_owned(), |time| time.to_string())
+    millis
+        .and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok())
+        .map_or_else(|| "never".to_owned(), |time| time.to_string())
 }
 
 /// Reads an RFC 3339 time, of any offset. Times before 1970 are none.

@@ -1,16 +1,21 @@
-//! The host that is asked for: one, the same in every place, in host syntax (`security.md` 2.2).
+//! The requested host: one, the same in every place, with valid syntax.
 
-use super::head::trim;
+use super::token::trim;
 use crate::model::{Deny, Host, HostError, HttpVersion, Reason, RequestView, Verdict};
 
-/// Splits a target into what stands from the path on and, of an absolute one, its authority.
+/// Splits a target into the part from the path on and, for the absolute form, its authority.
 pub(super) fn split(target: &[u8]) -> Verdict<(&str, Option<&str>)> {
     let form = |detail: &'static str| Deny::new(Reason::TargetForm, detail);
-    // All octets, many at once: to stop at the first wrong one would look at each alone.
+    // Without an early exit, the compiler examines many octets at once.
     let is_visible = target.iter().fold(true, |all, byte| all & byte.is_ascii_graphic() & (*byte != b'#'));
     let text = Some(target).filter(|_| is_visible).and_then(|target| std::str::from_utf8(target).ok());
-    let Some(text) = text else { return Err(Deny::new(Reason::PathEncoding, "the target has a `#` or bytes that are not visible ASCII")) };
-    // RFC 3986, appendix A; the HTTP library refuses what stands here, and nobody could say why.
+    let Some(text) = text else {
+        return Err(Deny::new(
+            Reason::PathEncoding,
+            "the target has a `#` or bytes that are not visible ASCII",
+        ));
+    };
+    // RFC 3986, appendix A. The HTTP library would refuse these without a usable reason.
     let path = text.split('?').next().unwrap_or_default();
     if text.bytes().any(|byte| matches!(byte, b'"' | b'<' | b'>')) || path.contains('`') {
         return Err(Deny::new(Reason::PathEncoding, "the target has a character that a URL does not have"));
@@ -18,8 +23,10 @@ pub(super) fn split(target: &[u8]) -> Verdict<(&str, Option<&str>)> {
     if text.starts_with('/') {
         return Ok((text, None));
     }
-    // RFC 9112, section 3.2.2. The scheme says nothing: the listener knows how the request came.
-    let Some((scheme, rest)) = text.split_once("://") else { return Err(form("the target is neither a path nor an absolute URL")) };
+    // RFC 9112, section 3.2.2. The scheme is ignored: the listener knows how the request came.
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err(form("the target is neither a path nor an absolute URL"));
+    };
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
         return Err(form("the target is a URL with another scheme than http or https"));
     }
@@ -32,7 +39,7 @@ pub(super) fn split(target: &[u8]) -> Verdict<(&str, Option<&str>)> {
     }
 }
 
-/// The refusal of a target whose authority is not that of Host.
+/// The refusal of a target whose authority differs from Host.
 pub(super) fn conflict() -> Deny {
     Deny::new(Reason::AuthorityConflict, "the authority of the target and Host differ")
 }
@@ -46,7 +53,8 @@ pub(super) fn check(view: &RequestView<'_>, target: Option<&str>) -> Verdict<(Ho
     }
     let asked = match view.version {
         HttpVersion::Http2 => {
-            // RFC 9113, section 8.3.1: a proxy that has the request from HTTP/1 may leave the one out, and Host stands for it.
+            // RFC 9113, section 8.3.1: a proxy that converts from HTTP/1 may omit `:authority`, and Host
+            // replaces it.
             let authority = view.authority.map(str::as_bytes);
             if field.zip(authority).is_some_and(|(field, authority)| !field.eq_ignore_ascii_case(authority)) {
                 return Err(Deny::new(Reason::AuthorityConflict, "`:authority` and Host differ"));
@@ -61,13 +69,16 @@ pub(super) fn check(view: &RequestView<'_>, target: Option<&str>) -> Verdict<(Ho
     if target.is_some_and(|authority| !authority.as_bytes().eq_ignore_ascii_case(asked)) {
         return Err(conflict());
     }
-    let asked = std::str::from_utf8(asked).map_err(|_| Deny::new(Reason::HostSyntax, "the host is not ASCII"))?;
+    let asked =
+        std::str::from_utf8(asked).map_err(|_| Deny::new(Reason::HostSyntax, "the host is not ASCII"))?;
     Host::parse_authority(asked).map_err(|error| {
         let reason = match error {
             HostError::Empty => Reason::HostMissing,
-            // No tenant is found by address, however well it is written.
+            // No tenant is found by address, however it is written.
             HostError::Address => Reason::HostUnknown,
-            HostError::Octet | HostError::Length | HostError::Port | HostError::Wildcard => Reason::HostSyntax,
+            HostError::Octet | HostError::Length | HostError::Port | HostError::Wildcard => {
+                Reason::HostSyntax
+            }
         };
         Deny::new(reason, error.to_string())
     })

@@ -1,9 +1,10 @@
-//! The fields of an HTTP/2 request, in the bounds and with the rules that the raw head has in HTTP/1; cookies of both.
+//! The fields of an HTTP/2 request, within the bounds and rules that the raw head has in HTTP/1; cookies of
+//! both.
 
 use http::{HeaderName, header};
 
 use super::{
-    Body,
+    body::Body,
     head::{content_length, expectation},
 };
 use crate::{
@@ -11,20 +12,26 @@ use crate::{
     policy::Limits,
 };
 
-/// Judges the fields of an HTTP/2 request.
+/// Checks the fields of an HTTP/2 request.
 pub(super) fn check(view: &RequestView<'_>, limits: &Limits) -> Verdict<Body> {
     if view.headers.len() > limits.header_count {
-        return Err(Deny::new(Reason::TooManyFields, format!("{} fields, {} are allowed", view.headers.len(), limits.header_count)));
+        return Err(Deny::new(
+            Reason::TooManyFields,
+            format!("{} fields, {} are allowed", view.headers.len(), limits.header_count),
+        ));
     }
     let mut bytes = view.target.len() + view.authority.map_or(0, str::len) + view.method.len();
     for (name, value) in view.headers {
         let field = name.as_str().len() + value.len();
         if field > limits.field_bytes {
-            return Err(Deny::new(Reason::FieldTooLarge, format!("a field of {field} bytes, {} are allowed", limits.field_bytes)));
+            return Err(Deny::new(
+                Reason::FieldTooLarge,
+                format!("a field of {field} bytes, {} are allowed", limits.field_bytes),
+            ));
         }
         bytes += field;
         if is_of_connection(name) {
-            // Of these, it is the one that a browser lets a page set.
+            // The only one of these that a browser lets a page set.
             let honest = name == "http2-settings";
             return Err(Deny::new(Reason::ConnectionField, format!("{name} in HTTP/2")).honest(honest));
         }
@@ -36,7 +43,10 @@ pub(super) fn check(view: &RequestView<'_>, limits: &Limits) -> Verdict<Body> {
         }
     }
     if bytes > limits.header_bytes {
-        return Err(Deny::new(Reason::HeadTooLarge, format!("the head has {bytes} bytes, {} are allowed", limits.header_bytes)));
+        return Err(Deny::new(
+            Reason::HeadTooLarge,
+            format!("the head has {bytes} bytes, {} are allowed", limits.header_bytes),
+        ));
     }
     once(view, &header::AUTHORIZATION, Reason::HeadDuplicate)?;
     if let Some(expect) = once(view, &header::EXPECT, Reason::Expect)? {
@@ -49,7 +59,8 @@ pub(super) fn check(view: &RequestView<'_>, limits: &Limits) -> Verdict<Body> {
     }
 }
 
-/// Bounds the cookies: whoever reads them next may be slow at it. RFC 9113, section 8.2.3, lets HTTP/2 spread them over lines.
+/// Bounds the cookies, because the next parser may be slow. RFC 9113, section 8.2.3, allows HTTP/2 to spread
+/// them over lines.
 pub(super) fn cookies(view: &RequestView<'_>) -> Verdict {
     let (mut pairs, mut bytes) = (0, 0);
     for line in view.headers.get_all(header::COOKIE) {
@@ -62,7 +73,7 @@ pub(super) fn cookies(view: &RequestView<'_>) -> Verdict {
     Ok(())
 }
 
-/// Returns the value of a field that may stand once.
+/// Returns the value of a field that may occur once.
 fn once<'a>(view: &RequestView<'a>, name: &HeaderName, twice: Reason) -> Verdict<Option<&'a [u8]>> {
     let mut values = view.headers.get_all(name).iter();
     let first = values.next();
@@ -72,12 +83,14 @@ fn once<'a>(view: &RequestView<'a>, name: &HeaderName, twice: Reason) -> Verdict
     Ok(first.map(http::HeaderValue::as_bytes))
 }
 
-/// Says whether a field belongs to one HTTP/1 connection. RFC 9113, section 8.2.2.
+/// Says whether a field is specific to an HTTP/1 connection (RFC 9113, section 8.2.2).
 fn is_of_connection(name: &HeaderName) -> bool {
-    name == header::CONNECTION || name == header::UPGRADE || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
+    name == header::CONNECTION
+        || name == header::UPGRADE
+        || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
 }
 
-/// The most cookies (`security.md` 2.7).
+/// The most cookies.
 const MAX_COOKIES: usize = 100;
 /// The most bytes of cookies.
 const MAX_COOKIE_BYTES: usize = 16 * 1024;

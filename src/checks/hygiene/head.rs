@@ -1,15 +1,19 @@
-//! The head of an HTTP/1 request as it was received (`security.md` 2.5).
+//! The head of an HTTP/1 request as it was received.
 
-use super::{Body, authority};
+use super::{
+    authority,
+    body::Body,
+    token::{is_token, trim},
+};
 use crate::{
     model::{Deny, HttpVersion, Reason, RequestView, Verdict},
     policy::Limits,
 };
 
-/// Judges a raw head, from the request line through the empty line.
+/// Checks a raw head, from the request line through the empty line.
 ///
-/// Nothing is repaired: what two readers might read differently is refused. One pass over the bytes, no allocation on the
-/// way to `Ok`.
+/// Nothing is repaired: what two parsers might read differently is refused. One pass over the bytes, no
+/// allocation on the way to `Ok`.
 pub fn lint(head: &[u8], limits: &Limits) -> Verdict {
     let head = read(head, limits)?;
     let authority = match authority::split(head.target) {
@@ -18,29 +22,33 @@ pub fn lint(head: &[u8], limits: &Limits) -> Verdict {
         // The library says which forms there are.
         Err(_) => None,
     };
-    if authority.zip(head.host).is_some_and(|(authority, host)| !authority.as_bytes().eq_ignore_ascii_case(host)) {
+    if authority
+        .zip(head.host)
+        .is_some_and(|(authority, host)| !authority.as_bytes().eq_ignore_ascii_case(host))
+    {
         return Err(authority::conflict());
     }
     Ok(())
 }
 
-/// Judges the raw head of a request, and that the HTTP library read the very same request.
+/// Checks the raw head of a request, and that the HTTP library parsed the very same request.
 ///
-/// The library escapes illegal targets and drops Content-Length beside Transfer-Encoding before anybody can look. What it
-/// hands over is what will be forwarded, so both must say the same.
+/// The library escapes illegal targets and drops Content-Length beside Transfer-Encoding before we see them.
+/// What it returns is forwarded, so both must agree.
 ///
-/// Returns the target as received beside the body: an absolute one still has its authority there.
+/// Returns the target as received with the body: the absolute form still has its authority there.
 pub(super) fn agree<'a>(view: &RequestView<'a>, limits: &Limits) -> Verdict<(&'a [u8], Body)> {
     let Some(raw) = view.head else { return Err(mismatch("the head as received is not there")) };
     let head = read(raw, limits)?;
-    let (length, coding) = (field(view, &http::header::CONTENT_LENGTH), field(view, &http::header::TRANSFER_ENCODING));
+    let (length, coding) =
+        (field(view, &http::header::CONTENT_LENGTH), field(view, &http::header::TRANSFER_ENCODING));
     if head.version != view.version {
         return Err(mismatch("the version differs"));
     }
     if head.method != view.method.as_bytes() {
         return Err(mismatch("the method differs"));
     }
-    // The library hands over an absolute target whole or from its path on.
+    // The library returns an absolute target whole or from its path on.
     if head.target != view.target && authority::split(head.target)?.0.as_bytes() != view.target {
         return Err(mismatch("the target differs"));
     }
@@ -56,7 +64,7 @@ pub(super) fn agree<'a>(view: &RequestView<'a>, limits: &Limits) -> Verdict<(&'a
     Ok((head.target, head.body))
 }
 
-/// What a head says of itself.
+/// What a head says about itself.
 #[derive(Debug, PartialEq, Eq)]
 struct Head<'a> {
     method: &'a [u8],
@@ -86,10 +94,16 @@ fn read<'a>(head: &'a [u8], limits: &Limits) -> Verdict<Head<'a>> {
         }
         fields += 1;
         if fields > limits.header_count {
-            return Err(Deny::new(Reason::TooManyFields, format!("more than {} fields", limits.header_count)));
+            return Err(Deny::new(
+                Reason::TooManyFields,
+                format!("more than {} fields", limits.header_count),
+            ));
         }
         if text.len() > limits.field_bytes {
-            return Err(Deny::new(Reason::FieldTooLarge, format!("a field of {} bytes, {} are allowed", text.len(), limits.field_bytes)));
+            return Err(Deny::new(
+                Reason::FieldTooLarge,
+                format!("a field of {} bytes, {} are allowed", text.len(), limits.field_bytes),
+            ));
         }
         once.take(text)?;
     }
@@ -97,15 +111,28 @@ fn read<'a>(head: &'a [u8], limits: &Limits) -> Verdict<Head<'a>> {
         return Err(Deny::new(Reason::HeadSyntax, "bytes after the end of the head"));
     }
     let body = once.body(version)?;
-    Ok(Head { method, target, version, fields, host: once.host, length: once.length, chunked: once.coding.is_some(), body })
+    Ok(Head {
+        method,
+        target,
+        version,
+        fields,
+        host: once.host,
+        length: once.length,
+        chunked: once.coding.is_some(),
+        body,
+    })
 }
 
-/// Refuses a head over the limit, by the target if that alone is too long.
+/// Refuses a head over the limit; by its target if that alone is too long.
 fn bounded(head: &[u8], limits: &Limits) -> Verdict {
     if head.len() <= limits.header_bytes {
         return Ok(());
     }
-    let target = head.split(|&byte| byte == b'\n').next().and_then(|line| line.split(|&byte| byte == b' ').nth(1)).map_or(0, <[u8]>::len);
+    let target = head
+        .split(|&byte| byte == b'\n')
+        .next()
+        .and_then(|line| line.split(|&byte| byte == b' ').nth(1))
+        .map_or(0, <[u8]>::len);
     if target > limits.uri_bytes {
         return Err(too_long(target, limits));
     }
@@ -116,30 +143,35 @@ fn too_long(bytes: usize, limits: &Limits) -> Deny {
     Deny::new(Reason::UriTooLong, format!("the target has {bytes} bytes, {} are allowed", limits.uri_bytes))
 }
 
-/// Cuts one line off. It ends in CR LF and has no control character but TAB in it.
+/// Splits off one line. It must end in CR LF and have no control character other than TAB.
 fn line(bytes: &[u8]) -> Verdict<(&[u8], &[u8])> {
     let Some((text, rest)) = memchr::memchr(b'\n', bytes).and_then(|end| bytes.split_at_checked(end)) else {
         return Err(Deny::new(Reason::HeadSyntax, "the head is not complete").honest(true));
     };
-    let Some(text) = text.strip_suffix(b"\r") else { return Err(Deny::new(Reason::HeadOctet, "a line ends in LF without CR")) };
-    // No early end: without one the compiler looks at 16 bytes at once.
-    let controls = text.iter().fold(false, |seen, &byte| seen | (byte < 0x20 && byte != b'\t') | (byte == 0x7f));
+    let Some(text) = text.strip_suffix(b"\r") else {
+        return Err(Deny::new(Reason::HeadOctet, "a line ends in LF without CR"));
+    };
+    // Without an early exit the compiler examines 16 bytes at once.
+    let controls =
+        text.iter().fold(false, |seen, &byte| seen | (byte < 0x20 && byte != b'\t') | (byte == 0x7f));
     if controls {
-        // A page may set a value with any of them but these (Fetch, section 2.2.2).
+        // A page may set a value with any other control character (Fetch, section 2.2.2).
         let honest = !text.iter().any(|byte| matches!(byte, b'\0' | b'\r'));
         return Err(Deny::new(Reason::HeadOctet, "a control character in a line").honest(honest));
     }
     Ok((text, rest.get(1..).unwrap_or_default()))
 }
 
-/// Reads `method SP target SP HTTP/1.x`. RFC 9112, section 3, without its leniency.
+/// Reads `method SP target SP HTTP/1.x` (RFC 9112, section 3, without its leniency).
 fn request_line(line: &[u8]) -> Verdict<(&[u8], &[u8], HttpVersion)> {
     let syntax = |detail| Deny::new(Reason::HeadSyntax, detail);
     if line.is_empty() {
         return Err(syntax("an empty line before the request line"));
     }
     let mut words = line.split(|&byte| byte == b' ');
-    let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next()) else {
+    let (Some(method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
         return Err(syntax("the request line is not `method target version` with single spaces"));
     };
     if method.is_empty() || !method.iter().all(|&byte| is_token(byte)) {
@@ -159,7 +191,7 @@ fn request_line(line: &[u8]) -> Verdict<(&[u8], &[u8], HttpVersion)> {
     Ok((method, target, version))
 }
 
-/// The fields that may stand once.
+/// The fields that may occur once.
 #[derive(Default)]
 struct Once<'a> {
     host: Option<&'a [u8]>,
@@ -170,13 +202,16 @@ struct Once<'a> {
 }
 
 impl<'a> Once<'a> {
-    /// Looks at one field line.
+    /// Reads one field line.
     fn take(&mut self, line: &'a [u8]) -> Verdict {
         let syntax = |detail| Deny::new(Reason::HeadSyntax, detail);
         if matches!(line.first(), Some(b' ' | b'\t')) {
-            return Err(syntax("a line begins with white space: it would continue the one before (obs-fold)"));
+            return Err(syntax(
+                "a line begins with white space: it would continue the one before (obs-fold)",
+            ));
         }
-        let Some((name, value)) = memchr::memchr(b':', line).and_then(|colon| line.split_at_checked(colon)) else {
+        let Some((name, value)) = memchr::memchr(b':', line).and_then(|colon| line.split_at_checked(colon))
+        else {
             return Err(syntax("a field line without a colon"));
         };
         if name.is_empty() || !name.iter().all(|&byte| is_token(byte)) {
@@ -185,7 +220,9 @@ impl<'a> Once<'a> {
         let place = match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => (&mut self.host, Reason::HeadDuplicate),
             6 if name.eq_ignore_ascii_case(b"expect") => (&mut self.expect, Reason::Expect),
-            13 if name.eq_ignore_ascii_case(b"authorization") => (&mut self.authorization, Reason::HeadDuplicate),
+            13 if name.eq_ignore_ascii_case(b"authorization") => {
+                (&mut self.authorization, Reason::HeadDuplicate)
+            }
             14 if name.eq_ignore_ascii_case(b"content-length") => (&mut self.length, Reason::FramingCl),
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => (&mut self.coding, Reason::FramingTe),
             _ => return Ok(()),
@@ -196,7 +233,8 @@ impl<'a> Once<'a> {
         }
     }
 
-    /// Judges them together: what body do they announce? RFC 9112, section 6.3, without its leniency.
+    /// Checks these fields together: which body do they announce? (RFC 9112, section 6.3, without its
+    /// leniency.)
     fn body(&self, version: HttpVersion) -> Verdict<Body> {
         if self.length.is_some() && self.coding.is_some() {
             return Err(Deny::new(Reason::FramingClTe, "Content-Length and Transfer-Encoding"));
@@ -209,7 +247,8 @@ impl<'a> Once<'a> {
                 return Err(Deny::new(Reason::FramingTe, "Transfer-Encoding in HTTP/1.0"));
             }
             if !coding.eq_ignore_ascii_case(b"chunked") {
-                return Err(Deny::new(Reason::FramingTe, "Transfer-Encoding is not `chunked`").honest(is_correct_coding(coding)));
+                return Err(Deny::new(Reason::FramingTe, "Transfer-Encoding is not `chunked`")
+                    .honest(is_correct_coding(coding)));
             }
             return Ok(Body::Unknown);
         }
@@ -221,19 +260,23 @@ impl<'a> Once<'a> {
     }
 }
 
-/// Says whether the first line is a request line of HTTP, but for how it ends. Anything else is another protocol.
+/// Says whether the first line is a request line of HTTP, apart from its ending. Anything else is another
+/// protocol.
 fn begins_http(head: &[u8]) -> bool {
     let line = head.split(|&byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
     request_line(line).is_ok()
 }
 
-/// Says whether these are codings that a correct client may use, although we know none but the last (RFC 9112, section 7).
+/// Says whether these are codings that a correct client may use, although we support only the last one (RFC
+/// 9112, section 7).
 fn is_correct_coding(value: &[u8]) -> bool {
     let mut codings = value.split(|&byte| byte == b',').map(trim).peekable();
     while let Some(coding) = codings.next() {
         let last = codings.peek().is_none();
         let known: &[&[u8]] = &[b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress", b"identity"];
-        if !(known.iter().any(|known| coding.eq_ignore_ascii_case(known)) || (last && coding.eq_ignore_ascii_case(b"chunked"))) {
+        if !(known.iter().any(|known| coding.eq_ignore_ascii_case(known))
+            || (last && coding.eq_ignore_ascii_case(b"chunked")))
+        {
             return false;
         }
     }
@@ -242,28 +285,19 @@ fn is_correct_coding(value: &[u8]) -> bool {
 
 /// Reads 1 to 18 digits, which always fit into 64 bits.
 pub(super) fn content_length(value: &[u8]) -> Verdict<u64> {
-    let digits = Some(value).filter(|value| (1..=18).contains(&value.len()) && value.iter().all(u8::is_ascii_digit));
+    let digits =
+        Some(value).filter(|value| (1..=18).contains(&value.len()) && value.iter().all(u8::is_ascii_digit));
     let number = digits.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
     number.ok_or_else(|| Deny::new(Reason::FramingCl, "Content-Length is not 1 to 18 digits"))
 }
 
-/// Accepts `100-continue`, in whatever case, which is the only expectation there is. RFC 9110, section 10.1.1.
+/// Accepts `100-continue`, in any case: there is no other expectation (RFC 9110, section 10.1.1).
 pub(super) fn expectation(value: &[u8]) -> Verdict {
-    if value.eq_ignore_ascii_case(b"100-continue") { Ok(()) } else { Err(Deny::new(Reason::Expect, "Expect is not `100-continue`")) }
-}
-
-/// Takes spaces and tabs off both ends.
-pub(super) fn trim(mut value: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
-        value = rest;
+    if value.eq_ignore_ascii_case(b"100-continue") {
+        Ok(())
+    } else {
+        Err(Deny::new(Reason::Expect, "Expect is not `100-continue`"))
     }
-    value
-}
-
-/// `tchar` of RFC 9110, section 5.6.2.
-const fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
 }
 
 fn field<'a>(view: &RequestView<'a>, name: &http::HeaderName) -> Option<&'a [u8]> {

@@ -1,11 +1,14 @@
-//! One unambiguous, bounded request?
+//! Is it one unambiguous, bounded request?
 //!
-//! HTTP/1 is judged by its head as received ([`lint`]), because the HTTP library repairs what it reads; HTTP/2 by its fields.
+//! HTTP/1 is checked by its head as received ([`lint`]), because the HTTP library repairs what it parses;
+//! HTTP/2 is checked by its fields.
 
 mod authority;
+mod body;
 mod connection;
 mod field;
 mod head;
+mod token;
 
 use std::str;
 
@@ -14,16 +17,17 @@ use crate::{
     policy::Limits,
 };
 
+pub use body::Body;
 pub use head::lint;
 
-/// What hygiene proved of a request.
+/// What hygiene proved about a request.
 #[derive(Clone, Debug)]
 pub struct Clean<'a> {
     /// The method: upper case, and none of CONNECT, TRACE and TRACK.
     pub method: &'a str,
-    /// The host that was asked for, in its one form.
+    /// The requested host, in canonical form.
     pub host: Host,
-    /// The port that stood beside it.
+    /// The port beside it.
     pub port: Option<u16>,
     /// The path.
     pub path: Path<'a>,
@@ -31,19 +35,8 @@ pub struct Clean<'a> {
     pub query: Option<&'a str>,
     /// Path and query as received: visible ASCII, beginning with `/`.
     pub target: &'a str,
-    /// The body that was announced.
+    /// The announced body.
     pub body: Body,
-}
-
-/// The body that a head announces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Body {
-    /// None.
-    Absent,
-    /// So many bytes.
-    Length(u64),
-    /// Its end is seen when it comes: chunks, or HTTP/2 without Content-Length.
-    Unknown,
 }
 
 /// Proves that the request is unambiguous and within bounds.
@@ -56,7 +49,10 @@ pub fn check<'a>(view: &RequestView<'a>, limits: &Limits) -> Verdict<Clean<'a>> 
     field::cookies(view)?;
     method(view.method)?;
     if received.len() > limits.uri_bytes {
-        return Err(Deny::new(Reason::UriTooLong, format!("the target has {} bytes, {} are allowed", received.len(), limits.uri_bytes)));
+        return Err(Deny::new(
+            Reason::UriTooLong,
+            format!("the target has {} bytes, {} are allowed", received.len(), limits.uri_bytes),
+        ));
     }
     let (target, target_authority) = authority::split(received)?;
     let (host, port) = authority::check(view, target_authority)?;
@@ -65,13 +61,16 @@ pub fn check<'a>(view: &RequestView<'a>, limits: &Limits) -> Verdict<Clean<'a>> 
         None => (target, None),
     };
     if path.len() > limits.path_bytes {
-        return Err(Deny::new(Reason::UriTooLong, format!("the path has {} bytes, {} are allowed", path.len(), limits.path_bytes)));
+        return Err(Deny::new(
+            Reason::UriTooLong,
+            format!("the path has {} bytes, {} are allowed", path.len(), limits.path_bytes),
+        ));
     }
     let path = Path::parse(path.as_bytes()).map_err(|error| deny_path(&error))?;
     Ok(Clean { method: view.method, host, port, path, query, target, body })
 }
 
-/// Turns what is wrong with a path into the refusal of it.
+/// Converts a fault in a path to a refusal.
 pub(super) fn deny_path(error: &PathError) -> Deny {
     let reason = match error {
         PathError::NoSlash => Reason::TargetForm,
@@ -89,9 +88,10 @@ pub(super) fn deny_path(error: &PathError) -> Deny {
     Deny::new(reason, error.to_string())
 }
 
-/// Refuses methods that no route can list: tunnels, echoes, and what only looks like a method.
+/// Refuses methods that no route can list: tunnels, echoes, and text that only looks like a method.
 fn method(method: &str) -> Verdict {
-    let is_upper = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    let is_upper =
+        |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
     let written_well = !method.is_empty() && method.len() <= MAX_METHOD_BYTES && method.bytes().all(is_upper);
     if !written_well || matches!(method, "CONNECT" | "TRACE" | "TRACK") {
         let shown: String = method.chars().take(MAX_METHOD_BYTES).collect();
@@ -100,7 +100,7 @@ fn method(method: &str) -> Verdict {
     Ok(())
 }
 
-/// The longest method there is a use for; `UPDATEREDIRECTREF` has 17.
+/// The longest method in use, rounded up; `UPDATEREDIRECTREF` has 17.
 const MAX_METHOD_BYTES: usize = 32;
 
 #[cfg(test)]

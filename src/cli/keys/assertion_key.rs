@@ -14,6 +14,7 @@ pub(super) fn make(path: &Path) -> anyhow::Result<()> {
         .map_err(|_| anyhow::anyhow!("the system's random generator does not work"))?;
     // 48 bytes: one line (RFC 7468, section 2).
     let text = Secret::new(base64::engine::general_purpose::STANDARD.encode(der.as_ref()));
-    let pem = Secret::new(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", text.expose()));
+    let pem =
+        Secret::new(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", text.expose()));
     dev::write_secret(path, pem.expose().as_bytes()).with_context(|| format!("making {}", path.display()))
 }

@@ -1,7 +1,7 @@
 //! The folder of session keys: files that appear, are renamed and vanish as a whole.
 
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{self, DirBuilder},
     os::unix::fs::{DirBuilderExt, MetadataExt, chown},
     path::{Path, PathBuf},
 };
@@ -12,6 +12,7 @@ use base64::Engine;
 use crate::{
     config,
     edge::dev,
+    files,
     model::Secret,
     session::{KeyFile, KeyState},
 };
@@ -19,15 +20,22 @@ use crate::{
 /// Writes base64 of 32 random bytes into a new file that no stranger reads.
 pub(super) fn write_random(path: &Path) -> anyhow::Result<()> {
     let mut random = Secret::new([0_u8; 32]);
-    random.fill(aws_lc_rs::rand::fill).map_err(|_| anyhow::anyhow!("the system's random generator does not work"))?;
+    random
+        .fill(aws_lc_rs::rand::fill)
+        .map_err(|_| anyhow::anyhow!("the system's random generator does not work"))?;
     let text = Secret::new(base64::engine::general_purpose::STANDARD.encode(random.expose()) + "\n");
     dev::write_secret(path, text.expose().as_bytes()).with_context(|| format!("making {}", path.display()))
 }
 
-/// Makes a folder that is missing, and a key where it holds none: one above those that are listed beside it. Returns what was made.
+/// Makes a folder that is missing, and a key where it holds none: one above those that are listed beside it.
+/// Returns what was made.
 pub(super) fn first_key(folder: &Path, listed: Option<u16>) -> anyhow::Result<Option<PathBuf>> {
     if !folder.try_exists().with_context(|| format!("looking for {}", folder.display()))? {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(|| format!("making {}", folder.display()))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .with_context(|| format!("making {}", folder.display()))?;
     }
     if !config::read_key_folder(folder)?.is_empty() {
         return Ok(None);
@@ -72,7 +80,7 @@ pub(super) fn remove(folder: &Path, file: KeyFile) -> anyhow::Result<PathBuf> {
 
 /// A name is on the disk once its folder is.
 fn sync(folder: &Path) -> anyhow::Result<()> {
-    File::open(folder).and_then(|folder| folder.sync_all()).with_context(|| format!("writing {} through", folder.display()))
+    files::sync_folder(folder).with_context(|| format!("writing {} through", folder.display()))
 }
 
 #[cfg(test)]
@@ -87,7 +95,8 @@ mod tests {
     fn a_key_comes_changes_and_goes() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("new/keys");
-        let (waits, mints) = (KeyFile { id: 2, state: KeyState::Open }, KeyFile { id: 2, state: KeyState::Mint });
+        let (waits, mints) =
+            (KeyFile { id: 2, state: KeyState::Open }, KeyFile { id: 2, state: KeyState::Mint });
 
         assert_eq!(first_key(&folder, None).unwrap(), Some(folder.join("1.key")));
         assert_eq!(first_key(&folder, None).unwrap(), None);

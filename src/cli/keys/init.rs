@@ -1,6 +1,11 @@
 //! `octroi keys init`: makes the keys and certificates that a configuration names and the disk lacks.
+//!
+//! For a first start, and for keys that are new. Where octroi has served, what is missing was lost more often
+//! than not, and a new one in its place does harm: the sessions of another key end, and clients refuse the
+//! certificate of a CA that they do not know. So nothing is made that may be in use, unless somebody says so.
 
 use std::{
+    collections::BTreeSet,
     fs::DirBuilder,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -8,34 +13,43 @@ use std::{
 
 use anyhow::Context;
 
-use super::{assertion_key, folder};
+use super::{assertion_key, folder, running};
 use crate::{
     app,
-    cli::output::{Exit, Output},
-    config::{self, ReferencedKind},
+    cli::{
+        control::{Client, ControlArgs},
+        output::{Exit, Output},
+    },
+    config::{self, History, Referenced, ReferencedKind},
     edge::dev,
     model::{Clock, HostPattern, SystemClock},
+    store::KeyUses,
 };
 
-/// Make the keys and certificates that the configuration names and the disk lacks. Nothing that exists is changed.
+/// Make the keys and certificates that the configuration names and the disk lacks, for a first start. Nothing
+/// that exists is changed, and where octroi has served, nothing is made that may be in use.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct InitArgs {
     /// The configuration files; none: the one of --config.
     files: Vec<PathBuf>,
+    /// Make them although octroi has served here and they may be in use: sessions end, and clients refuse the
+    /// certificates
+    #[arg(long)]
+    force: bool,
 }
 
 /// Runs the command.
 pub(super) fn run(config: &Path, args: InitArgs, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let files = if args.files.is_empty() { vec![config.to_owned()] } else { args.files };
     for file in &files {
-        if init(file, output)? == Exit::Problem {
+        if init(file, args.force, output)? == Exit::Problem {
             return Ok(Exit::Problem);
         }
     }
     Ok(Exit::Fine)
 }
 
-fn init(config: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
+fn init(config: &Path, force: bool, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let named = match config::referenced_files(config, &app::variable) {
         Ok(named) => named,
         Err(errors) => {
@@ -43,50 +57,254 @@ fn init(config: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
             return Ok(Exit::Problem);
         }
     };
+    let mut missing = Vec::new();
     for file in named {
-        let missing = !file.path.try_exists().with_context(|| format!("looking for {}", file.path.display()))?;
-        match file.kind {
-            ReferencedKind::SessionKey | ReferencedKind::TicketKeys | ReferencedKind::AdminToken { .. } if missing => {
-                folder::write_random(&file.path)?;
-                output.text(&format!("made {}", file.path.display()))?;
-            }
-            ReferencedKind::AssertionKey if missing => {
-                assertion_key::make(&file.path)?;
-                output.text(&format!("made {}", file.path.display()))?;
-            }
-            ReferencedKind::KeyDir { listed } => {
-                if let Some(made) = folder::first_key(&file.path, listed)? {
-                    output.text(&format!("made {}", made.display()))?;
-                }
-            }
-            ReferencedKind::SessionKey | ReferencedKind::TicketKeys | ReferencedKind::AdminToken { .. } | ReferencedKind::AssertionKey => {}
-            ReferencedKind::Certificate { key, hosts } => {
-                let key_missing = !key.try_exists().with_context(|| format!("looking for {}", key.display()))?;
-                anyhow::ensure!(
-                    missing || !key_missing,
-                    "{} is there and its key {} is not; a certificate without its key cannot be used",
-                    file.path.display(),
-                    key.display()
-                );
-                if missing {
-                    certificate(&file.path, &key, &hosts)?;
-                    output.text(&format!("made {} (signed by ca.pem beside it)", file.path.display()))?;
-                }
-            }
+        if is_missing(&file)? {
+            missing.push(file);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(Exit::Fine);
+    }
+    // All of it is judged before anything is made.
+    let past = Past::of(&config::state_dir(config, &app::variable));
+    let refused: Vec<String> =
+        if force { Vec::new() } else { missing.iter().filter_map(|file| past.objection(file)).collect() };
+    if !refused.is_empty() {
+        for why in &refused {
+            output.say(&format!("error: {why}"));
+        }
+        output.say(&format!("nothing was made: {}. {HELP}", past.words()));
+        return Ok(Exit::Problem);
+    }
+    for file in missing {
+        let doubt = past.doubt(&file);
+        make(file, output)?;
+        if let Some(doubt) = doubt {
+            output.say(&doubt);
         }
     }
     Ok(Exit::Fine)
 }
 
-/// Makes a certificate that a local CA in the same folder signs: for trying octroi out, until real ones are there.
+/// What to do instead.
+const HELP: &str = "Put back from the backup what was in use, and do not restart before: an octroi that runs serves on with what it has \
+                    in memory. What is new, and was never in use, `--force` makes; a certificate for others than yourself comes from your CA";
+
+/// Says whether a file lacks, or of a pair one of both. A pair whose key alone lacks cannot be made whole.
+fn is_missing(Referenced { path, kind }: &Referenced) -> anyhow::Result<bool> {
+    let lacks = |path: &Path| {
+        path.try_exists().map(|there| !there).with_context(|| format!("looking for {}", path.display()))
+    };
+    let missing = lacks(path)?;
+    match kind {
+        ReferencedKind::KeyDir { .. } => Ok(missing || config::read_key_folder(path)?.is_empty()),
+        ReferencedKind::Certificate { key, .. } => {
+            anyhow::ensure!(
+                missing || !lacks(key)?,
+                "{} is there and its key {} is not; a certificate without its key cannot be used",
+                path.display(),
+                key.display()
+            );
+            Ok(missing)
+        }
+        ReferencedKind::SessionKey { .. }
+        | ReferencedKind::TicketKeys
+        | ReferencedKind::AdminToken { .. }
+        | ReferencedKind::AssertionKey => Ok(missing),
+    }
+}
+
+fn make(Referenced { path, kind }: Referenced, output: &mut Output<'_>) -> anyhow::Result<()> {
+    let made = match kind {
+        ReferencedKind::SessionKey { .. }
+        | ReferencedKind::TicketKeys
+        | ReferencedKind::AdminToken { .. } => {
+            folder::write_random(&path)?;
+            Some(path)
+        }
+        ReferencedKind::AssertionKey => {
+            assertion_key::make(&path)?;
+            Some(path)
+        }
+        ReferencedKind::KeyDir { listed } => folder::first_key(&path, listed.into_iter().max())?,
+        ReferencedKind::Certificate { key, hosts } => {
+            certificate(&path, &key, &hosts)?;
+            output.text(&format!(
+                "made {} (for trying octroi out: signed by ca.pem beside it, which no client knows)",
+                path.display()
+            ))?;
+            None
+        }
+    };
+    if let Some(made) = made {
+        output.text(&format!("made {}", made.display()))?;
+    }
+    Ok(())
+}
+
+/// What is known of what is in use here.
+#[derive(Debug)]
+enum Past {
+    /// Nobody has served.
+    Fresh,
+    /// One runs, and has the session keys with these numbers.
+    Runs(BTreeSet<u16>),
+    /// One has served, and had these when it last wrote that down; nothing where that is not known.
+    Served(Option<BTreeSet<u16>>),
+    /// One seems to run, and does not say what it has.
+    Silent(String),
+    /// This account may not look.
+    Unknown,
+}
+
+impl Past {
+    fn of(state_dir: &Path) -> Self {
+        let (history, socket) = (History::of(state_dir), ControlArgs::default().socket(state_dir));
+        if history == History::Fresh && socket.symlink_metadata().is_err() {
+            return Self::Fresh;
+        }
+        match running::ask_by(&Client::with_short_timeout(socket)) {
+            Ok(Some(keys)) => Self::Runs(keys.iter().map(|key| key.id).collect()),
+            Ok(None) => match history {
+                History::Fresh => Self::Fresh,
+                History::Served => Self::Served(KeyUses::known(state_dir)),
+                History::Unknown => Self::Unknown,
+            },
+            Err(error) => Self::Silent(format!("{error:#}")),
+        }
+    }
+
+    /// Returns the numbers of the session keys that are known, where anybody knows.
+    const fn keys(&self) -> Option<&BTreeSet<u16>> {
+        match self {
+            Self::Runs(keys) | Self::Served(Some(keys)) => Some(keys),
+            Self::Fresh | Self::Served(None) | Self::Silent(_) | Self::Unknown => None,
+        }
+    }
+
+    /// Says why a file is not made; nothing where it may be.
+    fn objection(&self, Referenced { path, kind }: &Referenced) -> Option<String> {
+        if matches!(self, Self::Fresh) {
+            return None;
+        }
+        let shown = path.display();
+        let unknown = |what: &str| {
+            format!("{shown} is missing, and whether {what} that is in use was lost there cannot be known")
+        };
+        match (kind, self.keys()) {
+            (ReferencedKind::SessionKey { id }, Some(known)) => known
+                .contains(id)
+                .then(|| format!("{shown} is missing, and the session key {id} is in use: with another one, its sessions end")),
+            (ReferencedKind::KeyDir { listed }, Some(known)) => {
+                let lost: Vec<String> = known.iter().filter(|id| !listed.contains(id)).map(ToString::to_string).collect();
+                let lost = lost.join(", ");
+                (!lost.is_empty())
+                    .then(|| format!("{shown} holds no key, and the session keys in use were there ({lost}): their sessions end"))
+            }
+            (ReferencedKind::SessionKey { .. } | ReferencedKind::KeyDir { .. }, None) => Some(unknown("a session key")),
+            (ReferencedKind::Certificate { .. }, _) => Some(unknown("a certificate")),
+            // They are exchanged one by one beside an octroi that runs, and no session ends with them.
+            (ReferencedKind::TicketKeys | ReferencedKind::AssertionKey | ReferencedKind::AdminToken { .. }, _) => None,
+        }
+    }
+
+    /// Says of a file that is made what nobody can know: whether it was there before.
+    fn doubt(&self, Referenced { path, kind }: &Referenced) -> Option<String> {
+        let harm = match kind {
+            _ if matches!(self, Self::Fresh) => return None,
+            ReferencedKind::TicketKeys => "nodes with the old one resume none of each other's TLS sessions",
+            ReferencedKind::AssertionKey => "apps that do not fetch the new public key refuse what it signs",
+            ReferencedKind::AdminToken { .. } => "whoever has the old token is refused",
+            ReferencedKind::SessionKey { .. }
+            | ReferencedKind::KeyDir { .. }
+            | ReferencedKind::Certificate { .. } => return None,
+        };
+        let shown = path.display();
+        Some(format!(
+            "warning: whether {shown} is new, or was in use and is lost, cannot be known; in use, it comes from the backup, before `octroi reload` and any \
+             restart: otherwise {harm}"
+        ))
+    }
+
+    /// Says how it is known.
+    fn words(&self) -> String {
+        match self {
+            Self::Fresh => "nobody has served here".to_owned(),
+            Self::Runs(_) => "octroi runs with this state directory".to_owned(),
+            Self::Served(Some(_)) => "octroi has served with this state directory".to_owned(),
+            Self::Served(None) => {
+                "octroi has served with this state directory, and did not write down with which keys"
+                    .to_owned()
+            }
+            Self::Silent(why) => {
+                format!("what the octroi of this state directory uses cannot be asked ({why})")
+            }
+            Self::Unknown => {
+                "this account cannot see whether octroi has served with this state directory".to_owned()
+            }
+        }
+    }
+}
+
+/// Makes a certificate that a local CA in the same folder signs: for trying octroi out, until real ones are
+/// there.
 fn certificate(cert: &Path, key: &Path, hosts: &[String]) -> anyhow::Result<()> {
     let dir = cert.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !dir.is_dir() {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(|| format!("making the folder {}", dir.display()))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .with_context(|| format!("making the folder {}", dir.display()))?;
     }
     let names: Vec<HostPattern> = hosts.iter().filter_map(|host| host.parse().ok()).collect();
     let now = SystemClock::new().now();
     let files = dev::PairFiles { cert: cert.to_owned(), key: key.to_owned() };
     dev::Authority::open_or_make(dir, now)?.make_pair(&files, &names, now)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_in_use_is_not_made_and_what_is_new_is() {
+        let of = |kind| Referenced { path: "x".into(), kind };
+        let key = |id| of(ReferencedKind::SessionKey { id });
+        let folder = |listed: &[u16]| of(ReferencedKind::KeyDir { listed: listed.to_vec() });
+        let pair = || of(ReferencedKind::Certificate { key: "y".into(), hosts: Vec::new() });
+        let others = || {
+            [
+                of(ReferencedKind::TicketKeys),
+                of(ReferencedKind::AssertionKey),
+                of(ReferencedKind::AdminToken { principal: "o".into() }),
+            ]
+        };
+        let knows = || BTreeSet::from([1, 2]);
+
+        for past in [Past::Runs(knows()), Past::Served(Some(knows()))] {
+            assert!(
+                past.objection(&key(1)).is_some()
+                    && past.objection(&key(2)).is_some()
+                    && past.objection(&key(3)).is_none()
+            );
+            assert!(past.objection(&folder(&[1])).is_some() && past.objection(&folder(&[1, 2])).is_none());
+            assert!(past.objection(&pair()).is_some());
+            assert!(others().iter().all(|file| past.objection(file).is_none() && past.doubt(file).is_some()));
+        }
+        for past in [Past::Served(None), Past::Silent(String::new()), Past::Unknown] {
+            assert!(
+                [key(3), folder(&[1, 2]), pair()].iter().all(|file| past.objection(file).is_some()),
+                "{past:?}"
+            );
+            assert!(others().iter().all(|file| past.objection(file).is_none() && past.doubt(file).is_some()));
+        }
+        let all = others().into_iter().chain([key(1), folder(&[]), pair()]);
+        assert!(
+            all.into_iter()
+                .all(|file| Past::Fresh.objection(&file).is_none() && Past::Fresh.doubt(&file).is_none())
+        );
+    }
 }

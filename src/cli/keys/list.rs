@@ -2,12 +2,12 @@
 
 use std::{fmt::Write, path::Path};
 
-use super::{ask, sessions};
+use super::running::{ask, path, sessions};
 use crate::{
     admin::wire::{KeyBody, KeysBody},
     cli::{
         control::ControlArgs,
-        output::{Exit, Form, Output},
+        output::{Exit, Output, OutputFormat},
     },
     policy::{Policy, Sessions},
 };
@@ -19,7 +19,7 @@ pub(crate) struct ListArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    control: ControlArgs,
+    pub(super) control: ControlArgs,
 }
 
 /// Runs the command. Where no octroi runs, it tells what the files say.
@@ -38,7 +38,7 @@ pub(super) fn run(
         }
     };
     let body = KeysBody { keys };
-    output.data(Form::from_flag(args.json), &body, || describe(&body.keys))?;
+    output.data(OutputFormat::from_flag(args.json), &body, || describe(&body.keys))?;
     Ok(Exit::Fine)
 }
 
@@ -46,7 +46,8 @@ fn from_files(sessions: &Sessions) -> Vec<KeyBody> {
     let minting = sessions.ring.minting().map(|key| key.id);
     let keys = sessions.ring.keys().iter().map(|key| {
         let dir = sessions.key_dir.as_ref();
-        let file = dir.and_then(|dir| dir.files.iter().find(|file| file.id == key.id).map(|file| super::path(dir, *file)));
+        let file =
+            dir.and_then(|dir| dir.files.iter().find(|file| file.id == key.id).map(|file| path(dir, *file)));
         KeyBody {
             id: key.id,
             state: if minting == Some(key.id) { "mints" } else { "opens" }.to_owned(),
@@ -64,14 +65,25 @@ fn from_files(sessions: &Sessions) -> Vec<KeyBody> {
 }
 
 fn describe(keys: &[KeyBody]) -> String {
-    let mut text = format!("{:<6}{:<7}{:<10}{:>10}  {:<22}{:<22}FILE\n", "KEY", "STATE", "CHECK", "USES", "LAST USED", "RETIRE FROM");
+    let mut text = format!(
+        "{:<6}{:<7}{:<10}{:>10}  {:<22}{:<22}FILE\n",
+        "KEY", "STATE", "CHECK", "USES", "LAST USED", "RETIRE FROM"
+    );
     for key in keys {
         let uses = key.uses.map_or_else(|| "-".to_owned(), |uses| uses.to_string());
         let used = key.opened.as_deref().map_or(if key.uses.is_some() { "never" } else { "-" }, seconds);
         let retire = key.retire_from.as_deref().map_or("-", seconds);
         let file = key.file.as_deref().unwrap_or("listed in sessions.keys");
         // Writing to a string cannot fail.
-        let _ = write!(text, "{:<6}{:<7}{:<10}{uses:>10}  {:<22}{:<22}{file}", key.id, key.state, key.check, utc(used), utc(retire));
+        let _ = write!(
+            text,
+            "{:<6}{:<7}{:<10}{uses:>10}  {:<22}{:<22}{file}",
+            key.id,
+            key.state,
+            key.check,
+            utc(used),
+            utc(retire)
+        );
         if let Some(from) = &key.mints_from {
             let _ = write!(text, " (mints from {from})");
         }
@@ -93,7 +105,7 @@ fn utc(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::fixture::{running, told, with_sessions};
+    use crate::cli::fixture::{run_captured, running, with_sessions};
 
     #[tokio::test]
     async fn keys_are_told_with_their_use() {
@@ -104,26 +116,40 @@ mod tests {
             }
         };
 
-        let (exit, out, talk) = told(running.dir.path(), command(false)).await;
+        let (exit, out, talk) = run_captured(running.dir.path(), command(false)).await;
         let lines: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
 
         assert_eq!((exit, talk.as_str()), (Exit::Fine, ""));
         assert_eq!(lines[1], ["3", "waits", "0a1b2c3d", "0", "never", "2026-11-23T22:00:00Z", "3.open.key"]);
         assert_eq!(lines[2], ["2", "mints", "0a1b2c3d", "0", "never", "-", "2.key"]);
-        assert_eq!(lines[3][..6], ["1", "opens", "0a1b2c3d", "7", "2026-11-23T22:00:00Z", "2026-11-23T22:00:00Z"]);
-        let (_, json, _) = told(running.dir.path(), command(true)).await;
+        assert_eq!(
+            lines[3][..6],
+            ["1", "opens", "0a1b2c3d", "7", "2026-11-23T22:00:00Z", "2026-11-23T22:00:00Z"]
+        );
+        let (_, json, _) = run_captured(running.dir.path(), command(true)).await;
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-        assert_eq!((&json["keys"][0]["state"], &json["keys"][1]["retire_from"]), (&"waits".into(), &serde_json::Value::Null));
+        assert_eq!(
+            (&json["keys"][0]["state"], &json["keys"][1]["retire_from"]),
+            (&"waits".into(), &serde_json::Value::Null)
+        );
     }
 
     #[tokio::test]
     async fn without_octroi_the_files_tell() {
         let dir = tempfile::tempdir().unwrap();
-        let command = |dir: &Path, output: &mut Output<'_>| run(&ListArgs::default(), dir, || Ok(with_sessions()), output);
+        let command = |dir: &Path, output: &mut Output<'_>| {
+            run(&ListArgs::default(), dir, || Ok(with_sessions()), output)
+        };
 
-        let (exit, out, talk) = told(dir.path(), command).await;
+        let (exit, out, talk) = run_captured(dir.path(), command).await;
 
-        assert_eq!((exit, talk.as_str()), (Exit::Fine, "octroi does not run here; this is what the configuration says\n"));
-        assert_eq!(out.lines().nth(1).unwrap().split_whitespace().take(2).collect::<Vec<_>>(), ["7", "mints"]);
+        assert_eq!(
+            (exit, talk.as_str()),
+            (Exit::Fine, "octroi does not run here; this is what the configuration says\n")
+        );
+        assert_eq!(
+            out.lines().nth(1).unwrap().split_whitespace().take(2).collect::<Vec<_>>(),
+            ["7", "mints"]
+        );
     }
 }

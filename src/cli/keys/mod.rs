@@ -6,19 +6,15 @@ mod init;
 mod list;
 mod retire;
 mod rotate;
+mod running;
 
-use std::path::{Path, PathBuf};
-
-use anyhow::Context;
+use std::path::Path;
 
 use super::{
-    control::{Client, ControlArgs, Refused, Unreachable},
+    control::ControlArgs,
     output::{Exit, Output},
 };
-use crate::{
-    admin::wire::{KeyBody, KeysBody, ReloadedBody},
-    policy::{KeyDir, Policy, Sessions},
-};
+use crate::policy::Policy;
 
 /// Make keys; list, rotate and retire the keys of sessions.
 #[derive(Debug, clap::Args)]
@@ -35,6 +31,13 @@ enum KeysCommand {
     Retire(retire::RetireArgs),
 }
 
+impl KeysArgs {
+    /// Says whom the command asks; nothing where it cannot do without the configuration anyway.
+    pub(crate) fn asks(&self) -> Option<ControlArgs> {
+        if let KeysCommand::List(args) = &self.command { Some(args.control.clone()) } else { None }
+    }
+}
+
 pub(crate) fn run(
     config: &Path,
     args: KeysArgs,
@@ -48,57 +51,4 @@ pub(crate) fn run(
         KeysCommand::Rotate(args) => rotate::run(&args, &policy()?, output),
         KeysCommand::Retire(args) => retire::run(&args, &policy()?, output),
     }
-}
-
-/// Returns the rules of sessions.
-fn sessions(policy: &Policy) -> anyhow::Result<&Sessions> {
-    policy.sessions.as_ref().context("the configuration has no `sessions`, so there are no session keys")
-}
-
-/// Asks the running octroi for its keys; nothing where none runs.
-fn ask(control: &ControlArgs, state_dir: &Path) -> anyhow::Result<Option<Vec<KeyBody>>> {
-    match Client::new(control.socket(state_dir)).get("/v1/keys") {
-        Ok(reply) => match reply.read::<KeysBody>()? {
-            Ok(body) => Ok(Some(body.keys)),
-            Err(refused) => Err(refusal(&refused)),
-        },
-        Err(Unreachable::Connect { source, .. })
-            if matches!(source.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Has the running octroi take the folder into force; says so where none runs.
-fn take_into_force(control: &ControlArgs, state_dir: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
-    let reply = match Client::new(control.socket(state_dir)).post("/v1/reload", &serde_json::json!({})) {
-        Ok(reply) => reply,
-        Err(Unreachable::Connect { .. }) => {
-            output.say("octroi does not run here; the folder is read at its start");
-            return Ok(Exit::Fine);
-        }
-        Err(error) => return Err(error.into()),
-    };
-    match reply.read::<ReloadedBody>()? {
-        Ok(reloaded) => {
-            output.say(&format!("the running octroi has taken it into force, revision {}", reloaded.revision));
-            Ok(Exit::Fine)
-        }
-        Err(refused) => {
-            output.say(&refused.body.error.message);
-            output.say("the running octroi refused the configuration with it; the keys in force are the same as before");
-            Ok(Exit::Problem)
-        }
-    }
-}
-
-fn refusal(refused: &Refused) -> anyhow::Error {
-    anyhow::anyhow!("the running octroi refused: {}", refused.body.error.message)
-}
-
-/// Returns the path of a key's file.
-fn path(dir: &KeyDir, file: crate::session::KeyFile) -> PathBuf {
-    dir.path.join(file.to_string())
 }

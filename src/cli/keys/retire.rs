@@ -1,6 +1,9 @@
 //! `octroi keys retire`: destroys a session key that nobody needs any more.
 
-use super::{ask, folder, sessions, take_into_force};
+use super::{
+    folder,
+    running::{ask, sessions, take_into_force},
+};
 use crate::{
     admin::wire::{self, KeyBody},
     cli::{
@@ -11,7 +14,8 @@ use crate::{
     policy::Policy,
 };
 
-/// Destroy a session key of the folder: refused while it mints, or while sessions that it sealed may be alive.
+/// Destroy a session key of the folder: refused while it mints, or while sessions that it sealed may be
+/// alive.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct RetireArgs {
     /// The key's number
@@ -40,7 +44,8 @@ pub(super) fn run(args: &RetireArgs, policy: &Policy, output: &mut Output<'_>) -
         // Whoever runs may know; a file does not.
         return Ok(if running.is_none() && !minting { Exit::Unreachable } else { Exit::Problem });
     }
-    let file = sessions.key_dir.as_ref().and_then(|dir| Some((dir, *dir.files.iter().find(|file| file.id == id)?)));
+    let file =
+        sessions.key_dir.as_ref().and_then(|dir| Some((dir, *dir.files.iter().find(|file| file.id == id)?)));
     let Some((dir, file)) = file else {
         output.say(&format!("key {id} is not needed any more. It is listed in sessions.keys: take it out there, then `octroi reload`."));
         return Ok(Exit::Problem);
@@ -51,7 +56,13 @@ pub(super) fn run(args: &RetireArgs, policy: &Policy, output: &mut Output<'_>) -
 }
 
 /// Says why a key must stay.
-fn objection(id: u16, minting: bool, running: Option<&[KeyBody]>, force: bool, now: UnixTime) -> Option<String> {
+fn objection(
+    id: u16,
+    minting: bool,
+    running: Option<&[KeyBody]>,
+    force: bool,
+    now: UnixTime,
+) -> Option<String> {
     let known = running.and_then(|keys| keys.iter().find(|key| key.id == id));
     if minting || known.is_some_and(|key| key.state == "mints") {
         return Some(format!("key {id} mints; `octroi keys rotate` puts a new one in its place first"));
@@ -67,6 +78,7 @@ fn objection(id: u16, minting: bool, running: Option<&[KeyBody]>, force: bool, n
         return None;
     }
     let opened = known.and_then(|key| key.opened.as_deref());
-    let used = opened.map_or_else(|| "it has opened none here".to_owned(), |at| format!("it last opened one at {at}"));
+    let used = opened
+        .map_or_else(|| "it has opened none here".to_owned(), |at| format!("it last opened one at {at}"));
     Some(format!("sessions that key {id} sealed may live until {from} ({used}); --force ends them"))
 }

@@ -2,7 +2,10 @@
 
 use anyhow::Context;
 
-use super::{folder, path, sessions, take_into_force};
+use super::{
+    folder,
+    running::{path, sessions, take_into_force},
+};
 use crate::{
     cli::{
         control::ControlArgs,
@@ -40,9 +43,17 @@ pub(super) fn run(args: &RotateArgs, policy: &Policy, output: &mut Output<'_>) -
     take_into_force(&args.control, &policy.state_dir, output)
 }
 
-fn make(args: &RotateArgs, sessions: &Sessions, dir: &KeyDir, now: UnixTime, output: &mut Output<'_>) -> anyhow::Result<()> {
+fn make(
+    args: &RotateArgs,
+    sessions: &Sessions,
+    dir: &KeyDir,
+    now: UnixTime,
+    output: &mut Output<'_>,
+) -> anyhow::Result<()> {
     let newest = sessions.ring.keys().iter().map(|key| key.id).max().unwrap_or(0);
-    let id = newest.checked_add(1).context("no number is left for another key; retire all of them and begin with 1")?;
+    let id = newest
+        .checked_add(1)
+        .context("no number is left for another key; retire all of them and begin with 1")?;
     let state = match args.mint_after {
         None => KeyState::Open,
         Some(wait) => minting(wait, now),
@@ -53,7 +64,10 @@ fn make(args: &RotateArgs, sessions: &Sessions, dir: &KeyDir, now: UnixTime, out
     match state {
         KeyState::Open => {
             output.say(&format!("key {id} opens and does not mint yet."));
-            output.say(&format!("Every other node needs the same file first: copy {} into its key_dir.", made.display()));
+            output.say(&format!(
+                "Every other node needs the same file first: copy {} into its key_dir.",
+                made.display()
+            ));
             output.say(&format!("Then, on every node: octroi keys rotate; key {id} mints from there on, and older keys only open."));
         }
         KeyState::MintFrom(_) => {
@@ -62,12 +76,20 @@ fn make(args: &RotateArgs, sessions: &Sessions, dir: &KeyDir, now: UnixTime, out
                 "key {id} opens, and mints by itself in {wait} s. Copy the file to every other node until then, with its name."
             ));
         }
-        KeyState::Mint => output.say(&format!("key {id} mints, and older keys only open. A node without it refuses its sessions.")),
+        KeyState::Mint => output.say(&format!(
+            "key {id} mints, and older keys only open. A node without it refuses its sessions."
+        )),
     }
     Ok(())
 }
 
-fn let_mint(args: &RotateArgs, dir: &KeyDir, file: KeyFile, now: UnixTime, output: &mut Output<'_>) -> anyhow::Result<()> {
+fn let_mint(
+    args: &RotateArgs,
+    dir: &KeyDir,
+    file: KeyFile,
+    now: UnixTime,
+    output: &mut Output<'_>,
+) -> anyhow::Result<()> {
     let to = KeyFile { state: args.mint_after.map_or(KeyState::Mint, |wait| minting(wait, now)), ..file };
     let renamed = folder::change(&dir.path, file, to)?;
     output.text(&format!("renamed {} to {}", path(dir, file).display(), renamed.display()))?;
@@ -107,9 +129,14 @@ fn minting(wait: std::time::Duration, now: UnixTime) -> KeyState {
 fn by_hand(sessions: &Sessions) -> String {
     let keys = sessions.ring.keys();
     let id = keys.iter().map(|key| key.id).max().unwrap_or(0).saturating_add(1);
-    let old: String = keys.iter().map(|key| format!("    - {{id: {}, secret: …, open_only: true}}\n", key.id)).collect();
+    let old: String =
+        keys.iter().map(|key| format!("    - {{id: {}, secret: …, open_only: true}}\n", key.id)).collect();
     let minting = sessions.ring.minting().map_or(0, |key| key.id);
-    let kept = old.replacen(&format!("id: {minting}, secret: …, open_only: true"), &format!("id: {minting}, secret: …"), 1);
+    let kept = old.replacen(
+        &format!("id: {minting}, secret: …, open_only: true"),
+        &format!("id: {minting}, secret: …"),
+        1,
+    );
     format!(
         "the session keys are listed in the configuration, which octroi does not write.\n\
          By hand, in two steps, each on every node before the next one (`octroi keys init` makes the file, `octroi reload` takes it):\n\
@@ -125,5 +152,6 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
     if text == "0s" {
         return Ok(std::time::Duration::ZERO);
     }
-    config::duration(text).ok_or_else(|| format!("not a duration: `{text}`; write `10m`, or `0s` for at once"))
+    config::duration(text)
+        .ok_or_else(|| format!("not a duration: `{text}`; write `10m`, or `0s` for at once"))
 }

@@ -5,10 +5,10 @@ use std::{fmt::Write, path::Path, sync::Arc, time::Duration};
 use anyhow::Context;
 use serde::Serialize;
 
-use super::inspect::{InspectArgs, SKEW, VALID};
+use super::inspected::{InspectArgs, SKEW, VALID};
 use crate::{
     admin::wire::write_time,
-    cli::output::{Exit, Form, Output},
+    cli::output::{Exit, Output, OutputFormat},
     files,
     model::{Tick, UnixTime},
     policy::{Foreign, Policy, Sessions, Tenant},
@@ -32,13 +32,21 @@ struct Inspected {
     auth_time: String,
     not_before: String,
     absolute_end: String,
-    /// What the clocks say, or the rule that no session of this kind keeps. Revocations are known to the running octroi only.
+    /// What the clocks say, or the rule that no session of this kind keeps. Revocations are known to the
+    /// running octroi only.
     clocks: &'static str,
 }
 
 /// Tells what a text says that is no token of octroi. One that does not open, or does not hold, is exit 1.
-pub(super) fn inspect(args: &InspectArgs, policy: &Policy, text: &str, now: UnixTime, output: &mut Output<'_>) -> anyhow::Result<Exit> {
-    let sessions = policy.sessions.as_ref().context("the configuration has no `sessions`, so there are no keys")?;
+pub(super) fn inspect(
+    args: &InspectArgs,
+    policy: &Policy,
+    text: &str,
+    now: UnixTime,
+    output: &mut Output<'_>,
+) -> anyhow::Result<Exit> {
+    let sessions =
+        policy.sessions.as_ref().context("the configuration has no `sessions`, so there are no keys")?;
     let fetched = match &args.jwks {
         Some(path) => read(path, sessions)?,
         None => FetchedKeys::default(),
@@ -56,7 +64,9 @@ pub(super) fn inspect(args: &InspectArgs, policy: &Policy, text: &str, now: Unix
                 // Writing to a string cannot fail.
                 let _ = write!(why, "\nas `{}`: {}", foreign.codec.format().as_str(), error.detail());
                 if matches!(error, ForeignError::UnknownKey { .. }) && args.jwks.is_none() {
-                    why.push_str("; this command fetches nothing: name a file that holds the set with --jwks");
+                    why.push_str(
+                        "; this command fetches nothing: name a file that holds the set with --jwks",
+                    );
                 }
             }
         }
@@ -73,10 +83,12 @@ const SET_BYTES: u64 = 4 << 20;
 
 /// Reads a set of keys, for every source of them that is configured.
 fn read(path: &Path, sessions: &Sessions) -> anyhow::Result<FetchedKeys> {
-    let text = files::read_named(path, SET_BYTES).with_context(|| format!("reading {}", path.display()))?.bytes;
+    let text =
+        files::read_named(path, SET_BYTES).with_context(|| format!("reading {}", path.display()))?.bytes;
     let mut fetched = FetchedKeys::default();
     for source in sessions.foreign.key_sources() {
-        let set = KeySet::parse(&text, &source.algorithms).with_context(|| format!("reading {}", path.display()))?;
+        let set = KeySet::parse(&text, &source.algorithms)
+            .with_context(|| format!("reading {}", path.display()))?;
         fetched.insert(source.id.clone(), Arc::new(set), Tick::default().plus(Duration::from_secs(1)));
     }
     Ok(fetched)
@@ -93,7 +105,12 @@ fn tell(
 ) -> anyhow::Result<Exit> {
     let format = foreign.codec.format();
     let realms: Vec<&Arc<Tenant>> = match &args.realm {
-        Some(name) => vec![policy.tenants.named(name).with_context(|| format!("the configuration has no tenant `{name}`"))?],
+        Some(name) => vec![
+            policy
+                .tenants
+                .named(name)
+                .with_context(|| format!("the configuration has no tenant `{name}`"))?,
+        ],
         None => policy.tenants.iter().filter(|tenant| !tenant.hosts.is_empty()).collect(),
     };
     let mut why = "no tenant has a host, so there is no realm".to_owned();
@@ -101,12 +118,14 @@ fn tell(
         match foreign.claims.claims(format, authentic, &realm.name) {
             Ok(Some(claims)) => {
                 let inspected = describe(policy, sessions, foreign, authentic, &claims, now);
-                output.data(Form::from_flag(args.json), &inspected, || inspected.text())?;
+                output.data(OutputFormat::from_flag(args.json), &inspected, || inspected.text())?;
                 return Ok(if inspected.clocks == VALID { Exit::Fine } else { Exit::Problem });
             }
             Ok(None) => {
-                output
-                    .say(&format!("it is authentic, of format `{}`, and nobody has signed in: the session of a visitor", format.as_str()));
+                output.say(&format!(
+                    "it is authentic, of format `{}`, and nobody has signed in: the session of a visitor",
+                    format.as_str()
+                ));
                 return Ok(Exit::Problem);
             }
             Err(error) => why = error.detail(),
@@ -125,12 +144,15 @@ fn describe(
     now: UnixTime,
 ) -> Inspected {
     let tenant = policy.tenants.named(claims.tenant.as_str());
-    let absolute_end =
-        tenant.map_or(claims.absolute_end, |tenant| claims.absolute_end.min(claims.auth_time.plus(tenant.sessions.absolute)));
+    let absolute_end = tenant.map_or(claims.absolute_end, |tenant| {
+        claims.absolute_end.min(claims.auth_time.plus(tenant.sessions.absolute))
+    });
     let clocks = match tenant {
         None => "no tenant of this name",
         Some(tenant) if !tenant.sessions.bind.is_empty() => "not bound, and the tenant binds its sessions",
-        Some(_) if claims.user.looks_like_email() && !sessions.allow_email_user => "its user looks like an e-mail address",
+        Some(_) if claims.user.looks_like_email() && !sessions.allow_email_user => {
+            "its user looks like an e-mail address"
+        }
         Some(_) if now >= absolute_end => "expired",
         Some(_) if now.plus(SKEW) < claims.not_before.max(claims.issued) => "not yet",
         Some(_) => VALID,

@@ -1,38 +1,22 @@
 //! `octroi session inspect`: opens a token with the configured keys and tells what it says.
 
-use std::{fmt::Write, io::Read, path::PathBuf, time::Duration};
+use std::fmt::Write;
 
 use anyhow::Context;
 use serde::Serialize;
 
-use super::foreign;
+use super::{
+    foreign,
+    inspected::{InspectArgs, SKEW, VALID},
+};
 use crate::{
     admin::wire::write_time,
-    cli::output::{Exit, Form, Output},
+    cli::output::{Exit, Output, OutputFormat},
+    files,
     model::{Clock, TenantName, UnixTime},
     policy::{Policy, Sessions},
     session::{OpenError, Opened, Purpose, TOKEN_PREFIX},
 };
-
-/// Tell what a token says: whose session it is, and until when. It may be one of octroi or of an app whose format is configured.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct InspectArgs {
-    /// The token; `-` reads it from standard input, so that no shell keeps it
-    #[arg(value_name = "TOKEN", default_value = "-")]
-    pub(crate) token: String,
-    /// The tenant that owns the host the token is for; all are tried if it is left out
-    #[arg(long, value_name = "TENANT")]
-    pub(crate) realm: Option<String>,
-    /// Of a session of Express (cookie-session): what stands in the cookie of its signature
-    #[arg(long, value_name = "SIGNATURE")]
-    pub(crate) signature: Option<String>,
-    /// Of a JSON Web Token whose keys the running octroi fetches: a file that holds the set
-    #[arg(long, value_name = "FILE")]
-    pub(crate) jwks: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
 
 /// What a token says.
 #[derive(Debug, Serialize)]
@@ -58,8 +42,14 @@ struct Inspected {
 }
 
 /// Runs the command. A token that does not open, or whose time is over, is exit 1.
-pub(super) fn run(args: &InspectArgs, policy: &Policy, clock: &dyn Clock, output: &mut Output<'_>) -> anyhow::Result<Exit> {
-    let sessions = policy.sessions.as_ref().context("the configuration has no `sessions`, so there are no keys")?;
+pub(super) fn run(
+    args: &InspectArgs,
+    policy: &Policy,
+    clock: &dyn Clock,
+    output: &mut Output<'_>,
+) -> anyhow::Result<Exit> {
+    let sessions =
+        policy.sessions.as_ref().context("the configuration has no `sessions`, so there are no keys")?;
     let token = read(&args.token)?;
     // Only now: whoever writes the token may take its time.
     let now = clock.now();
@@ -67,13 +57,25 @@ pub(super) fn run(args: &InspectArgs, policy: &Policy, clock: &dyn Clock, output
         return foreign::inspect(args, policy, &token, now, output);
     }
     let realms = match &args.realm {
-        Some(name) => vec![policy.tenants.named(name).with_context(|| format!("the configuration has no tenant `{name}`"))?.name.clone()],
-        None => policy.tenants.iter().filter(|tenant| !tenant.hosts.is_empty()).map(|tenant| tenant.name.clone()).collect(),
+        Some(name) => vec![
+            policy
+                .tenants
+                .named(name)
+                .with_context(|| format!("the configuration has no tenant `{name}`"))?
+                .name
+                .clone(),
+        ],
+        None => policy
+            .tenants
+            .iter()
+            .filter(|tenant| !tenant.hosts.is_empty())
+            .map(|tenant| tenant.name.clone())
+            .collect(),
     };
     match open(sessions, &token, &realms) {
         Ok((opened, purpose, realm)) => {
             let inspected = describe(sessions, &opened, purpose, &realm, now);
-            output.data(Form::from_flag(args.json), &inspected, || inspected.text())?;
+            output.data(OutputFormat::from_flag(args.json), &inspected, || inspected.text())?;
             Ok(if inspected.clocks == VALID { Exit::Fine } else { Exit::Problem })
         }
         Err(why) => {
@@ -83,10 +85,6 @@ pub(super) fn run(args: &InspectArgs, policy: &Policy, clock: &dyn Clock, output
     }
 }
 
-pub(super) const VALID: &str = "valid";
-/// How far a clock may be behind the one that minted, as for traffic.
-pub(super) const SKEW: Duration = Duration::from_secs(60);
-
 /// Twice what any format reads: what is longer is told so, and not cut to something else.
 const MOST_BYTES: u64 = 16 << 10;
 
@@ -94,12 +92,17 @@ fn read(token: &str) -> anyhow::Result<String> {
     if token != "-" {
         return Ok(token.trim().to_owned());
     }
-    let mut text = String::new();
-    std::io::stdin().take(MOST_BYTES).read_to_string(&mut text).context("reading the token from standard input")?;
+    let reading = "reading the token from standard input";
+    let text =
+        String::from_utf8(files::read_standard_input(MOST_BYTES).context(reading)?).context(reading)?;
     Ok(text.trim().to_owned())
 }
 
-fn open(sessions: &Sessions, token: &str, realms: &[TenantName]) -> Result<(Opened, Purpose, TenantName), String> {
+fn open(
+    sessions: &Sessions,
+    token: &str,
+    realms: &[TenantName],
+) -> Result<(Opened, Purpose, TenantName), String> {
     let mut why: Option<OpenError> = None;
     for realm in realms {
         for purpose in [Purpose::Cookie, Purpose::Bearer] {
@@ -112,7 +115,13 @@ fn open(sessions: &Sessions, token: &str, realms: &[TenantName]) -> Result<(Open
     Err(why.map_or_else(|| "no tenant has a host, so there is no realm".to_owned(), OpenError::detail))
 }
 
-fn describe(sessions: &Sessions, opened: &Opened, purpose: Purpose, realm: &TenantName, now: UnixTime) -> Inspected {
+fn describe(
+    sessions: &Sessions,
+    opened: &Opened,
+    purpose: Purpose,
+    realm: &TenantName,
+    now: UnixTime,
+) -> Inspected {
     let claims = &opened.claims;
     Inspected {
         session: claims.id.to_hex(),

@@ -12,9 +12,9 @@ use sha2::{Digest, Sha256};
 use crate::{
     admin::wire::{TenantBody, write_time},
     cli::{
-        self,
         control::{Client, ControlArgs},
-        output::{Exit, Form, Output},
+        input::certificates,
+        output::{Exit, Output, OutputFormat},
     },
     model::{ClientIp, SessionId, TenantName, UnixTime, UserId},
     policy::{Binding, Policy, Sessions, Tenant},
@@ -36,7 +36,8 @@ pub(crate) struct MintArgs {
     /// The tenant that owns the host the token is for; the user's own tenant if it is left out
     #[arg(long, value_name = "TENANT")]
     pub(crate) realm: Option<String>,
-    /// For `Authorization: Bearer` instead of the cookie. Such a token is not renewed, so it does not end by resting
+    /// For `Authorization: Bearer` instead of the cookie. Such a token is not renewed, so it does not end by
+    /// resting
     #[arg(long)]
     pub(crate) bearer: bool,
     /// How long it lives, such as 90s, 15m, 8h or 7d; at most, and by default, the tenant's `absolute`
@@ -74,8 +75,15 @@ struct Minted {
 }
 
 /// Runs the command: prints the token, and nothing else but with `--json`.
-pub(super) fn run(args: &MintArgs, state_dir: &Path, policy: &Policy, now: UnixTime, output: &mut Output<'_>) -> anyhow::Result<Exit> {
-    let sessions = policy.sessions.as_ref().context("the configuration has no `sessions`, so there are no keys")?;
+pub(super) fn run(
+    args: &MintArgs,
+    state_dir: &Path,
+    policy: &Policy,
+    now: UnixTime,
+    output: &mut Output<'_>,
+) -> anyhow::Result<Exit> {
+    let sessions =
+        policy.sessions.as_ref().context("the configuration has no `sessions`, so there are no keys")?;
     let tenant = named(policy, &args.tenant)?;
     let realm = named(policy, args.realm.as_deref().unwrap_or(&args.tenant))?;
     judge(args, sessions, tenant, realm)?;
@@ -94,7 +102,7 @@ pub(super) fn run(args: &MintArgs, state_dir: &Path, policy: &Policy, now: UnixT
         idle_end: write_time(claims.idle_end),
         absolute_end: write_time(claims.absolute_end),
     };
-    output.data(Form::from_flag(args.json), &minted, || minted.token.clone())?;
+    output.data(OutputFormat::from_flag(args.json), &minted, || minted.token.clone())?;
     Ok(Exit::Fine)
 }
 
@@ -121,7 +129,8 @@ fn judge(args: &MintArgs, sessions: &Sessions, tenant: &Tenant, realm: &Tenant) 
 
 fn ask_epoch(args: &MintArgs, state_dir: &Path, tenant: &TenantName) -> anyhow::Result<u32> {
     let reply = Client::new(args.control.socket(state_dir)).get(&format!("/v1/tenants/{tenant}"));
-    let reply = reply.context("asking for the tenant's epoch; without a running octroi name it with --epoch")?;
+    let reply =
+        reply.context("asking for the tenant's epoch; without a running octroi name it with --epoch")?;
     match reply.read::<TenantBody>()? {
         Ok(told) => Ok(told.epoch),
         Err(refused) => bail!("asking for the tenant's epoch: {}", refused.body.error.message),
@@ -132,7 +141,11 @@ fn claims(args: &MintArgs, tenant: &Tenant, epoch: u32, now: UnixTime) -> anyhow
     let rules = &tenant.sessions;
     let absolute = args.absolute.unwrap_or(rules.absolute);
     if absolute > rules.absolute {
-        bail!("--absolute may only shorten: sessions of `{}` live {} s at most", tenant.name, rules.absolute.as_secs());
+        bail!(
+            "--absolute may only shorten: sessions of `{}` live {} s at most",
+            tenant.name,
+            rules.absolute.as_secs()
+        );
     }
     let absolute_end = now.plus(absolute);
     let idle_end = if args.bearer { absolute_end } else { now.plus(rules.idle).min(absolute_end) };
@@ -158,7 +171,9 @@ fn bind(args: &MintArgs, rules: &[Binding]) -> anyhow::Result<Option<[u8; 16]>> 
     for rule in rules {
         match rule {
             Binding::ClientPrefix => {
-                let client = args.client.context("the tenant's sessions are bound to the client's address; name it with --client")?;
+                let client = args.client.context(
+                    "the tenant's sessions are bound to the client's address; name it with --client",
+                )?;
                 bound.client = Some(ClientIp::from(client));
             }
             Binding::ClientCertificate => {
@@ -168,8 +183,9 @@ fn bind(args: &MintArgs, rules: &[Binding]) -> anyhow::Result<Option<[u8; 16]>> 
                 fingerprint = Some(fingerprint_of(path)?);
             }
             Binding::UserAgent => {
-                let agent =
-                    args.user_agent.as_deref().context("the tenant's sessions are bound to the User-Agent; name it with --user-agent")?;
+                let agent = args.user_agent.as_deref().context(
+                    "the tenant's sessions are bound to the User-Agent; name it with --user-agent",
+                )?;
                 bound.user_agent = Some(agent.as_bytes());
             }
         }
@@ -179,7 +195,7 @@ fn bind(args: &MintArgs, rules: &[Binding]) -> anyhow::Result<Option<[u8; 16]>> 
 
 /// Returns SHA-256 of the first certificate of a PEM file.
 fn fingerprint_of(path: &Path) -> anyhow::Result<[u8; 32]> {
-    let chain = cli::certificates(path)?;
+    let chain = certificates(path)?;
     let leaf = chain.first().with_context(|| format!("{} holds no certificate", path.display()))?;
     Ok(Sha256::digest(leaf).into())
 }
@@ -201,7 +217,10 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
         (digits, "d") => (digits, 86_400),
         _ => return Err(WRONG),
     };
-    let number = digits.parse::<u64>().ok().filter(|&number| number > 0 && digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let number = digits
+        .parse::<u64>()
+        .ok()
+        .filter(|&number| number > 0 && digits.bytes().all(|byte| byte.is_ascii_digit()));
     number.and_then(|number| number.checked_mul(seconds)).map(Duration::from_secs).ok_or(WRONG)
 }
 
@@ -211,8 +230,8 @@ mod tests {
     use crate::{
         admin::fixture::NOW,
         cli::{
-            fixture::{running, told, with_sessions},
-            session::inspect::{self, InspectArgs},
+            fixture::{run_captured, running, with_sessions},
+            session::{inspect, inspected::InspectArgs},
         },
     };
 
@@ -240,7 +259,13 @@ mod tests {
     fn inspected(token: &str, policy: &Policy, now: UnixTime) -> (Exit, serde_json::Value) {
         let mut out = Vec::new();
         let args = InspectArgs { token: token.trim().to_owned(), json: true, ..InspectArgs::default() };
-        let exit = inspect::run(&args, policy, &crate::model::ManualClock::new(now), &mut Output::to(&mut out, std::io::sink())).unwrap();
+        let exit = inspect::run(
+            &args,
+            policy,
+            &crate::model::ManualClock::new(now),
+            &mut Output::to(&mut out, std::io::sink()),
+        )
+        .unwrap();
         (exit, serde_json::from_slice(&out).unwrap_or_default())
     }
 
@@ -256,7 +281,10 @@ mod tests {
             (&says["tenant"], &says["realm"], &says["purpose"], &says["user"]),
             (&"acme".into(), &"lobby".into(), &"cookie".into(), &"u_812".into())
         );
-        assert_eq!((&says["idle_end"], &says["absolute_end"]), (&"2026-11-23T22:30:00Z".into(), &"2026-11-24T10:00:00Z".into()));
+        assert_eq!(
+            (&says["idle_end"], &says["absolute_end"]),
+            (&"2026-11-23T22:30:00Z".into(), &"2026-11-24T10:00:00Z".into())
+        );
         assert_eq!(
             (inspected(&token, &policy, NOW.plus(Duration::from_secs(1800))).0, says["clocks"].as_str()),
             (Exit::Problem, Some("valid"))
@@ -266,7 +294,8 @@ mod tests {
     #[test]
     fn a_bearer_token_does_not_end_by_resting() {
         let policy = with_sessions();
-        let wish = MintArgs { bearer: true, absolute: Some(Duration::from_secs(7200)), ..args("globex", None) };
+        let wish =
+            MintArgs { bearer: true, absolute: Some(Duration::from_secs(7200)), ..args("globex", None) };
 
         let (_, says) = inspected(&minted(&wish, &policy).1, &policy, NOW);
 
@@ -302,10 +331,11 @@ mod tests {
     async fn the_epoch_is_the_running_octroi_s() {
         let running = running();
         let wish = MintArgs { epoch: None, ..args("acme", Some("lobby")) };
-        let command = move |dir: &Path, output: &mut Output<'_>| run(&wish, dir, &with_sessions(), NOW, output);
+        let command =
+            move |dir: &Path, output: &mut Output<'_>| run(&wish, dir, &with_sessions(), NOW, output);
 
-        let (_, token, _) = told(running.dir.path(), command.clone()).await;
-        let (alone, _, _) = told(Path::new("/nowhere"), command).await;
+        let (_, token, _) = run_captured(running.dir.path(), command.clone()).await;
+        let (alone, _, _) = run_captured(Path::new("/nowhere"), command).await;
 
         assert_eq!(inspected(&token, &with_sessions(), NOW).1["epoch"], 3);
         assert_eq!(alone, Exit::Unreachable);

@@ -2,13 +2,18 @@
 
 mod foreign;
 mod inspect;
+mod inspected;
 mod list;
 mod mint;
 mod revoke;
 
 use std::path::Path;
 
-use super::output::{Exit, Output};
+use super::{
+    control::ControlArgs,
+    instance::Effect,
+    output::{Exit, Output},
+};
 use crate::{model::Clock, policy::Policy};
 
 /// End, read and make sessions.
@@ -23,12 +28,24 @@ pub(crate) struct SessionArgs {
 pub(crate) enum SessionCommand {
     Revoke(revoke::RevokeArgs),
     List(list::ListArgs),
-    Inspect(inspect::InspectArgs),
+    Inspect(inspected::InspectArgs),
     Mint(mint::MintArgs),
 }
 
-/// Runs the command. Revoking and listing need no configuration but its `state_dir`; reading and making need the keys, so `policy` is asked
-/// for only then.
+impl SessionArgs {
+    /// Says whom the command talks to, and whether it changes something there; nothing where it cannot do
+    /// without the configuration anyway.
+    pub(crate) fn asks(&self) -> Option<(&ControlArgs, Effect)> {
+        match &self.command {
+            SessionCommand::Revoke(args) => Some((&args.control, Effect::Change)),
+            SessionCommand::List(args) => Some((&args.control, Effect::ReadOnly)),
+            SessionCommand::Inspect(_) | SessionCommand::Mint(_) => None,
+        }
+    }
+}
+
+/// Runs the command. Revoking and listing need no configuration but its `state_dir`; reading and making need
+/// the keys, so `policy` is asked for only then.
 pub(crate) fn run(
     args: &SessionArgs,
     state_dir: &Path,

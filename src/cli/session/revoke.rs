@@ -6,7 +6,7 @@ use crate::{
     admin::wire::{self, RevokeBody, RevokedBody},
     cli::{
         control::{Client, ControlArgs},
-        output::{Exit, Form, Output},
+        output::{Exit, Output, OutputFormat},
     },
     model::{SessionId, TenantName, UserId},
 };
@@ -46,17 +46,24 @@ pub(super) fn run(args: &RevokeArgs, state_dir: &Path, output: &mut Output<'_>) 
         at: args.at.clone(),
         note: args.note.clone(),
     };
-    let form = Form::from_flag(args.json);
-    match Client::new(args.control.socket(state_dir)).post("/v1/sessions/revoke", &wish)?.read::<RevokedBody>()? {
+    let form = OutputFormat::from_flag(args.json);
+    match Client::durable(args.control.socket(state_dir))
+        .post("/v1/sessions/revoke", &wish)?
+        .read::<RevokedBody>()?
+    {
         Ok(revoked) => {
             output.data(form, &revoked, || describe(&revoked, args.at.is_some()))?;
             Ok(if is_everywhere(&revoked) { Exit::Fine } else { Exit::Problem })
         }
         Err(refused) => {
-            if form == Form::Json {
+            if form == OutputFormat::Json {
                 output.json(&refused.body)?;
             } else {
-                output.say(&format!("error: {}; {}", refused.body.error.message, came_of_it(refused.status, &refused.body.error.code)));
+                output.say(&format!(
+                    "error: {}; {}",
+                    refused.body.error.message,
+                    came_of_it(refused.status, &refused.body.error.code)
+                ));
             }
             Ok(if refused.status == 400 { Exit::Usage } else { Exit::Problem })
         }
@@ -88,11 +95,15 @@ fn is_everywhere(revoked: &RevokedBody) -> bool {
     revoked.silent.is_empty() && revoked.replicas.is_none_or(|replicas| replicas <= revoked.nodes)
 }
 
-/// Says what a refusal left behind. Where Redis or the journal cannot be written, the sessions have ended; where it is full, not.
+/// Says what a refusal left behind. Where Redis or the journal cannot be written, the sessions have ended;
+/// where it is full, not.
 fn came_of_it(status: u16, code: &str) -> &'static str {
     match (status, code) {
         (503, "revocation_unavailable") => "the sessions have ended on this node for good",
-        (503, _) => "the sessions may have ended, but only until a restart: revoke again once the journal can be written",
+        (503, _) => {
+            "unless no more fit, the sessions have ended and are not on the disk yet: do not restart; mend the disk, and octroi writes them within \
+             half a minute (`octroi status`: `unkept` until then)"
+        }
         _ => "nothing was revoked",
     }
 }
@@ -119,8 +130,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        cli::fixture::{running, told},
-        model::{Revocation, Revoked, UnixTime},
+        cli::fixture::{run_captured, running},
+        model::{Revocation, RevocationTarget, UnixTime},
     };
 
     #[derive(Parser)]
@@ -137,13 +148,20 @@ mod tests {
     #[tokio::test]
     async fn a_user_of_a_tenant_is_revoked_at_a_date() {
         let running = running();
-        let args = parse(&["--tenant", "acme", "--user", "u_812", "--at", "2027-01-01T00:00:00Z", "--note", "left"]).unwrap();
+        let args =
+            parse(&["--tenant", "acme", "--user", "u_812", "--at", "2027-01-01T00:00:00Z", "--note", "left"])
+                .unwrap();
 
-        let (exit, out, _) = told(running.dir.path(), move |dir, output| run(&args, dir, output)).await;
+        let (exit, out, _) =
+            run_captured(running.dir.path(), move |dir, output| run(&args, dir, output)).await;
 
-        assert_eq!((exit, out.as_str()), (Exit::Fine, "revoked on 1 node in 0.4 ms, in force from 2027-01-01T00:00:00Z\n"));
-        let whose = Revoked::User("acme".parse().unwrap(), "u_812".parse().unwrap());
-        let expected = Revocation { whose, at: Some(UnixTime::from_secs(1_798_761_600)), note: Some("left".to_owned()) };
+        assert_eq!(
+            (exit, out.as_str()),
+            (Exit::Fine, "revoked on 1 node in 0.4 ms, in force from 2027-01-01T00:00:00Z\n")
+        );
+        let whose = RevocationTarget::User("acme".parse().unwrap(), "u_812".parse().unwrap());
+        let expected =
+            Revocation { whose, at: Some(UnixTime::from_secs(1_798_761_600)), note: Some("left".to_owned()) };
         assert_eq!(*running.bench.control.revoked.lock().unwrap(), [expected]);
     }
 
@@ -152,7 +170,8 @@ mod tests {
         let running = running();
         let args = parse(&["--tenant", "acme", "--at", "2020-01-01T00:00:00Z"]).unwrap();
 
-        let (exit, out, talk) = told(running.dir.path(), move |dir, output| run(&args, dir, output)).await;
+        let (exit, out, talk) =
+            run_captured(running.dir.path(), move |dir, output| run(&args, dir, output)).await;
 
         assert_eq!((exit, out.as_str()), (Exit::Usage, ""));
         assert_eq!(talk, "error: `at` lies in the past; leave it out for now; nothing was revoked\n");
@@ -160,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_journal_that_cannot_be_written_is_not_told_as_nothing() {
-        assert!(came_of_it(503, "unavailable").contains("until a restart"));
+        assert!(came_of_it(503, "unavailable").contains("do not restart"));
         assert!(came_of_it(503, "revocation_unavailable").contains("for good"));
         assert_eq!(came_of_it(404, "unknown"), "nothing was revoked");
     }
@@ -180,7 +199,10 @@ mod tests {
         assert_eq!(says(revoked(2, Some(2), &[])), ("revoked on 2 nodes in 3.1 ms".to_owned(), true));
         assert_eq!(says(revoked(1, Some(2), &[])), ("revoked on 1 of 2 nodes in 3.1 ms".to_owned(), false));
         let silent = says(revoked(1, None, &["edge-2", "edge-3"]));
-        assert_eq!(silent, ("revoked on 1 node in 3.1 ms; no answer in time from edge-2, edge-3".to_owned(), false));
+        assert_eq!(
+            silent,
+            ("revoked on 1 node in 3.1 ms; no answer in time from edge-2, edge-3".to_owned(), false)
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::PathBuf};
 use super::Context;
 use crate::{
     config::{
-        reader::Placed,
+        reader::HasSpan,
         source::Span,
         wire::{LogWire, Sink},
     },
@@ -14,7 +14,9 @@ use crate::{
 
 /// Compiles the sinks. Where none is written, lines go to standard output.
 pub(super) fn all(cx: &mut Context<'_>, wires: Option<&[LogWire]>) -> Vec<AccessLog> {
-    let Some(wires) = wires else { return vec![AccessLog { to: LogTarget::Stdout, format: LogFormat::Json }] };
+    let Some(wires) = wires else {
+        return vec![AccessLog { to: LogTarget::Stdout, format: LogFormat::Json }];
+    };
     let mut seen: HashMap<Option<PathBuf>, Span> = HashMap::new();
     let mut logs = Vec::with_capacity(wires.len());
     for wire in wires {
@@ -35,7 +37,8 @@ fn target(cx: &mut Context<'_>, wire: &LogWire) -> Option<LogTarget> {
     match (wire.to.value, &wire.path) {
         (Sink::Stdout, None) => {
             if let Some(rotate) = &wire.rotate {
-                cx.error(rotate.at(), "standard output is not a file that could be put aside").hint("take `rotate` out");
+                cx.error(rotate.span(), "standard output is not a file that could be put aside")
+                    .hint("take `rotate` out");
             }
             Some(LogTarget::Stdout)
         }
@@ -44,14 +47,17 @@ fn target(cx: &mut Context<'_>, wire: &LogWire) -> Option<LogTarget> {
             None
         }
         (Sink::File, None) => {
-            if !cx.findings.is_refused(wire.at(), "path") {
+            if !cx.findings.is_refused(wire.span(), "path") {
                 cx.error(wire.to.span, "a log file needs a `path`");
             }
             None
         }
         (Sink::File, Some(path)) => Some(LogTarget::File {
             path: cx.resolve(path),
-            rotate: wire.rotate.as_ref().map(|rotate| Rotation { size: rotate.size.value.0, keep: rotate.keep.value.get() }),
+            rotate: wire
+                .rotate
+                .as_ref()
+                .map(|rotate| Rotation { size: rotate.size.value.0, keep: rotate.keep.value.get() }),
         }),
     }
 }

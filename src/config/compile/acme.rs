@@ -5,20 +5,20 @@ use std::{collections::BTreeMap, sync::Arc};
 use rustls_pki_types::CertificateDer;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-use super::{Context, certificate, coverage::Names, secret};
+use super::{Context, certificate, coverage::CoveredNames, secret};
 use crate::{
     config::{
-        collection::{Needed, NonEmpty},
+        collection::{NonEmpty, Required},
         default,
         parse::FilePath,
-        reader::{At, Placed},
+        reader::{HasSpan, Spanned},
         source::Span,
         wire::{AcmeWire, EabWire},
     },
     model::{Host, HostPattern, TenantName},
     policy::{
-        Acme, AcmeCertificate, AcmeChallenge, Certificate, CertificateSource, ExternalAccount, Listener, ListenerKind, MOST_ACME_HOSTS,
-        Tenants,
+        Acme, AcmeCertificate, AcmeChallenge, Certificate, CertificateSource, ExternalAccount, Listener,
+        ListenerKind, MOST_ACME_HOSTS, Tenants,
     },
 };
 
@@ -32,27 +32,37 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    /// Compiles an entry, and says what it covers. The certificates of one without `hosts` are filled in when the tenants are known.
-    pub(super) fn entry(&mut self, cx: &mut Context<'_>, wire: &AcmeWire, listeners: &[Arc<Listener>]) -> Option<(Acme, Names)> {
+    /// Compiles an entry, and says what it covers. The certificates of one without `hosts` are filled in when
+    /// the tenants are known.
+    pub(super) fn entry(
+        &mut self,
+        cx: &mut Context<'_>,
+        wire: &AcmeWire,
+        listeners: &[Arc<Listener>],
+    ) -> Option<(Acme, CoveredNames)> {
         let before = cx.findings.errors();
         let roots = wire.ca.as_ref().map(|path| roots(cx, path));
         let eab = wire.eab.as_ref().map(|wire| eab(cx, wire));
         let challenges = challenges(cx, wire, listeners);
         let (certificates, names) = match &wire.hosts {
             None => {
-                let first = *self.rest.get_or_insert(wire.at());
-                if first != wire.at() {
-                    cx.error(wire.at(), "two entries take the hosts that no other certificate covers")
+                let first = *self.rest.get_or_insert(wire.span());
+                if first != wire.span() {
+                    cx.error(wire.span(), "two entries take the hosts that no other certificate covers")
                         .hint("give one of them `hosts`")
                         .first(first);
                 }
-                (Vec::new(), Names::Rest)
+                (Vec::new(), CoveredNames::Rest)
             }
             // That the list cannot be read was said.
-            Some(Needed(None)) => return None,
-            Some(Needed(Some(NonEmpty(hosts)))) => {
-                let hosts = self.hosts(cx, wire.at(), hosts);
-                let names = Names::Listed { span: wire.at(), names: hosts.iter().map(ToString::to_string).collect(), shared: false };
+            Some(Required(None)) => return None,
+            Some(Required(Some(NonEmpty(hosts)))) => {
+                let hosts = self.hosts(cx, wire.span(), hosts);
+                let names = CoveredNames::Listed {
+                    span: wire.span(),
+                    names: hosts.iter().map(ToString::to_string).collect(),
+                    shared: false,
+                };
                 let first = hosts.first().map(|host| format!("hosts/{host}").into());
                 (first.map(|id| Arc::new(AcmeCertificate { id, hosts })).into_iter().collect(), names)
             }
@@ -73,19 +83,28 @@ impl Entries {
         Some((acme, names))
     }
 
-    fn hosts(&mut self, cx: &mut Context<'_>, at: Span, wires: &[At<HostPattern>]) -> Vec<Host> {
+    fn hosts(&mut self, cx: &mut Context<'_>, at: Span, wires: &[Spanned<HostPattern>]) -> Vec<Host> {
         let mut hosts = Vec::with_capacity(wires.len());
         for wire in wires {
             let host = match &wire.value {
                 HostPattern::Exact(host) => host,
                 HostPattern::Wildcard(_) => {
-                    cx.error(wire.span, format!("`{}` cannot be had: a CA proves wildcards over DNS only (dns-01)", wire.value))
-                        .hint("name the hosts one by one, or get the certificate by other means and name its files");
+                    cx.error(
+                        wire.span,
+                        format!(
+                            "`{}` cannot be had: a CA proves wildcards over DNS only (dns-01)",
+                            wire.value
+                        ),
+                    )
+                    .hint(
+                        "name the hosts one by one, or get the certificate by other means and name its files",
+                    );
                     continue;
                 }
             };
             if let Some(first) = self.named.insert(host.clone(), wire.span) {
-                cx.error(wire.span, format!("the host `{host}` is on another certificate already")).first(first);
+                cx.error(wire.span, format!("the host `{host}` is on another certificate already"))
+                    .first(first);
             }
             hosts.push(host.clone());
         }
@@ -105,7 +124,8 @@ impl Entries {
     ) {
         for (host, span) in &self.named {
             if tenants.owning(host).is_none() && cx.findings.errors() == 0 {
-                cx.warn(*span, format!("no tenant has the host `{host}`")).hint("a certificate would be had that nobody is shown");
+                cx.warn(*span, format!("no tenant has the host `{host}`"))
+                    .hint("a certificate would be had that nobody is shown");
             }
         }
         let certificates = rest.into_iter().map(|(tenant, span, hosts)| {
@@ -116,7 +136,8 @@ impl Entries {
         });
         let mut certificates: Vec<_> = certificates.collect();
         if let (Some(span), true, 0) = (self.rest, certificates.is_empty(), cx.findings.errors()) {
-            cx.warn(span, "no host is left for this entry, so it gets no certificate").hint("give it `hosts`, or take it out");
+            cx.warn(span, "no host is left for this entry, so it gets no certificate")
+                .hint("give it `hosts`, or take it out");
         }
         for certificate in all {
             // Only the one without `hosts` has none so far.
@@ -135,7 +156,7 @@ fn too_many(cx: &mut Context<'_>, span: Span, hosts: usize) {
 }
 
 /// Reads the CAs that may vouch for a server.
-pub(super) fn roots(cx: &mut Context<'_>, path: &At<FilePath>) -> Option<Vec<Vec<u8>>> {
+pub(super) fn roots(cx: &mut Context<'_>, path: &Spanned<FilePath>) -> Option<Vec<Vec<u8>>> {
     let chain: Vec<CertificateDer<'static>> = certificate::authorities(cx, path)?;
     if chain.iter().any(|der| X509Certificate::from_der(der).is_err()) {
         let shown = cx.resolve(path).display().to_string();
@@ -161,20 +182,33 @@ fn challenges(cx: &mut Context<'_>, wire: &AcmeWire, listeners: &[Arc<Listener>]
     // A listener with a mistake of its own is not in the list: then nothing is known.
     let judged = cx.findings.errors() == 0;
     match &wire.challenge {
-        Some(At { value, span }) => {
+        Some(Spanned { value, span }) => {
             if judged && !answers(*value) {
                 let (what, hint) = match value {
-                    AcmeChallenge::Http01 => ("in clear text", "add a listener with `redirect_to_https: 443`; the CA comes to port 80"),
-                    AcmeChallenge::TlsAlpn01 => ("over TLS", "add a listener with `tls: {}`; the CA comes to port 443"),
+                    AcmeChallenge::Http01 => (
+                        "in clear text",
+                        "add a listener with `redirect_to_https: 443`; the CA comes to port 80",
+                    ),
+                    AcmeChallenge::TlsAlpn01 => {
+                        ("over TLS", "add a listener with `tls: {}`; the CA comes to port 443")
+                    }
                 };
-                cx.error(*span, format!("no listener serves {what}, so nothing answers `{}`", value.as_str())).hint(hint);
+                cx.error(
+                    *span,
+                    format!("no listener serves {what}, so nothing answers `{}`", value.as_str()),
+                )
+                .hint(hint);
             }
             vec![*value]
         }
         None => {
-            let can: Vec<_> = [AcmeChallenge::TlsAlpn01, AcmeChallenge::Http01].into_iter().filter(|one| answers(*one)).collect();
+            let can: Vec<_> = [AcmeChallenge::TlsAlpn01, AcmeChallenge::Http01]
+                .into_iter()
+                .filter(|one| answers(*one))
+                .collect();
             if judged && can.is_empty() {
-                cx.error(wire.at(), "no listener answers the CA").hint("add one with `tls: {}` for port 443");
+                cx.error(wire.span(), "no listener answers the CA")
+                    .hint("add one with `tls: {}` for port 443");
             }
             can
         }

@@ -4,10 +4,10 @@ use super::{Context, secret::reveal};
 use crate::{
     config::{
         default,
-        reader::{Placed, SecretText},
-        wire::{AssertionWire, Root},
+        reader::{HasSpan, SecretText},
+        wire::{AssertionWire, Root, SessionsWire},
     },
-    model::{PemKind, pem_single},
+    model::{PemFault, PemKind, pem_single},
     session::{AssertionKey, Assertions},
 };
 
@@ -27,7 +27,8 @@ pub(super) fn assertions(cx: &mut Context<'_>, wire: &AssertionWire) -> Assertio
     for text in texts {
         let Some(key) = key(cx, text) else { continue };
         if keys.contains(&key) {
-            cx.error(text.0.span, "this key stands in the list already").hint("each stands once; the first signs");
+            cx.error(text.0.span, "this key stands in the list already")
+                .hint("each stands once; the first signs");
         } else {
             keys.push(key);
         }
@@ -37,7 +38,16 @@ pub(super) fn assertions(cx: &mut Context<'_>, wire: &AssertionWire) -> Assertio
 
 fn key(cx: &mut Context<'_>, text: &SecretText) -> Option<AssertionKey> {
     let pem = reveal(cx, text)?;
-    read(pem.expose()).map_err(|wrong| cx.error(text.0.span, wrong).hint(MAKE)).ok()
+    let make = cx.history.secret(MAKE);
+    let hint = |pem: &str| match pem_single(pem.as_bytes()) {
+        Err(error) => error.fault.hint("FILE"),
+        Ok(block) => block
+            .filter(|block| block.kind == PemKind::EncryptedKey)
+            .and_then(|_| PemFault::Encrypted.hint("FILE")),
+    };
+    read(pem.expose())
+        .map_err(|wrong| cx.error(text.0.span, wrong).hint(make).maybe_hint(hint(pem.expose())))
+        .ok()
 }
 
 /// Reads PEM. What is not a key is told from what is a key of another kind.
@@ -50,7 +60,9 @@ fn read(pem: &str) -> Result<AssertionKey, String> {
         PemKind::Pkcs1Key => Some("it is a key of RSA, and assertions are signed with Ed25519"),
         PemKind::Sec1Key => Some("it is a key of ECDSA, and assertions are signed with Ed25519"),
         PemKind::PublicKey => Some("it is a public key; the private one signs"),
-        PemKind::Certificate | PemKind::RevocationList | PemKind::Parameters | PemKind::Other(_) => Some(NONE),
+        PemKind::Certificate | PemKind::RevocationList | PemKind::Parameters | PemKind::Other(_) => {
+            Some(NONE)
+        }
     };
     if let Some(wrong) = wrong {
         return Err(wrong.to_owned());
@@ -72,26 +84,36 @@ const ECDSA: &[u8] = &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 const ED448: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x71];
 const X25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x6e];
 
-/// Judges what needs the rest of the configuration.
-pub(super) fn judge(cx: &mut Context<'_>, root: &Root, wire: Option<&AssertionWire>) {
+/// Validates what needs the rest of the configuration.
+pub(super) fn validate(cx: &mut Context<'_>, root: &Root, wire: Option<&AssertionWire>) {
     let upstreams = || root.upstreams.0.iter().filter_map(|entry| entry.value.as_ref());
     let Some(wire) = wire else {
-        if root.sessions.as_ref().is_none_or(|sessions| sessions.0.is_some()) {
+        let lacks = |sessions: &SessionsWire| cx.lacks(sessions.span(), &["assertion"]);
+        if root.sessions.as_ref().is_none_or(|sessions| sessions.0.as_ref().is_some_and(lacks))
+            && cx.lacks(root.span(), &["sessions"])
+        {
             for at in upstreams().filter_map(|upstream| upstream.audience.as_ref()) {
-                cx.error(at.span, "no assertion is signed, so none is for this `audience`")
-                    .hint("add `assertion: {key: \"${file:assertion.pem}\"}` to `sessions`, or take the key out");
+                cx.error(at.span, "no assertion is signed, so none is for this `audience`").hint(
+                    "add `assertion: {key: \"${file:assertion.pem}\"}` to `sessions`, or take the key out",
+                );
             }
         }
         return;
     };
-    if root.metrics.is_none() {
-        cx.warn(wire.at(), "nobody can fetch the keys that verify the assertions")
+    if root.metrics.is_none() && cx.lacks(root.span(), &["metrics"]) {
+        cx.warn(wire.span(), "nobody can fetch the keys that verify the assertions")
             .hint("they are published at `/.well-known/jwks.json` of the metrics listener: add `metrics: {address: 127.0.0.1:9902}`");
     }
     if let Some(at) = &wire.audience
-        && upstreams().filter(|upstream| upstream.audience.is_none()).count() > 1
+        && upstreams()
+            .filter(|upstream| upstream.audience.is_none() && cx.lacks(upstream.span(), &["audience"]))
+            .count()
+            > 1
     {
-        cx.warn(at.span, "several upstreams share this `audience`, so each could show what it got to the others")
-            .hint("take it out, and it is the upstream's name; or give each upstream its own `audience`");
+        cx.warn(
+            at.span,
+            "several upstreams share this `audience`, so each could show what it got to the others",
+        )
+        .hint("take it out, and it is the upstream's name; or give each upstream its own `audience`");
     }
 }

@@ -4,7 +4,7 @@ use std::{num::NonZeroU16, time::Duration};
 
 use super::Context;
 use crate::{
-    config::{default, reader::At, unit::Wait, wire::BansWire},
+    config::{default, reader::Spanned, unit::Wait, wire::BansWire},
     policy::BanRules,
 };
 
@@ -21,12 +21,24 @@ pub(super) fn bans(cx: &mut Context<'_>, wire: &BansWire) -> BanRules {
     BanRules {
         after: wire.after.as_ref().and_then(|at| NonZeroU16::new(at.value)).unwrap_or(defaults.after),
         within: span(cx, wire.within.as_ref(), defaults.within, LONGEST_WITHIN, "1s to 1d"),
-        lasts: span(cx, wire.r#for.as_ref(), defaults.lasts, LONGEST_BAN, "1s to 30d; a listener's `deny` drops for ever"),
+        lasts: span(
+            cx,
+            wire.r#for.as_ref(),
+            defaults.lasts,
+            LONGEST_BAN,
+            "1s to 30d; a listener's `deny` drops for ever",
+        ),
     }
 }
 
-fn span(cx: &mut Context<'_>, at: Option<&At<Wait>>, default: Duration, longest: Duration, right: &str) -> Duration {
-    let Some(At { value: Wait(value), span }) = at else { return default };
+fn span(
+    cx: &mut Context<'_>,
+    at: Option<&Spanned<Wait>>,
+    default: Duration,
+    longest: Duration,
+    right: &str,
+) -> Duration {
+    let Some(Spanned { value: Wait(value), span }) = at else { return default };
     if *value < SHORTEST || *value > longest {
         cx.error(*span, "this is too short or too long").hint(format!("write {right}"));
     }

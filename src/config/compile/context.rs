@@ -5,15 +5,16 @@ use std::{borrow::Cow, path::PathBuf};
 use crate::{
     config::{
         finding::{Finding, Findings},
+        history::History,
         input::Inputs,
         parse::FilePath,
-        reader::At,
+        reader::Spanned,
         source::{Source, Sources, Span},
     },
     model::{Origin, UnixTime},
 };
 
-/// The surroundings of one load.
+/// The context of one load.
 pub(in crate::config) struct Context<'a> {
     /// The files.
     pub(in crate::config) sources: &'a Sources,
@@ -21,8 +22,12 @@ pub(in crate::config) struct Context<'a> {
     pub(in crate::config) findings: &'a mut Findings,
     /// Variables and the files that scalars name.
     pub(in crate::config) inputs: &'a Inputs<'a>,
+    /// Whether something could not be read: who warns of what is missing may be missing just that.
+    pub(in crate::config) is_misread: bool,
     /// The time that expiry is judged by.
     pub(in crate::config) now: UnixTime,
+    /// What the state directory says of the past.
+    pub(in crate::config) history: History,
     /// When the next entry expires.
     pub(in crate::config) next_expiry: Option<UnixTime>,
 }
@@ -39,9 +44,22 @@ impl Context<'_> {
     }
 
     /// Says that a name stands for nothing.
-    pub(super) fn unknown<'w>(&mut self, what: &str, span: Span, name: &str, known: impl IntoIterator<Item = &'w str>, hint: &str) {
+    pub(super) fn unknown<'w>(
+        &mut self,
+        what: &str,
+        span: Span,
+        name: &str,
+        known: impl IntoIterator<Item = &'w str>,
+        hint: &str,
+    ) {
         let similar = self.findings.similar(name, known);
         self.findings.error(span, format!("there is no {what} `{name}`")).hint(hint).maybe_hint(similar);
+    }
+
+    /// Says whether a map has none of these keys, not even one that is written and was refused: what is there
+    /// and wrong is not missing.
+    pub(super) fn lacks(&self, map: Span, keys: &[&'static str]) -> bool {
+        !keys.iter().any(|key| self.findings.is_refused(map, key))
     }
 
     /// Returns the origin that rules carry.
@@ -50,7 +68,7 @@ impl Context<'_> {
     }
 
     /// Resolves a path against the folder of the file that it is written in.
-    pub(super) fn resolve(&self, path: &At<FilePath>) -> PathBuf {
+    pub(super) fn resolve(&self, path: &Spanned<FilePath>) -> PathBuf {
         self.folder(path.span).join(&path.value.0)
     }
 

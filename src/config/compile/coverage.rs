@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use super::Context;
 use crate::{
-    config::{reader::At, source::Span},
+    config::{reader::Spanned, source::Span},
     model::{Host, HostPattern, TenantName},
 };
 
 /// The names of one certificate.
 #[derive(Debug)]
-pub(super) enum Names {
+pub(super) enum CoveredNames {
     /// Those of a file.
     Listed {
         /// Where the file is named.
@@ -53,11 +53,11 @@ struct File {
 
 impl Coverage {
     /// Adds a certificate.
-    pub(super) fn add(&mut self, names: Names) {
+    pub(super) fn add(&mut self, names: CoveredNames) {
         match names {
-            Names::Every | Names::Unknown => self.every = true,
-            Names::Rest => self.takes_rest = true,
-            Names::Listed { span, names, shared } => {
+            CoveredNames::Every | CoveredNames::Unknown => self.every = true,
+            CoveredNames::Rest => self.takes_rest = true,
+            CoveredNames::Listed { span, names, shared } => {
                 let index = self.files.len();
                 self.files.push(File { span, owner: None, other: None, asking: None, shared });
                 for name in names {
@@ -68,7 +68,13 @@ impl Coverage {
     }
 
     /// Asks about a host of a tenant, which may ask for client certificates; warns where nothing covers it.
-    pub(super) fn ask(&mut self, cx: &mut Context<'_>, host: &At<HostPattern>, tenant: &TenantName, asks: bool) {
+    pub(super) fn ask(
+        &mut self,
+        cx: &mut Context<'_>,
+        host: &Spanned<HostPattern>,
+        tenant: &TenantName,
+        asks: bool,
+    ) {
         let exact = host.value.to_string();
         let wildcard = match &host.value {
             HostPattern::Exact(name) => name.parent().map(|parent| format!("*.{parent}")),
@@ -95,16 +101,18 @@ impl Coverage {
                     .hint("a CA proves wildcards over DNS only, so `acme` does not get it; clients that ask for it get no connection");
             }
             HostPattern::Exact(_) | HostPattern::Wildcard(_) => {
-                cx.warn(host.span, format!("no certificate covers `{}`", host.value)).hint("clients that ask for it get no connection");
+                cx.warn(host.span, format!("no certificate covers `{}`", host.value))
+                    .hint("clients that ask for it get no connection");
             }
         }
     }
 
     /// Says which certificates are of several tenants, once all hosts have been asked about.
     ///
-    /// A browser puts requests for every name of a certificate on one connection. That is a nuisance, since each connection is for
-    /// one tenant, and more than that where a connection stands for a client certificate.
-    pub(super) fn judge(&self, cx: &mut Context<'_>) {
+    /// A browser puts requests for every name of a certificate on one connection. That is a nuisance, since
+    /// each connection is for one tenant, and more than that where a connection stands for a client
+    /// certificate.
+    pub(super) fn validate(&self, cx: &mut Context<'_>) {
         for File { span, owner, other, asking, shared } in &self.files {
             let (Some(owner), Some(other)) = (owner, other) else { continue };
             let message = format!("one certificate covers hosts of `{owner}` and of `{other}`");

@@ -5,10 +5,9 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 use super::Context;
 use crate::{
     config::{
-        deny_file::{judge, read_deny_file},
-        near,
+        deny_file::{read_deny_file, validate},
         parse::FilePath,
-        reader::At,
+        reader::Spanned,
         source::Span,
     },
     model::Range,
@@ -21,9 +20,14 @@ pub(super) struct DenyFiles(HashMap<PathBuf, Option<Arc<IpSet>>>);
 
 impl DenyFiles {
     /// Compiles the list of a listener.
-    pub(super) fn list(&mut self, cx: &mut Context<'_>, ranges: &[At<Range>], files: &[At<FilePath>]) -> DenyList {
+    pub(super) fn list(
+        &mut self,
+        cx: &mut Context<'_>,
+        ranges: &[Spanned<Range>],
+        files: &[Spanned<FilePath>],
+    ) -> DenyList {
         for range in ranges {
-            if let Err(wrong) = judge(range.value) {
+            if let Err(wrong) = validate(range.value) {
                 cx.error(range.span, wrong.message).maybe_hint(wrong.hint);
             }
         }
@@ -54,9 +58,8 @@ impl DenyFiles {
                 Some(Arc::new(ranges))
             }
             Err(error) => {
-                let near = near::hint(path);
                 for (message, hint) in error.messages() {
-                    cx.error(span, message).maybe_hint(near.clone().or_else(|| hint.map(str::to_owned)));
+                    cx.error(span, message).maybe_hint(hint.map(str::to_owned));
                 }
                 None
             }

@@ -6,7 +6,7 @@ use super::Context;
 use crate::{
     config::{
         default,
-        reader::At,
+        reader::Spanned,
         unit::{Size, Wait},
         wire::{Http2Wire, LimitsWire, RequestLimitsWire},
     },
@@ -20,8 +20,10 @@ const MAX_HEADER_BYTES: u64 = 1 << 20;
 /// Compiles the bounds of a connection; what is not written has its default.
 pub(super) fn connection(cx: &mut Context<'_>, wire: Option<&LimitsWire>) -> Limits {
     let Some(wire) = wire else { return default::LIMITS };
-    let wait = |at: Option<At<Wait>>, default| at.map_or(default, |at| at.value.0);
-    let bytes = |at: &Option<At<Size>>, default| at.as_ref().map_or(default, |at| usize::try_from(at.value.0).unwrap_or(usize::MAX));
+    let wait = |at: Option<Spanned<Wait>>, default| at.map_or(default, |at| at.value.0);
+    let bytes = |at: &Option<Spanned<Size>>, default| {
+        at.as_ref().map_or(default, |at| usize::try_from(at.value.0).unwrap_or(usize::MAX))
+    };
     let limits = Limits {
         handshake_timeout: wait(wire.handshake_timeout.clone(), default::LIMITS.handshake_timeout),
         header_timeout: wait(wire.header_timeout.clone(), default::LIMITS.header_timeout),
@@ -38,9 +40,11 @@ pub(super) fn connection(cx: &mut Context<'_>, wire: Option<&LimitsWire>) -> Lim
     if let Some(header) = wire.header_bytes.as_ref().filter(|header| header.value.0 > MAX_HEADER_BYTES) {
         cx.error(header.span, "a request head may have at most 1MiB");
     }
-    let mut within = |inner: (&str, usize, &Option<At<Size>>), outer: (&str, usize, &Option<At<Size>>)| {
+    let mut within = |inner: (&str, usize, &Option<Spanned<Size>>),
+                      outer: (&str, usize, &Option<Spanned<Size>>)| {
         if let (true, Some(at)) = (inner.1 > outer.1, inner.2.as_ref().or(outer.2.as_ref())) {
-            let message = format!("`{}` ({} bytes) is larger than `{}` ({} bytes)", inner.0, inner.1, outer.0, outer.1);
+            let message =
+                format!("`{}` ({} bytes) is larger than `{}` ({} bytes)", inner.0, inner.1, outer.0, outer.1);
             cx.error(at.span, message).hint("the part has to fit into the whole");
         }
     };
@@ -59,8 +63,8 @@ const WINDOW_BYTES: std::ops::RangeInclusive<u64> = (16 << 10)..=(16 << 20);
 fn http2(cx: &mut Context<'_>, wire: Option<&Http2Wire>) -> Http2Limits {
     let default = default::LIMITS.http2;
     let Some(wire) = wire else { return default };
-    let count = |at: &Option<At<NonZeroU32>>, default| at.as_ref().map_or(default, |at| at.value.get());
-    let mut bytes = |key: &str, at: &Option<At<Size>>, default| {
+    let count = |at: &Option<Spanned<NonZeroU32>>, default| at.as_ref().map_or(default, |at| at.value.get());
+    let mut bytes = |key: &str, at: &Option<Spanned<Size>>, default| {
         let Some(at) = at else { return default };
         if !WINDOW_BYTES.contains(&at.value.0) {
             cx.error(at.span, format!("`{key}` is 16KiB to 16MiB"));
@@ -82,9 +86,10 @@ fn http2(cx: &mut Context<'_>, wire: Option<&Http2Wire>) -> Http2Limits {
         continuations: count(&wire.continuations, default.continuations),
         starved: count(&wire.starved, default.starved),
     };
-    if let (true, Some(at)) =
-        (limits.stream_window > limits.connection_window, wire.stream_window.as_ref().or(wire.connection_window.as_ref()))
-    {
+    if let (true, Some(at)) = (
+        limits.stream_window > limits.connection_window,
+        wire.stream_window.as_ref().or(wire.connection_window.as_ref()),
+    ) {
         let message = format!(
             "`stream_window` ({} bytes) is larger than `connection_window` ({} bytes)",
             limits.stream_window, limits.connection_window

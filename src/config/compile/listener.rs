@@ -10,7 +10,7 @@ use super::{Context, address::Addresses, deny::DenyFiles};
 use crate::{
     config::{
         default,
-        reader::{At, Placed},
+        reader::{HasSpan, Spanned},
         source::Span,
         wire::ListenerWire,
     },
@@ -21,7 +21,12 @@ use crate::{
 /// Compiles every door.
 ///
 /// `server_trusts` says whether the server's own list of trusted proxies names anybody.
-pub(super) fn all(cx: &mut Context<'_>, wires: &[ListenerWire], addresses: &mut Addresses, server_trusts: bool) -> Vec<Arc<Listener>> {
+pub(super) fn all(
+    cx: &mut Context<'_>,
+    wires: &[ListenerWire],
+    addresses: &mut Addresses,
+    server_trusts: bool,
+) -> Vec<Arc<Listener>> {
     let mut names: HashMap<&ListenerName, Span> = HashMap::new();
     let mut listeners = Vec::with_capacity(wires.len());
     let mut files = DenyFiles::default();
@@ -29,43 +34,59 @@ pub(super) fn all(cx: &mut Context<'_>, wires: &[ListenerWire], addresses: &mut 
         if let Some(first) = names.insert(&wire.name.value, wire.name.span) {
             cx.error(wire.name.span, format!("two listeners are named `{}`", wire.name.value)).first(first);
         }
-        judge_tls_in_front(cx, wire, server_trusts);
+        validate_tls_in_front(cx, wire, server_trusts);
         listeners.extend(one(cx, wire, addresses, &mut files).map(Arc::new));
     }
-    judge_redirects(cx, wires, &listeners);
+    validate_redirects(cx, wires, &listeners);
     listeners
 }
 
-/// A redirect leads to a listener of ours that serves HTTPS there, or clients run against a wall. Nobody can say what stands in front of
-/// one at port 443, or of one whose port the system chooses.
-fn judge_redirects(cx: &mut Context<'_>, wires: &[ListenerWire], listeners: &[Arc<Listener>]) {
+/// A redirect leads to a listener of ours that serves HTTPS there, or clients run against a wall. Nobody can
+/// say what stands in front of one at port 443, or of one whose port the system chooses.
+fn validate_redirects(cx: &mut Context<'_>, wires: &[ListenerWire], listeners: &[Arc<Listener>]) {
     // One with a problem of its own may be the one that is meant.
     if listeners.len() < wires.len() {
         return;
     }
     let serves = |port: u16| {
-        let mut https = listeners.iter().filter(|listener| listener.kind == ListenerKind::Tls || listener.tls_in_front);
-        https.any(|listener| listener.answers_port(port) || (listener.address.port() == 0 && listener.public_port.is_none()))
+        let mut https =
+            listeners.iter().filter(|listener| listener.kind == ListenerKind::Tls || listener.tls_in_front);
+        https.any(|listener| {
+            listener.answers_port(port) || (listener.address.port() == 0 && listener.public_port.is_none())
+        })
     };
-    for port in wires.iter().filter_map(|wire| wire.redirect_to_https.as_ref()).filter(|port| !serves(port.value)) {
+    for port in
+        wires.iter().filter_map(|wire| wire.redirect_to_https.as_ref()).filter(|port| !serves(port.value))
+    {
         let message = format!("clients are sent to port {}, and no listener serves HTTPS there", port.value);
         cx.warn(port.span, message)
             .hint("name the port of a listener with `tls`; where something in front maps ports, write `public_port` at that listener");
     }
 }
 
-fn one(cx: &mut Context<'_>, wire: &ListenerWire, addresses: &mut Addresses, files: &mut DenyFiles) -> Option<Listener> {
+fn one(
+    cx: &mut Context<'_>,
+    wire: &ListenerWire,
+    addresses: &mut Addresses,
+    files: &mut DenyFiles,
+) -> Option<Listener> {
     let address = addresses.take(cx, &wire.address);
     let kind = kind(cx, wire);
     Some(Listener {
         name: wire.name.value.clone(),
-        origin: cx.origin(wire.at()),
+        origin: cx.origin(wire.span()),
         address,
         public_port: wire.public_port.as_ref().map(|port| port.value),
         max_connections: wire.max_connections.as_ref().map_or(default::MAX_CONNECTIONS, |at| at.value),
-        max_connections_per_client: wire.max_connections_per_client.as_ref().map_or(default::MAX_CONNECTIONS_PER_CLIENT, |at| at.value),
+        max_connections_per_client: wire
+            .max_connections_per_client
+            .as_ref()
+            .map_or(default::MAX_CONNECTIONS_PER_CLIENT, |at| at.value),
         max_handshakes_per_second: wire.max_handshakes_per_second.as_ref().map(|at| at.value),
-        proxy_protocol: wire.proxy_protocol.as_ref().map(|proxy| ProxyProtocol { trusted: trusted(cx, &proxy.trusted.0) }),
+        proxy_protocol: wire
+            .proxy_protocol
+            .as_ref()
+            .map(|proxy| ProxyProtocol { trusted: trusted(cx, &proxy.trusted.0) }),
         deny: files.list(cx, &wire.deny, &wire.deny_files),
         trusted_proxies: wire.trusted_proxies.as_ref().map(|ranges| trusted(cx, ranges)),
         tls_in_front: wire.tls_in_front.as_ref().is_some_and(|at| at.value),
@@ -80,38 +101,45 @@ fn kind(cx: &mut Context<'_>, wire: &ListenerWire) -> Option<ListenerKind> {
         (Some(_), None, None) => Some(ListenerKind::Tls),
         (None, Some(port), None) => Some(ListenerKind::Redirect { port: port.value }),
         (None, None, Some(_)) => Some(ListenerKind::Plaintext),
+        (None, None, None) if !cx.lacks(wire.span(), &["tls", "redirect_to_https", "plaintext"]) => None,
         (None, None, None) => {
             let message = "this listener would serve in clear text";
-            cx.error(wire.at(), message).hint("write `tls: {}`, `redirect_to_https: 443`, or, if clear text is meant, `plaintext: true`");
+            cx.error(wire.span(), message).hint(
+                "write `tls: {}`, `redirect_to_https: 443`, or, if clear text is meant, `plaintext: true`",
+            );
             None
         }
         _ => {
-            let message = "a listener has one of `tls`, `redirect_to_https` and `plaintext: true`, not several";
-            cx.error(wire.at(), message).hint("make two listeners of it");
+            let message =
+                "a listener has one of `tls`, `redirect_to_https` and `plaintext: true`, not several";
+            cx.error(wire.span(), message).hint("make two listeners of it");
             None
         }
     }
 }
 
 /// TLS ends in one place, and somebody has to be believed that it does.
-fn judge_tls_in_front(cx: &mut Context<'_>, wire: &ListenerWire, server_trusts: bool) {
+fn validate_tls_in_front(cx: &mut Context<'_>, wire: &ListenerWire, server_trusts: bool) {
     let Some(at) = wire.tls_in_front.as_ref().filter(|at| at.value) else { return };
     if wire.tls.is_some() {
         cx.error(at.span, "TLS ends at this listener, not in front of it")
             .hint("take out `tls_in_front`, or `tls` where clear text comes here");
     } else if wire.redirect_to_https.is_some() {
         let message = "behind what ends TLS, a redirect to HTTPS would come back here for ever";
-        cx.error(at.span, message).hint("write `plaintext: true` instead of `redirect_to_https`, or take out `tls_in_front`");
+        cx.error(at.span, message)
+            .hint("write `plaintext: true` instead of `redirect_to_https`, or take out `tls_in_front`");
     }
-    if wire.trusted_proxies.as_ref().map_or(!server_trusts, Vec::is_empty) {
+    if wire.trusted_proxies.as_ref().map_or(!server_trusts, Vec::is_empty)
+        && cx.lacks(wire.span(), &["trusted_proxies"])
+    {
         cx.error(at.span, "nobody is trusted to say that TLS ended in front of this listener")
             .hint("add `trusted_proxies` with the addresses of what ends TLS");
     }
 }
 
-/// Compiles a list of peers that are believed. Everybody is not a list, nor are two halves of everybody: what all of them cover together is
-/// judged by its share of the addresses that strangers have.
-pub(super) fn trusted(cx: &mut Context<'_>, ranges: &[At<Range>]) -> IpSet {
+/// Compiles a list of peers that are believed. Everybody is not a list, nor are two halves of everybody: what
+/// all of them cover together is judged by its share of the addresses that strangers have.
+pub(super) fn trusted(cx: &mut Context<'_>, ranges: &[Spanned<Range>]) -> IpSet {
     let set = IpSet::new(ranges.iter().map(|range| range.value));
     let mut everybody = ranges.iter().filter(|range| range.value.is_everything()).peekable();
     if everybody.peek().is_none() {
@@ -122,8 +150,10 @@ pub(super) fn trusted(cx: &mut Context<'_>, ranges: &[At<Range>]) -> IpSet {
             if covered > all / 16 {
                 let percent = covered.checked_div(all / 100).unwrap_or(100);
                 let family = if whole.0.is_ipv4() { "IPv4" } else { "IPv6" };
-                let message = format!("together these ranges believe {percent} % of all public {family} addresses");
-                cx.error(first.span, message).hint("name the ranges that your own proxies have: a sixteenth is the most");
+                let message =
+                    format!("together these ranges believe {percent} % of all public {family} addresses");
+                cx.error(first.span, message)
+                    .hint("name the ranges that your own proxies have: a sixteenth is the most");
             }
         }
     }

@@ -21,15 +21,16 @@ mod ip_access;
 mod limits;
 mod listener;
 pub(super) mod machine;
-mod neighbours;
 mod policy;
 mod quota;
 mod redis;
 mod route;
+mod rule_lint;
 mod secret;
 mod session;
 mod table;
 mod tenant;
+mod tenants_by_name;
 mod tls;
 mod upstream;
 

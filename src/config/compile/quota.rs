@@ -6,7 +6,7 @@ use super::Context;
 use crate::{
     config::{
         collection::{Named, NamedEntry},
-        reader::At,
+        reader::Spanned,
         source::Span,
         wire::{QuotaStoreWord, QuotaWire},
     },
@@ -29,10 +29,10 @@ impl Quotas {
     }
 
     /// Finds the quotas that a tenant or rule names.
-    pub(super) fn named(&self, cx: &mut Context<'_>, names: &[At<QuotaName>]) -> Box<[Arc<Quota>]> {
+    pub(super) fn named(&self, cx: &mut Context<'_>, names: &[Spanned<QuotaName>]) -> Box<[Arc<Quota>]> {
         let mut found = Vec::with_capacity(names.len());
         let mut seen: HashMap<&QuotaName, Span> = HashMap::new();
-        for At { value: name, span } in names {
+        for Spanned { value: name, span } in names {
             if let Some(first) = seen.insert(name, *span) {
                 cx.error(*span, format!("the quota `{name}` is named twice")).first(first);
                 continue;
@@ -52,7 +52,7 @@ impl Quotas {
     }
 }
 
-fn quota(cx: &Context<'_>, id: u32, name: &At<QuotaName>, wire: &QuotaWire) -> Quota {
+fn quota(cx: &Context<'_>, id: u32, name: &Spanned<QuotaName>, wire: &QuotaWire) -> Quota {
     // One value so far; a second one makes the compiler ask here.
     match wire.store.as_ref().map(|at| at.value) {
         Some(QuotaStoreWord::Memory) | None => {}
@@ -63,7 +63,11 @@ fn quota(cx: &Context<'_>, id: u32, name: &At<QuotaName>, wire: &QuotaWire) -> Q
         id,
         origin: cx.origin(name.span),
         by: wire.by.value,
-        limit: Limit { count: rate.count, period: rate.period, burst: wire.burst.as_ref().map_or(rate.count, |at| at.value) },
+        limit: Limit {
+            count: rate.count,
+            period: rate.period,
+            burst: wire.burst.as_ref().map_or(rate.count, |at| at.value),
+        },
         charge: wire.count.as_ref().map(|at| at.value).unwrap_or_default(),
         mode: wire.mode.as_ref().map(|at| at.value).unwrap_or_default(),
     }

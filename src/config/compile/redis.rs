@@ -8,8 +8,8 @@ use super::{Context, certificate, secret};
 use crate::{
     config::{
         default,
-        parse::Wrong,
-        reader::At,
+        parse::ScalarError,
+        reader::{HasSpan, Spanned},
         substitute::{self, Piece},
         wire::{RedisUrl, RedisWire},
     },
@@ -20,7 +20,8 @@ use crate::{
 const FORM: &str = "write `rediss://HOST:PORT`, `redis://127.0.0.1:6379` or `unix:///PATH`, with a user, `/DATABASE` as needed";
 const NAMED: &str = "name it: `redis://USER:${file:redis.password}@HOST`, or `${REDIS_URL}` for all of it";
 
-/// The first of the characters that stand for references while a URL is taken apart; Unicode gives them no meaning.
+/// The first of the characters that stand for references while a URL is taken apart; Unicode gives them no
+/// meaning.
 const FIRST_MARK: u32 = 0xE000;
 const MARKS: std::ops::RangeInclusive<char> = '\u{E000}'..='\u{F8FF}';
 
@@ -42,13 +43,15 @@ pub(super) fn redis(cx: &mut Context<'_>, wire: &RedisWire) -> Option<Redis> {
         Place::Unix(path) => RedisPlace::Unix(path),
         Place::Tcp { host, port, tls: true } => {
             if let Some(at) = plaintext {
-                cx.error(at.span, "`rediss` is TLS, and `plaintext: true` says that there is none").hint("take one of them out");
+                cx.error(at.span, "`rediss` is TLS, and `plaintext: true` says that there is none")
+                    .hint("take one of them out");
             }
             RedisPlace::Tcp { host, port, guard: RedisGuard::Tls { ca } }
         }
         Place::Tcp { host, port, tls: false } => {
             let guard = if is_loopback(&host) { RedisGuard::Loopback } else { RedisGuard::Plaintext };
-            if guard == RedisGuard::Plaintext && plaintext.is_none() {
+            if guard == RedisGuard::Plaintext && plaintext.is_none() && cx.lacks(wire.span(), &["plaintext"])
+            {
                 // What a reference stands for is not shown.
                 let shown = if wire.url.0.value.contains(&*host) { &*host } else { "another one" };
                 cx.error(span, format!("revocations would leave this machine in clear text, to {shown}"))
@@ -57,8 +60,10 @@ pub(super) fn redis(cx: &mut Context<'_>, wire: &RedisWire) -> Option<Redis> {
             RedisPlace::Tcp { host, port, guard }
         }
     };
-    if let (Some(at), RedisPlace::Unix(_) | RedisPlace::Tcp { guard: RedisGuard::Loopback | RedisGuard::Plaintext, .. }) =
-        (&wire.ca, &place)
+    if let (
+        Some(at),
+        RedisPlace::Unix(_) | RedisPlace::Tcp { guard: RedisGuard::Loopback | RedisGuard::Plaintext, .. },
+    ) = (&wire.ca, &place)
     {
         cx.error(at.span, "`ca` is for `rediss://`, and this URL is without TLS");
     }
@@ -69,7 +74,8 @@ pub(super) fn redis(cx: &mut Context<'_>, wire: &RedisWire) -> Option<Redis> {
 fn timeout(cx: &mut Context<'_>, wire: &RedisWire) -> Duration {
     let Some(at) = &wire.timeout else { return default::REDIS_TIMEOUT };
     if !default::REDIS_TIMEOUTS.contains(&at.value.0) {
-        cx.error(at.span, "a command of Redis may take 5ms to 5s").hint("somebody waits for it with a request in hand");
+        cx.error(at.span, "a command of Redis may take 5ms to 5s")
+            .hint("somebody waits for it with a request in hand");
     }
     at.value.0
 }
@@ -101,7 +107,7 @@ enum Value {
 }
 
 impl Url {
-    fn read(cx: &Context<'_>, RedisUrl(at): &RedisUrl) -> Result<Self, Wrong> {
+    fn read(cx: &Context<'_>, RedisUrl(at): &RedisUrl) -> Result<Self, ScalarError> {
         let pieces = substitute::pieces(&at.value)?;
         if let [Piece::Variable { default: None, .. } | Piece::File(_)] = pieces.as_slice() {
             let whole = pieces.iter().map(|piece| secret::resolve(cx, at.span, piece)).next().transpose()?;
@@ -111,9 +117,10 @@ impl Url {
         Self::parse(&text, &values, false)
     }
 
-    /// Takes the text apart, in which references still have their marks. `is_secret`: all of it came from a file or a variable.
-    fn parse(text: &str, values: &Values, is_secret: bool) -> Result<Self, Wrong> {
-        let form = || Wrong::new("not the URL of a Redis").hint(FORM);
+    /// Takes the text apart, in which references still have their marks. `is_secret`: all of it came from a
+    /// file or a variable.
+    fn parse(text: &str, values: &Values, is_secret: bool) -> Result<Self, ScalarError> {
+        let form = || ScalarError::new("not the URL of a Redis").hint(FORM);
         let (scheme, rest) = text.split_once("://").ok_or_else(form)?;
         let (scheme, is_unix) = match scheme {
             "redis" => (false, false),
@@ -122,21 +129,26 @@ impl Url {
             _ => return Err(unknown_scheme(scheme)),
         };
         let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
-        let (userinfo, place) = authority.rsplit_once('@').map_or((None, authority), |(userinfo, place)| (Some(userinfo), place));
-        let (user, password) = match userinfo.map(|userinfo| userinfo.split_once(':').unwrap_or((userinfo, ""))) {
-            None => (None, None),
-            Some((user, password)) => (values.userinfo(user)?, values.userinfo(password)?.map(|text| (text, password))),
-        };
+        let (userinfo, place) =
+            authority.rsplit_once('@').map_or((None, authority), |(userinfo, place)| (Some(userinfo), place));
+        let (user, password) =
+            match userinfo.map(|userinfo| userinfo.split_once(':').unwrap_or((userinfo, ""))) {
+                None => (None, None),
+                Some((user, password)) => {
+                    (values.userinfo(user)?, values.userinfo(password)?.map(|text| (text, password)))
+                }
+            };
         if password.as_ref().is_some_and(|(_, written)| !is_secret && !values.is_named(written)) {
-            return Err(Wrong::new("a password is written inline").hint(NAMED));
+            return Err(ScalarError::new("a password is written inline").hint(NAMED));
         }
         if user.is_some() && password.is_none() {
-            return Err(Wrong::new("a user without a password").hint(NAMED));
+            return Err(ScalarError::new("a user without a password").hint(NAMED));
         }
         let (place, database) = if is_unix {
             let (path, query) = path.split_once('?').unwrap_or((path, ""));
             if !place.is_empty() || path.len() < 2 {
-                return Err(Wrong::new("a Unix socket has an absolute path").hint("write `unix:///run/redis/redis.sock`"));
+                return Err(ScalarError::new("a Unix socket has an absolute path")
+                    .hint("write `unix:///run/redis/redis.sock`"));
             }
             let database = if query.is_empty() { Some("0") } else { query.strip_prefix("db=") };
             (Place::Unix(PathBuf::from(values.plain(path))), database.ok_or_else(form)?.to_owned())
@@ -146,24 +158,32 @@ impl Url {
             let database = if database.is_empty() { "0" } else { database };
             (Place::Tcp { host, port, tls: scheme }, database.to_owned())
         };
-        let database = values.plain(&database).parse().map_err(|_| Wrong::new("not the number of a database").hint(FORM))?;
+        let database = values
+            .plain(&database)
+            .parse()
+            .map_err(|_| ScalarError::new("not the number of a database").hint(FORM))?;
         let password = password.map(|(text, _)| Secret::new(text));
         Ok(Self { place, user: user.map(String::into_boxed_str), password, database })
     }
 }
 
-fn unknown_scheme(scheme: &str) -> Wrong {
+fn unknown_scheme(scheme: &str) -> ScalarError {
     let later = ["sentinel", "cluster"].into_iter().find(|word| scheme.contains(word));
     match later {
-        Some(word) => Wrong::new(format!("`{word}` is not enforced by this version yet")).hint("this version speaks with one Redis"),
-        None => Wrong::new("not the URL of a Redis").hint(FORM),
+        Some(word) => ScalarError::new(format!("`{word}` is not enforced by this version yet"))
+            .hint("this version speaks with one Redis"),
+        None => ScalarError::new("not the URL of a Redis").hint(FORM),
     }
 }
 
 /// Puts a mark in the place of each reference, so that what it stands for cannot change how the URL is read.
-fn marked(cx: &Context<'_>, at: &At<Box<str>>, pieces: &[Piece<'_>]) -> Result<(String, Values), Wrong> {
+fn marked(
+    cx: &Context<'_>,
+    at: &Spanned<Box<str>>,
+    pieces: &[Piece<'_>],
+) -> Result<(String, Values), ScalarError> {
     let (mut text, mut values) = (String::new(), Vec::new());
-    let form = || Wrong::new("not the URL of a Redis").hint(FORM);
+    let form = || ScalarError::new("not the URL of a Redis").hint(FORM);
     for piece in pieces {
         let value = match piece {
             Piece::Text(plain) if plain.contains(|c| MARKS.contains(&c)) => return Err(form()),
@@ -174,9 +194,12 @@ fn marked(cx: &Context<'_>, at: &At<Box<str>>, pieces: &[Piece<'_>]) -> Result<(
             Piece::Variable { name, default: Some(default) } => {
                 Value::Public(substitute::value(name, Some(default), |name| cx.inputs.variable(name))?)
             }
-            Piece::Variable { default: None, .. } | Piece::File(_) => Value::Secret(secret::resolve(cx, at.span, piece)?),
+            Piece::Variable { default: None, .. } | Piece::File(_) => {
+                Value::Secret(secret::resolve(cx, at.span, piece)?)
+            }
         };
-        let mark = u32::try_from(values.len()).ok().and_then(|index| char::from_u32(FIRST_MARK.checked_add(index)?));
+        let mark =
+            u32::try_from(values.len()).ok().and_then(|index| char::from_u32(FIRST_MARK.checked_add(index)?));
         text.push(mark.filter(|mark| MARKS.contains(mark)).ok_or_else(form)?);
         values.push(value);
     }
@@ -212,14 +235,17 @@ impl Values {
         })
     }
 
-    /// Puts the values in; what is written out may have escapes (RFC 3986, section 3.2.1), what a reference stands for has none.
-    fn userinfo(&self, text: &str) -> Result<Option<String>, Wrong> {
+    /// Puts the values in; what is written out may have escapes (RFC 3986, section 3.2.1), what a reference
+    /// stands for has none.
+    fn userinfo(&self, text: &str) -> Result<Option<String>, ScalarError> {
         let (mut whole, mut written) = (String::new(), String::new());
         let decode = |written: &mut String, whole: &mut String| {
-            let decoded = percent_decode_str(written).decode_utf8().map_err(|_| Wrong::new("not UTF-8 after unescaping").hint(FORM))?;
+            let decoded = percent_decode_str(written)
+                .decode_utf8()
+                .map_err(|_| ScalarError::new("not UTF-8 after unescaping").hint(FORM))?;
             whole.push_str(&decoded);
             written.clear();
-            Ok::<(), Wrong>(())
+            Ok::<(), ScalarError>(())
         };
         for c in text.chars() {
             match self.of(c) {
@@ -238,15 +264,17 @@ impl Values {
 /// Reads a host and its port; 6379, where none is written.
 fn host_and_port(text: &str) -> Option<(Box<str>, u16)> {
     let (host, port) = match text.strip_prefix('[').and_then(|text| text.split_once(']')) {
-        Some((address, port)) => {
-            (address.parse::<std::net::Ipv6Addr>().ok()?.to_string(), port.strip_prefix(':').or((port.is_empty()).then_some(""))?)
-        }
+        Some((address, port)) => (
+            address.parse::<std::net::Ipv6Addr>().ok()?.to_string(),
+            port.strip_prefix(':').or((port.is_empty()).then_some(""))?,
+        ),
         None => {
             let (host, port) = text.split_once(':').unwrap_or((text, ""));
             let is_address = host.parse::<std::net::Ipv4Addr>().is_ok();
             (if is_address { host.to_owned() } else { host.parse::<Host>().ok()?.as_str().to_owned() }, port)
         }
     };
-    let port = if port.is_empty() { Some(default::REDIS_PORT) } else { port.parse().ok().filter(|port| *port > 0) };
+    let port =
+        if port.is_empty() { Some(default::REDIS_PORT) } else { port.parse().ok().filter(|port| *port > 0) };
     Some((host.into_boxed_str(), port?))
 }

@@ -10,8 +10,7 @@ use base64::{
 use super::Context;
 use crate::{
     config::{
-        near,
-        parse::Wrong,
+        parse::ScalarError,
         reader::{SecretText, without_newline},
         source::Span,
         substitute::{self, Piece},
@@ -27,8 +26,9 @@ const DISTINCT_IN_TOKEN: usize = 10;
 /// Reads a session key: base64 of 32 bytes that look random.
 pub(super) fn session_key(cx: &mut Context<'_>, secret: &SecretText) -> Option<Secret<[u8; 32]>> {
     let text = reveal(cx, secret)?;
+    let make = cx.history.secret(MAKE);
     let key = Secret::from_base64(text.expose()).map_err(|wrong| {
-        cx.error(secret.0.span, wrong.to_string()).hint(MAKE);
+        cx.error(secret.0.span, wrong.to_string()).hint(make);
     });
     key.ok()
 }
@@ -38,7 +38,7 @@ pub(super) fn session_key_file(cx: &mut Context<'_>, span: Span, path: &Path) ->
     let wrong = match file(cx, path) {
         Ok(text) => match Secret::from_base64(text.expose()) {
             Ok(key) => return Some(key),
-            Err(why) => Wrong::new(format!("{}: {why}", path.display())).hint(MAKE),
+            Err(why) => ScalarError::new(format!("{}: {why}", path.display())).hint(cx.history.secret(MAKE)),
         },
         Err(wrong) => wrong,
     };
@@ -62,7 +62,8 @@ pub(super) fn token(cx: &mut Context<'_>, secret: &SecretText) -> Option<Secret<
     } else {
         return Some(Secret::new(bytes.to_vec()));
     };
-    cx.error(secret.0.span, wrong).hint("`octroi keys init` makes one; so does `head -c 32 /dev/urandom | base64`");
+    let make = cx.history.secret(MAKE);
+    cx.error(secret.0.span, wrong).hint(make);
     None
 }
 
@@ -77,7 +78,10 @@ pub(super) fn mac_key(cx: &mut Context<'_>, secret: &SecretText) -> Option<Secre
     let engine = GeneralPurpose::new(if url { &alphabet::URL_SAFE } else { &alphabet::STANDARD }, lenient);
     let wrong = match engine.decode(text.expose()).map(Secret::new) {
         Ok(key) if key.expose().len() >= MAC_BYTES => return Some(key),
-        Ok(key) => format!("the key has {} bytes; it needs at least {MAC_BYTES} (RFC 7518, section 3.2)", key.expose().len()),
+        Ok(key) => format!(
+            "the key has {} bytes; it needs at least {MAC_BYTES} (RFC 7518, section 3.2)",
+            key.expose().len()
+        ),
         Err(_) => "the key is not base64".to_owned(),
     };
     cx.error(secret.0.span, wrong).hint("put it there as the CA gave it out");
@@ -104,49 +108,65 @@ pub(super) fn reveal(cx: &mut Context<'_>, secret: &SecretText) -> Option<Secret
 const NAME_IT: &str = "put it into a file that only octroi may read, and name that: `${file:NAME.key}`";
 
 /// Looks the text up.
-fn lookup(cx: &Context<'_>, secret: &SecretText) -> Result<Secret<String>, Wrong> {
+fn lookup(cx: &Context<'_>, secret: &SecretText) -> Result<Secret<String>, ScalarError> {
     let pieces = substitute::pieces(&secret.0.value)?;
     match pieces.as_slice() {
         [piece] => resolve(cx, secret.0.span, piece),
-        _ => Err(Wrong::new("a secret is written inline").hint(NAME_IT)),
+        _ => Err(ScalarError::new("a secret is written inline").hint(NAME_IT)),
     }
 }
 
 /// Returns what one file or variable holds.
-pub(super) fn resolve(cx: &Context<'_>, at: Span, piece: &Piece<'_>) -> Result<Secret<String>, Wrong> {
+pub(super) fn resolve(cx: &Context<'_>, at: Span, piece: &Piece<'_>) -> Result<Secret<String>, ScalarError> {
     match piece {
         Piece::Variable { name, default: None } => {
             let value = cx.inputs.variable(name).filter(|value| !value.is_empty());
-            value.map(Secret::new).ok_or_else(|| Wrong::new(format!("the variable `{name}` is not set, or empty")))
+            value.map(Secret::new).ok_or_else(|| {
+                ScalarError::new(format!("the variable `{name}` is not set, or empty"))
+                    .hint("set it where octroi is started (`EnvironmentFile=` of the unit), or name a file: `${file:NAME.key}`")
+            })
         }
-        Piece::Variable { default: Some(_), .. } => Err(Wrong::new("a secret must not have a default").hint(NAME_IT)),
+        Piece::Variable { default: Some(_), .. } => {
+            Err(ScalarError::new("a secret must not have a default").hint(NAME_IT))
+        }
         Piece::File(path) => {
             let path = cx.folder(at).join(cx.inputs.path(path)?);
             file(cx, &path)
         }
-        Piece::Text(_) => Err(Wrong::new("a secret is written inline").hint(NAME_IT)),
+        Piece::Text(_) => Err(ScalarError::new("a secret is written inline").hint(NAME_IT)),
     }
 }
 
 /// Reads the text of a secret's file.
-fn file(cx: &Context<'_>, path: &Path) -> Result<Secret<String>, Wrong> {
+fn file(cx: &Context<'_>, path: &Path) -> Result<Secret<String>, ScalarError> {
     let shown = path.display();
     let missing = |why| {
-        Wrong::new(format!("cannot read {shown}: {why}")).hint(near::hint_or(path, "`octroi keys init` makes the keys that are missing"))
+        ScalarError::new(format!("cannot read {shown}: {why}")).hint(
+            cx.history.unread(path, cx.history.secret("`octroi keys init` makes the keys that are missing")),
+        )
     };
     let file = cx.inputs.file(path).map_err(missing)?;
     if file.is_open_to_all() {
-        let wrong = Wrong::new(format!("{shown} is open to every account of this machine (mode {})", file.mode()));
+        let wrong = ScalarError::new(format!(
+            "{shown} is open to every account of this machine (mode {})",
+            file.mode()
+        ));
         return Err(wrong.hint(format!("chmod 0600 {shown}")));
     }
     if let Some(fault) = encoding_fault(file.bytes.expose()) {
-        return Err(Wrong::new(format!("{shown}:1: {fault}")));
+        let wrong = ScalarError::new(format!("{shown}:1: {fault}"));
+        return Err(match fault.hint(&shown.to_string()) {
+            Some(hint) => wrong.hint(hint),
+            None => wrong,
+        });
     }
     let text = std::str::from_utf8(file.bytes.expose()).map(without_newline);
-    let text = text.map_err(|_| Wrong::new(format!("{shown} is not text")).hint("secrets are kept as base64"))?;
+    let text = text
+        .map_err(|_| ScalarError::new(format!("{shown} is not text")).hint("secrets are kept as base64"))?;
     if text.is_empty() {
-        return Err(Wrong::new(format!("{shown} is empty"))
-            .hint("put the secret there, or remove the file: `octroi keys init` makes keys that are missing"));
+        return Err(ScalarError::new(format!("{shown} is empty")).hint(cx.history.secret(
+            "put the secret there, or remove the file: `octroi keys init` makes keys that are missing",
+        )));
     }
     Ok(Secret::new(text.to_owned()))
 }

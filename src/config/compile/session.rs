@@ -8,14 +8,16 @@ use crate::{
         collection::NonEmpty,
         default, key_folder,
         parse::FilePath,
-        reader::{At, Placed},
+        reader::{HasSpan, Spanned},
         source::Span,
         unit::Wait,
-        wire::{KeyWire, MaxPerUserWire, RedisWire, RevocationStoreWord, RevocationWire, SessionsWire, TenantSessions},
+        wire::{
+            KeyWire, MaxPerUserWire, RevocationStoreWord, RevocationWire, Root, SessionsWire, TenantSessions,
+        },
     },
     model::{Path, PathRules},
     policy::{Binding, KeyDir, RevocationRules, SessionRules, Sessions},
-    session::{KeyState, MOST_SESSIONS, MasterKey, Over, Ring, UserLimit, cookie::Name},
+    session::{KeyRing, KeyState, LimitAction, MOST_SESSIONS, MasterKey, UserLimit, cookie::Name},
 };
 
 /// The clocks where nobody says otherwise.
@@ -32,7 +34,13 @@ pub(super) fn sessions(cx: &mut Context<'_>, wire: &SessionsWire) -> Sessions {
         cookie,
         ring,
         key_dir,
-        rules: rules(cx, &default_rules(), wire.idle.as_ref(), wire.absolute.as_ref(), Some(&wire.bind), wire.max_per_user.as_ref()),
+        rules: rules(
+            cx,
+            (wire.span(), &default_rules()),
+            (wire.idle.as_ref(), wire.absolute.as_ref()),
+            Some(&wire.bind),
+            wire.max_per_user.as_ref(),
+        ),
         revocation: revocation(cx, wire.revocation.as_ref()),
         allow_email_user: wire.allow_email_user.as_ref().is_some_and(|at| at.value),
         login_url: wire.login_url.as_ref().and_then(|url| login_url(cx, url)),
@@ -40,14 +48,16 @@ pub(super) fn sessions(cx: &mut Context<'_>, wire: &SessionsWire) -> Sessions {
     }
 }
 
-/// Compiles how what was ended reaches other nodes. Whether there is a Redis for it, [`judge_store`] says.
+/// Compiles how what was ended reaches other nodes. Whether there is a Redis for it, [`validate_store`] says.
 fn revocation(cx: &mut Context<'_>, wire: Option<&RevocationWire>) -> RevocationRules {
     let mut rules = RevocationRules { stale_after: default::STALE_AFTER, ..RevocationRules::default() };
     let Some(wire) = wire else { return rules };
     match wire.store.as_ref().map(|at| at.value) {
         Some(RevocationStoreWord::Redis) => rules.is_shared = true,
+        None if !cx.lacks(wire.span(), &["store"]) => {}
         Some(RevocationStoreWord::Journal) | None => {
-            let silent = wire.on_stale.as_ref().map(|at| at.span).or(wire.stale_after.as_ref().map(|at| at.span));
+            let silent =
+                wire.on_stale.as_ref().map(|at| at.span).or(wire.stale_after.as_ref().map(|at| at.span));
             if let Some(span) = silent {
                 cx.error(span, "a journal is never silent").hint("add `store: redis`, or take this out");
             }
@@ -66,35 +76,49 @@ fn revocation(cx: &mut Context<'_>, wire: Option<&RevocationWire>) -> Revocation
     rules
 }
 
-/// Judges whether what revocations ask for is there, and whether what is there is used.
-pub(super) fn judge_store(cx: &mut Context<'_>, sessions: Option<&SessionsWire>, redis: Option<&RedisWire>) {
-    let store = sessions.and_then(|wire| wire.revocation.as_ref()?.store.as_ref()).filter(|at| at.value == RevocationStoreWord::Redis);
+/// Validates whether what revocations ask for is there, and whether what is there is used.
+pub(super) fn validate_store(cx: &mut Context<'_>, root: &Root) {
+    let (sessions, redis) = (root.sessions.as_ref().and_then(|wire| wire.0.as_ref()), root.redis.as_ref());
+    let store = sessions
+        .and_then(|wire| wire.revocation.as_ref()?.store.as_ref())
+        .filter(|at| at.value == RevocationStoreWord::Redis);
     match (store, redis) {
+        (Some(_), None) if !cx.lacks(root.span(), &["redis"]) => {}
         (Some(at), None) => {
             cx.error(at.span, "there is no Redis to share revocations through")
                 .hint("add `redis: {url: \"rediss://HOST:PORT\"}` at the top");
         }
         (None, Some(wire)) if cx.findings.errors() == 0 => {
-            cx.warn(wire.at(), "nothing uses this Redis").hint("`sessions: {revocation: {store: redis}}` does");
+            cx.warn(wire.span(), "nothing uses this Redis")
+                .hint("`sessions: {revocation: {store: redis}}` does");
         }
         (Some(_), Some(_)) | (None, _) => {}
     }
 }
 
 /// Compiles a tenant's clocks.
-pub(super) fn tenant(cx: &mut Context<'_>, wire: Option<&TenantSessions>, outside: &SessionRules) -> SessionRules {
+pub(super) fn tenant(
+    cx: &mut Context<'_>,
+    wire: Option<&TenantSessions>,
+    outside: &SessionRules,
+) -> SessionRules {
     match wire {
         None => outside.clone(),
-        Some(wire) => rules(cx, outside, wire.idle.as_ref(), wire.absolute.as_ref(), wire.bind.as_deref(), wire.max_per_user.as_ref()),
+        Some(wire) => rules(
+            cx,
+            (wire.span(), outside),
+            (wire.idle.as_ref(), wire.absolute.as_ref()),
+            wire.bind.as_deref(),
+            wire.max_per_user.as_ref(),
+        ),
     }
 }
 
 fn rules(
     cx: &mut Context<'_>,
-    outside: &SessionRules,
-    idle: Option<&At<Wait>>,
-    absolute: Option<&At<Wait>>,
-    bind: Option<&[At<Binding>]>,
+    (place, outside): (Span, &SessionRules),
+    (idle, absolute): (Option<&Spanned<Wait>>, Option<&Spanned<Wait>>),
+    bind: Option<&[Spanned<Binding>]>,
     max_per_user: Option<&MaxPerUserWire>,
 ) -> SessionRules {
     let rules = SessionRules {
@@ -103,12 +127,15 @@ fn rules(
         bind: bind.map_or_else(|| outside.bind.clone(), |bind| distinct(cx, bind)),
         max_per_user: max_per_user.map_or(outside.max_per_user, |wire| user_limit(cx, wire)),
     };
-    if let (true, Some(at)) = (rules.idle > rules.absolute, idle.or(absolute)) {
+    if let (true, Some(at)) = (rules.idle > rules.absolute, idle.or(absolute))
+        && cx.lacks(place, &["idle", "absolute"])
+    {
         let message = "a session would end (`absolute`) before it could have rested (`idle`)";
         cx.error(at.span, message).hint("`idle` is at most `absolute`");
     }
     if let Some(at) = absolute.filter(|at| at.value.0 > default::LONG_ABSOLUTE) {
-        cx.warn(at.span, "sessions would live longer than 24h").hint("NIST SP 800-63B and OWASP ASVS 7.1.1 ask for a reason");
+        cx.warn(at.span, "sessions would live longer than 24h")
+            .hint("NIST SP 800-63B and OWASP ASVS 7.1.1 ask for a reason");
     }
     // Tokens count milliseconds since 1970 in 64 bits; a century is far within.
     debug_assert!(rules.absolute < Duration::from_secs(u64::MAX / 1000));
@@ -116,15 +143,17 @@ fn rules(
 }
 
 fn user_limit(cx: &mut Context<'_>, wire: &MaxPerUserWire) -> Option<UserLimit> {
-    let At { value, span } = wire.limit;
-    let limit = u8::try_from(value).ok().and_then(NonZeroU8::new).filter(|limit| limit.get() <= MOST_SESSIONS);
+    let Spanned { value, span } = wire.limit;
+    let limit =
+        u8::try_from(value).ok().and_then(NonZeroU8::new).filter(|limit| limit.get() <= MOST_SESSIONS);
     if limit.is_none() {
-        cx.error(span, format!("a user cannot have at most {value} sessions")).hint(format!("write 1 to {MOST_SESSIONS}"));
+        cx.error(span, format!("a user cannot have at most {value} sessions"))
+            .hint(format!("write 1 to {MOST_SESSIONS}"));
     }
-    Some(UserLimit { limit: limit?, over: wire.over.as_ref().map_or(Over::default(), |at| at.value) })
+    Some(UserLimit { limit: limit?, over: wire.over.as_ref().map_or(LimitAction::default(), |at| at.value) })
 }
 
-fn distinct(cx: &mut Context<'_>, bind: &[At<Binding>]) -> Vec<Binding> {
+fn distinct(cx: &mut Context<'_>, bind: &[Spanned<Binding>]) -> Vec<Binding> {
     let mut kept = Vec::new();
     for at in bind {
         if kept.contains(&at.value) {
@@ -137,7 +166,7 @@ fn distinct(cx: &mut Context<'_>, bind: &[At<Binding>]) -> Vec<Binding> {
 }
 
 /// Makes the ring: the keys of the folder, then those that are listed.
-fn ring(cx: &mut Context<'_>, wire: &SessionsWire) -> (Ring, Option<KeyDir>) {
+fn ring(cx: &mut Context<'_>, wire: &SessionsWire) -> (KeyRing, Option<KeyDir>) {
     let wires = wire.keys.as_ref().map_or(&[][..], |NonEmpty(keys)| keys);
     let mut ids: HashMap<u16, Span> = HashMap::new();
     let mut keys: Vec<MasterKey> = Vec::new();
@@ -158,22 +187,25 @@ fn ring(cx: &mut Context<'_>, wire: &SessionsWire) -> (Ring, Option<KeyDir>) {
         keys.push(MasterKey { id: wire.id.value, secret, open_only: opens_only(wire) });
     }
     match (&wire.key_dir, wires.first()) {
+        (None, _) if !cx.lacks(wire.span(), &["keys", "key_dir"]) => {}
         (None, None) => {
-            let hint =
-                "write `keys: [{id: 1, secret: \"${file:session-1.key}\"}]`, or `key_dir: keys` for a folder that `octroi keys` manages";
-            cx.error(wire.at(), "neither `keys` nor `key_dir` is there, so there is no session key").hint(hint);
+            let hint = "write `keys: [{id: 1, secret: \"${file:session-1.key}\"}]`, or `key_dir: keys` for a folder that `octroi keys` manages";
+            cx.error(wire.span(), "neither `keys` nor `key_dir` is there, so there is no session key")
+                .hint(hint);
         }
         (None, Some(first)) if wires.iter().all(opens_only) => {
             let message = "every session key is `open_only`, so none can mint";
-            cx.error(first.at(), message).hint("the newest key stands first, without `open_only`");
+            cx.error(first.span(), message).hint("the newest key stands first, without `open_only`");
         }
         (Some(path), _) if dir.is_some() && keys.iter().all(|key| key.open_only) => {
-            cx.error(path.span, "no key mints")
-                .hint("`octroi keys init` makes the first key; `octroi keys rotate` lets the newest one mint");
+            let hint = cx.history.secret(
+                "`octroi keys init` makes the first key; `octroi keys rotate` lets the newest one mint",
+            );
+            cx.error(path.span, "no key mints").hint(hint);
         }
         (None | Some(_), _) => {}
     }
-    (Ring::new(keys), dir)
+    (KeyRing::new(keys), dir)
 }
 
 fn opens_only(wire: &KeyWire) -> bool {
@@ -181,19 +213,20 @@ fn opens_only(wire: &KeyWire) -> bool {
 }
 
 /// Adds the keys of a folder, the highest number first. Nothing comes back of one that cannot be used.
-fn folder(cx: &mut Context<'_>, at: &At<FilePath>, keys: &mut Vec<MasterKey>) -> Option<KeyDir> {
+fn folder(cx: &mut Context<'_>, at: &Spanned<FilePath>, keys: &mut Vec<MasterKey>) -> Option<KeyDir> {
     let path = cx.resolve(at);
     let files = match key_folder::list(&path) {
         Ok(files) => files,
         Err(error) => {
-            cx.error(at.span, error.to_string()).maybe_hint(error.hint());
+            let hint = error.hint(cx.history);
+            cx.error(at.span, error.to_string()).maybe_hint(hint);
             return None;
         }
     };
     let mut whole = true;
     for file in &files {
         // What a name says is as much a part of the revision as what a file holds.
-        cx.inputs.remark(&format!("session key {file}"));
+        cx.inputs.add_to_revision(&format!("session key {file}"));
         let mints = match file.state {
             KeyState::Mint => true,
             KeyState::MintFrom(from) => cx.has_come(from),
@@ -204,21 +237,25 @@ fn folder(cx: &mut Context<'_>, at: &At<FilePath>, keys: &mut Vec<MasterKey>) ->
             continue;
         };
         if let Some(other) = keys.iter().find(|other| other.secret == secret) {
-            cx.error(at.span, format!("the keys {} and {} of the folder have the same secret", other.id, file.id))
-                .hint("a new key has a new secret");
+            cx.error(
+                at.span,
+                format!("the keys {} and {} of the folder have the same secret", other.id, file.id),
+            )
+            .hint("a new key has a new secret");
         }
         keys.push(MasterKey { id: file.id, secret, open_only: !mints });
     }
     whole.then_some(KeyDir { path, files })
 }
 
-fn login_url(cx: &mut Context<'_>, url: &At<String>) -> Option<Box<str>> {
+fn login_url(cx: &mut Context<'_>, url: &Spanned<String>) -> Option<Box<str>> {
     // Two slashes begin another host's URL, for browsers.
     let accepted = Path::parse_written(&url.value).and_then(|path| path.permit(PathRules::default()));
     match accepted {
         Ok(()) => Some(url.value.as_str().into()),
         Err(error) => {
-            cx.error(url.span, format!("not a path of this site: `{}`", url.value)).hint(format!("{error}; write a path like `/login`"));
+            cx.error(url.span, format!("not a path of this site: `{}`", url.value))
+                .hint(format!("{error}; write a path like `/login`"));
             None
         }
     }

@@ -1,4 +1,5 @@
-//! Tenants: names and hosts that nobody else has, references that lead somewhere, members that are no lobbies themselves.
+//! Tenants: names and hosts that nobody else has, references that lead somewhere, members that are no lobbies
+//! themselves.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -7,30 +8,32 @@ use std::{
 
 use super::{
     Context,
-    client_certificate::{self, Trusts},
+    client_certificate::{self, TrustCache},
     coverage::Coverage,
     field, ip_access, limits,
     quota::Quotas,
     route, session,
     table::Sets,
+    tenants_by_name::TenantsByName,
     upstream::Upstreams,
 };
 use crate::{
     config::{
         collection::{Named, NamedEntry},
         parse::Label,
-        reader::At,
+        reader::{HasSpan, Spanned},
         source::Span,
         wire::{CookiesWire, TenantWire},
     },
     model::{HostPattern, TenantName, UpstreamName},
     policy::{
-        CookieRules, Granting, Protocol, RequestLimits, Route, RouteAccess, RouteTable, SessionRules, Sessions, Tenant, Tenants, Upstream,
+        CookieRules, Granting, Protocol, RequestLimits, Route, RouteAccess, RouteTable, SessionRules,
+        Sessions, Tenant, Tenants, Upstream,
     },
 };
 
 /// What tenants refer to.
-pub(super) struct Surroundings<'a> {
+pub(super) struct TenantDeps<'a> {
     /// The upstreams.
     pub(super) upstreams: &'a Upstreams,
     /// The quotas.
@@ -48,58 +51,70 @@ pub(super) struct Surroundings<'a> {
     /// What certificates cover, where a listener shows them.
     pub(super) coverage: Option<&'a mut Coverage>,
     /// The CAs of client certificates that were read so far.
-    pub(super) trusts: Trusts,
+    pub(super) trusts: TrustCache,
     /// A listener that serves in clear text.
     pub(super) plaintext: Option<Span>,
     /// Where `login_url` is written.
     pub(super) login_url: Option<Span>,
 }
 
-/// The tenants of every file, by name: nothing where one has a problem of its own.
-pub(super) type Names<'w> = HashMap<&'w TenantName, (Span, Option<&'w TenantWire>)>;
-
 /// Compiles every tenant of every file.
-pub(super) fn all(cx: &mut Context<'_>, files: &[Named<TenantName, TenantWire>], mut around: Surroundings<'_>) -> Tenants {
-    let mut names: Names<'_> = HashMap::new();
+pub(super) fn all(
+    cx: &mut Context<'_>,
+    files: &[Named<TenantName, TenantWire>],
+    mut deps: TenantDeps<'_>,
+) -> Tenants {
+    let mut names: TenantsByName<'_> = HashMap::new();
     for NamedEntry { name, value } in files.iter().flat_map(|file| &file.0) {
         if let Some((first, _)) = names.insert(&name.value, (name.span, value.as_ref())) {
             cx.error(name.span, format!("two tenants are named `{}`", name.value)).first(first);
         }
     }
     let members = members(cx, files, &names);
-    client_certificate::judge(cx, files, &names, around.plaintext);
+    client_certificate::validate(cx, files, &names, deps.plaintext);
     let mut hosts = HashMap::new();
     let (mut judged, mut ungranted) = (HashSet::new(), Vec::new());
     let mut tenants = Tenants::default();
     for NamedEntry { name, value } in files.iter().flat_map(|file| &file.0) {
         let Some(wire) = value else { continue };
-        own_hosts(cx, name, wire, &mut hosts, around.coverage.as_deref_mut());
-        if wire.hosts.items.is_empty() && wire.hosts.is_whole && !members.contains(&name.value) {
-            let message = format!("the tenant `{}` has no host and is nobody's member, so nothing reaches it", name.value);
+        own_hosts(cx, name, wire, &mut hosts, deps.coverage.as_deref_mut());
+        if wire.hosts.items.is_empty()
+            && wire.hosts.is_complete
+            && !members.contains(&name.value)
+            && !cx.is_misread
+        {
+            let message = format!(
+                "the tenant `{}` has no host and is nobody's member, so nothing reaches it",
+                name.value
+            );
             cx.warn(name.span, message).hint("add `hosts`, or name it among the `members` of another tenant");
         }
-        if let Some(tenant) = tenant(cx, name, wire, &mut around) {
+        if let Some(tenant) = tenant(cx, name, wire, &mut deps) {
             if !tenant.hosts.is_empty() && judged.insert(Arc::as_ptr(&tenant.routes).addr()) {
-                judge_routes(cx, name, &tenant.routes, &around);
+                validate_routes(cx, name, &tenant.routes, &deps);
                 ungranted.extend(needs_a_grant(&tenant.routes).map(|route| (name, route.id.clone())));
             }
             // Hosts that somebody else has were refused above.
             let _conflicts = tenants.add(Arc::new(tenant));
         }
     }
-    if let Some(coverage) = &around.coverage {
-        coverage.judge(cx);
+    if let Some(coverage) = &deps.coverage {
+        coverage.validate(cx);
     }
     warn_of_idle_routes(cx, files, &names, &tenants);
     // Who has errors to mend is not told of this yet; an app with a login of its own grants nothing.
-    if let (Some(sessions), Some((name, rule)), 0) = (around.sessions, ungranted.first(), cx.findings.errors())
+    if let (Some(sessions), Some((name, rule)), 0) = (deps.sessions, ungranted.first(), cx.findings.errors())
         && sessions.foreign.formats().is_empty()
     {
         let others = match ungranted.len() {
             1 => String::new(),
             count => format!(", nor for {} more", count - 1),
         };
-        let message = format!("the rule `{}` of `{}` needs a session, and no rule grants one there{others}", rule.as_str(), name.value);
+        let message = format!(
+            "the rule `{}` of `{}` needs a session, and no rule grants one there{others}",
+            rule.as_str(),
+            name.value
+        );
         cx.warn(name.span, message).hint(
             "an app's `Octroi-Session-Grant` counts where a rule says `grant: true`; without, only `octroi session mint` makes sessions",
         );
@@ -108,60 +123,93 @@ pub(super) fn all(cx: &mut Context<'_>, files: &[Named<TenantName, TenantWire>],
 }
 
 /// A sign-in that comes back began somewhere, and one that begins comes back.
-fn judge_sign_ins(cx: &mut Context<'_>, name: &At<TenantName>, routes: &RouteTable, around: &Surroundings<'_>) {
+fn validate_sign_ins(
+    cx: &mut Context<'_>,
+    name: &Spanned<TenantName>,
+    routes: &RouteTable,
+    deps: &TenantDeps<'_>,
+) {
     let callback = routes.routes().find(|route| route.grant == Granting::Callback);
     let begins = routes.routes().find(|route| route.begins_sign_in);
-    let has_login = around.sessions.is_some_and(|sessions| sessions.login_url.is_some());
+    let has_login = deps.sessions.is_some_and(|sessions| sessions.login_url.is_some());
     match (callback, begins) {
+        // The rule where one begins may be there, and refused.
+        (Some(_), None) if deps.sets.is_broken(routes) => {}
         (Some(route), None) if !has_login => {
-            let message =
-                format!("the rule `{}` of `{}` grants to sign-ins that began here, and none begins", route.id.as_str(), name.value);
+            let message = format!(
+                "the rule `{}` of `{}` grants to sign-ins that began here, and none begins",
+                route.id.as_str(),
+                name.value
+            );
             cx.error(name.span, message)
                 .hint("where the app sends the browser to the identity provider, write `sign_in: begin`, or name it as `login_url`");
         }
-        (None, Some(route)) => {
-            let message = format!("a sign-in begins at the rule `{}` of `{}`, and none comes back", route.id.as_str(), name.value);
-            cx.warn(name.span, message).hint("add the rule that the identity provider sends the browser back to: `grant: callback`");
+        (None, Some(route)) if cx.findings.errors() == 0 => {
+            let message = format!(
+                "a sign-in begins at the rule `{}` of `{}`, and none comes back",
+                route.id.as_str(),
+                name.value
+            );
+            cx.warn(name.span, message)
+                .hint("add the rule that the identity provider sends the browser back to: `grant: callback`");
         }
         (_, _) => {}
     }
 }
 
-/// Returns a rule that needs a session where none of the table grants one. Robots with Bearer tokens need none; but where a grant was
-/// forgotten, an app's sign-in that comes to nothing is a mystery.
+/// Returns a rule that needs a session where none of the table grants one. Robots with Bearer tokens need
+/// none; but where a grant was forgotten, an app's sign-in that comes to nothing is a mystery.
 fn needs_a_grant(routes: &RouteTable) -> Option<&Route> {
-    let asking = routes.routes().find(|route| matches!(route.access, RouteAccess::Session | RouteAccess::Roles(_)))?;
+    let asking =
+        routes.routes().find(|route| matches!(route.access, RouteAccess::Session | RouteAccess::Roles(_)))?;
     let grants = routes.routes().any(|route| route.grant.is_allowed());
     (!grants).then_some(asking)
 }
 
-fn tenant(cx: &mut Context<'_>, name: &At<TenantName>, wire: &TenantWire, around: &mut Surroundings<'_>) -> Option<Tenant> {
-    let limits = limits::request(wire.request_limits.as_ref(), around.limits);
-    let routes = around.sets.tenant(cx, wire.routes.as_ref(), around.quotas, limits);
+fn tenant(
+    cx: &mut Context<'_>,
+    name: &Spanned<TenantName>,
+    wire: &TenantWire,
+    deps: &mut TenantDeps<'_>,
+) -> Option<Tenant> {
+    let limits = limits::request(wire.request_limits.as_ref(), deps.limits);
+    let routes =
+        deps.sets.tenant(cx, (wire.routes.as_ref(), cx.lacks(wire.span(), &["routes"])), deps.quotas, limits);
     let upstream = wire.upstream.0.as_ref().and_then(|at| {
-        let found = around.upstreams.get(&at.value);
+        let found = deps.upstreams.get(&at.value);
         if found.is_none() {
-            let known = around.upstreams.keys().map(UpstreamName::as_str);
-            cx.unknown("upstream", at.span, at.value.as_str(), known, "upstreams stand under `upstreams` at the top");
+            let known = deps.upstreams.keys().map(UpstreamName::as_str);
+            cx.unknown(
+                "upstream",
+                at.span,
+                at.value.as_str(),
+                known,
+                "upstreams stand under `upstreams` at the top",
+            );
         }
         found?.clone()
     });
     if let (Some(at), Some(upstream), Some(routes)) = (&wire.upstream.0, &upstream, &routes) {
         no_tunnels(cx, at, upstream, routes);
     }
-    let quotas = around.quotas.named(cx, &wire.quotas);
+    let quotas = deps.quotas.named(cx, &wire.quotas);
     let ip_access = ip_access::compile(cx, wire.ip_access.as_ref());
-    let client_certificate = wire.client_certificate.as_ref().map(|rules| around.trusts.compile(cx, rules));
-    let sessions = session::tenant(cx, wire.sessions.as_ref(), &around.rules);
+    let client_certificate = wire.client_certificate.as_ref().map(|rules| deps.trusts.compile(cx, rules));
+    let sessions = session::tenant(cx, wire.sessions.as_ref(), &deps.rules);
     let response_headers = field::response(cx, wire);
-    let request_fields = wire.headers.as_ref().and_then(|headers| headers.request.as_ref()).map(|wire| field::request(cx, wire));
+    let request_fields = wire
+        .headers
+        .as_ref()
+        .and_then(|headers| headers.request.as_ref())
+        .map(|wire| field::request(cx, wire));
     let origins = route::origins(cx, &wire.origins);
-    if let (Some(first), true) = (wire.origins.first(), wire.hosts.items.is_empty() && wire.hosts.is_whole) {
+    if let (Some(first), true) = (wire.origins.first(), wire.hosts.items.is_empty() && wire.hosts.is_complete)
+    {
         let message = format!("the tenant `{}` has no host, so nobody asks for its `origins`", name.value);
         cx.warn(first.span, message).hint("those of the tenant count at whose host its users sign in");
     }
     let cookies = wire.cookies.as_ref().map(|cookies| cookie_rules(cx, cookies)).unwrap_or_default();
-    let flag = |flag: &Option<At<bool>>| flag.as_ref().is_some_and(|at| at.value);
+    let flag = |flag: &Option<Spanned<bool>>| flag.as_ref().is_some_and(|at| at.value);
     Some(Tenant {
         name: name.value.clone(),
         origin: cx.origin(name.span),
@@ -185,37 +233,52 @@ fn tenant(cx: &mut Context<'_>, name: &At<TenantName>, wire: &TenantWire, around
 }
 
 /// A WebSocket is an exchange of HTTP/1.1 here; the way that HTTP/2 has for it (RFC 8441) is not built.
-fn no_tunnels(cx: &mut Context<'_>, at: &At<UpstreamName>, upstream: &Upstream, routes: &RouteTable) {
+fn no_tunnels(cx: &mut Context<'_>, at: &Spanned<UpstreamName>, upstream: &Upstream, routes: &RouteTable) {
     let tunnel = routes.routes().find(|route| route.websocket);
     if let (Protocol::Http2, Some(route)) = (upstream.protocol, tunnel) {
-        let message = format!("the rule `{}` has `websocket: true`, and the upstream `{}` speaks HTTP/2", route.id.as_str(), at.value);
-        cx.error(at.span, message).hint("give this tenant rules without WebSockets, or an upstream with `protocol: http1`");
+        let message = format!(
+            "the rule `{}` has `websocket: true`, and the upstream `{}` speaks HTTP/2",
+            route.id.as_str(),
+            at.value
+        );
+        cx.error(at.span, message)
+            .hint("give this tenant rules without WebSockets, or an upstream with `protocol: http1`");
     }
 }
 
 /// What stands in the other two lists is set too, so it is allowed as well.
 fn cookie_rules(cx: &mut Context<'_>, wire: &CookiesWire) -> CookieRules {
-    if let Some(allow) = &wire.allow {
-        for name in wire.script.iter().chain(&wire.cross_site).filter(|name| !allow.iter().any(|allowed| allowed.value == name.value)) {
+    if let Some(allow) = wire.allow.as_ref().filter(|_| cx.lacks(wire.span(), &["allow"])) {
+        for name in wire
+            .script
+            .iter()
+            .chain(&wire.cross_site)
+            .filter(|name| !allow.iter().any(|allowed| allowed.value == name.value))
+        {
             cx.error(name.span, format!("`allow` does not list the cookie `{}`", name.value.0))
                 .hint("a cookie that is not listed there is never set");
         }
     }
-    let names = |names: &[At<Label>]| names.iter().map(|name| name.value.0.as_str().into()).collect();
-    CookieRules { allow: wire.allow.as_deref().map(names), script: names(&wire.script), cross_site: names(&wire.cross_site) }
+    let names = |names: &[Spanned<Label>]| names.iter().map(|name| name.value.0.as_str().into()).collect();
+    CookieRules {
+        allow: wire.allow.as_deref().map(names),
+        script: names(&wire.script),
+        cross_site: names(&wire.cross_site),
+    }
 }
 
 /// A host belongs to one tenant, and some certificate should name it.
 fn own_hosts<'w>(
     cx: &mut Context<'_>,
-    name: &'w At<TenantName>,
+    name: &'w Spanned<TenantName>,
     wire: &'w TenantWire,
     hosts: &mut HashMap<&'w HostPattern, (Span, &'w TenantName)>,
     mut coverage: Option<&mut Coverage>,
 ) {
     for host in &wire.hosts.items {
         if let Some((first, owner)) = hosts.insert(&host.value, (host.span, &name.value)) {
-            let whose = if *owner == name.value { "this tenant".to_owned() } else { format!("the tenant `{owner}`") };
+            let whose =
+                if *owner == name.value { "this tenant".to_owned() } else { format!("the tenant `{owner}`") };
             cx.error(host.span, format!("the host `{}` belongs to {whose} already", host.value)).first(first);
         } else if let Some(coverage) = &mut coverage {
             coverage.ask(cx, host, &name.value, wire.client_certificate.is_some());
@@ -223,8 +286,14 @@ fn own_hosts<'w>(
     }
 }
 
-/// Says, once for each lobby, whose rules count for nothing there: the host's are asked before anybody knows whose user it is.
-fn warn_of_idle_routes(cx: &mut Context<'_>, files: &[Named<TenantName, TenantWire>], names: &Names<'_>, tenants: &Tenants) {
+/// Says, once for each lobby, whose rules count for nothing there: the host's are asked before anybody knows
+/// whose user it is.
+fn warn_of_idle_routes(
+    cx: &mut Context<'_>,
+    files: &[Named<TenantName, TenantWire>],
+    names: &TenantsByName<'_>,
+    tenants: &Tenants,
+) {
     for NamedEntry { name: lobby, value } in files.iter().flat_map(|file| &file.0) {
         let (Some(wire), Some(asked)) = (value, tenants.named(lobby.value.as_str())) else { continue };
         let with_rules = wire.members.iter().filter_map(|member| {
@@ -241,32 +310,50 @@ fn warn_of_idle_routes(cx: &mut Context<'_>, files: &[Named<TenantName, TenantWi
             1 => ", and so do those of one other member".to_owned(),
             many => format!(", and so do those of {many} other members"),
         };
-        let message = format!("the `routes` of `{}` count for nothing at its lobby `{}`{others}", member.value, lobby.value);
+        let message = format!(
+            "the `routes` of `{}` count for nothing at its lobby `{}`{others}",
+            member.value, lobby.value
+        );
         let hint = if theirs.hosts.items.is_empty() {
-            format!("`{}` has no host of its own, so they count nowhere: put them into the `routes` of `{}`", member.value, lobby.value)
+            format!(
+                "`{}` has no host of its own, so they count nowhere: put them into the `routes` of `{}`",
+                member.value, lobby.value
+            )
         } else {
-            format!("they count at its own hosts only; at `{}` the rules of `{}` judge everybody", lobby.value, lobby.value)
+            format!(
+                "they count at its own hosts only; at `{}` the rules of `{}` judge everybody",
+                lobby.value, lobby.value
+            )
         };
         cx.warn(routes.span().unwrap_or(member.span), message).hint(hint);
     }
 }
 
-/// Judges every list of members, and returns everybody who is in one.
-fn members<'w>(cx: &mut Context<'_>, files: &'w [Named<TenantName, TenantWire>], names: &Names<'w>) -> HashSet<&'w TenantName> {
+/// Validates every list of members, and returns everybody who is in one.
+fn members<'w>(
+    cx: &mut Context<'_>,
+    files: &'w [Named<TenantName, TenantWire>],
+    names: &TenantsByName<'w>,
+) -> HashSet<&'w TenantName> {
     let mut all = HashSet::new();
     for NamedEntry { name, value } in files.iter().flat_map(|file| &file.0) {
         let mut seen: HashMap<&TenantName, Span> = HashMap::new();
-        for At { value: member, span } in value.iter().flat_map(|wire| &wire.members) {
+        for Spanned { value: member, span } in value.iter().flat_map(|wire| &wire.members) {
             all.insert(member);
             if let Some(first) = seen.insert(member, *span) {
                 cx.error(*span, format!("the member `{member}` is named twice")).first(first);
             }
             match names.get(member) {
-                None => {
-                    cx.unknown("tenant", *span, member.as_str(), names.keys().map(|name| name.as_str()), "a member is a tenant of its own")
-                }
+                None => cx.unknown(
+                    "tenant",
+                    *span,
+                    member.as_str(),
+                    names.keys().map(|name| name.as_str()),
+                    "a member is a tenant of its own",
+                ),
                 Some(_) if *member == name.value => {
-                    cx.error(*span, "a tenant cannot be its own member").hint("its own users are admitted anyway; take it out");
+                    cx.error(*span, "a tenant cannot be its own member")
+                        .hint("its own users are admitted anyway; take it out");
                 }
                 Some((_, Some(wire))) if !wire.members.is_empty() => {
                     let message = format!("the member `{member}` has members itself");
@@ -280,21 +367,38 @@ fn members<'w>(cx: &mut Context<'_>, files: &'w [Named<TenantName, TenantWire>],
 }
 
 /// Says once for each table what its routes need and do not have.
-fn judge_routes(cx: &mut Context<'_>, name: &At<TenantName>, routes: &RouteTable, around: &Surroundings<'_>) {
+fn validate_routes(
+    cx: &mut Context<'_>,
+    name: &Spanned<TenantName>,
+    routes: &RouteTable,
+    deps: &TenantDeps<'_>,
+) {
     let needing = routes.routes().find(|route| match route.access {
         RouteAccess::Session | RouteAccess::Roles(_) => true,
         RouteAccess::Public | RouteAccess::Nobody => route.grant.is_allowed() || route.revoke,
     });
-    if let (Some(route), false) = (needing, around.has_sessions) {
-        let message = format!("the route `{}` of `{}` needs sessions, and there are none", route.id.as_str(), name.value);
-        cx.error(name.span, message).hint("add `sessions: {keys: […]}`, or make its routes public with `unmatched: public` or `deny`");
+    if let (Some(route), false) = (needing, deps.has_sessions) {
+        let message = format!(
+            "the route `{}` of `{}` needs sessions, and there are none",
+            route.id.as_str(),
+            name.value
+        );
+        cx.error(name.span, message).hint(
+            "add `sessions: {keys: […]}`, or make its routes public with `unmatched: public` or `deny`",
+        );
     }
-    judge_sign_ins(cx, name, routes, around);
-    if let (Some(url), Some(span)) = (around.sessions.and_then(|sessions| sessions.login_url.as_deref()), around.login_url) {
+    validate_sign_ins(cx, name, routes, deps);
+    if let (Some(url), Some(span)) =
+        (deps.sessions.and_then(|sessions| sessions.login_url.as_deref()), deps.login_url)
+    {
         let route = routes.find(url);
-        if route.access != RouteAccess::Public {
-            let message =
-                format!("`{url}` is not public at the tenant `{}` (rule `{}`), so nobody could sign in", name.value, route.id.as_str());
+        // Who has errors to mend is not told of this yet: the rule may be there.
+        if route.access != RouteAccess::Public && cx.findings.errors() == 0 {
+            let message = format!(
+                "`{url}` is not public at the tenant `{}` (rule `{}`), so nobody could sign in",
+                name.value,
+                route.id.as_str()
+            );
             cx.warn(span, message).hint(format!("add a rule `{{path: {url}, access: public, grant: true}}`"));
         }
     }

@@ -5,12 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use super::{Context, address::Own, certificate};
+use super::{Context, address::OwnAddresses, certificate};
 use crate::{
     config::{
         collection::{Named, NamedEntry},
         default,
-        reader::At,
+        reader::{HasSpan, Spanned},
         source::Span,
         unit::Wait,
         wire::{Party, ServerEntry, TimeoutsWire, UpstreamWire},
@@ -26,8 +26,8 @@ pub(super) type Upstreams = BTreeMap<UpstreamName, Option<Arc<Upstream>>>;
 pub(super) fn all(
     cx: &mut Context<'_>,
     wires: &Named<UpstreamName, UpstreamWire>,
-    audience: Option<&At<Party>>,
-    own: &Own<'_>,
+    audience: Option<&Spanned<Party>>,
+    own: &OwnAddresses<'_>,
 ) -> Upstreams {
     let compiled = wires.0.iter().map(|NamedEntry { name, value }| {
         let upstream = value.as_ref().map(|wire| Arc::new(one(cx, name, wire, audience, own)));
@@ -36,26 +36,40 @@ pub(super) fn all(
     compiled.collect()
 }
 
-fn one(cx: &mut Context<'_>, name: &At<UpstreamName>, wire: &UpstreamWire, audience: Option<&At<Party>>, own: &Own<'_>) -> Upstream {
+fn one(
+    cx: &mut Context<'_>,
+    name: &Spanned<UpstreamName>,
+    wire: &UpstreamWire,
+    audience: Option<&Spanned<Party>>,
+    own: &OwnAddresses<'_>,
+) -> Upstream {
     let plaintext = wire.plaintext.as_ref().filter(|at| at.value);
     if let (Some(_), Some(at)) = (&wire.tls, plaintext) {
         cx.error(at.span, "an upstream has `tls` or `plaintext: true`, not both");
     }
     let tls = wire.tls.as_ref().map(|tls| UpstreamTls {
         sni: tls.sni.value.as_str().to_owned(),
-        ca: tls.ca.as_ref().and_then(|ca| certificate::authorities(cx, ca)).map(|chain| chain.iter().map(|der| der.to_vec()).collect()),
+        ca: tls
+            .ca
+            .as_ref()
+            .and_then(|ca| certificate::authorities(cx, ca))
+            .map(|chain| chain.iter().map(|der| der.to_vec()).collect()),
     });
     let mut seen: HashMap<String, Span> = HashMap::new();
     for ServerEntry { address, .. } in &wire.servers.0 {
-        own.judge(cx, address);
+        own.validate(cx, address);
         if let Some(first) = seen.insert(format!("{:?}", address.value), address.span) {
-            cx.error(address.span, "this server is named twice").first(first).hint("give it a `weight` instead");
+            cx.error(address.span, "this server is named twice")
+                .first(first)
+                .hint("give it a `weight` instead");
         }
         if let (None, None, ServerAddress::Tcp(tcp)) = (&wire.tls, plaintext, &address.value)
             && !tcp.ip().to_canonical().is_loopback()
+            && cx.lacks(wire.span(), &["tls", "plaintext"])
         {
             let message = format!("requests would leave this machine in clear text, to {tcp}");
-            cx.error(address.span, message).hint("add `tls: {sni: …}`, or, if clear text is meant, `plaintext: true`");
+            cx.error(address.span, message)
+                .hint("add `tls: {sni: …}`, or, if clear text is meant, `plaintext: true`");
         }
     }
     let retries = wire.retries.as_ref();
@@ -64,7 +78,8 @@ fn one(cx: &mut Context<'_>, name: &At<UpstreamName>, wire: &UpstreamWire, audie
     }
     let protocol = wire.protocol.as_ref().map(|at| at.value).unwrap_or_default();
     if let (Protocol::Http2, Some(at)) = (protocol, wire.reads_bodies.as_ref()) {
-        cx.error(at.span, "over HTTP/2 a body that is not read is never taken for a request").hint("take `reads_bodies` out");
+        cx.error(at.span, "over HTTP/2 a body that is not read is never taken for a request")
+            .hint("take `reads_bodies` out");
     }
     Upstream {
         name: name.value.clone(),
@@ -77,17 +92,25 @@ fn one(cx: &mut Context<'_>, name: &At<UpstreamName>, wire: &UpstreamWire, audie
         retries: retries.map_or(default::RETRIES, |at| at.value),
         isolate: wire.isolate.as_ref().is_some_and(|at| at.value),
         reads_bodies: wire.reads_bodies.as_ref().is_some_and(|at| at.value),
-        audience: wire.audience.as_ref().or(audience).map_or_else(|| name.value.as_str().into(), |at| at.value.0.clone()),
+        audience: wire
+            .audience
+            .as_ref()
+            .or(audience)
+            .map_or_else(|| name.value.as_str().into(), |at| at.value.0.clone()),
     }
 }
 
 fn server(wire: &ServerEntry) -> Server {
-    Server { address: wire.address.value.clone(), weight: wire.weight.as_ref().map_or(std::num::NonZeroU32::MIN, |at| at.value) }
+    Server {
+        address: wire.address.value.clone(),
+        weight: wire.weight.as_ref().map_or(std::num::NonZeroU32::MIN, |at| at.value),
+    }
 }
 
 fn timeouts(wire: Option<&TimeoutsWire>) -> UpstreamTimeouts {
-    let written =
-        |key: fn(&TimeoutsWire) -> &Option<At<Wait>>, default| wire.and_then(|wire| key(wire).as_ref()).map_or(default, |at| at.value.0);
+    let written = |key: fn(&TimeoutsWire) -> &Option<Spanned<Wait>>, default| {
+        wire.and_then(|wire| key(wire).as_ref()).map_or(default, |at| at.value.0)
+    };
     UpstreamTimeouts {
         connect: written(|wire| &wire.connect, default::UPSTREAM_TIMEOUTS.connect),
         first_byte: written(|wire| &wire.first_byte, default::UPSTREAM_TIMEOUTS.first_byte),

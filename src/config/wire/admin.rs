@@ -6,7 +6,7 @@ use crate::{
     config::{
         collection::{Named, NonEmpty},
         parse::{FilePath, Label},
-        reader::{At, SecretText},
+        reader::{SecretText, Spanned},
         shape::{wire, words},
         unit::LastDay,
     },
@@ -21,27 +21,27 @@ wire! {
     /// Where Prometheus scrapes and orchestrators ask. It holds no secret and asks for no token.
     Metrics "metrics" {
         /// The address to bind.
-        address: At<SocketAddr>,
+        address: Spanned<SocketAddr>,
     }
 
     /// The admin listener.
     Admin "admin" {
         /// The address to bind. Beyond loopback `tls` is required.
-        address: At<SocketAddr>,
+        address: Spanned<SocketAddr>,
         /// The certificate it shows.
         tls: Option<AdminTls>,
         /// The operators, by name.
         principals: Named<Label, PrincipalWire>,
         /// The Host names that are answered. Default: the address, and localhost.
-        hosts: Option<NonEmpty<At<AdminHost>>>,
+        hosts: Option<NonEmpty<Spanned<AdminHost>>>,
     }
 
     /// A certificate and its key.
     AdminTls "admin_tls" {
         /// The chain, PEM, leaf first.
-        cert: At<FilePath>,
+        cert: Spanned<FilePath>,
         /// The key, PEM.
-        key: At<FilePath>,
+        key: Spanned<FilePath>,
     }
 
     /// A named operator.
@@ -49,9 +49,9 @@ wire! {
         /// The token, at least 32 characters: `${file:alice.token}`.
         token: SecretText,
         /// What they may do: `viewer`, `operator`, `auditor`.
-        roles: NonEmpty<At<Role>>,
+        roles: NonEmpty<Spanned<Role>>,
         /// The last day (UTC) on which they may do it.
-        expires: Option<At<LastDay>>,
+        expires: Option<Spanned<LastDay>>,
     }
 }
 
@@ -60,7 +60,7 @@ wire! {
 pub(in crate::config) struct AdminHost(pub(in crate::config) String);
 
 impl crate::config::parse::Scalar for AdminHost {
-    fn parse(text: &str) -> Result<Self, crate::config::parse::Wrong> {
+    fn parse(text: &str) -> Result<Self, crate::config::parse::ScalarError> {
         match text.parse::<std::net::IpAddr>() {
             Ok(address) => Ok(Self(address.to_string())),
             Err(_) => Host::parse(text).map(|host| Self(host.as_str().to_owned())),

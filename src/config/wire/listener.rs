@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroU32};
 
 use crate::{
-    config::{collection::NonEmpty, parse::FilePath, reader::At, shape::wire},
+    config::{collection::NonEmpty, parse::FilePath, reader::Spanned, shape::wire},
     model::{ListenerName, Range},
 };
 
@@ -11,34 +11,36 @@ wire! {
     /// A door. It has exactly one of `tls`, `redirect_to_https` and `plaintext: true`.
     ListenerWire "listener" {
         /// Its name in logs and metrics.
-        name: At<ListenerName>,
+        name: Spanned<ListenerName>,
         /// The address to bind: `127.0.0.1:8443`. Port 0 lets the system choose.
-        address: At<SocketAddr>,
+        address: Spanned<SocketAddr>,
         /// The port that clients see in Host, where it is neither the address's nor 443.
-        public_port: Option<At<u16>>,
+        public_port: Option<Spanned<u16>>,
         /// Serves the tenants over TLS: `{}`.
         tls: Option<ListenerTls>,
         /// Serves the tenants in clear text: `true` says that this is meant.
-        plaintext: Option<At<bool>>,
+        plaintext: Option<Spanned<bool>>,
         /// Serves redirects to HTTPS on this port and nothing else.
-        redirect_to_https: Option<At<u16>>,
+        redirect_to_https: Option<Spanned<u16>>,
         /// How many connections it holds at once. Default: 10000.
-        max_connections: Option<At<usize>>,
-        /// How many of them one client (an IPv4 address or an IPv6 /64) may hold; all those of an IPv6 /48 together hold eight times as many. Default: 256.
-        max_connections_per_client: Option<At<usize>>,
+        max_connections: Option<Spanned<usize>>,
+        /// How many of them one client (an IPv4 address or an IPv6 /64) may hold; all those of an IPv6 /48
+        /// together hold eight times as many. Default: 256.
+        max_connections_per_client: Option<Spanned<usize>>,
         /// How many TLS handshakes it begins per second, all clients together. Default: no bound.
-        max_handshakes_per_second: Option<At<NonZeroU32>>,
+        max_handshakes_per_second: Option<Spanned<NonZeroU32>>,
         /// Requires a PROXY header, version 1 or 2. Default: none is read.
         proxy_protocol: Option<ProxyWire>,
         /// Ranges that are dropped before any handshake.
-        deny: Vec<At<Range>>,
+        deny: Vec<Spanned<Range>>,
         /// Files of such ranges, one a line; `#` begins a comment. They are read again when they change.
-        deny_files: Vec<At<FilePath>>,
+        deny_files: Vec<Spanned<FilePath>>,
         /// Peers whose forwarding header is believed here, instead of the server's list.
-        trusted_proxies: Option<Vec<At<Range>>>,
-        /// Says that they end TLS in front of this listener, which is `plaintext: true`: `X-Forwarded-Proto` of them (`proto` of `Forwarded`, where that is
-        /// `client_ip_header`) tells whether the client came over TLS; absent, it did not. Default: false.
-        tls_in_front: Option<At<bool>>,
+        trusted_proxies: Option<Vec<Spanned<Range>>>,
+        /// Says that these proxies terminate TLS in front of this listener, which is `plaintext: true`:
+        /// `X-Forwarded-Proto` of them (`proto` of `Forwarded`, where that is `client_ip_header`) tells
+        /// whether the client came over TLS; absent, it did not. Default: false.
+        tls_in_front: Option<Spanned<bool>>,
     }
 
     /// TLS at a listener; certificates and versions stand under `tls` at the top.
@@ -47,7 +49,7 @@ wire! {
 
     /// PROXY protocol, required.
     ProxyWire "proxy_protocol" {
-        /// Who must send the header; everybody else is closed.
-        trusted: NonEmpty<At<Range>>,
+        /// Peers that must send the header; connections of all others are closed.
+        trusted: NonEmpty<Spanned<Range>>,
     }
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use crate::{
     config::{
         parse::FilePath,
-        reader::At,
+        reader::Spanned,
         shape::{wire, words},
         unit::Size,
     },
@@ -30,11 +30,11 @@ wire! {
     /// A sink of access lines.
     LogWire "access_log" {
         /// Where: `stdout` or `file`.
-        to: At<Sink>,
+        to: Spanned<Sink>,
         /// In what form: `json`.
-        format: Option<At<LogFormat>>,
+        format: Option<Spanned<LogFormat>>,
         /// The file.
-        path: Option<At<FilePath>>,
+        path: Option<Spanned<FilePath>>,
         /// When another file is begun. Default: never; USR1 opens the file again.
         rotate: Option<RotateWire>,
     }
@@ -42,8 +42,8 @@ wire! {
     /// When another log file is begun.
     RotateWire "rotate" {
         /// At this size.
-        size: At<Size>,
+        size: Spanned<Size>,
         /// How many are kept beside the current one.
-        keep: At<NonZeroU32>,
+        keep: Spanned<NonZeroU32>,
     }
 }

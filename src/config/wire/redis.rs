@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::config::{
     parse::FilePath,
-    reader::{At, Reader, Wire},
+    reader::{Reader, Spanned, Wire},
     shape::wire,
     substitute::{self, Piece},
     tree::{Node, Value},
@@ -15,20 +15,23 @@ use crate::config::{
 
 /// The URL as it is written: what stands for a password in it is resolved, and judged, when it is compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::config) struct RedisUrl(pub(in crate::config) At<Box<str>>);
+pub(in crate::config) struct RedisUrl(pub(in crate::config) Spanned<Box<str>>);
 
 impl Wire for RedisUrl {
     fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
         let Value::Scalar { text, .. } = &node.value else {
-            reader.unfit(node, "a URL");
+            reader.wrong_kind(node, "a URL");
             return None;
         };
         // A password that was typed here is in the file already; no complaint shows it again.
         let userinfo = text.rsplit_once('@').and_then(|(userinfo, _)| Some(userinfo.split_once("://")?.1));
-        if userinfo.and_then(|userinfo| userinfo.split_once(':')).is_some_and(|(_, password)| !is_named(password)) {
+        if userinfo
+            .and_then(|userinfo| userinfo.split_once(':'))
+            .is_some_and(|(_, password)| !is_named(password))
+        {
             reader.mask(node.span);
         }
-        Some(Self(At { value: text.clone(), span: node.span }))
+        Some(Self(Spanned { value: text.clone(), span: node.span }))
     }
 
     fn schema(_: &mut Map<String, Json>) -> Json {
@@ -45,15 +48,17 @@ fn is_named(password: &str) -> bool {
 wire! {
     /// The store that nodes share: one Redis.
     RedisWire "redis" {
-        /// Where it is: `rediss://redis.internal:6380`, `redis://127.0.0.1:6379/2`, `unix:///run/redis/redis.sock`. A user may stand in it, a password only as `${file:redis.password}` or `${VARIABLE}`.
+        /// Where it is: `rediss://redis.internal:6380`, `redis://127.0.0.1:6379/2`,
+        /// `unix:///run/redis/redis.sock`. A user may stand in it, a password only as
+        /// `${file:redis.password}` or `${VARIABLE}`.
         url: RedisUrl,
         /// How long one command may take, 5ms to 5s. Default: 200ms.
-        timeout: Option<At<Wait>>,
-        /// How many nodes of octroi share it, so that one that is missing is told of.
-        replicas: Option<At<NonZeroU32>>,
+        timeout: Option<Spanned<Wait>>,
+        /// How many nodes of octroi share it, so that a missing one is reported.
+        replicas: Option<Spanned<NonZeroU32>>,
         /// The CA bundle of `rediss`, PEM. Default: the system's.
-        ca: Option<At<FilePath>>,
+        ca: Option<Spanned<FilePath>>,
         /// Says that revocations may leave this machine in clear text.
-        plaintext: Option<At<bool>>,
+        plaintext: Option<Spanned<bool>>,
     }
 }

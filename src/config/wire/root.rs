@@ -3,14 +3,14 @@
 use serde_json::{Value, json};
 
 use super::{
-    Admin, BansWire, LimitsWire, ListenerWire, LogWire, Metrics, QuotaWire, RedisWire, RequestLimitsWire, RouteSet, ServerWire,
-    SessionsWire, TenantWire, TlsWire, UpstreamWire,
+    Admin, BansWire, LimitsWire, ListenerWire, LogWire, Metrics, QuotaWire, RedisWire, RequestLimitsWire,
+    RouteSet, ServerWire, SessionsWire, TenantWire, TlsWire, UpstreamWire,
 };
 use crate::{
     config::{
-        collection::{Named, Needed, NonEmpty},
-        parse::{FilePath, Label, Scalar, Wrong},
-        reader::At,
+        collection::{Named, NonEmpty, Required},
+        parse::{FilePath, Label, Scalar, ScalarError},
+        reader::Spanned,
         shape::wire,
         unit::Size,
     },
@@ -22,8 +22,12 @@ use crate::{
 pub(in crate::config) struct Version;
 
 impl Scalar for Version {
-    fn parse(text: &str) -> Result<Self, Wrong> {
-        if text == "1" { Ok(Self) } else { Err(Wrong::new(format!("not a version of the configuration: `{text}`")).hint("write `1`")) }
+    fn parse(text: &str) -> Result<Self, ScalarError> {
+        if text == "1" {
+            Ok(Self)
+        } else {
+            Err(ScalarError::new(format!("not a version of the configuration: `{text}`")).hint("write `1`"))
+        }
     }
 
     fn schema() -> Value {
@@ -35,27 +39,29 @@ wire! {
     /// A configuration of octroi. Relative paths start from the folder of the file they stand in.
     Root "root" {
         /// The version of the configuration's form: 1.
-        version: Needed<At<Version>>,
+        version: Required<Spanned<Version>>,
         /// This node's name in logs and metrics. Default: the host name.
-        node: Option<At<Label>>,
-        /// The process: threads, state, whom it believes.
+        node: Option<Spanned<Label>>,
+        /// The process: threads, state directory, trusted proxies.
         server: Option<ServerWire>,
-        /// The doors: at least one.
-        listeners: Needed<NonEmpty<ListenerWire>>,
+        /// The addresses to listen on: at least one.
+        listeners: Required<NonEmpty<ListenerWire>>,
         /// Bounds of a connection, before any tenant is known.
         limits: Option<LimitsWire>,
-        /// Refuses clients that keep breaking the protocol for a while. Default: nobody is banned by itself.
+        /// Refuses clients that keep breaking the protocol for a while. Default: octroi bans nobody by
+        /// itself.
         bans: Option<BansWire>,
         /// Bounds of a request; tenants and routes may have their own.
         request_limits: Option<RequestLimitsWire>,
-        /// Where Prometheus scrapes and orchestrators ask: `/metrics`, `/healthz`, `/readyz`. Default: nowhere.
+        /// Where Prometheus scrapes and orchestrators ask: `/metrics`, `/healthz`, `/readyz`. Default:
+        /// nowhere.
         metrics: Option<Metrics>,
         /// The admin listener. Default: only the control socket.
         admin: Option<Admin>,
         /// Certificates and TLS versions.
         tls: Option<TlsWire>,
         /// Session keys, the cookie, the clocks. Needed where a route asks for a session.
-        sessions: Option<Needed<SessionsWire>>,
+        sessions: Option<Required<SessionsWire>>,
         /// The store that nodes share. Default: each node knows only its own.
         redis: Option<RedisWire>,
         /// Where requests go, by name.
@@ -67,7 +73,7 @@ wire! {
         /// Customer accounts, by name.
         tenants: Named<TenantName, TenantWire>,
         /// Files with more tenants, as patterns: `tenants.d/*.yaml`.
-        tenant_files: Vec<At<FilePath>>,
+        tenant_files: Vec<Spanned<FilePath>>,
         /// Where access lines go. Default: JSON to standard output.
         access_log: Option<Vec<LogWire>>,
         /// How much the tenant files may hold.
@@ -77,11 +83,11 @@ wire! {
     /// How much the tenant files may hold: a guard against a file that is not what it should be.
     ConfigLimits "config_limits" {
         /// The largest file. Default: 512MiB.
-        file_bytes: Option<At<Size>>,
+        file_bytes: Option<Spanned<Size>>,
         /// The most files. Default: 10000.
-        files: Option<At<usize>>,
+        files: Option<Spanned<usize>>,
         /// The most values in one file. Default: 50000000.
-        values: Option<At<usize>>,
+        values: Option<Spanned<usize>>,
     }
 
     /// A tenant file: a `tenants` map of the same shape as the main file's.

@@ -6,8 +6,8 @@ use super::RequestLimitsWire;
 use crate::{
     config::{
         collection::NonEmpty,
-        parse::{Label, RoleName, Scalar, Wrong},
-        reader::{At, Reader, Wire},
+        parse::{Label, RoleName, Scalar, ScalarError},
+        reader::{Reader, Spanned, Wire},
         shape::{wire, words},
         source::Span,
         tree::{Node, Value},
@@ -43,12 +43,13 @@ words! {
 }
 
 impl Scalar for Granting {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, ScalarError> {
         match text {
             "true" => Ok(Self::Directly),
             "false" => Ok(Self::Never),
             "callback" => Ok(Self::Callback),
-            _ => Err(Wrong::new(format!("not a rule for grants: `{text}`")).hint("write `true`, `false` or `callback`")),
+            _ => Err(ScalarError::new(format!("not a rule for grants: `{text}`"))
+                .hint("write `true`, `false` or `callback`")),
         }
     }
 
@@ -58,9 +59,12 @@ impl Scalar for Granting {
 }
 
 impl Scalar for WebOrigin {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, ScalarError> {
         let read = text.parse();
-        read.map_err(|error| Wrong::new(format!("not an origin: `{text}`")).hint(format!("{error}; write `https://app.example.com`")))
+        read.map_err(|error| {
+            ScalarError::new(format!("not an origin: `{text}`"))
+                .hint(format!("{error}; write `https://app.example.com`"))
+        })
     }
 
     fn schema() -> Json {
@@ -73,14 +77,18 @@ impl Scalar for WebOrigin {
 pub(in crate::config) struct Method(pub(in crate::config) Box<str>);
 
 impl Scalar for Method {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, ScalarError> {
         if text == "CONNECT" || text == "TRACE" {
-            return Err(Wrong::new(format!("the method `{text}` is never let through")).hint("take it out"));
+            return Err(
+                ScalarError::new(format!("the method `{text}` is never let through")).hint("take it out")
+            );
         }
-        if (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_')) {
+        if (1..=32).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_'))
+        {
             return Ok(Self(text.into()));
         }
-        let wrong = Wrong::new(format!("not a method: `{text}`"));
+        let wrong = ScalarError::new(format!("not a method: `{text}`"));
         Err(if text.bytes().any(|byte| byte.is_ascii_lowercase()) {
             wrong.hint(format!("methods are written `{}`", text.to_ascii_uppercase()))
         } else {
@@ -97,53 +105,62 @@ wire! {
     /// A set of rules. The most specific one wins, whatever the order.
     RouteSet "route_set" {
         /// What happens where no rule matches: `session` (default), `public`, or `deny` (404).
-        unmatched: Option<At<Unmatched>>,
-        /// Whether the app tells paths apart that differ in case only. Default: false, so that `/ADMIN` is judged as `/admin` too.
-        case_sensitive: Option<At<bool>>,
+        unmatched: Option<Spanned<Unmatched>>,
+        /// Whether the app tells paths apart that differ in case only. Default: false, so that `/ADMIN` is
+        /// judged as `/admin` too.
+        case_sensitive: Option<Spanned<bool>>,
         /// The rules.
         rules: Vec<Rule>,
     }
 
-    /// A rule. A path that ends in `/` covers everything below it, any other only itself; either covers its path with and without the
-    /// slash at its end, unless another rule has just that path or the rule that would match otherwise asks for more.
+    /// A rule. A path that ends in `/` covers everything below it, any other only itself; either covers its
+    /// path with and without the slash at its end, unless another rule has just that path or the rule that
+    /// would match otherwise asks for more.
     Rule "rule" {
         /// The path: `/login`, or `/public/` and everything below it.
-        path: At<String>,
+        path: Spanned<String>,
         /// The methods that may be used. Default: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS.
-        methods: Option<NonEmpty<At<Method>>>,
+        methods: Option<NonEmpty<Spanned<Method>>>,
         /// Who may pass: `public`, or `session` (default).
-        access: Option<At<AccessWord>>,
+        access: Option<Spanned<AccessWord>>,
         /// Who of those with a session may pass: one of these roles.
-        roles: Option<NonEmpty<At<RoleName>>>,
-        /// Whether the upstream may grant a session here: `true`, or `callback`, where a sign-in that began here (`login_url`, `sign_in: begin`) comes back
-        /// from an identity provider of another site. Default: false.
-        grant: Option<At<Granting>>,
-        /// `begin`: a sign-in begins here that comes back at a rule with `grant: callback`. Default: at `login_url` alone.
-        sign_in: Option<At<SignInWord>>,
+        roles: Option<NonEmpty<Spanned<RoleName>>>,
+        /// Whether the upstream may grant a session here: `true`, or `callback`, where a sign-in that began
+        /// here (`login_url`, `sign_in: begin`) comes back from an identity provider of another site.
+        /// Default: false.
+        grant: Option<Spanned<Granting>>,
+        /// `begin`: a sign-in begins here that comes back at a rule with `grant: callback`. Default: at
+        /// `login_url` alone.
+        sign_in: Option<Spanned<SignInWord>>,
         /// Whether the upstream may end sessions here. Default: false.
-        revoke: Option<At<bool>>,
+        revoke: Option<Spanned<bool>>,
         /// How old a sign-in may be. Default: as old as the session.
-        max_auth_age: Option<At<Wait>>,
+        max_auth_age: Option<Spanned<Wait>>,
         /// Whether a WebSocket may be opened. Default: false.
-        websocket: Option<At<bool>>,
-        /// Whether GET, HEAD and OPTIONS may have a body; it goes over a connection of its own. Default: false, which answers 400.
-        body: Option<At<bool>>,
-        /// Whether unsafe requests and WebSockets from another site are refused. Default: where a session is in a cookie, and on rules that grant, revoke or
-        /// open WebSockets. `true`: always. `false`: never; `check` lists it.
-        origin_check: Option<At<bool>>,
-        /// Origins that are no other sites here, beside the realm's own hosts and the tenant's `origins`: `https://app.example.com`, exact, with
-        /// the port where it is not the scheme's own.
-        origins: Vec<At<WebOrigin>>,
-        /// Whether `%2F` may stand in the path, which is then judged with the slash decoded too. Default: false.
-        allow_encoded_slash: Option<At<bool>>,
-        /// Whether `;name=value` may follow a segment of the path. Within the rule's own path it is judged as it stands too. Default: false.
-        allow_path_parameters: Option<At<bool>>,
-        /// Whether an escape may stand inside an escape (`%252F`), which is then judged decoded twice too. Default: false.
-        allow_double_encoding: Option<At<bool>>,
+        websocket: Option<Spanned<bool>>,
+        /// Whether GET, HEAD and OPTIONS may have a body; it goes over a connection of its own. Default:
+        /// false, which answers 400.
+        body: Option<Spanned<bool>>,
+        /// Whether unsafe requests and WebSockets from another site are refused. Default: where a session is
+        /// in a cookie, and on rules that grant, revoke or open WebSockets. `true`: always. `false`: never;
+        /// `check` lists it.
+        origin_check: Option<Spanned<bool>>,
+        /// Origins that are no other sites here, beside the realm's own hosts and the tenant's `origins`:
+        /// `https://app.example.com`, exact, with the port where it is not the scheme's own.
+        origins: Vec<Spanned<WebOrigin>>,
+        /// Whether `%2F` may stand in the path, which is then judged with the slash decoded too. Default:
+        /// false.
+        allow_encoded_slash: Option<Spanned<bool>>,
+        /// Whether `;name=value` may follow a segment of the path. Within the rule's own path it is judged as
+        /// it stands too. Default: false.
+        allow_path_parameters: Option<Spanned<bool>>,
+        /// Whether an escape may stand inside an escape (`%252F`), which is then judged decoded twice too.
+        /// Default: false.
+        allow_double_encoding: Option<Spanned<bool>>,
         /// Whether `//` in the path is read as `/`. Default: false.
-        merge_slashes: Option<At<bool>>,
+        merge_slashes: Option<Spanned<bool>>,
         /// Quotas, beside the tenant's.
-        quotas: Vec<At<QuotaName>>,
+        quotas: Vec<Spanned<QuotaName>>,
         /// Bounds of a request here.
         request_limits: Option<RequestLimitsWire>,
     }
@@ -151,11 +168,11 @@ wire! {
     /// A tenant's rules: a named set, rules of its own, or a set that its own rules refine.
     TenantRoutesMap "tenant_routes" {
         /// The named set.
-        r#use: Option<At<Label>>,
+        r#use: Option<Spanned<Label>>,
         /// What happens where no rule matches, instead of what the named set says.
-        unmatched: Option<At<Unmatched>>,
+        unmatched: Option<Spanned<Unmatched>>,
         /// Whether the app tells paths apart that differ in case only, instead of what the named set says.
-        case_sensitive: Option<At<bool>>,
+        case_sensitive: Option<Spanned<bool>>,
         /// Rules of its own. One with the path of a rule of the set takes its place.
         rules: Vec<Rule>,
     }
@@ -165,11 +182,11 @@ wire! {
 #[derive(Clone, Debug)]
 pub(in crate::config) struct TenantRoutes {
     /// The named set.
-    pub(in crate::config) set: Option<At<Label>>,
+    pub(in crate::config) set: Option<Spanned<Label>>,
     /// Instead of what the named set says.
-    pub(in crate::config) unmatched: Option<At<Unmatched>>,
+    pub(in crate::config) unmatched: Option<Spanned<Unmatched>>,
     /// Instead of what the named set says.
-    pub(in crate::config) case_sensitive: Option<At<bool>>,
+    pub(in crate::config) case_sensitive: Option<Spanned<bool>>,
     /// Rules of its own.
     pub(in crate::config) rules: Vec<Rule>,
 }
@@ -186,17 +203,18 @@ impl Wire for TenantRoutes {
     fn read<'t>(node: &'t Node, reader: &mut Reader<'t, '_>) -> Option<Self> {
         match node.value {
             Value::Map(_) => {
-                let TenantRoutesMap { r#use, unmatched, case_sensitive, rules, .. } = TenantRoutesMap::read(node, reader)?;
+                let TenantRoutesMap { r#use, unmatched, case_sensitive, rules, .. } =
+                    TenantRoutesMap::read(node, reader)?;
                 Some(Self { set: r#use, unmatched, case_sensitive, rules })
             }
             Value::Scalar { .. } | Value::List(_) => {
-                let set = At::read(node, reader)?;
+                let set = Spanned::read(node, reader)?;
                 Some(Self { set: Some(set), unmatched: None, case_sensitive: None, rules: Vec::new() })
             }
         }
     }
 
     fn schema(definitions: &mut Map<String, Json>) -> Json {
-        json!({"anyOf": [At::<Label>::schema(definitions), TenantRoutesMap::schema(definitions)]})
+        json!({"anyOf": [Spanned::<Label>::schema(definitions), TenantRoutesMap::schema(definitions)]})
     }
 }

@@ -7,9 +7,9 @@ use serde_json::{Map, Value as Json, json};
 use super::{MaxPerUserWire, RequestLimitsWire, TenantRoutes};
 use crate::{
     config::{
-        collection::{Kept, Named, Needed, NonEmpty},
-        parse::{FilePath, Label, Scalar, Wrong},
-        reader::{At, Reader, Wire},
+        collection::{Named, NonEmpty, PartialList, Required},
+        parse::{FilePath, Label, Scalar, ScalarError},
+        reader::{Reader, Spanned, Wire},
         shape::{wire, words},
         tree::{Node, Value},
         unit::{LastDay, Rate, Wait},
@@ -39,36 +39,36 @@ wire! {
     /// A quota. Each tenant has its own count.
     QuotaWire "quota" {
         /// Whom it counts: `client`, `route`, `tenant`, `user` or `session`.
-        by: At<QuotaBy>,
+        by: Spanned<QuotaBy>,
         /// How much: `50/s`, `10/m`, `100/h`, `1000/d`.
-        rate: At<Rate>,
+        rate: Spanned<Rate>,
         /// How many at once after a rest. Default: the number of the rate.
-        burst: Option<At<NonZeroU32>>,
+        burst: Option<Spanned<NonZeroU32>>,
         /// What costs: `requests` (default), or `failures`, which are given back on success.
-        count: Option<At<Charge>>,
+        count: Option<Spanned<Charge>>,
         /// `enforce` (default), or `observe`, which only writes down.
-        mode: Option<At<Mode>>,
+        mode: Option<Spanned<Mode>>,
         /// Where it is counted: `memory`.
-        store: Option<At<QuotaStoreWord>>,
+        store: Option<Spanned<QuotaStoreWord>>,
     }
 
     /// A customer account.
     TenantWire "tenant" {
         /// The hosts it owns, exact or with one wildcard label in front. A member may have none.
-        hosts: Kept<At<HostPattern>>,
+        hosts: PartialList<Spanned<HostPattern>>,
         /// Where its requests go.
-        upstream: Needed<At<UpstreamName>>,
+        upstream: Required<Spanned<UpstreamName>>,
         /// Its rules: the name of a set, or `{use: …, rules: […]}`. Default: every path needs a session.
         routes: Option<TenantRoutes>,
         /// Its quotas.
-        quotas: Vec<At<QuotaName>>,
+        quotas: Vec<Spanned<QuotaName>>,
         /// Who may reach it. Default: every address.
         ip_access: Option<IpAccessWire>,
         /// Whose client certificates are accepted, and whether one is needed. Default: none is asked for.
         client_certificate: Option<ClientCertificateWire>,
         /// Whether a TLS client that names no host may come in. Default: false.
-        allow_no_sni: Option<At<bool>>,
-        /// Its sessions' clocks.
+        allow_no_sni: Option<Spanned<bool>>,
+        /// The clocks of its sessions.
         sessions: Option<TenantSessions>,
         /// Bounds of a request.
         request_limits: Option<RequestLimitsWire>,
@@ -76,14 +76,15 @@ wire! {
         headers: Option<HeadersWire>,
         /// What its app may do with cookies.
         cookies: Option<CookiesWire>,
-        /// Origins that are no other sites here, beside its own hosts: `https://app.example.com`, exact, with the port where it is not the scheme's own.
-        origins: Vec<At<WebOrigin>>,
+        /// Origins that are no other sites here, beside its own hosts: `https://app.example.com`, exact, with
+        /// the port where it is not the scheme's own.
+        origins: Vec<Spanned<WebOrigin>>,
         /// Tenants whose users sign in at this one's host.
-        members: Vec<At<TenantName>>,
+        members: Vec<Spanned<TenantName>>,
         /// `enforce` (default), or `observe`, which only writes down.
-        mode: Option<At<Mode>>,
+        mode: Option<Spanned<Mode>>,
         /// Whether every request is refused. Default: false.
-        suspended: Option<At<bool>>,
+        suspended: Option<Spanned<bool>>,
     }
 
     /// Who may reach a tenant. Deny wins.
@@ -96,36 +97,41 @@ wire! {
 
     /// Client certificates of a tenant.
     ClientCertificateWire "client_certificate" {
-        /// The CAs, PEM: roots, and the CAs below them. A lobby that needs none of its own leaves it out: those of its members are asked for.
-        ca: Option<At<FilePath>>,
-        /// `required` (default): every request needs one. `optional`: one is asked for, and a client that has none may come in.
-        mode: Option<At<CertificateMode>>,
-        /// Revocation lists, PEM, one of each CA that may have made a certificate. Default: nothing is revoked.
-        crl: Option<At<FilePath>>,
-        /// The subjects that are accepted, by the attributes that are written: `CN=robot-1,O=Acme`. Default: every one.
-        subjects: Option<Vec<At<Subject>>>,
-        /// The alternative names that are accepted: a host, one with a wildcard in front, a URI, an e-mail address, an IP address. Default: every one.
-        sans: Option<Vec<At<San>>>,
+        /// The CAs, PEM: roots, and the CAs below them. A lobby that needs none of its own leaves it out:
+        /// those of its members are asked for.
+        ca: Option<Spanned<FilePath>>,
+        /// `required` (default): every request needs one. `optional`: one is asked for, and a client that has
+        /// none may come in.
+        mode: Option<Spanned<CertificateMode>>,
+        /// Revocation lists, PEM, one of each CA that may have made a certificate. Default: nothing is
+        /// revoked.
+        crl: Option<Spanned<FilePath>>,
+        /// The subjects that are accepted, by the attributes that are written: `CN=robot-1,O=Acme`. Default:
+        /// every one.
+        subjects: Option<Vec<Spanned<Subject>>>,
+        /// The alternative names that are accepted: a host, one with a wildcard in front, a URI, an e-mail
+        /// address, an IP address. Default: every one.
+        sans: Option<Vec<Spanned<San>>>,
     }
 
     /// A range with a note.
     RangeMap "range" {
         /// The range.
-        range: At<Range>,
+        range: Spanned<Range>,
         /// What it is for.
-        note: Option<At<String>>,
+        note: Option<Spanned<String>>,
         /// The last day (UTC) on which it counts.
-        expires: Option<At<LastDay>>,
+        expires: Option<Spanned<LastDay>>,
     }
 
     /// A tenant's sessions, where they differ from everybody's.
     TenantSessions "tenant_sessions" {
-        /// How long a session may rest.
-        idle: Option<At<Wait>>,
+        /// How long a session may be idle.
+        idle: Option<Spanned<Wait>>,
         /// How long a session may live.
-        absolute: Option<At<Wait>>,
+        absolute: Option<Spanned<Wait>>,
         /// What else must stay the same.
-        bind: Option<Vec<At<Binding>>>,
+        bind: Option<Vec<Spanned<Binding>>>,
         /// How many sessions a user may have at once.
         max_per_user: Option<MaxPerUserWire>,
     }
@@ -133,27 +139,30 @@ wire! {
     /// Fields of a tenant's requests and responses.
     HeadersWire "headers" {
         /// Fields of the response, by name. An empty value takes a default field away.
-        response: Named<FieldName, At<String>>,
+        response: Named<FieldName, Spanned<String>>,
         /// Fields of the request that do or do not reach its app.
         request: Option<RequestFieldsWire>,
     }
 
-    /// Fields of the request, beside the families that are taken off by themselves because they claim what only a gateway may say.
+    /// Fields of the request, beside the families that are taken off by themselves because they claim what
+    /// only a gateway may say.
     RequestFieldsWire "request_fields" {
         /// Further fields that do not reach the app: names, or prefixes with `*` at their end.
-        drop: Vec<At<FieldPattern>>,
-        /// Fields of such families that reach it all the same, by name: what the app means by them is its own, and octroi does not state it.
-        keep: Vec<At<FieldName>>,
+        drop: Vec<Spanned<FieldPattern>>,
+        /// Fields of such families that reach it all the same, by name: what the app means by them is its
+        /// own, and octroi does not state it.
+        keep: Vec<Spanned<FieldName>>,
     }
 
     /// What a tenant's app may do with cookies.
     CookiesWire "cookies" {
         /// The cookies that it may set. Default: all.
-        allow: Option<Vec<At<Label>>>,
+        allow: Option<Vec<Spanned<Label>>>,
         /// Those that scripts of its pages read. All others are `HttpOnly`.
-        script: Vec<At<Label>>,
-        /// Those that may say `SameSite=None`, so that browsers send them when another site asks. All others are `Lax` or `Strict`.
-        cross_site: Vec<At<Label>>,
+        script: Vec<Spanned<Label>>,
+        /// Those that may say `SameSite=None`, so that browsers send them when another site asks. All others
+        /// are `Lax` or `Strict`.
+        cross_site: Vec<Spanned<Label>>,
     }
 }
 
@@ -161,7 +170,7 @@ wire! {
 #[derive(Clone, Debug)]
 pub(in crate::config) struct RangeWire {
     /// The range.
-    pub(in crate::config) range: At<Range>,
+    pub(in crate::config) range: Spanned<Range>,
     /// What only the long form has. There may be a million entries, few of which need it.
     detail: Option<Box<RangeDetail>>,
 }
@@ -169,18 +178,18 @@ pub(in crate::config) struct RangeWire {
 /// What only the long form of a range has.
 #[derive(Clone, Debug)]
 struct RangeDetail {
-    note: Option<At<String>>,
-    expires: Option<At<LastDay>>,
+    note: Option<Spanned<String>>,
+    expires: Option<Spanned<LastDay>>,
 }
 
 impl RangeWire {
     /// Says what it is for.
-    pub(in crate::config) fn note(&self) -> Option<&At<String>> {
+    pub(in crate::config) fn note(&self) -> Option<&Spanned<String>> {
         self.detail.as_ref()?.note.as_ref()
     }
 
     /// Says when it stops counting.
-    pub(in crate::config) fn expires(&self) -> Option<&At<LastDay>> {
+    pub(in crate::config) fn expires(&self) -> Option<&Spanned<LastDay>> {
         self.detail.as_ref()?.expires.as_ref()
     }
 }
@@ -192,12 +201,14 @@ impl Wire for RangeWire {
                 let RangeMap { range, note, expires, .. } = RangeMap::read(node, reader)?;
                 Some(Self { range, detail: Some(Box::new(RangeDetail { note, expires })) })
             }
-            Value::Scalar { .. } | Value::List(_) => Some(Self { range: At::read(node, reader)?, detail: None }),
+            Value::Scalar { .. } | Value::List(_) => {
+                Some(Self { range: Spanned::read(node, reader)?, detail: None })
+            }
         }
     }
 
     fn schema(definitions: &mut Map<String, Json>) -> Json {
-        json!({"anyOf": [At::<Range>::schema(definitions), RangeMap::schema(definitions)]})
+        json!({"anyOf": [Spanned::<Range>::schema(definitions), RangeMap::schema(definitions)]})
     }
 }
 
@@ -206,9 +217,9 @@ impl Wire for RangeWire {
 pub(in crate::config) struct FieldName(pub(in crate::config) http::HeaderName);
 
 impl Scalar for FieldName {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, ScalarError> {
         let name = http::HeaderName::from_bytes(text.as_bytes());
-        name.map(Self).map_err(|_| Wrong::new(format!("not the name of a field: `{text}`")))
+        name.map(Self).map_err(|_| ScalarError::new(format!("not the name of a field: `{text}`")))
     }
 
     fn schema() -> Json {
@@ -221,10 +232,12 @@ impl Scalar for FieldName {
 pub(in crate::config) struct FieldPattern(pub(in crate::config) Box<str>);
 
 impl Scalar for FieldPattern {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, ScalarError> {
         let stem = text.strip_suffix('*').unwrap_or(text);
-        let wrong =
-            || Wrong::new(format!("not the name of a field: `{text}`")).hint("write `x-tenant-id`, or `x-tenant-*` for all that begin so");
+        let wrong = || {
+            ScalarError::new(format!("not the name of a field: `{text}`"))
+                .hint("write `x-tenant-id`, or `x-tenant-*` for all that begin so")
+        };
         if stem.contains('*') {
             return Err(wrong());
         }
@@ -243,10 +256,11 @@ impl Scalar for FieldPattern {
 pub(in crate::config) struct Subject(pub(in crate::config) DistinguishedName);
 
 impl Scalar for Subject {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, ScalarError> {
         let read = text.parse().map(Self);
         read.map_err(|error| {
-            Wrong::new(format!("not a subject of a certificate: `{text}`")).hint(format!("{error}; write `CN=robot-1,O=Acme`"))
+            ScalarError::new(format!("not a subject of a certificate: `{text}`"))
+                .hint(format!("{error}; write `CN=robot-1,O=Acme`"))
         })
     }
 
@@ -261,23 +275,30 @@ pub(in crate::config) struct San(pub(in crate::config) NamePattern);
 
 impl Scalar for San {
     /// What it is can be seen: only a URI has `://`, only a mailbox `@`.
-    fn parse(text: &str) -> Result<Self, Wrong> {
-        const HINT: &str =
-            "write a host (`robot.acme.test`, `*.acme.test`), a URI (`spiffe://acme/robot`), an e-mail address or an IP address";
-        let wrong = || Wrong::new(format!("not an alternative name of a certificate: `{text}`"));
-        if text.is_empty() || text.chars().any(|character| character.is_whitespace() || character.is_control()) {
+    fn parse(text: &str) -> Result<Self, ScalarError> {
+        const HINT: &str = "write a host (`robot.acme.test`, `*.acme.test`), a URI (`spiffe://acme/robot`), an e-mail address or an IP address";
+        let wrong = || ScalarError::new(format!("not an alternative name of a certificate: `{text}`"));
+        if text.is_empty()
+            || text.chars().any(|character| character.is_whitespace() || character.is_control())
+        {
             return Err(wrong().hint(HINT));
         }
         if text.contains("://") {
             return Ok(Self(NamePattern::Uri(text.into())));
         }
         if let Some((name, host)) = text.split_once('@') {
-            return if name.is_empty() || host.is_empty() { Err(wrong().hint(HINT)) } else { Ok(Self(NamePattern::Email(text.into()))) };
+            return if name.is_empty() || host.is_empty() {
+                Err(wrong().hint(HINT))
+            } else {
+                Ok(Self(NamePattern::Email(text.into())))
+            };
         }
         if let Ok(address) = text.parse() {
             return Ok(Self(NamePattern::Address(address)));
         }
-        text.parse().map(|host| Self(NamePattern::Dns(host))).map_err(|error| wrong().hint(format!("{error}; {HINT}")))
+        text.parse()
+            .map(|host| Self(NamePattern::Dns(host)))
+            .map_err(|error| wrong().hint(format!("{error}; {HINT}")))
     }
 
     fn schema() -> Json {

@@ -8,8 +8,8 @@ use super::Party;
 use crate::{
     config::{
         collection::NonEmpty,
-        parse::{FilePath, Scalar, Wrong},
-        reader::At,
+        parse::{FilePath, Scalar, ScalarError},
+        reader::Spanned,
         shape::{wire, words},
         unit::Wait,
     },
@@ -23,21 +23,21 @@ words! {
 }
 
 impl Scalar for ServerAddress {
-    fn parse(text: &str) -> Result<Self, Wrong> {
+    fn parse(text: &str) -> Result<Self, ScalarError> {
         if let Some(path) = text.strip_prefix("unix:") {
             let path = PathBuf::from(path);
             return if path.is_absolute() {
                 Ok(Self::Unix(path))
             } else {
-                Err(Wrong::new("a Unix socket has an absolute path").hint("write `unix:/run/app.sock`"))
+                Err(ScalarError::new("a Unix socket has an absolute path").hint("write `unix:/run/app.sock`"))
             };
         }
         let address: std::net::SocketAddr = text.parse().map_err(|_| {
-            Wrong::new(format!("not the address of a server: `{text}`"))
+            ScalarError::new(format!("not the address of a server: `{text}`"))
                 .hint("write `127.0.0.1:9000`, `[::1]:9000` or `unix:/run/app.sock`; names are not looked up")
         })?;
         if address.port() == 0 || address.ip().to_canonical().is_unspecified() {
-            return Err(Wrong::new(format!("nothing can be reached at `{text}`")));
+            return Err(ScalarError::new(format!("nothing can be reached at `{text}`")));
         }
         Ok(Self::Tcp(address))
     }
@@ -53,51 +53,53 @@ wire! {
         /// The servers: at least one.
         servers: NonEmpty<ServerEntry>,
         /// Who gets the next request: `round_robin`, each in turn, by weight.
-        balance: Option<At<Balance>>,
+        balance: Option<Spanned<Balance>>,
         /// What is spoken with its servers: `http1`, or `http2`, which gRPC needs. Default: `http1`.
-        protocol: Option<At<Protocol>>,
+        protocol: Option<Spanned<Protocol>>,
         /// TLS towards it. Default: plain, which beyond loopback needs `plaintext: true`.
         tls: Option<UpstreamTlsWire>,
         /// Says that requests may leave this machine in clear text.
-        plaintext: Option<At<bool>>,
-        /// Deadlines.
+        plaintext: Option<Spanned<bool>>,
+        /// Deadlines towards its servers.
         timeouts: Option<TimeoutsWire>,
-        /// How often a request is tried again, 0 or 1: any that no server took a connection for, and, as long as these stay under a tenth
-        /// of all, those that are safe to repeat and whose resting connection had died. Default: 1.
-        retries: Option<At<u8>>,
+        /// How often a request is tried again, 0 or 1: any that no server took a connection for, and, as long
+        /// as these stay under a tenth of all, those that are safe to repeat and whose resting connection had
+        /// died. Default: 1.
+        retries: Option<Spanned<u8>>,
         /// Whether connections are never shared between tenants. Default: false.
-        isolate: Option<At<bool>>,
-        /// Says that every server of it reads every body, or closes, on every path and whatever it answers, and sends no body with an answer
-        /// to HEAD or a 304: then HEAD and the bodies of POST, PUT, PATCH and WebDAV share connections. Default: false, and each of
-        /// these goes over a connection that is not used again.
-        reads_bodies: Option<At<bool>>,
+        isolate: Option<Spanned<bool>>,
+        /// Says that every server of it reads every body, or closes, on every path and whatever it answers,
+        /// and sends no body with an answer to HEAD, a 205 or a 304: then HEAD and the bodies of POST, PUT,
+        /// PATCH and WebDAV share connections. Default: false, and each of these goes over a connection that
+        /// is not used again.
+        reads_bodies: Option<Spanned<bool>>,
         /// Whom `Octroi-Assertion` is for. Default: `sessions.assertion.audience`, or the upstream's name.
-        audience: Option<At<Party>>,
+        audience: Option<Spanned<Party>>,
     }
 
     /// A server.
     ServerEntry "server_entry" {
         /// Its address: `127.0.0.1:9000` or `unix:/run/app.sock`.
-        address: At<ServerAddress>,
+        address: Spanned<ServerAddress>,
         /// Its share. Default: 1.
-        weight: Option<At<NonZeroU32>>,
+        weight: Option<Spanned<NonZeroU32>>,
     }
 
     /// TLS towards an upstream. It is always verified.
     UpstreamTlsWire "upstream_tls" {
         /// The name that its certificate must have.
-        sni: At<Host>,
+        sni: Spanned<Host>,
         /// The CA bundle, PEM. Default: the system's.
-        ca: Option<At<FilePath>>,
+        ca: Option<Spanned<FilePath>>,
     }
 
     /// Deadlines towards an upstream.
     TimeoutsWire "timeouts" {
         /// How long connecting may take, TLS included. Default: 3s.
-        connect: Option<At<Wait>>,
+        connect: Option<Spanned<Wait>>,
         /// How long the first byte of the answer may take. Default: 30s.
-        first_byte: Option<At<Wait>>,
+        first_byte: Option<Spanned<Wait>>,
         /// How long the answer may pause. Default: 30s.
-        between_bytes: Option<At<Wait>>,
+        between_bytes: Option<Spanned<Wait>>,
     }
 }

@@ -1,19 +1,20 @@
-//! Whether an HTTP/2 client sends more of what costs us and asks for nothing than any client needs: pure counts, no timer.
+//! Detects floods on HTTP/2: frames that cost us work and request nothing. Pure counters, no timer.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::{Abuse, Frame, FrameKind, Http2Limits};
+use crate::{
+    model::{Abuse, Http2Limits},
+    wire::http2::{Frame, FrameKind, setting},
+};
 
-/// Counts are of so long (`security.md`, row 73).
+/// The period of the counters (`threat-model.md`, row 73).
 const PERIOD: Duration = Duration::from_secs(10);
-/// So many WINDOW_UPDATE may answer one DATA frame: Envoy's number.
+/// How many WINDOW_UPDATE may answer one DATA frame: Envoy's number.
 const UPDATES_PER_DATA: u32 = 10;
-/// No more of them are saved up.
+/// How many of them can accumulate.
 const UPDATES_SAVED: u32 = 1000;
-/// SETTINGS_INITIAL_WINDOW_SIZE.
-const INITIAL_WINDOW: u16 = 4;
 
 /// Counts what one client sends.
 #[derive(Debug)]
@@ -21,25 +22,35 @@ pub(super) struct Flood {
     limits: Http2Limits,
     began: Option<Instant>,
     counts: [u32; Abuse::ALL.len()],
-    /// Whether a PING is free: we have sent something since the last one. Clients measure with them how much is under way (gRPC).
+    /// Whether a PING is free, because we have sent something since the last one. Clients use PING to measure
+    /// how much data is in flight (gRPC).
     ping_free: bool,
     updates_free: u32,
-    /// Whether the answers of new streams have no window.
+    /// Whether the responses of new streams have no window.
     no_window: bool,
     /// The highest stream so far.
     highest: u32,
-    over: Option<Abuse>,
+    exceeded: Option<Abuse>,
 }
 
 impl Flood {
     pub(super) fn new(limits: Http2Limits) -> Self {
         let counts = [0; Abuse::ALL.len()];
-        Self { limits, began: None, counts, ping_free: true, updates_free: 0, no_window: false, highest: 0, over: None }
+        Self {
+            limits,
+            began: None,
+            counts,
+            ping_free: true,
+            updates_free: 0,
+            no_window: false,
+            highest: 0,
+            exceeded: None,
+        }
     }
 
-    /// Returns what was exceeded first.
-    pub(super) fn over(&self) -> Option<Abuse> {
-        self.over
+    /// Returns the limit that was exceeded first.
+    pub(super) fn exceeded(&self) -> Option<Abuse> {
+        self.exceeded
     }
 
     /// Returns the highest stream that the client has opened.
@@ -48,24 +59,24 @@ impl Flood {
     }
 
     /// Counts a frame of the client.
-    pub(super) fn came(&mut self, frame: &Frame, now: impl Fn() -> Instant) {
-        let abuse = match frame.kind {
+    pub(super) fn received(&mut self, frame: &Frame, now: impl Fn() -> Instant) {
+        let abuse = match frame.header.kind {
             FrameKind::Headers => {
-                let opens = frame.stream > self.highest;
-                self.highest = self.highest.max(frame.stream);
+                let opens = frame.header.stream > self.highest;
+                self.highest = self.highest.max(frame.header.stream);
                 match opens && self.no_window {
                     true => Abuse::Starved,
                     false => return,
                 }
             }
-            FrameKind::Data if frame.length == 0 && !frame.ends_stream() => Abuse::EmptyData,
-            FrameKind::Data | FrameKind::PushPromise | FrameKind::GoAway => return,
+            FrameKind::Data if frame.header.length == 0 && !frame.header.ends_stream() => Abuse::EmptyData,
+            FrameKind::Data | FrameKind::PushPromise => return,
             FrameKind::Reset => Abuse::Resets,
             FrameKind::Settings => Abuse::Settings,
             FrameKind::Ping if std::mem::take(&mut self.ping_free) => return,
             FrameKind::Ping => Abuse::Pings,
             FrameKind::WindowUpdate => {
-                if frame.stream != 0 {
+                if frame.header.stream != 0 {
                     self.forget(Abuse::Starved);
                 }
                 if self.updates_free > 0 {
@@ -75,22 +86,24 @@ impl Flood {
                 Abuse::WindowUpdates
             }
             FrameKind::Continuation => Abuse::Continuations,
-            FrameKind::Priority | FrameKind::Other => Abuse::Priorities,
+            // The library visits all its streams for each GOAWAY. A client sends two at most (RFC 9113,
+            // section 6.8).
+            FrameKind::Priority | FrameKind::GoAway | FrameKind::Other => Abuse::Priorities,
         };
         self.count(abuse, now);
     }
 
     /// Takes in a setting of the client.
     pub(super) fn set(&mut self, id: u16, value: u32) {
-        if id == INITIAL_WINDOW {
+        if id == setting::INITIAL_WINDOW_SIZE {
             self.no_window = value == 0;
             self.forget(Abuse::Starved);
         }
     }
 
-    /// Takes in a frame of ours: what the client says about answers is free.
+    /// Takes in a frame of ours. What the client sends because of our responses is free.
     pub(super) fn sent(&mut self, frame: &Frame) {
-        if matches!(frame.kind, FrameKind::Data | FrameKind::Headers) {
+        if matches!(frame.header.kind, FrameKind::Data | FrameKind::Headers) {
             self.ping_free = true;
             self.updates_free = (self.updates_free + UPDATES_PER_DATA).min(UPDATES_SAVED);
         }
@@ -101,20 +114,25 @@ impl Flood {
         self.count(Abuse::Errors, now);
     }
 
+    /// Counts DATA that consists of padding only, which its header does not show.
+    pub(super) fn empty(&mut self, now: impl Fn() -> Instant) {
+        self.count(Abuse::EmptyData, now);
+    }
+
     fn count(&mut self, abuse: Abuse, now: impl Fn() -> Instant) {
         let now = now();
         if self.began.is_none_or(|began| now.saturating_duration_since(began) >= PERIOD) {
             self.began = Some(now);
             let starved = self.place(Abuse::Starved).map_or(0, |count| *count);
             self.counts = [0; Abuse::ALL.len()];
-            // Not of a period: the streams are there until they have a window.
+            // Not counted per period: the streams stay until they have a window.
             self.place(Abuse::Starved).into_iter().for_each(|count| *count = starved);
         }
         let limit = abuse.limit(&self.limits);
         let Some(count) = self.place(abuse) else { return };
         *count = count.saturating_add(1);
         if *count > limit {
-            self.over.get_or_insert(abuse);
+            self.exceeded.get_or_insert(abuse);
         }
     }
 
@@ -130,17 +148,18 @@ impl Flood {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::http2::FrameHeader;
 
     const LIMITS: Http2Limits = Http2Limits::SMALL;
 
     fn frame(kind: FrameKind, flags: u8, stream: u32, length: u32) -> Frame {
-        Frame { kind, flags, stream, length, number: 0 }
+        Frame { header: FrameHeader { length, kind, flags, stream }, number: 0 }
     }
 
     fn sent(frames: impl IntoIterator<Item = Frame>) -> Option<Abuse> {
         let (mut flood, now) = (Flood::new(LIMITS), Instant::now());
-        frames.into_iter().for_each(|frame| flood.came(&frame, || now));
-        flood.over()
+        frames.into_iter().for_each(|frame| flood.received(&frame, || now));
+        flood.exceeded()
     }
 
     #[test]
@@ -151,6 +170,7 @@ mod tests {
             (frame(FrameKind::Settings, 1, 0, 0), Abuse::Settings),
             (frame(FrameKind::Priority, 0, 1, 5), Abuse::Priorities),
             (frame(FrameKind::Other, 0, 0, 5), Abuse::Priorities),
+            (frame(FrameKind::GoAway, 0, 0, 8), Abuse::Priorities),
             (frame(FrameKind::WindowUpdate, 0, 0, 4), Abuse::WindowUpdates),
             (frame(FrameKind::Data, 0, 1, 0), Abuse::EmptyData),
             (frame(FrameKind::Continuation, 0, 1, 0), Abuse::Continuations),
@@ -175,10 +195,10 @@ mod tests {
         let (mut flood, start) = (Flood::new(LIMITS), Instant::now());
         for tens in 0..5 {
             for _ in 0..20 {
-                flood.came(&frame(FrameKind::Reset, 0, 1, 4), || start + PERIOD * tens);
+                flood.received(&frame(FrameKind::Reset, 0, 1, 4), || start + PERIOD * tens);
             }
         }
-        assert_eq!(flood.over(), None);
+        assert_eq!(flood.exceeded(), None);
     }
 
     #[test]
@@ -186,27 +206,29 @@ mod tests {
         let (mut flood, now) = (Flood::new(LIMITS), Instant::now());
         for _ in 0..1000 {
             flood.sent(&frame(FrameKind::Data, 0, 1, 16_384));
-            flood.came(&frame(FrameKind::Ping, 0, 0, 8), || now);
+            flood.received(&frame(FrameKind::Ping, 0, 0, 8), || now);
             for _ in 0..10 {
-                flood.came(&frame(FrameKind::WindowUpdate, 0, 1, 4), || now);
+                flood.received(&frame(FrameKind::WindowUpdate, 0, 1, 4), || now);
             }
         }
-        assert_eq!(flood.over(), None);
+        assert_eq!(flood.exceeded(), None);
     }
 
     #[test]
     fn who_gives_no_window_may_not_ask_for_ever() {
         let (mut flood, now) = (Flood::new(LIMITS), Instant::now());
-        let ask = |flood: &mut Flood, stream: u32| flood.came(&frame(FrameKind::Headers, 5, stream, 30), || now + PERIOD * stream);
-        flood.set(INITIAL_WINDOW, 0);
+        let ask = |flood: &mut Flood, stream: u32| {
+            flood.received(&frame(FrameKind::Headers, 5, stream, 30), || now + PERIOD * stream)
+        };
+        flood.set(setting::INITIAL_WINDOW_SIZE, 0);
         (0..20).for_each(|n| ask(&mut flood, 2 * n + 1));
-        assert_eq!(flood.over(), None);
+        assert_eq!(flood.exceeded(), None);
 
         // Windows that come later are windows.
-        flood.came(&frame(FrameKind::WindowUpdate, 0, 1, 4), || now);
+        flood.received(&frame(FrameKind::WindowUpdate, 0, 1, 4), || now);
         (20..40).for_each(|n| ask(&mut flood, 2 * n + 1));
-        assert_eq!(flood.over(), None);
+        assert_eq!(flood.exceeded(), None);
         ask(&mut flood, 101);
-        assert_eq!(flood.over(), Some(Abuse::Starved));
+        assert_eq!(flood.exceeded(), Some(Abuse::Starved));
     }
 }

@@ -1,4 +1,4 @@
-//! The two ways in which a connection is carried, as one type.
+//! The transport of a connection: plain TCP or TLS, as one type.
 
 use std::{
     io::{self, IoSlice},
@@ -9,44 +9,52 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
-use super::wire::Wire;
+use super::buffered_socket::BufferedSocket;
 
-/// Plain TCP or TLS, both over a [`Wire`].
+/// Plain TCP or TLS, both over a [`BufferedSocket`].
 #[derive(Debug)]
 pub(crate) enum Inner {
     /// Clear text.
-    Plain(Wire),
-    /// TLS. Boxed: rustls keeps more than a kilobyte of state in place.
-    Tls(Box<TlsStream<Wire>>),
+    Plain(BufferedSocket),
+    /// TLS. Boxed: the state of rustls is larger than a kilobyte.
+    Tls(Box<TlsStream<BufferedSocket>>),
 }
 
 impl Inner {
     /// Returns the socket below.
-    pub(super) fn wire(&self) -> &Wire {
+    pub(super) fn socket(&self) -> &BufferedSocket {
         match self {
-            Self::Plain(wire) => wire,
+            Self::Plain(socket) => socket,
             Self::Tls(tls) => tls.get_ref().0,
         }
     }
 
-    /// Returns the socket below, to change it.
-    pub(super) fn wire_mut(&mut self) -> &mut Wire {
+    /// Returns the socket below, mutably.
+    pub(super) fn socket_mut(&mut self) -> &mut BufferedSocket {
         match self {
-            Self::Plain(wire) => wire,
+            Self::Plain(socket) => socket,
             Self::Tls(tls) => tls.get_mut().0,
         }
     }
 
-    /// Reads what comes without decrypting it, to throw it away.
-    pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.wire_mut()).poll_read(cx, buf)
+    /// Reads without decrypting, to discard what is read.
+    pub(super) fn poll_discard(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(self.socket_mut()).poll_read(cx, buf)
     }
 }
 
 impl AsyncRead for Inner {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match &mut *self {
-            Self::Plain(wire) => Pin::new(wire).poll_read(cx, buf),
+            Self::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
         }
     }
@@ -55,14 +63,18 @@ impl AsyncRead for Inner {
 impl AsyncWrite for Inner {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut *self {
-            Self::Plain(wire) => Pin::new(wire).poll_write(cx, buf),
+            Self::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
         }
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         match &mut *self {
-            Self::Plain(wire) => Pin::new(wire).poll_write_vectored(cx, bufs),
+            Self::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
             Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
         }
     }
@@ -73,14 +85,14 @@ impl AsyncWrite for Inner {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
-            Self::Plain(wire) => Pin::new(wire).poll_flush(cx),
+            Self::Plain(socket) => Pin::new(socket).poll_flush(cx),
             Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
-            Self::Plain(wire) => Pin::new(wire).poll_shutdown(cx),
+            Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
         }
     }

@@ -1,4 +1,4 @@
-//! Who accepts a client's certificate: the CAs, revocation lists and names of each tenant, by the realm that asks.
+//! Verifies client certificates: the CAs, revocation lists and names of each tenant, by the realm that asks.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -21,17 +21,20 @@ use super::{
     refusal::Refused,
     setup::provider,
 };
-use crate::model::{Acceptance, ClientCertificate, Host, HostPattern, Presented, REFUSAL_HOLDS, TenantName, UnixTime};
+use crate::model::{
+    Acceptance, ClientCertificate, Host, HostPattern, Presented, REFUSAL_HOLDS, TenantName, UnixTime,
+};
 use crate::policy::{ClientCertificates, ClientTrust, Policy, Tenant};
 
-/// How many bytes of CA names a client is told, to choose a certificate by. Beyond that it chooses by itself: the message ends at
-/// 64 KiB, and each handshake would carry it.
+/// The most octets of CA names that are sent to help a client choose a certificate. Beyond that none are
+/// sent: the message is limited to 64 KiB, and each handshake would carry it.
 const MAX_HINT_BYTES: usize = 16 << 10;
 
 /// The realms that ask for client certificates.
 #[derive(Debug, Default)]
 pub(in crate::edge) struct ClientAuth {
-    /// By host. `None`: the host is of a tenant that asks for none, under a wildcard of one that does.
+    /// By host. `None`: the host belongs to a tenant that asks for no certificate, under a wildcard of one
+    /// that does.
     exact: HashMap<Host, Option<Arc<Realm>>, ahash::RandomState>,
     wildcard: HashMap<Host, Arc<Realm>, ahash::RandomState>,
     digest: [u8; 32],
@@ -40,26 +43,26 @@ pub(in crate::edge) struct ClientAuth {
 /// One realm: whose certificates are accepted at its hosts.
 pub(in crate::edge) struct Realm {
     groups: Box<[Group]>,
-    /// The groups that a certificate may be of, by what it calls its issuer.
+    /// The groups that may have issued a certificate, by the issuer's name in it.
     by_issuer: HashMap<Box<[u8]>, Vec<usize>>,
     hints: Vec<DistinguishedName>,
 }
 
-/// Tenants that trust the same CAs and lists.
+/// Tenants that trust the same CAs and revocation lists.
 struct Group {
     trust: Arc<Trust>,
     tenants: Vec<(TenantName, Arc<ClientCertificates>)>,
 }
 
-/// CAs and lists, ready to verify with.
+/// CAs and revocation lists, ready for verification.
 struct Trust {
     anchors: Box<[Anchor]>,
     intermediates: Box<[CertificateDer<'static>]>,
-    /// When a CA begins or ends to count, or a list ends.
+    /// When a CA becomes valid or expires, or a revocation list expires.
     turns: Box<[UnixTime]>,
 }
 
-/// One end of a chain. The library asks no anchor whether it is in force, so each has a verifier of its own.
+/// A trust anchor. The library does not check the validity period of an anchor, so each has its own verifier.
 struct Anchor {
     verifier: Arc<dyn ClientCertVerifier>,
     begins: UnixTime,
@@ -67,13 +70,17 @@ struct Anchor {
 }
 
 impl ClientAuth {
-    /// Makes the verifiers of every realm that asks.
+    /// Builds the verifiers of every realm that asks for certificates.
     pub(super) fn new(policy: &Policy, provider: &Arc<CryptoProvider>) -> Result<Self, Vec<TlsError>> {
         let mut auth = Self::default();
         let mut trusts = HashMap::new();
         let mut errors = Vec::new();
         let mut digest = Sha256::new();
-        for tenant in policy.tenants.iter().filter(|tenant| tenant.client_certificate.is_some() && !tenant.hosts.is_empty()) {
+        for tenant in policy
+            .tenants
+            .iter()
+            .filter(|tenant| tenant.client_certificate.is_some() && !tenant.hosts.is_empty())
+        {
             match realm(tenant, policy, provider, &mut trusts, &mut digest) {
                 Ok(realm) => auth.add(tenant, &Arc::new(realm)),
                 Err(error) => errors.push(error),
@@ -92,19 +99,24 @@ impl ClientAuth {
         }
     }
 
-    /// Returns a digest of all that a judgement goes by.
+    /// Returns a digest of everything that a verdict depends on.
     pub(super) fn digest(&self) -> [u8; 32] {
         self.digest
     }
 
-    /// Returns the number of these rules.
+    /// Returns a number that identifies these rules.
     pub(in crate::edge) fn number(&self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.digest;
         u64::from_be_bytes([a, b, c, d, e, f, g, h])
     }
 
-    /// Judges a certificate that was presented to a host.
-    pub(in crate::edge) fn judge(&self, host: Option<&Host>, certificate: &ClientCertificate, now: UnixTime) -> (Acceptance, Refused) {
+    /// Verifies a certificate that was presented to a host.
+    pub(in crate::edge) fn judge(
+        &self,
+        host: Option<&Host>,
+        certificate: &ClientCertificate,
+        now: UnixTime,
+    ) -> (Acceptance, Refused) {
         match host.and_then(|host| self.realm(host)) {
             Some(realm) => realm.judge(certificate, self.number(), now),
             None => {
@@ -118,17 +130,24 @@ impl ClientAuth {
         for pattern in &tenant.hosts {
             match pattern {
                 HostPattern::Exact(host) => drop(self.exact.insert(host.clone(), Some(Arc::clone(realm)))),
-                HostPattern::Wildcard(parent) => drop(self.wildcard.insert(parent.clone(), Arc::clone(realm))),
+                HostPattern::Wildcard(parent) => {
+                    drop(self.wildcard.insert(parent.clone(), Arc::clone(realm)))
+                }
             }
         }
     }
 
-    /// An exact host of one tenant may lie under the wildcard of another.
+    /// An exact host of one tenant may be covered by the wildcard of another.
     fn keep_out_others(&mut self, policy: &Policy, digest: &mut Sha256) {
         if self.wildcard.is_empty() {
             return;
         }
-        for pattern in policy.tenants.iter().filter(|tenant| tenant.client_certificate.is_none()).flat_map(|tenant| &tenant.hosts) {
+        for pattern in policy
+            .tenants
+            .iter()
+            .filter(|tenant| tenant.client_certificate.is_none())
+            .flat_map(|tenant| &tenant.hosts)
+        {
             if let HostPattern::Exact(host) = pattern
                 && host.parent().is_some_and(|parent| self.wildcard.contains_key(parent))
             {
@@ -140,19 +159,29 @@ impl ClientAuth {
 }
 
 impl Realm {
-    /// Returns the names of the CAs, for a client to choose a certificate by.
+    /// Returns the names of the CAs, from which a client chooses its certificate.
     pub(super) fn hints(&self) -> &[DistinguishedName] {
         &self.hints
     }
 
-    /// Judges a certificate: chain, revocation, names, for each tenant. Also returns why those that refuse it do.
-    pub(super) fn judge(&self, certificate: &ClientCertificate, rules: u64, now: UnixTime) -> (Acceptance, Refused) {
-        let chain: Vec<CertificateDer<'_>> = certificate.chain.iter().map(|der| CertificateDer::from(&**der)).collect();
+    /// Verifies a certificate for each tenant: chain, revocation, names. Also returns why it was refused.
+    pub(super) fn judge(
+        &self,
+        certificate: &ClientCertificate,
+        rules: u64,
+        now: UnixTime,
+    ) -> (Acceptance, Refused) {
+        let chain: Vec<CertificateDer<'_>> =
+            certificate.chain.iter().map(|der| CertificateDer::from(&**der)).collect();
         let mut accepted = Vec::new();
         let mut refused = Refused::unknown_issuer();
         let mut turns = certificate.turns.to_vec();
-        let candidates: BTreeSet<usize> =
-            issuers(&chain).iter().filter_map(|issuer| self.by_issuer.get(&**issuer)).flatten().copied().collect();
+        let candidates: BTreeSet<usize> = issuers(&chain)
+            .iter()
+            .filter_map(|issuer| self.by_issuer.get(&**issuer))
+            .flatten()
+            .copied()
+            .collect();
         for Group { trust, tenants } in candidates.into_iter().filter_map(|index| self.groups.get(index)) {
             turns.extend(&trust.turns);
             if let Err(why) = trust.verify(&chain, now) {
@@ -185,7 +214,7 @@ fn acceptance(
     Acceptance { tenants: tenants.into(), why_not: why_not.into(), rules, judged: now, until }
 }
 
-/// Whatever is said to hold is looked at once a day.
+/// Every acceptance is verified again after a day at most.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
 impl Trust {
@@ -194,8 +223,8 @@ impl Trust {
             let mut roots = RootCertStore::empty();
             roots.add(CertificateDer::from(&*anchor.der)).map_err(|error| error.to_string())?;
             let crls = trust.crls.iter().map(|crl| crl.der.to_vec().into());
-            // Of the whole chain; where there are lists, a certificate that none of them is for is refused, and one that has ended
-            // is none.
+            // Revocation is checked for the whole chain. Where there are lists, a certificate that none of
+            // them covers is refused, and so is one whose list has expired.
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
                 .with_crls(crls)
                 .enforce_revocation_expiration()
@@ -205,7 +234,9 @@ impl Trust {
             Ok(Anchor { verifier, begins: anchor.begins, ends: anchor.ends })
         });
         let authorities = trust.anchors.iter().chain(&trust.intermediates);
-        let turns = authorities.flat_map(|ca| [ca.begins, ca.ends]).chain(trust.crls.iter().map(|crl| crl.next_update));
+        let turns = authorities
+            .flat_map(|ca| [ca.begins, ca.ends])
+            .chain(trust.crls.iter().map(|crl| crl.next_update));
         Ok(Self {
             anchors: anchors.collect::<Result<_, String>>()?,
             intermediates: trust.intermediates.iter().map(|ca| ca.der.to_vec().into()).collect(),
@@ -215,7 +246,8 @@ impl Trust {
 
     fn verify(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Refused> {
         let Some((leaf, sent)) = chain.split_first() else { return Err(Refused::unknown_issuer()) };
-        let intermediates: Vec<CertificateDer<'_>> = sent.iter().chain(&self.intermediates).cloned().collect();
+        let intermediates: Vec<CertificateDer<'_>> =
+            sent.iter().chain(&self.intermediates).cloned().collect();
         let time = rustls_pki_types::UnixTime::since_unix_epoch(Duration::from_millis(now.as_millis()));
         let mut refused = Refused::unknown_issuer();
         for anchor in &self.anchors {
@@ -226,16 +258,20 @@ impl Trust {
             match anchor.verifier.verify_client_cert(leaf, &intermediates, time) {
                 Ok(_) => return Ok(()),
                 Err(RustlsError::InvalidCertificate(error)) => refused = refused.or(Refused::from(error)),
-                Err(error) => refused = refused.or(Refused::from(CertificateError::Other(rustls::OtherError(Arc::new(error))))),
+                Err(error) => {
+                    refused = refused
+                        .or(Refused::from(CertificateError::Other(rustls::OtherError(Arc::new(error)))))
+                }
             }
         }
         Err(refused)
     }
 }
 
-/// Judges a chain (DER, the client's own certificate first) as a handshake that names this host would, without a handshake.
+/// Verifies a chain (DER, the client's own certificate first) as a handshake for this host would, without a
+/// handshake.
 ///
-/// Returns nothing where the chain cannot be read.
+/// Returns `None` where the chain cannot be read.
 pub fn judge_certificate(
     policy: &Policy,
     host: Option<&Host>,
@@ -248,7 +284,7 @@ pub fn judge_certificate(
     Ok(Some(Presented { certificate: Arc::new(certificate), acceptance: Arc::new(acceptance) }))
 }
 
-/// Makes one realm: of its own CAs, and of its members'.
+/// Builds one realm from its own CAs and those of its members.
 fn realm(
     tenant: &Arc<Tenant>,
     policy: &Policy,
@@ -262,7 +298,11 @@ fn realm(
     let mut by_issuer: HashMap<Box<[u8]>, Vec<usize>> = HashMap::new();
     part(digest, format!("realm {} {:?}", tenant.name, tenant.hosts).as_bytes());
     for owner in std::iter::once(tenant).chain(members) {
-        let Some((rules, own)) = owner.client_certificate.as_ref().and_then(|rules| Some((rules, rules.trust.as_ref()?))) else { continue };
+        let Some((rules, own)) =
+            owner.client_certificate.as_ref().and_then(|rules| Some((rules, rules.trust.as_ref()?)))
+        else {
+            continue;
+        };
         let key = contents(own);
         part(digest, format!("{} {:?}", owner.name, rules.identities).as_bytes());
         part(digest, &key);
@@ -273,7 +313,8 @@ fn realm(
         let trust = match trusts.get(&key) {
             Some(trust) => Arc::clone(trust),
             None => {
-                let made = Trust::new(own, provider).map_err(|why| TlsError::ClientTrust { tenant: owner.name.clone(), why })?;
+                let made = Trust::new(own, provider)
+                    .map_err(|why| TlsError::ClientTrust { tenant: owner.name.clone(), why })?;
                 Arc::clone(trusts.entry(key).or_insert(Arc::new(made)))
             }
         };
@@ -284,11 +325,15 @@ fn realm(
         groups.push(Group { trust, tenants: vec![(owner.name.clone(), Arc::clone(rules))] });
     }
     let bytes: usize = by_issuer.keys().map(|name| name.len() + 2).sum();
-    let hints = if bytes > MAX_HINT_BYTES { Vec::new() } else { by_issuer.keys().map(|name| name.to_vec().into()).collect() };
+    let hints = if bytes > MAX_HINT_BYTES {
+        Vec::new()
+    } else {
+        by_issuer.keys().map(|name| name.to_vec().into()).collect()
+    };
     Ok(Realm { groups: groups.into(), by_issuer, hints })
 }
 
-/// A digest of CAs and lists: tenants that name copies of the same ones share a verifier.
+/// Returns a digest of CAs and lists. Tenants that name copies of the same ones share a verifier.
 fn contents(trust: &ClientTrust) -> [u8; 32] {
     let mut digest = Sha256::new();
     for (kind, list) in [(b"a", &trust.anchors), (b"i", &trust.intermediates)] {

@@ -1,18 +1,38 @@
-//! What the files of a certificate hold, read once: what is judged is what is used.
+//! The contents of a certificate's files, read once: what is validated is what is used.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use sha2::{Digest, Sha256};
 
-use super::{TlsError, certificate::file, source::Files};
+use super::{TlsError, error::file};
 use crate::{
     files,
     model::{Secret, encoding_fault},
     policy::TicketSecrets,
 };
 
-/// How large a file may be. The largest honest one is a bundle of every public CA: 250 KiB.
+/// The largest file. The largest legitimate one is a bundle of all public CAs: 250 KiB.
 const MAX_BYTES: u64 = 4 << 20;
+
+/// The files of one certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Files {
+    /// The chain, leaf first.
+    pub(super) cert: PathBuf,
+    pub(super) key: PathBuf,
+    /// An OCSP response to staple.
+    pub(super) ocsp: Option<PathBuf>,
+}
+
+impl Files {
+    /// Chain and key in one file.
+    pub(super) fn of_one(path: PathBuf) -> Self {
+        Self { cert: path.clone(), key: path, ocsp: None }
+    }
+}
 
 /// The bytes of a pair.
 pub(super) struct Content {
@@ -42,7 +62,7 @@ impl Content {
     }
 }
 
-/// Reads a file of secrets for tickets. Blocks.
+/// Reads a file of ticket secrets. Blocks.
 pub(super) fn ticket_secrets(path: &Path) -> Result<TicketSecrets, TlsError> {
     let (bytes, mode) = read(path)?;
     let bytes = Secret::new(bytes);
@@ -56,8 +76,9 @@ pub(super) fn ticket_secrets(path: &Path) -> Result<TicketSecrets, TlsError> {
     TicketSecrets::parse(text).map_err(|source| TlsError::TicketKeys { path: path.to_owned(), source })
 }
 
-/// Reads a whole file, without waiting; returns its mode too.
+/// Reads a whole file without waiting, and returns its mode.
 pub(super) fn read(path: &Path) -> Result<(Vec<u8>, u32), TlsError> {
-    let files::Contents { bytes, mode } = files::read(path, MAX_BYTES).map_err(|source| file(path, source))?;
+    let files::Contents { bytes, mode } =
+        files::read(path, MAX_BYTES).map_err(|source| file(path, source))?;
     Ok((bytes, mode))
 }

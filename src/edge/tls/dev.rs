@@ -1,7 +1,7 @@
 //! Certificates for demos and tests: a local CA, and one certificate per tenant.
 //!
-//! Whoever trusts `ca.pem` trusts everything that `ca.key` signs, so the folder is 0700 and the keys are 0600. A key that exists is
-//! never overwritten, and no certificate that this CA did not sign.
+//! Whoever trusts `ca.pem` trusts everything that `ca.key` signs, so the folder is 0700 and the keys are
+//! 0600. An existing key is never overwritten, nor is a certificate that this CA did not sign.
 
 use std::{
     collections::BTreeSet,
@@ -13,34 +13,42 @@ use std::{
 };
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SerialNumber,
 };
+use x509_parser::certificate::X509Certificate;
 
 use super::{
     TlsError,
-    certificate::{dns_names, file, not_after, parse, read_chain},
+    error::file,
+    x509::{dns_names, not_after, parse, read_chain},
 };
 use crate::{
     files,
     model::{HostPattern, UnixTime},
 };
 
-/// The common name by which a CA of ours is known again.
+/// The common name that identifies a CA of ours.
 const CA_NAME: &str = "octroi development CA";
 const DAY: Duration = Duration::from_secs(86_400);
-/// How long a CA lasts.
+/// The validity of a CA.
 const CA_DAYS: u32 = 3650;
-/// How long a certificate lasts: under the 366 days of Mozilla's profiles, and what browsers take.
+/// The validity of a certificate: below the 366 days that Mozilla's profiles and browsers accept.
 const LEAF_DAYS: u32 = 365;
-/// How large a key's file may be: PKCS#8 of P-256 as PEM is 241 bytes, other people's keys some thousand.
+/// The largest key file: P-256 in PKCS#8 as PEM has 241 bytes, other keys have a few thousand.
 const KEY_BYTES: u64 = 64 << 10;
-/// A certificate is made anew when it lasts no longer than this.
+/// A certificate is renewed when it is valid no longer than this.
 const RENEW_DAYS: u32 = 30;
 
-/// How long another process may make certificates in the same folder: 100,000 tenants take a minute.
+/// How long to wait for another process that makes certificates in the same folder: 100,000 tenants take a
+/// minute.
 const MAKING: Duration = Duration::from_secs(120);
 const LOOKING: Duration = Duration::from_millis(20);
+
+/// Says whether octroi's own CA made a certificate, which only its operator trusts.
+pub(super) fn is_ours(certificate: &X509Certificate<'_>) -> bool {
+    certificate.issuer().iter_common_name().any(|name| name.as_str() == Ok(CA_NAME))
+}
 
 /// A certificate and its key, as files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +65,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Opens the CA of a folder (`ca.pem`, `ca.key`), or makes one where there is none. Makes the folder too.
+    /// Opens the CA of a folder (`ca.pem`, `ca.key`), or creates it with its folder.
     pub fn open_or_make(dir: &Path, now: UnixTime) -> Result<Self, TlsError> {
         make_folder(dir)?;
         let (cert, key) = (dir.join("ca.pem"), dir.join("ca.key"));
@@ -74,15 +82,18 @@ impl Authority {
                 return Err(TlsError::Expired { path: cert });
             }
         } else {
-            let made = ca_params(now).self_signed(&signing).map_err(|source| TlsError::Make { path: cert.clone(), source })?;
+            let made = ca_params(now)
+                .self_signed(&signing)
+                .map_err(|source| TlsError::Make { path: cert.clone(), source })?;
             replace(&cert, made.pem().as_bytes())?;
         }
         Ok(Self { issuer: Issuer::new(ca_params(now), signing) })
     }
 
-    /// Makes a certificate for the hosts, unless the one that is there still serves. Key and folder are made if they are missing.
+    /// Makes a certificate for the hosts, unless the existing one is still suitable. Creates a missing key or
+    /// folder.
     ///
-    /// A certificate that this CA did not sign is its owner's: nothing is touched then.
+    /// A certificate that this CA did not sign belongs to somebody else, and is left alone.
     pub fn make_pair(&self, files: &PairFiles, hosts: &[HostPattern], now: UnixTime) -> Result<(), TlsError> {
         let found = Found::look(files, hosts, now)?;
         if found == Found::Foreign {
@@ -101,15 +112,15 @@ impl Authority {
     }
 }
 
-/// What stands where a certificate is wanted.
+/// What is found in the place of a certificate.
 #[derive(Debug, PartialEq, Eq)]
 enum Found {
     Nothing,
     /// One that our CA did not sign.
     Foreign,
-    /// One of ours, for other hosts or for too short a time.
+    /// One of ours, for other hosts or about to expire.
     Outdated,
-    /// One of ours that is right, for this public key.
+    /// One of ours that is suitable, for this public key.
     Serves(Vec<u8>),
 }
 
@@ -121,16 +132,18 @@ impl Found {
         let chain = read_chain(&files.cert)?;
         let Some(der) = chain.first() else { return Err(TlsError::Empty { path: files.cert.clone() }) };
         let parsed = parse(der, &files.cert)?;
-        if !parsed.issuer().iter_common_name().any(|name| name.as_str() == Ok(CA_NAME)) {
+        if !is_ours(&parsed) {
             return Ok(Self::Foreign);
         }
         let names: BTreeSet<HostPattern> = dns_names(&parsed).into_iter().collect();
-        let fits = names.iter().eq(hosts.iter().collect::<BTreeSet<_>>()) && not_after(&parsed) > now.plus(DAY * RENEW_DAYS);
+        let fits = names.iter().eq(hosts.iter().collect::<BTreeSet<_>>())
+            && not_after(&parsed) > now.plus(DAY * RENEW_DAYS);
         Ok(if fits { Self::Serves(parsed.public_key().raw.to_vec()) } else { Self::Outdated })
     }
 }
 
-/// Provides a certificate for each tenant that has hosts, under the CA of the folder. Returns the files, by tenant.
+/// Makes a certificate for each tenant that has hosts, signed by the CA of the folder. Returns the files, by
+/// tenant.
 pub fn provide<'a>(
     dir: &Path,
     tenants: impl Iterator<Item = (&'a str, &'a [HostPattern])>,
@@ -148,8 +161,11 @@ pub fn provide<'a>(
     Ok(made)
 }
 
-/// Returns the files of the certificates of a folder, by tenant, whether they are there or not.
-pub(super) fn pairs<'a>(dir: &Path, tenants: impl Iterator<Item = (&'a str, &'a [HostPattern])>) -> impl Iterator<Item = PairFiles> {
+/// Returns the files of the certificates of a folder, by tenant, whether they exist or not.
+pub(super) fn pairs<'a>(
+    dir: &Path,
+    tenants: impl Iterator<Item = (&'a str, &'a [HostPattern])>,
+) -> impl Iterator<Item = PairFiles> {
     tenants.filter(has_hosts).map(|(name, _)| pair(dir, name))
 }
 
@@ -157,8 +173,8 @@ fn pair(dir: &Path, tenant: &str) -> PairFiles {
     PairFiles { cert: dir.join(format!("dev-{tenant}.pem")), key: dir.join(format!("dev-{tenant}.key")) }
 }
 
-fn has_hosts((_, hosts): &(&str, &[HostPattern])) -> bool {
-    !hosts.is_empty()
+fn has_hosts(tenant: &(&str, &[HostPattern])) -> bool {
+    !tenant.1.is_empty()
 }
 
 fn ca_params(now: UnixTime) -> CertificateParams {
@@ -182,11 +198,12 @@ fn leaf_params(hosts: &[HostPattern], now: UnixTime) -> Result<CertificateParams
     Ok(params)
 }
 
-/// Makes it valid from an hour ago, since clocks differ, for so many days in all, and numbers it.
+/// Sets the serial number and the validity: from an hour ago, since clocks differ, for so many days in all.
 fn date(params: &mut CertificateParams, now: UnixTime, days: u32) {
-    params.not_before = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(now.as_secs().saturating_sub(3600));
+    params.not_before =
+        rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(now.as_secs().saturating_sub(3600));
     params.not_after = params.not_before + DAY * days;
-    // Browsers refuse a second certificate of one CA with the same number.
+    // Browsers reject a second certificate of one CA with the same serial number.
     let mut serial = [0; 16];
     params.serial_number = aws_lc_rs::rand::fill(&mut serial).ok().map(|()| {
         // A positive number of at most 20 octets (RFC 5280, section 4.1.2.2).
@@ -201,9 +218,10 @@ fn named(name: &str) -> DistinguishedName {
     distinguished
 }
 
-/// Keeps other processes out of a folder: two nodes that start at once would make a key each, and a certificate for one of them.
+/// Locks a folder against other processes: two nodes that start at once would each make a key, and a
+/// certificate for one of them.
 fn lock(dir: &Path) -> Result<File, TlsError> {
-    let folder = File::open(dir).map_err(|source| file(dir, source))?;
+    let folder = files::open_folder(dir).map_err(|source| file(dir, source))?;
     let mut waited = Duration::ZERO;
     loop {
         match folder.try_lock() {
@@ -225,8 +243,8 @@ fn make_folder(dir: &Path) -> Result<(), TlsError> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| file(dir, source))
 }
 
-/// Says whether there is a file with anything in it. An empty one is what a full disk or a loss of power leaves of a file that was being
-/// made: it is nobody's.
+/// Says whether a file exists and is not empty. A full disk or a loss of power leaves an empty file, which
+/// may be replaced.
 fn holds_something(path: &Path) -> Result<bool, TlsError> {
     match fs::metadata(path) {
         Ok(metadata) => Ok(!metadata.is_file() || metadata.len() > 0),
@@ -252,8 +270,8 @@ fn key_pair(path: &Path) -> Result<KeyPair, TlsError> {
     }
 }
 
-/// Writes a new file that only its owner reads, and where its folder hands its group on (setgid), that group too: root makes the keys
-/// of a service in a folder of the service's group. An existing file is an error.
+/// Creates a file that only its owner can read and, where its folder is setgid, its group too: root makes the
+/// keys of a service in a folder of the service's group. An existing file is an error.
 pub fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -264,14 +282,14 @@ pub fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
     new.sync_all()
 }
 
-/// Writes a file as a whole: readers see the old one or the new one.
+/// Replaces a file atomically: readers see the old one or the new one.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), TlsError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let beside = PathBuf::from(name);
-    // Through to the disk before it has its name: otherwise a loss of power leaves an empty file.
+    // Synced before the rename: otherwise a loss of power could leave an empty file.
     let write = || {
-        let mut new = File::create(&beside)?;
+        let mut new = files::create_new(&beside, 0o666)?;
         new.write_all(bytes)?;
         new.sync_all()
     };
@@ -297,14 +315,20 @@ mod tests {
             fs::write(dir.path().join(empty), "").unwrap();
             provided().unwrap();
             let after = names.map(|name| fs::read(dir.path().join(name)).unwrap());
-            assert_eq!(before.iter().zip(&after).filter(|(before, after)| before == after).count(), others, "{empty}");
+            assert_eq!(
+                before.iter().zip(&after).filter(|(before, after)| before == after).count(),
+                others,
+                "{empty}"
+            );
             assert!(after.iter().all(|bytes| !bytes.is_empty()), "{empty}");
         }
         // A CA whose key is gone signs nothing any more: that is for its owner to say.
         fs::write(dir.path().join("ca.key"), "").unwrap();
         assert!(matches!(provided(), Err(TlsError::ForeignCa { .. })));
 
-        for (name, junk) in [("ca.key", "junk"), ("dev-acme.key", "junk"), ("dev-acme.pem", "-----BEGIN CERTIFICATE-----\n")] {
+        for (name, junk) in
+            [("ca.key", "junk"), ("dev-acme.key", "junk"), ("dev-acme.pem", "-----BEGIN CERTIFICATE-----\n")]
+        {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join(name), junk).unwrap();
             assert!(provide(dir.path(), std::iter::once(("acme", hosts.as_slice())), NOW).is_err(), "{name}");

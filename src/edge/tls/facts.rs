@@ -1,15 +1,23 @@
-//! What a handshake settled, in the words of the log.
+//! What a handshake negotiated, in the terms of the access log.
 
 use rustls::{CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion, ServerConnection};
 
 use crate::model::{Alpn, Host, TlsFacts};
 
-/// Reads the facts of a handshake that is complete.
-pub(in crate::edge) fn facts(connection: &ServerConnection, sni: Option<Host>, ja4: Option<Box<str>>) -> TlsFacts {
+/// Reads the facts of a complete handshake.
+pub(in crate::edge) fn facts(
+    connection: &ServerConnection,
+    sni: Option<Host>,
+    ja4: Option<Box<str>>,
+) -> TlsFacts {
     let alpn = if connection.alpn_protocol() == Some(b"h2") { Alpn::Http2 } else { Alpn::Http1 };
     TlsFacts {
         sni,
-        version: if connection.protocol_version() == Some(ProtocolVersion::TLSv1_3) { "TLSv1.3" } else { "TLSv1.2" },
+        version: if connection.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
+            "TLSv1.3"
+        } else {
+            "TLSv1.2"
+        },
         cipher: connection.negotiated_cipher_suite().map_or("", |suite| cipher(suite.suite())),
         group: connection.negotiated_key_exchange_group().map_or("", |group| name(group.name())),
         alpn,
@@ -18,7 +26,7 @@ pub(in crate::edge) fn facts(connection: &ServerConnection, sni: Option<Host>, j
     }
 }
 
-/// IANA's name; rustls names the suites of TLS 1.3 its own way.
+/// Returns IANA's name of a suite. rustls has other names for those of TLS 1.3.
 fn cipher(suite: CipherSuite) -> &'static str {
     if suite == CipherSuite::TLS13_AES_256_GCM_SHA384 {
         "TLS_AES_256_GCM_SHA384"

@@ -1,10 +1,10 @@
-//! The certificate that a client presents: judged in the handshake, and again for as long as the connection lives.
+//! The certificate that a client presents in a handshake.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwap;
 use rustls::{
-    DigitallySignedStruct, DistinguishedName as RustlsName, Error as RustlsError, ServerConfig, SignatureScheme, SupportedProtocolVersion,
+    DigitallySignedStruct, DistinguishedName as RustlsName, Error as RustlsError, ServerConfig,
+    SignatureScheme, SupportedProtocolVersion,
     client::danger::HandshakeSignatureValid,
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     server::{
@@ -14,26 +14,31 @@ use rustls::{
 };
 use rustls_pki_types::CertificateDer;
 
-use super::{TlsError, TlsState, client_auth::Realm, presented::read};
-use crate::model::{Acceptance, CertificateJudge, ClientCertificate, Host, Presented, UnixTime};
+use super::{TlsError, client_auth::Realm, presented::read};
+use crate::model::{Presented, UnixTime};
 
-/// The one handshake in which a realm asks a client for its certificate.
+/// Verifies the certificate of the client in one handshake.
 #[derive(Debug)]
-pub(in crate::edge) struct Asking {
+pub(in crate::edge) struct RealmVerifier {
     realm: Arc<Realm>,
     rules: u64,
     provider: Arc<CryptoProvider>,
     outcome: Mutex<Option<Result<Presented, String>>>,
 }
 
-impl Asking {
-    /// Begins to ask.
+impl RealmVerifier {
+    /// Creates the verifier of one handshake.
     pub(super) fn new(realm: &Arc<Realm>, rules: u64, provider: &Arc<CryptoProvider>) -> Arc<Self> {
-        Arc::new(Self { realm: Arc::clone(realm), rules, provider: Arc::clone(provider), outcome: Mutex::default() })
+        Arc::new(Self {
+            realm: Arc::clone(realm),
+            rules,
+            provider: Arc::clone(provider),
+            outcome: Mutex::default(),
+        })
     }
 
-    /// Makes the configuration of this handshake from that of all others: it asks for a certificate and resumes nothing. A session
-    /// that is resumed would bring its certificate along unverified (CVE-2025-23419).
+    /// Derives the configuration of this handshake from the common one: it asks for a certificate and resumes
+    /// nothing. A resumed session would bring its certificate along unverified (CVE-2025-23419).
     pub(super) fn config(
         self: &Arc<Self>,
         base: &ServerConfig,
@@ -48,13 +53,14 @@ impl Asking {
         config.alpn_protocols.clone_from(&base.alpn_protocols);
         config.ignore_client_order = base.ignore_client_order;
         config.max_early_data_size = 0;
-        // The builder's ticketer makes no tickets; the stateful cache and the count of tickets have other defaults.
+        // The default ticketer makes no tickets, but the session cache and the number of tickets have other
+        // defaults.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(config)
     }
 
-    /// Returns what was presented and accepted; the handshake must have succeeded.
+    /// Returns the certificate that was presented and accepted. The handshake must have succeeded.
     pub(in crate::edge) fn presented(&self) -> Option<Presented> {
         self.taken().and_then(Result::ok)
     }
@@ -70,17 +76,21 @@ impl Asking {
 
     fn judge(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), RustlsError> {
         let read = read(chain);
-        let subject =
-            read.as_ref().map(|certificate| format!("{} (serial {})", certificate.subject, certificate.serial)).unwrap_or_default();
+        let subject = read
+            .as_ref()
+            .map(|certificate| format!("{} (serial {})", certificate.subject, certificate.serial))
+            .unwrap_or_default();
         let (outcome, answer) = match read.and_then(|certificate| {
             let (acceptance, refused) = self.realm.judge(&certificate, self.rules, now);
             if acceptance.tenants.is_empty() { Err(refused) } else { Ok((certificate, acceptance)) }
         }) {
-            Ok((certificate, acceptance)) => {
-                (Ok(Presented { certificate: Arc::new(certificate), acceptance: Arc::new(acceptance) }), Ok(()))
-            }
+            Ok((certificate, acceptance)) => (
+                Ok(Presented { certificate: Arc::new(certificate), acceptance: Arc::new(acceptance) }),
+                Ok(()),
+            ),
             Err(refused) => {
-                let words = if subject.is_empty() { refused.to_string() } else { format!("{refused}: {subject}") };
+                let words =
+                    if subject.is_empty() { refused.to_string() } else { format!("{refused}: {subject}") };
                 (Err(words), Err(RustlsError::InvalidCertificate(refused.into_error())))
             }
         };
@@ -89,12 +99,12 @@ impl Asking {
     }
 }
 
-impl ClientCertVerifier for Asking {
+impl ClientCertVerifier for RealmVerifier {
     fn offer_client_auth(&self) -> bool {
         true
     }
 
-    /// Who has none gets a page that says so.
+    /// A client without a certificate gets a page that explains it.
     fn client_auth_mandatory(&self) -> bool {
         false
     }
@@ -109,7 +119,8 @@ impl ClientCertVerifier for Asking {
         intermediates: &[CertificateDer<'_>],
         now: rustls_pki_types::UnixTime,
     ) -> Result<ClientCertVerified, RustlsError> {
-        let chain: Vec<CertificateDer<'_>> = std::iter::once(end_entity).chain(intermediates).cloned().collect();
+        let chain: Vec<CertificateDer<'_>> =
+            std::iter::once(end_entity).chain(intermediates).cloned().collect();
         self.judge(&chain, UnixTime::from_secs(now.as_secs())).map(|()| ClientCertVerified::assertion())
     }
 
@@ -133,19 +144,5 @@ impl ClientCertVerifier for Asking {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Judges held certificates by the rules in force.
-#[derive(Debug)]
-pub(in crate::edge) struct InForce(pub(in crate::edge) Arc<ArcSwap<TlsState>>);
-
-impl CertificateJudge for InForce {
-    fn rules(&self) -> u64 {
-        self.0.load().clients().number()
-    }
-
-    fn judge(&self, host: Option<&Host>, certificate: &ClientCertificate, now: UnixTime) -> Acceptance {
-        self.0.load().clients().judge(host, certificate, now).0
     }
 }

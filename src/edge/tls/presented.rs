@@ -1,4 +1,4 @@
-//! What a client's certificate says, read as far as rules and logs go by it.
+//! Reads a client's certificate, as far as rules and logs need it.
 
 use std::net::IpAddr;
 
@@ -9,12 +9,13 @@ use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude
 use super::refusal::Refused;
 use crate::model::{AlternativeName, ClientCertificate, DistinguishedName, UnixTime};
 
-/// How large a client's own certificate may be: it goes to the upstream in a field, of which common servers take 8 KiB in all.
+/// The largest client certificate: it is forwarded to the upstream in a field, and common servers accept 8
+/// KiB of fields in all.
 const MAX_LEAF_BYTES: usize = 4 << 10;
-/// How many certificates a chain may have; real ones have four at the most.
+/// The most certificates in a chain. Real chains have at most four.
 const MAX_CHAIN: usize = 8;
 
-/// Reads what a client presents.
+/// Reads the chain that a client presents.
 pub(super) fn read(chain: &[CertificateDer<'_>]) -> Result<ClientCertificate, Refused> {
     let leaf = chain.first().ok_or_else(Refused::unreadable)?;
     if leaf.len() > MAX_LEAF_BYTES {
@@ -42,7 +43,7 @@ pub(super) fn read(chain: &[CertificateDer<'_>]) -> Result<ClientCertificate, Re
     })
 }
 
-/// Returns what the certificates of a chain call their issuers, DER.
+/// Returns the issuer names of the certificates of a chain, in DER.
 pub(super) fn issuers(chain: &[CertificateDer<'_>]) -> Vec<Box<[u8]>> {
     chain.iter().filter_map(|der| parse(der)).map(|x509| x509.issuer().as_raw().into()).collect()
 }
@@ -53,7 +54,8 @@ fn parse<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
 
 fn name(name: &X509Name<'_>) -> DistinguishedName {
     DistinguishedName::new(
-        name.iter_attributes().map(|attribute| (attribute.attr_type().to_id_string(), attribute.as_str().ok().map(Into::into))),
+        name.iter_attributes()
+            .map(|attribute| (attribute.attr_type().to_id_string(), attribute.as_str().ok().map(Into::into))),
     )
 }
 

@@ -1,4 +1,4 @@
-//! Why nobody accepts a client's certificate, in words and as the alert that the client gets.
+//! Why a client's certificate is refused, as a text and as the alert for the client.
 
 use std::{borrow::Cow, fmt};
 
@@ -6,7 +6,8 @@ use rustls::CertificateError;
 
 use crate::model::TenantName;
 
-/// Why a certificate is refused. Of several tenants' reasons the one that says most is kept: whoever's CA made it knows best.
+/// Why a certificate is refused. Of the reasons of several tenants the most specific one is kept: the CA that
+/// issued the certificate knows most about it.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::edge) struct Refused {
     rank: u8,
@@ -15,28 +16,40 @@ pub(in crate::edge) struct Refused {
 }
 
 impl Refused {
-    /// Nobody asks for certificates here.
+    /// No certificate is asked for at this host.
     pub(super) const fn unasked() -> Self {
-        Self { rank: 0, words: Cow::Borrowed("no certificate is asked for at this host"), error: CertificateError::UnknownIssuer }
+        Self {
+            rank: 0,
+            words: Cow::Borrowed("no certificate is asked for at this host"),
+            error: CertificateError::UnknownIssuer,
+        }
     }
 
-    /// No CA that is trusted made it.
+    /// No trusted CA issued it.
     pub(super) const fn unknown_issuer() -> Self {
-        Self { rank: 1, words: Cow::Borrowed("none of the CAs made it"), error: CertificateError::UnknownIssuer }
+        Self {
+            rank: 1,
+            words: Cow::Borrowed("none of the CAs made it"),
+            error: CertificateError::UnknownIssuer,
+        }
     }
 
-    /// The CA has ended, or not begun.
+    /// The CA certificate has expired or is not valid yet.
     pub(super) const fn ca_not_in_force() -> Self {
-        Self { rank: 3, words: Cow::Borrowed("the CA's own certificate is not in force"), error: CertificateError::Expired }
+        Self {
+            rank: 3,
+            words: Cow::Borrowed("the CA's own certificate is not in force"),
+            error: CertificateError::Expired,
+        }
     }
 
-    /// The CA made it, and the tenant means others.
+    /// The CA issued it, and the rules of the tenant name others.
     pub(super) fn identity(tenant: &TenantName) -> Self {
         let words = format!("it is none of the `subjects` and `sans` of `{tenant}`");
         Self { rank: 9, words: words.into(), error: CertificateError::ApplicationVerificationFailure }
     }
 
-    /// It is larger than a certificate that is forwarded may be, or the chain longer.
+    /// The certificate or its chain is larger than we forward.
     pub(super) const fn too_large(words: &'static str) -> Self {
         Self { rank: 9, words: Cow::Borrowed(words), error: CertificateError::BadEncoding }
     }
@@ -46,12 +59,12 @@ impl Refused {
         Self { rank: 9, words: Cow::Borrowed("it cannot be read"), error: CertificateError::BadEncoding }
     }
 
-    /// Keeps the reason that says more.
+    /// Keeps the more specific reason.
     pub(super) fn or(self, other: Self) -> Self {
         if other.rank > self.rank { other } else { self }
     }
 
-    /// Returns what the library makes its alert of.
+    /// Returns the error from which the library makes the alert.
     pub(super) fn into_error(self) -> CertificateError {
         self.error
     }
@@ -60,13 +73,15 @@ impl Refused {
 impl From<CertificateError> for Refused {
     fn from(error: CertificateError) -> Self {
         use CertificateError as E;
-        // A closed match is not to be had: the library may add to its enum.
+        // An exhaustive match is impossible: the library may add to its enum.
         #[expect(clippy::wildcard_enum_match_arm, reason = "the enum is `non_exhaustive`")]
         let (rank, words) = match &error {
             E::Revoked => (8, "it is revoked"),
             E::Expired | E::ExpiredContext { .. } => (7, "it has expired"),
             E::NotValidYet | E::NotValidYetContext { .. } => (7, "it is not valid yet"),
-            E::ExpiredRevocationList | E::ExpiredRevocationListContext { .. } => (6, "the revocation list of its CA has ended"),
+            E::ExpiredRevocationList | E::ExpiredRevocationListContext { .. } => {
+                (6, "the revocation list of its CA has ended")
+            }
             E::UnknownRevocationStatus => (6, "no revocation list says whether it still counts"),
             E::InvalidPurpose | E::InvalidPurposeContext { .. } => (5, "it is not for TLS clients"),
             E::UnhandledCriticalExtension => (5, "it has a critical extension that is not understood"),
@@ -96,7 +111,10 @@ mod tests {
 
         let revoked = unknown.clone().or(Refused::from(CertificateError::Revoked)).or(unknown.clone());
         assert_eq!(revoked.to_string(), "it is revoked");
-        assert_eq!(Refused::identity(&tenant).or(revoked.clone()).to_string(), "it is none of the `subjects` and `sans` of `acme`");
+        assert_eq!(
+            Refused::identity(&tenant).or(revoked.clone()).to_string(),
+            "it is none of the `subjects` and `sans` of `acme`"
+        );
         assert_eq!(revoked.into_error(), CertificateError::Revoked);
         assert_eq!(unknown.into_error(), CertificateError::UnknownIssuer);
     }

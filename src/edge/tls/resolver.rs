@@ -1,4 +1,4 @@
-//! Which certificate for which name.
+//! Chooses the certificate for an SNI.
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -8,34 +8,34 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::{CertificateExpiry, certificate::Loaded};
+use super::{CertificateExpiry, certificate::LoadedCertificate};
 use crate::model::{Host, HostPattern};
 use crate::policy::UnknownSni;
 
 type ByHost = HashMap<Host, Vec<Arc<CertifiedKey>>, ahash::RandomState>;
 
-/// The certificates by the names they are for.
+/// The certificates by the names that they cover.
 #[derive(Default)]
 pub(super) struct Certificates {
     exact: ByHost,
     wildcard: ByHost,
-    /// What a client sees that names no host, or an unknown one where that is allowed.
+    /// The certificates for a client without SNI, or with an unknown one where that is allowed.
     default: Vec<Arc<CertifiedKey>>,
     expiries: Vec<CertificateExpiry>,
 }
 
-/// The name that a client asks for, judged.
+/// The SNI of a client, after validation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::edge) enum Sni {
-    /// None; the tenant check decides what that means.
+    /// No SNI. The tenant check decides what that means.
     Absent,
     /// This host.
     Named(Host),
 }
 
 impl Certificates {
-    /// Orders certificates by name. The first one is the default; those for the same names stand beside it.
-    pub(super) fn new(loaded: &[Arc<Loaded>]) -> Self {
+    /// Indexes certificates by name. The first one is the default, together with others for the same names.
+    pub(super) fn new(loaded: &[Arc<LoadedCertificate>]) -> Self {
         let mut certificates = Self::default();
         let first: Vec<HostPattern> = loaded.first().map(|first| first.names.clone()).unwrap_or_default();
         for (index, one) in loaded.iter().enumerate() {
@@ -65,7 +65,17 @@ impl Certificates {
         }
     }
 
-    /// Judges a name: it must be a host, and one that a certificate is for unless unknown ones are shown the default.
+    /// Returns the certificates for a host, or for all hosts of the wildcard.
+    pub(super) fn keys(&self, pattern: &HostPattern) -> &[Arc<CertifiedKey>] {
+        let keys = match pattern {
+            HostPattern::Exact(host) => self.named(host),
+            HostPattern::Wildcard(parent) => self.wildcard.get(parent),
+        };
+        keys.map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Validates an SNI: it must be a host, and one that a certificate covers unless unknown ones get the
+    /// default.
     pub(super) fn judge(&self, name: Option<&str>, unknown: UnknownSni) -> Result<Sni, String> {
         let Some(name) = name else { return Ok(Sni::Absent) };
         let Ok(host) = name.parse::<Host>() else { return Err(name.to_owned()) };
@@ -75,13 +85,13 @@ impl Certificates {
         }
     }
 
-    /// Finds the certificates for a host: of the exact name, else of a wildcard one label above.
+    /// Finds the certificates for a host: by the exact name, else by a wildcard one label above.
     fn named(&self, host: &Host) -> Option<&Vec<Arc<CertifiedKey>>> {
         self.exact.get(host).or_else(|| self.wildcard.get(host.parent()?))
     }
 }
 
-/// Keeps ECDSA before RSA: it signs for a third of the cost.
+/// Keeps ECDSA before RSA: an ECDSA signature costs a third.
 fn insert(keys: &mut Vec<Arc<CertifiedKey>>, key: &Arc<CertifiedKey>) {
     let at = if is_rsa(key) { keys.len() } else { keys.iter().take_while(|other| !is_rsa(other)).count() };
     keys.insert(at, Arc::clone(key));
@@ -92,19 +102,20 @@ fn is_rsa(key: &CertifiedKey) -> bool {
 }
 
 impl ResolvesServerCert for Certificates {
-    /// Takes the first certificate for the name that the client can verify.
+    /// Returns the first certificate for the SNI that the client can verify.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let named = hello.server_name().and_then(|name| name.parse().ok()).and_then(|host| self.named(&host));
         let keys = named.unwrap_or(&self.default);
         let fits = |key: &&Arc<CertifiedKey>| {
-            key.key.choose_scheme(hello.signature_schemes()).is_some() && (is_rsa(key) || takes_ecdsa(hello.cipher_suites()))
+            key.key.choose_scheme(hello.signature_schemes()).is_some()
+                && (is_rsa(key) || takes_ecdsa(hello.cipher_suites()))
         };
-        // If none fits, the handshake fails by itself and says why.
+        // If none is suitable, the handshake fails with the right alert.
         keys.iter().find(fits).or_else(|| keys.first()).cloned()
     }
 }
 
-/// In TLS 1.2 the suite names the kind of certificate; the suites of TLS 1.3 take any.
+/// In TLS 1.2 the cipher suite determines the type of the certificate; the suites of TLS 1.3 allow any.
 fn takes_ecdsa(suites: &[CipherSuite]) -> bool {
     const ANY: &[CipherSuite] = &[
         CipherSuite::TLS13_AES_256_GCM_SHA384,

@@ -1,16 +1,17 @@
-//! A pair that octroi keeps itself, chain and key in one file: what there is to know of it.
+//! What a pair that octroi keeps itself, chain and key in one file, is for.
 
 use std::path::Path;
 
 use super::{
     TlsError,
-    certificate::{Loaded, not_after, not_before, parse},
+    certificate::LoadedCertificate,
+    content::Files,
     setup::provider,
-    source::Files,
+    x509::{not_after, not_before, parse},
 };
 use crate::model::{Host, HostPattern, UnixTime};
 
-/// What a pair is for, and for how long.
+/// The hosts that a pair covers, and its validity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredPair {
     /// The hosts.
@@ -22,14 +23,16 @@ pub struct StoredPair {
 }
 
 impl StoredPair {
-    /// Reads a file with a chain and its key, and judges it as every other pair is judged. Blocks.
+    /// Reads a file with a chain and its key, and validates it like every other pair. Blocks.
     pub fn judge(path: &Path, now: UnixTime) -> Result<Self, TlsError> {
-        let loaded = Loaded::from_files(Files::of_one(path.to_owned()), &provider(), now)?;
-        // It is served on, and another one is to be had.
+        let loaded = LoadedCertificate::from_files(Files::of_one(path.to_owned()), &provider(), now)?;
+        // It stays in use, but another one must be obtained.
         if let Some(why) = loaded.out_of_date(now) {
             return Err(why);
         }
-        let Some(leaf) = loaded.key.cert.first() else { return Err(TlsError::Empty { path: path.to_owned() }) };
+        let Some(leaf) = loaded.key.cert.first() else {
+            return Err(TlsError::Empty { path: path.to_owned() });
+        };
         let parsed = parse(leaf, path)?;
         Ok(Self { names: loaded.names, not_before: not_before(&parsed), not_after: not_after(&parsed) })
     }

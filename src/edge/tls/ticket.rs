@@ -6,10 +6,11 @@
 //! epoch      = seconds since 1970 / 21600, big-endian
 //! ```
 //!
-//! A key seals for six hours and opens for six more; then it is gone, and what it sealed can be read by nobody. Keys of our own are
-//! random. Where nodes share a file of secrets, keys follow from the newest of them, the time and a digest of the certificates: nodes
-//! with the same file and the same certificates open each other's tickets, and turn together. Either way another certificate brings
-//! other keys, so that no ticket outlives the certificate it stands for.
+//! A key seals for six hours and opens for six more. Then it is gone, and nobody can read what it sealed.
+//! Keys of our own are random. Where nodes share a file of secrets, the keys are derived from the newest
+//! secret, the time and a digest of the certificates: nodes with the same file and the same certificates open
+//! each other's tickets, and rotate together. Either way another certificate means other keys, so no ticket
+//! outlives the certificate that it stands for.
 
 use std::{
     fmt,
@@ -30,7 +31,7 @@ use zeroize::Zeroizing;
 use crate::model::{Clock, Secret};
 use crate::policy::TicketSecrets;
 
-/// How long a key seals, in seconds; so long it opens after that, too (`security.md`, row 23).
+/// How long a key seals, in seconds. It opens for as long again (`threat-model.md`, row 23).
 const EPOCH: u32 = 6 * 3600;
 const SALT: &[u8] = b"octroi/ticket/v1";
 const ID: usize = 16;
@@ -40,19 +41,19 @@ pub(super) struct Tickets {
     clock: Arc<dyn Clock>,
     origin: Origin,
     ring: ArcSwap<Ring>,
-    /// One thread turns the ring; the others go on with the old one.
+    /// One thread rotates the ring; the others go on with the old one.
     turning: Mutex<()>,
 }
 
 /// Where keys come from.
 enum Origin {
-    /// Nowhere: they are random.
+    /// Random keys of this process.
     Own,
-    /// Secrets that nodes share, newest first, and a digest of the certificates.
+    /// Derived from secrets that nodes share, newest first, and from a digest of the certificates.
     Shared { secrets: TicketSecrets, certificates: [u8; 32] },
 }
 
-/// The keys of an epoch. The first one seals, all open.
+/// The keys of an epoch. The first one seals, all of them open.
 struct Ring {
     epoch: u64,
     keys: Vec<Arc<Key>>,
@@ -65,22 +66,31 @@ struct Key {
 }
 
 impl Tickets {
-    /// Makes random keys, which live in this process only.
+    /// Creates random keys, which exist in this process only.
     pub(super) fn own(clock: &Arc<dyn Clock>) -> Result<Self, Unspecified> {
         Self::new(clock, Origin::Own)
     }
 
     /// Derives keys from secrets that nodes share, newest first, for these certificates.
-    pub(super) fn shared(clock: &Arc<dyn Clock>, secrets: TicketSecrets, certificates: [u8; 32]) -> Result<Self, Unspecified> {
+    pub(super) fn shared(
+        clock: &Arc<dyn Clock>,
+        secrets: TicketSecrets,
+        certificates: [u8; 32],
+    ) -> Result<Self, Unspecified> {
         Self::new(clock, Origin::Shared { secrets, certificates })
     }
 
     fn new(clock: &Arc<dyn Clock>, origin: Origin) -> Result<Self, Unspecified> {
         let ring = origin.ring(epoch(&**clock), &[])?;
-        Ok(Self { clock: Arc::clone(clock), origin, ring: ArcSwap::from_pointee(ring), turning: Mutex::new(()) })
+        Ok(Self {
+            clock: Arc::clone(clock),
+            origin,
+            ring: ArcSwap::from_pointee(ring),
+            turning: Mutex::new(()),
+        })
     }
 
-    /// Returns the keys of this moment. Nothing is returned only where the system has no random bytes: then no ticket is made.
+    /// Returns the current keys, or `None` where the system has no random bytes: then no ticket is made.
     fn ring(&self) -> Option<Arc<Ring>> {
         let epoch = epoch(&*self.clock);
         let ring = self.ring.load_full();
@@ -99,7 +109,7 @@ impl Tickets {
 }
 
 impl Origin {
-    /// Makes the keys of an epoch. Of those before it, the ones that still open are kept.
+    /// Creates the keys of an epoch, and keeps those of the epoch before, which still open.
     fn ring(&self, epoch: u64, before: &[Arc<Key>]) -> Result<Ring, Unspecified> {
         let mut keys = Vec::new();
         match self {
@@ -110,7 +120,7 @@ impl Origin {
                 keys.extend(before.iter().filter(|key| key.epoch.checked_add(1) == Some(epoch)).cloned());
             }
             Self::Shared { secrets, certificates } => {
-                // The next epoch too: another node's clock may have got there already.
+                // The next epoch too: the clock of another node may be ahead.
                 for epoch in [Some(epoch), epoch.checked_sub(1), epoch.checked_add(1)].into_iter().flatten() {
                     for secret in secrets.newest_first() {
                         keys.push(Arc::new(Key::derive(secret, epoch, certificates)?));
@@ -132,7 +142,9 @@ impl Key {
     fn derive(secret: &Secret<[u8; 32]>, epoch: u64, certificates: &[u8; 32]) -> Result<Self, Unspecified> {
         let mut bytes = Zeroizing::new([0; 32 + ID]);
         let info: [&[u8]; 2] = [&epoch.to_be_bytes(), certificates];
-        Hkdf::<Sha256>::new(Some(SALT), secret.expose()).expand_multi_info(&info, &mut *bytes).map_err(|_| Unspecified)?;
+        Hkdf::<Sha256>::new(Some(SALT), secret.expose())
+            .expand_multi_info(&info, &mut *bytes)
+            .map_err(|_| Unspecified)?;
         Self::new(&bytes, epoch)
     }
 }
@@ -197,7 +209,9 @@ mod tests {
     /// Secrets that differ by a number.
     fn secrets(seeds: &[usize]) -> TicketSecrets {
         let line = |seed: &usize| {
-            let bytes: [u8; 32] = std::array::from_fn(|index| u8::try_from((index * index * 7 + index * 31 + seed) % 256).unwrap());
+            let bytes: [u8; 32] = std::array::from_fn(|index| {
+                u8::try_from((index * index * 7 + index * 31 + seed) % 256).unwrap()
+            });
             base64::engine::general_purpose::STANDARD.encode(bytes) + "\n"
         };
         TicketSecrets::parse(&seeds.iter().map(line).collect::<String>()).unwrap()
@@ -218,7 +232,9 @@ mod tests {
         for (index, tickets) in both.iter().enumerate() {
             assert_eq!(first[index][..ID], last[index][..ID], "the same key for six hours");
             assert_ne!(last[index][..ID], next[index][..ID], "another one after that");
-            assert!(open(tickets, &first[index]) && open(tickets, &last[index]) && open(tickets, &next[index]));
+            assert!(
+                open(tickets, &first[index]) && open(tickets, &last[index]) && open(tickets, &next[index])
+            );
         }
         hands.advance(HOUR * 6);
         for (index, tickets) in both.iter().enumerate() {
@@ -243,15 +259,23 @@ mod tests {
     #[test]
     fn nodes_with_one_secret_and_one_set_of_certificates_understand_each_other() {
         let (_, clock) = clock();
-        let shared = |seeds: &[usize], certificates| Tickets::shared(&clock, secrets(seeds), certificates).unwrap();
+        let shared =
+            |seeds: &[usize], certificates| Tickets::shared(&clock, secrets(seeds), certificates).unwrap();
         let ticket = shared(&[1], [7; 32]).encrypt(PLAIN).unwrap();
 
         assert_eq!(shared(&[1], [7; 32]).decrypt(&ticket).as_deref(), Some(PLAIN));
-        assert_eq!(shared(&[2, 1], [7; 32]).decrypt(&ticket).as_deref(), Some(PLAIN), "an older secret opens");
+        assert_eq!(
+            shared(&[2, 1], [7; 32]).decrypt(&ticket).as_deref(),
+            Some(PLAIN),
+            "an older secret opens"
+        );
         assert_eq!(shared(&[2], [7; 32]).decrypt(&ticket), None, "another secret");
         assert_eq!(shared(&[1], [8; 32]).decrypt(&ticket), None, "another certificate");
         assert_eq!(Tickets::own(&clock).unwrap().decrypt(&ticket), None);
-        assert_eq!(shared(&[1, 2], [7; 32]).decrypt(&shared(&[2, 1], [7; 32]).encrypt(PLAIN).unwrap()).as_deref(), Some(PLAIN));
+        assert_eq!(
+            shared(&[1, 2], [7; 32]).decrypt(&shared(&[2, 1], [7; 32]).encrypt(PLAIN).unwrap()).as_deref(),
+            Some(PLAIN)
+        );
     }
 
     #[test]

@@ -1,59 +1,49 @@
-//! The answers that wait for the client of an HTTP/2 connection to take more of them.
+//! Counts the answers on an HTTP/2 connection that wait for their client to read.
 //!
-//! The stream sees a window that is shut, and not whether anything would go through it: a client that has taken all of an event stream
-//! owes nothing while its app is silent. So the gateway says while something waits.
+//! The stream sees a closed window, but not whether there is anything to send: a client that has read all of
+//! an event stream owes nothing while its app is silent. So the gateway reports when something waits.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU32, Ordering},
-};
-
-use super::Connection;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     waiting: AtomicU32,
-    /// Whether answers were left to the library whole.
+    /// Whether an answer was handed to the library as a whole.
     left: AtomicBool,
     unread: AtomicU32,
 }
 
-/// A part of an answer that waits, until it is dropped.
-#[derive(Debug)]
-pub struct AnswerWaits(Arc<Connection>);
-
-impl Connection {
+impl Answers {
     /// Notes that a part of an answer waits for the client.
-    pub fn answer_waits(self: &Arc<Self>) -> AnswerWaits {
-        self.answers.waiting.fetch_add(1, Ordering::Relaxed);
-        AnswerWaits(Arc::clone(self))
+    pub(super) fn wait(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes that an answer was left to the library, which sends it when it can: nobody says when that is.
-    pub fn answer_is_left(&self) {
-        self.answers.left.store(true, Ordering::Relaxed);
+    /// Notes that such a part waits no more.
+    pub(super) fn end_wait(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Says whether anything of an answer waits for the client, or may.
-    pub fn answers_wait(&self) -> bool {
-        self.answers.waiting.load(Ordering::Relaxed) > 0 || self.answers.left.load(Ordering::Relaxed)
+    /// Notes that an answer was handed to the library, which sends it when it can and reports nothing.
+    pub(super) fn leave_to_library(&self) {
+        self.left.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that an answer was ended because its client takes it too slowly; for one that was left to the library nobody asks.
-    pub fn note_unread(&self) {
-        if self.answers.waiting.load(Ordering::Relaxed) > 0 {
-            self.answers.unread.fetch_add(1, Ordering::Release);
+    /// Says whether a part of an answer waits for the client, or may wait.
+    pub(super) fn are_pending(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0 || self.left.load(Ordering::Relaxed)
+    }
+
+    /// Notes that an answer was ended because its client reads too slowly. An answer that was handed to the
+    /// library is not counted.
+    pub(super) fn note_unread(&self) {
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.unread.fetch_add(1, Ordering::Release);
         }
     }
 
-    /// Takes such a note away, if there is one.
-    pub fn take_unread(&self) -> bool {
-        self.answers.unread.fetch_update(Ordering::AcqRel, Ordering::Acquire, |unread| unread.checked_sub(1)).is_ok()
-    }
-}
-
-impl Drop for AnswerWaits {
-    fn drop(&mut self) {
-        self.0.answers.waiting.fetch_sub(1, Ordering::Relaxed);
+    /// Takes one such note, if there is one.
+    pub(super) fn take_unread(&self) -> bool {
+        self.unread.fetch_update(Ordering::AcqRel, Ordering::Acquire, |unread| unread.checked_sub(1)).is_ok()
     }
 }

@@ -1,5 +1,5 @@
-//! The rest of a request that has its answer: it is taken in and thrown away, so that a client that reads only when it has sent all gets
-//! that answer (RFC 9112, section 9.6).
+//! The rest of a request that already has its answer. It is read and discarded, so that a client that reads
+//! only once it has sent everything gets that answer (RFC 9112, section 9.6).
 
 use std::{
     sync::{
@@ -9,16 +9,18 @@ use std::{
     time::Duration,
 };
 
-/// How much of the rest is waited for.
+/// How much of the rest is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Discard {
-    /// So many octets more have the time that any body has: as long as they keep `body_min_rate`. Behind them a fixed time is left.
+    /// This many octets have as long as any body has, if they keep `body_min_rate`. Behind them a fixed time
+    /// is left.
     pub octets: u64,
-    /// How long the first of them may take. One that asked whether it may send, and was refused, sends nothing as a rule.
+    /// How long the first of them may take. A client that asked whether it may send (`Expect: 100-continue`)
+    /// and was refused usually sends nothing.
     pub first: Duration,
 }
 
-/// What gateway and stream tell each other about it.
+/// The gateway's order to discard, and its withdrawal, for the stream.
 #[derive(Debug, Default)]
 pub(super) struct Discarding {
     bounds: OnceLock<Discard>,
@@ -27,7 +29,7 @@ pub(super) struct Discarding {
 
 impl Discarding {
     pub(super) fn begin(&self, bounds: Discard) {
-        // The first bounds stay: there is one such request in the life of a connection.
+        // The first bounds stay: a connection has one such request in its life.
         let _ = self.bounds.set(bounds);
     }
 

@@ -1,4 +1,4 @@
-//! What is known of a connection once it is open.
+//! What is known about a connection once it is open.
 
 use std::net::SocketAddr;
 
@@ -7,14 +7,14 @@ use crate::model::{ClientIp, Host, ListenerName, UnixTime};
 /// The application protocol that TLS agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Alpn {
-    /// HTTP/1.1, or none was offered.
+    /// HTTP/1.1, also where no protocol was offered.
     Http1,
     /// HTTP/2.
     Http2,
 }
 
 impl Alpn {
-    /// Returns the protocol's identification: RFC 7301, section 6.
+    /// Returns the protocol's identification sequence (RFC 7301, section 6).
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Http1 => "http/1.1",
@@ -23,10 +23,10 @@ impl Alpn {
     }
 }
 
-/// What a TLS handshake settled.
+/// What a TLS handshake negotiated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFacts {
-    /// The host that the client named, in canonical form.
+    /// The server name that the client sent (SNI), in canonical form.
     pub sni: Option<Host>,
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
@@ -38,35 +38,35 @@ pub struct TlsFacts {
     pub alpn: Alpn,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
-    /// The JA4 fingerprint of the client, where it is asked for.
+    /// The JA4 fingerprint of the client, where the listener computes it.
     pub ja4: Option<Box<str>>,
 }
 
-/// How a connection is carried.
+/// How a connection is transported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// Plain TCP, where the operator said so.
+    /// Plain TCP, where the operator configured that.
     Plain,
     /// TLS.
     Tls(TlsFacts),
 }
 
-/// What is known of a connection once it is open. It does not change.
+/// What is known about a connection once it is open. It does not change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// A number that no other connection of this process has.
+    /// A number that is unique in this process.
     pub id: u64,
-    /// The listener that took it.
+    /// The listener that accepted it.
     pub listener: ListenerName,
     /// The listener's own address.
     pub local: SocketAddr,
-    /// Who connected: the socket's other end.
+    /// The peer: the other end of the socket.
     pub peer: SocketAddr,
-    /// Who connected according to the PROXY header, otherwise the peer.
+    /// The source address in the PROXY header, otherwise the peer.
     pub source: SocketAddr,
-    /// How it is carried.
+    /// How it is transported.
     pub transport: Transport,
-    /// When it was taken.
+    /// When it was accepted.
     pub accepted: UnixTime,
 }
 
@@ -76,7 +76,12 @@ impl Facts {
         ClientIp::from(self.source.ip())
     }
 
-    /// Returns what TLS settled.
+    /// Says whether the source is the peer: no PROXY header names another address.
+    pub fn is_peer(&self) -> bool {
+        self.source == self.peer
+    }
+
+    /// Returns what TLS negotiated.
     pub fn tls(&self) -> Option<&TlsFacts> {
         match &self.transport {
             Transport::Plain => None,

@@ -1,8 +1,9 @@
-//! The head of a request: where it ends, and what it announces.
+//! The head of a request: where it ends, and how it frames its body.
 
-/// Finds where a head ends: after the first empty line, with whatever line ends the HTTP library would accept.
+/// Finds where a head ends: after the first empty line, with any line ending that the HTTP library would
+/// accept.
 ///
-/// `from` is how far an earlier search came.
+/// `from` is where an earlier search stopped.
 pub(super) fn end_of_head(head: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     while let Some(found) = head.get(at..).and_then(|rest| memchr::memchr(b'\n', rest)) {
@@ -16,24 +17,27 @@ pub(super) fn end_of_head(head: &[u8], from: usize) -> Option<usize> {
     None
 }
 
-/// What a head announces. Whether it can stand is judged with the head.
+/// What a head says about the bytes behind it. Whether that is valid is checked with the head.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Announced {
     /// It has a `Transfer-Encoding` field.
     pub(super) chunks: bool,
-    /// How long its body is: nothing where there is no Content-Length, an error where nobody can tell.
+    /// How long its body is: `None` without a Content-Length, an error where it is ambiguous.
     pub(super) length: Option<Result<u64, ()>>,
     /// It has an `Upgrade` field.
     pub(super) upgrade: bool,
 }
 
-/// Reads what a head announces of what comes behind it.
+/// Reads what a head says about the bytes behind it.
 pub(super) fn announced(head: &[u8]) -> Announced {
     let mut all = Announced::default();
     for end in memchr::memchr_iter(b'\n', head) {
         let line = head.get(end + 1..).unwrap_or_default();
-        let value =
-            |name: &[u8]| line.split_at_checked(name.len()).filter(|(start, _)| start.eq_ignore_ascii_case(name)).map(|(_, rest)| rest);
+        let value = |name: &[u8]| {
+            line.split_at_checked(name.len())
+                .filter(|(start, _)| start.eq_ignore_ascii_case(name))
+                .map(|(_, rest)| rest)
+        };
         match line.first() {
             Some(b't' | b'T') => all.chunks |= value(b"transfer-encoding").is_some(),
             Some(b'u' | b'U') => all.upgrade |= value(b"upgrade").is_some(),
@@ -48,11 +52,12 @@ pub(super) fn announced(head: &[u8]) -> Announced {
     all
 }
 
-/// Reads what stands behind the name, through the end of the line: 1 to 18 digits, which always fit into 64 bits.
+/// Reads the value of the field through the end of its line: 1 to 18 digits, which always fit into 64 bits.
 fn length(rest: &[u8]) -> Result<u64, ()> {
     let line = memchr::memchr(b'\n', rest).and_then(|end| rest.get(..end)).unwrap_or_default();
     let digits = line.strip_prefix(b":").unwrap_or_default().trim_ascii();
-    let digits = Some(digits).filter(|digits| (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit));
+    let digits = Some(digits)
+        .filter(|digits| (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit));
     digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok()).ok_or(())
 }
 
@@ -65,11 +70,17 @@ mod tests {
         let head = |lines: &str| announced(format!("POST /upgrade HTTP/1.1\r\n{lines}\r\n").as_bytes());
 
         assert_eq!(head("X: upgrade, content-length: 3\r\n"), Announced::default());
-        assert_eq!(head("transfer-ENCODING: x\r\nUPGRADE: y\r\n"), Announced { chunks: true, length: None, upgrade: true });
+        assert_eq!(
+            head("transfer-ENCODING: x\r\nUPGRADE: y\r\n"),
+            Announced { chunks: true, length: None, upgrade: true }
+        );
         assert_eq!(head("content-length:\t07 \r\n").length, Some(Ok(7)));
-        for unclear in
-            ["Content-Length: 1\r\nContent-Length: 1\r\n", "Content-Length: +1\r\n", "Content-Length : 1\r\n", "Content-Length:\r\n"]
-        {
+        for unclear in [
+            "Content-Length: 1\r\nContent-Length: 1\r\n",
+            "Content-Length: +1\r\n",
+            "Content-Length : 1\r\n",
+            "Content-Length:\r\n",
+        ] {
             assert_eq!(head(unclear).length, Some(Err(())), "{unclear}");
         }
     }

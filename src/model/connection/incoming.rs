@@ -1,21 +1,23 @@
-//! The request that is coming in over HTTP/1: its head as received, and how much of what follows is its own.
+//! The request that is being received over HTTP/1: its head as received, and how much of the rest belongs to
+//! it.
 
 use super::head::{announced, end_of_head};
-use crate::model::chunk::Chunks;
+use crate::wire::chunk::ChunkTracker;
 
-/// So many empty lines before a request line are passed over: old clients send one behind a body (RFC 9112, section 2.2).
+/// How many empty lines before a request line are skipped: old clients send one behind a body (RFC 9112,
+/// section 2.2).
 const MOST_EMPTY_LINES: u8 = 4;
 
-/// Fewer pieces than this, or larger ones, are a slow line's.
+/// Fewer pieces than this, or larger ones, may come from a slow link.
 const MOST_PIECES: usize = 5;
 const SMALL_PIECE: usize = 64;
 
-/// The request that is coming in.
+/// The request that is being received.
 #[derive(Debug, Default)]
 pub(super) struct Incoming {
     /// Its head, without empty lines before it.
     pub(super) head: Vec<u8>,
-    /// In how many pieces that came, and of how many octets.
+    /// In how many pieces the head came, and how many octets these had.
     pieces: usize,
     octets: usize,
     empty_lines: u8,
@@ -24,20 +26,20 @@ pub(super) struct Incoming {
     rest: Rest,
     /// How many octets of a body without chunks have come.
     came: u64,
-    /// Whether it asks for another protocol: what follows may be that, and no request.
+    /// Whether it asks for another protocol: the rest may be that protocol, not a request.
     upgrade: bool,
-    /// Whether more has come than the request.
+    /// Whether more than the request has come.
     surplus: bool,
 }
 
 /// What is still to come of a request behind its head.
 #[derive(Debug)]
 enum Rest {
-    /// So many octets of a body.
+    /// This many octets of a body.
     Octets(u64),
     /// Chunks.
-    Chunks(Box<Chunks>),
-    /// Nobody can tell; such a request is refused.
+    Chunks(Box<ChunkTracker>),
+    /// Ambiguous; such a request is refused.
     Unclear,
 }
 
@@ -47,30 +49,30 @@ impl Default for Rest {
     }
 }
 
-/// How a head goes on.
+/// How far a head has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// No octet of it has come.
+    /// None of it has come.
     Empty,
     /// It has begun.
     Begun,
-    /// It is whole.
+    /// It is complete.
     Whole,
-    /// What stands before it can begin no request; it is in place of the head.
+    /// The bytes before it cannot precede a request; they stand in the place of the head.
     Malformed,
-    /// It has more octets than it may, and no end.
+    /// It has more octets than allowed, and no end.
     TooLarge,
 }
 
-/// Why chunks cannot stand.
+/// The chunks are malformed.
 pub(super) struct Malformed;
 
 impl Incoming {
-    /// Takes in more of the head. Returns how many octets were empty lines before it, and how many were its own.
+    /// Reads more of the head. Returns how many octets were empty lines before it, and how many belong to it.
     pub(super) fn head(&mut self, bytes: &[u8], most: usize) -> (Progress, usize, usize) {
         let skipped = if self.head.is_empty() { self.empty_lines(bytes) } else { Some(0) };
         let Some(skipped) = skipped else {
-            // Kept for a look at what is wrong.
+            // Kept so that the fault can be reported.
             self.head = if self.cr { [b"\r", bytes].concat() } else { b"\r\n".to_vec() };
             self.rest = Rest::Unclear;
             return (Progress::Malformed, bytes.len(), 0);
@@ -89,7 +91,7 @@ impl Incoming {
                 let says = announced(&self.head);
                 self.upgrade = says.upgrade;
                 self.rest = match says.length {
-                    _ if says.chunks => Rest::Chunks(Box::new(Chunks::new())),
+                    _ if says.chunks => Rest::Chunks(Box::default()),
                     None => Rest::Octets(0),
                     Some(Ok(length)) => Rest::Octets(length),
                     Some(Err(())) => Rest::Unclear,
@@ -101,12 +103,13 @@ impl Incoming {
         }
     }
 
-    /// Says whether the head comes in so many and so small pieces that somebody must want it to. No line cuts segments so small.
+    /// Says whether the head comes in so many and such small pieces that it must be deliberate. No network
+    /// cuts segments that small.
     pub(super) fn is_dripped(&self) -> bool {
         self.pieces >= MOST_PIECES && self.octets < self.pieces.saturating_mul(SMALL_PIECE)
     }
 
-    /// Takes in what follows the head. Returns how many of the octets belong to the request.
+    /// Reads what follows the head. Returns how many of the octets belong to the request.
     pub(super) fn body(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let own = match &mut self.rest {
             Rest::Octets(left) => {
@@ -123,33 +126,39 @@ impl Incoming {
         Ok(own)
     }
 
-    /// Returns how many octets of the body have come, without what frames them.
+    /// Returns how many octets of the body have come, without the framing.
     pub(super) fn body_octets(&self) -> u64 {
         if let Rest::Chunks(chunks) = &self.rest { chunks.data() } else { self.came }
     }
 
-    /// Says whether nothing of the request is still to come, or at least nothing that would be read.
+    /// Returns how long the body is, where a Content-Length says so.
+    pub(super) fn length(&self) -> Option<u64> {
+        if let Rest::Octets(left) = &self.rest { Some(self.came.saturating_add(*left)) } else { None }
+    }
+
+    /// Says whether the request has been received completely, or the rest of it would not be read anyway.
     pub(super) fn is_whole(&self) -> bool {
         match &self.rest {
             Rest::Octets(left) => *left == 0,
-            Rest::Chunks(chunks) => chunks.have_ended(),
+            Rest::Chunks(chunks) => chunks.has_ended(),
             Rest::Unclear => true,
         }
     }
 
-    /// Says whether what came behind the request may be something else than a request.
+    /// Says whether the bytes behind the request may be something other than a request.
     pub(super) fn has_doubtful_surplus(&self) -> bool {
         self.upgrade && self.surplus
     }
 
-    /// Ends the request. Says whether what comes next can be another one.
+    /// Ends the request. Says whether another request can follow.
     pub(super) fn end(&mut self) -> bool {
         let certain = self.is_whole() && !matches!(self.rest, Rest::Unclear) && !self.has_doubtful_surplus();
         *self = Self::default();
         certain
     }
 
-    /// Counts the octets of empty lines at the beginning; nothing if they are too many, or one has no end.
+    /// Counts the octets of empty lines at the beginning; `None` if there are too many, or one of them is
+    /// malformed.
     fn empty_lines(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut skipped = 0;
         for &byte in bytes {
@@ -178,7 +187,7 @@ mod tests {
 
     const GET: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
-    /// What is found of a head that comes in these pieces, and how much of the last one is its own.
+    /// Reads a head in these pieces. Returns its progress, and how much of the last piece belongs to it.
     fn pieces(pieces: &[&[u8]]) -> (Progress, usize, usize) {
         let mut incoming = Incoming::default();
         pieces.iter().fold((Progress::Empty, 0, 0), |_, piece| incoming.head(piece, 64))
@@ -220,7 +229,7 @@ mod tests {
         assert_eq!(incoming.head, [b"\r", GET].concat());
         assert!(!incoming.end());
         assert_eq!(pieces(&[b"\r\rGET"]).0, Progress::Malformed);
-        // A bare LF is left to the lint.
+        // The head check reports a bare LF.
         assert_eq!(pieces(&[b"\nGET"]), (Progress::Begun, 0, 4));
     }
 
@@ -253,7 +262,7 @@ mod tests {
 
         assert!(!incoming.is_whole());
         assert!(!incoming.end());
-        // An upgrade behind which nothing came may be followed by a request.
+        // A request may follow an upgrade request if no bytes came behind that one.
         incoming.head(b"GET / HTTP/1.1\r\nUpgrade: h2c\r\n\r\n", 64);
         assert!(incoming.end());
     }

@@ -1,23 +1,23 @@
-//! Where an HTTP/1 connection stands.
+//! The phase of an HTTP/1 connection.
 
-/// Where an HTTP/1 connection stands. HTTP/2 connections stay in [`Phase::Multiplexed`].
+/// The phase of an HTTP/1 connection. HTTP/2 connections stay in [`Phase::Multiplexed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// No byte of the next head has come.
     Idle,
     /// Part of a head has come.
     Head,
-    /// The head is whole; nobody has begun the request yet.
+    /// The head is complete, but no request has begun yet.
     HeadRead,
-    /// More than `header_bytes` came and the head did not end: nothing more is taken in.
+    /// More than `header_bytes` came and the head did not end: nothing more is read.
     HeadTooLarge,
-    /// A request is being served: what comes is its body.
+    /// A request is being served; what comes now is its body.
     Request,
     /// The request became a tunnel (101).
     Tunnel,
     /// HTTP/2.
     Multiplexed,
-    /// No further request is read: nobody can tell for certain where the last one ended.
+    /// No further request is read: where the last one ended is uncertain.
     Over,
 }
 
@@ -49,7 +49,7 @@ impl Phase {
         }
     }
 
-    /// Says whether bytes of a head are there for which nobody has begun a request.
+    /// Says whether bytes of a head have come for which no request has begun.
     pub const fn is_before_request(self) -> bool {
         matches!(self, Self::Head | Self::HeadRead | Self::HeadTooLarge)
     }

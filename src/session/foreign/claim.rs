@@ -46,12 +46,20 @@ impl ClaimPath {
 impl Mapping {
     /// Makes claims of what is authentic; `None` where nobody signed in, as in the session of a visitor.
     ///
-    /// They hold the ends that the token or `max_age` sets; no foreign session has an idle end of ours, nor a binding, nor an epoch.
-    pub fn claims(&self, format: Format, authentic: &Authentic<'_>, realm: &TenantName) -> Result<Option<Claims>, ForeignError> {
+    /// They hold the ends that the token or `max_age` sets; no foreign session has an idle end of ours, nor a
+    /// binding, nor an epoch.
+    pub fn claims(
+        &self,
+        format: Format,
+        authentic: &Authentic<'_>,
+        realm: &TenantName,
+    ) -> Result<Option<Claims>, ForeignError> {
         let payload = &authentic.payload;
         let Some(user) = self.user.find(payload) else { return Ok(None) };
-        let user =
-            user_of(user).ok_or(ForeignError::Claim { claim: "user", expected: "1 to 256 visible ASCII characters, or a number" })?;
+        let user = user_of(user).ok_or(ForeignError::Claim {
+            claim: "user",
+            expected: "1 to 256 visible ASCII characters, or a number",
+        })?;
         let tenant: TenantName = match &self.tenant {
             None => realm.clone(),
             Some(path) => path
@@ -74,12 +82,15 @@ impl Mapping {
             None => authentic.made,
             Some(path) => path.find(payload).and_then(Json::time),
         };
-        let auth_time =
-            signed_in.ok_or(ForeignError::Claim { claim: "time of the sign-in", expected: "a number of seconds since 1970" })?;
+        let auth_time = signed_in.ok_or(ForeignError::Claim {
+            claim: "time of the sign-in",
+            expected: "a number of seconds since 1970",
+        })?;
         let issued = authentic.made.unwrap_or(auth_time);
         let aged = self.max_age.map(|age| issued.plus(age));
         let absolute_end = [authentic.ends, aged].into_iter().flatten().min();
-        let absolute_end = absolute_end.ok_or(ForeignError::Claim { claim: "end", expected: "said by the token, nor by `max_age`" })?;
+        let absolute_end = absolute_end
+            .ok_or(ForeignError::Claim { claim: "end", expected: "said by the token, nor by `max_age`" })?;
         let id = self.id(format, authentic, &tenant)?;
         Ok(Some(Claims {
             id,
@@ -98,7 +109,12 @@ impl Mapping {
         }))
     }
 
-    fn id(&self, format: Format, authentic: &Authentic<'_>, tenant: &TenantName) -> Result<SessionId, ForeignError> {
+    fn id(
+        &self,
+        format: Format,
+        authentic: &Authentic<'_>,
+        tenant: &TenantName,
+    ) -> Result<SessionId, ForeignError> {
         let named = match &self.session {
             None => None,
             Some(path) => {
@@ -183,7 +199,8 @@ mod tests {
         }
     }
 
-    const WHOLE: &str = r#"{"sub":"u_1","realm":{"roles":["a","b:c"]},"tenant":"acme","at":1799999990,"sid":7}"#;
+    const WHOLE: &str =
+        r#"{"sub":"u_1","realm":{"roles":["a","b:c"]},"tenant":"acme","at":1799999990,"sid":7}"#;
 
     #[test]
     fn claims_become_a_session() {
@@ -191,8 +208,14 @@ mod tests {
 
         assert_eq!((found.user.as_str(), found.tenant.as_str()), ("u_1", "acme"));
         assert_eq!(found.roles, Roles::try_new(["a", "b:c"]).unwrap());
-        assert_eq!((found.auth_time, found.issued, found.not_before), (UnixTime::from_secs(1_799_999_990), MADE, MADE));
-        assert_eq!((found.absolute_end, found.idle_end), (UnixTime::from_secs(1_800_000_060), found.absolute_end));
+        assert_eq!(
+            (found.auth_time, found.issued, found.not_before),
+            (UnixTime::from_secs(1_799_999_990), MADE, MADE)
+        );
+        assert_eq!(
+            (found.absolute_end, found.idle_end),
+            (UnixTime::from_secs(1_800_000_060), found.absolute_end)
+        );
     }
 
     #[test]
@@ -241,14 +264,20 @@ mod tests {
         assert_ne!(of("lobby", "a").id, of("lobby", "b").id);
         assert_ne!(of("lobby", "a").id, of("acme", "a").id);
         // The claim `7` and the signed text `7` are two sessions.
-        let named = Mapping { tenant: None, ..mapping() }.claims(Format::Jwt, &authentic(WHOLE, None), &"lobby".parse().unwrap());
+        let named = Mapping { tenant: None, ..mapping() }.claims(
+            Format::Jwt,
+            &authentic(WHOLE, None),
+            &"lobby".parse().unwrap(),
+        );
         assert_ne!(named.unwrap().unwrap().id, of("lobby", "7").id);
     }
 
     #[test]
     fn a_key_speaks_only_for_its_tenants() {
         let (acme, globex): (TenantName, TenantName) = ("acme".parse().unwrap(), "globex".parse().unwrap());
-        let with = |tenants: &[TenantName]| mapping().claims(Format::Jwt, &authentic(WHOLE, Some(tenants)), &"lobby".parse().unwrap());
+        let with = |tenants: &[TenantName]| {
+            mapping().claims(Format::Jwt, &authentic(WHOLE, Some(tenants)), &"lobby".parse().unwrap())
+        };
 
         assert!(with(&[globex.clone(), acme.clone()]).is_ok());
         assert_eq!(with(&[globex]), Err(ForeignError::Tenant { key: "k".into(), tenant: acme }));
@@ -259,7 +288,9 @@ mod tests {
         let ends = |exp: Option<u64>, age: Option<u64>| {
             let authentic = Authentic { ends: exp.map(UnixTime::from_secs), ..authentic(WHOLE, None) };
             let mapping = Mapping { max_age: age.map(Duration::from_secs), ..mapping() };
-            mapping.claims(Format::Jwt, &authentic, &"lobby".parse().unwrap()).map(|claims| claims.unwrap().absolute_end.as_secs())
+            mapping
+                .claims(Format::Jwt, &authentic, &"lobby".parse().unwrap())
+                .map(|claims| claims.unwrap().absolute_end.as_secs())
         };
 
         assert_eq!(ends(Some(1_800_000_050), Some(60)), Ok(1_800_000_050));

@@ -1,7 +1,8 @@
-//! `django.core.signing`, as the `signed_cookies` backend keeps sessions. JSON only: a payload that Python pickled is refused.
+//! `django.core.signing`, as the `signed_cookies` backend keeps sessions. JSON only: a payload that Python
+//! pickled is refused.
 //!
-//! `payload:time:signature`: the payload is base64url of JSON, or a dot and then of packed JSON; the time is the seconds since 1970 in base
-//! 62; the signature is over everything before the last colon.
+//! `payload:time:signature`: the payload is base64url of JSON, or a dot and then of packed JSON; the time is
+//! the seconds since 1970 in base 62; the signature is over everything before the last colon.
 
 use std::borrow::Cow;
 
@@ -28,10 +29,15 @@ impl Django {
         let (signed, signature) = text.rsplit_once(':').ok_or(FORM)?;
         let (payload, made) = signed.rsplit_once(':').ok_or(FORM)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| FORM)?;
-        let key = self.keys.iter().find(|key| key.key.verify(signed.as_bytes(), &signature)).ok_or(ForeignError::Signature)?;
+        let key = self
+            .keys
+            .iter()
+            .find(|key| key.key.verify(signed.as_bytes(), &signature))
+            .ok_or(ForeignError::Signature)?;
         let made = base62(made).ok_or(FORM)?;
-        let payload =
-            payload_json(payload).ok_or(ForeignError::Payload("is not JSON that names every member once, or unpacks to over 16 KiB"))?;
+        let payload = payload_json(payload).ok_or(ForeignError::Payload(
+            "is not JSON that names every member once, or unpacks to over 16 KiB",
+        ))?;
         Ok(Authentic {
             key: &key.id,
             tenants: key.tenants.as_deref(),
@@ -69,6 +75,9 @@ mod tests {
         assert_eq!(base62("0"), Some(0));
         assert_eq!(base62("1xocE4"), Some(1_800_000_000));
         assert_eq!((base62("z"), base62("10"), base62("A")), (Some(61), Some(62), Some(10)));
-        assert_eq!((base62(""), base62("-1"), base62("1 "), base62("zzzzzzzzzzzz")), (None, None, None, None));
+        assert_eq!(
+            (base62(""), base62("-1"), base62("1 "), base62("zzzzzzzzzzzz")),
+            (None, None, None, None)
+        );
     }
 }

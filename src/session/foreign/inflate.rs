@@ -2,8 +2,8 @@
 
 use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 
-/// Most bytes that a payload may unpack to. A cookie holds 4 KiB, and JSON packs to a fourth of itself; zlib could make a thousand times
-/// as much of it.
+/// Most bytes that a payload may unpack to. A cookie holds 4 KiB, and JSON packs to a fourth of itself; zlib
+/// could make a thousand times as much of it.
 pub(super) const MAX_PAYLOAD_BYTES: usize = 16 * 1024;
 
 /// Unpacks; `None` where that is not zlib, or more than 16 KiB comes out.

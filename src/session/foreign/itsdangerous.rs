@@ -1,7 +1,8 @@
 //! `URLSafeTimedSerializer` of itsdangerous, as Flask keeps its sessions.
 //!
-//! `payload.time.signature`, each base64url without padding: the payload is JSON, or a dot and then packed JSON; the time is the seconds
-//! since 1970 as a big-endian number without leading zeros; the signature is over everything before the last dot.
+//! `payload.time.signature`, each base64url without padding: the payload is JSON, or a dot and then packed
+//! JSON; the time is the seconds since 1970 as a big-endian number without leading zeros; the signature is
+//! over everything before the last dot.
 
 use std::borrow::Cow;
 
@@ -40,10 +41,15 @@ impl Itsdangerous {
         let (signed, signature) = text.rsplit_once('.').ok_or(FORM)?;
         let (payload, made) = signed.rsplit_once('.').ok_or(FORM)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| FORM)?;
-        let key = self.keys.iter().find(|key| key.key.verify(signed.as_bytes(), &signature)).ok_or(ForeignError::Signature)?;
+        let key = self
+            .keys
+            .iter()
+            .find(|key| key.key.verify(signed.as_bytes(), &signature))
+            .ok_or(ForeignError::Signature)?;
         let made = time(made).ok_or(FORM)?;
-        let payload =
-            payload_json(payload).ok_or(ForeignError::Payload("is not JSON that names every member once, or unpacks to over 16 KiB"))?;
+        let payload = payload_json(payload).ok_or(ForeignError::Payload(
+            "is not JSON that names every member once, or unpacks to over 16 KiB",
+        ))?;
         Ok(Authentic {
             key: &key.id,
             tenants: key.tenants.as_deref(),
@@ -69,9 +75,11 @@ fn time(text: &str) -> Option<UnixTime> {
     Some(UnixTime::from_secs(bytes.iter().fold(0, |secs, byte| secs << 8 | u64::from(*byte))))
 }
 
-/// Takes the marks off that Flask puts around what JSON has no word for: a map with one member whose name begins with a blank.
+/// Takes the marks off that Flask puts around what JSON has no word for: a map with one member whose name
+/// begins with a blank.
 ///
-/// A tuple becomes a list, a UUID its 32 hexadecimal digits, a date its seconds, marked-up text and bytes a text.
+/// A tuple becomes a list, a UUID its 32 hexadecimal digits, a date its seconds, marked-up text and bytes a
+/// text.
 fn untagged(json: Json) -> Json {
     match json {
         Json::Map(mut members) => {
@@ -106,8 +114,17 @@ mod tests {
         let json = |text: &str| untagged(Json::parse(text.as_bytes()).unwrap());
 
         assert_eq!(json(r#"{"r":{" t":["a","b"]}}"#), json(r#"{"r":["a","b"]}"#));
-        assert_eq!(json(r#"{"u":{" u":"00112233445566778899aabbccddeeff"}}"#).member("u").and_then(Json::text).map(str::len), Some(32));
-        assert_eq!(json(r#"{"t":{" d":"Sun, 06 Nov 1994 08:49:37 GMT"}}"#).member("t"), Some(&Json::Whole(784_111_777)));
+        assert_eq!(
+            json(r#"{"u":{" u":"00112233445566778899aabbccddeeff"}}"#)
+                .member("u")
+                .and_then(Json::text)
+                .map(str::len),
+            Some(32)
+        );
+        assert_eq!(
+            json(r#"{"t":{" d":"Sun, 06 Nov 1994 08:49:37 GMT"}}"#).member("t"),
+            Some(&Json::Whole(784_111_777))
+        );
         assert_eq!(json(r#"{"t":{" d":"yesterday"}}"#).member("t"), Some(&Json::Null));
         assert_eq!(json(r#"{"a":{"b":1}}"#).member("a").and_then(|a| a.member("b")), Some(&Json::Whole(1)));
         assert_eq!(json("{}"), Json::Map(vec![]));

@@ -29,7 +29,8 @@ pub enum Json {
 const MAX_MEMBERS: usize = 128;
 
 impl Json {
-    /// Reads a whole text; `None` where it is not JSON, names a member twice, or has more than 128 members in one map.
+    /// Reads a whole text; `None` where it is not JSON, names a member twice, or has more than 128 members in
+    /// one map.
     ///
     /// RFC 7519, section 4 lets a reader refuse duplicates. App and gateway might each take another one.
     pub fn parse(text: &[u8]) -> Option<Self> {
@@ -40,7 +41,9 @@ impl Json {
     pub fn member(&self, name: &str) -> Option<&Self> {
         match self {
             Self::Map(members) => members.iter().find(|(key, _)| **key == *name).map(|(_, value)| value),
-            Self::Null | Self::Bool(_) | Self::Whole(_) | Self::Number(_) | Self::Text(_) | Self::List(_) => None,
+            Self::Null | Self::Bool(_) | Self::Whole(_) | Self::Number(_) | Self::Text(_) | Self::List(_) => {
+                None
+            }
         }
     }
 
@@ -48,15 +51,20 @@ impl Json {
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
-            Self::Null | Self::Bool(_) | Self::Whole(_) | Self::Number(_) | Self::List(_) | Self::Map(_) => None,
+            Self::Null | Self::Bool(_) | Self::Whole(_) | Self::Number(_) | Self::List(_) | Self::Map(_) => {
+                None
+            }
         }
     }
 
-    /// Returns a time that is written as seconds since 1970, with or without a fraction (RFC 7519, section 2: NumericDate).
+    /// Returns a time that is written as seconds since 1970, with or without a fraction (RFC 7519, section 2:
+    /// NumericDate).
     pub fn time(&self) -> Option<UnixTime> {
         match self {
             Self::Whole(secs) => Some(UnixTime::from_secs(*secs)),
-            Self::Number(secs) => Duration::try_from_secs_f64(*secs).ok().map(|since| UnixTime::default().plus(since)),
+            Self::Number(secs) => {
+                Duration::try_from_secs_f64(*secs).ok().map(|since| UnixTime::default().plus(since))
+            }
             Self::Null | Self::Bool(_) | Self::Text(_) | Self::List(_) | Self::Map(_) => None,
         }
     }
@@ -136,7 +144,13 @@ mod tests {
 
         assert_eq!(
             json.member("a"),
-            Some(&Json::List(vec![Json::Whole(1), Json::Number(-2.0), Json::Number(1.5), Json::Null, Json::Bool(true)]))
+            Some(&Json::List(vec![
+                Json::Whole(1),
+                Json::Number(-2.0),
+                Json::Number(1.5),
+                Json::Null,
+                Json::Bool(true)
+            ]))
         );
         assert_eq!(json.member("b").and_then(|b| b.member("c")).and_then(Json::text), Some("d"));
         assert_eq!((json.member("c"), json.text(), Json::Null.member("a")), (None, None, None));
@@ -162,7 +176,9 @@ mod tests {
 
     #[test]
     fn maps_and_depth_are_bounded() {
-        let map = |members: usize| format!("{{{}}}", (0..members).map(|n| format!("\"{n}\":1")).collect::<Vec<_>>().join(","));
+        let map = |members: usize| {
+            format!("{{{}}}", (0..members).map(|n| format!("\"{n}\":1")).collect::<Vec<_>>().join(","))
+        };
 
         assert!(Json::parse(map(128).as_bytes()).is_some());
         assert_eq!(Json::parse(map(129).as_bytes()), None);
@@ -174,7 +190,10 @@ mod tests {
         assert_eq!(Json::Whole(2).time(), Some(UnixTime::from_secs(2)));
         assert_eq!(Json::Number(2.5).time(), Some(UnixTime::from_millis(2500)));
         assert_eq!(Json::Whole(u64::MAX).time(), Some(UnixTime::from_millis(u64::MAX)));
-        assert_eq!((Json::Number(-1.0).time(), Json::Number(f64::NAN).time(), Json::Number(1e300).time()), (None, None, None));
+        assert_eq!(
+            (Json::Number(-1.0).time(), Json::Number(f64::NAN).time(), Json::Number(1e300).time()),
+            (None, None, None)
+        );
         assert_eq!(Json::Text("2".into()).time(), None);
     }
 }

@@ -33,7 +33,8 @@ pub enum JwkError {
     /// `alg` says another algorithm.
     #[error("`alg` says another algorithm")]
     Algorithm,
-    /// A member is missing, or is not canonical base64url of the right length; or the type or curve is not the algorithm's.
+    /// A member is missing, or is not canonical base64url of the right length; or the type or curve is not
+    /// the algorithm's.
     #[error("`kty`, `crv` or a number of the key is not what the algorithm wants")]
     Member,
     /// The key is not one of the algorithm.
@@ -60,7 +61,9 @@ impl Jwk {
         if text("alg").is_some_and(|name| Algorithm::named(name) != Some(algorithm)) {
             return Err(JwkError::Algorithm);
         }
-        let bytes = |name: &str| text(name).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).ok_or(JwkError::Member);
+        let bytes = |name: &str| {
+            text(name).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).ok_or(JwkError::Member)
+        };
         let crv = text("crv").unwrap_or_default();
         let key = match algorithm {
             Algorithm::Hs256 | Algorithm::Hs384 | Algorithm::Hs512 if kty == "oct" => {
@@ -71,8 +74,12 @@ impl Jwk {
                 let der: PublicKeyX509Der<'_> = parts.as_der().map_err(|_| JwkError::Member)?;
                 VerifyKey::public(algorithm, der.as_ref())?
             }
-            Algorithm::Es256 if (kty, crv) == ("EC", "P-256") => VerifyKey::public(algorithm, &point(&bytes("x")?, &bytes("y")?, 32)?)?,
-            Algorithm::Es384 if (kty, crv) == ("EC", "P-384") => VerifyKey::public(algorithm, &point(&bytes("x")?, &bytes("y")?, 48)?)?,
+            Algorithm::Es256 if (kty, crv) == ("EC", "P-256") => {
+                VerifyKey::public(algorithm, &point(&bytes("x")?, &bytes("y")?, 32)?)?
+            }
+            Algorithm::Es384 if (kty, crv) == ("EC", "P-384") => {
+                VerifyKey::public(algorithm, &point(&bytes("x")?, &bytes("y")?, 48)?)?
+            }
             Algorithm::EdDsa if (kty, crv) == ("OKP", "Ed25519") => {
                 let x = bytes("x")?;
                 if x.len() != 32 {
@@ -93,7 +100,8 @@ impl Jwk {
     }
 }
 
-/// An uncompressed point (SEC 1, section 2.3.3); coordinates have their full length (RFC 7518, section 6.2.1.2).
+/// An uncompressed point (SEC 1, section 2.3.3); coordinates have their full length (RFC 7518, section
+/// 6.2.1.2).
 fn point(x: &[u8], y: &[u8], bytes: usize) -> Result<Vec<u8>, JwkError> {
     if x.len() != bytes || y.len() != bytes {
         return Err(JwkError::Member);

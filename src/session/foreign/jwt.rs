@@ -22,7 +22,8 @@ pub struct Jwt {
     pub without_exp: bool,
 }
 
-/// What `typ` may say, without `application/` before it: a token for signing out, or a proof of possession, is no session (RFC 8725, section 3.11).
+/// What `typ` may say, without `application/` before it: a token for signing out, or a proof of possession,
+/// is no session (RFC 8725, section 3.11).
 const TYPES: [&str; 2] = ["jwt", "at+jwt"];
 
 /// Most bytes of a header.
@@ -42,13 +43,21 @@ struct Fitting<'a> {
 }
 
 impl Jwt {
-    /// Proves a token: one of the configured keys made it, its algorithm is that key's, `iss` and `aud` are as they must be.
+    /// Proves a token: one of the configured keys made it, its algorithm is that key's, `iss` and `aud` are
+    /// as they must be.
     ///
-    /// The times are handed out and not judged. `jku`, `x5u`, `jwk` and `x5c` are not looked at (RFC 8725, section 3.10).
-    pub(super) fn open<'a>(&'a self, token: &'a str, fetched: &'a FetchedKeys, now: Tick) -> Result<Authentic<'a>, ForeignError> {
+    /// The times are handed out and not judged. `jku`, `x5u`, `jwk` and `x5c` are not looked at (RFC 8725,
+    /// section 3.10).
+    pub(super) fn open<'a>(
+        &'a self,
+        token: &'a str,
+        fetched: &'a FetchedKeys,
+        now: Tick,
+    ) -> Result<Authentic<'a>, ForeignError> {
         const FORM: ForeignError = ForeignError::Syntax("three parts of canonical base64url");
         let (signed, signature) = token.rsplit_once('.').ok_or(FORM)?;
-        let (header, payload) = signed.split_once('.').filter(|(_, payload)| !payload.contains('.')).ok_or(FORM)?;
+        let (header, payload) =
+            signed.split_once('.').filter(|(_, payload)| !payload.contains('.')).ok_or(FORM)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| FORM)?;
         let header = Header::parse(header)?;
         let fitting = self.fitting(&header, fetched, now);
@@ -59,11 +68,15 @@ impl Jwt {
         let Fitting { id, tenants, .. } = found.ok_or(ForeignError::Signature)?;
         let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| FORM)?;
         let payload = Json::parse(&payload).filter(|json| matches!(json, Json::Map(_)));
-        let payload = payload.ok_or(ForeignError::Payload("is not a JSON object that names every member once"))?;
+        let payload =
+            payload.ok_or(ForeignError::Payload("is not a JSON object that names every member once"))?;
         self.judge(&payload)?;
         let [made, begins, ends] = [time(&payload, "iat")?, time(&payload, "nbf")?, time(&payload, "exp")?];
         if ends.is_none() && !self.without_exp {
-            return Err(ForeignError::Claim { claim: "`exp`", expected: "there; without one, `max_age` must be configured" });
+            return Err(ForeignError::Claim {
+                claim: "`exp`",
+                expected: "there; without one, `max_age` must be configured",
+            });
         }
         Ok(Authentic { key: id, tenants, payload, signed: Cow::Borrowed(signed), made, begins, ends })
     }
@@ -78,14 +91,19 @@ impl Jwt {
             Some(Fitting { id, tenants: set.tenants.as_deref(), key })
         };
         // The token chooses no algorithm: it has to be the one of the key.
-        own.chain(self.sets.iter().filter_map(of_set)).filter(|key| key.key.algorithm() == header.algorithm).collect()
+        own.chain(self.sets.iter().filter_map(of_set))
+            .filter(|key| key.key.algorithm() == header.algorithm)
+            .collect()
     }
 
-    /// Says why no key fits. A name that nobody has is told from a key that is used otherwise: only the first may be a new key.
+    /// Says why no key fits. A name that nobody has is told from a key that is used otherwise: only the first
+    /// may be a new key.
     fn unknown(&self, header: &Header, fetched: &FetchedKeys, now: Tick) -> ForeignError {
-        let Some(kid) = header.kid.as_deref().filter(|_| !self.sets.is_empty()) else { return ForeignError::Key };
-        let known =
-            self.keys.iter().any(|key| *key.id == *kid) || self.sets.iter().any(|set| fetched.find(&set.source, kid, now).is_some());
+        let Some(kid) = header.kid.as_deref().filter(|_| !self.sets.is_empty()) else {
+            return ForeignError::Key;
+        };
+        let known = self.keys.iter().any(|key| *key.id == *kid)
+            || self.sets.iter().any(|set| fetched.find(&set.source, kid, now).is_some());
         if known {
             return ForeignError::Key;
         }
@@ -99,7 +117,9 @@ impl Jwt {
         {
             return Err(ForeignError::Claim { claim: "`iss`", expected: "the configured issuer" });
         }
-        let ours = |name: &Json| name.text().is_some_and(|name| self.audience.iter().any(|audience| **audience == *name));
+        let ours = |name: &Json| {
+            name.text().is_some_and(|name| self.audience.iter().any(|audience| **audience == *name))
+        };
         let meant = match payload.member("aud") {
             None => self.audience.is_empty(),
             Some(Json::List(names)) => names.iter().any(ours),
@@ -115,7 +135,9 @@ impl Jwt {
 
 impl Header {
     fn parse(text: &str) -> Result<Self, ForeignError> {
-        let bytes = Some(text).filter(|text| text.len() <= MAX_HEADER_BYTES).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+        let bytes = Some(text)
+            .filter(|text| text.len() <= MAX_HEADER_BYTES)
+            .and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
         let json = bytes.and_then(|bytes| Json::parse(&bytes)).filter(|json| matches!(json, Json::Map(_)));
         let json = json.ok_or(ForeignError::Header("is not a JSON object that names every member once"))?;
         // An extension that must be understood, and none is (RFC 7515, section 4.1.11).
@@ -149,12 +171,15 @@ fn time(payload: &Json, claim: &'static str) -> Result<Option<UnixTime>, Foreign
     };
     match payload.member(claim) {
         None => Ok(None),
-        Some(json) => json.time().map(Some).ok_or(ForeignError::Claim { claim: said, expected: "a number of seconds since 1970" }),
+        Some(json) => json
+            .time()
+            .map(Some)
+            .ok_or(ForeignError::Claim { claim: said, expected: "a number of seconds since 1970" }),
     }
 }
 
-/// Says whether a text has the form of such a token: three parts of base64url, the first of which begins a JSON object. What has not is
-/// some other token of the app.
+/// Says whether a text has the form of such a token: three parts of base64url, the first of which begins a
+/// JSON object. What has not is some other token of the app.
 pub fn is_compact(text: &str) -> bool {
     let base64url = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     text.starts_with("ey")

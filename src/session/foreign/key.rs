@@ -5,8 +5,8 @@ use std::fmt;
 use aws_lc_rs::{
     rsa::PublicEncryptingKey,
     signature::{
-        ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256,
-        VerificationAlgorithm,
+        ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
+        RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, VerificationAlgorithm,
     },
 };
 
@@ -76,7 +76,8 @@ impl Algorithm {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, algorithm)| *algorithm)
     }
 
-    /// Returns the fewest bytes of a shared secret: as many as the hash has (RFC 7518, section 3.2). `None` where the key is public.
+    /// Returns the fewest bytes of a shared secret: as many as the hash has (RFC 7518, section 3.2). `None`
+    /// where the key is public.
     pub fn secret_bytes(self) -> Option<usize> {
         match self {
             Self::Hs256 => Some(32),
@@ -146,11 +147,17 @@ impl VerifyKey {
         Ok(Self { algorithm, how: How::Shared(Box::new(MacKey::new(digest, secret))) })
     }
 
-    /// Takes a public key: DER of its SubjectPublicKeyInfo; of ECDSA also the uncompressed point, of Ed25519 the 32 bytes.
+    /// Takes a public key: DER of its SubjectPublicKeyInfo; of ECDSA also the uncompressed point, of Ed25519
+    /// the 32 bytes.
     pub fn public(algorithm: Algorithm, der: &[u8]) -> Result<Self, KeyError> {
-        let Kind::Public(verification) = algorithm.kind() else { return Err(KeyError::Kind("a shared secret")) };
-        // A signature key does not say how long it is; one for encryption does, and refuses what is under 2048 bits by itself.
-        if matches!(algorithm, Algorithm::Rs256 | Algorithm::Ps256) && PublicEncryptingKey::from_der(der).is_err() {
+        let Kind::Public(verification) = algorithm.kind() else {
+            return Err(KeyError::Kind("a shared secret"));
+        };
+        // A signature key does not say how long it is; one for encryption does, and refuses what is under
+        // 2048 bits by itself.
+        if matches!(algorithm, Algorithm::Rs256 | Algorithm::Ps256)
+            && PublicEncryptingKey::from_der(der).is_err()
+        {
             return Err(KeyError::Public);
         }
         let key = ParsedPublicKey::new(verification, der).map_err(|_| KeyError::Public)?;

@@ -42,10 +42,11 @@ pub enum KeySetError {
 }
 
 impl KeySet {
-    /// Reads a set. Of its keys those count that have a `kid` and verify with one of these algorithms, which are asymmetric.
+    /// Reads a set. Of its keys those count that have a `kid` and verify with one of these algorithms, which
+    /// are asymmetric.
     ///
-    /// Others are ignored, as section 5 asks: keys for encryption, of unknown types, too short ones. What a key is used with is its
-    /// `alg`; one of RSA without it is used with the first allowed algorithm of RSA.
+    /// Others are ignored, as section 5 asks: keys for encryption, of unknown types, too short ones. What a
+    /// key is used with is its `alg`; one of RSA without it is used with the first allowed algorithm of RSA.
     pub fn parse(text: &[u8], algorithms: &[Algorithm]) -> Result<Self, KeySetError> {
         let json = Json::parse(text).ok_or(KeySetError::Form)?;
         let Some(Json::List(list)) = json.member("keys") else { return Err(KeySetError::Form) };
@@ -98,7 +99,8 @@ fn one(json: &Json, algorithms: &[Algorithm]) -> Option<(Box<str>, VerifyKey)> {
     Some((kid.into(), jwk.key))
 }
 
-/// Names a source of keys: where from, vouched for by whom, for which algorithms. Keys of another source are others.
+/// Names a source of keys: where from, vouched for by whom, for which algorithms. Keys of another source are
+/// others.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceId([u8; 32]);
 
@@ -171,9 +173,9 @@ mod tests {
     use super::*;
 
     const ED: &str = r#""kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo""#;
-    const EC: &str =
-        r#""kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0""#;
-    const ALL: [Algorithm; 5] = [Algorithm::Rs256, Algorithm::Ps256, Algorithm::Es256, Algorithm::Es384, Algorithm::EdDsa];
+    const EC: &str = r#""kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0""#;
+    const ALL: [Algorithm; 5] =
+        [Algorithm::Rs256, Algorithm::Ps256, Algorithm::Es256, Algorithm::Es384, Algorithm::EdDsa];
 
     fn parse(keys: &[String]) -> Result<KeySet, KeySetError> {
         KeySet::parse(format!(r#"{{"keys":[{}],"more":1}}"#, keys.join(",")).as_bytes(), &ALL)
@@ -197,8 +199,7 @@ mod tests {
 
     #[test]
     fn keys_of_no_use_are_ignored() {
-        let short =
-            r#""kty":"RSA","e":"AQAB","n":"vGcPQ0fqdNJp5H2cbS0cdWhzKzA0Wf6r7sc9-FEnK7JRiEfM5y6mzVfdZ0pQKz0vN7W0h6d3b8t2Cz9Yq6b2sQ""#;
+        let short = r#""kty":"RSA","e":"AQAB","n":"vGcPQ0fqdNJp5H2cbS0cdWhzKzA0Wf6r7sc9-FEnK7JRiEfM5y6mzVfdZ0pQKz0vN7W0h6d3b8t2Cz9Yq6b2sQ""#;
         let set = parse(&[
             key("a", ED),
             key("b", &format!(r#"{EC},"use":"enc""#)),
@@ -216,7 +217,10 @@ mod tests {
         .unwrap();
 
         assert_eq!((set.len(), set.ignored()), (1, 11));
-        assert_eq!(KeySet::parse(format!(r#"{{"keys":[{}]}}"#, key("a", ED)).as_bytes(), &[Algorithm::Es256]), Err(KeySetError::Empty(1)));
+        assert_eq!(
+            KeySet::parse(format!(r#"{{"keys":[{}]}}"#, key("a", ED)).as_bytes(), &[Algorithm::Es256]),
+            Err(KeySetError::Empty(1))
+        );
     }
 
     #[test]
@@ -235,7 +239,8 @@ mod tests {
 
     #[test]
     fn a_set_counts_until_it_is_too_old() {
-        let (one, other) = (SourceId::new("https://a.test/", None, &ALL), SourceId::new("https://a.test/", Some(&[]), &ALL));
+        let (one, other) =
+            (SourceId::new("https://a.test/", None, &ALL), SourceId::new("https://a.test/", Some(&[]), &ALL));
         let mut fetched = FetchedKeys::default();
         fetched.insert(one.clone(), Arc::new(parse(&[key("a", ED)]).unwrap()), Tick::from_nanos(10));
 

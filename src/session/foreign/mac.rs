@@ -8,7 +8,8 @@ use crate::model::Secret;
 
 /// A hash function.
 ///
-/// SHA-1 is what Flask and cookie-session sign with where nobody says otherwise. Its collisions do not weaken HMAC (RFC 6194, section 3.3).
+/// SHA-1 is what Flask and cookie-session sign with where nobody says otherwise. Its collisions do not weaken
+/// HMAC (RFC 6194, section 3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Digest {
     /// SHA-1.
@@ -103,7 +104,10 @@ mod tests {
             (Digest::Sha256, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"),
         ];
         for (digest, hex) in tags {
-            let tag: Vec<u8> = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+            let tag: Vec<u8> = (0..hex.len())
+                .step_by(2)
+                .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+                .collect();
             let key = MacKey::new(digest, Secret::new(b"Jefe".to_vec()));
 
             assert!(key.verify(b"what do ya want for nothing?", &tag));

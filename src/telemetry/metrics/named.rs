@@ -19,12 +19,7 @@ impl<V> Named<V> {
         Self { known: papaya::HashMap::default(), limit, other: OnceLock::new(), adding: Mutex::new(()) }
     }
 
-    /// Returns the handles of a name, made by `make` if it is new.
-    pub(super) fn find(&self, name: &str, make: impl Fn(&str) -> V) -> Arc<V> {
-        self.with(name, make, Arc::clone)
-    }
-
-    /// Uses the handles of a name without sharing them.
+    /// Uses the handles of a name, made by `make` if it is new.
     pub(super) fn with<T>(&self, name: &str, make: impl Fn(&str) -> V, act: impl FnOnce(&Arc<V>) -> T) -> T {
         let known = self.known.pin();
         if let Some(found) = known.get(name) {
@@ -39,10 +34,12 @@ impl<V> Named<V> {
         act(self.other.get_or_init(|| Arc::new(make(OTHER))))
     }
 
-    /// Lets names go that are no longer configured; `forget` takes their series out. Their place is free for others.
+    /// Lets names go that are no longer configured; `forget` takes their series out. Their place is free for
+    /// others.
     pub(super) fn retain(&self, keep: impl Fn(&str) -> bool, forget: impl Fn(&V)) {
         let known = self.known.pin();
-        let gone: Vec<_> = known.iter().filter(|(name, _)| !keep(name)).map(|(name, _)| name.clone()).collect();
+        let gone: Vec<_> =
+            known.iter().filter(|(name, _)| !keep(name)).map(|(name, _)| name.clone()).collect();
         for name in gone {
             if let Some(series) = known.remove(&name) {
                 forget(series);
@@ -58,7 +55,7 @@ mod tests {
     #[test]
     fn names_beyond_the_bound_share_one_handle() {
         let named = Named::new(2);
-        let name = |asked: &str| named.find(asked, str::to_owned).as_str().to_owned();
+        let name = |asked: &str| named.with(asked, str::to_owned, |found| found.as_str().to_owned());
 
         assert_eq!([name("a"), name("b"), name("c"), name("a")], ["a", "b", OTHER, "a"]);
 

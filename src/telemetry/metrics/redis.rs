@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::table::Declare;
+use super::declare::Declare;
 use crate::model::UnixTime;
 
 /// How the store that nodes share does.
@@ -20,6 +20,8 @@ pub struct RedisSeries {
     strange: IntCounter,
     pending: IntGauge,
     synced: Gauge,
+    missing: IntGauge,
+    namesake: IntGauge,
     degraded: IntGaugeVec,
     counts: IntCounterVec,
     notes: IntCounterVec,
@@ -33,8 +35,11 @@ const SYNC_BUCKETS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0
 
 impl RedisSeries {
     pub(super) fn new(declare: &Declare<'_>) -> prometheus::Result<Self> {
-        let commands =
-            declare.counters("octroi_redis_commands_total", "Commands to Redis: ok, or why there is no answer to use.", &["result"])?;
+        let commands = declare.counters(
+            "octroi_redis_commands_total",
+            "Commands to Redis: ok, or why there is no answer to use.",
+            &["result"],
+        )?;
         for result in ["ok", "away", "timeout", "broken", "refused"] {
             commands.with_label_values(&[result]);
         }
@@ -63,7 +68,11 @@ impl RedisSeries {
             &[],
             &SYNC_BUCKETS,
         )?;
-        let degraded = declare.gauges("octroi_degraded", "Whether something that octroi relies on is away: 1 or 0.", &["dep"])?;
+        let degraded = declare.gauges(
+            "octroi_degraded",
+            "Whether something that octroi relies on is away: 1 or 0.",
+            &["dep"],
+        )?;
         degraded.with_label_values(&["revocation"]);
         let labelled = |name: &str, help: &str, results: &[&str]| {
             let counters = declare.counters(name, help, &["result"])?;
@@ -80,6 +89,10 @@ impl RedisSeries {
             strange: declare
                 .counter("octroi_redis_strange_total", "Entries and messages in Redis that no octroi wrote; they are left out.")?,
             pending: declare.gauge("octroi_revocations_pending", "Revocations of this node that Redis may not have yet.")?,
+            missing: declare
+                .gauge("octroi_nodes_missing", "Nodes fewer than `redis.replicas` says that lived when Redis was last asked.")?,
+            namesake: declare
+                .gauge("octroi_redis_namesake", "Whether another process shares revocations under this node's name: 1 or 0.")?,
             synced: declare.float(
                 "octroi_revocation_last_sync_timestamp_seconds",
                 "When it was last known what other nodes revoked, in seconds since 1970; 0: not since the start.",
@@ -105,7 +118,8 @@ impl RedisSeries {
         })
     }
 
-    /// Makes the series of the connection: one that is configured. Without Redis a 0 would be an alarm for nothing.
+    /// Makes the series of the connection: one that is configured. Without Redis a 0 would be an alarm for
+    /// nothing.
     pub fn configured(&self) {
         self.connected.with_label_values::<&str>(&[]);
     }
@@ -158,6 +172,12 @@ impl RedisSeries {
     pub fn notes(&self, told: u64, dropped: u64) {
         self.notes.with_label_values(&["told"]).inc_by(told);
         self.notes.with_label_values(&["dropped"]).inc_by(dropped);
+    }
+
+    /// Sets how many nodes were missing, and whether one had this node's name, when Redis was last asked.
+    pub fn nodes(&self, missing: u32, is_namesake: bool) {
+        self.missing.set(i64::from(missing));
+        self.namesake.set(i64::from(is_namesake));
     }
 
     /// Sets how many revocations Redis may not have, and when it was last known what others revoked.

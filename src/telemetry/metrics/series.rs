@@ -4,12 +4,12 @@ use std::{sync::OnceLock, time::Duration};
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 
-use super::{code::ByCode, table::Metrics};
+use super::code::ByCode;
 use crate::model::{Decision, Mode, Reason, Stage};
 
 /// The counters of one tenant. They are found at first use, so that a quiet tenant has few series.
 #[derive(Debug)]
-pub struct TenantSeries {
+pub(super) struct TenantSeries {
     name: Box<str>,
     requests: IntCounterVec,
     decisions: IntCounterVec,
@@ -22,12 +22,12 @@ pub struct TenantSeries {
 }
 
 impl TenantSeries {
-    pub(super) fn new(name: &str, metrics: &Metrics) -> Self {
+    pub(super) fn new(name: &str, requests: &IntCounterVec, decisions: &IntCounterVec) -> Self {
         let slots = || Reason::ALL.iter().map(|_| OnceLock::new()).collect();
         Self {
             name: name.into(),
-            requests: metrics.requests.clone(),
-            decisions: metrics.decisions.clone(),
+            requests: requests.clone(),
+            decisions: decisions.clone(),
             allowed: ByCode::new(),
             denied: ByCode::new(),
             redirected: ByCode::new(),
@@ -38,7 +38,7 @@ impl TenantSeries {
     }
 
     /// Counts a request that ended, and its decision.
-    pub fn request(&self, status: u16, decision: Decision) {
+    pub(super) fn request(&self, status: u16, decision: Decision) {
         let by_code = match decision {
             Decision::Allow => &self.allowed,
             Decision::Deny(_) => &self.denied,
@@ -47,15 +47,20 @@ impl TenantSeries {
         by_code.count(status, |code| self.requests.with_label_values(&[code, decision.as_str(), &self.name]));
         match decision {
             Decision::Allow => {
-                self.passed.get_or_init(|| self.decisions.with_label_values(&["-", "allow", "-", "enforce", &self.name])).inc();
+                self.passed
+                    .get_or_init(|| {
+                        self.decisions.with_label_values(&["-", "allow", "-", "enforce", &self.name])
+                    })
+                    .inc();
             }
             Decision::Deny(reason) => self.finding(reason, Mode::Enforce),
             Decision::Redirect => {}
         }
     }
 
-    /// Counts a finding: a refusal, or what observe mode let pass. [`TenantSeries::request`] has counted the refusal already.
-    pub fn finding(&self, reason: Reason, mode: Mode) {
+    /// Counts a finding: a refusal, or what observe mode let pass. [`TenantSeries::request`] has counted the
+    /// refusal already.
+    pub(super) fn finding(&self, reason: Reason, mode: Mode) {
         let (slots, word) = match mode {
             Mode::Enforce => (&self.refused, "enforce"),
             Mode::Observe => (&self.observed, "observe"),
@@ -69,7 +74,9 @@ impl TenantSeries {
 
     /// Takes every series of the tenant out.
     pub(super) fn forget(&self) {
-        for (by_code, decision) in [(&self.allowed, "allow"), (&self.denied, "deny"), (&self.redirected, "redirect")] {
+        for (by_code, decision) in
+            [(&self.allowed, "allow"), (&self.denied, "deny"), (&self.redirected, "redirect")]
+        {
             for code in by_code.labels() {
                 // Not there: somebody else took it out.
                 let _ = self.requests.remove_label_values(&[code, decision, &self.name]);
@@ -78,7 +85,13 @@ impl TenantSeries {
         let _ = self.decisions.remove_label_values(&["-", "allow", "-", "enforce", &*self.name]);
         for reason in Reason::ALL {
             for mode in ["enforce", "observe"] {
-                let _ = self.decisions.remove_label_values(&[reason.stage().as_str(), "deny", reason.code(), mode, &self.name]);
+                let _ = self.decisions.remove_label_values(&[
+                    reason.stage().as_str(),
+                    "deny",
+                    reason.code(),
+                    mode,
+                    &self.name,
+                ]);
             }
         }
     }
@@ -86,7 +99,7 @@ impl TenantSeries {
 
 /// The metrics of one upstream.
 #[derive(Debug)]
-pub struct UpstreamSeries {
+pub(super) struct UpstreamSeries {
     name: Box<str>,
     requests: IntCounterVec,
     errors: IntCounterVec,
@@ -98,35 +111,41 @@ pub struct UpstreamSeries {
 
 impl UpstreamSeries {
     /// Every reason begins at 0, so that the first error is a rise.
-    pub(super) fn new(name: &str, metrics: &Metrics) -> Self {
+    pub(super) fn new(
+        name: &str,
+        requests: &IntCounterVec,
+        errors: &IntCounterVec,
+        durations: &HistogramVec,
+        retries: &IntCounterVec,
+    ) -> Self {
         for reason in Reason::ALL.iter().filter(|reason| reason.stage() == Stage::Upstream) {
-            metrics.upstream_errors.with_label_values(&[reason.code(), name]);
+            errors.with_label_values(&[reason.code(), name]);
         }
-        metrics.upstream_retries.with_label_values(&[name]);
+        retries.with_label_values(&[name]);
         Self {
             name: name.into(),
-            requests: metrics.upstream_requests.clone(),
-            errors: metrics.upstream_errors.clone(),
-            durations: metrics.upstream_durations.clone(),
-            retries: metrics.upstream_retries.clone(),
+            requests: requests.clone(),
+            errors: errors.clone(),
+            durations: durations.clone(),
+            retries: retries.clone(),
             answers: ByCode::new(),
-            duration: metrics.upstream_durations.with_label_values(&[name]),
+            duration: durations.with_label_values(&[name]),
         }
     }
 
     /// Counts an answer, and how long its head took.
-    pub fn answer(&self, status: u16, took: Duration) {
+    pub(super) fn answer(&self, status: u16, took: Duration) {
         self.answers.count(status, |code| self.requests.with_label_values(&[code, &self.name]));
         self.duration.observe(took.as_secs_f64());
     }
 
     /// Counts an attempt that brought no answer.
-    pub fn error(&self, reason: Reason) {
+    pub(super) fn error(&self, reason: Reason) {
         self.errors.with_label_values(&[reason.code(), &self.name]).inc();
     }
 
     /// Counts a request that was sent again.
-    pub fn retry(&self) {
+    pub(super) fn retry(&self) {
         self.retries.with_label_values(&[&*self.name]).inc();
     }
 

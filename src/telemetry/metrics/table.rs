@@ -1,29 +1,23 @@
 //! Every metric: name, unit, help text and labels, declared once.
 //!
-//! Labels come from closed sets and configured names only, so strangers cannot make series. An unknown tenant is `-`; tenants
-//! beyond the first hundred that are asked for share `_other`.
+//! Labels come from closed sets and configured names only, so strangers cannot make series. An unknown tenant
+//! is `-`; tenants beyond the first hundred that are asked for share `_other`.
 
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{collections::BTreeSet, sync::Mutex};
 
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
-    core::Collector,
+    Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+    TextEncoder,
 };
 
 use super::{
-    AppCookie, HeaderDrop, OrderResult, RevocationWrite, SessionEvent,
+    declare::{Declare, Total},
     named::Named,
     redis::RedisSeries,
     series::{TenantSeries, UpstreamSeries},
 };
 use crate::{
-    model::{Reason, Stage},
+    model::{AppCookie, HeaderDrop, OrderResult, Reason, RevocationWrite, SessionEvent, Stage},
     policy::AcmeChallenge,
 };
 
@@ -81,6 +75,7 @@ pub struct Metrics {
     pub(super) acme_last_success: IntGauge,
     pub(super) acme_next_attempt: IntGauge,
     pub(super) acme_missing: IntGauge,
+    pub(super) acme_failing: IntGauge,
     pub(super) key_set_fetches: IntCounterVec,
     pub(super) key_set_times: IntGaugeVec,
     pub(super) key_set_keys: IntGaugeVec,
@@ -88,12 +83,15 @@ pub struct Metrics {
     pub(super) staples: IntGaugeVec,
     pub(super) certificate_reloads: IntCounterVec,
     pub(super) certificates_refused: IntGauge,
+    pub(super) certificates_out: IntGauge,
     pub(super) reloads: IntCounterVec,
     pub(super) reload_successful: IntGauge,
     pub(super) reload_time: Gauge,
     pub(super) policy: IntGaugeVec,
     pub(super) revocations_lost: IntGauge,
     pub(super) revocations_unkept: IntGauge,
+    pub(super) journal_failing: IntGauge,
+    pub(super) logs_failing: IntGauge,
     pub(super) tenants_missing: IntGauge,
     pub(super) access_log_dropped: Total,
     pub(super) log_dropped: Total,
@@ -114,14 +112,17 @@ pub struct Metrics {
 pub(super) const TENANTS: usize = 100;
 
 /// The statuses that the admin API answers with.
-const ADMIN_CODES: [&str; 16] =
-    ["200", "400", "401", "403", "404", "405", "408", "409", "411", "413", "415", "421", "422", "431", "500", "503"];
+const ADMIN_CODES: [&str; 16] = [
+    "200", "400", "401", "403", "404", "405", "408", "409", "411", "413", "415", "421", "422", "431", "500",
+    "503",
+];
 
 /// How many upstreams have series of their own.
 pub(super) const UPSTREAMS: usize = 500;
 
 /// From well under a pass through the gateway to a slow upstream, in seconds.
-const REQUEST_BUCKETS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+const REQUEST_BUCKETS: [f64; 13] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
 /// From a resumed handshake to the default deadline, in seconds.
 const HANDSHAKE_BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
@@ -130,7 +131,7 @@ impl Metrics {
     /// Declares every metric, with the process's own.
     pub fn new() -> Result<Self, MetricsError> {
         let registry = Registry::new();
-        let declare = Declare(&registry);
+        let declare = Declare::new(&registry);
         let request_durations = declare.histograms(
             "octroi_request_duration_seconds",
             "Time from a request's head to the end of its answer.",
@@ -300,6 +301,10 @@ impl Metrics {
                 "octroi_acme_certificates_missing",
                 "Certificates by ACME that are wanted and not there: their hosts are not served over TLS.",
             )?,
+            acme_failing: declare.gauge(
+                "octroi_acme_certificates_failing",
+                "Certificates by ACME whose last order failed; what is in use, if anything is, ends some day.",
+            )?,
             key_set_fetches: declare.counters(
                 "octroi_key_set_fetches_total",
                 "Fetches of the keys that an issuer publishes: success, or why they were not had.",
@@ -334,6 +339,10 @@ impl Metrics {
                 "octroi_tls_certificates_refused",
                 "Files of TLS on disk that cannot be used; what was read before them is in force.",
             )?,
+            certificates_out: declare.gauge(
+                "octroi_tls_certificates_out",
+                "Certificates that cannot be used while nothing is in force in their place: hosts that no other one is for are not served.",
+            )?,
             reloads: declare.counters("octroi_config_reload_total", "Reloads of the configuration.", &["result"])?,
             reload_successful: declare.gauge("octroi_config_last_reload_successful", "Whether the last reload was well: 1 or 0.")?,
             reload_time: declare.float(
@@ -341,11 +350,21 @@ impl Metrics {
                 "When the policy in force was loaded, in seconds since 1970.",
             )?,
             policy: declare.gauges("octroi_policy_info", "The revision of the policy in force; always 1.", &["revision"])?,
-            revocations_lost: declare
-                .gauge("octroi_revocations_lost", "Whether the revocation journal was lost and nobody has accepted that: 1 or 0.")?,
+            revocations_lost: declare.gauge(
+                "octroi_revocations_lost",
+                "Whether the revocation journal was lost, nobody has accepted that, and sessions from before could live on: 1 or 0.",
+            )?,
             revocations_unkept: declare.gauge(
                 "octroi_revocations_unkept",
                 "Revocations that are in force and not on the disk, because the journal cannot be written: a restart forgets them.",
+            )?,
+            journal_failing: declare.gauge(
+                "octroi_revocation_journal_failing",
+                "Whether the revocation journal or the mark beside it cannot be written: 1 or 0.",
+            )?,
+            logs_failing: declare.gauge(
+                "octroi_logs_failing",
+                "Logs that lose lines, or whose file cannot be written, rotated or opened again; octroi's own is one.",
             )?,
             tenants_missing: declare.gauge(
                 "octroi_tenants_missing",
@@ -353,7 +372,7 @@ impl Metrics {
             )?,
             access_log_dropped: Total::new(declare.counter("octroi_access_log_dropped_total", "Access lines that were lost.")?),
             log_dropped: Total::new(
-                declare.counter("octroi_log_dropped_total", "Lines of octroi's own log that were lost: nobody read standard error.")?,
+                declare.counter("octroi_log_dropped_total", "Lines of octroi's own log that were lost: standard error took nothing.")?,
             ),
             admin_requests: declare.counters("octroi_admin_requests_total", "Calls of the admin API.", &["code"])?,
             app_cookies: declare.counters("octroi_app_cookies_total", "Cookies that apps set, by what became of them.", &["fate"])?,
@@ -377,8 +396,9 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Makes the series of closed sets, so that a first event is a rise from 0: `rate()` and `increase()` do not see a series that begins
-    /// at 1. Those of configured names are made with the policy: [`Metrics::policy_in_force`] and [`Metrics::listener`].
+    /// Makes the series of closed sets, so that a first event is a rise from 0: `rate()` and `increase()` do
+    /// not see a series that begins at 1. Those of configured names are made with the policy:
+    /// [`Metrics::policy_in_force`] and [`Metrics::listener`].
     fn begin_at_zero(&self) {
         for code in ADMIN_CODES {
             self.admin_requests.with_label_values(&[code]);
@@ -387,10 +407,15 @@ impl Metrics {
             self.revocation_writes.with_label_values(&[result.as_str()]);
         }
         for reason in Reason::ALL {
-            if matches!(reason.stage(), Stage::Session | Stage::Revocation) && *reason != Reason::SessionMissing {
+            if matches!(reason.stage(), Stage::Session | Stage::Revocation)
+                && *reason != Reason::SessionMissing
+            {
                 self.session_checks.with_label_values(&[reason.code()]);
             }
-            if matches!(reason.stage(), Stage::Tenant | Stage::IpAccess | Stage::Session | Stage::Member | Stage::Revocation) {
+            if matches!(
+                reason.stage(),
+                Stage::Tenant | Stage::IpAccess | Stage::Session | Stage::Member | Stage::Revocation
+            ) {
                 self.exchanges_ended.with_label_values(&[reason.code()]);
             }
         }
@@ -418,65 +443,10 @@ impl Metrics {
         }
     }
 
-    /// Tells every metric in Prometheus's text format. Takes as long as there are series: keep it off the request threads.
+    /// Tells every metric in Prometheus's text format. Takes as long as there are series: keep it off the
+    /// request threads.
     pub fn encode(&self) -> Result<String, MetricsError> {
         Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
-    }
-}
-
-/// A counter of something that is counted elsewhere.
-#[derive(Debug)]
-pub(super) struct Total {
-    counter: IntCounter,
-    seen: AtomicU64,
-}
-
-impl Total {
-    const fn new(counter: IntCounter) -> Self {
-        Self { counter, seen: AtomicU64::new(0) }
-    }
-
-    pub(super) fn rise_to(&self, total: u64) {
-        let before = self.seen.fetch_max(total, Ordering::Relaxed);
-        self.counter.inc_by(total.saturating_sub(before));
-    }
-}
-
-/// Makes metrics and registers them.
-pub(super) struct Declare<'a>(&'a Registry);
-
-impl Declare<'_> {
-    pub(super) fn register<C: Collector + Clone + 'static>(&self, metric: C) -> prometheus::Result<C> {
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    pub(super) fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
-        self.register(IntCounter::new(name, help)?)
-    }
-
-    pub(super) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
-        self.register(IntCounterVec::new(Opts::new(name, help), labels)?)
-    }
-
-    pub(super) fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
-        self.register(IntGauge::new(name, help)?)
-    }
-
-    pub(super) fn float(&self, name: &str, help: &str) -> prometheus::Result<Gauge> {
-        self.register(Gauge::new(name, help)?)
-    }
-
-    pub(super) fn floats(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
-        self.register(GaugeVec::new(Opts::new(name, help), labels)?)
-    }
-
-    pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
-        self.register(IntGaugeVec::new(Opts::new(name, help), labels)?)
-    }
-
-    pub(super) fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> prometheus::Result<HistogramVec> {
-        self.register(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?)
     }
 }
 
@@ -485,10 +455,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{
-        model::{Alpn, Decision, Reason, TenantName, TlsFacts, UnixTime},
-        telemetry::QuotaVerdict,
-    };
+    use crate::model::{Alpn, Decision, QuotaVerdict, Reason, TenantName, TlsFacts, UnixTime};
 
     fn tenant(name: &str) -> TenantName {
         name.parse().unwrap()
@@ -513,16 +480,26 @@ mod tests {
         metrics.session_keys([(2, 5), (3, 0)].into_iter());
         metrics.revocations(4);
         metrics.sessions_known(5);
-        metrics.upstream(&app).answer(200, Duration::from_millis(2));
-        metrics.upstream(&app).error(Reason::UpstreamConnect);
-        metrics.upstream(&app).retry();
+        metrics.with_upstream(&app, |series| {
+            series.answer(200, Duration::from_millis(2));
+            series.error(Reason::UpstreamConnect);
+            series.retry();
+        });
         metrics.connection_opened(&public);
         metrics.connection_opened(&public);
         metrics.connection_closed(&public);
         metrics.connection_refused(&public, "cap_client");
         metrics.handshake(
             &public,
-            &TlsFacts { sni: None, version: "TLSv1.3", cipher: "", group: "X25519", alpn: Alpn::Http2, resumed: false, ja4: None },
+            &TlsFacts {
+                sni: None,
+                version: "TLSv1.3",
+                cipher: "",
+                group: "X25519",
+                alpn: Alpn::Http2,
+                resumed: false,
+                ja4: None,
+            },
             Duration::from_millis(2),
         );
         metrics.handshake_failed(&public, "timeout");
@@ -604,7 +581,10 @@ mod tests {
         }
 
         let text = metrics.encode().unwrap();
-        assert_eq!(text.lines().filter(|line| line.starts_with("octroi_requests_total{")).count(), TENANTS + 1);
+        assert_eq!(
+            text.lines().filter(|line| line.starts_with("octroi_requests_total{")).count(),
+            TENANTS + 1
+        );
         assert!(text.contains(r#"octroi_requests_total{code="200",decision="allow",tenant="_other"} 200"#));
     }
 

@@ -1,0 +1,43 @@
+//! How the ledger answers the pipeline.
+
+use std::sync::atomic::Ordering;
+
+use super::{RevocationStore, SessionLedger};
+use crate::{
+    model::{ClientPrefix, RevocationAnswer, SessionId, TenantName, UnixTime, UserId},
+    session::{Claims, TokenOrder},
+};
+
+impl RevocationStore for SessionLedger {
+    fn lookup(
+        &self,
+        tenant: &TenantName,
+        user: &UserId,
+        session: &SessionId,
+        auth_time: UnixTime,
+        epoch: u32,
+        now: UnixTime,
+    ) -> RevocationAnswer {
+        if self.lost_writer.load(Ordering::Relaxed) {
+            return RevocationAnswer::Unavailable;
+        }
+        let answer = self.index.lookup(tenant, user, session, auth_time, epoch, now);
+        if answer == RevocationAnswer::Live && !self.is_fresh(now) { RevocationAnswer::Stale } else { answer }
+    }
+
+    fn epoch(&self, tenant: &TenantName, now: UnixTime) -> u32 {
+        self.index.epoch(tenant, now)
+    }
+
+    fn epoch_of(&self, tenant: &TenantName, auth_time: UnixTime, now: UnixTime) -> u32 {
+        self.index.epoch_of(tenant, auth_time, now)
+    }
+
+    fn remembers(&self, auth_time: UnixTime, is_foreign: bool) -> bool {
+        self.knows_of(auth_time, is_foreign)
+    }
+
+    fn present(&self, claims: &Claims, client: ClientPrefix, now: UnixTime) -> TokenOrder {
+        self.take_token(claims, client, now)
+    }
+}

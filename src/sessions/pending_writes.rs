@@ -1,0 +1,80 @@
+//! What a process notes of sessions while another has the file: which began, and which tokens were presented.
+//!
+//! Nobody waits for it. It is kept here for a moment, and handed on in one piece.
+
+use super::{SessionLedger, StoreError, journal::Writers, record::Record, writer::Writer};
+use crate::append_log::Codec;
+
+/// How many notes may wait to be handed on. Of more the newest are known here only, for as long as this
+/// process drains.
+const MOST_NOTES: usize = 16_384;
+
+/// How many bytes of notes are handed on at once.
+const BATCH_BYTES: usize = 32 * 1024;
+
+impl SessionLedger {
+    /// Notes what whoever has the file is to be told.
+    pub(super) fn queue_for_writer(&self, record: Record) {
+        self.queue_pending_write(&mut self.writers(), record);
+    }
+
+    pub(super) fn queue_pending_write(&self, writers: &mut Writers, record: Record) {
+        if writers.pending_writes.len() < MOST_NOTES {
+            writers.pending_writes.push(record.clone());
+        }
+        self.index.apply(&mut writers.counts, record);
+    }
+
+    /// Hands notes on to whoever has the file. While nobody can be asked they wait; should the file come
+    /// back, it is written as a whole.
+    pub(super) fn send_pending_writes(&self, writes: Vec<Record>) -> Result<(), StoreError> {
+        let writer = self.writers().writer.clone();
+        let successor = match writer {
+            Writer::Successor(successor) => successor,
+            Writer::HandingOver => {
+                let mut writers = self.writers();
+                let later = std::mem::replace(&mut writers.pending_writes, writes);
+                writers.pending_writes.extend(later);
+                return Ok(());
+            }
+            Writer::Ours | Writer::Lost => return Ok(()),
+        };
+        let mut piece = Vec::new();
+        for note in writes {
+            note.encode(&mut piece);
+            if piece.len() >= BATCH_BYTES {
+                successor.write(std::mem::take(&mut piece))?;
+            }
+        }
+        if piece.is_empty() { Ok(()) } else { successor.write(piece) }
+    }
+
+    /// Takes in what a predecessor noted. It is durable with the next commit.
+    pub(super) fn take_pending_writes(&self, first: Record, mut rest: &[u8]) -> Result<(), StoreError> {
+        let unreadable = || StoreError::Successor("the record cannot be read".to_owned());
+        let mut next = Some(first);
+        loop {
+            match next {
+                Some(Record::Granted(granted)) if granted.1.limit.is_some() => return Err(unreadable()),
+                Some(note @ (Record::Granted(_) | Record::Presented { .. })) => self.take_pending_write(note),
+                Some(
+                    Record::Session { .. } | Record::User { .. } | Record::Raise { .. } | Record::Fold { .. },
+                ) => return Err(unreadable()),
+                Some(Record::Tenant { .. } | Record::Fresh { .. }) | None => return Err(unreadable()),
+            }
+            if rest.is_empty() {
+                return Ok(());
+            }
+            next = Record::decode(&mut rest);
+        }
+    }
+
+    fn take_pending_write(&self, note: Record) {
+        let mut writers = self.writers();
+        if self.has_file(&writers) {
+            self.put(&mut writers, note);
+        } else {
+            self.queue_pending_write(&mut writers, note);
+        }
+    }
+}
