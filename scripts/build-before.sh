@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 
 # The last commit before the house is rebuilt: whatever is moved since, an octroi of before must be able to hand over to one of today.
 # It moves when a version is released, to that version: who runs it upgrades to the next.
-commit=${COMMIT:-d3e07d500443eb812a74b6382079ad8a781ce97b}
+commit=${COMMIT:-42a19bfa4b689db12faa8f667b02580c3f445c28}
 
 if ! git cat-file -e "$commit^{commit}" 2>/dev/null; then
     echo "build-before: $commit is not in this clone. A shallow one has no history: git fetch --unshallow" >&2

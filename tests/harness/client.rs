@@ -1,7 +1,7 @@
 //! Clients: curl for what a client does, a bare TLS stream for what none should.
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     path::Path,
     process::Command,
@@ -165,21 +165,28 @@ pub fn tls_config(ca: &Path, alpn: &[&[u8]]) -> Arc<ClientConfig> {
 
 /// Sends one request over a connection that stays, and reads its answer: the head, and as much body as Content-Length says.
 pub fn ask(stream: &mut (impl Read + Write), head: &str) -> super::client::Answer {
-    stream.write_all(head.as_bytes()).unwrap();
-    stream.flush().unwrap();
+    ask_unless_closed(stream, head).expect("the connection is closed and no byte of an answer came")
+}
+
+/// As `ask`; nothing where the other side has closed the connection before the first byte of an answer (RFC 9112, 9.5: between two requests it may, at any time).
+pub fn ask_unless_closed(stream: &mut (impl Read + Write), head: &str) -> Option<super::client::Answer> {
     let mut got = Vec::new();
     let mut buffer = [0; 8192];
+    let mut sent = stream.write_all(head.as_bytes()).and_then(|()| stream.flush());
     loop {
         let text = String::from_utf8_lossy(&got);
         if let Some(end) = text.find("\r\n\r\n") {
             let answer = parse(&text, 0);
             let length: usize = answer.field("content-length").map_or(0, |length| length.parse().unwrap());
             if got.len() >= end + 4 + length {
-                return answer;
+                return Some(answer);
             }
         }
-        match stream.read(&mut buffer) {
+        let closed = |kind| matches!(kind, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
+        match std::mem::replace(&mut sent, Ok(())).and_then(|()| stream.read(&mut buffer)) {
             Ok(read) if read > 0 => got.extend_from_slice(&buffer[..read]),
+            Ok(_) if got.is_empty() => return None,
+            Err(error) if got.is_empty() && closed(error.kind()) => return None,
             other => panic!("{other:?} after {:?}", String::from_utf8_lossy(&got)),
         }
     }
