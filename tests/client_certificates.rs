@@ -551,10 +551,11 @@ fn a_list_that_ends_lets_nobody_in_until_the_next_one_is_there() {
     assert_eq!(client::ask(&mut held, &ask("acme.test")).status, 200);
 
     // The request that is judged before the end is answered; the connection may be closed behind it, before the next one is sent.
-    let refused = eventually("the list ends", || match client::ask_unless_closed(&mut held, &ask("acme.test")) {
-        Some(answer) => (answer.status == 403).then_some(Some(answer)),
-        None => Some(None),
-    });
+    let refused =
+        eventually("the list ends", || match client::ask_unless_closed(&mut held, &ask("acme.test")) {
+            Some(answer) => (answer.status == 403).then_some(Some(answer)),
+            None => Some(None),
+        });
     if let Some(answer) = refused {
         assert_eq!(house.octroi.reason(&answer), "client_certificate_refused");
     }
