@@ -102,6 +102,66 @@ fn a_path_that_is_opened_is_found() {
     assert_eq!(openings("#[cfg(test)]\nmod tests { fn f() { fs::write(path, text); } }"), [""; 0]);
 }
 
+/// Files that may make such a socket themselves: to sockets of octroi itself or of the service manager, without a runtime; and one
+/// that sends nothing, by which the system says which address is its own.
+const DIALLERS: &[&str] = &[
+    "admin/control_socket.rs",
+    "cli/health.rs",
+    "config/compile/address.rs",
+    "hand_over/channel.rs",
+    "process/service_manager.rs",
+];
+
+#[test]
+fn nothing_but_the_outbound_room_connects() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut findings, mut of_outbound) = (Vec::new(), 0);
+    for file in files(&source) {
+        let path = file.strip_prefix(&source).unwrap();
+        let found = connects(&fs::read_to_string(&file).unwrap());
+        if room_of(path) == "outbound" {
+            of_outbound += found.len();
+        } else if !DIALLERS.iter().any(|dialler| path == Path::new(dialler)) {
+            findings.extend(found.into_iter().map(|found| format!("{}: {found}", file.display())));
+        }
+    }
+
+    assert!(findings.is_empty(), "dial through `outbound`:\n{}", findings.join("\n"));
+    // A reader that finds nothing finds nothing wrong.
+    assert_eq!(of_outbound, 2, "one place connects over TCP, one to Unix sockets");
+}
+
+#[test]
+fn what_connects_is_found() {
+    assert_eq!(connects("let a = TcpStream::connect(address).await?;"), ["TcpStream::connect"]);
+    assert_eq!(
+        connects("net::UnixStream::connect_addr(a); TcpSocket::new_v4(); rustix::net::connect(&a, &b)?;"),
+        ["UnixStream::connect_addr", "TcpSocket::new_v4", "net::connect"]
+    );
+    assert_eq!(
+        connects("UdpSocket::bind(a)?; UnixDatagram::unbound()?;"),
+        ["UdpSocket::bind", "UnixDatagram::unbound"]
+    );
+    assert_eq!(
+        connects("tls.connect(stream); TcpListener::bind(a); net::listen(&a, 1); Channel::connect(a)"),
+        [""; 0]
+    );
+    assert_eq!(connects("#[cfg(test)]\nmod tests { fn f() { TcpStream::connect(address); } }"), [""; 0]);
+}
+
+/// Lists what connects a socket, or makes one that can connect later, outside tests.
+fn connects(text: &str) -> Vec<String> {
+    let text = text.split("#[cfg(test)]\nmod ").next().unwrap();
+    let words = words(&code(text));
+    let dials = |of: &str, name: &str| match of {
+        "TcpStream" | "UnixStream" | "net" => name.starts_with("connect"),
+        "TcpSocket" | "UdpSocket" | "UnixDatagram" | "UnixSocket" => true,
+        _ => false,
+    };
+    let found = words.windows(3).filter(|window| window[1] == "::" && dials(&window[0], &window[2]));
+    found.map(|window| format!("{}::{}", window[0], window[2])).collect()
+}
+
 /// Files outside `telemetry` that may set gauges or timings of dependencies, or tell the metrics: no event has those.
 const OBSERVERS: &[&str] = &[
     "app/gauges.rs",

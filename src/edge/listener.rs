@@ -36,7 +36,22 @@ pub struct BoundListener {
     socket: StdListener,
     local: SocketAddr,
     connections: Connections,
-    descriptors: Descriptors,
+}
+
+/// What all listeners of the process share.
+pub struct ListenerDeps {
+    /// Serves the connections that were admitted.
+    pub handler: Arc<dyn Handler>,
+    /// Decides who may connect, and takes what happens to connections.
+    pub hooks: Arc<Hooks>,
+    /// The certificates in force.
+    pub tls: Arc<ArcSwap<TlsState>>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// What CAs that validate our hosts may ask for.
+    pub challenges: Arc<Challenges>,
+    /// The budget of connections of all listeners together.
+    pub descriptors: Descriptors,
 }
 
 /// Binds a listener's address. The kernel queues connections from now on; [`BoundListener::run`] serves them.
@@ -77,19 +92,7 @@ impl BoundListener {
     pub fn from_socket(listener: &Arc<Listener>, socket: StdListener) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let local = socket.local_addr()?;
-        Ok(Self {
-            name: listener.name.clone(),
-            socket,
-            local,
-            connections: Connections::default(),
-            descriptors: Descriptors::new(None),
-        })
-    }
-
-    /// Shares the process's budget of descriptors. Without one, only the listener's own cap applies.
-    #[must_use]
-    pub fn within(self, descriptors: &Descriptors) -> Self {
-        Self { descriptors: descriptors.clone(), ..self }
+        Ok(Self { name: listener.name.clone(), socket, local, connections: Connections::default() })
     }
 
     /// Returns the listener's name.
@@ -117,33 +120,22 @@ impl BoundListener {
     ///
     /// Errors of the system (no descriptors left) delay the listener; they never end it. Fails only if the
     /// socket cannot be registered with the runtime.
-    #[expect(clippy::too_many_arguments, reason = "one place calls it, with what an acceptor needs")]
     pub async fn run(
         self,
-        handler: Arc<dyn Handler>,
-        hooks: Arc<Hooks>,
-        tls: Arc<ArcSwap<TlsState>>,
+        deps: Arc<ListenerDeps>,
         rules: Arc<ArcSwap<Rules>>,
-        clock: Arc<dyn Clock>,
-        challenges: Arc<Challenges>,
         mut shutdown: watch::Receiver<bool>,
     ) -> io::Result<()> {
         let listener = TcpListener::from_std(self.socket)?;
         // No other listener of this process has the same descriptor, so connection numbers are unique.
         let mut id = u64::try_from(listener.as_raw_fd()).unwrap_or(0) << 40;
-        let judge: Arc<dyn CertificateVerifier> = Arc::new(CurrentVerifier(Arc::clone(&tls)));
-        let (name, connections, descriptors) = (self.name, self.connections, self.descriptors);
+        let verifier: Arc<dyn CertificateVerifier> = Arc::new(CurrentVerifier(Arc::clone(&deps.tls)));
         let acceptor = Acceptor {
-            name,
-            connections,
-            descriptors,
-            handler,
-            hooks,
-            tls,
-            judge,
+            name: self.name,
+            connections: self.connections,
+            deps,
+            verifier,
             rules,
-            clock,
-            challenges,
             shutdown: shutdown.clone(),
         };
         let mut backoff = AcceptBackoff::default();
@@ -175,20 +167,17 @@ impl BoundListener {
 struct Acceptor {
     name: ListenerName,
     connections: Connections,
-    descriptors: Descriptors,
-    handler: Arc<dyn Handler>,
-    hooks: Arc<Hooks>,
-    tls: Arc<ArcSwap<TlsState>>,
-    judge: Arc<dyn CertificateVerifier>,
+    deps: Arc<ListenerDeps>,
+    verifier: Arc<dyn CertificateVerifier>,
     rules: Arc<ArcSwap<Rules>>,
-    clock: Arc<dyn Clock>,
-    challenges: Arc<Challenges>,
     shutdown: watch::Receiver<bool>,
 }
 
 impl Acceptor {
     fn refuse(&self, peer: SocketAddr, refusal: EdgeRefusal) {
-        self.hooks.record(&self.name, ConnectionChange::Refused { peer, refusal, detail: "", ban: None });
+        self.deps
+            .hooks
+            .record(&self.name, ConnectionChange::Refused { peer, refusal, detail: "", ban: None });
     }
 
     fn accept(&self, id: u64, tcp: TcpStream, peer: SocketAddr) {
@@ -196,29 +185,29 @@ impl Acceptor {
         // Both are normalised here, once.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let rules = self.rules.load_full();
-        let Some(open) = self.connections.take(rules.listener.max_connections, &self.name, &self.hooks)
+        let Some(open) = self.connections.take(rules.listener.max_connections, &self.name, &self.deps.hooks)
         else {
             self.refuse(peer, EdgeRefusal::CapListener);
             return;
         };
-        let Some(spent) = self.descriptors.client() else {
+        let Some(spent) = self.deps.descriptors.client() else {
             self.refuse(peer, EdgeRefusal::CapProcess);
             return;
         };
         let admission = Admission {
             id,
-            accepted: self.clock.now(),
-            tick: self.clock.tick(),
+            accepted: self.deps.clock.now(),
+            tick: self.deps.clock.tick(),
             peer,
             rules,
-            tls: self.tls.load_full(),
-            judge: Arc::clone(&self.judge),
+            tls: self.deps.tls.load_full(),
+            judge: Arc::clone(&self.verifier),
             connections: self.connections.clone(),
-            hooks: Arc::clone(&self.hooks),
-            challenges: Arc::clone(&self.challenges),
+            hooks: Arc::clone(&self.deps.hooks),
+            challenges: Arc::clone(&self.deps.challenges),
             shutdown: self.shutdown.clone(),
         };
-        let handler = Arc::clone(&self.handler);
+        let handler = Arc::clone(&self.deps.handler);
         let shutdown = self.shutdown.clone();
         tokio::spawn(async move {
             // Counted until the handler has finished, even if it panics.

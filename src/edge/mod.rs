@@ -30,7 +30,7 @@ use tokio::sync::watch;
 
 pub use cap::Connections;
 pub use hooks::{AdmissionControl, EarlyReply, Hooks};
-pub use listener::{BoundListener, Ipv6Mode, bind, listen};
+pub use listener::{BoundListener, Ipv6Mode, ListenerDeps, bind, listen};
 pub use refusal::{EarlyCause, EdgeRefusal, Http2Error, Http2Refusal};
 pub use rules::Rules;
 pub use stream::GateStream;

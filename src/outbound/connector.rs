@@ -5,13 +5,13 @@ use std::{path::PathBuf, sync::Arc};
 use rustls::ClientConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::UnixStream,
     time::timeout,
 };
 
 use super::{
     Deadlines, OutboundError, Trust,
     dial::{Reach, dial, dial_plain},
+    socket::connect_unix,
 };
 
 /// Where a stream is connected to.
@@ -91,7 +91,7 @@ impl Connector {
             }
             (Target::Unix(path), _) => {
                 let failed = |source| OutboundError::Connect { address: path.display().to_string(), source };
-                Box::new(UnixStream::connect(path).await.map_err(failed)?)
+                Box::new(connect_unix(path).await.map_err(failed)?)
             }
         })
     }

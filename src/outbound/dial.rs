@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{Deadlines, OutboundError};
+use super::{Deadlines, OutboundError, socket::connect_tcp};
 
 /// How many addresses of a host are tried: a name that has more of them changes nothing.
 const MOST_ADDRESSES: usize = 8;
@@ -52,10 +52,7 @@ pub(super) async fn dial_plain(
             return Err(OutboundError::NotLoopback(host.to_owned()));
         }
     }
-    let tcp = connect(&addresses, host, deadlines.connect).await?;
-    // What is asked is small, and waits for nothing.
-    let _ = tcp.set_nodelay(true);
-    Ok(tcp)
+    connect(&addresses, host, deadlines.connect).await
 }
 
 async fn resolve(host: &str, port: u16, limit: Duration) -> Result<Vec<SocketAddr>, OutboundError> {
@@ -74,7 +71,7 @@ async fn connect(addresses: &[SocketAddr], host: &str, limit: Duration) -> Resul
     let share = limit / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
     let mut last = OutboundError::Timeout { step: "connecting", limit };
     for address in addresses {
-        match timeout(share, TcpStream::connect(address)).await {
+        match timeout(share, connect_tcp(*address)).await {
             Ok(Ok(tcp)) => return Ok(tcp),
             Ok(Err(source)) => {
                 let shown = if address.ip().to_string() == host {

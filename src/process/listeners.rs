@@ -14,26 +14,15 @@ use tokio::sync::watch;
 
 use super::inherited::InheritedSockets;
 use crate::{
-    edge::{self, BoundListener, Connections, Handler, Hooks, Ipv6Mode, Rules, TlsState},
-    model::{Clock, ListenerName},
+    edge::{self, BoundListener, Connections, Ipv6Mode, ListenerDeps, Rules},
+    model::ListenerName,
     policy::{IpSet, Listener, Policy},
-    store::{Challenges, Descriptors},
+    store::Descriptors,
 };
-
-/// What every listener needs to accept connections.
-pub(crate) struct ListenerDeps {
-    pub(crate) handler: Arc<dyn Handler>,
-    pub(crate) hooks: Arc<Hooks>,
-    pub(crate) tls: Arc<ArcSwap<TlsState>>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) challenges: Arc<Challenges>,
-    /// Of connections of all listeners together.
-    pub(crate) descriptors: Descriptors,
-}
 
 /// The open listeners.
 pub(crate) struct Listeners {
-    deps: ListenerDeps,
+    deps: Arc<ListenerDeps>,
     open: Mutex<BTreeMap<ListenerName, ListenerHandle>>,
     /// Connections of listeners that were taken out and still live.
     closed: Mutex<Vec<Connections>>,
@@ -122,7 +111,12 @@ fn refused(listener: &Listener, source: io::Error) -> BindError {
 
 impl Listeners {
     pub(crate) fn new(deps: ListenerDeps) -> Self {
-        Self { deps, open: Mutex::default(), closed: Mutex::default(), admin_addresses: Mutex::default() }
+        Self {
+            deps: Arc::new(deps),
+            open: Mutex::default(),
+            closed: Mutex::default(),
+            admin_addresses: Mutex::default(),
+        }
     }
 
     /// Binds what a policy has and is not open yet, so that everything that can fail has failed before
@@ -228,16 +222,7 @@ impl Listeners {
             .socket()
             .inspect_err(|error| tracing::error!(listener = %name, %error, "no hand-over is possible"))
             .ok();
-        let ListenerDeps { handler, hooks, tls, clock, challenges, descriptors } = &self.deps;
-        let serving = bound.within(descriptors).run(
-            Arc::clone(handler),
-            Arc::clone(hooks),
-            Arc::clone(tls),
-            Arc::clone(&rules),
-            Arc::clone(clock),
-            Arc::clone(challenges),
-            shutdown,
-        );
+        let serving = bound.run(Arc::clone(&self.deps), Arc::clone(&rules), shutdown);
         tokio::spawn(async move {
             if let Err(error) = serving.await {
                 tracing::error!(listener = %name, %error, "the listener ended");

@@ -12,7 +12,7 @@ mod service_manager;
 pub(crate) use blocking::{Blocking, BlockingError, BlockingWork, Repeated, RereadError};
 pub(crate) use inherited::{InheritedSocket, InheritedSockets};
 pub use listeners::BindError;
-pub(crate) use listeners::{Added, ListenerDeps, Listeners, bind_all, ipv6_mode};
+pub(crate) use listeners::{Added, Listeners, bind_all, ipv6_mode};
 pub(crate) use policy_changes::{PolicyChanges, PolicySubscriber};
 pub(crate) use reload_lock::ReloadLock;
 pub(crate) use service_manager::Notifier;

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    outbound::{ServerTls, TlsStream},
+    outbound::{self, ServerTls, TlsStream},
     policy::ServerAddress,
 };
 
@@ -44,13 +44,8 @@ impl Socket {
     /// Connects. The caller sets the deadline.
     pub(crate) async fn open(address: &ServerAddress) -> io::Result<Self> {
         let stream = match address {
-            ServerAddress::Tcp(address) => {
-                let tcp = TcpStream::connect(address).await?;
-                // A request leaves in one write; there is nothing to wait for.
-                tcp.set_nodelay(true)?;
-                Stream::Tcp(tcp)
-            }
-            ServerAddress::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
+            ServerAddress::Tcp(address) => Stream::Tcp(outbound::connect_tcp(*address).await?),
+            ServerAddress::Unix(path) => Stream::Unix(outbound::connect_unix(path).await?),
         };
         Ok(Self::Plain(Plain { stream, eager: false }))
     }

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use octroi::{
     edge::{
         self, AdmissionControl, Connections, EarlyCause, EarlyReply, Handler, Hooks, Http2Error,
-        Http2Refusal, Rules, TlsState,
+        Http2Refusal, ListenerDeps, Rules, TlsState,
         dev::{Authority, PairFiles},
     },
     model::{
@@ -22,7 +22,7 @@ use octroi::{
         Certificate, CertificateSource, DenyList, IpSet, Limits, Listener, ListenerKind, MinVersion, Policy,
         ProxyProtocol, Tls, UnknownSni,
     },
-    store::Challenges,
+    store::{Challenges, Descriptors},
 };
 use pingora::protocols::{Shutdown, Stream};
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
@@ -334,15 +334,15 @@ impl TestListener {
         let hooks =
             Arc::new(Hooks { admission: seen.clone(), early_reply: seen.clone(), events: seen.clone() });
         let challenges = Arc::new(Challenges::default());
-        tokio::spawn(bound.run(
+        let deps = ListenerDeps {
             handler,
             hooks,
             tls,
-            Arc::clone(&rules),
             clock,
-            Arc::clone(&challenges),
-            shutdown,
-        ));
+            challenges: Arc::clone(&challenges),
+            descriptors: Descriptors::new(None),
+        };
+        tokio::spawn(bound.run(Arc::new(deps), Arc::clone(&rules), shutdown));
         Self { addr, seen, connections, rules, down, dir, challenges }
     }
 
