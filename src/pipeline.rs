@@ -6,7 +6,10 @@
 pub mod answer;
 mod charge;
 mod explain;
+mod forward;
+pub mod owner;
 mod permit;
+pub mod refusal;
 mod revalidate;
 mod revocation;
 
@@ -31,6 +34,7 @@ pub use crate::checks::{
     session::{Session, Source},
 };
 pub use answer::{judge_grant, judge_revocation};
+pub use forward::{ForwardInputs, prepare_request};
 pub use permit::{Disposition, OnSessionEnd, Permit, RequestFacts, Stores};
 pub use revalidate::{Revalidation, revalidate};
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use crate::{
     checks::hygiene,
     edge::{EarlyCause, EarlyReply, Http2Error, Http2Refusal},
-    gateway::{Refusal, Shared, owner_of_head, reset_of},
+    gateway::{Shared, reset_of},
     model::{Connection, Deny, EventKind, EventSink, HttpVersion, Reason, RequestEnded},
+    pipeline::{owner, refusal::Refusal},
 };
 
 /// Answers and records for the listeners.
@@ -27,7 +28,7 @@ impl EarlyReply for EarlyRefusals {
             }
         };
         let (id, now, facts) = (self.0.request_id(), self.0.clock.now(), connection.facts());
-        let (host, owner) = owner_of_head(head, facts, policy).unzip();
+        let (host, owner) = owner::of_head(head, facts, policy).unzip();
         let owner = owner.flatten();
         let mut words = head
             .split(|&byte| byte == b'\r' || byte == b'\n')

@@ -1,7 +1,7 @@
 //! Is an Upgrade field a WebSocket handshake that the route allows? (threat model, rows 11 and 12)
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::hygiene::{Body, Clean};
 use crate::{
@@ -54,6 +54,37 @@ pub fn check(view: &RequestView<'_>, clean: &Clean<'_>, route: &Route) -> Verdic
     Ok(Upgrade::WebSocket)
 }
 
+/// Allows only an answer that switches protocols where it proves that its server understood the question: the
+/// key must come back hashed (RFC 6455, section 4.2.2). `key` is that of the handshake which left.
+pub fn check_answer(headers: &HeaderMap, key: Option<&[u8]>) -> Verdict {
+    let refuse = |detail| Err(Deny::new(Reason::UpstreamProtocol, detail));
+    let Some(key) = key else { return refuse("the upstream switched protocols without being asked") };
+    let answered = headers.get(header::SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
+    if answered != Some(websocket_accept(key).as_bytes()) {
+        return refuse("the upstream's Sec-WebSocket-Accept does not answer the key");
+    }
+    if !is_websocket(headers) {
+        return refuse("the upstream switched to another protocol than `websocket`");
+    }
+    Ok(())
+}
+
+/// Says whether the answer names the one protocol that was asked for.
+fn is_websocket(headers: &HeaderMap) -> bool {
+    let mut protocols = headers.get_all(header::UPGRADE).iter();
+    protocols.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && protocols.next().is_none()
+}
+
+/// `Sec-WebSocket-Accept` for a key (RFC 6455, section 1.3). SHA-1 is what the standard names; it protects
+/// nothing here.
+fn websocket_accept(key: &[u8]) -> String {
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY);
+    context.update(key);
+    context.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, context.finish())
+}
+
 /// Says whether a list field contains a word, in any case.
 fn lists(view: &RequestView<'_>, name: &HeaderName, word: &[u8]) -> bool {
     let mut lines = view.headers.get_all(name).iter();
@@ -75,4 +106,27 @@ fn only<'a>(view: &RequestView<'a>, name: &HeaderName) -> Option<&'a [u8]> {
 fn is_key(key: &[u8]) -> bool {
     let mut bytes = [0; 18];
     key.len() == 24 && STANDARD.decode_slice(key, &mut bytes) == Ok(16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tunnel_speaks_the_protocol_that_was_asked_for() {
+        let answer = |lines: &[&'static str]| {
+            let lines = lines.iter().map(|&line| (header::UPGRADE, HeaderValue::from_static(line)));
+            is_websocket(&lines.collect())
+        };
+
+        assert!(answer(&["WebSocket"]));
+        for bad in [&[][..], &["h2c"], &["websocket, h2c"], &["websocket", "h2c"]] {
+            assert!(!answer(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_websocket_answer_is_the_one_of_the_standard() {
+        assert_eq!(websocket_accept(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
 }

@@ -6,13 +6,14 @@ use pingora::{Error, ErrorType, Result, proxy::Session};
 
 use super::{
     context::Context,
-    failure, grpc,
     shared::{Gateway, LONGEST},
 };
 use crate::{
+    headers,
     model::{Deny, Reason},
     pipeline::OnSessionEnd,
     policy::Protocol,
+    upstream,
 };
 
 /// How long any body may take before its rate counts, as at the stream, and how much later than there it is
@@ -21,13 +22,12 @@ const BODY_GRACE: Duration = Duration::from_secs(10);
 const AFTER_STREAM: Duration = Duration::from_secs(2);
 
 impl Gateway {
-    /// Begins the clock of a body, where one is to come: a request without one sends nothing more, and must
-    /// not be timed for it.
+    /// Begins the clock of a body, if there is one: a request without a body must not be timed for it.
     pub(super) fn body_begins(&self, session: &mut Session, ctx: &mut Context) {
         let (Some(connection), Some(permit)) = (&ctx.connection, &ctx.permit) else { return };
         let request = session.req_header();
         ctx.call = permit.tenant().upstream.protocol == Protocol::Http2
-            && grpc::is_call(&request.method, &request.headers);
+            && headers::is_call(&request.method, &request.headers);
         if !session.is_body_empty() {
             // The two sides of a call take turns, and may be silent in between: `websocket_idle` bounds that.
             let rate = if ctx.call && session.is_http2() { 0 } else { permit.limits().body_min_rate };
@@ -58,14 +58,14 @@ impl Gateway {
             return Error::e_explain(ErrorType::HTTPStatus(413), "body too large");
         }
         if !end && http2 && self.is_too_slow(ctx) {
-            ctx.deny = Some(failure::slow_body());
+            ctx.deny = Some(upstream::slow_body());
             return Error::e_explain(ErrorType::HTTPStatus(408), "body too slow");
         }
         Ok(())
     }
 
-    /// Says whether this is the body that the stream calls too slow. The stream knows whose the waiting was,
-    /// and not whose body it is.
+    /// Says whether this is the body that the stream found too slow. The stream knows which side waited, but
+    /// not which body is slow.
     fn is_too_slow(&self, ctx: &Context) -> bool {
         let (Some(rate), Some(connection)) = (ctx.body_rate, &ctx.connection) else { return false };
         let took = self.shared.clock.tick().since(ctx.tick);
@@ -75,17 +75,17 @@ impl Gateway {
 
 /// Returns how long a client may still take for the next piece of its body.
 ///
-/// Over HTTP/2 the lowest rate of all bodies holds for each of them at the stream, which does not know which
-/// is which: so one that may be silent would cover the others. Each body is known here. This deadline is
-/// later than the stream's, so the stream's refusal wins.
+/// Over HTTP/2 the stream holds every body to the lowest rate of all, because it cannot tell them apart: a
+/// body that may be silent would cover the others. Here each body is known. This deadline is later than the
+/// stream's, so the stream's refusal wins.
 pub(super) fn patience(http2: bool, ctx: &Context) -> Duration {
     let rate = ctx.body_rate.filter(|rate| *rate > 0 && http2);
     let Some(usual) = rate.and_then(|rate| ctx.body_in.checked_div(rate)) else { return LONGEST };
     (Duration::from_secs(usual).max(BODY_GRACE) + AFTER_STREAM).saturating_sub(ctx.body_waited)
 }
 
-/// Notes that a piece of a body was taken up: edge keeps small ones of a stream of HTTP/2 back until those
-/// before them were.
+/// Notes that a piece of a body was read: edge holds back small pieces of an HTTP/2 stream until those before
+/// them were.
 pub(super) fn piece_came(ctx: &Context, bytes: usize) {
     if let (Some(stream), Some(connection)) = (ctx.stream, &ctx.connection) {
         connection.note_piece(stream, bytes);

@@ -7,38 +7,37 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{HeaderMap, Method};
+use http::HeaderValue;
 use pingora::{Error, ErrorType, Result, http::ResponseHeader, protocols::http::HttpTask, proxy::Session};
 
 use super::{
     body,
     context::{Context, UpstreamAttempt},
     discard::{PIECES, SHORT, keep_for_a_short_rest},
-    failure, grpc, guard,
-    request_framing::Framing,
-    response, revalidate,
+    failure, guard, response, revalidate,
     shared::Gateway,
-    upgrade, upstream_request, view,
+    upstream_request, view,
 };
 use crate::{
+    checks::upgrade::check_answer,
     headers,
-    model::{Connection, Deny, HttpVersion, Reason, Tick},
+    model::{Clock, Connection, Deny, HttpVersion, Reason, Tick},
     pipeline::{OnSessionEnd, Permit},
     upstream::{
-        self, Downstream, Ended, Head, Outgoing, Pool, Registration, Request, RequestBody, Resources,
-        ServerAttempt, cancelled,
+        self, BodyState, Downstream, Ended, Framing, Head, Outgoing, Pool, Registration, Request,
+        RequestBody, Requester, Resources, ServerAttempt, cancelled,
     },
     wire::http2::interim_frame,
 };
 
-/// How long a client may rest that holds what others wait for, and how fast it is waited for then, in octets
-/// per second. Rates go over the whole exchange: an octet now and then changes nothing.
+/// How long a client may pause while it holds what others wait for, and the rate that it must keep then, in
+/// octets per second. The rate is that of the whole exchange: an octet now and then changes nothing.
 const REST: Duration = Duration::from_secs(1);
 const LEAST_RATE: u64 = 1024;
-/// As many octets as if the client had sent them: half a minute.
+/// The credit once the answer has begun, in octets: half a minute.
 const PAUSES: u64 = 30 * LEAST_RATE;
 
-/// Who asked, and what was asked.
+/// The client of an exchange, with its request.
 pub(super) struct Client<'a> {
     pub(super) gateway: &'a Gateway,
     pub(super) session: &'a mut Session,
@@ -55,42 +54,6 @@ impl Downstream for Client<'_> {
         self.ctx.permit.as_ref()
     }
 
-    fn method(&self) -> &Method {
-        &self.session.req_header().method
-    }
-
-    fn is_http2(&self) -> bool {
-        self.session.is_http2()
-    }
-
-    fn is_call(&self) -> bool {
-        self.ctx.call
-    }
-
-    fn request(&mut self, pool: &Pool) -> Result<Request, Ended<Box<Error>>> {
-        let made = upstream_request::build(&self.gateway.shared, self.session, self.ctx, pool, self.framing);
-        self.ended(made)
-    }
-
-    fn note_attempt(&mut self, attempt: Option<ServerAttempt>) {
-        self.ctx.upstream = attempt.map(|ServerAttempt { server, tries, began }| UpstreamAttempt {
-            server,
-            tries,
-            began,
-            first_byte: None,
-            status: None,
-        });
-    }
-
-    fn before_send(&mut self) -> Result<bool, Ended<Box<Error>>> {
-        let judged = revalidate::revalidate_before_send(&self.gateway.shared, self.ctx);
-        self.ended(judged)
-    }
-
-    fn holds_budget(&mut self, number: usize) {
-        self.ctx.holds_budget(number);
-    }
-
     fn register(&mut self) -> Result<(), Ended<Box<Error>>> {
         let registered = revalidate::register(&self.gateway.shared, self.ctx);
         self.ended(registered)
@@ -100,18 +63,32 @@ impl Downstream for Client<'_> {
         self.ctx.registration.as_ref()
     }
 
+    fn begin_turn(&mut self, body: BodyState) -> Result<Duration, Ended<Box<Error>>> {
+        self.note_sent(body)?;
+        Ok(body::patience(self.session.is_http2(), self.ctx))
+    }
+
     fn listen(
         &mut self,
-        idle: bool,
+        body: BodyState,
     ) -> (impl Future<Output = Deny> + Send, impl Future<Output = Result<Option<Bytes>>> + Send) {
-        let Self { session, ctx, .. } = self;
+        let since = body.waits_for_client.then(|| self.begin_wait());
+        let Self { gateway, session, ctx, .. } = self;
+        let Context { registration, body_waited, .. } = &mut **ctx;
+        let registration = registration.as_ref();
+        let clock = &*gateway.shared.clock;
+        let wait = since.map(|since| Wait { registration, clock, since, waited: body_waited });
+        let idle = body.has_come;
         let piece = session.as_downstream_mut().read_body_or_idle(idle);
-        let piece = piece.map(move |piece| match piece {
-            Ok(_) if idle => Err(unexpected_bytes()),
-            Ok(piece) => Ok(piece),
-            Err(error) => Err(error.into_down()),
+        let piece = piece.map(move |piece| {
+            let _wait = wait;
+            match piece {
+                Ok(_) if idle => Err(unexpected_bytes()),
+                Ok(piece) => Ok(piece),
+                Err(error) => Err(error.into_down()),
+            }
         });
-        (cancelled(ctx.registration.as_ref()), piece)
+        (cancelled(registration), piece)
     }
 
     fn take(&mut self, piece: Option<Bytes>, body: &mut RequestBody) -> Result<(), Ended<Box<Error>>> {
@@ -119,64 +96,23 @@ impl Downstream for Client<'_> {
         self.ended(taken)
     }
 
-    fn note_sent(&mut self, body: &RequestBody) -> Result<(), Ended<Box<Error>>> {
-        let may = |permit: &Permit| permit.on_session_end() == OnSessionEnd::AsNew && permit.may_sign_out();
-        let answers = self.ctx.upstream.as_ref().is_some_and(|attempt| attempt.status.is_some());
-        if answers || !body.is_done() || !self.ctx.permit.as_ref().is_some_and(may) {
-            return Ok(());
-        }
-        let shared = &self.gateway.shared;
-        // One that had ended before is none that the app could have ended.
-        let judged = revalidate::revalidate_if_changed(shared, self.ctx)
-            .and_then(|()| revalidate::set_on_session_end(shared, self.ctx, OnSessionEnd::AwaitsAnswer));
-        self.ended(judged)
-    }
-
-    fn patience(&self) -> Duration {
-        body::patience(self.session.is_http2(), self.ctx)
-    }
-
-    fn begin_wait(&self, body: &RequestBody) -> Option<Tick> {
-        body.waits_for_client().then(|| {
-            let now = self.now();
-            // Once the answer has begun, both sides may have their pauses.
-            let answers = self.ctx.upstream.as_ref().is_some_and(|attempt| attempt.first_byte.is_some());
-            let pause = if answers { PAUSES } else { 0 };
-            self.set_preemptible(now, self.ctx.body_in.saturating_add(pause), self.ctx.body_waited);
-            now
-        })
-    }
-
-    fn end_wait(&mut self, since: Option<Tick>) {
-        if let Some(since) = since {
-            if let Some(registration) = &self.ctx.registration {
-                registration.set_preemptible(None);
-            }
-            self.ctx.body_waited += self.now().since(since);
-        }
-    }
-
-    fn too_slow(&mut self) -> Ended<Box<Error>> {
-        Ended::Denied(failure::slow_body())
-    }
-
-    async fn interim(&mut self, head: Head) -> Result<(), Ended<Box<Error>>> {
-        // Nobody asked for another protocol: a request that does goes another way from here.
+    async fn write_interim(&mut self, head: Head) -> Result<(), Ended<Box<Error>>> {
+        // The request did not ask for another protocol: one that did becomes a tunnel.
         if head.status.as_u16() == 101 {
             let why = "the upstream switched protocols without being asked";
             return Err(Ended::Denied(Deny::new(Reason::UpstreamProtocol, why)));
         }
         let judged = revalidate::revalidate_if_changed(&self.gateway.shared, self.ctx);
         self.ended(judged)?;
-        // One who speaks HTTP/1.0 would take it for the answer; and whose session has ended hears nothing but
-        // that.
+        // A client of HTTP/1.0 would take it for the answer, and a client whose session has ended gets the
+        // sign-out only.
         let waits = self.ctx.without_session && self.ctx.permit.as_ref().is_some_and(Permit::may_sign_out);
         if waits || view::version(self.session.req_header()) == HttpVersion::Http10 {
             return Ok(());
         }
         let head = self.prepare_head(head)?;
         if self.session.is_http2() {
-            // The library drops them.
+            // The library drops interim answers over HTTP/2.
             if let (Some(connection), Some(stream)) = (&self.ctx.connection, self.ctx.stream) {
                 let fields = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
                 interim_frame(stream, head.status.as_u16(), fields)
@@ -200,7 +136,7 @@ impl Downstream for Client<'_> {
         self.ended(came)?;
         let judged = response::process(&self.gateway.shared, self.session, head, self.ctx).await;
         self.ended(judged)?;
-        // The app has no more of a request whose answer has ended its session.
+        // The app gets nothing more of a request whose answer has ended its session.
         let has_ended =
             self.ctx.permit.as_ref().is_some_and(|permit| permit.on_session_end() == OnSessionEnd::Nothing);
         if has_ended && !body.is_done() {
@@ -219,18 +155,11 @@ impl Downstream for Client<'_> {
         Ok(Box::new(ResponseHeader::from(parts)))
     }
 
-    fn prepare_trailers(&mut self, trailers: &mut HeaderMap) -> Result<(), Deny> {
-        let permit = self.ctx.permit.as_ref();
-        let of_tenant = permit.map_or(&[][..], |permit| &permit.tenant().response_headers);
-        headers::filter_trailers(trailers, of_tenant)
-            .map(drop)
-            .map_err(|why| Deny::new(Reason::UpstreamProtocol, why))
-    }
-
-    /// A client that takes nothing keeps nothing open.
+    /// A client that reads nothing does not keep the exchange open.
     async fn write(&mut self, part: Outgoing<Box<ResponseHeader>>) -> Result<(), Ended<Box<Error>>> {
         let began = self.now();
         let octets = u64::try_from(part.octets()).unwrap_or(u64::MAX);
+        let end = part.end;
         self.set_preemptible(began, self.ctx.body_out, self.ctx.unread_for);
         let _waits =
             self.ctx.connection.as_ref().filter(|_| self.session.is_http2()).map(Connection::answer_pending);
@@ -243,11 +172,8 @@ impl Downstream for Client<'_> {
             self.ctx.unread_for += self.now().since(began);
         }
         self.ctx.body_out = self.ctx.body_out.saturating_add(octets);
+        self.ctx.answered |= end;
         Ok(())
-    }
-
-    fn note_answered(&mut self) {
-        self.ctx.answered = true;
     }
 
     async fn drain(
@@ -255,11 +181,8 @@ impl Downstream for Client<'_> {
         body: &mut RequestBody,
         held: Option<Outgoing<Box<ResponseHeader>>>,
     ) -> Result<(), Ended<Box<Error>>> {
+        self.ctx.answered = true;
         self.drain_stream(body, held).await
-    }
-
-    fn can_end_call(&self, head: &Head) -> bool {
-        self.ctx.call && self.session.is_http2() && headers::is_grpc(&head.headers)
     }
 
     async fn end_call(&mut self, why: Ended<Box<Error>>) -> Result<(), Ended<Box<Error>>> {
@@ -268,7 +191,7 @@ impl Downstream for Client<'_> {
             Ended::Denied(deny) if deny.reason == Reason::StreamIdle => deny,
             Ended::Denied(_) | Ended::ClientGone(_) | Ended::Failed(_) => return Err(why),
         };
-        let trailers = grpc::error_trailers(deny);
+        let trailers = headers::error_trailers(deny);
         if self.session.as_downstream_mut().write_response_trailers(trailers).await.is_err() {
             return Err(why);
         }
@@ -291,8 +214,11 @@ impl Downstream for Client<'_> {
     ) -> Result<(), Ended<Box<Error>>> {
         let status = head.status.as_u16();
         response::note(&self.gateway.shared, self.ctx, status);
-        upgrade::accept(&head.headers, self.ctx).map_err(Ended::Denied)?;
-        if let Some(permit) = &self.ctx.permit {
+        let key = self.ctx.websocket_key.as_ref().map(HeaderValue::as_bytes);
+        check_answer(&head.headers, key).map_err(Ended::Denied)?;
+        self.ctx.upgraded = true;
+        if let (Some(permit), Some(connection)) = (&self.ctx.permit, &self.ctx.connection) {
+            connection.becomes_tunnel(permit.limits().websocket_idle);
             response::give_back(&self.gateway.shared, permit, status, false);
         }
         self.register()?;
@@ -303,6 +229,26 @@ impl Downstream for Client<'_> {
     }
 }
 
+impl Requester for Client<'_> {
+    fn request(&mut self, pool: &Pool) -> Result<Request, Ended<Box<Error>>> {
+        let made = upstream_request::build(&self.gateway.shared, self.session, self.ctx, pool, self.framing);
+        let made = self.ended(made)?;
+        self.ctx.upstream = None;
+        Ok(made)
+    }
+
+    fn note_attempt(&mut self, attempt: ServerAttempt) {
+        let ServerAttempt { server, tries, began } = attempt;
+        self.ctx.upstream = Some(UpstreamAttempt { server, tries, began, first_byte: None, status: None });
+    }
+
+    fn before_send(&mut self, budget: usize) -> Result<bool, Ended<Box<Error>>> {
+        self.ctx.holds_budget(budget);
+        let judged = revalidate::revalidate_before_send(&self.gateway.shared, self.ctx);
+        self.ended(judged)
+    }
+}
+
 impl Client<'_> {
     pub(super) fn now(&self) -> Tick {
         self.gateway.shared.clock.tick()
@@ -310,6 +256,31 @@ impl Client<'_> {
 
     fn ended<T>(&mut self, outcome: Result<T>) -> Result<T, Ended<Box<Error>>> {
         outcome.map_err(|error| failure::of_step(error, self.ctx))
+    }
+
+    /// Notes that the server has all of the request, once it has: where it may end the session, its answer is
+    /// awaited.
+    fn note_sent(&mut self, body: BodyState) -> Result<(), Ended<Box<Error>>> {
+        let may = |permit: &Permit| permit.on_session_end() == OnSessionEnd::AsNew && permit.may_sign_out();
+        let answers = self.ctx.upstream.as_ref().is_some_and(|attempt| attempt.status.is_some());
+        if answers || !body.is_done || !self.ctx.permit.as_ref().is_some_and(may) {
+            return Ok(());
+        }
+        let shared = &self.gateway.shared;
+        // One that had ended before is none that the app could have ended.
+        let judged = revalidate::revalidate_if_changed(shared, self.ctx)
+            .and_then(|()| revalidate::set_on_session_end(shared, self.ctx, OnSessionEnd::AwaitsAnswer));
+        self.ended(judged)
+    }
+
+    /// Begins to wait for the client: others that wait may end the exchange if that takes too long.
+    fn begin_wait(&self) -> Tick {
+        let now = self.now();
+        // Once the answer has begun, both sides may have their pauses.
+        let answers = self.ctx.upstream.as_ref().is_some_and(|attempt| attempt.first_byte.is_some());
+        let pause = if answers { PAUSES } else { 0 };
+        self.set_preemptible(now, self.ctx.body_in.saturating_add(pause), self.ctx.body_waited);
+        now
     }
 
     fn take_piece(&mut self, piece: Option<Bytes>, body: &mut RequestBody) -> Result<()> {
@@ -341,7 +312,7 @@ impl Client<'_> {
                     self.take_piece(piece, body)?;
                 }
                 Some(Err(error)) if connection.chunks_are_wrong() => return Err(error.into_down()),
-                // Its end does not come; the answer may reach it all the same.
+                // The body breaks off; the answer may still reach the client.
                 Some(Err(_)) => {
                     self.session.set_keepalive(None);
                     return Ok(());
@@ -364,7 +335,24 @@ impl Client<'_> {
     }
 }
 
-/// Pinned where it stands: a future that is handed over is kept twice.
+/// The time that a client is waited for: it runs until this is dropped.
+struct Wait<'a> {
+    registration: Option<&'a Registration>,
+    clock: &'a dyn Clock,
+    since: Tick,
+    waited: &'a mut Duration,
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if let Some(registration) = self.registration {
+            registration.set_preemptible(None);
+        }
+        *self.waited += self.clock.tick().since(self.since);
+    }
+}
+
+/// Takes a pinned future: one that is moved in would be stored twice.
 pub(super) async fn unless_cancelled<T>(
     registration: Option<&Registration>,
     write: Pin<&mut impl Future<Output = Result<T>>>,
@@ -376,12 +364,12 @@ pub(super) async fn unless_cancelled<T>(
     }
 }
 
-/// What comes behind a request is another one, and not here.
+/// Octets after the request are an error here: no other request may follow yet.
 fn unexpected_bytes() -> Box<Error> {
     Error::explain(ErrorType::ConnectionClosed, "the client sent more than its request").into_down()
 }
 
-/// Says a part of an answer in the library's words.
+/// Converts a part of an answer into the library's tasks.
 pub(super) fn tasks(part: Outgoing<Box<ResponseHeader>>) -> Vec<HttpTask> {
     let Outgoing { head, data, trailers, end } = part;
     let mut tasks = Vec::with_capacity(2);

@@ -1,5 +1,5 @@
-//! The rest of a request whose answer is whole, over HTTP/2: its client may read the end of that only when it
-//! has sent all.
+//! The rest of a request whose answer is complete, over HTTP/2: some clients read the end of the answer only
+//! when they have sent everything.
 
 use std::{pin::pin, time::Duration};
 
@@ -16,9 +16,9 @@ const PAUSE: Duration = Duration::from_millis(1250);
 impl Client<'_> {
     /// Takes in what the client still sends, and writes what was held back.
     ///
-    /// There are clients that read only when they have sent all. What comes has the bounds that it would have
-    /// had on its way to the app: `body_bytes`, and `body_min_rate`. Over HTTP/1 the connection closes behind
-    /// the answer, and has the same care at its close.
+    /// Some clients read only when they have sent everything. The rest has the bounds of a body that is
+    /// forwarded: `body_bytes` and `body_min_rate`. Over HTTP/1 the connection closes after the answer, and
+    /// is drained then.
     pub(super) async fn drain_stream(
         &mut self,
         body: &mut RequestBody,
@@ -29,26 +29,26 @@ impl Client<'_> {
             return Ok(());
         }
         self.ctx.took = Some(self.now().since(self.ctx.tick));
-        // It occupies nothing of the upstream any more. Where there is no room for such, the stream is closed
-        // behind its answer (RFC 9113, section 8.1), as if the client had sent too much.
+        // It occupies nothing of the upstream any more. Where the memory budget has no share for it, the
+        // stream is closed after its answer (RFC 9113, section 8.1), as if the client had sent too much.
         let share = self.ctx.permit.as_ref().and_then(|permit| self.resources.take_to_wait(permit).ok());
         let Some(_share) = share else { return self.write_last(held).await };
         let Self { gateway, session, ctx, .. } = self;
         let mut outcome = Ok(());
-        // Some that asked whether they may send do it after a moment, whatever they were told.
+        // Some clients that sent Expect send the body after a moment, whatever the answer was.
         while !body.has_come() && outcome.is_ok() {
             tokio::select! {
                 biased;
                 deny = cancelled(ctx.registration.as_ref()) => return Err(Ended::Cancelled(deny)),
                 piece = session.as_downstream_mut().read_body_or_idle(false) => {
-                    // That the rest of its body does not come is no failure: the client has its answer.
+                    // A missing rest of the body is no failure: the client has its answer.
                     let Ok(piece) = piece else { break };
                     let end = piece.is_none() || session.as_downstream_mut().is_body_done();
                     let octets = piece.as_ref().map_or(0, Bytes::len);
                     outcome = gateway.body_comes(ctx, session.is_http2(), octets, end);
                     body.put(None, end);
                 }
-                // It may be waiting for us.
+                // The client may be waiting for us.
                 () = tokio::time::sleep(PAUSE), if held.is_some() => {
                     let part = held.take().map(tasks).unwrap_or_default();
                     let write = pin!(session.as_downstream_mut().response_duplex_vec(part));

@@ -5,7 +5,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 use super::context::Context;
 use crate::{
     model::{Connection, CutReason, Deny, HttpVersion, Reason},
-    upstream::Ended,
+    upstream::{Ended, slow_body},
 };
 
 /// Turns an error of the library into a refusal.
@@ -109,11 +109,6 @@ fn wrong_chunks(ctx: &Context) -> Option<Deny> {
 fn breaks_protocol(error: &Error) -> bool {
     let cause = error.root_cause().downcast_ref::<h2::Error>();
     cause.is_some_and(|cause| cause.is_library() && cause.reason() == Some(h2::Reason::PROTOCOL_ERROR))
-}
-
-/// The refusal of a body that comes too slowly.
-pub(super) fn slow_body() -> Deny {
-    Deny::new(Reason::TimeoutBody, "the body came slower than `body_min_rate`")
 }
 
 /// Says why a client's side failed. `forwarded` says that the request had passed every check.

@@ -10,13 +10,13 @@ use crate::model::{Deny, Reason, Verdict};
 
 /// Awaits work that judges.
 ///
-/// What it leaves half done is what was gathered about this one request. That is logged and proves nothing,
-/// and no permit comes out of it.
+/// After a panic only the state of this one request may be incomplete. It is logged and proves nothing, and
+/// no permit comes out of it.
 pub(super) async fn catch_panic_async<T>(work: impl Future<Output = Verdict<T>>) -> Verdict<T> {
     AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(panicked()))
 }
 
-/// Does work that does not wait. It leaves half done only a message that is then not sent.
+/// Does synchronous work. After a panic only a message may be incomplete, and it is not sent.
 pub(super) fn catch_panic<T>(work: impl FnOnce() -> T) -> Verdict<T> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| panicked())
 }

@@ -14,15 +14,13 @@ use super::{
     context::Context,
     failure, guard,
     logged_request::LoggedRequest,
-    owner, record,
-    refusal::Refusal,
-    refuse, reset, session_store,
+    record, refuse, reset, session_store,
     shared::{Gateway, LONGEST},
     view,
 };
 use crate::{
     model::{Decision, Deny, Reason, Stage, Verdict},
-    pipeline::{self, Disposition, Stores},
+    pipeline::{self, Disposition, Stores, owner, refusal::Refusal},
 };
 
 #[async_trait]

@@ -24,9 +24,9 @@ pub(super) fn finished(shared: &Shared, session: &Session, ctx: &Context) {
     );
 }
 
-/// The same of a request whose task was ended under way: the library has taken the session along.
+/// Records a request whose task was dropped: the library has dropped its session too.
 pub(super) fn cut_off(shared: &Shared, ctx: &Context) {
-    // What the client had by then, if that was anything.
+    // What the client had received by then, if anything.
     let answered = ctx.upstream.as_ref().and_then(|exchange| exchange.status).or(ctx.upgraded.then_some(101));
     let status = answered.or(ctx.deny.as_ref().map(|deny| deny.reason.status()));
     write(shared, ctx, status, Some(ctx.body_out));

@@ -5,16 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pingora::{Result, http::ResponseHeader, protocols::http::ServerSession as Downstream, proxy::Session};
 
-use super::{
-    context::Context,
-    discard,
-    refusal::{Certificate, ClientPreferences, Refusal, RefusalDetails},
-    shared::Shared,
-    sign_in_redirect::{login_location, stale_sign_in},
-};
+use super::{context::Context, discard, shared::Shared};
 use crate::{
     headers,
     model::{Deny, Reason, Stage},
+    pipeline::refusal::{
+        CertificateFault, ClientPreferences, Refusal, RefusalDetails, login_location, stale_sign_in,
+    },
     policy::Route,
     session::cookie,
 };
@@ -41,8 +38,8 @@ pub(super) async fn refuse(
         .min()
         .filter(|_| deny.reason == Reason::AuthTooOld);
     let realm = ctx.realm();
-    let preferences =
-        ClientPreferences::of(session.req_header().method.as_str(), &session.req_header().headers);
+    let request = session.req_header();
+    let preferences = ClientPreferences::of(request.method.as_str(), &request.headers);
     let lost =
         sessions.filter(|_| deny.reason == Reason::Csrf && ctx.facts.sign_in_lost && preferences.document);
     let clear_cookie = sessions.filter(|_| ctx.facts.clear_cookie && ctx.permit.is_none());
@@ -51,11 +48,11 @@ pub(super) async fn refuse(
     }
     let extra = RefusalDetails {
         stale_sign_in: lost
-            .map(|sessions| stale_sign_in(sessions, session.req_header(), ctx.facts.session.is_some())),
+            .map(|sessions| stale_sign_in(sessions, &request.headers, ctx.facts.session.is_some())),
         max_auth_age,
         retry_after: deny.retry_after,
         quotas: &ctx.facts.quotas,
-        // Made only where it is sent: refusals come in floods.
+        // Computed only where it is sent: refusals come in floods.
         allow: ctx
             .facts
             .route
@@ -65,12 +62,12 @@ pub(super) async fn refuse(
         login: sessions
             .filter(|_| status == 401 && preferences.browser)
             .and_then(|sessions| sessions.login_url.as_deref())
-            .and_then(|url| login_location(url, session.req_header(), max_auth_age)),
+            .and_then(|url| login_location(url, &request.method, request.uri.path(), max_auth_age)),
         // Not after the app was asked: another sign-in may have set the cookie meanwhile.
         clear_cookie: clear_cookie.map(|sessions| cookie::clear(&sessions.cookie)),
         secure: ctx.is_secure(),
         cookies_to_blame: policy.as_ref().is_some_and(|policy| {
-            let fields = session.req_header().headers.iter();
+            let fields = request.headers.iter();
             let fields = fields.map(|(name, value)| {
                 (name.as_str().as_bytes(), name.as_str().len().saturating_add(value.len()))
             });
@@ -83,7 +80,7 @@ pub(super) async fn refuse(
     ctx.fail(deny);
     // A client is asked for its certificate once per connection. To present one, or another, it must connect
     // again.
-    let certificate = Certificate::of(reason) != Certificate::None || ctx.has_refused_certificate();
+    let certificate = CertificateFault::of(reason) != CertificateFault::None || ctx.has_refused_certificate();
     // Where framing is in doubt, or the gateway itself failed, nothing more is read from the connection.
     let doubtful = ctx.connection.as_ref().is_some_and(|connection| connection.has_doubtful_surplus());
     if matches!(reason.stage(), Stage::Hygiene | Stage::Gateway)
@@ -96,8 +93,8 @@ pub(super) async fn refuse(
     send(session, ctx, refusal).await
 }
 
-/// Says whether a request that passed is refused before any app was asked: nothing was tried, so its client
-/// failed at nothing.
+/// Says whether a request that passed is refused before any app was asked: the client tried nothing, so it is
+/// charged for no failure.
 fn is_untried(reason: Reason) -> bool {
     matches!(
         reason,

@@ -11,19 +11,8 @@ use crate::{
     checks::route::body_not_allowed,
     model::HttpVersion,
     policy::Protocol,
-    upstream::{Ended, RequestBody, Resources, expects_body},
+    upstream::{self, Ended, Framing, RequestBody, Resources, expects_body},
 };
-
-/// How the body of a request leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
-    /// There is none.
-    Absent,
-    /// As long as its Content-Length says.
-    Counted,
-    /// Until its end comes: in chunks over HTTP/1.1.
-    Open,
-}
 
 impl Gateway {
     /// Finds out how the body of a request leaves, and begins it.
@@ -92,7 +81,7 @@ impl Gateway {
         let within = body::patience(session.is_http2(), ctx);
         let began = self.shared.clock.tick();
         let Ok(first) = timeout(within, self.piece(session, ctx)).await else {
-            ctx.deny = Some(failure::slow_body());
+            ctx.deny = Some(upstream::slow_body());
             return Error::e_explain(ErrorType::HTTPStatus(408), "body too slow");
         };
         ctx.body_waited += self.shared.clock.tick().since(began);

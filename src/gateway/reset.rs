@@ -6,8 +6,11 @@
 
 use pingora::proxy::Session;
 
-use super::{context::Context, owner, view};
-use crate::model::{Deny, Http2Error, Reason};
+use super::{context::Context, view};
+use crate::{
+    model::{Deny, Http2Error, Reason},
+    pipeline::owner,
+};
 
 /// The refusal of a request whose stream was reset.
 pub fn reset_of(stream: u32, error: Http2Error) -> Deny {

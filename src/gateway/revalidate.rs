@@ -33,9 +33,9 @@ pub(super) fn revalidate_now(shared: &Shared, ctx: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// Revalidates just before the request leaves for the app: it may have waited for a place and for a
-/// connection, and nothing is asked in the name of a session that has ended meanwhile. Returns whether the
-/// request goes on without its session, so that its head must be made anew.
+/// Revalidates just before the request leaves for the app: it may have waited for a place and a connection,
+/// and must not be sent with a session that has ended meanwhile. Returns whether the request continues
+/// without its session, so that its head must be made anew.
 pub(super) fn revalidate_before_send(shared: &Shared, ctx: &mut Context) -> Result<bool> {
     // An attempt before this one may have waited for an answer.
     if ctx.permit.as_ref().is_some_and(|permit| permit.on_session_end() == OnSessionEnd::AwaitsAnswer) {
@@ -66,7 +66,7 @@ pub(super) fn set_on_session_end(shared: &Shared, ctx: &mut Context, does: OnSes
 /// Revalidates and registers an exchange anew where its permit has changed.
 pub(super) fn permit_changed(shared: &Shared, ctx: &mut Context) -> Result<()> {
     let registered = ctx.registration.take().is_some();
-    // The end of its session had no effect so far.
+    // The end of its session has had no effect so far.
     if ctx.without_session {
         revalidate_now(shared, ctx)?;
     }
@@ -115,7 +115,7 @@ pub async fn watch_live_exchanges(shared: Arc<Shared>) {
 /// Judges an exchange by the rules as they are now.
 fn judge(shared: &Shared, permit: &Permit, connection: &Connection, now: UnixTime) -> Verdict<Revalidation> {
     let policy = &shared.snapshot.load().policy;
-    // One that panics does not go on, and the others are judged all the same.
+    // An exchange whose judgement panics ends, and the others are still judged.
     guard::catch_panic(|| {
         pipeline::revalidate(permit, connection.presented(now).as_ref(), policy, &*shared.revocations, now)
     })?

@@ -11,14 +11,13 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 
-use super::renewals::Renewals;
 use crate::{
     model::{
         BanCause, Clock, EventKind, EventSink, Facts, NodeChanged, RequestId, Tick, UnixTime, UpstreamStatus,
     },
     policy::Policy,
     redis::Redis,
-    sessions::SessionLedger,
+    sessions::{Renewals, SessionLedger},
     store::{Bans, Challenges, KeySets, KeyUses, MemoryQuotas},
     telemetry::{Metrics, Recorder},
     upstream::{Budgets, LiveExchanges, Pools},

@@ -1,4 +1,4 @@
-//! A WebSocket: octets that pass in both directions, until one side has enough or the session ends.
+//! A WebSocket: forwards octets in both directions until one side closes or the exchange is cancelled.
 
 use std::{pin::pin, time::Duration};
 
@@ -10,17 +10,14 @@ use super::{
     context::Context,
     failure,
     shared::{Gateway, LONGEST},
-    websocket_frames::Frames,
 };
 use crate::{
     model::{Deny, Reason},
     upstream::{Connection, Ended, Failure, IoEvent, cancelled},
+    wire::websocket::{CLOSE_POLICY, Frames},
 };
 
-/// A Close frame: the last frame, two octets of payload, not masked, and status 1008: a policy was violated
-/// (RFC 6455, sections 5.5.1 and 7.4.1).
-const CLOSE_POLICY: [u8; 4] = [0x88, 0x02, 0x03, 0xf0];
-/// How long the client may take to take that in.
+/// How long the client may take to read the Close frame.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// How a piece reached the client.
@@ -30,8 +27,8 @@ enum Wrote {
 }
 
 impl Gateway {
-    /// Hands on what comes from either side, behind the answer that switched protocols. `between` is how long
-    /// the server may take nothing.
+    /// Forwards what either side sends after the answer that switched protocols. `between` is how long the
+    /// server may accept nothing.
     pub(super) async fn tunnel(
         &self,
         session: &mut Session,
@@ -46,7 +43,7 @@ impl Gateway {
                 let piece = connection.unread_mut().split().freeze();
                 match write(session, ctx, connection, piece.clone(), &mut said).await? {
                     Wrote::All => frames.take(&piece),
-                    // Nobody knows how much of it has left, so nothing can be put behind it.
+                    // It is unknown how much of it was sent, so no Close frame can follow it.
                     Wrote::Cancelled(deny) => break deny,
                 }
                 continue;
@@ -87,7 +84,7 @@ impl Gateway {
     }
 }
 
-/// Writes a piece to the client, while what it said before goes on to the upstream.
+/// Writes a piece to the client, while octets of the client still go to the upstream.
 async fn write(
     session: &mut Session,
     ctx: &Context,
@@ -114,11 +111,11 @@ fn took(said: &mut Bytes, wrote: std::io::Result<usize>) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Tells the client why, where that can be told: between two frames.
+/// Sends a Close frame to the client, if the last octet ended a frame.
 async fn close(session: &mut Session, frames: &Frames) {
     if frames.may_close() {
         let close = session.as_downstream_mut().write_response_body(Bytes::from_static(&CLOSE_POLICY), false);
-        // A client that does not take it is closed all the same.
+        // The connection is closed even if the client does not read it.
         let _ = timeout(CLOSE_WITHIN, close).await;
     }
 }

@@ -1,18 +1,18 @@
 //! The request as it leaves for the upstream, in the upstream's protocol.
 
-use http::{HeaderMap, HeaderValue, Method, Uri, header};
-use pingora::{Error, ErrorType, Result, proxy::Session};
+use http::{HeaderMap, HeaderValue, Method, header};
+use pingora::{Error, ErrorType, OrErr, Result, proxy::Session};
 
-use super::{context::Context, forward, guard, request_framing::Framing, shared::Shared, view};
+use super::{context::Context, guard, shared::Shared, view};
 use crate::{
-    headers::leave_client_connection,
-    model::{Deny, HttpVersion, Reason},
-    pipeline::Permit,
+    headers::{leave_client_connection, takes_trailers},
+    model::{HttpVersion, Verdict},
+    pipeline::{self, ForwardInputs, Permit},
     policy::Protocol,
-    upstream::{self, After, Pool, Request, expects_body},
+    upstream::{self, After, Framing, Pool, Request},
 };
 
-/// Makes the request that leaves, and says what becomes of its connection.
+/// Makes the request that leaves for the upstream.
 pub(super) fn build(
     shared: &Shared,
     session: &Session,
@@ -20,26 +20,25 @@ pub(super) fn build(
     pool: &Pool,
     framing: Framing,
 ) -> Result<Request> {
-    let mut headers = fields(session);
+    let Some(permit) = &ctx.permit else {
+        return Error::e_explain(ErrorType::InternalError, "no permit, no server");
+    };
     let method = &session.req_header().method;
-    let protocol = ctx.permit.as_ref().map(|permit| permit.tenant().upstream.protocol);
-    // None leaves as none; but a POST says so, and some servers ask it for its length (RFC 9110, sections 8.6
-    // and 15.5.12).
-    if framing == Framing::Absent {
-        let said = headers.remove(header::CONTENT_LENGTH).is_some() || protocol == Some(Protocol::Http1);
-        if said && expects_body(method) {
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-    }
+    let protocol = permit.tenant().upstream.protocol;
+    let mut headers = fields(session);
+    framing.state(&mut headers, method, protocol);
     match protocol {
-        Some(Protocol::Http1) => {
-            let closes = framing != Framing::Absent && pool.bodies().closes(method);
-            let closes = closes || (*method == Method::HEAD && pool.bodies().may_say_more());
-            let after = if closes { After::Told } else { After::Kept };
-            http1(shared, session, ctx, headers, (framing, after))
+        Protocol::Http1 => {
+            let after = framing.connection_after(method, pool);
+            http1(shared, method, ctx, headers, after)
         }
-        Some(Protocol::Http2) => http2(shared, session, ctx, headers).map(Request::Http2),
-        None => Error::e_explain(ErrorType::InternalError, "no permit, no server"),
+        Protocol::Http2 => {
+            // A client that cannot be handed trailers does not ask for them.
+            if session.is_http2() && takes_trailers(&session.req_header().headers) {
+                headers.insert(header::TE, HeaderValue::from_static("trailers"));
+            }
+            http2(shared, method, ctx, headers)
+        }
     }
 }
 
@@ -53,7 +52,7 @@ fn fields(session: &Session) -> HeaderMap {
     if view::version(request) == HttpVersion::Http10 {
         headers.remove(header::EXPECT);
     }
-    // It has no case, and some servers find it in lower case only.
+    // It is case-insensitive, and some servers recognise it in lower case only.
     if let Some(expect) = headers.get_mut(header::EXPECT) {
         *expect = HeaderValue::from_static("100-continue");
     }
@@ -63,16 +62,11 @@ fn fields(session: &Session) -> HeaderMap {
 /// Writes the request's head as it leaves over HTTP/1.1.
 fn http1(
     shared: &Shared,
-    session: &Session,
+    method: &Method,
     ctx: &mut Context,
     mut headers: HeaderMap,
-    connection: (Framing, After),
+    after: After,
 ) -> Result<Request> {
-    let (framing, after) = connection;
-    let request = session.req_header();
-    if framing == Framing::Open {
-        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
     if after == After::Told {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -81,68 +75,53 @@ fn http1(
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
     let made = guard::catch_panic(|| {
-        forward::prepare_upstream_request(shared, &mut headers, ctx)?;
+        prepare(shared, &mut headers, ctx)?;
         let target = ctx.permit.as_ref().map_or("", |permit| permit.path_and_query());
-        upstream::request_head(&request.method, target, &headers)
+        upstream::request_head(method, target, &headers)
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "the target is not a path"))
     });
-    let head = made.unwrap_or_else(|deny| {
-        ctx.deny = Some(deny);
-        Error::e_explain(ErrorType::HTTPStatus(500), "panic")
-    })?;
-    Ok(Request::Http1(head, after))
+    Ok(Request::Http1(refused(made, ctx)??, after))
 }
 
 /// Makes the request as it leaves over HTTP/2.
-fn http2(
-    shared: &Shared,
-    session: &Session,
-    ctx: &mut Context,
-    mut headers: HeaderMap,
-) -> Result<http::Request<()>> {
-    let request = session.req_header();
-    // Who cannot be handed trailers does not ask for them.
-    if session.is_http2() && takes_trailers(&request.headers) {
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
-    }
+fn http2(shared: &Shared, method: &Method, ctx: &mut Context, mut headers: HeaderMap) -> Result<Request> {
     let made = guard::catch_panic(|| {
-        forward::prepare_upstream_request(shared, &mut headers, ctx)?;
+        prepare(shared, &mut headers, ctx)?;
         let permit = ctx.permit.as_ref().filter(|permit| !permit.websocket());
         let Some(permit) = permit else {
             return Error::e_explain(ErrorType::InternalError, "no permit for HTTP/2");
         };
         let scheme = if permit.tenant().upstream.tls.is_some() { "https" } else { "http" };
-        // What HTTP/1.1 says as Host, and once only (RFC 9113, section 8.3.1).
-        let host = headers.remove(header::HOST);
-        let authority = host.as_ref().map_or(&[][..], HeaderValue::as_bytes);
-        let target = permit.path_and_query();
-        let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(target).build().ok();
-        // What is forwarded is what was judged, to the octet.
-        let same = |uri: &Uri| uri.path_and_query().is_some_and(|said| said.as_str() == target);
-        let Some(uri) = uri.filter(same) else {
-            let why = "the target has a character that HTTP/2 cannot carry";
-            return Ok(Err(Deny::new(Reason::PathEncoding, why)));
-        };
-        let mut made = http::Request::new(());
-        *made.method_mut() = request.method.clone();
-        *made.uri_mut() = uri;
-        *made.version_mut() = http::Version::HTTP_2;
-        *made.headers_mut() = headers;
-        Ok(Ok(made))
+        Ok(upstream::http2_request(method, scheme, permit.path_and_query(), headers))
     });
-    let (deny, status) = match made {
-        Ok(Ok(Ok(request))) => return Ok(request),
-        Ok(Ok(Err(deny))) => (deny, 400),
-        Ok(Err(error)) => return Err(error),
-        Err(deny) => (deny, 500),
-    };
-    ctx.deny = Some(deny);
-    Error::e_explain(ErrorType::HTTPStatus(status), "no request for HTTP/2")
+    let made = refused(made, ctx)??;
+    Ok(Request::Http2(refused(made, ctx)?))
 }
 
-/// Returns whether the client takes trailers (RFC 9110, section 10.1.4).
-fn takes_trailers(headers: &HeaderMap) -> bool {
-    let mut words =
-        headers.get_all(header::TE).iter().flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
-    words.any(|word| word.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+/// Removes the fields that only the gateway may state, and states them.
+fn prepare(shared: &Shared, headers: &mut HeaderMap, ctx: &mut Context) -> Result<()> {
+    let (Some(permit), Some(snapshot)) = (&ctx.permit, &ctx.snapshot) else {
+        return Error::e_explain(ErrorType::InternalError, "no permit");
+    };
+    let inputs = ForwardInputs {
+        permit,
+        policy: &snapshot.policy,
+        facts: &ctx.facts,
+        id: &ctx.id,
+        session_hash: ctx.session_hash.as_deref(),
+        now: shared.clock.now(),
+    };
+    pipeline::prepare_request(headers, inputs, &mut ctx.counts)
+        .or_err(ErrorType::InternalError, "no assertion could be signed")?;
+    ctx.websocket_key = headers.get(header::SEC_WEBSOCKET_KEY).cloned().filter(|_| permit.websocket());
+    Ok(())
+}
+
+/// Notes why no request could be made.
+fn refused<T>(made: Verdict<T>, ctx: &mut Context) -> Result<T> {
+    made.or_else(|deny| {
+        let status = deny.reason.status();
+        ctx.deny = Some(deny);
+        Error::e_explain(ErrorType::HTTPStatus(status), "no request could be made")
+    })
 }

@@ -9,6 +9,7 @@ mod cookie_load;
 mod credentials;
 mod defaults;
 mod forwarded;
+mod grpc;
 mod request;
 mod response;
 mod set_cookie;
@@ -19,7 +20,10 @@ pub use cookie_load::{is_to_blame, lines};
 pub use credentials::strip_credentials;
 pub use defaults::{DEFAULT_FIELDS, OWN_FIELDS, TenantFields, complete, own_fields};
 pub use forwarded::{ForwardedHeaders, ForwardedSession};
-pub use request::{DroppedFields, drop_malformed_trace_fields, drop_spoofed, leave_client_connection};
+pub use grpc::{error_trailers, is_call};
+pub use request::{
+    DroppedFields, drop_malformed_trace_fields, drop_spoofed, leave_client_connection, takes_trailers,
+};
 pub use response::{
     GRANT, REQUEST_ID, REVOKE, check_framing, forbid_caching, hide, prepare_interim, signs_out,
 };

@@ -118,6 +118,13 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// W3C Trace Context, the vendor's part: meaningless without a valid `traceparent`.
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
+/// Says whether a client takes trailers (RFC 9110, section 10.1.4).
+pub fn takes_trailers(headers: &HeaderMap) -> bool {
+    let mut words =
+        headers.get_all(header::TE).iter().flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    words.any(|word| word.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;

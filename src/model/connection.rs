@@ -6,10 +6,8 @@ mod bodies;
 mod cut_reason;
 mod discard;
 mod facts;
-mod head;
 mod head_deadlines;
 mod held_certificate;
-mod incoming;
 mod multiplexed;
 mod pending_answer;
 mod phase;
@@ -26,6 +24,7 @@ use std::{
 };
 
 use super::{CertificateVerifier, ClientCertificate, Http2Error, Presented, UnixTime};
+use crate::wire::http1::{self, Incoming, Progress};
 
 pub use cut_reason::CutReason;
 pub use discard::Discard;
@@ -38,7 +37,6 @@ use answers::Answers;
 use bodies::Bodies;
 use discard::Discarding;
 use held_certificate::HeldCertificate;
-use incoming::{Incoming, Progress};
 use streams::Requests;
 
 /// One client connection. Edge's stream feeds it and the gateway reads it; both hold it in an `Arc`, and it
@@ -210,7 +208,7 @@ impl Connection {
                 self.whole.store(incoming.is_whole(), Ordering::Release);
                 Received { phase, skipped, taken: head + body }
             }
-            Err(incoming::Malformed) => {
+            Err(http1::Malformed) => {
                 self.chunks_are_wrong.store(true, Ordering::Release);
                 Received { phase, skipped, taken: bytes.len() - skipped }
             }

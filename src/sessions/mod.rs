@@ -29,6 +29,7 @@ mod pending_writes;
 mod presence;
 mod record;
 mod registry;
+mod renewals;
 #[cfg_attr(
     not(feature = "gateway"),
     allow(dead_code, reason = "other nodes are reached over a network, which is the gateway's")
@@ -54,6 +55,7 @@ pub use journal::{DEFAULT_BOUND, SessionLedger, Unkept};
 pub use peers::AckReport;
 pub use presence::LocalSession;
 pub use registry::{MOST_KNOWN, MOST_OF_TENANT};
+pub use renewals::Renewals;
 pub use snapshot::JournalSnapshot;
 pub use store::RevocationStore;
 pub use writer::{Follower, RemoteWriter};

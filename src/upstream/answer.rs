@@ -1,4 +1,4 @@
-//! The answer of a server on its way to the client.
+//! Forwards the answer of a server to the client.
 
 use std::{future::poll_fn, pin::pin};
 
@@ -7,7 +7,7 @@ use http::Method;
 
 use super::{
     answer_body,
-    downstream::{Downstream, Outgoing, permit_of},
+    downstream::{Downstream, Outgoing, RequestKind, permit_of},
     exchange::{Exchange, Rest},
     failure::{Ended, Failure},
     head::Head,
@@ -15,12 +15,16 @@ use super::{
     read_ahead::ReadAhead,
     stream::{ClientSide, StreamEvent, UpstreamStream},
 };
+use crate::{
+    headers,
+    model::{Deny, Reason},
+};
 
 /// What was read ahead: an event, or why there is none.
 type Ahead<'a> = ReadAhead<'a, Result<StreamEvent, Failure>>;
 
 impl<D: Downstream, S: UpstreamStream> Exchange<'_, D, S> {
-    /// Hands the answer on, as it comes. `over` says that nothing comes behind its head.
+    /// Forwards the answer as it arrives. `over` says that nothing follows its head.
     pub(super) async fn forward(
         &mut self,
         mut head: Head,
@@ -28,15 +32,15 @@ impl<D: Downstream, S: UpstreamStream> Exchange<'_, D, S> {
     ) -> Result<Rest<D::Head, D::Error>, Ended<D::Error>> {
         answer_body::remove_framing(&mut head);
         self.client.on_head(&head, self.body).await?;
-        let is_http2 = self.client.is_http2();
-        let without_body = *self.client.method() == Method::HEAD || answer_body::has_none(head.status);
+        let &RequestKind { ref method, is_http2, is_call, .. } = self.request;
+        let without_body = *method == Method::HEAD || answer_body::has_none(head.status);
         let client = ClientSide { is_http2, without_body };
         let mut over = self.stream.begin_body(&mut head, over, client).map_err(Ended::Denied)?;
-        // What ends a call can be said in its own words: behind a head that says that it is one.
-        let speaks = self.client.can_end_call(&head);
+        // A call can be ended in trailers, behind whole messages, where its answer is one of gRPC.
+        let speaks = is_call && is_http2 && headers::is_grpc(&head.headers);
         let status = head.status;
         let head = self.client.prepare_head(head)?;
-        // Head and what has come of the body leave together.
+        // The head leaves together with what has arrived of the body.
         let mut part = Outgoing { head: None, data: None, trailers: None, end: over };
         if !over && let Some(event) = self.stream.ready()? {
             part = self.part_of(event)?;
@@ -44,16 +48,15 @@ impl<D: Downstream, S: UpstreamStream> Exchange<'_, D, S> {
         }
         part.head = Some(head);
         if !over {
-            // Most answers are whole by now. This one may go on for ever.
+            // Most answers are complete by now. This one may go on for ever.
             self.client.register()?;
         }
         let mut ahead = Ahead::new(self.resources, permit_of(&*self.client)?);
-        // The server was told already that what was read ahead has been taken.
+        // For what was read ahead the server has its window back already.
         let mut is_taken = false;
         loop {
-            // Only the last of it: whatever is no end passes at once.
-            let holds =
-                over && is_http2 && status.is_success() && !self.body.has_come() && !self.client.is_call();
+            // Only the last part is held: everything before it leaves at once.
+            let holds = over && is_http2 && status.is_success() && !self.body.has_come() && !is_call;
             let held = holds.then(|| part.take_last());
             let octets = part.octets();
             if !part.is_empty() {
@@ -63,11 +66,10 @@ impl<D: Downstream, S: UpstreamStream> Exchange<'_, D, S> {
                 }
             }
             if over {
-                self.client.note_answered();
                 self.stream.release(self.body);
                 // A call is over with its answer, whatever its client would still say (RFC 9113, section
                 // 8.1).
-                let is_over = self.body.is_done() || self.client.is_call();
+                let is_over = self.body.is_done() || is_call;
                 return Ok(if is_over { Rest::Nothing } else { Rest::Drain(held) });
             }
             let kept = ahead.pop();
@@ -86,14 +88,16 @@ impl<D: Downstream, S: UpstreamStream> Exchange<'_, D, S> {
         }
     }
 
-    /// Returns what of an event behind the head leaves. Nothing of it is a pause or the end.
+    /// Returns the part of an event after the head that is sent to the client.
     fn part_of(&mut self, event: StreamEvent) -> Result<Outgoing<D::Head>, Ended<D::Error>> {
         let end = event.is_end();
         let (data, trailers) = match event {
             StreamEvent::Data(data, _) => (Some(data).filter(|data| !data.is_empty()), None),
             StreamEvent::End(None) | StreamEvent::Sent | StreamEvent::Progress => (None, None),
             StreamEvent::End(Some(mut trailers)) => {
-                self.client.prepare_trailers(&mut trailers).map_err(Ended::Denied)?;
+                let of_tenant = &permit_of(&*self.client)?.tenant().response_headers;
+                headers::filter_trailers(&mut trailers, of_tenant)
+                    .map_err(|why| Ended::Denied(Deny::new(Reason::UpstreamProtocol, why)))?;
                 (None, Some(Box::new(trailers)))
             }
             StreamEvent::Head(..) => return Err(Failure::protocol("a second head").into()),
@@ -101,8 +105,8 @@ impl<D: Downstream, S: UpstreamStream> Exchange<'_, D, S> {
         Ok(Outgoing { head: None, data, trailers, end })
     }
 
-    /// Writes a part of the answer. While that waits for the client, the rest is read, as far as it may be
-    /// kept; a server that has said all is free, and its connection rests where it may.
+    /// Writes a part of the answer. While that waits for the client, the rest is read ahead, as far as the
+    /// budget allows. A server that has sent everything is released, and its connection can be used again.
     async fn write(&mut self, part: Outgoing<D::Head>, ahead: &mut Ahead<'_>) -> Result<(), Ended<D::Error>> {
         let Self { client, body, .. } = self;
         let stream = &mut *self.stream;
@@ -115,7 +119,7 @@ impl<D: Downstream, S: UpstreamStream> Exchange<'_, D, S> {
         let mut settled = stream.has_left();
         let mut goes_on = true;
         loop {
-            // What has come by now is in memory already.
+            // What has arrived is in memory already.
             while let Some(event) = stream.ready().transpose() {
                 let may_read = ahead.may_read(stream.left());
                 goes_on = keep(ahead, stream, event);
@@ -140,7 +144,8 @@ impl<D: Downstream, S: UpstreamStream> Exchange<'_, D, S> {
     }
 }
 
-/// Keeps what was read ahead, and lets the server send as much again. Returns whether more may come.
+/// Keeps an event that was read ahead, and lets the server send as much again. Returns whether more may
+/// follow.
 fn keep<S: UpstreamStream>(
     ahead: &mut Ahead<'_>,
     stream: &mut S,

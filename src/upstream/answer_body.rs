@@ -5,9 +5,9 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::head::Head;
 
-/// The longest line of a chunk's size, with what an app may put behind it.
+/// The longest line with the size of a chunk, extensions included.
 const MAX_SIZE_LINE: usize = 1024;
-/// The most that trailers may take. They are dropped: nobody announced them to the client.
+/// The most octets of trailers. They are dropped: they were not announced to the client.
 const MAX_TRAILERS: usize = 16 * 1024;
 
 /// Says whether an answer has no body because of its status, whatever its head announces (RFC 9112, section
@@ -17,15 +17,15 @@ pub(crate) fn has_none(status: StatusCode) -> bool {
     matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
-/// Says whether an answer that has no body announces one that 304 and HEAD do not speak of, but of which
-/// octets may come. Nobody knows what its server thinks is the end of it (RFC 9112, section 6.1; RFC 9110,
-/// section 8.6).
+/// Says whether an answer without a body announces one of which octets may follow. (304 and answers to HEAD
+/// may state the length of another answer.) The end of such a body is uncertain (RFC 9112, section 6.1; RFC
+/// 9110, section 8.6).
 pub(crate) fn is_announced_in_vain(head: &Head) -> bool {
     let announces = |length: &HeaderValue| length != "0";
     let headers = &head.headers;
     let chunked = headers.contains_key(header::TRANSFER_ENCODING);
     match head.status {
-        // Without a length, it ends where its connection does.
+        // Without a length, it ends with its connection.
         StatusCode::RESET_CONTENT => headers.get(header::CONTENT_LENGTH).is_none_or(announces) || chunked,
         status if status == StatusCode::NO_CONTENT || status.is_informational() => {
             headers.get_all(header::CONTENT_LENGTH).iter().any(announces) || chunked
@@ -44,8 +44,7 @@ pub(crate) fn is_framed_without_a_body(head: &Head) -> bool {
     head.status == StatusCode::RESET_CONTENT || (head.status == StatusCode::NOT_MODIFIED && is_framed())
 }
 
-/// Takes off what an answer without a body says about one. What 304 says of a length is about the answer that
-/// it stands for.
+/// Removes the framing fields of an answer without a body. The length in a 304 is that of another answer.
 pub(crate) fn remove_framing(head: &mut Head) {
     if matches!(head.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
         head.headers.remove(header::TRANSFER_ENCODING);
@@ -61,13 +60,13 @@ pub(crate) fn remove_framing(head: &mut Head) {
 pub(crate) enum Body {
     /// It is over.
     Over,
-    /// So many octets are to come.
+    /// This many octets are still to come.
     Counted(u64),
     /// Chunks.
     Chunked(Chunked),
-    /// All that comes until the server closes.
+    /// Everything until the server closes.
     UntilClosed,
-    /// The server closed: that was its end.
+    /// The server closed, which was the end.
     Closed,
 }
 
@@ -76,11 +75,11 @@ pub(crate) enum Body {
 pub(crate) enum Chunked {
     /// The line with the size of the next one.
     Size,
-    /// So many octets of it are to come.
+    /// This many octets of it are still to come.
     Data(u64),
     /// The line end behind its data.
     DataEnd,
-    /// Trailers; so many octets of them have come.
+    /// Trailers; this many octets of them have come.
     Trailers(usize),
 }
 
@@ -116,7 +115,8 @@ impl Body {
         }
     }
 
-    /// Takes the next piece off the front of what has come; `None` asks for more, or says that it is over.
+    /// Takes the next piece off the front of the unread octets. `None` means that more is needed, or that the
+    /// body has ended.
     pub(crate) fn next(&mut self, unread: &mut BytesMut) -> Result<Option<Bytes>, &'static str> {
         match self {
             Self::Over | Self::Closed => Ok(None),
@@ -138,7 +138,7 @@ impl Body {
         }
     }
 
-    /// Tells that the server closed. It may do so only where that is the end.
+    /// Notes that the server closed, which is an error where the body is incomplete.
     pub(crate) fn closed(&mut self) -> Result<(), &'static str> {
         match self {
             Self::UntilClosed => {

@@ -1,11 +1,11 @@
-//! Budgets of what is scarce: connections to servers, places on them, memory. Nobody takes all of it from the
-//! others.
+//! Budgets of scarce resources: connections to servers, places on them, memory. No client and no tenant can
+//! exhaust one for the others.
 //!
-//! While at most half of a budget is taken, whoever comes takes of it. Beyond that, a tenant may take more
-//! only as long as it has less than what is left, and a client as long as it has less than an eighth of that
-//! (all clients of an IPv6 /48: than all of it). So there is always something left for who comes next,
-//! however many take part; and who is alone may have all, for nobody misses it. Whether somebody is alone is
-//! judged by who holds something, and by who was refused lately.
+//! While at most half of a budget is taken, anybody may take more. Beyond that, a tenant may take more only
+//! while it holds less than what is left, and a client only while it holds less than an eighth of that (all
+//! clients of an IPv6 /48: less than all of it). So something is always left for the next one, however many
+//! compete. A tenant or client without competitors may have everything. It has competitors while others hold
+//! something, or were refused lately.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -24,26 +24,26 @@ use crate::{
     store::Descriptors,
 };
 
-/// How long who was refused still counts as somebody who wants something.
+/// How long a tenant or client that was refused still counts as a competitor.
 const LATELY: Duration = Duration::from_secs(60);
-/// The part of what is left that one client may have.
+/// The fraction of what is left that one client may have.
 const CLIENT_PART: usize = 8;
-/// The part of a budget that no client has, however alone it is, where nobody who has some can be made to
-/// give it back: who comes next finds it. Of that, a tenant leaves half.
+/// The fraction of a budget that no client may have, even without competitors, where nothing can be
+/// preempted: it is left for the next one. A tenant must leave half of that.
 const SPARE_PART: usize = 16;
-/// Takers come from every thread.
+/// Every thread takes from the budgets.
 const SHARDS: usize = 16;
 
 /// What all requests of the process share.
 #[derive(Debug)]
 pub struct Budgets {
-    /// Of connections.
+    /// File descriptors of connections.
     pub descriptors: Descriptors,
     /// Connections to servers that carry one exchange at a time.
     pub(crate) connections: Arc<Budget>,
-    /// Exchanges that wait for one.
+    /// Exchanges that wait for such a connection.
     pub(crate) waiting: Arc<Budget>,
-    /// Octets of heads and of answers that we keep for clients.
+    /// Octets of heads and answers that are buffered for clients.
     pub(crate) memory: Arc<Budget>,
 }
 
@@ -51,12 +51,12 @@ pub struct Budgets {
 pub(crate) const MOST_WAITING: usize = 4096;
 /// The most octets of heads and answers that are kept, all requests together: what slow clients may cost.
 pub(crate) const MOST_MEMORY: usize = 128 * 1024 * 1024;
-/// What an exchange costs besides, that occupies nothing of an upstream and waits for its client: its head
-/// where that is small, and what we and the library know of it. Others have their bound in what they occupy.
+/// What an exchange costs besides while it occupies nothing of an upstream and waits for its client: a small
+/// head, and the state that we and the library keep. All other exchanges are bounded by what they occupy.
 pub(crate) const AT_REST: usize = 16 * 1024;
-/// As much of it anybody may have, however little is left: one head, or one answer.
+/// How much memory anybody may have, however little is left: one head, or one answer.
 const LEAST_MEMORY: usize = 128 * 1024;
-/// And as many connections, or places.
+/// How many connections, or places, anybody may have.
 pub(crate) const LEAST: usize = 8;
 
 impl Budgets {
@@ -72,18 +72,18 @@ impl Budgets {
     }
 }
 
-/// Who takes.
+/// The client and the tenant that take something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
     client: ClientPrefix,
-    /// A hash of the tenant's name: two that share one share their part.
+    /// A hash of the tenant's name: two tenants with the same hash share their part.
     tenant: u64,
 }
 
-/// Why there is nothing for somebody.
+/// Why nothing can be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exhausted {
-    /// All is taken.
+    /// Everything is taken.
     All,
     /// The client has its share, or its IPv6 /48 has.
     Client,
@@ -92,7 +92,7 @@ pub(crate) enum Exhausted {
 }
 
 impl Exhausted {
-    /// Says it to the operator.
+    /// Returns the text for the operator.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::All => "all are taken",
@@ -107,14 +107,14 @@ impl Exhausted {
 pub(crate) struct Budget {
     /// What anybody may have, however little is left.
     least: usize,
-    /// Whether something is spared for who comes next.
+    /// Whether something is always left for the next one.
     spares: bool,
     taken: AtomicUsize,
     counts: [Mutex<HashMap<u128, usize, ahash::RandomState>>; SHARDS],
     seed: ahash::RandomState,
-    /// The last two who were refused.
+    /// The last two that were refused.
     refused: Mutex<[Option<(Owner, Tick)>; 2]>,
-    /// Told when something was given back.
+    /// Notified when something was given back.
     freed: Notify,
 }
 
@@ -127,12 +127,12 @@ pub(crate) struct BudgetGuard {
 }
 
 impl Budget {
-    /// Begins one of which anybody may have `least`.
+    /// Creates a budget of which anybody may have `least`.
     pub(crate) fn new(least: usize) -> Arc<Self> {
         Arc::new(Self::with(least, false))
     }
 
-    /// Begins one of which something is spared, too, for who comes next.
+    /// Creates a budget of which something is also always left for the next one.
     fn sparing(least: usize) -> Arc<Self> {
         Arc::new(Self::with(least, true))
     }
@@ -149,17 +149,17 @@ impl Budget {
         }
     }
 
-    /// Names who takes.
+    /// Returns the owner for a client and a tenant.
     pub(crate) fn owner(&self, client: ClientPrefix, tenant: &TenantName) -> Owner {
         Owner { client, tenant: self.seed.hash_one(tenant.as_str()) }
     }
 
-    /// Names who takes for a request that passed.
+    /// Returns the owner for a request that passed.
     pub(crate) fn owner_of(&self, permit: &Permit) -> Owner {
         self.owner(permit.client().prefix(), &permit.acting_tenant().name)
     }
 
-    /// Takes so much, of `most` that there is.
+    /// Takes an amount, where the whole budget is `most`.
     pub(crate) fn take(
         self: &Arc<Self>,
         owner: Owner,
@@ -187,7 +187,7 @@ impl Budget {
         let is_alone = tenant >= taken && !others.1 && leaves(2 * SPARE_PART);
         let refused = refused.or((!is_alone && tenant > left.max(self.least)).then_some(Exhausted::Tenant));
         let Some(short) = refused else { return Ok(share()) };
-        // Nobody is told: nothing became free.
+        // No notification: nothing became free.
         self.put_back(owner, amount);
         Err(self.refuse(owner, short, now))
     }
@@ -197,7 +197,7 @@ impl Budget {
         self.taken.fetch_sub(amount, Ordering::AcqRel);
     }
 
-    /// Waits until something is given back. Begins to wait when it is made, not only when it is polled.
+    /// Waits until something is given back. It waits from its creation on, not from its first poll.
     pub(crate) fn freed(&self) -> tokio::sync::futures::Notified<'_> {
         self.freed.notified()
     }
@@ -207,7 +207,7 @@ impl Budget {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Returns what tells this budget from every other one that there is now.
+    /// Returns a number that no other budget has.
     pub(crate) fn number(self: &Arc<Self>) -> usize {
         Arc::as_ptr(self).addr()
     }
@@ -265,7 +265,7 @@ impl Budget {
 }
 
 impl Owner {
-    /// The numbers that it is counted under: client, /48, tenant.
+    /// The numbers that the owner is counted under: client, /48, tenant.
     fn keys(&self) -> [Option<u128>; 3] {
         // The highest bit is the mark of tenants.
         let tenant = u128::from(self.tenant) | (1 << 127);
@@ -278,12 +278,12 @@ impl Owner {
 }
 
 impl BudgetGuard {
-    /// Returns how much it is.
+    /// Returns the amount.
     pub(crate) const fn amount(&self) -> usize {
         self.amount
     }
 
-    /// Gives back what is more than so much.
+    /// Gives back what exceeds an amount.
     pub(crate) fn shrink(&mut self, amount: usize) {
         let more = self.amount.saturating_sub(amount);
         self.amount -= more;

@@ -1,4 +1,4 @@
-//! Room for one more exchange: its share of what all have together, and how long it waits for that.
+//! Admits one more exchange: its share of the common budgets, and how long it waits for that.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -17,8 +17,8 @@ use crate::{
     store::Descriptor,
 };
 
-/// A head that is not counted: those of browsers and common clients are smaller, and whatever else a request
-/// has is more. Its exchange holds or awaits what there is so much of, or counts as [`AT_REST`].
+/// The largest head that is not counted: those of browsers and common clients are smaller, and the rest of a
+/// request costs more. Its exchange holds or awaits something that is bounded, or counts as [`AT_REST`].
 const SMALL_HEAD: usize = 4 * 1024;
 /// What all exchanges share.
 pub(crate) struct Resources<'a> {
@@ -30,8 +30,8 @@ pub(crate) struct Resources<'a> {
 }
 
 impl Resources<'_> {
-    /// Takes memory for a large head, which is there twice for as long as its exchange: as it came, and as it
-    /// leaves. A client makes one of a few octets (RFC 7541, section 6.1), and a hundred at once over each
+    /// Takes memory for a large head, which is kept twice during its exchange: as received, and as sent. A
+    /// client can make one from a few octets (RFC 7541, section 6.1), and a hundred at once on each
     /// connection.
     pub(crate) fn take_for_head(
         &self,
@@ -46,8 +46,8 @@ impl Resources<'_> {
         }
     }
 
-    /// Takes memory for a request that waits for its client and occupies nothing of an upstream as yet, or
-    /// not any more.
+    /// Takes memory for a request that waits for its client, and occupies nothing of an upstream yet or any
+    /// more.
     pub(crate) fn take_to_wait(&self, permit: &Permit) -> Result<BudgetGuard, Deny> {
         self.take_memory(permit, AT_REST)
     }
@@ -57,7 +57,7 @@ impl Resources<'_> {
         memory.take(memory.owner_of(permit), amount, MOST_MEMORY, self.clock.tick()).map_err(no_memory)
     }
 
-    /// Takes a descriptor for one more connection to a server. One that rests makes room.
+    /// Takes a descriptor for one more connection to a server. An idle connection is closed to make room.
     pub(super) fn descriptor(&self) -> Option<Descriptor> {
         loop {
             let taken = self.budgets.descriptors.server();
@@ -68,8 +68,8 @@ impl Resources<'_> {
     }
 }
 
-/// Takes a share of the connections to servers that carry one exchange at a time, and waits for it as long as
-/// connecting may take.
+/// Takes a share of the connections that carry one exchange at a time, and waits for it as long as connecting
+/// may take.
 pub(super) async fn take_connection(
     resources: &Resources<'_>,
     permit: &Permit,
@@ -94,11 +94,11 @@ async fn wait(
     within: Duration,
 ) -> Result<BudgetGuard, Exhausted> {
     let by = Instant::now() + within;
-    // As many as may wait, wait.
+    // The number of exchanges that wait is bounded too.
     let _waiting = resources.budgets.waiting.take(owner, 1, MOST_WAITING, resources.clock.tick())?;
     loop {
         let mut freed = pin!(budget.freed());
-        // Before the look: what becomes free behind it is not missed.
+        // Registered before the check, so that a share given back after it is not missed.
         freed.as_mut().enable();
         let now = resources.clock.tick();
         let short = match budget.take(owner, 1, most, now) {
@@ -113,7 +113,7 @@ async fn wait(
     }
 }
 
-/// Refuses a request for whose head there is no memory. That is octroi's own, whatever the upstream does.
+/// Refuses a request for whose head there is no memory: octroi's own memory, so the upstream is not at fault.
 fn no_memory(short: Exhausted) -> Deny {
     Deny::new(
         Reason::MemoryShort,
@@ -126,7 +126,7 @@ pub(super) fn no_descriptor() -> Failure {
     refused(Exhausted::All, "the connections that the limit of open files allows")
 }
 
-/// Refuses an exchange that there is no room for.
+/// Refuses an exchange for which a budget has no share.
 pub(super) fn refused(short: Exhausted, what: &str) -> Failure {
     let reason = match short {
         Exhausted::All => Reason::UpstreamBusy,

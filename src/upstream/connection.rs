@@ -16,48 +16,48 @@ use crate::{model::TenantName, outbound::ServerTls, policy::ServerAddress, store
 /// How much is read at once.
 const READ_BYTES: usize = 16 * 1024;
 
-/// How much is looked at of what a server says without being asked.
+/// How much is read of octets that a server sends unasked.
 const GLIMPSE: usize = 12;
 
-/// A connection and what was read of it and not yet used.
+/// A connection, with the octets that were read and not used yet.
 #[derive(Debug)]
 pub(crate) struct Connection {
     socket: Socket,
     unread: BytesMut,
-    /// Whether TLS may still have something to send.
+    /// Whether TLS may still hold octets to send.
     unflushed: bool,
     /// Whether the body of a request went over it.
     carried: bool,
     /// Whether the last answer had no body by its status or its request.
     bodiless: bool,
-    /// The only tenant that it serves, where they are kept apart.
+    /// The only tenant that it serves, where tenants are kept apart.
     partition: Option<TenantName>,
     descriptor: Option<Descriptor>,
-    /// Whose exchange goes over it, as long as one does.
+    /// The budget share of the exchange that uses it, while one does.
     share: Option<BudgetGuard>,
 }
 
-/// How a connection is between two exchanges.
+/// The state of an idle connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rest {
-    /// As it was left.
+    /// Unchanged.
     Quiet,
     /// Closed, or broken.
     Ended,
-    /// Its server said something without being asked.
+    /// Its server sent something unasked.
     Spoken {
-        /// Whether that answers a request which nobody made: none that says that nothing came in time (RFC
-        /// 9110, section 15.5.9), as some servers do before they close.
+        /// Whether that answers a request which nobody made. A 408 does not count (RFC 9110, section 15.5.9):
+        /// some servers send it before they close.
         answer: bool,
     },
 }
 
-/// What could be done first.
+/// What happened first: a read or a write.
 #[derive(Debug)]
 pub(crate) enum IoEvent {
-    /// So many octets were read; 0 is the end.
+    /// This many octets were read; 0 is the end.
     Read(io::Result<usize>),
-    /// So many octets were taken.
+    /// This many octets were written.
     Wrote(io::Result<usize>),
 }
 
@@ -67,7 +67,7 @@ impl Connection {
         Ok(Self { partition, ..Self::over(Socket::open(address).await?) })
     }
 
-    /// Begins with a socket.
+    /// Wraps a socket.
     fn over(socket: Socket) -> Self {
         Self {
             socket,
@@ -81,7 +81,7 @@ impl Connection {
         }
     }
 
-    /// Speaks TLS from here on. The caller sets the deadline.
+    /// Performs the TLS handshake. The caller sets the deadline.
     pub(crate) async fn secure(self, tls: &ServerTls) -> io::Result<Self> {
         Ok(Self { socket: self.socket.secure(tls).await?, ..self })
     }
@@ -91,34 +91,34 @@ impl Connection {
         self.socket.chose_http2()
     }
 
-    /// Has the system ask whether the other side is still there, and give up one that takes nothing: many
-    /// exchanges hang on it, and some of them are silent.
+    /// Enables TCP keep-alive and a limit for unacknowledged data: many exchanges depend on the connection,
+    /// and some of them are silent.
     pub(crate) fn keep_alive(&self) -> io::Result<()> {
         self.socket.keep_alive()
     }
 
-    /// Returns the stream itself, of which nothing was read yet.
+    /// Returns the stream itself. Nothing may have been read yet.
     pub(crate) fn into_stream(self) -> impl AsyncRead + AsyncWrite + Send + Unpin + 'static {
         Counted { socket: self.socket, _descriptor: self.descriptor }
     }
 
-    /// Takes it out of an exchange that goes on without it.
+    /// Takes the connection out of an exchange that continues without it.
     pub(crate) fn leave(&mut self) -> Self {
         std::mem::replace(self, Self::over(Socket::Gone))
     }
 
-    /// Says whether it was taken out.
+    /// Says whether the connection was taken out.
     pub(crate) const fn has_left(&self) -> bool {
         matches!(self.socket, Socket::Gone)
     }
 
-    /// Keeps what it takes from the budget of descriptors for as long as it is open.
+    /// Holds its share of the budget of descriptors for as long as it is open.
     pub(crate) fn counted(mut self, descriptor: Descriptor) -> Self {
         self.descriptor = Some(descriptor);
         self
     }
 
-    /// Keeps whose exchange goes over it, until it rests.
+    /// Holds the budget share of its exchange, until it is idle.
     pub(crate) fn belongs(&mut self, share: BudgetGuard) {
         self.share = Some(share);
     }
@@ -148,18 +148,18 @@ impl Connection {
         self.bodiless
     }
 
-    /// Has the system acknowledge now what has come: it may wait for the next request with that, and the
-    /// server's with the rest of what the server said (RFC 1122, section 4.2.3.2).
+    /// Has the system acknowledge at once what was received. It might delay that until the next request, and
+    /// the server's system might delay the rest of its data until then (RFC 1122, section 4.2.3.2).
     pub(crate) fn acknowledge(&self) {
         self.socket.acknowledge();
     }
 
-    /// Says whether all that was written has left for the system.
+    /// Says whether everything that was written has been passed to the system.
     pub(crate) fn is_flushed(&self) -> bool {
         !self.unflushed
     }
 
-    /// Says how the connection is at rest.
+    /// Returns the state of the idle connection.
     pub(crate) fn rest(&mut self) -> Rest {
         if !self.unread.is_empty() {
             return self.spoken(&self.unread);
@@ -183,14 +183,13 @@ impl Connection {
         self.socket.flush().await
     }
 
-    /// Writes some of `out`, or reads what there is behind what is unread: whichever can be done first. May
-    /// be dropped at any time without loss.
+    /// Writes some of `out`, or appends to the unread octets: whichever can be done first. Cancel-safe.
     pub(crate) async fn next_event(&mut self, out: &[u8]) -> IoEvent {
         poll_fn(|cx| self.poll_event(cx, out, false)).await
     }
 
-    /// The same, polled. With `look` it reads before it writes, and asks the system itself whether there is
-    /// something: nothing is said behind words of the server that lie there already.
+    /// The same, polled. With `look` it reads before it writes, and asks the system itself whether octets are
+    /// there: nothing is sent after an answer that has arrived already.
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>, out: &[u8], look: bool) -> Poll<IoEvent> {
         if look {
             self.unread.reserve(READ_BYTES);
@@ -205,7 +204,7 @@ impl Connection {
             && let Poll::Ready(written) = Pin::new(&mut self.socket).poll_write(cx, out)
         {
             self.unflushed = true;
-            // A socket that takes nothing of something is closed.
+            // A write of 0 octets means that the socket is closed.
             return Poll::Ready(IoEvent::Wrote(written.and_then(|bytes| match bytes {
                 0 => Err(io::ErrorKind::WriteZero.into()),
                 bytes => Ok(bytes),
@@ -224,7 +223,7 @@ impl Connection {
         read.poll(cx).map(IoEvent::Read)
     }
 
-    /// Writes some of it. May be dropped at any time without loss.
+    /// Writes some of it. Cancel-safe.
     pub(crate) async fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.unflushed = true;
         self.socket.write(bytes).await
@@ -235,19 +234,19 @@ impl Connection {
         &self.unread
     }
 
-    /// Returns what was read and not yet used, to use it.
+    /// Returns what was read and not yet used, mutably.
     pub(crate) fn unread_mut(&mut self) -> &mut BytesMut {
         &mut self.unread
     }
 
-    /// Gives the buffer back before a rest: thousands of connections may rest.
+    /// Frees the buffer before the connection becomes idle: there may be thousands.
     pub(crate) fn slim(&mut self) {
         self.unread = BytesMut::new();
         self.share = None;
     }
 }
 
-/// A stream that others speak on, with what it takes of the budget.
+/// The stream of a shared connection, with its share of the budget.
 struct Counted {
     socket: Socket,
     _descriptor: Option<Descriptor>,

@@ -15,8 +15,8 @@ use crate::{
     policy::ServerAddress,
 };
 
-/// Connects to a server, over TLS where it is told so, within a time. `partition` is the only tenant that the
-/// connection serves, where tenants are kept apart.
+/// Connects to a server within a time, and performs the TLS handshake where the upstream has TLS. `partition`
+/// is the only tenant that the connection serves, where tenants are kept apart.
 pub(super) async fn dial(
     address: &ServerAddress,
     tls: Option<&Result<ServerTls, OutboundError>>,
@@ -33,7 +33,7 @@ pub(super) async fn dial(
         let connection = Connection::open(address, partition).await.map_err(refused)?;
         match tls {
             None => Ok(connection),
-            // Not repeatable: the server's certificate is not trusted, and that is to be seen.
+            // Not repeatable: a certificate that is not trusted must not go unnoticed.
             Some(Ok(tls)) => connection
                 .secure(tls)
                 .await
@@ -45,8 +45,8 @@ pub(super) async fn dial(
     timeout(within, work).await.map_err(late)?
 }
 
-/// Returns whether it was this machine that had no descriptor, port or memory for a connection, which says
-/// nothing about the server. Nor does the full backlog of a Unix socket.
+/// Returns whether this machine had no descriptor, port or memory for a connection, which says nothing about
+/// the server. Neither does a full backlog of a Unix socket.
 fn is_our_own_lack(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let lacks = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL, Errno::AGAIN];

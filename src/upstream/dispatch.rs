@@ -1,4 +1,4 @@
-//! A request goes to a server, and to another one where that changes nothing that the first one did.
+//! Sends a request to a server, and to another one where a retry is safe.
 
 use bytes::Bytes;
 use tokio::time::timeout;
@@ -7,15 +7,15 @@ use super::{
     capacity::{self, Resources},
     connection::Connection,
     dial::{dial, note_reached},
-    downstream::{Downstream, permit_of},
-    exchange::{Rest, finish, run},
+    downstream::{RequestKind, permit_of},
+    exchange::{Attempt, Rest, finish, run},
     failure::{Ended, Failure},
     h2_connection::{self, Opened},
     h2_pool::{Asker, MOST_STREAMS, NoPlace},
     http1::{After, Http1Stream, RestingPlace},
     http2::{self, Http2Stream},
     pool::{Pool, Selection, ServerAttempt},
-    request::Request,
+    request::{Request, Requester},
     request_body::RequestBody,
 };
 use crate::{
@@ -23,35 +23,38 @@ use crate::{
     policy::{ServerAddress, Upstream},
 };
 
-/// A server whose turn it is.
+/// The server that was selected.
 struct Server<'a> {
+    kind: &'a RequestKind,
     upstream: &'a Upstream,
     pool: &'a Pool,
     selection: Selection,
     address: &'a ServerAddress,
-    /// The only tenant that its connections serve, where tenants are kept apart.
+    /// The only tenant that the connection may serve, where tenants are kept apart.
     partition: Option<&'a TenantName>,
     /// Whether a new connection is wanted.
     fresh: bool,
 }
 
 /// How an attempt ended that did not fail.
-enum Attempt<H, E> {
+enum Outcome<H, E> {
     Answered(Rest<H, E>),
     /// The session ended before anything was sent, and is not needed: the request leaves without it.
     SessionEnded,
 }
 
-/// Asks the servers of an upstream, and hands the answer on. Nothing of the request has left before.
-pub(crate) async fn exchange<D: Downstream>(
+/// Sends a request to the servers of an upstream, and forwards the answer. Nothing of the request has left
+/// before.
+pub(crate) async fn exchange<D: Requester>(
     client: &mut D,
+    kind: &RequestKind,
     body: &mut RequestBody,
     upstream: &Upstream,
     resources: &Resources<'_>,
 ) -> Result<(), Ended<D::Error>> {
     let pool = resources.pools.get(&upstream.name).ok_or_else(|| Failure::internal("no pool"))?;
     let mut request = client.request(pool)?;
-    // A connection that died at rest is followed by a new one: the other idle connections are probably dead
+    // After a connection that died while idle, a new one is opened: the other idle ones are probably dead
     // too.
     let mut fresh = false;
     let mut failed = None;
@@ -61,16 +64,13 @@ pub(crate) async fn exchange<D: Downstream>(
         let selection = pool.select(failed, now).ok_or_else(|| Failure::internal("no server"))?;
         let server = upstream.servers.get(selection.index).ok_or_else(|| Failure::internal("no server"))?;
         tries += 1;
-        client.note_attempt(Some(ServerAttempt {
-            server: pool.server_name(selection.index),
-            tries,
-            began: now,
-        }));
+        client.note_attempt(ServerAttempt { server: pool.server_name(selection.index), tries, began: now });
         let partition = match upstream.isolate {
             true => Some(permit_of(&*client)?.acting_tenant().name.clone()),
             false => None,
         };
         let server = &Server {
+            kind,
             upstream,
             pool,
             selection,
@@ -83,19 +83,18 @@ pub(crate) async fn exchange<D: Downstream>(
             Request::Http2(head) => over_http2(client, body, server, head, resources).await,
         };
         let failure = match outcome {
-            Ok(Attempt::Answered(Rest::Nothing)) => return Ok(()),
+            Ok(Outcome::Answered(Rest::Nothing)) => return Ok(()),
             // Boxed: it is seldom.
-            Ok(Attempt::Answered(rest)) => return Box::pin(finish(client, body, rest)).await,
-            Ok(Attempt::SessionEnded) => {
+            Ok(Outcome::Answered(rest)) => return Box::pin(finish(client, body, rest)).await,
+            Ok(Outcome::SessionEnded) => {
                 request = client.request(pool)?;
-                client.note_attempt(None);
                 (failed, tries) = (None, 0);
                 continue;
             }
             Err(Ended::Failed(failure)) => failure,
             Err(ended) => return Err(ended),
         };
-        // Where nothing was sent, it costs nothing of what retries may be of all requests.
+        // Where nothing was sent, the retry does not count against the budget of retries.
         let may_retry = || tries <= u32::from(upstream.retries) && (failure.unreachable || pool.may_retry());
         if !(failure.repeatable && body.rewind() && may_retry()) {
             return Err(failure.of_server(&pool.server_name(selection.index)).into());
@@ -105,35 +104,34 @@ pub(crate) async fn exchange<D: Downstream>(
     }
 }
 
-/// Asks one server over HTTP/1.1: over a connection that rests, unless it has to be a fresh one.
-async fn over_http1<D: Downstream>(
+/// Sends the request to one server over HTTP/1.1: on an idle connection, unless a new one is wanted.
+async fn over_http1<D: Requester>(
     client: &mut D,
     body: &mut RequestBody,
     server: &Server<'_>,
     request: (&Bytes, After),
     resources: &Resources<'_>,
-) -> Result<Attempt<D::Head, D::Error>, Ended<D::Error>> {
+) -> Result<Outcome<D::Head, D::Error>, Ended<D::Error>> {
     let &Server { upstream, pool, selection, .. } = server;
     let (head, after) = request;
     let times = &upstream.timeouts;
     let share = capacity::take_connection(resources, permit_of(&*client)?, times.connect).await?;
-    client.holds_budget(resources.budgets.connections.number());
     let (idle, bodies) = (pool.idle(selection.index), pool.bodies());
     let usable = idle.filter(|_| !server.fresh && !selection.trial);
     let resting = usable.and_then(|idle| idle.take(resources.clock.tick(), server.partition, bodies));
     let reused = resting.is_some();
     let mut connection = match resting {
         Some(connection) => connection,
-        // Boxed: it is seldom, and every exchange would hold the room that a handshake takes.
+        // Boxed: it is rare, and otherwise every exchange would hold the memory that a handshake needs.
         None => Box::pin(connect_http1(server, resources)).await?,
     };
     connection.belongs(share);
-    if client.before_send()? {
-        return Ok(Attempt::SessionEnded);
+    if client.before_send(resources.budgets.connections.number())? {
+        return Ok(Outcome::SessionEnded);
     }
-    // Only a kept connection that had died unseen, and a request that may be said twice (RFC 9110, section
-    // 9.2.2).
-    let twice = reused && client.method().is_idempotent();
+    // Only a kept connection may have died unseen, and only an idempotent request may be sent twice (RFC
+    // 9110, section 9.2.2).
+    let twice = reused && server.kind.method.is_idempotent();
     if !twice {
         body.let_go();
     }
@@ -147,9 +145,10 @@ async fn over_http1<D: Downstream>(
     }
     let place = RestingPlace { idle, bodies, clock: resources.clock };
     let mut stream = Http1Stream::new(connection, place, after);
-    let rest = run(client, &mut stream, body, resources, (times, twice)).await?;
+    let attempt = Attempt { request: server.kind, times, twice };
+    let rest = run(client, &mut stream, body, resources, attempt).await?;
     drop(stream);
-    Ok(Attempt::Answered(rest))
+    Ok(Outcome::Answered(rest))
 }
 
 async fn connect_http1(server: &Server<'_>, resources: &Resources<'_>) -> Result<Connection, Failure> {
@@ -160,14 +159,14 @@ async fn connect_http1(server: &Server<'_>, resources: &Resources<'_>) -> Result
     Ok(connection.counted(descriptor))
 }
 
-/// Asks one server over HTTP/2.
-async fn over_http2<D: Downstream>(
+/// Sends the request to one server over HTTP/2.
+async fn over_http2<D: Requester>(
     client: &mut D,
     body: &mut RequestBody,
     server: &Server<'_>,
     request: &http::Request<()>,
     resources: &Resources<'_>,
-) -> Result<Attempt<D::Head, D::Error>, Ended<D::Error>> {
+) -> Result<Outcome<D::Head, D::Error>, Ended<D::Error>> {
     let &Server { upstream, pool, selection, .. } = server;
     let times = &upstream.timeouts;
     let h2_pool = pool.h2_pool(selection.index).ok_or_else(|| Failure::internal("no server"))?;
@@ -189,19 +188,20 @@ async fn over_http2<D: Downstream>(
         NoPlace::Late => late(),
         NoPlace::Busy(short) => {
             let what = format!("the places on the connections to {}", pool.server_name(selection.index));
-            // Nothing was sent, so another may have one.
+            // Nothing was sent, and another server may have a place.
             Failure { repeatable: !pool.is_alone(), ..capacity::refused(short, &what) }
         }
     })?;
-    client.holds_budget(taken.number);
-    if client.before_send()? {
-        return Ok(Attempt::SessionEnded);
+    if client.before_send(taken.number)? {
+        return Ok(Outcome::SessionEnded);
     }
-    // Only a connection that had died unseen, and a request that may be said twice (RFC 9110, section 9.2.2).
+    // Only a kept connection may have died unseen, and only an idempotent request may be sent twice (RFC
+    // 9110, section 9.2.2).
     let twice = taken.reused && request.method().is_idempotent();
     let ends = body.has_come() && body.pending().is_empty();
+    let attempt = Attempt { request: server.kind, times, twice };
     let server = (pool, selection.index);
-    // The connection has ended since it was chosen: nothing was sent.
+    // The connection ended after it was chosen: nothing was sent.
     let mut stream =
         Http2Stream::begin(taken.sender, request.clone(), ends, taken.place, server).map_err(|error| {
             Failure {
@@ -209,12 +209,12 @@ async fn over_http2<D: Downstream>(
                 ..Failure::new(http2::reason(&error), error.to_string())
             }
         })?;
-    let rest = run(client, &mut stream, body, resources, (times, twice)).await?;
+    let rest = run(client, &mut stream, body, resources, attempt).await?;
     drop(stream);
-    Ok(Attempt::Answered(rest))
+    Ok(Outcome::Answered(rest))
 }
 
-/// Opens a connection that speaks HTTP/2. Nothing is asked yet, so anything may go to the next server.
+/// Opens an HTTP/2 connection. Nothing was sent yet, so any request may go to the next server.
 async fn connect_http2(
     server: &Server<'_>,
     resources: &Resources<'_>,

@@ -10,14 +10,9 @@ use super::{
     failure::{Ended, Failure},
     head::Head,
     live_exchanges::Registration,
-    pool::{Pool, ServerAttempt},
-    request::Request,
-    request_body::RequestBody,
+    request_body::{BodyState, RequestBody},
 };
-use crate::{
-    model::{Deny, Tick},
-    pipeline::Permit,
-};
+use crate::{model::Deny, pipeline::Permit};
 
 /// A part of an answer on its way to the client. What is there leaves in this order, in one write. `H` is a
 /// head that is fit to leave.
@@ -51,7 +46,24 @@ impl<H> Outgoing<H> {
     }
 }
 
-/// Who asked. Decides what may pass, and speaks with the client in its own protocol.
+/// What of a request stays the same for as long as it is exchanged.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestKind {
+    pub(crate) method: Method,
+    /// Whether the client speaks HTTP/2.
+    pub(crate) is_http2: bool,
+    /// Whether it is a gRPC call to servers that can answer one.
+    pub(crate) is_call: bool,
+    /// Whether it is a WebSocket handshake that the route lets through.
+    pub(crate) is_websocket: bool,
+    /// How long both sides of a call may be silent.
+    pub(crate) idle: Duration,
+}
+
+/// The client of an exchange: it decides what may pass, in its own protocol.
+///
+/// What never changes is in [`RequestKind`]. The permit and the registration do change: a session may end or
+/// begin under way. The rest is one method per thing that happens to an exchange.
 pub(crate) trait Downstream: Send {
     /// How the client's side says that it failed.
     type Error: Send;
@@ -61,63 +73,31 @@ pub(crate) trait Downstream: Send {
     /// Returns what the request is permitted, as things are now.
     fn permit(&self) -> Option<&Permit>;
 
-    /// Returns the method of the request.
-    fn method(&self) -> &Method;
-
-    /// Returns whether the client speaks HTTP/2.
-    fn is_http2(&self) -> bool;
-
-    /// Returns whether it is a gRPC call to servers that can answer one.
-    fn is_call(&self) -> bool;
-
-    /// Makes the request as it leaves, by the permit as it is now.
-    fn request(&mut self, pool: &Pool) -> Result<Request, Ended<Self::Error>>;
-
-    /// Notes that a server is asked, for the record. Nothing where the attempt does not count.
-    fn note_attempt(&mut self, attempt: Option<ServerAttempt>);
-
-    /// Judges whether the request may leave now. Returns whether its session has ended, so that it has to be
-    /// made anew.
-    fn before_send(&mut self) -> Result<bool, Ended<Self::Error>>;
-
-    /// Notes which budget the exchange holds something of that others may wait for.
-    fn holds_budget(&mut self, number: usize);
-
-    /// Registers the exchange among the live ones, where it is not as yet.
+    /// Registers the exchange among the live ones, where it is not yet.
     fn register(&mut self) -> Result<(), Ended<Self::Error>>;
 
     /// Returns its registration among the live exchanges.
     fn registration(&self) -> Option<&Registration>;
 
-    /// Returns what ends when the exchange may not go on, and what gives the next piece of the request's
-    /// body: `None` is its end. Either may be dropped without loss. With `idle` the body has ended, and
-    /// whatever comes is an error.
+    /// Begins a turn, and returns how long the client may still take for the next piece of its body. Where
+    /// the server has the whole request and may end the session, its answer is awaited from here on.
+    fn begin_turn(&mut self, body: BodyState) -> Result<Duration, Ended<Self::Error>>;
+
+    /// Returns what ends when the exchange may not go on, with the reason, and what gives the next piece of
+    /// the request's body: `None` is its end. Once the body has ended, whatever comes is an error.
+    ///
+    /// Both may be dropped without loss. They come from one call because both borrow the client. The time
+    /// that the client is waited for is counted until the second is dropped.
     fn listen(
         &mut self,
-        idle: bool,
+        body: BodyState,
     ) -> (impl Future<Output = Deny> + Send, impl Future<Output = Result<Option<Bytes>, Self::Error>> + Send);
 
     /// Judges a piece of the request's body, and keeps it until the server takes it.
     fn take(&mut self, piece: Option<Bytes>, body: &mut RequestBody) -> Result<(), Ended<Self::Error>>;
 
-    /// Notes that the server has all of the request, once it has: where it may end the session, its answer is
-    /// awaited.
-    fn note_sent(&mut self, body: &RequestBody) -> Result<(), Ended<Self::Error>>;
-
-    /// Returns how long the client may still take for the next piece of its body.
-    fn patience(&self) -> Duration;
-
-    /// Begins to count how long the client is waited for, if it is its turn.
-    fn begin_wait(&self, body: &RequestBody) -> Option<Tick>;
-
-    /// Counts that up to now.
-    fn end_wait(&mut self, since: Option<Tick>);
-
-    /// Refuses a body that comes too slowly.
-    fn too_slow(&mut self) -> Ended<Self::Error>;
-
-    /// Hands an interim answer on.
-    fn interim(&mut self, head: Head) -> impl Future<Output = Result<(), Ended<Self::Error>>> + Send;
+    /// Writes an interim answer.
+    fn write_interim(&mut self, head: Head) -> impl Future<Output = Result<(), Ended<Self::Error>>> + Send;
 
     /// Judges the head of the answer before anything of it leaves: what it says about sessions is done here.
     fn on_head(
@@ -126,20 +106,16 @@ pub(crate) trait Downstream: Send {
         body: &mut RequestBody,
     ) -> impl Future<Output = Result<(), Ended<Self::Error>>> + Send;
 
-    /// Makes the head of the answer fit to leave.
+    /// Makes the head of the answer fit to leave. It comes after [`on_head`](Self::on_head): how the answer
+    /// is framed is decided in between.
     fn prepare_head(&mut self, head: Head) -> Result<Self::Head, Ended<Self::Error>>;
 
-    /// Makes trailers fit to leave.
-    fn prepare_trailers(&mut self, trailers: &mut HeaderMap) -> Result<(), Deny>;
-
-    /// Writes a part of the answer, unless the exchange may not go on.
+    /// Writes a part of the answer, unless the exchange may not go on. Head, data and trailers that are there
+    /// together leave in one write.
     fn write(
         &mut self,
         part: Outgoing<Self::Head>,
     ) -> impl Future<Output = Result<(), Ended<Self::Error>>> + Send;
-
-    /// Notes that the whole answer has been written.
-    fn note_answered(&mut self);
 
     /// Takes in what the client still sends of a request whose answer is whole, all but a last part that is
     /// `held`.
@@ -149,10 +125,7 @@ pub(crate) trait Downstream: Send {
         held: Option<Outgoing<Self::Head>>,
     ) -> impl Future<Output = Result<(), Ended<Self::Error>>> + Send;
 
-    /// Returns whether a call with this answer can be ended in words of its own, behind whole messages.
-    fn can_end_call(&self, head: &Head) -> bool;
-
-    /// Ends a call that has begun to be answered, and says why where it was octroi that ended it.
+    /// Ends a call whose answer has begun, in trailers, where it was octroi that ended it.
     fn end_call(
         &mut self,
         why: Ended<Self::Error>,

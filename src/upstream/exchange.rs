@@ -1,4 +1,17 @@
-//! An exchange under way: the client on one side, a server on the other, each with its own protocol.
+//! The exchange loop: the client on one side, a server on the other, each with its own protocol.
+
+#[cfg(test)]
+mod endings;
+#[cfg(test)]
+mod fake_client;
+#[cfg(test)]
+mod fake_server;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;
 
 use std::{future::poll_fn, time::Duration};
 
@@ -8,20 +21,20 @@ use tokio::time::timeout;
 
 use super::{
     capacity::Resources,
-    downstream::{Downstream, Outgoing},
+    downstream::{Downstream, Outgoing, RequestKind},
     failure::{Ended, Failure},
     interim::Interim,
-    request_body::RequestBody,
+    request_body::{RequestBody, slow_body},
     stream::{StreamEvent, UpstreamStream},
 };
 use crate::{
     model::{Deny, Reason},
-    pipeline::Permit,
     policy::UpstreamTimeouts,
 };
 
-/// How long a server may think before the exchange is registered among the live ones: most have answered by
-/// then, and a registration costs a lock and memory. What has changed meanwhile is judged then.
+/// How long a server may take to answer before the exchange is registered among the live ones: most have
+/// answered by then, and a registration costs a lock and memory. Changes in between are judged at the
+/// registration.
 const UNREGISTERED: Duration = Duration::from_millis(20);
 
 /// Both sides of an exchange.
@@ -30,19 +43,30 @@ pub(super) struct Exchange<'a, D, S> {
     pub(super) stream: &'a mut S,
     pub(super) body: &'a mut RequestBody,
     pub(super) resources: &'a Resources<'a>,
+    pub(super) request: &'a RequestKind,
     times: &'a UpstreamTimeouts,
     /// Whether the head of the answer has come.
     answering: bool,
-    /// Whether the server was the last to be heard.
+    /// Whether the last event was the server's.
     last_was_upstream: bool,
 }
 
-/// What is left to do for the client once the answer is over and the server is free.
+/// What an attempt at an exchange goes by.
+#[derive(Clone, Copy)]
+pub(super) struct Attempt<'a> {
+    pub(super) request: &'a RequestKind,
+    pub(super) times: &'a UpstreamTimeouts,
+    /// Whether the connection may have died at rest, unseen, and the request may be sent twice (RFC 9110,
+    /// section 9.2.2).
+    pub(super) twice: bool,
+}
+
+/// What is left to do for the client once the answer has ended and the server is free.
 pub(super) enum Rest<H, E> {
     Nothing,
     /// The client still sends its request, and a part of the answer may be held back until it has.
     Drain(Option<Outgoing<H>>),
-    /// A call has to be ended in its own words.
+    /// A call must be ended in trailers.
     EndCall(Ended<E>),
 }
 
@@ -54,24 +78,42 @@ enum Event<E> {
     Client(Result<Option<Bytes>, E>),
 }
 
-/// Runs an exchange whose request's head has left, until its answer is over. `attempt` has the times of the
-/// upstream, and whether the connection may have died at rest, unseen, and the request may be said twice (RFC
-/// 9110, section 9.2.2).
+/// Whose turn it is, and so whose time runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// Both sides of a call, as soon as either may speak.
+    Call,
+    /// The client, which sends its request.
+    Client,
+    /// The server, which has not begun to answer.
+    Answer,
+    /// The server, whose answer has begun.
+    Body,
+}
+
+/// Runs an exchange whose request's head has left, until its answer is over.
 pub(super) async fn run<D: Downstream, S: UpstreamStream>(
     client: &mut D,
     stream: &mut S,
     body: &mut RequestBody,
     resources: &Resources<'_>,
-    attempt: (&UpstreamTimeouts, bool),
+    attempt: Attempt<'_>,
 ) -> Result<Rest<D::Head, D::Error>, Ended<D::Error>> {
-    let (times, twice) = attempt;
-    let mut exchange =
-        Exchange { client, stream, body, resources, times, answering: false, last_was_upstream: false };
+    let Attempt { request, times, twice } = attempt;
+    let mut exchange = Exchange {
+        client,
+        stream,
+        body,
+        resources,
+        request,
+        times,
+        answering: false,
+        last_was_upstream: false,
+    };
     exchange.go(twice).await
 }
 
-/// Does what is left to do for the client. The server has said what it had to say, and holds nothing of the
-/// exchange.
+/// Does what is left to do for the client. The server is done, and holds nothing of the exchange.
 pub(super) async fn finish<D: Downstream>(
     client: &mut D,
     body: &mut RequestBody,
@@ -87,8 +129,8 @@ pub(super) async fn finish<D: Downstream>(
 impl<D: Downstream, S: UpstreamStream> Exchange<'_, D, S> {
     /// See [`run`].
     async fn go(&mut self, twice: bool) -> Result<Rest<D::Head, D::Error>, Ended<D::Error>> {
-        if !self.body.has_come() || self.client.is_call() {
-            // An upload may go on for as long as an answer, and a call may be silent.
+        if !self.body.has_come() || self.request.is_call {
+            // An upload may take as long as an answer, and a call may be silent.
             self.client.register()?;
         }
         let mut interim = Interim::default();
@@ -97,8 +139,8 @@ impl<D: Downstream, S: UpstreamStream> Exchange<'_, D, S> {
                 Ok(StreamEvent::Head(head, over)) => (head, over),
                 Ok(_) => return Err(Failure::protocol("no answer").into()),
                 Err(Ended::Failed(failure)) => {
-                    // A server that has said anything has not died unseen, and a client that was told to go
-                    // on is not asked again.
+                    // A connection on which the server has sent something had not died before, and a client
+                    // that was told to continue has sent its body.
                     let repeatable = failure.repeatable || (twice && failure.unheard);
                     let repeatable = repeatable && interim.is_none();
                     return Err(Failure { repeatable, ..failure }.into());
@@ -106,7 +148,7 @@ impl<D: Downstream, S: UpstreamStream> Exchange<'_, D, S> {
                 Err(ended) => return Err(ended),
             };
             if head.status == StatusCode::SWITCHING_PROTOCOLS
-                && self.client.permit().is_some_and(Permit::websocket)
+                && self.request.is_websocket
                 && let Some(connection) = self.stream.upgrade()
             {
                 // Boxed, as an interim answer is: most exchanges have neither.
@@ -115,7 +157,7 @@ impl<D: Downstream, S: UpstreamStream> Exchange<'_, D, S> {
             }
             if !head.status.is_informational() {
                 self.answering = true;
-                // Nothing is said again from here on.
+                // No retry from here on.
                 self.body.let_go();
                 return self.forward(head, over).await.map_err(|ended| match ended {
                     Ended::Failed(failure) => Failure { repeatable: false, ..failure }.into(),
@@ -124,19 +166,18 @@ impl<D: Downstream, S: UpstreamStream> Exchange<'_, D, S> {
             }
             let now = self.resources.clock.tick();
             interim.take(&head, self.body.has_come(), now, self.times.first_byte)?;
-            Box::pin(self.client.interim(head)).await?;
+            Box::pin(self.client.write_interim(head)).await?;
         }
     }
 
-    /// Waits for what the server says next, and hands on meanwhile what the client still sends. Ends with the
-    /// client, with the time, and with the session.
+    /// Waits for the next event of the server, and forwards meanwhile what the client still sends. It also
+    /// ends with the client, at a deadline, and when the exchange is cancelled.
     pub(super) async fn next(&mut self) -> Result<StreamEvent, Ended<D::Error>> {
         loop {
-            self.client.note_sent(self.body)?;
-            match self.event().await {
+            match self.event().await? {
                 Event::Server(Ok(StreamEvent::Sent | StreamEvent::Progress)) => {}
                 Event::Server(said) => return Ok(said?),
-                // It may think for as long as an upload takes, and its session may end meanwhile.
+                // The server may take long to answer, and the session may end meanwhile.
                 Event::Late if self.client.registration().is_none() => self.client.register()?,
                 Event::Late => return Err(self.late()),
                 Event::Cancelled(deny) => return Err(Ended::Cancelled(deny)),
@@ -146,16 +187,22 @@ impl<D: Downstream, S: UpstreamStream> Exchange<'_, D, S> {
         }
     }
 
-    async fn event(&mut self) -> Event<D::Error> {
-        let came = self.body.has_come();
-        let waiting = self.client.begin_wait(self.body);
-        let (limit, _) = self.patience();
-        let limit = if self.client.registration().is_none() { limit.min(UNREGISTERED) } else { limit };
-        let upstream_first = is_upstream_first(came, self.last_was_upstream);
+    async fn event(&mut self) -> Result<Event<D::Error>, Ended<D::Error>> {
+        let state = self.body.state();
+        let is_registered = self.client.registration().is_some();
+        let upstream_first = is_upstream_first(state.has_come, self.last_was_upstream);
+        let takes_more = state.has_come || self.body.pending().is_empty();
+        let patience = self.client.begin_turn(state)?;
+        let limit = match self.turn() {
+            Turn::Call => self.request.idle,
+            Turn::Client => patience,
+            Turn::Answer => self.times.first_byte,
+            Turn::Body => self.times.between_bytes,
+        };
+        let limit = if is_registered { limit } else { limit.min(UNREGISTERED) };
         let Self { client, stream, body, .. } = self;
-        let takes_more = came || body.pending().is_empty();
         let event = {
-            let (cancelled, piece) = client.listen(came);
+            let (cancelled, piece) = client.listen(state);
             let server = timeout(limit, poll_fn(|cx| stream.poll_event(cx, Some(&mut **body))));
             if upstream_first {
                 tokio::select! {
@@ -178,44 +225,33 @@ impl<D: Downstream, S: UpstreamStream> Exchange<'_, D, S> {
             Event::Server(Err(_)) => true,
             Event::Cancelled(_) | Event::Late | Event::Client(_) => false,
         };
-        self.client.end_wait(waiting);
-        event
+        Ok(event)
     }
 
-    /// Returns how long nothing may happen now, and whether that is the silence of a call.
-    ///
-    /// While it is the server's turn, its time runs; and the client's, while it is the client's. A call is
-    /// both sides' turn as soon as either may speak.
-    fn patience(&self) -> (Duration, bool) {
+    /// Returns whose silence ends the exchange now.
+    fn turn(&self) -> Turn {
         let clients = self.body.waits_for_client();
-        if self.client.is_call() && (self.answering || clients) {
-            return (self.silence(), true);
+        match (clients, self.answering) {
+            (true, _) | (_, true) if self.request.is_call => Turn::Call,
+            (true, _) => Turn::Client,
+            (false, false) => Turn::Answer,
+            (false, true) => Turn::Body,
         }
-        let limit = match (clients, self.answering) {
-            (true, _) => self.client.patience(),
-            (false, false) => self.times.first_byte,
-            (false, true) => self.times.between_bytes,
-        };
-        (limit, false)
-    }
-
-    /// Returns how long a call may be silent.
-    fn silence(&self) -> Duration {
-        self.client.permit().map(|permit| permit.limits().websocket_idle).unwrap_or_default()
     }
 
     /// Says what it means that nothing happened for so long.
     fn late(&mut self) -> Ended<D::Error> {
-        if self.patience().1 {
-            let detail =
-                format!("no side of the call said anything within {} ms", self.silence().as_millis());
-            return Ended::Denied(Deny::new(Reason::StreamIdle, detail));
+        match self.turn() {
+            Turn::Call => {
+                let millis = self.request.idle.as_millis();
+                let detail = format!("no side of the call sent anything within {millis} ms");
+                return Ended::Denied(Deny::new(Reason::StreamIdle, detail));
+            }
+            Turn::Client => return Ended::Denied(slow_body()),
+            Turn::Answer | Turn::Body => {}
         }
-        if self.body.waits_for_client() {
-            return self.client.too_slow();
-        }
-        // It may be the app that is slow, or a connection that leads nowhere any more: others shall not find
-        // out one by one.
+        // Either the app is slow, or the connection is dead: other exchanges must not find that out one by
+        // one.
         self.stream.retire();
         let why =
             if self.body.pending().is_empty() { "nothing came in time" } else { "the request was not taken" };
@@ -223,32 +259,10 @@ impl<D: Downstream, S: UpstreamStream> Exchange<'_, D, S> {
     }
 }
 
-/// Returns whether the server is looked at before the client, where both may have something to say.
+/// Returns whether the server is polled before the client.
 ///
-/// Each waits for the other in turn: a server that never pauses must not keep the rest of the request back,
-/// and a client that never does must not drown the answer.
+/// The sides take turns: a server that never pauses must not hold back the rest of the request, and a client
+/// that never pauses must not hold back the answer.
 const fn is_upstream_first(came: bool, last_was_upstream: bool) -> bool {
     came || !last_was_upstream
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Returns who is heard, of two that always have something to say: `S` or `C`, for so many turns.
-    fn said(came: bool) -> String {
-        let mut last_was_upstream = false;
-        let turn = |_| {
-            last_was_upstream = is_upstream_first(came, last_was_upstream);
-            if last_was_upstream { 'S' } else { 'C' }
-        };
-        (0..6).map(turn).collect()
-    }
-
-    #[test]
-    fn of_two_that_never_pause_each_gets_a_word_in() {
-        assert_eq!(said(false), "SCSCSC");
-        // What is behind a whole request is nothing that a server could wait for.
-        assert_eq!(said(true), "SSSSSS");
-    }
 }

@@ -1,4 +1,4 @@
-//! How an exchange ends before its answer is whole.
+//! How an exchange ends before its answer is complete.
 
 use std::borrow::Cow;
 
@@ -7,13 +7,13 @@ use crate::model::{Deny, Reason};
 /// Why an exchange ended. `E` is how the client's side says that it failed.
 #[derive(Debug)]
 pub(crate) enum Ended<E> {
-    /// octroi refuses it, or what the server said.
+    /// octroi refuses the request or the answer.
     Denied(Deny),
-    /// It may not go on: its session or its permission ended, or others needed what it held.
+    /// It may not go on: its session or its permission ended, or others needed what it holds.
     Cancelled(Deny),
     /// The client's side failed.
     ClientGone(E),
-    /// The server failed, or none could be had.
+    /// The server failed, or none could be reached.
     Failed(Failure),
 }
 
@@ -23,18 +23,18 @@ impl<E> From<Failure> for Ended<E> {
     }
 }
 
-/// A server that failed, or could not be had.
+/// A server that failed, or could not be reached.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
-    /// What it is called, if there is no other attempt.
+    /// The refusal, if there is no other attempt.
     pub(crate) deny: Deny,
     /// Whether the server has done nothing, so that any request may go to another one.
     pub(crate) repeatable: bool,
-    /// Whether the connection ended before the server said anything: it may have died at rest, unseen.
+    /// Whether the connection ended before the server sent anything: it may have died while it was idle.
     pub(crate) unheard: bool,
-    /// Whether no connection could be had, and that was the server's fault. Nothing was sent then.
+    /// Whether no connection could be opened because of the server. Nothing was sent then.
     pub(crate) unreachable: bool,
-    /// Whether the server is at fault; otherwise octroi itself had no room for the exchange.
+    /// Whether the server is at fault; otherwise octroi itself is.
     pub(crate) is_of_server: bool,
 }
 
@@ -51,18 +51,18 @@ impl Failure {
         Self::new(Reason::UpstreamProtocol, why)
     }
 
-    /// A connection that ended before the server said anything.
+    /// A connection that ended before the server sent anything.
     pub(crate) fn unheard(why: impl Into<Cow<'static, str>>) -> Self {
         Self { unheard: true, ..Self::new(Reason::UpstreamClosed, why) }
     }
 
-    /// A server that takes no connection, or none that can be used. `repeatable` says whether another one may
-    /// be tried.
+    /// A server that accepts no connection, or none that can be used. `repeatable` says whether another
+    /// server may be tried.
     pub(crate) fn unreachable(reason: Reason, repeatable: bool, why: impl Into<Cow<'static, str>>) -> Self {
         Self { unreachable: true, repeatable, ..Self::new(reason, why) }
     }
 
-    /// No room for one more exchange.
+    /// A budget has no share for the exchange.
     pub(crate) fn no_room(deny: Deny) -> Self {
         Self { deny, repeatable: false, unheard: false, unreachable: false, is_of_server: false }
     }

@@ -16,25 +16,25 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::head::MAX_HEAD_BYTES;
 
-/// How much of one answer is on its way to us and not yet taken by its client.
+/// The most octets of one answer that the server may send ahead of its client.
 const STREAM_WINDOW: u32 = 65_535;
-/// The same for all answers of a connection: as much as all of them may have, so that a client that takes
-/// nothing of its own keeps nothing from another's.
+/// The same for all answers of a connection: the sum of what each may have, so that a client that reads
+/// nothing does not block the answers of others.
 const CONNECTION_WINDOW: u32 = 100 * STREAM_WINDOW;
-/// How much of one request waits until the server takes it.
+/// The most octets of one request that wait for the server.
 const SEND_BUFFER: usize = 64 * 1024;
-/// How many streams that we have reset the server may still speak on.
+/// How many streams that we have reset the server may still send on.
 const RESET_STREAMS: usize = 50;
 /// How many streams we reset because the server broke the protocol, before the connection ends.
 const ERRORS: usize = 100;
 
-/// A connection whose server has said its settings.
+/// A connection whose server has sent its SETTINGS.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) sender: SendRequest<Bytes>,
-    /// How many streams the server takes at once.
+    /// How many concurrent streams the server allows.
     most: Arc<AtomicUsize>,
-    /// How many we begin at the most, however many it takes.
+    /// The most that we open, whatever it allows.
     limit: usize,
 }
 
@@ -44,16 +44,15 @@ impl Opened {
         self.most.load(Ordering::Relaxed).min(self.limit)
     }
 
-    /// Says whether it takes no further exchange: it has closed, or its server has said that it will
-    /// (GOAWAY).
+    /// Says whether it takes no further exchange: it has closed, or its server has announced that (GOAWAY).
     pub(crate) fn is_over(&mut self) -> bool {
         matches!(self.sender.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
     }
 }
 
-/// Begins to speak HTTP/2, and waits until the server does. The caller sets the deadline.
+/// Performs the HTTP/2 handshake, up to the SETTINGS of the server. The caller sets the deadline.
 ///
-/// It carries `limit` exchanges at the most. `on_change` is called whenever it may carry more than before,
+/// It carries at most `limit` exchanges. `on_change` is called whenever it may carry more than before,
 /// and when it has ended.
 pub(crate) async fn open(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -63,7 +62,7 @@ pub(crate) async fn open(
     let (sender, mut connection) = Builder::new()
         .enable_push(false)
         .max_concurrent_streams(0)
-        // None before the server's settings have come: what it would refuse is not sent.
+        // None before the server's SETTINGS have arrived, so that no stream is opened that it would refuse.
         .initial_max_send_streams(0)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -81,7 +80,7 @@ pub(crate) async fn open(
     .await?;
     let most = Arc::new(AtomicUsize::new(connection.max_concurrent_send_streams()));
     let opened = Opened { sender, most: Arc::clone(&most), limit };
-    // It ends with its last exchange once nobody can begin another.
+    // It ends with its last exchange once no other can begin.
     tokio::spawn(async move {
         let ended = poll_fn(|cx| {
             let ended = Pin::new(&mut connection).poll(cx);

@@ -26,14 +26,13 @@ use crate::{
     pipeline::Permit,
 };
 
-/// How many connections to one server there are at the most; where tenants are kept apart, for each of them.
+/// The most connections to one server; where tenants are kept apart, for each of them.
 const MOST: usize = 64;
-/// How many exchanges share one at the most, however many the server would take: what one of them loses, all
-/// lose.
+/// The most exchanges on one connection, whatever the server allows: a lost connection ends all of them.
 pub(crate) const MOST_STREAMS: usize = 100;
-/// How many exchanges wait for a place at the most.
+/// The most exchanges that wait for a place.
 const MOST_WAITING: usize = 1024;
-/// How long a connection rests, as those of HTTP/1.1 do.
+/// How long a connection may be idle, as those of HTTP/1.1.
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
 /// The connections to one server.
@@ -42,9 +41,9 @@ pub(crate) struct H2Pool {
     state: Mutex<State>,
     /// The places on connections that all tenants share.
     places: Arc<Budget>,
-    /// Those who wait for a place.
+    /// Exchanges that wait for a place.
     waiting: Arc<Budget>,
-    /// Told when there may be a place.
+    /// Notified when there may be a place.
     freed: Notify,
 }
 
@@ -52,9 +51,10 @@ pub(crate) struct H2Pool {
 struct State {
     slots: Vec<Slot>,
     next: u64,
-    /// The last that could not be opened, by their numbers, and why: for those who waited for them.
+    /// The last connections that could not be opened, by number, and why: for the exchanges that waited for
+    /// them.
     failed: VecDeque<(u64, Failure)>,
-    /// The places of tenants that are kept apart. There are no more of them than tenants.
+    /// The places of tenants that are kept apart: one entry per tenant at most.
     partitions: HashMap<TenantName, Arc<Budget>, ahash::RandomState>,
 }
 
@@ -64,7 +64,7 @@ impl fmt::Debug for State {
     }
 }
 
-/// Who wants a place.
+/// An exchange that wants a place.
 #[derive(Clone, Copy)]
 pub(crate) struct Asker<'a> {
     pub(crate) clock: &'a dyn Clock,
@@ -79,15 +79,15 @@ struct Slot {
     id: u64,
     /// The only tenant that it serves, where they are kept apart.
     partition: Option<TenantName>,
-    /// Nothing while it is being opened.
+    /// `None` while it is being opened.
     opened: Option<Opened>,
     /// How many exchanges it carries.
     open: usize,
     /// Whether it carried one before.
     used: bool,
-    /// Whether it takes no further one.
+    /// Whether it takes no further exchange.
     over: bool,
-    /// Since when it carries none, as the sweep has seen it.
+    /// Since when it is idle, as the sweep has seen it.
     rests: Option<Tick>,
 }
 
@@ -99,7 +99,7 @@ pub(crate) struct Place {
     share: Option<BudgetGuard>,
 }
 
-/// Where an exchange may go.
+/// A place that an exchange got.
 pub(crate) struct Taken {
     pub(crate) sender: SendRequest<Bytes>,
     pub(crate) place: Place,
@@ -109,11 +109,11 @@ pub(crate) struct Taken {
     pub(crate) reused: bool,
 }
 
-/// Why it can go nowhere.
+/// Why an exchange gets no place.
 pub(crate) enum NoPlace {
-    /// There is no connection.
+    /// No connection could be opened.
     Closed(Failure),
-    /// There is none yet, and it was waited for long enough.
+    /// The connection was not open in time.
     Late,
     /// All connections carry what they can, or the asker has its share.
     Busy(Exhausted),
@@ -122,8 +122,8 @@ pub(crate) enum NoPlace {
 enum Next {
     Taken(Taken),
     Open(Place, usize),
-    /// For the connection of this number that is being opened, or for a place on those that are, and why
-    /// there is none.
+    /// Wait for the connection with this number, which is being opened, or for a place on an open one; and
+    /// why there is none.
     Wait(Option<u64>, Exhausted),
 }
 
@@ -139,9 +139,9 @@ impl Default for H2Pool {
 }
 
 impl H2Pool {
-    /// Takes a place on a connection that has one, else opens one more, else waits for as long as connecting
-    /// may take. One opens at a time for those who could share it, and they share its failure too: each may
-    /// go to another server then.
+    /// Takes a place on a connection that has one, else opens another connection, else waits as long as
+    /// connecting may take. Exchanges that could share a connection open one at a time, and share its
+    /// failure: each may then go to another server.
     pub(crate) async fn take<F: Future<Output = Result<Opened, Failure>>>(
         self: &Arc<Self>,
         asker: Asker<'_>,
@@ -153,7 +153,7 @@ impl H2Pool {
         let budget = self.budget(asker.partition);
         loop {
             let mut freed = pin!(self.freed.notified());
-            // Before the look: what becomes free behind it is not missed.
+            // Registered before the check, so that a place given back after it is not missed.
             freed.as_mut().enable();
             if let Some(failed) = opening.and_then(|id| self.failure_of(id)) {
                 return Err(NoPlace::Closed(failed));
@@ -162,7 +162,7 @@ impl H2Pool {
             match self.next(asker, &budget, now) {
                 Next::Taken(taken) => return Ok(taken),
                 Next::Open(place, number) => {
-                    // Given up with this exchange, if it is, and those who waited for it look again.
+                    // If this exchange is dropped, the attempt is given up, and the others look again.
                     // Boxed: it is seldom, and large.
                     let opened = Box::pin(open()).await.map_err(|failed| {
                         self.fail(place.id, &failed);
@@ -182,7 +182,7 @@ impl H2Pool {
                     if opening.is_none() {
                         asker.live_exchanges.preempt(budget.number(), WANTED, now);
                     }
-                    // Some exchanges rest long enough to make room only then.
+                    // Some exchanges can be preempted only after a while.
                     let look_again = by.min(Instant::now() + LOOK_AGAIN);
                     if timeout_at(look_again, freed).await.is_err() && look_again == by {
                         return Err(if opening.is_some() { NoPlace::Late } else { NoPlace::Busy(short) });
@@ -211,7 +211,7 @@ impl H2Pool {
             slot.over |= slot.opened.as_mut().is_some_and(Opened::is_over);
         }
         state.slots.retain(|slot| !(slot.over && slot.open == 0));
-        // The first one that has room: those behind it may then rest.
+        // The first one that has room, so that the later ones can become idle.
         let fits = |slot: &&mut Slot| slot.partition.as_ref() == partition && !slot.over;
         let each = state
             .slots
@@ -242,8 +242,8 @@ impl H2Pool {
         if let Some(slot) = state.slots.iter_mut().filter(fits).find(|slot| slot.opened.is_none()) {
             return Next::Wait(Some(slot.id), Exhausted::All);
         }
-        // Those of other tenants, where they are kept apart, are theirs: how many there are in all is bounded
-        // by the descriptors.
+        // Connections of other tenants do not count where tenants are kept apart: the descriptors bound their
+        // total.
         if state.slots.iter().filter(|slot| slot.partition.as_ref() == partition).count() >= MOST {
             return Next::Wait(None, Exhausted::All);
         }
@@ -261,7 +261,8 @@ impl H2Pool {
         Next::Open(Place { pool: Arc::clone(self), id, share }, number)
     }
 
-    /// Keeps why a connection could not be opened. Those who wait for it look once its place is given up.
+    /// Keeps why a connection could not be opened. The exchanges that wait for it look when its place is
+    /// given up.
     fn fail(&self, id: u64, failed: &Failure) {
         let mut state = self.state();
         if state.failed.len() >= MOST {
@@ -281,25 +282,25 @@ impl H2Pool {
         self.look_again();
     }
 
-    /// Returns what tells those who wait that there may be a place, as long as the pool is there.
+    /// Returns a callback that wakes waiting exchanges, as long as the pool exists.
     pub(crate) fn look_again_later(self: &Arc<Self>) -> impl Fn() + Send + Sync + 'static {
         let pool = Arc::downgrade(self);
         move || pool.upgrade().into_iter().for_each(|pool| pool.look_again())
     }
 
-    /// Tells those who wait that there may be a place.
+    /// Wakes the exchanges that wait for a place.
     fn look_again(&self) {
         self.freed.notify_waiters();
     }
 
-    /// Closes one that rests. Says whether there was one.
+    /// Closes an idle connection. Says whether there was one.
     pub(crate) fn close_one_at_rest(&self) -> bool {
         let mut state = self.state();
         let at = state.slots.iter().position(|slot| slot.open == 0);
         at.is_some_and(|at| state.slots.remove(at).open == 0)
     }
 
-    /// Closes what has rested for too long, and what its server has closed.
+    /// Closes connections that were idle for too long, and those that their server has closed.
     pub(crate) fn sweep(&self, now: Tick) {
         let mut state = self.state();
         state.partitions.retain(|_, budget| Arc::strong_count(budget) > 1);
@@ -319,7 +320,7 @@ impl H2Pool {
 }
 
 impl Place {
-    /// Sends nothing further over this connection: nobody knows whether its server is still there.
+    /// Starts no further exchange on this connection: its server may be unreachable.
     pub(crate) fn retire(&self) {
         self.with_slot(|slot| slot.over = true);
     }
@@ -333,11 +334,11 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // Before those who wait are told.
+        // Before the waiting exchanges are woken.
         self.share = None;
         self.with_slot(|slot| {
             slot.open -= 1;
-            // It was not opened.
+            // It never opened.
             slot.over |= slot.opened.is_none();
         });
         self.pool.look_again();

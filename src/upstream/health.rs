@@ -1,9 +1,10 @@
 //! Whether the servers of an upstream take connections, as far as requests have found out (passive health
 //! checks).
 //!
-//! A server that takes none is left aside: the others get its turns. After ten seconds, and each time after
-//! twice as long, one request tries it; that one goes on to another server where it fails, for nothing was
-//! sent. Where all are aside all are tried, and the only server of an upstream always is.
+//! A server that accepts none is left aside: the others get its requests. After ten seconds, and then after
+//! twice as long each time, one request probes it. If that fails, the request goes to another server, since
+//! nothing was sent. Where all servers are left aside, all are tried, and the only server of an upstream
+//! always is.
 
 use std::{
     sync::{
@@ -18,27 +19,27 @@ use crate::model::Tick;
 /// For how long a server is left aside the first time, and at the most.
 const FIRST: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(5 * 60);
-/// How much of the reason is kept.
+/// The most characters of the reason that are kept.
 const WHY_BYTES: usize = 200;
 
-/// How one server does. It outlives a reload that leaves the server as it is.
+/// The health of one server. It survives a reload that does not change the server.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
-    /// Beside the state, so that a request takes no lock while all is well.
+    /// Outside the state, so that a request takes no lock while the server is healthy.
     aside: AtomicBool,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// How often in a row it failed when it was tried.
+    /// How many probes failed in a row.
     failures: u32,
-    /// Since when it is aside, and until when nobody tries it.
+    /// Since when it is left aside, and until when it is not probed.
     since: Tick,
     until: Tick,
-    /// When it was tried last.
+    /// When it was probed last.
     last: Tick,
-    /// Until when the answer of the one that tries it is waited for.
+    /// Until when the result of the current probe is awaited.
     trying: Option<Tick>,
     why: String,
 }
@@ -47,12 +48,12 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
     Open,
-    /// It is the one that tries a server which was aside.
+    /// It is the probe of a server that was left aside.
     Trial,
     Aside,
 }
 
-/// A server that is aside.
+/// A server that is left aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Aside {
     pub(crate) failures: u32,
@@ -63,7 +64,7 @@ pub(crate) struct Aside {
 }
 
 impl Health {
-    /// Says whether a request may go to the server. One that tries it is waited for as long as `within`.
+    /// Says whether a request may go to the server. A probe may take `within`.
     pub(crate) fn admit(&self, now: Tick, within: Duration) -> Admission {
         if !self.is_aside() {
             return Admission::Open;
@@ -80,7 +81,7 @@ impl Health {
         self.aside.load(Ordering::Relaxed)
     }
 
-    /// Notes that the server took a connection. Says whether it was aside.
+    /// Notes that the server accepted a connection. Says whether it was left aside.
     pub(crate) fn reached(&self) -> bool {
         if !self.is_aside() {
             return false;
@@ -89,8 +90,9 @@ impl Health {
         self.aside.swap(false, Ordering::Relaxed)
     }
 
-    /// Notes that the server took no connection, and whether that was a `trial`. Says for how long it is left
-    /// aside, where it was not before. That it fails while it is aside, because all are, tells nothing new.
+    /// Notes that the server accepted no connection, and whether that was a probe (`trial`). Returns for how
+    /// long it is left aside, where it was not before. A failure while all servers are left aside is nothing
+    /// new.
     pub(crate) fn failed(&self, trial: bool, why: &str, now: Tick) -> Option<Duration> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let was_aside = self.is_aside();
@@ -112,7 +114,7 @@ impl Health {
         (!was_aside).then_some(wait)
     }
 
-    /// Returns how the server is aside, if it is.
+    /// Returns the details where the server is left aside.
     pub(crate) fn aside(&self) -> Option<Aside> {
         if !self.is_aside() {
             return None;

@@ -1,6 +1,6 @@
-//! One exchange over HTTP/1.1 (RFC 9112): a connection carries one at a time, and rests behind it only where
-//! the answer began after the whole request had been handed over, where its end is known and nothing came
-//! behind it.
+//! One exchange over HTTP/1.1 (RFC 9112). A connection carries one at a time. It is kept only where the
+//! answer began after the whole request was sent, where the end of the answer is known, and nothing followed
+//! it.
 
 use std::{
     sync::Arc,
@@ -21,19 +21,19 @@ use super::{
 };
 use crate::model::{Clock, Deny, Reason};
 
-/// What becomes of a connection behind its exchange. It is remembered as it is seen: at the end of an
-/// exchange, nobody can tell any more what came first.
+/// What happens to a connection after its exchange. It is noted as events occur: at the end of an exchange
+/// their order is no longer known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum After {
-    /// It may serve another one.
+    /// It may serve another exchange.
     Kept,
-    /// Its server was told to close it, and is waited for.
+    /// Its server was told to close it, and we wait for that.
     Told,
     /// It is closed.
     Closed,
 }
 
-/// Where a connection rests when its server has said all, and what is known of bodies there.
+/// Where a connection is kept after its exchange, and what is known about bodies there.
 #[derive(Clone, Copy)]
 pub(super) struct RestingPlace<'a> {
     pub(super) idle: Option<&'a Idle>,
@@ -46,24 +46,24 @@ pub(super) struct Http1Stream<'a> {
     connection: Connection,
     place: RestingPlace<'a>,
     after: After,
-    /// How many of the unread octets came before the whole request had been handed over.
+    /// How many of the unread octets came before the whole request was sent.
     early: usize,
-    /// How many of them were looked at, and hold no whole head.
+    /// How many of them were searched without finding the end of a head.
     known: usize,
     /// The body of the answer, once its head has come.
     answer: Option<Body>,
     without_body: bool,
-    /// Whether the end of the answer was told.
+    /// Whether the end of the answer was reported.
     ended: bool,
 }
 
 impl<'a> Http1Stream<'a> {
-    /// Begins behind the head of a request, which the server has taken.
+    /// Begins after the head of a request was sent.
     pub(super) fn new(connection: Connection, place: RestingPlace<'a>, after: After) -> Self {
         Self { connection, place, after, early: 0, known: 0, answer: None, without_body: false, ended: false }
     }
 
-    /// Takes a head off what has come, and remembers what it says about the connection.
+    /// Takes a head off the octets that arrived, and notes what it says about the connection.
     fn head(&mut self) -> Result<Option<Head>, Failure> {
         let there = self.connection.unread().len();
         let Some((head, keeps)) =
@@ -76,7 +76,7 @@ impl<'a> Http1Stream<'a> {
             return Ok(None);
         };
         self.known = 0;
-        // Its first octets came before the request was whole. An interim answer may.
+        // Its first octets came before the request was complete. That is allowed for interim answers.
         let is_early = self.early > 0 && !head.status.is_informational();
         self.early = self.early.saturating_sub(there - self.connection.unread().len());
         let may_say_more = answer_body::is_framed_without_a_body(&head) && self.place.bodies.may_say_more();
@@ -90,7 +90,7 @@ impl<'a> Http1Stream<'a> {
         Ok(Some(head))
     }
 
-    /// Says what it means that the server has closed.
+    /// Interprets the close of the server.
     fn closed(&mut self) -> Result<StreamEvent, Failure> {
         let Some(body) = &mut self.answer else {
             return Err(match self.connection.unread().is_empty() {
@@ -103,7 +103,7 @@ impl<'a> Http1Stream<'a> {
         Ok(StreamEvent::End(None))
     }
 
-    /// Notes what has come behind an answer where a body may have been taken for a request.
+    /// Notes octets after an answer that show that a body was read as a request.
     fn note_surplus(&mut self, body: &RequestBody) {
         if body.has_octets() {
             self.connection.carries();
@@ -125,7 +125,7 @@ impl UpstreamStream for Http1Stream<'_> {
             return Poll::Ready(Ok(event));
         }
         let out = body.as_ref().map_or(&[][..], |body| body.pending());
-        // Before the last of the request leaves, so that it is known which was first.
+        // Checked before the last of the request leaves, so that the order is known.
         let look = body.as_ref().is_some_and(|body| body.ends_here())
             && self.early == 0
             && self.after == After::Kept;
@@ -133,7 +133,7 @@ impl UpstreamStream for Http1Stream<'_> {
             IoEvent::Wrote(wrote) => {
                 match (wrote, body) {
                     (Ok(octets), Some(body)) => body.taken(octets),
-                    // The answer that says why may be there already.
+                    // The answer with the reason may be there already.
                     (Err(_), Some(body)) => body.refuse(),
                     (Ok(_), None) => {}
                     (Err(error), None) => {
@@ -144,7 +144,7 @@ impl UpstreamStream for Http1Stream<'_> {
             }
             IoEvent::Read(Ok(0)) => Poll::Ready(self.closed()),
             IoEvent::Read(Ok(_)) => {
-                // A server that answers then has not read the rest, and may read it as the next request.
+                // A server that answers now has not read the rest, and may read it as the next request.
                 if body.is_some_and(|body| !(body.is_done() && self.connection.is_flushed())) {
                     self.early = self.connection.unread().len();
                 }
@@ -184,7 +184,7 @@ impl UpstreamStream for Http1Stream<'_> {
         if matches!(body, Body::UntilClosed) {
             head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         } else if client.without_body {
-            // It says how another answer would have been framed (RFC 9112, section 6.1).
+            // It states the framing of another answer (RFC 9112, section 6.1).
             head.headers.remove(header::TRANSFER_ENCODING);
         }
         self.without_body = client.without_body;

@@ -1,4 +1,4 @@
-//! Connections that rest between two exchanges.
+//! The idle connections to one server, between two exchanges.
 
 use std::{
     collections::VecDeque,
@@ -14,62 +14,62 @@ use super::{
 };
 use crate::model::{TenantName, Tick};
 
-/// How many connections to one server rest at the most.
+/// The most idle connections to one server.
 const MOST: usize = 512;
-/// How long a connection rests: shorter than the keep-alive of common servers (nginx 75 s, Node 5 s is met by
-/// the look at it before its next use, and by the retry).
+/// How long a connection may be idle: shorter than the keep-alive of common servers (nginx: 75 s). A shorter
+/// one (Node: 5 s) is noticed by the look at the connection before its next use, or covered by the retry.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// How long a connection settles whose last answer had no body by its status or its request (204, 205, 304,
-/// HEAD), before it is used again.
+/// How long a connection settles before it is used again, if its last answer had no body because of its
+/// status or its request (204, 205, 304, HEAD).
 ///
-/// An app that sends a body with such an answer all the same may do so in a second write. What comes behind
-/// the head of the next request would be read as its answer; what comes before is noticed. The server's
-/// kernel may hold that write back until the first is acknowledged (RFC 896), so it is acknowledged at once
-/// ([`Connection::acknowledge`]), and this is what the server itself may take.
+/// A faulty app may send a body with such an answer, in a second write. If that arrives after the next
+/// request was sent, it would be read as its answer; if it arrives before, it is noticed. The server's kernel
+/// may hold that write back until the first one is acknowledged (RFC 896), so we acknowledge at once
+/// ([`Connection::acknowledge`]). This time is what the server itself may take.
 const SETTLES: Duration = Duration::from_millis(20);
 
-/// How many connections wait for the server to close them at the most, and for how long.
+/// The most connections that wait for the server to close them, and how long they wait.
 ///
 /// The side that closes first keeps the pair of ports for a minute (TIME-WAIT; RFC 9293, section 3.6). If
-/// that were this machine, its ports would bound the bodies that go to one server to some 470 a second. Once
-/// it has, this side follows at once: there are servers that wait for that, and serve nobody meanwhile
-/// (gunicorn). And a server that reads on, though it was told to close, is noticed.
+/// that were this machine, its ports would limit the bodies that go to one server to some 470 a second. Once
+/// the server has closed, we close at once: some servers wait for that, and serve nobody meanwhile
+/// (gunicorn). A server that reads on, though it was told to close, is noticed here.
 const MOST_CLOSING: usize = 128;
 const CLOSES_WITHIN: Duration = Duration::from_secs(1);
 
-/// The resting connections of one server.
+/// The idle connections of one server.
 #[derive(Debug, Default)]
 pub(crate) struct Idle(Mutex<Resting>);
 
 #[derive(Debug, Default)]
 struct Resting {
-    /// Those that may be used, the latest last.
+    /// Connections that may be used, the latest last.
     ready: VecDeque<(Connection, Tick)>,
-    /// Those that settle, the latest last.
+    /// Connections that settle, the latest last.
     settling: VecDeque<(Connection, Tick)>,
-    /// Those that the server is to close, the latest last: dropped, it is closed from here. They are used no
-    /// more.
+    /// Connections that the server is to close, the latest last. They are not used again. Dropping one closes
+    /// it from this side.
     closing: VecDeque<oneshot::Sender<()>>,
 }
 
 impl Resting {
-    /// Makes those ready that have settled by now.
+    /// Makes connections ready that have settled by now.
     fn settle(&mut self, now: Tick) {
         while let Some(settled) = self.settling.pop_front_if(|(_, since)| now.since(*since) >= SETTLES) {
             self.ready.push_back(settled);
         }
     }
 
-    /// Returns how many may be used again.
+    /// Returns how many connections may be used again.
     fn len(&self) -> usize {
         self.ready.len() + self.settling.len()
     }
 }
 
 impl Idle {
-    /// Takes the connection that rested last: it is the likeliest to live, and the others may then grow old.
-    /// `partition` is the only tenant that it serves, where they are kept apart.
+    /// Takes the connection that was used last: it is the most likely to be open still, and the others can
+    /// then expire. `partition` is the only tenant that it serves, where tenants are kept apart.
     pub(crate) fn take(
         &self,
         now: Tick,
@@ -87,8 +87,8 @@ impl Idle {
         }
     }
 
-    /// Lets a connection rest. The oldest make room; where all of them settle, it is closed itself, or none
-    /// would ever be ready.
+    /// Keeps an idle connection. The oldest one makes room. Where all of them settle, the new one is closed:
+    /// otherwise none would ever be ready.
     pub(crate) fn put(&self, mut connection: Connection, now: Tick, bodies: &Bodies) {
         connection.slim();
         let settles = connection.was_bodiless();
@@ -106,7 +106,7 @@ impl Idle {
     }
 
     /// Waits for the server to close a connection that it was told to close. Where too many wait, it is
-    /// closed from here.
+    /// closed from this side.
     pub(crate) fn await_close(&self, mut connection: Connection, bodies: &Arc<Bodies>) {
         connection.slim();
         let mut resting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,7 +127,7 @@ impl Idle {
         });
     }
 
-    /// Closes the one that rests longest. Says whether there was one.
+    /// Closes the connection that is idle longest. Says whether there was one.
     pub(crate) fn close_oldest(&self) -> bool {
         let mut resting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Resting { ready, settling, closing } = &mut *resting;
@@ -138,7 +138,7 @@ impl Idle {
         is_closing || oldest.is_some()
     }
 
-    /// Closes what has rested for too long, and what its server has closed.
+    /// Closes connections that were idle for too long, and those that their server has closed.
     pub(crate) fn sweep(&self, now: Tick, bodies: &Bodies) {
         let mut resting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Resting { ready, settling, .. } = &mut *resting;
@@ -148,12 +148,12 @@ impl Idle {
     }
 }
 
-/// Says whether a connection may be used again. What its server has said meanwhile may be the answer to the
-/// body of a request.
+/// Says whether a connection may be used again. Octets that arrived meanwhile may be the answer to the body
+/// of a request.
 fn rests(connection: &mut Connection, bodies: &Bodies) -> bool {
     let carried = connection.has_carried();
     match connection.rest() {
-        // What was in a body that nobody read waits there to be read as a request.
+        // The rest of a body that the server did not read may be read there as the next request.
         Rest::Quiet => !(carried && bodies.are_unread()),
         Rest::Ended => false,
         Rest::Spoken { answer } => {
@@ -165,7 +165,7 @@ fn rests(connection: &mut Connection, bodies: &Bodies) -> bool {
     }
 }
 
-/// Waits until the server has closed a connection that it was told to close, or goes on instead.
+/// Waits until the server has closed a connection that it was told to close, or sends something instead.
 async fn closed(connection: &mut Connection, bodies: &Bodies) {
     let carried = connection.has_carried();
     loop {

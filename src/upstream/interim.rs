@@ -1,4 +1,4 @@
-//! What a server says before its answer, and how much of that.
+//! Bounds the interim answers (1xx) of a server.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::model::Tick;
 /// How many bytes of interim answers (1xx) a server may send before the answer, counted as HTTP/1.1 writes
 /// them. More than the early hints of a large page, and together no more than one head may have.
 const INTERIM_BYTES: usize = 64 * 1024;
-/// For how many times `first_byte` they may put the answer off, once the request has come.
+/// For how many times `first_byte` they may delay the answer, once the request is complete.
 const INTERIM_TIMES: u32 = 10;
 /// `HTTP/1.1 103 Early Hints`, and an empty line.
 const STATUS_LINE: usize = 28;
@@ -17,7 +17,7 @@ const STATUS_LINE: usize = 28;
 #[derive(Default)]
 pub(super) struct Interim {
     bytes: usize,
-    /// Since when the answer behind them is waited for.
+    /// Since when the final answer is awaited.
     since: Option<Tick>,
 }
 
@@ -27,8 +27,8 @@ impl Interim {
         self.bytes == 0
     }
 
-    /// Counts one more. `came` says whether the whole request has come. Fails where there are too many of
-    /// them, or for too long.
+    /// Counts an interim answer. `came` says whether the whole request has come. Fails where there are too
+    /// many, or for too long.
     pub(super) fn take(
         &mut self,
         head: &Head,

@@ -30,15 +30,14 @@ const MAX_INTERVAL: Duration = Duration::from_secs(5);
 const MIN_INTERVAL: Duration = Duration::from_millis(50);
 /// Exchanges begin and end on every thread, so one lock would be contended.
 const SHARDS: usize = 16;
-/// How often exchanges are asked to make room for others.
+/// The least time between two preemptions.
 const PREEMPT_INTERVAL: Duration = Duration::from_millis(100);
 /// How many are judged before the task yields.
 pub(crate) const BATCH: usize = 64;
 
-/// How often an exchange that waits looks again for others that can make room: some are idle for long enough
-/// only then.
+/// How often an exchange that waits looks again for others to preempt: they become preemptible over time.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(250);
-/// How many exchanges one that waits may have ended at a time.
+/// The most exchanges that are preempted at a time.
 pub(super) const WANTED: usize = 32;
 
 /// All live exchanges. Bounded by the connections and by their streams.
@@ -48,7 +47,7 @@ pub struct LiveExchanges {
     next: AtomicU64,
     changes: AtomicU64,
     changed: Notify,
-    /// When exchanges were last asked to make room.
+    /// When exchanges were last preempted.
     preempted: AtomicU64,
 }
 
@@ -61,8 +60,8 @@ pub(crate) struct LiveExchange {
     wake: Notify,
     /// The number of the budget that it holds something of which others may wait for; 0 is none.
     holds: AtomicUsize,
-    /// From when on it may be ended for others, in nanoseconds of the clock: by then its client has sent
-    /// nothing, or taken nothing, for too long. 0 is never.
+    /// From when on it may be preempted, in nanoseconds of the clock: by then its client has sent nothing, or
+    /// read nothing, for too long. 0 is never.
     preemptible_from: AtomicU64,
 }
 
@@ -103,10 +102,9 @@ impl LiveExchanges {
         Registration { live_exchanges: Arc::clone(self), id, exchange }
     }
 
-    /// Ends exchanges that hold something of a budget which others wait for and whose clients leave them
-    /// idle, the longest idle first, and at most `wanted`. Only exchanges of a client that holds more than
-    /// every client may have however little there is, or of a tenant that holds more than half, are ended.
-    /// Looks at all of them at most ten times a second.
+    /// Preempts at most `wanted` exchanges that hold something of a budget and whose clients leave them idle,
+    /// the longest idle first. It ends only exchanges of a client that holds more than the guaranteed
+    /// minimum, or of a tenant that holds more than half. It scans at most ten times a second.
     pub(crate) fn preempt(&self, number: usize, wanted: usize, now: Tick) {
         let (nanos, every) = (now.as_nanos(), u64::try_from(PREEMPT_INTERVAL.as_nanos()).unwrap_or(u64::MAX));
         let due = |last: u64| (nanos.saturating_sub(last) >= every).then_some(nanos);
@@ -183,7 +181,7 @@ impl LiveExchanges {
 }
 
 impl LiveExchange {
-    /// Returns what it is permitted.
+    /// Returns its permit.
     pub(crate) fn permit(&self) -> &Permit {
         &self.permit
     }
@@ -212,12 +210,12 @@ impl LiveExchange {
     }
 }
 
-/// A part of a registration that outlives borrows of it; see [`Registration::handle`].
+/// An owned part of a registration; see [`Registration::handle`].
 #[derive(Debug)]
 pub(crate) struct Handle(Arc<LiveExchange>);
 
 impl Handle {
-    /// Notes that the exchange no longer holds anything that others may wait for.
+    /// Notes that the exchange no longer holds anything of a budget.
     pub(crate) fn released_budget(&self) {
         self.0.holds.store(0, Ordering::Relaxed);
     }
@@ -235,7 +233,7 @@ impl Registration {
         self.exchange.holds.store(number, Ordering::Relaxed);
     }
 
-    /// Sets from when on the exchange may be ended for others, if it may.
+    /// Sets from when on the exchange may be preempted, if it may.
     pub(crate) fn set_preemptible(&self, from: Option<Tick>) {
         self.exchange.preemptible_from.store(from.map_or(0, Tick::as_nanos), Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! Servers of an upstream: whose turn it is, how they are reached, when a request is tried again.
+//! The servers of an upstream: which one is next, how it is reached, and when a request may be retried.
 
 use std::{
     sync::{
@@ -22,13 +22,13 @@ use crate::{
     policy::{Protocol, ServerAddress, Upstream, UpstreamTls},
 };
 
-/// The retries in hand at the most, in tenths of a request: bursts of failures are bounded, not only their
-/// share.
+/// The most retries that can be saved up, in tenths of a request: this bounds bursts of failures, not only
+/// their share.
 const BUDGET_MAX: i64 = 1000;
 /// What a retry costs where a request earns one: retries stay under a tenth of the requests
 /// (`threat-model.md` 1.7, row 82).
 const RETRY_COST: i64 = 10;
-/// How much longer than connecting may take the one is waited for that tries a server which was aside.
+/// How much longer than a connect may take we wait for the request that probes a server which was left aside.
 const TRIAL_GRACE: Duration = Duration::from_secs(1);
 
 /// The servers of one upstream with their turns.
@@ -37,7 +37,7 @@ pub(crate) struct Pool {
     upstream: UpstreamName,
     names: Box<[Arc<str>]>,
     health: Box<[Arc<Health>]>,
-    /// How long a server that was aside may take to show that it is back.
+    /// How long a probe of a server that was left aside may take.
     trial: Duration,
     bodies: Arc<Bodies>,
     idle: Box<[Idle]>,
@@ -45,7 +45,7 @@ pub(crate) struct Pool {
     h2_pools: Box<[Arc<H2Pool>]>,
     /// TLS towards them, or why there can be none.
     tls: Option<Result<ServerTls, OutboundError>>,
-    /// One round of turns by weight.
+    /// One round of the servers, by weight.
     round: Box<[usize]>,
     next: AtomicUsize,
     budget: AtomicI64,
@@ -63,7 +63,7 @@ impl Pool {
             Some((before, pool)) if same(before) => Arc::clone(&pool.bodies),
             Some(_) | None => Arc::new(Bodies::new(upstream.name.clone(), upstream.reads_bodies)),
         };
-        // What was wrong may have been how we speak to it.
+        // The failure may have been caused by our own settings.
         let spoken = |before: &Upstream| before.tls == upstream.tls && before.protocol == upstream.protocol;
         let known = |address: &ServerAddress| {
             let (before, pool) = before.filter(|(before, _)| spoken(before))?;
@@ -90,8 +90,8 @@ impl Pool {
         }
     }
 
-    /// Says whose turn it is, and not the server that has just `failed` if there is another. Those that are
-    /// aside have no turn, unless all are; a second attempt takes none of a first one.
+    /// Selects the next server, and not the one that has just `failed` if there is another. Servers that are
+    /// left aside are skipped, unless all are; a retry does not advance the round of first attempts.
     pub(crate) fn select(&self, failed: Option<usize>, now: Tick) -> Option<Selection> {
         self.budget
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
@@ -107,7 +107,7 @@ impl Pool {
         if self.is_alone() {
             return Some(Selection { index: due, trial: false });
         }
-        // The one that is due, most often.
+        // Usually the first one in the round is usable.
         let open = |index: usize| match self.admit(index, failed.is_some(), now) {
             Admission::Open => Some(Selection { index, trial: false }),
             Admission::Trial => Some(Selection { index, trial: true }),
@@ -116,7 +116,7 @@ impl Pool {
         if let Some(turn) = open(due) {
             return Some(turn);
         }
-        // The others share its turns as they share their own.
+        // The others share its requests as they share their own.
         let (before, after) = self.round.split_at_checked(turn)?;
         for (passed, &index) in after.iter().chain(before).enumerate() {
             if index != due
@@ -132,7 +132,7 @@ impl Pool {
         Some(Selection { index: due, trial: false })
     }
 
-    /// Says whether a request may go to a server. Who has failed once tries none that was aside.
+    /// Says whether a request may go to a server. A retry never probes a server that was left aside.
     fn admit(&self, index: usize, again: bool, now: Tick) -> Admission {
         match self.health.get(index) {
             Some(health) if again && health.is_aside() => Admission::Aside,
@@ -141,12 +141,12 @@ impl Pool {
         }
     }
 
-    /// Says whether there is one server only: it is never aside.
+    /// Says whether there is only one server: it is never left aside.
     pub(crate) fn is_alone(&self) -> bool {
         self.names.len() < 2
     }
 
-    /// Notes that a server took a connection, or answered.
+    /// Notes that a server accepted a connection, or answered.
     pub(crate) fn reached(&self, index: usize) {
         if self.health.get(index).is_some_and(|health| health.reached()) {
             let (upstream, server) = (&self.upstream, self.server_name(index));
@@ -154,8 +154,8 @@ impl Pool {
         }
     }
 
-    /// Notes that a server took no connection, and has it left aside where there are others. The only one is
-    /// tried by each request on, so each counts.
+    /// Notes that a server accepted no connection, and leaves it aside where there are others. The only
+    /// server of an upstream is tried by every request, so each failure is reported.
     pub(crate) fn unreachable(&self, selection: Selection, why: &str, now: Tick) {
         let Some(health) = self.health.get(selection.index) else { return };
         if self.is_alone() {
@@ -213,7 +213,7 @@ impl Pool {
         &self.bodies
     }
 
-    /// Returns the connections to a server that rest between two exchanges of our own.
+    /// Returns the idle connections to a server.
     pub(crate) fn idle(&self, index: usize) -> Option<&Idle> {
         self.idle.get(index)
     }
@@ -223,18 +223,18 @@ impl Pool {
         self.h2_pools.get(index)
     }
 
-    /// Returns what TLS towards the servers goes by.
+    /// Returns the TLS settings towards the servers.
     pub(crate) fn tls(&self) -> Option<&Result<ServerTls, OutboundError>> {
         self.tls.as_ref()
     }
 
-    /// Closes connections that have rested for too long.
+    /// Closes connections that were idle for too long.
     pub(crate) fn sweep(&self, now: Tick) {
         self.idle.iter().for_each(|idle| idle.sweep(now, &self.bodies));
         self.h2_pools.iter().for_each(|pool| pool.sweep(now));
     }
 
-    /// Closes one that rests. Says whether there was one.
+    /// Closes an idle connection. Says whether there was one.
     pub(crate) fn close_one_at_rest(&self) -> bool {
         self.idle.iter().any(Idle::close_oldest) || self.h2_pools.iter().any(|pool| pool.close_one_at_rest())
     }
@@ -252,7 +252,7 @@ impl Pool {
         self.names.get(index).map_or_else(|| Arc::from("-"), Arc::clone)
     }
 
-    /// Takes one retry out of the budget, if it holds one.
+    /// Takes one retry from the budget, if one is left.
     pub(crate) fn may_retry(&self) -> bool {
         self.budget
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
@@ -274,11 +274,12 @@ pub(crate) struct ServerAttempt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Selection {
     pub(crate) index: usize,
-    /// Whether the request tries a server that was aside.
+    /// Whether the request probes a server that was left aside.
     pub(crate) trial: bool,
 }
 
-/// Whom to trust. Where nobody can be trusted, no request reaches the upstream, and somebody must act.
+/// Builds the TLS settings. Where no CA can be trusted, no request reaches the upstream, and an operator must
+/// act.
 fn trusted(upstream: &Upstream, tls: &UpstreamTls) -> Result<ServerTls, OutboundError> {
     let trust = tls.ca.as_ref().map_or(Trust::System, |ca| Trust::Only(ca.clone()));
     let alpn: &[u8] = match upstream.protocol {

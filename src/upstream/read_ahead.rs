@@ -1,8 +1,8 @@
-//! What is read of an answer before its client has taken what came before it.
+//! Reads an answer ahead of its client.
 //!
-//! An upstream that has said all it had to say is free for others, however slowly a client reads. So while a
-//! piece waits for the client, the rest of a short answer is taken in: up to [`MOST`], out of one budget for
-//! all requests of the process.
+//! An upstream that has sent everything is free for others, however slowly a client reads. So while a piece
+//! waits for the client, the rest of a short answer is read: up to [`MOST`], from one budget for all requests
+//! of the process.
 
 use std::collections::VecDeque;
 
@@ -12,7 +12,8 @@ use super::{
 };
 use crate::pipeline::Permit;
 
-/// The most of one answer that is kept. What is longer goes on as its client takes it.
+/// The most octets of one answer that are read ahead. The rest of a longer one is read as its client takes
+/// it.
 const MOST: usize = 64 * 1024;
 
 /// Pieces of one answer.
@@ -22,21 +23,21 @@ pub(crate) struct ReadAhead<'a, T> {
     bytes: usize,
     owner: Owner,
     share: Option<BudgetGuard>,
-    /// Whether the budget had nothing, or there is nothing more to read.
+    /// Whether the budget had nothing left, or there is nothing more to read.
     shut: bool,
     /// Whether there is nothing more to read.
     ended: bool,
 }
 
 impl<'a, T> ReadAhead<'a, T> {
-    /// Begins with nothing.
+    /// Begins without pieces.
     pub(crate) fn new(resources: &'a Resources<'a>, permit: &Permit) -> Self {
         let owner = resources.budgets.memory.owner_of(permit);
         Self { resources, pieces: VecDeque::new(), bytes: 0, owner, share: None, shut: false, ended: false }
     }
 
-    /// Says whether more may be read while the client is waited for. `left` is how much is to come, where
-    /// that is known: of what would not be whole nothing is read, for it would free nobody.
+    /// Says whether more may be read while we wait for the client. `left` is how much is still to come, where
+    /// that is known: an answer that does not fit is not read ahead, because that would not free its server.
     pub(crate) fn may_read(&mut self, left: Option<u64>) -> bool {
         let wanted = left
             .map_or(Some(MOST), |left| usize::try_from(left).ok()?.checked_add(self.bytes))
@@ -58,9 +59,9 @@ impl<'a, T> ReadAhead<'a, T> {
         self.pieces.push_back((piece, bytes));
     }
 
-    /// Notes that nothing more is to come, while `in_hand` octets wait for the client. Says whether the
-    /// exchange has its share: one that has none keeps what it occupies at the upstream, which is bounded
-    /// too, and makes room for others there.
+    /// Notes that nothing more will come, while `in_hand` octets wait for the client. Says whether the
+    /// exchange has its share: without one it keeps its connection or place at the upstream, which is bounded
+    /// too and can be preempted.
     pub(crate) fn end(&mut self, in_hand: usize) -> bool {
         (self.shut, self.ended) = (true, true);
         let wanted = self.bytes.saturating_add(in_hand).saturating_add(AT_REST);
@@ -80,7 +81,7 @@ impl<'a, T> ReadAhead<'a, T> {
         self.bytes -= bytes;
         if self.pieces.is_empty() {
             match &mut self.share {
-                // The last of it waits for the client.
+                // The last piece waits for the client.
                 Some(share) if self.ended => share.shrink(bytes.saturating_add(AT_REST)),
                 share => *share = None,
             }

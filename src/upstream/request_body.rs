@@ -2,21 +2,23 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// What is to come of a request, and what of it waits to be taken by the server. It holds one piece: while
-/// that waits, the client waits too. Only what is there of a body when its answer begins is taken in all the
-/// same.
+use crate::model::{Deny, Reason};
+
+/// The body of a request on its way to the server. It holds one piece: while the server has not taken that,
+/// the client is not read. The only exception are octets that are there when the answer begins.
 ///
-/// What has come from the client is the request's; what was handed over is the attempt's, and another attempt
-/// begins it anew ([`rewind`](Self::rewind)): its end too, which is octets where it leaves in chunks.
+/// What has come from the client belongs to the request; what was sent belongs to the attempt, and another
+/// attempt begins anew ([`rewind`](Self::rewind)). That includes the end, which is octets in the chunked
+/// coding.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
-    /// Whether it leaves in chunks (RFC 9112, section 7.1), because nobody said how long it is.
+    /// Whether it leaves in chunks (RFC 9112, section 7.1), because its length is unknown.
     chunked: bool,
     /// Whether all of it has come.
     came: bool,
-    /// What has come so far, as long as it can be said again.
+    /// What has come so far, as long as it can be sent again.
     kept: Option<BytesMut>,
-    /// What waits to be taken by the server of this attempt.
+    /// What waits for the server of this attempt.
     out: Bytes,
     /// Whether that server takes no more of it.
     refused: bool,
@@ -24,12 +26,23 @@ pub(crate) struct RequestBody {
     has_octets: bool,
 }
 
-/// The most that is kept to be said again: a call of gRPC has its one message there, most often.
+/// Where the body of a request stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BodyState {
+    /// Whether all of it has come from the client.
+    pub(crate) has_come: bool,
+    /// Whether all of it has been taken by the server.
+    pub(crate) is_done: bool,
+    /// Whether the exchange waits for the client only.
+    pub(crate) waits_for_client: bool,
+}
+
+/// The most octets that are kept for a retry: the single message of most gRPC calls fits.
 const MOST_KEPT: usize = 64 * 1024;
 
 impl RequestBody {
-    /// Begins one that has `came` already, or is to come. It can be said again until it is let go, as long as
-    /// little of it has come.
+    /// Begins a body that has `came` already, or is still to come. It can be sent again until it is let go,
+    /// while no more than [`MOST_KEPT`] has come.
     pub(crate) fn new(came: bool, chunked: bool) -> Self {
         Self {
             chunked,
@@ -41,7 +54,8 @@ impl RequestBody {
         }
     }
 
-    /// Begins again, to another server. Says false if that cannot be: too much has come, or it was let go.
+    /// Begins again for another server. Returns false where that is impossible: too much has come, or it was
+    /// let go.
     pub(crate) fn rewind(&mut self) -> bool {
         let Some(kept) = &self.kept else { return false };
         self.out = if self.chunked { chunk(kept, self.came) } else { Bytes::copy_from_slice(kept) };
@@ -49,7 +63,7 @@ impl RequestBody {
         true
     }
 
-    /// Lets go what was kept: nothing is said again from here on.
+    /// Drops what was kept: there is no retry from here on.
     pub(crate) fn let_go(&mut self) {
         self.kept = None;
     }
@@ -64,6 +78,11 @@ impl RequestBody {
         self.came
     }
 
+    /// Returns where it stands.
+    pub(crate) fn state(&self) -> BodyState {
+        BodyState { has_come: self.came, is_done: self.is_done(), waits_for_client: self.waits_for_client() }
+    }
+
     /// Says whether all of it has been taken by the server.
     pub(crate) fn is_done(&self) -> bool {
         self.came && self.out.is_empty() && !self.refused
@@ -74,7 +93,7 @@ impl RequestBody {
         self.came && !self.out.is_empty()
     }
 
-    /// Says whether it is the client's turn, and nobody else's.
+    /// Says whether the exchange waits for the client only.
     pub(crate) fn waits_for_client(&self) -> bool {
         !self.came && self.out.is_empty() && !self.refused
     }
@@ -84,18 +103,18 @@ impl RequestBody {
         &self.out
     }
 
-    /// Takes so much of that off its front.
+    /// Takes octets off the front of that.
     pub(crate) fn take(&mut self, bytes: usize) -> Bytes {
         self.out.split_to(bytes.min(self.out.len()))
     }
 
-    /// Notes that the server took so much of that.
+    /// Notes that the server took octets of that.
     pub(crate) fn taken(&mut self, bytes: usize) {
         self.out.advance(bytes.min(self.out.len()));
     }
 
-    /// Notes that the server takes no more. Its answer may be there already; what the client still sends has
-    /// no use.
+    /// Notes that the server takes no more. Its answer may be there already; the rest of the body is
+    /// discarded.
     pub(crate) fn refuse(&mut self) {
         self.refused = true;
         self.out = Bytes::new();
@@ -106,7 +125,7 @@ impl RequestBody {
         self.refused
     }
 
-    /// Takes in the next piece, and whether it is the last. It leaves behind what waits.
+    /// Adds the next piece, and whether it is the last. It leaves after what waits.
     pub(crate) fn put(&mut self, piece: Option<Bytes>, end: bool) {
         self.came = end;
         self.has_octets |= piece.as_ref().is_some_and(|piece| !piece.is_empty());
@@ -125,6 +144,11 @@ impl RequestBody {
         let piece = if self.chunked { chunk(&piece, end) } else { piece };
         self.out = if self.out.is_empty() { piece } else { [&*self.out, &*piece].concat().into() };
     }
+}
+
+/// Refuses a body that comes too slowly.
+pub(crate) fn slow_body() -> Deny {
+    Deny::new(Reason::TimeoutBody, "the body came slower than `body_min_rate`")
 }
 
 /// Writes a piece as a chunk (RFC 9112, section 7.1). An empty one would be the last, so it is written only

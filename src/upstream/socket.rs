@@ -19,8 +19,8 @@ use crate::{
     policy::ServerAddress,
 };
 
-/// When the system asks a silent server whether it is there, how often, and how long one that is there may
-/// take nothing.
+/// TCP keep-alive: after how long without traffic, how often, and how many probes; and how long sent data may
+/// stay unacknowledged.
 const ASK_AFTER: Duration = Duration::from_secs(30);
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 const ASK_TIMES: u32 = 3;
@@ -29,14 +29,14 @@ const GIVE_UP_MILLIS: u32 = 60_000;
 /// How much [`read_now`] reads at once.
 const LOOK_BYTES: usize = 2048;
 
-/// A socket, or that it was taken out.
+/// A socket, unless it was taken out.
 #[derive(Debug)]
 pub(crate) enum Socket {
     /// In clear text.
     Plain(Plain),
     /// Boxed: rustls keeps more than a kilobyte of state in place.
     Tls(Box<TlsStream<Plain>>),
-    /// It goes on elsewhere.
+    /// It was taken out, and is used elsewhere.
     Gone,
 }
 
@@ -58,8 +58,8 @@ impl Socket {
         }
     }
 
-    /// Says whether the server chose HTTP/2 (ALPN). In clear text nothing is chosen: who is asked is known to
-    /// speak it (RFC 9113, section 3.3).
+    /// Says whether the server chose HTTP/2 (ALPN). In clear text nothing is negotiated: the server is
+    /// configured to speak it (RFC 9113, section 3.3).
     pub(crate) fn chose_http2(&self) -> bool {
         match self {
             Self::Plain(_) | Self::Gone => true,
@@ -67,7 +67,7 @@ impl Socket {
         }
     }
 
-    /// Has the system ask whether the other side is still there, and give up one that takes nothing.
+    /// Enables TCP keep-alive, and a limit for unacknowledged data.
     pub(crate) fn keep_alive(&self) -> io::Result<()> {
         let Self::Plain(Plain { stream: Stream::Tcp(tcp), .. }) = self else { return Ok(()) };
         sockopt::set_socket_keepalive(tcp, true)?;
@@ -78,7 +78,8 @@ impl Socket {
         Ok(())
     }
 
-    /// Has the system acknowledge now what has come. Where it will not, it does so when it likes.
+    /// Has the system acknowledge at once what was received. Where that fails, it acknowledges in its own
+    /// time.
     pub(crate) fn acknowledge(&self) {
         let stream = match self {
             Self::Plain(plain) => &plain.stream,
@@ -90,9 +91,8 @@ impl Socket {
         }
     }
 
-    /// Looks at what the server has said, and leaves it there where it is in clear text; `None` is nothing, 0
-    /// octets are the end. The system itself is asked: what tokio was told of the socket may be older than
-    /// what came.
+    /// Peeks at the octets that the server has sent; in clear text they stay in the socket. `None` means
+    /// none, 0 octets mean the end. The system itself is asked: tokio's readiness may be out of date.
     pub(crate) fn glimpse(&mut self, glimpse: &mut [u8]) -> io::Result<Option<usize>> {
         match self {
             Self::Plain(plain) => loop {
@@ -104,8 +104,7 @@ impl Socket {
                 }
             },
             Self::Gone => Ok(Some(0)),
-            // TLS has something to say of its own, such as tickets behind the handshake: only what it has for
-            // us counts.
+            // TLS has records of its own, such as tickets after the handshake: only application data counts.
             Self::Tls(tls) => {
                 tls.get_mut().0.eager = true;
                 let mut buf = ReadBuf::new(glimpse);
@@ -120,7 +119,7 @@ impl Socket {
         }
     }
 
-    /// Says whether the system is asked where tokio knows of nothing to read.
+    /// Sets whether the system is asked where tokio knows of nothing to read.
     pub(crate) fn eager(&mut self, eager: bool) {
         match self {
             Self::Plain(plain) => plain.eager = eager,
@@ -193,9 +192,9 @@ impl AsFd for Stream {
     }
 }
 
-/// Reads what has come by now, whatever tokio was told.
+/// Reads what has arrived by now, whatever tokio's readiness says.
 fn read_now(stream: &Stream, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-    // What is unfilled has to be cleared first: not more than is likely to be there.
+    // The buffer must be cleared first, so no more of it is used than octets are likely to be there.
     let room = buf.remaining().min(LOOK_BYTES);
     loop {
         match recv(stream, buf.initialize_unfilled_to(room), RecvFlags::DONTWAIT) {

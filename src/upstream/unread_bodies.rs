@@ -1,12 +1,12 @@
 //! Whether an upstream reads the bodies of its requests.
 //!
-//! One that answers without reading, and keeps the connection, reads the body as the next request: a
-//! stranger's octets with our own words in them (`Octroi-User`), and the answer goes to whoever comes next.
-//! Where the body is the beginning of a request, the next client's head completes it, and nobody can see
-//! that. Who is told `Connection: close` does not read on (RFC 9112, section 9.6). So that is said with every
-//! body, and its connection is used no more, unless the operator says that the upstream reads them
-//! (`reads_bodies: true`). Then it is said with bodies that servers do not expect, and with each one once the
-//! upstream was seen not to read them: where octets come behind the answer to a request with a body.
+//! A server that answers without reading the body, and keeps the connection open, reads the body as the next
+//! request: a stranger's octets, which may contain fields of ours (`Octroi-User`), and the answer goes to the
+//! next client. Where the body is the beginning of a request, the next client's head completes it, and nobody
+//! can detect that. A server that is told `Connection: close` does not read on (RFC 9112, section 9.6). So
+//! every request with a body says that, and its connection is not used again, unless the operator states that
+//! the upstream reads bodies (`reads_bodies: true`). Then only requests say it whose body servers do not
+//! expect; and every one with a body does, once octets arrived after the answer to such a request.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,13 +14,13 @@ use http::Method;
 
 use crate::model::UpstreamName;
 
-/// What is known of how an upstream takes bodies. It outlives a reload that leaves the upstream as it is.
+/// What is known about how an upstream reads bodies. It survives a reload that does not change the upstream.
 #[derive(Debug)]
 pub(crate) struct Bodies {
     upstream: UpstreamName,
-    /// Whether the configuration says that it reads them. Where it does not, that is not known.
+    /// Whether the configuration says that it reads them. Otherwise nothing is known.
     reads: bool,
-    /// Whether it was seen not to.
+    /// Whether it was seen not to read one.
     unread: AtomicBool,
 }
 
@@ -29,12 +29,12 @@ impl Bodies {
         Self { upstream, reads, unread: AtomicBool::new(false) }
     }
 
-    /// Says whether the upstream was seen not to read them.
+    /// Says whether the upstream was seen not to read a body.
     pub(crate) fn are_unread(&self) -> bool {
         self.unread.load(Ordering::Relaxed)
     }
 
-    /// Notes that octets came behind the answer to a request with a body.
+    /// Notes that octets arrived after the answer to a request with a body.
     pub(crate) fn found_unread(&self) {
         if self.unread.swap(true, Ordering::Relaxed) {
             return;
@@ -57,7 +57,7 @@ impl Bodies {
         }
     }
 
-    /// Says whether a body goes over a connection that is not used again.
+    /// Says whether the connection of a request with a body is not used again.
     pub(crate) fn closes(&self, method: &Method) -> bool {
         !self.reads || !expects_body(method) || self.are_unread()
     }
@@ -89,8 +89,8 @@ pub(crate) fn expects_body(method: &Method) -> bool {
         )
 }
 
-/// Says whether what came behind an answer is another one. Behind one that has no body by its status it may
-/// be the body that a careless app sent all the same; and line ends are none (RFC 9112, section 2.2).
+/// Says whether the octets after an answer are another answer. After one that has no body because of its
+/// status they may be the body of a faulty app; line ends do not count either (RFC 9112, section 2.2).
 pub(crate) fn is_another_answer(said: &[u8], without_body: bool) -> bool {
     let begins = said.get(..HTTP.len()).map_or_else(|| HTTP.starts_with(said), |begin| begin == HTTP);
     let only_line_ends = said.iter().all(|octet| matches!(octet, b'\r' | b'\n'));

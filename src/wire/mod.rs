@@ -5,6 +5,8 @@
 
 pub mod chunk;
 pub mod client_hello;
+pub mod http1;
 pub mod http2;
 pub mod ocsp;
 pub mod proxy_protocol;
+pub mod websocket;

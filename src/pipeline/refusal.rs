@@ -1,19 +1,21 @@
 //! What a refused client reads: a status, a fixed text and the request id; nothing about rules.
 
 mod preferences;
+mod sign_in;
 mod text;
 
 use std::{borrow::Cow, fmt::Write, time::Duration};
 
+use super::QuotaState;
 use crate::{
     headers::{self, TenantFields, own_fields},
     model::{Reason, RequestId},
-    pipeline::QuotaState,
     policy::Limits,
 };
 
 pub use preferences::{ClientPreferences, Language};
-pub(super) use text::{Certificate, StaleSignIn};
+pub use sign_in::{login_location, stale_sign_in};
+pub use text::{CertificateFault, StaleSignIn};
 
 use text::words;
 
@@ -30,32 +32,32 @@ pub struct Refusal {
 
 /// What else a refusal says.
 #[derive(Clone, Debug, Default)]
-pub(super) struct RefusalDetails<'a> {
+pub struct RefusalDetails<'a> {
     /// When to try again.
-    pub(super) retry_after: Option<Duration>,
+    pub retry_after: Option<Duration>,
     /// The quotas that were asked, the exhausted one first.
-    pub(super) quotas: &'a [QuotaState],
+    pub quotas: &'a [QuotaState],
     /// The methods that the route allows, for 405.
-    pub(super) allow: Option<String>,
+    pub allow: Option<String>,
     /// How old a sign-in may be, where this one is too old.
-    pub(super) max_auth_age: Option<Duration>,
+    pub max_auth_age: Option<Duration>,
     /// Where a browser signs in, with the way back.
-    pub(super) login: Option<String>,
+    pub login: Option<String>,
     /// A `Set-Cookie` value that clears a dead session.
-    pub(super) clear_cookie: Option<String>,
+    pub clear_cookie: Option<String>,
     /// The way out for a person who comes back from a sign-in that is over.
-    pub(super) stale_sign_in: Option<StaleSignIn>,
+    pub stale_sign_in: Option<StaleSignIn>,
     /// Whether the client came over TLS, so that HSTS may be sent.
-    pub(super) secure: bool,
+    pub secure: bool,
     /// Whether the request is refused for its cookies.
-    pub(super) cookies_to_blame: bool,
+    pub cookies_to_blame: bool,
     /// The response fields that the tenant sets, where the tenant is known.
-    pub(super) words: Option<&'a TenantFields>,
+    pub words: Option<&'a TenantFields>,
 }
 
 impl Refusal {
     /// Writes the answer for a reason.
-    pub(super) fn new(
+    pub fn new(
         reason: Reason,
         id: RequestId,
         preferences: ClientPreferences,
@@ -160,7 +162,7 @@ impl Refusal {
     }
 
     /// Redirects to HTTPS: 308 keeps the method.
-    pub(super) fn redirect(location: String, id: RequestId, words: Option<&TenantFields>) -> Self {
+    pub fn redirect(location: String, id: RequestId, words: Option<&TenantFields>) -> Self {
         let mut fields = own_fields(false, words);
         fields.push(("octroi-request-id".into(), id.to_string()));
         fields.push(("location".into(), location));
@@ -168,7 +170,7 @@ impl Refusal {
     }
 
     /// Answers a CA's challenge (RFC 8555, section 8.3), with the key authorization and nothing else.
-    pub(super) fn challenge(answer: &str, id: RequestId, head: bool) -> Self {
+    pub fn challenge(answer: &str, id: RequestId, head: bool) -> Self {
         let mut fields = own_fields(false, None);
         fields.push(("octroi-request-id".into(), id.to_string()));
         fields.push(("content-type".into(), "application/octet-stream".to_owned()));

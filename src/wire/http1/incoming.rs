@@ -1,8 +1,10 @@
 //! The request that is being received over HTTP/1: its head as received, and how much of the rest belongs to
 //! it.
 
-use super::head::{announced, end_of_head};
-use crate::wire::chunk::ChunkTracker;
+use super::{
+    super::chunk::ChunkTracker,
+    head::{announced, end_of_head},
+};
 
 /// How many empty lines before a request line are skipped: old clients send one behind a body (RFC 9112,
 /// section 2.2).
@@ -14,9 +16,9 @@ const SMALL_PIECE: usize = 64;
 
 /// The request that is being received.
 #[derive(Debug, Default)]
-pub(super) struct Incoming {
+pub struct Incoming {
     /// Its head, without empty lines before it.
-    pub(super) head: Vec<u8>,
+    pub head: Vec<u8>,
     /// In how many pieces the head came, and how many octets these had.
     pieces: usize,
     octets: usize,
@@ -51,7 +53,7 @@ impl Default for Rest {
 
 /// How far a head has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub enum Progress {
     /// None of it has come.
     Empty,
     /// It has begun.
@@ -65,11 +67,11 @@ pub(super) enum Progress {
 }
 
 /// The chunks are malformed.
-pub(super) struct Malformed;
+pub struct Malformed;
 
 impl Incoming {
     /// Reads more of the head. Returns how many octets were empty lines before it, and how many belong to it.
-    pub(super) fn head(&mut self, bytes: &[u8], most: usize) -> (Progress, usize, usize) {
+    pub fn head(&mut self, bytes: &[u8], most: usize) -> (Progress, usize, usize) {
         let skipped = if self.head.is_empty() { self.empty_lines(bytes) } else { Some(0) };
         let Some(skipped) = skipped else {
             // Kept so that the fault can be reported.
@@ -105,12 +107,12 @@ impl Incoming {
 
     /// Says whether the head comes in so many and such small pieces that it must be deliberate. No network
     /// cuts segments that small.
-    pub(super) fn is_dripped(&self) -> bool {
+    pub fn is_dripped(&self) -> bool {
         self.pieces >= MOST_PIECES && self.octets < self.pieces.saturating_mul(SMALL_PIECE)
     }
 
     /// Reads what follows the head. Returns how many of the octets belong to the request.
-    pub(super) fn body(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+    pub fn body(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let own = match &mut self.rest {
             Rest::Octets(left) => {
                 let own = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
@@ -127,17 +129,17 @@ impl Incoming {
     }
 
     /// Returns how many octets of the body have come, without the framing.
-    pub(super) fn body_octets(&self) -> u64 {
+    pub fn body_octets(&self) -> u64 {
         if let Rest::Chunks(chunks) = &self.rest { chunks.data() } else { self.came }
     }
 
     /// Returns how long the body is, where a Content-Length says so.
-    pub(super) fn length(&self) -> Option<u64> {
+    pub fn length(&self) -> Option<u64> {
         if let Rest::Octets(left) = &self.rest { Some(self.came.saturating_add(*left)) } else { None }
     }
 
     /// Says whether the request has been received completely, or the rest of it would not be read anyway.
-    pub(super) fn is_whole(&self) -> bool {
+    pub fn is_whole(&self) -> bool {
         match &self.rest {
             Rest::Octets(left) => *left == 0,
             Rest::Chunks(chunks) => chunks.has_ended(),
@@ -146,12 +148,12 @@ impl Incoming {
     }
 
     /// Says whether the bytes behind the request may be something other than a request.
-    pub(super) fn has_doubtful_surplus(&self) -> bool {
+    pub fn has_doubtful_surplus(&self) -> bool {
         self.upgrade && self.surplus
     }
 
     /// Ends the request. Says whether another request can follow.
-    pub(super) fn end(&mut self) -> bool {
+    pub fn end(&mut self) -> bool {
         let certain = self.is_whole() && !matches!(self.rest, Rest::Unclear) && !self.has_doubtful_surplus();
         *self = Self::default();
         certain

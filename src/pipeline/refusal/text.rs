@@ -13,24 +13,24 @@ pub(super) fn words(reason: Reason, language: Language) -> &'static str {
             }
         };
     }
-    match (language, Certificate::of(reason)) {
-        (Language::English, Certificate::None) if reason == Reason::AuthTooOld => {
+    match (language, CertificateFault::of(reason)) {
+        (Language::English, CertificateFault::None) if reason == Reason::AuthTooOld => {
             "Please sign in again: this page asks for a recent sign-in."
         }
-        (Language::French, Certificate::None) if reason == Reason::AuthTooOld => {
+        (Language::French, CertificateFault::None) if reason == Reason::AuthTooOld => {
             "Veuillez vous reconnecter : cette page demande une connexion récente."
         }
-        (_, Certificate::None) => text(reason.status(), language),
-        (Language::English, Certificate::Missing) => "This site needs a client certificate.",
-        (Language::French, Certificate::Missing) => "Ce site demande un certificat client.",
-        (Language::English, Certificate::Refused) => "Your client certificate is not accepted here.",
-        (Language::French, Certificate::Refused) => "Votre certificat client n'est pas accepté ici.",
+        (_, CertificateFault::None) => text(reason.status(), language),
+        (Language::English, CertificateFault::Missing) => "This site needs a client certificate.",
+        (Language::French, CertificateFault::Missing) => "Ce site demande un certificat client.",
+        (Language::English, CertificateFault::Refused) => "Your client certificate is not accepted here.",
+        (Language::French, CertificateFault::Refused) => "Votre certificat client n'est pas accepté ici.",
     }
 }
 
 /// What a refusal has to do with the client's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::gateway) enum Certificate {
+pub enum CertificateFault {
     /// Nothing.
     None,
     /// The client has none.
@@ -39,8 +39,9 @@ pub(in crate::gateway) enum Certificate {
     Refused,
 }
 
-impl Certificate {
-    pub(in crate::gateway) fn of(reason: Reason) -> Self {
+impl CertificateFault {
+    /// Returns what it is for a reason.
+    pub fn of(reason: Reason) -> Self {
         #[expect(clippy::wildcard_enum_match_arm, reason = "all other refusals are about something else")]
         match reason {
             Reason::ClientCertificateMissing | Reason::MemberClientCertificateMissing => Self::Missing,
@@ -93,13 +94,13 @@ fn text(status: u16, language: Language) -> &'static str {
 
 /// The way out for a person who comes back from a sign-in that is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::gateway) struct StaleSignIn {
+pub struct StaleSignIn {
     /// Whether they are signed in.
-    pub(in crate::gateway) signed_in: bool,
+    pub signed_in: bool,
     /// A path of the realm.
-    pub(in crate::gateway) location: String,
+    pub location: String,
     /// A `Set-Cookie` value that remembers that they were sent there; without one, a page offers a link.
-    pub(in crate::gateway) again: Option<String>,
+    pub again: Option<String>,
 }
 
 impl StaleSignIn {

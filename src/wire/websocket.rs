@@ -1,6 +1,10 @@
 //! Where the frames of a WebSocket end: only between two of them can another one be put (RFC 6455, section
 //! 5.2).
 
+/// A Close frame: the last frame, two octets of payload, not masked, and status 1008: a policy was violated
+/// (RFC 6455, sections 5.5.1 and 7.4.1).
+pub const CLOSE_POLICY: [u8; 4] = [0x88, 0x02, 0x03, 0xf0];
+
 /// The longest head of a frame: two octets, eight of a length, four of a mask.
 const HEAD: usize = 14;
 /// The opcode of a Close frame.
@@ -8,7 +12,7 @@ const CLOSE: u8 = 8;
 
 /// Follows what one side sends. Only the heads of frames are looked at.
 #[derive(Debug, Default)]
-pub(super) struct Frames {
+pub struct Frames {
     head: [u8; HEAD],
     filled: usize,
     /// Octets of the payload that are to come.
@@ -18,7 +22,7 @@ pub(super) struct Frames {
 
 impl Frames {
     /// Takes in the next octets.
-    pub(super) fn take(&mut self, mut bytes: &[u8]) {
+    pub fn take(&mut self, mut bytes: &[u8]) {
         loop {
             let skipped = usize::try_from(self.rest).unwrap_or(usize::MAX).min(bytes.len());
             self.rest -= u64::try_from(skipped).unwrap_or(0);
@@ -37,7 +41,7 @@ impl Frames {
     }
 
     /// Says whether a frame may be put here: the next octet begins one, and none said that it is the last.
-    pub(super) const fn may_close(&self) -> bool {
+    pub const fn may_close(&self) -> bool {
         self.filled == 0 && self.rest == 0 && !self.closed
     }
 

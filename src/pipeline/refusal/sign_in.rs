@@ -2,9 +2,9 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use pingora::http::RequestHeader;
+use http::{HeaderMap, Method};
 
-use super::refusal::StaleSignIn;
+use super::StaleSignIn;
 use crate::{
     model::Path,
     policy::Sessions,
@@ -17,15 +17,16 @@ use crate::{
 /// A form has no way back: 303 makes a GET of it (RFC 9110, section 15.4.4), and the path of a form is no
 /// page to come back to. `None` for the page itself that it leads to, which would be a loop; a form that is
 /// sent there may find its page.
-pub(super) fn login_location(
+pub fn login_location(
     url: &str,
-    request: &RequestHeader,
+    method: &Method,
+    path: &str,
     max_auth_age: Option<Duration>,
 ) -> Option<String> {
     // As it is forwarded: `//host` would redirect to that host.
-    let path = Path::parse(request.uri.path().as_bytes());
+    let path = Path::parse(path.as_bytes());
     let path = path.as_ref().map_or(Cow::Borrowed("/"), Path::forwarded);
-    let is_page = request.method == http::Method::GET;
+    let is_page = *method == Method::GET;
     if is_page && url.split('?').next() == Some(&*path) {
         return None;
     }
@@ -49,9 +50,9 @@ pub(super) fn login_location(
 /// anew, which takes no effort while the provider still knows them. Where that has just been tried, a page
 /// explains instead: an app whose sign-ins are never marked would send the browser round in a loop. (A
 /// browser that takes no cookies is unknown to the provider too, and stops there.)
-pub(super) fn stale_sign_in(sessions: &Sessions, request: &RequestHeader, signed_in: bool) -> StaleSignIn {
+pub fn stale_sign_in(sessions: &Sessions, headers: &HeaderMap, signed_in: bool) -> StaleSignIn {
     let name = [&*sessions.cookie, AGAIN].concat();
-    let lines = request.headers.get_all(http::header::COOKIE).iter().map(http::HeaderValue::as_bytes);
+    let lines = headers.get_all(http::header::COOKIE).iter().map(http::HeaderValue::as_bytes);
     let tried = cookie::sign_in_cookies(lines, &sessions.cookie).any(|(other, _)| other == name.as_bytes());
     let location = sessions.login_url.as_deref().filter(|_| !signed_in);
     // With neither a session nor a place to sign in, the start is only offered as a link.

@@ -2,19 +2,17 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use crate::{
-    headers::is_grpc,
-    model::{Deny, Reason},
-};
+use super::content_type::is_grpc;
+use crate::model::{Deny, Reason};
 
 /// Says whether a request is a call: those are POST.
-pub(super) fn is_call(method: &Method, headers: &HeaderMap) -> bool {
+pub fn is_call(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::POST && is_grpc(headers)
 }
 
 /// Says in trailers why a call ends that had begun to be answered. The status is the one that a client makes
 /// of the HTTP status of the same refusal, were it said in a head.
-pub(super) fn error_trailers(deny: &Deny) -> HeaderMap {
+pub fn error_trailers(deny: &Deny) -> HeaderMap {
     let (status, message) = match deny.reason.status() {
         401 => ("16", "the session has ended"),
         403 => ("7", "access has ended"),

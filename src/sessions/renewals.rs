@@ -34,7 +34,7 @@ impl Renewals {
     /// is told so.
     ///
     /// The pause is a minute, or a fourth of the idle time if that is shorter.
-    pub(super) fn take(&self, session: &SessionId, idle: Duration, now: Tick) -> bool {
+    pub fn take(&self, session: &SessionId, idle: Duration, now: Tick) -> bool {
         let pause = PAUSE.min(idle / 4);
         let hash = self.seed.hash_one(session.as_bytes());
         let Some(slot) = usize::try_from(hash).ok().and_then(|hash| self.slots.get(hash % SLOTS)) else {

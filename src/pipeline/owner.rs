@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Finds the host that a request names, and its tenant.
-pub(super) fn of_request(view: &RequestView<'_>, policy: &Policy) -> Option<(Host, Option<Arc<Tenant>>)> {
+pub fn of_request(view: &RequestView<'_>, policy: &Policy) -> Option<(Host, Option<Arc<Tenant>>)> {
     let mut hosts = view.headers.get_all(http::header::HOST).iter().map(http::HeaderValue::as_bytes);
     let named = match (view.authority, hosts.next(), hosts.next()) {
         (Some(authority), _, _) => authority.as_bytes(),

@@ -129,7 +129,7 @@ fn quality(parameters: &str) -> u16 {
 pub(super) mod tests {
     use super::*;
 
-    pub(in crate::gateway::refusal) fn preferences(accept: &str, language: &str) -> ClientPreferences {
+    pub(in crate::pipeline::refusal) fn preferences(accept: &str, language: &str) -> ClientPreferences {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, accept.parse().unwrap());
         headers.insert(header::ACCEPT_LANGUAGE, language.parse().unwrap());
