@@ -192,7 +192,7 @@ fn an_operator_who_reloads_confirms_the_wall_clock() {
 
 #[test]
 fn a_wall_clock_that_is_steady_for_long_enough_is_believed() {
-    let faked = Faked::start(", clock_hold: 3s");
+    let faked = Faked::start(", clock_hold: 6s");
     let cookie = faked.grant("u_1").session();
 
     // Back: what has ended must not live again, so it is held as well.

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use harness::{
     Octroi, Upstream,
     client::{Answer, ask},
+    eventually,
     http2_client::{Http2Client, block_on},
 };
 
@@ -80,34 +81,36 @@ fn reason(octroi: &Octroi, answer: &Answer) -> (u16, String) {
 
 #[test]
 fn a_session_rests_and_lives_no_longer_than_its_clocks() {
-    let (octroi, upstream) = started(", idle: 2s, absolute: 5s", "");
+    let (octroi, upstream) = started(", idle: 4s, absolute: 8s", "");
     let start = Instant::now();
     let resting = sign_in(&octroi, "acme.test", r#"user="u_1""#);
     let short = sign_in(&octroi, "acme.test", r#"user="u_3", absolute=1"#);
     let mut used = sign_in(&octroi, "acme.test", r#"user="u_2""#);
     upstream.take();
-    assert_eq!(with(&octroi, "acme.test", &used).all("set-cookie").len(), 0);
+    let fresh = with(&octroi, "acme.test", &used);
+    // A quarter of `idle`.
+    if start.elapsed() < Duration::from_secs(1) {
+        assert_eq!(fresh.all("set-cookie").len(), 0);
+    }
 
-    // Used every 600 ms, it outlives its rest, and not its absolute end.
-    let (mut renewed, mut ended) = (0, None);
-    while start.elapsed() < Duration::from_millis(6500) {
-        std::thread::sleep(Duration::from_millis(600));
+    // In use, it outlives its rest, and not its absolute end.
+    let mut renewed = 0;
+    let (took, why) = eventually("the absolute end", || {
         let answer = with(&octroi, "acme.test", &used);
         if answer.status == 401 {
-            ended = Some((start.elapsed(), octroi.reason(&answer)));
-            break;
+            return Some((start.elapsed(), octroi.reason(&answer)));
         }
         if answer.all("set-cookie").iter().any(|set| set.starts_with("__Host-octroi=oct1.")) {
             assert_eq!(answer.field("cache-control"), Some("no-store"));
             used = answer.session();
             renewed += 1;
         }
-    }
+        None
+    });
 
-    let (took, why) = ended.expect("the absolute end");
     assert_eq!(why, "session_expired");
-    assert!(took >= Duration::from_millis(4500) && took < Duration::from_millis(6500), "{took:?}");
-    assert!((2..=6).contains(&renewed), "{renewed}");
+    assert!(took >= Duration::from_secs(7), "{took:?}");
+    assert!((2..=8).contains(&renewed), "{renewed}");
     assert!(octroi.metric(r#"octroi_session_events_total{event="renewed"}"#) >= 2.0);
     assert_eq!(reason(&octroi, &with(&octroi, "acme.test", &resting)).1, "session_expired");
     assert_eq!(reason(&octroi, &with(&octroi, "acme.test", &short)), (401, "session_expired".to_owned()));
@@ -219,11 +222,15 @@ fn sessions_are_revoked_one_by_one_by_user_by_tenant_and_at_a_date() {
     let line = octroi.access_line(|line| line["event"] == "admin" && line["path"] == "/v1/sessions/revoke");
     assert!(line["principal"].as_str().unwrap().starts_with("local:"), "{line}");
 
-    let soon = std::time::SystemTime::now() + Duration::from_millis(1500);
-    let soon = jiff::Timestamp::try_from(soon).unwrap();
+    let soon = jiff::Timestamp::now() + Duration::from_secs(3);
     octroi.ok(&["session", "revoke", "--tenant", "acme", "--user", "u_2", "--at", &soon.to_string()]);
-    assert_eq!(alive(), [false, false, true, true, true]);
-    std::thread::sleep(Duration::from_millis(1600));
+    eventually("the date comes", || {
+        let asked = jiff::Timestamp::now();
+        let status = with(&octroi, "acme.test", &sessions[2]).status;
+        assert!(status == 200 || jiff::Timestamp::now() >= soon, "too early: {status}");
+        assert!(status == 401 || asked < soon, "too late: {status}");
+        (status == 401).then_some(())
+    });
     assert_eq!(alive(), [false, false, false, true, true]);
 
     octroi.ok(&["session", "revoke", "--tenant", "acme"]);
@@ -458,7 +465,7 @@ fn an_open_websocket_ends_with_its_session() {
     // A tunnel is judged again about once a second.
     let start = Instant::now();
     while stream.write_all(b"ping").is_ok() && stream.read(&mut buffer).is_ok_and(|read| read > 0) {
-        assert!(start.elapsed() < Duration::from_secs(3), "the tunnel goes on");
+        assert!(start.elapsed() < Duration::from_secs(10), "the tunnel goes on");
         std::thread::sleep(Duration::from_millis(100));
     }
     let line = octroi.access_line(|line| line["path"] == "/ws");

@@ -160,6 +160,13 @@ impl Gate {
         })
     }
 
+    /// Waits until so many certificates that changed on disk are counted as taken: that comes behind the swap.
+    pub fn until_renewed(&self, count: u32) {
+        let renewed = || self.octroi.metric("octroi_tls_certificate_reloads_total{result=\"success\"}");
+        eventually("they are counted", || (renewed() >= f64::from(count)).then_some(()));
+        assert_eq!(renewed(), f64::from(count));
+    }
+
     pub fn printed(&self, words: &str) -> usize {
         self.octroi.printed().iter().filter(|line| line.contains(words)).count()
     }

@@ -6,7 +6,7 @@ use std::{
     path::Path,
     process::Command,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, pki_types::pem::PemObject};
@@ -56,7 +56,7 @@ impl Answer {
 impl Curl {
     pub fn new(addr: SocketAddr, host: &str, path: &str) -> Self {
         let mut command = Command::new("curl");
-        command.args(["-sS", "-i", "--max-time", "20", "--path-as-is", "--globoff"]);
+        command.args(["-sS", "-i", "--max-time", "30", "--path-as-is", "--globoff"]);
         command.arg("--resolve").arg(format!("{host}:{}:{}", addr.port(), addr.ip()));
         command.arg(format!("https://{host}:{}{path}", addr.port()));
         Self { command }
@@ -64,7 +64,7 @@ impl Curl {
 
     pub fn plain(addr: SocketAddr, host: &str, path: &str) -> Self {
         let mut command = Command::new("curl");
-        command.args(["-sS", "-i", "--max-time", "20", "--path-as-is", "--globoff"]);
+        command.args(["-sS", "-i", "--max-time", "30", "--path-as-is", "--globoff"]);
         command.arg("--resolve").arg(format!("{host}:{}:{}", addr.port(), addr.ip()));
         command.arg(format!("http://{host}:{}{path}", addr.port()));
         Self { command }
@@ -168,11 +168,12 @@ pub fn ask(stream: &mut (impl Read + Write), head: &str) -> super::client::Answe
     ask_unless_closed(stream, head).expect("the connection is closed and no byte of an answer came")
 }
 
-/// As `ask`; nothing where the other side has closed the connection before the first byte of an answer (RFC 9112, 9.5: between two requests it may, at any time).
+/// As [`ask`]; nothing where the other side has closed the connection before the first byte of an answer (RFC 9112, 9.5: between two requests it may, at any time).
 pub fn ask_unless_closed(stream: &mut (impl Read + Write), head: &str) -> Option<super::client::Answer> {
     let mut got = Vec::new();
     let mut buffer = [0; 8192];
     let mut sent = stream.write_all(head.as_bytes()).and_then(|()| stream.flush());
+    let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let text = String::from_utf8_lossy(&got);
         if let Some(end) = text.find("\r\n\r\n") {
@@ -187,9 +188,15 @@ pub fn ask_unless_closed(stream: &mut (impl Read + Write), head: &str) -> Option
             Ok(read) if read > 0 => got.extend_from_slice(&buffer[..read]),
             Ok(_) if got.is_empty() => return None,
             Err(error) if got.is_empty() && closed(error.kind()) => return None,
+            // One read has timed out. That the answer is late is no finding; that none comes is.
+            Err(error) if is_timeout(&error) && Instant::now() < deadline => {}
             other => panic!("{other:?} after {:?}", String::from_utf8_lossy(&got)),
         }
     }
+}
+
+fn is_timeout(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
 /// Sends bytes and reads until the other side closes or is silent for two seconds.

@@ -21,14 +21,14 @@ pub use upstream::Upstream;
 
 use std::time::{Duration, Instant};
 
-/// Waits until something is so, at most ten seconds.
+/// Waits until something is so, at most half a minute: a bound for what hangs, not for what is slow.
 pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         if let Some(found) = ask() {
             return found;
         }
-        assert!(Instant::now() < deadline, "not within ten seconds: {what}");
+        assert!(Instant::now() < deadline, "not within half a minute: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

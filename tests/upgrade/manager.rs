@@ -70,11 +70,12 @@ fn the_watchdog_is_fed_at_half_its_interval() {
     let start = std::time::Instant::now();
     let mut fed = 0;
     let mut buffer = [0; 512];
-    while start.elapsed() < Duration::from_millis(1500) {
+    while fed < 8 {
         let length = socket.recv(&mut buffer).unwrap();
         fed += usize::from(&buffer[..length] == b"WATCHDOG=1");
     }
-    assert!((5..=10).contains(&fed), "{fed}");
+    let took = start.elapsed();
+    assert!(took > Duration::from_secs(1) && took < Duration::from_secs(4), "{took:?}");
 
     // One that does not get the processor is not fed.
     octroi.signal("STOP");
