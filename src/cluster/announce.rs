@@ -1,8 +1,8 @@
-//! What nodes tell each other of sessions: which there are, when they were seen, and which token of each was
-//! presented last.
+//! Announcements between nodes about sessions: which exist, when they were last used, and which token of each
+//! was presented last.
 //!
-//! Nobody waits for it. A node tells what changes at once and what goes on once a minute, and hears in the
-//! answer, or in a message, where another has seen a newer token.
+//! No request waits for them. A node announces a change at once, and use once a minute. The answer, or a
+//! message, says where another node has seen a newer token.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,13 +15,13 @@ use crate::{
     session::Newest,
 };
 
-/// How long to wait after a failure.
+/// The pause after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How long others get their turn between two batches that have time.
+/// The pause between two batches that are not urgent, so that other commands get their turn.
 const BREATH: Duration = Duration::from_millis(5);
 
-/// One session, told.
+/// One session that is announced.
 struct Announcement {
     id: SessionId,
     key: String,
@@ -29,7 +29,7 @@ struct Announcement {
     words: [String; WORDS],
 }
 
-/// Tells, for ever.
+/// Announces, for ever.
 pub(super) async fn announce(replication: &Replication) {
     let mut has_failed = false;
     loop {
@@ -41,7 +41,7 @@ pub(super) async fn announce(replication: &Replication) {
             }
             if replication.sessions.outbox.take_all() {
                 let ledger = Arc::clone(&replication.ledger);
-                // A million of them: not on a thread that serves.
+                // There may be a million: do not block a thread that serves requests.
                 if let Ok(all) = tokio::task::spawn_blocking(move || ledger.known_ids()).await {
                     replication.sessions.outbox.fill(all);
                 }
@@ -67,12 +67,12 @@ pub(super) async fn announce(replication: &Replication) {
     }
 }
 
-/// Hears which newer tokens came elsewhere, for ever.
+/// Receives which newer tokens other nodes have seen, for ever.
 pub(super) async fn hear(replication: &Replication, mut turns: Inbox) {
     while let Some(message) = turns.next().await {
         match read(&message) {
             Some((process, _, _)) if process == replication.identity.process => {}
-            // When it came there was before: nobody is accused too early.
+            // It was presented a little earlier than this, so reuse is never reported too early.
             Some((_, id, generation)) => {
                 replication.ledger.learn_turn(&id, Newest { generation, since: replication.clock.now() })
             }
@@ -105,7 +105,8 @@ impl Replication {
         let all: Vec<Announcement> = sessions.chain(void).collect();
         match self.send(&all).await {
             Ok(()) => Ok(()),
-            // One of them, maybe: a key of another type. The others are told of all the same, and it is left.
+            // One of them may be at fault, such as a key of another type. Announce the others one by one, and
+            // leave it out.
             Err(RedisFault::Refused(_)) => {
                 for one in all.chunks(1) {
                     match self.send(one).await {
@@ -126,7 +127,7 @@ impl Replication {
         }
     }
 
-    /// Says what there is to tell of a session; nothing of one that is not known any more.
+    /// Returns what to announce about a session; `None` if it is not known any more.
     fn announcement(&self, id: &SessionId, now: UnixTime) -> Option<Announcement> {
         let known = self.ledger.known(id)?;
         let note = &known.note;

@@ -1,29 +1,30 @@
-//! The clock of Redis beside ours.
+//! The offset between the clock of Redis and ours.
 //!
-//! When a token was first presented is kept by the clock of Redis, because the clocks of two nodes differ. A
-//! node turns it into its own time by how long ago it was. That is right whatever the clocks say, unless the
-//! one of Redis is set between the two moments, or another Redis has taken its place; so what lies before
-//! such a step counts as of the step. It makes things younger, never older: nobody is accused.
+//! The time at which a token was first presented is kept by the clock of Redis, because the clocks of two
+//! nodes differ. A node converts it into its own time by its age. This is correct whatever the clocks show,
+//! unless the clock of Redis is set between the two moments, or the Redis is replaced. So a time before such
+//! a step counts as the time of the step. That makes things younger, never older, so it never causes a false
+//! reuse report.
 
 use std::time::Duration;
 
 use crate::model::UnixTime;
 
-/// By how much the clocks may drift between two looks, which are a second apart: so much is taken off an age.
+/// The drift of the clocks between two looks, a second apart. It is subtracted from an age.
 const DRIFT: Duration = Duration::from_secs(2);
 
-/// What was seen of the clock of Redis.
+/// The last reading of the clock of Redis.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ClockOffset {
-    /// By how many milliseconds it was ahead of ours.
+    /// By how many milliseconds it was ahead of our clock.
     ahead: Option<i64>,
-    /// When it was set, by ours.
+    /// When it was set, by our clock.
     stepped: UnixTime,
 }
 
 impl ClockOffset {
-    /// Returns, by our clock, when something was that was `since` by theirs. It is `theirs` there now, and
-    /// `now` here.
+    /// Converts the time `since` of the clock of Redis into our time. That clock shows `theirs` now, and ours
+    /// `now`.
     pub(super) fn ours(&mut self, theirs: u64, since: u64, now: UnixTime) -> UnixTime {
         let ahead = signed(theirs).saturating_sub(signed(now.as_millis()));
         let drift = self.ahead.replace(ahead).map_or(0, |before| before.abs_diff(ahead));

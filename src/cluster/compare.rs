@@ -1,4 +1,5 @@
-//! Everything that Redis holds and everything that this node knows: each gets what only the other has.
+//! Compares everything that Redis holds with everything that this node knows: each side gets what only the
+//! other has.
 
 use std::sync::Arc;
 
@@ -12,28 +13,28 @@ use crate::{
     sessions::{DEFAULT_BOUND, Record, RevocationIndex, TenantCounts},
 };
 
-/// How many entries are read at once, about.
+/// About how many entries are read at once.
 const PAGE: usize = 500;
 
-/// How many bytes of records are put at once: a message that others take has as many.
+/// How many bytes of records are written at once: the size of a message that other nodes accept.
 const BATCH_BYTES: usize = 48 << 10;
 
-/// More entries are not read: a node would never know all of them.
+/// The most entries that are read. With more, a node never knows all of them.
 const MOST_ENTRIES: usize = DEFAULT_BOUND * 4;
 
-/// How many revocations went each way.
+/// How many revocations were transferred in each direction.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     pub(super) learnt: u64,
     pub(super) told: u64,
 }
 
-/// Compares. What is learnt is in force on return, and what is told is in Redis.
+/// Compares. On return, received revocations are in force, and sent ones are in Redis.
 pub(super) async fn compare(replication: &Replication) -> Result<Counts, RedisFault> {
     let (theirs, learnt) = read(replication).await?;
     number(replication).await?;
     let (ledger, now) = (Arc::clone(&replication.ledger), replication.clock.now());
-    // A million of them take a second: not on a thread that serves.
+    // A million of them take a second: do not block a thread that serves requests.
     let missing = tokio::task::spawn_blocking(move || {
         let mut missing = Vec::new();
         ledger.each_shared(now, |record| {
@@ -51,8 +52,8 @@ pub(super) async fn compare(replication: &Replication) -> Result<Counts, RedisFa
     Ok(Counts { learnt, told })
 }
 
-/// Reads what Redis holds, and takes in what is news. An entry that is there all the while is read (SCAN);
-/// one that comes meanwhile is heard, or the count of messages shows that it was not.
+/// Reads what Redis holds, and takes in what is new. SCAN returns every entry that exists all the time; an
+/// entry that is added meanwhile comes as a message, or the number of messages shows that one was missed.
 async fn read(replication: &Replication) -> Result<(RevocationIndex, u64), RedisFault> {
     let (theirs, mut counts) = (RevocationIndex::default(), TenantCounts::default());
     let (mut cursor, mut entries, mut strange, mut learnt) = (0_u64, 0_usize, 0_u64, 0_u64);
@@ -91,7 +92,7 @@ async fn read(replication: &Replication) -> Result<(RevocationIndex, u64), Redis
     Ok((theirs, learnt))
 }
 
-/// Has Redis number the epochs of tenants that were ended while it could not.
+/// Lets Redis number the epochs of tenants that were revoked while it was away.
 async fn number(replication: &Replication) -> Result<(), RedisFault> {
     let unnumbered = replication.state().unnumbered.clone();
     for (tenant, at) in unnumbered {

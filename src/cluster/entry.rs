@@ -1,4 +1,4 @@
-//! What Redis holds of one session.
+//! The entry of one session in Redis.
 //!
 //! ```text
 //! octroi:sessions:TENANT:USER      a tenant's name has no colon, so no two users share a key
@@ -6,25 +6,26 @@
 //!     1 GRANTED ENDS SEEN GENERATION SINCE EPOCH CLIENT NODE
 //! ```
 //!
-//! Times are milliseconds since 1970 and, like the other numbers, of at most 15 digits, which every script of
-//! Redis holds exactly. SINCE, when the generation was first told of, is by the clock of Redis: one for all
-//! nodes. CLIENT is the prefix as 32 hexadecimal digits, NODE the one that saw the session last.
+//! Times are milliseconds since 1970. All numbers have at most 15 digits, which scripts of Redis represent
+//! exactly. SINCE, the time at which the generation was first announced, is by the clock of Redis, which is
+//! the same for all nodes. CLIENT is the prefix as 32 hexadecimal digits, NODE the node that saw the session
+//! last.
 
 use crate::{
     model::{ClientPrefix, SessionId, TenantName, UnixTime, UserId},
     sessions::GrantRecord,
 };
 
-/// The longest value, in bytes.
+/// The largest value, in bytes.
 pub(super) const VALUE_BYTES: usize = 256;
 
 /// The longest name of a node that is kept.
 const NODE_BYTES: usize = 64;
 
-/// Larger numbers are not read: they have 16 digits.
+/// The first number that is not read: it has 16 digits.
 const TOO_LARGE: u64 = 1_000_000_000_000_000;
 
-/// What stands behind the name of a user's sessions.
+/// The name of the key of a user's sessions.
 pub(super) fn key(tenant: &TenantName, user: &UserId) -> String {
     format!("octroi:sessions:{tenant}:{}", user.as_str())
 }
@@ -45,7 +46,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Reads a field and its value; nothing for what no node writes.
+    /// Reads a field and its value; `None` if no node writes that.
     pub(super) fn read(field: &[u8], value: &[u8]) -> Option<Self> {
         let value = std::str::from_utf8(value).ok().filter(|value| value.len() <= VALUE_BYTES)?;
         let field = std::str::from_utf8(field).ok()?;
@@ -66,7 +67,7 @@ impl Entry {
             client: ClientPrefix(u128::from_str_radix(client, 16).ok()?),
             node: words.next()?.into(),
         };
-        // One spelling of each: another would be another session, or stay for ever.
+        // Only the canonical spelling: another would be another session, or stay for ever.
         let is_ours =
             entry.id.to_hex() == field && entry.write() == value && *entry.node == *name(&entry.node);
         is_ours.then_some(entry)
@@ -79,7 +80,7 @@ impl Entry {
         format!("1 {granted} {ends} {seen} {generation} {since} {epoch} {:032x} {node}", client.0)
     }
 
-    /// Returns what was noted when it began.
+    /// Returns what was recorded when the session began.
     pub(super) fn note(&self, tenant: &TenantName, user: &UserId) -> GrantRecord {
         GrantRecord {
             id: self.id,
@@ -93,7 +94,7 @@ impl Entry {
     }
 }
 
-/// Puts a node's name into one short word.
+/// Returns a node's name as one short word.
 pub(super) fn name(node: &str) -> String {
     let mut name: String = node.chars().filter(char::is_ascii_graphic).take(NODE_BYTES).collect();
     if name.is_empty() {

@@ -1,4 +1,4 @@
-//! What nodes tell each other through Redis.
+//! The messages between nodes, through Redis.
 
 use crate::{
     append_log::Codec,
@@ -6,24 +6,25 @@ use crate::{
     sessions::{Record, ends, is_now},
 };
 
-/// How far an epoch may be ahead of the seconds since 1970: a node numbers them by its clock and then one by
-/// one. One that is further ahead would never be outdone, and so end every session of its tenant for good.
+/// How far an epoch may be ahead of the seconds since 1970: a node starts from its clock and then counts up
+/// by one. No node could exceed one that is further ahead, so it would end every session of its tenant for
+/// good.
 const AHEAD_SECS: u64 = 86_400;
 
-/// A message on the channel of news.
+/// A message with revocations.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct News<'a> {
-    /// Counts messages; Redis gave it.
+    /// The sequence number, which Redis assigned.
     pub(super) number: u64,
     /// The process that published it.
     pub(super) process: &'a str,
-    /// What to answer with; nothing if nobody waits for it.
+    /// The token of the confirmation; `None` if the sender does not wait for one.
     pub(super) token: Option<&'a str>,
-    /// Records of the ledger, one after the other.
+    /// Concatenated records of the ledger.
     pub(super) records: &'a [u8],
 }
 
-/// Writes the part of a message that the sender knows, but the records.
+/// Writes the part of a message that the sender knows, without the records.
 pub(super) fn head(process: &str, token: Option<&str>) -> String {
     format!("{process}:{}", token.unwrap_or("-"))
 }
@@ -43,23 +44,23 @@ pub(super) fn read(message: &[u8]) -> Option<News<'_>> {
     Some(News { number, process, token: Some(token).filter(|token| *token != "-"), records: parts.next()? })
 }
 
-/// What is wrong with a record that others wrote, so that it is not taken in.
+/// Why a record of another node is not taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ForeignData {
-    /// It cannot be read, or is of a kind that no node writes there.
+    /// It cannot be parsed, or is of a kind that no node writes there.
     Malformed,
-    /// It no longer matters, which is no fault.
+    /// It has expired, which is no fault.
     Past,
 }
 
-/// Reads one record that fills all of the bytes.
+/// Reads one record that fills all the bytes.
 pub(super) fn record(bytes: &[u8], now: UnixTime) -> Result<Record, ForeignData> {
     let mut rest = bytes;
     let record = Record::decode(&mut rest).filter(|_| rest.is_empty()).ok_or(ForeignData::Malformed)?;
     judge(record, now)
 }
 
-/// Reads records that stand one after the other. The flag says whether all of them could be taken.
+/// Reads concatenated records. The flag says whether all of them were valid.
 pub(super) fn records(mut bytes: &[u8], now: UnixTime) -> (Vec<Record>, bool) {
     let (mut found, mut whole) = (Vec::new(), true);
     while !bytes.is_empty() {
@@ -74,10 +75,12 @@ pub(super) fn records(mut bytes: &[u8], now: UnixTime) -> (Vec<Record>, bool) {
 }
 
 fn judge(mut record: Record, now: UnixTime) -> Result<Record, ForeignData> {
-    // Whose clock is ahead says "now" with a time that is still to come here. It ends here now, too.
+    // A node whose clock is ahead says "now" with a time in our future. The revocation takes effect here now,
+    // too.
     match &mut record {
         Record::Session { at, .. } | Record::User { from: at, .. } if is_now(*at, now) => *at = now.min(*at),
-        // An epoch is known by its number and its time: the journal has it begin early.
+        // An epoch is identified by its number and its time, so its time must not change; the journal lets it
+        // begin early.
         Record::Session { .. } | Record::User { .. } | Record::Raise { .. } => {}
         Record::Fold { .. } | Record::Tenant { .. } | Record::Fresh { .. } => {}
         Record::Granted(_) | Record::Presented { .. } => {}

@@ -15,40 +15,40 @@ use crate::{
     sessions::{Merge, Peers, SessionLedger},
 };
 
-/// How often Redis is visited.
+/// The interval of the visits to Redis.
 pub(super) const SYNC_EVERY: Duration = Duration::from_secs(1);
 
-/// How long a message may take to come behind the visit that showed its number.
+/// How long a message may arrive after the visit that showed its number.
 pub(super) const IN_FLIGHT: Duration = Duration::from_millis(200);
 
-/// How often what is strange is written down, at most; it is counted always.
+/// The shortest interval between two log lines about foreign data. All of it is counted.
 const FOREIGN_DATA_EVERY: Duration = Duration::from_secs(10);
 
 /// Observes replication. It must not wait.
 pub trait SyncObserver: Send + Sync {
-    /// A revocation was handed to Redis, or could not be.
+    /// A revocation was written to Redis, or could not be.
     fn shared(&self, took: Duration, is_done: bool);
-    /// Everything was compared, or could not be.
+    /// A full comparison succeeded or failed.
     fn compared(&self, took: Duration, is_done: bool);
-    /// What others wrote cannot be taken in.
+    /// Data in Redis was rejected, because no node writes such data.
     fn foreign_data(&self, count: u64);
-    /// What other nodes ended is known from now on, or no longer.
+    /// From now on the revocations of the other nodes are known, or not known any more.
     fn fresh(&self, is_fresh: bool);
-    /// The sessions of a user on all nodes were counted, or could not be.
+    /// The sessions of a user were counted on all nodes, or could not be.
     fn counted(&self, is_done: bool);
-    /// They could not be, and this node counted by what it knows.
+    /// They could not be, so this node counted only those that it knows.
     fn counted_alone(&self);
-    /// Other nodes were told of so many sessions, and will not be of so many others before they are seen
+    /// So many sessions were announced to other nodes, and so many others will not be before they are used
     /// again.
     fn notes(&self, told: u64, dropped: u64);
 }
 
-/// How replication stands.
+/// The state of replication.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SyncStatus {
     /// Whether there is a connection.
     pub is_connected: bool,
-    /// When it was last known what the other nodes ended.
+    /// When the revocations of the other nodes were last known.
     pub synced: Option<UnixTime>,
     /// Revocations of this node that Redis may not have yet.
     pub pending: u64,
@@ -65,39 +65,39 @@ pub struct Replication {
     pub(super) sessions: SessionSync,
     pub(super) state: Mutex<State>,
     pub(super) nodes: Mutex<Nodes>,
-    /// Revocations that Redis did not take.
+    /// Revocations that Redis did not accept.
     pub(super) pending: AtomicU64,
-    /// Wakes the rounds: something is to be compared.
+    /// Wakes the sync loop for a full comparison.
     pub(super) wake: Notify,
-    /// Wakes who writes down what was learnt.
+    /// Wakes the task that makes received revocations durable.
     pub(super) learnt: Notify,
     pub(super) synced: watch::Sender<Option<UnixTime>>,
-    /// Until when what was taken over from a predecessor holds.
+    /// Until when the knowledge from a predecessor holds.
     pub(super) inherited: OnceLock<Tick>,
 }
 
-/// What tasks share.
+/// The state that the tasks share.
 #[derive(Default)]
 pub(super) struct State {
-    /// Which messages were heard.
+    /// Which messages were received.
     pub(super) cursor: Cursor,
-    /// Tenants that were ended here while Redis could not number it.
+    /// Tenants that were revoked here while Redis could not number the epoch.
     pub(super) unnumbered: HashMap<TenantName, UnixTime>,
-    /// Who waits for answers, by token.
+    /// The revocations that wait for confirmations, by token.
     pub(super) waiting: HashMap<String, mpsc::Sender<String>>,
     pub(super) tokens: u64,
-    /// When what is strange was last written down.
+    /// When foreign data was last logged.
     logged_foreign_data: Option<Tick>,
 }
 
-/// Which messages were heard: all up to a number, unless one is missing.
+/// Which messages were received: all up to a number, unless one is missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cursor {
-    /// What the Redis that they came from holds, by its name.
+    /// The name of the data in the Redis that they came from.
     pub(super) id: String,
-    /// The last that was heard.
+    /// The last one that was received.
     pub(super) number: u64,
-    /// The last that a visit showed.
+    /// The last one that a visit showed.
     pub(super) visited: u64,
     pub(super) is_missing: bool,
 }

@@ -1,50 +1,49 @@
-//! Which nodes share, as visits found them.
+//! The nodes that visits have found.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use super::script::LIVES_MILLIS;
 use crate::model::{NodeStatus, UnixTime};
 
-/// How many nodes are remembered: far more than anybody runs. Whoever can write into Redis can name as many
-/// as they like.
+/// How many nodes are remembered: far more than anybody runs. Whoever can write to Redis can add any number
+/// of names.
 const MOST: usize = 100;
 
-/// For how long a node that is gone is named, as in Redis.
+/// How long a node is listed after it is gone, as in Redis.
 const NAMED_FOR: Duration = Duration::from_secs(86_400);
 
-/// For how long a visit says who lives. One comes each second; a comparison of everything may keep it
-/// waiting.
+/// How long a visit shows which nodes live. There is one each second, unless a full comparison delays it.
 const UNKNOWN_BEHIND: Duration = Duration::from_secs(10);
 
-/// The nodes that were seen since the start of the process. One that left in order is no longer in Redis;
-/// here it is named on.
+/// The nodes that were seen since the start of the process. A node that shut down is no longer in Redis, but
+/// stays listed here.
 #[derive(Debug)]
 pub(super) struct Nodes {
     seen: BTreeMap<String, (UnixTime, bool)>,
-    /// When Redis was last asked; before the first time, when that began.
+    /// When Redis was last visited; before the first visit, when this began.
     asked: UnixTime,
-    /// Whether another process shares under the name of this one.
+    /// Whether another process uses the name of this node.
     pub(super) is_namesake: bool,
 }
 
 impl Nodes {
-    /// Nobody was asked yet.
+    /// Before the first visit.
     pub(super) const fn new(now: UnixTime) -> Self {
         Self { seen: BTreeMap::new(), asked: now, is_namesake: false }
     }
 
-    /// Returns when Redis was last asked.
+    /// Returns when Redis was last visited.
     pub(super) const fn asked(&self) -> UnixTime {
         self.asked
     }
 
-    /// Says since when it is not known who lives: nobody has asked for so long, so anybody may have gone or
-    /// come.
+    /// Returns since when it is unknown which nodes live: there was no visit for so long that any may have
+    /// gone or come.
     pub(super) fn unknown_since(&self, now: UnixTime) -> Option<UnixTime> {
         (now.since(self.asked) > UNKNOWN_BEHIND).then_some(self.asked)
     }
 
-    /// Takes in what a visit found: names, and how many milliseconds ago each was there.
+    /// Takes over what a visit found: names, and how many milliseconds ago each node visited.
     pub(super) fn found(&mut self, nodes: impl IntoIterator<Item = (String, u64)>, now: UnixTime) {
         self.asked = now;
         self.seen.retain(|_, (heard, _)| now.since(*heard) < NAMED_FOR);
@@ -59,7 +58,7 @@ impl Nodes {
         }
     }
 
-    /// Lists them by name.
+    /// Lists the nodes by name.
     pub(super) fn list(&self) -> Vec<NodeStatus> {
         self.seen
             .iter()

@@ -1,4 +1,4 @@
-//! Sessions that other nodes are still to be told of.
+//! The sessions that must still be announced to other nodes.
 
 use std::{
     collections::HashSet,
@@ -9,16 +9,16 @@ use tokio::sync::Notify;
 
 use crate::model::SessionId;
 
-/// How many may wait; of more, all that are known are gone through once.
+/// How many may wait. After an overflow, all known sessions are announced once.
 const MOST: usize = 1 << 16;
 
-/// How many that never began may wait to be taken out; of more, those count until they have rested.
+/// How many that never began may wait for removal. The others count until their idle time is over.
 const MOST_VOID: usize = 1 << 10;
 
-/// How many are told of at once.
+/// How many are announced at once.
 pub(super) const BATCH: usize = 128;
 
-/// Sessions that other nodes are still to be told of.
+/// The sessions that must still be announced to other nodes.
 #[derive(Default)]
 pub(super) struct Outbox {
     waiting: Mutex<Waiting>,
@@ -28,20 +28,20 @@ pub(super) struct Outbox {
 #[derive(Default)]
 struct Waiting {
     fresh: HashSet<SessionId, ahash::RandomState>,
-    /// What is left of all that are known.
+    /// The rest of all known sessions.
     all: Vec<SessionId>,
-    /// Whether all that are known are to be gone through.
+    /// Whether all known sessions must be announced.
     is_all: bool,
     void: Vec<(String, SessionId)>,
 }
 
-/// What comes next.
+/// Sessions that are announced together.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Batch {
     pub(super) sessions: Vec<SessionId>,
-    /// Those that never began, by key.
+    /// Sessions that never began, by key.
     pub(super) void: Vec<(String, SessionId)>,
-    /// Whether nobody waits for these: others may go first.
+    /// Whether the batch is not urgent.
     pub(super) has_time: bool,
 }
 
@@ -52,7 +52,7 @@ impl Batch {
 }
 
 impl Outbox {
-    /// Takes in one that changed. Does not block for long.
+    /// Adds a session that changed. Does not block for long.
     pub(super) fn add(&self, id: SessionId) {
         let mut waiting = self.waiting();
         if waiting.is_all {
@@ -67,13 +67,13 @@ impl Outbox {
         self.changed.notify_one();
     }
 
-    /// Takes in all that are known: nobody may know of them.
+    /// Adds all known sessions, because possibly no other node knows them.
     pub(super) fn add_all(&self) {
         self.waiting().is_all = true;
         self.changed.notify_one();
     }
 
-    /// Takes in one that may have been counted and did not begin.
+    /// Adds a session that may have been counted but did not begin.
     pub(super) fn void(&self, key: String, id: SessionId) {
         let mut waiting = self.waiting();
         if waiting.void.len() < MOST_VOID {
@@ -83,7 +83,7 @@ impl Outbox {
         self.changed.notify_one();
     }
 
-    /// Says whether all that are known are to be gone through, once.
+    /// Returns, once, whether all known sessions must be announced.
     pub(super) fn take_all(&self) -> bool {
         std::mem::take(&mut self.waiting().is_all)
     }
@@ -92,7 +92,7 @@ impl Outbox {
         self.waiting().all = all;
     }
 
-    /// Takes what comes next.
+    /// Takes the next batch.
     pub(super) fn next(&self) -> Batch {
         let mut waiting = self.waiting();
         let mut sessions: Vec<SessionId> = waiting.fresh.iter().take(BATCH).copied().collect();
@@ -108,7 +108,7 @@ impl Outbox {
         Batch { sessions, void: waiting.void.split_off(rest), has_time }
     }
 
-    /// Takes back what could not be told.
+    /// Puts back a batch that could not be announced.
     pub(super) fn give_back(&self, batch: Batch) {
         let mut waiting = self.waiting();
         if batch.has_time {

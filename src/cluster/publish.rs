@@ -1,5 +1,5 @@
-//! What this node ends, handed to the others: put into Redis, published, and waited for where a command wants
-//! to know who has it.
+//! Publishes the revocations of this node: writes them to Redis, sends them to the other nodes and, for a
+//! command, waits for their confirmations.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -17,18 +17,18 @@ use crate::{
     sessions::{AckLevel, AckReport, GrantRecord, Peers, Record, StoreError, ends},
 };
 
-/// How long a revocation waits for nodes that live.
+/// How long a revocation waits for live nodes.
 const HEARING: Duration = Duration::from_secs(1);
 
-/// How many answers may wait for one revocation.
+/// How many confirmations may wait for one revocation.
 const ANSWERS: usize = 1024;
 
-/// How often a tenant's epoch is numbered anew, because others take the number at the same moment.
+/// How often a tenant's epoch is numbered again because another node took the number at the same moment.
 const TRIES: usize = 8;
 
 impl Replication {
-    /// Puts records into Redis, each tenant's epoch above all others. The records come back with the numbers
-    /// that they have now.
+    /// Writes records to Redis, with each tenant's epoch above all its others. Returns the records with their
+    /// final numbers.
     pub(super) async fn put_strictly(
         &self,
         news: &mut [Record],
@@ -44,7 +44,7 @@ impl Replication {
                 let Record::Raise { tenant, at, epoch: Some(epoch) } = record else { continue };
                 let next = u32::try_from(largest.saturating_add(1)).unwrap_or(u32::MAX);
                 let raised = Record::Raise { tenant: tenant.clone(), at: *at, epoch: Some(next) };
-                // A number that nobody could outdo is none that a node gave out.
+                // No node assigns a number that no other could exceed.
                 if *epoch < next && message::record(&message::bytes(&raised), now).is_ok() {
                     *record = raised;
                 } else if *epoch < next {
@@ -58,7 +58,7 @@ impl Replication {
         self.put(news, token).await.map(|_| ())
     }
 
-    /// Puts records into Redis that are not there yet. Returns how many were not.
+    /// Writes records to Redis that are not there yet. Returns how many were not.
     pub(super) async fn put(&self, news: &[Record], token: Option<&str>) -> Result<u64, RedisFault> {
         let (_, new): (i64, u64) = self.redis.run_bulk(&self.putting(news, "merge", token)).await?;
         Ok(new)
@@ -102,7 +102,7 @@ impl Replication {
         outcome
     }
 
-    /// Notes what Redis may not have.
+    /// Notes records that Redis may not have.
     fn remember(&self, news: &[Record]) {
         self.pending.fetch_add(u64::try_from(news.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
         let mut state = self.state();
@@ -130,16 +130,16 @@ impl Replication {
         }
     }
 
-    /// Returns the other nodes that live.
+    /// Returns the other live nodes.
     async fn lives(&self, hearing: AckLevel) -> Vec<String> {
         match hearing {
             AckLevel::Store => Vec::new(),
-            // Who they are is not known then; whether it was put is what counts.
+            // Then it is unknown which nodes live; that the records are written is what counts.
             AckLevel::Nodes => self.redis.run(&self.scripts.who.key(NODES)).await.unwrap_or_default(),
         }
     }
 
-    /// Waits until the nodes that live have said that it is in force there.
+    /// Waits until the live nodes have confirmed that the revocation is in force.
     async fn heard(&self, answers: &mut mpsc::Receiver<String>, lives: Vec<String>) -> AckReport {
         let mut silent: Vec<String> = lives.into_iter().filter(|node| *node != self.identity.node).collect();
         silent.sort_unstable();
@@ -151,7 +151,7 @@ impl Replication {
                 heard.insert(node);
             }
         };
-        // Those that are silent then are named.
+        // Nodes that have not confirmed by then are listed.
         let _ = timeout(HEARING, all).await;
         while let Ok(node) = answers.try_recv() {
             heard.insert(node);
@@ -170,7 +170,7 @@ impl Peers for Replication {
         if news.is_empty() {
             return;
         }
-        // The next comparison finds what only this node has.
+        // The next full comparison finds what only this node has.
         self.remember(&news);
     }
 

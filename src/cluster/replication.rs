@@ -1,10 +1,10 @@
-//! Revocations between nodes, through Redis: out at once, in at once, and everything compared whenever
-//! something may be missing.
+//! Replicates revocations between nodes through Redis: sent at once, taken in at once, and compared in full
+//! whenever one may be missing.
 //!
-//! Every second a node visits Redis: it says that it lives, and sees how many messages were published. Where
-//! it has heard all of them, it knows what the others ended. Where it has not, where the connection was made
-//! anew, where Redis holds something else than before (it was emptied, or replaced), and in any case every so
-//! often, both sides are read through and each gets what only the other had.
+//! Every second a node visits Redis: it reports that it lives, and reads how many messages were published. If
+//! it has received all of them, it knows the revocations of the others. If not, or after a new connection, or
+//! if Redis holds other data than before (it was emptied or replaced), and in any case at intervals, both
+//! sides are compared in full and each gets what only the other had.
 
 use std::{
     sync::{
@@ -35,11 +35,11 @@ use crate::{
     sessions::SessionLedger,
 };
 
-/// How many messages may wait to be taken in, and how many answers. One that does not fit is missed, and
-/// everything compared.
+/// How many messages and how many confirmations may wait. One that does not fit is lost, which leads to a
+/// full comparison.
 const INBOX: usize = 4096;
 
-/// What [`Replication::run`] reads.
+/// The inboxes that [`Replication::run`] reads.
 pub struct Inboxes {
     news: Inbox,
     heard: Inbox,
@@ -47,8 +47,8 @@ pub struct Inboxes {
 }
 
 impl Replication {
-    /// Has a ledger share from now on. Nothing is known of other nodes before [`Replication::run`] has
-    /// compared everything once.
+    /// Replicates a ledger from now on. Nothing is known about other nodes before the first full comparison
+    /// of [`Replication::run`].
     pub fn begin(
         redis: Redis,
         ledger: Arc<SessionLedger>,
@@ -82,15 +82,15 @@ impl Replication {
         (replication, inboxes)
     }
 
-    /// Takes over from a predecessor that what other nodes ended is known up to a moment: all of it stands in
-    /// the ledger. The first moment stays.
+    /// Takes over from a predecessor that the ledger holds every revocation of other nodes up to a time. The
+    /// first call counts.
     pub fn inherit(&self, fresh_to: Tick) {
         if self.inherited.set(fresh_to).is_ok() {
             self.ledger.renew(self.clock.now().plus(fresh_to.since(self.clock.tick())));
         }
     }
 
-    /// Shares, for ever.
+    /// Replicates, for ever.
     pub async fn run(self: Arc<Self>, inboxes: Inboxes) {
         let Inboxes { news, heard, turns } = inboxes;
         let sessions = async { tokio::join!(announce::announce(&self), announce::hear(&self, turns)) };
@@ -103,13 +103,13 @@ impl Replication {
         );
     }
 
-    /// Waits until it is known what other nodes ended, or for so long. Says whether it is.
+    /// Waits until the revocations of other nodes are known, up to a limit. Returns whether they are.
     pub async fn synced_within(&self, limit: Duration) -> bool {
         let mut synced = self.synced.subscribe();
         timeout(limit, synced.wait_for(Option::is_some)).await.is_ok_and(|synced| synced.is_ok())
     }
 
-    /// Tells how it stands.
+    /// Returns the state of replication.
     pub fn standing(&self) -> SyncStatus {
         SyncStatus {
             is_connected: self.redis.connection() != 0,
@@ -118,8 +118,8 @@ impl Replication {
         }
     }
 
-    /// Lists the nodes that were seen, says since when it is not known which of them live, and whether
-    /// another process shares under this one's name.
+    /// Returns the nodes that were seen, since when it is unknown which of them live, and whether another
+    /// process uses this node's name.
     pub fn others(&self) -> (Vec<NodeStatus>, Option<UnixTime>, bool) {
         let nodes = self.nodes();
         let unknown = if self.redis.connection() == 0 {
@@ -130,11 +130,11 @@ impl Replication {
         (nodes.list(), unknown, nodes.is_namesake)
     }
 
-    /// Tells the others that nobody need wait for this node any more.
+    /// Tells the others not to wait for this node any more.
     pub async fn leave(&self) {
         let mut leave = self.scripts.leave.key(NODES);
         leave.arg(&self.identity.node).arg(&self.identity.process);
-        // Who could not say so is missed after some seconds.
+        // A node that could not do this counts as gone after some seconds.
         let _ = self.redis.run::<i64>(&leave).await;
     }
 
@@ -167,11 +167,11 @@ impl Replication {
         }
     }
 
-    /// Says that what somebody waits for is in force here.
+    /// Confirms that a revocation is in force here.
     async fn answer(&self, process: &str, token: &str) {
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(self.identity.heard_channel(process)).arg(format!("{token} {}", self.identity.node));
-        // Who does not hear it says that this node is silent.
+        // If the confirmation is lost, the sender reports that this node is silent.
         let _ = self.redis.call::<i64>(&publish).await;
     }
 
@@ -180,7 +180,7 @@ impl Replication {
             let text = std::str::from_utf8(&message).ok().filter(|text| text.len() <= 128);
             let Some((token, node)) = text.and_then(|text| text.split_once(' ')) else { continue };
             if let Some(waiting) = self.state().waiting.get(token) {
-                // Who no longer waits is gone, and more nodes than these there are not.
+                // The waiter is gone, or its queue is full, which has room for more nodes than there are.
                 let _ = waiting.try_send(node.to_owned());
             }
         }

@@ -1,15 +1,15 @@
-//! What is done in Redis in one step, and the names of what lies there.
+//! The scripts, which Redis runs atomically, and the names of the keys.
 //!
-//! * `octroi:ended`, a sorted set: each revocation once, as the bytes of the journal's record, by when it
-//!   ends, in milliseconds since 1970.
-//! * `octroi:epochs`, a hash: the largest epoch that was given out, by tenant.
-//! * `octroi:state`, a hash. `id`: a name for what is here, made by whoever found nothing. `seq`: how
-//!   many messages were published. `began`: since when all nodes together know who was ended. `lost`: when a
-//!   loss was found that nobody accepted. Both in milliseconds since 1970.
-//! * `octroi:nodes`, a hash: when each node was last here, by the clock of Redis, and which process of it.
+//! * `octroi:ended`, a sorted set: each revocation once, as the bytes of the journal's record. The score is
+//!   its end, in milliseconds since 1970.
+//! * `octroi:epochs`, a hash: the largest epoch that was assigned, by tenant.
+//! * `octroi:state`, a hash. `id`: a name of the data, made by the node that found none. `seq`: how many
+//!   messages were published. `began`: since when all nodes together know every revocation. `lost`: when a
+//!   loss was found that no operator has accepted. Both are milliseconds since 1970.
+//! * `octroi:nodes`, a hash: when each node last visited, by the clock of Redis, and which process of it.
 //!
-//! Messages go through the channels `octroi:DATABASE:news` and `octroi:DATABASE:heard:PROCESS`: channels know
-//! no databases.
+//! Messages go through the channels `octroi:DATABASE:news` and `octroi:DATABASE:heard:PROCESS`, because
+//! channels are not separated by database.
 
 use redis::Script;
 
@@ -18,10 +18,10 @@ pub(super) const EPOCHS: &str = "octroi:epochs";
 pub(super) const STATE: &str = "octroi:state";
 pub(super) const NODES: &str = "octroi:nodes";
 
-/// What is kept for good has this for its end: larger than any time, and exact as a number of Redis.
+/// The end of records that are kept for good: larger than any time, and exact as a number in Redis.
 pub(super) const FOR_GOOD: u64 = 1 << 53;
 
-/// A node that was not here for so long is no longer waited for: four of its rounds.
+/// A node that has not visited for so long, four rounds, is not waited for any more.
 pub(super) const LIVES_MILLIS: u32 = 4_000;
 
 /// The scripts.
@@ -40,13 +40,13 @@ pub(super) struct Scripts {
     /// here last in the name of the node: when, which process, the time now, since when all is known, or
     /// nothing, and the name of each node with when it was last here, unless there are too many.
     pub(super) visit: Script,
-    /// Settles since when all nodes together know who was ended: the earliest that any of them says, for each
-    /// has what the others have. Keys: state. Arguments: since when this node knows, when it found a loss, or
-    /// 0. Returns what is settled.
+    /// Settles since when all nodes together know every revocation: the earliest time of any node, because
+    /// each has what the others have. Keys: state. Arguments: since when this node knows, when it found a
+    /// loss, or 0. Returns the settled times.
     pub(super) began: Script,
-    /// Lists the nodes that live. Keys: nodes.
+    /// Lists the live nodes. Keys: nodes.
     pub(super) who: Script,
-    /// Says that a node ends. Keys: nodes. Arguments: the node, its process.
+    /// Removes a node that shuts down. Keys: nodes. Arguments: the node, its process.
     pub(super) leave: Script,
 }
 
@@ -62,7 +62,7 @@ impl Scripts {
     }
 }
 
-/// A value that is no number counts as none: what somebody else wrote there stops nobody.
+/// A value that is not a number counts as none, so that foreign data stops no node.
 const PUT: &str = r"
 local strict = ARGV[3] == 'strict'
 local function largest(tenant)
@@ -112,7 +112,7 @@ end
 return {state[1], state[2] or '0', redis.call('ZCARD', KEYS[3]), before, string.format('%.0f', now), state[3] or '', nodes}
 ";
 
-/// A number of at most 15 digits is one that a node wrote.
+/// Nodes write numbers of at most 15 digits.
 const BEGAN: &str = r"
 local began = redis.call('HGET', KEYS[1], 'began') or ''
 if not string.match(began, '^%d+$') or #began > 15 or tonumber(began) > tonumber(ARGV[1]) then
@@ -124,8 +124,8 @@ if not string.match(lost, '^%d+$') or #lost > 15 then lost = '0' end
 return {state[1], lost}
 ";
 
-/// Who was not here for a day is forgotten, and a table that strangers filled is thrown away: those who live
-/// are back within a second.
+/// A node that has not visited for a day is forgotten. A table that was flooded is deleted; live nodes are
+/// back within a second.
 const WHO: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

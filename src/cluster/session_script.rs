@@ -1,40 +1,38 @@
-//! What is done in Redis with the sessions of users, each in one step; what lies there says
-//! [`entry`](super::entry).
+//! The scripts for the sessions of users, which Redis runs atomically. [`entry`](super::entry) describes the
+//! data.
 
 use redis::Script;
 
 use super::entry::VALUE_BYTES;
 
-/// How many sessions of a user are kept: of more, the oldest leave the list and go on. More than a limit can
-/// be.
+/// How many sessions of a user are listed: more than the largest limit. Beyond it, the oldest leave the list
+/// but stay valid.
 pub(super) const MOST_OF_USER: usize = 128;
 
-/// A user with more entries than this has them from strangers: they are thrown away, and who knows some puts
-/// them back.
+/// More entries than this are not from nodes: all are deleted, and nodes put back those that they know.
 const MOST_ENTRIES: usize = 1_000;
 
-/// A script has a few words for each session: how many words.
+/// How many words a script takes for each session.
 pub(super) const WORDS: usize = 8;
 
 /// The scripts.
 pub(super) struct SessionScripts {
-    /// Lists. Keys: the user's. Returns the time, how many entries were none and are gone, and of each that
-    /// is left field and value.
+    /// Lists sessions. Keys: the user's. Returns the time, how many invalid entries were deleted, and field
+    /// and value of each other one.
     pub(super) list: Script,
-    /// Counts, and lets in. Keys: the user's. Arguments: the limit, `oldest` or `refuse`, the identifier that
-    /// is replaced or an empty word, how many entries are dead, these, the new session, and others that the
-    /// caller knows to live.
+    /// Counts sessions, and grants a new one. Keys: the user's. Arguments: the limit, `oldest` or `refuse`,
+    /// the identifier that is replaced or an empty word, how many entries are dead, these, the new session,
+    /// and others that the caller knows to be live.
     ///
-    /// Returns `granted` or `refused`, how many other sessions there are, how many entries were none, and
-    /// when it is granted those that are too many, the oldest first. They stay until somebody says that they
-    /// are dead.
+    /// Returns `granted` or `refused`, how many other sessions there are, how many entries were invalid and,
+    /// if granted, the sessions over the limit, the oldest first. They stay until a caller reports them dead.
     pub(super) grant: Script,
-    /// Tells of sessions. Keys: of each, its user's. Arguments: a channel, the head of a message, then of
+    /// Announces sessions. Keys: for each, its user's. Arguments: a channel, the head of a message, then for
     /// each `put` or `end` and its words.
     ///
-    /// Returns the time, how many entries were none, then of each session that another node knows a newer
-    /// token of, or the same for longer: its place, from 1, the generation, and since when. Where a
-    /// generation is news, a message says so.
+    /// Returns the time, how many entries were invalid, then for each session of which another node knows a
+    /// newer token, or the same one for longer: its place, from 1, the generation, and since when. A new
+    /// generation is also sent as a message.
     pub(super) tell: Script,
 }
 

@@ -1,4 +1,4 @@
-//! The sessions of a user on all nodes: how many there are, and whether one more may begin.
+//! Counts the sessions of a user on all nodes, and decides whether one more may begin.
 
 use std::time::Duration;
 
@@ -13,25 +13,25 @@ use crate::{
     sessions::{GrantRecord, StoreError, TOLD_EVERY},
 };
 
-/// For how much longer than it says a session counts as in use: nodes tell each other of that once a minute,
-/// and their clocks differ.
+/// How much longer a session counts as in use than its entry says: nodes announce use once a minute, and
+/// their clocks differ.
 const SLACK: Duration = Duration::from_secs(2 * TOLD_EVERY.as_secs());
 
-/// A session that Redis knows of.
+/// A session in Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteSession {
-    /// What was noted when it began.
+    /// What was recorded when it began.
     pub note: GrantRecord,
-    /// When it was last seen, to about a minute.
+    /// When it was last used, to about a minute.
     pub seen: UnixTime,
-    /// The newest of its tokens that was presented.
+    /// The generation of the newest token that was presented.
     pub generation: u32,
-    /// Which node saw it last.
+    /// The node that saw it last.
     pub node: String,
 }
 
 impl Replication {
-    /// Returns the sessions of a user that nodes know of and that live, in no order.
+    /// Returns the live sessions of a user that any node knows, in no order.
     pub async fn sessions_of(
         &self,
         tenant: &TenantName,
@@ -52,7 +52,7 @@ impl Replication {
             .collect())
     }
 
-    /// Counts over all nodes; see [`Peers::count`](crate::sessions::Peers::count).
+    /// Counts on all nodes; see [`Peers::count`](crate::sessions::Peers::count).
     pub(super) async fn count_now(
         &self,
         note: &GrantRecord,
@@ -85,7 +85,7 @@ impl Replication {
             .into_iter()
             .partition(|entry| is_own(&entry.id) || self.counts(entry, &entry.note(tenant, user), idle, now));
         dead.extend(ended.iter().map(|entry| entry.id.to_hex().into_bytes()));
-        // What only this node knows: Redis was away, or was emptied.
+        // Sessions that only this node knows, because Redis was away or was emptied.
         let missing = own
             .iter()
             .filter(|known| known.note.id != note.id && living.iter().all(|entry| entry.id != known.note.id));
@@ -113,14 +113,14 @@ impl Replication {
         if answer == "refused" {
             return Ok(Admission::Refused(count));
         }
-        // One that cannot be read is gone with the next sign-in.
+        // An entry that cannot be read is deleted by the next sign-in.
         let surplus = surplus.chunks_exact(2).filter_map(|pair| Entry::read(pair.first()?, pair.get(1)?));
         let surplus =
             surplus.map(|entry| HeldSession { granted: entry.granted, id: entry.id, ends: entry.ends });
         Ok(Admission::Granted(surplus.collect()))
     }
 
-    /// Returns what Redis holds of a user, and the fields of what no node wrote.
+    /// Returns a user's entries in Redis, and the fields of those that no node wrote.
     async fn list(
         &self,
         tenant: &TenantName,
@@ -143,15 +143,15 @@ impl Replication {
         Ok((held, junk))
     }
 
-    /// Says whether a session still counts: nobody ended it, and it did not rest for too long.
+    /// Says whether a session still counts: it was not ended, and its idle time is not over.
     fn counts(&self, entry: &Entry, note: &GrantRecord, idle: Duration, now: UnixTime) -> bool {
         let reached = self.sessions.reached();
-        // A clock that is ahead, or a stranger, does not keep it for ever.
+        // A clock that is ahead, or foreign data, must not keep it for ever.
         let seen = entry.seen.min(now).max(reached);
         entry.ends > now && seen.plus(idle).plus(SLACK) > now && self.ledger.is_live(note, now)
     }
 
-    /// Puts a session into the words that scripts take.
+    /// Returns the words of a session for a script.
     pub(super) fn words(
         &self,
         note: &GrantRecord,

@@ -1,4 +1,4 @@
-//! The rounds: whether anything was missed, and what to do then.
+//! The sync loop: it detects missed messages, and compares everything when one was missed.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -15,31 +15,30 @@ use crate::{
     sessions::{Beginning, CLOCKS_DIFFER},
 };
 
-/// How often everything is compared though nothing seems missing: after ten seconds, or, where there is much,
-/// after a second for every thousand revocations.
+/// The interval of full comparisons when nothing seems to be missing: ten seconds or, with many revocations,
+/// a second for every thousand.
 const COMPARE_AFTER: Duration = Duration::from_secs(10);
 const COMPARED_PER_SECOND: u64 = 1000;
 
-/// A comparison takes at most this part of the time: what somebody publishes without end must not keep all
-/// nodes reading.
+/// Full comparisons take at most this part of the time, so that a flood of messages does not keep all nodes
+/// reading.
 const COMPARING_PART: u32 = 3;
 
-/// For how many rounds another process may have been here in this node's name: one that hands over is at an
-/// end after one.
+/// For how many rounds another process may use this node's name: one that hands over stops after one round.
 const NAMESAKE_VISITS: u32 = 10;
 
-/// What a visit found.
+/// The result of a visit.
 struct Found {
     id: String,
     number: u64,
     count: u64,
-    /// Since when it says that all is known; empty where it says nothing.
+    /// Since when all revocations are known; empty if Redis does not say.
     began: String,
-    /// Whether another process was here in this node's name since the visit before.
+    /// Whether another process visited under this node's name since the previous visit.
     namesake: bool,
 }
 
-/// Where the rounds stand.
+/// The state of the loop.
 #[derive(Default)]
 struct SyncLoop {
     connection: u64,
@@ -50,14 +49,14 @@ struct SyncLoop {
     namesake: u32,
 }
 
-/// Makes the rounds, for ever.
+/// Runs the loop, for ever.
 pub(super) async fn run(replication: &Replication) {
     let mut rounds = SyncLoop::default();
     loop {
         rounds.judge_freshness(replication);
         let connection = replication.redis.connection();
         if connection == 0 {
-            // Not longer than a round: what is known may end meanwhile.
+            // Not longer than a round, because the knowledge may expire meanwhile.
             let _ = timeout(SYNC_EVERY, replication.redis.changed(0)).await;
             continue;
         }
@@ -82,8 +81,8 @@ pub(super) async fn run(replication: &Replication) {
 }
 
 impl SyncLoop {
-    /// Visits, and compares everything where that is needed. Says whether it is known now what other nodes
-    /// ended.
+    /// Visits Redis, and compares everything if needed. Returns whether the revocations of other nodes are
+    /// known now.
     async fn once(&mut self, replication: &Replication, connection: u64) -> Result<bool, RedisFault> {
         let found = self.visit(replication).await?;
         self.judge_name(replication, &found);
@@ -102,13 +101,13 @@ impl SyncLoop {
         self.compared = Some((replication.clock.tick(), took));
         replication.observer.compared(took, compared.is_ok());
         let counts = compared.inspect_err(|_| replication.state().cursor.is_missing = true)?;
-        // Now each side knows what the other knew.
+        // Now each side has what the other had.
         replication.agree_on_the_beginning(&found.began, found.number).await?;
         self.connection = connection;
         if is_new {
             replication.sessions.reach(replication.clock.now());
         }
-        // Those that came meanwhile are still to be brought there.
+        // Revocations that came meanwhile must still be written to Redis.
         replication.pending.fetch_sub(pending, Ordering::Relaxed);
         if counts.learnt + counts.told > 0 {
             let (learnt, told) = (counts.learnt, counts.told);
@@ -124,20 +123,20 @@ impl SyncLoop {
     }
 
     async fn visit(&self, replication: &Replication) -> Result<Found, RedisFault> {
-        // What has ended stays for a while: not every clock says so yet, and ours may have been set ahead by
-        // mistake.
+        // Expired revocations stay for a while: other clocks may be behind, and ours may have been set ahead
+        // by mistake.
         let past = replication.clock.lasting().minus(CLOCKS_DIFFER).as_millis();
         let mut visit = replication.scripts.visit.key(STATE);
         visit.key(NODES).key(ENDED);
-        // Another name each time: what was emptied and named anew by the same process is still something
-        // else.
+        // A new name each time, so that data which was lost and named again by the same process is recognised
+        // as other data.
         let name = format!("{}-{}", replication.identity.process, replication.clock.tick().as_nanos());
         visit.arg(&replication.identity.node).arg(&replication.identity.process).arg(name).arg(past);
         type Visited = (String, u64, u64, String, u64, String, Vec<Vec<u8>>);
         let (id, number, count, before, now, began, nodes): Visited = replication.redis.run(&visit).await?;
         let nodes = nodes.chunks_exact(2).filter_map(|pair| {
             let [name, when] = pair else { return None };
-            // A name that cannot be read is none of an octroi.
+            // No node writes a name that cannot be read.
             let when: u64 = std::str::from_utf8(when).ok()?.parse().ok()?;
             Some((String::from_utf8(name.clone()).ok()?, now.saturating_sub(when)))
         });
@@ -183,8 +182,8 @@ impl SyncLoop {
         replication.synced.send_replace(Some(now));
     }
 
-    /// Tells when what other nodes ended is known, or no longer. Also ends what a wall clock that was set
-    /// back would prolong.
+    /// Reports when the revocations of other nodes become known or unknown. It also expires knowledge that a
+    /// wall clock which was set back would prolong.
     fn judge_freshness(&mut self, replication: &Replication) {
         let (now, tick) = (replication.clock.now(), replication.clock.tick());
         let holds = self.synced.is_some_and(|synced| tick.since(synced) <= replication.identity.stale_after);
@@ -200,14 +199,14 @@ impl SyncLoop {
     }
 }
 
-/// Says whether every message was heard. Those that are on their way are waited for, for a moment.
+/// Says whether every message was received. It waits briefly for those on their way.
 async fn heard_all(replication: &Replication, found: &Found) -> bool {
     let mut waited = Duration::ZERO;
     loop {
         {
             let mut state = replication.state();
             let seen = &mut state.cursor;
-            // A number that went back is another Redis, or one that forgot.
+            // A lower number means that Redis was replaced or lost its data.
             if seen.is_missing || seen.id != found.id || found.number < seen.visited {
                 return false;
             }
@@ -224,12 +223,12 @@ async fn heard_all(replication: &Replication, found: &Found) -> bool {
     }
 }
 
-/// Counts messages from here on: what was published before is in what is compared now.
+/// Counts messages from here on: earlier ones are part of the comparison that follows.
 fn begin(replication: &Replication, found: &Found) {
     let seen = &mut replication.state().cursor;
     let goes_on = seen.id == found.id && seen.visited <= found.number;
     if !goes_on {
-        // Nor does it know what sessions there are.
+        // Redis holds other data, and so not our sessions.
         replication.sessions.outbox.add_all();
     }
     let number = if goes_on { seen.number.max(found.number) } else { found.number };
@@ -237,14 +236,13 @@ fn begin(replication: &Replication, found: &Found) {
 }
 
 impl Replication {
-    /// Settles with the other nodes since when all of them together know who was ended. What a visit found
-    /// before everything was compared is `began` and how many messages had been published then.
+    /// Settles with the other nodes since when all of them together know every revocation. `began` and the
+    /// number of messages are what a visit found before the full comparison.
     ///
-    /// A Redis that holds messages and no beginning is from nodes of an earlier version: it counts as whole,
-    /// as their journals do.
+    /// A Redis with messages but without `began` was used by nodes of an earlier version. It counts as
+    /// complete, as their journals do.
     pub(super) async fn agree_on_the_beginning(&self, began: &str, published: u64) -> Result<(), RedisFault> {
-        // Only at the first time: a Redis that is emptied while this process runs is filled by nodes of this
-        // version.
+        // Only at the first time: if Redis is emptied while this process runs, nodes of this version fill it.
         let is_earlier = began.is_empty() && published > 0 && !self.ledger.has_agreed();
         let own = if is_earlier { Beginning::default() } else { self.ledger.beginning() };
         let mut settle = self.scripts.began.key(STATE);
