@@ -1,13 +1,12 @@
-//! Sets of keys that issuers publish, as they were fetched last: read by every request, written by whoever
-//! fetches.
+//! The last fetched key sets of issuers: every request reads them, the fetching task writes them.
 //!
-//! The last good set stays in force until it is too old, whatever comes after it. There is a place for each
-//! configured source and for nothing else, so nothing here is evicted; whoever fetches does it once for all.
-//! That is why there is no cache with either.
+//! The last good set stays in force until it is too old, even if later fetches fail. There is one place per
+//! configured source and no other, so nothing is evicted; and one task fetches for all requests. That is why
+//! there is no cache, which would bring eviction and a stampede.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -18,91 +17,86 @@ use crate::{
     session::foreign::{FetchedKeys, KeySet, SourceId},
 };
 
-/// What was fetched.
+/// The key sets of all sources.
 #[derive(Debug, Default)]
 pub struct KeySets {
     fetched: ArcSwap<FetchedKeys>,
-    standings: Mutex<BTreeMap<SourceId, FetchStatus>>,
+    statuses: Mutex<BTreeMap<SourceId, FetchStatus>>,
 }
 
-/// Where one source stands.
+/// How the fetches of one source went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FetchStatus {
-    /// When its set was last had.
+    /// When its set was last fetched.
     pub fetched: Option<UnixTime>,
-    /// The same, on the clock that nobody sets.
+    /// The same, on the monotonic clock.
     pub since: Option<Tick>,
     /// How many of its keys verify.
     pub keys: usize,
-    /// How many are of no use.
+    /// How many were ignored.
     pub ignored: usize,
-    /// Why it could not be had the last time.
+    /// Why the last fetch failed, if it did.
     pub error: Option<String>,
     /// When it is fetched again.
     pub next: UnixTime,
 }
 
 impl KeySets {
-    /// Returns what a request goes by. Counts nobody in, so that requests on several cores do not meet here.
+    /// Returns the sets in force. It counts no reference, so requests on several cores do not contend here.
     pub fn load(&self) -> Guard<Arc<FetchedKeys>> {
         self.fetched.load()
     }
 
-    /// Takes over a set that was had at `now`, and counts for `max_age`. Says whether it has other keys than
-    /// the one before.
-    pub fn keep(
-        &self,
-        source: &SourceId,
-        set: KeySet,
-        (now, tick): (UnixTime, Tick),
-        max_age: Duration,
-    ) -> bool {
-        let mut standings = self.standings();
-        let standing = standings.entry(source.clone()).or_default();
-        standing.fetched = Some(now);
-        standing.since = Some(tick);
-        standing.keys = set.len();
-        standing.ignored = set.ignored();
-        standing.error = None;
+    /// Puts a set into force that was fetched now; it is good for `max_age`. Returns whether its keys differ
+    /// from those of the set before.
+    pub fn keep(&self, source: &SourceId, set: KeySet, now: UnixTime, tick: Tick, max_age: Duration) -> bool {
+        let mut statuses = self.statuses();
+        let status = statuses.entry(source.clone()).or_default();
+        status.fetched = Some(now);
+        status.since = Some(tick);
+        status.keys = set.len();
+        status.ignored = set.ignored();
+        status.error = None;
         let set = Arc::new(set);
         let changed = self.fetched.load().set(source, tick).is_none_or(|before| *before != set);
-        // Under the lock of the standings: two who fetched do not lose each other's.
+        // Under the lock of the statuses, so that two fetches at once do not lose each other's set.
         let mut fetched = FetchedKeys::clone(&self.fetched.load());
         fetched.insert(source.clone(), set, tick.plus(max_age));
         self.fetched.store(Arc::new(fetched));
         changed
     }
 
-    /// Notes that a set could not be had. What was had before stays. Says whether that is news.
+    /// Notes that a fetch failed; the set before it stays. Returns whether the last fetch did not fail in the
+    /// same way.
     pub fn miss(&self, source: &SourceId, error: String) -> bool {
-        let mut standings = self.standings();
-        let standing = standings.entry(source.clone()).or_default();
-        let is_news = standing.error.as_ref() != Some(&error);
-        standing.error = Some(error);
-        is_news
+        let mut statuses = self.statuses();
+        let status = statuses.entry(source.clone()).or_default();
+        let is_new = status.error.as_ref() != Some(&error);
+        status.error = Some(error);
+        is_new
     }
 
-    /// Notes when a source is asked again.
+    /// Notes when a source is fetched again.
     pub fn due(&self, source: &SourceId, next: UnixTime) {
-        self.standings().entry(source.clone()).or_default().next = next;
+        self.statuses().entry(source.clone()).or_default().next = next;
     }
 
     /// Forgets sources that are no longer configured.
     pub fn retain(&self, keep: impl Fn(&SourceId) -> bool) {
-        let mut standings = self.standings();
-        standings.retain(|source, _| keep(source));
+        let mut statuses = self.statuses();
+        statuses.retain(|source, _| keep(source));
         let mut fetched = FetchedKeys::clone(&self.fetched.load());
         fetched.retain(keep);
         self.fetched.store(Arc::new(fetched));
     }
 
-    /// Returns where a source stands.
-    pub fn standing(&self, source: &SourceId) -> FetchStatus {
-        self.standings().get(source).cloned().unwrap_or_default()
+    /// Returns how the fetches of a source went.
+    pub fn status(&self, source: &SourceId) -> FetchStatus {
+        self.statuses().get(source).cloned().unwrap_or_default()
     }
 
-    fn standings(&self) -> std::sync::MutexGuard<'_, BTreeMap<SourceId, FetchStatus>> {
-        self.standings.lock().unwrap_or_else(PoisonError::into_inner)
+    fn statuses(&self) -> MutexGuard<'_, BTreeMap<SourceId, FetchStatus>> {
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -121,28 +115,25 @@ mod tests {
     fn the_last_good_set_stays_until_it_is_too_old() {
         let sets = KeySets::default();
         let source = SourceId::new("https://a.test/", None, &[Algorithm::EdDsa]);
-        let at =
-            |secs: u64| (UnixTime::from_secs(1_800_000_000 + secs), Tick::from_nanos(secs * 1_000_000_000));
+        let time = |secs: u64| UnixTime::from_secs(1_800_000_000 + secs);
+        let tick = |secs: u64| Tick::from_nanos(secs * 1_000_000_000);
+        let keep = |kid: &str, secs: u64| {
+            sets.keep(&source, set(kid), time(secs), tick(secs), Duration::from_secs(60))
+        };
 
         assert!(sets.miss(&source, "away".into()));
         assert!(!sets.miss(&source, "away".into()));
-        assert!(sets.load().set(&source, at(0).1).is_none());
-        assert!(sets.keep(&source, set("a"), at(1), Duration::from_secs(60)));
-        assert!(!sets.keep(&source, set("a"), at(2), Duration::from_secs(60)));
-        assert!(sets.keep(&source, set("b"), at(3), Duration::from_secs(60)));
+        assert!(sets.load().set(&source, tick(0)).is_none());
+        assert!(keep("a", 1));
+        assert!(!keep("a", 2));
+        assert!(keep("b", 3));
         assert!(sets.miss(&source, "away".into()));
 
-        let standing = sets.standing(&source);
-        assert_eq!(
-            (standing.fetched, standing.keys, standing.error.as_deref()),
-            (Some(at(3).0), 1, Some("away"))
-        );
-        assert!(sets.load().set(&source, at(62).1).is_some());
-        assert!(sets.load().set(&source, at(63).1).is_none());
+        let status = sets.status(&source);
+        assert_eq!((status.fetched, status.keys, status.error.as_deref()), (Some(time(3)), 1, Some("away")));
+        assert!(sets.load().set(&source, tick(62)).is_some());
+        assert!(sets.load().set(&source, tick(63)).is_none());
         sets.retain(|_| false);
-        assert_eq!(
-            (sets.standing(&source), sets.load().set(&source, at(4).1)),
-            (FetchStatus::default(), None)
-        );
+        assert_eq!((sets.status(&source), sets.load().set(&source, tick(4))), (FetchStatus::default(), None));
     }
 }

@@ -120,7 +120,7 @@ async fn fetch_repeatedly(shared: Arc<Shared>, trust: Blocking, source: KeySourc
     let mut missed = shared.key_missed.subscribe();
     let mut failures = 0_u32;
     let mut prompted: Option<Tick> = None;
-    let had = shared.key_sets.standing(&source.id);
+    let had = shared.key_sets.status(&source.id);
     let had = had.since.filter(|_| had.error.is_none());
     let mut due = had.map_or_else(|| shared.clock.tick(), |at| at.plus(spread(source.refresh)));
     loop {
@@ -172,7 +172,7 @@ pub(crate) async fn prefetch(
 ) {
     let mut fetching = JoinSet::new();
     for source in sources(policy) {
-        if sets.standing(&source.id).fetched.is_none() {
+        if sets.status(&source.id).fetched.is_none() {
             let (sets, events, clock, source) =
                 (Arc::clone(sets), Arc::clone(events), Arc::clone(clock), source.clone());
             let trust = trust.clone();
@@ -199,19 +199,19 @@ async fn fetch(
     source: &KeySource,
 ) -> bool {
     let outcome = ask(source, trust).await;
-    let now = (clock.now(), clock.tick());
+    let (now, tick) = (clock.now(), clock.tick());
     match outcome {
         Ok(set) => {
             let (keys, ignored) = (set.len(), set.ignored());
             record(events, source, FetchResult::Success);
-            if sets.keep(&source.id, set, now, source.max_age) {
+            if sets.keep(&source.id, set, now, tick, source.max_age) {
                 tracing::info!(set = %source.name, keys, ignored, "the keys of an issuer were fetched, and they are others than before");
             }
             true
         }
         Err(error) => {
             record(events, source, error.result());
-            let in_force = sets.load().set(&source.id, now.1).is_some();
+            let in_force = sets.load().set(&source.id, tick).is_some();
             let why = error_chain(&error);
             if sets.miss(&source.id, why.clone()) {
                 if in_force {
@@ -252,7 +252,7 @@ pub(crate) fn pending(shared: &Shared, started: UnixTime) -> Option<String> {
     if shared.clock.now().since(started) >= START {
         return None;
     }
-    let missing = sources(&policy).find(|source| shared.key_sets.standing(&source.id).fetched.is_none())?;
+    let missing = sources(&policy).find(|source| shared.key_sets.status(&source.id).fetched.is_none())?;
     Some(format!("the keys of `{}` were not fetched yet", missing.name))
 }
 
@@ -260,14 +260,14 @@ pub(crate) fn pending(shared: &Shared, started: UnixTime) -> Option<String> {
 pub(crate) fn status(shared: &Shared, policy: &Policy) -> Vec<KeySetStatus> {
     let (fetched, now) = (shared.key_sets.load(), shared.clock.tick());
     let one = |source: &KeySource| {
-        let standing = shared.key_sets.standing(&source.id);
+        let status = shared.key_sets.status(&source.id);
         KeySetStatus {
             set: source.name.to_string(),
             keys: fetched.set(&source.id, now).map_or(0, |set| set.len()),
-            ignored: standing.ignored,
-            fetched: standing.fetched,
-            error: standing.error,
-            next: standing.next,
+            ignored: status.ignored,
+            fetched: status.fetched,
+            error: status.error,
+            next: status.next,
         }
     };
     sources(policy).map(one).collect()
