@@ -13,7 +13,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use octroi::{
     model::{QuotaAnswer, Tick},
     quota::{Limit, decide},
-    store::{MemoryQuotas, QuotaKey, QuotaStore},
+    store::{MemoryQuotas, QuotaCharge, QuotaKey, QuotaStore},
 };
 
 fn limit() -> Limit {
@@ -25,8 +25,9 @@ fn limit() -> Limit {
 }
 
 fn take(table: &MemoryQuotas, key: &QuotaKey, tick: Tick) -> Option<QuotaAnswer> {
-    match pin!(table.take(key, limit(), tick)).as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(answer) => Some(answer),
+    let charge = QuotaCharge { key: key.clone(), limit: limit(), of_site: None, observed: false };
+    match pin!(table.take(&[charge], tick)).as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answers) => answers.at(0).map(|answer| answer.own),
         Poll::Pending => None,
     }
 }

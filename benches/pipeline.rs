@@ -21,7 +21,7 @@ use octroi::{
     pipeline::Stores,
     policy::{Policy, QuotaBy, Route, RouteAccess},
     replay::Request,
-    store::{Challenges, KeySets, QuotaKey, QuotaStore},
+    store::{Challenges, ChargeAnswers, KeySets, QuotaCharge, QuotaKey, QuotaStore},
 };
 use support::*;
 
@@ -30,8 +30,8 @@ use support::*;
 struct Plenty;
 
 impl QuotaStore for Plenty {
-    async fn take(&self, key: &QuotaKey, limit: octroi::quota::Limit, tick: Tick) -> QuotaAnswer {
-        self.peek(key, limit, tick)
+    async fn take(&self, charges: &[QuotaCharge], tick: Tick) -> ChargeAnswers {
+        ChargeAnswers::in_order(charges, |key, limit| self.peek(key, limit, tick))
     }
 
     fn give_back(&self, _: &QuotaKey, _: octroi::quota::Limit, _: Tick) {}

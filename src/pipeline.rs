@@ -41,8 +41,8 @@ pub use revalidate::{Revalidation, revalidate};
 use charge::{Actor, QuotaCharger};
 use revocation::{ended, newest, on_stale};
 
-/// Judges one request. What became known on the way is left in `facts`, the findings in `trail`, whatever the
-/// verdict.
+/// Judges one request. Whatever the verdict, `facts` holds what became known on the way and `trail` the
+/// findings.
 pub async fn judge<Q: QuotaStore, R: RevocationStore>(
     view: &RequestView<'_>,
     policy: &Policy,
@@ -64,8 +64,8 @@ async fn in_order<Q: QuotaStore, R: RevocationStore>(
     facts: &mut RequestFacts,
     trail: &mut Trail,
 ) -> Verdict<Disposition> {
-    // First of all: whatever two readers might read differently is refused before anybody reads a name or an
-    // address in it.
+    // First: a request that two parsers might read differently is refused before a name or an address is read
+    // from it.
     let clean = trail.note(Stage::Hygiene, hygiene::check(view, &policy.limits))?;
     trail.explain(|| {
         (
@@ -75,17 +75,17 @@ async fn in_order<Q: QuotaStore, R: RevocationStore>(
     });
     facts.host = Some(clean.host.clone());
 
-    // Before anything is asked or taken off: what goes round in a circle costs as little as possible.
+    // Before all lookups: a request in a forwarding loop must cost as little as possible.
     trail.note(Stage::Client, forwarding_loop::check(view))?;
 
-    // Before anything that asks about an address, so that all of it asks about the same one.
+    // Before every check of an address, so that all of them check the same one.
     let from = trail.note(Stage::Client, client::check(view, policy))?;
     let (client, listener, scheme) = (from.ip, from.listener, from.scheme);
     trail.explain(|| (client::explain(view, client).into(), Some(listener.origin)));
     (facts.client, facts.scheme) = (Some(client), Some(scheme));
 
-    // Before the tenant and its redirect: a CA asks for hosts in clear text, before their first certificate,
-    // from wherever it is. Only what our own running orders wait for is answered, and only with what they put
+    // Before the tenant and its redirect: a CA asks in plain text, before the host has its first certificate,
+    // and from any address. Only challenges of our own running orders are answered, with what the order put
     // there.
     if let Some(token) = challenge::key(view, &clean)
         && let Some(answer) =
@@ -95,27 +95,27 @@ async fn in_order<Q: QuotaStore, R: RevocationStore>(
         return Ok(Disposition::Challenge(answer));
     }
 
-    // Before the first rule, because every rule is some tenant's.
+    // Before the first rule, because every rule belongs to a tenant.
     let realm = trail.note(Stage::Tenant, tenant::find(view, &clean, listener, policy))?;
     facts.realm = Some(Arc::clone(realm));
     let tenant_match = trail.note(Stage::Tenant, tenant::check(view, &clean, realm, listener, policy))?;
     trail.explain(|| {
         (format!("host `{}` is of tenant `{}`", clean.host, realm.name).into(), Some(realm.origin))
     });
-    // A redirect leads to a listener where all that follows is asked; this one serves nothing of the tenant.
+    // The listener that a redirect leads to checks all that follows; this one serves nothing of the tenant.
     if let tenant::TenantMatch::Redirect(location) = tenant_match {
         return Ok(Disposition::Redirect(location));
     }
 
-    // Before the route, so that a stranger learns nothing of a closed tenant's paths, and before the quotas,
-    // so that a refused address costs nobody a token.
+    // Before the route, so that a stranger learns nothing about a closed tenant's paths; and before the
+    // quotas, so that a refused address charges none.
     let range =
         enforce_or_observe(trail, Stage::IpAccess, realm.mode, ip_access::check(client, realm, view.now))?;
     if let Some(range) = range {
         trail.explain(|| explain::range(client, range, realm));
     }
 
-    // Before quotas and session: the route says which quotas there are and what a bad session means.
+    // Before quotas and session: the route says which quotas apply and what a bad session means.
     let mut matched = route::find(&clean, realm);
     let route = matched.route;
     facts.route = Some(Arc::clone(route));
@@ -123,13 +123,13 @@ async fn in_order<Q: QuotaStore, R: RevocationStore>(
     let mut found = trail.note(Stage::Route, route::check(view, &clean, &matched, realm))?;
     trail.explain(|| (format!("`{}` allows {}", route.id.as_str(), clean.method).into(), Some(route.origin)));
 
-    // By client first, so that one client over its own quota does not use up what all share; and before the
-    // path is read in other ways, which costs more than all that was done so far.
+    // By client first, so that a client over its own quota does not use up what all share; and before the
+    // path is read in other ways, which costs more than everything so far.
     let mut charger = QuotaCharger::new(stores.quotas, view.tick, client);
     charger.by_client(realm, &matched, facts, trail).await?;
 
-    // Before what is asked of every rule. Rules so found have quotas too: a spelling of the sign-in page is
-    // one more try there.
+    // Before the checks of every rule. Rules found in this way have quotas too: another spelling of the
+    // sign-in page is one more try there.
     let as_asked = matched.alternates.len();
     trail.note(Stage::Route, route::read(&clean, &mut matched, realm))?;
     if matched.alternates.len() > as_asked {
@@ -139,7 +139,7 @@ async fn in_order<Q: QuotaStore, R: RevocationStore>(
     }
     explain::readings(&clean, &matched, trail)?;
 
-    // Before the session, which another site's form does without.
+    // Before the session, because a form of another site may have to do without one.
     let sent_to = |route| origin::sender(view, &clean, &from, realm, route, policy);
     let sender = sent_to(route);
     let alternates: Vec<_> = matched
@@ -159,14 +159,14 @@ async fn in_order<Q: QuotaStore, R: RevocationStore>(
         && rules_with_sender()
             .any(|(sender, route)| sender.foreign().is_some() && route.origin_check != OriginCheck::Off);
 
-    // Before the session: guessing tokens is bounded, and so is the work of opening them.
+    // Before the session, so that guessing tokens is bounded, and so is the work of opening them.
     charger.by_route(realm, &matched, facts, trail).await?;
 
     let public = matched.rules().all(|route| route.access == RouteAccess::Public);
     let clears = |deny: &Deny, session: Option<&Session>| {
         session::is_to_be_cleared(view, realm, policy, deny, session, public)
     };
-    // After the address and the quotas, because opening a token is the first step that costs something.
+    // After the address and the quotas, because opening a token is the first expensive step.
     let mut proven = match session::check(view, client, realm, policy, &stores.key_sets.load()) {
         Ok(Some(found)) => Some(found),
         Ok(None) => without_session(realm, &matched, trail)?,
@@ -175,8 +175,8 @@ async fn in_order<Q: QuotaStore, R: RevocationStore>(
             continue_without_session(deny, Stage::Session, realm, &matched, facts, trail)?
         }
     };
-    // The mark says that a sign-in began here, not that this form is its provider's: any page can send one as
-    // long as the mark is there. So it acts in nobody's name. A provider's own has no session along anyway
+    // The mark proves that a sign-in began here, not that the provider sent this form: any page can send one
+    // while the mark exists. So the request acts without a session. A provider's own form brings none anyway
     // (`SameSite=Lax`), or needs none.
     if by_mark && proven.is_some() {
         facts.set_aside = true;
@@ -193,8 +193,8 @@ async fn in_order<Q: QuotaStore, R: RevocationStore>(
         });
     }
 
-    // After the session, which alone says whose user this is; before the revocation, as the realm's own
-    // addresses are.
+    // After the session, because only it says which tenant's user this is; before the revocation, like the
+    // realm's own addresses.
     if let Some(found) = &proven
         && found.tenant.name != realm.name
     {
@@ -209,23 +209,22 @@ async fn in_order<Q: QuotaStore, R: RevocationStore>(
         }
     }
 
-    // After all that can be said without asking, before anything is done in the session's name.
+    // After all checks that need no store, before anything is done in the session's name.
     if let Some(found) = &proven {
         let holds = ended(&found.session, stores.revocations, on_stale(policy), view.now);
-        // Behind the end: what holds is presented now, and an old token of it ends it.
+        // Only a session that has not ended is noted as presented; an old token of it then ends it.
         match holds.and_then(|()| newest(&found.session, client, stores.revocations, view.now)) {
             Ok(()) => {
                 trail.note(Stage::Revocation, Ok(()))?;
                 trail.explain(|| ("nobody ended the session, its user's or its tenant's".into(), None));
             }
-            // Nobody knows whether the session holds: it is no sign-out, and nothing that observing lets
-            // pass.
+            // It is unknown whether the session still holds. That is no sign-out, and observe mode does not
+            // relax it.
             Err(deny) if deny.reason == Reason::RevocationUnavailable => {
                 return trail.note(Stage::Revocation, Err(deny));
             }
-            // Nor does anybody know here, and soon somebody may. A public page does not need to, and the
-            // cookie stays; but who signs out or in must hear that the session which they have could not be
-            // ended.
+            // It is unknown for now. A public page does not need to know, and the cookie stays. But whoever
+            // signs in or out must be told that the session which they have could not be ended.
             Err(deny) if deny.reason == Reason::RevocationStale => {
                 if !matched.needs_no_session() {
                     return trail.note(Stage::Revocation, Err(deny));
@@ -249,7 +248,7 @@ async fn in_order<Q: QuotaStore, R: RevocationStore>(
         }
     }
 
-    // After the session is believed, so that nobody is charged in another's name.
+    // After the session is proven, so that nobody is charged in another's name.
     let (session, acting) = match proven {
         Some(found) => (Some(found.session), found.tenant),
         None => (None, realm),
@@ -257,12 +256,12 @@ async fn in_order<Q: QuotaStore, R: RevocationStore>(
     let actor = Actor { tenant: acting, session: session.as_deref() };
     charger.after(realm, actor, &matched, facts, trail).await?;
 
-    // Last, because it needs all of the above and is the app's own question: may this user do this here?
+    // Last, because it needs all of the above: may this user do this here?
     for route in matched.rules() {
         if let Some(session) = &session {
             enforce_or_observe(trail, Stage::Authorization, realm.mode, authorization::role(session, route))?;
         }
-        // Observing does not relax it, so those without a session are asked for it too.
+        // Observe mode does not relax the age of a sign-in, so it is checked without a session too.
         trail.note(Stage::Authorization, authorization::age(session.as_deref(), route, view.now))?;
         if let (Some(session), true) = (&session, route.max_auth_age.is_some()) {
             let age = view.now.since(session.claims.auth_time).as_secs();
@@ -275,7 +274,7 @@ async fn in_order<Q: QuotaStore, R: RevocationStore>(
         trail.explain(|| (explain::access(route), Some(route.origin)));
     }
 
-    // Behind all that refuses by itself: what the app could answer with no session counts apart.
+    // After everything that refuses: a request that the app's answer cannot sign in counts apart.
     let part = origin::part_of_page(view).filter(|_| is_safe);
     if is_safe && matched.rules().any(|route| route.grant.is_allowed()) {
         let may_grant = |(sender, route): (Sender, &Arc<Route>)| {
@@ -312,13 +311,12 @@ async fn in_order<Q: QuotaStore, R: RevocationStore>(
     })))
 }
 
-/// What is known of a sign-in that comes back counts at rules that take those.
+/// Returns the sign-in that the request comes back from, for a rule that accepts callbacks.
 fn of_route<'a>(callback: Option<&'a Callback>, route: &Route) -> Option<&'a Callback> {
     callback.filter(|_| route.grant == Granting::Callback)
 }
 
-/// Hands a verdict on, or only writes it down where the tenant whose rule it is observes: then there is
-/// nothing proven.
+/// Returns a verdict, or only records it where the tenant whose rule it is observes: then nothing is proven.
 fn enforce_or_observe<T>(
     trail: &mut Trail,
     stage: Stage,
@@ -334,8 +332,8 @@ fn enforce_or_observe<T>(
     }
 }
 
-/// Goes on without a session that is presented but does not hold, where the route is public or the realm
-/// observes. It has been judged then, and counts as none.
+/// Continues without a session that was presented but is not valid, if the route is public or the realm
+/// observes. The request then counts as one without a session.
 fn continue_without_session<T>(
     deny: Deny,
     stage: Stage,
@@ -361,7 +359,7 @@ fn continue_without_session<T>(
     Ok(None)
 }
 
-/// Goes on without a session where none is presented and the route needs none, or the realm observes.
+/// Continues without a session where none was presented, if the route needs none or the realm observes.
 fn without_session<T>(realm: &Tenant, matched: &Matched<'_>, trail: &mut Trail) -> Verdict<Option<T>> {
     let required = matched.rules().try_for_each(|route| session::required(route));
     if enforce_or_observe(trail, Stage::Session, realm.mode, required)?.is_some() {
@@ -370,7 +368,7 @@ fn without_session<T>(realm: &Tenant, matched: &Matched<'_>, trail: &mut Trail) 
     Ok(None)
 }
 
-/// Returns what is forwarded: the path that was matched, and the query, both as received.
+/// Returns the forwarded target: the path that was matched, and the query, both as received.
 fn forwarded(clean: &hygiene::Clean<'_>) -> String {
     let path = clean.path.forwarded();
     match clean.query {

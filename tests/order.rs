@@ -13,9 +13,11 @@ mod support;
 use std::time::Duration;
 
 use octroi::{
-    model::{Mode, Reason, RevocationAnswer, Stage, UnixTime},
+    model::{Mode, QuotaAnswer, Reason, RevocationAnswer, Stage, Tick, UnixTime},
     policy::{CertificateMode, OriginCheck, Policy, QuotaBy, RouteAccess},
+    quota::Limit,
     session::{Purpose, Roles},
+    store::{ChargeAnswers, QuotaCharge, QuotaKey, QuotaStore},
 };
 use support::*;
 
@@ -375,4 +377,28 @@ fn a_judgement_can_move_between_threads() {
         &mut facts,
         &mut trail,
     ));
+}
+
+/// Answers nothing at all.
+struct Silent;
+
+impl QuotaStore for Silent {
+    async fn take(&self, _charges: &[QuotaCharge], _tick: Tick) -> ChargeAnswers {
+        ChargeAnswers::in_order(&[], |key, _| panic!("{key:?} was charged"))
+    }
+
+    fn give_back(&self, key: &QuotaKey, _limit: Limit, _tick: Tick) {
+        panic!("{key:?} was given back")
+    }
+
+    fn peek(&self, key: &QuotaKey, _limit: Limit, _tick: Tick) -> QuotaAnswer {
+        panic!("{key:?} was looked at")
+    }
+}
+
+#[test]
+fn a_charge_that_the_store_does_not_answer_lets_nobody_pass() {
+    let judged = ask(&get("https://acme.test/x").cookie(&token("acme")), &strict(), &Silent, &Empty);
+
+    assert_eq!(judged.reason(), Some(Reason::Internal));
 }

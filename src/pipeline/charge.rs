@@ -1,15 +1,17 @@
-//! Asking the quotas, in order, and keeping what was taken.
+//! Charges the quotas of a request, in order, and keeps what was taken.
 
 use std::{mem, sync::Arc};
+
+use smallvec::SmallVec;
 
 use crate::{
     checks::{
         quota::{self, AFTER, QuotaState, Subject},
         session::Session,
     },
-    model::{ClientIp, Mode, QuotaAnswer, QuotaVerdict, Reason, Stage, Tick, Trail, Verdict},
+    model::{ClientIp, Deny, Mode, QuotaVerdict, Reason, Stage, Tick, Trail, Verdict},
     policy::{Charge, Matched, Quota, QuotaBy, Route, Tenant},
-    store::{QuotaKey, QuotaStore},
+    store::{ChargeAnswer, IN_PLACE, QuotaCharge, QuotaKey, QuotaStore},
 };
 
 use super::RequestFacts;
@@ -19,9 +21,9 @@ pub(super) struct QuotaCharger<'a, Q> {
     store: &'a Q,
     tick: Tick,
     client: ClientIp,
-    /// How many of those by client were asked: more follow where the path is read otherwise.
+    /// How many quotas by client were charged: more follow where an app may read the path otherwise.
     by_client: usize,
-    /// Whether what is asked counts apart from what the client asks for by itself.
+    /// Whether the charges count apart from the client's own requests.
     apart: bool,
 }
 
@@ -32,7 +34,7 @@ pub(super) struct Actor<'a> {
     pub(super) session: Option<&'a Session>,
 }
 
-/// One charge: a quota of a tenant, the rule that it counts for, and the session, where that is known.
+/// One quota to charge: whose it is, the rule that it counts for, and the session, where that is known.
 struct Cost<'a> {
     stage: Stage,
     owner: &'a Tenant,
@@ -41,18 +43,21 @@ struct Cost<'a> {
     session: Option<&'a Session>,
 }
 
-impl<'a> Cost<'a> {
-    /// A charge before the session is known.
-    fn before(owner: &'a Tenant, of_rule: (&'a Arc<Quota>, &'a Route)) -> Self {
-        Self { stage: Stage::QuotaBefore, owner, quota: of_rule.0, route: of_rule.1, session: None }
+/// The quotas of one step, in order.
+type Costs<'a> = SmallVec<[Cost<'a>; IN_PLACE]>;
+
+impl Cost<'_> {
+    /// Says whether the quota refuses nothing: it observes, or its tenant does.
+    fn observes(&self) -> bool {
+        self.quota.mode == Mode::Observe || self.owner.mode == Mode::Observe
     }
 }
 
-/// Gives back what only failures cost, where a request is refused before the app was asked: it tried no
+/// Gives back the charges for a failure, where a request is refused before the app was asked: it tried no
 /// password. A page of another site makes its visitors' browsers send such requests, and would shut them out
 /// of their sign-in.
 ///
-/// A token that is refused is a try: guessing them is bounded.
+/// A refused token is a try: guessing tokens is bounded.
 pub(super) fn give_back<Q: QuotaStore>(reason: Reason, facts: &mut RequestFacts, store: &Q, tick: Tick) {
     let charged = mem::take(&mut facts.charged);
     let is_try = reason.stage() == Stage::Session && reason != Reason::SessionMissing;
@@ -66,8 +71,8 @@ impl<'a, Q: QuotaStore> QuotaCharger<'a, Q> {
         Self { store, tick, client, by_client: 0, apart: false }
     }
 
-    /// Asks the realm's quotas by client, as far as they have not been: asked again with more rules, it asks
-    /// theirs.
+    /// Charges the realm's quotas by client that were not charged yet: called again with more rules, it
+    /// charges theirs.
     pub(super) async fn by_client(
         &mut self,
         realm: &Tenant,
@@ -75,60 +80,41 @@ impl<'a, Q: QuotaStore> QuotaCharger<'a, Q> {
         facts: &mut RequestFacts,
         trail: &mut Trail,
     ) -> Verdict {
-        let by_client =
-            quota::of_realm(realm, matched, true).filter(|(quota, _)| quota.by == QuotaBy::Client);
-        for costs in by_client.skip(self.by_client) {
-            self.by_client = self.by_client.saturating_add(1);
-            self.ask(Cost::before(realm, costs), facts, trail).await?;
-        }
-        Ok(())
+        let costs: Costs<'_> = before(realm, matched, QuotaBy::Client).skip(self.by_client).collect();
+        self.by_client = self.by_client.saturating_add(costs.len());
+        self.charge(costs, facts, trail).await
     }
 
-    /// Asks the realm's quotas by route, which many clients share.
+    /// Charges the realm's quotas by route, which many clients share.
     pub(super) async fn by_route(
-        &mut self,
+        &self,
         realm: &Tenant,
         matched: &Matched<'_>,
         facts: &mut RequestFacts,
         trail: &mut Trail,
     ) -> Verdict {
-        for costs in quota::of_realm(realm, matched, true).filter(|(quota, _)| quota.by == QuotaBy::Route) {
-            self.ask(Cost::before(realm, costs), facts, trail).await?;
-        }
-        Ok(())
+        self.charge(before(realm, matched, QuotaBy::Route).collect(), facts, trail).await
     }
 
-    /// Asks the realm's other quotas and, where the session's tenant is a member, all of that tenant's.
+    /// Charges the realm's other quotas and, where the session's tenant is a member, all of that tenant's.
     pub(super) async fn after(
-        &mut self,
+        &self,
         realm: &Tenant,
         actor: Actor<'_>,
         matched: &Matched<'_>,
         facts: &mut RequestFacts,
         trail: &mut Trail,
     ) -> Verdict {
-        let Actor { tenant, session } = actor;
-        let members: &[_] = if tenant.name == realm.name { &[] } else { &tenant.quotas };
-        for &by in AFTER {
-            for quota in members.iter().filter(|quota| quota.by == by) {
-                let cost =
-                    Cost { stage: Stage::QuotaAfter, owner: tenant, quota, route: matched.route, session };
-                self.ask(cost, facts, trail).await?;
-            }
-            for (quota, route) in quota::of_realm(realm, matched, false).filter(|(quota, _)| quota.by == by) {
-                let cost = Cost { stage: Stage::QuotaAfter, owner: realm, quota, route, session };
-                self.ask(cost, facts, trail).await?;
-            }
-        }
-        // The one that will refuse first is told first.
+        self.charge(after(realm, actor, matched).collect(), facts, trail).await?;
+        // The client is told first of the quota that will refuse first.
         facts.quotas.sort_by_key(|state| state.remaining);
         Ok(())
     }
 
-    /// Counts a failure to come apart from the client's own, with the same limits: for what signs nobody in,
-    /// whatever the app answers. Any page makes its visitors' browsers follow such links and load such
-    /// images, and must not use up their tries. But the fields that tell so are easily said, and an app's
-    /// answer tells whether a password or a token is right: so that is bounded, too.
+    /// Counts a failure to come apart from the client's own, with the same limits: for requests that sign
+    /// nobody in, whatever the app answers. Any page makes its visitors' browsers follow such links and load
+    /// such images, and must not use up their tries. But the fields that show this are easily forged, and an
+    /// app's answer tells whether a password or a token is right: so these are bounded, too.
     pub(super) async fn count_apart(
         &mut self,
         realm: &Tenant,
@@ -143,40 +129,65 @@ impl<'a, Q: QuotaStore> QuotaCharger<'a, Q> {
         mem::take(&mut facts.charged)
             .iter()
             .for_each(|(key, limit)| self.store.give_back(key, *limit, self.tick));
-        (self.apart, self.by_client) = (true, 0);
-        self.by_client(realm, matched, facts, trail).await?;
-        self.by_route(realm, matched, facts, trail).await?;
-        self.after(realm, actor, matched, facts, trail).await
+        self.apart = true;
+        let costs = before(realm, matched, QuotaBy::Client)
+            .chain(before(realm, matched, QuotaBy::Route))
+            .chain(after(realm, actor, matched))
+            // The others were charged already.
+            .filter(|cost| cost.quota.charge == Charge::Failures);
+        self.charge(costs.collect(), facts, trail).await
     }
 
-    async fn ask(&mut self, cost: Cost<'_>, facts: &mut RequestFacts, trail: &mut Trail) -> Verdict {
-        let Cost { stage, owner, quota, route, session } = cost;
-        // What does not count failures was asked before.
-        if self.apart && quota.charge != Charge::Failures {
+    /// Charges the quotas of one step, up to the first that denies.
+    async fn charge(&self, costs: Costs<'_>, facts: &mut RequestFacts, trail: &mut Trail) -> Verdict {
+        if costs.is_empty() {
             return Ok(());
         }
+        let charges: SmallVec<[QuotaCharge; IN_PLACE]> =
+            costs.iter().map(|cost| self.charge_of(cost)).collect();
+        let answers = self.store.take(&charges, self.tick).await;
+        for (place, (cost, charge)) in costs.iter().zip(charges).enumerate() {
+            // The store stops where `judge` denies, so there is an answer. If not, nothing was counted.
+            let Some(answer) = answers.at(place) else {
+                let detail = format!("the store did not answer for quota `{}`", cost.quota.name);
+                return trail.note(cost.stage, Err(Deny::new(Reason::Internal, detail)));
+            };
+            self.judge(cost, charge, answer, facts, trail)?;
+        }
+        Ok(())
+    }
+
+    fn charge_of(&self, cost: &Cost<'_>) -> QuotaCharge {
+        let Cost { owner, quota, route, session, .. } = *cost;
         let subject = quota::subject(quota, Subject { client: self.client, route, session });
         // The tenant is part of the key: one customer cannot drain another's quota.
-        let key = |subject| QuotaKey::new(&owner.name, &quota.name, subject);
-        let key = |subject| if self.apart { key(subject).apart() } else { key(subject) };
-        let own = key(subject);
-        let answer = self.store.take(&own, quota.limit, self.tick).await;
-        // Behind the client's own: who has used that up takes nothing of what its neighbours have.
-        let wide = quota::of_site(quota, self.client, session)
-            .filter(|_| matches!(answer, QuotaAnswer::Taken { .. }));
-        let wide = wide.map(|(subject, limit)| (key(subject), limit));
-        let of_site = match &wide {
-            Some((key, limit)) => Some(self.store.take(key, *limit, self.tick).await),
-            None => None,
-        };
-        let observes = quota.mode == Mode::Observe || owner.mode == Mode::Observe;
-        let deny = match quota::check(answer, of_site, quota, stage) {
+        let key = QuotaKey::new(&owner.name, &quota.name, subject);
+        QuotaCharge {
+            key: if self.apart { key.apart() } else { key },
+            limit: quota.limit,
+            of_site: quota::of_site(quota, self.client, session),
+            observed: cost.observes(),
+        }
+    }
+
+    /// Judges the answer to one charge, and keeps what was taken.
+    fn judge(
+        &self,
+        cost: &Cost<'_>,
+        charge: QuotaCharge,
+        answer: ChargeAnswer,
+        facts: &mut RequestFacts,
+        trail: &mut Trail,
+    ) -> Verdict {
+        let Cost { stage, quota, .. } = *cost;
+        let deny = match quota::check(answer.own, answer.of_site, quota, stage) {
             Ok(state) => {
                 if quota.charge == Charge::Failures {
-                    facts.charged.push((own, quota.limit));
-                    facts.charged.extend(wide);
+                    let site = charge.site();
+                    facts.charged.push((charge.key, charge.limit));
+                    facts.charged.extend(site);
                 }
-                // It was told with the client's own.
+                // The client's own charge was noted already.
                 if self.apart {
                     return Ok(());
                 }
@@ -189,24 +200,60 @@ impl<'a, Q: QuotaStore> QuotaCharger<'a, Q> {
                         Some(quota.origin),
                     )
                 });
-                // A quota that refuses nothing is nothing that a client should keep to.
-                if !observes {
+                // A quota that refuses nothing is none that a client should keep to.
+                if !cost.observes() {
                     facts.quotas.push(state);
                 }
                 return Ok(());
             }
             Err(deny) => deny,
         };
-        let verdict = if observes { QuotaVerdict::Observe } else { QuotaVerdict::Deny };
-        facts.quota_outcomes.0.push((Arc::clone(quota), verdict));
-        if observes {
+        if cost.observes() {
+            facts.quota_outcomes.0.push((Arc::clone(quota), QuotaVerdict::Observe));
             trail.observe(stage, deny);
             return Ok(());
         }
+        facts.quota_outcomes.0.push((Arc::clone(quota), QuotaVerdict::Deny));
         let reset = deny.retry_after.unwrap_or_default();
         facts
             .quotas
             .insert(0, QuotaState { name: quota.name.clone(), limit: quota.limit, remaining: 0, reset });
         trail.note(stage, Err(deny))
     }
+}
+
+/// Returns the realm's quotas of one kind that are charged before the session is known.
+fn before<'a>(realm: &'a Tenant, matched: &'a Matched<'a>, by: QuotaBy) -> impl Iterator<Item = Cost<'a>> {
+    quota::of_realm(realm, matched, true)
+        .filter(move |(quota, _)| quota.by == by)
+        .map(|(quota, route)| Cost { stage: Stage::QuotaBefore, owner: realm, quota, route, session: None })
+}
+
+/// Returns the quotas that are charged once the session is known: of each kind those of the tenant in whose
+/// name the request acts, if that is a member, then the realm's.
+fn after<'a>(
+    realm: &'a Tenant,
+    actor: Actor<'a>,
+    matched: &'a Matched<'a>,
+) -> impl Iterator<Item = Cost<'a>> {
+    let Actor { tenant, session } = actor;
+    let stage = Stage::QuotaAfter;
+    let members: &[_] = if tenant.name == realm.name { &[] } else { &tenant.quotas };
+    AFTER.iter().flat_map(move |&by| {
+        let of_member = members.iter().filter(move |quota| quota.by == by).map(move |quota| Cost {
+            stage,
+            owner: tenant,
+            quota,
+            route: matched.route,
+            session,
+        });
+        let of_realm = quota::of_realm(realm, matched, false).filter(move |(quota, _)| quota.by == by);
+        of_member.chain(of_realm.map(move |(quota, route)| Cost {
+            stage,
+            owner: realm,
+            quota,
+            route,
+            session,
+        }))
+    })
 }

@@ -1,4 +1,4 @@
-//! What the pipeline hands out: the proof of a full pass, and what became known on the way.
+//! What the pipeline returns: the proof that a request passed, and the facts about it.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -17,20 +17,20 @@ use crate::{
     store::{Challenges, KeySets, QuotaKey},
 };
 
-/// The stores that the pipeline asks.
+/// The stores that the pipeline uses.
 #[derive(Debug)]
 pub struct Stores<'a, Q, R> {
-    /// Who has asked how often.
+    /// Counts charges against quotas.
     pub quotas: &'a Q,
-    /// Which sessions were ended.
+    /// Knows which sessions were ended.
     pub revocations: &'a R,
-    /// What CAs that prove our hosts may ask for.
+    /// The running ACME challenges.
     pub challenges: &'a Challenges,
-    /// Keys that issuers publish.
+    /// The keys that issuers publish.
     pub key_sets: &'a KeySets,
 }
 
-// By hand: the stores themselves are not copied.
+// Not derived: a derive would require `Q: Clone` and `R: Clone`.
 impl<Q, R> Clone for Stores<'_, Q, R> {
     fn clone(&self) -> Self {
         *self
@@ -39,13 +39,13 @@ impl<Q, R> Clone for Stores<'_, Q, R> {
 
 impl<Q, R> Copy for Stores<'_, Q, R> {}
 
-/// The facts that became known of a request on the way, whether it passed or not. Answers and logs are made
-/// from it; it proves nothing.
+/// The facts that became known about a request, whether it passed or not. Answers and logs are made from
+/// them; they prove nothing.
 #[derive(Clone, Debug, Default)]
 pub struct RequestFacts {
-    /// Who asked.
+    /// The client.
     pub client: Option<ClientIp>,
-    /// Over what.
+    /// The scheme that the client used.
     pub scheme: Option<Scheme>,
     /// The host that was asked for.
     pub host: Option<Host>,
@@ -55,27 +55,27 @@ pub struct RequestFacts {
     pub member: Option<Arc<Tenant>>,
     /// The rule for the path as asked.
     pub route: Option<Arc<Route>>,
-    /// The rules that judge too, since an app may read the path otherwise.
+    /// The rules that also judge, because an app may read the path otherwise.
     pub alternates: Vec<Arc<Route>>,
-    /// The session, once its token has opened and its clocks hold. It may still be refused: only
-    /// [`Permit::session`] counts.
+    /// The session, once its token was opened and its clocks hold. It may still be refused: only
+    /// [`Permit::session`] proves it.
     pub session: Option<Arc<Session>>,
-    /// Whether the answer takes the cookie away.
+    /// Whether the answer clears the cookie.
     pub clear_cookie: bool,
-    /// Why a session that was presented is none, on a public route or under observe mode.
+    /// Why a session that was presented counts as none, on a public route or in observe mode.
     pub session_fault: Option<Deny>,
-    /// The session of which an old token came back: it is to be ended.
+    /// The session whose old token was presented again: it must be ended.
     pub reused: Option<Arc<Session>>,
-    /// The quotas that were asked and refuse, the tightest first.
+    /// The quotas that were charged and are enforced, the tightest first.
     pub quotas: Vec<QuotaState>,
-    /// Every quota that was asked, and what it said.
+    /// Every quota that was charged, with its verdict.
     pub quota_outcomes: AskedQuotas,
-    /// What was charged for a failure, until it is known whether it was one.
+    /// The charges for a failure, until it is known whether it was one.
     pub(super) charged: Vec<(QuotaKey, Limit)>,
-    /// Whether the session that was presented is set aside: the request is another site's, let in by the mark
-    /// of a sign-in.
+    /// Whether the session that was presented is ignored, because another site sent the request and only the
+    /// mark of a sign-in let it in.
     pub set_aside: bool,
-    /// Whether it comes back from a sign-in of which nobody knows here.
+    /// Whether it comes back from a sign-in that is unknown here.
     pub sign_in_lost: bool,
 }
 
@@ -86,7 +86,7 @@ impl RequestFacts {
     }
 }
 
-/// The quotas that were asked, and what each said.
+/// The quotas that were charged, each with its verdict.
 #[derive(Clone, Debug, Default)]
 pub struct AskedQuotas(pub(super) Vec<(Arc<Quota>, QuotaVerdict)>);
 
@@ -101,14 +101,14 @@ impl QuotaOutcomes for AskedQuotas {
 pub enum Disposition {
     /// To the upstream.
     Permit(Permit),
-    /// To this URL: the listener only redirects to HTTPS.
+    /// To this URL, because the listener only redirects to HTTPS.
     Redirect(String),
-    /// Nowhere: a CA proves the host, and this is what it must read.
+    /// Nowhere: a CA validates the host, and this is the answer.
     Challenge(Arc<str>),
 }
 
 /// The proof that a request passed every check. Choosing an upstream needs one, and only the pipeline makes
-/// them. Who watches over an exchange that goes on holds it too.
+/// them. Whatever revalidates a long exchange holds it too.
 #[derive(Clone, Debug)]
 pub struct Permit(Arc<Parts>);
 
@@ -139,18 +139,18 @@ pub(super) struct Parts {
     pub(super) callback: Option<Callback>,
 }
 
-/// What the end of its session does to an exchange under way.
+/// The effect of the end of its session on an exchange under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnSessionEnd {
-    /// What it does to a new request: the exchange ends where a rule needs a session, and goes on without it
+    /// As for a new request: the exchange ends where a rule needs a session, and continues without it
     /// elsewhere.
     AsNew,
-    /// The app has all of the request, and may end the session in its answer, which is waited for. All else
-    /// is as for a new one.
+    /// The app has the whole request, and may end the session in its answer, which is waited for. Otherwise
+    /// as for a new request.
     AwaitsAnswer,
-    /// The exchange ends, whatever the rules need.
+    /// The exchange ends, whatever the rules say.
     Ends,
-    /// Nothing: its own answer has ended the session. What else could end it still does.
+    /// None, because its own answer has ended the session. Everything else that ends an exchange still does.
     Nothing,
 }
 
@@ -159,27 +159,26 @@ impl Permit {
         Self(Arc::new(parts))
     }
 
-    /// Says what the end of its session does to the exchange.
+    /// Returns the effect of the end of its session.
     pub fn on_session_end(&self) -> OnSessionEnd {
         self.0.on_session_end
     }
 
-    /// Notes what the end of its session does to the exchange from here on.
-    pub fn set_on_session_end(&mut self, does: OnSessionEnd) {
-        if self.0.on_session_end != does {
-            Arc::make_mut(&mut self.0).on_session_end = does;
+    /// Sets the effect of the end of its session from now on.
+    pub fn set_on_session_end(&mut self, effect: OnSessionEnd) {
+        if self.0.on_session_end != effect {
+            Arc::make_mut(&mut self.0).on_session_end = effect;
         }
     }
 
-    /// Returns the permit of the same request without its session, for which none of its rules asks.
+    /// Returns the permit of the same request without its session, which none of its rules needs.
     #[must_use]
     pub fn without_session(&self) -> Self {
         let acting = Arc::clone(&self.0.realm);
         Self::new(Parts { session: None, acting, ..Parts::clone(&self.0) })
     }
 
-    /// Returns the permit of an exchange whose answer has begun a session: from here on that is the one with
-    /// which it ends.
+    /// Returns the permit of an exchange whose answer has begun a session: from now on it ends with that one.
     #[must_use]
     pub fn granted(&self, session: Arc<Session>, tenant: Arc<Tenant>) -> Self {
         let on_session_end = OnSessionEnd::AsNew;
@@ -197,8 +196,8 @@ impl Permit {
         self.0.granted
     }
 
-    /// Says whether the exchange may outlive its session for an answer that ends it: a rule needs one, and
-    /// the app may end it there.
+    /// Says whether the exchange may outlive its session because its answer may be a sign-out: a rule needs a
+    /// session, and the app may end it there.
     pub fn may_sign_out(&self) -> bool {
         let public = |route: &Arc<Route>| route.access == RouteAccess::Public;
         let mut rules = self.rules();
@@ -214,7 +213,7 @@ impl Permit {
         self.0.route.grant.is_allowed() || self.0.route.revoke
     }
 
-    /// Says how it is known that a part of a page was loaded, if one was.
+    /// Returns how it is known that the request loads a part of a page, if it does.
     pub(super) fn part(&self) -> Option<&'static str> {
         self.0.part
     }
@@ -223,12 +222,12 @@ impl Permit {
         self.0.callback.as_ref()
     }
 
-    /// Says whether a page of another site asked.
+    /// Says whether a page of another site sent the request.
     pub fn is_foreign(&self) -> bool {
         self.0.sender.foreign().is_some()
     }
 
-    /// Returns the name of the cookie that marks the sign-in which the request comes back from.
+    /// Returns the name of the cookie that marks the sign-in from which the request comes back.
     pub fn sign_in(&self) -> Option<&str> {
         match self.0.callback.as_ref()? {
             Callback::Begun { mark, .. } => Some(mark),
@@ -236,8 +235,8 @@ impl Permit {
         }
     }
 
-    /// Returns the session that the sign-in replaces from which the request comes back, where it could not
-    /// bring that along.
+    /// Returns the session that the sign-in replaces, where the request that comes back from it could not
+    /// present that session.
     pub fn replaces(&self) -> Option<&Replaced> {
         match self.0.callback.as_ref()? {
             Callback::Begun { replaces, .. } => replaces.as_deref(),
@@ -250,7 +249,7 @@ impl Permit {
         &self.0.realm
     }
 
-    /// Returns the tenant in whose name the request acts: the session's, else the realm.
+    /// Returns the tenant in whose name the request acts: the session's, otherwise the realm.
     pub fn acting_tenant(&self) -> &Arc<Tenant> {
         &self.0.acting
     }
@@ -265,7 +264,7 @@ impl Permit {
         std::iter::once(&self.0.route).chain(self.0.alternates.iter().map(|(route, _)| route))
     }
 
-    /// Returns the same rules, each with whose page asked as far as it knows.
+    /// Returns the same rules, each with the sender of the request as that rule knows it.
     pub(super) fn rules_with_sender(&self) -> impl Iterator<Item = (Sender, &Route)> {
         std::iter::once((self.0.sender, &*self.0.route))
             .chain(self.0.alternates.iter().map(|(route, sender)| (*sender, &**route)))
@@ -275,12 +274,12 @@ impl Permit {
         self.0.method.as_str()
     }
 
-    /// Returns the session, which holds; `None` means anonymous.
+    /// Returns the valid session; `None` means anonymous.
     pub fn session(&self) -> Option<&Session> {
         self.0.session.as_deref()
     }
 
-    /// Returns who asked.
+    /// Returns the client.
     pub fn client(&self) -> ClientIp {
         self.0.client
     }
@@ -301,30 +300,29 @@ impl Permit {
         self.0.scheme
     }
 
-    /// Returns the host with the port that was asked for, where that is not the scheme's own: apps compare it
-    /// with `Origin`, and make redirects of it.
+    /// Returns the host, with the port that was asked for unless it is the scheme's default. Apps compare it
+    /// with `Origin`, and make redirects from it.
     pub fn authority(&self) -> Cow<'_, str> {
         let host = self.0.host.as_str();
         self.0.port.map_or(Cow::Borrowed(host), |port| Cow::Owned(format!("{host}:{port}")))
     }
 
-    /// Returns the port that the client sees: what it asked for, else the listener's public one, else the
-    /// scheme's.
+    /// Returns the port that the client sees: the one that it asked for, otherwise the scheme's default.
     pub fn public_port(&self) -> u16 {
         self.0.public_port
     }
 
-    /// Returns path and query to forward: as received, with `//` merged where the route says so.
+    /// Returns the path and query to forward: as received, with `//` merged where the route says so.
     pub fn path_and_query(&self) -> &str {
         &self.0.target
     }
 
-    /// Returns the bounds of the request.
+    /// Returns the limits of the request.
     pub fn limits(&self) -> RequestLimits {
         self.0.limits
     }
 
-    /// Says whether an app may take the request for a sign-in: a rule that judges it grants.
+    /// Says whether the request may be a sign-in: one of its rules may grant a session.
     pub fn is_sign_in(&self) -> bool {
         self.rules().any(|route| route.grant.is_allowed())
     }
@@ -334,12 +332,12 @@ impl Permit {
         &self.0.charged
     }
 
-    /// Says whether the method is one that only reads (RFC 9110, section 9.2.1).
+    /// Says whether the method is safe (RFC 9110, section 9.2.1).
     pub fn is_safe(&self) -> bool {
         self.0.safe
     }
 
-    /// Says whether the request is a WebSocket handshake that the route lets through.
+    /// Says whether the request is a WebSocket handshake that the route allows.
     pub fn websocket(&self) -> bool {
         self.0.websocket
     }

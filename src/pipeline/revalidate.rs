@@ -1,4 +1,4 @@
-//! Revalidation of long exchanges: a tunnel is one request and may live for days.
+//! Revalidation of long exchanges: a tunnel is one request, and may live for days.
 
 use std::sync::Arc;
 
@@ -13,24 +13,24 @@ use crate::{
     sessions::RevocationStore,
 };
 
-/// What an exchange under way continues with, once it was revalidated.
+/// How a revalidated exchange continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revalidation {
-    /// Everything that it began with.
+    /// With everything that it began with.
     Unchanged,
-    /// No session any more: the one that it began with has ended, and is not needed.
+    /// Without a session: the one that it began with has ended, and is not needed.
     WithoutSession,
 }
 
-/// How much the rules for a request make of its session.
+/// Whether the rules for a request need its session.
 #[derive(Clone, Copy, Debug)]
 struct Needs {
-    /// Whether all of them let everybody pass, or nothing is enforced: a new request would go on without it.
+    /// Whether all rules are public, or nothing is enforced: a new request would continue without a session.
     none: bool,
-    /// Whether a new request would go on though nobody knows whether its session holds.
+    /// Whether a new request would continue although it is unknown whether its session holds.
     none_known: bool,
-    /// Whether each of them lets everybody pass, or lets the app end sessions: its answer may be a sign-out,
-    /// and that arrives whatever became of the session meanwhile.
+    /// Whether each rule is public or lets the app end sessions: the answer may be a sign-out, and is
+    /// delivered even if the session has ended meanwhile.
     none_to_sign_out: bool,
 }
 
@@ -38,7 +38,7 @@ impl Needs {
     fn of<'a>(realm: &Tenant, mut rules: impl Iterator<Item = &'a Route> + Clone) -> Self {
         let public = |route: &Route| route.access == RouteAccess::Public;
         Self {
-            // Observing relaxes everything but the age of a sign-in.
+            // Observe mode relaxes everything but the age of a sign-in.
             none: rules
                 .clone()
                 .all(|route| public(route) || (realm.mode == Mode::Observe && route.max_auth_age.is_none())),
@@ -48,21 +48,19 @@ impl Needs {
     }
 }
 
-/// Judges whether those who passed would still be let in, by the rules as they are now: the tenant, the
-/// session and its tenant, and, once the rules have been loaded again, the rule for the path, its roles and
-/// its age of sign-in.
+/// Judges whether an exchange that passed would pass by the rules of now: the tenant, the session and its
+/// tenant and, after a reload, the rule for the path, its roles and its age of sign-in.
 ///
-/// Quotas were the request's question. The session's idle time is not asked either: a tunnel in use is no
-/// rest. Nor does a tunnel end because its sign-in grows old under a rule that stays as it was: that was
-/// asked when it began.
+/// Quotas were charged when the request came. The session's idle time is not checked: a tunnel is in use. Nor
+/// does a tunnel end because its sign-in grows old under an unchanged rule: that was checked at its start.
 ///
-/// A session that has ended ends the exchange, unless nothing needs it any more: as for a new request, one on
-/// a public rule counts as none; and where the app may end sessions and has all of the request, its answer is
-/// waited for, which may do just that. Nobody gets a new session out of one that has ended on a rule that
-/// needs one: whoever was shut out would have it from a request that was under way. What streams with the
-/// identity that the app was told at its start ends with it everywhere.
+/// A session that has ended ends the exchange, unless nothing needs it any more. As for a new request, a
+/// session on a public rule counts as none; and if the app may end sessions and has the whole request, its
+/// answer is waited for, because it may be a sign-out. On a rule that needs a session, an ended one yields no
+/// new one: otherwise a user who was signed out could get it from a request under way. An exchange that
+/// streams with the identity given to the app at its start ends with its session on every rule.
 ///
-/// The certificate is the one that the connection holds, and who accepts it now.
+/// `certificate` is the one of the connection, with who accepts it now.
 pub fn revalidate<R: RevocationStore>(
     permit: &Permit,
     certificate: Option<&Presented>,
@@ -70,7 +68,7 @@ pub fn revalidate<R: RevocationStore>(
     revocations: &R,
     now: UnixTime,
 ) -> Verdict<Revalidation> {
-    let gone = || {
+    let host_gone = || {
         Deny::new(
             Reason::HostUnknown,
             format!("tenant `{}` no longer has the host `{}`", permit.tenant().name, permit.host()),
@@ -80,7 +78,7 @@ pub fn revalidate<R: RevocationStore>(
         .tenants
         .owning(permit.host())
         .filter(|realm| realm.name == permit.tenant().name)
-        .ok_or_else(gone)?;
+        .ok_or_else(host_gone)?;
     if realm.suspended {
         return Err(Deny::new(Reason::TenantSuspended, format!("tenant `{}` is suspended", realm.name))
             .by(realm.origin));
@@ -102,7 +100,7 @@ pub fn revalidate<R: RevocationStore>(
         enforced(tenant, member::address(permit.client(), tenant, now))?;
     }
     let goes_without = match permit.on_session_end() {
-        // The answer itself ended the session, and says so to its client.
+        // The answer itself ended the session, and tells its client.
         OnSessionEnd::Nothing => return Ok(Revalidation::Unchanged),
         OnSessionEnd::AsNew => needs.none,
         OnSessionEnd::AwaitsAnswer => needs.none || needs.none_to_sign_out,
@@ -112,8 +110,8 @@ pub fn revalidate<R: RevocationStore>(
         .and_then(|()| ended(session, revocations, on_stale(policy), now))
         .map(|()| Revalidation::Unchanged);
     match holds {
-        // As for a new request: a public page does not need to know whether the session holds, and whoever
-        // signs in or out does. Where the session began in the answer, nobody else can have ended it.
+        // As for a new request: a public page does not need to know whether the session holds, but a sign-in
+        // or sign-out does. A session that began in this answer cannot have been ended by anybody else.
         Err(deny) if deny.reason == Reason::RevocationStale && (needs.none_known || permit.is_granted()) => {
             Ok(Revalidation::Unchanged)
         }
@@ -125,16 +123,15 @@ pub fn revalidate<R: RevocationStore>(
     }
 }
 
-/// Judges the path anew by the rules of a tenant that has been loaded again, and says what the rules make of
-/// the session.
+/// Judges the path again by the rules of a reloaded tenant. Returns whether the rules need the session.
 fn by_rule(permit: &Permit, realm: &Arc<Tenant>, now: UnixTime) -> Verdict<Needs> {
-    // Every reload makes every tenant anew, so this is the one that let it in.
+    // Each reload makes all tenants anew, so the rules are the same.
     if Arc::ptr_eq(realm, permit.tenant()) {
         return Ok(Needs::of(realm, permit.rules().map(|route| &**route)));
     }
     let target = permit.path_and_query();
     let path = target.split_once('?').map_or(target, |(path, _)| path);
-    // It was forwarded, so it is one.
+    // It was forwarded, so it is a valid path.
     let path =
         Path::parse(path.as_bytes()).map_err(|error| Deny::new(Reason::PathEncoding, error.to_string()))?;
     let matched =

@@ -18,7 +18,7 @@ use crate::{
     policy::Policy,
     quota::Limit,
     sessions::RevocationStore,
-    store::{QuotaKey, QuotaStore},
+    store::{ChargeAnswers, QuotaCharge, QuotaKey, QuotaStore},
 };
 
 /// A decision, step by step.
@@ -177,8 +177,8 @@ pub fn explain<Q: QuotaStore, R: RevocationStore>(
 struct Peek<'a, Q>(&'a Q);
 
 impl<Q: QuotaStore> QuotaStore for Peek<'_, Q> {
-    fn take(&self, key: &QuotaKey, limit: Limit, tick: Tick) -> impl Future<Output = QuotaAnswer> + Send {
-        std::future::ready(self.0.peek(key, limit, tick))
+    fn take(&self, charges: &[QuotaCharge], tick: Tick) -> impl Future<Output = ChargeAnswers> + Send {
+        std::future::ready(ChargeAnswers::in_order(charges, |key, limit| self.0.peek(key, limit, tick)))
     }
 
     fn give_back(&self, _key: &QuotaKey, _limit: Limit, _tick: Tick) {}

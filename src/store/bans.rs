@@ -1,5 +1,5 @@
-//! Clients that are refused for a while: those that kept breaking the protocol, and those that an operator
-//! named.
+//! Clients that are banned for a while: those that kept violating the protocol, and those that an operator
+//! banned.
 
 use std::{
     collections::BTreeMap,
@@ -15,27 +15,28 @@ use crate::{
     policy::BanRules,
 };
 
-/// Bans and the offences that lead to them, in tables that never grow. In memory: they end with the process.
+/// Bans and the offences that lead to them, in tables that never grow. They are kept in memory only, and end
+/// with the process.
 ///
-/// The clients that offend stand in sets of eight slots, each set under a lock of its own. Which set a client
-/// goes to is decided by a hash with a random seed, so strangers cannot aim at one. A newcomer takes the slot
-/// of the client with the fewest offences, of equal ones the longest silent; never that of a client that is
-/// banned now. Where all eight are banned, the newcomer is not counted, and [`Bans::missed`] rises.
+/// Offending clients are kept in sets of eight slots, each set under a lock of its own. A hash with a random
+/// seed chooses the set of a client, so attackers cannot aim at one. A new client evicts the one with the
+/// fewest offences, and of equals the one that was silent longest; never a client that is banned now. If all
+/// eight are banned, the new client is not counted, and [`Bans::missed`] rises.
 ///
-/// An IPv6 /48 is never banned, for many may share one; but its offences are counted too. Where it has
-/// [`SITE_TIMES`] as many as bring a client its ban, each further client of it is banned at its first:
-/// otherwise 65,536 clients would have as many offences each.
+/// An IPv6 /48 is never banned, because many clients may share it; but its offences are counted too. Once it
+/// has [`SITE_TIMES`] the number that bans a client, each further client of it is banned at its first
+/// offence: otherwise the owner of a /48 would have that number 65,536 times.
 ///
-/// Bans by an operator stand apart and make room for nobody.
+/// Bans by an operator are kept apart, and are never evicted.
 pub struct Bans {
     sets: Box<[Mutex<Set>]>,
     /// The offences by /48. None of these slots is ever banned.
     sites: Box<[Mutex<Set>]>,
     hash: ahash::RandomState,
     by_operator: Mutex<BTreeMap<ClientPrefix, ByOperator>>,
-    /// When the last ban ends: where that has passed, nobody is looked up.
+    /// When the last ban ends. After that, no client is looked up.
     last_end: AtomicU64,
-    /// The same of those by operators.
+    /// The same for bans by operators.
     last_end_by_operator: AtomicU64,
     missed: AtomicU64,
 }
@@ -49,11 +50,11 @@ pub struct TooManyBans;
 pub const MOST_BY_OPERATOR: usize = 10_000;
 
 const WAYS: usize = 8;
-/// Parts of the window that offences are counted in: this one and those before it cover at least `within`, at
-/// most a seventh more.
+/// How many parts the window has in which offences are counted. The current part and those before it cover at
+/// least `within`, and at most a seventh more.
 const PARTS: usize = 8;
 
-/// For so many clients there is one /48: a table of as many would be of little use.
+/// How many sets of clients there are for one set of /48s: there are fewer /48s than clients.
 const SITES_IN: usize = 8;
 
 type Set = [Slot; WAYS];
@@ -62,13 +63,13 @@ type Set = [Slot; WAYS];
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     client: ClientPrefix,
-    /// The part of time in which it last offended, from 1; 0 where the slot was never used.
+    /// The part of time of its last offence, from 1; 0 if the slot was never used.
     part: u64,
-    /// Offences by part.
+    /// Offences by part, the newest first.
     counts: [u16; PARTS],
-    /// When its ban ends, in nanoseconds; 0 where there is none.
+    /// When its ban ends, in nanoseconds; 0 if it has none.
     until: u64,
-    /// What it did last.
+    /// Its last offence.
     last: &'static str,
 }
 
@@ -94,7 +95,7 @@ impl Bans {
         }
     }
 
-    /// Says whether anybody may be banned at all: the cheap question before the others.
+    /// Says whether there may be a ban at all: a cheap check before the others.
     pub fn may_be_any(&self) -> bool {
         self.last_end.load(Ordering::Acquire) > 0
     }
@@ -104,14 +105,14 @@ impl Bans {
         if self.last_end.load(Ordering::Acquire) <= now.as_nanos() {
             return false;
         }
-        let made = || {
+        let has_ban = || {
             self.by_operator
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .get(&client)
                 .is_some_and(|ban| ban.until > now)
         };
-        let by_operator = self.last_end_by_operator.load(Ordering::Acquire) > now.as_nanos() && made();
+        let by_operator = self.last_end_by_operator.load(Ordering::Acquire) > now.as_nanos() && has_ban();
         by_operator
             || self
                 .with_set(client, |set| set.iter().any(|slot| slot.is(client) && slot.is_banned(now)))
@@ -140,23 +141,23 @@ impl Bans {
         counted.into_iter().chain(made).max_by_key(|ban| ban.left)
     }
 
-    /// Counts an offence. Says whether it is the one that brings a ban.
+    /// Counts an offence. Says whether it brings a ban.
     pub fn offend(&self, client: ClientPrefix, offence: &'static str, rules: &BanRules, now: Tick) -> bool {
         let part = part(rules.within, now);
         let known =
             self.with_set(client, |set| set.iter().any(|slot| slot.is(client) && slot.is_banned(now)));
-        // It may offend on connections that are still open.
+        // A banned client may go on offending on connections that are still open.
         if known.unwrap_or(false) {
             return false;
         }
         let after =
             if self.site_has_offended(client, rules, part, now) { 1 } else { u64::from(rules.after.get()) };
         let banned = self.with_set(client, |set| {
-            let Some(slot) = place(set, client, part, now) else {
+            let Some(slot) = slot_of(set, client, part, now) else {
                 self.missed.fetch_add(1, Ordering::Relaxed);
                 return false;
             };
-            // By another offence, a moment ago.
+            // Another offence banned it a moment ago.
             if slot.is_banned(now) {
                 return false;
             }
@@ -180,12 +181,12 @@ impl Bans {
         banned
     }
 
-    /// Counts an offence of a client's /48, where it has one. Says whether that had too many before this one.
+    /// Counts an offence of a client's /48, if it has one. Says whether the /48 had too many before this one.
     fn site_has_offended(&self, client: ClientPrefix, rules: &BanRules, part: u64, now: Tick) -> bool {
         let Some(site) = client.site().map(|site| ClientPrefix(site.number())) else { return false };
         let most = u64::from(rules.after.get()).saturating_mul(u64::from(SITE_TIMES));
         let too_many = with_set(&self.sites, &self.hash, site, |set| {
-            place(set, site, part, now).is_some_and(|slot| {
+            slot_of(set, site, part, now).is_some_and(|slot| {
                 let before = slot.offences(part);
                 slot.count(part);
                 before >= most
@@ -194,23 +195,23 @@ impl Bans {
         too_many.unwrap_or(false)
     }
 
-    /// Bans a client because an operator says so; a ban that an operator made before is replaced.
-    pub fn add(&self, wish: BanRequest, now: Tick) -> Result<(), TooManyBans> {
+    /// Bans a client at an operator's request. An earlier ban by an operator is replaced.
+    pub fn add(&self, request: BanRequest, now: Tick) -> Result<(), TooManyBans> {
         let mut made = self.by_operator.lock().unwrap_or_else(PoisonError::into_inner);
         if made.len() >= MOST_BY_OPERATOR {
             made.retain(|_, ban| ban.until > now);
         }
-        if made.len() >= MOST_BY_OPERATOR && !made.contains_key(&wish.client) {
+        if made.len() >= MOST_BY_OPERATOR && !made.contains_key(&request.client) {
             return Err(TooManyBans);
         }
-        let until = now.plus(wish.lasts);
-        made.insert(wish.client, ByOperator { until, note: wish.note });
+        let until = now.plus(request.lasts);
+        made.insert(request.client, ByOperator { until, note: request.note });
         self.last_end_by_operator.fetch_max(until.as_nanos(), Ordering::AcqRel);
         self.last_end.fetch_max(until.as_nanos(), Ordering::AcqRel);
         Ok(())
     }
 
-    /// Lifts whatever ban a client has, and forgets its offences. Says whether it was banned.
+    /// Lifts every ban of a client, and forgets its offences. Says whether it was banned.
     pub fn remove(&self, client: ClientPrefix, now: Tick) -> bool {
         let made = self
             .by_operator
@@ -225,14 +226,15 @@ impl Bans {
         made || counted.unwrap_or(false)
     }
 
-    /// Forgets offences, and the bans that came of them: the rules are gone. Bans by operators stay.
+    /// Forgets offences and the bans that followed from them, because the rules are gone. Bans by operators
+    /// stay.
     pub fn forget_offences(&self) {
         for set in self.sets.iter().chain(&self.sites) {
             *set.lock().unwrap_or_else(PoisonError::into_inner) = Set::default();
         }
     }
 
-    /// Returns the bans in force, those that end last first. A client that is banned twice stands there
+    /// Returns the bans in force; the one that ends last comes first. A client that is banned twice is listed
     /// twice.
     pub fn list(&self, now: Tick) -> Vec<Ban> {
         let mut bans = Vec::new();
@@ -259,8 +261,7 @@ impl Bans {
         if self.last_end.load(Ordering::Acquire) <= now.as_nanos() { 0 } else { self.list(now).len() }
     }
 
-    /// Returns how many offences were not counted because every slot that they could take was that of a
-    /// banned client.
+    /// Returns how many offences were not counted, because banned clients held every slot of the set.
     pub fn missed(&self) -> u64 {
         self.missed.load(Ordering::Relaxed)
     }
@@ -270,7 +271,7 @@ impl Bans {
     }
 }
 
-/// Acts on the set that a hash with a random seed chooses. The number of sets is a power of two.
+/// Calls `act` with the set that a hash with a random seed chooses. The number of sets is a power of two.
 fn with_set<T>(
     sets: &[Mutex<Set>],
     hash: &ahash::RandomState,
@@ -294,14 +295,14 @@ impl Slot {
     /// Returns the offences that still count.
     fn offences(&self, part: u64) -> u64 {
         let age = part.checked_sub(self.part);
-        // The clock of parts is another since a reload changed `within`, or everything is long past.
+        // A reload changed `within`, so parts are numbered otherwise, or all offences are too old.
         let Some(age) = age.and_then(|age| usize::try_from(age).ok()).filter(|age| *age < PARTS) else {
             return 0;
         };
         self.counts.iter().take(PARTS - age).map(|count| u64::from(*count)).sum()
     }
 
-    /// Counts one more, and returns how many that are.
+    /// Counts one more offence, and returns how many count now.
     fn count(&mut self, part: u64) -> u64 {
         // The newest part stands first.
         match part.checked_sub(self.part).and_then(|age| usize::try_from(age).ok()).filter(|age| *age < PARTS)
@@ -320,8 +321,8 @@ impl Slot {
     }
 }
 
-/// Finds the slot of a client, or makes it one.
-fn place(set: &mut Set, client: ClientPrefix, part: u64, now: Tick) -> Option<&mut Slot> {
+/// Returns the slot of a client. A client without one evicts another, unless all of those are banned.
+fn slot_of(set: &mut Set, client: ClientPrefix, part: u64, now: Tick) -> Option<&mut Slot> {
     let known = set.iter().position(|slot| slot.is(client));
     let index = known.or_else(|| {
         let free = set.iter().enumerate().filter(|(_, slot)| !slot.is_banned(now));

@@ -1,8 +1,7 @@
-//! What a CA that proves our hosts may ask for, while an order runs.
+//! The answers to ACME challenges, while an order runs.
 //!
-//! The table holds what our own orders put into it, so strangers cannot fill it; it is bounded all the same.
-//! Whatever is put in comes out again when its [`Running`] is dropped, also when the order fails or is
-//! abandoned.
+//! Only our own orders put entries into the table, so strangers cannot fill it; it is bounded all the same.
+//! Each entry is removed when its [`Running`] is dropped, even if the order fails or is abandoned.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -27,7 +26,7 @@ pub enum ChallengeError {
     /// The token is not base64url, or too long: it would be part of a path.
     #[error("the CA's token is not base64url of at most {TOKEN_BYTES} characters")]
     Token,
-    /// Too many run already.
+    /// Too many challenges run already.
     #[error("{MOST} challenges run already")]
     Full,
 }
@@ -35,7 +34,7 @@ pub enum ChallengeError {
 /// The challenges that run.
 #[derive(Debug, Default)]
 pub struct Challenges {
-    /// How many there are, for the many who ask while there are none.
+    /// How many there are. Without any, which is nearly always, the table is not locked.
     count: AtomicUsize,
     next: AtomicU64,
     table: Mutex<Vec<Entry>>,
@@ -86,7 +85,7 @@ impl Challenges {
         Ok(Running { number, challenges: Arc::clone(self) })
     }
 
-    /// Returns what is to be said for a token of a host over HTTP.
+    /// Returns the answer to a request for a token of a host over HTTP (RFC 8555, section 8.3).
     pub fn over_http(&self, host: &Host, token: &str) -> ChallengeAnswer {
         let of_host = |entry: &Entry| entry.kind == AcmeChallenge::Http01 && entry.host == *host;
         match self.find(|entry| of_host(entry) && *entry.token == *token) {
@@ -96,8 +95,8 @@ impl Challenges {
         }
     }
 
-    /// Returns what a handshake for a host must show: SHA-256 of the key authorization (RFC 8737, section 3).
-    /// The newest challenge counts.
+    /// Returns what the certificate in a handshake for a host must contain: the SHA-256 of the key
+    /// authorization (RFC 8737, section 3). The newest challenge counts.
     pub fn over_tls(&self, host: &Host) -> Option<[u8; 32]> {
         let answer = self.find(|entry| entry.kind == AcmeChallenge::TlsAlpn01 && entry.host == *host)?;
         Some(Sha256::digest(answer.as_bytes()).into())

@@ -1,17 +1,16 @@
-//! The descriptors of the process: one budget for whatever holds a connection, so that neither side can take
-//! the other's.
+//! The file descriptors of the process: one budget for the connections of both sides, so that neither side
+//! can exhaust the other's.
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
-/// How many connections there may be. Clones count the same ones.
+/// The budget of connections. Clones share it.
 ///
-/// What is left of the limit of open files beside this budget is for logs, state, and those who come to look
-/// after the process: metrics, admin API, control socket. Within it, clients leave something to servers of
-/// upstreams and the other way round: a process that can shake hands and ask nobody is of as little use as
-/// one that could ask and takes nobody in.
+/// The rest of the limit of open files is for logs, state, metrics, admin API and control socket. Within the
+/// budget, clients and upstream servers each leave a part to the other: a process that accepts clients and
+/// reaches no server is as useless as one that reaches servers and accepts no client.
 #[derive(Clone, Debug)]
 pub struct Descriptors(Arc<Counts>);
 
@@ -29,28 +28,28 @@ struct Side {
     taken: AtomicUsize,
 }
 
-/// Whose connection it is.
+/// The side of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Of {
     Client,
     Server,
 }
 
-/// The place of one connection; it is given up with it.
+/// One connection's part of the budget. Dropping it gives it back.
 #[derive(Debug)]
 pub struct Descriptor {
     counts: Arc<Counts>,
     of: Of,
 }
 
-/// What is kept for others than connections: a tenth of the files, and no fewer than these.
+/// The fewest files that are kept for other uses; otherwise a tenth of them.
 const LEAST_KEPT: usize = 64;
 
 impl Descriptors {
     /// Makes the budget of a process that may open so many files; `None` is no limit.
     ///
-    /// A tenth of them, at least 64, is kept for others; clients take four fifths of all at the most; servers
-    /// leave a fifth of all.
+    /// A tenth of them, at least 64, is kept for other uses. Clients take four fifths at most; servers leave
+    /// a fifth.
     pub fn new(files: Option<u64>) -> Self {
         let files = files.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
         let most = files - (files / 10).max(LEAST_KEPT).min(files / 2);
@@ -65,27 +64,27 @@ impl Descriptors {
         }))
     }
 
-    /// Returns how many connections of clients there may be.
+    /// Returns the limit of client connections.
     pub fn most_clients(&self) -> usize {
         self.0.clients.most
     }
 
-    /// Returns how many connections to servers there may be.
+    /// Returns the limit of connections to servers.
     pub fn most_servers(&self) -> usize {
         self.0.servers.most
     }
 
-    /// Returns how many connections there are: of clients, and to servers.
+    /// Returns how many connections there are now: of clients, and to servers.
     pub fn taken(&self) -> (usize, usize) {
         (self.0.clients.taken.load(Ordering::Relaxed), self.0.servers.taken.load(Ordering::Relaxed))
     }
 
-    /// Counts one more connection of a client, unless that is too many.
+    /// Takes a client connection's part, unless that exceeds a limit.
     pub fn client(&self) -> Option<Descriptor> {
         self.take(Of::Client)
     }
 
-    /// Counts one more connection to a server, unless that is too many.
+    /// Takes the part of a connection to a server, unless that exceeds a limit.
     pub fn server(&self) -> Option<Descriptor> {
         self.take(Of::Server)
     }

@@ -1,4 +1,4 @@
-//! How session keys are used: who may be taken out is known only by that.
+//! When session keys were used last: this says which of them may be removed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,22 +16,22 @@ use crate::{files, model::UnixTime, session::KeyRing};
 /// The file, under the state directory.
 const NAME: &str = "session-keys.json";
 
-/// How large the file may be: 65,535 keys of a hundred bytes.
+/// The largest file: 65,535 keys of about a hundred bytes each.
 const FILE_BYTES: u64 = 8 << 20;
 
-/// What is known of the keys of the ring. Their times survive a restart, their counts do not.
+/// The use of each key of the ring. Times survive a restart, counts do not.
 ///
-/// Bounded by the ring: keys that are not in it are forgotten.
+/// It is bounded by the ring: keys that are not in it are forgotten.
 #[derive(Debug)]
 pub struct KeyUses {
     path: PathBuf,
     keys: HashMap<u16, KeyUse, ahash::RandomState>,
 }
 
-/// What is known of one key. Times are milliseconds since 1970, 0 is never.
+/// The use of one key. Times are milliseconds since 1970; 0 is never.
 #[derive(Debug, Default)]
 struct KeyUse {
-    /// Tells another secret under the same number.
+    /// Shows whether the same number has another secret now.
     check: String,
     since: AtomicU64,
     minted: AtomicU64,
@@ -39,22 +39,21 @@ struct KeyUse {
     uses: AtomicU64,
 }
 
-/// What is told of one key.
+/// The use of one key, as it is reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyUsed {
-    /// Since when this node knows it.
+    /// Since when this node knows the key.
     pub since: UnixTime,
-    /// When it was last the one that mints; nothing: never here.
+    /// When it was last the minting key; `None` if it never was on this node.
     pub minted: Option<UnixTime>,
-    /// When it last opened a session that held; nothing: never here.
+    /// When it last opened a valid session; `None` if it never did on this node.
     pub opened: Option<UnixTime>,
-    /// How many requests it did that for, since the start of the process.
+    /// How many requests had a valid session that it opened, since the start of the process.
     pub uses: u64,
 }
 
 impl KeyUsed {
-    /// Returns the last time that something spoke for keeping the key. A session that nobody saw since cannot
-    /// have begun later.
+    /// Returns when the key was last needed: a session of it that nobody has used since began before that.
     pub fn quiet_since(&self) -> UnixTime {
         self.since.max(self.minted.unwrap_or_default()).max(self.opened.unwrap_or_default())
     }
@@ -71,8 +70,7 @@ struct Line {
 }
 
 impl KeyUses {
-    /// Reads what was written before. What cannot be read is as if it had never been: then keys count as new,
-    /// and stay longer.
+    /// Reads the file. If it cannot be read, all keys count as new, and so are kept longer.
     pub fn open(state_dir: &Path) -> (Self, Option<io::Error>) {
         let path = state_dir.join(NAME);
         let (lines, wrong) = match read(&path) {
@@ -94,13 +92,13 @@ impl KeyUses {
         (Self { path, keys }, wrong)
     }
 
-    /// Returns the numbers of the keys that an octroi of this state directory had when it last wrote that
-    /// down; nothing where none did, or it cannot be read. Blocks.
+    /// Returns the numbers of the keys in the file of this state directory; `None` if there is none, or it
+    /// cannot be read. Blocks.
     pub fn known(state_dir: &Path) -> Option<BTreeSet<u16>> {
         read(&state_dir.join(NAME)).ok().map(|lines| lines.into_keys().collect())
     }
 
-    /// Takes over which keys there are and which one mints.
+    /// Takes over the keys of a ring, and notes which one mints.
     pub fn settle(&self, ring: Option<&KeyRing>, now: UnixTime) {
         let keys = self.keys.pin();
         let ring_keys = ring.map_or(&[][..], KeyRing::keys);
@@ -117,7 +115,7 @@ impl KeyUses {
         }
     }
 
-    /// Notes that a key opened a session that held.
+    /// Notes that a key opened a valid session.
     pub fn used(&self, id: u16, now: UnixTime) {
         if let Some(used) = self.keys.pin().get(&id) {
             used.uses.fetch_add(1, Ordering::Relaxed);
@@ -125,7 +123,7 @@ impl KeyUses {
         }
     }
 
-    /// Returns what is known of a key.
+    /// Returns the use of a key.
     pub fn of(&self, id: u16) -> KeyUsed {
         let keys = self.keys.pin();
         let Some(used) = keys.get(&id) else { return KeyUsed::default() };
@@ -139,7 +137,7 @@ impl KeyUses {
         }
     }
 
-    /// Writes the times down. Blocks.
+    /// Writes the file. Blocks.
     pub fn write(&self) -> io::Result<()> {
         let keys = self.keys.pin();
         let line = |used: &KeyUse| Line {
@@ -152,7 +150,7 @@ impl KeyUses {
         let new = self.path.with_extension("json.new");
         let mut file = files::create_new(&new, 0o600)?;
         file.write_all(&serde_json::to_vec(&lines)?)?;
-        // Not through to the disk: what a power cut takes away makes keys look newer, and stay longer.
+        // No fsync: what a power cut loses makes keys look newer, so they are kept longer.
         fs::rename(&new, &self.path)
     }
 }

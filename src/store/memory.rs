@@ -1,11 +1,11 @@
-//! The quota table of one node: fixed in size, whoever asks.
+//! The quota table of one node, of a fixed size.
 
 use std::sync::{
     Mutex, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
-use super::{QuotaKey, QuotaStore};
+use super::{ChargeAnswers, QuotaCharge, QuotaKey, QuotaStore};
 use crate::{
     model::{QuotaAnswer, Tick},
     quota::{Limit, decide, give_back},
@@ -13,16 +13,15 @@ use crate::{
 
 /// Counts in memory, in a table that never grows: sets of eight ways, each set under a lock of its own.
 ///
-/// A way is a 32-bit tag and a 64-bit time, to the nanosecond, as [`decide`] wants it: rates of 100,000 a
-/// second and periods of a day are exact alike. A set is two cache lines, so a slot costs 16 bytes. The lock
-/// is held for some ten nanoseconds and never across anything that waits; it makes "two requests at once
-/// never take more than the burst" true by construction, which a table of single words cannot promise while
-/// it inserts.
+/// A way is a 32-bit tag and a 64-bit time in nanoseconds, as [`decide`] takes it, so that rates of 100,000 a
+/// second and periods of a day are both exact. A set is two cache lines, so a slot costs 16 bytes. The lock
+/// is held for some ten nanoseconds, never across a wait. It makes "two requests at once never take more than
+/// the burst" true by construction; a table of single words cannot guarantee this during an insertion.
 ///
-/// Where a key goes is decided by a hash with a random seed, so strangers cannot aim at a set. Where a set is
-/// full, the key whose quota is used least, as a share of its burst, makes room; a key at rest has nothing to
-/// lose, so that is counted only where one did. Two keys share a count with a chance of one in two million,
-/// and then have limits of like length.
+/// A hash with a random seed chooses the set of a key, so attackers cannot aim at one. In a full set, the key
+/// that has used the smallest share of its burst is evicted. An eviction counts only if that share was not
+/// zero: a key at rest loses nothing. Two keys share a count with a probability of one in two million, and
+/// then their limits have windows of similar length.
 pub struct MemoryQuotas {
     sets: Box<[Locked]>,
     hash: ahash::RandomState,
@@ -36,7 +35,7 @@ const WAYS: usize = 8;
 #[repr(align(128))]
 struct Locked(Mutex<Set>);
 
-/// Tag and time of each way; the time is 0 where none was used.
+/// Tag and time of each way; the time of an unused way is 0.
 #[derive(Default)]
 struct Set {
     tags: [u32; WAYS],
@@ -55,8 +54,8 @@ impl MemoryQuotas {
         Self { sets, hash, evictions: AtomicU64::new(0) }
     }
 
-    /// Returns how many keys were forgotten before they were at rest: each got back up to a burst. If it
-    /// rises, the table is too small.
+    /// Returns how many keys were evicted before they were at rest; each regained up to a burst. If it rises,
+    /// the table is too small.
     pub fn evictions(&self) -> u64 {
         self.evictions.load(Ordering::Relaxed)
     }
@@ -66,7 +65,7 @@ impl MemoryQuotas {
         self.sets.len().saturating_mul(WAYS)
     }
 
-    /// Runs `act` with the key's set, locked, and its tag.
+    /// Calls `act` with the key's set, locked, and its tag.
     fn with_set<T>(&self, key: &QuotaKey, limit: Limit, act: impl FnOnce(&mut Set, u32) -> T) -> Option<T> {
         let hash = self.hash.hash_one(key);
         let mask = u64::try_from(self.sets.len()).ok()?.wrapping_sub(1);
@@ -98,8 +97,9 @@ impl MemoryQuotas {
 }
 
 impl QuotaStore for MemoryQuotas {
-    fn take(&self, key: &QuotaKey, limit: Limit, tick: Tick) -> impl Future<Output = QuotaAnswer> + Send {
-        std::future::ready(self.charge(key, limit, tick))
+    fn take(&self, charges: &[QuotaCharge], tick: Tick) -> impl Future<Output = ChargeAnswers> + Send {
+        let answers = ChargeAnswers::in_order(charges, |key, limit| self.charge(key, limit, tick));
+        std::future::ready(answers)
     }
 
     fn give_back(&self, key: &QuotaKey, limit: Limit, _tick: Tick) {
@@ -125,7 +125,7 @@ impl Set {
             .map(|(_, time)| time)
     }
 
-    /// Puts a key where the one that is used least stood; says whether that one was not at rest.
+    /// Puts a key in the place of the least used one. Says whether that one was not at rest.
     fn insert(&mut self, tag: u32, time: u64, now: Tick) -> bool {
         let least =
             self.tags.iter_mut().zip(&mut self.times).min_by_key(|(tag, time)| share(**tag, **time, now));
@@ -136,14 +136,14 @@ impl Set {
     }
 }
 
-/// 24 bits of the hash above those that choose the set, and the [`length`] of the limit's window. A limit
-/// that a reload changed by more than a fifth counts anew.
+/// Returns a key's tag: 24 bits of the hash above those that choose the set, and the [`length`] of the
+/// limit's window. A limit that a reload changed by more than a fifth counts anew.
 fn tag(hash: u64, limit: Limit) -> u32 {
     let [.., a, b, c] = (hash >> 40).to_be_bytes();
     u32::from_be_bytes([a, b, c, length(limit.window())])
 }
 
-/// Writes a window as quarters of powers of two: 4 · log2, rounded down.
+/// Returns the length of a window in quarters of powers of two: 4 · log2, rounded down.
 fn length(window: u128) -> u8 {
     let window = u64::try_from(window).unwrap_or(u64::MAX).max(4);
     let exponent = window.ilog2();
@@ -171,6 +171,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::store::ChargeAnswer;
 
     const NOW: Tick = Tick::from_nanos(1_000_000_000);
 
@@ -186,12 +187,21 @@ mod tests {
         QuotaKey::new(&"acme".parse().unwrap(), &"per_client".parse().unwrap(), subject)
     }
 
-    fn take(table: &MemoryQuotas, key: &QuotaKey, limit: Limit, tick: Tick) -> QuotaAnswer {
-        let mut taking = pin!(table.take(key, limit, tick));
+    fn charge(subject: u128, limit: Limit) -> QuotaCharge {
+        QuotaCharge { key: key(subject), limit, of_site: None, observed: false }
+    }
+
+    fn take_all(table: &MemoryQuotas, charges: &[QuotaCharge], tick: Tick) -> ChargeAnswers {
+        let mut taking = pin!(table.take(charges, tick));
         match taking.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(answer) => answer,
+            Poll::Ready(answers) => answers,
             Poll::Pending => panic!("memory does not wait"),
         }
+    }
+
+    fn take(table: &MemoryQuotas, key: &QuotaKey, limit: Limit, tick: Tick) -> QuotaAnswer {
+        let charge = QuotaCharge { key: key.clone(), limit, of_site: None, observed: false };
+        take_all(table, &[charge], tick).at(0).unwrap().own
     }
 
     fn is_taken(answer: QuotaAnswer) -> bool {
@@ -264,6 +274,31 @@ mod tests {
     }
 
     #[test]
+    fn threads_that_charge_two_quotas_at_once_take_the_second_only_behind_the_first() {
+        let table = MemoryQuotas::new(8);
+        // The second has less, so that some take the first in vain; the third is behind both.
+        let charges =
+            [(1, 1000), (2, 600), (3, 2000)].map(|(subject, burst)| charge(subject, limit(1, 86_400, burst)));
+        let passed = AtomicU32::new(0);
+
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let last = take_all(&table, &charges, NOW).at(2);
+                        passed.fetch_add(u32::from(last.is_some()), Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+
+        assert_eq!(passed.into_inner(), 600);
+        let left = charges.map(|charge| table.peek(&charge.key, charge.limit, NOW));
+        assert!(!is_taken(left[0]) && !is_taken(left[1]), "{left:?}");
+        assert!(matches!(left[2], QuotaAnswer::Taken { remaining: 1399, .. }), "{left:?}");
+    }
+
+    #[test]
     fn a_key_at_its_limit_outlives_a_flood() {
         let (table, limit) = (MemoryQuotas::new(8), limit(1, 60, 5));
         while is_taken(take(&table, &key(0), limit, NOW)) {}
@@ -313,7 +348,67 @@ mod tests {
         assert_eq!(MemoryQuotas::new(1000).slots(), 1024);
     }
 
+    /// One charge after the other, each with a call of its own: what several at once must amount to.
+    fn one_by_one(table: &MemoryQuotas, charges: &[QuotaCharge], tick: Tick) -> Vec<ChargeAnswer> {
+        let mut answers = Vec::new();
+        for QuotaCharge { key, limit, of_site, observed } in charges {
+            let own = take(table, key, *limit, tick);
+            let of_site = match of_site {
+                Some((subject, limit)) if is_taken(own) => {
+                    Some(take(table, &key.with_subject(*subject), *limit, tick))
+                }
+                Some(_) | None => None,
+            };
+            answers.push(ChargeAnswer { own, of_site });
+            let denies = !is_taken(own) || of_site.is_some_and(|answer| !is_taken(answer));
+            if denies && !observed {
+                break;
+            }
+        }
+        answers
+    }
+
+    prop_compose! {
+        fn any_charge()(
+            subject in 0_u128..4,
+            burst in 1_u32..5,
+            of_site in proptest::option::of((10_u128..12, 1_u32..8)),
+            observed in any::<bool>(),
+        ) -> QuotaCharge {
+            let of_site = of_site.map(|(subject, burst)| (subject, limit(1, 60, burst)));
+            QuotaCharge { of_site, observed, ..charge(subject, limit(1, 60, burst)) }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn several_charges_at_once_are_as_many_in_a_row(
+            steps in proptest::collection::vec(
+                (proptest::collection::vec(any_charge(), 0..12), 0_u64..30), 1..12,
+            ),
+        ) {
+            let hash = ahash::RandomState::with_seeds(1, 2, 3, 4);
+            let (at_once, in_a_row) =
+                (MemoryQuotas::with_hash(8, hash.clone()), MemoryQuotas::with_hash(8, hash));
+            let mut now = NOW;
+            for (charges, later) in &steps {
+                now = now.plus(Duration::from_secs(*later));
+
+                let answers = take_all(&at_once, charges, now);
+
+                let expected = one_by_one(&in_a_row, charges, now);
+                let answered: Vec<_> = (0..charges.len()).map_while(|place| answers.at(place)).collect();
+                prop_assert_eq!(answered, expected);
+            }
+            prop_assert_eq!(at_once.evictions(), in_a_row.evictions());
+            for subject in (0..4).chain(10..12) {
+                for burst in 1..8 {
+                    let left = |table: &MemoryQuotas| table.peek(&key(subject), limit(1, 60, burst), now);
+                    prop_assert_eq!(left(&at_once), left(&in_a_row));
+                }
+            }
+        }
+
         #[test]
         fn a_share_is_the_used_part_of_a_window(window in 4_u64.., used in 0_u64..=1000) {
             let used_nanos = u64::try_from(u128::from(window) * u128::from(used) / 1000).unwrap();

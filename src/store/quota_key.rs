@@ -1,12 +1,11 @@
-//! What a quota's count is kept under.
-
-use sha2::{Digest, Sha256};
+//! The key of a count.
 
 use crate::model::{QuotaName, TenantName};
 
-/// Whose count of which quota of which tenant: one customer cannot drain another's.
+/// The key of a count: tenant, quota and subject. The tenant is part of it, so one customer cannot drain
+/// another's quota.
 ///
-/// It is made of names, which survive a reload, not of positions in the rules, which do not.
+/// It consists of names, which survive a reload; positions in the rules do not.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct QuotaKey {
     tenant: TenantName,
@@ -16,22 +15,22 @@ pub struct QuotaKey {
 }
 
 impl QuotaKey {
-    /// Names a count. The subject is a client's prefix as a number, or a [`digest`](Self::digest) of what
-    /// else is counted.
+    /// Makes a key. The subject is a client's prefix as a number, or a digest of a user, session or
+    /// route.
     pub fn new(tenant: &TenantName, quota: &QuotaName, subject: u128) -> Self {
         Self { tenant: tenant.clone(), quota: quota.clone(), subject, apart: false }
     }
 
-    /// Returns the count beside it, of what another site makes the same client ask for.
+    /// Returns the key of the separate count, for requests that another site makes the same client send.
     #[must_use]
     pub fn apart(self) -> Self {
         Self { apart: true, ..self }
     }
 
-    /// Turns a user, session or route into a subject: the first 128 bits of SHA-256, so that nobody finds
-    /// another's by trying names.
-    pub fn digest(subject: &[u8]) -> u128 {
-        Sha256::digest(subject).first_chunk().copied().map_or(0, u128::from_be_bytes)
+    /// Returns the count of another subject.
+    #[must_use]
+    pub fn with_subject(&self, subject: u128) -> Self {
+        Self { subject, ..self.clone() }
     }
 
     /// Returns the tenant.

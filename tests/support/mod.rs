@@ -31,7 +31,7 @@ use octroi::{
     replay::Request,
     session::{Claims, KeyRing, MasterKey, Purpose, Roles, cookie},
     sessions::RevocationStore,
-    store::{Challenges, KeySets, QuotaKey, QuotaStore},
+    store::{Challenges, ChargeAnswers, KeySets, QuotaCharge, QuotaKey, QuotaStore},
 };
 
 /// The time at which everything is judged.
@@ -426,8 +426,8 @@ pub fn token(tenant: &str) -> String {
 pub struct Empty;
 
 impl QuotaStore for Empty {
-    async fn take(&self, key: &QuotaKey, _limit: Limit, _tick: Tick) -> QuotaAnswer {
-        panic!("{key:?} was charged")
+    async fn take(&self, charges: &[QuotaCharge], _tick: Tick) -> ChargeAnswers {
+        panic!("{charges:?} were charged")
     }
 
     fn give_back(&self, key: &QuotaKey, _limit: Limit, _tick: Tick) {
@@ -475,12 +475,14 @@ impl Counting {
 }
 
 impl QuotaStore for Counting {
-    async fn take(&self, key: &QuotaKey, limit: Limit, tick: Tick) -> QuotaAnswer {
-        let answer = self.peek(key, limit, tick);
-        if matches!(answer, QuotaAnswer::Taken { .. }) {
-            self.taken.lock().unwrap().push((format!("{}/{}", key.tenant(), key.quota()), key.clone()));
-        }
-        answer
+    async fn take(&self, charges: &[QuotaCharge], tick: Tick) -> ChargeAnswers {
+        ChargeAnswers::in_order(charges, |key, limit| {
+            let answer = self.peek(key, limit, tick);
+            if matches!(answer, QuotaAnswer::Taken { .. }) {
+                self.taken.lock().unwrap().push((format!("{}/{}", key.tenant(), key.quota()), key.clone()));
+            }
+            answer
+        })
     }
 
     fn give_back(&self, key: &QuotaKey, _limit: Limit, _tick: Tick) {
