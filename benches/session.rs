@@ -15,7 +15,7 @@ use octroi::{
         },
         grant,
     },
-    sessions::{RevocationStore, SessionLedger},
+    sessions::{RevocationStore, SessionLedger, SessionRef},
 };
 use serde_json::Value;
 
@@ -105,7 +105,16 @@ fn revocation(c: &mut Criterion) {
             b.iter(|| {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 let id = SessionId::new((u128::from(state) << 32).to_be_bytes());
-                journal.lookup(&claims.tenant, &claims.user, black_box(&id), claims.auth_time, 0, now)
+                journal.lookup(
+                    SessionRef {
+                        tenant: &claims.tenant,
+                        user: &claims.user,
+                        id: black_box(&id),
+                        auth_time: claims.auth_time,
+                        epoch: 0,
+                    },
+                    now,
+                )
             });
         });
         // One map of sessions only; the journal asks three: the session, its user, its tenant.

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    control::{Client, ControlArgs, Refused, TIMEOUT},
+    control::{Client, Refused, TIMEOUT},
     output::{Exit, Output, OutputFormat},
 };
 use crate::model::{Clock, SystemClock};
@@ -32,12 +32,12 @@ impl<W: Serialize> AdminRequest<'_, W> {
     /// Sends the request and waits. Exit 0 says that it was done; 1 that nothing has changed, and why.
     pub(super) fn send<T: Serialize + DeserializeOwned>(
         &self,
-        (control, state_dir): (&ControlArgs, &Path),
+        socket: &Path,
         form: OutputFormat,
         output: &mut Output<'_>,
         done: impl FnOnce(&T) -> String,
     ) -> anyhow::Result<Exit> {
-        match self.ask((control, state_dir), &SystemClock::new())? {
+        match self.ask(socket, &SystemClock::new())? {
             Ok(outcome) => {
                 output.data(form, &outcome, || done(&outcome))?;
                 Ok(Exit::Fine)
@@ -63,14 +63,14 @@ impl<W: Serialize> AdminRequest<'_, W> {
     /// within one deadline.
     fn ask<T: DeserializeOwned>(
         &self,
-        (control, state_dir): (&ControlArgs, &Path),
+        socket: &Path,
         clock: &impl Clock,
     ) -> anyhow::Result<Result<T, Refused>> {
         let began = clock.tick();
         let mut left = AGAIN;
         loop {
             let timeout = TIMEOUT.saturating_sub(clock.tick().since(began)).max(LEAST);
-            let answer = Client::patient(control.socket(state_dir))
+            let answer = Client::patient(socket.to_owned())
                 .within(timeout)
                 .post(self.path, &self.wish)?
                 .read::<T>()?;

@@ -17,14 +17,14 @@ use crate::{
     admin::wire::{BanBody, BansBody, StatusBody},
     edge, files,
     model::{
-        ClientIp, ClientPrefix, Clock, HttpVersion, Presented, RevocationAnswer, SessionId, SystemClock,
-        TenantName, UnixTime, UserId,
+        ClientIp, ClientPrefix, Clock, HttpVersion, Presented, RevocationAnswer, SystemClock, TenantName,
+        UnixTime,
     },
     pipeline::Stores,
     policy::Policy,
     replay::{self, Described, Sni},
     session::{Claims, TokenOrder},
-    sessions::{JournalSnapshot, RevocationStore},
+    sessions::{JournalSnapshot, RevocationStore, SessionRef},
     store::{Challenges, KeySets, MemoryQuotas},
 };
 
@@ -132,16 +132,8 @@ struct RevocationView {
 }
 
 impl RevocationStore for RevocationView {
-    fn lookup(
-        &self,
-        tenant: &TenantName,
-        user: &UserId,
-        session: &SessionId,
-        auth_time: UnixTime,
-        epoch: u32,
-        now: UnixTime,
-    ) -> RevocationAnswer {
-        let answer = self.ended.lookup(tenant, user, session, auth_time, epoch, now);
+    fn lookup(&self, session: SessionRef<'_>, now: UnixTime) -> RevocationAnswer {
+        let answer = self.ended.lookup(session, now);
         if answer == RevocationAnswer::Live && !self.is_fresh { RevocationAnswer::Stale } else { answer }
     }
 

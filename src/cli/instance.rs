@@ -27,7 +27,8 @@ pub(crate) enum Effect {
 /// be asked, and that is said; it is not given orders that were meant for another one, unless `--socket`
 /// names it.
 pub(super) fn with_instance(
-    (control, effect): (&ControlArgs, Effect),
+    control: &ControlArgs,
+    effect: Effect,
     config: &Path,
     output: &mut Output<'_>,
     run: impl FnOnce(&Path, &mut Output<'_>) -> anyhow::Result<Exit>,

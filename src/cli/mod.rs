@@ -129,36 +129,39 @@ fn dispatch(cli: Cli, signals: Option<Signals>, output: &mut Output<'_>) -> anyh
     let config = cli.config.as_path();
     let state_dir = || config::state_dir(config, &app::variable);
     match cli.command {
-        Command::Run(args) => run::run(config, &args, (cli.log_level, cli.log_format), signals),
+        Command::Run(args) => {
+            run::run(config, &args, run::Log { level: cli.log_level, format: cli.log_format }, signals)
+        }
         Command::Check(args) => check::run(config, &args, output),
         Command::Explain(args) => explain::run(config, args, output),
         Command::Reload(args) => {
-            with_instance((&args.control, Effect::Change), config, output, |dir, output| {
+            with_instance(&args.control, Effect::Change, config, output, |dir, output| {
                 reload::run(&args, dir, output)
             })
         }
         Command::Upgrade(args) => {
-            with_instance((&args.control, Effect::Change), config, output, |dir, output| {
+            with_instance(&args.control, Effect::Change, config, output, |dir, output| {
                 upgrade::run(&args, dir, output)
             })
         }
         Command::Status(args) => {
-            with_instance((&args.control, Effect::ReadOnly), config, output, |dir, output| {
+            with_instance(&args.control, Effect::ReadOnly, config, output, |dir, output| {
                 status::run(&args, dir, output)
             })
         }
         Command::Health(args) => health::run(config, &args, output),
         Command::Session(args) => match args.asks() {
-            Some(asks) => with_instance(asks, config, output, |dir, output| {
+            Some((control, effect)) => with_instance(control, effect, config, output, |dir, output| {
                 session::run(&args, dir, || policy(config), &SystemClock::new(), output)
             }),
             None => session::run(&args, &state_dir(), || policy(config), &SystemClock::new(), output),
         },
         Command::Ban(args) => {
-            with_instance(args.asks(), config, output, |dir, output| ban::run(&args, dir, output))
+            let (control, effect) = args.asks();
+            with_instance(control, effect, config, output, |dir, output| ban::run(&args, dir, output))
         }
         Command::Keys(args) => match args.asks() {
-            Some(asks) => with_instance((&asks, Effect::ReadOnly), config, output, |dir, output| {
+            Some(control) => with_instance(&control, Effect::ReadOnly, config, output, |dir, output| {
                 keys::run(config, args, dir, || policy(config), output)
             }),
             None => keys::run(config, args, &state_dir(), || policy(config), output),

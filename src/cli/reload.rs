@@ -40,7 +40,7 @@ pub(crate) fn run(args: &ReloadArgs, state_dir: &Path, output: &mut Output<'_>) 
     };
     let mut warnings = Vec::new();
     let exit = request.send(
-        (&args.control, state_dir),
+        &args.control.socket(state_dir),
         OutputFormat::from_flag(args.json),
         output,
         |reloaded: &ReloadedBody| {

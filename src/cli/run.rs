@@ -28,19 +28,21 @@ pub(crate) struct RunArgs {
     pub(crate) accept_old_sessions: bool,
 }
 
+/// How the operational log is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Log {
+    pub(crate) level: LogLevel,
+    pub(crate) format: LogFormat,
+}
+
 /// What is an operator's word for one start only.
 const ACCEPT: &str = "--accept-old-sessions";
 
 /// How a successor says that it is one.
 const UPGRADE: &str = "--upgrade";
 
-pub(crate) fn run(
-    config: &Path,
-    args: &RunArgs,
-    (level, form): (LogLevel, LogFormat),
-    signals: Option<Signals>,
-) -> anyhow::Result<Exit> {
-    let log = telemetry::tracing::init(level.into(), form.into())?;
+pub(crate) fn run(config: &Path, args: &RunArgs, log: Log, signals: Option<Signals>) -> anyhow::Result<Exit> {
+    let log = telemetry::tracing::init(log.level.into(), log.format.into())?;
     let start = Start {
         config: config.to_owned(),
         succeeds: args.upgrade,

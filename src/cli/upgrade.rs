@@ -36,7 +36,7 @@ pub(crate) fn run(args: &UpgradeArgs, state_dir: &Path, output: &mut Output<'_>)
         unchanged: "not upgraded: the same process serves as before",
     };
     request.send(
-        (&args.control, state_dir),
+        &args.control.socket(state_dir),
         OutputFormat::from_flag(args.json),
         output,
         |upgraded: &UpgradedBody| {

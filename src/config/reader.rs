@@ -140,7 +140,8 @@ impl<'t, 'f> Reader<'t, 'f> {
         node: &'t Node,
         entries: &'t [Entry],
         key: &'static str,
-        (keys, description): (&[&str], &str),
+        keys: &[&str],
+        description: &str,
     ) -> Option<T> {
         if let Some(entry) = entries.iter().find(|entry| &*entry.key == key) {
             let before = self.findings.errors();

@@ -34,7 +34,7 @@ macro_rules! wire {
                 let entries = reader.map(node, $name, Self::KEYS)?;
                 let at = reader.spot(node);
                 // All keys are read before any of them can end the reading, so that all problems are found.
-                $( let $field = reader.field::<$field_type>(node, entries, $crate::config::shape::key(stringify!($field)), (Self::KEYS, concat!($($field_doc),+))); )*
+                $( let $field = reader.field::<$field_type>(node, entries, $crate::config::shape::key(stringify!($field)), Self::KEYS, concat!($($field_doc),+)); )*
                 let _: &[$crate::config::tree::Entry] = entries;
                 Some(Self { at, $( $field: $field?, )* })
             }

@@ -7,7 +7,7 @@ use crate::{
     },
     model::{ClientIp, UnixTime, Verdict},
     policy::{OnStale, Policy},
-    sessions::RevocationStore,
+    sessions::{RevocationStore, SessionRef},
 };
 
 /// Judges whether somebody ended a session. A foreign one knows no epoch: it is of the one in which its user
@@ -23,7 +23,16 @@ pub(super) fn ended<R: RevocationStore>(
         Source::Octroi { .. } => claims.epoch,
         Source::Foreign { .. } => revocations.epoch_of(&claims.tenant, claims.auth_time, now),
     };
-    let answer = revocations.lookup(&claims.tenant, &claims.user, &claims.id, claims.auth_time, epoch, now);
+    let answer = revocations.lookup(
+        SessionRef {
+            tenant: &claims.tenant,
+            user: &claims.user,
+            id: &claims.id,
+            auth_time: claims.auth_time,
+            epoch,
+        },
+        now,
+    );
     revocation::check(answer, revocations.epoch(&claims.tenant, now), epoch, claims, on_stale)?;
     // Behind what is known for certain.
     let is_foreign = matches!(session.source, Source::Foreign { .. });

@@ -190,6 +190,7 @@ impl SessionLedger {
 
 #[cfg(test)]
 mod tests {
+    use crate::sessions::SessionRef;
     use std::fs;
 
     use super::{super::RevocationStore, *};
@@ -219,7 +220,16 @@ mod tests {
     }
 
     fn session(journal: &SessionLedger, number: u64, now: u64) -> RevocationAnswer {
-        journal.lookup(&name("acme"), &user("u"), &id(number), at(50), u32::MAX, at(now))
+        journal.lookup(
+            SessionRef {
+                tenant: &name("acme"),
+                user: &user("u"),
+                id: &id(number),
+                auth_time: at(50),
+                epoch: u32::MAX,
+            },
+            at(now),
+        )
     }
 
     fn of_user(
@@ -229,7 +239,16 @@ mod tests {
         auth_time: UnixTime,
         now: u64,
     ) -> RevocationAnswer {
-        journal.lookup(&name(tenant), &user(who), &id(u64::MAX), auth_time, u32::MAX, at(now))
+        journal.lookup(
+            SessionRef {
+                tenant: &name(tenant),
+                user: &user(who),
+                id: &id(u64::MAX),
+                auth_time,
+                epoch: u32::MAX,
+            },
+            at(now),
+        )
     }
 
     #[test]
@@ -299,7 +318,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let journal = open(dir.path());
         let ask = |journal: &SessionLedger, epoch| {
-            journal.lookup(&name("acme"), &user("u"), &id(1), at(1), epoch, at(100))
+            journal.lookup(
+                SessionRef { tenant: &name("acme"), user: &user("u"), id: &id(1), auth_time: at(1), epoch },
+                at(100),
+            )
         };
         assert_eq!(ask(&journal, 0), RevocationAnswer::Live);
 
@@ -433,7 +455,10 @@ mod tests {
             );
             assert_eq!([3, 4].map(|number| session(&journal, number, 100)), [RevocationAnswer::Session; 2]);
             assert_eq!(
-                journal.lookup(&acme, &user("u"), &id(0), at(50), 0, at(100)),
+                journal.lookup(
+                    SessionRef { tenant: &acme, user: &user("u"), id: &id(0), auth_time: at(50), epoch: 0 },
+                    at(100)
+                ),
                 RevocationAnswer::Tenant { epoch: 1 },
                 "the forgotten ones are dead by their epoch"
             );
@@ -446,7 +471,10 @@ mod tests {
         let (journal, acme) = (open(dir.path()), name("acme"));
         let alive = |journal: &SessionLedger, auth_time: u64, now: u64| {
             let epoch = journal.epoch_of(&acme, at(auth_time), at(now));
-            journal.lookup(&acme, &user("u"), &id(1), at(auth_time), epoch, at(now)) == RevocationAnswer::Live
+            journal.lookup(
+                SessionRef { tenant: &acme, user: &user("u"), id: &id(1), auth_time: at(auth_time), epoch },
+                at(now),
+            ) == RevocationAnswer::Live
         };
         assert!(alive(&journal, 0, 100) && alive(&journal, 100, 100));
 
@@ -476,7 +504,10 @@ mod tests {
         let acme = name("acme");
         let alive = |journal: &SessionLedger, auth_time: u64, now: u64| {
             let epoch = journal.epoch_of(&acme, at(auth_time), at(now));
-            journal.lookup(&acme, &user("u"), &id(9), at(auth_time), epoch, at(now)) == RevocationAnswer::Live
+            journal.lookup(
+                SessionRef { tenant: &acme, user: &user("u"), id: &id(9), auth_time: at(auth_time), epoch },
+                at(now),
+            ) == RevocationAnswer::Live
         };
         journal.revoke_session(&acme, &id(1), at(1_050), at(9_000_000)).unwrap();
         journal.revoke_session(&acme, &id(2), at(8_000_000), at(9_000_000)).unwrap();

@@ -87,6 +87,7 @@ mod tests {
 
     use super::*;
     use crate::append_log::AppendLogError;
+    use crate::sessions::SessionRef;
     use crate::{
         model::{BoxFuture, RevocationTarget, TenantName},
         sessions::{
@@ -268,8 +269,10 @@ mod tests {
             );
             let ended = |journal: &SessionLedger| {
                 let (user, session) = ("u_1".parse().unwrap(), crate::model::SessionId::new([7; 16]));
-                journal.lookup(&acme(), &user, &session, at(1), 0, at(900))
-                    != crate::model::RevocationAnswer::Live
+                journal.lookup(
+                    SessionRef { tenant: &acme(), user: &user, id: &session, auth_time: at(1), epoch: 0 },
+                    at(900),
+                ) != crate::model::RevocationAnswer::Live
             };
 
             for length in 0..whole.len() {

@@ -161,6 +161,7 @@ mod tests {
     use tokio::sync::{Notify, Semaphore};
 
     use super::*;
+    use crate::sessions::SessionRef;
     use crate::{
         model::{BoxFuture, ClientPrefix, RevocationAnswer},
         policy::OnStale,
@@ -280,7 +281,16 @@ mod tests {
 
             until(|| nodes.spread.lock().unwrap().len() == 1).await;
             let read = JournalSnapshot::read(dir.path()).unwrap();
-            let answer = read.lookup(&acme(), &"u_1".parse().unwrap(), &ID, NOW, 0, NOW);
+            let answer = read.lookup(
+                SessionRef {
+                    tenant: &acme(),
+                    user: &"u_1".parse().unwrap(),
+                    id: &ID,
+                    auth_time: NOW,
+                    epoch: 0,
+                },
+                NOW,
+            );
             assert_eq!(answer, RevocationAnswer::Session, "{waits_for_nodes}");
         }
     }

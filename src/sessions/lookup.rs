@@ -2,26 +2,18 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{RevocationStore, SessionLedger};
+use super::{RevocationStore, SessionLedger, SessionRef};
 use crate::{
-    model::{ClientPrefix, RevocationAnswer, SessionId, TenantName, UnixTime, UserId},
+    model::{ClientPrefix, RevocationAnswer, TenantName, UnixTime},
     session::{Claims, TokenOrder},
 };
 
 impl RevocationStore for SessionLedger {
-    fn lookup(
-        &self,
-        tenant: &TenantName,
-        user: &UserId,
-        session: &SessionId,
-        auth_time: UnixTime,
-        epoch: u32,
-        now: UnixTime,
-    ) -> RevocationAnswer {
+    fn lookup(&self, session: SessionRef<'_>, now: UnixTime) -> RevocationAnswer {
         if self.lost_writer.load(Ordering::Relaxed) {
             return RevocationAnswer::Unavailable;
         }
-        let answer = self.index.lookup(tenant, user, session, auth_time, epoch, now);
+        let answer = self.index.lookup(session, now);
         if answer == RevocationAnswer::Live && !self.is_fresh(now) { RevocationAnswer::Stale } else { answer }
     }
 

@@ -11,6 +11,7 @@ mod commit;
 mod commit_queue;
 mod completeness;
 mod epoch;
+mod epochs;
 mod error;
 mod grant_record;
 mod grant_request;
@@ -57,7 +58,7 @@ pub use presence::LocalSession;
 pub use registry::{MOST_KNOWN, MOST_OF_TENANT};
 pub use renewals::Renewals;
 pub use snapshot::JournalSnapshot;
-pub use store::RevocationStore;
+pub use store::{RevocationStore, SessionRef};
 pub use writer::{Follower, RemoteWriter};
 
 #[cfg(feature = "gateway")]

@@ -25,7 +25,7 @@
 
 use std::time::Duration;
 
-use super::{StoreError, grant_record::GrantRecord, record::Record, revocation_index::RevocationIndex};
+use super::{StoreError, epochs, grant_record::GrantRecord, record::Record};
 use crate::{
     model::{BoxFuture, SessionId, UnixTime},
     session::{Admission, UserLimit},
@@ -117,7 +117,7 @@ pub(crate) fn shared_form(news: Vec<Record>) -> Vec<Record> {
         Record::Session { .. } | Record::User { .. } | Record::Raise { .. } => vec![record],
         Record::Fold { tenant, at, epoch } => vec![Record::Raise { tenant, at, epoch }],
         Record::Tenant { tenant, epoch, since, raises, present: _ } => {
-            RevocationIndex::epochs(&tenant, since, epoch, &raises)
+            epochs::raises(&tenant, since, epoch, &raises)
         }
         Record::Fresh { .. } | Record::Granted(_) | Record::Presented { .. } => Vec::new(),
     };

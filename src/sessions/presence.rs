@@ -11,7 +11,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    SessionLedger, StoreError,
+    SessionLedger, SessionRef, StoreError,
     grant_record::GrantRecord,
     grant_request::note_of,
     record::Record,
@@ -88,8 +88,16 @@ impl SessionLedger {
 
     /// Says whether nobody ended a session.
     pub(crate) fn is_live(&self, note: &GrantRecord, now: UnixTime) -> bool {
-        self.index.lookup(&note.tenant, &note.user, &note.id, note.granted, note.epoch, now)
-            == RevocationAnswer::Live
+        self.index.lookup(
+            SessionRef {
+                tenant: &note.tenant,
+                user: &note.user,
+                id: &note.id,
+                auth_time: note.granted,
+                epoch: note.epoch,
+            },
+            now,
+        ) == RevocationAnswer::Live
     }
 
     /// Says what a token is beside the newest one of its session that was presented, and takes it for

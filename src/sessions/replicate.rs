@@ -176,6 +176,7 @@ impl SessionLedger {
 mod tests {
     use super::super::RevocationStore;
     use super::*;
+    use crate::sessions::SessionRef;
     use crate::{
         model::{BoxFuture, RevocationAnswer, RevocationTarget},
         session::{Admission, UserLimit},
@@ -255,7 +256,16 @@ mod tests {
 
         let journal = SessionLedger::open(dir.path(), NOW).unwrap();
         assert_eq!(
-            journal.lookup(&acme(), &"u".parse().unwrap(), &id, NOW, 1_000, NOW),
+            journal.lookup(
+                SessionRef {
+                    tenant: &acme(),
+                    user: &"u".parse().unwrap(),
+                    id: &id,
+                    auth_time: NOW,
+                    epoch: 1_000
+                },
+                NOW
+            ),
             RevocationAnswer::Session
         );
         assert_eq!(journal.epoch(&acme(), NOW), 1_000);
@@ -267,11 +277,13 @@ mod tests {
         let journal = journal(&dir);
         let ask = |secs| {
             journal.lookup(
-                &acme(),
-                &"u".parse().unwrap(),
-                &SessionId::new([1; 16]),
-                NOW,
-                0,
+                SessionRef {
+                    tenant: &acme(),
+                    user: &"u".parse().unwrap(),
+                    id: &SessionId::new([1; 16]),
+                    auth_time: NOW,
+                    epoch: 0,
+                },
                 UnixTime::from_secs(secs),
             )
         };

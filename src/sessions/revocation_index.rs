@@ -2,11 +2,13 @@
 
 use std::collections::HashMap as Counts;
 
-use papaya::{Equivalent, HashMap, ResizeMode};
+use papaya::{Equivalent, HashMap};
 
 use super::{
+    SessionRef,
     change_notifier::ChangeNotifier,
-    epoch::{Epoch, UserCutoffs},
+    epoch::UserCutoffs,
+    epochs::{Epochs, map},
     record::Record,
     registry::Registry,
 };
@@ -17,13 +19,13 @@ use crate::{
 
 /// The marks that lookups read. Writers take turns: who changes a mark holds the [`TenantCounts`].
 ///
-/// RevocationIndex only merge: a record read twice, or after a later one, does no harm. Only a tenant's next
+/// Marks only merge: a record read twice, or after a later one, does no harm. Only a tenant's next
 /// epoch without a number is read once, in order: [`RevocationIndex::numbered`] gives it one before it is
 /// written or told.
 pub(crate) struct RevocationIndex {
     sessions: HashMap<SessionId, EndedSession, ahash::RandomState>,
     users: HashMap<Whose, UserCutoffs, ahash::RandomState>,
-    tenants: HashMap<TenantName, Epoch, ahash::RandomState>,
+    epochs: Epochs,
     /// Rings behind every record that was merged in.
     pub(crate) changed: ChangeNotifier,
     /// The sessions that users have.
@@ -63,16 +65,10 @@ impl Equivalent<Whose> for WhoseRef<'_> {
 
 impl Default for RevocationIndex {
     fn default() -> Self {
-        // Writers wait while a map grows; they take turns anyway. Growing bit by bit leaves two tables for
-        // every reader to search until enough was written: 100 ns instead of 25 for a session that was not
-        // ended.
-        fn map<K, V>() -> HashMap<K, V, ahash::RandomState> {
-            HashMap::builder().hasher(ahash::RandomState::new()).resize_mode(ResizeMode::Blocking).build()
-        }
         Self {
             sessions: map(),
             users: map(),
-            tenants: map(),
+            epochs: Epochs::default(),
             changed: ChangeNotifier::default(),
             registry: Registry::default(),
         }
@@ -81,16 +77,9 @@ impl Default for RevocationIndex {
 
 impl RevocationIndex {
     /// Answers [`RevocationStore::lookup`](super::RevocationStore::lookup).
-    pub(crate) fn lookup(
-        &self,
-        tenant: &TenantName,
-        user: &UserId,
-        session: &SessionId,
-        auth_time: UnixTime,
-        epoch: u32,
-        now: UnixTime,
-    ) -> RevocationAnswer {
-        if self.sessions.pin().get(session).is_some_and(|ended| ended.at <= now) {
+    pub(crate) fn lookup(&self, session: SessionRef<'_>, now: UnixTime) -> RevocationAnswer {
+        let SessionRef { tenant, user, id, auth_time, epoch } = session;
+        if self.sessions.pin().get(id).is_some_and(|ended| ended.at <= now) {
             return RevocationAnswer::Session;
         }
         if let Some(at) =
@@ -106,12 +95,12 @@ impl RevocationIndex {
 
     /// Returns a tenant's epoch at a time.
     pub(crate) fn epoch(&self, tenant: &TenantName, now: UnixTime) -> u32 {
-        self.tenants.pin().get(tenant).map_or(0, |epoch| epoch.at(now))
+        self.epochs.at(tenant, now)
     }
 
     /// Answers [`RevocationStore::epoch_of`](super::RevocationStore::epoch_of).
     pub(crate) fn epoch_of(&self, tenant: &TenantName, auth_time: UnixTime, now: UnixTime) -> u32 {
-        self.tenants.pin().get(tenant).map_or(0, |epoch| epoch.of(auth_time, now))
+        self.epochs.of(tenant, auth_time, now)
     }
 
     /// Returns how many sessions and users are marked.
@@ -121,7 +110,7 @@ impl RevocationIndex {
 
     /// Returns how many records the index yields.
     pub(crate) fn live(&self) -> usize {
-        self.len().saturating_add(self.tenants.len()).saturating_add(self.registry.len().saturating_mul(2))
+        self.len().saturating_add(self.epochs.len()).saturating_add(self.registry.len().saturating_mul(2))
     }
 
     /// Returns when the marked sessions of a tenant ended, of those that did up to a time, and when the next
@@ -163,13 +152,7 @@ impl RevocationIndex {
                         && kept.cutoffs.iter().any(|mark| mark.0 <= *from && mark.1 >= *at)
                 })
             }
-            Record::Raise { tenant, at, epoch: Some(epoch) } => {
-                self.tenants.pin().get(tenant).is_some_and(|kept| {
-                    let mut raised = kept.clone();
-                    raised.raise(*at, *epoch);
-                    raised == *kept
-                })
-            }
+            Record::Raise { tenant, at, epoch: Some(epoch) } => self.epochs.includes(tenant, *at, *epoch),
             Record::Raise { epoch: None, .. }
             | Record::Fold { .. }
             | Record::Tenant { .. }
@@ -186,9 +169,7 @@ impl RevocationIndex {
         record: Record,
         floor: impl Fn(UnixTime) -> u32,
     ) -> Record {
-        let next = |tenant: &TenantName, at: UnixTime| {
-            self.tenants.pin().get(tenant).map_or(1, |kept| kept.next(at)).max(floor(at))
-        };
+        let next = |tenant: &TenantName, at: UnixTime| self.epochs.next(tenant, at).max(floor(at));
         match record {
             Record::Raise { tenant, at, epoch: None } => {
                 Record::Raise { epoch: Some(next(&tenant, at)), tenant, at }
@@ -219,17 +200,17 @@ impl RevocationIndex {
                 users.insert(whose, signed);
             }
             Record::Raise { tenant, at, epoch } => {
-                self.change_tenant(tenant, |kept| kept.raise(at, epoch.unwrap_or_else(|| kept.next(at))))
+                self.epochs.change(tenant, |kept| kept.raise(at, epoch.unwrap_or_else(|| kept.next(at))))
             }
             Record::Fold { tenant, at, epoch } => {
                 let sessions = self.sessions.pin();
                 sessions.retain(|_, ended| ended.tenant.as_ref() != Some(&tenant));
                 counts.0.remove(&tenant);
-                self.change_tenant(tenant, |kept| {
+                self.epochs.change(tenant, |kept| {
                     kept.begin(at, epoch.unwrap_or_else(|| kept.base.saturating_add(1)))
                 });
             }
-            Record::Tenant { tenant, epoch, present, since, raises } => self.change_tenant(tenant, |kept| {
+            Record::Tenant { tenant, epoch, present, since, raises } => self.epochs.change(tenant, |kept| {
                 kept.present = present;
                 kept.begin(since, epoch);
                 raises.iter().for_each(|(from, epoch)| kept.raise(*from, *epoch));
@@ -261,16 +242,9 @@ impl RevocationIndex {
         sessions.insert(id, new);
     }
 
-    fn change_tenant(&self, tenant: TenantName, change: impl FnOnce(&mut Epoch)) {
-        let tenants = self.tenants.pin();
-        let mut epoch = tenants.get(&tenant).cloned().unwrap_or_default();
-        change(&mut epoch);
-        tenants.insert(tenant, epoch);
-    }
-
     /// Has the epochs of a tenant up to a time be in force whatever the time is.
     pub(crate) fn settle_tenant(&self, _counts: &TenantCounts, tenant: TenantName, at: UnixTime) {
-        self.change_tenant(tenant, |kept| kept.settle(at));
+        self.epochs.change(tenant, |kept| kept.settle(at));
         self.changed.notify();
     }
 
@@ -283,68 +257,17 @@ impl RevocationIndex {
         now: UnixTime,
         floor: impl Fn(UnixTime) -> u32,
     ) -> Vec<Record> {
-        let names: std::collections::HashSet<&TenantName, ahash::RandomState> = names.collect();
-        let tenants = self.tenants.pin();
-        let as_it_stands = |tenant: &TenantName, mut epoch: Epoch| {
-            epoch.settle(now);
-            Record::Tenant {
-                tenant: tenant.clone(),
-                epoch: epoch.base,
-                present: epoch.present,
-                since: epoch.since,
-                raises: epoch.raises,
-            }
-        };
-        let gone = tenants.iter().filter(|(tenant, epoch)| epoch.present && !names.contains(tenant)).map(
-            |(tenant, epoch)| {
-                let mut epoch = epoch.clone();
-                epoch.settle(now);
-                epoch.begin(now, epoch.next(now).max(floor(now)));
-                as_it_stands(tenant, Epoch { present: false, ..epoch })
-            },
-        );
-        let come = names.iter().filter_map(|tenant| match tenants.get(*tenant) {
-            Some(epoch) if epoch.present => None,
-            Some(epoch) => Some(as_it_stands(tenant, Epoch { present: true, ..epoch.clone() })),
-            None => Some(as_it_stands(tenant, Epoch { present: true, ..Epoch::default() })),
-        });
-        gone.chain(come).collect()
+        self.epochs.settle_presence(names, now, floor)
     }
 
     /// Returns the tenants that are there.
     pub(crate) fn present(&self) -> Vec<TenantName> {
-        self.tenants
-            .pin()
-            .iter()
-            .filter(|(_, epoch)| epoch.present)
-            .map(|(tenant, _)| tenant.clone())
-            .collect()
+        self.epochs.present()
     }
 
     /// Returns the tenants as they stand.
     pub(crate) fn tenants(&self, _counts: &TenantCounts) -> Vec<Record> {
-        let tenants = self.tenants.pin();
-        let record = |(tenant, epoch): (&TenantName, &Epoch)| Record::Tenant {
-            tenant: tenant.clone(),
-            epoch: epoch.base,
-            present: epoch.present,
-            since: epoch.since,
-            raises: epoch.raises.clone(),
-        };
-        tenants.iter().map(record).collect()
-    }
-
-    /// Returns what others must know of a tenant: the epoch in force, and those that begin later.
-    pub(crate) fn epochs(
-        tenant: &TenantName,
-        since: UnixTime,
-        epoch: u32,
-        raises: &[(UnixTime, u32)],
-    ) -> Vec<Record> {
-        let in_force = Some((since, epoch)).filter(|(_, epoch)| *epoch > 0);
-        let raise =
-            |(at, epoch): (UnixTime, u32)| Record::Raise { tenant: tenant.clone(), at, epoch: Some(epoch) };
-        in_force.into_iter().chain(raises.iter().copied()).map(raise).collect()
+        self.epochs.records()
     }
 
     /// Hands every session's and user's mark on, as records.
@@ -400,14 +323,7 @@ impl RevocationIndex {
                 users.insert(whose.clone(), signed);
             }
         }
-        let tenants = self.tenants.pin();
-        for (tenant, epoch) in &tenants {
-            if epoch.raises.first().is_some_and(|(at, _)| *at <= now) {
-                let mut epoch = epoch.clone();
-                epoch.settle(now);
-                tenants.insert(tenant.clone(), epoch);
-            }
-        }
+        self.epochs.settle_dates(now);
     }
 }
 
@@ -446,7 +362,16 @@ mod tests {
     }
 
     fn ask(marks: &RevocationIndex, auth_time: u64, epoch: u32, now: u64) -> RevocationAnswer {
-        marks.lookup(&tenant(), &user(), &SessionId::new([1; 16]), at(auth_time), epoch, at(now))
+        marks.lookup(
+            SessionRef {
+                tenant: &tenant(),
+                user: &user(),
+                id: &SessionId::new([1; 16]),
+                auth_time: at(auth_time),
+                epoch,
+            },
+            at(now),
+        )
     }
 
     fn user_mark(from: u64) -> Record {

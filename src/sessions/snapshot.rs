@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use super::{
-    Beginning, RevocationStore, StoreError,
+    Beginning, RevocationStore, SessionRef, StoreError,
     completeness::covers,
     record::Record,
     revocation_index::{RevocationIndex, TenantCounts},
 };
 use crate::{
     append_log::AppendLog,
-    model::{ClientPrefix, RevocationAnswer, SessionId, TenantName, UnixTime, UserId},
+    model::{ClientPrefix, RevocationAnswer, TenantName, UnixTime},
     session::{Claims, TokenOrder},
 };
 
@@ -31,16 +31,8 @@ impl JournalSnapshot {
 }
 
 impl RevocationStore for JournalSnapshot {
-    fn lookup(
-        &self,
-        tenant: &TenantName,
-        user: &UserId,
-        session: &SessionId,
-        auth_time: UnixTime,
-        epoch: u32,
-        now: UnixTime,
-    ) -> RevocationAnswer {
-        self.index.lookup(tenant, user, session, auth_time, epoch, now)
+    fn lookup(&self, session: SessionRef<'_>, now: UnixTime) -> RevocationAnswer {
+        self.index.lookup(session, now)
     }
 
     fn epoch(&self, tenant: &TenantName, now: UnixTime) -> u32 {
@@ -64,7 +56,10 @@ impl RevocationStore for JournalSnapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::RevocationTarget, sessions::SessionLedger};
+    use crate::{
+        model::{RevocationTarget, SessionId},
+        sessions::SessionLedger,
+    };
 
     #[test]
     fn a_journal_in_use_can_be_read() {
@@ -77,9 +72,24 @@ mod tests {
 
         let ended = JournalSnapshot::read(dir.path()).unwrap();
 
-        assert_eq!(ended.lookup(&tenant, &user, &session, now, 0, now), RevocationAnswer::Session);
         assert_eq!(
-            ended.lookup(&tenant, &user, &SessionId::new([8; 16]), now, 0, now),
+            ended.lookup(
+                SessionRef { tenant: &tenant, user: &user, id: &session, auth_time: now, epoch: 0 },
+                now
+            ),
+            RevocationAnswer::Session
+        );
+        assert_eq!(
+            ended.lookup(
+                SessionRef {
+                    tenant: &tenant,
+                    user: &user,
+                    id: &SessionId::new([8; 16]),
+                    auth_time: now,
+                    epoch: 0
+                },
+                now
+            ),
             RevocationAnswer::Live
         );
     }

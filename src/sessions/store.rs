@@ -5,22 +5,28 @@ use crate::{
     session::{Claims, TokenOrder},
 };
 
+/// A session as its own claims tell it: all that a revocation may name.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionRef<'a> {
+    /// The tenant that it belongs to.
+    pub tenant: &'a TenantName,
+    /// Its user.
+    pub user: &'a UserId,
+    /// Its id.
+    pub id: &'a SessionId,
+    /// When its user signed in.
+    pub auth_time: UnixTime,
+    /// The tenant's epoch that it began in.
+    pub epoch: u32,
+}
+
 /// Knows which sessions were ended.
 pub trait RevocationStore: Send + Sync {
     /// Says whether a session was ended: itself, with all of its user who signed in up to a time, or with all
     /// of its tenant.
     ///
-    /// `auth_time` and `epoch` are the session's own claims. A revocation for a later date counts from that
-    /// date on.
-    fn lookup(
-        &self,
-        tenant: &TenantName,
-        user: &UserId,
-        session: &SessionId,
-        auth_time: UnixTime,
-        epoch: u32,
-        now: UnixTime,
-    ) -> RevocationAnswer;
+    /// A revocation for a later date counts from that date on.
+    fn lookup(&self, session: SessionRef<'_>, now: UnixTime) -> RevocationAnswer;
 
     /// Returns the epoch of a tenant, which a new session of it carries; 0 for one that nobody knows.
     fn epoch(&self, tenant: &TenantName, now: UnixTime) -> u32;

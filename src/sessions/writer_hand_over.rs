@@ -241,6 +241,7 @@ mod tests {
 
     use super::*;
     use crate::append_log::AppendLogError;
+    use crate::sessions::SessionRef;
     use crate::{
         model::{ClientPrefix, RevocationAnswer, RevocationTarget, SessionId, TenantName, UnixTime, UserId},
         session::{Admission, Claims, LimitAction, TokenOrder, UserLimit},
@@ -263,7 +264,10 @@ mod tests {
     }
 
     fn ask(journal: &SessionLedger, byte: u8) -> RevocationAnswer {
-        journal.lookup(&acme(), &user(), &id(byte), NOW, u32::MAX, NOW)
+        journal.lookup(
+            SessionRef { tenant: &acme(), user: &user(), id: &id(byte), auth_time: NOW, epoch: u32::MAX },
+            NOW,
+        )
     }
 
     fn end(journal: &SessionLedger, byte: u8) -> Result<(), StoreError> {

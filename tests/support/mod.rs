@@ -17,7 +17,7 @@ use octroi::{
     model::{
         Acceptance, Alpn, ClientCertificate, Deny, Facts, Http2Limits, HttpVersion, Mode, Origin, PathRules,
         Presented, QuotaAnswer, Reason, RevocationAnswer, RouteId, Secret, SessionId, TenantName, Tick,
-        TlsFacts, Trail, Transport, UnixTime, UserId,
+        TlsFacts, Trail, Transport, UnixTime,
     },
     pipeline::{Disposition, Permit, RequestFacts, Stores, judge},
     policy::{
@@ -30,7 +30,7 @@ use octroi::{
     quota::Limit,
     replay::Request,
     session::{Claims, KeyRing, MasterKey, Purpose, Roles, cookie},
-    sessions::RevocationStore,
+    sessions::{RevocationStore, SessionRef},
     store::{Challenges, ChargeAnswers, KeySets, QuotaCharge, QuotaKey, QuotaStore},
 };
 
@@ -440,16 +440,8 @@ impl QuotaStore for Empty {
 }
 
 impl RevocationStore for Empty {
-    fn lookup(
-        &self,
-        tenant: &TenantName,
-        user: &UserId,
-        _: &SessionId,
-        _: UnixTime,
-        _: u32,
-        _: UnixTime,
-    ) -> RevocationAnswer {
-        panic!("{user} of {tenant} was looked up")
+    fn lookup(&self, session: SessionRef<'_>, _: UnixTime) -> RevocationAnswer {
+        panic!("{} of {} was looked up", session.user, session.tenant)
     }
 
     fn epoch(&self, tenant: &TenantName, _: UnixTime) -> u32 {
@@ -508,15 +500,7 @@ pub struct Says(pub RevocationAnswer, pub u32);
 pub const LIVE: Says = Says(RevocationAnswer::Live, 0);
 
 impl RevocationStore for Says {
-    fn lookup(
-        &self,
-        _: &TenantName,
-        _: &UserId,
-        _: &SessionId,
-        _: UnixTime,
-        _: u32,
-        _: UnixTime,
-    ) -> RevocationAnswer {
+    fn lookup(&self, _: SessionRef<'_>, _: UnixTime) -> RevocationAnswer {
         self.0
     }
 

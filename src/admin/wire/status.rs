@@ -4,11 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::write_time;
-use crate::model::{
-    AcmeStatus, ClockStatus, KeySetStatus, MissingTenants, NodeStatus, RedisStatus, Status,
-    UnkeptRevocations, UpstreamStatus,
-};
+use super::{redis::RedisBody, upstream::UpstreamBody, write_time};
+use crate::model::{AcmeStatus, ClockStatus, KeySetStatus, MissingTenants, Status, UnkeptRevocations};
 
 /// `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -187,65 +184,6 @@ pub struct AcmeTroubleBody {
     pub next: String,
 }
 
-/// How the store that nodes share does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RedisBody {
-    /// Whether there is a connection.
-    pub connected: bool,
-    /// Why there is none, or what it refuses; absent: all is well.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trouble: Option<String>,
-    /// Whether revocations are shared through it.
-    pub shared: bool,
-    /// Whether it is known what other nodes revoked.
-    pub fresh: bool,
-    /// When that was last known; absent: not since the start.
-    pub synced: Option<String>,
-    /// Revocations of this node that it may not have yet.
-    pub pending: u64,
-    /// Which nodes were seen there.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub nodes: Vec<NodeBody>,
-    /// Since when it is not known which of them live: what is said of them is from then. Absent: Redis was
-    /// asked just now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nodes_unknown_since: Option<String>,
-    /// How many there should be, where the configuration says so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replicas: Option<u32>,
-    /// Whether another process shares under this node's name.
-    #[serde(default)]
-    pub namesake: bool,
-}
-
-impl RedisBody {
-    /// Says whether it can be relied on: what other nodes revoked is known, there are as many as there should
-    /// be, each of its own name.
-    pub fn is_healthy(&self) -> bool {
-        !self.shared || (self.fresh && !self.namesake && !self.misses_nodes())
-    }
-
-    /// Says whether fewer nodes live than there should be, as far as Redis was asked.
-    pub fn misses_nodes(&self) -> bool {
-        let living = self.nodes.iter().filter(|node| node.lives).count();
-        !self.nodes.is_empty()
-            && self
-                .replicas
-                .is_some_and(|replicas| usize::try_from(replicas).is_ok_and(|replicas| living < replicas))
-    }
-}
-
-/// A node that shares revocations.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeBody {
-    /// Its name.
-    pub name: String,
-    /// When it was last heard of.
-    pub heard: String,
-    /// Whether it lived when Redis was last asked.
-    pub lives: bool,
-}
-
 /// Where the keys stand that an issuer publishes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeySetBody {
@@ -263,54 +201,6 @@ pub struct KeySetBody {
     pub error: Option<String>,
     /// When it is fetched again.
     pub next: String,
-}
-
-/// An upstream with which something is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UpstreamBody {
-    /// Its name.
-    pub name: String,
-    /// Whether octets came behind the answer to a request with a body: it does not read bodies.
-    pub bodies_unread: bool,
-    /// Servers that take no connections and are left aside.
-    pub aside: Vec<AsideBody>,
-    /// Whether none of its servers takes connections.
-    #[serde(default)]
-    pub down: bool,
-    /// Its only server, where that takes none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failing: Option<FailingBody>,
-}
-
-/// The only server of an upstream, while it takes no connections. Each request tries it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FailingBody {
-    /// Its address.
-    pub server: String,
-    /// Since when.
-    pub since: String,
-    /// When a request tried it last; an earlier octroi does not say it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last: Option<String>,
-    /// How often it was tried in vain.
-    pub failures: u32,
-    /// Why, the last time.
-    pub error: String,
-}
-
-/// A server that is left aside.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AsideBody {
-    /// Its address.
-    pub server: String,
-    /// Since when.
-    pub since: String,
-    /// When a request tries it again.
-    pub next: String,
-    /// How often it was tried in vain.
-    pub failures: u32,
-    /// Why, the last time.
-    pub error: String,
 }
 
 impl From<Status> for StatusBody {
@@ -396,63 +286,9 @@ impl From<ClockStatus> for ClockBody {
     }
 }
 
-impl From<RedisStatus> for RedisBody {
-    fn from(status: RedisStatus) -> Self {
-        Self {
-            connected: status.is_connected,
-            trouble: status.trouble,
-            shared: status.is_shared,
-            fresh: status.is_fresh,
-            synced: status.synced.map(write_time),
-            pending: status.pending,
-            nodes: status
-                .nodes
-                .into_iter()
-                .map(|NodeStatus { name, heard, lives }| NodeBody { name, heard: write_time(heard), lives })
-                .collect(),
-            nodes_unknown_since: status.nodes_unknown.map(write_time),
-            replicas: status.replicas,
-            namesake: status.is_namesake,
-        }
-    }
-}
-
 impl From<KeySetStatus> for KeySetBody {
     fn from(status: KeySetStatus) -> Self {
         let KeySetStatus { set, keys, ignored, fetched, error, next } = status;
         Self { set, keys, ignored, fetched: fetched.map(write_time), error, next: write_time(next) }
-    }
-}
-
-impl From<UpstreamStatus> for UpstreamBody {
-    fn from(status: UpstreamStatus) -> Self {
-        let down = status.is_down();
-        let failing = status.servers.iter().find_map(|server| {
-            let failing = server.failing.as_ref()?;
-            Some(FailingBody {
-                server: server.address.clone(),
-                since: write_time(failing.since),
-                last: Some(write_time(failing.last)),
-                failures: failing.failures,
-                error: failing.error.clone(),
-            })
-        });
-        let aside = status.servers.into_iter().filter_map(|server| {
-            let aside = server.aside?;
-            Some(AsideBody {
-                server: server.address,
-                since: write_time(aside.since),
-                next: write_time(aside.next),
-                failures: aside.failures,
-                error: aside.error,
-            })
-        });
-        Self {
-            name: status.name.to_string(),
-            bodies_unread: status.bodies_unread,
-            aside: aside.collect(),
-            down,
-            failing,
-        }
     }
 }

@@ -92,7 +92,8 @@ const HELP: &str = "Put back from the backup what was in use, and do not restart
                     in memory. What is new, and was never in use, `--force` makes; a certificate for others than yourself comes from your CA";
 
 /// Says whether a file lacks, or of a pair one of both. A pair whose key alone lacks cannot be made whole.
-fn is_missing(Referenced { path, kind }: &Referenced) -> anyhow::Result<bool> {
+fn is_missing(file: &Referenced) -> anyhow::Result<bool> {
+    let Referenced { path, kind } = file;
     let lacks = |path: &Path| {
         path.try_exists().map(|there| !there).with_context(|| format!("looking for {}", path.display()))
     };
@@ -115,7 +116,8 @@ fn is_missing(Referenced { path, kind }: &Referenced) -> anyhow::Result<bool> {
     }
 }
 
-fn make(Referenced { path, kind }: Referenced, output: &mut Output<'_>) -> anyhow::Result<()> {
+fn make(file: Referenced, output: &mut Output<'_>) -> anyhow::Result<()> {
+    let Referenced { path, kind } = file;
     let made = match kind {
         ReferencedKind::SessionKey { .. }
         | ReferencedKind::TicketKeys
@@ -184,7 +186,8 @@ impl Past {
     }
 
     /// Says why a file is not made; nothing where it may be.
-    fn objection(&self, Referenced { path, kind }: &Referenced) -> Option<String> {
+    fn objection(&self, file: &Referenced) -> Option<String> {
+        let Referenced { path, kind } = file;
         if matches!(self, Self::Fresh) {
             return None;
         }
@@ -210,7 +213,8 @@ impl Past {
     }
 
     /// Says of a file that is made what nobody can know: whether it was there before.
-    fn doubt(&self, Referenced { path, kind }: &Referenced) -> Option<String> {
+    fn doubt(&self, file: &Referenced) -> Option<String> {
+        let Referenced { path, kind } = file;
         let harm = match kind {
             _ if matches!(self, Self::Fresh) => return None,
             ReferencedKind::TicketKeys => "nodes with the old one resume none of each other's TLS sessions",

@@ -59,7 +59,10 @@ pub(super) fn inspect(
             continue;
         }
         match foreign.codec.open_with(presented, &fetched, Tick::default()) {
-            Ok(authentic) => return tell(args, policy, sessions, foreign, &authentic, now, output),
+            Ok(authentic) => {
+                let opened = Opened { policy, sessions, foreign, authentic: &authentic };
+                return tell(args, &opened, now, output);
+            }
             Err(error) => {
                 // Writing to a string cannot fail.
                 let _ = write!(why, "\nas `{}`: {}", foreign.codec.format().as_str(), error.detail());
@@ -94,15 +97,22 @@ fn read(path: &Path, sessions: &Sessions) -> anyhow::Result<FetchedKeys> {
     Ok(fetched)
 }
 
+/// A session whose signature or encryption holds, and what it is judged by.
+struct Opened<'a> {
+    policy: &'a Policy,
+    sessions: &'a Sessions,
+    foreign: &'a Foreign,
+    authentic: &'a Authentic<'a>,
+}
+
+/// Prints what an authentic session says to the first realm that takes it.
 fn tell(
     args: &InspectArgs,
-    policy: &Policy,
-    sessions: &Sessions,
-    foreign: &Foreign,
-    authentic: &Authentic<'_>,
+    opened: &Opened<'_>,
     now: UnixTime,
     output: &mut Output<'_>,
 ) -> anyhow::Result<Exit> {
+    let &Opened { policy, foreign, authentic, .. } = opened;
     let format = foreign.codec.format();
     let realms: Vec<&Arc<Tenant>> = match &args.realm {
         Some(name) => vec![
@@ -117,7 +127,7 @@ fn tell(
     for realm in realms {
         match foreign.claims.claims(format, authentic, &realm.name) {
             Ok(Some(claims)) => {
-                let inspected = describe(policy, sessions, foreign, authentic, &claims, now);
+                let inspected = opened.describe(&claims, now);
                 output.data(OutputFormat::from_flag(args.json), &inspected, || inspected.text())?;
                 return Ok(if inspected.clocks == VALID { Exit::Fine } else { Exit::Problem });
             }
@@ -135,41 +145,39 @@ fn tell(
     Ok(Exit::Problem)
 }
 
-fn describe(
-    policy: &Policy,
-    sessions: &Sessions,
-    foreign: &Foreign,
-    authentic: &Authentic<'_>,
-    claims: &Claims,
-    now: UnixTime,
-) -> Inspected {
-    let tenant = policy.tenants.named(claims.tenant.as_str());
-    let absolute_end = tenant.map_or(claims.absolute_end, |tenant| {
-        claims.absolute_end.min(claims.auth_time.plus(tenant.sessions.absolute))
-    });
-    let clocks = match tenant {
-        None => "no tenant of this name",
-        Some(tenant) if !tenant.sessions.bind.is_empty() => "not bound, and the tenant binds its sessions",
-        Some(_) if claims.user.looks_like_email() && !sessions.allow_email_user => {
-            "its user looks like an e-mail address"
+impl Opened<'_> {
+    fn describe(&self, claims: &Claims, now: UnixTime) -> Inspected {
+        let &Self { policy, sessions, foreign, authentic } = self;
+        let tenant = policy.tenants.named(claims.tenant.as_str());
+        let absolute_end = tenant.map_or(claims.absolute_end, |tenant| {
+            claims.absolute_end.min(claims.auth_time.plus(tenant.sessions.absolute))
+        });
+        let clocks = match tenant {
+            None => "no tenant of this name",
+            Some(tenant) if !tenant.sessions.bind.is_empty() => {
+                "not bound, and the tenant binds its sessions"
+            }
+            Some(_) if claims.user.looks_like_email() && !sessions.allow_email_user => {
+                "its user looks like an e-mail address"
+            }
+            Some(_) if now >= absolute_end => "expired",
+            Some(_) if now.plus(SKEW) < claims.not_before.max(claims.issued) => "not yet",
+            Some(_) => VALID,
+        };
+        Inspected {
+            session: claims.id.to_hex(),
+            session_hash: sessions.ring.session_hash(&claims.id),
+            tenant: claims.tenant.to_string(),
+            user: claims.user.to_string(),
+            roles: claims.roles.iter().map(ToString::to_string).collect(),
+            format: foreign.codec.format().as_str(),
+            key: authentic.key.to_owned(),
+            issued: write_time(claims.issued),
+            auth_time: write_time(claims.auth_time),
+            not_before: write_time(claims.not_before),
+            absolute_end: write_time(absolute_end),
+            clocks,
         }
-        Some(_) if now >= absolute_end => "expired",
-        Some(_) if now.plus(SKEW) < claims.not_before.max(claims.issued) => "not yet",
-        Some(_) => VALID,
-    };
-    Inspected {
-        session: claims.id.to_hex(),
-        session_hash: sessions.ring.session_hash(&claims.id),
-        tenant: claims.tenant.to_string(),
-        user: claims.user.to_string(),
-        roles: claims.roles.iter().map(ToString::to_string).collect(),
-        format: foreign.codec.format().as_str(),
-        key: authentic.key.to_owned(),
-        issued: write_time(claims.issued),
-        auth_time: write_time(claims.auth_time),
-        not_before: write_time(claims.not_before),
-        absolute_end: write_time(absolute_end),
-        clocks,
     }
 }
 

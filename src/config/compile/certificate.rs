@@ -77,8 +77,8 @@ pub(super) fn validate_staple(cx: &mut Context<'_>, path: &Spanned<FilePath>, le
 /// Reads the chain of a server.
 fn chain(cx: &mut Context<'_>, path: &Spanned<FilePath>) -> Option<Vec<CertificateDer<'static>>> {
     let missing = cx.history.certificate(MADE);
-    let read = blocks(cx, path, Some(missing), pem_chain)?;
-    certificates(cx, path, read)
+    let (read, shown) = blocks(cx, path, Some(missing), pem_chain)?;
+    certificates(cx, path, read, &shown)
 }
 
 /// Reads the CAs that may vouch for somebody.
@@ -86,14 +86,15 @@ pub(super) fn authorities(
     cx: &mut Context<'_>,
     path: &Spanned<FilePath>,
 ) -> Option<Vec<CertificateDer<'static>>> {
-    let read = blocks(cx, path, None, pem_certificates)?;
-    certificates(cx, path, read)
+    let (read, shown) = blocks(cx, path, None, pem_certificates)?;
+    certificates(cx, path, read, &shown)
 }
 
 fn certificates(
     cx: &mut Context<'_>,
     path: &Spanned<FilePath>,
-    (certificates, shown): (Vec<Vec<u8>>, String),
+    certificates: Vec<Vec<u8>>,
+    shown: &str,
 ) -> Option<Vec<CertificateDer<'static>>> {
     if certificates.is_empty() {
         cx.error(path.span, format!("{shown} holds no certificate"))

@@ -22,7 +22,7 @@ use crate::{
         },
     },
     model::TenantName,
-    policy::{Foreign, ForeignSessions, Tenants},
+    policy::{Foreign, ForeignSessions},
     session::foreign::{
         ClaimPath, Codec, Derivation, Digest, Django, Express, Format, Itsdangerous, Jwt, MacKey, Mapping,
         RemoteSet, SigningKey, Style,
@@ -97,7 +97,8 @@ fn is_written(wire: &SessionsWire, format: Format) -> bool {
     }
 }
 
-fn place(wire: &SessionsWire, format: Format) -> Span {
+/// Returns where a format is written.
+pub(super) fn place(wire: &SessionsWire, format: Format) -> Span {
     let written = match format {
         Format::Jwt => wire.jwt.as_ref().map(HasSpan::span),
         Format::Express => wire.express.as_ref().map(HasSpan::span),
@@ -117,7 +118,7 @@ fn jwt(cx: &mut Context<'_>, wire: &JwtWire) -> Option<Foreign> {
     let claims = mapping(wire.claims.as_ref(), Some("sub"), wire.max_age.as_ref(), None)?;
     let (mut own, mut sets, mut key_sources) = (Vec::new(), Vec::new(), Vec::new());
     for SigningKey { id, tenants, key } in
-        keys(cx, wire.keys.0.as_ref(), (&claims, knows_tenant), |cx, wire: &JwtKeyWire| key::jwt(cx, wire))
+        keys(cx, wire.keys.0.as_ref(), &claims, knows_tenant, |cx, wire: &JwtKeyWire| key::jwt(cx, wire))
     {
         match key {
             JwtKey::One(key) => own.push(SigningKey { id, tenants, key }),
@@ -175,7 +176,7 @@ fn express(cx: &mut Context<'_>, wire: &ExpressWire) -> Option<Foreign> {
     };
     let knows_tenant = may_know_tenant(cx, wire.span(), Some(claims));
     let claims = mapping(Some(claims), None, wire.max_age.as_ref(), Some(default::EXPRESS_MAX_AGE))?;
-    let keys = keys(cx, wire.keys.0.as_ref(), (&claims, knows_tenant), |cx, wire: &AppKeyWire| {
+    let keys = keys(cx, wire.keys.0.as_ref(), &claims, knows_tenant, |cx, wire: &AppKeyWire| {
         Some(MacKey::new(digest, key::secret(cx, &wire.secret)?))
     });
     let members = wire.require.0.iter().filter_map(|entry| {
@@ -204,7 +205,7 @@ fn itsdangerous(cx: &mut Context<'_>, wire: &ItsdangerousWire) -> Foreign {
     let derivation = wire.key_derivation.as_ref().map_or(Derivation::Hmac, |at| at.value);
     let knows_tenant = may_know_tenant(cx, wire.span(), wire.claims.as_ref());
     let claims = with_user(wire.claims.as_ref(), "_user_id", wire.max_age.as_ref(), default::FLASK_MAX_AGE);
-    let keys = keys(cx, wire.keys.0.as_ref(), (&claims, knows_tenant), |cx, wire: &AppKeyWire| {
+    let keys = keys(cx, wire.keys.0.as_ref(), &claims, knows_tenant, |cx, wire: &AppKeyWire| {
         Some(Itsdangerous::key(key::secret(cx, &wire.secret)?.expose(), salt.as_bytes(), digest, derivation))
     });
     let cookie = name(wire.cookie.as_ref()).or(Some(default::FLASK_COOKIE.into()));
@@ -224,7 +225,7 @@ fn django(cx: &mut Context<'_>, wire: &DjangoWire) -> Foreign {
     let knows_tenant = may_know_tenant(cx, wire.span(), wire.claims.as_ref());
     let claims =
         with_user(wire.claims.as_ref(), "_auth_user_id", wire.max_age.as_ref(), default::DJANGO_MAX_AGE);
-    let keys = keys(cx, wire.keys.0.as_ref(), (&claims, knows_tenant), |cx, wire: &AppKeyWire| {
+    let keys = keys(cx, wire.keys.0.as_ref(), &claims, knows_tenant, |cx, wire: &AppKeyWire| {
         Some(Django::key(key::secret(cx, &wire.secret)?.expose(), salt.as_bytes(), digest))
     });
     let cookie = name(wire.cookie.as_ref()).or(Some(default::DJANGO_COOKIE.into()));
@@ -283,7 +284,7 @@ fn path(wire: &ClaimWire) -> ClaimPath {
 }
 
 /// What both kinds of keys have.
-trait Named: HasSpan {
+pub(super) trait Named: HasSpan {
     fn id(&self) -> &Spanned<crate::config::parse::Label>;
     fn tenants(&self) -> Option<&NonEmpty<Spanned<TenantName>>>;
 }
@@ -311,7 +312,8 @@ impl Named for AppKeyWire {
 fn keys<W: Named, K: PartialEq>(
     cx: &mut Context<'_>,
     wires: Option<&NonEmpty<W>>,
-    (claims, knows_tenant): (&Mapping, bool),
+    claims: &Mapping,
+    knows_tenant: bool,
     mut read: impl FnMut(&mut Context<'_>, &W) -> Option<K>,
 ) -> Vec<SigningKey<K>> {
     let wires = wires.map_or(&[][..], |NonEmpty(wires)| wires);
@@ -346,71 +348,4 @@ fn keys<W: Named, K: PartialEq>(
         keys.push(SigningKey { id: id.value.0.as_str().into(), tenants, key });
     }
     keys
-}
-
-/// Validates what needs the tenants: names that stand for nobody, and rules that no foreign session can keep.
-pub(super) fn validate(
-    cx: &mut Context<'_>,
-    wire: &SessionsWire,
-    sessions: &ForeignSessions,
-    tenants: &Tenants,
-    everybody: &HashSet<&TenantName>,
-) {
-    let named: Vec<(Format, Option<&NonEmpty<Spanned<TenantName>>>)> = [
-        list(Format::Jwt, wire.jwt.as_ref().and_then(|wire| wire.keys.0.as_ref())),
-        list(Format::Express, wire.express.as_ref().and_then(|wire| wire.keys.0.as_ref())),
-        list(Format::Itsdangerous, wire.itsdangerous.as_ref().and_then(|wire| wire.keys.0.as_ref())),
-        list(Format::Django, wire.django.as_ref().and_then(|wire| wire.keys.0.as_ref())),
-    ]
-    .concat();
-    for at in named.iter().filter_map(|(_, list)| *list).flat_map(|list| &list.0) {
-        if !everybody.contains(&at.value) {
-            let known = everybody.iter().map(|name| name.as_str());
-            cx.unknown(
-                "tenant",
-                at.span,
-                at.value.as_str(),
-                known,
-                "tenants stand under `tenants` at the top",
-            );
-        }
-    }
-    for tenant in tenants.iter() {
-        let Some(allowed) = &tenant.cookies.allow else { continue };
-        for name in sessions.cookies().iter().filter(|name| !allowed.contains(name)) {
-            let written = sessions.formats().iter().find(|format| {
-                format.cookie.as_ref() == Some(name) || format.signature_cookie.as_ref() == Some(name)
-            });
-            let Some(format) = written.map(|format| format.codec.format()) else { continue };
-            if named.iter().any(|(of, list)| *of == format && reaches(*list, &tenant.name)) {
-                let message =
-                    format!("the app of tenant `{}` may not set its session cookie `{name}`", tenant.name);
-                cx.warn(place(wire, format), message)
-                    .hint(format!("add it: `cookies: {{allow: [{name}, …]}}`"));
-            }
-        }
-    }
-    let mut told = HashSet::new();
-    for tenant in tenants.iter().filter(|tenant| !tenant.sessions.bind.is_empty()) {
-        let reached = named.iter().find(|(_, list)| reaches(*list, &tenant.name));
-        let Some((format, _)) = reached.filter(|(format, _)| told.insert(*format)) else { continue };
-        let message = format!(
-            "the tenant `{}` binds its sessions, and one of format `{}` carries no binding",
-            tenant.name,
-            format.as_str()
-        );
-        cx.error(place(wire, *format), message)
-            .hint("take `bind` out, or name the other tenants that each key speaks for: `tenants: […]`");
-    }
-}
-
-fn reaches(list: Option<&NonEmpty<Spanned<TenantName>>>, tenant: &TenantName) -> bool {
-    list.is_none_or(|list| list.0.iter().any(|at| at.value == *tenant))
-}
-
-fn list<W: Named>(
-    format: Format,
-    keys: Option<&NonEmpty<W>>,
-) -> Vec<(Format, Option<&NonEmpty<Spanned<TenantName>>>)> {
-    keys.iter().flat_map(|keys| &keys.0).map(|key| (format, key.tenants())).collect()
 }

@@ -177,7 +177,8 @@ fn share(set: &IpSet, whole: Block, special: &[Block]) -> Option<(u128, u128)> {
 /// The first address of a block, and the length of its prefix.
 type Block = (IpAddr, u8);
 
-fn range((first, prefix): Block) -> Option<Range> {
+fn range(block: Block) -> Option<Range> {
+    let (first, prefix) = block;
     format!("{first}/{prefix}").parse().ok()
 }
 

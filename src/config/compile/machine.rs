@@ -71,7 +71,7 @@ pub(in crate::config) fn validate(cx: &mut Context<'_>, places: &Places, policy:
     state_dir(cx, places.state_dir, &policy.state_dir);
     for dir in &places.dev {
         let path = cx.resolve(dir);
-        made(cx, (dir.span, None), &path, "certificates for development");
+        made(cx, At::value(dir.span), &path, "certificates for development");
     }
     for path in &places.logs {
         log(cx, path);
@@ -141,24 +141,18 @@ fn severity(cx: &Context<'_>) -> Severity {
 const ELSEWHERE: &str = "this user on this machine; where octroi runs, it may be otherwise";
 
 fn state_dir(cx: &mut Context<'_>, span: Span, path: &Path) {
-    const KEY: Option<&str> = Some("server.state_dir");
-    made(cx, (span, KEY), path, "what must survive it");
+    let at = At { span, key: Some("server.state_dir") };
+    made(cx, at, path, "what must survive it");
     // What a start refuses as well: others could put their own journal there.
     if fs::metadata(path).is_ok_and(|found| found.is_dir() && found.mode() & 0o022 != 0) {
         let shown = path.display();
-        say(
-            cx,
-            Severity::Error,
-            (span, KEY),
-            format!("others may write to {shown}"),
-            &format!("chmod go-w {shown}"),
-        );
+        say(cx, Severity::Error, at, format!("others may write to {shown}"), &format!("chmod go-w {shown}"));
     }
     socket(cx, span, path);
 }
 
 /// Validates a folder that a start makes where it is missing, and writes to.
-fn made(cx: &mut Context<'_>, at: (Span, Option<&str>), path: &Path, what: &str) {
+fn made(cx: &mut Context<'_>, at: At<'_>, path: &Path, what: &str) {
     let shown = path.display();
     match folder(path) {
         Folder::Fine => {}
@@ -191,20 +185,28 @@ fn made(cx: &mut Context<'_>, at: (Span, Option<&str>), path: &Path, what: &str)
     }
 }
 
-/// Says what is wrong with a key, which is named where the place alone does not say it.
-fn say(
-    cx: &mut Context<'_>,
-    severity: Severity,
-    (span, key): (Span, Option<&str>),
-    message: String,
-    hint: &str,
-) {
+/// Where a finding stands, and the key that it is about where the place alone does not say it.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    span: Span,
+    key: Option<&'a str>,
+}
+
+impl At<'_> {
+    /// A value that is written: its place says which key it is.
+    const fn value(span: Span) -> Self {
+        Self { span, key: None }
+    }
+}
+
+/// Reports what is wrong with a folder or a file on this machine.
+fn say(cx: &mut Context<'_>, severity: Severity, at: At<'_>, message: String, hint: &str) {
     let finding = match severity {
-        Severity::Error => cx.error(span, message),
-        Severity::Warning => cx.warn(span, message),
+        Severity::Error => cx.error(at.span, message),
+        Severity::Warning => cx.warn(at.span, message),
     };
     finding.hint(hint);
-    if let Some(key) = key {
+    if let Some(key) = at.key {
         finding.path(key.to_owned());
     }
 }
@@ -250,7 +252,7 @@ fn log(cx: &mut Context<'_>, at: &Spanned<FilePath>) {
                     say(
                         cx,
                         severity(cx),
-                        (at.span, None),
+                        At::value(at.span),
                         message,
                         "a start ends with exit 74; octroi's user writes to it",
                     );
@@ -274,7 +276,7 @@ fn log(cx: &mut Context<'_>, at: &Spanned<FilePath>) {
             say(
                 cx,
                 severity(cx),
-                (at.span, None),
+                At::value(at.span),
                 message,
                 "a start ends with exit 74; octroi's user writes there",
             );
@@ -284,7 +286,7 @@ fn log(cx: &mut Context<'_>, at: &Spanned<FilePath>) {
                 format!("make it: `mkdir -p {dir}`, owned by the user that octroi runs as")
             });
             let message = format!("there is no folder {dir} on this machine, and a start does not make it");
-            say(cx, severity(cx), (at.span, None), message, &hint);
+            say(cx, severity(cx), At::value(at.span), message, &hint);
         }
         Folder::File(file) => {
             cx.error(at.span, format!("{} is a file, and a folder is needed", file.display()))

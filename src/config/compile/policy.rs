@@ -7,7 +7,7 @@ use super::{
     address::{Addresses, OwnAddresses},
     admin, assertion, bans,
     client_certificate::TrustCache,
-    foreign, limits, listener,
+    foreign_tenants, limits, listener,
     quota::Quotas,
     redis, session,
     table::Sets,
@@ -90,7 +90,7 @@ pub(in crate::config) fn compile(cx: &mut Context<'_>, parts: Parts, revision: S
     let tenants = tenant::all(cx, &files, deps);
     if let (Some(wire), Some(sessions)) = (root.sessions.as_ref().and_then(|wire| wire.0.as_ref()), &sessions)
     {
-        foreign::validate(cx, wire, &sessions.foreign, &tenants, &everybody);
+        foreign_tenants::validate(cx, wire, &sessions.foreign, &tenants, &everybody);
     }
     acme.finish(cx, coverage.into_rest(), &tenants, &mut tls.certificates);
     if tenants.is_empty() && cx.findings.errors() == 0 {

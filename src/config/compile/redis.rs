@@ -107,7 +107,8 @@ enum Value {
 }
 
 impl Url {
-    fn read(cx: &Context<'_>, RedisUrl(at): &RedisUrl) -> Result<Self, ScalarError> {
+    fn read(cx: &Context<'_>, url: &RedisUrl) -> Result<Self, ScalarError> {
+        let RedisUrl(at) = url;
         let pieces = substitute::pieces(&at.value)?;
         if let [Piece::Variable { default: None, .. } | Piece::File(_)] = pieces.as_slice() {
             let whole = pieces.iter().map(|piece| secret::resolve(cx, at.span, piece)).next().transpose()?;

@@ -36,10 +36,14 @@ pub(super) fn sessions(cx: &mut Context<'_>, wire: &SessionsWire) -> Sessions {
         key_dir,
         rules: rules(
             cx,
-            (wire.span(), &default_rules()),
-            (wire.idle.as_ref(), wire.absolute.as_ref()),
-            Some(&wire.bind),
-            wire.max_per_user.as_ref(),
+            &default_rules(),
+            &WrittenRules {
+                place: wire.span(),
+                idle: wire.idle.as_ref(),
+                absolute: wire.absolute.as_ref(),
+                bind: Some(&wire.bind),
+                max_per_user: wire.max_per_user.as_ref(),
+            },
         ),
         revocation: revocation(cx, wire.revocation.as_ref()),
         allow_email_user: wire.allow_email_user.as_ref().is_some_and(|at| at.value),
@@ -106,21 +110,30 @@ pub(super) fn tenant(
         None => outside.clone(),
         Some(wire) => rules(
             cx,
-            (wire.span(), outside),
-            (wire.idle.as_ref(), wire.absolute.as_ref()),
-            wire.bind.as_deref(),
-            wire.max_per_user.as_ref(),
+            outside,
+            &WrittenRules {
+                place: wire.span(),
+                idle: wire.idle.as_ref(),
+                absolute: wire.absolute.as_ref(),
+                bind: wire.bind.as_deref(),
+                max_per_user: wire.max_per_user.as_ref(),
+            },
         ),
     }
 }
 
-fn rules(
-    cx: &mut Context<'_>,
-    (place, outside): (Span, &SessionRules),
-    (idle, absolute): (Option<&Spanned<Wait>>, Option<&Spanned<Wait>>),
-    bind: Option<&[Spanned<Binding>]>,
-    max_per_user: Option<&MaxPerUserWire>,
-) -> SessionRules {
+/// What is written of the rules, for every tenant or for one, and where.
+struct WrittenRules<'a> {
+    place: Span,
+    idle: Option<&'a Spanned<Wait>>,
+    absolute: Option<&'a Spanned<Wait>>,
+    bind: Option<&'a [Spanned<Binding>]>,
+    max_per_user: Option<&'a MaxPerUserWire>,
+}
+
+/// Compiles rules; what is not written is as `outside`.
+fn rules(cx: &mut Context<'_>, outside: &SessionRules, written: &WrittenRules<'_>) -> SessionRules {
+    let &WrittenRules { place, idle, absolute, bind, max_per_user } = written;
     let rules = SessionRules {
         idle: idle.map_or(outside.idle, |at| at.value.0),
         absolute: absolute.map_or(outside.absolute, |at| at.value.0),

@@ -97,7 +97,8 @@ impl Sets {
     pub(super) fn tenant(
         &mut self,
         cx: &mut Context<'_>,
-        (wire, is_whole): (Option<&TenantRoutes>, bool),
+        wire: Option<&TenantRoutes>,
+        is_whole: bool,
         quotas: &Quotas,
         limits: RequestLimits,
     ) -> Option<Arc<RouteTable>> {

@@ -12,7 +12,7 @@ use super::{
     coverage::Coverage,
     field, ip_access, limits,
     quota::Quotas,
-    route, session,
+    route, session, sign_in,
     table::Sets,
     tenants_by_name::TenantsByName,
     upstream::Upstreams,
@@ -27,8 +27,8 @@ use crate::{
     },
     model::{HostPattern, TenantName, UpstreamName},
     policy::{
-        CookieRules, Granting, Protocol, RequestLimits, Route, RouteAccess, RouteTable, SessionRules,
-        Sessions, Tenant, Tenants, Upstream,
+        CookieRules, Protocol, RequestLimits, RouteAccess, RouteTable, SessionRules, Sessions, Tenant,
+        Tenants, Upstream,
     },
 };
 
@@ -92,7 +92,8 @@ pub(super) fn all(
         if let Some(tenant) = tenant(cx, name, wire, &mut deps) {
             if !tenant.hosts.is_empty() && judged.insert(Arc::as_ptr(&tenant.routes).addr()) {
                 validate_routes(cx, name, &tenant.routes, &deps);
-                ungranted.extend(needs_a_grant(&tenant.routes).map(|route| (name, route.id.clone())));
+                ungranted
+                    .extend(sign_in::needs_a_grant(&tenant.routes).map(|route| (name, route.id.clone())));
             }
             // Hosts that somebody else has were refused above.
             let _conflicts = tenants.add(Arc::new(tenant));
@@ -122,50 +123,6 @@ pub(super) fn all(
     tenants
 }
 
-/// A sign-in that comes back began somewhere, and one that begins comes back.
-fn validate_sign_ins(
-    cx: &mut Context<'_>,
-    name: &Spanned<TenantName>,
-    routes: &RouteTable,
-    deps: &TenantDeps<'_>,
-) {
-    let callback = routes.routes().find(|route| route.grant == Granting::Callback);
-    let begins = routes.routes().find(|route| route.begins_sign_in);
-    let has_login = deps.sessions.is_some_and(|sessions| sessions.login_url.is_some());
-    match (callback, begins) {
-        // The rule where one begins may be there, and refused.
-        (Some(_), None) if deps.sets.is_broken(routes) => {}
-        (Some(route), None) if !has_login => {
-            let message = format!(
-                "the rule `{}` of `{}` grants to sign-ins that began here, and none begins",
-                route.id.as_str(),
-                name.value
-            );
-            cx.error(name.span, message)
-                .hint("where the app sends the browser to the identity provider, write `sign_in: begin`, or name it as `login_url`");
-        }
-        (None, Some(route)) if cx.findings.errors() == 0 => {
-            let message = format!(
-                "a sign-in begins at the rule `{}` of `{}`, and none comes back",
-                route.id.as_str(),
-                name.value
-            );
-            cx.warn(name.span, message)
-                .hint("add the rule that the identity provider sends the browser back to: `grant: callback`");
-        }
-        (_, _) => {}
-    }
-}
-
-/// Returns a rule that needs a session where none of the table grants one. Robots with Bearer tokens need
-/// none; but where a grant was forgotten, an app's sign-in that comes to nothing is a mystery.
-fn needs_a_grant(routes: &RouteTable) -> Option<&Route> {
-    let asking =
-        routes.routes().find(|route| matches!(route.access, RouteAccess::Session | RouteAccess::Roles(_)))?;
-    let grants = routes.routes().any(|route| route.grant.is_allowed());
-    (!grants).then_some(asking)
-}
-
 fn tenant(
     cx: &mut Context<'_>,
     name: &Spanned<TenantName>,
@@ -173,8 +130,8 @@ fn tenant(
     deps: &mut TenantDeps<'_>,
 ) -> Option<Tenant> {
     let limits = limits::request(wire.request_limits.as_ref(), deps.limits);
-    let routes =
-        deps.sets.tenant(cx, (wire.routes.as_ref(), cx.lacks(wire.span(), &["routes"])), deps.quotas, limits);
+    let is_whole = cx.lacks(wire.span(), &["routes"]);
+    let routes = deps.sets.tenant(cx, wire.routes.as_ref(), is_whole, deps.quotas, limits);
     let upstream = wire.upstream.0.as_ref().and_then(|at| {
         let found = deps.upstreams.get(&at.value);
         if found.is_none() {
@@ -387,7 +344,8 @@ fn validate_routes(
             "add `sessions: {keys: […]}`, or make its routes public with `unmatched: public` or `deny`",
         );
     }
-    validate_sign_ins(cx, name, routes, deps);
+    let has_login = deps.sessions.is_some_and(|sessions| sessions.login_url.is_some());
+    sign_in::validate(cx, name, routes, has_login, deps.sets.is_broken(routes));
     if let (Some(url), Some(span)) =
         (deps.sessions.and_then(|sessions| sessions.login_url.as_deref()), deps.login_url)
     {
