@@ -23,7 +23,7 @@ test: setup
 	$(CARGO) fmt --check
 	scripts/deny.sh
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) check --locked --no-default-features --lib
+	$(CARGO) clippy --locked --no-default-features --lib -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib
 	PROPTEST_RNG_SEED=$(PROPTEST_RNG_SEED) $(CARGO) test --locked
 	scripts/check-conf.sh

@@ -21,6 +21,7 @@ mod acme;
 pub mod admin;
 #[cfg(feature = "gateway")]
 pub mod app;
+#[cfg(feature = "gateway")]
 mod append_log;
 pub mod checks;
 #[cfg(feature = "gateway")]

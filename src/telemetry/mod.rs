@@ -5,6 +5,7 @@
 
 #[cfg(feature = "gateway")]
 mod access_log;
+#[cfg(feature = "gateway")]
 mod escape;
 #[cfg(feature = "gateway")]
 mod event_line;
