@@ -65,7 +65,7 @@ const FORM: [(&str, &str); 3] =
     [("Accept", "text/html,*/*;q=0.8"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")];
 
 /// Sends all of a request, at so many octets in a second where that is not 0, and reads only then.
-const BLIND: &str = r#"
+const UPLOAD_THEN_READ: &str = r#"
 import socket, ssl, sys, time
 port, ca, host, path, size, mode, rate, agent = sys.argv[1:]
 size, rate = int(size), int(rate)
@@ -91,21 +91,22 @@ while piece := client.recv(65536):
 print(answer.decode().split(" ")[1], answer.count(b"HTTP/1.1 "), b"\r\nConnection: close\r\n" in answer)
 "#;
 
-/// Returns what a client that reads last got.
-fn blind(
-    octroi: &Octroi,
-    host: &str,
-    path: &str,
+/// What a client sends before it reads: so many octets, framed as `mode` says, at so many a second; 0 is as
+/// fast as it can.
+struct Upload<'a> {
     size: usize,
-    mode: &str,
+    mode: &'a str,
     rate: usize,
-    agent: &str,
-) -> String {
+}
+
+/// Returns what a client that reads last got.
+fn upload_then_read(octroi: &Octroi, host: &str, path: &str, upload: &Upload<'_>, agent: &str) -> String {
+    let &Upload { size, mode, rate } = upload;
     let port = octroi.addr("public").port().to_string();
     let ca = octroi.path().join("certs/ca.pem");
     let (size, rate) = (size.to_string(), rate.to_string());
     let output = Command::new("python3")
-        .args(["-c", BLIND, &port, ca.to_str().unwrap(), host, path, &size, mode, &rate, agent])
+        .args(["-c", UPLOAD_THEN_READ, &port, ca.to_str().unwrap(), host, path, &size, mode, &rate, agent])
         .output()
         .unwrap();
     let text = [output.stdout, output.stderr].concat();
@@ -116,7 +117,13 @@ fn blind(
 fn a_client_that_reads_last_gets_the_answer_of_every_refusal_and_has_one_line() {
     let octroi = started("bans: {after: 1, within: 1m, for: 10m}");
     // Nobody listens there; and from now on its quota is spent.
-    let first = blind(&octroi, "acme.test", "/quota/", LARGE, "length", 0, "upstream");
+    let first = upload_then_read(
+        &octroi,
+        "acme.test",
+        "/quota/",
+        &Upload { size: LARGE, mode: "length", rate: 0 },
+        "upstream",
+    );
     assert_eq!(first, "502 1 True");
     for (host, path, mode, status, reason) in [
         ("acme.test", "/large/", "length", 401, "session_missing"),
@@ -131,7 +138,7 @@ fn a_client_that_reads_last_gets_the_answer_of_every_refusal_and_has_one_line() 
     ] {
         let agent = format!("{status} {mode}");
         assert_eq!(
-            blind(&octroi, host, path, LARGE, mode, 0, &agent),
+            upload_then_read(&octroi, host, path, &Upload { size: LARGE, mode, rate: 0 }, &agent),
             format!("{status} 1 True"),
             "{path} {mode}"
         );
@@ -145,7 +152,13 @@ fn a_client_that_reads_last_gets_the_answer_of_every_refusal_and_has_one_line() 
     for mode in ["length", "chunked"] {
         let agent = format!("form {mode}");
         assert_eq!(
-            blind(&octroi, "acme.test", "/large/", LARGE, mode, 0, &format!("{agent}{fields}")),
+            upload_then_read(
+                &octroi,
+                "acme.test",
+                "/large/",
+                &Upload { size: LARGE, mode, rate: 0 },
+                &format!("{agent}{fields}")
+            ),
             "303 1 True",
             "{agent}"
         );
@@ -175,10 +188,24 @@ fn a_client_that_reads_last_gets_the_answer_of_every_refusal_and_has_one_line() 
 fn a_slow_line_gets_the_answer_too_and_the_line_says_how_long_that_took_and_not_the_rest() {
     let octroi = started("");
     let (length, chunked) = std::thread::scope(|scope| {
-        let length =
-            scope.spawn(|| blind(&octroi, "acme.test", "/large/", 3_000_000, "length", 1_000_000, "length"));
-        let chunked =
-            scope.spawn(|| blind(&octroi, "acme.test", "/small/", 3_000_000, "length", 1_000_000, "above"));
+        let length = scope.spawn(|| {
+            upload_then_read(
+                &octroi,
+                "acme.test",
+                "/large/",
+                &Upload { size: 3_000_000, mode: "length", rate: 1_000_000 },
+                "length",
+            )
+        });
+        let chunked = scope.spawn(|| {
+            upload_then_read(
+                &octroi,
+                "acme.test",
+                "/small/",
+                &Upload { size: 3_000_000, mode: "length", rate: 1_000_000 },
+                "above",
+            )
+        });
         (length.join().unwrap(), chunked.join().unwrap())
     });
     assert_eq!((&*length, &*chunked), ("401 1 True", "413 1 True"));
@@ -396,7 +423,13 @@ fn nobody_holds_a_connection_for_longer_than_a_body_may_take() {
         // One that keeps the rate is read to its end.
         scope.spawn(|| {
             assert_eq!(
-                blind(&octroi, "acme.test", "/fast/", 2_000_000, "length", 150_000, "keeps"),
+                upload_then_read(
+                    &octroi,
+                    "acme.test",
+                    "/fast/",
+                    &Upload { size: 2_000_000, mode: "length", rate: 150_000 },
+                    "keeps"
+                ),
                 "401 1 True"
             )
         });

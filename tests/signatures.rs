@@ -1,8 +1,7 @@
 //! What keeps the source easy to read: short signatures, parameters with names, short files, and comments no wider than
 //! the code.
 //!
-//! `tests/signatures/` lists the exceptions that are left, one a line. The lists may only get shorter:
-//! `BLESS=1 cargo test --test signatures` removes what has been mended, and follows files that have moved.
+//! There are no exceptions but tables of data.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,11 +11,7 @@
     reason = "a test may fail loudly"
 )]
 
-use std::{
-    collections::BTreeSet,
-    env, fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use syn::{FnArg, ForeignItemFn, ImplItemFn, ItemFn, Pat, Signature, TraitItemFn, visit::Visit};
 
@@ -35,25 +30,25 @@ const TABLES: &[&str] = &["policy/request_fields.rs", "telemetry/metrics/table.r
 #[test]
 fn no_function_has_more_than_six_parameters() {
     let long = |found: &&Function| found.parameters > MAX_PARAMETERS;
-    compare("parameters.txt", &functions(long));
+    assert_none(&functions(long));
 }
 
 #[test]
 fn parameters_have_names_and_no_patterns() {
-    compare("patterns.txt", &functions(|found| found.has_pattern));
+    assert_none(&functions(|found| found.has_pattern));
 }
 
 #[test]
 fn no_file_is_longer_than_four_hundred_lines_without_its_tests() {
     let is_table = |file: &str| TABLES.contains(&file);
     let long = |source: &&Source| line_count(&source.text) > MAX_LINES && !is_table(&source.file);
-    compare("lengths.txt", &sources().iter().filter(long).map(|source| source.file.clone()).collect());
+    assert_none(&sources().iter().filter(long).map(|source| source.file.clone()).collect());
 }
 
 #[test]
 fn no_comment_is_wider_than_the_code() {
     let wide = |source: &&Source| source.text.lines().any(is_wide_comment);
-    compare("comments.txt", &sources().iter().filter(wide).map(|source| source.file.clone()).collect());
+    assert_none(&sources().iter().filter(wide).map(|source| source.file.clone()).collect());
 }
 
 #[test]
@@ -204,18 +199,7 @@ fn is_wide_comment(line: &str) -> bool {
         })
 }
 
-/// Compares what was found with the exceptions in a list.
-fn compare(list: &str, found: &BTreeSet<String>) {
-    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "signatures", list].iter().collect();
-    let listed: BTreeSet<String> = fs::read_to_string(&path).unwrap().lines().map(str::to_owned).collect();
-    let lines = |of: Vec<&String>| of.into_iter().map(|line| format!("{line}\n")).collect::<String>();
-    let new = lines(found.difference(&listed).collect());
-    let gone = lines(listed.difference(found).collect());
-    // A file that moves takes its exceptions along.
-    if env::var_os("BLESS").is_some() && found.len() <= listed.len() {
-        fs::write(&path, lines(found.iter().collect())).unwrap();
-        return;
-    }
-    assert!(new.is_empty(), "not in tests/signatures/{list}:\n{new}");
-    assert!(gone.is_empty(), "to be removed from tests/signatures/{list}:\n{gone}");
+/// Fails with what was found, a line each.
+fn assert_none(found: &BTreeSet<String>) {
+    assert!(found.is_empty(), "{}", found.iter().map(|line| format!("\n{line}")).collect::<String>());
 }

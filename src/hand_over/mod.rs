@@ -11,16 +11,19 @@
 //!                      ←   WELCOME, or REFUSED
 //! READY, or REFUSED    →
 //!                              … QUIT or `octroi upgrade` …
-//!                      ←   SOCKET with a descriptor, as often as there are sockets; SOCKETS with their number
+//!                      ←   SOCKET     a descriptor, as often as there are sockets
+//!                      ←   SOCKETS    their number
 //! BOUND, or REFUSED    →       what the predecessor does not have is bound now
-//!                      ←   JOURNAL    admin listeners pause, the journal is settled and closed; how long what other nodes ended is known
+//!                      ←   JOURNAL    admin listeners pause, the journal is settled and closed;
+//!                                     how long what other nodes ended is known
 //! TAKEN, or REFUSED    →       the journal is open
 //!                      ←   GO         what is ended here is sent there from now on
 //! SERVES               →       connections are accepted
 //!                          stops accepting, and drains
 //! FOLLOW               →       a change of the journal, before whoever asked for it is answered
 //!                      ←   FOLLOWED
-//!                      ←   WRITE      a change that the predecessor asks for, a session to count, or notes of sessions
+//!                      ←   WRITE      a change that the predecessor asks for, a session to count,
+//!                                     or notes of sessions
 //! WRITTEN              →
 //!                      ←   CONNECTIONS, now and then, until it ends
 //! ```

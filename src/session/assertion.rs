@@ -8,7 +8,7 @@
 //! | header | content |
 //! |---|---|
 //! | `alg` | `EdDSA` |
-//! | `typ` | `octroi-assertion+jwt` (RFC 8725, section 3.11): no other token is one of these, and this is none of theirs |
+//! | `typ` | `octroi-assertion+jwt` (RFC 8725, section 3.11): no other kind of token passes for one |
 //! | `kid` | the key's thumbprint (RFC 7638, RFC 8037 section 2) |
 //!
 //! | claim | content |

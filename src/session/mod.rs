@@ -104,8 +104,8 @@
 //! roles `admin` and `editor`:
 //!
 //! ```text
-//! oct1.AQAHoKGio6SlpqeoqaqrDSTvXAYiV5wseo1l_HAtMz8STwGSCbl36Hk5JLtJ14PZGTTfBHKV3beaKvnlXhwyw8fT8T2YAgHlKW3cBN4R_Xt2N5
-//! T8tmwaIB4QwSiMp89tiSi_s3SYH5u_KnewqqiPm6LrQpdPKajFCSqq
+//! oct1.AQAHoKGio6SlpqeoqaqrDSTvXAYiV5wseo1l_HAtMz8STwGSCbl36Hk5JLtJ14PZGTTfBHKV3beaKvnl
+//! Xhwyw8fT8T2YAgHlKW3cBN4R_Xt2N5T8tmwaIB4QwSiMp89tiSi_s3SYH5u_KnewqqiPm6LrQpdPKajFCSqq
 //! ```
 //!
 //! This one and more, good and bad, are in `tests/vectors/token_v1.json`. `tests/vectors/token_v1.py` makes

@@ -5,11 +5,13 @@
 //! another `state`, comes back from somebody else's sign-in.
 //!
 //! ```text
-//! mark            = base64url(version ‖ key id ‖ nonce ‖ ciphertext ‖ tag)          sizes, cipher and key as of a token
+//! mark            = base64url(version ‖ key id ‖ nonce ‖ ciphertext ‖ tag); sizes, cipher, key as of a token
 //! info            = u16(7) ‖ "sign-in" ‖ u16(length of realm) ‖ realm
 //! plaintext       = until, milliseconds since 1970 (8) ‖ kind (1) ‖ hash (16), and of a kind with 4:
-//!                   session that it replaces (16) ‖ its absolute end, milliseconds since 1970 (8) ‖ name of its tenant
-//! kind            = 1 where a form comes back, 2 where another site began it, 4 where it replaces a session; or a sum of these
+//!                   session that it replaces (16) ‖ its absolute end, milliseconds since 1970 (8)
+//!                   ‖ name of its tenant
+//! kind            = a sum of 1 where a form comes back, 2 where another site began it,
+//!                   4 where it replaces a session
 //! hash            = SHA-256("octroi/state/v1" ‖ state, percent-decoded, each `+` a blank)[0..16]
 //! ```
 

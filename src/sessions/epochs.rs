@@ -7,8 +7,8 @@ use papaya::{HashMap, ResizeMode};
 use super::{epoch::Epoch, record::Record};
 use crate::model::{TenantName, UnixTime};
 
-/// The epochs of every tenant. Writers take turns, which is the [`RevocationIndex`](super::revocation_index)'s
-/// affair; readers look at any time.
+/// The epochs of every tenant. Readers look at any time; writers take turns, for which the
+/// [`RevocationIndex`](super::revocation_index::RevocationIndex) is responsible.
 pub(super) struct Epochs(HashMap<TenantName, Epoch, ahash::RandomState>);
 
 /// Makes a map for marks that readers look at while a writer changes them.

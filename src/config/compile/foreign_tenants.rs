@@ -1,5 +1,5 @@
-//! The tenants that the sessions of apps speak for: names that stand for somebody, and rules that such sessions
-//! can keep.
+//! The tenants that the sessions of apps speak for: names that stand for somebody, and rules that such
+//! sessions can keep.
 
 use std::collections::HashSet;
 

@@ -9,7 +9,8 @@ use crate::{
 
 /// A sign-in that comes back began somewhere, and one that begins comes back.
 ///
-/// `has_login`: a `login_url` begins one. `is_broken`: a rule of the table was refused, so one may be missing.
+/// `has_login`: a `login_url` begins one. `is_broken`: a rule of the table was refused, so one may be
+/// missing.
 pub(super) fn validate(
     cx: &mut Context<'_>,
     name: &Spanned<TenantName>,

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! ticket     = key id 16 | nonce 12 | AES-256-GCM ciphertext | tag 16; associated data: the key id
-//! key | id   = HKDF-SHA-256(secret, salt "octroi/ticket/v1", info = epoch u64 | certificates 32), 32 | 16 bytes
+//! key | id   = HKDF-SHA-256(secret, salt "octroi/ticket/v1", info), 32 | 16 bytes
+//! info       = epoch u64 | certificates 32
 //! epoch      = seconds since 1970 / 21600, big-endian
 //! ```
 //!

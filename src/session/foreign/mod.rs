@@ -7,7 +7,8 @@
 //! | format | signed text | signature |
 //! |---|---|---|
 //! | `jwt` | `header.payload` | one algorithm per key, never the token's choice (RFC 7519, RFC 8725) |
-//! | `express` | `name=value` (cookie-session), or `j:{…}` (cookie-parser) | HMAC-SHA-1 or -256, a cookie of its own, or HMAC-SHA-256 behind a dot |
+//! | `express`, cookie-session | `name=value` | HMAC-SHA-1 or -256, in a cookie of its own |
+//! | `express`, cookie-parser | `j:{…}` | HMAC-SHA-256 behind a dot |
 //! | `itsdangerous` | `payload.time` | HMAC-SHA-1, -256 or -512 with a key derived from secret and salt |
 //! | `django` | `payload:time` | HMAC-SHA-256 or -1 with a key derived from secret and salt |
 //!
