@@ -72,6 +72,28 @@ const NOT_IN: &[(&[&str], &[&str])] = &[
 const OPENERS: &[&str] = &["telemetry/sink.rs", "edge/tls/dev.rs"];
 
 #[test]
+fn the_page_about_the_architecture_has_the_same_floors() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/internals/architecture.md")).unwrap();
+    let table = page.split("| floor | rooms |").nth(1).unwrap();
+    // `| 7 | `upstream` (…) · `replay` (…) |`: a room is the first word in backticks of its part.
+    let rooms = |row: &str| -> Vec<String> {
+        let parts = row.split('|').nth(2).unwrap().split(" · ");
+        parts.map(|part| part.split('`').nth(1).unwrap().to_owned()).collect()
+    };
+    let shown: Vec<Vec<String>> =
+        table.lines().skip(2).take_while(|line| line.starts_with("| ")).map(rooms).collect();
+
+    let is_built = |room: &&&str| {
+        let source = root.join("src");
+        source.join(room).is_dir() || source.join(format!("{room}.rs")).is_file()
+    };
+    let built: Vec<Vec<&str>> =
+        FLOORS.iter().map(|floor| floor.iter().filter(is_built).copied().collect()).collect();
+    assert_eq!(shown, built);
+}
+
+#[test]
 fn nothing_but_the_files_room_opens_a_path() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut findings = Vec::new();

@@ -144,6 +144,49 @@ fn every_book_that_is_cited_is_there() {
     assert!(lost.is_empty(), "{}", lost.join("\n"));
 }
 
+/// Returns the files of the project that a page names in backticks, by their names from the top; in the pages
+/// about the inside, `room/file.rs` is one of `src/`.
+fn named_files(page: &str, text: &str) -> Vec<String> {
+    const FOLDERS: &[&str] = &["src", "tests", "benches", "scripts", "examples", "deploy", "fuzz"];
+    let folder = |name: &str| name.split('/').next().unwrap_or_default().to_owned();
+    let is_name = |name: &&str| {
+        name.contains('/')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '.' | '-'))
+    };
+    let mut found = Vec::new();
+    for name in text.split('`').skip(1).step_by(2).filter(is_name) {
+        if FOLDERS.contains(&folder(name).as_str()) {
+            found.push(name.to_owned());
+        } else if page.starts_with("docs/internals/") && name.ends_with(".rs") {
+            found.push(format!("src/{name}"));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_file_that_a_page_names_is_there() {
+    let inside = "docs/internals/x.md";
+    assert_eq!(
+        named_files(inside, "`src/a.rs`, `room/b.rs` and `/v1/status`, a `word`, `src/lib.rs:7 x/y.rs`"),
+        ["src/a.rs", "src/room/b.rs"]
+    );
+    assert_eq!(named_files("docs/guides/x.md", "`room/b.rs`, `tests/a`"), ["tests/a"]);
+
+    let (mut count, mut lost) = (0, Vec::new());
+    for page in pages() {
+        for name in named_files(&page, &read(&page)) {
+            count += 1;
+            if !path(&name).exists() {
+                lost.push(format!("{page}: {name}"));
+            }
+        }
+    }
+
+    assert!(count > 30, "{count}");
+    assert!(lost.is_empty(), "{}", lost.join("\n"));
+}
+
 #[test]
 fn the_readme_is_short() {
     assert!(read("README.md").lines().count() < 150);
