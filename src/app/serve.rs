@@ -120,7 +120,7 @@ pub(super) fn write_last_lines(shared: &Shared) {
     if !shared.snapshot.load().recorder.log().close(shutdown::LAST_LINES) {
         tracing::warn!("some access lines could not be written in time");
     }
-    tracing::info!("octroi ends");
+    tracing::info!("octroi stopped");
 }
 
 /// Logs what is odd in the configuration, and what of its files is left out.

@@ -6,7 +6,7 @@ use octroi::{
 };
 use serde_json::Value;
 
-use super::{configuration::is_taken, pages, read, reference::declared};
+use super::{between, configuration::is_taken, files, pages, read, reference::declared, without_tests};
 
 #[test]
 fn every_metric_that_is_written_of_exists() {
@@ -149,4 +149,23 @@ fn a_key_that_does_not_exist_is_found() {
     assert!(!is_key("limits.header_byte", &schema));
     assert!(!is_key("sessions.idle.length", &schema));
     assert!(CutReason::ALL.iter().all(|cut| !is_key(cut.code(), &schema)));
+}
+
+/// What a part of a reload refuses stands in the guide about reloads, by its key.
+#[test]
+fn every_key_that_only_a_restart_changes_stands_in_the_guide() {
+    let guide = read("docs/guides/reload.md");
+    let row = guide.lines().find(|line| line.contains("only a restart can change it")).unwrap();
+    let mut keys = Vec::new();
+    for file in files("src/app/part", "rs") {
+        let text = read(&file);
+        for list in between(without_tests(&text), "refuse_changed(&[", "])") {
+            // `("server.threads", old.threads != new.threads),`
+            keys.extend(between(list, "(\"", "\"").map(str::to_owned));
+        }
+    }
+
+    assert!(keys.len() > 6, "{keys:?}");
+    let lost: Vec<&String> = keys.iter().filter(|key| !row.contains(&format!("`{key}`"))).collect();
+    assert!(lost.is_empty(), "{lost:?}");
 }
