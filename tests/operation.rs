@@ -132,7 +132,7 @@ fn what_was_said_before_the_end_is_there_and_lines_that_were_lost_are_counted() 
     assert_eq!(octroi.wait(), 0);
 
     eventually("its last words", || {
-        octroi.printed().iter().any(|line| line.ends_with("octroi ends")).then_some(())
+        octroi.printed().iter().any(|line| line.ends_with("octroi stopped")).then_some(())
     });
 }
 
