@@ -29,6 +29,9 @@ use crate::{
 /// How long the last answers of the admin listeners may take.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
+/// How long grants and ends that have begun may take, to reach the disk and the other nodes.
+const LAST_GRANTS: Duration = Duration::from_secs(3);
+
 /// Serves until a signal or a successor ends it.
 pub(super) async fn serve(
     start: Start,
@@ -167,6 +170,10 @@ async fn stop(app: &App, policy: &Policy, mut admin: JoinSet<()>, mut tasks: Joi
     let answered = async { while admin.join_next().await.is_some() {} };
     // Those that take longer are cut off with the set.
     let _ = timeout(LAST_ANSWERS, answered).await;
+    // Before Redis is left, so that the other nodes hear of them.
+    if timeout(LAST_GRANTS, app.shared.revocations.settled()).await.is_err() {
+        tracing::warn!("grants or ends of sessions that had begun did not reach the other nodes in time");
+    }
     if let Some(sharing) = app.sharing.as_ref().filter(|_| !state.is_complete()) {
         redis::leave(sharing).await;
     }

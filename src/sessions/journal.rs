@@ -15,6 +15,7 @@ use super::{
     peers::Peers,
     record::Record,
     revocation_index::{RevocationIndex, TenantCounts},
+    under_way::UnderWay,
     writer::{Follower, Writer},
 };
 use crate::{
@@ -67,6 +68,8 @@ pub struct SessionLedger {
     /// Until when what the other nodes ended is known, in milliseconds since 1970; without other nodes, for
     /// ever.
     pub(super) fresh_until: AtomicU64,
+    /// Grants and ends that have begun.
+    pub(super) under_way: UnderWay,
     pub(super) bound: usize,
     pub(super) slack: usize,
     torn: Option<Torn>,
@@ -132,6 +135,7 @@ impl SessionLedger {
             fresh_until: AtomicU64::new(u64::MAX),
             bound,
             slack: SLACK,
+            under_way: UnderWay::default(),
             torn,
             completeness: Completeness::new(past, now),
         };

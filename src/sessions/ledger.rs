@@ -30,7 +30,7 @@ impl SessionLedger {
         request: GrantRequest,
         now: UnixTime,
     ) -> Result<Admission, StoreError> {
-        to_its_end(Arc::clone(self).grant_steps(request, now)).await
+        self.to_its_end(Arc::clone(self).grant_steps(request, now)).await
     }
 
     /// Ends sessions at a time; durable on return, in force at once or from `at` on if that lies ahead. Other
@@ -47,7 +47,7 @@ impl SessionLedger {
         keep_until: UnixTime,
     ) -> Result<(), StoreError> {
         let record = Self::record_of(whose, at, keep_until);
-        to_its_end(Arc::clone(self).end_steps(record, AckLevel::Store)).await.map(drop)
+        self.to_its_end(Arc::clone(self).end_steps(record, AckLevel::Store)).await.map(drop)
     }
 
     /// Ends one session of a tenant, as [`SessionLedger::end`] does.
@@ -59,7 +59,7 @@ impl SessionLedger {
         keep_until: UnixTime,
     ) -> Result<(), StoreError> {
         let record = Self::record_of_session(tenant, id, at, keep_until);
-        to_its_end(Arc::clone(self).end_steps(record, AckLevel::Store)).await.map(drop)
+        self.to_its_end(Arc::clone(self).end_steps(record, AckLevel::Store)).await.map(drop)
     }
 
     /// Ends sessions as [`SessionLedger::end`] does, and waits a little for every node that lives to have it
@@ -71,7 +71,27 @@ impl SessionLedger {
         keep_until: UnixTime,
     ) -> Result<AckReport, StoreError> {
         let record = Self::record_of(whose, at, keep_until);
-        to_its_end(Arc::clone(self).end_steps(record, AckLevel::Nodes)).await
+        self.to_its_end(Arc::clone(self).end_steps(record, AckLevel::Nodes)).await
+    }
+
+    /// Waits until every grant and end that has begun has ended, also those whose caller is gone: a process
+    /// that stops before would leave other nodes untold.
+    pub async fn settled(&self) {
+        self.under_way.none_left().await;
+    }
+
+    /// Runs what was begun to its end, though whoever waits for it is dropped.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let under_way = self.under_way.begin();
+        let work = async move {
+            let outcome = work.await;
+            drop(under_way);
+            outcome
+        };
+        tokio::spawn(work).await.unwrap_or_else(|error| Err(StoreError::BrokenOff(error.to_string())))
     }
 
     /// Writes what a predecessor asks for.
@@ -126,13 +146,6 @@ impl SessionLedger {
         let spread = self.spread(news, level).await;
         durable.and(spread)
     }
-}
-
-/// Runs what was begun to its end, though whoever waits for it is dropped.
-async fn to_its_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-) -> Result<T, StoreError> {
-    tokio::spawn(work).await.unwrap_or_else(|error| Err(StoreError::BrokenOff(error.to_string())))
 }
 
 /// Waits for the disk, or for a hand-over, off the worker threads.
@@ -261,13 +274,37 @@ mod tests {
         nodes.answers.add_permits(8);
     }
 
+    async fn timeout<T>(work: impl Future<Output = T>) -> T {
+        tokio::time::timeout(Duration::from_secs(20), work).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_stop_waits_for_an_end_whose_caller_is_gone() {
+        let (dir, nodes) = (tempfile::tempdir().unwrap(), Gated::new());
+        let ledger = Arc::new(SessionLedger::open(dir.path(), NOW).unwrap());
+        ledger.share_with(nodes.clone());
+        timeout(ledger.settled()).await;
+        {
+            let tenant = acme();
+            let mut end = pin!(ledger.end_session(&tenant, ID, NOW, END));
+            assert!(poll_fn(|context| Poll::Ready(end.as_mut().poll(context).is_pending())).await);
+            timeout(nodes.asked.notified()).await;
+        }
+
+        let mut settled = pin!(ledger.settled());
+        assert!(poll_fn(|context| Poll::Ready(settled.as_mut().poll(context).is_pending())).await);
+        nodes.answers.add_permits(1);
+        timeout(settled).await;
+        assert_eq!(nodes.spread.lock().unwrap().len(), 1);
+    }
+
     async fn until(mut is_done: impl FnMut() -> bool) {
         let wait = async {
             while !is_done() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap();
+        timeout(wait).await;
     }
 
     #[tokio::test]
@@ -279,7 +316,9 @@ mod tests {
 
             begin_and_drop(ledger.end_session(&acme(), ID, NOW, END), &nodes, waits_for_nodes).await;
 
-            until(|| nodes.spread.lock().unwrap().len() == 1).await;
+            // What a stop waits for, too.
+            timeout(ledger.settled()).await;
+            assert_eq!(nodes.spread.lock().unwrap().len(), 1);
             let read = JournalSnapshot::read(dir.path()).unwrap();
             let answer = read.lookup(
                 SessionRef {
@@ -304,6 +343,7 @@ mod tests {
 
             begin_and_drop(ledger.grant(request(), NOW), &nodes, waits_for_nodes).await;
 
+            timeout(ledger.settled()).await;
             until(|| ledger.commits() == 1 && ledger.unkept().is_none()).await;
             assert_eq!((ledger.known_sessions(), nodes.noted.load(Ordering::Relaxed)), (1, 1));
             drop(ledger);

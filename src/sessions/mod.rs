@@ -56,6 +56,8 @@ mod snapshot;
 mod state_dir;
 mod store;
 #[cfg(feature = "gateway")]
+mod under_way;
+#[cfg(feature = "gateway")]
 mod write;
 #[cfg(feature = "gateway")]
 mod writer;
