@@ -4,6 +4,8 @@
 //! extension. A proxy in front of us may find another end of the body in such bytes, and so another next
 //! request. That is request smuggling, so the bytes are checked as received, before the library sees them.
 
+use super::token::is_token;
+
 /// The longest line of a size with its extensions. Extensions have no use, and skipping them costs work.
 const MAX_LINE_BYTES: u16 = 256;
 /// The most bytes of trailer fields.
@@ -157,28 +159,6 @@ impl ChunkTracker {
             (_, _) => State::Malformed,
         }
     }
-}
-
-/// `tchar` of RFC 9110, section 5.6.2.
-const fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-        )
 }
 
 #[cfg(test)]

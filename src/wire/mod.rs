@@ -9,4 +9,5 @@ pub mod http1;
 pub mod http2;
 pub mod ocsp;
 pub mod proxy_protocol;
+pub mod token;
 pub mod websocket;

@@ -1,7 +1,9 @@
 //! The requested host: one, the same in every place, with valid syntax.
 
-use super::token::trim;
-use crate::model::{Deny, Host, HostError, HttpVersion, Reason, RequestView, Verdict};
+use crate::{
+    model::{Deny, Host, HostError, HttpVersion, Reason, RequestView, Verdict},
+    wire::token::trim,
+};
 
 /// Splits a target into the part from the path on and, for the absolute form, its authority.
 pub(super) fn split(target: &[u8]) -> Verdict<(&str, Option<&str>)> {

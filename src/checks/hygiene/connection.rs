@@ -2,7 +2,10 @@
 
 use http::{HeaderName, HeaderValue, header};
 
-use crate::model::{Deny, Reason, RequestView, Verdict};
+use crate::{
+    model::{Deny, Reason, RequestView, Verdict},
+    wire::token::is_token,
+};
 
 /// Checks the options of `Connection`: each of them removes a field from the request on its way to the
 /// upstream.
@@ -43,9 +46,4 @@ const MOST: usize = 9;
 fn is_end_to_end(name: &str) -> bool {
     matches!(name, "host" | "content-length" | "transfer-encoding" | "cookie" | "authorization" | "forwarded")
         || ["octroi-", "x-octroi-", "x-forwarded"].iter().any(|prefix| name.starts_with(prefix))
-}
-
-/// RFC 9110, section 5.6.2.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -1,13 +1,10 @@
 //! The head of an HTTP/1 request as it was received.
 
-use super::{
-    authority,
-    body::Body,
-    token::{is_token, trim},
-};
+use super::{authority, body::Body};
 use crate::{
     model::{Deny, HttpVersion, Reason, RequestView, Verdict},
     policy::Limits,
+    wire::token::{is_token, trim},
 };
 
 /// Checks a raw head, from the request line through the empty line.

@@ -8,7 +8,6 @@ mod body;
 mod connection;
 mod field;
 mod head;
-mod token;
 
 use std::str;
 

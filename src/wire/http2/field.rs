@@ -3,6 +3,8 @@
 //! The rules reject everything that the types of the HTTP library reject, because the library ends a whole
 //! connection for it: what passes here can end its own request at most.
 
+use crate::wire::token::is_token;
+
 /// What the standard counts for each field beside its octets (RFC 9113, section 6.5.2, and RFC 7541, section
 /// 4.1).
 pub const FIELD_OVERHEAD: usize = 32;
@@ -95,11 +97,6 @@ pub fn is_length(value: &[u8]) -> bool {
 pub fn is_name(name: &[u8]) -> bool {
     let fits = |octet: u8| is_token(octet) && !octet.is_ascii_uppercase();
     !name.is_empty() && name.len() <= MAX_NAME && name.iter().copied().all(fits)
-}
-
-/// RFC 9110, section 5.6.2.
-fn is_token(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet)
 }
 
 /// Checks the value of a field. Octets from 0x80 on are allowed; so is a tab or a space, except at either
