@@ -1,4 +1,5 @@
-//! The access log: lines are formatted where they arise, queued, and written by one thread.
+//! The access log: lines are formatted by the thread that serves the request, queued, and written by one
+//! writer thread.
 
 use std::{
     io,
@@ -19,13 +20,13 @@ use super::{
 };
 use crate::policy;
 
-/// How many lines wait at most: 80 ms of 100,000 requests per second, 5 MiB.
+/// The capacity of the queue in lines: 80 ms at 100,000 requests per second, about 5 MiB.
 const QUEUE_LINES: usize = 8192;
 
-/// How many empty buffers are kept.
+/// How many empty buffers are kept for reuse.
 const SPARE_BUFFERS: usize = 512;
 
-/// What a fresh buffer holds: a line of usual length.
+/// The initial size of a buffer: a line of usual length.
 const LINE_BYTES: usize = 768;
 
 /// Why access lines cannot be written.
@@ -49,7 +50,7 @@ pub enum LogError {
 /// counted.
 #[derive(Debug)]
 pub struct AccessLog {
-    /// Who writes; it stands in every line.
+    /// The name of this node, which is in every line.
     node: Box<str>,
     shared: Arc<Shared>,
     queue: Sender<Message>,
@@ -59,12 +60,12 @@ pub struct AccessLog {
 }
 
 impl AccessLog {
-    /// Opens every sink, or none, and starts the writer.
+    /// Opens all sinks, or none, and starts the writer.
     pub fn open(sinks: &[policy::AccessLog], node: &str) -> Result<Self, LogError> {
         Self::with_queue(sinks, node, QUEUE_LINES, Arc::default())
     }
 
-    /// Opens them to take the place of a log, and goes on counting lost lines with it.
+    /// Opens the log that replaces another, and shares its count of dropped lines.
     pub fn open_behind(before: &Self, sinks: &[policy::AccessLog], node: &str) -> Result<Self, LogError> {
         Self::with_queue(sinks, node, QUEUE_LINES, Arc::clone(&before.shared.dropped))
     }
@@ -98,7 +99,7 @@ impl AccessLog {
         Ok(Self { node: node.into(), shared, queue, spare, done, silent: AtomicBool::new(rules.is_empty()) })
     }
 
-    /// Writes a line: formats it into a used buffer and queues it.
+    /// Formats a line into a reused buffer and queues it.
     pub(super) fn write(&self, line: &AccessLine<'_>) {
         if self.silent.load(Ordering::Relaxed) {
             return;
@@ -115,14 +116,14 @@ impl AccessLog {
         }
     }
 
-    /// Has the files opened again under their names: lines written from now on go there.
+    /// Reopens the files by name: lines written from now on go there.
     pub fn reopen(&self) {
         self.shared.generation.fetch_add(1, Ordering::AcqRel);
-        // A full queue means that the writer is awake; the next line tells it.
+        // If the queue is full, the writer is awake, and the next line carries the new generation.
         let _ = self.queue.try_send(Message::Wake);
     }
 
-    /// Goes on with other sinks: opens every one of them, or changes nothing.
+    /// Switches to other sinks: opens all of them, or changes nothing.
     pub fn replace(&self, sinks: &[policy::AccessLog]) -> Result<(), LogError> {
         let opened = open_all(sinks)?;
         *self.shared.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened);
@@ -131,12 +132,12 @@ impl AccessLog {
         Ok(())
     }
 
-    /// Returns how many lines were lost since the start.
+    /// Returns how many lines were dropped since the start.
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
-    /// Says what is wrong, as long as lines are lost or a file cannot be opened again or put aside.
+    /// Returns what is wrong while lines are being dropped or a file cannot be reopened or rotated.
     pub fn trouble(&self) -> Option<String> {
         let failing = self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let failing = failing
@@ -144,18 +145,18 @@ impl AccessLog {
         Some(format!("access log: {failing}; {} lines lost since the start", self.dropped()))
     }
 
-    /// Writes what is queued and ends the writer; lines after that are dropped. Blocks up to the deadline and
-    /// says whether everything was written by then.
+    /// Writes the queued lines and stops the writer; later lines are dropped. Blocks up to the deadline and
+    /// returns whether everything was written by then.
     pub fn close(&self, deadline: Duration) -> bool {
         self.shared.closing.store(true, Ordering::Release);
         let _ = self.queue.try_send(Message::Wake);
-        // Nothing is ever sent: the writer's end closes the channel.
+        // Nothing is ever sent on this channel: it closes when the writer stops.
         matches!(self.done.recv_timeout(deadline), Err(RecvTimeoutError::Disconnected))
     }
 }
 
-/// A log that a reload replaced ends by itself: what is queued is written, and whoever lets go of the last
-/// policy that had it serves requests.
+/// A log that a reload replaced stops by itself, once its queued lines are written. Drop does not wait for
+/// the writer, because the last policy that holds the log may be dropped by a thread that serves requests.
 impl Drop for AccessLog {
     fn drop(&mut self) {
         self.close(Duration::ZERO);

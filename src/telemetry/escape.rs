@@ -1,29 +1,28 @@
-//! Strangers' text as JSON: escaped, cut to length, tokens taken out (`threat-model.md` 2.9).
+//! Untrusted text as JSON: escaped, cut to length, tokens redacted (`threat-model.md` 2.9).
 
 use crate::model::is_dangerous;
 
-/// What a token begins with, and what stands in the line in its place.
+/// The prefix of a token, and its replacement in the line.
 const TOKEN: (&[u8], &str) = (b"oct1.", "oct1.…");
 
-/// What the sessions of apps begin with, and what stands in the line in their place: base64 of a JSON object
-/// (JSON Web Tokens, Flask, Django, cookie-session), of a packed one (Flask, Django), and a signed JSON
-/// cookie of Express.
+/// The prefixes of app sessions, and their replacements in the line: base64 of a JSON object (JSON Web
+/// Tokens, Flask, Django, cookie-session), of a packed one (Flask, Django), and a signed JSON cookie of
+/// Express.
 const FOREIGN: [(&[u8], &str); 3] = [(b"eyJ", "eyJ…"), (b".eJ", ".eJ…"), (b"s:j:", "s:j:…")];
 
-/// How many characters must follow such a prefix: fewer hold no signature, and may be a word.
+/// How many characters must follow such a prefix: fewer cannot hold a signature and may be a word.
 const FOREIGN_CHARS: usize = 20;
 
-/// How often a character may be percent-encoded over and over, and is still read: whoever decodes a line by
-/// hand gives up before.
+/// How many nested percent-encodings of a character are decoded: more than anybody decodes by hand.
 const LAYERS: u8 = 8;
 
 /// Appends a JSON string, quotes included.
 ///
 /// At most `cap` bytes of the text are taken; `…` at the end says that there was more. Control characters
-/// (C0, DEL, C1), line and paragraph separators and bidirectional controls become `\u00XX`; each run of bytes
-/// that is not UTF-8 becomes `\ufffd`; a token becomes `oct1.…`, also where the cap would have cut it, and an
-/// app's session `eyJ…`, `.eJ…` or `s:j:…`. Both are found in any percent-encoding: whoever reads the line
-/// could decode it.
+/// (C0, DEL, C1), line and paragraph separators and bidirectional controls become `\u00XX`; each run of
+/// bytes that is not UTF-8 becomes `\ufffd`; a token becomes `oct1.…`, also where the cap would have cut it,
+/// and an app's session `eyJ…`, `.eJ…` or `s:j:…`. Both are found in any percent-encoding, because a reader
+/// of the line could decode it.
 pub(super) fn append(out: &mut Vec<u8>, text: &[u8], cap: usize) {
     out.push(b'"');
     if text.len() <= cap && is_plain(text) {
@@ -34,18 +33,18 @@ pub(super) fn append(out: &mut Vec<u8>, text: &[u8], cap: usize) {
     out.push(b'"');
 }
 
-/// Says whether the text can stand as it is: printable ASCII without quote, backslash and the beginning of a
-/// token.
+/// Returns whether the text needs no escaping: printable ASCII without a quote, a backslash or the prefix of
+/// a token.
 fn is_plain(text: &[u8]) -> bool {
-    // One pass for all, because a line has twenty texts.
+    // One pass for all checks, because a line has twenty texts.
     let seen = text.iter().fold(0, |seen, &byte| seen | BITS.get(usize::from(byte)).copied().unwrap_or(ODD));
     seen & ODD == 0
-        // Few texts have all characters of a beginning, and most have no escape at all.
+        // Few texts have all characters of a prefix, and most have no percent sign.
         && !(BEGINNINGS.iter().any(|(_, bits)| seen & bits == *bits) && holds_a_beginning(text))
         && (seen & PERCENT == 0 || !hides_a_token(text))
 }
 
-/// Says whether a token begins in the text as it stands.
+/// Returns whether the text holds the prefix of a token, undecoded.
 fn holds_a_beginning(text: &[u8]) -> bool {
     let ends = |at: usize| {
         text.get(..=at).is_some_and(|head| BEGINNINGS.iter().any(|(beginning, _)| head.ends_with(beginning)))
@@ -53,14 +52,14 @@ fn holds_a_beginning(text: &[u8]) -> bool {
     memchr::memchr3_iter(b'.', b'J', b'j', text).any(ends)
 }
 
-/// What a text may have, one bit each: a byte that cannot stand as it is, the beginning of an escape, and
-/// each character of [`BEGINNINGS`].
+/// One bit for each property of a text: a byte that needs escaping, a percent sign, and each character of
+/// [`BEGINNINGS`].
 const ODD: u16 = 1;
 const PERCENT: u16 = 2;
 const CHARACTERS: &[u8] = b"oct1.eyJs:j";
 
-/// How tokens begin, and the bits of these characters. Each ends in a character that [`holds_a_beginning`]
-/// looks for.
+/// The prefixes of tokens, and the bits of their characters. Each ends in a character that
+/// [`holds_a_beginning`] searches for.
 const BEGINNINGS: [(&[u8], u16); 4] =
     [(TOKEN.0, bits(TOKEN.0)), (b"eyJ", bits(b"eyJ")), (b".eJ", bits(b".eJ")), (b"s:j", bits(b"s:j"))];
 
@@ -108,16 +107,16 @@ const BITS: [u16; 256] = {
     }
 };
 
-/// Says whether a token begins in the text with at least one of its characters percent-encoded.
+/// Returns whether the text holds the prefix of a token with at least one character percent-encoded.
 fn hides_a_token(text: &[u8]) -> bool {
-    // Few places can be a beginning.
+    // Few positions can start a prefix.
     (0..text.len()).filter_map(|at| text.get(at..)).any(|rest| {
         matches!(rest.first(), Some(b'%' | b'o' | b'e' | b'.' | b's'))
             && std::iter::once(TOKEN).chain(FOREIGN).any(|(prefix, _)| after(rest, prefix).is_some())
     })
 }
 
-/// Returns what follows a prefix, each character of which may be percent-encoded.
+/// Returns the text after a prefix, each character of which may be percent-encoded.
 fn after<'t>(text: &'t [u8], prefix: &[u8]) -> Option<&'t [u8]> {
     prefix.iter().try_fold(text, |rest, &byte| {
         let (octet, length) = octet(rest, true)?;
@@ -125,8 +124,8 @@ fn after<'t>(text: &'t [u8], prefix: &[u8]) -> Option<&'t [u8]> {
     })
 }
 
-/// Returns the octet that a text begins with once it is decoded, and how many bytes that took. The digits of
-/// an escape may be `escaped` themselves.
+/// Returns the first octet of a text after decoding, and how many bytes encoded it. The digits of an escape
+/// may be `escaped` themselves.
 fn octet(text: &[u8], escaped: bool) -> Option<(u8, usize)> {
     let (mut octet, mut length) = (*text.first()?, 1);
     // `%256f` is `%6f` for the first decoder, and `o` for the second.
@@ -143,7 +142,7 @@ fn octet(text: &[u8], escaped: bool) -> Option<(u8, usize)> {
     Some((octet, length))
 }
 
-/// Returns the value of the hexadecimal digit that a text begins with.
+/// Returns the value of the first hexadecimal digit of a text.
 fn digit(text: &[u8], escaped: bool) -> Option<(u8, usize)> {
     let (digit, length) = if escaped { octet(text, false)? } else { (*text.first()?, 1) };
     let value = char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())?;
@@ -164,7 +163,8 @@ fn append_slowly(out: &mut Vec<u8>, text: &[u8], cap: usize) {
     }
 }
 
-/// Appends what the text begins with. Returns how many bytes that was, and how many count against the cap.
+/// Appends the first character or token of the text. Returns how many bytes it took, and how many count
+/// against the cap.
 fn append_one(out: &mut Vec<u8>, rest: &[u8]) -> (usize, usize) {
     for ((prefix, mark), least) in
         std::iter::once((TOKEN, 1)).chain(FOREIGN.map(|foreign| (foreign, FOREIGN_CHARS)))
@@ -188,8 +188,8 @@ fn append_one(out: &mut Vec<u8>, rest: &[u8]) -> (usize, usize) {
     }
 }
 
-/// Returns how far a token goes: in characters, and in bytes. Of an app's session, whatever is encoded
-/// belongs to it.
+/// Returns the length of a token in characters and in bytes. In an app's session, every percent-encoded
+/// character belongs to it.
 fn run(text: &[u8], foreign: bool) -> (usize, usize) {
     let (mut characters, mut bytes) = (0, 0);
     while let Some((octet, length)) = text.get(bytes..).and_then(|rest| octet(rest, true)) {
@@ -201,14 +201,15 @@ fn run(text: &[u8], foreign: bool) -> (usize, usize) {
     (characters, bytes)
 }
 
-/// Says whether a byte continues a token. The dot does, so that `oct1.oct1.…` hides nothing.
+/// Returns whether a byte continues a token. The dot does, so that a token inside `oct1.oct1.…` is redacted
+/// too.
 const fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'=')
 }
 
-/// Returns the first character, or how many bytes are none.
+/// Returns the first character, or how many bytes are not UTF-8.
 fn first_char(bytes: &[u8]) -> Result<char, usize> {
-    // A character has at most four bytes; looking further would make the whole quadratic.
+    // A character has at most four bytes; a longer window would make the loop quadratic.
     let window = bytes.get(..4).unwrap_or(bytes);
     match window.utf8_chunks().next() {
         Some(chunk) => chunk.valid().chars().next().ok_or_else(|| chunk.invalid().len().max(1)),

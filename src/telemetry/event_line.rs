@@ -1,4 +1,4 @@
-//! Which access line an event has, if any.
+//! Maps an event to its access line, if it has one.
 
 use super::{
     AccessLog, RefusalCount,
@@ -9,10 +9,10 @@ use crate::model::{
     RouteId, TenantName, UnixTime, UserId,
 };
 
-/// What the line says of a request or connection by which a CA proves a host. It is no refusal.
+/// The `reason` of a request or connection that answers an ACME challenge. It is not a refusal.
 const ACME_CHALLENGE: &str = "acme_challenge";
 
-/// The decisions of lines that no request has.
+/// The `decision` of lines that are not about requests.
 const ALLOW: &str = "allow";
 const DENY: &str = "deny";
 
@@ -26,7 +26,7 @@ pub(super) fn write(log: &AccessLog, event: &Event<'_>) {
     }
 }
 
-/// Every request has its line from here, however it ends, so that all have the same fields.
+/// Every request gets its line here, however it ends, so that all have the same fields.
 fn write_request(log: &AccessLog, event: &Event<'_>, request: &RequestEnded<'_>) {
     let RequestEnded { connection, deny, tenant, .. } = *request;
     let rule = request.rule.map(|rule| rule.to_string());
@@ -81,8 +81,8 @@ fn write_request(log: &AccessLog, event: &Event<'_>, request: &RequestEnded<'_>)
     });
 }
 
-/// Returns what is said of a request whose stream was reset, behind what there is to say anyway; nothing
-/// where it was not.
+/// Returns the detail of a request whose stream was reset, appended to its other detail; nothing if it was
+/// not reset.
 fn with_reset(request: &RequestEnded<'_>, detail: Option<&str>) -> Option<String> {
     let (stream, error) = request.reset?;
     let reset = error.of_stream(stream);
@@ -126,7 +126,7 @@ fn write_connection(log: &AccessLog, event: &Event<'_>, connection: &ConnectionC
     }
 }
 
-/// Writes how many connections were refused beside those that have a line.
+/// Writes a summary of refused connections that have no line of their own.
 pub(super) fn write_count(log: &AccessLog, time: UnixTime, revision: &str, refused: &RefusalCount) {
     log.write(&AccessLine {
         event: LineKind::Connection,
@@ -141,7 +141,7 @@ pub(super) fn write_count(log: &AccessLog, time: UnixTime, revision: &str, refus
     });
 }
 
-/// Says why a client is banned, and until when.
+/// Describes why a client is banned, and until when.
 fn ban_in_words(ban: &Ban, now: UnixTime) -> String {
     let until = now.plus(ban.left);
     match &ban.cause {

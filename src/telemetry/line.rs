@@ -1,24 +1,24 @@
-//! One access line: which fields it has, and how they are written.
+//! The fields of an access line and their encoding.
 
 use std::{net::IpAddr, time::Duration};
 
 use super::escape;
 use crate::model::{ClientCertificate, HttpVersion, TlsFacts, UnixTime, append_address};
 
-/// What a line tells of.
+/// The kind of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum LineKind {
     /// A request, served or refused.
     #[default]
     Request,
-    /// A connection that was refused before any request.
+    /// A connection that was refused before its first request.
     Connection,
-    /// A call of the admin API.
+    /// An admin API call.
     Admin,
 }
 
 impl LineKind {
-    /// Returns the word that the line uses.
+    /// Returns the value of `event`.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Request => "request",
@@ -28,14 +28,13 @@ impl LineKind {
     }
 }
 
-/// What is written of one request, refused connection or admin call. What is not known is left out of the
-/// line.
+/// The fields of one request, refused connection or admin call. Unknown fields are absent from the line.
 ///
-/// Octets of strangers come as they are: they are escaped, cut to length and freed of tokens here. Query
-/// values never stand in a line: `path` and `referer` end at their `?`.
+/// Bytes from clients come here as received: they are escaped, cut to length and redacted here. Query values
+/// are never logged: `path` and `referer` end at their `?`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AccessLine<'a> {
-    /// What the line tells of.
+    /// The kind of the line.
     pub(super) event: LineKind,
     /// When it began.
     pub(super) time: UnixTime,
@@ -45,15 +44,15 @@ pub(super) struct AccessLine<'a> {
     pub(super) listener: Option<&'a str>,
     /// `connection`: the number of the connection.
     pub(super) connection: Option<u64>,
-    /// `client.ip`: who asked, after PROXY protocol and trusted forwarding headers.
+    /// `client.ip`: the client's address, after PROXY protocol and trusted forwarding headers.
     pub(super) client: Option<IpAddr>,
-    /// `peer.ip`: who connected.
+    /// `peer.ip`: the address of the TCP peer.
     pub(super) peer: Option<IpAddr>,
-    /// The host as asked for; the canonical one where it is known.
+    /// The requested host; in canonical form where it is known.
     pub(super) host: Option<&'a [u8]>,
     /// The tenant that owns the host.
     pub(super) tenant: Option<&'a str>,
-    /// The session's tenant, if another.
+    /// The session's tenant, if it is not the host's.
     pub(super) member: Option<&'a str>,
     /// The method.
     pub(super) method: Option<&'a [u8]>,
@@ -75,19 +74,19 @@ pub(super) struct AccessLine<'a> {
     pub(super) session: Option<&'a str>,
     /// The session's user.
     pub(super) user: Option<&'a str>,
-    /// The route, by the path it was written as.
+    /// The route, by its configured path.
     pub(super) route: Option<&'a str>,
-    /// `bytes.in`: of the body.
+    /// `bytes.in`: received of the request body.
     pub(super) bytes_in: Option<u64>,
-    /// `bytes.out`: of the body.
+    /// `bytes.out`: sent of the response body.
     pub(super) bytes_out: Option<u64>,
     /// `duration_ms`.
     pub(super) duration: Option<Duration>,
     /// Where the request went.
     pub(super) upstream: Option<UpstreamFacts<'a>>,
-    /// What TLS settled.
+    /// The negotiated TLS parameters.
     pub(super) tls: Option<&'a TlsFacts>,
-    /// `tls.client.…`: the certificate that the client presented, whoever accepts it.
+    /// `tls.client.…`: the certificate that the client presented, accepted or not.
     pub(super) certificate: Option<&'a ClientCertificate>,
     /// `User-Agent`.
     pub(super) user_agent: Option<&'a [u8]>,
@@ -97,7 +96,7 @@ pub(super) struct AccessLine<'a> {
     pub(super) revision: Option<&'a str>,
     /// The operator who called the admin API.
     pub(super) principal: Option<&'a str>,
-    /// How many refused connections the line stands for; one where it is absent.
+    /// How many refused connections the line stands for; absent for one.
     pub(super) count: Option<u64>,
     /// The facts, for the operator.
     pub(super) detail: Option<&'a str>,
@@ -119,7 +118,7 @@ pub(super) struct UpstreamFacts<'a> {
 }
 
 impl AccessLine<'_> {
-    /// Appends the line of a node: one JSON object and a line feed.
+    /// Appends the line as one JSON object and a line feed.
     pub(super) fn append_json(&self, out: &mut Vec<u8>, node: &str) {
         out.extend_from_slice(b"{\"time\":\"");
         append_time(out, self.time);
@@ -181,7 +180,7 @@ impl AccessLine<'_> {
     }
 }
 
-/// Appends members to an object that has one already. Names are ours and need no escaping.
+/// Appends members to an object that already has one. Names are constants that need no escaping.
 struct Fields<'a> {
     out: &'a mut Vec<u8>,
 }
@@ -235,7 +234,7 @@ impl Fields<'_> {
     }
 }
 
-/// Cuts a query or fragment off.
+/// Cuts off a query or fragment.
 fn before_query(target: &[u8]) -> &[u8] {
     target.split(|&byte| byte == b'?' || byte == b'#').next().unwrap_or_default()
 }
@@ -283,7 +282,7 @@ fn append_digits(out: &mut Vec<u8>, value: u64, width: usize) {
     out.extend_from_slice(digits.as_bytes());
 }
 
-// Caps in bytes of what was received (threat-model.md 2.9).
+// The longest values in bytes (threat-model.md 2.9).
 const PATH_CAP: usize = 1024;
 const AGENT_CAP: usize = 256;
 const HOST_CAP: usize = 255;

@@ -1,7 +1,7 @@
-//! What octroi tells about itself: metrics, the access log, its own log.
+//! Observability: metrics, the access log, the process log.
 //!
-//! Floor 3. Lines are formatted on the request path and written off it; metrics are counters that are found
-//! once and kept.
+//! Floor 3. Lines are formatted on the request path and written by other threads; metric handles are looked
+//! up once and kept.
 
 #[cfg(feature = "gateway")]
 mod access_log;

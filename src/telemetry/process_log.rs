@@ -1,9 +1,9 @@
-//! The queue before standard error: who speaks never waits for who reads.
+//! The queue in front of standard error: logging never waits for the reader.
 //!
-//! `octroi run 2>&1 | reader` with a reader that stopped would hold whatever thread speaks next: a reload,
-//! the end, with one thread everything. So lines are queued here and written by a thread of their own. Where
-//! the queue is full, or a disk, they are dropped and counted, and the next line that goes out tells how many
-//! and why: on a line of its own, behind one that a full disk cut off.
+//! In `octroi run 2>&1 | reader`, a stopped reader would block every thread that logs: a reload, the
+//! shutdown, or with one thread the whole process. So lines are queued here and written by one thread. Where
+//! the queue or a disk is full, lines are dropped and counted, and a line that says how many and why is
+//! written next. If a full disk cut a line off, a line feed is written first.
 
 use std::{
     fs::File,
@@ -23,25 +23,25 @@ use tracing_subscriber::fmt::{
     time::{FormatTime, SystemTime},
 };
 
-/// How many lines wait at most.
+/// The capacity of the queue in lines.
 const QUEUE_LINES: usize = 4096;
 
-/// How many bytes wait at most, all lines together: the mistakes of a large configuration are one line.
+/// The capacity of the queue in bytes: the errors of a large configuration are one line.
 const QUEUE_BYTES: usize = 4 << 20;
 
-/// How long the end of the program waits for what is queued.
+/// How long the shutdown waits for the queued lines.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often it is tried to tell of lost lines, while nothing else is said.
+/// How often the note about dropped lines is retried while nothing else is logged.
 const RETRY: Duration = Duration::from_secs(3);
 
-/// How long the writer rests where the other end takes nothing, and the descriptor does not wait by itself.
+/// How long the writer pauses where a non-blocking descriptor accepts nothing.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Why lines are lost where no write failed.
+/// The cause that is given for dropped lines where no write failed.
 const UNREAD: &str = "nobody read it in time";
 
-/// In what form.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// Lines for people.
@@ -51,7 +51,7 @@ pub enum Format {
     Json,
 }
 
-/// octroi's own log. Clones share the queue.
+/// The process log. Clones share the queue.
 #[derive(Clone, Debug)]
 pub struct ProcessLog {
     queue: Sender<Message>,
@@ -60,13 +60,14 @@ pub struct ProcessLog {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Bytes that wait.
+    /// Bytes in the queue.
     bytes: AtomicUsize,
-    /// Lines that were lost.
+    /// Lines that were dropped.
     dropped: AtomicU64,
-    /// How many of them the log itself told of.
+    /// How many of them a note in the log has reported.
     told: AtomicU64,
-    /// What the last write said that failed, until what it lost was told. Whoever speaks never asks for it.
+    /// The error of the last failed write, until the note about it is written. Threads that log never take
+    /// this lock.
     error: Mutex<Option<String>>,
 }
 
@@ -83,12 +84,12 @@ impl Shared {
 #[derive(Debug)]
 enum Message {
     Line(Vec<u8>),
-    /// Drop the sender once all before it is written.
+    /// Drop the sender once all earlier lines are written.
     Flush(Sender<()>),
 }
 
 impl ProcessLog {
-    /// Begins to write to standard error.
+    /// Starts the thread that writes to standard error.
     pub(crate) fn to_stderr(format: Format) -> io::Result<Self> {
         Self::begin(io::stderr().as_fd().try_clone_to_owned()?, QUEUE_LINES, format)
     }
@@ -111,12 +112,12 @@ impl ProcessLog {
         }
     }
 
-    /// Returns how many lines were lost since the start.
+    /// Returns how many lines were dropped since the start.
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
-    /// Says what is wrong, as long as lines are lost that the log itself could not tell of.
+    /// Returns what is wrong while there are dropped lines that no note in the log has reported.
     pub fn trouble(&self) -> Option<String> {
         let lost = self.dropped().saturating_sub(self.shared.told.load(Ordering::Relaxed));
         (lost > 0).then(|| {
@@ -127,14 +128,14 @@ impl ProcessLog {
         })
     }
 
-    /// Waits until what is queued is written, no longer than this. Says whether it was.
+    /// Waits until the queued lines are written, up to a limit. Returns whether they were.
     pub fn flush(&self, within: Duration) -> bool {
         let (written, done) = bounded::<()>(0);
-        // A queue that is full for so long is one that nobody reads.
+        // A queue that stays full for so long has no reader.
         if self.queue.send_timeout(Message::Flush(written), within).is_err() {
             return false;
         }
-        // Nothing is ever sent.
+        // Nothing is ever sent on this channel.
         matches!(done.recv_timeout(within), Err(RecvTimeoutError::Disconnected))
     }
 }
@@ -147,7 +148,7 @@ impl<'a> MakeWriter<'a> for ProcessLog {
     }
 }
 
-/// The formatter hands each line over in one piece.
+/// The formatter writes each line in one call.
 impl Write for &ProcessLog {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.say(line);
@@ -164,12 +165,12 @@ struct Writer {
     waiting: Receiver<Message>,
     shared: Arc<Shared>,
     format: Format,
-    /// Whether the last line was cut off in its middle.
+    /// Whether the last line was written in part only.
     is_torn: bool,
 }
 
 impl Writer {
-    /// Writes until nobody can speak any more.
+    /// Writes until every sender is gone.
     fn run(mut self) {
         loop {
             let message = if self.lost() > 0 {
@@ -179,8 +180,8 @@ impl Writer {
             };
             match message {
                 Err(RecvTimeoutError::Disconnected) => break,
-                // What it lost by a full disk is told once there is room, not once there is something else to
-                // be said.
+                // Lines that a full disk dropped are reported as soon as there is room, not with the next
+                // line.
                 Err(RecvTimeoutError::Timeout) => self.tell_of_the_lost(),
                 Ok(Message::Line(line)) => {
                     let written = self.put(&line);
@@ -211,8 +212,8 @@ impl Writer {
         }
     }
 
-    /// Writes all of it, however long the other end takes. An error (a reader that went away, a full disk)
-    /// loses the line.
+    /// Writes the whole line, however long the reader takes. An error (a closed pipe, a full disk) drops the
+    /// line.
     fn put(&mut self, line: &[u8]) -> bool {
         if self.is_torn {
             if !self.put_bytes(b"\n") {
@@ -233,7 +234,7 @@ impl Writer {
                 Ok(0) => break io::ErrorKind::WriteZero.into(),
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Whoever shares the descriptor made it so.
+                // Another process that shares the descriptor made it non-blocking.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(PAUSE),
                 Err(error) => break error,
             }
@@ -244,13 +245,13 @@ impl Writer {
     }
 }
 
-/// Says how many lines are lost, in the form of the others.
+/// Formats the note about dropped lines.
 fn note(format: Format, lost: u64, why: &str) -> String {
     match format {
         Format::Text => format!("octroi: {lost} lines of this log were lost: {why}\n"),
         Format::Json => {
             let mut timestamp = String::new();
-            // Without a time it is still a line that can be read.
+            // If the time cannot be formatted, the line goes out without it.
             let _ = SystemTime.format_time(&mut Text::new(&mut timestamp));
             let message = "lines of this log were lost";
             let (event, target) = ("log_lines_lost", "octroi");

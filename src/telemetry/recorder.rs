@@ -1,4 +1,4 @@
-//! The one way of an event into the access log and the metrics.
+//! The only path of an event to the access log and the metrics.
 
 use std::sync::Arc;
 
@@ -7,10 +7,9 @@ use crate::model::{
     ClientIp, Clock, ConnectionChange, ConnectionChanged, EdgeRefusal, Event, EventKind, EventSink, UnixTime,
 };
 
-/// Records what happens under one revision of the rules: access line and metrics are made here, and nowhere
-/// else.
+/// Records events under one revision of the policy. Access lines and metrics are made here and nowhere else.
 ///
-/// It never blocks: lines are queued, or dropped and counted.
+/// It never blocks: a line is queued, or dropped and counted.
 #[derive(Clone)]
 pub struct Recorder {
     revision: Box<str>,
@@ -20,32 +19,32 @@ pub struct Recorder {
     clock: Arc<dyn Clock>,
 }
 
-/// Refused connections that are alike, of all revisions.
+/// Summaries of similar refused connections, shared by all revisions.
 #[derive(Default)]
 struct Refusals {
     summary: RefusalSummary,
-    /// Makes a number of what sets refusals apart; nobody can choose texts with the same one.
+    /// Hashes what tells refusals apart. The hash is keyed, so clients cannot choose colliding texts.
     groups: ahash::RandomState,
 }
 
 impl Recorder {
-    /// Records under a revision.
+    /// Creates a recorder for a revision.
     pub fn new(revision: &str, log: Arc<AccessLog>, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Self {
         Self { revision: revision.into(), log, metrics, refusals: Arc::default(), clock }
     }
 
-    /// Returns the recorder of the next revision, whose lines may go elsewhere.
+    /// Returns the recorder of the next revision, which may have another access log.
     #[must_use]
     pub fn next(&self, revision: &str, log: Arc<AccessLog>) -> Self {
         Self { revision: revision.into(), log, ..self.clone() }
     }
 
-    /// Returns where its lines go.
+    /// Returns its access log.
     pub fn log(&self) -> &Arc<AccessLog> {
         &self.log
     }
 
-    /// Hands an event to the access log and the metrics.
+    /// Passes an event to the access log and the metrics.
     pub fn record(&self, event: &Event<'_>) {
         if self.has_line(event) {
             event_line::write(&self.log, event);
@@ -53,12 +52,13 @@ impl Recorder {
         self.metrics.count(event);
     }
 
-    /// Writes how many connections were refused in a minute that is over, beside those that have a line.
+    /// Writes a summary of the connections that were refused in the last full minute without a line of their
+    /// own.
     pub fn write_refusals(&self) {
         self.write_counts(&self.refusals.summary.roll_over(self.clock.tick()));
     }
 
-    /// Writes how many connections were refused up to now: the process ends.
+    /// Writes the summary up to now, at the end of the process.
     pub fn write_last_refusals(&self) {
         self.write_counts(&self.refusals.summary.close());
     }
@@ -69,12 +69,11 @@ impl Recorder {
         }
     }
 
-    /// Says whether an event has its own line, if its kind has one: refused connections that are alike have
-    /// one together.
+    /// Returns whether an event gets its own line. Similar refused connections share one.
     fn has_line(&self, event: &Event<'_>) -> bool {
         let EventKind::Connection(ConnectionChanged { listener, change }) = event.what else { return true };
         let ConnectionChange::Refused { peer, refusal, detail, .. } = *change else { return true };
-        // Whose certificate it is, and why it is refused, are facts of their own.
+        // Refused client certificates are similar only where the detail (owner and reason) is the same.
         let by_detail = refusal == EdgeRefusal::ClientCertificate;
         let group = if by_detail { self.refusals.groups.hash_one(detail) } else { 0 };
         let client = ClientIp::from(peer.ip());

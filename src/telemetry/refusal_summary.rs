@@ -1,5 +1,5 @@
-//! Keeps strangers from filling the log: of refusals that are alike, one is written at once and the rest as a
-//! number.
+//! Bounds the log lines of refused connections: of similar refusals, one is written at once and the rest as
+//! a count.
 
 use std::{
     collections::HashMap,
@@ -10,17 +10,17 @@ use std::{
 
 use crate::model::{ClientIp, ClientPrefix, ClientSite, ListenerName, SITE_TIMES, Tick};
 
-/// How long refusals are summed up.
+/// The interval of a summary.
 pub(super) const SUMMARY_WINDOW: Duration = Duration::from_secs(60);
 
-/// How many clients, by listener and reason, have a line of their own in that time. More share one by
-/// listener and reason.
+/// How many groups of listener, reason and client get their own line in one interval. The others share one
+/// per listener and reason.
 pub(super) const SUMMARY_CLIENTS: usize = 1000;
 
-/// Sums up refusals of connections, by listener, reason and client.
+/// Counts refused connections by listener, reason and client.
 ///
-/// Bounded whatever comes: in a minute at most [`SUMMARY_CLIENTS`] lines at once, as many sums, and one sum
-/// more for each reason of each listener.
+/// The bound per minute: [`SUMMARY_CLIENTS`] immediate lines, as many summaries, and one more summary for
+/// each reason of each listener.
 #[derive(Debug, Default)]
 pub(super) struct RefusalSummary(Mutex<Window>);
 
@@ -28,35 +28,35 @@ pub(super) struct RefusalSummary(Mutex<Window>);
 struct Window {
     began: Tick,
     clients: HashMap<(ListenerName, &'static str, ClientPrefix, u64), Alike, ahash::RandomState>,
-    /// How many clients of an IPv6 /48 have one.
+    /// How many clients of each IPv6 /48 have a group.
     sites: HashMap<(ListenerName, &'static str, ClientSite), u32, ahash::RandomState>,
     others: HashMap<(ListenerName, &'static str), u64, ahash::RandomState>,
 }
 
-/// Refusals beyond the one that was written.
+/// Refusals in addition to the one that was written.
 #[derive(Clone, Copy, Debug)]
 struct Alike {
     last: IpAddr,
     count: u64,
 }
 
-/// What came of noting a refusal.
+/// The result of noting a refusal.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NoteOutcome {
-    /// Whether it gets a line of its own, now.
+    /// Whether the refusal gets its own line now.
     pub(super) alone: bool,
-    /// The sums of a minute that is over, to be written.
+    /// The summaries of the last full minute, to be written.
     pub(super) sums: Vec<RefusalCount>,
 }
 
-/// How many refusals were alike, beside those that were written.
+/// A summary: how many similar refusals have no line of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RefusalCount {
     /// The listener.
     pub(super) listener: ListenerName,
     /// The code of the reason.
     pub(super) reason: &'static str,
-    /// The client, by its last address; none where many share the sum.
+    /// The client's last address; none where several clients share the summary.
     pub(super) client: Option<IpAddr>,
     /// How many.
     pub(super) count: u64,
@@ -75,8 +75,8 @@ impl RefusalSummary {
         self.note_grouped(listener, reason, client, 0, now)
     }
 
-    /// Notes a refusal that is alike only to those with the same number: many machines with certificates of
-    /// their own share an address.
+    /// Notes a refusal that is similar only to those of the same group: many machines with different
+    /// certificates may share an address.
     pub(super) fn note_grouped(
         &self,
         listener: &ListenerName,
@@ -95,7 +95,8 @@ impl RefusalSummary {
             if lines < SITE_TIMES && room {
                 window.sites.insert((key.0.clone(), reason, site), lines + 1);
             } else if lines >= SITE_TIMES {
-                // The rest of a /48 is one sum: its clients shall not take the lines of others.
+                // The other clients of a /48 share one summary, so that they cannot use up the groups of
+                // other clients.
                 (key.2, key.3, first) = (ClientPrefix(site.number()), 0, false);
             }
         }
@@ -117,12 +118,12 @@ impl RefusalSummary {
         NoteOutcome { alone, sums }
     }
 
-    /// Returns the sums of a minute that is over.
+    /// Returns the summaries of the last full minute.
     pub(super) fn roll_over(&self, now: Tick) -> Vec<RefusalCount> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).roll_over(now)
     }
 
-    /// Returns the sums so far: the process ends.
+    /// Returns the summaries so far, at the end of the process.
     pub(super) fn close(&self) -> Vec<RefusalCount> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).empty()
     }

@@ -1,4 +1,4 @@
-//! One place where lines go: a file that rotates, or standard output.
+//! One destination of access lines: a file with rotation, or standard output.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -18,71 +18,71 @@ use rustix::{
 
 use crate::policy::{AccessLog, LogTarget, Rotation};
 
-/// How many bytes are gathered before they are written.
+/// The size of the write buffer in bytes.
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Owner writes, group reads (`threat-model.md` 2.9).
 const FILE_MODE: u32 = 0o640;
 
-/// Linux's `O_NONBLOCK`: regular files ignore it.
+/// Linux's `O_NONBLOCK`, which regular files ignore.
 const NONBLOCK: i32 = 0o4000;
-/// Linux's `O_NOCTTY`: a terminal does not become ours.
+/// Linux's `O_NOCTTY`: a terminal does not become our controlling terminal.
 const NOCTTY: i32 = 0o400;
 
-/// How long a pipe that is full is tried again, and how often. What was gathered is lost then, and what comes
-/// next is not waited for until somebody reads.
+/// How long, and how often, a write to a full pipe is retried. After that the buffered lines are dropped,
+/// and later lines are dropped without waiting until the pipe is read again.
 const PATIENCE: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(10);
 
-/// How much goes into a pipe at once that may still wait: where it can be written at all, so much finds room
-/// (`PIPE_BUF`, pipe(7)).
+/// The size of one write to a blocking pipe: a pipe that polls as writable has room for so much (`PIPE_BUF`,
+/// pipe(7)).
 const PIECE: usize = 4096;
 
-/// How something is written to without waiting for whoever reads.
+/// How to write without waiting for the reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// A file, or what was opened for us so that it does not wait.
+    /// A regular file, or a descriptor that we opened non-blocking.
     Plain,
-    /// A socket: each write says that it does not wait.
+    /// A socket: each write has a flag not to wait.
     Socket,
-    /// A pipe or terminal that others write to as well, so that it stays as they opened it: it is asked
-    /// before each piece.
+    /// A pipe or terminal that other processes share, so its mode must not change: it is polled before each
+    /// write.
     Asked,
 }
 
-/// One sink. It belongs to the writer's thread.
+/// One sink, owned by the writer's thread.
 #[derive(Debug)]
 pub(super) struct Sink {
     out: File,
     way: Way,
-    /// Whether nobody read for as long as one is waited for.
+    /// Whether the reader has missed the retry deadline.
     is_stalled: bool,
     path: Option<PathBuf>,
     rotate: Option<Rotation>,
-    /// The file's size; counted only where it rotates.
+    /// The file's size; tracked only where it rotates.
     size: u64,
     /// The size at which rotation is tried next.
     rotate_at: u64,
     pending: Vec<u8>,
-    /// Whether `pending` begins with the rest of a line whose beginning is written.
+    /// Whether `pending` begins with the rest of a partly written line.
     torn: bool,
     /// Whether the last lines could not be written.
     unwritten: bool,
-    /// What is to be done about its file and failed, until it works.
+    /// The operation on the file that failed and is being retried.
     undone: Option<&'static str>,
 }
 
 const WRITING: &str = "writing";
-/// A file that cannot be opened again: the one that is open stays in use.
+/// The file cannot be reopened: the open one stays in use.
 pub(super) const OPENING: &str = "opening";
 const ROTATING: &str = "rotating";
 
-/// What a sink could not do.
+/// A failure of a sink.
 #[derive(Debug)]
 pub(super) struct Failure {
-    /// How many whole lines are lost.
+    /// How many whole lines were dropped.
     pub(super) lost: u64,
-    /// What failed, in words.
+    /// What failed, as a phrase for the log.
     pub(super) act: &'static str,
     /// Why.
     pub(super) error: io::Error,
@@ -114,23 +114,23 @@ impl Sink {
         })
     }
 
-    /// Says whether it writes to a file that somebody may rename.
+    /// Returns whether it writes to a file that can be renamed.
     pub(super) fn is_file(&self) -> bool {
         self.path.is_some()
     }
 
-    /// Says whether it fails: its last line was not written, or its file could not be opened again or put
-    /// aside.
+    /// Returns whether it fails: its last line was not written, or its file could not be reopened or
+    /// rotated.
     pub(super) fn is_failing(&self) -> bool {
         self.unwritten || self.undone.is_some()
     }
 
-    /// Returns where it writes, for people.
+    /// Returns its destination, for messages.
     pub(super) fn name(&self) -> String {
         self.path.as_ref().map_or_else(|| "standard output".to_owned(), |path| path.display().to_string())
     }
 
-    /// Takes a line in; writes when the buffer is full or the file is.
+    /// Buffers a line; writes when the buffer is full or the file must rotate.
     pub(super) fn add(&mut self, line: &[u8]) -> Result<(), Failure> {
         let after = self.size.saturating_add(length(&self.pending)).saturating_add(length(line));
         let mut outcome = Ok(());
@@ -143,8 +143,8 @@ impl Sink {
         outcome
     }
 
-    /// Writes what is pending. What cannot be written is lost, but for the rest of a line that is partly
-    /// written: it goes out first when the sink works again, so that every line stays whole.
+    /// Writes the buffer. Lines that cannot be written are dropped, except the rest of a partly written
+    /// line: it goes out first when the sink works again, so that every line stays whole.
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
         let (mut written, mut waited) = (0, Duration::ZERO);
         while let Some(rest) = self.pending.get(written..).filter(|rest| !rest.is_empty()) {
@@ -193,8 +193,8 @@ impl Sink {
         Failure { lost: u64::try_from(lost).unwrap_or(u64::MAX), act: WRITING, error }
     }
 
-    /// Opens the file again under its name, after somebody renamed it. The old one stays in use if that
-    /// fails, and [`Sink::retry`] tries on.
+    /// Reopens the file by name, after it was renamed. If that fails, the old file stays in use and
+    /// [`Sink::retry`] tries again.
     pub(super) fn reopen(&mut self) -> Result<(), Failure> {
         let flushed = self.flush();
         self.open_again().map_err(|failure| Failure {
@@ -204,13 +204,13 @@ impl Sink {
         flushed
     }
 
-    /// Says whether it goes on with a file that has another name by now.
+    /// Returns whether it still writes to a file that has been renamed.
     pub(super) fn is_left_behind(&self) -> bool {
         self.undone == Some(OPENING)
     }
 
-    /// Tries again what failed about the file itself. Where it is written to, the next line shows whether
-    /// that works.
+    /// Retries the failed operation on the file itself. Whether the file can be written to, the next line
+    /// shows.
     pub(super) fn retry(&mut self) -> Result<(), Failure> {
         match self.undone {
             Some(OPENING) => self.reopen(),
@@ -229,23 +229,23 @@ impl Sink {
         Ok(())
     }
 
-    /// Puts the file aside as `path.1`, the one there as `path.2`, and begins another.
+    /// Rotates: the file becomes `path.1`, that one `path.2` and so on, and a new file is opened.
     fn rotate(&mut self) -> Result<(), Failure> {
         let (Some(path), Some(rule)) = (&self.path, self.rotate) else { return Ok(()) };
-        // Where this fails, the file goes on growing; it is tried again when it has grown by as much, and by
-        // `retry`.
+        // If this fails, the file goes on growing; rotation is tried again when it has grown by the same
+        // amount, and by `retry`.
         self.rotate_at = self.size.saturating_add(rule.size);
         put_aside(path, rule.keep).map_err(|error| {
             self.undone = Some(ROTATING);
             Failure { lost: 0, act: ROTATING, error }
         })?;
-        // Until that works, lines go to the file that was put aside.
+        // Until that works, lines go to the rotated file.
         self.open_again()
     }
 
-    /// Goes on with another file.
+    /// Switches to another file.
     fn take(&mut self, out: File) {
-        // The rest of a torn line has no beginning there.
+        // The new file does not have the beginning of the partly written line.
         if self.torn {
             self.pending.clear();
             self.torn = false;
@@ -253,15 +253,14 @@ impl Sink {
         self.size =
             if self.rotate.is_some() { out.metadata().map_or(0, |metadata| metadata.len()) } else { 0 };
         self.rotate_at = self.rotate.map_or(u64::MAX, |rule| rule.size);
-        // Whether it can be written shows with the next line.
+        // The next line shows whether it can be written to.
         self.undone = None;
         self.out = out;
     }
 }
 
-/// Takes standard output for a log, so that no thread waits in a write for a reader that may never come: a
-/// reload away from it would leave one behind each time. Others hold the same descriptor, so it is not set to
-/// another mode.
+/// Opens standard output as a log without ever blocking in a write: a thread that waits for a reader that
+/// never comes would leak at each reload. Other processes share the descriptor, so its mode is not changed.
 fn standard(fd: BorrowedFd<'_>) -> io::Result<(File, Way)> {
     let out = File::from(fd.try_clone_to_owned()?);
     let kind = out.metadata()?.file_type();
@@ -271,15 +270,15 @@ fn standard(fd: BorrowedFd<'_>) -> io::Result<(File, Way)> {
     if !kind.is_fifo() && !kind.is_char_device() {
         return Ok((out, Way::Plain));
     }
-    // A description of our own, where the system gives one: not to somebody else's pipe, or to one that
-    // nobody reads.
+    // A separate open file description, where the system allows it: not for a pipe of another user, nor for
+    // one without a reader.
     let mut options = OpenOptions::new();
     let own =
         options.write(true).custom_flags(NONBLOCK | NOCTTY).open(format!("/proc/self/fd/{}", fd.as_raw_fd()));
     Ok(own.map_or((out, Way::Asked), |own| (own, Way::Plain)))
 }
 
-/// Writes as much as finds room now.
+/// Writes as much as there is room for now.
 fn write_some(out: &mut File, way: Way, bytes: &[u8]) -> io::Result<usize> {
     match way {
         Way::Plain => out.write(bytes),
@@ -294,10 +293,10 @@ fn write_some(out: &mut File, way: Way, bytes: &[u8]) -> io::Result<usize> {
     }
 }
 
-/// Opens a file for appending. Never waits, whatever stands there.
+/// Opens a file for appending. Never blocks, whatever the file is.
 ///
-/// A named pipe is opened for reading too: opening waits for no reader then, lines wait in the pipe for one
-/// that is started anew, and a pipe that nobody reads is full after 64 KiB.
+/// A named pipe is opened for reading too: then opening does not wait for a reader, lines stay in the pipe
+/// while the reader restarts, and a pipe without a reader is full after 64 KiB.
 fn append_to(path: &Path) -> io::Result<File> {
     let is_pipe = fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
     let mut options = OpenOptions::new();
@@ -309,8 +308,8 @@ fn append_to(path: &Path) -> io::Result<File> {
     options.custom_flags(NONBLOCK | NOCTTY).open(path)
 }
 
-/// Renames `path.N-1` to `path.N`, and so on down to `path` itself. With nothing to keep, the file is
-/// removed.
+/// Renames `path.N-1` to `path.N`, and so on down to `path` itself. If no old file is to be kept, the file
+/// is removed.
 fn put_aside(path: &Path, keep: u32) -> io::Result<()> {
     if keep == 0 {
         return unless_missing(std::fs::remove_file(path));

@@ -1,4 +1,4 @@
-//! octroi's own log: life cycle and trouble, on standard error.
+//! The process log: life cycle and errors, on standard error.
 
 use std::{io::IsTerminal, str::FromStr};
 
@@ -6,23 +6,23 @@ use tracing_subscriber::{Layer, Registry, filter::Targets, layer::SubscriberExt}
 
 pub use super::process_log::{FLUSH_TIMEOUT, Format, ProcessLog};
 
-/// How much is said.
+/// The log level.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Somebody must act.
     Error,
-    /// Degraded, works.
+    /// Something is degraded and works.
     Warn,
-    /// The life cycle.
+    /// Life cycle events.
     #[default]
     Info,
-    /// For finding a fault; strangers can fill it.
+    /// For debugging; clients can flood it.
     Debug,
     /// Everything.
     Trace,
 }
 
-/// Why a word of the command line means nothing here.
+/// Why a log option of the command line is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WordError {
     /// Not a level.
@@ -33,19 +33,19 @@ pub enum WordError {
     Format,
 }
 
-/// Why there is no log.
+/// Why the log cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum SetUpError {
-    /// It was set up already, in this process.
+    /// It is already set up in this process.
     #[error("the log is set up already")]
     Twice,
-    /// Standard error cannot be written to by a thread of its own.
+    /// The thread that writes to standard error cannot be started.
     #[error("the log cannot be started")]
     Thread(#[source] std::io::Error),
 }
 
-/// Sets the log up for the whole process: `tracing`, what libraries say through `log`, and what a panic says.
-/// Nobody who speaks waits for who reads; what is returned tells what was lost, and writes the last of it.
+/// Sets up the log for the whole process: `tracing`, the `log` records of libraries, and panics. Logging
+/// never waits for the reader; the returned value counts dropped lines and flushes at the end.
 pub fn init(level: Level, format: Format) -> Result<ProcessLog, SetUpError> {
     let own = ProcessLog::to_stderr(format).map_err(SetUpError::Thread)?;
     let layer = tracing_subscriber::fmt::layer().with_writer(own.clone());
@@ -57,14 +57,14 @@ pub fn init(level: Level, format: Format) -> Result<ProcessLog, SetUpError> {
     };
     let subscriber = Registry::default().with(layer.with_filter(targets(level)));
     tracing::subscriber::set_global_default(subscriber).map_err(|_| SetUpError::Twice)?;
-    // Libraries below the level cost one comparison.
+    // A library record below the level costs one comparison.
     tracing_log::LogTracer::builder().with_max_level(as_log(level)).init().map_err(|_| SetUpError::Twice)?;
     std::panic::set_hook(Box::new(tell_of_a_panic));
     Ok(own)
 }
 
-/// Says where the program contradicted itself. The library's own words would be written by the thread that
-/// panics, however long that takes.
+/// Logs a panic with its place. The default hook would write from the panicking thread and block it for as
+/// long as nobody reads.
 fn tell_of_a_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let why = panic.payload_as_str().unwrap_or("no text");
@@ -78,11 +78,11 @@ fn tell_of_a_panic(panic: &std::panic::PanicHookInfo<'_>) {
     tracing::error!(event = "panic", place, "octroi contradicts itself: {why}{trace}");
 }
 
-/// Returns what each library may say.
+/// Returns the level of each library.
 ///
-/// pingora logs an error for every connection that a client breaks, rustls a warning for every handshake that
-/// it refuses: strangers could fill the log. What matters of it reaches the access log and the metrics
-/// through our own hooks, so the libraries speak from `debug` on only.
+/// pingora logs an error for every connection that a client breaks, rustls a warning for every handshake
+/// that it refuses: clients could flood the log. What matters of it reaches the access log and the metrics
+/// through our own hooks, so these libraries log only from `debug` on.
 fn targets(level: Level) -> Targets {
     let (own, libraries) = match level {
         Level::Error => (tracing::Level::ERROR, None),
@@ -98,7 +98,7 @@ fn targets(level: Level) -> Targets {
     })
 }
 
-/// Libraries that speak of every broken connection, by the beginning of their targets.
+/// Target prefixes of the libraries that log every broken connection.
 const NOISY: [&str; 5] = ["pingora", "rustls", "tokio_rustls", "h2", "httparse"];
 
 fn wants_colour() -> bool {

@@ -13,53 +13,52 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, tick};
 use super::sink::{Failure, Sink};
 use crate::model::UnixTime;
 
-/// How long nothing more is said of sinks that fail.
+/// The shortest interval between two reports of failing sinks.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// How often a file that could not be opened again or put aside is tried once more.
+/// How often reopening or rotating a file is retried.
 const RETRY: Duration = Duration::from_secs(3);
 
-/// A buffer that grew beyond this is not used again.
+/// A larger buffer is not reused.
 const RECYCLED_BYTES: usize = 8 * 1024;
 
-/// How long the writer rests after a flush in which there were lines. A tenth of what the queue holds at
-/// 100,000 lines per second.
+/// How long the writer pauses after a flush that wrote lines: an eighth of the time in which 100,000 lines
+/// per second fill the queue.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// What comes through the queue.
+/// A message to the writer.
 #[derive(Debug)]
 pub(super) enum Message {
     /// A line.
     Line {
         /// The line, with its line feed.
         text: Vec<u8>,
-        /// Its time, from which the writer knows what time it is.
+        /// Its time, which is the writer's clock.
         time: UnixTime,
-        /// How many changes had been asked for when it was written.
+        /// The generation of sinks that it is for.
         generation: u64,
     },
-    /// Something was asked for.
+    /// The generation has changed.
     Wake,
 }
 
-/// What the writer and those who write share.
+/// State shared by the writer and the threads that log.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    /// Lines that were lost, of this log and of those before it: one that a reload replaced may still lose
-    /// some.
+    /// Lines dropped by this log and by those before it: a log that a reload replaced may still drop some.
     pub(super) dropped: Arc<AtomicU64>,
-    /// How often reopening or another set of sinks was asked for. Lines carry the count, so that order is
-    /// kept without a place in a queue that may be full.
+    /// Counts requests to reopen or replace the sinks. Each line carries the count, so that the order is
+    /// kept even if the queue has no room for a message.
     pub(super) generation: AtomicU64,
-    /// Sinks to go on with.
+    /// The sinks to switch to.
     pub(super) next: Mutex<Option<Vec<Sink>>>,
-    /// What fails, while something does.
+    /// What fails at the moment, if anything does.
     pub(super) trouble: Mutex<Option<String>>,
-    /// Whether the writer shall end once the queue is empty.
+    /// Whether the writer stops once the queue is empty.
     pub(super) closing: AtomicBool,
 }
 
-/// The writer: it lives in its thread until it is told to end.
+/// The writer, which runs in its own thread.
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) sinks: Vec<Sink>,
@@ -67,20 +66,20 @@ pub(super) struct Writer {
     pub(super) spare: Sender<Vec<u8>>,
     pub(super) seen: u64,
     pub(super) failure_reporter: FailureReporter,
-    /// When what fails is tried again; nothing, while nothing does.
+    /// The retry timer; none while nothing fails.
     pub(super) retries: Option<Receiver<Instant>>,
 }
 
 impl Writer {
     /// Writes lines until closing. Flushes whenever the queue is empty.
     ///
-    /// While lines come, it looks for them from time to time instead of waiting for each: waking a thread
-    /// costs whoever wakes it several microseconds, and so does a write per line.
+    /// Under load it polls the queue instead of blocking on it: waking the writer for each line would cost
+    /// the serving thread several microseconds, and so would one write per line.
     pub(super) fn run(mut self) {
         let mut busy = false;
         loop {
             self.retry();
-            // Asked before the queue: what was queued before closing is then seen.
+            // Read before the queue, so that lines queued before closing are still written.
             let closing = self.shared.closing.load(Ordering::Acquire);
             let message = match self.queue.try_recv() {
                 Ok(message) => Ok(message),
@@ -115,7 +114,7 @@ impl Writer {
         self.conclude();
     }
 
-    /// Does what was asked for up to a generation.
+    /// Reopens or switches the sinks up to a generation.
     fn follow(&mut self, generation: u64) {
         if generation <= self.seen {
             return;
@@ -132,8 +131,7 @@ impl Writer {
         }
     }
 
-    /// Opens the files again and says what came of it: whoever renamed them takes one of the old ones for
-    /// finished.
+    /// Reopens the files and logs the result: whoever rotated them relies on the old files being finished.
     fn reopen(&mut self) {
         self.asked(Sink::reopen, true);
         if !self.sinks.iter().any(Sink::is_file) {
@@ -154,7 +152,8 @@ impl Writer {
         self.asked(act, false);
     }
 
-    /// Has each sink do something; somebody waits for what comes of it, or it is a matter of course.
+    /// Calls a function on each sink, and reports failures. `by_somebody` marks an operator's request, whose
+    /// failure is always reported.
     fn asked(&mut self, mut act: impl FnMut(&mut Sink) -> Result<(), Failure>, by_somebody: bool) {
         for sink in &mut self.sinks {
             let Err(failure) = act(sink) else { continue };
@@ -179,14 +178,14 @@ impl Writer {
         }
     }
 
-    /// Tries again, when its time has come, what failed about a file.
+    /// Retries what failed, when the timer is due.
     fn retry(&mut self) {
         if self.retries.as_ref().is_some_and(|due| due.try_recv().is_ok()) {
             self.each(Sink::retry);
         }
     }
 
-    /// Waits for a message; while something fails, no longer than until it is tried again.
+    /// Waits for a message; while something fails, no longer than until the next retry.
     fn next(&self) -> Option<Result<Message, RecvTimeoutError>> {
         if self.retries.is_none() {
             return Some(self.queue.recv().map_err(|_| RecvTimeoutError::Disconnected));
@@ -197,8 +196,8 @@ impl Writer {
         }
     }
 
-    /// Says how many lines were lost, once none is any more: what was said when it began to fail is less than
-    /// that.
+    /// Logs how many lines were dropped, once the sinks work again: the report at the beginning of the
+    /// failure could not know the total.
     fn settle(&mut self) {
         if self.failure_reporter.is_failing {
             if self.sinks.iter().any(Sink::is_failing) {
@@ -227,7 +226,7 @@ impl Writer {
         }
     }
 
-    /// Says what these sinks lost, before they are left.
+    /// Logs how many lines these sinks dropped, before they are replaced.
     fn conclude(&mut self) {
         self.settle();
         if std::mem::take(&mut self.failure_reporter.is_failing) {
@@ -248,32 +247,31 @@ impl Writer {
     fn recycle(&self, mut text: Vec<u8>) {
         if text.capacity() <= RECYCLED_BYTES {
             text.clear();
-            // Full: there are enough.
+            // An error means that there are enough spare buffers.
             let _ = self.spare.try_send(text);
         }
     }
 }
 
-/// Says that a sink fails, but not for every line.
+/// Logs that a sink fails, at a limited rate.
 #[derive(Debug, Default)]
 pub(super) struct FailureReporter {
     now: UnixTime,
     last: Option<UnixTime>,
-    /// How many lost lines were told of, when they were lost no more.
+    /// How many dropped lines have been reported.
     told: u64,
-    /// Whether something fails, and whether that was said.
+    /// Whether something fails, and whether that was logged.
     is_failing: bool,
     is_said: bool,
 }
 
 impl FailureReporter {
-    /// Begins where so many lines were lost and told of already.
+    /// Starts with so many dropped lines already reported.
     pub(super) fn after(told: u64) -> Self {
         Self { told, ..Self::default() }
     }
 
-    /// Says it at once where somebody asked for a file to be opened again, and no more than once a minute
-    /// otherwise.
+    /// Logs a failure: at once where an operator asked to reopen the file, otherwise at most once a minute.
     fn say(&mut self, failure: &Failure, file: &str, is_left_behind: bool, dropped: u64) {
         self.is_failing = true;
         let is_due = self.is_due();

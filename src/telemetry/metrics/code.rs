@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use prometheus::IntCounter;
 
-/// The status codes that have a label of their own (IANA's, and 499); others share one per class.
+/// The status codes that have their own label value (those of IANA, and 499); others share one per class.
 const CODES: [(u16, &str); 54] = [
     (101, "101"),
     (200, "200"),
@@ -62,10 +62,10 @@ const CODES: [(u16, &str); 54] = [
     (511, "511"),
 ];
 
-/// The labels of other codes: 1xx to 5xx, and what is no status at all.
+/// The label values of other codes: 1xx to 5xx, and `other` for what is not a status.
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
 
-/// Counters by status code, found once each.
+/// Counters by status code, each created at first use.
 #[derive(Debug)]
 pub(super) struct ByCode([OnceLock<IntCounter>; CODES.len() + CLASSES.len()]);
 
@@ -84,7 +84,7 @@ impl ByCode {
         }
     }
 
-    /// Returns the labels of what was counted.
+    /// Returns the label values that have a counter.
     pub(super) fn labels(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().enumerate().filter(|(_, slot)| slot.get().is_some()).map(|(place, _)| label(place))
     }

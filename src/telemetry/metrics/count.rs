@@ -1,4 +1,4 @@
-//! How events are counted.
+//! Which counters an event moves.
 
 use super::table::Metrics;
 use crate::{
@@ -28,8 +28,8 @@ impl Metrics {
         if let Some(deny) = deny.filter(|_| request.ended_under_way) {
             self.exchange_ended(deny.reason);
         }
-        // The client of one that was refused early may get a frame, and no status: its status is that of the
-        // same thing over HTTP/1.
+        // Over HTTP/2, a client that is refused early may get a frame and no status. It counts with the
+        // status that HTTP/1 has for the same refusal.
         let status = request.status.or(deny.map(|deny| deny.reason.status())).unwrap_or_default();
         self.request(tenant, status, request.decision, request.duration);
         if request.is_challenge {
@@ -57,7 +57,7 @@ impl Metrics {
     fn count_upstream(&self, upstream: &UpstreamOutcome<'_>, request: &RequestEnded<'_>) {
         let failed = request.deny.map(|deny| deny.reason).filter(|reason| reason.stage() == Stage::Upstream);
         let Some(UpstreamAttempted { status, duration, tries, .. }) = upstream.attempt else {
-            // Refused before a server was chosen, or never meant for one.
+            // The request was refused before a server was chosen, or needed none.
             if let Some(reason) = failed {
                 self.with_upstream(upstream.name, |series| series.error(reason));
             }
@@ -104,8 +104,8 @@ impl Metrics {
     }
 }
 
-/// Returns why the session that was presented is none. That none was presented, or that nobody could say, is
-/// no fault of a session.
+/// Returns why the presented session is invalid. A missing session, or a revocation check without an answer,
+/// is not a fault of the session.
 fn session_fault(request: &RequestEnded<'_>) -> Option<Reason> {
     let refused = request.deny.map(|deny| deny.reason).filter(|reason| {
         matches!(reason.stage(), Stage::Session | Stage::Revocation)

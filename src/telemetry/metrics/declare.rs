@@ -1,4 +1,4 @@
-//! How metrics are made and registered.
+//! Creates metrics and registers them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,7 +7,7 @@ use prometheus::{
     Registry, core::Collector,
 };
 
-/// A counter of something that is counted elsewhere.
+/// A counter whose total is kept elsewhere.
 #[derive(Debug)]
 pub(super) struct Total {
     counter: IntCounter,
@@ -25,7 +25,7 @@ impl Total {
     }
 }
 
-/// Makes metrics and registers them.
+/// Creates metrics in one registry.
 pub(super) struct Declare<'a>(&'a Registry);
 
 impl<'a> Declare<'a> {

@@ -1,4 +1,4 @@
-//! What is set, or taken over from where it is counted: nothing here is an event.
+//! Gauges, and counters whose totals are kept elsewhere. Nothing here is an event.
 
 use std::{
     collections::BTreeSet,
@@ -20,18 +20,17 @@ use crate::{
 };
 
 impl Metrics {
-    /// Sets what the wall clock is ahead of the time that is believed, in seconds.
+    /// Sets by how many seconds the wall clock is ahead of the trusted time.
     pub fn clock_step(&self, seconds: f64) {
         self.clock_step.set(seconds);
     }
 
-    /// Takes over how many quota entries were evicted since the start.
+    /// Updates the total of quota entries evicted since the start.
     pub fn quota_evictions(&self, total: u64) {
         self.quota_evictions.rise_to(total);
     }
 
-    /// Takes over how often each session key of the ring was used since the start. Keys that are gone leave
-    /// no series.
+    /// Updates the total uses of each session key since the start. The series of removed keys are deleted.
     pub fn session_keys(&self, uses: impl Iterator<Item = (u16, u64)>) {
         let mut known = self.session_keys.lock().unwrap_or_else(PoisonError::into_inner);
         let mut gone = std::mem::take(&mut *known);
@@ -42,12 +41,12 @@ impl Metrics {
             known.insert(key);
         }
         for key in gone {
-            // It was there.
+            // A missing series is fine: the key was never used.
             let _ = self.session_key_uses.remove_label_values(&[&key.to_string()]);
         }
     }
 
-    /// Sets how many sessions are known.
+    /// Sets how many sessions this node tracks.
     pub fn sessions_known(&self, count: usize) {
         self.sessions_known.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
@@ -57,8 +56,8 @@ impl Metrics {
         self.revocations.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// Takes over how the upstreams do. Beyond the bound of their series only those are told with which
-    /// something is wrong.
+    /// Sets the state of every upstream. Beyond the limit of series, only upstreams that are not healthy get
+    /// one.
     pub fn upstreams(&self, upstreams: impl Iterator<Item = UpstreamStatus>) {
         self.servers_aside.reset();
         self.bodies_unread.reset();
@@ -83,8 +82,8 @@ impl Metrics {
         }
     }
 
-    /// Makes the series of a listener, so that a first event is a rise from 0. The refusals, and of a TLS
-    /// listener why handshakes fail, are edge's closed sets.
+    /// Creates the series of a listener at 0, so that `rate()` sees the first event. The reasons of refusals
+    /// and of failed handshakes are closed sets of `edge`.
     pub fn listener(
         &self,
         listener: &ListenerName,
@@ -98,21 +97,21 @@ impl Metrics {
             self.connections_refused.with_label_values(&[name, reason]);
         }
         for reason in handshakes {
-            self.handshakes.with_label_values(&[name, reason, UNKNOWN, UNKNOWN, UNKNOWN]);
+            self.tls.handshakes.with_label_values(&[name, reason, UNKNOWN, UNKNOWN, UNKNOWN]);
         }
         for cut in CutReason::ALL {
             self.connections_cut.with_label_values(&[name, cut.code()]);
         }
     }
 
-    /// Sets how many bans are in force, and takes over how many offences were not counted since the start.
+    /// Sets how many bans are in force, and updates the total of violations that were not counted.
     pub fn bans(&self, count: usize, missed: u64) {
-        self.bans.set(i64::try_from(count).unwrap_or(i64::MAX));
-        self.bans_missed.rise_to(missed);
+        self.deny.bans.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.deny.offences_missed.rise_to(missed);
     }
 
-    /// Sets how many open files connections hold, of clients and to servers, and how many octets are kept for
-    /// clients.
+    /// Sets how many file descriptors connections hold, to clients and to servers, and how many bytes are
+    /// buffered for clients.
     pub fn scarce(&self, taken: (usize, usize), kept: usize) {
         let (clients, servers) = taken;
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
@@ -121,97 +120,110 @@ impl Metrics {
         self.kept.set(count(kept));
     }
 
-    /// Sets how many ranges each listener drops.
+    /// Sets how many address ranges each listener denies.
     pub fn denied_ranges<'a>(&self, listeners: impl IntoIterator<Item = (&'a ListenerName, usize)>) {
-        self.denied_ranges.reset();
+        self.deny.ranges.reset();
         for (listener, ranges) in listeners {
-            self.denied_ranges
+            self.deny
+                .ranges
                 .with_label_values(&[listener.as_str()])
                 .set(i64::try_from(ranges).unwrap_or(i64::MAX));
         }
     }
 
-    /// Sets how many files of ranges are refused as they are now.
+    /// Sets how many deny files are invalid.
     pub fn deny_files_refused(&self, count: usize) {
-        self.deny_files_refused.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.deny.files_refused.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// Takes over the certificates in use, each by its name and its file: when they expire, and how much is
-    /// wrong with their chains.
+    /// Sets, for each certificate in use, when it expires and how many faults its chain has.
     pub fn certificates<'a>(
         &self,
         certificates: impl IntoIterator<Item = (&'a str, &'a str, UnixTime, usize)>,
     ) {
-        self.certificates.reset();
-        self.chain_faults.reset();
+        self.tls.certificates.reset();
+        self.tls.chain_faults.reset();
         for (name, file, not_after, faults) in certificates {
             let labels = [name, file];
-            self.certificates
+            self.tls
+                .certificates
                 .with_label_values(&labels)
                 .set(i64::try_from(not_after.as_secs()).unwrap_or(i64::MAX));
             if faults > 0 {
-                self.chain_faults.with_label_values(&labels).set(i64::try_from(faults).unwrap_or(i64::MAX));
+                self.tls
+                    .chain_faults
+                    .with_label_values(&labels)
+                    .set(i64::try_from(faults).unwrap_or(i64::MAX));
             }
         }
     }
 
-    /// Sets how many certificates have ended.
+    /// Sets how many certificates in use have expired.
     pub fn certificates_ended(&self, count: usize) {
-        self.certificates_ended.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.tls.certificates_ended.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// Sets how many certificates by ACME are missing, of how many the last order failed, and when the next
-    /// one is due.
+    /// Sets how many ACME certificates are missing, how many have a failed last order, and when the next
+    /// order is due.
     pub fn acme(&self, missing: usize, failing: usize, next: Option<UnixTime>) {
-        self.acme_failing.set(i64::try_from(failing).unwrap_or(i64::MAX));
-        self.acme_missing.set(i64::try_from(missing).unwrap_or(i64::MAX));
-        self.acme_next_attempt.set(next.map_or(0, |next| i64::try_from(next.as_secs()).unwrap_or(i64::MAX)));
+        self.acme.failing.set(i64::try_from(failing).unwrap_or(i64::MAX));
+        self.acme.missing.set(i64::try_from(missing).unwrap_or(i64::MAX));
+        self.acme.next_attempt.set(next.map_or(0, |next| i64::try_from(next.as_secs()).unwrap_or(i64::MAX)));
     }
 
-    /// Takes over where the keys that issuers publish stand.
+    /// Sets when each key set was fetched, and how many keys it has.
     pub fn key_sets(&self, sets: &[KeySetStatus]) {
-        self.key_set_times.reset();
-        self.key_set_keys.reset();
+        self.key_sets.times.reset();
+        self.key_sets.keys.reset();
         for set in sets {
             let fetched = set.fetched.map_or(0, UnixTime::as_secs);
-            self.key_set_times.with_label_values(&[&set.set]).set(i64::try_from(fetched).unwrap_or(i64::MAX));
-            self.key_set_keys.with_label_values(&[&set.set]).set(i64::try_from(set.keys).unwrap_or(i64::MAX));
+            self.key_sets
+                .times
+                .with_label_values(&[&set.set])
+                .set(i64::try_from(fetched).unwrap_or(i64::MAX));
+            self.key_sets
+                .keys
+                .with_label_values(&[&set.set])
+                .set(i64::try_from(set.keys).unwrap_or(i64::MAX));
         }
     }
 
-    /// Takes over until when the OCSP answers of certificates hold: the beginning of 1970 for one that is
-    /// named and not stapled.
+    /// Sets when each stapled OCSP response expires: 0 for one that is configured and not stapled.
     pub fn staples<'a>(&self, staples: impl IntoIterator<Item = (&'a str, UnixTime)>) {
-        self.staples.reset();
+        self.tls.staples.reset();
         for (name, until) in staples {
-            self.staples.with_label_values(&[name]).set(i64::try_from(until.as_secs()).unwrap_or(i64::MAX));
+            self.tls
+                .staples
+                .with_label_values(&[name])
+                .set(i64::try_from(until.as_secs()).unwrap_or(i64::MAX));
         }
     }
 
-    /// Sets how many files of TLS on disk cannot be used.
+    /// Sets how many TLS files are invalid.
     pub fn certificates_refused(&self, count: usize) {
-        self.certificates_refused.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.tls.certificates_refused.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// Sets how many certificates cannot be used while nothing is in force in their place.
+    /// Sets how many certificates cannot be loaded and have no earlier version in force.
     pub fn certificates_out(&self, count: usize) {
-        self.certificates_out.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.tls.certificates_out.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// Takes a policy over, at the start and after each reload that was well: its revision, and the names
-    /// that it still has.
+    /// Sets the revision in force, at the start and after each successful reload, and deletes the series of
+    /// names that are no longer configured.
     pub fn policy_in_force(&self, policy: &Policy, now: UnixTime) {
         self.policy.reset();
         self.policy.with_label_values(&[&policy.revision]).set(1);
         self.reload_successful.set(1);
         self.reload_time.set(Duration::from_millis(now.as_millis()).as_secs_f64());
-        self.crls.reset();
+        self.tls.crls.reset();
         let mut ends: Vec<(UnixTime, &TenantName)> =
             policy.tenants.iter().filter_map(|tenant| Some((tenant.crl_until()?, &tenant.name))).collect();
-        // Those that end first are those that somebody has to look after.
+        // The first to expire come first, because the number of series is limited.
         ends.sort_unstable();
         for (end, tenant) in ends.into_iter().take(TENANTS) {
-            self.crls
+            self.tls
+                .crls
                 .with_label_values(&[tenant.as_str()])
                 .set(i64::try_from(end.as_secs()).unwrap_or(i64::MAX));
         }
@@ -219,25 +231,25 @@ impl Metrics {
         self.tenants
             .retain(|name| name == UNKNOWN || policy.tenants.named(name).is_some(), TenantSeries::forget);
         self.upstreams.retain(|name| policy.upstreams.contains_key(name), UpstreamSeries::forget);
-        // Beyond the bound those have series of their own that are asked first.
+        // Beyond the limit, the upstreams that are used first get their own series.
         if policy.upstreams.len() <= UPSTREAMS {
             policy.upstreams.keys().for_each(|name| self.with_upstream(name, |_| {}));
         }
         if policy.redis.is_some() {
             self.redis.configured();
         }
-        self.key_set_refresh.reset();
+        self.key_sets.refresh.reset();
         for source in policy.sessions.iter().flat_map(|sessions| sessions.foreign.key_sources()) {
-            self.key_set_refresh.with_label_values(&[&*source.name]).set(source.refresh.as_secs_f64());
+            self.key_sets.refresh.with_label_values(&[&*source.name]).set(source.refresh.as_secs_f64());
             for result in FetchResult::ALL {
-                self.key_set_fetches.with_label_values(&[&*source.name, result.as_str()]);
+                self.key_sets.fetches.with_label_values(&[&*source.name, result.as_str()]);
             }
         }
         let mut tables = BTreeSet::new();
         let mut quotas = BTreeSet::new();
         for tenant in policy.tenants.iter() {
             quotas.extend(tenant.quotas.iter().map(|quota| &quota.name));
-            // Thousands of tenants share a set of routes.
+            // Thousands of tenants may share one set of routes: look at each set once.
             if tables.insert(Arc::as_ptr(&tenant.routes)) {
                 quotas
                     .extend(tenant.routes.routes().flat_map(|route| &route.quotas).map(|quota| &quota.name));
@@ -250,20 +262,21 @@ impl Metrics {
         }
     }
 
-    /// Sets of how many tenants a client CA or a revocation list has ended.
+    /// Sets how many tenants have an expired client CA or CRL.
     pub fn client_trust_lapsed(&self, policy: &Policy, now: UnixTime) {
         let lapsed =
             policy.tenants.iter().filter(|tenant| tenant.expired_trust(now).next().is_some()).count();
-        self.client_trust_lapsed.set(i64::try_from(lapsed).unwrap_or(i64::MAX));
+        self.tls.client_trust_lapsed.set(i64::try_from(lapsed).unwrap_or(i64::MAX));
     }
 
-    /// Sets which generation this process is, and how many connections its predecessor still has.
+    /// Sets the number of this process in its chain of upgrades, and how many connections its predecessor
+    /// still has.
     pub fn process_generation(&self, generation: u32, draining: u64) {
         self.generation.set(i64::from(generation));
         self.predecessor_connections.set(i64::try_from(draining).unwrap_or(i64::MAX));
     }
 
-    /// Takes over how many access lines were lost since the start.
+    /// Updates the total of access lines dropped since the start.
     pub fn access_log_dropped(&self, total: u64) {
         self.access_log_dropped.rise_to(total);
     }
@@ -273,27 +286,27 @@ impl Metrics {
         self.revocations_lost.set(i64::from(is_lost));
     }
 
-    /// Sets how many revocations are in force and not on the disk.
+    /// Sets how many revocations in force are not on disk.
     pub fn revocations_unkept(&self, count: u64) {
         self.revocations_unkept.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// Sets whether the revocation journal or its mark cannot be written.
+    /// Sets whether writing the revocation journal or its marker file fails.
     pub fn journal_failing(&self, is_failing: bool) {
         self.journal_failing.set(i64::from(is_failing));
     }
 
-    /// Sets how many logs lose lines, or cannot be rotated or opened again.
+    /// Sets how many logs drop lines, or cannot be rotated or reopened.
     pub fn logs_failing(&self, count: usize) {
         self.logs_failing.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// Sets how many tenants a start did not find, while nobody has confirmed that.
+    /// Sets how many tenants were missing at the start, until an operator confirms it.
     pub fn tenants_missing(&self, count: usize) {
         self.tenants_missing.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// Sets how many lines of octroi's own log were lost since the start.
+    /// Updates the total of process log lines dropped since the start.
     pub fn log_dropped(&self, total: u64) {
         self.log_dropped.rise_to(total);
     }

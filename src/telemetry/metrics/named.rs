@@ -1,8 +1,8 @@
-//! Handles by configured name, bounded in number.
+//! Metric handles by configured name, limited in number.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// Handles by name, bounded: who comes when it is full shares those of `_other`.
+/// Handles by name. Names beyond the limit share the handle of `_other`.
 #[derive(Debug)]
 pub(super) struct Named<V> {
     known: papaya::HashMap<Box<str>, Arc<V>, ahash::RandomState>,
@@ -11,7 +11,7 @@ pub(super) struct Named<V> {
     adding: Mutex<()>,
 }
 
-/// The label of everybody beyond the bound.
+/// The label value of all names beyond the limit.
 pub(super) const OTHER: &str = "_other";
 
 impl<V> Named<V> {
@@ -19,7 +19,7 @@ impl<V> Named<V> {
         Self { known: papaya::HashMap::default(), limit, other: OnceLock::new(), adding: Mutex::new(()) }
     }
 
-    /// Uses the handles of a name, made by `make` if it is new.
+    /// Calls a function with the handle of a name; `make` creates it for a new name.
     pub(super) fn with<T>(&self, name: &str, make: impl Fn(&str) -> V, act: impl FnOnce(&Arc<V>) -> T) -> T {
         let known = self.known.pin();
         if let Some(found) = known.get(name) {
@@ -34,8 +34,8 @@ impl<V> Named<V> {
         act(self.other.get_or_init(|| Arc::new(make(OTHER))))
     }
 
-    /// Lets names go that are no longer configured; `forget` takes their series out. Their place is free for
-    /// others.
+    /// Removes names that are no longer configured; `forget` deletes their series. Other names may take
+    /// their place.
     pub(super) fn retain(&self, keep: impl Fn(&str) -> bool, forget: impl Fn(&V)) {
         let known = self.known.pin();
         let gone: Vec<_> =

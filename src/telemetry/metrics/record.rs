@@ -1,4 +1,4 @@
-//! What is counted, once for each event. Only `count` calls it.
+//! One function per counted fact. Only `count` calls them, once for each event.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use crate::{
     policy::AcmeChallenge,
 };
 
-/// The label of what is not known.
+/// The label value for what is unknown.
 pub(super) const UNKNOWN: &str = "-";
 
 impl Metrics {
-    /// Counts a request that ended: its status, its decision, its time.
+    /// Counts a request that ended: status, decision and duration.
     pub(super) fn request(
         &self,
         tenant: Option<&TenantName>,
@@ -36,7 +36,7 @@ impl Metrics {
         self.with_tenant(tenant, |series| series.request(status, decision));
     }
 
-    /// Counts what observe mode let pass.
+    /// Counts a finding that observe mode let pass.
     pub(super) fn observed(&self, tenant: Option<&TenantName>, reason: Reason) {
         self.with_tenant(tenant, |series| series.finding(reason, Mode::Observe));
     }
@@ -49,7 +49,7 @@ impl Metrics {
         TenantSeries::new(name, &self.requests, &self.decisions)
     }
 
-    /// Counts a session that was presented: valid, or the reason why not.
+    /// Counts a presented session: valid, or the reason of its refusal.
     pub(super) fn session_check(&self, fault: Option<Reason>) {
         match fault {
             None => self.session_valid.inc(),
@@ -62,7 +62,7 @@ impl Metrics {
         self.session_events.with_label_values(&[event.as_str()]).inc();
     }
 
-    /// Counts events of sessions that come several at once.
+    /// Counts several session events of one kind.
     pub(super) fn sessions(&self, event: SessionEvent, count: u32) {
         if count > 0 {
             self.session_events.with_label_values(&[event.as_str()]).inc_by(u64::from(count));
@@ -74,7 +74,7 @@ impl Metrics {
         self.app_cookies.with_label_values(&[fate.as_str()]).inc_by(u64::from(count));
     }
 
-    /// Counts a wall clock that was set.
+    /// Counts a step of the wall clock.
     pub(super) fn clock_stepped(&self) {
         self.clock_steps.inc();
     }
@@ -86,17 +86,17 @@ impl Metrics {
         }
     }
 
-    /// Counts what a quota said.
+    /// Counts a charge against a quota.
     pub(super) fn quota(&self, quota: &QuotaName, verdict: QuotaVerdict) {
         self.quota_decisions.with_label_values(&[quota.as_str(), verdict.as_str()]).inc();
     }
 
-    /// Counts a revocation that was to be written down.
+    /// Counts an attempt to record a revocation.
     pub(super) fn revocation_write(&self, result: RevocationWrite) {
         self.revocation_writes.with_label_values(&[result.as_str()]).inc();
     }
 
-    /// Uses an upstream's metrics without sharing them.
+    /// Calls a function with the metrics of an upstream, without cloning their handle.
     pub(super) fn with_upstream(&self, upstream: &UpstreamName, act: impl FnOnce(&UpstreamSeries)) {
         self.upstreams.with(upstream.as_str(), |name| self.upstream_series(name), |series| act(series));
     }
@@ -111,93 +111,95 @@ impl Metrics {
         )
     }
 
-    /// Counts a connection that was taken.
+    /// Counts an accepted connection.
     pub(super) fn connection_opened(&self, listener: &ListenerName) {
         self.connections.with_label_values(&[listener.as_str()]).inc();
         self.connections_accepted.with_label_values(&[listener.as_str()]).inc();
     }
 
-    /// Counts the end of a connection that was taken.
+    /// Counts the end of an accepted connection.
     pub(super) fn connection_closed(&self, listener: &ListenerName) {
         self.connections.with_label_values(&[listener.as_str()]).dec();
     }
 
-    /// Counts a connection that was refused; the reason is one of edge's closed set.
+    /// Counts a refused connection. The reasons are a closed set of `edge`.
     pub(super) fn connection_refused(&self, listener: &ListenerName, reason: &'static str) {
         self.connections_refused.with_label_values(&[listener.as_str(), reason]).inc();
     }
 
-    /// Counts what a deadline ended: a connection, or the reading of a request.
+    /// Counts what a deadline cut: a connection or the reading of a request.
     pub(super) fn connection_cut(&self, listener: &ListenerName, cut: CutReason) {
         self.connections_cut.with_label_values(&[listener.as_str(), cut.code()]).inc();
     }
 
-    /// Counts an exchange that was ended under way.
+    /// Counts an exchange that was ended while in progress.
     pub(super) fn exchange_ended(&self, reason: Reason) {
         self.exchanges_ended.with_label_values(&[reason.code()]).inc();
     }
 
     /// Counts a ban; the cause is `protocol` or `operator`.
     pub(super) fn ban(&self, cause: &'static str) {
-        self.bans_made.with_label_values(&[cause]).inc();
+        self.deny.bans_imposed.with_label_values(&[cause]).inc();
     }
 
-    /// Counts a handshake that succeeded.
+    /// Counts a successful TLS handshake.
     pub(super) fn handshake(&self, listener: &ListenerName, tls: &TlsFacts, took: Duration) {
         let result = if tls.resumed { "resumed" } else { "full" };
-        self.handshakes
+        self.tls
+            .handshakes
             .with_label_values(&[listener.as_str(), result, tls.version, tls.group, tls.alpn.as_str()])
             .inc();
-        self.handshake_durations.with_label_values(&[listener.as_str()]).observe(took.as_secs_f64());
+        self.tls.handshake_durations.with_label_values(&[listener.as_str()]).observe(took.as_secs_f64());
     }
 
-    /// Counts a handshake that failed; the reason is one of edge's closed set.
+    /// Counts a failed TLS handshake. The reasons are a closed set of `edge`.
     pub(super) fn handshake_failed(&self, listener: &ListenerName, reason: &'static str) {
-        self.handshakes.with_label_values(&[listener.as_str(), reason, UNKNOWN, UNKNOWN, UNKNOWN]).inc();
+        self.tls.handshakes.with_label_values(&[listener.as_str(), reason, UNKNOWN, UNKNOWN, UNKNOWN]).inc();
     }
 
-    /// Counts an answer to a CA that proves a host.
+    /// Counts an answered ACME challenge.
     pub(super) fn acme_challenge(&self, challenge: AcmeChallenge) {
-        self.acme_challenges.with_label_values(&[challenge.as_str()]).inc();
+        self.acme.challenges.with_label_values(&[challenge.as_str()]).inc();
     }
 
-    /// Counts an order of a certificate that ended.
+    /// Counts an ACME order that ended.
     pub(super) fn acme_order(&self, result: OrderResult, now: UnixTime) {
-        self.acme_orders.with_label_values(&[result.as_str()]).inc();
+        self.acme.orders.with_label_values(&[result.as_str()]).inc();
         if result == OrderResult::Success {
-            self.acme_last_success.set(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+            self.acme.last_success.set(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
         }
     }
 
-    /// Counts a fetch of the keys that an issuer publishes.
+    /// Counts a fetch of an issuer's key set.
     pub(super) fn key_set_fetch(&self, set: &str, result: FetchResult) {
-        self.key_set_fetches.with_label_values(&[set, result.as_str()]).inc();
+        self.key_sets.fetches.with_label_values(&[set, result.as_str()]).inc();
     }
 
-    /// Counts certificates that changed on disk and were taken into force.
+    /// Counts certificates that changed on disk and were loaded.
     pub(super) fn certificates_renewed(&self, count: usize) {
-        self.certificate_reloads
+        self.tls
+            .certificate_reloads
             .with_label_values(&["success"])
             .inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
-    /// Counts a file of TLS that changed on disk and cannot be used.
+    /// Counts a TLS file that changed on disk and is invalid.
     pub(super) fn certificate_refused(&self) {
-        self.certificate_reloads.with_label_values(&["failure"]).inc();
+        self.tls.certificate_reloads.with_label_values(&["failure"]).inc();
     }
 
-    /// Counts a reload that was well; [`Metrics::policy_in_force`] takes the policy over.
+    /// Counts a successful reload; [`Metrics::policy_in_force`] sets the gauges.
     pub(super) fn reload_succeeded(&self) {
         self.reloads.with_label_values(&["success"]).inc();
     }
 
-    /// Counts a reload that changed nothing because the configuration is bad.
+    /// Counts a reload that changed nothing because the configuration is invalid.
     pub(super) fn reload_failed(&self) {
         self.reloads.with_label_values(&["failure"]).inc();
         self.reload_successful.set(0);
     }
 
-    /// Counts a call of the admin API.
+    /// Counts an admin API call.
     pub(super) fn admin_request(&self, status: u16) {
         let code = if (100..600).contains(&status) { status.to_string() } else { "other".to_owned() };
         self.admin_requests.with_label_values(&[&code]).inc();

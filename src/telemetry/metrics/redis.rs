@@ -1,4 +1,4 @@
-//! How the store that nodes share does.
+//! The metrics of Redis and of what nodes share through it.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGauge
 use super::declare::Declare;
 use crate::model::UnixTime;
 
-/// How the store that nodes share does.
+/// The metrics of Redis and of what nodes share through it.
 #[derive(Debug)]
 pub struct RedisSeries {
     connected: IntGaugeVec,
@@ -27,7 +27,7 @@ pub struct RedisSeries {
     notes: IntCounterVec,
 }
 
-/// From a command on the same machine to the longest deadline, in seconds.
+/// From a command on the same host to the longest deadline, in seconds.
 const BUCKETS: [f64; 11] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.2, 1.0, 5.0];
 
 /// From an empty Redis to one with a million revocations, in seconds.
@@ -37,7 +37,7 @@ impl RedisSeries {
     pub(super) fn new(declare: &Declare<'_>) -> prometheus::Result<Self> {
         let commands = declare.counters(
             "octroi_redis_commands_total",
-            "Commands to Redis: ok, or why there is no answer to use.",
+            "Redis commands, by result: `ok`, or why there was no usable reply.",
             &["result"],
         )?;
         for result in ["ok", "away", "timeout", "broken", "refused"] {
@@ -45,7 +45,8 @@ impl RedisSeries {
         }
         let durations = declare.histograms(
             "octroi_redis_command_duration_seconds",
-            "Time from a command to the answer of Redis, where there was one.",
+            "Seconds from a Redis command to its reply; commands without a reply are not \
+                 observed.",
             &[],
             &BUCKETS,
         )?;
@@ -58,19 +59,19 @@ impl RedisSeries {
         };
         let shared_durations = declare.histograms(
             "octroi_revocation_share_duration_seconds",
-            "Time until Redis had a revocation of this node.",
+            "Seconds until Redis had acknowledged a revocation of this node.",
             &[],
             &BUCKETS,
         )?;
         let compared_durations = declare.histograms(
             "octroi_revocation_sync_duration_seconds",
-            "Time of a comparison of all revocations with Redis.",
+            "Seconds that a full comparison of revocations with Redis took.",
             &[],
             &SYNC_BUCKETS,
         )?;
         let degraded = declare.gauges(
             "octroi_degraded",
-            "Whether something that octroi relies on is away: 1 or 0.",
+            "Whether a dependency is unavailable: 1 if so, else 0.",
             &["dep"],
         )?;
         degraded.with_label_values(&["revocation"]);
@@ -82,35 +83,55 @@ impl RedisSeries {
             Ok::<_, prometheus::Error>(counters)
         };
         Ok(Self {
-            shared: results("octroi_revocation_shares_total", "Revocations of this node that were to be handed to Redis.")?,
+            shared: results(
+                "octroi_revocation_shares_total",
+                "Revocations of this node handed to Redis, by result.",
+            )?,
             shared_durations: shared_durations.with_label_values::<&str>(&[]),
-            compared: results("octroi_revocation_syncs_total", "Comparisons of all revocations with Redis.")?,
+            compared: results(
+                "octroi_revocation_syncs_total",
+                "Full comparisons of revocations with Redis, by result.",
+            )?,
             compared_durations: compared_durations.with_label_values::<&str>(&[]),
-            strange: declare
-                .counter("octroi_redis_strange_total", "Entries and messages in Redis that no octroi wrote; they are left out.")?,
-            pending: declare.gauge("octroi_revocations_pending", "Revocations of this node that Redis may not have yet.")?,
-            missing: declare
-                .gauge("octroi_nodes_missing", "Nodes fewer than `redis.replicas` says that lived when Redis was last asked.")?,
-            namesake: declare
-                .gauge("octroi_redis_namesake", "Whether another process shares revocations under this node's name: 1 or 0.")?,
+            strange: declare.counter(
+                "octroi_redis_strange_total",
+                "Entries and messages in Redis that were not written by octroi and are ignored.",
+            )?,
+            pending: declare.gauge(
+                "octroi_revocations_pending",
+                "Revocations of this node that Redis has not acknowledged yet.",
+            )?,
+            missing: declare.gauge(
+                "octroi_nodes_missing",
+                "Live nodes missing from the number that `redis.replicas` expects, when Redis was \
+                 last asked.",
+            )?,
+            namesake: declare.gauge(
+                "octroi_redis_namesake",
+                "Whether another process uses this node's name in Redis: 1 if so, else 0.",
+            )?,
             synced: declare.float(
                 "octroi_revocation_last_sync_timestamp_seconds",
-                "When it was last known what other nodes revoked, in seconds since 1970; 0: not since the start.",
+                "Unix time of the last complete synchronisation of revocations with Redis, in \
+                 seconds; 0 if none since the start.",
             )?,
             degraded,
             counts: labelled(
                 "octroi_session_counts_total",
-                "Sign-ins under a limit: counted over all nodes, not, or then by this node alone.",
+                "Sign-ins under a session limit, by how they were counted: `success` (over all \
+                 nodes), `failure`, `alone` (after a failure, by this node only).",
                 &["success", "failure", "alone"],
             )?,
             notes: labelled(
                 "octroi_session_notes_total",
-                "Sessions that other nodes were told of, or will not be before they are seen again.",
+                "Session updates for other nodes, by result: `told` (sent), `dropped` (not sent \
+                 until the session is used again).",
                 &["told", "dropped"],
             )?,
             connected: declare.gauges(
                 "octroi_redis_connected",
-                "Whether there is a connection to Redis: 1 or 0; nothing where none is configured.",
+                "Whether this node is connected to Redis: 1 if so, else 0; absent where Redis is \
+                 not configured.",
                 &[],
             )?,
             commands,
@@ -118,13 +139,13 @@ impl RedisSeries {
         })
     }
 
-    /// Makes the series of the connection: one that is configured. Without Redis a 0 would be an alarm for
-    /// nothing.
+    /// Creates the series of the connection, where Redis is configured. Elsewhere a 0 would raise a false
+    /// alarm.
     pub fn configured(&self) {
         self.connected.with_label_values::<&str>(&[]);
     }
 
-    /// Sets whether there is a connection.
+    /// Sets whether this node is connected to Redis.
     pub fn connected(&self, is_connected: bool) {
         self.connected.with_label_values::<&str>(&[]).set(i64::from(is_connected));
     }
@@ -137,7 +158,7 @@ impl RedisSeries {
         }
     }
 
-    /// Counts a revocation of this node that was to be handed to Redis.
+    /// Counts a revocation of this node handed to Redis, or the failure to do so.
     pub fn shared(&self, took: Duration, is_done: bool) {
         self.shared.with_label_values(&[result(is_done)]).inc();
         if is_done {
@@ -145,7 +166,7 @@ impl RedisSeries {
         }
     }
 
-    /// Counts a comparison of all revocations with Redis.
+    /// Counts a full comparison of revocations with Redis.
     pub fn compared(&self, took: Duration, is_done: bool) {
         self.compared.with_label_values(&[result(is_done)]).inc();
         if is_done {
@@ -153,34 +174,34 @@ impl RedisSeries {
         }
     }
 
-    /// Counts what no octroi wrote.
+    /// Counts entries and messages that were not written by octroi.
     pub fn strange(&self, count: u64) {
         self.strange.inc_by(count);
     }
 
-    /// Sets whether it is known what other nodes revoked.
+    /// Sets whether this node knows the revocations of the other nodes.
     pub fn fresh(&self, is_fresh: bool) {
         self.degraded.with_label_values(&["revocation"]).set(i64::from(!is_fresh));
     }
 
-    /// Counts a sign-in under a limit: `success`, `failure` or `alone`.
+    /// Counts a sign-in under a session limit: `success`, `failure` or `alone`.
     pub fn counted(&self, result: &'static str) {
         self.counts.with_label_values(&[result]).inc();
     }
 
-    /// Counts sessions that other nodes were told of, and those that they were not.
+    /// Counts session updates that were sent to other nodes, and those that were dropped.
     pub fn notes(&self, told: u64, dropped: u64) {
         self.notes.with_label_values(&["told"]).inc_by(told);
         self.notes.with_label_values(&["dropped"]).inc_by(dropped);
     }
 
-    /// Sets how many nodes were missing, and whether one had this node's name, when Redis was last asked.
+    /// Sets how many nodes are missing, and whether another process uses this node's name.
     pub fn nodes(&self, missing: u32, is_namesake: bool) {
         self.missing.set(i64::from(missing));
         self.namesake.set(i64::from(is_namesake));
     }
 
-    /// Sets how many revocations Redis may not have, and when it was last known what others revoked.
+    /// Sets how many revocations Redis has not acknowledged, and when the last full synchronisation ended.
     pub fn standing(&self, pending: u64, synced: Option<UnixTime>) {
         self.pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
         self.synced.set(synced.map_or(0.0, |time| Duration::from_millis(time.as_millis()).as_secs_f64()));

@@ -1,4 +1,4 @@
-//! Metric handles of one tenant or upstream, found once.
+//! Metric handles of one tenant or upstream, looked up once.
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -7,7 +7,7 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 use super::code::ByCode;
 use crate::model::{Decision, Mode, Reason, Stage};
 
-/// The counters of one tenant. They are found at first use, so that a quiet tenant has few series.
+/// The counters of one tenant. Each is created at first use, so that an idle tenant has few series.
 #[derive(Debug)]
 pub(super) struct TenantSeries {
     name: Box<str>,
@@ -58,8 +58,8 @@ impl TenantSeries {
         }
     }
 
-    /// Counts a finding: a refusal, or what observe mode let pass. [`TenantSeries::request`] has counted the
-    /// refusal already.
+    /// Counts a finding: a refusal, or what observe mode let pass. [`TenantSeries::request`] calls it for
+    /// refusals.
     pub(super) fn finding(&self, reason: Reason, mode: Mode) {
         let (slots, word) = match mode {
             Mode::Enforce => (&self.refused, "enforce"),
@@ -72,13 +72,13 @@ impl TenantSeries {
         }
     }
 
-    /// Takes every series of the tenant out.
+    /// Deletes every series of the tenant.
     pub(super) fn forget(&self) {
         for (by_code, decision) in
             [(&self.allowed, "allow"), (&self.denied, "deny"), (&self.redirected, "redirect")]
         {
             for code in by_code.labels() {
-                // Not there: somebody else took it out.
+                // An error means that the series is already gone.
                 let _ = self.requests.remove_label_values(&[code, decision, &self.name]);
             }
         }
@@ -110,7 +110,7 @@ pub(super) struct UpstreamSeries {
 }
 
 impl UpstreamSeries {
-    /// Every reason begins at 0, so that the first error is a rise.
+    /// Every reason begins at 0, so that `rate()` sees the first error.
     pub(super) fn new(
         name: &str,
         requests: &IntCounterVec,
@@ -133,23 +133,23 @@ impl UpstreamSeries {
         }
     }
 
-    /// Counts an answer, and how long its head took.
+    /// Counts a response and the time to its head.
     pub(super) fn answer(&self, status: u16, took: Duration) {
         self.answers.count(status, |code| self.requests.with_label_values(&[code, &self.name]));
         self.duration.observe(took.as_secs_f64());
     }
 
-    /// Counts an attempt that brought no answer.
+    /// Counts an attempt that failed without a response.
     pub(super) fn error(&self, reason: Reason) {
         self.errors.with_label_values(&[reason.code(), &self.name]).inc();
     }
 
-    /// Counts a request that was sent again.
+    /// Counts a retry.
     pub(super) fn retry(&self) {
         self.retries.with_label_values(&[&*self.name]).inc();
     }
 
-    /// Takes every series of the upstream out.
+    /// Deletes every series of the upstream.
     pub(super) fn forget(&self) {
         for code in self.answers.labels() {
             let _ = self.requests.remove_label_values(&[code, &self.name]);

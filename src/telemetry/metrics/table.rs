@@ -1,27 +1,27 @@
-//! Every metric: name, unit, help text and labels, declared once.
+//! Every metric that has no file of its own: name, unit, help text and labels, declared once.
 //!
-//! Labels come from closed sets and configured names only, so strangers cannot make series. An unknown tenant
-//! is `-`; tenants beyond the first hundred that are asked for share `_other`.
+//! Label values come from closed sets and configured names only, so clients cannot create series. An unknown
+//! tenant is `-`; tenants beyond the first hundred in use share `_other`.
 
 use std::{collections::BTreeSet, sync::Mutex};
 
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
-    TextEncoder,
+    Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
 
 use super::{
+    acme::AcmeSeries,
     declare::{Declare, Total},
+    deny::DenySeries,
+    key_set::KeySetSeries,
     named::Named,
     redis::RedisSeries,
     series::{TenantSeries, UpstreamSeries},
+    tls::TlsSeries,
 };
-use crate::{
-    model::{AppCookie, HeaderDrop, OrderResult, Reason, RevocationWrite, SessionEvent, Stage},
-    policy::AcmeChallenge,
-};
+use crate::model::{AppCookie, HeaderDrop, Reason, RevocationWrite, SessionEvent, Stage};
 
-/// Why metrics cannot be set up or told.
+/// Why metrics cannot be declared or encoded.
 #[derive(Debug, thiserror::Error)]
 #[error("the metrics are inconsistent")]
 pub struct MetricsError(#[from] prometheus::Error);
@@ -56,34 +56,8 @@ pub struct Metrics {
     pub(super) connections_refused: IntCounterVec,
     pub(super) connections_cut: IntCounterVec,
     pub(super) exchanges_ended: IntCounterVec,
-    pub(super) bans: IntGauge,
-    pub(super) bans_made: IntCounterVec,
-    pub(super) bans_missed: Total,
     pub(super) descriptors: IntGaugeVec,
     pub(super) kept: IntGauge,
-    pub(super) denied_ranges: IntGaugeVec,
-    pub(super) deny_files_refused: IntGauge,
-    pub(super) handshakes: IntCounterVec,
-    pub(super) handshake_durations: HistogramVec,
-    pub(super) certificates: IntGaugeVec,
-    pub(super) certificates_ended: IntGauge,
-    pub(super) chain_faults: IntGaugeVec,
-    pub(super) crls: IntGaugeVec,
-    pub(super) client_trust_lapsed: IntGauge,
-    pub(super) acme_challenges: IntCounterVec,
-    pub(super) acme_orders: IntCounterVec,
-    pub(super) acme_last_success: IntGauge,
-    pub(super) acme_next_attempt: IntGauge,
-    pub(super) acme_missing: IntGauge,
-    pub(super) acme_failing: IntGauge,
-    pub(super) key_set_fetches: IntCounterVec,
-    pub(super) key_set_times: IntGaugeVec,
-    pub(super) key_set_keys: IntGaugeVec,
-    pub(super) key_set_refresh: GaugeVec,
-    pub(super) staples: IntGaugeVec,
-    pub(super) certificate_reloads: IntCounterVec,
-    pub(super) certificates_refused: IntGauge,
-    pub(super) certificates_out: IntGauge,
     pub(super) reloads: IntCounterVec,
     pub(super) reload_successful: IntGauge,
     pub(super) reload_time: Gauge,
@@ -102,13 +76,17 @@ pub struct Metrics {
     pub(super) session_key_uses: IntCounterVec,
     /// The keys that have a series.
     pub(super) session_keys: Mutex<BTreeSet<u16>>,
-    /// The store that nodes share.
+    pub(super) deny: DenySeries,
+    pub(super) tls: TlsSeries,
+    pub(super) acme: AcmeSeries,
+    pub(super) key_sets: KeySetSeries,
+    /// The Redis that nodes share.
     pub redis: RedisSeries,
     pub(super) tenants: Named<TenantSeries>,
     pub(super) upstreams: Named<UpstreamSeries>,
 }
 
-/// How many tenants have series of their own.
+/// How many tenants have their own series.
 pub(super) const TENANTS: usize = 100;
 
 /// The statuses that the admin API answers with.
@@ -117,276 +95,246 @@ const ADMIN_CODES: [&str; 16] = [
     "503",
 ];
 
-/// How many upstreams have series of their own.
+/// How many upstreams have their own series.
 pub(super) const UPSTREAMS: usize = 500;
 
-/// From well under a pass through the gateway to a slow upstream, in seconds.
+/// From a fast pass through the gateway to a slow upstream, in seconds.
 const REQUEST_BUCKETS: [f64; 13] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
-/// From a resumed handshake to the default deadline, in seconds.
-const HANDSHAKE_BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
-
 impl Metrics {
-    /// Declares every metric, with the process's own.
+    /// Declares every metric, including the standard `process_` ones.
     pub fn new() -> Result<Self, MetricsError> {
         let registry = Registry::new();
         let declare = Declare::new(&registry);
         let request_durations = declare.histograms(
             "octroi_request_duration_seconds",
-            "Time from a request's head to the end of its answer.",
+            "Seconds from the head of a request to the end of its response.",
             &["decision"],
             &REQUEST_BUCKETS,
         )?;
         let session_checks = declare.counters(
             "octroi_session_checks_total",
-            "Sessions that were presented, by what was found: valid, or the reason why not.",
+            "Requests that presented a session, by result: `valid`, or the reason code of the \
+                 refusal.",
             &["result"],
         )?;
-        let build = declare.gauges("octroi_build_info", "The version that runs; always 1.", &["version"])?;
+        let build = declare.gauges(
+            "octroi_build_info",
+            "Version of the running binary, in a label; the value is always 1.",
+            &["version"],
+        )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         let metrics = Self {
-            requests: declare.counters("octroi_requests_total", "Requests that ended.", &["code", "decision", "tenant"])?,
-            durations: ["allow", "deny", "redirect"].map(|decision| request_durations.with_label_values(&[decision])),
+            requests: declare.counters(
+                "octroi_requests_total",
+                "Requests that ended, by status code, decision and tenant.",
+                &["code", "decision", "tenant"],
+            )?,
+            durations: ["allow", "deny", "redirect"]
+                .map(|decision| request_durations.with_label_values(&[decision])),
             decisions: declare.counters(
                 "octroi_decisions_total",
-                "Decisions: each refusal by check and reason, what observe mode let pass, and requests that passed.",
+                "Decisions about requests: one per request that passed, one per refusal, and one \
+                 per finding that observe mode let pass.",
                 &["check", "verdict", "reason", "mode", "tenant"],
             )?,
             session_valid: session_checks.with_label_values(&["valid"]),
             session_checks,
-            session_events: declare.counters("octroi_session_events_total", "What happened to sessions and their cookies.", &["event"])?,
+            session_events: declare.counters(
+                "octroi_session_events_total",
+                "Session and session cookie events, such as grants, renewals and revocations.",
+                &["event"],
+            )?,
             headers_dropped: declare.counters(
                 "octroi_request_headers_dropped_total",
-                "Request fields that were not forwarded.",
+                "Request header fields that were removed before forwarding, by reason.",
                 &["reason"],
             )?,
-            quota_decisions: declare.counters("octroi_quota_decisions_total", "What quotas said.", &["quota", "verdict"])?,
-            quota_evictions: Total::new(
-                declare.counter(
-                    "octroi_quota_evictions_total",
-                    "Quota entries that made room for others; each of them was forgotten early.",
-                )?,
-            ),
-            revocations: declare.gauge("octroi_revocations", "Revocations in force.")?,
+            quota_decisions: declare.counters(
+                "octroi_quota_decisions_total",
+                "Charges against quotas, by quota and verdict; `deny` and `observe` mean that the \
+                 quota was exhausted.",
+                &["quota", "verdict"],
+            )?,
+            quota_evictions: Total::new(declare.counter(
+                "octroi_quota_evictions_total",
+                "Quota entries that were evicted because the table was full; an evicted key \
+                 starts again with a full quota.",
+            )?),
+            revocations: declare.gauge("octroi_revocations", "Revocations in force on this node.")?,
             revocation_writes: declare.counters(
                 "octroi_revocation_writes_total",
-                "Revocations of this node: success, not_shared (Redis does not have it yet), failure (the journal did not take it).",
+                "Revocations made on this node, by result: `success`, `not_shared` (not in Redis \
+                 yet), `failure` (not in the journal, so a restart loses it).",
                 &["result"],
             )?,
-            sessions_known: declare
-                .gauge("octroi_sessions_known", "Sessions that this node keeps count of; some of them may rest for good.")?,
+            sessions_known: declare.gauge(
+                "octroi_sessions_known",
+                "Sessions that this node tracks; some of them may never be used again.",
+            )?,
             generation: declare.gauge(
                 "octroi_generation",
-                "How many processes have served since one was started without a predecessor, this one counted.",
+                "Number of this process in its chain of upgrades; 1 after a start without a \
+                 predecessor.",
             )?,
-            predecessor_connections: declare
-                .gauge("octroi_predecessor_connections", "Connections that the predecessor still has, while it drains.")?,
-            upstream_requests: declare.counters("octroi_upstream_requests_total", "Answers of upstreams.", &["code", "upstream"])?,
+            predecessor_connections: declare.gauge(
+                "octroi_predecessor_connections",
+                "Open connections of the previous process while it drains after an upgrade.",
+            )?,
+            upstream_requests: declare.counters(
+                "octroi_upstream_requests_total",
+                "Responses received from upstreams, by status code.",
+                &["code", "upstream"],
+            )?,
             upstream_errors: declare.counters(
                 "octroi_upstream_errors_total",
-                "Attempts at upstreams that brought no answer.",
+                "Attempts to reach an upstream that failed without a usable response, by reason.",
                 &["reason", "upstream"],
             )?,
             upstream_durations: declare.histograms(
                 "octroi_upstream_duration_seconds",
-                "Time from choosing a server to the head of its answer.",
+                "Seconds from choosing a server to the head of its response.",
                 &["upstream"],
                 &REQUEST_BUCKETS,
             )?,
             servers_aside: declare.gauges(
                 "octroi_upstream_server_aside",
-                "Whether a server takes no connections and is left aside: 1 or 0.",
+                "Whether a server refuses connections and is skipped: 1 if so, else 0.",
                 &["upstream", "server"],
             )?,
             upstreams_down: declare.gauges(
                 "octroi_upstream_down",
-                "Whether none of an upstream's servers takes connections: 1 or 0.",
+                "Whether every server of an upstream refuses connections: 1 if so, else 0.",
                 &["upstream"],
             )?,
             bodies_unread: declare.gauges(
                 "octroi_upstream_bodies_unread",
-                "Whether octets came behind the answer to a request with a body, so that an upstream does not read bodies: 1 or 0.",
+                "Whether an upstream sent bytes after the response to a request with a body, \
+                 which means that it does not read bodies: 1 if so, else 0.",
                 &["upstream"],
             )?,
             upstream_retries: declare.counters(
                 "octroi_upstream_retries_total",
-                "Requests that were sent to an upstream again.",
+                "Requests that were retried on an upstream.",
                 &["upstream"],
             )?,
-            connections: declare.gauges("octroi_connections", "Connections open now.", &["listener"])?,
-            connections_accepted: declare.counters("octroi_connections_accepted_total", "Connections that were taken.", &["listener"])?,
+            connections: declare.gauges(
+                "octroi_connections",
+                "Client connections that are open now.",
+                &["listener"],
+            )?,
+            connections_accepted: declare.counters(
+                "octroi_connections_accepted_total",
+                "Client connections that were accepted.",
+                &["listener"],
+            )?,
             connections_refused: declare.counters(
                 "octroi_connections_refused_total",
-                "Connections that were refused before any request.",
+                "Client connections that were refused before their first request, by reason.",
                 &["listener", "reason"],
             )?,
 
             connections_cut: declare.counters(
                 "octroi_connections_cut_total",
-                "Connections, or the reading of one, that a deadline or a ban ended.",
+                "Connections or request bodies that a deadline or a ban cut, by reason.",
                 &["listener", "reason"],
             )?,
             exchanges_ended: declare.counters(
                 "octroi_exchanges_ended_total",
-                "Exchanges under way (WebSockets, uploads, answers) that were ended because who asked may not go on.",
+                "Exchanges in progress (WebSockets, uploads, responses) that were ended because \
+                 their session, client or rule no longer allows them, by reason.",
                 &["reason"],
             )?,
-            bans: declare.gauge("octroi_bans", "Bans in force.")?,
-            bans_made: declare.counters("octroi_bans_total", "Bans, by what they came of.", &["cause"])?,
-            bans_missed: Total::new(declare.counter(
-                "octroi_ban_offences_missed_total",
-                "Offences that were not counted, because the table was full of banned clients.",
-            )?),
             descriptors: declare.gauges(
                 "octroi_descriptors",
-                "Open files that connections hold: those of clients, and those to servers of upstreams.",
+                "File descriptors held by connections, by side: to clients or to upstream servers.",
                 &["of"],
             )?,
-            kept: declare.gauge("octroi_kept_bytes", "Heads and answers that are kept for clients which have not taken them.")?,
-            denied_ranges: declare.gauges("octroi_denied_ranges", "Ranges that a listener drops.", &["listener"])?,
-            deny_files_refused: declare.gauge(
-                "octroi_deny_files_refused",
-                "Files of ranges that are refused as they stand on the disk; what they held before stays in force.",
+            kept: declare.gauge(
+                "octroi_kept_bytes",
+                "Bytes of request heads and responses buffered in memory for clients.",
             )?,
-            handshakes: declare.counters(
-                "octroi_tls_handshakes_total",
-                "TLS handshakes: full, resumed, or why they failed; of those that succeeded, what was agreed on.",
-                &["listener", "result", "version", "group", "alpn"],
-            )?,
-            handshake_durations: declare.histograms(
-                "octroi_tls_handshake_duration_seconds",
-                "Time of a TLS handshake that succeeded.",
-                &["listener"],
-                &HANDSHAKE_BUCKETS,
-            )?,
-            certificates: declare.gauges(
-                "octroi_tls_certificate_not_after_timestamp_seconds",
-                "When a certificate expires, in seconds since 1970.",
-                &["name", "file"],
-            )?,
-            certificates_ended: declare
-                .gauge("octroi_tls_certificates_ended", "Certificates that have expired: they are served on, and clients refuse them.")?,
-            chain_faults: declare.gauges(
-                "octroi_tls_certificate_chain_faults",
-                "What is wrong with the chain that a certificate is shown with: order, gap, foreign or expired certificates.",
-                &["name", "file"],
-            )?,
-            crls: declare.gauges(
-                "octroi_crl_next_update_timestamp_seconds",
-                "When the first revocation list of a tenant's client CAs ends, in seconds since 1970.",
-                &["tenant"],
-            )?,
-            client_trust_lapsed: declare.gauge(
-                "octroi_client_trust_lapsed",
-                "Tenants of whose client CAs or their revocation lists one has ended: the certificates that it concerns are refused.",
-            )?,
-            acme_challenges: declare.counters("octroi_acme_challenges_total", "Answers to CAs that prove our hosts.", &["challenge"])?,
-            acme_orders: declare.counters(
-                "octroi_acme_orders_total",
-                "Orders of certificates: success, or why there is none.",
+            reloads: declare.counters(
+                "octroi_config_reload_total",
+                "Configuration reloads, by result: `success` or `failure` (the policy stays as it \
+                 was).",
                 &["result"],
             )?,
-            acme_last_success: declare.gauge(
-                "octroi_acme_last_success_timestamp_seconds",
-                "When a certificate was last had by ACME, in seconds since 1970; 0: not since the start.",
+            reload_successful: declare.gauge(
+                "octroi_config_last_reload_successful",
+                "Whether the last configuration reload succeeded: 1 if so, else 0.",
             )?,
-            acme_next_attempt: declare.gauge(
-                "octroi_acme_next_attempt_timestamp_seconds",
-                "When the next order by ACME is due, in seconds since 1970; 0: never.",
-            )?,
-            acme_missing: declare.gauge(
-                "octroi_acme_certificates_missing",
-                "Certificates by ACME that are wanted and not there: their hosts are not served over TLS.",
-            )?,
-            acme_failing: declare.gauge(
-                "octroi_acme_certificates_failing",
-                "Certificates by ACME whose last order failed; what is in use, if anything is, ends some day.",
-            )?,
-            key_set_fetches: declare.counters(
-                "octroi_key_set_fetches_total",
-                "Fetches of the keys that an issuer publishes: success, or why they were not had.",
-                &["set", "result"],
-            )?,
-            key_set_times: declare.gauges(
-                "octroi_key_set_fetched_timestamp_seconds",
-                "When the keys that an issuer publishes were last had, in seconds since 1970; 0: never.",
-                &["set"],
-            )?,
-            key_set_keys: declare.gauges(
-                "octroi_key_set_keys",
-                "Keys of an issuer that count now; 0: its tokens are refused.",
-                &["set"],
-            )?,
-            key_set_refresh: declare.floats(
-                "octroi_key_set_refresh_seconds",
-                "How often the keys of an issuer are to be fetched: `refresh` of the policy in force.",
-                &["set"],
-            )?,
-            staples: declare.gauges(
-                "octroi_tls_ocsp_not_after_timestamp_seconds",
-                "When the OCSP answer that is stapled ends, in seconds since 1970; 0 while none is.",
-                &["name"],
-            )?,
-            certificate_reloads: declare.counters(
-                "octroi_tls_certificate_reloads_total",
-                "Certificates that changed on disk: taken into force, or refused.",
-                &["result"],
-            )?,
-            certificates_refused: declare.gauge(
-                "octroi_tls_certificates_refused",
-                "Files of TLS on disk that cannot be used; what was read before them is in force.",
-            )?,
-            certificates_out: declare.gauge(
-                "octroi_tls_certificates_out",
-                "Certificates that cannot be used while nothing is in force in their place: hosts that no other one is for are not served.",
-            )?,
-            reloads: declare.counters("octroi_config_reload_total", "Reloads of the configuration.", &["result"])?,
-            reload_successful: declare.gauge("octroi_config_last_reload_successful", "Whether the last reload was well: 1 or 0.")?,
             reload_time: declare.float(
                 "octroi_config_last_reload_success_timestamp_seconds",
-                "When the policy in force was loaded, in seconds since 1970.",
+                "Unix time at which the policy in force was loaded, in seconds.",
             )?,
-            policy: declare.gauges("octroi_policy_info", "The revision of the policy in force; always 1.", &["revision"])?,
+            policy: declare.gauges(
+                "octroi_policy_info",
+                "Revision of the policy in force, in a label; the value is always 1.",
+                &["revision"],
+            )?,
             revocations_lost: declare.gauge(
                 "octroi_revocations_lost",
-                "Whether the revocation journal was lost, nobody has accepted that, and sessions from before could live on: 1 or 0.",
+                "Whether the revocation journal was lost and no operator has accepted the loss, \
+                 so that revoked sessions could be valid again: 1 if so, else 0.",
             )?,
             revocations_unkept: declare.gauge(
                 "octroi_revocations_unkept",
-                "Revocations that are in force and not on the disk, because the journal cannot be written: a restart forgets them.",
+                "Revocations in force that are not on disk because the journal cannot be written; \
+                 a restart loses them.",
             )?,
             journal_failing: declare.gauge(
                 "octroi_revocation_journal_failing",
-                "Whether the revocation journal or the mark beside it cannot be written: 1 or 0.",
+                "Whether writing the revocation journal or its marker file fails: 1 if so, else 0.",
             )?,
             logs_failing: declare.gauge(
                 "octroi_logs_failing",
-                "Logs that lose lines, or whose file cannot be written, rotated or opened again; octroi's own is one.",
+                "Logs that drop lines, or whose file cannot be written, rotated or reopened; the \
+                 process log counts as one.",
             )?,
             tenants_missing: declare.gauge(
                 "octroi_tenants_missing",
-                "Tenants from before a start with a pattern of tenant files that fitted nothing, as long as nobody has confirmed it.",
+                "Tenants known before the start whose file pattern matched nothing, until an \
+                 operator confirms their removal.",
             )?,
-            access_log_dropped: Total::new(declare.counter("octroi_access_log_dropped_total", "Access lines that were lost.")?),
-            log_dropped: Total::new(
-                declare.counter("octroi_log_dropped_total", "Lines of octroi's own log that were lost: standard error took nothing.")?,
-            ),
-            admin_requests: declare.counters("octroi_admin_requests_total", "Calls of the admin API.", &["code"])?,
-            app_cookies: declare.counters("octroi_app_cookies_total", "Cookies that apps set, by what became of them.", &["fate"])?,
-            clock_steps: declare.counter("octroi_clock_steps_total", "How often the wall clock was set by more than 30 seconds.")?,
+            access_log_dropped: Total::new(declare.counter(
+                "octroi_access_log_dropped_total",
+                "Access log lines that were dropped because the queue was full or a sink failed.",
+            )?),
+            log_dropped: Total::new(declare.counter(
+                "octroi_log_dropped_total",
+                "Process log lines that were dropped because standard error did not accept them.",
+            )?),
+            admin_requests: declare.counters(
+                "octroi_admin_requests_total",
+                "Admin API calls that were answered, by status code.",
+                &["code"],
+            )?,
+            app_cookies: declare.counters(
+                "octroi_app_cookies_total",
+                "Cookies in `Set-Cookie` fields of apps, by what was done with them.",
+                &["fate"],
+            )?,
+            clock_steps: declare
+                .counter("octroi_clock_steps_total", "Steps of the wall clock by more than 30 seconds.")?,
             clock_step: declare.float(
                 "octroi_clock_step_seconds",
-                "What the wall clock is ahead of the time that is believed, in seconds; 0 while it is believed itself.",
+                "Seconds by which the wall clock is ahead of the trusted time; 0 while the wall \
+                 clock itself is trusted.",
             )?,
             session_key_uses: declare.counters(
                 "octroi_session_key_uses_total",
-                "Requests whose session was opened with a key and held, by the key's number.",
+                "Requests with a valid session, by the number of the session key that opened it.",
                 &["key"],
             )?,
             session_keys: Mutex::default(),
+            deny: DenySeries::new(&declare)?,
+            tls: TlsSeries::new(&declare)?,
+            acme: AcmeSeries::new(&declare)?,
+            key_sets: KeySetSeries::new(&declare)?,
             redis: RedisSeries::new(&declare)?,
             tenants: Named::new(TENANTS),
             upstreams: Named::new(UPSTREAMS),
@@ -396,8 +344,8 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Makes the series of closed sets, so that a first event is a rise from 0: `rate()` and `increase()` do
-    /// not see a series that begins at 1. Those of configured names are made with the policy:
+    /// Creates the series of closed sets at 0, because `rate()` and `increase()` miss the first event of a
+    /// series that begins at 1. Series of configured names are created with the policy:
     /// [`Metrics::policy_in_force`] and [`Metrics::listener`].
     fn begin_at_zero(&self) {
         for code in ADMIN_CODES {
@@ -428,23 +376,13 @@ impl Metrics {
         for reason in HeaderDrop::ALL {
             self.headers_dropped.with_label_values(&[reason.as_str()]);
         }
-        for challenge in AcmeChallenge::ALL {
-            self.acme_challenges.with_label_values(&[challenge.as_str()]);
-        }
-        for result in OrderResult::ALL {
-            self.acme_orders.with_label_values(&[result.as_str()]);
-        }
-        for cause in ["protocol", "operator"] {
-            self.bans_made.with_label_values(&[cause]);
-        }
         for result in ["success", "failure"] {
             self.reloads.with_label_values(&[result]);
-            self.certificate_reloads.with_label_values(&[result]);
         }
     }
 
-    /// Tells every metric in Prometheus's text format. Takes as long as there are series: keep it off the
-    /// request threads.
+    /// Writes every metric in Prometheus' text format. The time grows with the number of series: keep it off
+    /// the request threads.
     pub fn encode(&self) -> Result<String, MetricsError> {
         Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
     }
