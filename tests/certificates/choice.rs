@@ -3,12 +3,12 @@
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
-use crate::gate::{Gate, Pair};
+use crate::test_server::{Pair, TestServer};
 
-/// A gate with an RSA pair beside the ECDSA one of a.test, and one for a wildcard.
-fn gate() -> Gate {
+/// A server with an RSA pair beside the ECDSA one of a.test, and one for a wildcard.
+fn server() -> TestServer {
     let more = "}\n    - {cert: pairs/rsa.pem, key: pairs/rsa.key}\n    - {cert: pairs/wild.pem, key: pairs/wild.key";
-    Gate::prepared("", more, |root| {
+    TestServer::prepared("", more, |root| {
         let key = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
         let params = CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
         let rsa = Pair { cert: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() };
@@ -23,7 +23,7 @@ fn shown(said: &str) -> CertificateDer<'static> {
 
 #[test]
 fn openssl_is_shown_the_certificate_for_its_name_and_abilities() {
-    let gate = gate();
+    let server = server();
     let cases: &[(&str, &[&str], &str)] = &[
         ("a.test", &[], "a.pem"),
         ("A.Test", &[], "a.pem"),
@@ -40,10 +40,10 @@ fn openssl_is_shown_the_certificate_for_its_name_and_abilities() {
         ("x.exact.test", &[], "wild.pem"),
     ];
     for (host, args, file) in cases {
-        assert_eq!(shown(&gate.s_client(host, args)), gate.file(file), "{host} {args:?}");
+        assert_eq!(shown(&server.s_client(host, args)), server.file(file), "{host} {args:?}");
     }
     for host in ["wild.test", "y.x.wild.test", "y.exact.test", "c.test"] {
-        let said = gate.s_client(host, &[]);
+        let said = server.s_client(host, &[]);
         assert!(
             said.contains("unrecognized name") && said.contains("no peer certificate available"),
             "{host}: {said}"
@@ -53,7 +53,7 @@ fn openssl_is_shown_the_certificate_for_its_name_and_abilities() {
 
 #[test]
 fn openssl_gets_forward_secrecy_and_authenticated_ciphers_or_nothing() {
-    let gate = gate();
+    let server = server();
     for (args, words) in [
         (vec!["-tls1_2"], "ECDHE-ECDSA-AES256-GCM-SHA384"),
         (vec!["-tls1_3"], "TLS_AES_256_GCM_SHA384"),
@@ -61,7 +61,7 @@ fn openssl_gets_forward_secrecy_and_authenticated_ciphers_or_nothing() {
         (vec!["-groups", "P-256"], "Server Temp Key: ECDH, prime256v1"),
         (vec!["-groups", "P-384"], "Server Temp Key: ECDH, secp384r1"),
     ] {
-        let said = gate.s_client("a.test", &args);
+        let said = server.s_client("a.test", &args);
         assert!(said.contains(words) && said.contains("HTTP/1.1 200 OK"), "{args:?}: {said}");
     }
     for args in [
@@ -71,7 +71,7 @@ fn openssl_gets_forward_secrecy_and_authenticated_ciphers_or_nothing() {
         vec!["-groups", "P-521"],
         vec!["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"],
     ] {
-        let said = gate.s_client("a.test", &args);
+        let said = server.s_client("a.test", &args);
         assert!(said.contains("alert") && !said.contains("HTTP/1.1"), "{args:?}: {said}");
     }
 }

@@ -17,7 +17,6 @@
 
 mod choice;
 mod ended;
-mod gate;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod lost;
@@ -26,3 +25,4 @@ mod ocsp;
 mod renewal;
 mod resumption;
 mod staple;
+mod test_server;

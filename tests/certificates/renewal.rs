@@ -9,11 +9,11 @@ use std::{
 };
 
 use crate::{
-    gate::{GET, Gate, Pair, replace},
     harness::{
         client::{ask, raw, tls_over},
         eventually,
     },
+    test_server::{GET, Pair, TestServer, replace},
 };
 
 /// The goal: new connections see a new pair so soon.
@@ -34,43 +34,43 @@ fn soon(mut renew: impl FnMut() -> Duration) -> u32 {
 
 #[test]
 fn a_renewed_pair_is_shown_within_a_second_and_no_connection_drops() {
-    let gate = Gate::open("");
-    let before = gate.file("a.pem");
+    let server = TestServer::open("");
+    let before = server.file("a.pem");
     let mut kept =
-        tls_over(raw(gate.octroi.addr("public")), "a.test", &gate.pairs().join("a.pem"), &[b"http/1.1"]);
+        tls_over(raw(server.octroi.addr("public")), "a.test", &server.pairs().join("a.pem"), &[b"http/1.1"]);
     assert_eq!(ask(&mut kept, GET).status, 200);
-    assert_eq!(gate.shown("a.test").unwrap(), before);
+    assert_eq!(server.shown("a.test").unwrap(), before);
 
     let renewals = soon(|| {
         let after = Pair::new(&["a.test"]);
-        after.put(&gate.pairs(), "a");
-        gate.until_shown("a.test", &after.leaf())
+        after.put(&server.pairs(), "a");
+        server.until_shown("a.test", &after.leaf())
     });
 
     assert_eq!(ask(&mut kept, GET).status, 200, "a connection from before goes on");
-    assert_eq!(gate.shown("b.test").unwrap(), gate.file("b.pem"), "the other pair stays");
-    gate.until_renewed(renewals);
-    assert_eq!(gate.octroi.metric("octroi_tls_certificates_refused"), 0.0);
-    assert_eq!(gate.printed("refused"), 0, "{:#?}", gate.octroi.printed());
+    assert_eq!(server.shown("b.test").unwrap(), server.file("b.pem"), "the other pair stays");
+    server.until_renewed(renewals);
+    assert_eq!(server.octroi.metric("octroi_tls_certificates_refused"), 0.0);
+    assert_eq!(server.printed("refused"), 0, "{:#?}", server.octroi.printed());
 }
 
 #[test]
 fn a_pair_that_is_written_in_place_and_bit_by_bit_is_taken_without_noise() {
-    let gate = Gate::open("");
+    let server = TestServer::open("");
     let after = Pair::new(&["a.test"]);
-    let (cert, key) = (gate.pairs().join("a.pem"), gate.pairs().join("a.key"));
+    let (cert, key) = (server.pairs().join("a.pem"), server.pairs().join("a.key"));
 
     // Half of the certificate, then all of it, and the key a second later: a slow renewer.
     fs::write(&cert, &after.cert[..after.cert.len() / 2]).unwrap();
     std::thread::sleep(Duration::from_millis(500));
     fs::write(&cert, &after.cert).unwrap();
     std::thread::sleep(Duration::from_secs(1));
-    assert_ne!(gate.shown("a.test").unwrap(), after.leaf(), "the key is another one still");
+    assert_ne!(server.shown("a.test").unwrap(), after.leaf(), "the key is another one still");
     fs::write(&key, &after.key).unwrap();
 
-    gate.until_shown("a.test", &after.leaf());
-    assert_eq!(gate.printed("refused"), 0, "{:#?}", gate.octroi.printed());
-    assert_eq!(gate.octroi.metric("octroi_tls_certificate_reloads_total{result=\"failure\"}"), 0.0);
+    server.until_shown("a.test", &after.leaf());
+    assert_eq!(server.printed("refused"), 0, "{:#?}", server.octroi.printed());
+    assert_eq!(server.octroi.metric("octroi_tls_certificate_reloads_total{result=\"failure\"}"), 0.0);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_link_that_is_swapped_as_kubernetes_does_is_followed() {
         pair.put(&day, "tls");
         pair
     };
-    let gate = Gate::prepared("", "", |root| {
+    let server = TestServer::prepared("", "", |root| {
         let folder = root.join("pairs");
         day(&folder, "..2026_01");
         symlink("..2026_01", folder.join("..data")).unwrap();
@@ -93,62 +93,63 @@ fn a_link_that_is_swapped_as_kubernetes_does_is_followed() {
     });
 
     for name in ["..2026_02", "..2026_03"] {
-        let pair = day(&gate.pairs(), name);
-        symlink(name, gate.pairs().join("..data_tmp")).unwrap();
-        fs::rename(gate.pairs().join("..data_tmp"), gate.pairs().join("..data")).unwrap();
+        let pair = day(&server.pairs(), name);
+        symlink(name, server.pairs().join("..data_tmp")).unwrap();
+        fs::rename(server.pairs().join("..data_tmp"), server.pairs().join("..data")).unwrap();
 
-        gate.until_shown("a.test", &pair.leaf());
+        server.until_shown("a.test", &pair.leaf());
     }
-    gate.until_renewed(2);
+    server.until_renewed(2);
 }
 
 #[test]
 fn a_bad_pair_is_refused_and_the_old_one_stays_while_others_are_renewed() {
-    let gate = Gate::open("");
-    let before = gate.file("a.pem");
+    let server = TestServer::open("");
+    let before = server.file("a.pem");
     let good = Pair::new(&["b.test", "www.b.test"]);
 
     // The key of another certificate.
     let other = Pair::new(&["a.test"]);
-    replace(&gate.pairs().join("a.pem"), &other.cert, 0o644);
-    good.put(&gate.pairs(), "b");
+    replace(&server.pairs().join("a.pem"), &other.cert, 0o644);
+    good.put(&server.pairs(), "b");
 
-    gate.until_shown("b.test", &good.leaf());
-    assert_eq!(gate.shown("a.test").unwrap(), before);
-    gate.until_printed("do not belong together");
+    server.until_shown("b.test", &good.leaf());
+    assert_eq!(server.shown("a.test").unwrap(), before);
+    server.until_printed("do not belong together");
     eventually("it is counted", || {
-        (gate.octroi.metric("octroi_tls_certificates_refused") == 1.0).then_some(())
+        (server.octroi.metric("octroi_tls_certificates_refused") == 1.0).then_some(())
     });
     eventually("the try is counted", || {
-        (gate.octroi.metric("octroi_tls_certificate_reloads_total{result=\"failure\"}") == 1.0).then_some(())
+        (server.octroi.metric("octroi_tls_certificate_reloads_total{result=\"failure\"}") == 1.0)
+            .then_some(())
     });
-    let status = gate.octroi.command(&["status"]);
+    let status = server.octroi.command(&["status"]);
     assert_eq!(status.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&status.stdout).contains("do not belong together"), "{status:?}");
 
     // A reload is all or nothing.
-    assert_eq!(gate.octroi.code(&["reload"]), 1);
-    assert_eq!(gate.shown("a.test").unwrap(), before);
+    assert_eq!(server.octroi.code(&["reload"]), 1);
+    assert_eq!(server.shown("a.test").unwrap(), before);
 
     // The right key heals it.
-    other.put(&gate.pairs(), "a");
-    gate.until_shown("a.test", &other.leaf());
+    other.put(&server.pairs(), "a");
+    server.until_shown("a.test", &other.leaf());
     eventually("nothing is refused any more", || {
-        (gate.octroi.metric("octroi_tls_certificates_refused") == 0.0).then_some(())
+        (server.octroi.metric("octroi_tls_certificates_refused") == 0.0).then_some(())
     });
-    assert_eq!(gate.octroi.code(&["reload"]), 0);
-    assert_eq!(gate.octroi.code(&["status"]), 0);
+    assert_eq!(server.octroi.code(&["reload"]), 0);
+    assert_eq!(server.octroi.code(&["status"]), 0);
 }
 
 #[test]
 fn nobody_fails_while_pairs_are_swapped() {
-    let gate = Gate::open("");
+    let server = TestServer::open("");
     let (stop, counts) = (AtomicBool::new(false), [AtomicUsize::new(0), AtomicUsize::new(0)]);
     let ask_until_stopped = |kept: bool, count: &AtomicUsize| {
-        let mut stream = gate.connect("a.test").unwrap();
+        let mut stream = server.connect("a.test").unwrap();
         while !stop.load(Ordering::Relaxed) {
             if !kept {
-                stream = gate.connect("a.test").unwrap();
+                stream = server.connect("a.test").unwrap();
             }
             assert_eq!(ask(&mut stream, GET).status, 200);
             count.fetch_add(1, Ordering::Relaxed);
@@ -161,25 +162,25 @@ fn nobody_fails_while_pairs_are_swapped() {
         }
         for _ in 0..4 {
             let pair = Pair::new(&["a.test"]);
-            pair.put(&gate.pairs(), "a");
-            gate.until_shown("a.test", &pair.leaf());
+            pair.put(&server.pairs(), "a");
+            server.until_shown("a.test", &pair.leaf());
         }
         stop.store(true, Ordering::Relaxed);
     });
 
     let [kept, new] = counts.map(AtomicUsize::into_inner);
     assert!(kept > 20 && new > 20, "{kept} requests on a kept connection, {new} on new ones");
-    gate.until_renewed(4);
+    server.until_renewed(4);
 }
 
 /// Where the kernel lends no ear, files are looked at every two seconds. A user namespace of its own has no inotify to give.
 #[test]
 #[ignore = "make full: needs user namespaces"]
 fn without_inotify_files_are_looked_at() {
-    let mut gate = Gate::open("");
-    gate.octroi.signal("TERM");
-    gate.octroi.wait();
-    gate.octroi.run_under(&[
+    let mut server = TestServer::open("");
+    server.octroi.signal("TERM");
+    server.octroi.wait();
+    server.octroi.run_under(&[
         "unshare",
         "-Ur",
         "sh",
@@ -188,9 +189,9 @@ fn without_inotify_files_are_looked_at() {
     ]);
 
     let pair = Pair::new(&["a.test"]);
-    pair.put(&gate.pairs(), "a");
+    pair.put(&server.pairs(), "a");
 
-    let took = gate.until_shown("a.test", &pair.leaf());
+    let took = server.until_shown("a.test", &pair.leaf());
     assert!(took < Duration::from_secs(10), "{took:?}");
-    assert_eq!(gate.printed("the kernel does not tell of changed files"), 1);
+    assert_eq!(server.printed("the kernel does not tell of changed files"), 1);
 }

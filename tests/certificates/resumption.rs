@@ -7,7 +7,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use crate::gate::{Gate, Pair, replace};
+use crate::test_server::{Pair, TestServer, replace};
 
 const TICKET_KEYS: &str = "  ticket_keys: pairs/tickets.key";
 
@@ -24,15 +24,15 @@ impl Client {
         Self { session: dir.path().join("session.pem"), _dir: dir, version }
     }
 
-    fn begin(&self, gate: &Gate, host: &str) -> String {
-        let said = gate.s_client(host, &[self.version, "-sess_out", self.session.to_str().unwrap()]);
+    fn begin(&self, server: &TestServer, host: &str) -> String {
+        let said = server.s_client(host, &[self.version, "-sess_out", self.session.to_str().unwrap()]);
         assert!(said.contains("HTTP/1.1 200 OK") && said.contains("New, TLSv"), "{said}");
         said
     }
 
-    /// Says whether a gate goes on with the session.
-    fn resumes(&self, gate: &Gate, host: &str) -> bool {
-        let said = gate.s_client(host, &[self.version, "-sess_in", self.session.to_str().unwrap()]);
+    /// Says whether a server goes on with the session.
+    fn resumes(&self, server: &TestServer, host: &str) -> bool {
+        let said = server.s_client(host, &[self.version, "-sess_in", self.session.to_str().unwrap()]);
         assert!(said.contains("HTTP/1.1 "), "{said}");
         said.contains("Reused, TLSv")
     }
@@ -51,18 +51,18 @@ fn put_secrets(folder: &Path, seeds: &[usize]) {
 
 #[test]
 fn a_session_is_resumed_on_both_versions_for_the_same_name_and_never_early() {
-    let gate = Gate::open("");
+    let server = TestServer::open("");
     for version in ["-tls1_2", "-tls1_3"] {
         let client = Client::new(version);
-        let said = client.begin(&gate, "a.test");
+        let said = client.begin(&server, "a.test");
 
-        assert!(client.resumes(&gate, "a.test"), "{version}");
-        assert!(!client.resumes(&gate, "b.test"), "{version}: another name");
+        assert!(client.resumes(&server, "a.test"), "{version}");
+        assert!(!client.resumes(&server, "b.test"), "{version}: another name");
         if version == "-tls1_3" {
             assert!(said.contains("Max Early Data: 0"), "{said}");
-            let early = gate.pairs().join("early.txt");
+            let early = server.pairs().join("early.txt");
             fs::write(&early, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").unwrap();
-            let said = gate.s_client(
+            let said = server.s_client(
                 "a.test",
                 &[
                     version,
@@ -75,11 +75,11 @@ fn a_session_is_resumed_on_both_versions_for_the_same_name_and_never_early() {
             assert!(said.contains("Early data was not sent") && said.contains("Reused, TLSv1.3"), "{said}");
         } else {
             // Without tickets the session is found in the cache; openssl connects five times more with it.
-            let said = gate.s_client("a.test", &[version, "-no_ticket", "-reconnect"]);
+            let said = server.s_client("a.test", &[version, "-no_ticket", "-reconnect"]);
             assert_eq!(said.matches("Reused, TLSv1.2").count(), 5, "{said}");
         }
     }
-    let metrics = gate.octroi.metrics();
+    let metrics = server.octroi.metrics();
     let resumed = |version: &str| -> f64 {
         let of = |line: &&str| {
             line.starts_with("octroi_tls_handshakes_total{")
@@ -93,12 +93,12 @@ fn a_session_is_resumed_on_both_versions_for_the_same_name_and_never_early() {
 
 #[test]
 fn nodes_that_share_a_file_resume_each_other_s_sessions_and_others_do_not() {
-    let gate = Gate::prepared(TICKET_KEYS, "", |root| put_secrets(&root.join("pairs"), &[1]));
-    let node = gate.beside(TICKET_KEYS);
-    let stranger = gate.beside("");
+    let server = TestServer::prepared(TICKET_KEYS, "", |root| put_secrets(&root.join("pairs"), &[1]));
+    let node = server.beside(TICKET_KEYS);
+    let stranger = server.beside("");
     for version in ["-tls1_2", "-tls1_3"] {
         let client = Client::new(version);
-        client.begin(&gate, "a.test");
+        client.begin(&server, "a.test");
 
         assert!(client.resumes(&node, "a.test"), "{version}");
         assert!(!client.resumes(&stranger, "a.test"), "{version}: keys of its own");
@@ -107,51 +107,51 @@ fn nodes_that_share_a_file_resume_each_other_s_sessions_and_others_do_not() {
 
 #[test]
 fn a_session_ends_with_its_certificate_and_with_its_secret() {
-    let gate = Gate::prepared(TICKET_KEYS, "", |root| put_secrets(&root.join("pairs"), &[1]));
+    let server = TestServer::prepared(TICKET_KEYS, "", |root| put_secrets(&root.join("pairs"), &[1]));
     let client = Client::new("-tls1_3");
-    client.begin(&gate, "a.test");
-    let turned = || gate.octroi.metric("octroi_tls_certificate_reloads_total{result=\"success\"}");
+    client.begin(&server, "a.test");
+    let turned = || server.octroi.metric("octroi_tls_certificate_reloads_total{result=\"success\"}");
     let until_turned =
         |count: f64| crate::harness::eventually("the files are read", || (turned() >= count).then_some(()));
 
     // A new secret in front: the older one still opens.
-    put_secrets(&gate.pairs(), &[2, 1]);
+    put_secrets(&server.pairs(), &[2, 1]);
     until_turned(1.0);
-    assert!(client.resumes(&gate, "a.test"));
+    assert!(client.resumes(&server, "a.test"));
 
     // A reload without a change changes no key.
-    gate.octroi.ok(&["reload"]);
-    assert!(client.resumes(&gate, "a.test"));
+    server.octroi.ok(&["reload"]);
+    assert!(client.resumes(&server, "a.test"));
 
     let renewed = Pair::new(&["a.test"]);
-    renewed.put(&gate.pairs(), "a");
-    gate.until_shown("a.test", &renewed.leaf());
-    assert!(!client.resumes(&gate, "a.test"), "the certificate is another one");
+    renewed.put(&server.pairs(), "a");
+    server.until_shown("a.test", &renewed.leaf());
+    assert!(!client.resumes(&server, "a.test"), "the certificate is another one");
 
-    client.begin(&gate, "a.test");
-    assert!(client.resumes(&gate, "a.test"));
+    client.begin(&server, "a.test");
+    assert!(client.resumes(&server, "a.test"));
     let before = turned();
-    put_secrets(&gate.pairs(), &[3]);
+    put_secrets(&server.pairs(), &[3]);
     until_turned(before + 1.0);
-    assert!(!client.resumes(&gate, "a.test"), "the secret is gone");
+    assert!(!client.resumes(&server, "a.test"), "the secret is gone");
 }
 
 #[test]
 fn a_bad_file_of_secrets_is_refused_and_the_old_ones_stay() {
-    let gate = Gate::prepared(TICKET_KEYS, "", |root| put_secrets(&root.join("pairs"), &[1]));
+    let server = TestServer::prepared(TICKET_KEYS, "", |root| put_secrets(&root.join("pairs"), &[1]));
     let client = Client::new("-tls1_3");
-    client.begin(&gate, "a.test");
+    client.begin(&server, "a.test");
 
     replace(
-        &gate.pairs().join("tickets.key"),
+        &server.pairs().join("tickets.key"),
         &format!("{}\n{}\n", secret(1), STANDARD.encode([7; 31])),
         0o600,
     );
 
-    gate.until_printed("tickets.key: line 2: the key has 31 bytes; it needs exactly 32");
-    assert!(client.resumes(&gate, "a.test"));
-    replace(&gate.pairs().join("tickets.key"), &secret(2), 0o644);
-    gate.until_printed("tickets.key: everybody can read this key");
-    assert_eq!(gate.octroi.metric("octroi_tls_certificates_refused"), 1.0);
-    assert_eq!(gate.octroi.code(&["check"]), 1);
+    server.until_printed("tickets.key: line 2: the key has 31 bytes; it needs exactly 32");
+    assert!(client.resumes(&server, "a.test"));
+    replace(&server.pairs().join("tickets.key"), &secret(2), 0o644);
+    server.until_printed("tickets.key: everybody can read this key");
+    assert_eq!(server.octroi.metric("octroi_tls_certificates_refused"), 1.0);
+    assert_eq!(server.octroi.code(&["check"]), 1);
 }

@@ -3,13 +3,13 @@
 use std::fs;
 
 use crate::{
-    gate::{Gate, Pair},
     harness::eventually,
     ocsp::{Responder, Word},
+    test_server::{Pair, TestServer},
 };
 
-fn stapled(gate: &Gate) -> Option<String> {
-    let said = gate.s_client("a.test", &["-status"]);
+fn stapled(server: &TestServer) -> Option<String> {
+    let said = server.s_client("a.test", &["-status"]);
     assert!(said.contains("HTTP/1.1 200 OK"), "{said}");
     if said.contains("OCSP response: no response sent") {
         return None;
@@ -29,14 +29,14 @@ fn an_answer_is_stapled_watched_and_judged() {
         let (cert, key) = ca.issue(serial, &["a.test"]);
         Pair { cert, key }.put(folder, "a");
     };
-    let gate = Gate::prepared("", ", ocsp: pairs/a.der", |root| {
+    let server = TestServer::prepared("", ", ocsp: pairs/a.der", |root| {
         put(&root.join("pairs"), 0x11);
         fs::write(root.join("pairs/a.der"), ca.answer(0x11, Word::Good, true)).unwrap();
     });
-    let answer = gate.pairs().join("a.der");
-    let until = || gate.octroi.metric("octroi_tls_ocsp_not_after_timestamp_seconds{name=\"a.test\"}");
+    let answer = server.pairs().join("a.der");
+    let until = || server.octroi.metric("octroi_tls_ocsp_not_after_timestamp_seconds{name=\"a.test\"}");
 
-    assert_eq!(stapled(&gate).as_deref(), Some("11"));
+    assert_eq!(stapled(&server).as_deref(), Some("11"));
     let first = until();
     assert!(first > 1_700_000_000.0, "{first}");
 
@@ -47,18 +47,18 @@ fn an_answer_is_stapled_watched_and_judged() {
 
     // One that takes the certificate back is refused, and the one before it stays.
     fs::write(&answer, ca.answer(0x11, Word::Revoked, true)).unwrap();
-    gate.until_printed("a.der: the OCSP answer says that the certificate is revoked");
-    assert_eq!(stapled(&gate).as_deref(), Some("11"));
-    assert_eq!(gate.octroi.code(&["check"]), 1);
+    server.until_printed("a.der: the OCSP answer says that the certificate is revoked");
+    assert_eq!(stapled(&server).as_deref(), Some("11"));
+    assert_eq!(server.octroi.code(&["check"]), 1);
 
     // Another certificate is taken although the answer is not for it; nothing is stapled then.
-    put(&gate.pairs(), 0x12);
-    gate.until_shown("a.test", &gate.file("a.pem"));
-    assert_eq!((stapled(&gate), until()), (None, 0.0));
+    put(&server.pairs(), 0x12);
+    server.until_shown("a.test", &server.file("a.pem"));
+    assert_eq!((stapled(&server), until()), (None, 0.0));
     fs::write(&answer, ca.answer(0x12, Word::Good, true)).unwrap();
     eventually("the answer is taken", || (until() > 0.0).then_some(()));
-    assert_eq!(stapled(&gate).as_deref(), Some("12"));
+    assert_eq!(stapled(&server).as_deref(), Some("12"));
     eventually("nothing is refused", || {
-        (gate.octroi.metric("octroi_tls_certificates_refused") == 0.0).then_some(())
+        (server.octroi.metric("octroi_tls_certificates_refused") == 0.0).then_some(())
     });
 }

@@ -33,20 +33,20 @@ mod connections;
 mod deadlines;
 mod endings;
 mod files;
-mod held;
+mod golden_file;
 mod json;
 mod metrics;
 mod redis;
 mod world;
 
-use held::Held;
+use golden_file::GoldenFiles;
 
 /// All of one start: each ending of a request over both versions, what becomes of connections, what operators ask for, and what was
 /// counted meanwhile.
 #[test]
 fn what_is_written_down_and_counted_stays_as_it_is() {
     let mut world = world::World::start();
-    let mut held = Held::default();
+    let mut golden = GoldenFiles::default();
 
     let tables = [
         ("endings.txt", endings::table(&world)),
@@ -57,44 +57,44 @@ fn what_is_written_down_and_counted_stays_as_it_is() {
         ("upgrade.txt", commands::upgrade(&mut world)),
     ];
     for (name, table) in tables {
-        held.file(name, &world.without_folder(&table));
+        golden.file(name, &world.without_folder(&table));
     }
 
-    held.conclude();
+    golden.conclude();
 }
 
 #[test]
 fn what_deadlines_end_is_written_down_and_counted_as_it_is() {
-    let mut held = Held::default();
+    let mut golden = GoldenFiles::default();
 
-    held.file("deadlines.txt", &deadlines::table());
+    golden.file("deadlines.txt", &deadlines::table());
 
-    held.conclude();
+    golden.conclude();
 }
 
 #[test]
 fn what_is_kept_on_disk_stays_as_it_is() {
-    let mut held = Held::default();
+    let mut golden = GoldenFiles::default();
 
-    held.file("files.txt", &files::table(world::World::start()));
+    golden.file("files.txt", &files::table(world::World::start()));
 
-    held.conclude();
+    golden.conclude();
 }
 
 #[test]
 fn what_nodes_keep_and_say_in_redis_stays_as_it_is() {
-    let mut held = Held::default();
+    let mut golden = GoldenFiles::default();
 
-    held.file("redis.txt", &redis::table());
+    golden.file("redis.txt", &redis::table());
 
-    held.conclude();
+    golden.conclude();
 }
 
 #[test]
 fn what_comes_of_acme_stays_as_it_is() {
-    let mut held = Held::default();
+    let mut golden = GoldenFiles::default();
 
-    held.file("acme.txt", &acme::table());
+    golden.file("acme.txt", &acme::table());
 
-    held.conclude();
+    golden.conclude();
 }

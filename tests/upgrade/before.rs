@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    clients::Crowd,
+    clients::ClientFleet,
     config,
     harness::{
         Octroi, Upstream, eventually,
@@ -73,8 +73,8 @@ impl Installed {
         std::thread::spawn(move || asked.status())
     }
 
-    fn crowd(&self) -> Crowd {
-        Crowd::start(self.octroi.addr("public"), &self.octroi.path().join("certs/ca.pem"), [2, 4, 4])
+    fn fleet(&self) -> ClientFleet {
+        ClientFleet::start(self.octroi.addr("public"), &self.octroi.path().join("certs/ca.pem"), [2, 4, 4])
     }
 }
 
@@ -115,9 +115,9 @@ fn from_the_version_before_no_request_and_no_session_is_lost() {
         |installed: &Installed| [&stays, &ended, &out].map(|cookie| installed.status("/x", cookie));
     assert_eq!(sessions(&installed), [200, 401, 401]);
     assert_eq!(installed.few(), [200, 200, 200, 429]);
-    let mut crowd = installed.crowd();
-    crowd.answered_again(50);
-    let before = crowd.connections();
+    let mut fleet = installed.fleet();
+    fleet.answered_again(50);
+    let before = fleet.connections();
     let [mut asks, mut signs_out, mut is_ended] = [(); 3].map(|()| resting(&installed.octroi));
     let mut open = tunnel(&installed.octroi, &stays);
     let slow = ["--http1.1", "--http2"].map(|version| installed.slow(version));
@@ -129,8 +129,8 @@ fn from_the_version_before_no_request_and_no_session_is_lost() {
     let (old, new) = upgrade(&mut installed.octroi);
 
     // Every client is told to go, comes again, and goes on.
-    crowd.all_come_again(&before);
-    crowd.answered_again(50);
+    fleet.all_come_again(&before);
+    fleet.answered_again(50);
     assert!(old != new);
     assert_eq!(fs::read(format!("/proc/{new}/exe")).unwrap().len(), fs::read(BINARY).unwrap().len());
     assert_eq!(slow.map(|asked| asked.join().unwrap()), [200; 2]);
@@ -150,7 +150,7 @@ fn from_the_version_before_no_request_and_no_session_is_lost() {
     assert_eq!(with(&mut is_ended, "GET", "/x", &stays), 401);
     ends(&mut open);
     let fifth = installed.sign_in("u_5");
-    crowd.stop();
+    fleet.stop();
     // What came over HTTP/2 came once each, however often it was asked for.
     let mut targets: Vec<String> = installed
         .upstream
@@ -162,7 +162,7 @@ fn from_the_version_before_no_request_and_no_session_is_lost() {
     let came = targets.len();
     targets.sort_unstable();
     targets.dedup();
-    assert_eq!((came, targets.len()), (crowd.made(), came));
+    assert_eq!((came, targets.len()), (fleet.made(), came));
     assert_eq!(installed.octroi.wait(), 0);
 
     // And what the version before wrote down is read at a start, too.
@@ -178,8 +178,8 @@ fn from_the_version_before_no_request_and_no_session_is_lost() {
 fn what_this_version_refuses_it_names_and_the_version_before_goes_on() {
     let mut installed = Installed::start();
     let cookie = installed.sign_in("u_1");
-    let mut crowd = installed.crowd();
-    crowd.answered_again(50);
+    let mut fleet = installed.fleet();
+    fleet.answered_again(50);
     let pid = installed.octroi.status()["pid"].clone();
 
     install(Path::new(BINARY), &installed.program);
@@ -193,14 +193,14 @@ fn what_this_version_refuses_it_names_and_the_version_before_goes_on() {
             && said.contains("not upgraded: the same process serves as before"),
         "{said}"
     );
-    crowd.answered_again(50);
+    fleet.answered_again(50);
     installed.octroi.refresh();
     assert_eq!((&installed.octroi.status()["pid"], installed.status("/x", &cookie)), (&pid, 200));
 
     installed.octroi.configure(&rules(&installed.upstream, "[]"));
-    let before = crowd.connections();
+    let before = fleet.connections();
     upgrade(&mut installed.octroi);
-    crowd.all_come_again(&before);
-    crowd.stop();
+    fleet.all_come_again(&before);
+    fleet.stop();
     assert_eq!(installed.status("/x", &cookie), 200);
 }

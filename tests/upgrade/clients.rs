@@ -42,18 +42,18 @@ impl Tally {
     }
 }
 
-/// The kinds of clients, in the order of [`Crowd::start`].
+/// The kinds of clients, in the order of [`ClientFleet::start`].
 pub const KEPT: usize = 1;
 pub const HTTP2: usize = 2;
 
 /// Clients of every kind, each on a thread of its own.
-pub struct Crowd {
+pub struct ClientFleet {
     clients: Vec<(usize, Arc<Tally>)>,
     threads: Vec<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
 }
 
-impl Crowd {
+impl ClientFleet {
     /// Starts so many of each kind: on new connections, on kept ones, over HTTP/2.
     pub fn start(addr: SocketAddr, ca: &Path, counts: [usize; 3]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));

@@ -7,11 +7,11 @@ use std::{
 
 use crate::{
     config,
+    failing_successor::{BOUND, FailingSuccessor, GO, JOURNAL, REFUSED, SERVES, SOCKETS, TAKEN, VERSION},
     harness::{
         Octroi, Upstream, eventually,
         program::{BINARY, lives, signal},
     },
-    rival::{BOUND, GO, JOURNAL, REFUSED, Rival, SERVES, SOCKETS, TAKEN, VERSION},
     sign_in, started, upgrade,
 };
 
@@ -99,14 +99,14 @@ fn a_successor_that_fails_at_any_step_changes_nothing() {
     // What it hears and what it says to that, up to where it ends.
     let steps: [(u8, &[u8]); 4] = [(SOCKETS, &[BOUND]), (JOURNAL, &[TAKEN]), (GO, &[]), (0, &[])];
     for last in 0..3 {
-        let rival = Rival::waiting(&state);
+        let successor = FailingSuccessor::waiting(&state);
         let upgrading = std::thread::spawn(move || {
             for (place, (hears, says)) in steps.into_iter().enumerate() {
-                rival.hear_until(hears);
+                successor.hear_until(hears);
                 if place == last {
                     return;
                 }
-                rival.say(says);
+                successor.say(says);
             }
         });
 
@@ -131,15 +131,15 @@ fn a_successor_that_refuses_or_talks_nonsense_changes_nothing() {
         (JOURNAL, &[BOUND], "said what nobody expected"),
     ];
     for (hears, says, expected) in table {
-        let rival = Rival::waiting(&state);
+        let successor = FailingSuccessor::waiting(&state);
         let says = says.to_vec();
         let upgrading = std::thread::spawn(move || {
-            rival.hear_until(SOCKETS);
+            successor.hear_until(SOCKETS);
             if hears == JOURNAL {
-                rival.say(&[BOUND]);
-                rival.hear_until(JOURNAL);
+                successor.say(&[BOUND]);
+                successor.hear_until(JOURNAL);
             }
-            rival.say(&says);
+            successor.say(&says);
         });
 
         let said = refused(&octroi, &["--no-start"]);
@@ -154,9 +154,9 @@ fn a_successor_that_refuses_or_talks_nonsense_changes_nothing() {
 fn one_successor_waits_at_a_time_and_its_end_is_noticed() {
     let (mut octroi, _upstream) = started();
     let state = octroi.path().join("state");
-    let first = Rival::waiting(&state);
+    let first = FailingSuccessor::waiting(&state);
 
-    let turned_away = Rival::at(&state).hear();
+    let turned_away = FailingSuccessor::at(&state).hear();
     let another = octroi.command(&["run", "--upgrade"]);
 
     assert_eq!(turned_away[0], REFUSED);
@@ -180,14 +180,14 @@ fn a_successor_of_another_version_is_turned_away_and_nothing_is_handed_over() {
     let before = journal();
 
     for version in [1, VERSION + 1] {
-        let rival = Rival::of_version(&state, version);
-        let refusal = rival.hear();
+        let successor = FailingSuccessor::of_version(&state, version);
+        let refusal = successor.hear();
 
         let why = format!(
             "hand-overs of version {version} are not known here, only {VERSION}; a restart is needed"
         );
         assert_eq!((refusal[0], &refusal[1..]), (REFUSED, why.as_bytes()));
-        assert!(rival.hear().is_empty(), "that is all that it hears");
+        assert!(successor.hear().is_empty(), "that is all that it hears");
     }
 
     assert_eq!(journal(), before);
@@ -307,8 +307,8 @@ fn a_successor_that_is_killed_at_any_moment_leaves_one_that_serves() {
 #[test]
 fn a_successor_that_neither_is_ready_nor_ends_holds_nothing_up() {
     let (octroi, _upstream) = started();
-    let rival = Rival::at(&octroi.path().join("state"));
-    assert_eq!(rival.hear()[0], 2);
+    let successor = FailingSuccessor::at(&octroi.path().join("state"));
+    assert_eq!(successor.hear()[0], 2);
     let upgrading = {
         let config = octroi.config();
         std::thread::spawn(move || {
@@ -318,7 +318,7 @@ fn a_successor_that_neither_is_ready_nor_ends_holds_nothing_up() {
     std::thread::sleep(Duration::from_millis(200));
 
     goes_on(&octroi, octroi.pid());
-    drop(rival);
+    drop(successor);
 
     let output = upgrading.join().unwrap();
     assert_eq!(output.status.code(), Some(1));

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    clients::Crowd,
+    clients::ClientFleet,
     config,
     harness::{
         Octroi, Upstream,
@@ -24,18 +24,18 @@ use crate::{
 fn no_request_is_lost_over_two_upgrades() {
     let (mut octroi, upstream) = started();
     let (addr, ca) = (octroi.addr("public"), octroi.path().join("certs/ca.pem"));
-    let mut crowd = Crowd::start(addr, &ca, [2; 3]);
+    let mut fleet = ClientFleet::start(addr, &ca, [2; 3]);
 
-    crowd.answered_again(50);
-    let before = crowd.connections();
+    fleet.answered_again(50);
+    let before = fleet.connections();
     let (first, second) = upgrade(&mut octroi);
-    crowd.all_come_again(&before);
-    crowd.answered_again(50);
-    let before = crowd.connections();
+    fleet.all_come_again(&before);
+    fleet.answered_again(50);
+    let before = fleet.connections();
     let (again, third) = upgrade(&mut octroi);
-    crowd.all_come_again(&before);
-    crowd.answered_again(50);
-    crowd.stop();
+    fleet.all_come_again(&before);
+    fleet.answered_again(50);
+    fleet.stop();
 
     // Each HTTP/2 request came to the upstream once, also those that were sent again.
     let mut targets: Vec<String> =
@@ -43,7 +43,7 @@ fn no_request_is_lost_over_two_upgrades() {
     targets.sort();
     let came = targets.len();
     targets.dedup();
-    assert_eq!((came, targets.len()), (crowd.made(), came));
+    assert_eq!((came, targets.len()), (fleet.made(), came));
     assert!(first != second && second == again && second != third);
     assert_eq!(octroi.wait(), 0);
     eventually("the second ends too", || (!lives(second)).then_some(()));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    clients::{Crowd, HTTP2, KEPT},
+    clients::{ClientFleet, HTTP2, KEPT},
     harness::eventually,
     started, upgrade,
 };
@@ -42,37 +42,37 @@ fn fifty_thousand_requests_and_two_upgrades_lose_nothing() {
         let (mut octroi, upstream) = started();
         let (addr, ca) = (octroi.addr("public"), octroi.path().join("certs/ca.pem"));
         let plain = format!("http://{}/public/x", octroi.addr("plain"));
-        let mut crowd = Crowd::start(addr, &ca, [2, 8, 6]);
+        let mut fleet = ClientFleet::start(addr, &ca, [2, 8, 6]);
         let mut clear = Command::new("wrk");
         clear.args(["-t1", "-c8", "-d12s", "-H", "Host: acme.test", &plain]);
         let clear = std::thread::spawn(move || clear.output().unwrap());
 
         std::thread::sleep(Duration::from_secs(4));
-        let before = crowd.connections();
+        let before = fleet.connections();
         let (_, second) = upgrade(&mut octroi);
         // Every client is told to go, and comes again.
-        crowd.all_come_again(&before);
+        fleet.all_come_again(&before);
         std::thread::sleep(Duration::from_secs(4));
-        let before = crowd.connections();
+        let before = fleet.connections();
         assert_eq!(upgrade(&mut octroi).0, second);
-        crowd.all_come_again(&before);
+        fleet.all_come_again(&before);
 
         let clear = wrk(&clear.join().unwrap());
-        let enough = |crowd: &Crowd| {
-            let [fresh, kept, http2] = [0, KEPT, HTTP2].map(|kind| crowd.answered(kind));
+        let enough = |fleet: &ClientFleet| {
+            let [fresh, kept, http2] = [0, KEPT, HTTP2].map(|kind| fleet.answered(kind));
             clear + fresh + kept + http2 >= REQUESTS && kept >= REQUESTS / 5 && http2 >= REQUESTS / 5
         };
         // The load is bounded: five minutes at the most, on a machine that does much else.
         for _ in 0..3000 {
-            if enough(&crowd) {
+            if enough(&fleet) {
                 break;
             }
             std::thread::sleep(Duration::from_millis(100));
         }
-        crowd.stop();
+        fleet.stop();
 
-        let [fresh, kept, http2] = [0, KEPT, HTTP2].map(|kind| crowd.answered(kind));
-        assert!(enough(&crowd), "{clear} {fresh} {kept} {http2}");
+        let [fresh, kept, http2] = [0, KEPT, HTTP2].map(|kind| fleet.answered(kind));
+        assert!(enough(&fleet), "{clear} {fresh} {kept} {http2}");
         // What the app got over HTTP/2 it got once each, however often it was asked for.
         let mut targets: Vec<String> = upstream
             .take()

@@ -20,11 +20,11 @@ mod harness;
 
 mod before;
 mod clients;
+mod failing_successor;
 mod failures;
 mod hand_over;
 mod load;
 mod manager;
-mod rival;
 mod sessions;
 
 use harness::{Octroi, Upstream};

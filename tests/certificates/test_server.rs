@@ -73,12 +73,12 @@ pub fn replace(path: &Path, text: &str, mode: u32) {
 }
 
 /// A running octroi with pairs of its own for a.test and b.test.
-pub struct Gate {
+pub struct TestServer {
     pub octroi: Octroi,
     _upstream: Upstream,
 }
 
-impl Gate {
+impl TestServer {
     pub fn open(more: &str) -> Self {
         Self::prepared(more, "", |_| {})
     }
@@ -101,7 +101,7 @@ impl Gate {
     pub fn beside(&self, more: &str) -> Self {
         Self::prepared(more, "", |root| {
             for name in ["a.pem", "a.key", "b.pem", "b.key", "tickets.key"] {
-                // Not every gate has ticket secrets.
+                // Not every server has ticket secrets.
                 let _ = fs::copy(self.pairs().join(name), root.join("pairs").join(name));
             }
         })

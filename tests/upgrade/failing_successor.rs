@@ -21,9 +21,9 @@ pub const TAKEN: u8 = 9;
 pub const GO: u8 = 10;
 pub const SERVES: u8 = 11;
 
-pub struct Rival(OwnedFd);
+pub struct FailingSuccessor(OwnedFd);
 
-impl Rival {
+impl FailingSuccessor {
     /// Connects, and says hello.
     pub fn at(state_dir: &Path) -> Self {
         Self::of_version(state_dir, VERSION)
@@ -36,17 +36,17 @@ impl Rival {
                 .unwrap();
         rustix::net::connect(&socket, &SocketAddrUnix::new(state_dir.join("upgrade.sock")).unwrap()).unwrap();
         set_socket_timeout(&socket, Timeout::Recv, Some(Duration::from_secs(10))).unwrap();
-        let rival = Self(socket);
-        rival.say(&[1, 0, version]);
-        rival
+        let successor = Self(socket);
+        successor.say(&[1, 0, version]);
+        successor
     }
 
     /// Waits in the predecessor's room, ready.
     pub fn waiting(state_dir: &Path) -> Self {
-        let rival = Self::at(state_dir);
-        assert_eq!(rival.hear()[0], 2);
-        rival.say(&[READY]);
-        rival
+        let successor = Self::at(state_dir);
+        assert_eq!(successor.hear()[0], 2);
+        successor.say(&[READY]);
+        successor
     }
 
     pub fn say(&self, packet: &[u8]) {

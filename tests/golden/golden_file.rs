@@ -4,11 +4,11 @@ use std::{fmt::Write, fs, path::PathBuf};
 
 /// What differs so far.
 #[derive(Default)]
-pub struct Held {
+pub struct GoldenFiles {
     differences: String,
 }
 
-impl Held {
+impl GoldenFiles {
     /// Holds a text against its file; `BLESS=1` writes it there.
     pub fn file(&mut self, name: &str, made: &str) {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);

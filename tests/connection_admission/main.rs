@@ -19,9 +19,9 @@
 mod harness;
 
 mod bans;
-mod crowd;
+mod connection_caps;
 mod deny;
-mod senders;
+mod proxy_senders;
 
 use harness::{Octroi, Upstream};
 
