@@ -11,11 +11,13 @@
 )]
 #![cfg(feature = "gateway")]
 
+mod alerts;
 mod books;
 mod commands;
 mod configuration;
 mod examples;
 mod reference;
+mod threats;
 mod words;
 
 use std::{

@@ -91,15 +91,12 @@ fn the_response_fields_are_the_program_s_own() {
 
 #[test]
 fn the_metrics_are_the_program_s_own() {
-    let families = families_of_metrics();
     let alerts = read("deploy/prometheus/alerts.yaml");
     let mut table =
         String::from("| series | type | labels | what it counts | alerts |\n|---|---|---|---|---|\n");
-    for (name, help) in declared() {
-        let (kind, labels) = families.get(&name).map_or(("gauge", "-".to_owned()), |(kind, labels)| {
-            let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
-            (kind.as_str(), if labels.is_empty() { "-".to_owned() } else { labels.join(", ") })
-        });
+    for (name, Declared { kind, labels, help }) in declared() {
+        let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+        let labels = if labels.is_empty() { "-".to_owned() } else { labels.join(", ") };
         let of: Vec<String> = alerts
             .split("- alert: ")
             .skip(1)
@@ -119,24 +116,77 @@ fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
-/// The metrics that the program declares, with their help texts.
-pub(crate) fn declared() -> BTreeMap<String, String> {
+/// A metric as the program declares it.
+#[derive(Debug)]
+pub(crate) struct Declared {
+    pub(crate) kind: &'static str,
+    pub(crate) labels: BTreeSet<String>,
+    pub(crate) help: String,
+}
+
+/// Returns the metrics that the program declares, by name.
+pub(crate) fn declared() -> BTreeMap<String, Declared> {
     let mut found = BTreeMap::new();
     for file in files("src/telemetry", "rs") {
         let source = read(&file);
-        for rest in without_tests(&source).split("\"octroi_").skip(1) {
-            // `"NAME", "HELP"`: what else is called so has no text behind it.
-            let Some((name, rest)) = rest.split_once('"') else { continue };
-            let Some(help) =
+        let source = without_tests(&source);
+        for (at, _) in source.match_indices("\"octroi_") {
+            // `METHOD("NAME", "HELP", &["LABEL"])`: what else is called so has no text behind it.
+            let Some((name, rest)) = source[at + 1..].split_once('"') else { continue };
+            let Some(rest) =
                 rest.strip_prefix(',').map(str::trim_start).and_then(|rest| rest.strip_prefix('"'))
             else {
                 continue;
             };
-            found.insert(format!("octroi_{name}"), help.split('"').next().unwrap().replace('|', "\\|"));
+            let (help, rest) = rest.split_once('"').unwrap();
+            let method =
+                source[..at].trim_end().trim_end_matches('(').rsplit(|c| !is_word(c)).next().unwrap();
+            let kind = match method {
+                "counter" | "counters" | "results" | "labelled" => "counter",
+                "gauge" | "gauges" | "float" | "floats" => "gauge",
+                "histograms" => "histogram",
+                _ => panic!("{file}: {name}: `{method}` makes no known type"),
+            };
+            let labels = match method {
+                "counter" | "gauge" | "float" => BTreeSet::new(),
+                "results" | "labelled" => BTreeSet::from(["result".to_owned()]),
+                _ => {
+                    let list = rest.trim_start_matches(',').trim_start().strip_prefix("&[");
+                    let list = list.unwrap_or_else(|| panic!("{file}: {name} has no list of labels"));
+                    between(list.split(']').next().unwrap(), "\"", "\"")
+                        .step_by(2)
+                        .map(str::to_owned)
+                        .collect()
+                }
+            };
+            let help = one_line(help).replace('|', "\\|");
+            found.insert(name.to_owned(), Declared { kind, labels, help });
         }
     }
     assert!(found.len() > 50, "{found:?}");
     found
+}
+
+/// Returns a literal as the compiler reads it: a backslash at the end of a line takes the next line's indent away.
+fn one_line(literal: &str) -> String {
+    let mut lines = literal.split("\\\n");
+    let first = lines.next().unwrap_or_default().to_owned();
+    lines.fold(first, |text, line| text + line.trim_start())
+}
+
+/// `tests/golden` has seen the series: their types and labels are those that the declarations say.
+#[test]
+fn the_declarations_are_read_as_the_program_means_them() {
+    let declared = declared();
+    let mut compared = 0;
+    for (name, (kind, labels)) in families_of_metrics() {
+        // The library declares those of the process.
+        let Some(read) = declared.get(&name) else { continue };
+        compared += 1;
+        assert_eq!((read.kind, &read.labels), (kind.as_str(), &labels), "{name}");
+        assert!(!read.help.contains(['\n', '\\']), "{name}: {}", read.help);
+    }
+    assert!(compared > 50, "{compared}");
 }
 
 /// The type of each metric and the names of its labels, as `tests/golden` has seen them.
@@ -245,4 +295,63 @@ fn every_unenforced_key_is_owned_up_to() {
     let in_words = ["syslog", "ecs", "combined", "http2", "address"];
     let names = names.iter().map(String::as_str).filter(|name| !in_words.contains(name));
     assert_eq!(missing(&page, names, |name| name.to_owned()), [""; 0]);
+}
+
+/// Calls, methods and roles as `src/admin/endpoint.rs` has them.
+#[test]
+fn the_calls_of_the_admin_api_and_their_roles_are_the_program_s_own() {
+    let source = read("src/admin/endpoint.rs");
+    let (find, role) = source.split_once("fn role(").unwrap();
+    let role_of = |variant: &str| {
+        let arm = role
+            .split("Self::")
+            .position(|rest| rest.split(|c| !is_word(c)).next() == Some(variant))
+            .unwrap_or_else(|| panic!("{variant} has no role"));
+        let behind: String = role.split("Self::").skip(arm).collect();
+        between(&behind, "Role::", "\n").next().unwrap().trim_end_matches(',').trim().to_lowercase()
+    };
+    let calls: BTreeSet<(String, String, String)> = find
+        .lines()
+        .filter_map(|line| line.trim().split_once(" => (Self::"))
+        .map(|(pattern, rest)| {
+            let path = if pattern.contains("TENANT_PATH") {
+                "/v1/tenants/NAME"
+            } else {
+                pattern.split('"').nth(1).unwrap()
+            };
+            let method = if format!("{pattern}{rest}").contains("\"GET\"") { "GET" } else { "POST" };
+            (method.to_owned(), path.to_owned(), role_of(rest.split(',').next().unwrap()))
+        })
+        .collect();
+    assert!(calls.len() > 8, "{calls:?}");
+
+    let page = read("docs/reference/admin-api.md");
+    let rows: BTreeSet<(String, String, String)> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+        .filter_map(|(call, rest)| {
+            let (method, path) = call.split_once(' ')?;
+            Some((method.to_owned(), path.to_owned(), rest.split(" |").next()?.to_owned()))
+        })
+        .filter(|(_, path, _)| path.starts_with("/v1/"))
+        .collect();
+
+    assert_eq!(rows, calls);
+}
+
+#[test]
+fn the_exit_codes_are_the_program_s_own() {
+    let source = read("src/cli/output.rs");
+    let numbers = between(&source, "Self::", "\n").filter_map(|line| line.split_once(" => "));
+    let numbers: BTreeSet<u8> =
+        numbers.filter_map(|(_, number)| number.trim_end_matches(',').parse().ok()).collect();
+    assert!(numbers.len() > 4, "{numbers:?}");
+    // The parser of the command line ends with 2 by itself.
+    let numbers: BTreeSet<u8> = numbers.into_iter().chain([2]).collect();
+
+    let page = read("docs/reference/exit-codes.md");
+    let rows: BTreeSet<u8> =
+        page.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.parse().ok()).collect();
+
+    assert_eq!(rows, numbers);
 }
