@@ -443,7 +443,7 @@ fn a_revocation_that_is_not_on_the_disk_is_told_until_it_is() {
         (octroi.metric("octroi_revocations_unkept"), octroi.metric("octroi_revocation_journal_failing")),
         (1.0, 1.0)
     );
-    assert!(text.contains("\n            do not restart: that forgets them. "), "{text}");
+    assert!(text.contains("\n            do not restart: a restart loses them. "), "{text}");
     let ready = octroi.plain("metrics", "localhost", "/readyz").get();
     assert!(
         ready.status == 200 && ready.body.contains("journal: not on the disk: revocations: 1: "),

@@ -140,7 +140,7 @@ fn a_wall_clock_that_is_set_ahead_signs_nobody_out_and_nobody_in() {
     assert_eq!(status.status.code(), Some(1), "{text}");
     assert!(
         text.contains("clock       set ahead by 86")
-            && text.contains("right? `octroi reload`, or wait until "),
+            && text.contains("if the clock is right now: `octroi reload`, or wait until "),
         "{text}"
     );
     assert_eq!(faked.octroi.metric("octroi_clock_steps_total"), 1.0);

@@ -416,7 +416,7 @@ fn a_start_with_an_empty_folder_shows_until_it_is_confirmed_or_the_files_are_the
         house.restart();
         let (code, text) = told(&house);
         assert_eq!((code, missing(&house)), (Some(1), 1.0), "{text}");
-        assert!(text.contains("missing     no file fitted `tenants.d/*.yaml` at the start, 20"), "{text}");
+        assert!(text.contains("missing     no file matched `tenants.d/*.yaml` at the start, 20"), "{text}");
         assert!(
             text.contains("1 tenant from before is not served, and keeps its sessions: `globex`"),
             "{text}"
@@ -436,7 +436,7 @@ fn a_start_with_an_empty_folder_shows_until_it_is_confirmed_or_the_files_are_the
     house.restart();
     let (code, text) = told(&house);
     assert_eq!((code, missing(&house)), (Some(0), 0.0), "{text}");
-    assert!(text.contains("missing     no file fitted `tenants.d/*.yaml` at the start, 20"), "{text}");
+    assert!(text.contains("missing     no file matched `tenants.d/*.yaml` at the start, 20"), "{text}");
 }
 
 #[test]

@@ -544,7 +544,7 @@ fn a_node_that_is_gone_is_missed_and_one_that_hangs_is_named() {
     });
     let text = String::from_utf8_lossy(&told.stdout).into_owned();
     assert!(
-        text.contains("\nnodes       1 of 2 alive: edge-1\n            edge-2 is gone, last heard of at 20"),
+        text.contains("\nnodes       1 of 2 alive: edge-1\n            edge-2 is gone, last seen at 20"),
         "{text}"
     );
     assert_eq!(a.metric("octroi_nodes_missing"), 1.0);

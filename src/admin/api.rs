@@ -1,4 +1,4 @@
-//! The admin API: what may be asked, by whom, and how it is answered.
+//! The admin API: its calls, who may make them, and its answers.
 
 use std::sync::Arc;
 
@@ -23,13 +23,13 @@ use crate::{
     policy::Policy,
 };
 
-/// What the API needs of the floors above.
+/// What the API needs from the rooms above.
 pub struct AdminDeps {
-    /// What it commands.
+    /// What the calls act on.
     pub control: Arc<dyn Control>,
     /// Returns the policy in force, for its principals.
     pub policy: Box<dyn Fn() -> Arc<Policy> + Send + Sync>,
-    /// Tells when principals expire.
+    /// The clock by which principals expire.
     pub clock: Arc<dyn Clock>,
     /// Records every call, before it is answered.
     pub events: Arc<dyn EventSink>,
@@ -42,7 +42,7 @@ pub struct Api {
     deps: AdminDeps,
 }
 
-/// What comes of a call.
+/// The outcome of a call.
 struct Outcome {
     answer: Answer,
     principal: Option<String>,
@@ -121,7 +121,8 @@ impl Api {
         }
     }
 
-    /// Does what a proven principal asks for. Returns the answer, and what was done in words.
+    /// Carries out the call of an authenticated principal. Returns the answer, and a description for the
+    /// log.
     async fn call<S>(
         &self,
         head: &mut Head,
@@ -136,7 +137,7 @@ impl Api {
             return Err(refusal(
                 403,
                 "role_missing",
-                &format!("this needs the role {}", endpoint.role().as_str()),
+                &format!("this call requires the role {}", endpoint.role().as_str()),
             ));
         }
         let control = &*self.deps.control;
@@ -202,7 +203,8 @@ impl Outcome {
     }
 }
 
-/// Reads a JSON body. The content type must be said, as no page can say it without asking first.
+/// Reads a JSON body. It requires the content type, because a web page cannot send that one without a CORS
+/// preflight.
 async fn read_json<T: DeserializeOwned, S>(head: &mut Head, stream: &mut S) -> Result<T, Refusal>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -213,8 +215,8 @@ where
     }
     let body = head.read_body(stream).await.map_err(fault_refusal)?;
     let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
-    // What serde says would quote what was sent.
-    serde_json::from_slice(body).map_err(|_| bad("the body is not the JSON object that this call takes"))
+    // serde's message would quote the body, which may hold secrets.
+    serde_json::from_slice(body).map_err(|_| bad("the body is not the JSON object that this call expects"))
 }
 
 fn json(status: u16, body: &impl Serialize) -> Answer {

@@ -1,4 +1,4 @@
-//! Bans, as operators make and lift them.
+//! Bans, as operators add and lift them.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::{
     model::{BanRequest, ClientPrefix, Control, Range},
 };
 
-/// The longest ban: they live in memory; what is meant for ever stands in a listener's `deny`.
+/// The longest ban. Bans are kept in memory; a permanent one belongs in a listener's `deny`.
 const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 
-/// Bans a client. Returns the answer, and what was done in words.
+/// Bans a client. Returns the answer, and a description for the log.
 pub(super) fn make(control: &dyn Control, body: &MakeBanBody) -> Result<(ClientBody, String), Refusal> {
     let (client, named) = client(&body.client)?;
     let lasts =

@@ -11,33 +11,33 @@ use crate::{
     policy::{Admin, AdminPrincipal},
 };
 
-/// The other end of an admin connection.
+/// The peer of an admin connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
     /// Over TCP, from this address.
     Remote(SocketAddr),
-    /// Over the control socket, as the kernel names it.
+    /// Over the control socket, as the kernel identifies it.
     Local {
         /// The user of the calling process.
         uid: u32,
     },
 }
 
-/// Why a caller is nobody here.
+/// Why a caller is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CallerRefusal {
     pub(super) status: u16,
     pub(super) code: &'static str,
     pub(super) message: &'static str,
-    /// For the operator's log only: whose expired token it was, or which user.
+    /// For the log only: whose token expired, or which user called.
     pub(super) detail: Option<String>,
 }
 
-/// Proves who calls, or says why nobody.
+/// Authenticates the caller, or says why it is refused.
 ///
-/// Over TCP: the Host must be listed (a page whose name was pointed here by its owner cannot name it), the
-/// call must not come from a page at all, and the Bearer token must be a principal's that has not expired.
-/// Over the control socket the kernel's word counts: root or our own user.
+/// Over TCP, the Host must be listed (this stops DNS rebinding), the call must not come from a web page, and
+/// the Bearer token must belong to a principal that has not expired. Over the control socket, the kernel's
+/// credentials count: root or our own user.
 pub(super) fn identify(
     head: &Head,
     caller: Caller,
@@ -72,23 +72,19 @@ fn local(uid: u32, own_uid: u32) -> Result<Principal, CallerRefusal> {
 }
 
 fn to_our_name(head: &Head, admin: &Admin) -> Result<(), CallerRefusal> {
-    let host = head
-        .only("host")
-        .ok_or_else(|| caller_refusal(400, "host_missing", "the request has no Host, or several"))?;
+    let host = head.only("host").ok_or_else(|| {
+        caller_refusal(400, "host_missing", "the request has no Host field, or more than one")
+    })?;
     let name = name_of(host);
     if name.is_some_and(|name| {
         admin.hosts.iter().any(|listed| without_brackets(listed).eq_ignore_ascii_case(name))
     }) {
         return Ok(());
     }
-    Err(caller_refusal(
-        421,
-        "host_unknown",
-        "this Host is not answered here; admin.hosts lists those that are",
-    ))
+    Err(caller_refusal(421, "host_unknown", "`admin.hosts` does not list this Host"))
 }
 
-/// Reads the name out of `name`, `name:port`, `[address]` or `[address]:port`; nothing else has one.
+/// Returns the name in `name`, `name:port`, `[address]` or `[address]:port`; `None` for anything else.
 fn name_of(host: &str) -> Option<&str> {
     let (name, port) = match host.strip_prefix('[').map(|rest| rest.split_once(']')) {
         Some(found) => {
@@ -105,7 +101,7 @@ fn without_brackets(host: &str) -> &str {
     host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
 }
 
-/// Refuses what a browser sends on behalf of a page.
+/// Refuses requests that a browser sends on behalf of a web page.
 fn from_no_page(head: &Head) -> Result<(), CallerRefusal> {
     let same = |line: &[u8]| line == b"none" || line == b"same-origin";
     if head.lines("origin").next().is_some() || !head.lines("sec-fetch-site").all(same) {
@@ -115,7 +111,7 @@ fn from_no_page(head: &Head) -> Result<(), CallerRefusal> {
 }
 
 fn bearer(head: &Head, admin: &Admin, now: UnixTime) -> Result<Principal, CallerRefusal> {
-    let nobody = || caller_refusal(401, "unauthorized", "a valid Bearer token is needed");
+    let nobody = || caller_refusal(401, "unauthorized", "a valid Bearer token is required");
     let field = head.only("authorization").ok_or_else(nobody)?;
     let (scheme, token) = field.split_once(' ').ok_or_else(nobody)?;
     if !scheme.eq_ignore_ascii_case("bearer") {
@@ -131,8 +127,8 @@ fn bearer(head: &Head, admin: &Admin, now: UnixTime) -> Result<Principal, Caller
     Ok(Principal { name: principal.name.clone(), roles: principal.roles.clone() })
 }
 
-/// Finds whose token it is. Every principal is compared, digest with digest, so that time tells neither
-/// place, length nor prefix.
+/// Finds the principal of a token. Every principal is compared, digest with digest, so the time reveals
+/// neither position, length nor prefix.
 fn find<'a>(principals: &'a [AdminPrincipal], token: &[u8]) -> Option<&'a AdminPrincipal> {
     let presented = Sha256::digest(token);
     let mut found = None;

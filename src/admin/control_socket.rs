@@ -20,10 +20,10 @@ use tokio::sync::Notify;
 
 use crate::model::{CONTROL_SOCKET, error_chain};
 
-/// How long a start waits to hear whether another octroi is there.
+/// How long a start waits to find out whether another octroi answers.
 const KNOCKING: Duration = Duration::from_secs(2);
 
-/// How often a process looks whether its socket is still where others find it.
+/// How often a process checks that its socket is still in place.
 const LOOK: Duration = Duration::from_secs(3);
 
 /// Why there is no control socket.
@@ -32,18 +32,18 @@ pub enum SocketError {
     /// Another octroi answers there.
     #[error("{} answers: another octroi runs with this state directory", .0.display())]
     InUse(PathBuf),
-    /// Something that is no socket stands there.
+    /// The path holds something that is not a socket.
     #[error("{} is not a socket; it is left alone", .0.display())]
     NotASocket(PathBuf),
-    /// Others may put a socket of their own there.
+    /// Other users could replace the socket.
     #[error("{} is writable by others; `chmod go-w` it", .0.display())]
     OpenDirectory(PathBuf),
     /// The system refused.
     #[error("cannot {act} {}", path.display())]
     Io {
-        /// What was being done.
+        /// The operation.
         act: &'static str,
-        /// To what.
+        /// The path it was done to.
         path: PathBuf,
         /// Why it failed.
         #[source]
@@ -51,7 +51,7 @@ pub enum SocketError {
     },
 }
 
-/// A bound control socket. Dropping it takes the file away, where the file is this process's.
+/// A bound control socket. Dropping it removes the file if this process owns it.
 #[derive(Debug)]
 pub struct ControlSocket(Arc<Inner>);
 
@@ -63,48 +63,48 @@ pub struct ControlHandle(Arc<Inner>);
 struct Inner {
     path: PathBuf,
     bound: Mutex<Bound>,
-    /// Rung when another socket listens than before.
+    /// Notified when a new socket has been bound.
     renewed: Notify,
 }
 
-/// What listens, and whose the file is.
+/// The listening socket, and who owns its file.
 #[derive(Debug)]
 struct Bound {
     listener: UnixListener,
-    /// Its file; nothing where there was none when it was taken over.
+    /// Its file; `None` where there was none when the socket was taken over.
     inode: Option<(u64, u64)>,
-    /// How often another socket was bound.
+    /// How often a new socket was bound.
     renewals: u64,
     ownership: Ownership,
-    /// What stands in its place, where that was said already.
+    /// What was found in its place, once that was logged.
     reported: Option<String>,
 }
 
-/// Whether the file is this process's.
+/// Whether this process owns the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ownership {
-    /// It is: it puts it back, and takes it away at its end.
+    /// It does: it restores the file, and removes it when it stops.
     Ours,
-    /// It is, and a successor is just being given the socket: nothing is put back under its hands.
+    /// It does, and is handing the socket to a successor: the file is not restored meanwhile.
     Held,
-    /// It is not: it is the predecessor's still, or the successor's already.
+    /// It does not: the predecessor still owns it, or the successor already does.
     NotOurs,
 }
 
-/// What a look at the file found.
+/// The result of checking the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum FileCheck {
-    /// All is as it was, or is not this process's affair.
+    /// The file is in place, or this process does not own it.
     Fine,
-    /// It was gone, or nobody answered there; it is there again.
+    /// The file was gone, or nothing answered there; it has been restored.
     PutBack,
-    /// Something else stands there, which is left alone. It is said once.
+    /// Something else is in its place and is left alone. It is logged once.
     Barred(String),
 }
 
 impl ControlHandle {
-    /// Returns the socket, to be passed on. From here on nothing is put in its place, until [`Self::claim`]
-    /// says that nothing came of it.
+    /// Returns the socket for the hand-over. From here on the file is not restored, until [`Self::claim`]
+    /// says that the hand-over failed.
     pub fn hold(&self) -> io::Result<UnixListener> {
         let mut bound = self.0.lock();
         let listener = bound.listener.try_clone()?;
@@ -114,13 +114,13 @@ impl ControlHandle {
         Ok(listener)
     }
 
-    /// Takes the file for its own: the hand-over to this process is committed, or the one to a successor
-    /// failed.
+    /// Takes ownership of the file: the hand-over to this process is committed, or the one to a successor
+    /// has failed.
     pub fn claim(&self) {
         self.0.lock().ownership = Ownership::Ours;
     }
 
-    /// Leaves the file to the successor, which has the socket now.
+    /// Leaves the file to the successor, which now has the socket.
     pub fn release(&self) {
         self.0.lock().ownership = Ownership::NotOurs;
     }
@@ -141,8 +141,8 @@ impl Inner {
         Arc::new(Self { path, bound: Mutex::new(bound), renewed: Notify::new() })
     }
 
-    /// Puts the file back where it is gone, or where nobody answers what stands in its place. Blocks, for
-    /// [`KNOCKING`] at most.
+    /// Restores the file if it is gone, or if nothing answers at the socket in its place. Blocks for at most
+    /// [`KNOCKING`].
     fn check_file(&self) -> Result<FileCheck, SocketError> {
         let mut bound = self.lock();
         if bound.ownership != Ownership::Ours {
@@ -167,7 +167,7 @@ impl Inner {
             Err(error) => return Err(failed("read", &self.path)(error)),
         }
         let state_dir = self.path.parent().unwrap_or(Path::new("."));
-        // Made by nobody else than a start: a state directory that is gone is not made anew.
+        // Only a start creates the state directory; if it is gone it is not created again.
         refuse_if_open(state_dir)?;
         match refuse_if_answered(&self.path) {
             Ok(()) => {}
@@ -185,8 +185,8 @@ impl Inner {
 }
 
 impl ControlSocket {
-    /// Binds the socket, mode 0600. Makes the state directory (0700) if it is missing. A socket that nobody
-    /// answers is replaced, in one step, by one that has its mode already.
+    /// Binds the socket, mode 0600. Creates the state directory (0700) if it is missing. A socket that
+    /// nobody answers is replaced atomically by one that already has its mode.
     pub fn bind(state_dir: &Path) -> Result<Self, SocketError> {
         let path = state_dir.join(CONTROL_SOCKET);
         prepare(state_dir)?;
@@ -195,13 +195,12 @@ impl ControlSocket {
         Ok(Self(Inner::of(path, listener, Some(inode), Ownership::Ours)))
     }
 
-    /// Takes over a predecessor's socket. Its file stays where it is, and stays the predecessor's, until
-    /// [`ControlHandle::claim`]: a successor that fails before leaves the predecessor with a socket that can
-    /// be reached.
+    /// Takes over a predecessor's socket. The predecessor owns the file until [`ControlHandle::claim`], so a
+    /// successor that fails before leaves it with a socket that can be reached.
     pub fn take_over(state_dir: &Path, listener: UnixListener) -> Result<Self, SocketError> {
         let path = state_dir.join(CONTROL_SOCKET);
         listener.set_nonblocking(true).map_err(failed("take over", &path))?;
-        // Gone, or no socket: it is put back once it is ours.
+        // Gone, or not a socket: it is restored once this process owns it.
         let metadata =
             std::fs::symlink_metadata(&path).ok().filter(|metadata| metadata.file_type().is_socket());
         Ok(Self(Inner::of(path, listener, metadata.as_ref().map(identity), Ownership::NotOurs)))
@@ -212,7 +211,7 @@ impl ControlSocket {
         ControlHandle(Arc::clone(&self.0))
     }
 
-    /// Returns where it is.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         &self.0.path
     }
@@ -223,20 +222,21 @@ impl ControlSocket {
         Ok((tokio::net::UnixListener::from_std(bound.listener.try_clone()?)?, bound.renewals))
     }
 
-    /// Waits until another socket listens than number `known`.
+    /// Waits until a newer socket than number `known` listens.
     pub(super) async fn renewed(&self, known: u64) {
-        // Whoever was rung for may have gone: so the number counts, and the bell only says when to look.
+        // A notification may wake a waiter that has been dropped, so the number decides; the notification
+        // only says when to look.
         while self.0.lock().renewals == known {
             self.0.renewed.notified().await;
         }
     }
 
-    /// Looks whether the file is there, and puts it back, for as long as it is this process's.
+    /// Checks the file and restores it, for as long as this process owns it.
     pub(super) async fn watch(&self) {
         loop {
             tokio::time::sleep(LOOK).await;
             let inner = Arc::clone(&self.0);
-            // Not on a thread that serves: the disk may hang.
+            // Off the workers, because the disk may hang.
             let Ok(found) = tokio::task::spawn_blocking(move || inner.check_file()).await else { continue };
             let path = self.path().display();
             match found {
@@ -262,7 +262,8 @@ impl ControlSocket {
 impl Drop for ControlSocket {
     fn drop(&mut self) {
         let mut bound = self.0.lock();
-        // Only our own file: a predecessor may need it still, and a successor may have put its socket there.
+        // Only our own file: a predecessor may still need it, and a successor may have bound its socket
+        // there.
         if std::mem::replace(&mut bound.ownership, Ownership::NotOurs) == Ownership::NotOurs {
             return;
         }
@@ -277,7 +278,7 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
-/// Binds a socket of mode 0600 beside the path, and puts it there in one step.
+/// Binds a socket of mode 0600 beside the path, and renames it into place.
 fn place(state_dir: &Path, path: &Path) -> Result<(UnixListener, (u64, u64)), SocketError> {
     let fresh = state_dir.join(format!("{CONTROL_SOCKET}.{}", std::process::id()));
     if let Err(error) = std::fs::remove_file(&fresh)
@@ -313,8 +314,8 @@ fn refuse_if_open(state_dir: &Path) -> Result<(), SocketError> {
     Ok(())
 }
 
-/// Connects to a control socket, or to another one of its kind, and waits no longer than this: not for a
-/// place in its queue, and not for it to take what is sent.
+/// Connects to a control socket or a similar one. The timeout bounds the wait for a place in its queue, and
+/// each write.
 pub fn connect(path: &Path, within: Duration) -> io::Result<UnixStream> {
     let socket =
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
@@ -333,7 +334,7 @@ fn refuse_if_answered(path: &Path) -> Result<(), SocketError> {
         Err(error) => return Err(failed("read", path)(error)),
     }
     match connect(path, KNOCKING) {
-        // Its queue is full: somebody is there who takes nobody.
+        // Its queue is full: a process is there that does not accept.
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(SocketError::InUse(path.to_owned())),
         Ok(_) => Err(SocketError::InUse(path.to_owned())),
         Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {

@@ -1,12 +1,12 @@
-//! What can be called: by which path and method, and by whom.
+//! The endpoints: their paths, methods and roles.
 
 use super::refusal::{Refusal, refusal};
 use crate::model::Role;
 
-/// What the path of a tenant begins with.
+/// The prefix of a tenant's path.
 pub(super) const TENANT_PATH: &str = "/v1/tenants/";
 
-/// What can be called.
+/// An endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Endpoint {
     Status,
@@ -22,7 +22,7 @@ pub(super) enum Endpoint {
 }
 
 impl Endpoint {
-    /// Finds what a path and a method ask for.
+    /// Finds the endpoint of a path and method.
     pub(super) fn find(path: &str, method: &str) -> Result<Self, Refusal> {
         let (endpoint, fits) = match path {
             "/v1/status" => (Self::Status, matches!(method, "GET" | "HEAD")),
@@ -35,16 +35,16 @@ impl Endpoint {
             "/v1/bans" => (Self::Bans, matches!(method, "GET" | "HEAD")),
             "/v1/bans/remove" => (Self::Unban, method == "POST"),
             _ if path.starts_with(TENANT_PATH) => (Self::Tenant, matches!(method, "GET" | "HEAD")),
-            _ => return Err(refusal(404, "not_found", "there is no such call")),
+            _ => return Err(refusal(404, "not_found", "no such endpoint")),
         };
         if fits {
             Ok(endpoint)
         } else {
-            Err(refusal(405, "method_not_allowed", "the call has another method"))
+            Err(refusal(405, "method_not_allowed", "this endpoint does not take the method"))
         }
     }
 
-    /// Returns the role that it needs.
+    /// Returns the role that it requires.
     pub(super) const fn role(self) -> Role {
         match self {
             Self::Status | Self::Tenant | Self::Keys | Self::Bans => Role::Viewer,

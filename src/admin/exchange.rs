@@ -1,4 +1,5 @@
-//! One HTTP/1 exchange over any stream: a bounded head, a bounded body, one answer, the end.
+//! One HTTP/1 exchange over any stream: a bounded head, a bounded body, one answer, then the connection
+//! closes.
 
 use std::{future::Future, time::Duration};
 
@@ -7,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-/// How long a head may take, then a body, then taking the answer.
+/// The deadline for the head, then for the body, then for reading the answer.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The largest head.
@@ -19,12 +20,12 @@ const FIELDS: usize = 64;
 /// The largest body.
 pub(super) const BODY_BYTES: usize = 64 * 1024;
 
-/// How long, and how much, is still read after the answer: a reset would take the answer away from a client
-/// that is still sending.
+/// How long, and how much, is still read after the answer: closing at once would send a reset, and a client
+/// that is still sending would lose the answer.
 const LINGER: Duration = Duration::from_secs(5);
 const LINGER_BYTES: u64 = 1024 * 1024;
 
-/// What is not kept by anybody.
+/// The `Cache-Control` of an answer that must not be stored.
 pub(super) const NO_STORE: &str = "no-store";
 
 /// A request's head.
@@ -35,7 +36,7 @@ pub(super) struct Head {
     /// The path, without the query.
     pub(super) path: String,
     fields: Vec<(String, Vec<u8>)>,
-    /// What came of the body with the head.
+    /// The part of the body that arrived with the head.
     rest: Vec<u8>,
 }
 
@@ -44,20 +45,20 @@ pub(super) struct Head {
 pub(super) struct Answer {
     /// The status.
     pub(super) status: u16,
-    /// What the body is.
+    /// The content type.
     pub(super) content_type: &'static str,
-    /// Whether, and how long, others may keep it.
+    /// Its `Cache-Control`.
     pub(super) cache: &'static str,
     /// Further fields.
     pub(super) fields: Vec<(&'static str, &'static str)>,
-    /// The body; empty: none.
+    /// The body; may be empty.
     pub(super) body: Vec<u8>,
 }
 
-/// Why there is no request to answer as asked.
+/// Why a request cannot be answered as asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// The other side went away, or sent nothing in time: nobody waits for an answer.
+    /// The peer closed, or sent nothing in time: no one waits for an answer.
     Gone,
     /// Too slow.
     Timeout,
@@ -72,7 +73,7 @@ pub(super) enum Fault {
 }
 
 impl Head {
-    /// Reads a head. A connection that sends nothing is gone, not slow.
+    /// Reads a head. A connection that sends nothing counts as gone, not as slow.
     pub(super) async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Self, Fault> {
         let mut bytes = Vec::with_capacity(1024);
         match timeout(DEADLINE, read_through_head(stream, &mut bytes)).await {
@@ -101,19 +102,19 @@ impl Head {
         Ok(Self { method: method.to_owned(), path: path.to_owned(), fields, rest: rest.to_vec() })
     }
 
-    /// Returns every line of a field; the name is given in lower case.
+    /// Returns every line of a field; `name` is in lower case.
     pub(super) fn lines<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.fields.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_slice())
     }
 
-    /// Returns a field that stands exactly once, as text.
+    /// Returns a field that occurs exactly once, as text.
     pub(super) fn only<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         let mut lines = self.lines(name);
         let line = lines.next().filter(|_| lines.next().is_none())?;
         std::str::from_utf8(line).ok()
     }
 
-    /// Reads the body. Its length must be told: nobody streams to the admin API.
+    /// Reads the body. It requires a Content-Length; no caller streams to the admin API.
     pub(super) async fn read_body<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
@@ -169,8 +170,7 @@ impl Answer {
         self
     }
 
-    /// Writes the answer and ends the connection. An answer to HEAD has no body but says how long it would
-    /// be.
+    /// Writes the answer and closes the connection. An answer to HEAD has no body, only its length.
     pub(super) async fn write<S: AsyncRead + AsyncWrite + Unpin>(self, stream: &mut S, to_head: bool) {
         let mut bytes = self.head().into_bytes();
         if !to_head {
@@ -183,7 +183,7 @@ impl Answer {
         };
         if let Ok(Ok(())) = timeout(DEADLINE, writing).await {
             let mut sink = tokio::io::sink();
-            // Whatever comes of it, the connection ends.
+            // The connection closes whether or not this succeeds.
             let _ = timeout(LINGER, tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut sink)).await;
         }
     }

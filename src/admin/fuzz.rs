@@ -1,10 +1,10 @@
-//! A way in for the fuzz targets, to what no other caller needs. It stands in no document.
+//! An entry point for the fuzz targets only, hidden from the documentation.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::exchange::Head;
 
-/// Reads one request: method, path and body, or the name of what is wrong.
+/// Reads one request: method, path and body, or the name of the fault.
 pub async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
 ) -> Result<(String, String, Vec<u8>), String> {

@@ -1,8 +1,8 @@
-//! What operators and their machines ask: metrics, health, and the admin API over TCP or the control socket.
+//! What operators and their tools call: metrics, health, and the admin API over TCP or the control socket.
 //!
-//! Floor 5. Everything here speaks HTTP/1.1 with one request per connection over any stream, so that head,
-//! body, deadlines and connections are bounded in one small place. `app` brings the streams (TLS beyond
-//! loopback) and [`AdminDeps`].
+//! Everything here speaks HTTP/1.1 with one request per connection over any stream, so head, body, deadlines
+//! and connections are bounded in one small place. `app` supplies the streams (TLS beyond loopback) and
+//! [`AdminDeps`].
 
 mod api;
 mod ban;

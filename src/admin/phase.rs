@@ -1,33 +1,34 @@
-//! How far a connection has come: those that keep others out for nothing are the first to go.
+//! The phase of a connection: connections that only occupy a slot are closed first.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU8, Ordering},
 };
 
-/// How far a connection has come. Clones tell of the same one.
+/// The phase of a connection. Clones share the same state.
 #[derive(Clone, Debug, Default)]
 pub struct Phase(Arc<AtomicU8>);
 
-/// Nothing whole was heard of it.
+/// No complete request has arrived.
 const SILENT: u8 = 0;
-/// What it asked for is being done.
+/// Its request is being carried out.
 const WORKS: u8 = 1;
-/// The answer waits for it.
+/// The answer is waiting to be read.
 const ANSWERED: u8 = 2;
 
 impl Phase {
-    /// Notes that a request is there.
+    /// Records that a request has arrived.
     pub(super) fn works(&self) {
         self.0.store(WORKS, Ordering::Relaxed);
     }
 
-    /// Notes that its answer is there.
+    /// Records that its answer is ready.
     pub(super) fn answered(&self) {
         self.0.store(ANSWERED, Ordering::Relaxed);
     }
 
-    /// Says how soon it has to make room for others: 0 first; never while what it asked for is being done.
+    /// Returns the order in which connections are closed to make room, 0 first; `None` while the request is
+    /// carried out.
     pub(super) fn rank(&self) -> Option<u8> {
         match self.0.load(Ordering::Relaxed) {
             SILENT => Some(0),

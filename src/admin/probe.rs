@@ -1,5 +1,5 @@
-//! The metrics listener: `/metrics` for Prometheus, health for orchestrators, public keys for apps. It holds
-//! no secret and takes no token.
+//! The metrics listener: `/metrics` for Prometheus, health for orchestrators, public keys for apps. It
+//! serves no secret and takes no token.
 
 use std::sync::Arc;
 
@@ -11,22 +11,23 @@ use super::{
 };
 use crate::telemetry::MetricsError;
 
-/// What the metrics listener tells; `app` knows it.
+/// The source of the metrics listener's answers; `app` implements it.
 pub trait HealthSource: Send + Sync {
-    /// Says what requests are not served for yet, or any more; nothing: they are. The policy is loaded, the
-    /// listeners are up, keys that issuers publish were fetched, and no drain has begun.
+    /// Returns why requests are not served; `None` when they are: the policy is loaded, the listeners are
+    /// up, the issuers' keys were fetched, and no drain has begun.
     fn not_ready(&self) -> Option<String>;
-    /// Says in one line each how what octroi relies on does, for people: it changes nothing about whether
-    /// requests are served.
+    /// Describes the dependencies that are degraded, one line each, for people. It does not affect
+    /// readiness.
     fn remarks(&self) -> Vec<String>;
-    /// Brings gauges up to date and tells every metric in Prometheus's text format. May take long; it is
-    /// called off the workers.
+    /// Updates the gauges and writes every metric in Prometheus's text format. It may take long, so it runs
+    /// off the workers.
     fn metrics(&self) -> Result<String, MetricsError>;
-    /// Tells the public keys that verify assertions, as a JSON Web Key Set; `None` where none are signed.
+    /// Returns the public keys that verify assertions as a JSON Web Key Set; `None` where assertions are not
+    /// signed.
     fn key_set(&self) -> Option<String>;
 }
 
-/// Where apps look for the keys that verify assertions.
+/// The path at which apps fetch the keys that verify assertions.
 const KEY_SET: &str = "/.well-known/jwks.json";
 
 /// The metrics listener's answers.
@@ -102,8 +103,8 @@ impl Probes {
     }
 }
 
-/// Answers with keys (RFC 7517, section 8.5). Five minutes: an app that keeps them for so long knows a new
-/// key before it signs, if the operator publishes it that much earlier.
+/// Answers with a key set (RFC 7517, section 8.5), cacheable for five minutes. An operator who publishes a
+/// new key that much before it signs leaves no app without it.
 fn key_set(keys: String) -> Answer {
     let (content_type, cache) = ("application/jwk-set+json", "public, max-age=300");
     Answer { status: 200, content_type, cache, fields: Vec::new(), body: keys.into_bytes() }

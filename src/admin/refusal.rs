@@ -1,4 +1,4 @@
-//! Why a call is refused: by its status, its code and the words for it.
+//! A refused call: its status, code and message.
 
 use super::{
     exchange::{BODY_BYTES, Fault},
@@ -6,7 +6,7 @@ use super::{
 };
 use crate::model::ControlError;
 
-/// Why a call is refused, once it is known who calls.
+/// A refused call of an authenticated caller.
 pub(super) struct Refusal {
     pub(super) status: u16,
     pub(super) code: &'static str,
@@ -17,14 +17,14 @@ pub(super) fn refusal(status: u16, code: &'static str, message: &str) -> Refusal
     Refusal { status, code, message: message.to_owned() }
 }
 
-/// A body that is not what its call takes.
+/// Refuses a body that is not what its call expects.
 pub(super) fn bad(message: &str) -> Refusal {
     refusal(400, "body_invalid", message)
 }
 
 pub(super) fn control_refusal(error: ControlError) -> Refusal {
     match error {
-        // The errors of files that the operator wrote, not of the request.
+        // The errors are in the operator's files, not in the request.
         ControlError::Config(text) => refusal(422, "config_invalid", &text),
         ControlError::Upgrade(text) => refusal(409, "not_upgraded", &text),
         ControlError::Unknown(_) => refusal(404, "unknown", "the policy has no such tenant"),
@@ -37,14 +37,12 @@ pub(super) fn control_refusal(error: ControlError) -> Refusal {
 
 pub(super) fn fault_refusal(fault: Fault) -> Refusal {
     match fault {
-        Fault::Gone | Fault::Malformed => {
-            refusal(400, "malformed", "this is not a request that the API takes")
-        }
-        Fault::Timeout => refusal(408, "timeout", "the request came too slowly"),
+        Fault::Gone | Fault::Malformed => refusal(400, "malformed", "the request is malformed"),
+        Fault::Timeout => refusal(408, "timeout", "the request took too long"),
         Fault::HeadTooLarge => refusal(431, "head_too_large", "the head is too large"),
         Fault::BodyTooLarge => {
-            refusal(413, "body_too_large", &format!("a body has at most {BODY_BYTES} bytes"))
+            refusal(413, "body_too_large", &format!("the body may have at most {BODY_BYTES} bytes"))
         }
-        Fault::LengthRequired => refusal(411, "length_required", "a body needs a Content-Length"),
+        Fault::LengthRequired => refusal(411, "length_required", "a body requires a Content-Length"),
     }
 }

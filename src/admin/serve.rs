@@ -18,30 +18,30 @@ use tokio::{
 
 use super::{Api, Caller, ControlSocket, Probes, phase::Phase};
 
-/// What a listener does.
+/// The state of a listener.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ListenerState {
-    /// It takes connections.
+    /// It accepts connections.
     #[default]
     Open,
-    /// It takes none for now: they wait in the kernel's queue, for us or for whoever else has the socket.
-    /// Those that are open go on.
+    /// It accepts none for now: they wait in the kernel's queue, for this process or another that has the
+    /// socket. Open connections continue.
     Paused,
     /// It has ended.
     Closed,
 }
 
-/// How many connections each listener holds at once. One more takes the place of the oldest that is silent,
-/// or takes no answer; where every other is at work it is closed.
+/// The most connections per listener. One more replaces the oldest that sends no request or does not read
+/// its answer; if all are at work, the new one is closed.
 const CONNECTIONS: usize = 64;
 
-/// How long open connections may go on after the shutdown.
+/// How long open connections may continue after the shutdown.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// How long accepting rests after an error: file descriptors come back only as connections end.
+/// The pause after an accept error: file descriptors are freed only as connections end.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves metrics and health until the shutdown.
@@ -62,8 +62,8 @@ pub async fn serve_api(listener: TcpListener, api: Arc<Api>, shutdown: watch::Re
     serve_api_over(listener, |stream| async { Ok(stream) }, api, shutdown).await;
 }
 
-/// Serves the admin API until the shutdown, over what `wrap` makes of each connection: the TLS handshake,
-/// which is bounded here.
+/// Serves the admin API until the shutdown. `wrap` turns each connection into a stream, with a TLS handshake
+/// whose time is bounded here.
 pub async fn serve_api_over<W, F, S>(
     listener: TcpListener,
     wrap: W,
@@ -77,7 +77,7 @@ pub async fn serve_api_over<W, F, S>(
     let serve = move |stream: TcpStream, peer: SocketAddr, phase: Phase| {
         let (api, wrapped) = (Arc::clone(&api), wrap(stream));
         async move {
-            // A handshake that fails is nobody's call.
+            // A failed handshake is not a call, so it has no access line.
             if let Ok(Ok(stream)) = timeout(HANDSHAKE, wrapped).await {
                 api.serve(stream, Caller::Remote(peer), phase).await;
             }
@@ -86,7 +86,7 @@ pub async fn serve_api_over<W, F, S>(
     accept(listener, shutdown, serve).await;
 }
 
-/// Serves the admin API over the control socket until the shutdown; the socket is gone then.
+/// Serves the admin API over the control socket until the shutdown, which closes the socket.
 pub async fn serve_control(
     socket: ControlSocket,
     api: Arc<Api>,
@@ -107,7 +107,7 @@ pub async fn serve_control(
     Ok(())
 }
 
-/// The control socket, also where another one had to be bound.
+/// The control socket; it follows the socket when it is bound anew.
 struct ControlListener {
     at: Mutex<(Arc<UnixListener>, u64)>,
     socket: Arc<ControlSocket>,
@@ -163,7 +163,7 @@ impl Accept for UnixListener {
     type Stream = UnixStream;
     type Peer = u32;
 
-    /// The peer is the user that the kernel saw connecting (SO_PEERCRED).
+    /// The caller is the user whom the kernel reports (SO_PEERCRED).
     async fn next(&self) -> io::Result<(UnixStream, u32)> {
         let (stream, _) = self.accept().await?;
         let uid = stream.peer_cred()?.uid();
@@ -178,17 +178,18 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let mut open = JoinSet::new();
-    // In the order in which they came.
+    // In the order in which they arrived.
     let mut known: Vec<(Phase, AbortHandle)> = Vec::with_capacity(CONNECTIONS);
     loop {
         let state = *shutdown.borrow_and_update();
-        // It may have been closed before this looked, and is no change then: nobody would wake this any more.
+        // The state may have changed before this task subscribed; no wake-up would follow then, so it is
+        // read first.
         if state == ListenerState::Closed {
             break;
         }
         tokio::select! {
             biased;
-            // Its sender gone is a shutdown too.
+            // A dropped sender means shutdown as well.
             changed = shutdown.changed() => match changed {
                 Ok(()) if *shutdown.borrow() != ListenerState::Closed => {}
                 Ok(()) | Err(_) => break,
@@ -212,12 +213,12 @@ where
     }
     drop(listener);
     let last = async { while open.join_next().await.is_some() {} };
-    // Those that take longer are cut off with the set.
+    // Connections that take longer are cut off when the set is dropped.
     let _ = timeout(LAST_ANSWERS, last).await;
 }
 
-/// Ends the connection that has to make room first: strangers who say nothing keep no probe out. Says whether
-/// there was one.
+/// Closes the connection that is first to make room, so that silent strangers cannot keep a probe out.
+/// Returns whether there was one.
 fn make_room(known: &mut Vec<(Phase, AbortHandle)>) -> bool {
     let ranks = known.iter().enumerate().filter_map(|(at, (phase, _))| Some((phase.rank()?, at)));
     let Some((_, first)) = ranks.min() else { return false };

@@ -1,4 +1,4 @@
-//! The sessions of a user, as operators list and end them.
+//! The sessions of a user, as operators list and revoke them.
 
 use super::{
     endpoint::TENANT_PATH,
@@ -12,7 +12,7 @@ use crate::model::{
 /// The longest note, in bytes.
 pub(super) const NOTE_BYTES: usize = 256;
 
-/// Tells the epoch of the tenant that a path names.
+/// Returns the epoch of the tenant that a path names.
 pub(super) fn epoch(control: &dyn Control, path: &str) -> Result<TenantBody, Refusal> {
     let name = path.strip_prefix(TENANT_PATH).and_then(|name| name.parse::<TenantName>().ok());
     let found =
@@ -20,7 +20,7 @@ pub(super) fn epoch(control: &dyn Control, path: &str) -> Result<TenantBody, Ref
     found.ok_or_else(|| control_refusal(ControlError::Unknown(String::new())))
 }
 
-/// Lists the sessions of a user. Returns the answer, and what was done in words.
+/// Lists the sessions of a user. Returns the answer, and a description for the log.
 pub(super) async fn list(
     control: &dyn Control,
     whose: &ListSessionsBody,
@@ -33,7 +33,7 @@ pub(super) async fn list(
     Ok((SessionsBody::from(known), detail))
 }
 
-/// Ends sessions, and waits until that is in force.
+/// Revokes sessions, and waits until the revocation is in force.
 pub(super) async fn revoke(
     control: &dyn Control,
     body: &RevokeBody,
@@ -44,7 +44,7 @@ pub(super) async fn revoke(
     Ok((RevokedBody::from(report), detail))
 }
 
-/// Reads a wish, and puts it into words for the log: never a session's identifier.
+/// Reads a request, and describes it for the log, which never holds a session's identifier.
 fn read_revocation(body: &RevokeBody, now: UnixTime) -> Result<(Revocation, String), Refusal> {
     let tenant = body
         .tenant

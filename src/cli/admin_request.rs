@@ -1,4 +1,4 @@
-//! A request to the running octroi: what came of it, told to people and programs.
+//! A request to the running octroi, and its outcome for people and programs.
 
 use std::{path::Path, time::Duration};
 
@@ -10,26 +10,26 @@ use super::{
 };
 use crate::model::{Clock, SystemClock};
 
-/// How often an order that came to a process which handed over before its turn is given again: at the control
-/// socket somebody else listens by then. Who upgrades more often than that meanwhile has his files read by
-/// each of them.
+/// How often a request is repeated when the process handed over before its turn: by then its successor
+/// listens at the control socket. More upgrades than this within one request are unlikely, and each
+/// successor reads the files anyway.
 const AGAIN: usize = 2;
 
-/// The least that is left of the time for an answer, so that whoever serves is asked at all.
+/// The least time for an answer, so that the process that serves is asked at all.
 const LEAST: Duration = Duration::from_secs(1);
 
-/// What to ask for, and what to say then.
+/// A request, and the message that follows a refusal.
 pub(super) struct AdminRequest<'a, W> {
-    /// Where in the admin API it stands.
+    /// The path in the admin API.
     pub(super) path: &'a str,
-    /// What is sent.
+    /// The body.
     pub(super) wish: W,
-    /// What is said below a refusal: that nothing has changed.
+    /// The line printed after a refusal: nothing has changed.
     pub(super) unchanged: &'static str,
 }
 
 impl<W: Serialize> AdminRequest<'_, W> {
-    /// Sends the request and waits. Exit 0 says that it was done; 1 that nothing has changed, and why.
+    /// Sends the request and waits. Exit 0: it was done. Exit 1: nothing has changed; the message says why.
     pub(super) fn send<T: Serialize + DeserializeOwned>(
         &self,
         socket: &Path,
@@ -47,7 +47,7 @@ impl<W: Serialize> AdminRequest<'_, W> {
                     output.json(&refused.body)?;
                 } else {
                     output.say(&refused.body.error.message);
-                    // What is in force then, that one says.
+                    // The successor knows what is in force.
                     output.say(if refused.is_handed_over() {
                         "`octroi status` says what is in force"
                     } else {
@@ -59,8 +59,8 @@ impl<W: Serialize> AdminRequest<'_, W> {
         }
     }
 
-    /// Gives the order; again where the process that took it has handed over before its turn, and all of it
-    /// within one deadline.
+    /// Sends the request, and repeats it if the process handed over before its turn, all within one
+    /// deadline.
     fn ask<T: DeserializeOwned>(
         &self,
         socket: &Path,

@@ -1,4 +1,4 @@
-//! `octroi ban …`: clients that are refused before the handshake for a while.
+//! `octroi ban …`: clients that are refused before the TLS handshake for a while.
 
 use std::{fmt::Write, path::Path};
 
@@ -13,7 +13,7 @@ use crate::{
     model::{ClientPrefix, Range},
 };
 
-/// List, make and lift bans in the running octroi.
+/// List, add and remove bans in the running octroi.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct BanArgs {
     #[command(subcommand)]
@@ -23,9 +23,9 @@ pub(crate) struct BanArgs {
 /// What can be done with bans.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub(crate) enum BanCommand {
-    /// List the bans in force, those that end last first
+    /// List the bans in force, the last to end first
     List(ListArgs),
-    /// Refuse a client before the handshake for a while, and end its open connections
+    /// Ban a client for a while: close its connections, and refuse new ones before the TLS handshake
     Add(AddArgs),
     /// Lift the ban of a client
     Remove(RemoveArgs),
@@ -44,13 +44,13 @@ pub(crate) struct ListArgs {
 /// Ban a client.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct AddArgs {
-    /// An IPv4 address, an IPv6 address (its /64 is meant) or an IPv6 /64
+    /// An IPv4 address, an IPv6 /64, or an IPv6 address, which bans its /64
     #[arg(value_name = "CLIENT", value_parser = client)]
     pub(crate) client: String,
-    /// For how long, up to 30d
+    /// How long the ban lasts, up to 30d
     #[arg(long = "for", value_name = "TIME", default_value = "10m", value_parser = duration)]
     pub(crate) lasts: String,
-    /// Why, for the list and the log
+    /// The reason, shown in the list and in the log
     #[arg(long, value_name = "TEXT")]
     pub(crate) note: Option<String>,
     /// Print JSON
@@ -74,7 +74,7 @@ pub(crate) struct RemoveArgs {
 }
 
 impl BanArgs {
-    /// Says whom the command talks to, and whether it changes something there.
+    /// Returns the socket that the command asks, and whether it changes something there.
     pub(super) fn asks(&self) -> (&ControlArgs, Effect) {
         match &self.command {
             BanCommand::List(args) => (&args.control, Effect::ReadOnly),
@@ -158,7 +158,7 @@ fn describe(bans: &BansBody) -> String {
 fn client(text: &str) -> Result<String, String> {
     let range: Range = text.parse().map_err(|error: crate::model::RangeError| error.to_string())?;
     ClientPrefix::try_from(range)
-        // As it was named: the one who judges it folds it.
+        // Sent as it was typed: the running octroi folds the address to its /64.
         .map(|_| text.to_owned())
         .map_err(|_| {
             "a ban is of one client: an IPv4 address or an IPv6 /64; ranges stand in a listener's `deny`"

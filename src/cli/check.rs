@@ -16,9 +16,9 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// The files to check; none: the one of --config.
+    /// The files to check. Default: the one that --config names.
     files: Vec<PathBuf>,
-    /// Print the findings as a JSON array on stdout.
+    /// Print the findings as a JSON array.
     #[arg(long)]
     json: bool,
 }
@@ -55,7 +55,7 @@ pub(crate) fn run(config: &Path, args: &CheckArgs, output: &mut Output<'_>) -> a
             Severity::Warning => totals.warnings = totals.warnings.saturating_add(1),
         }
     }
-    // The answer that was asked for is data; what is wrong is talk, as its findings are.
+    // A good result is data and goes to stdout; errors go to stderr, like the findings.
     if totals.errors == 0 {
         output.answer("ok", &totals.to_string())?;
     } else {
@@ -64,7 +64,7 @@ pub(crate) fn run(config: &Path, args: &CheckArgs, output: &mut Output<'_>) -> a
     Ok(exit)
 }
 
-/// What was found, all files together.
+/// The totals over all files.
 #[derive(Debug, Default)]
 struct Totals {
     errors: usize,
@@ -86,7 +86,7 @@ impl fmt::Display for Totals {
     }
 }
 
-/// Returns what is wrong, and how many more errors there are than are listed.
+/// Returns the listed problems, and how many more errors there are.
 fn problems(file: &Path, error: PrepareError) -> (Vec<Problem>, usize) {
     match error {
         PrepareError::Config(errors) => (errors.problems, errors.more),

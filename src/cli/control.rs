@@ -16,34 +16,33 @@ use crate::{
     model::{CONTROL_SOCKET, Clock, SystemClock},
 };
 
-/// How long an answer may take that is known, or asked of a neighbour: an octroi that serves has it at once,
-/// on a busy machine within seconds. One that does not has hung, and whoever is on call is not kept waiting
-/// to learn that.
+/// The deadline of most calls. A healthy octroi answers at once, on a busy machine within seconds. One that
+/// takes longer has hung, and the operator should learn that soon.
 const PROMPT: Duration = Duration::from_secs(10);
 
-/// How long a reload or a hand-over may take: one of 100,000 tenants takes seconds, and it waits for its
-/// turn.
+/// The deadline of a reload or hand-over: with 100,000 tenants it takes seconds, and it waits for its turn.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// How long a revocation may take: octroi itself waits half a minute for its disk, and says so then.
+/// The deadline of a revocation: octroi itself waits 30 seconds for its disk before it answers with an
+/// error.
 const DURABLE: Duration = Duration::from_secs(40);
 
-/// The same for what is not worth a wait.
+/// The deadline of calls that are not worth a wait.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The largest answer: the errors of a large configuration.
 const ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
-/// Where the running octroi is asked.
+/// How to reach the running octroi.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ControlArgs {
-    /// The control socket, instead of the one in the configuration's `state_dir`
+    /// The control socket. Default: the one in the configuration's `state_dir`
     #[arg(long, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
 }
 
 impl ControlArgs {
-    /// Returns the socket to ask.
+    /// Returns the control socket's path.
     pub(crate) fn socket(&self, state_dir: &Path) -> PathBuf {
         self.socket.clone().unwrap_or_else(|| state_dir.join(CONTROL_SOCKET))
     }
@@ -52,7 +51,7 @@ impl ControlArgs {
 /// Why the running octroi did not answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unreachable {
-    /// Nobody listens, or not for this user.
+    /// Nothing listens there, or not for this user.
     #[error("cannot reach octroi at {}: {hint}", path.display())]
     Connect {
         /// The socket.
@@ -63,16 +62,16 @@ pub(crate) enum Unreachable {
         #[source]
         source: io::Error,
     },
-    /// It took the question, or not even that, and said nothing.
+    /// It accepted the request, or not even that, and did not answer.
     #[error(
-        "no answer from octroi at {} within {} s: its process is stopped, hangs, or is far too busy; what was asked of it may yet be done",
+        "no answer from octroi at {} within {} s: the process is stopped, hung or overloaded; it may still do what it was asked",
         path.display(),
         waited.as_secs()
     )]
     Silent {
         /// The socket.
         path: PathBuf,
-        /// How long it was waited for.
+        /// How long the command waited.
         waited: Duration,
     },
     /// The connection broke.
@@ -86,7 +85,7 @@ pub(crate) enum Unreachable {
     },
 }
 
-/// A running octroi, by its control socket.
+/// A client of a running octroi's control socket.
 #[derive(Debug)]
 pub(crate) struct Client {
     path: PathBuf,
@@ -101,37 +100,37 @@ pub(crate) struct Reply {
 }
 
 impl Client {
-    /// Names the socket; nothing is opened yet.
+    /// Builds a client; it does not connect yet.
     pub(crate) fn new(path: PathBuf) -> Self {
         Self { path, timeout: PROMPT }
     }
 
-    /// Names it for an order that takes its time: a reload, a hand-over.
+    /// Builds a client for calls that take long: a reload, a hand-over.
     pub(crate) fn patient(path: PathBuf) -> Self {
         Self { path, timeout: TIMEOUT }
     }
 
-    /// Names it for what has to be on the disk before it is answered.
+    /// Builds a client for calls that must reach the disk before the answer.
     pub(crate) fn durable(path: PathBuf) -> Self {
         Self { path, timeout: DURABLE }
     }
 
-    /// Names it for questions that are answered at once, and not worth a long wait.
+    /// Builds a client for calls that are not worth a long wait.
     pub(crate) fn with_short_timeout(path: PathBuf) -> Self {
         Self { path, timeout: SHORT_TIMEOUT }
     }
 
-    /// Waits for no longer than this for an answer.
+    /// Bounds the wait for an answer.
     pub(crate) fn within(self, timeout: Duration) -> Self {
         Self { timeout: self.timeout.min(timeout), ..self }
     }
 
-    /// Reads something.
+    /// Sends a GET.
     pub(crate) fn get(&self, path: &str) -> Result<Reply, Unreachable> {
         self.call("GET", path, &[])
     }
 
-    /// Asks for something to be done, and waits until it is.
+    /// Sends a POST, and waits until it is done.
     pub(crate) fn post(&self, path: &str, body: &impl Serialize) -> Result<Reply, Unreachable> {
         let body = serde_json::to_vec(body).map_err(|error| self.broken(error.into()))?;
         self.call("POST", path, &body)
@@ -140,9 +139,9 @@ impl Client {
     fn call(&self, method: &str, path: &str, body: &[u8]) -> Result<Reply, Unreachable> {
         let clock = SystemClock::new();
         let began = clock.tick();
-        // Of whatever is done from now on: an answer that comes in drops has to be there by then, too.
+        // One deadline for the whole call, so an answer that trickles in cannot extend it.
         let left = move |timeout: Duration| timeout.saturating_sub(clock.tick().since(began));
-        // The queue of a process that is stopped fills up, and its socket's buffer.
+        // A stopped process leaves its accept queue and socket buffer full, so connecting is bounded too.
         let mut stream =
             connect(&self.path, self.timeout.min(PROMPT)).map_err(|source| self.not_there(source))?;
         let head = format!(
@@ -177,7 +176,7 @@ impl Client {
             return self.silent(self.timeout.min(PROMPT));
         }
         let hint = if source.kind() == io::ErrorKind::PermissionDenied {
-            "only root and octroi's own user may"
+            "only root and octroi's own user may connect"
         } else {
             "octroi may not be running, or has another state_dir"
         };

@@ -30,36 +30,36 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// What is asked for: https://host[:port]/path?query.
+    /// The URL of the request: https://host[:port]/path?query.
     url: String,
-    /// Who asks.
+    /// The client's address.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     ip: IpAddr,
     /// The method.
     #[arg(short = 'X', long, default_value = "GET")]
     method: String,
-    /// Another field, `Name: value`; may stand several times.
+    /// Another header field, `Name: value`; may be repeated.
     #[arg(short = 'H', long = "header", value_name = "FIELD")]
     headers: Vec<String>,
-    /// The session token, a whole Cookie field, or @FILE that holds one.
+    /// The session token or a whole Cookie field, or @FILE to read it from.
     #[arg(long, value_name = "COOKIE")]
     cookie: Option<String>,
-    /// A Bearer token, or @FILE that holds one.
+    /// A Bearer token, or @FILE to read it from.
     #[arg(long, value_name = "TOKEN")]
     bearer: Option<String>,
-    /// The client's certificate, a PEM file; the chain may stand behind it.
+    /// The client's certificate: a PEM file, which may hold its chain as well.
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
-    /// A file with the head of an HTTP/1 request, instead of method, path and fields.
+    /// A file with the head of an HTTP/1 request; it replaces method, path and fields.
     #[arg(long, value_name = "FILE")]
     head: Option<PathBuf>,
-    /// The host that the TLS handshake names; the URL's, unless this says otherwise; empty: none.
+    /// The host that the TLS handshake names. Default: the URL's host; empty: no SNI.
     #[arg(long, value_name = "HOST")]
     sni: Option<String>,
-    /// The listener; the first that fits the URL, unless this names one.
+    /// The listener's name. Default: the first that fits the URL.
     #[arg(long, value_name = "NAME")]
     listener: Option<String>,
-    /// Judge it as HTTP/2.
+    /// Treat the request as HTTP/2.
     #[arg(long)]
     http2: bool,
     /// Print JSON.
@@ -69,7 +69,7 @@ pub(crate) struct ExplainArgs {
     control: ControlArgs,
 }
 
-/// What only the running octroi knows.
+/// What only the running octroi knows: bans, and how fresh its revocations are.
 struct RunningState {
     status: StatusBody,
     bans: BansBody,
@@ -83,7 +83,7 @@ impl RunningState {
         Ok(Self { status, bans })
     }
 
-    /// Says whether it knows what other nodes ended.
+    /// Says whether it knows what other nodes have revoked.
     fn is_fresh(&self) -> bool {
         self.status.redis.as_ref().is_none_or(|redis| !redis.shared || redis.fresh)
     }
@@ -93,7 +93,7 @@ impl RunningState {
         self.bans.bans.iter().find(|ban| ban.client == client)
     }
 
-    /// Says what was taken from it, and what could not be.
+    /// Describes what it was asked, and what it could not answer.
     fn words(&self, revision: &str) -> String {
         let mut text = format!(
             "process {} was asked for bans, and whether it knows what other nodes revoked",
@@ -115,7 +115,7 @@ impl RunningState {
     }
 }
 
-/// Puts a ban into words.
+/// Describes a ban in one line.
 fn describe_ban(ban: &BanBody) -> String {
     let why = match (&ban.reason, &ban.note) {
         (Some(reason), _) => format!("broke the protocol, last by {reason}"),
@@ -125,7 +125,7 @@ fn describe_ban(ban: &BanBody) -> String {
     format!("until {}: {why}", ban.until)
 }
 
-/// What the journal holds, and whether the running octroi knows what other nodes ended.
+/// The journal's revocations, and whether the running octroi knows those of other nodes.
 struct RevocationView {
     ended: JournalSnapshot,
     is_fresh: bool,
@@ -169,7 +169,7 @@ pub(crate) fn run(config: &Path, args: ExplainArgs, output: &mut Output<'_>) -> 
         RevocationView { ended, is_fresh: live.as_ref().ok().is_none_or(RunningState::is_fresh) };
     let quotas = MemoryQuotas::new(64);
     let challenges = Challenges::default();
-    // Nothing is fetched here; who signs with such a key is told so.
+    // This command fetches no key set; a token signed with such a key is reported so.
     let key_sets = KeySets::default();
     let stores =
         Stores { quotas: &quotas, revocations: &revocations, challenges: &challenges, key_sets: &key_sets };
@@ -221,10 +221,10 @@ fn describe(args: ExplainArgs) -> anyhow::Result<Described> {
     })
 }
 
-/// How large a head, a cookie or a token in a file may be: far over what any request may have.
+/// The largest head, cookie or token that is read from a file: far more than any request may have.
 const FILE_BYTES: u64 = 1 << 20;
 
-/// Judges a certificate as the handshake would.
+/// Checks a certificate as the TLS handshake would.
 fn present(path: &Path, described: &Described, policy: &Policy, now: UnixTime) -> anyhow::Result<Presented> {
     let chain = certificates(path)?;
     let judged = edge::judge_certificate(policy, described.server_name().as_ref(), &chain, now);
@@ -234,7 +234,7 @@ fn present(path: &Path, described: &Described, policy: &Policy, now: UnixTime) -
     judged.with_context(|| format!("{} holds no client certificate that can be read", path.display()))
 }
 
-/// Reads `@FILE`, so that no token stands on the command line, which every process of the machine can read.
+/// Reads `@FILE`. It keeps a token off the command line, which every process on the machine can read.
 fn from_file(value: String) -> anyhow::Result<String> {
     match value.strip_prefix('@') {
         None => Ok(value),

@@ -1,5 +1,5 @@
-//! `octroi health`: asks the metrics listener whether the gateway takes requests, where no other HTTP client
-//! is at hand.
+//! `octroi health`: asks the metrics listener whether the gateway accepts requests, where no HTTP client is
+//! installed.
 
 use std::{
     io::{self, Read, Write},
@@ -13,25 +13,24 @@ use clap::Args;
 use super::output::{Exit, Output};
 use crate::{app, config};
 
-/// How long each step may take. The answer needs no more than a few milliseconds; a health check that hangs
-/// is a failed one.
+/// The deadline of each step. The answer takes a few milliseconds; a health check that hangs has failed.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The status line is at the front; the rest is not looked at.
+/// Enough for the status line and the reason; the rest is not read.
 const ANSWER_BYTES: u64 = 1024;
 
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct HealthArgs {
-    /// The address of the metrics listener; the one of the configuration, unless this names one.
+    /// The address of the metrics listener. Default: the one in the configuration.
     #[arg(long, value_name = "ADDRESS")]
     address: Option<SocketAddr>,
 }
 
-/// Runs the command: exit 0 is ready, 1 is not ready (draining), 69 is no answer.
+/// Runs the command. Exit 0: ready. Exit 1: not ready, such as draining. Exit 69: no answer.
 pub(crate) fn run(config: &Path, args: &HealthArgs, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let Some(address) = args.address.or_else(|| config::metrics_address(config, &app::variable)) else {
         output.say(&format!(
-            "error: {} names no `metrics.address`, so there is nobody to ask; name one with --address",
+            "error: {} sets no `metrics.address`, so there is no listener to ask; name one with --address",
             config.display()
         ));
         return Ok(Exit::Problem);
@@ -55,13 +54,13 @@ pub(crate) fn run(config: &Path, args: &HealthArgs, output: &mut Output<'_>) -> 
             Ok(Exit::Problem)
         }
         None => {
-            output.say(&format!("error: what http://{address}/readyz answers is no HTTP"));
+            output.say(&format!("error: http://{address}/readyz does not answer in HTTP"));
             Ok(Exit::Unreachable)
         }
     }
 }
 
-/// A listener bound to every address is asked over loopback.
+/// Replaces an unspecified address by loopback.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() {
@@ -83,7 +82,7 @@ fn ask(address: SocketAddr) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-/// Returns what an octroi that is not ready says of it.
+/// Returns the reason in the answer of an octroi that is not ready.
 fn why(answer: &[u8]) -> Option<String> {
     let body = memchr::memmem::find(answer, b"\r\n\r\n").and_then(|end| answer.get(end + 4..))?;
     let why = std::str::from_utf8(body).ok()?.trim_end().strip_prefix("not ready: ")?;
@@ -182,7 +181,7 @@ mod tests {
         let (exit, _, talk) = health(Path::new("/nowhere/octroi.yaml"), None);
 
         assert_eq!(exit, Exit::Problem);
-        assert!(talk.contains("names no `metrics.address`"), "{talk}");
+        assert!(talk.contains("sets no `metrics.address`"), "{talk}");
     }
 
     #[test]

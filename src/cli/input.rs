@@ -1,4 +1,4 @@
-//! What commands read: the rules, and certificates that the command line names.
+//! What commands read: the policy, and certificates that the command line names.
 
 use std::path::Path;
 
@@ -11,14 +11,14 @@ use crate::{
     policy::Policy,
 };
 
-/// Loads the rules for a command that needs them.
+/// Loads the policy for a command that needs it.
 pub(super) fn policy(config: &Path) -> anyhow::Result<Policy> {
     let loaded = config::load_to_start(config, SystemClock::new().now(), &app::variable)
         .map_err(|errors| anyhow::anyhow!("{errors}"))?;
     Ok(loaded.policy)
 }
 
-/// How large a PEM file on the command line may be.
+/// The largest PEM file that the command line may name.
 const PEM_BYTES: u64 = 4 << 20;
 
 /// Reads the certificates of a PEM file.

@@ -1,4 +1,4 @@
-//! Which running octroi a command means: the one of the configuration, where that can be read.
+//! Which running octroi a command addresses: the one of the configuration, if that can be read.
 
 use std::path::Path;
 
@@ -12,20 +12,20 @@ use crate::{
     model::printable_lines,
 };
 
-/// What a command does with the running octroi.
+/// Whether a command changes the running octroi.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// It only asks.
+    /// It only reads.
     ReadOnly,
-    /// It changes something there.
+    /// It changes something.
     Change,
 }
 
-/// Finds the running octroi by the configuration, and runs a command there.
+/// Finds the running octroi through the configuration, and runs a command there.
 ///
-/// Where the configuration cannot be read, nobody knows which one is meant: the one at the default place may
-/// be asked, and that is said; it is not given orders that were meant for another one, unless `--socket`
-/// names it.
+/// If the configuration cannot be read, it is unknown which octroi is meant. A command that only reads then
+/// tries the default state directory and says so. A command that changes something could hit another octroi,
+/// so it requires `--socket`.
 pub(super) fn with_instance(
     control: &ControlArgs,
     effect: Effect,
@@ -34,7 +34,7 @@ pub(super) fn with_instance(
     run: impl FnOnce(&Path, &mut Output<'_>) -> anyhow::Result<Exit>,
 ) -> anyhow::Result<Exit> {
     if control.socket.is_some() {
-        // The configuration says nothing that counts then.
+        // The configuration does not matter then.
         return run(Path::new(""), output);
     }
     let StateDirLookup { dir, unknown } = config::look_up_state_dir(config, &app::variable);
@@ -44,9 +44,9 @@ pub(super) fn with_instance(
         } else {
             format!("{}:{line}:{column}", file.display())
         };
-        let why = format!("{place}: {message}; so the configuration does not say where octroi is");
+        let why = format!("{place}: {message}; so the state_dir is unknown");
         if effect == Effect::Change {
-            anyhow::bail!("{why}, and nothing is done; name its control socket with `--socket`");
+            anyhow::bail!("{why}, and nothing is done; name the control socket with `--socket`");
         }
         output.say(&printable_lines(&format!(
             "warning: {why}, and the default state_dir, {}, is tried; name the control socket with `--socket`",

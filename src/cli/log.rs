@@ -1,8 +1,8 @@
-//! What octroi says about itself: how much, and in what form.
+//! The level and format of octroi's own log.
 
 use clap::ValueEnum;
 
-/// How much is said.
+/// The level.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum LogLevel {
     Error,
@@ -12,7 +12,7 @@ pub(crate) enum LogLevel {
     Trace,
 }
 
-/// In what form.
+/// The format.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum LogFormat {
     Text,

@@ -54,10 +54,10 @@ pub(crate) struct Cli {
         default_value = "/etc/octroi/octroi.yaml"
     )]
     config: PathBuf,
-    /// How much octroi says about itself on stderr.
+    /// The level of octroi's own log, on stderr.
     #[arg(long, global = true, value_name = "LEVEL", env = "OCTROI_LOG_LEVEL", default_value = "info")]
     log_level: LogLevel,
-    /// The form of what octroi says about itself on stderr.
+    /// The format of octroi's own log, on stderr.
     #[arg(long, global = true, value_name = "FORMAT", env = "OCTROI_LOG_FORMAT", default_value = "text")]
     log_format: LogFormat,
     #[command(subcommand)]
@@ -68,23 +68,23 @@ pub(crate) struct Cli {
 enum Command {
     /// Serve in the foreground.
     Run(run::RunArgs),
-    /// Check configuration files: all mistakes, with line, column and hint. Starts nothing.
+    /// Check configuration files: every error, with line, column and a hint. Starts nothing.
     Check(check::CheckArgs),
-    /// Say how a request would be judged, step by step, and by which rule.
+    /// Show how a request would be decided: each step, and the rule behind it.
     Explain(explain::ExplainArgs),
-    /// Load the configuration again in the running octroi: all of it or nothing.
+    /// Make the running octroi load its configuration again: all of it or nothing.
     Reload(reload::ReloadArgs),
-    /// Hand over to a new process without losing a connection: new program, new configuration.
+    /// Hand over to a new process, with a new program or configuration, without dropping a connection.
     Upgrade(upgrade::UpgradeArgs),
-    /// Say how the running octroi is.
+    /// Show the status of the running octroi.
     Status(status::StatusArgs),
-    /// Ask the running octroi whether it takes requests: for a container's health check.
+    /// Ask the running octroi whether it accepts requests, for a container's health check.
     Health(health::HealthArgs),
-    /// Sessions: revoke, mint, inspect.
+    /// Revoke, list, inspect and mint sessions.
     Session(session::SessionArgs),
-    /// Bans: list, add, remove.
+    /// List, add and remove bans.
     Ban(ban::BanArgs),
-    /// Keys: make those that are named; list, rotate and retire those of sessions.
+    /// Create missing keys and certificates; list, rotate and retire session keys.
     Keys(keys::KeysArgs),
     /// Print the JSON Schema of the configuration.
     Schema,
@@ -98,8 +98,8 @@ enum Command {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    // First of all: a service manager may send signals at once, and what is sent from here on is not lost.
-    // What fails is told by `run`.
+    // First of all, because a service manager may send signals at once; none is lost from here on. `run`
+    // reports a failure.
     let signals = if is_run(std::env::args_os().skip(1)) { Signals::listen().ok() } else { None };
     let cli = Cli::parse();
     let mut output = Output::standard();
@@ -107,11 +107,11 @@ pub fn main() -> ExitCode {
     output.conclude(outcome).into()
 }
 
-/// The options before a command that have a value behind them.
+/// The global options that take a value.
 const WITH_VALUE: [&str; 4] = ["-c", "--config", "--log-level", "--log-format"];
 
-/// Says whether a command line is one of `run`, before it is read: that takes milliseconds. Other commands
-/// die of signals as any program.
+/// Says whether a command line is `run` before it is parsed, which takes milliseconds. Other commands keep
+/// the default effect of signals.
 fn is_run(words: impl IntoIterator<Item = OsString>) -> bool {
     let mut words = words.into_iter();
     while let Some(word) = words.next() {

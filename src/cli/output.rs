@@ -1,4 +1,4 @@
-//! What commands print and how they end: the only place that prints.
+//! What commands print, and their exit codes: the only place that prints.
 
 use std::{
     ffi::OsString,
@@ -44,7 +44,7 @@ impl Exit {
         }
     }
 
-    /// Says which number an error ends with.
+    /// Returns the exit code of an error.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
         if error.downcast_ref::<Unreachable>().is_some() {
             Self::Unreachable
@@ -67,7 +67,7 @@ impl From<Exit> for ExitCode {
 #[error("cannot write the output")]
 pub(crate) struct CannotWrite(#[source] io::Error);
 
-/// In what form data is printed.
+/// The form in which data is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OutputFormat {
     /// For people.
@@ -87,9 +87,9 @@ impl OutputFormat {
 pub(crate) struct Output<'a> {
     out: Box<dyn Write + 'a>,
     talk: Box<dyn Write + 'a>,
-    /// Whether data is for eyes, and may be in colour.
+    /// Whether data may be in colour.
     paints_out: bool,
-    /// Whether talk may.
+    /// Whether talk may be in colour.
     paints_talk: bool,
 }
 
@@ -98,7 +98,7 @@ const YELLOW: &str = "\x1b[1;33m";
 const GREEN: &str = "\x1b[1;32m";
 const CYAN: &str = "\x1b[36m";
 
-/// Says whether what is written may be in colour: on a terminal that has it, unless somebody wants none
+/// Says whether output may be in colour: on a terminal that supports it, unless `NO_COLOR` is set
 /// (no-color.org).
 fn may_paint(is_terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> bool {
     let unwanted = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -109,7 +109,7 @@ fn paint(colour: &str, text: &str) -> String {
     format!("{colour}{text}\x1b[0m")
 }
 
-/// Writes a finding in colour: how bad it is, what is underlined, what would help.
+/// Colours a finding: its severity, its underline, its hint.
 fn painted(finding: &Problem) -> String {
     let colour = match finding.severity {
         Severity::Error => RED,
@@ -118,7 +118,7 @@ fn painted(finding: &Problem) -> String {
     let text = finding.to_string();
     let line = |(number, line): (usize, &str)| match (number, line.split_once(": ")) {
         (0, Some((word, rest))) => format!("{}: {rest}\n", paint(colour, word)),
-        // Blank, what is written, and what points at it.
+        // A blank line, the source line, and the underline.
         (3, _) if finding.snippet.is_some() => match line.split_once('^') {
             Some((before, after)) => format!("{before}{}\n", paint(colour, &format!("^{after}"))),
             None => format!("{line}\n"),
@@ -149,7 +149,7 @@ impl<'a> Output<'a> {
         self.print(&printable_lines(text))
     }
 
-    /// Prints what is escaped, and perhaps painted.
+    /// Prints text that is already escaped, and perhaps coloured.
     fn print(&mut self, text: &str) -> Result<(), CannotWrite> {
         let line_feed = if text.ends_with('\n') { "" } else { "\n" };
         write!(self.out, "{text}{line_feed}").and_then(|()| self.out.flush()).map_err(CannotWrite)
@@ -158,8 +158,8 @@ impl<'a> Output<'a> {
     /// Prints an object.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), CannotWrite> {
         let text = serde_json::to_string_pretty(value).map_err(|error| CannotWrite(error.into()))?;
-        // In JSON all but the line ends stands in strings, where every character may be an escape (RFC 8259,
-        // section 7).
+        // Outside strings JSON has only safe characters and line ends, and in a string any character may be
+        // an escape (RFC 8259, section 7).
         let mut plain = String::with_capacity(text.len());
         for character in text.chars() {
             if character != '\n' && is_dangerous(character) {
@@ -171,7 +171,7 @@ impl<'a> Output<'a> {
         self.print(&plain)
     }
 
-    /// Prints data in one form or the other; the text is made only where it is wanted.
+    /// Prints data as text or JSON; the text is only built if it is printed.
     pub(crate) fn data(
         &mut self,
         form: OutputFormat,
@@ -184,29 +184,29 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Prints a line of data that begins with a good word.
+    /// Prints a line of data that begins with a word of success.
     pub(crate) fn answer(&mut self, word: &str, text: &str) -> Result<(), CannotWrite> {
         let word = if self.paints_out { paint(GREEN, word) } else { word.to_owned() };
         self.print(&format!("{word}: {}", printable_lines(text)))
     }
 
-    /// Says what is wrong with a configuration.
+    /// Prints a problem of a configuration to stderr.
     pub(crate) fn finding(&mut self, finding: &Problem) {
-        // A finding escapes what is not ours by itself.
+        // A finding escapes foreign text itself.
         let text = if self.paints_talk { painted(finding) } else { finding.to_string() };
         let _ = writeln!(self.talk, "{}", text.trim_end());
     }
 
-    /// Says something to the person. If nobody can hear it, nothing is lost.
+    /// Prints a message to stderr. A write error is ignored: nothing depends on the message.
     pub(crate) fn say(&mut self, text: &str) {
         let _ = writeln!(self.talk, "{}", printable_lines(text.trim_end()));
     }
 
-    /// Ends a command: says its error, with its causes, and turns it into a number.
+    /// Ends a command: prints its error with the causes, and returns the exit code.
     pub(crate) fn conclude(&mut self, outcome: anyhow::Result<Exit>) -> Exit {
         match outcome {
             Ok(exit) => exit,
-            // Who closes the pipe (`| head`) has read what they wanted.
+            // A reader that closes the pipe (`| head`) has what it wanted, so no error is printed.
             Err(error)
                 if error
                     .downcast_ref::<CannotWrite>()

@@ -9,14 +9,14 @@ use super::{
 };
 use crate::admin::wire::ReloadedBody;
 
-/// Load the configuration again: all of it or nothing, as SIGHUP does; waits and tells the verdict.
+/// Load the configuration again, all of it or nothing, as SIGHUP does; wait, and report the outcome.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ReloadArgs {
-    /// Let a pattern of tenant files fit nothing any more, or many tenants go at once: their sessions end for
-    /// good
+    /// Accept that a pattern of tenant files no longer matches any file, or that many tenants are removed at
+    /// once: their sessions end for good
     #[arg(long)]
     pub(crate) allow_removal: bool,
-    /// Only say what would come of it, and whose sessions would end: nothing is changed
+    /// Only report what a reload would do and whose sessions would end; change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Print JSON
@@ -26,10 +26,10 @@ pub(crate) struct ReloadArgs {
     pub(crate) control: ControlArgs,
 }
 
-/// Runs the command. A bad configuration is exit 1, with its errors. What is odd about a good one is said on
+/// Runs the command. A bad configuration is exit 1, with its errors; warnings about a good one go to
 /// standard error.
 pub(crate) fn run(args: &ReloadArgs, state_dir: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
-    // An octroi from before knows of no such words: it refuses them, and needs none where they are not said.
+    // An older octroi refuses unknown keys, so a key that is not set is not sent.
     let words = [("allow_removal", args.allow_removal), ("dry_run", args.dry_run)];
     let wish: serde_json::Map<_, _> =
         words.into_iter().filter(|(_, said)| *said).map(|(word, _)| (word.to_owned(), true.into())).collect();

@@ -18,27 +18,27 @@ use crate::{
 /// Serve in the foreground.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct RunArgs {
-    /// Take over from the octroi that runs: prepare everything, then wait until it hands its sockets over
-    /// (`octroi upgrade`, or QUIT)
+    /// Take over from the running octroi: prepare everything, then wait until it hands over its sockets
+    /// (`octroi upgrade`, or SIGQUIT)
     #[arg(long)]
     pub(crate) upgrade: bool,
-    /// Take sessions from before a loss of the revocation journal, which are refused otherwise; written down
-    /// once, and without effect where nothing is lost
+    /// Accept sessions from before the revocation journal was lost; otherwise they are refused. Recorded
+    /// once; no effect where nothing was lost
     #[arg(long)]
     pub(crate) accept_old_sessions: bool,
 }
 
-/// How the operational log is written.
+/// The level and format of octroi's own log.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Log {
     pub(crate) level: LogLevel,
     pub(crate) format: LogFormat,
 }
 
-/// What is an operator's word for one start only.
+/// The option that counts for one start only, so a successor does not inherit it.
 const ACCEPT: &str = "--accept-old-sessions";
 
-/// How a successor says that it is one.
+/// The option that makes a process a successor.
 const UPGRADE: &str = "--upgrade";
 
 pub(crate) fn run(config: &Path, args: &RunArgs, log: Log, signals: Option<Signals>) -> anyhow::Result<Exit> {
@@ -54,7 +54,7 @@ pub(crate) fn run(config: &Path, args: &RunArgs, log: Log, signals: Option<Signa
         Ok(()) => Exit::Fine,
         Err(error) => {
             let (exit, text) = failed(&error);
-            // Through the queue as well: nobody may read it.
+            // Through the log's queue as well: a direct write would block where nobody reads stderr.
             log.say(text.as_bytes());
             exit
         }
@@ -63,7 +63,7 @@ pub(crate) fn run(config: &Path, args: &RunArgs, log: Log, signals: Option<Signa
     Ok(exit)
 }
 
-/// Says how octroi ends that could not start, and why.
+/// Returns the exit code and the message of a start that failed.
 fn failed(error: &RunError) -> (Exit, String) {
     let exit = match error {
         RunError::Prepare(PrepareError::Config(errors)) => {
@@ -83,7 +83,8 @@ fn failed(error: &RunError) -> (Exit, String) {
     (exit, format!("error: {}\n", error_chain(error)))
 }
 
-/// Says how a successor is started: as this process was, from the file that has its program's name by then.
+/// Says how a successor is started: with this process's arguments, from the file that bears the program's
+/// name by then.
 fn launch() -> Option<Launch> {
     let program = std::env::current_exe()
         .inspect_err(|error| tracing::warn!(%error, "`octroi upgrade` can start no successor"))

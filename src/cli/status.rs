@@ -1,4 +1,4 @@
-//! `octroi status`: tells how the running octroi is.
+//! `octroi status`: shows the status of the running octroi.
 
 use std::{fmt::Write, path::Path};
 
@@ -11,7 +11,7 @@ use crate::{
     model::printable,
 };
 
-/// Tell how the running octroi is.
+/// Show the status of the running octroi.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct StatusArgs {
     /// Print JSON
@@ -21,16 +21,16 @@ pub(crate) struct StatusArgs {
     pub(crate) control: ControlArgs,
 }
 
-/// Runs the command. A last reload that failed, or a certificate that was refused or is out, is exit 1: the
-/// files say something else than what is in force. So is a certificate, or a CA or revocation list of client
-/// certificates, that has ended: a customer is shut out. And a wall clock that is not believed: nobody signs
-/// in. A journal that was lost: revocations with a date have to be made again. A host without the certificate
-/// that an order should have brought, an issuer without a key, a file of denied ranges that is refused. And
-/// an upstream that does not read bodies: somebody must act. And a journal that cannot be written: a restart
-/// revives whom it should hold. And a shared store that has been silent for too long, an upstream of which no
-/// server takes connections, a log that loses lines. A server of several that is left aside is said, and is
-/// none: it comes back by itself. So is a certificate that ends soon: somebody renews it. Tenants that a
-/// start did not find are a problem, a pattern that fits nothing and of which nobody was known is none.
+/// Runs the command. Exit 1 means that somebody must act:
+///
+/// * the files differ from what is in force: the last reload failed, a TLS file or a deny list was refused;
+/// * somebody is shut out: a certificate is missing, or one, a client CA or a revocation list has expired, an
+///   issuer has no key, tenants are missing, the wall clock is not trusted, an upstream is down;
+/// * revocations are at risk: the journal was lost or cannot be written, Redis has been silent for too long;
+/// * a log loses lines, or an upstream does not read bodies.
+///
+/// What recovers by itself is shown with exit 0: one of several servers left aside, a certificate that expires
+/// soon, a pattern of tenant files that matched nothing and had no tenants before.
 pub(crate) fn run(args: &StatusArgs, state_dir: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let form = OutputFormat::from_flag(args.json);
     match Client::new(args.control.socket(state_dir)).get("/v1/status")?.read::<StatusBody>()? {
@@ -83,7 +83,7 @@ fn describe(status: &StatusBody) -> String {
         let what = if patterns.is_empty() {
             "tenants were not there".to_owned()
         } else {
-            format!("no file fitted {patterns}")
+            format!("no file matched {patterns}")
         };
         let _ = writeln!(text, "missing     {what} at the start, {}", missing.since);
         if missing.count > 0 {
@@ -95,7 +95,7 @@ fn describe(status: &StatusBody) -> String {
             let _ = writeln!(text, "            {} {who} sessions: {}", missing.count, missing.named);
             let _ = writeln!(
                 text,
-                "            to come back? put all their files there and `octroi reload`; gone for good? `octroi reload --allow-removal`"
+                "            to bring them back, restore all their files and `octroi reload`; to remove them for good, `octroi reload --allow-removal`"
             );
         }
     }
@@ -112,15 +112,15 @@ fn describe(status: &StatusBody) -> String {
         );
         let _ = writeln!(
             text,
-            "            then none of them can live any more, and all is well by itself; until then whoever signs in again is in"
+            "            by then all of them have expired, and nothing is left to do; until then, users can sign in again"
         );
         let _ = writeln!(
             text,
-            "            make those with a later date (`session revoke --at`) again: they are forgotten"
+            "            repeat revocations with a future date (`session revoke --at`): they are lost"
         );
         let _ = writeln!(
             text,
-            "            `octroi run --accept-old-sessions` takes old sessions now: whoever was revoked before is revived"
+            "            `octroi run --accept-old-sessions` accepts old sessions now, those that were revoked before included"
         );
     }
     if let Some(unkept) = &status.revocations_unkept {
@@ -139,7 +139,7 @@ fn describe(status: &StatusBody) -> String {
         };
         let _ = writeln!(
             text,
-            "            do not restart: that forgets them. Mend the disk of the state directory, and octroi writes them within half a minute"
+            "            do not restart: a restart loses them. Repair the disk of the state directory; octroi then writes them within 30 seconds"
         );
     }
     for log in &status.logs_failing {
@@ -203,13 +203,12 @@ fn describe(status: &StatusBody) -> String {
     }
     for upstream in &status.upstreams {
         for one in &upstream.aside {
-            let tried =
-                format!("since {}, {} times tried in vain, next {}", one.since, one.failures, one.next);
+            let tried = format!("since {}, {} failed attempts, next {}", one.since, one.failures, one.next);
             let _ = writeln!(text, "aside       {} {}: {tried}: {}", upstream.name, one.server, one.error);
         }
         if let Some(failing) = &upstream.failing {
             let last = failing.last.as_ref().map(|last| format!(", last {last}")).unwrap_or_default();
-            let tried = format!("since {}, {} times tried in vain{last}", failing.since, failing.failures);
+            let tried = format!("since {}, {} failed attempts{last}", failing.since, failing.failures);
             let _ = writeln!(
                 text,
                 "down        {} {}: {tried}: {}",
@@ -226,7 +225,7 @@ fn describe(status: &StatusBody) -> String {
             );
             let _ = writeln!(
                 text,
-                "            take its `reads_bodies: true` out and `octroi reload`; or mend the app, and restart octroi"
+                "            remove its `reads_bodies: true` and `octroi reload`; or fix the app and restart octroi"
             );
         }
     }
@@ -240,7 +239,7 @@ fn describe(status: &StatusBody) -> String {
         );
         let _ = writeln!(
             text,
-            "            right? `octroi reload`, or wait until {}; wrong? set it right",
+            "            if the clock is right now: `octroi reload`, or wait until {}; if not: correct it",
             clock.until
         );
     }
@@ -268,7 +267,7 @@ fn describe(status: &StatusBody) -> String {
     text
 }
 
-/// Says which nodes live, and when the others were last heard of.
+/// Describes which nodes are alive, and when the others were last seen.
 fn describe_nodes(redis: &RedisBody, own: &str, text: &mut String) {
     let living: Vec<&str> =
         redis.nodes.iter().filter(|node| node.lives).map(|node| node.name.as_str()).collect();
@@ -285,10 +284,11 @@ fn describe_nodes(redis: &RedisBody, own: &str, text: &mut String) {
         None => writeln!(text, "nodes       {alive}"),
     };
     for node in redis.nodes.iter().filter(|node| !node.lives) {
-        let _ = writeln!(text, "            {} is gone, last heard of at {}", node.name, node.heard);
+        let _ = writeln!(text, "            {} is gone, last seen at {}", node.name, node.heard);
     }
     if redis.namesake {
-        let _ = writeln!(text, "            another octroi shares as `{own}`: give each node its own `node`");
+        let _ =
+            writeln!(text, "            another octroi uses the name `{own}`: give each node its own `node`");
     }
 }
 
@@ -326,8 +326,8 @@ mod tests {
 
         assert_eq!(exit, Exit::Problem);
         let expected = "clock       set back by 3600.2 s at 2026-11-23T21:59:00Z, not believed: nobody signs in; \
-                        believed is 2026-11-23T22:00:00Z\n            right? `octroi reload`, or wait until \
-                        2026-11-23T22:09:00Z; wrong? set it right\n";
+                        believed is 2026-11-23T22:00:00Z\n            if the clock is right now: `octroi reload`, or \
+                        wait until 2026-11-23T22:09:00Z; if not: correct it\n";
         assert!(text.ends_with(expected), "{text}");
         let clock = serde_json::from_str::<StatusBody>(&json).unwrap().clock.unwrap();
         assert_eq!((clock.step_seconds, clock.until.as_str()), (-3600.2, "2026-11-23T22:09:00Z"));
@@ -352,7 +352,7 @@ mod tests {
             assert_eq!(exit, expected);
             assert!(
                 text.contains(
-                    "\nmissing     no file fitted `tenants.d/*.yaml` at the start, 2026-11-23T22:00:00Z\n"
+                    "\nmissing     no file matched `tenants.d/*.yaml` at the start, 2026-11-23T22:00:00Z\n"
                 ),
                 "{text}"
             );
@@ -385,9 +385,9 @@ mod tests {
                     .await;
 
             assert_eq!(exit, expected);
-            let line = "aside       app 192.0.2.1:80: since 2026-11-23T21:59:00Z, 3 times tried in vain, next 2026-11-23T22:01:00Z: refused\n";
+            let line = "aside       app 192.0.2.1:80: since 2026-11-23T21:59:00Z, 3 failed attempts, next 2026-11-23T22:01:00Z: refused\n";
             let unread = "unread      upstream app does not read bodies: each goes over a connection of its own\n            \
-                          take its `reads_bodies: true` out and `octroi reload`; or mend the app, and restart octroi\n";
+                          remove its `reads_bodies: true` and `octroi reload`; or fix the app and restart octroi\n";
             assert!(text.ends_with(&format!("{line}{}", if bodies_unread { unread } else { "" })), "{text}");
         }
     }
@@ -457,7 +457,7 @@ mod tests {
                 }),
                 Exit::Problem,
                 "\nlost        the revocation journal, found at 2026-11-23T21:59:00Z: sessions from before are refused until \
-                 2026-11-23T22:00:00Z\n            then none of them can live",
+                 2026-11-23T22:00:00Z\n            by then all of them have expired",
             ),
             (
                 Box::new(|control| {
@@ -533,7 +533,7 @@ mod tests {
                         Some(RedisStatus { replicas: Some(1), ..redis(true, true) })
                 }),
                 Exit::Fine,
-                "\nnodes       1 of 1 alive: edge-1\n            edge-2 is gone, last heard of at 2026-11-23T22:00:00Z\n",
+                "\nnodes       1 of 1 alive: edge-1\n            edge-2 is gone, last seen at 2026-11-23T22:00:00Z\n",
             ),
             (
                 Box::new(|control| {
@@ -549,12 +549,12 @@ mod tests {
                         Some(RedisStatus { is_namesake: true, ..redis(true, true) })
                 }),
                 Exit::Problem,
-                "\n            another octroi shares as `edge-1`: give each node its own `node`\n",
+                "\n            another octroi uses the name `edge-1`: give each node its own `node`\n",
             ),
             (
                 Box::new(|control| *control.upstreams.lock().unwrap() = down(true)),
                 Exit::Problem,
-                "\ndown        app 192.0.2.1:80: since 2026-11-23T22:00:00Z, 6 times tried in vain, last 2026-11-23T22:00:00Z: refused\n",
+                "\ndown        app 192.0.2.1:80: since 2026-11-23T22:00:00Z, 6 failed attempts, last 2026-11-23T22:00:00Z: refused\n",
             ),
             (
                 Box::new(|control| *control.upstreams.lock().unwrap() = down(false)),

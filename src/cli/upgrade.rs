@@ -9,7 +9,7 @@ use super::{
 };
 use crate::admin::wire::{UpgradeBody, UpgradedBody};
 
-/// Hand over to a new process without losing a connection: new program, new configuration.
+/// Hand over to a new process, with a new program or configuration, without dropping a connection.
 ///
 /// The running octroi hands its sockets and its revocation journal to the process that waits (`octroi run
 /// --upgrade`), or starts one itself, from the program file and with the arguments that it was started with.
@@ -17,7 +17,7 @@ use crate::admin::wire::{UpgradeBody, UpgradedBody};
 /// nothing had been tried.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct UpgradeArgs {
-    /// Start no process: hand over to the one that waits, as QUIT does
+    /// Start no process: hand over to the one that is waiting, as SIGQUIT does
     #[arg(long)]
     pub(crate) no_start: bool,
     /// Print JSON
@@ -27,7 +27,7 @@ pub(crate) struct UpgradeArgs {
     pub(crate) control: ControlArgs,
 }
 
-/// Runs the command. Exit 0 says that the new process serves; 1 that nothing was handed over, and why.
+/// Runs the command. Exit 0: the new process serves. Exit 1: nothing was handed over; the message says why.
 pub(crate) fn run(args: &UpgradeArgs, state_dir: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let wish = UpgradeBody { start: !args.no_start };
     let request = AdminRequest {

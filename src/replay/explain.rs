@@ -1,4 +1,4 @@
-//! Explaining one decision.
+//! The explanation of one decision.
 
 use std::{
     fmt,
@@ -26,28 +26,28 @@ use crate::{
 pub struct Explained {
     /// The revision of the policy that judged.
     pub revision: String,
-    /// What was asked.
+    /// The request.
     pub request: Asked,
     /// The steps in the order in which they were taken.
     pub steps: Vec<Told>,
-    /// How it ended: `allow`, `deny` or `redirect`.
+    /// The outcome: `allow`, `deny` or `redirect`.
     pub decision: &'static str,
-    /// Why it was refused.
+    /// The refusal, if there was one.
     pub refusal: Option<Refusal>,
     /// What observe mode let pass: the `would` of the access line.
     pub would: Option<&'static str>,
-    /// What the client would get.
+    /// What the client would receive.
     pub client_gets: String,
-    /// What the running octroi was asked, or why it was not; empty: nobody tried.
+    /// What the running octroi was asked, or why it was not; empty if it was not tried.
     pub running: String,
-    /// Whose ban would end the connection: who connects, unless that is a proxy of ours.
+    /// The client whose ban would close the connection: the peer, unless it is a trusted proxy.
     #[serde(skip)]
     pub bannable: Option<ClientIp>,
 }
 
 impl Explained {
-    /// Takes in that the running octroi has banned the client: the connection ends before anything of the
-    /// request is read, so no step was taken.
+    /// Records that the running octroi has banned the client: the connection closes before any of the
+    /// request is read, so there are no steps.
     pub fn refuse_banned(&mut self, detail: String) {
         let text = detail.clone();
         self.steps = vec![Told {
@@ -65,7 +65,7 @@ impl Explained {
     }
 }
 
-/// What was asked, and what became known of it.
+/// The request, and what the steps found out about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Asked {
     /// The method.
@@ -78,7 +78,7 @@ pub struct Asked {
     pub client: Option<String>,
     /// The tenant that owns the host.
     pub tenant: Option<String>,
-    /// The session's tenant, where it is another.
+    /// The session's tenant, if it is another.
     pub member: Option<String>,
     /// The route.
     pub route: Option<String>,
@@ -91,13 +91,13 @@ pub struct Asked {
 pub struct Told {
     /// The check.
     pub stage: &'static str,
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
     /// What it found.
     pub text: String,
-    /// The reason code, where it found something against the request.
+    /// The reason code, if it found something against the request.
     pub reason: Option<&'static str>,
-    /// Where the rule that decided was written: `file:line`.
+    /// The position of the deciding rule: `file:line`.
     pub rule: Option<String>,
 }
 
@@ -105,9 +105,9 @@ pub struct Told {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It let the request go on.
+    /// It let the request pass.
     Pass,
-    /// It would have refused, and observe mode let the request go on.
+    /// It would have refused, but observe mode let the request pass.
     WouldDeny,
     /// It refused.
     Deny,
@@ -118,19 +118,19 @@ pub enum Outcome {
 pub struct Refusal {
     /// The reason code.
     pub reason: &'static str,
-    /// When it is given, in general.
+    /// What the reason means in general.
     pub meaning: &'static str,
     /// The facts of this request.
     pub detail: String,
-    /// The HTTP status; 0: the connection ends without one.
+    /// The HTTP status; 0 if the connection closes without an answer.
     pub status: u16,
-    /// Where the rule that decided was written.
+    /// The position of the deciding rule.
     pub rule: Option<String>,
 }
 
-/// Explains what the policy decides of a described request.
+/// Explains how the policy decides a described request.
 ///
-/// Quotas are only looked at: nobody is charged, and the answer is what a first request would get now.
+/// Quotas are only read: nothing is charged, and the answer is what a first request would get now.
 pub fn explain<Q: QuotaStore, R: RevocationStore>(
     described: &Described,
     policy: &Policy,
@@ -151,7 +151,7 @@ pub fn explain<Q: QuotaStore, R: RevocationStore>(
     Ok(Explained {
         revision: policy.revision.clone(),
         request: asked(&view, &facts),
-        // A step that passed without a word had nothing to look at.
+        // A step that passed without a note had nothing to check.
         steps: trail
             .steps()
             .iter()
@@ -173,7 +173,7 @@ pub fn explain<Q: QuotaStore, R: RevocationStore>(
     })
 }
 
-/// A store that is only looked at.
+/// A quota store that is only read.
 struct Peek<'a, Q>(&'a Q);
 
 impl<Q: QuotaStore> QuotaStore for Peek<'_, Q> {
@@ -188,8 +188,8 @@ impl<Q: QuotaStore> QuotaStore for Peek<'_, Q> {
     }
 }
 
-/// Runs a judgement that has nothing to wait for: the only thing it could wait for is the quota store, and
-/// that is [`Peek`].
+/// Runs a judgement to its end without a runtime. It could only wait for the quota store, and [`Peek`] never
+/// waits.
 fn at_once<T>(judgement: impl Future<Output = Verdict<T>>) -> Verdict<T> {
     match pin!(judgement).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(verdict) => verdict,
@@ -245,7 +245,7 @@ fn refusal(deny: &Deny, policy: &Policy) -> Refusal {
     }
 }
 
-/// Says what the client would read. A refusal tells it nothing of rules, tenants or keys.
+/// Describes what the client would receive. A refusal reveals no rules, tenants or keys.
 fn client_gets(
     view: &RequestView<'_>,
     verdict: &Verdict<Disposition>,
@@ -275,7 +275,7 @@ fn client_gets(
                 .and_then(|sessions| sessions.login_url.as_deref())
                 .filter(|_| status == 401);
             let login = login.and_then(|url| match view.method {
-                // That page itself would lead in a circle.
+                // A redirect from the login page to itself would loop.
                 "GET" if view.target.split(|&byte| byte == b'?').next() != Some(url.as_bytes()) => {
                     Some(format!("; a browser that asks for a page: 303 to {url}"))
                 }

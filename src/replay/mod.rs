@@ -1,7 +1,7 @@
-//! The pipeline without traffic: what would octroi decide of a request, at which step, by which rule?
+//! The pipeline without traffic: how would octroi decide a request, at which step, by which rule?
 //!
-//! It runs the real [`judge`](crate::pipeline::judge) over a request that somebody described, never charges a
-//! quota, and says which revision of the policy it judged by.
+//! It runs the real [`judge`](crate::pipeline::judge) over a described request, never charges a quota, and
+//! says which revision of the policy decided.
 
 mod explain;
 mod request;

@@ -1,4 +1,4 @@
-//! A request that somebody described, in the form in which the checks see a real one.
+//! A described request, in the form in which the checks see a real one.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,10 +13,10 @@ use crate::{
     session::TOKEN_PREFIX,
 };
 
-/// A request in words.
+/// A description of a request.
 #[derive(Clone, Debug)]
 pub struct Described {
-    /// The listener; absent: the first that fits the URL's scheme.
+    /// The listener; `None`: the first that fits the URL's scheme.
     pub listener: Option<String>,
     /// The HTTP version.
     pub version: HttpVersion,
@@ -24,7 +24,7 @@ pub struct Described {
     pub method: String,
     /// `https://host[:port]/path?query`.
     pub url: String,
-    /// Who connects, after PROXY protocol; where TLS ends in front of the listener, who connects there.
+    /// The peer after PROXY protocol; where TLS ends in front of the listener, the peer of that proxy.
     pub client: IpAddr,
     /// What the TLS handshake names.
     pub sni: Sni,
@@ -32,16 +32,16 @@ pub struct Described {
     pub cookie: Option<String>,
     /// The token of `Authorization: Bearer`.
     pub bearer: Option<String>,
-    /// The client's certificate, and who accepts it.
+    /// The client's certificate, and the tenants that accept it.
     pub certificate: Option<Presented>,
     /// More fields.
     pub headers: Vec<(String, String)>,
-    /// An HTTP/1 head as it would be received, CR LF and all, instead of version, method, path and fields.
-    /// What follows its empty line is left out.
+    /// A raw HTTP/1 head, CR LF included; it replaces version, method, path and fields. Anything after its
+    /// empty line is ignored.
     pub head: Option<Vec<u8>>,
 }
 
-/// What a described TLS handshake names.
+/// The server name of a described TLS handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sni {
     /// The host of the URL.
@@ -53,7 +53,7 @@ pub enum Sni {
 }
 
 impl Described {
-    /// Returns the host that the handshake names.
+    /// Returns the server name of the handshake.
     pub fn server_name(&self) -> Option<Host> {
         match &self.sni {
             Sni::Host => split(&self.url)
@@ -66,26 +66,26 @@ impl Described {
     }
 }
 
-/// Why a description is no request.
+/// Why a description is not a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DescribeError {
-    /// Not a URL of ours.
+    /// Not an absolute http or https URL.
     #[error("`{0}` is not `https://host/path` or `http://host/path`")]
     Url(String),
     /// No listener has the name, or none serves the scheme.
     #[error("no listener {0}")]
     Listener(String),
-    /// A field that cannot stand in a request.
+    /// A field that is not valid in a request.
     #[error("`{0}` is not the name or value of a field")]
     Field(String),
 }
 
-/// A described request, with all that a [`RequestView`] borrows.
+/// A described request, with everything that a [`RequestView`] borrows.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The connection.
     pub facts: Facts,
-    /// The client's certificate, and who accepts it.
+    /// The client's certificate, and the tenants that accept it.
     pub certificate: Option<Presented>,
     /// The HTTP version.
     pub version: HttpVersion,
@@ -102,13 +102,13 @@ pub struct Request {
 }
 
 impl Request {
-    /// Puts a description into the form that a request has when it arrives at a listener of the policy.
+    /// Converts a description to the form of a request that arrives at a listener of the policy.
     pub fn new(described: &Described, policy: &Policy) -> Result<Self, DescribeError> {
         let (scheme, authority, target) = split(&described.url)?;
         let listener = listener(described.listener.as_deref(), scheme, policy)?;
         let proxy = proxy(described, listener, policy);
         let facts = facts(described, proxy.unwrap_or(described.client), listener);
-        // Clear text has none.
+        // Clear text has no server name.
         let certificate = described.certificate.clone().filter(|_| facts.tls().is_some());
         if let Some(head) = &described.head {
             return Ok(Self { certificate, ..Self::read(facts, head) });
@@ -146,7 +146,7 @@ impl Request {
         Ok(request)
     }
 
-    /// Writes the head that an HTTP/1 client would send for the request as it is now.
+    /// Writes the head that an HTTP/1 client would send for this request.
     pub fn write_head(&mut self) {
         if self.version == HttpVersion::Http2 {
             self.head = None;
@@ -178,8 +178,8 @@ impl Request {
         }
     }
 
-    /// Reads a head as a lenient library would. It need not be good at it: hygiene judges the bytes
-    /// themselves first.
+    /// Reads a head as a lenient library would. It need not be strict: hygiene checks the bytes themselves
+    /// first.
     fn read(facts: Facts, head: &[u8]) -> Self {
         let end = memchr::memmem::find(head, b"\r\n\r\n").map_or(head.len(), |at| at + 4);
         let head = head.get(..end).unwrap_or(head);
@@ -214,9 +214,8 @@ impl Request {
     }
 }
 
-/// Describes a request that was recorded, as far as its event knows it: with its host, `User-Agent` and
-/// `Referer`, and without credentials, other fields and its body. Whoever judges it again judges its
-/// certificate, too.
+/// Describes a recorded request as far as its event knows it: with host, `User-Agent` and `Referer`, without
+/// credentials, other fields and body. A caller that judges it again must judge its certificate as well.
 impl From<&RequestEnded<'_>> for Request {
     fn from(ended: &RequestEnded<'_>) -> Self {
         let text = |octets: Option<&[u8]>| octets.map(|octets| String::from_utf8_lossy(octets).into_owned());
@@ -269,7 +268,7 @@ fn listener<'p>(name: Option<&str>, scheme: &str, policy: &'p Policy) -> Result<
             ListenerKind::Plaintext | ListenerKind::Redirect { .. } => scheme == "http",
         }),
     };
-    // One behind what ends TLS is asked with https, too.
+    // A listener behind a TLS-terminating proxy is asked with https, too.
     let in_front = || {
         policy.listeners.iter().find(|listener| name.is_none() && scheme == "https" && listener.tls_in_front)
     };
@@ -282,9 +281,9 @@ fn listener<'p>(name: Option<&str>, scheme: &str, policy: &'p Policy) -> Result<
     found.map(|listener| &**listener).ok_or_else(missing)
 }
 
-/// Returns from where a request comes whose TLS ended in front of its listener: whoever is described asked
-/// there. Who describes what such a proxy sends, with a head or with its own fields, or names one as the
-/// client, describes all of it.
+/// Returns the proxy through which a request comes whose TLS ended in front of its listener; the described
+/// client connected there. A description that has a head, forwarding fields or a proxy as the client already
+/// describes what the proxy sends.
 fn proxy(described: &Described, listener: &Listener, policy: &Policy) -> Option<IpAddr> {
     let trusted = listener.trusted_proxies.as_ref().unwrap_or(&policy.trusted_proxies);
     let says_so = |name: &str| described.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
@@ -296,7 +295,7 @@ fn proxy(described: &Described, listener: &Listener, policy: &Policy) -> Option<
     trusted.ranges().first().map(|range| range.first())
 }
 
-/// Adds what a proxy says of the client.
+/// Adds the fields in which a proxy names the client.
 fn say_who_asked(
     headers: &mut HeaderMap,
     client: IpAddr,
@@ -309,7 +308,7 @@ fn say_who_asked(
             append(headers, "x-forwarded-proto", scheme)
         }
         ClientIpHeader::Forwarded => {
-            // RFC 7239, section 6: an IPv6 address stands in brackets, and those in quotes.
+            // RFC 7239, section 6: an IPv6 address is bracketed and quoted.
             let node = if client.is_ipv6() { format!("\"[{client}]\"") } else { client.to_string() };
             append(headers, "forwarded", &format!("for={node};proto={scheme}"))
         }
@@ -343,7 +342,7 @@ fn facts(described: &Described, source: IpAddr, listener: &Listener) -> Facts {
 
 fn append(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), DescribeError> {
     let parsed = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value));
-    // The value may be a secret, so only the name is said. The token of a described request is one.
+    // Only the name is shown: the value may be a secret, such as the token of a described request.
     let (Ok(field), Ok(mut value)) = parsed else { return Err(DescribeError::Field(name.to_owned())) };
     value.set_sensitive(field == header::AUTHORIZATION || field == header::COOKIE);
     headers.append(field, value);

@@ -253,6 +253,36 @@ fn the_answers_of_the_admin_api_are_whole() {
 }
 
 #[test]
+fn every_call_and_every_error_of_the_admin_api_has_its_row() {
+    let page = read("docs/reference/admin-api.md");
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| ")).collect();
+    let rooms = ["endpoint", "refusal", "caller", "ban", "session", "api"];
+    let source: String = rooms
+        .iter()
+        .map(|file| read(&format!("src/admin/{file}.rs")))
+        .fold(String::new(), |all, text| all + text.split("\n#[cfg(test)]").next().unwrap());
+    let quoted = |text: &str| text.split('"').skip(1).step_by(2).next().unwrap_or_default().to_owned();
+
+    let paths: BTreeSet<String> =
+        source.match_indices("\"/v1/").map(|(at, _)| quoted(&source[at..])).collect();
+    let codes: BTreeSet<String> = source
+        .match_indices("refusal(")
+        .map(|(at, begin)| source[at + begin.len()..].trim_start())
+        .filter(|call| call.starts_with(['4', '5']))
+        .map(|call| quoted(&call[..call.len().min(60)]))
+        .filter(|code| code.chars().all(|c| c.is_ascii_lowercase() || c == '_') && !code.is_empty())
+        .collect();
+
+    assert!(paths.len() == 9 && codes.len() > 15, "{paths:?} {codes:?}");
+    let without = |text: &String| !rows.iter().any(|row| row.contains(text.as_str()));
+    assert_eq!(paths.iter().filter(|path| without(path)).collect::<Vec<_>>(), Vec::<&String>::new());
+    assert_eq!(codes.iter().filter(|code| without(code)).collect::<Vec<_>>(), Vec::<&String>::new());
+    // Each role, as the program asks for it.
+    let viewers = rows.iter().filter(|row| row.contains(" | viewer | "));
+    assert!(viewers.clone().all(|row| row.starts_with("| `GET /v1/")), "{:?}", viewers.collect::<Vec<_>>());
+}
+
+#[test]
 fn the_offences_are_the_program_s_own() {
     let guide = read("docs/guides/bans.md");
     let table = between(&guide, "\n## Offences\n", "\n## ").next().unwrap();

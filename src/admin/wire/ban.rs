@@ -8,7 +8,7 @@ use crate::model::{Ban, BanCause, UnixTime};
 /// `GET /v1/bans`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BansBody {
-    /// The bans, those that end last first, at most [`LISTED_BANS`].
+    /// The bans, the last to end first, at most [`LISTED_BANS`].
     pub bans: Vec<BanBody>,
     /// How many more there are.
     pub more: usize,
@@ -26,16 +26,16 @@ pub struct BanBody {
     pub until: String,
     /// `protocol` or `operator`.
     pub cause: String,
-    /// What the client did last, by its code.
+    /// The code of the client's last offence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Why, in the operator's words.
+    /// The operator's note.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
 impl BansBody {
-    /// Puts bans into words; `now` is what they still last from.
+    /// Converts bans; `now` is the time from which their rest counts.
     pub fn new(bans: Vec<Ban>, now: UnixTime) -> Self {
         let more = bans.len().saturating_sub(LISTED_BANS);
         let one = |ban: Ban| {
@@ -72,13 +72,13 @@ pub struct MakeBanBody {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LiftBanBody {
-    /// As of [`MakeBanBody`].
+    /// As in [`MakeBanBody`].
     pub client: String,
 }
 
 /// The answer to `POST /v1/bans` and `POST /v1/bans/remove`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientBody {
-    /// Who it is about: an IPv4 address or an IPv6 /64.
+    /// The client: an IPv4 address or an IPv6 /64.
     pub client: String,
 }

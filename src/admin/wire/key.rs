@@ -19,15 +19,15 @@ pub struct KeyBody {
     pub id: u16,
     /// `mints`, `opens` or `waits`.
     pub state: String,
-    /// From when on one that waits mints by itself.
+    /// When a waiting key mints by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mints_from: Option<String>,
-    /// Its file in the key folder; absent: it is listed in the configuration.
+    /// Its file in the key folder; absent if the configuration lists the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// Digits that nodes with the same secret share.
+    /// A check value: nodes with the same secret show the same.
     pub check: String,
-    /// Since when this node knows it; absent: nobody was asked.
+    /// Since when this node has known it; absent if no process was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
     /// When it last minted here.
@@ -36,10 +36,10 @@ pub struct KeyBody {
     /// When it last opened a session here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened: Option<String>,
-    /// For how many requests, since the start of the process; absent: nobody was asked.
+    /// How many requests used it since the start of the process; absent if no process was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uses: Option<u64>,
-    /// From when on it may be retired.
+    /// When it may be retired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retire_from: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What is asked of the process: to reload, to hand over.
+//! Calls to the process: reload, hand-over.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReloadBody {
-    /// Whether many tenants may go at once, and their sessions with them.
+    /// Whether many tenants may be removed at once, with their sessions.
     #[serde(default)]
     pub allow_removal: bool,
-    /// Whether only to say what would come of it: nothing is changed.
+    /// Whether only to report what a reload would do; nothing is changed.
     #[serde(default)]
     pub dry_run: bool,
 }
@@ -17,9 +17,9 @@ pub struct ReloadBody {
 /// The answer to `POST /v1/reload`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadedBody {
-    /// The revision in force; of a dry run, the one that would be.
+    /// The revision in force; for a dry run, the one that would be.
     pub revision: String,
-    /// What is odd about it, yet allowed.
+    /// Its warnings.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -28,7 +28,7 @@ pub struct ReloadedBody {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UpgradeBody {
-    /// Whether a successor is started where none waits.
+    /// Whether to start a successor if none is waiting.
     #[serde(default = "yes")]
     pub start: bool,
 }
@@ -44,7 +44,6 @@ pub struct UpgradedBody {
     pub predecessor: u32,
     /// The process that serves.
     pub successor: u32,
-    /// How long it took from the first socket that was handed over until the successor served, in
-    /// milliseconds.
+    /// The time from the first socket handed over until the successor served, in milliseconds.
     pub took_ms: f64,
 }

@@ -1,49 +1,49 @@
-//! The Redis that nodes share, as a status shows it.
+//! The Redis that the nodes share, as a status shows it.
 
 use serde::{Deserialize, Serialize};
 
 use super::write_time;
 use crate::model::{NodeStatus, RedisStatus};
 
-/// How the store that nodes share does.
+/// The state of the shared store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RedisBody {
     /// Whether there is a connection.
     pub connected: bool,
-    /// Why there is none, or what it refuses; absent: all is well.
+    /// Why there is no connection, or what Redis refuses; absent if all is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
     /// Whether revocations are shared through it.
     pub shared: bool,
-    /// Whether it is known what other nodes revoked.
+    /// Whether the revocations of other nodes are known up to `stale_after`.
     pub fresh: bool,
-    /// When that was last known; absent: not since the start.
+    /// When they were last known; absent if never since the start.
     pub synced: Option<String>,
-    /// Revocations of this node that it may not have yet.
+    /// Revocations of this node that may not have reached Redis yet.
     pub pending: u64,
-    /// Which nodes were seen there.
+    /// The nodes seen there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<NodeBody>,
-    /// Since when it is not known which of them live: what is said of them is from then. Absent: Redis was
+    /// Since when it is unknown which of them are alive; their state is from that time. Absent if Redis was
     /// asked just now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes_unknown_since: Option<String>,
-    /// How many there should be, where the configuration says so.
+    /// How many nodes are expected, where the configuration says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u32>,
-    /// Whether another process shares under this node's name.
+    /// Whether another process uses this node's name.
     #[serde(default)]
     pub namesake: bool,
 }
 
 impl RedisBody {
-    /// Says whether it can be relied on: what other nodes revoked is known, there are as many as there should
-    /// be, each of its own name.
+    /// Says whether it is healthy: the revocations of other nodes are known, all expected nodes are alive,
+    /// and each has its own name.
     pub fn is_healthy(&self) -> bool {
         !self.shared || (self.fresh && !self.namesake && !self.misses_nodes())
     }
 
-    /// Says whether fewer nodes live than there should be, as far as Redis was asked.
+    /// Says whether fewer nodes are alive than expected, by Redis's last answer.
     pub fn misses_nodes(&self) -> bool {
         let living = self.nodes.iter().filter(|node| node.lives).count();
         !self.nodes.is_empty()
@@ -58,9 +58,9 @@ impl RedisBody {
 pub struct NodeBody {
     /// Its name.
     pub name: String,
-    /// When it was last heard of.
+    /// When it was last seen.
     pub heard: String,
-    /// Whether it lived when Redis was last asked.
+    /// Whether it was alive when Redis was last asked.
     pub lives: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Sessions: those of a user, their end, and the tenant that they are of.
+//! Sessions: list, revocation, and the tenant's epoch.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::model::{RevocationReport, SessionStatus, SessionsOfUser};
 pub struct TenantBody {
     /// The tenant.
     pub name: String,
-    /// The epoch that its sessions are minted in.
+    /// The epoch in which its sessions are minted.
     pub epoch: u32,
 }
 
@@ -27,7 +27,7 @@ pub struct RevokeBody {
     /// The user of the tenant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// When, as RFC 3339; absent: now.
+    /// When it takes effect, as RFC 3339; absent: now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
     /// Why.
@@ -38,19 +38,19 @@ pub struct RevokeBody {
 /// The answer to `POST /v1/sessions/revoke`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RevokedBody {
-    /// How many nodes follow it.
+    /// On how many nodes it is in force.
     pub nodes: u32,
-    /// How long it took until it was in force and durable, in milliseconds.
+    /// The time until it was in force and on the disk, in milliseconds.
     pub took_ms: f64,
     /// When it takes effect.
     pub at: String,
-    /// Nodes that live and did not say in time that it is in force there.
+    /// Live nodes that did not confirm in time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub silent: Vec<String>,
-    /// How many nodes there should be, where the configuration says so.
+    /// How many nodes are expected, where the configuration says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u32>,
-    /// How many sessions of the user were known that it ends; absent where no user is named.
+    /// How many known sessions of the user it ends; absent if no user is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<usize>,
 }
@@ -68,27 +68,28 @@ impl From<RevocationReport> for RevokedBody {
     }
 }
 
-/// `POST /v1/sessions/list`: whose. A user's name stands in no path, and so in no log.
+/// What `POST /v1/sessions/list` takes. It is a body because paths are logged, and a user's name must not
+/// be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListSessionsBody {
     /// The tenant.
     pub tenant: String,
-    /// Its user.
+    /// The user of the tenant.
     pub user: String,
 }
 
 /// The answer to `POST /v1/sessions/list`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionsBody {
-    /// The sessions that are known, the oldest first.
+    /// The known sessions, the oldest first.
     pub sessions: Vec<SessionBody>,
     /// Whether those of other nodes are among them.
     pub all_nodes: bool,
-    /// Why they are not; absent where they are.
+    /// Why they are not; absent if they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silence: Option<String>,
-    /// What no store knows, in words.
+    /// Kinds of sessions that no store knows, in words.
     pub unknown: Vec<String>,
 }
 
@@ -101,9 +102,9 @@ pub struct SessionBody {
     pub granted: String,
     /// When it was last seen.
     pub seen: String,
-    /// When it ends in any case.
+    /// When it ends at the latest.
     pub ends: String,
-    /// From where it was granted: an IPv4 address or an IPv6 /64.
+    /// The client it was granted to: an IPv4 address or an IPv6 /64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
     /// How often its token was renewed.

@@ -1,4 +1,4 @@
-//! How the running octroi is: `GET /v1/status`.
+//! The status of the running octroi: `GET /v1/status`.
 
 use std::time::Duration;
 
@@ -22,48 +22,48 @@ pub struct StatusBody {
     pub revision: String,
     /// When the policy was loaded.
     pub loaded: String,
-    /// What the last reload said; absent: it was well.
+    /// The error of the last reload; absent if it succeeded.
     pub reload_error: Option<String>,
-    /// Files of TLS on disk that cannot be used; what was read before them is in force.
+    /// TLS files that cannot be used; the versions read before are in force.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tls_refused: Vec<String>,
-    /// Certificates that cannot be used while nothing is in force in their place: hosts are not served.
+    /// Certificates that cannot be used and have no replacement in force: their hosts are not served.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tls_out: Vec<String>,
-    /// Certificates in force that end within 14 days.
+    /// Certificates in force that expire within 14 days.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tls_ending: Vec<String>,
-    /// Files of denied ranges that are refused as they are; what they held before is in force.
+    /// Files of denied ranges that are refused; their previous content is in force.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deny_refused: Vec<String>,
-    /// CAs and revocation lists of client certificates that have ended, by tenant, and certificates of ours:
-    /// whom they concern is shut out.
+    /// Expired client CAs and revocation lists, by tenant, and expired server certificates: the clients
+    /// concerned are shut out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lapsed: Vec<String>,
-    /// What is odd about the chains that certificates are shown with.
+    /// Faults in the certificates' chains.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chains: Vec<String>,
-    /// How the wall clock was set; absent: it is believed.
+    /// How the wall clock was set; absent while it is believed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<ClockBody>,
     /// Tenants in force.
     pub tenants: usize,
-    /// Who was there before a start with patterns of tenant files that fitted nothing; absent: nobody, or
-    /// somebody has confirmed it.
+    /// Tenants from before a start whose patterns of tenant files matched nothing; absent if there were
+    /// none, or an operator confirmed their removal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenants_missing: Option<MissingTenantsBody>,
     /// Connections open now.
     pub connections: u64,
     /// Revocations in force.
     pub revocations: usize,
-    /// When it was found that the revocation journal was lost; absent: it is whole, an operator accepted
-    /// that, or no session from before can live any more.
+    /// When the loss of the revocation journal was found; absent if it is whole, an operator accepted the
+    /// loss, or every session from before has expired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocations_lost: Option<String>,
-    /// From when on no session from before a loss can live; absent: nothing is lost.
+    /// When every session from before the loss has expired; absent if nothing is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocations_lost_until: Option<String>,
-    /// What is ended in memory and not on the disk; absent: all of it is.
+    /// Revocations that are in memory and not on the disk; absent if all are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocations_unkept: Option<UnkeptBody>,
     /// Logs that fail or lose lines, each with the reason.
@@ -73,25 +73,25 @@ pub struct StatusBody {
     pub draining: bool,
     /// The listeners.
     pub listeners: Vec<ListenerBody>,
-    /// How many processes have served since one was started without a predecessor, this one counted.
+    /// How many processes have served since the last start without a predecessor, this one included.
     #[serde(default)]
     pub generation: u32,
     /// The predecessor, while it drains.
     #[serde(default)]
     pub predecessor: Option<DrainingBody>,
-    /// The process that waits to take over.
+    /// The process that is waiting to take over.
     #[serde(default)]
     pub successor: Option<u32>,
-    /// Where certificates by ACME stand; absent: none is wanted.
+    /// The state of certificates from ACME; absent if none is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acme: Option<AcmeBody>,
-    /// How the store that nodes share does; absent: there is none.
+    /// The state of the shared store; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redis: Option<RedisBody>,
-    /// Where the keys that issuers publish stand.
+    /// The state of the issuers' key sets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub key_sets: Vec<KeySetBody>,
-    /// Upstreams with which something is wrong.
+    /// Upstreams with a fault.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<UpstreamBody>,
 }
@@ -105,98 +105,98 @@ pub struct ListenerBody {
     pub address: String,
 }
 
-/// A process that has handed over, and drains.
+/// A process that has handed over and is draining.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainingBody {
     /// The process.
     pub pid: u32,
-    /// Connections that it still has.
+    /// Its open connections.
     pub connections: u64,
 }
 
-/// Tenants that a start did not find, because a pattern of tenant files fitted nothing.
+/// Tenants that a start did not find, because a pattern of tenant files matched nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MissingTenantsBody {
     /// The patterns.
     pub patterns: Vec<String>,
-    /// When it started so.
+    /// When that start was.
     pub since: String,
-    /// How many were there before; 0: as far as is known, nobody.
+    /// How many there were before; 0 if none is known.
     pub count: usize,
     /// The first of them, for people.
     pub named: String,
 }
 
-/// Revocations that are in force in memory and not on the disk: a restart forgets them.
+/// Revocations that are in memory and not on the disk: a restart loses them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnkeptBody {
-    /// How many; 0: the journal cannot be written, and nothing is lost by it yet.
+    /// How many; 0 if the journal cannot be written but nothing depends on it yet.
     pub count: u64,
     /// Why.
     pub error: String,
 }
 
-/// A wall clock that was set and is not believed: nobody signs in. Times are those that are believed.
+/// A wall clock that was set and is not believed: nobody can sign in. The times here are octroi's own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClockBody {
-    /// What the wall clock is ahead, in seconds; behind, if it is negative.
+    /// How far the wall clock is ahead, in seconds; negative if it is behind.
     pub step_seconds: f64,
-    /// The time that is believed.
+    /// The time that octroi goes by.
     pub now: String,
-    /// When it was set, as far as it was seen.
+    /// When it was set, as far as octroi noticed.
     pub since: String,
-    /// When it is believed by itself, unless it is set once more.
+    /// When it will be believed without an operator, unless it is set again.
     pub until: String,
 }
 
-/// Where certificates by ACME stand.
+/// The state of certificates from ACME.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcmeBody {
     /// How many are wanted.
     pub wanted: usize,
-    /// How many of them are not there.
+    /// How many of them are missing.
     pub missing: usize,
-    /// How many could not be had the last time.
+    /// How many failed at the last attempt.
     pub failing: usize,
     /// When the next order is due.
     pub next: String,
-    /// The first of those that are missing or could not be had.
+    /// The first that are missing or failed.
     pub troubles: Vec<AcmeTroubleBody>,
 }
 
 impl AcmeBody {
-    /// Says whether every host has a certificate, or one that was not tried yet is on its way.
+    /// Says whether every host has a certificate, or one whose first order is still due.
     pub fn is_healthy(&self) -> bool {
         !self.troubles.iter().any(|one| one.missing && one.error.is_some())
     }
 }
 
-/// A certificate by ACME that is missing, or could not be had.
+/// A certificate from ACME that is missing or failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcmeTroubleBody {
-    /// What it is called.
+    /// Its name.
     pub certificate: String,
     /// Whether none is in use.
     pub missing: bool,
-    /// What went wrong the last time.
+    /// The last error.
     pub error: Option<String>,
     /// When it is tried again.
     pub next: String,
 }
 
-/// Where the keys stand that an issuer publishes.
+/// The state of an issuer's key set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeySetBody {
     /// Its name in the configuration.
     pub set: String,
-    /// How many keys count now; none: tokens of this issuer are refused.
+    /// How many keys are in force; with none, the issuer's tokens are refused.
     pub keys: usize,
-    /// How many of the set's keys are of no use.
+    /// How many keys of the set cannot be used.
     pub ignored: usize,
-    /// When it was last had.
+    /// When it was last fetched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fetched: Option<String>,
-    /// Why it could not be had the last time.
+    /// The last error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// When it is fetched again.

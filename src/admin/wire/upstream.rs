@@ -1,40 +1,40 @@
-//! Upstreams with which something is wrong, as a status shows them.
+//! Upstreams with a fault, as a status shows them.
 
 use serde::{Deserialize, Serialize};
 
 use super::write_time;
 use crate::model::UpstreamStatus;
 
-/// An upstream with which something is wrong.
+/// An upstream with a fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpstreamBody {
     /// Its name.
     pub name: String,
-    /// Whether octets came behind the answer to a request with a body: it does not read bodies.
+    /// Whether bytes followed its answer to a request with a body, so it does not read bodies.
     pub bodies_unread: bool,
-    /// Servers that take no connections and are left aside.
+    /// Servers that accept no connections and are left aside.
     pub aside: Vec<AsideBody>,
-    /// Whether none of its servers takes connections.
+    /// Whether none of its servers accepts connections.
     #[serde(default)]
     pub down: bool,
-    /// Its only server, where that takes none.
+    /// Its only server, if that accepts none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing: Option<FailingBody>,
 }
 
-/// The only server of an upstream, while it takes no connections. Each request tries it.
+/// The only server of an upstream, while it accepts no connections. Each request tries it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailingBody {
     /// Its address.
     pub server: String,
     /// Since when.
     pub since: String,
-    /// When a request tried it last; an earlier octroi does not say it.
+    /// When a request last tried it; an older octroi does not send this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<String>,
-    /// How often it was tried in vain.
+    /// How many attempts failed.
     pub failures: u32,
-    /// Why, the last time.
+    /// The last error.
     pub error: String,
 }
 
@@ -47,9 +47,9 @@ pub struct AsideBody {
     pub since: String,
     /// When a request tries it again.
     pub next: String,
-    /// How often it was tried in vain.
+    /// How many attempts failed.
     pub failures: u32,
-    /// Why, the last time.
+    /// The last error.
     pub error: String,
 }
 

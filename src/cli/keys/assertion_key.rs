@@ -8,7 +8,7 @@ use base64::Engine;
 
 use crate::{edge::dev, model::Secret};
 
-/// Writes a key of Ed25519 into a new file that no stranger reads: PKCS#8 as PEM, as OpenSSL writes it.
+/// Writes an Ed25519 key into a new file that only its owner can read: PKCS#8 as PEM, as OpenSSL writes it.
 pub(super) fn make(path: &Path) -> anyhow::Result<()> {
     let der = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new())
         .map_err(|_| anyhow::anyhow!("the system's random generator does not work"))?;

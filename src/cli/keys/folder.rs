@@ -1,4 +1,4 @@
-//! The folder of session keys: files that appear, are renamed and vanish as a whole.
+//! The folder of session keys: each file is created, renamed and removed atomically.
 
 use std::{
     fs::{self, DirBuilder},
@@ -17,7 +17,7 @@ use crate::{
     session::{KeyFile, KeyState},
 };
 
-/// Writes base64 of 32 random bytes into a new file that no stranger reads.
+/// Writes 32 random bytes in base64 into a new file that only its owner can read.
 pub(super) fn write_random(path: &Path) -> anyhow::Result<()> {
     let mut random = Secret::new([0_u8; 32]);
     random
@@ -27,8 +27,8 @@ pub(super) fn write_random(path: &Path) -> anyhow::Result<()> {
     dev::write_secret(path, text.expose().as_bytes()).with_context(|| format!("making {}", path.display()))
 }
 
-/// Makes a folder that is missing, and a key where it holds none: one above those that are listed beside it.
-/// Returns what was made.
+/// Creates a missing folder, and a key where it holds none: its number is one above the listed keys. Returns
+/// what was created.
 pub(super) fn first_key(folder: &Path, listed: Option<u16>) -> anyhow::Result<Option<PathBuf>> {
     if !folder.try_exists().with_context(|| format!("looking for {}", folder.display()))? {
         DirBuilder::new()
@@ -40,31 +40,31 @@ pub(super) fn first_key(folder: &Path, listed: Option<u16>) -> anyhow::Result<Op
     if !config::read_key_folder(folder)?.is_empty() {
         return Ok(None);
     }
-    // Beside listed keys, the first of the folder must be known everywhere before it mints, as every new one.
+    // Beside listed keys, the folder's first key must reach every node before it mints, like every new key.
     let state = if listed.is_some() { KeyState::Open } else { KeyState::Mint };
     let id = listed.unwrap_or(0).checked_add(1).context("no number is left for another key")?;
     add(folder, KeyFile { id, state }).map(Some)
 }
 
-/// Makes a new key under this name. Readers see the whole file or none; an existing one is an error.
+/// Creates a key under this name. Readers see the whole file or none; an existing file is an error.
 pub(super) fn add(folder: &Path, file: KeyFile) -> anyhow::Result<PathBuf> {
     let (path, beside) = (folder.join(file.to_string()), folder.join(format!(".{}.new", file.id)));
     let making = || format!("making {}", path.display());
-    // One that a crash left behind was never a key.
+    // A file that a crash left behind was never in use as a key.
     let _ = fs::remove_file(&beside);
     write_random(&beside)?;
     let owner = fs::metadata(folder).with_context(making)?;
-    // Root makes it for who owns the folder: octroi's own account.
+    // Root creates it for the owner of the folder: octroi's own account.
     if rustix::process::geteuid().is_root() && owner.uid() != 0 {
         chown(&beside, Some(owner.uid()), Some(owner.gid())).with_context(making)?;
     }
-    // Unlike a renaming, it fails where the name is taken.
+    // Unlike a rename, a link fails where the name is taken.
     let linked = fs::hard_link(&beside, &path).with_context(making);
     let _ = fs::remove_file(&beside);
     linked.and_then(|()| sync(folder)).map(|()| path)
 }
 
-/// Gives a key another state.
+/// Renames a key to its new state.
 pub(super) fn change(folder: &Path, from: KeyFile, to: KeyFile) -> anyhow::Result<PathBuf> {
     let (old, new) = (folder.join(from.to_string()), folder.join(to.to_string()));
     fs::rename(&old, &new).with_context(|| format!("renaming {} to {}", old.display(), new.display()))?;
@@ -78,7 +78,7 @@ pub(super) fn remove(folder: &Path, file: KeyFile) -> anyhow::Result<PathBuf> {
     sync(folder).map(|()| path)
 }
 
-/// A name is on the disk once its folder is.
+/// A name is durable once its folder is synced.
 fn sync(folder: &Path) -> anyhow::Result<()> {
     files::sync_folder(folder).with_context(|| format!("writing {} through", folder.display()))
 }

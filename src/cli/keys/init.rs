@@ -1,8 +1,8 @@
-//! `octroi keys init`: makes the keys and certificates that a configuration names and the disk lacks.
+//! `octroi keys init`: creates the keys and certificates that a configuration names and the disk lacks.
 //!
-//! For a first start, and for keys that are new. Where octroi has served, what is missing was lost more often
-//! than not, and a new one in its place does harm: the sessions of another key end, and clients refuse the
-//! certificate of a CA that they do not know. So nothing is made that may be in use, unless somebody says so.
+//! It is for a first start, and for keys that are new. Once octroi has served, a missing file was most
+//! likely lost, and a new one in its place does harm: sessions of the old key end, and clients refuse a
+//! certificate whose CA they do not know. So nothing that may be in use is created without `--force`.
 
 use std::{
     collections::BTreeSet,
@@ -26,13 +26,13 @@ use crate::{
     store::KeyUses,
 };
 
-/// Make the keys and certificates that the configuration names and the disk lacks, for a first start. Nothing
-/// that exists is changed, and where octroi has served, nothing is made that may be in use.
+/// Create the keys and certificates that the configuration names and the disk lacks, for a first start. It
+/// changes no file that exists and, once octroi has served, creates nothing that may be in use.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct InitArgs {
-    /// The configuration files; none: the one of --config.
+    /// The configuration files. Default: the one that --config names.
     files: Vec<PathBuf>,
-    /// Make them although octroi has served here and they may be in use: sessions end, and clients refuse the
+    /// Create them even where octroi has served and they may be in use: sessions end, and clients refuse the
     /// certificates
     #[arg(long)]
     force: bool,
@@ -66,7 +66,7 @@ fn init(config: &Path, force: bool, output: &mut Output<'_>) -> anyhow::Result<E
     if missing.is_empty() {
         return Ok(Exit::Fine);
     }
-    // All of it is judged before anything is made.
+    // Everything is checked before anything is created.
     let past = Past::of(&config::state_dir(config, &app::variable));
     let refused: Vec<String> =
         if force { Vec::new() } else { missing.iter().filter_map(|file| past.objection(file)).collect() };
@@ -91,7 +91,8 @@ fn init(config: &Path, force: bool, output: &mut Output<'_>) -> anyhow::Result<E
 const HELP: &str = "Put back from the backup what was in use, and do not restart before: an octroi that runs serves on with what it has \
                     in memory. What is new, and was never in use, `--force` makes; a certificate for others than yourself comes from your CA";
 
-/// Says whether a file lacks, or of a pair one of both. A pair whose key alone lacks cannot be made whole.
+/// Says whether a file, or one file of a pair, is missing. A pair that lacks only its key cannot be
+/// completed.
 fn is_missing(file: &Referenced) -> anyhow::Result<bool> {
     let Referenced { path, kind } = file;
     let lacks = |path: &Path| {
@@ -145,18 +146,18 @@ fn make(file: Referenced, output: &mut Output<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is known of what is in use here.
+/// What is known of the keys in use here.
 #[derive(Debug)]
 enum Past {
-    /// Nobody has served.
+    /// octroi has not served here.
     Fresh,
-    /// One runs, and has the session keys with these numbers.
+    /// An octroi is running, with the session keys of these numbers.
     Runs(BTreeSet<u16>),
-    /// One has served, and had these when it last wrote that down; nothing where that is not known.
+    /// An octroi has served, with these keys when it last recorded them; `None` where it recorded none.
     Served(Option<BTreeSet<u16>>),
-    /// One seems to run, and does not say what it has.
+    /// An octroi seems to be running, and does not say which keys it has.
     Silent(String),
-    /// This account may not look.
+    /// This account may not read the state directory.
     Unknown,
 }
 
@@ -177,7 +178,7 @@ impl Past {
         }
     }
 
-    /// Returns the numbers of the session keys that are known, where anybody knows.
+    /// Returns the numbers of the known session keys, where they are known.
     const fn keys(&self) -> Option<&BTreeSet<u16>> {
         match self {
             Self::Runs(keys) | Self::Served(Some(keys)) => Some(keys),
@@ -185,7 +186,7 @@ impl Past {
         }
     }
 
-    /// Says why a file is not made; nothing where it may be.
+    /// Says why a file is not created; `None` where it may be.
     fn objection(&self, file: &Referenced) -> Option<String> {
         let Referenced { path, kind } = file;
         if matches!(self, Self::Fresh) {
@@ -207,12 +208,12 @@ impl Past {
             }
             (ReferencedKind::SessionKey { .. } | ReferencedKind::KeyDir { .. }, None) => Some(unknown("a session key")),
             (ReferencedKind::Certificate { .. }, _) => Some(unknown("a certificate")),
-            // They are exchanged one by one beside an octroi that runs, and no session ends with them.
+            // They are replaced one by one while octroi runs, and no session depends on them.
             (ReferencedKind::TicketKeys | ReferencedKind::AssertionKey | ReferencedKind::AdminToken { .. }, _) => None,
         }
     }
 
-    /// Says of a file that is made what nobody can know: whether it was there before.
+    /// Says what follows if a file that was created had existed before, which cannot be known.
     fn doubt(&self, file: &Referenced) -> Option<String> {
         let Referenced { path, kind } = file;
         let harm = match kind {
@@ -231,7 +232,7 @@ impl Past {
         ))
     }
 
-    /// Says how it is known.
+    /// Says how this is known.
     fn words(&self) -> String {
         match self {
             Self::Fresh => "nobody has served here".to_owned(),
@@ -251,7 +252,7 @@ impl Past {
     }
 }
 
-/// Makes a certificate that a local CA in the same folder signs: for trying octroi out, until real ones are
+/// Creates a certificate signed by a local CA in the same folder: for trying octroi out, until real ones are
 /// there.
 fn certificate(cert: &Path, key: &Path, hosts: &[String]) -> anyhow::Result<()> {
     let dir = cert.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));

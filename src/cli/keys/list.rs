@@ -12,7 +12,7 @@ use crate::{
     policy::{Policy, Sessions},
 };
 
-/// List the session keys in force: which one mints, how each is used, from when on it may be retired.
+/// List the session keys in force: which one mints, how each is used, when it may be retired.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ListArgs {
     /// Print JSON
@@ -22,18 +22,18 @@ pub(crate) struct ListArgs {
     pub(super) control: ControlArgs,
 }
 
-/// Runs the command. Where no octroi runs, it tells what the files say.
+/// Runs the command. Where no octroi is running, it shows what the files say.
 pub(super) fn run(
     args: &ListArgs,
     state_dir: &Path,
     policy: impl FnOnce() -> anyhow::Result<Policy>,
     output: &mut Output<'_>,
 ) -> anyhow::Result<Exit> {
-    // Who runs knows, also where a shell cannot read the keys: credentials of systemd.
+    // The running octroi knows its keys even where a shell cannot read them, as with systemd credentials.
     let keys = match ask(&args.control, state_dir)? {
         Some(keys) => keys,
         None => {
-            output.say("octroi does not run here; this is what the configuration says");
+            output.say("octroi is not running here; this is what the configuration says");
             from_files(sessions(&policy()?)?)
         }
     };
@@ -145,7 +145,7 @@ mod tests {
 
         assert_eq!(
             (exit, talk.as_str()),
-            (Exit::Fine, "octroi does not run here; this is what the configuration says\n")
+            (Exit::Fine, "octroi is not running here; this is what the configuration says\n")
         );
         assert_eq!(
             out.lines().nth(1).unwrap().split_whitespace().take(2).collect::<Vec<_>>(),

@@ -1,4 +1,4 @@
-//! `octroi keys …`: makes keys, says how they are used, exchanges them.
+//! `octroi keys …`: creates keys, shows how they are used, rotates and retires them.
 
 mod assertion_key;
 mod folder;
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::policy::Policy;
 
-/// Make keys; list, rotate and retire the keys of sessions.
+/// Create keys; list, rotate and retire session keys.
 #[derive(Debug, clap::Args)]
 pub(crate) struct KeysArgs {
     #[command(subcommand)]
@@ -32,7 +32,7 @@ enum KeysCommand {
 }
 
 impl KeysArgs {
-    /// Says whom the command asks; nothing where it cannot do without the configuration anyway.
+    /// Returns the socket that the command asks; `None` where it needs the configuration in any case.
     pub(crate) fn asks(&self) -> Option<ControlArgs> {
         if let KeysCommand::List(args) = &self.command { Some(args.control.clone()) } else { None }
     }

@@ -1,4 +1,4 @@
-//! `octroi keys retire`: destroys a session key that nobody needs any more.
+//! `octroi keys retire`: destroys a session key that is no longer needed.
 
 use super::{
     folder,
@@ -14,14 +14,14 @@ use crate::{
     policy::Policy,
 };
 
-/// Destroy a session key of the folder: refused while it mints, or while sessions that it sealed may be
-/// alive.
+/// Destroy a session key of the key folder. Refused while the key mints, or while sessions sealed with it
+/// may be alive.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct RetireArgs {
     /// The key's number
     #[arg(value_name = "KEY")]
     key: u16,
-    /// Do it although sessions of it may be alive: they end
+    /// Retire the key even if sessions sealed with it may be alive: they end
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -41,13 +41,13 @@ pub(super) fn run(args: &RetireArgs, policy: &Policy, output: &mut Output<'_>) -
     let minting = sessions.ring.minting().is_some_and(|key| key.id == id);
     if let Some(why) = objection(id, minting, running.as_deref(), args.force, now) {
         output.say(&format!("error: {why}"));
-        // Whoever runs may know; a file does not.
+        // The running octroi may know; the files do not.
         return Ok(if running.is_none() && !minting { Exit::Unreachable } else { Exit::Problem });
     }
     let file =
         sessions.key_dir.as_ref().and_then(|dir| Some((dir, *dir.files.iter().find(|file| file.id == id)?)));
     let Some((dir, file)) = file else {
-        output.say(&format!("key {id} is not needed any more. It is listed in sessions.keys: take it out there, then `octroi reload`."));
+        output.say(&format!("key {id} is no longer needed. It is listed in sessions.keys: remove it there, then `octroi reload`."));
         return Ok(Exit::Problem);
     };
     let removed = folder::remove(&dir.path, file)?;
@@ -55,7 +55,7 @@ pub(super) fn run(args: &RetireArgs, policy: &Policy, output: &mut Output<'_>) -
     take_into_force(&args.control, &policy.state_dir, output)
 }
 
-/// Says why a key must stay.
+/// Says why a key must not be retired yet.
 fn objection(
     id: u16,
     minting: bool,
@@ -71,7 +71,7 @@ fn objection(
         return None;
     }
     if running.is_none() {
-        return Some("octroi does not run here, so nobody can say whether the key is in use; --force does it all the same".to_owned());
+        return Some("octroi is not running here, so it is unknown whether the key is in use; --force retires it anyway".to_owned());
     }
     let from = known.and_then(|key| key.retire_from.as_deref())?;
     if wire::read_time(from).is_some_and(|from| from <= now) {

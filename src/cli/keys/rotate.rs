@@ -17,10 +17,10 @@ use crate::{
     session::{KeyFile, KeyState},
 };
 
-/// Make a new session key that only opens; called again, let it mint.
+/// Create a session key that only opens tokens; run again, let it mint.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct RotateArgs {
-    /// Let the new key mint by itself after this time, without a second call; 0s: at once, for a single node
+    /// Let the new key mint by itself after this time, without a second run; 0s: at once, for a single node
     #[arg(long, value_name = "TIME", value_parser = duration)]
     mint_after: Option<std::time::Duration>,
     #[command(flatten)]
@@ -35,7 +35,7 @@ pub(super) fn run(args: &RotateArgs, policy: &Policy, output: &mut Output<'_>) -
         return Ok(Exit::Problem);
     };
     let now = SystemClock::new().now();
-    // Where one waits already, it is its turn: two at once would be one too many.
+    // A key that already waits is promoted: two waiting keys at once would be one too many.
     match waiting(sessions, dir) {
         Some(file) => let_mint(args, dir, file, now, output)?,
         None => make(args, sessions, dir, now, output)?,
@@ -68,7 +68,7 @@ fn make(
                 "Every other node needs the same file first: copy {} into its key_dir.",
                 made.display()
             ));
-            output.say(&format!("Then, on every node: octroi keys rotate; key {id} mints from there on, and older keys only open."));
+            output.say(&format!("Then, on every node: octroi keys rotate; key {id} mints from then on, and older keys only open."));
         }
         KeyState::MintFrom(_) => {
             let wait = args.mint_after.map_or(0, |wait| wait.as_secs());
@@ -108,7 +108,7 @@ fn let_mint(
     Ok(())
 }
 
-/// Finds the key that is newer than the one that mints. One that is older and only opens has had its time.
+/// Finds the key that is newer than the minting one. An older key that only opens has minted before.
 fn waiting(sessions: &Sessions, dir: &KeyDir) -> Option<KeyFile> {
     let minting = sessions.ring.minting();
     let of_dir = minting.and_then(|key| dir.files.iter().find(|file| file.id == key.id));
@@ -121,11 +121,11 @@ fn minting(wait: std::time::Duration, now: UnixTime) -> KeyState {
     if wait.is_zero() {
         return KeyState::Mint;
     }
-    // Whole seconds, and none too early.
+    // Whole seconds, rounded up: never too early.
     KeyState::MintFrom(UnixTime::from_secs(now.plus(wait).as_secs().saturating_add(1)))
 }
 
-/// Says what to write where nobody but the operator may.
+/// Prints what the operator must write into the configuration, which octroi does not edit.
 fn by_hand(sessions: &Sessions) -> String {
     let keys = sessions.ring.keys();
     let id = keys.iter().map(|key| key.id).max().unwrap_or(0).saturating_add(1);

@@ -1,4 +1,4 @@
-//! What the running octroi knows of its keys, and where they stand.
+//! What the running octroi knows of its keys, and where they are stored.
 
 use std::path::{Path, PathBuf};
 
@@ -14,17 +14,17 @@ use crate::{
     session::KeyFile,
 };
 
-/// Returns the rules of sessions.
+/// Returns the policy's session rules.
 pub(super) fn sessions(policy: &Policy) -> anyhow::Result<&Sessions> {
     policy.sessions.as_ref().context("the configuration has no `sessions`, so there are no session keys")
 }
 
-/// Asks the running octroi for its keys; nothing where none runs.
+/// Asks the running octroi for its keys; `None` where none is running.
 pub(super) fn ask(control: &ControlArgs, state_dir: &Path) -> anyhow::Result<Option<Vec<KeyBody>>> {
     ask_by(&Client::new(control.socket(state_dir)))
 }
 
-/// Does the same of a client that was made.
+/// Does the same through a given client.
 pub(super) fn ask_by(client: &Client) -> anyhow::Result<Option<Vec<KeyBody>>> {
     match client.get("/v1/keys") {
         Ok(reply) => match reply.read::<KeysBody>()? {
@@ -43,7 +43,7 @@ pub(super) fn ask_by(client: &Client) -> anyhow::Result<Option<Vec<KeyBody>>> {
     }
 }
 
-/// Has the running octroi take the folder into force; says so where none runs.
+/// Makes the running octroi load the folder; says so where none is running.
 pub(super) fn take_into_force(
     control: &ControlArgs,
     state_dir: &Path,
@@ -52,20 +52,20 @@ pub(super) fn take_into_force(
     let reply = match Client::patient(control.socket(state_dir)).post("/v1/reload", &serde_json::json!({})) {
         Ok(reply) => reply,
         Err(Unreachable::Connect { .. }) => {
-            output.say("octroi does not run here; the folder is read at its start");
+            output.say("octroi is not running here; the folder is read at its start");
             return Ok(Exit::Fine);
         }
         Err(error) => return Err(error.into()),
     };
     match reply.read::<ReloadedBody>()? {
         Ok(reloaded) => {
-            output
-                .say(&format!("the running octroi has taken it into force, revision {}", reloaded.revision));
+            output.say(&format!("the running octroi has loaded it, revision {}", reloaded.revision));
             Ok(Exit::Fine)
         }
         Err(refused) => {
             output.say(&refused.body.error.message);
-            output.say("the running octroi refused the configuration with it; the keys in force are the same as before");
+            output
+                .say("the running octroi refused the configuration with it; the keys in force are unchanged");
             Ok(Exit::Problem)
         }
     }

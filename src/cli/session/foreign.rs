@@ -1,4 +1,4 @@
-//! What a session of an app says, as far as the configured keys prove it.
+//! What an app's session says, as far as the configured keys prove it.
 
 use std::{fmt::Write, path::Path, sync::Arc, time::Duration};
 
@@ -18,7 +18,8 @@ use crate::{
     },
 };
 
-/// What was proven. Nothing else of the session is printed: it may hold what nobody's terminal should keep.
+/// What was proven. Nothing else of the session is printed, because it may hold secrets that do not belong
+/// in a terminal.
 #[derive(Debug, Serialize)]
 struct Inspected {
     session: String,
@@ -37,7 +38,7 @@ struct Inspected {
     clocks: &'static str,
 }
 
-/// Tells what a text says that is no token of octroi. One that does not open, or does not hold, is exit 1.
+/// Prints what a token that is not octroi's says. One that does not open, or is not valid, is exit 1.
 pub(super) fn inspect(
     args: &InspectArgs,
     policy: &Policy,
@@ -81,10 +82,10 @@ pub(super) fn inspect(
     Ok(Exit::Problem)
 }
 
-/// How large a set of keys in a file may be.
+/// The largest key set that is read from a file.
 const SET_BYTES: u64 = 4 << 20;
 
-/// Reads a set of keys, for every source of them that is configured.
+/// Reads a key set, for every configured source.
 fn read(path: &Path, sessions: &Sessions) -> anyhow::Result<FetchedKeys> {
     let text =
         files::read_named(path, SET_BYTES).with_context(|| format!("reading {}", path.display()))?.bytes;
@@ -97,7 +98,7 @@ fn read(path: &Path, sessions: &Sessions) -> anyhow::Result<FetchedKeys> {
     Ok(fetched)
 }
 
-/// A session whose signature or encryption holds, and what it is judged by.
+/// An authentic session, and what it is checked against.
 struct Opened<'a> {
     policy: &'a Policy,
     sessions: &'a Sessions,
@@ -105,7 +106,7 @@ struct Opened<'a> {
     authentic: &'a Authentic<'a>,
 }
 
-/// Prints what an authentic session says to the first realm that takes it.
+/// Prints what an authentic session says to the first realm that accepts it.
 fn tell(
     args: &InspectArgs,
     opened: &Opened<'_>,

@@ -1,4 +1,4 @@
-//! `octroi session inspect`: opens a token with the configured keys and tells what it says.
+//! `octroi session inspect`: opens a token with the configured keys and prints what it says.
 
 use std::fmt::Write;
 
@@ -51,7 +51,7 @@ pub(super) fn run(
     let sessions =
         policy.sessions.as_ref().context("the configuration has no `sessions`, so there are no keys")?;
     let token = read(&args.token)?;
-    // Only now: whoever writes the token may take its time.
+    // Read last: a pipe may deliver the token late.
     let now = clock.now();
     if !token.starts_with(TOKEN_PREFIX) && !sessions.foreign.formats().is_empty() {
         return foreign::inspect(args, policy, &token, now, output);
@@ -85,7 +85,7 @@ pub(super) fn run(
     }
 }
 
-/// Twice what any format reads: what is longer is told so, and not cut to something else.
+/// Twice the limit of any format, so that a longer token is reported as such and not cut.
 const MOST_BYTES: u64 = 16 << 10;
 
 fn read(token: &str) -> anyhow::Result<String> {

@@ -1,21 +1,21 @@
-//! What both readers of sessions share: what is asked, and how clocks are read.
+//! What both session readers share: their arguments, and how they read clocks.
 
 use std::{path::PathBuf, time::Duration};
 
-/// Tell what a token says: whose session it is, and until when. It may be one of octroi or of an app whose
-/// format is configured.
+/// Print what a token says: whose session it is, and until when. It reads tokens of octroi, and of apps
+/// whose format is configured.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct InspectArgs {
-    /// The token; `-` reads it from standard input, so that no shell keeps it
+    /// The token; `-` reads it from standard input, which keeps it out of the shell's history
     #[arg(value_name = "TOKEN", default_value = "-")]
     pub(crate) token: String,
-    /// The tenant that owns the host the token is for; all are tried if it is left out
+    /// The tenant that owns the host the token is for. Default: all are tried
     #[arg(long, value_name = "TENANT")]
     pub(crate) realm: Option<String>,
-    /// Of a session of Express (cookie-session): what stands in the cookie of its signature
+    /// For a session of Express (cookie-session): the value of its signature cookie
     #[arg(long, value_name = "SIGNATURE")]
     pub(crate) signature: Option<String>,
-    /// Of a JSON Web Token whose keys the running octroi fetches: a file that holds the set
+    /// For a JSON Web Token whose keys the running octroi fetches: a file that holds the key set
     #[arg(long, value_name = "FILE")]
     pub(crate) jwks: Option<PathBuf>,
     /// Print JSON
@@ -23,7 +23,7 @@ pub(crate) struct InspectArgs {
     pub(crate) json: bool,
 }
 
-/// What the clocks say of a session that holds now.
+/// The verdict of the clocks on a valid session.
 pub(super) const VALID: &str = "valid";
-/// How far a clock may be behind the one that minted, as for traffic.
+/// How far this clock may be behind the minting one; the same as for traffic.
 pub(super) const SKEW: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! `octroi session list`: the sessions that a user has.
+//! `octroi session list`: the sessions of a user.
 
 use std::{fmt::Write, path::Path};
 
@@ -11,13 +11,13 @@ use crate::{
     },
 };
 
-/// List the sessions of a user, as far as a store knows them.
+/// List the sessions of a user that the session store knows.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ListArgs {
     /// The tenant
     #[arg(long, value_name = "TENANT", value_parser = tenant)]
     pub(crate) tenant: String,
-    /// Its user
+    /// The user
     #[arg(long, value_name = "USER", value_parser = user)]
     pub(crate) user: String,
     /// Print JSON
@@ -67,7 +67,7 @@ fn describe(known: &SessionsBody) -> String {
     if text.is_empty() { "no session is known".to_owned() } else { text }
 }
 
-/// Says what the list cannot hold.
+/// Says what the list cannot contain.
 fn note(known: &SessionsBody) -> String {
     let unknown = format!("note: not known to any store: {}", known.unknown.join(", "));
     match &known.silence {

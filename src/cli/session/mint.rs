@@ -1,4 +1,4 @@
-//! `octroi session mint`: makes a session without a sign-in, for machines and for finding faults.
+//! `octroi session mint`: mints a session without a sign-in, for machines and for debugging.
 
 use std::{
     path::{Path, PathBuf},
@@ -21,7 +21,7 @@ use crate::{
     session::{Bound, Claims, Purpose, Roles, binding},
 };
 
-/// Make a session without a sign-in. Who can run this can be anybody: it needs the session keys.
+/// Mint a session without a sign-in. It needs the session keys: whoever can run it can be any user.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct MintArgs {
     /// The user's tenant
@@ -30,29 +30,29 @@ pub(crate) struct MintArgs {
     /// The user
     #[arg(long, value_name = "USER")]
     pub(crate) user: String,
-    /// A role; may stand several times
+    /// A role; may be repeated
     #[arg(long = "role", value_name = "ROLE")]
     pub(crate) roles: Vec<String>,
-    /// The tenant that owns the host the token is for; the user's own tenant if it is left out
+    /// The tenant that owns the host the token is for. Default: the user's tenant
     #[arg(long, value_name = "TENANT")]
     pub(crate) realm: Option<String>,
-    /// For `Authorization: Bearer` instead of the cookie. Such a token is not renewed, so it does not end by
-    /// resting
+    /// Mint for `Authorization: Bearer` instead of the cookie. Such a token is never renewed, so no idle
+    /// time ends it
     #[arg(long)]
     pub(crate) bearer: bool,
-    /// How long it lives, such as 90s, 15m, 8h or 7d; at most, and by default, the tenant's `absolute`
+    /// The lifetime, such as 90s, 15m, 8h or 7d. Default and maximum: the tenant's `absolute`
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) absolute: Option<Duration>,
-    /// The client's address, where the tenant's sessions are bound to it
+    /// The client's address; required where the tenant binds sessions to it
     #[arg(long, value_name = "IP")]
     pub(crate) client: Option<std::net::IpAddr>,
-    /// The User-Agent, where the tenant's sessions are bound to it
+    /// The client's User-Agent; required where the tenant binds sessions to it
     #[arg(long, value_name = "TEXT")]
     pub(crate) user_agent: Option<String>,
-    /// The client's certificate (PEM), where the tenant's sessions are bound to it
+    /// The client's certificate (PEM); required where the tenant binds sessions to it
     #[arg(long, value_name = "FILE")]
     pub(crate) client_certificate: Option<PathBuf>,
-    /// The tenant's epoch; asked of the running octroi if it is left out
+    /// The tenant's epoch. Default: asked of the running octroi
     #[arg(long, value_name = "NUMBER")]
     pub(crate) epoch: Option<u32>,
     /// Print JSON
@@ -62,7 +62,7 @@ pub(crate) struct MintArgs {
     pub(crate) control: ControlArgs,
 }
 
-/// A session, made.
+/// A minted session.
 #[derive(Debug, Serialize)]
 struct Minted {
     token: String,
@@ -74,7 +74,7 @@ struct Minted {
     absolute_end: String,
 }
 
-/// Runs the command: prints the token, and nothing else but with `--json`.
+/// Runs the command: prints the token alone, or with `--json` what it says as well.
 pub(super) fn run(
     args: &MintArgs,
     state_dir: &Path,
@@ -110,7 +110,7 @@ fn named<'a>(policy: &'a Policy, name: &str) -> anyhow::Result<&'a Tenant> {
     Ok(policy.tenants.named(name).with_context(|| format!("the configuration has no tenant `{name}`"))?)
 }
 
-/// Refuses what no grant would get either.
+/// Refuses what a grant of an app would be refused as well.
 fn judge(args: &MintArgs, sessions: &Sessions, tenant: &Tenant, realm: &Tenant) -> anyhow::Result<()> {
     if realm.hosts.is_empty() {
         bail!("tenant `{}` has no host; name the one where its users sign in with --realm", realm.name);

@@ -1,4 +1,4 @@
-//! `octroi session …`: ends, reads and makes sessions.
+//! `octroi session …`: revokes, lists, inspects and mints sessions.
 
 mod foreign;
 mod inspect;
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{model::Clock, policy::Policy};
 
-/// End, read and make sessions.
+/// Revoke, list, inspect and mint sessions.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct SessionArgs {
     #[command(subcommand)]
@@ -33,8 +33,8 @@ pub(crate) enum SessionCommand {
 }
 
 impl SessionArgs {
-    /// Says whom the command talks to, and whether it changes something there; nothing where it cannot do
-    /// without the configuration anyway.
+    /// Returns the socket that the command asks, and whether it changes something there; `None` where it
+    /// needs the configuration in any case.
     pub(crate) fn asks(&self) -> Option<(&ControlArgs, Effect)> {
         match &self.command {
             SessionCommand::Revoke(args) => Some((&args.control, Effect::Change)),
@@ -44,8 +44,8 @@ impl SessionArgs {
     }
 }
 
-/// Runs the command. Revoking and listing need no configuration but its `state_dir`; reading and making need
-/// the keys, so `policy` is asked for only then.
+/// Runs the command. Revoking and listing need only the configuration's `state_dir`. Inspecting and minting
+/// need the keys, so only they call `policy`.
 pub(crate) fn run(
     args: &SessionArgs,
     state_dir: &Path,

@@ -1,4 +1,4 @@
-//! `octroi session revoke`: ends sessions, on every node, at once or at a date.
+//! `octroi session revoke`: revokes sessions on every node, at once or at a set time.
 
 use std::path::Path;
 
@@ -11,11 +11,11 @@ use crate::{
     model::{SessionId, TenantName, UserId},
 };
 
-/// End a session, the sessions of a user, or all sessions of a tenant.
+/// Revoke a session, all sessions of a user, or all sessions of a tenant.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(group(clap::ArgGroup::new("whose").required(true).args(["session", "tenant"])))]
 pub(crate) struct RevokeArgs {
-    /// One session, by the 32 hexadecimal digits that `octroi session inspect` prints
+    /// One session: the 32 hexadecimal digits that `octroi session inspect` prints
     #[arg(long, value_name = "HEX", value_parser = session)]
     pub(crate) session: Option<String>,
     /// All sessions of a tenant, or of one of its users
@@ -24,10 +24,10 @@ pub(crate) struct RevokeArgs {
     /// The user of the tenant
     #[arg(long, value_name = "USER", requires = "tenant", conflicts_with = "session", value_parser = user)]
     pub(crate) user: Option<String>,
-    /// When: an RFC 3339 time to come; now if it is left out
+    /// When it takes effect: an RFC 3339 time in the future. Default: now
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) at: Option<String>,
-    /// Why, for the log
+    /// The reason, written to the log
     #[arg(long, value_name = "TEXT")]
     pub(crate) note: Option<String>,
     /// Print JSON
@@ -37,7 +37,7 @@ pub(crate) struct RevokeArgs {
     pub(crate) control: ControlArgs,
 }
 
-/// Runs the command: returns once it is in force and durable.
+/// Runs the command: returns once the revocation is in force and on the disk.
 pub(super) fn run(args: &RevokeArgs, state_dir: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let wish = RevokeBody {
         session: args.session.clone(),
@@ -90,13 +90,13 @@ fn describe(revoked: &RevokedBody, later: bool) -> String {
     format!("revoked on {nodes} in {:.1} ms{when}{silent}{known}", revoked.took_ms)
 }
 
-/// Says whether every node that there should be has it in force.
+/// Says whether the revocation is in force on every expected node.
 fn is_everywhere(revoked: &RevokedBody) -> bool {
     revoked.silent.is_empty() && revoked.replicas.is_none_or(|replicas| replicas <= revoked.nodes)
 }
 
-/// Says what a refusal left behind. Where Redis or the journal cannot be written, the sessions have ended;
-/// where it is full, not.
+/// Says what a refused revocation left behind. Where Redis or the journal cannot be written, the sessions
+/// have ended; where the journal is full, they have not.
 fn came_of_it(status: u16, code: &str) -> &'static str {
     match (status, code) {
         (503, "revocation_unavailable") => "the sessions have ended on this node for good",
