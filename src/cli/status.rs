@@ -24,13 +24,13 @@ pub(crate) struct StatusArgs {
 /// Runs the command. Exit 1 means that somebody must act:
 ///
 /// * the files differ from what is in force: the last reload failed, a TLS file or a deny list was refused;
-/// * somebody is shut out: a certificate is missing, or one, a client CA or a revocation list has expired, an
-///   issuer has no key, tenants are missing, the wall clock is not trusted, an upstream is down;
+/// * somebody is shut out: a certificate is missing, a certificate, client CA or revocation list has expired,
+///   an issuer has no key, tenants are missing, the wall clock is not believed, an upstream is down;
 /// * revocations are at risk: the journal was lost or cannot be written, Redis has been silent for too long;
 /// * a log loses lines, or an upstream does not read bodies.
 ///
-/// What recovers by itself is shown with exit 0: one of several servers left aside, a certificate that expires
-/// soon, a pattern of tenant files that matched nothing and had no tenants before.
+/// What recovers by itself is shown with exit 0: one of several servers left aside, a certificate that
+/// expires soon, a pattern of tenant files that matched nothing and had no tenants before.
 pub(crate) fn run(args: &StatusArgs, state_dir: &Path, output: &mut Output<'_>) -> anyhow::Result<Exit> {
     let form = OutputFormat::from_flag(args.json);
     match Client::new(args.control.socket(state_dir)).get("/v1/status")?.read::<StatusBody>()? {
