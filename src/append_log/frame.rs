@@ -159,8 +159,8 @@ pub(super) fn write<C: Codec>(
     Ok(length)
 }
 
-/// Says whether a file that is shorter than a head is the beginning of one, or nothing but zeros: what a
-/// first start leaves that was cut short. Anything else is somebody's file.
+/// Says whether a file that is shorter than a head is a prefix of one, or all zeros: what an interrupted
+/// first start leaves. Anything else is a foreign file.
 pub(super) fn is_part_of_head<C: Codec>(file: &File, length: u64) -> io::Result<bool> {
     let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
     file.read_exact_at(&mut bytes, 0)?;

@@ -17,8 +17,7 @@ use super::{
 };
 use crate::files;
 
-/// How many files that were found in the log's place are kept: putting one there again and again must not
-/// fill the disk.
+/// How many files found in the log's place are kept: repeatedly putting one there must not fill the disk.
 const MOST_ASIDE: u32 = 16;
 
 /// How large a log may be that is only read to be judged: ten times the size of a million revocations.
@@ -53,7 +52,7 @@ pub(crate) struct Opened<C> {
     pub(crate) past: Past,
 }
 
-/// The rest of a commit that a crash interrupted; nobody was told that it was done, and it was cut off.
+/// The rest of a commit that a crash interrupted. It was never acknowledged, and was cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Torn {
     /// Where it began, in bytes from the start of the log.
@@ -131,8 +130,7 @@ impl<C: Codec> AppendLog<C> {
         change(&mut mark);
         mark.files = vec![self.extent()];
         let is_news = self.mark.as_ref().is_none_or(|had| Mark { seen: had.seen, ..mark.clone() } != *had);
-        // A mark that somebody took away is not missed before the next start, which would not know a loss
-        // then.
+        // A removed mark would go unnoticed until the next start, which then could not detect a loss.
         if is_news || is_away(&self.place.mark()) {
             mark::write(&self.place.mark(), &mark).map_err(failed("writing", &self.place.mark()))?;
             self.mark = Some(mark);
@@ -144,7 +142,8 @@ impl<C: Codec> AppendLog<C> {
         Extent { length: self.length, digest: self.digest.clone().finalize().into() }
     }
 
-    /// Hands every record of a directory's file on, and touches nothing. No file, no record.
+    /// Passes every record of a directory's file to the callback, and changes nothing. Without a file there
+    /// are no records.
     pub(crate) fn peek(dir: &Path, each: impl FnMut(C)) -> Result<(), AppendLogError> {
         let path = Place::<C>::new(dir).path();
         match files::open(&path) {
@@ -221,7 +220,7 @@ impl<C: Codec> AppendLog<C> {
         self.is_ragged = false;
         self.length = self.length.saturating_add(u64::try_from(frame.len()).unwrap_or(u64::MAX));
         self.digest.update(&frame);
-        // Nobody is told that it is on the disk while it went into a file without a name.
+        // A write into a file that no longer has its name must not be acknowledged.
         self.look()
     }
 
@@ -245,8 +244,8 @@ impl<C: Codec> AppendLog<C> {
         }
     }
 
-    /// Takes the lock again where its file was removed or replaced: another process could take it, and write
-    /// what is written here. Where one did, nothing more is written.
+    /// Takes the lock again if its file was removed or replaced: otherwise another process could lock and
+    /// write the log. If one already has, nothing more is written here.
     fn keep_lock(&mut self) -> Result<(), AppendLogError> {
         let path = self.place.lock_path();
         let own = self.lock.metadata().map_err(failed("looking at", &path))?;
@@ -283,8 +282,8 @@ impl<C: Codec> AppendLog<C> {
         Ok(Some(aside))
     }
 
-    /// Writes a new file beside, with the records that `fill` hands over, and puts it in place; the old one
-    /// counts until then. Returns under which name a file is kept that somebody else put there.
+    /// Writes a new file with the records that `fill` hands over, and renames it into place; the old one is
+    /// valid until then. Returns the name under which a foreign file, found in the log's place, is kept.
     pub(crate) fn rewrite(
         &mut self,
         first: Vec<C>,
@@ -293,8 +292,7 @@ impl<C: Codec> AppendLog<C> {
         self.keep_lock()?;
         let (file, length, digest) = write_beside(&self.place, first, fill)?;
         if let Some(mark) = &self.mark {
-            // Whichever of the two has the name after `kill -9`, it is the right one. Without a mark nobody
-            // asks.
+            // After `kill -9` either file may have the name, and the mark accepts both.
             let new = Extent { length, digest: digest.clone().finalize().into() };
             let both = Mark { files: vec![self.extent(), new], ..mark.clone() };
             mark::write(&self.place.mark(), &both).map_err(failed("writing", &self.place.mark()))?;

@@ -65,7 +65,7 @@ pub(crate) struct Extent {
     pub(crate) digest: [u8; 32],
 }
 
-/// What the mark and the log say of each other.
+/// The result of comparing the mark with the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Past {
     /// There is neither.
@@ -74,7 +74,7 @@ pub(crate) enum Past {
     Unmarked,
     /// The log holds what the mark says.
     Whole(Mark),
-    /// It does not.
+    /// The log does not hold what the mark says.
     Lost {
         /// When the mark was written, as far as it can be read.
         seen: UnixTime,

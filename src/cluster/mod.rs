@@ -25,4 +25,3 @@ mod sync_loop;
 pub use identity::NodeIdentity;
 pub use node::{Replication, SyncObserver, SyncStatus};
 pub use replication::Inboxes;
-pub use sessions::RemoteSession;

@@ -11,10 +11,10 @@ use super::{
     script::{ENDED, EPOCHS, FOR_GOOD, NODES, STATE},
 };
 use crate::{
-    model::{BoxFuture, SessionId, error_chain},
+    model::{BoxFuture, SessionId, TenantName, UserId, error_chain},
     redis::RedisFault,
     session::{Admission, UserLimit},
-    sessions::{AckLevel, AckReport, GrantRecord, Peers, Record, StoreError, ends},
+    sessions::{AckLevel, AckReport, GrantRecord, ListError, Peers, Record, RemoteSession, StoreError, ends},
 };
 
 /// How long a revocation waits for live nodes.
@@ -182,6 +182,18 @@ impl Peers for Replication {
         replaces: Option<SessionId>,
     ) -> BoxFuture<'a, Result<Admission, StoreError>> {
         Box::pin(self.count_now(record, limit, idle, replaces))
+    }
+
+    fn sessions_of<'a>(
+        &'a self,
+        tenant: &'a TenantName,
+        user: &'a UserId,
+        idle: Duration,
+    ) -> BoxFuture<'a, Result<Vec<RemoteSession>, ListError>> {
+        Box::pin(async move {
+            // The method of the type, which keeps the fault.
+            Self::sessions_of(self, tenant, user, idle).await.map_err(|fault| ListError(error_chain(&fault)))
+        })
     }
 
     fn counted_alone(&self) {

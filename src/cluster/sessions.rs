@@ -10,25 +10,12 @@ use crate::{
     model::{SessionId, TenantName, UnixTime, UserId, error_chain},
     redis::RedisFault,
     session::{Admission, HeldSession, LimitAction, UserLimit},
-    sessions::{GrantRecord, StoreError, TOLD_EVERY},
+    sessions::{GrantRecord, RemoteSession, StoreError, TOLD_EVERY},
 };
 
 /// How much longer a session counts as in use than its entry says: nodes announce use once a minute, and
 /// their clocks differ.
 const SLACK: Duration = Duration::from_secs(2 * TOLD_EVERY.as_secs());
-
-/// A session in Redis.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RemoteSession {
-    /// What was recorded when it began.
-    pub note: GrantRecord,
-    /// When it was last used, to about a minute.
-    pub seen: UnixTime,
-    /// The generation of the newest token that was presented.
-    pub generation: u32,
-    /// The node that saw it last.
-    pub node: String,
-}
 
 impl Replication {
     /// Returns the live sessions of a user that any node knows, in no order.

@@ -1,9 +1,9 @@
-//! How a session is let in where its user's are counted: by this node alone, over all nodes, or by the
-//! process that has the file.
+//! How a grant is judged: a user's sessions are counted by this node alone, over all nodes, or by the process
+//! that has the file.
 //!
-//! Over nodes the store that they share counts, in one step ([`Peers::count`](super::peers::Peers::count)),
-//! and the file is written all the same: it is what a node counts by where the others cannot be asked and the
-//! rule allows it.
+//! Over all nodes, the store that they share counts in one atomic step
+//! ([`Peers::count`](super::peers::Peers::count)). The journal is written as well: a node counts by it when
+//! the store cannot be reached and `on_stale` allows that.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::{
 
 /// Where the sessions of a user are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Counting {
+enum Counting {
     /// By this node.
     Here,
     /// By all nodes, which are to be asked first.
@@ -29,16 +29,33 @@ pub(super) enum Counting {
     Elsewhere,
 }
 
+/// How far a grant came without the other nodes.
+pub(super) enum GrantStep {
+    /// It is decided.
+    Done(Admission),
+    /// The other nodes must count it first.
+    AskNodes(GrantRequest),
+}
+
 impl SessionLedger {
+    /// Decides a grant, unless the other nodes must count it before. Blocks.
+    pub(super) fn begin_grant(&self, request: GrantRequest, now: UnixTime) -> Result<GrantStep, StoreError> {
+        match self.counting(&request) {
+            Counting::Here => self.admit_session(request, None, now).map(GrantStep::Done),
+            Counting::Elsewhere => self.grant_elsewhere(request).map(GrantStep::Done),
+            Counting::OverNodes => Ok(GrantStep::AskNodes(request)),
+        }
+    }
+
     /// Says whether the other nodes must count a session before it may begin. Blocks while a hand-over is on
     /// its way.
-    pub(super) fn counting(&self, request: &GrantRequest) -> Counting {
+    fn counting(&self, request: &GrantRequest) -> Counting {
         if request.limits.limit.is_none() || self.peers.get().is_none() {
             return Counting::Here;
         }
         match self.turn_of_ours() {
             None => Counting::Elsewhere,
-            // The session is refused below, and nobody is asked.
+            // `admit_session` refuses the session, so the others need not be asked.
             Some(_) if !self.index.registry.has_room(&request.record.tenant) => Counting::Here,
             Some(_) => Counting::OverNodes,
         }
@@ -71,7 +88,7 @@ impl SessionLedger {
         now: UnixTime,
     ) -> Result<Admission, StoreError> {
         let Some(mut writers) = self.turn_of_ours() else {
-            // It was handed over meanwhile. What was counted over nodes is counted.
+            // The file was handed over meanwhile. A count over all nodes stays valid.
             return match counted {
                 Some(admission) => {
                     self.queue_for_writer(note_of(request.record));
@@ -82,7 +99,7 @@ impl SessionLedger {
         };
         let GrantRequest { record, limits, replaces } = request;
         if counted.is_none() && !self.index.registry.has_room(&record.tenant) {
-            // Nobody could say later how many there are.
+            // An unrecorded session could not be counted later.
             return match limits.limit {
                 Some(_) => Err(StoreError::RegistryFull),
                 None => Ok(Admission::Granted(Vec::new())),
@@ -125,9 +142,9 @@ impl SessionLedger {
         admit(&mut held, limit)
     }
 
-    /// Has the process that has the file judge, and end what is one too many: it counts what both granted.
-    /// Blocks.
-    pub(super) fn grant_elsewhere(&self, request: GrantRequest) -> Result<Admission, StoreError> {
+    /// Asks the process that has the file, which counts the grants of both processes, and ends surplus
+    /// sessions. Blocks.
+    fn grant_elsewhere(&self, request: GrantRequest) -> Result<Admission, StoreError> {
         if request.limits.limit.is_none() {
             self.queue_for_writer(note_of(request.record));
             return Ok(Admission::Granted(Vec::new()));

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     SessionLedger, StoreError,
-    admission::Counting,
+    admission::GrantStep,
     grant_record::{GrantLimits, GrantRecord},
     grant_request::GrantRequest,
     peers::AckLevel,
@@ -60,12 +60,11 @@ impl SessionLedger {
         now: UnixTime,
     ) -> Result<Admission, StoreError> {
         let request = GrantRequest { record, limits, replaces };
-        let counted = match self.counting(&request) {
-            Counting::Here => None,
-            Counting::Elsewhere => return self.grant_elsewhere(request),
-            Counting::OverNodes => at_once(self.count_over_nodes(&request))?,
+        let request = match self.begin_grant(request, now)? {
+            GrantStep::Done(admission) => return Ok(admission),
+            GrantStep::AskNodes(request) => request,
         };
-        match counted {
+        match at_once(self.count_over_nodes(&request))? {
             Some(refused @ Admission::Refused(_)) => Ok(refused),
             counted => self.admit_session(request, counted, now),
         }

@@ -1,22 +1,22 @@
-//! Tells one listener that something has changed, without saying what.
+//! Notifies one listener that a lookup may now answer differently.
 
 use std::sync::{Arc, OnceLock};
 
-/// What is done when it rings. It is called under the writers' lock, for every change: it must not block, and
-/// a flag or a counter is enough.
+/// The callback. It runs under the writers' lock, for every change, so it must not block; it should set a
+/// flag or increase a counter.
 type Listener = Arc<dyn Fn() + Send + Sync>;
 
-/// Rings for whoever holds open what a change may end: a tunnel, an answer that streams.
+/// Notifies the owner of open exchanges that a change may end: a tunnel, a streamed answer.
 #[derive(Clone, Default)]
 pub(crate) struct ChangeNotifier(Arc<OnceLock<Listener>>);
 
 impl ChangeNotifier {
-    /// Has it ring there. The first listener stays.
+    /// Sets the listener. Later calls change nothing.
     pub(super) fn listen(&self, listener: Listener) {
         let _ = self.0.set(listener);
     }
 
-    /// Tells that something has changed. The change is there for every reader before.
+    /// Notifies the listener. Every reader must see the change before this is called.
     pub(super) fn notify(&self) {
         if let Some(listener) = self.0.get() {
             listener();

@@ -1,4 +1,4 @@
-//! Commits: one `fdatasync` for everybody who waits, on the thread of whoever came first.
+//! Group commit: one `fdatasync` for all waiting writers, on the thread of the first.
 
 use std::{
     path::PathBuf,
@@ -9,17 +9,18 @@ use std::{
 use super::{SessionLedger, StoreError, commit_queue::Batch, journal::Writers, record::Record};
 use crate::{append_log::AppendLogError, model::error_chain};
 
-/// How long anybody waits for a commit that another makes. Who makes it waits for the disk itself.
+/// How long a writer waits for another thread's commit. The committing thread waits for the disk without a
+/// bound.
 pub(super) const DISK: Duration = Duration::from_secs(10);
 
-/// What is said once the file can be written again.
+/// Logged once the file can be written again.
 const BACK: &str = "the revocation journal is written again: so many revocations that were only in memory are on the disk, with all others";
 
-/// What is said where the file was taken away.
+/// Logged if the file was removed or replaced.
 const GONE: &str =
     "the revocation journal was removed or replaced while octroi runs; it is written anew from memory";
 
-/// What is said of a file that was found in its place.
+/// Logged for a file that was found in its place.
 const ASIDE: &str = "a file that somebody put in the place of the revocation journal counts for nothing and is kept under this name; \
     to put a journal back, stop octroi first";
 
@@ -32,7 +33,7 @@ struct Written {
 }
 
 impl SessionLedger {
-    /// Waits until what was put is durable, and until the follower knows it, or no longer counts.
+    /// Waits until the queued records are durable, and until the follower has them or was disconnected.
     pub(super) fn commit_and_tell(&self, writers: MutexGuard<'_, Writers>) -> Result<(), StoreError> {
         let (ticket, told, follower) = (writers.queue.ticket(), writers.told, writers.follower.clone());
         let outcome = self.commit(writers, ticket);
@@ -42,7 +43,7 @@ impl SessionLedger {
         outcome
     }
 
-    /// Waits until the records up to `ticket` are durable, or commits them if nobody else does.
+    /// Waits until the records up to `ticket` are durable; commits them if no other thread does.
     fn commit<'a>(&'a self, mut writers: MutexGuard<'a, Writers>, ticket: u64) -> Result<(), StoreError> {
         loop {
             if let Some(outcome) = writers.queue.outcome(ticket) {
@@ -62,7 +63,7 @@ impl SessionLedger {
         }
     }
 
-    /// Waits until nobody commits.
+    /// Waits until no commit runs.
     pub(super) fn not_busy<'a>(
         &self,
         writers: MutexGuard<'a, Writers>,
@@ -73,7 +74,7 @@ impl SessionLedger {
         if waited.timed_out() { Err(StoreError::Slow(DISK)) } else { Ok(writers) }
     }
 
-    /// Makes one commit of all that is queued. Others queue on meanwhile.
+    /// Commits everything in the queue. Other writers may add to the queue meanwhile.
     pub(super) fn lead<'a>(&'a self, mut writers: MutexGuard<'a, Writers>) -> MutexGuard<'a, Writers> {
         let batch = writers.queue.take();
         // Taken together with the queue: what is queued later is not in it and is appended later.
@@ -89,7 +90,7 @@ impl SessionLedger {
                     tracing::error!(event = "journal_set_aside", path = %aside.display(), "{ASIDE}");
                 }
                 if let Some(kept) = writers.queue.committed(&batch, rewritten) {
-                    // Whoever was told of the trouble is told of its end. Nobody waits for the log.
+                    // The trouble was logged, so its end is, too.
                     tracing::warn!(event = "journal_back", revocations = kept, "{BACK}");
                 }
             }
@@ -108,8 +109,8 @@ impl SessionLedger {
     /// Writes a batch to the file, and waits for the disk.
     fn write_batch(&self, batch: &Batch, tenants: Option<Vec<Record>>) -> Result<Written, StoreError> {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        // Only the process that has the file commits, so this cannot be; were it so, nothing would be lost:
-        // all of it is written with the next.
+        // Only the process that has the file commits, so this cannot happen. If it did, nothing would be
+        // lost: the next commit writes everything.
         let log = log.as_mut().ok_or(StoreError::HandedOver(""))?;
         let Some(tenants) = tenants else {
             log.append(&batch.bytes)?;
@@ -129,12 +130,12 @@ impl SessionLedger {
         Ok(Written { rewritten: Some(count), aside })
     }
 
-    /// Sees whether the file is still there; where it is not, all that is known is written anew. To be called
-    /// every ten seconds and before a hand-over. Blocks.
+    /// Checks that the file is still in place; if not, writes it anew from memory. To be called every ten
+    /// seconds and before a hand-over. Blocks.
     pub(super) fn look_after(&self) -> Result<(), StoreError> {
         let found = match self.log.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             Some(log) => log.look(),
-            // Whoever has the journal now looks after it.
+            // The process that has the journal now does this.
             None => return Ok(()),
         };
         let gone = match found {

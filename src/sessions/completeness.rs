@@ -1,4 +1,4 @@
-//! Since when the journal knows of everybody who was ended: what a loss means, and how it is over.
+//! The time since which the journal is complete, what a loss means, and how a loss ends.
 
 use std::{
     sync::{
@@ -14,7 +14,7 @@ use crate::{
     model::UnixTime,
 };
 
-/// How far back a clock must be set to count as one that was ahead.
+/// How far back the clock must be set before it counts as having been ahead.
 const SET_BACK: Duration = Duration::from_secs(60);
 
 /// Since when the journal knows who was ended. Readers never wait.
@@ -34,7 +34,7 @@ struct Inner {
     accepted: Option<UnixTime>,
     /// Whether this process keeps the mark.
     is_kept: bool,
-    /// The latest time that anybody passed in.
+    /// The latest time that a caller passed in.
     latest: UnixTime,
 }
 
@@ -43,18 +43,18 @@ struct Inner {
 pub enum Begun {
     /// It is whole.
     Whole,
-    /// It has no mark, and counts as whole: an earlier version's, as far as anybody can tell.
+    /// It has no mark, and counts as whole: probably an earlier version wrote it.
     Unmarked,
-    /// There was none, and no mark: a first start, as far as anybody can tell.
+    /// There is neither a journal nor a mark: probably a first start.
     First,
-    /// It is not what its mark says.
+    /// It does not match its mark.
     Lost {
         /// What is wrong.
         why: &'static str,
     },
-    /// An earlier start found that, and nobody has accepted it.
+    /// An earlier start found a loss that no operator has accepted.
     StillLost,
-    /// An operator accepts sessions from before, just now.
+    /// An operator accepts sessions from before the loss with this start.
     Accepted,
 }
 

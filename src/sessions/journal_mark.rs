@@ -422,6 +422,14 @@ mod tests {
         ) -> BoxFuture<'a, Result<crate::session::Admission, StoreError>> {
             Box::pin(async { Err(StoreError::RegistryFull) })
         }
+        fn sessions_of<'a>(
+            &'a self,
+            _: &'a crate::model::TenantName,
+            _: &'a crate::model::UserId,
+            _: std::time::Duration,
+        ) -> BoxFuture<'a, Result<Vec<crate::sessions::RemoteSession>, crate::sessions::ListError>> {
+            Box::pin(async { Err(crate::sessions::ListError("there is nobody".to_owned())) })
+        }
         fn counted_alone(&self) {}
         fn noted(&self, _: &crate::model::SessionId) {}
     }

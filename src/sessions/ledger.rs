@@ -1,22 +1,22 @@
 //! What callers do with the sessions of this node: grant, end, look up.
 //!
-//! The journal's disk is waited for off the worker threads. A grant or an end runs to its end once it has
-//! begun, even if its caller is dropped meanwhile, because a request that is given up must not leave a
-//! session half ended.
+//! Waiting for the journal's disk happens on the blocking pool. A grant or an end that has begun is completed
+//! even if its caller is dropped, because a cancelled request must not leave a session half ended.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     SessionLedger, StoreError,
-    admission::Counting,
+    admission::GrantStep,
     grant_request::GrantRequest,
     peers::{AckLevel, AckReport},
     record::Record,
+    session_list::{ListError, union},
     write::Local,
     writer_hand_over::WriterRequest,
 };
 use crate::{
-    model::{RevocationTarget, SessionId, TenantName, UnixTime},
+    model::{RevocationTarget, SessionId, SessionStatus, TenantName, UnixTime, UserId},
     session::Admission,
 };
 
@@ -74,13 +74,33 @@ impl SessionLedger {
         self.to_its_end(Arc::clone(self).end_steps(record, AckLevel::Nodes)).await
     }
 
+    /// Lists the sessions of a user that this node and the others know, the oldest first. `node` is this
+    /// node's name. The error beside the list says why those of other nodes are missing.
+    pub async fn list(
+        &self,
+        tenant: &TenantName,
+        user: &UserId,
+        idle: Duration,
+        now: UnixTime,
+        node: &str,
+    ) -> (Vec<SessionStatus>, Option<ListError>) {
+        let (elsewhere, silence) = match self.peers.get() {
+            Some(peers) => match peers.sessions_of(tenant, user, idle).await {
+                Ok(elsewhere) => (elsewhere, None),
+                Err(error) => (Vec::new(), Some(error)),
+            },
+            None => (Vec::new(), None),
+        };
+        (union(self.sessions_of(tenant, user, idle, now), elsewhere, node), silence)
+    }
+
     /// Waits until every grant and end that has begun has ended, also those whose caller is gone: a process
     /// that stops before would leave other nodes untold.
     pub async fn settled(&self) {
         self.under_way.none_left().await;
     }
 
-    /// Runs what was begun to its end, though whoever waits for it is dropped.
+    /// Completes `work` even if the caller is dropped.
     async fn to_its_end<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
@@ -94,7 +114,7 @@ impl SessionLedger {
         tokio::spawn(work).await.unwrap_or_else(|error| Err(StoreError::BrokenOff(error.to_string())))
     }
 
-    /// Writes what a predecessor asks for.
+    /// Serves a predecessor's request.
     pub async fn write_for(self: Arc<Self>, bytes: Vec<u8>) -> Result<(), StoreError> {
         match Self::read_request(&bytes)? {
             WriterRequest::End(record) => self.end_steps(record, AckLevel::Store).await.map(drop),
@@ -127,12 +147,12 @@ impl SessionLedger {
         request: GrantRequest,
         now: UnixTime,
     ) -> Result<Admission, StoreError> {
-        let (ledger, asked) = (Arc::clone(&self), request.clone());
-        let counted = match blocking(move || Ok(ledger.counting(&asked))).await? {
-            Counting::Here => None,
-            Counting::Elsewhere => return blocking(move || self.grant_elsewhere(request)).await,
-            Counting::OverNodes => self.count_over_nodes(&request).await?,
+        let ledger = Arc::clone(&self);
+        let request = match blocking(move || ledger.begin_grant(request, now)).await? {
+            GrantStep::Done(admission) => return Ok(admission),
+            GrantStep::AskNodes(request) => request,
         };
+        let counted = self.count_over_nodes(&request).await?;
         if let Some(refused @ Admission::Refused(_)) = counted {
             return Ok(refused);
         }
@@ -148,7 +168,7 @@ impl SessionLedger {
     }
 }
 
-/// Waits for the disk, or for a hand-over, off the worker threads.
+/// Runs work that waits for the disk or a hand-over on the blocking pool.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
@@ -168,7 +188,6 @@ mod tests {
             atomic::{AtomicUsize, Ordering},
         },
         task::Poll,
-        time::Duration,
     };
 
     use tokio::sync::{Notify, Semaphore};
@@ -179,7 +198,7 @@ mod tests {
         model::{BoxFuture, ClientPrefix, RevocationAnswer},
         policy::OnStale,
         session::{LimitAction, UserLimit},
-        sessions::{GrantLimits, GrantRecord, JournalSnapshot, Peers, RevocationStore},
+        sessions::{GrantLimits, GrantRecord, JournalSnapshot, Peers, RemoteSession, RevocationStore},
     };
 
     const NOW: UnixTime = UnixTime::from_secs(100);
@@ -234,6 +253,21 @@ mod tests {
             })
         }
 
+        fn sessions_of<'a>(
+            &'a self,
+            tenant: &'a TenantName,
+            user: &'a UserId,
+            _: Duration,
+        ) -> BoxFuture<'a, Result<Vec<RemoteSession>, ListError>> {
+            let GrantRecord { granted, ends, client, .. } = request().record;
+            let (id, tenant, user) = (SessionId::new([2; 16]), tenant.clone(), user.clone());
+            let note = GrantRecord { id, tenant, user, granted, ends, epoch: 0, client };
+            let found = RemoteSession { note, seen: NOW, generation: 3, node: "edge-2".to_owned() };
+            let answer =
+                if self.answers.is_closed() { Err(ListError("gone".to_owned())) } else { Ok(vec![found]) };
+            Box::pin(async { answer })
+        }
+
         fn counted_alone(&self) {}
 
         fn noted(&self, _: &SessionId) {
@@ -276,6 +310,30 @@ mod tests {
 
     async fn timeout<T>(work: impl Future<Output = T>) -> T {
         tokio::time::timeout(Duration::from_secs(20), work).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_list_has_the_sessions_of_all_nodes_or_says_why_not() {
+        let (dir, nodes) = (tempfile::tempdir().unwrap(), Gated::new());
+        let ledger = Arc::new(SessionLedger::open(dir.path(), NOW).unwrap());
+        let (tenant, user) = (acme(), "u_1".parse().unwrap());
+        let idle = Duration::from_secs(60);
+        timeout(ledger.grant(request(), NOW)).await.unwrap();
+        let list = async || {
+            let (sessions, silence) = ledger.list(&tenant, &user, idle, NOW, "edge-1").await;
+            let nodes: Vec<_> = sessions.into_iter().map(|session| session.node).collect();
+            (nodes.join(" "), silence.map(|error| error.to_string()))
+        };
+
+        let alone = list().await;
+        ledger.share_with(nodes.clone());
+        let shared = list().await;
+        nodes.answers.close();
+        let silent = list().await;
+
+        assert_eq!(alone, ("edge-1".to_owned(), None));
+        assert_eq!(shared, ("edge-1 edge-2".to_owned(), None));
+        assert_eq!(silent, ("edge-1".to_owned(), Some("gone".to_owned())));
     }
 
     #[tokio::test]

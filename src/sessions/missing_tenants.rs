@@ -1,16 +1,16 @@
-//! The mark that a start missed tenants: it outlives the process, so that another start does not take for
-//! gone who came back in part.
+//! A marker file: a start found tenants missing. It outlives the process, so that a later start, with some
+//! tenants back, does not take the others for removed.
 //!
-//! The journal keeps who was there. That nobody has said yet whether they are gone on purpose is not in it:
-//! its records are read by other versions. So a file stands beside it for as long. What it holds is for
-//! people; that something stands there is what counts.
+//! The journal records which tenants were there. It cannot record that their removal is unconfirmed, because
+//! other versions read its records. So a file stands beside the journal until an operator confirms. Only its
+//! existence counts; its text is for people.
 
 use std::{fs, io};
 
 use super::SessionLedger;
 use crate::files;
 
-/// The name of the mark.
+/// The file's name.
 const NAME: &str = "tenants.missing";
 
 const TEXT: &str = "A start of octroi missed tenants. As long as this file is here, nobody's sessions end because a tenant is not there; see \
@@ -18,14 +18,14 @@ const TEXT: &str = "A start of octroi missed tenants. As long as this file is he
                     sessions.\n";
 
 impl SessionLedger {
-    /// Says whether an earlier start missed tenants and nobody has confirmed since that they are gone. What
-    /// cannot be looked up counts as such: nobody's session ends by it. Blocks.
+    /// Says whether an earlier start found tenants missing and nobody has confirmed their removal since. If
+    /// the file cannot be looked up, tenants count as missing, so that no session ends by mistake. Blocks.
     pub fn misses_tenants(&self) -> bool {
         fs::symlink_metadata(self.dir.join(NAME))
             .map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |_| true)
     }
 
-    /// Notes whether tenants are missing. Blocks.
+    /// Creates or removes the marker. Blocks.
     pub fn note_missing(&self, missing: bool) -> io::Result<()> {
         let path = self.dir.join(NAME);
         if missing == self.misses_tenants() {

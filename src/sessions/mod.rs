@@ -51,6 +51,8 @@ mod replicate;
 #[cfg(feature = "gateway")]
 mod revocation_index;
 #[cfg(feature = "gateway")]
+mod session_list;
+#[cfg(feature = "gateway")]
 mod snapshot;
 #[cfg(feature = "gateway")]
 mod state_dir;
@@ -76,11 +78,11 @@ pub use journal::{DEFAULT_BOUND, SessionLedger, Unkept};
 #[cfg(feature = "gateway")]
 pub use peers::AckReport;
 #[cfg(feature = "gateway")]
-pub use presence::LocalSession;
-#[cfg(feature = "gateway")]
 pub use registry::{MOST_KNOWN, MOST_OF_TENANT};
 #[cfg(feature = "gateway")]
 pub use renewals::Renewals;
+#[cfg(feature = "gateway")]
+pub use session_list::{ListError, LocalSession, RemoteSession};
 #[cfg(feature = "gateway")]
 pub use snapshot::JournalSnapshot;
 pub use store::{RevocationStore, SessionRef};
@@ -95,6 +97,5 @@ pub(crate) use {
     revocation_index::{RevocationIndex, TenantCounts},
 };
 
-#[cfg(feature = "gateway")]
 #[cfg(feature = "gateway")]
 pub use crate::append_log::{AppendLogError, Beginning, Torn};

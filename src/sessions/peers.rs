@@ -25,9 +25,14 @@
 
 use std::time::Duration;
 
-use super::{StoreError, epochs, grant_record::GrantRecord, record::Record};
+use super::{
+    StoreError, epochs,
+    grant_record::GrantRecord,
+    record::Record,
+    session_list::{ListError, RemoteSession},
+};
 use crate::{
-    model::{BoxFuture, SessionId, UnixTime},
+    model::{BoxFuture, SessionId, TenantName, UnixTime, UserId},
     session::{Admission, UserLimit},
 };
 
@@ -52,6 +57,13 @@ pub(crate) trait Peers: Send + Sync {
         idle: Duration,
         replaces: Option<SessionId>,
     ) -> BoxFuture<'a, Result<Admission, StoreError>>;
+    /// Returns the live sessions of a user that any node knows, in no order, within a bounded time.
+    fn sessions_of<'a>(
+        &'a self,
+        tenant: &'a TenantName,
+        user: &'a UserId,
+        idle: Duration,
+    ) -> BoxFuture<'a, Result<Vec<RemoteSession>, ListError>>;
     /// Hears that it could not be asked, and that this node counted by what it knows.
     fn counted_alone(&self);
     /// Hears that a session began, was seen or ended, and tells the other nodes when it can be done. Does not

@@ -1,19 +1,19 @@
-//! What a process notes of sessions while another has the file: which began, and which tokens were presented.
+//! Notes on sessions (grants, presented tokens) of a process that does not have the file.
 //!
-//! Nobody waits for it. It is kept here for a moment, and handed on in one piece.
+//! No caller waits for them. They are queued and sent to the process that has the file in batches.
 
 use super::{SessionLedger, StoreError, journal::Writers, record::Record, writer::Writer};
 use crate::append_log::Codec;
 
-/// How many notes may wait to be handed on. Of more the newest are known here only, for as long as this
-/// process drains.
+/// How many notes may be queued. Notes beyond that are not sent: only this process knows them, until it has
+/// drained.
 const MOST_NOTES: usize = 16_384;
 
-/// How many bytes of notes are handed on at once.
+/// The size of a batch, in bytes.
 const BATCH_BYTES: usize = 32 * 1024;
 
 impl SessionLedger {
-    /// Notes what whoever has the file is to be told.
+    /// Queues a note for the process that has the file.
     pub(super) fn queue_for_writer(&self, record: Record) {
         self.queue_pending_write(&mut self.writers(), record);
     }
@@ -25,8 +25,8 @@ impl SessionLedger {
         self.index.apply(&mut writers.counts, record);
     }
 
-    /// Hands notes on to whoever has the file. While nobody can be asked they wait; should the file come
-    /// back, it is written as a whole.
+    /// Sends notes to the process that has the file. During a hand-over they stay queued. If this process
+    /// takes the file back, it writes the whole file anew, notes included.
     pub(super) fn send_pending_writes(&self, writes: Vec<Record>) -> Result<(), StoreError> {
         let writer = self.writers().writer.clone();
         let successor = match writer {
@@ -49,7 +49,7 @@ impl SessionLedger {
         if piece.is_empty() { Ok(()) } else { successor.write(piece) }
     }
 
-    /// Takes in what a predecessor noted. It is durable with the next commit.
+    /// Applies a predecessor's notes. They are durable with the next commit.
     pub(super) fn take_pending_writes(&self, first: Record, mut rest: &[u8]) -> Result<(), StoreError> {
         let unreadable = || StoreError::Successor("the record cannot be read".to_owned());
         let mut next = Some(first);

@@ -1,9 +1,10 @@
 //! The sessions of users, as the journal keeps them.
 //!
 //! A session is written down before its first token leaves where its user's sessions are limited, so that a
-//! restart or `kill -9` frees nobody of the limit; otherwise with the next commit, a second later at most.
-//! One that got lost so, or that an operator made by command, is noted when it is first presented. Which
-//! token was presented last is written with the next commit as well: what is lost of that accuses nobody.
+//! restart or `kill -9` does not reset the count; otherwise with the next commit, at most a second later. A
+//! session that was lost in that second, or that an operator made by command, is noted when it is first
+//! presented. Which token was presented last is also written with the next commit; losing it never causes a
+//! false reuse report.
 //!
 //! While a predecessor drains, what it grants is written, and its limits are judged, by its successor; what
 //! it sees reaches the successor with the next notes.
@@ -16,22 +17,12 @@ use super::{
     grant_request::note_of,
     record::Record,
     registry::{Presentation, SessionEntry},
+    session_list::LocalSession,
 };
 use crate::{
     model::{ClientPrefix, RevocationAnswer, TenantName, UnixTime, UserId},
     session::{Claims, Newest, TokenOrder},
 };
-
-/// A session that is known, for whoever asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LocalSession {
-    /// What was noted when it began.
-    pub note: GrantRecord,
-    /// When it was last seen here.
-    pub seen: UnixTime,
-    /// The newest of its tokens that was presented.
-    pub generation: u32,
-}
 
 impl SessionLedger {
     /// Returns the sessions of a user that are known and live, the oldest first. Those of apps with a login
@@ -86,7 +77,7 @@ impl SessionLedger {
         all
     }
 
-    /// Says whether nobody ended a session.
+    /// Says whether a session has not been ended.
     pub(crate) fn is_live(&self, note: &GrantRecord, now: UnixTime) -> bool {
         self.index.lookup(
             SessionRef {
@@ -100,8 +91,7 @@ impl SessionLedger {
         ) == RevocationAnswer::Live
     }
 
-    /// Says what a token is beside the newest one of its session that was presented, and takes it for
-    /// presented.
+    /// Compares a token with the newest one of its session that was presented, and records it as presented.
     pub(super) fn take_token(&self, claims: &Claims, client: ClientPrefix, now: UnixTime) -> TokenOrder {
         let presentation = self.index.registry.see(&claims.id, claims.generation, now);
         match presentation {
@@ -148,11 +138,11 @@ impl SessionLedger {
         presentation.map_or(TokenOrder::Same, |presentation| presentation.turn)
     }
 
-    /// Forgets sessions that ended, in small bites.
+    /// Forgets sessions that ended, in small batches, so that writers get their turn in between.
     pub(super) fn sweep_known(&self, now: UnixTime) {
         let over = self.index.registry.over(|note| note.ends <= now || !self.is_live(note, now));
         for bite in over.chunks(1024) {
-            // Who changes what is known has the turn.
+            // The registry changes only under the writers' lock.
             let _writers = self.writers();
             bite.iter().for_each(|id| self.index.registry.forget(id));
         }

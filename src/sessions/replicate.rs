@@ -178,9 +178,9 @@ mod tests {
     use super::*;
     use crate::sessions::SessionRef;
     use crate::{
-        model::{BoxFuture, RevocationAnswer, RevocationTarget},
+        model::{BoxFuture, RevocationAnswer, RevocationTarget, UserId},
         session::{Admission, UserLimit},
-        sessions::GrantRecord,
+        sessions::{GrantRecord, ListError, RemoteSession},
     };
 
     const NOW: UnixTime = UnixTime::from_secs(1_000);
@@ -202,6 +202,15 @@ mod tests {
             _: Option<SessionId>,
         ) -> BoxFuture<'a, Result<Admission, StoreError>> {
             Box::pin(async { Err(StoreError::Uncounted("there is nobody".to_owned())) })
+        }
+
+        fn sessions_of<'a>(
+            &'a self,
+            _: &'a TenantName,
+            _: &'a UserId,
+            _: Duration,
+        ) -> BoxFuture<'a, Result<Vec<RemoteSession>, ListError>> {
+            Box::pin(async { Err(ListError("there is nobody".to_owned())) })
         }
 
         fn counted_alone(&self) {}

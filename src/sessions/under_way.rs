@@ -1,12 +1,12 @@
-//! Grants and ends that have begun: a stop waits for them.
+//! Counts grants and ends in progress, so that a stop can wait for them.
 
 use tokio::sync::watch;
 
-/// Counts what has begun and has not ended.
+/// The number of grants and ends in progress.
 #[derive(Default)]
 pub(super) struct UnderWay(watch::Sender<usize>);
 
-/// One of them; dropped, it has ended.
+/// One of them; dropping it counts it as ended.
 pub(super) struct OneUnderWay(watch::Sender<usize>);
 
 impl UnderWay {

@@ -74,15 +74,15 @@ impl SessionLedger {
         }
         let news = std::mem::take(&mut writers.news);
         let written = self.commit_and_tell(writers);
-        // Nobody waits for it: what Redis does not have yet it gets with the next exchange.
+        // No caller waits: the next sync sends Redis what it lacks.
         self.spread_later(news);
         written
     }
 
-    /// Forgets what no token can have any more, and writes the file anew where most of it no longer matters.
-    /// To be called now and then.
+    /// Forgets revocations that no live token can match, and rewrites the file if most of it is obsolete. To
+    /// be called regularly.
     pub fn sweep(&self, now: UnixTime) -> Result<(), StoreError> {
-        // In small bites, so that writers get their turn between them.
+        // In small batches, so that writers get their turn between them.
         for past in self.index.past(now).chunks(1024) {
             self.index.forget(&mut self.writers().counts, past, now);
         }
@@ -111,7 +111,7 @@ impl SessionLedger {
         Ok(())
     }
 
-    /// Makes room for one more mark.
+    /// Makes room for one more revocation; may fold a tenant's into an epoch, or widen this one.
     pub(super) fn admit(&self, writers: &mut Writers, record: Record) -> Result<Record, StoreError> {
         if self.index.len() < self.bound || self.index.knows(&record) {
             return Ok(record);

@@ -1,4 +1,4 @@
-//! Which process writes the journal, and how two processes talk about it while one hands over to the other.
+//! Which process writes the journal, and the calls between two processes during a hand-over.
 
 use std::sync::Arc;
 
@@ -6,18 +6,18 @@ use super::StoreError;
 
 /// The process that has the journal's file now.
 pub trait RemoteWriter: Send + Sync {
-    /// Has one encoded record written there, a session counted, or notes taken in. Returns once it is
-    /// durable; notes soon are.
+    /// Sends one encoded request: write a record, count a session, or take in notes. Returns once it is
+    /// durable. Notes are the exception: they become durable with the next commit.
     fn write(&self, record: Vec<u8>) -> Result<(), StoreError>;
 }
 
-/// A process that drains, and whose memory follows this one.
+/// A draining process, whose memory is a replica of this one's.
 pub trait Follower: Send + Sync {
-    /// Tells it encoded records; the order of the calls is the order of the changes. Must not block. Returns
-    /// what to wait for.
+    /// Sends encoded records. The order of the calls is the order of the changes. Must not block. Returns the
+    /// position to wait for.
     fn tell(&self, records: &[u8]) -> u64;
-    /// Waits until it has taken in what it was told so far, for a short time; one that does not is cut off,
-    /// and fails closed by itself.
+    /// Waits a short time until it has applied the records up to a position. A follower that has not is
+    /// disconnected, and then fails closed.
     fn wait(&self, told: u64);
 }
 
@@ -27,10 +27,10 @@ pub(super) enum Writer {
     /// This process.
     #[default]
     Ours,
-    /// It is on its way: writes wait.
+    /// A hand-over is in progress: writes wait.
     HandingOver,
     /// The successor.
     Successor(Arc<dyn RemoteWriter>),
-    /// Nobody whom this process could ask.
+    /// No process that this one can reach.
     Lost,
 }

@@ -8,10 +8,10 @@
 //! follow: takes in what it is told
 //! ```
 //!
-//! From then on the successor's file and memory lead. The predecessor's memory is a replica: it takes in
-//! every change in the order in which the successor made it, its own wishes among them, so that a tenant's
-//! next epoch has one number in both. What needs no number (the end of a session, of a user's sessions) is in
-//! force in the predecessor before the successor is asked.
+//! From then on the successor's file and memory lead. The predecessor's memory is a replica: it applies every
+//! change, its own requests included, in the order in which the successor made it, so that a tenant's next
+//! epoch has the same number in both. A change without a number (the end of a session, or of a user's
+//! sessions) is in force in the predecessor before the successor is asked.
 
 use std::{
     convert::Infallible,
@@ -29,16 +29,16 @@ use super::{
 };
 use crate::append_log::{AppendLog, Codec, Opened};
 
-/// How long a write waits for a hand-over that is on its way.
+/// How long a write waits for a hand-over in progress.
 const PASSING: Duration = Duration::from_secs(10);
 
-/// What a predecessor asks the process for that has the file.
+/// A predecessor's request to the process that has the file.
 pub(super) enum WriterRequest<'a> {
     /// To end sessions.
     End(Record),
     /// To count a session, and let it begin.
     Grant(GrantRequest),
-    /// To take in what it noted: the first record, and the bytes of the others.
+    /// To apply its notes: the first record, and the bytes of the others.
     Notes(Record, &'a [u8]),
 }
 
