@@ -22,7 +22,7 @@ pub(super) fn set_gauges(app: &App) {
     shared.metrics.sessions_known(shared.revocations.known_sessions());
     if let Some(sharing) = &app.sharing {
         let standing = sharing.standing();
-        shared.metrics.redis.standing(standing.pending, standing.synced);
+        shared.metrics.redis.sync_status(standing.pending, standing.synced);
     }
     if let Some(status) = redis::status(shared, app.sharing.as_ref()) {
         shared.metrics.redis.nodes(status.missing_nodes(), status.is_namesake);
@@ -38,7 +38,7 @@ pub(super) fn set_gauges(app: &App) {
     shared
         .metrics
         .denied_ranges(app.listeners.denied_ranges().iter().map(|(listener, ranges)| (listener, *ranges)));
-    shared.metrics.scarce(shared.budgets.descriptors.taken(), shared.budgets.kept());
+    shared.metrics.budgets(shared.budgets.descriptors.taken(), shared.budgets.kept());
     shared.metrics.quota_evictions(shared.quotas.evictions());
     shared.metrics.process_generation(
         app.hand_over.generation,

@@ -80,7 +80,7 @@ impl SyncObserver for MetricsObserver {
     }
 
     fn foreign_data(&self, count: u64) {
-        self.metrics.redis.strange(count);
+        self.metrics.redis.foreign_data(count);
     }
 
     fn counted(&self, is_done: bool) {

@@ -54,14 +54,14 @@ impl ClientCertificate {
 pub struct Acceptance {
     /// The tenants that accept it.
     ///
-    /// Sorted: a lobby may have many members, and every request looks one up.
+    /// Sorted: a host may have many members, and every request looks one up.
     pub tenants: Box<[TenantName]>,
     /// Why the other tenants do not accept it: the most specific of their reasons.
     pub why_not: Box<str>,
     /// The revision of the rules that it was verified under; every revision has its own number.
     pub rules: u64,
     /// When it was verified.
-    pub judged: UnixTime,
+    pub verified: UnixTime,
     /// When it must be verified again, because something in the chain expires then.
     pub until: UnixTime,
 }
@@ -70,7 +70,7 @@ impl Acceptance {
     /// Says whether this result is still valid. A clock that went backwards invalidates it: what was valid
     /// then need not be valid now.
     pub fn holds(&self, rules: u64, now: UnixTime) -> bool {
-        self.rules == rules && self.judged <= now && now < self.until
+        self.rules == rules && self.verified <= now && now < self.until
     }
 }
 

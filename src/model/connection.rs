@@ -144,7 +144,7 @@ impl Connection {
     /// since: a connection may live for days. That costs a few signatures, once per change.
     pub fn presented(&self, now: UnixTime) -> Option<Presented> {
         let sni = self.facts.tls().and_then(|tls| tls.sni.as_ref());
-        self.certificate.as_ref().map(|held| held.judged(sni, now))
+        self.certificate.as_ref().map(|held| held.presented(sni, now))
     }
 
     /// Says whether the client's certificate was accepted once, but by no tenant when the last request asked.

@@ -1,7 +1,6 @@
-//! What happened: one value for each fact, made once, where it happens.
+//! Events: one value for each fact, created once, where it happens.
 //!
-//! An event borrows everything and formats nothing. Access lines and metrics are made from it in `telemetry`,
-//! and nowhere else.
+//! An event borrows its data and formats nothing. Only `telemetry` makes access lines and metrics from it.
 
 mod connection;
 mod node;
@@ -21,12 +20,12 @@ pub use session::SessionChanged;
 
 use super::UnixTime;
 
-/// Something that happened.
+/// An event.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
-    /// When; of what takes time, when it began.
+    /// The time at which it happened, or began if it took time.
     pub time: UnixTime,
-    /// The revision of the policy that it happened under.
+    /// The revision of the policy in force.
     pub revision: &'a str,
     /// What.
     pub what: EventKind<'a>,
@@ -37,23 +36,23 @@ pub struct Event<'a> {
 pub enum EventKind<'a> {
     /// A request ended, served or refused.
     Request(&'a RequestEnded<'a>),
-    /// A connection began, was refused, or ended.
+    /// A connection was opened, refused, or ended.
     Connection(&'a ConnectionChanged<'a>),
     /// A session began, was renewed, or ended.
     Session(&'a SessionChanged<'a>),
     /// An operator called the admin API.
     Operator(&'a OperatorActed<'a>),
-    /// A policy was to be loaded.
+    /// A policy was loaded, or refused.
     Policy(PolicyChanged),
-    /// Something of this node itself changed.
+    /// The state of this node changed.
     Node(NodeChanged<'a>),
 }
 
-/// Takes events, under the rules in force. It never blocks: connections call it between two reads.
+/// Receives events under the policy in force. It never blocks: connections call it between two reads.
 pub trait EventSink: Send + Sync {
-    /// Takes what happens now.
+    /// Records an event that happens now.
     fn emit(&self, what: EventKind<'_>);
 
-    /// Takes what began at a time.
+    /// Records an event that began at a given time.
     fn emit_at(&self, time: UnixTime, what: EventKind<'_>);
 }

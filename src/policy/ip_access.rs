@@ -32,7 +32,7 @@ struct List {
 }
 
 /// The result of a look-up in one list.
-enum Found<'a> {
+enum RangeMatch<'a> {
     Range(&'a RangeRule),
     /// Only expired ranges contain the address; this is the most specific one.
     Expired(&'a RangeRule),
@@ -49,10 +49,10 @@ impl List {
 
     /// Finds the most specific range that contains the address and has not expired. An expired range does not
     /// hide the ones around it.
-    fn find(&self, client: ClientIp, now: UnixTime) -> Found<'_> {
+    fn find(&self, client: ClientIp, now: UnixTime) -> RangeMatch<'_> {
         let Some((mut at, first)) = self.set.find(client).and_then(|at| Some((at, self.rules.get(at)?)))
         else {
-            return Found::None;
+            return RangeMatch::None;
         };
         let mut rule = first;
         // Each range is wider than the one before, or equal and later in the configuration.
@@ -61,10 +61,10 @@ impl List {
                 self.enclosing.get(at).copied().flatten().and_then(|outer| usize::try_from(outer).ok());
             match outer.and_then(|outer| Some((outer, self.rules.get(outer)?))) {
                 Some(outer) => (at, rule) = outer,
-                None => return Found::Expired(first),
+                None => return RangeMatch::Expired(first),
             }
         }
-        Found::Range(rule)
+        RangeMatch::Range(rule)
     }
 }
 
@@ -92,14 +92,14 @@ impl IpAccess {
 
     /// Looks an address up at a time: ranges that have expired since the lists were loaded are ignored.
     pub fn lookup(&self, client: ClientIp, now: UnixTime) -> Access<'_> {
-        if let Found::Range(rule) = self.deny.find(client, now) {
+        if let RangeMatch::Range(rule) = self.deny.find(client, now) {
             return Access::Denied(rule);
         }
         match self.allow.as_ref().map(|allow| allow.find(client, now)) {
             None => Access::Open,
-            Some(Found::Range(rule)) => Access::Allowed(rule),
-            Some(Found::Expired(rule)) => Access::Expired(rule),
-            Some(Found::None) => Access::Unlisted,
+            Some(RangeMatch::Range(rule)) => Access::Allowed(rule),
+            Some(RangeMatch::Expired(rule)) => Access::Expired(rule),
+            Some(RangeMatch::None) => Access::Unlisted,
         }
     }
 

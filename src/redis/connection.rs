@@ -12,7 +12,7 @@ use std::{
 use redis::aio::MultiplexedConnection;
 use tokio::sync::watch;
 
-use super::{RedisFault, Unfit, inbox::Inboxes};
+use super::{RedisFault, ServerFault, inbox::Inboxes};
 use crate::model::{Clock, Tick, error_chain};
 
 /// How long a refusal by Redis is shown: while the cause lasts, the visit of each second meets it again.
@@ -44,7 +44,7 @@ pub(super) struct Renewal {
     pub(super) number: u64,
     pub(super) why: String,
     /// Whether a Redis answered that serves nobody: the name soon leads to another one.
-    pub(super) elsewhere: bool,
+    pub(super) not_serving: bool,
 }
 
 /// What is wrong with Redis.
@@ -125,8 +125,8 @@ impl Shared {
 
     /// Judges how a command ended over a connection: a fault may show that it must be replaced.
     pub(super) fn judge(&self, number: u64, outcome: Result<(), &RedisFault>) {
-        let renew = |why: String, elsewhere| {
-            self.renewal.send_replace(Some(Renewal { number, why, elsewhere }));
+        let renew = |why: String, not_serving| {
+            self.renewal.send_replace(Some(Renewal { number, why, not_serving }));
         };
         match outcome {
             Ok(()) | Err(RedisFault::Refused(_) | RedisFault::TooMuch(_)) => {
@@ -138,13 +138,13 @@ impl Shared {
                 renew("it does not answer any more".to_owned(), false);
             }
             Err(RedisFault::Late(_) | RedisFault::Broken(_) | RedisFault::Away) => {}
-            Err(fault @ RedisFault::Unfit { unfit, .. }) => {
+            Err(fault @ RedisFault::Server { fault: server, .. }) => {
                 self.late.store(0, Ordering::Relaxed);
                 let why = error_chain(fault);
                 *self.lock_trouble() = Some(Trouble { why: why.clone(), met: Some(self.clock.tick()) });
-                match unfit {
-                    Unfit::Elsewhere => renew(why, true),
-                    Unfit::Cluster if !self.is_cluster_logged.swap(true, Ordering::Relaxed) => {
+                match server {
+                    ServerFault::NotServing => renew(why, true),
+                    ServerFault::Cluster if !self.is_cluster_logged.swap(true, Ordering::Relaxed) => {
                         tracing::error!(
                             event = "redis_cluster",
                             error = %why,
@@ -152,7 +152,7 @@ impl Shared {
                         );
                     }
                     // The caller logs it.
-                    Unfit::Cluster | Unfit::Sick => {}
+                    ServerFault::Cluster | ServerFault::CannotWrite => {}
                 }
             }
         }

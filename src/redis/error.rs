@@ -21,10 +21,10 @@ pub enum RedisFault {
     #[error("octroi:ended has more than {0} entries; something else writes there")]
     TooMuch(usize),
     /// It takes nothing of the kind now, whoever asks.
-    #[error("{}: {said}", .unfit.told())]
-    Unfit {
+    #[error("{}: {said}", .fault.as_message())]
+    Server {
         /// What is wrong with it.
-        unfit: Unfit,
+        fault: ServerFault,
         /// What it said.
         said: Box<str>,
     },
@@ -35,24 +35,24 @@ pub enum RedisFault {
 
 /// What is wrong with a Redis that answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unfit {
+pub enum ServerFault {
     /// Another one has its place, or will have: it became a replica, it loads, it has lost its replicas or
     /// its master, or wants a login that was not asked for when the connection was made. The name leads to
     /// the right one, now or soon.
-    Elsewhere,
+    NotServing,
     /// It is a node of a Cluster.
     Cluster,
     /// It has no memory left, or cannot write its files. Another connection would change nothing.
-    Sick,
+    CannotWrite,
 }
 
-impl Unfit {
+impl ServerFault {
     /// Says it in words.
-    pub const fn told(self) -> &'static str {
+    pub const fn as_message(self) -> &'static str {
         match self {
-            Self::Elsewhere => "this Redis serves nobody now",
+            Self::NotServing => "this Redis serves nobody now",
             Self::Cluster => "this Redis is a Cluster, which is not supported yet",
-            Self::Sick => "this Redis takes nothing in",
+            Self::CannotWrite => "this Redis takes nothing in",
         }
     }
 
@@ -60,9 +60,9 @@ impl Unfit {
     /// command in it said.
     fn of(code: &str, detail: &str) -> Option<Self> {
         let word = |word: &str| match word {
-            "READONLY" | "LOADING" | "MASTERDOWN" | "NOREPLICAS" | "NOAUTH" => Some(Self::Elsewhere),
+            "READONLY" | "LOADING" | "MASTERDOWN" | "NOREPLICAS" | "NOAUTH" => Some(Self::NotServing),
             "MOVED" | "ASK" | "CLUSTERDOWN" | "CROSSSLOT" => Some(Self::Cluster),
-            "OOM" | "MISCONF" => Some(Self::Sick),
+            "OOM" | "MISCONF" => Some(Self::CannotWrite),
             _ => None,
         };
         // `ERR Error running script (…): @user_script:7: -READONLY You can't write against a read only
@@ -76,10 +76,10 @@ impl RedisFault {
     /// Tells a broken connection from an answer that says no.
     pub(super) fn of(error: redis::RedisError) -> Self {
         let (code, detail) = (error.code().unwrap_or_default(), error.detail().unwrap_or_default());
-        if let Some(unfit) = Unfit::of(code, detail) {
+        if let Some(fault) = ServerFault::of(code, detail) {
             let said = format!("{code} {detail}");
-            return Self::Unfit {
-                unfit,
+            return Self::Server {
+                fault,
                 said: said.chars().filter(|char| !char.is_control()).take(SAID).collect(),
             };
         }
@@ -96,7 +96,7 @@ impl RedisFault {
             Self::Away => "away",
             Self::Late(_) => "timeout",
             Self::Broken(_) => "broken",
-            Self::Refused(_) | Self::TooMuch(_) | Self::Unfit { .. } => "refused",
+            Self::Refused(_) | Self::TooMuch(_) | Self::Server { .. } => "refused",
         }
     }
 }
@@ -108,37 +108,37 @@ mod tests {
     #[test]
     fn what_is_wrong_with_it_is_found_in_the_code_and_in_a_script_s_error() {
         let script = "Error running script (call to f_abc): @user_script:7: -READONLY You can't write against a read only replica.";
-        for (code, detail, unfit) in [
+        for (code, detail, fault) in [
             (
                 "READONLY",
                 "You can't write against a read only replica. script: abc, on @user_script:5.",
-                Some(Unfit::Elsewhere),
+                Some(ServerFault::NotServing),
             ),
-            ("ERR", script, Some(Unfit::Elsewhere)),
-            ("LOADING", "Redis is loading the dataset in memory", Some(Unfit::Elsewhere)),
+            ("ERR", script, Some(ServerFault::NotServing)),
+            ("LOADING", "Redis is loading the dataset in memory", Some(ServerFault::NotServing)),
             (
                 "MASTERDOWN",
                 "Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
-                Some(Unfit::Elsewhere),
+                Some(ServerFault::NotServing),
             ),
-            ("NOREPLICAS", "Not enough good replicas to write.", Some(Unfit::Elsewhere)),
-            ("NOAUTH", "Authentication required.", Some(Unfit::Elsewhere)),
-            ("MOVED", "3999 127.0.0.1:6381", Some(Unfit::Cluster)),
-            ("ASK", "3999 127.0.0.1:6381", Some(Unfit::Cluster)),
-            ("CLUSTERDOWN", "Hash slot not served", Some(Unfit::Cluster)),
-            ("CROSSSLOT", "Keys in request don't hash to the same slot", Some(Unfit::Cluster)),
-            ("OOM", "command not allowed when used memory > 'maxmemory'.", Some(Unfit::Sick)),
+            ("NOREPLICAS", "Not enough good replicas to write.", Some(ServerFault::NotServing)),
+            ("NOAUTH", "Authentication required.", Some(ServerFault::NotServing)),
+            ("MOVED", "3999 127.0.0.1:6381", Some(ServerFault::Cluster)),
+            ("ASK", "3999 127.0.0.1:6381", Some(ServerFault::Cluster)),
+            ("CLUSTERDOWN", "Hash slot not served", Some(ServerFault::Cluster)),
+            ("CROSSSLOT", "Keys in request don't hash to the same slot", Some(ServerFault::Cluster)),
+            ("OOM", "command not allowed when used memory > 'maxmemory'.", Some(ServerFault::CannotWrite)),
             (
                 "ERR",
                 "Error running script: @user_script:3: -MISCONF Redis is configured to save RDB snapshots",
-                Some(Unfit::Sick),
+                Some(ServerFault::CannotWrite),
             ),
             ("WRONGTYPE", "Operation against a key holding the wrong kind of value", None),
             ("NOPERM", "this user has no permissions to run the 'eval' command", None),
             ("ERR", "unknown command 'READONLY', with args beginning with: ", None),
             ("NOSCRIPT", "No matching script.", None),
         ] {
-            assert_eq!(Unfit::of(code, detail), unfit, "{code} {detail}");
+            assert_eq!(ServerFault::of(code, detail), fault, "{code} {detail}");
         }
     }
 }

@@ -34,7 +34,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// The shortest time between two connections that are left because their Redis serves nobody.
-const ELSEWHERE_EVERY: Duration = Duration::from_secs(3);
+const REJECTED_INTERVAL: Duration = Duration::from_secs(3);
 
 /// A connection that lasted so long is logged again when it is lost.
 const LASTED: Duration = Duration::from_secs(30);
@@ -52,7 +52,7 @@ type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The connections that were left because their Redis serves nobody.
 #[derive(Default)]
-struct Elsewhere {
+struct Rejected {
     /// When the last one was left.
     left: Option<Tick>,
     /// Why the connection before this one was left. While that stays the same, it is not logged again.
@@ -88,18 +88,18 @@ impl Link {
     pub async fn run(self) {
         let jitter = ahash::RandomState::new();
         let (mut number, mut failures) = (0_u64, 0_u32);
-        let mut elsewhere = Elsewhere::default();
+        let mut rejected = Rejected::default();
         loop {
             let mut rest = Duration::ZERO;
             match self.connect(number.saturating_add(1)).await {
                 Ok((live, driver)) => {
                     number = live.number;
-                    rest = self.serve(live, driver, &mut elsewhere).await;
+                    rest = self.serve(live, driver, &mut rejected).await;
                     failures = 0;
                 }
                 Err(error) => {
                     self.unreachable(&*error, failures == 0);
-                    elsewhere.why = None;
+                    rejected.why = None;
                     failures = failures.saturating_add(1);
                 }
             }
@@ -111,15 +111,15 @@ impl Link {
     }
 
     /// Serves a connection until it is lost or must be replaced. Returns how long to rest before the next.
-    async fn serve(&self, live: Live, driver: Driver, elsewhere: &mut Elsewhere) -> Duration {
+    async fn serve(&self, live: Live, driver: Driver, rejected: &mut Rejected) -> Duration {
         let (number, began) = (live.number, self.shared.clock.tick());
-        if elsewhere.why.is_none() {
+        if rejected.why.is_none() {
             tracing::info!(event = "redis_connected", "Redis is there");
         }
         self.shared.connected();
         self.live.send_replace(Some(live));
         self.shared.observer.connected(true);
-        let ended = Renewal { number, why: "the connection ended".to_owned(), elsewhere: false };
+        let ended = Renewal { number, why: "the connection ended".to_owned(), not_serving: false };
         let lost = tokio::select! {
             () = driver => ended,
             lost = self.shared.renewal_of(number) => lost,
@@ -127,16 +127,17 @@ impl Link {
         self.live.send_replace(None);
         self.shared.observer.connected(false);
         let now = self.shared.clock.tick();
-        if elsewhere.why.as_ref() != Some(&lost.why) || now.since(began) >= LASTED {
+        if rejected.why.as_ref() != Some(&lost.why) || now.since(began) >= LASTED {
             tracing::warn!(event = "redis_lost", why = lost.why, "Redis is away");
         }
         let mut rest = Duration::ZERO;
-        if lost.elsewhere {
-            rest =
-                elsewhere.left.map_or(Duration::ZERO, |left| ELSEWHERE_EVERY.saturating_sub(now.since(left)));
-            elsewhere.left = Some(now.plus(rest));
+        if lost.not_serving {
+            rest = rejected
+                .left
+                .map_or(Duration::ZERO, |left| REJECTED_INTERVAL.saturating_sub(now.since(left)));
+            rejected.left = Some(now.plus(rest));
         }
-        elsewhere.why = lost.elsewhere.then_some(lost.why);
+        rejected.why = lost.not_serving.then_some(lost.why);
         rest
     }
 

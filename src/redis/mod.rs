@@ -18,6 +18,6 @@ mod link;
 
 pub use client::Redis;
 pub use connection::RedisObserver;
-pub use error::{RedisFault, Unfit};
+pub use error::{RedisFault, ServerFault};
 pub use inbox::Inbox;
 pub use link::Link;

@@ -78,10 +78,10 @@ enum Event<E> {
     Client(Result<Option<Bytes>, E>),
 }
 
-/// Whose turn it is, and so whose time runs.
+/// Who must act next, and so whose deadline runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
-    /// Both sides of a call, as soon as either may speak.
+enum Awaited {
+    /// Either side of a gRPC call.
     Call,
     /// The client, which sends its request.
     Client,
@@ -193,11 +193,11 @@ impl<D: Downstream, S: UpstreamStream> Exchange<'_, D, S> {
         let upstream_first = is_upstream_first(state.has_come, self.last_was_upstream);
         let takes_more = state.has_come || self.body.pending().is_empty();
         let patience = self.client.begin_turn(state)?;
-        let limit = match self.turn() {
-            Turn::Call => self.request.idle,
-            Turn::Client => patience,
-            Turn::Answer => self.times.first_byte,
-            Turn::Body => self.times.between_bytes,
+        let limit = match self.awaited() {
+            Awaited::Call => self.request.idle,
+            Awaited::Client => patience,
+            Awaited::Answer => self.times.first_byte,
+            Awaited::Body => self.times.between_bytes,
         };
         let limit = if is_registered { limit } else { limit.min(UNREGISTERED) };
         let Self { client, stream, body, .. } = self;
@@ -229,26 +229,26 @@ impl<D: Downstream, S: UpstreamStream> Exchange<'_, D, S> {
     }
 
     /// Returns whose silence ends the exchange now.
-    fn turn(&self) -> Turn {
+    fn awaited(&self) -> Awaited {
         let clients = self.body.waits_for_client();
         match (clients, self.answering) {
-            (true, _) | (_, true) if self.request.is_call => Turn::Call,
-            (true, _) => Turn::Client,
-            (false, false) => Turn::Answer,
-            (false, true) => Turn::Body,
+            (true, _) | (_, true) if self.request.is_call => Awaited::Call,
+            (true, _) => Awaited::Client,
+            (false, false) => Awaited::Answer,
+            (false, true) => Awaited::Body,
         }
     }
 
     /// Says what it means that nothing happened for so long.
     fn late(&mut self) -> Ended<D::Error> {
-        match self.turn() {
-            Turn::Call => {
+        match self.awaited() {
+            Awaited::Call => {
                 let millis = self.request.idle.as_millis();
                 let detail = format!("no side of the call sent anything within {millis} ms");
                 return Ended::Denied(Deny::new(Reason::StreamIdle, detail));
             }
-            Turn::Client => return Ended::Denied(slow_body()),
-            Turn::Answer | Turn::Body => {}
+            Awaited::Client => return Ended::Denied(slow_body()),
+            Awaited::Answer | Awaited::Body => {}
         }
         // Either the app is slow, or the connection is dead: other exchanges must not find that out one by
         // one.

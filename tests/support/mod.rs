@@ -376,7 +376,7 @@ pub fn presented(tenants: &[&str]) -> Presented {
         tenants: tenants.into_iter().collect(),
         why_not: "it is revoked".into(),
         rules: 1,
-        judged: NOW,
+        verified: NOW,
         until: NOW.plus(Duration::from_secs(1)),
     };
     Presented { certificate: Arc::new(certificate), acceptance: Arc::new(acceptance) }

@@ -42,12 +42,12 @@ pub(super) struct HeadWriter {
     reserve: usize,
     /// The frame header, and all fields.
     out: Vec<u8>,
-    seen: Seen,
+    block: BlockState,
 }
 
-/// What has been seen of a block.
+/// The state of the field block so far.
 #[derive(Debug, Default)]
-struct Seen {
+struct BlockState {
     /// How many octets of the field list are left.
     room: usize,
     /// The first fault.
@@ -76,7 +76,7 @@ impl HeadWriter {
             max,
             reserve: header_bytes / 2,
             out: Vec::new(),
-            seen: Seen::default(),
+            block: BlockState::default(),
         }
     }
 
@@ -86,7 +86,7 @@ impl HeadWriter {
         self.out.clear();
         self.out.extend_from_slice(&[0; HEADER]);
         let room = if start.trailers { self.max.min(MAX_TRAILER_BYTES) } else { self.max };
-        self.seen = Seen { room, pseudo_end: self.out.len(), ..Seen::default() };
+        self.block = BlockState { room, pseudo_end: self.out.len(), ..BlockState::default() };
     }
 
     /// Begins to judge a block that may be forwarded unchanged.
@@ -113,7 +113,7 @@ impl HeadWriter {
     /// Takes in a field. Once the field list is full the rest is ignored: one octet can stand for a field of
     /// 4 KiB (RFC 7541, section 6.1).
     pub(super) fn take(&mut self, found: Decoded<'_>) {
-        if self.seen.full {
+        if self.block.full {
             return;
         }
         let (name, value) = match found {
@@ -124,40 +124,40 @@ impl HeadWriter {
                     Some(b"cookie") => Malformed::CookieTooLarge,
                     Some(_) | None => Malformed::TooLarge,
                 });
-                self.seen.has_fields |= !name.is_some_and(|name| name.starts_with(b":"));
+                self.block.has_fields |= !name.is_some_and(|name| name.starts_with(b":"));
                 return;
             }
         };
         let size = name.len() + value.len() + FIELD_OVERHEAD;
         let size = if self.start.trailers { size.max(MAX_TRAILER_BYTES / MAX_TRAILERS) } else { size };
         let reserve = if name == b"cookie" { self.reserve } else { 0 };
-        let Some(room) = self.seen.room.checked_sub(size).filter(|room| *room >= reserve) else {
+        let Some(room) = self.block.room.checked_sub(size).filter(|room| *room >= reserve) else {
             // Some browsers send other fields after their cookies.
-            self.seen.full = reserve == 0;
+            self.block.full = reserve == 0;
             self.fault(Malformed::TooLarge);
             return;
         };
-        self.seen.room = room;
+        self.block.room = room;
         if name.first() == Some(&b':') { self.pseudo(name, value) } else { self.field(name, value) }
     }
 
     /// Notes a fault; the first one counts.
     fn fault(&mut self, fault: Malformed) {
-        self.seen.fault.get_or_insert(fault);
+        self.block.fault.get_or_insert(fault);
     }
 
     fn pseudo(&mut self, name: &[u8], value: &[u8]) {
         if self.start.trailers || !matches!(name, b":method" | b":scheme" | b":authority" | b":path") {
             return self.fault(Malformed::PseudoUnknown);
         }
-        if self.seen.has_fields {
+        if self.block.has_fields {
             return self.fault(Malformed::PseudoLate);
         }
         let seen = match name {
-            b":method" => &self.seen.method,
-            b":scheme" => &self.seen.scheme,
-            b":authority" => &self.seen.authority,
-            _ => &self.seen.path,
+            b":method" => &self.block.method,
+            b":scheme" => &self.block.scheme,
+            b":authority" => &self.block.authority,
+            _ => &self.block.path,
         };
         if seen.is_some() {
             return self.fault(Malformed::PseudoTwice);
@@ -166,27 +166,27 @@ impl HeadWriter {
             self.fault(Malformed::FieldLine);
         }
         match name {
-            b":method" if field::is_method(value) => self.seen.method = Some(self.write_pseudo(name, value)),
-            b":method" => self.seen.method = Some(self.stand_in(Malformed::Method)),
-            b":scheme" if field::is_scheme(value) => self.seen.scheme = Some(self.write_pseudo(name, value)),
-            b":scheme" => self.seen.scheme = Some(self.stand_in(Malformed::Scheme)),
+            b":method" if field::is_method(value) => self.block.method = Some(self.write_pseudo(name, value)),
+            b":method" => self.block.method = Some(self.stand_in(Malformed::Method)),
+            b":scheme" if field::is_scheme(value) => self.block.scheme = Some(self.write_pseudo(name, value)),
+            b":scheme" => self.block.scheme = Some(self.stand_in(Malformed::Scheme)),
             b":authority" if field::is_authority(value) => {
-                self.seen.authority = Some(self.write_pseudo(name, value))
+                self.block.authority = Some(self.write_pseudo(name, value))
             }
             b":authority" if value.is_empty() => {
-                self.seen.authority = Some(self.stand_in(Malformed::AuthorityMissing))
+                self.block.authority = Some(self.stand_in(Malformed::AuthorityMissing))
             }
-            b":authority" => self.seen.authority = Some(self.stand_in(Malformed::AuthoritySyntax)),
+            b":authority" => self.block.authority = Some(self.stand_in(Malformed::AuthoritySyntax)),
             _ => match field::check_path(value) {
-                Ok(()) => self.seen.path = Some(self.write_pseudo(name, value)),
+                Ok(()) => self.block.path = Some(self.write_pseudo(name, value)),
                 Err(PathFault::Character) => {
                     self.fault(Malformed::PathOctet);
                     let shown = shown(value);
-                    self.seen.room = self.seen.room.saturating_sub(shown.len());
-                    self.seen.path = Some(self.write_pseudo(name, &shown));
+                    self.block.room = self.block.room.saturating_sub(shown.len());
+                    self.block.path = Some(self.write_pseudo(name, &shown));
                 }
-                Err(PathFault::Form) => self.seen.path = Some(self.stand_in(Malformed::PathForm)),
-                Err(PathFault::TooLong) => self.seen.path = Some(self.stand_in(Malformed::PathTooLong)),
+                Err(PathFault::Form) => self.block.path = Some(self.stand_in(Malformed::PathForm)),
+                Err(PathFault::TooLong) => self.block.path = Some(self.stand_in(Malformed::PathTooLong)),
             },
         }
     }
@@ -198,7 +198,7 @@ impl HeadWriter {
     }
 
     fn field(&mut self, name: &[u8], value: &[u8]) {
-        self.seen.has_fields = true;
+        self.block.has_fields = true;
         if !field::is_name(name) {
             return self.fault(Malformed::FieldName);
         }
@@ -226,20 +226,20 @@ impl HeadWriter {
     fn length(&mut self, name: &[u8], value: &[u8]) {
         // RFC 9113, section 8.1.1: the length must match the body, which is empty.
         let is_none = self.start.ends_stream && value.iter().any(|digit| *digit != b'0');
-        if !field::is_length(value) || is_none || mem::replace(&mut self.seen.has_length, true) {
+        if !field::is_length(value) || is_none || mem::replace(&mut self.block.has_length, true) {
             return self.fault(Malformed::Length);
         }
         self.write(LITERAL, name, value);
     }
 
     fn host(&mut self, name: &[u8], value: &[u8]) {
-        if mem::replace(&mut self.seen.has_host, true) {
+        if mem::replace(&mut self.block.has_host, true) {
             return self.fault(Malformed::HostTwice);
         }
         if value.contains(&b'@') {
             return self.fault(Malformed::AuthoritySyntax);
         }
-        match self.seen.authority.clone().filter(|at| !at.is_empty()).and_then(|at| self.out.get(at)) {
+        match self.block.authority.clone().filter(|at| !at.is_empty()).and_then(|at| self.out.get(at)) {
             Some(authority) if authority != value && !authority.eq_ignore_ascii_case(value) => {
                 self.fault(Malformed::AuthorityConflict)
             }
@@ -247,7 +247,7 @@ impl HeadWriter {
             // would refuse it.
             Some(authority) if authority != value => {}
             Some(_) | None => {
-                self.seen.host_is_written = true;
+                self.block.host_is_written = true;
                 self.write(LITERAL, name, value);
             }
         }
@@ -262,7 +262,7 @@ impl HeadWriter {
 
     fn write_pseudo(&mut self, name: &[u8], value: &[u8]) -> Range<usize> {
         self.write(LITERAL, name, value);
-        self.seen.pseudo_end = self.out.len();
+        self.block.pseudo_end = self.out.len();
         self.out.len() - value.len()..self.out.len()
     }
 
@@ -275,10 +275,10 @@ impl HeadWriter {
         }
         match key.filter(|_| !self.start.trailers) {
             Some(key) => {
-                let mark = StreamMark { stream: self.start.stream, malformed: self.seen.fault }.text(key);
+                let mark = StreamMark { stream: self.start.stream, malformed: self.block.fault }.text(key);
                 self.write(NEVER_INDEXED, STREAM_FIELD.as_bytes(), mark.as_bytes());
             }
-            None if self.seen.fault.is_some() => {
+            None if self.block.fault.is_some() => {
                 self.out.truncate(HEADER);
                 // The library takes a block with this field for malformed, and nothing else breaks.
                 self.write(LITERAL, b"connection", b"close");
@@ -286,45 +286,45 @@ impl HeadWriter {
             None => {}
         }
         self.frames(out);
-        self.seen.fault.filter(|_| !self.start.trailers)
+        self.block.fault.filter(|_| !self.start.trailers)
     }
 
     /// Notes what is missing. Where the head is malformed, the library gets a complete request with what
     /// could be read of it.
     fn complete(&mut self) {
         let connects = self
-            .seen
+            .block
             .method
             .clone()
             .and_then(|at| self.out.get(at))
             .is_some_and(|method| method == b"CONNECT");
-        match (connects, &self.seen.method, &self.seen.scheme, &self.seen.path) {
+        match (connects, &self.block.method, &self.block.scheme, &self.block.path) {
             // RFC 9113, section 8.5.
             (true, _, None, None) | (false, Some(_), Some(_), Some(_)) => {}
             (true, ..) => self.fault(Malformed::PseudoUnknown),
             (false, ..) => self.fault(Malformed::PseudoMissing),
         }
-        if self.seen.authority.is_none() && !self.seen.has_host {
+        if self.block.authority.is_none() && !self.block.has_host {
             self.fault(Malformed::AuthorityMissing);
         }
-        if self.seen.fault.is_none() {
+        if self.block.fault.is_none() {
             return;
         }
-        let rest = self.out.split_off(self.seen.pseudo_end);
+        let rest = self.out.split_off(self.block.pseudo_end);
         let read = mem::take(&mut self.out);
         let said = |at: &Option<Range<usize>>| {
             at.clone().and_then(|at| read.get(at)).filter(|value| !value.is_empty())
         };
         self.out.extend_from_slice(read.get(..HEADER).unwrap_or_default());
-        let no_host = (!self.seen.host_is_written).then_some(NO_HOST.as_bytes());
+        let no_host = (!self.block.host_is_written).then_some(NO_HOST.as_bytes());
         let (method, path) =
-            (said(&self.seen.method).unwrap_or(b"GET"), said(&self.seen.path).unwrap_or(b"/"));
+            (said(&self.block.method).unwrap_or(b"GET"), said(&self.block.path).unwrap_or(b"/"));
         self.write(LITERAL, b":method", method);
         if !connects {
-            self.write(LITERAL, b":scheme", said(&self.seen.scheme).unwrap_or(b"https"));
+            self.write(LITERAL, b":scheme", said(&self.block.scheme).unwrap_or(b"https"));
             self.write(LITERAL, b":path", path);
         }
-        if let Some(authority) = said(&self.seen.authority).or(no_host) {
+        if let Some(authority) = said(&self.block.authority).or(no_host) {
             self.write(LITERAL, b":authority", authority);
         }
         self.out.extend_from_slice(&rest);

@@ -211,7 +211,7 @@ fn acceptance(
     tenants.sort_unstable();
     let longest = if tenants.is_empty() { now.plus(REFUSAL_HOLDS) } else { now.plus(LONGEST) };
     let until = next.map_or(longest, |next| next.min(longest));
-    Acceptance { tenants: tenants.into(), why_not: why_not.into(), rules, judged: now, until }
+    Acceptance { tenants: tenants.into(), why_not: why_not.into(), rules, verified: now, until }
 }
 
 /// Every acceptance is verified again after a day at most.

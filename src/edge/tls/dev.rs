@@ -95,15 +95,15 @@ impl Authority {
     ///
     /// A certificate that this CA did not sign belongs to somebody else, and is left alone.
     pub fn make_pair(&self, files: &PairFiles, hosts: &[HostPattern], now: UnixTime) -> Result<(), TlsError> {
-        let found = Found::look(files, hosts, now)?;
-        if found == Found::Foreign {
+        let found = ExistingPair::read(files, hosts, now)?;
+        if found == ExistingPair::Foreign {
             return Ok(());
         }
         if let Some(folder) = files.key.parent() {
             make_folder(folder)?;
         }
         let key = key_pair(&files.key)?;
-        if found == Found::Serves(rcgen::PublicKeyData::subject_public_key_info(&key)) {
+        if found == ExistingPair::Serves(rcgen::PublicKeyData::subject_public_key_info(&key)) {
             return Ok(());
         }
         let make = |source| TlsError::Make { path: files.cert.clone(), source };
@@ -112,9 +112,9 @@ impl Authority {
     }
 }
 
-/// What is found in the place of a certificate.
+/// The certificate that is already in place, if any.
 #[derive(Debug, PartialEq, Eq)]
-enum Found {
+enum ExistingPair {
     Nothing,
     /// One that our CA did not sign.
     Foreign,
@@ -124,8 +124,8 @@ enum Found {
     Serves(Vec<u8>),
 }
 
-impl Found {
-    fn look(files: &PairFiles, hosts: &[HostPattern], now: UnixTime) -> Result<Self, TlsError> {
+impl ExistingPair {
+    fn read(files: &PairFiles, hosts: &[HostPattern], now: UnixTime) -> Result<Self, TlsError> {
         if !holds_something(&files.cert)? {
             return Ok(Self::Nothing);
         }

@@ -25,7 +25,7 @@ impl HeldCertificate {
     }
 
     /// Returns the certificate and the tenants that accept it now; see [`super::Connection::presented`].
-    pub(super) fn judged(&self, sni: Option<&Host>, now: UnixTime) -> Presented {
+    pub(super) fn presented(&self, sni: Option<&Host>, now: UnixTime) -> Presented {
         let mut acceptance = self.acceptance.lock().unwrap_or_else(PoisonError::into_inner);
         if !acceptance.holds(self.verifier.rules(), now) {
             *acceptance = Arc::new(self.verifier.verify(sni, &self.certificate, now));

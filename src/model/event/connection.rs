@@ -16,37 +16,37 @@ pub struct ConnectionChanged<'a> {
 /// What happened to a connection.
 #[derive(Clone, Copy, Debug)]
 pub enum ConnectionChange<'a> {
-    /// It was taken and counts as open.
+    /// It was accepted and counts as open.
     Opened,
-    /// One that counted as open is closed.
+    /// A connection that counted as open was closed.
     Closed,
     /// It was refused: by the cap of the listener before it counts as open, otherwise after.
     Refused {
-        /// Who connected, as far as it is known by then.
+        /// The peer's address, or the client's if the PROXY header has been read.
         peer: SocketAddr,
         /// Why.
         refusal: EdgeRefusal,
-        /// The facts, for the operator. They may hold what the client sent.
+        /// The detail for the operator. It may contain bytes from the client.
         detail: &'a str,
-        /// The ban, where that is why.
+        /// The ban, if the client is banned.
         ban: Option<&'a Ban>,
     },
     /// Its TLS handshake succeeded.
     Secured {
-        /// What was settled.
+        /// The negotiated parameters.
         tls: &'a TlsFacts,
         /// How long it took.
         took: Duration,
     },
-    /// A CA was shown that a host is ours (TLS-ALPN-01). The connection ends with that, and was no client's.
+    /// A TLS-ALPN-01 challenge was answered. The connection ends with that and carries no request.
     HostProven {
-        /// Who connected.
+        /// The peer's address.
         peer: SocketAddr,
         /// The host.
         host: &'a Host,
     },
-    /// A deadline ended it, the reading of it, or one body on it. Heads that come too slowly are refused
-    /// requests instead.
+    /// A deadline ended the connection, the reading of it, or one request body on it. A head that is too
+    /// slow is a refused request instead.
     Cut(CutReason),
 }
 
@@ -136,7 +136,7 @@ impl EdgeRefusal {
         }
     }
 
-    /// Says whether a handshake failed; otherwise none was begun.
+    /// Returns whether a TLS handshake failed; otherwise none was begun.
     pub const fn is_of_handshake(self) -> bool {
         match self {
             Self::TlsTimeout

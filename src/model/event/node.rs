@@ -1,47 +1,47 @@
-//! What changes of a node itself: bans, certificates, keys, the clock, the journal's disk.
+//! Changes of the node itself: bans, certificates, key sets, the clock, the journal.
 
 use crate::model::{BanCause, ClientPrefix};
 
-/// Something of this node changed.
+/// The state of this node changed.
 #[derive(Clone, Copy, Debug)]
 pub enum NodeChanged<'a> {
     /// A client was banned.
     Banned {
-        /// Whom.
+        /// The client's prefix.
         client: ClientPrefix,
         /// Why.
         cause: &'a BanCause,
     },
-    /// A revocation was to be written down.
+    /// An attempt to record a revocation ended.
     RevocationWritten(RevocationWrite),
-    /// The wall clock was set.
+    /// The wall clock was stepped.
     ClockStepped,
-    /// Certificates changed on disk and were taken into force.
+    /// Certificates changed on disk and were loaded.
     CertificatesRenewed {
         /// How many.
         count: usize,
     },
-    /// A file of TLS changed on disk and cannot be used.
+    /// A TLS file changed on disk and is invalid.
     CertificateRefused,
-    /// An order of a certificate ended.
+    /// An ACME order ended.
     CertificateOrdered(OrderResult),
-    /// The keys that an issuer publishes were fetched.
+    /// A fetch of an issuer's key set ended.
     KeySetFetched {
         /// The name of the set.
         set: &'a str,
-        /// What came of it.
+        /// The result.
         result: FetchResult,
     },
 }
 
-/// What came of writing a revocation down. It is in force here whatever this says.
+/// The result of recording a revocation. It is in force on this node in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RevocationWrite {
-    /// It is on the disk, and where nodes share, Redis has it.
+    /// It is on disk and, where nodes share sessions, in Redis.
     Success,
-    /// It is on the disk, and Redis does not have it yet.
+    /// It is on disk and not yet in Redis.
     NotShared,
-    /// The journal did not take it, or not in time: a restart forgets it.
+    /// It is not in the journal, or not in time: a restart loses it.
     Failure,
 }
 
@@ -59,24 +59,24 @@ impl RevocationWrite {
     }
 }
 
-/// What came of an order of a certificate.
+/// The result of an ACME order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OrderResult {
-    /// The certificate is there.
+    /// The certificate was issued.
     Success,
-    /// The CA cannot be reached, or says that it is not well.
+    /// The CA cannot be reached, or reports a server error.
     Unreachable,
-    /// The CA takes no more orders for now.
+    /// The CA limits the rate of orders.
     RateLimited,
     /// The CA refuses the account or the order.
     Refused,
-    /// The CA did not find the host proven.
+    /// The CA did not accept the challenge.
     Challenge,
-    /// It was not done in time.
+    /// The order did not end in time.
     Timeout,
-    /// What came is no certificate that can be used.
+    /// The issued certificate cannot be used.
     Unusable,
-    /// It could not be kept.
+    /// The certificate could not be stored.
     Storage,
 }
 
@@ -108,16 +108,16 @@ impl OrderResult {
     }
 }
 
-/// What came of fetching the keys that an issuer publishes.
+/// The result of fetching an issuer's key set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FetchResult {
-    /// They are there.
+    /// The key set was fetched.
     Success,
     /// The issuer cannot be reached.
     Unreachable,
-    /// It answers otherwise: an error, or a redirect.
+    /// The issuer answers with an error or a redirect.
     Refused,
-    /// What came is no set of keys that is used.
+    /// The answer is not a usable key set.
     Unusable,
 }
 

@@ -1,10 +1,10 @@
-//! What becomes of a policy.
+//! Loading of policies.
 
-/// What became of a policy that was to be loaded.
+/// The result of loading a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PolicyChanged {
     /// It is in force.
     Loaded,
-    /// The configuration is bad, and the policy before stays in force.
+    /// The configuration is invalid, and the earlier policy stays in force.
     Refused,
 }

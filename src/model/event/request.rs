@@ -1,4 +1,4 @@
-//! What a request was, and how it ended.
+//! A request and how it ended.
 
 use std::{fmt, time::Duration};
 
@@ -7,9 +7,9 @@ use crate::model::{
     QuotaName, RequestId, RouteId, RuleLocation, Step, TenantName, UpstreamName, UserId,
 };
 
-/// A request that ended, however it did. What is not known of it is absent.
+/// A request that ended, in whatever way. Unknown facts are absent.
 ///
-/// Octets of strangers stand here as they came, with the query: whoever writes them down cuts and escapes
+/// Bytes from clients are here as received, with the query: whoever logs them must cut, redact and escape
 /// them.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestEnded<'a> {
@@ -17,14 +17,14 @@ pub struct RequestEnded<'a> {
     pub id: &'a RequestId,
     /// The connection that it came on.
     pub connection: &'a Facts,
-    /// The certificate that the client presented, whoever accepts it.
+    /// The certificate that the client presented, accepted or not.
     pub certificate: Option<&'a ClientCertificate>,
-    /// Whether a handler began it. Otherwise it was refused before that, and only its connection and a part
-    /// of its head are known.
+    /// Whether a handler began it. Otherwise it was refused earlier, and only its connection and a part of
+    /// its head are known.
     pub began: bool,
-    /// Whether its whole connection was ended, so that the line is one of a connection.
+    /// Whether its connection was ended with it, so that its line is one of a connection.
     pub ends_connection: bool,
-    /// Who asked, after PROXY protocol and trusted forwarding headers.
+    /// The client's address, after PROXY protocol and trusted forwarding headers.
     pub client: ClientIp,
     /// The method.
     pub method: Option<&'a [u8]>,
@@ -32,7 +32,7 @@ pub struct RequestEnded<'a> {
     pub target: Option<&'a [u8]>,
     /// The HTTP version.
     pub version: Option<HttpVersion>,
-    /// The host as asked for; the canonical one where it is known.
+    /// The requested host; in canonical form where it is known.
     pub host: Option<&'a [u8]>,
     /// `User-Agent`.
     pub user_agent: Option<&'a [u8]>,
@@ -40,53 +40,52 @@ pub struct RequestEnded<'a> {
     pub referer: Option<&'a [u8]>,
     /// The tenant that owns the host.
     pub tenant: Option<&'a TenantName>,
-    /// The session's tenant; the same where it is not a member's.
+    /// The session's tenant, which is another one for a session of a member.
     pub member: Option<&'a TenantName>,
-    /// The rule for the path as asked.
+    /// The route that matches the path.
     pub route: Option<&'a RouteId>,
     /// The keyed hash of the session that was presented or granted; never its identifier.
     pub session: Option<&'a str>,
     /// Its user.
     pub user: Option<&'a UserId>,
-    /// Whether a session was presented and held.
+    /// Whether a presented session was valid.
     pub session_held: bool,
-    /// Why a session that was presented is none, where the request went on without it.
+    /// Why a presented session is invalid, where the request went on without it.
     pub session_fault: Option<&'a Deny>,
-    /// How it ended.
+    /// The decision.
     pub decision: Decision,
     /// Why it was refused, or failed.
     pub deny: Option<&'a Deny>,
     /// The rule that decided.
     pub rule: Option<RuleLocation<'a>>,
-    /// What was found on the way, with what observe mode let pass.
+    /// The findings of the checks, including those that observe mode let pass.
     pub steps: &'a [Step],
-    /// The quotas that were asked.
+    /// The quotas that were charged.
     pub quotas: &'a dyn QuotaOutcomes,
-    /// Whether it was a CA that proves a host over HTTP, and was answered.
+    /// Whether it was an HTTP-01 challenge that was answered.
     pub is_challenge: bool,
-    /// What the upstream asked for in vain.
+    /// Directives of the upstream that were ignored.
     pub ignored: Option<&'a str>,
-    /// The number of its stream of HTTP/2, and what that was reset with.
+    /// The HTTP/2 stream identifier and the error code of its reset.
     pub reset: Option<(u32, Http2Error)>,
-    /// Whether it was ended under way, because what let it in no longer held.
+    /// Whether the exchange was ended while in progress, because what had let it pass no longer held.
     pub ended_under_way: bool,
-    /// The status that was answered.
+    /// The status of the response.
     pub status: Option<u16>,
-    /// How many bytes came of its body.
+    /// The received bytes of its body.
     pub bytes_in: u64,
-    /// How many bytes of the answer's body left, where that is known.
+    /// The sent bytes of the response body, if known.
     pub bytes_out: Option<u64>,
     /// How long it took.
     pub duration: Duration,
-    /// Where it may go, where it got so far.
+    /// Its upstream, if it passed the checks.
     pub upstream: Option<UpstreamOutcome<'a>>,
-    /// What happened several times within it.
+    /// Facts that can occur several times in one request.
     pub counts: RequestCounts,
 }
 
 impl<'a> RequestEnded<'a> {
-    /// Describes a request of which only the connection is known, and that it was refused before anybody
-    /// began it.
+    /// Describes a request that was refused before a handler began it: only its connection is known.
     pub fn early(id: &'a RequestId, connection: &'a Facts, deny: &'a Deny) -> Self {
         Self {
             id,
@@ -137,27 +136,27 @@ impl<'a> RequestEnded<'a> {
 pub struct UpstreamOutcome<'a> {
     /// Its name.
     pub name: &'a UpstreamName,
-    /// The last attempt to have it answer; nothing where no server was chosen.
+    /// The last attempt; none where no server was chosen.
     pub attempt: Option<UpstreamAttempted<'a>>,
 }
 
-/// The last attempt to have an upstream answer.
+/// The last attempt at an upstream.
 #[derive(Clone, Copy, Debug)]
 pub struct UpstreamAttempted<'a> {
     /// The server.
     pub server: &'a str,
-    /// What it answered.
+    /// The status of its response.
     pub status: Option<u16>,
-    /// From choosing the server to its answer's head.
+    /// The time from choosing the server to the head of its response.
     pub duration: Option<Duration>,
-    /// How many servers were asked, with this one.
+    /// How many attempts there were, including this one.
     pub tries: u32,
 }
 
-/// The quotas that a request was charged to. A trait, because they are rules, and a request need not be
-/// copied for its event.
+/// The quotas that a request was charged to. A trait, because quotas are rules of `policy`, and nothing is
+/// copied for an event.
 pub trait QuotaOutcomes: fmt::Debug {
-    /// Shows each quota, and what it said.
+    /// Calls a function with each quota and its verdict.
     fn for_each(&self, see: &mut dyn FnMut(&QuotaName, QuotaVerdict));
 }
 
@@ -168,19 +167,19 @@ impl QuotaOutcomes for NoQuotas {
     fn for_each(&self, _: &mut dyn FnMut(&QuotaName, QuotaVerdict)) {}
 }
 
-/// What happened several times within one request.
+/// Facts that can occur several times in one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestCounts {
     headers_dropped: [u32; HeaderDrop::ALL.len()],
     app_cookies: [u32; AppCookie::ALL.len()],
-    /// Cookies whose names look like the session cookie's, taken out.
+    /// Removed cookies whose names look like the session cookie's.
     pub cookie_lookalikes: u32,
-    /// Cookies that name no valid session, cleared.
+    /// Cleared cookies that name no valid session.
     pub cookies_cleared: u32,
 }
 
 impl RequestCounts {
-    /// Counts fields of the request that were not forwarded.
+    /// Counts request fields that were not forwarded.
     pub fn drop_headers(&mut self, reason: HeaderDrop, count: u32) {
         add(&mut self.headers_dropped, HeaderDrop::ALL.iter().position(|&other| other == reason), count);
     }
@@ -207,14 +206,14 @@ fn add(counts: &mut [u32], place: Option<usize>, more: u32) {
     }
 }
 
-/// What a quota said.
+/// The verdict of a quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum QuotaVerdict {
-    /// The charge was taken.
+    /// The charge was accepted.
     Allow,
-    /// It was used up.
+    /// The quota was exhausted.
     Deny,
-    /// It was used up, and observe mode let pass.
+    /// The quota was exhausted, and observe mode let the request pass.
     Observe,
 }
 

@@ -112,7 +112,7 @@ impl Metrics {
 
     /// Sets how many file descriptors connections hold, to clients and to servers, and how many bytes are
     /// buffered for clients.
-    pub fn scarce(&self, taken: (usize, usize), kept: usize) {
+    pub fn budgets(&self, taken: (usize, usize), kept: usize) {
         let (clients, servers) = taken;
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.descriptors.with_label_values(&["clients"]).set(count(clients));

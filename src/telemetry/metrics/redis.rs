@@ -17,7 +17,7 @@ pub struct RedisSeries {
     shared_durations: Histogram,
     compared: IntCounterVec,
     compared_durations: Histogram,
-    strange: IntCounter,
+    foreign_data: IntCounter,
     pending: IntGauge,
     synced: Gauge,
     missing: IntGauge,
@@ -93,7 +93,7 @@ impl RedisSeries {
                 "Full comparisons of revocations with Redis, by result.",
             )?,
             compared_durations: compared_durations.with_label_values::<&str>(&[]),
-            strange: declare.counter(
+            foreign_data: declare.counter(
                 "octroi_redis_strange_total",
                 "Entries and messages in Redis that were not written by octroi and are ignored.",
             )?,
@@ -175,8 +175,8 @@ impl RedisSeries {
     }
 
     /// Counts entries and messages that were not written by octroi.
-    pub fn strange(&self, count: u64) {
-        self.strange.inc_by(count);
+    pub fn foreign_data(&self, count: u64) {
+        self.foreign_data.inc_by(count);
     }
 
     /// Sets whether this node knows the revocations of the other nodes.
@@ -202,7 +202,7 @@ impl RedisSeries {
     }
 
     /// Sets how many revocations Redis has not acknowledged, and when the last full synchronisation ended.
-    pub fn standing(&self, pending: u64, synced: Option<UnixTime>) {
+    pub fn sync_status(&self, pending: u64, synced: Option<UnixTime>) {
         self.pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
         self.synced.set(synced.map_or(0.0, |time| Duration::from_millis(time.as_millis()).as_secs_f64()));
     }
