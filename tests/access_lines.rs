@@ -23,6 +23,7 @@ use std::{
     time::Duration,
 };
 
+use harness::wait;
 use harness::{
     Octroi, Upstream, eventually,
     frames::{
@@ -110,7 +111,7 @@ tenants:
             (self.octroi.metric(r#"octroi_connections{listener="public"}"#) == 0.0).then_some(())
         });
         // The tasks of requests end behind their connection's.
-        std::thread::sleep(Duration::from_millis(200));
+        wait::elapse(Duration::from_millis(200));
         let lines = self.octroi.access_lines().into_iter();
         lines.filter(|line| line["event"] == "request" && line["path"] != "/login").collect()
     }
@@ -336,7 +337,7 @@ fn a_reset_that_comes_sooner_or_later_changes_nothing_of_the_line_but_its_detail
     for pause in (0..60).map(|n| Duration::from_micros(n * 50)) {
         let number = numbers.next().unwrap();
         assert!(send(&mut stream, &post(number, &format!("/admin/race/{number}"), &cookie)));
-        std::thread::sleep(pause);
+        wait::slow_peer(pause);
         assert!(send(&mut stream, &if number % 4 == 1 { overflow(number) } else { nothing(number) }));
         expected += 1;
     }
@@ -451,7 +452,7 @@ fn however_a_request_ends_it_has_one_line_with_the_id_that_the_app_was_given() {
     let mut stream = both.http1();
     stream.write_all(&head("POST", "/chunks", "Transfer-Encoding: chunked\r\n")).unwrap();
     stream.write_all(b"3\r\nabc\r\n").unwrap();
-    std::thread::sleep(SHORT);
+    wait::slow_peer(SHORT);
     stream.write_all(b"oops\r\n").unwrap();
     assert_eq!(answered(&mut stream), 400);
     expected.push(("/chunks", 400, "framing_chunk"));
@@ -459,7 +460,7 @@ fn however_a_request_ends_it_has_one_line_with_the_id_that_the_app_was_given() {
     // Clients that go: with an upload half sent, and while the app thinks.
     let mut stream = both.http1();
     stream.write_all(&[head("POST", "/half", "Content-Length: 10\r\n"), b"abc".to_vec()].concat()).unwrap();
-    std::thread::sleep(SHORT);
+    wait::slow_peer(SHORT);
     drop(stream);
     expected.push(("/half", 499, "client_closed"));
     let mut stream = both.http2();

@@ -20,9 +20,10 @@ mod harness;
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
+use harness::wait;
 use harness::{
     Curl, Octroi, Upstream,
     client::{exchange, raw},
@@ -63,13 +64,12 @@ const TWO_HOSTS: &str = "\n  acme: {hosts: [acme.test, www.acme.test], upstream:
 /// Waits as long as an order may take.
 fn eventually<T>(what: &str, octroi: &Octroi, mut ask: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = ask() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "not in time: {what}\n{}", octroi.printed().join("\n"));
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    wait::eventually_within(2 * PATIENCE, what, || {
+        let found = ask();
+        let is_late = found.is_none() && Instant::now() > deadline;
+        assert!(!is_late, "not in time: {what}\n{}", octroi.printed().join("\n"));
+        found
+    })
 }
 
 /// Waits until a host is served with a certificate that the root vouches for.

@@ -272,12 +272,12 @@ fn a_second_octroi_on_the_same_state_is_refused() {
 
 #[test]
 fn it_is_not_ready_while_it_drains() {
-    let (mut octroi, _upstream) = started(ADMIN, "");
+    let (mut octroi, upstream) = started(ADMIN, "");
     let probe = |octroi: &Octroi, path: &str| octroi.plain("metrics", "localhost", path).status();
     assert_eq!(["/healthz", "/livez", "/readyz"].map(|path| probe(&octroi, path)), [200; 3]);
     let busy = octroi.plain("plain", "acme.test", "/x?sleep=1200");
     let busy = std::thread::spawn(move || busy.status());
-    std::thread::sleep(Duration::from_millis(200));
+    eventually("the slow request is at the app", || (!upstream.peek().is_empty()).then_some(()));
 
     octroi.signal("TERM");
 
@@ -568,14 +568,14 @@ fn every_family_of_metrics_moves() {
 
 #[test]
 fn int_ends_at_once_and_quit_does_nothing_alone() {
-    let (mut octroi, _upstream) = started(ADMIN, "");
+    let (mut octroi, upstream) = started(ADMIN, "");
     octroi.signal("QUIT");
     eventually("it says so", || {
         octroi.printed().iter().any(|line| line.contains("no successor")).then_some(())
     });
     let slow = octroi.plain("plain", "acme.test", "/x?sleep=2500");
     let slow = std::thread::spawn(move || slow.get().exit);
-    std::thread::sleep(Duration::from_millis(200));
+    eventually("the slow request is at the app", || (!upstream.peek().is_empty()).then_some(()));
 
     octroi.signal("INT");
 

@@ -23,6 +23,7 @@ use std::{
     time::Instant,
 };
 
+use harness::wait;
 use harness::{Octroi, Upstream, client, raw_tls};
 
 fn config(upstream: SocketAddr) -> String {
@@ -158,7 +159,7 @@ fn a_request_before_the_answer_to_the_one_before_is_judged_as_itself() {
     let (octroi, upstream) = started();
     let mut stream = connect(&octroi, "acme.test");
     stream.write_all(b"GET /public/1?sleep=700 HTTP/1.1\r\nHost: acme.test\r\n\r\n").unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    wait::eventually("the first request is at the app", || (!upstream.peek().is_empty()).then_some(()));
 
     let answer = client::exchange(&mut stream, b"GET /private HTTP/1.1\r\nHost: acme.test\r\n\r\n");
 
@@ -444,16 +445,18 @@ fn a_tunnel_ends_with_its_session_or_its_tenant() {
             .status(),
         200
     );
-    std::thread::sleep(std::time::Duration::from_millis(1100));
 
-    assert!(!echoes(&mut ended_tunnel));
+    wait::eventually("its tunnel ends", || (!echoes(&mut ended_tunnel)).then_some(()));
+    // Tunnels are judged again about once a second: the others have been, too, after that.
+    wait::elapse(std::time::Duration::from_millis(1100));
     octroi.access_line(|line| line["path"] == "/ws" && line["reason"] == "session_revoked");
     assert!(echoes(&mut other_tunnel) && echoes(&mut anonymous));
 
     octroi.configure(&config(upstream.addr).replace("hosts: [acme.test]", "hosts: [moved.test]"));
     octroi.ok(&["reload"]);
-    std::thread::sleep(std::time::Duration::from_millis(1100));
 
-    assert!(!echoes(&mut other_tunnel) && !echoes(&mut anonymous));
+    for tunnel in [&mut other_tunnel, &mut anonymous] {
+        wait::eventually("every tunnel of the host ends", || (!echoes(tunnel)).then_some(()));
+    }
     octroi.access_line(|line| line["path"] == "/ws" && line["reason"] == "host_unknown");
 }

@@ -23,6 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use harness::wait;
 use harness::{
     Octroi, Upstream,
     http2_client::{Call, Http2Client, block_on, block_on_for},
@@ -90,11 +91,7 @@ async fn get(octroi: &Octroi, host: &str, client: &str, path: &str) -> (u16, Dur
 
 /// Waits until something is so, while the clients go on.
 async fn until(what: &str, is: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(45);
-    while !is() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    wait::eventually_async_within(Duration::from_secs(45), what, is).await;
 }
 
 fn connections(octroi: &Octroi) -> f64 {

@@ -28,6 +28,7 @@ use std::{
     time::Duration,
 };
 
+use harness::wait;
 use harness::{
     Curl, Octroi, Upstream, client, eventually,
     pki::{Ca, Wanted, openssl},
@@ -390,9 +391,7 @@ fn an_http2_connection_is_ended_with_the_refusal_so_that_its_client_comes_back()
         house.upstream.take();
         let request = http::Request::get("https://acme.test/public/?sleep=15000").body(()).unwrap();
         let begun = waiting.send_request(request, true).unwrap().0;
-        while house.upstream.peek().is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        wait::eventually_async("the request is at the app", || !house.upstream.peek().is_empty()).await;
         house.acme.revoke(&robot);
         fs::write(house.octroi.path().join("acme.crl"), house.acme.crl(86_400)).unwrap();
         house.octroi.ok(&["reload"]);
@@ -405,7 +404,7 @@ fn an_http2_connection_is_ended_with_the_refusal_so_that_its_client_comes_back()
             let told = async {
                 while let Ok(ready) = sender.ready().await {
                     sender = ready;
-                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    wait::slow_peer_async(Duration::from_millis(10)).await;
                 }
             };
             tokio::time::timeout(Duration::from_secs(30), told).await.expect(name);
@@ -752,7 +751,7 @@ fn a_tunnel_ends_with_its_certificate() {
 
     eventually("the tunnel ends", || {
         let _ = tunnel.write_all(b"more");
-        std::thread::sleep(Duration::from_millis(200));
+        wait::slow_peer(Duration::from_millis(200));
         matches!(tunnel.read(&mut buffer), Ok(0) | Err(_)).then_some(())
     });
     let line = house.octroi.access_line(|line| line["path"] == "/ws");

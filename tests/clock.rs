@@ -21,6 +21,7 @@ mod harness;
 
 use std::{fs, path::PathBuf};
 
+use harness::wait;
 use harness::{Octroi, Upstream, client::Answer, eventually};
 
 /// A program whose wall clock can be set.
@@ -184,7 +185,7 @@ fn an_operator_who_reloads_confirms_the_wall_clock() {
     faked.set("+87600");
     faked.octroi.reload(&config);
     assert_eq!(faked.with(&cookie).0, 401);
-    std::thread::sleep(std::time::Duration::from_secs(1));
+    wait::elapse(std::time::Duration::from_secs(1));
     faked.set("+1200");
     faked.octroi.reload(&config);
     assert_eq!((faked.with(&gone).1.as_str(), faked.with(&new).0), ("session_revoked", 200));

@@ -19,6 +19,7 @@ mod harness;
 
 use std::io::{Read, Write};
 
+use harness::wait;
 use harness::{Curl, Octroi, Upstream, client, eventually, raw_tls};
 
 fn config(upstream: &Upstream) -> String {
@@ -461,7 +462,7 @@ fn chunks_that_go_wrong_later_end_the_request() {
         )
         .unwrap();
     stream.flush().unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    wait::slow_peer(std::time::Duration::from_millis(200));
 
     // Without a size: the library would take it for the end.
     let answer = client::parse(
@@ -665,13 +666,13 @@ fn a_reload_keeps_connections_and_judges_their_next_request_anew() {
 
 #[test]
 fn term_drains_and_ends_when_idle() {
-    let (mut octroi, _upstream) = started();
+    let (mut octroi, upstream) = started();
     let idle = raw_tls(octroi.addr("public"), "acme.test", &ca(&octroi), &[b"http/1.1"]);
     let slow = {
         let curl = octroi.curl("acme.test", "/public/?sleep=700");
         std::thread::spawn(move || curl.status())
     };
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    eventually("the slow request is at the app", || (!upstream.peek().is_empty()).then_some(()));
 
     octroi.signal("TERM");
 

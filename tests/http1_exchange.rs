@@ -25,6 +25,7 @@ use std::{
     time::Duration,
 };
 
+use harness::wait;
 use harness::{
     Octroi,
     client::{Answer, ask, raw},
@@ -87,7 +88,7 @@ fn serve(mut stream: TcpStream, scripts: &[(&'static str, Script)], heads: &Mute
         let Some((_, script)) = scripts.iter().find(|(name, _)| *name == path) else { return };
         for (index, piece) in script.pieces.iter().enumerate() {
             if index > 0 {
-                std::thread::sleep(Duration::from_millis(15));
+                wait::slow_peer(Duration::from_millis(15));
             }
             if stream.write_all(piece).is_err() {
                 return;
@@ -354,7 +355,7 @@ fn what_comes_behind_an_answer_is_nobodys_answer() {
         let first = octroi.plain("plain", "own.test", path).get();
         assert!(first.status == 204 || first.body == "ok", "{path}: {first:?}");
         // The late octets have come by then.
-        std::thread::sleep(Duration::from_millis(60));
+        wait::elapse(Duration::from_millis(60));
         let before = app.connections();
         assert_eq!(get("/clean").body, "clean", "{path}");
         assert_eq!(app.connections(), before + 1, "{path}: its connection was used again");

@@ -24,6 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use harness::wait;
 use harness::{
     Octroi, Upstream, eventually,
     frames::{
@@ -131,7 +132,7 @@ fn what_is_no_http2_is_written_down_and_counted() {
     assert_eq!(line["detail"], "the connection was ended: PROTOCOL_ERROR");
     // In pieces it is the same preface.
     let mut stream = begun(&preface[..10]);
-    std::thread::sleep(Duration::from_millis(50));
+    wait::slow_peer(Duration::from_millis(50));
     assert!(send(&mut stream, &[&preface[10..], &get(1)].concat()));
     let (came, _) = until(&mut stream, SECOND, |frame| frame.kind == HEADERS);
     assert!(came.iter().any(|frame| frame.kind == HEADERS) && goaway(&came).is_none(), "{came:?}");
@@ -240,7 +241,7 @@ fn heads_without_an_end_are_cut() {
     // Just inside: in two pieces, within the time.
     let mut stream = connect(&octroi, &[]);
     send(&mut stream, &frame(HEADERS, END_STREAM, 1, &whole[..10]));
-    std::thread::sleep(Duration::from_millis(200));
+    wait::slow_peer(Duration::from_millis(200));
     send(&mut stream, &frame(CONTINUATION, END_HEADERS, 1, &whole[10..]));
     let (came, _) = until(&mut stream, 2 * SECOND, |frame| frame.kind == DATA);
     assert!(came.iter().any(|frame| frame.kind == HEADERS) && goaway(&came).is_none(), "{came:?}");
@@ -265,7 +266,7 @@ fn silence_has_an_end_before_the_first_request_and_after_the_last() {
             until(&mut stream, 2 * SECOND, |frame| frame.kind == DATA && frame.flags & END_STREAM != 0);
         assert!(goaway(&came).is_none());
         // Longer than `header_timeout`, shorter than `idle_timeout`.
-        std::thread::sleep(Duration::from_millis(500));
+        wait::elapse(Duration::from_millis(500));
     }
     let start = Instant::now();
     let (came, _) = until(&mut stream, 3 * SECOND, |frame| frame.kind == GOAWAY);
@@ -931,7 +932,7 @@ fn hasty(reads: bool) -> SocketAddr {
                 }
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nearly\n");
                 while reads && matches!(stream.read(&mut space), Ok(1..)) {}
-                std::thread::sleep(10 * SECOND);
+                wait::slow_peer(10 * SECOND);
             });
         }
     });
@@ -1103,7 +1104,7 @@ fn sleepy(rest: Duration) -> SocketAddr {
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             std::thread::spawn(move || {
-                std::thread::sleep(rest);
+                wait::slow_peer(rest);
                 let (mut tail, mut space) = (Vec::new(), vec![0; 65_536]);
                 // The body is chunked, and nothing in it looks like its end.
                 while !tail.ends_with(b"0\r\n\r\n") {
@@ -1113,7 +1114,7 @@ fn sleepy(rest: Duration) -> SocketAddr {
                     tail.drain(..tail.len().saturating_sub(8));
                 }
                 stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
-                std::thread::sleep(SECOND);
+                wait::slow_peer(SECOND);
             });
         }
     });
@@ -1158,7 +1159,7 @@ fn read_at(addr: SocketAddr, rate: u64) -> Option<Duration> {
     while start.elapsed() < 10 * SECOND {
         // What it fell behind, because the machine is busy, it makes up for.
         if read > u64::try_from(start.elapsed().as_millis()).unwrap() * rate / 1000 {
-            std::thread::sleep(Duration::from_millis(10));
+            wait::slow_peer(Duration::from_millis(10));
             continue;
         }
         match stream.read(&mut space) {
@@ -1293,7 +1294,7 @@ fn a_request_whose_upload_is_reset_behind_its_answer_has_one_line() {
     );
     until(&mut stream, 2 * SECOND, |frame| frame.kind == HEADERS && frame.stream == 3);
     // Once more after the library has forgotten the stream.
-    std::thread::sleep(2 * SECOND);
+    wait::elapse(2 * SECOND);
     send(&mut stream, &[frame(DATA, 1, 1, &[b'x'; 1000]), get(5)].concat());
     until(&mut stream, 2 * SECOND, |frame| frame.kind == HEADERS && frame.stream == 5);
 
@@ -1325,7 +1326,7 @@ fn http2_with_prior_knowledge_is_served_in_clear_text() {
     let preface = preface(&[]);
     for cut in [1, 3, 23, 24, 30] {
         let mut stream = plain(&preface[..cut]);
-        std::thread::sleep(Duration::from_millis(20));
+        wait::slow_peer(Duration::from_millis(20));
         send(&mut stream, &[&preface[cut..], &get(1)].concat());
         let (came, _) = until(&mut stream, 2 * SECOND, |frame| frame.kind == DATA);
         assert!(came.iter().any(|frame| frame.kind == DATA), "{cut} {came:?}");

@@ -23,6 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use harness::wait;
 use harness::{
     Octroi,
     client::{self, raw},
@@ -77,7 +78,7 @@ fn serve(mut stream: TcpStream) {
                     "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nServer: secret\r\nConnection: keep-alive, x-hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nUpgrade: h2c\r\nTE: x\r\nTrailer: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\nProxy-Authenticate: x\r\nProxy-Connection: x\r\nSet-Cookie: a=b\r\nOctroi-Session-Grant: user=\"u\"\r\n\r\n",
                 );
                 say("HTTP/1.1 104 Upload Resumption Supported\r\nUpload-Offset: 7\r\n\r\n");
-                std::thread::sleep(Duration::from_millis(50));
+                wait::slow_peer(Duration::from_millis(50));
             }
             ("many", bytes) => {
                 // Each counts its fields and 28 octets.
@@ -89,7 +90,7 @@ fn serve(mut stream: TcpStream) {
                 }
             }
             ("expect", _) if head.contains("\r\nexpect: 100-continue\r\n") => {
-                std::thread::sleep(Duration::from_millis(100));
+                wait::slow_peer(Duration::from_millis(100));
                 say("HTTP/1.1 100 Continue\r\n\r\n");
             }
             _ => {}

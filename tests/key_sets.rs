@@ -25,10 +25,11 @@ use std::{
     path::Path,
     process::Command,
     sync::{Arc, Mutex},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use harness::wait;
 use harness::{Octroi, Upstream, client, client::Answer, eventually, pki::openssl, raw_tls};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rcgen::PublicKeyData;
@@ -146,7 +147,7 @@ fn answer(mut stream: impl Read + Write, pages: &Mutex<BTreeMap<String, Says>>, 
         Says::Trickle => {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n");
             while stream.write_all(b" ").and_then(|()| stream.flush()).is_ok() {
-                std::thread::sleep(Duration::from_secs(1));
+                wait::slow_peer(Duration::from_secs(1));
             }
         }
         Says::Nothing => {}
@@ -456,15 +457,10 @@ fn what_is_no_set_of_keys_is_refused_by_name() {
 
     let octroi = started(&issuer, &upstream, &keys);
 
-    let deadline = Instant::now() + Duration::from_secs(40);
-    let told = loop {
+    let told = wait::eventually_within(Duration::from_secs(40), "each set has a result", || {
         let told = status(&octroi);
-        if told.values().all(|set| set["error"].is_string() || set["fetched"].is_string()) {
-            break told;
-        }
-        assert!(Instant::now() < deadline, "{told:#?}");
-        std::thread::sleep(Duration::from_millis(100));
-    };
+        told.values().all(|set| set["error"].is_string() || set["fetched"].is_string()).then_some(told)
+    });
     let error = |set: &str| told[set]["error"].as_str().unwrap_or("-");
     assert_eq!(error("redirect"), "the answer is 302 Found; a redirect is not followed");
     assert_eq!(error("error"), "the answer is 500 Internal Server Error; a redirect is not followed");

@@ -24,6 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use harness::wait;
 use harness::{
     Curl, Octroi, Upstream,
     client::{self, Answer, ask, exchange, raw, tls_over},
@@ -620,7 +621,7 @@ fn an_http2_connection_rests_no_longer_than_the_limit() {
         let connection = tokio::spawn(connection);
         let request = || http::Request::builder().uri("https://acme.test/x").body(()).unwrap();
         assert_eq!(sender.send_request(request(), true).unwrap().0.await.unwrap().status(), 200);
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        wait::elapse_async(Duration::from_millis(500)).await;
         assert_eq!(sender.send_request(request(), true).unwrap().0.await.unwrap().status(), 200);
         let start = Instant::now();
         let _ = tokio::time::timeout(Duration::from_secs(4), connection).await.expect("the connection ends");

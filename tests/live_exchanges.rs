@@ -28,6 +28,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use harness::wait;
 use harness::{
     Octroi, eventually,
     http2_client::{Http2Client, block_on},
@@ -118,13 +119,13 @@ fn serve(mut stream: TcpStream, open: &AtomicUsize, released: &Mutex<Vec<String>
                 let late = query.strip_prefix("late-");
                 if late.is_some() {
                     // Longer than an exchange is let be before it is watched over.
-                    std::thread::sleep(Duration::from_millis(100));
+                    wait::slow_peer(Duration::from_millis(100));
                 }
                 let held = query.strip_prefix("held-").map(|held| held.split_once('-').unwrap());
                 if let Some((name, _)) = held {
                     let _counted = Counted::new(open);
                     while !released.lock().unwrap().iter().any(|it| it == name) {
-                        std::thread::sleep(Duration::from_millis(5));
+                        wait::slow_peer(Duration::from_millis(5));
                     }
                 }
                 if path == "/logout/early" {
@@ -152,10 +153,10 @@ fn serve(mut stream: TcpStream, open: &AtomicUsize, released: &Mutex<Vec<String>
                 stream.write_all(&[b'x'; 65_536]).ok()?;
             },
             // It takes nothing.
-            "/deaf" => std::thread::sleep(Duration::from_secs(20)),
+            "/deaf" => wait::slow_peer(Duration::from_secs(20)),
             "/busy" | "/logout/busy" => loop {
                 stream.write_all(b"9\r\ndata: 1\n\n\r\n").ok()?;
-                std::thread::sleep(Duration::from_millis(10));
+                wait::slow_peer(Duration::from_millis(10));
             },
             _ => {}
         }
@@ -673,9 +674,7 @@ fn a_request_that_waits_for_its_answer_ends_with_its_session() {
                         http2.seen.calls.lock().unwrap().len() == 3
                     }
                 };
-                while !asked() {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
+                wait::eventually_async("all requests are at the app", asked).await;
 
                 octroi.ok(&["session", "revoke", "--tenant", tenant, "--user", "u_1"]);
                 let began = Instant::now();
@@ -991,9 +990,8 @@ fn what_needs_no_session_goes_on_with_servers_of_http2_too() {
             call.say(b"abc", false);
             calls.push(call);
         }
-        while http2.seen.calls.lock().unwrap().len() < 4 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        wait::eventually_async("all calls are at the server", || http2.seen.calls.lock().unwrap().len() >= 4)
+            .await;
 
         octroi.ok(&["session", "revoke", "--tenant", "acme", "--user", "u_1"]);
 
@@ -1022,9 +1020,7 @@ fn what_the_app_has_not_wholly_ends_with_its_session_where_it_may_sign_out_too()
         let mut client = Http2Client::connect(&octroi, "acme.test").await;
         let mut call = client.ask("POST", "/logout/upload", &[("cookie", &*cookie)], false).await;
         call.say(b"new_password=", false);
-        while app.open() < 3 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        wait::eventually_async("all uploads are at the app", || app.open() >= 3).await;
 
         octroi.ok(&["session", "revoke", "--tenant", "acme", "--user", "u_1"]);
 
@@ -1257,9 +1253,10 @@ fn the_rest_of_an_upload_stays_here_behind_a_sign_out() {
         let mut client = Http2Client::connect(&octroi, "acme.test").await;
         let mut call = client.ask("POST", "/logout", &[("cookie", &*cookie)], false).await;
         call.say(b"before", false);
-        while octroi.metric(r#"octroi_session_events_total{event="revoked"}"#) == 0.0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        wait::eventually_async("the session is revoked", || {
+            octroi.metric(r#"octroi_session_events_total{event="revoked"}"#) != 0.0
+        })
+        .await;
         call.say(b"after", false);
         call.say(b"after", true);
         assert_eq!(call.end().await.status, 200);

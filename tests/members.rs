@@ -22,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use harness::wait;
 use harness::{Curl, Octroi, Upstream, client::Answer, eventually};
 
 /// Two front doors over three customers, one of which has a host of its own. `MEMBER` is more of the tenant `acme`, `LOBBY` of `www`.
@@ -187,7 +188,7 @@ fn a_member_s_clocks_hold_at_the_grant_and_as_they_are_now() {
     assert_eq!((seconds(&of_globex, "idle_end"), seconds(&of_globex, "absolute_end")), (1800, 43_200));
 
     octroi.reload(&config(&upstream, ", sessions: {idle: 1s, absolute: 1h}", ""));
-    std::thread::sleep(Duration::from_millis(1100));
+    wait::elapse(Duration::from_millis(1100));
     assert_eq!(ask(&octroi, "www.test", &acme), is(401, "session_idle"));
     octroi.reload(&config(&upstream, ", sessions: {idle: 1s, absolute: 1s}", ""));
     assert_eq!(ask(&octroi, "www.test", &acme), is(401, "session_expired"));

@@ -23,6 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use harness::wait;
 use harness::{Octroi, Upstream, client::Answer, eventually, redis::Redis};
 
 /// A node's configuration. `redis` is what stands behind `redis:`, `rules` more of `revocation`.
@@ -696,9 +697,9 @@ fn ten_thousand_revocations_reach_the_other_node_though_redis_goes_away_meanwhil
     std::thread::scope(|scope| {
         scope.spawn(|| calls(&a, 0));
         scope.spawn(|| calls(&b, EACH));
-        std::thread::sleep(Duration::from_secs(3));
+        wait::elapse(Duration::from_secs(3));
         redis.kill();
-        std::thread::sleep(Duration::from_secs(2));
+        wait::elapse(Duration::from_secs(2));
         redis.run();
     });
     eprintln!("10,000 revocations by two nodes, Redis away for 2 s: {:?}", began.elapsed());

@@ -40,10 +40,11 @@ use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
+use harness::wait;
 use harness::{Octroi, Upstream, client::raw, eventually};
 
 /// What a server does with a connection once TLS is there.
@@ -106,7 +107,7 @@ impl Server {
                 head(&mut stream).await;
                 let _ = stream.write_all(first).await;
                 while stream.write_all(drip).await.is_ok() && stream.flush().await.is_ok() {
-                    sleep(Duration::from_millis(10)).await;
+                    wait::slow_peer_async(Duration::from_millis(10)).await;
                 }
             })
         };

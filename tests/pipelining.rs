@@ -25,6 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use harness::wait;
 use harness::{
     Octroi, Upstream,
     client::{self, Answer, raw},
@@ -162,7 +163,7 @@ fn a_request_behind_a_body_is_found_wherever_the_octets_are_split() {
         for split in (1..all.len()).step_by(3).chain([post.len(), post.len() + 1, post.len() + 2]) {
             let mut stream = raw(octroi.addr("plain"));
             stream.write_all(&all.as_bytes()[..split]).unwrap();
-            std::thread::sleep(Duration::from_millis(2));
+            wait::slow_peer(Duration::from_millis(2));
             stream.write_all(&all.as_bytes()[split..]).unwrap();
 
             let (got, _) = answers(&mut stream, 3);
@@ -213,7 +214,7 @@ fn empty_lines_before_a_request_line_are_passed_over_up_to_four() {
     let (mut stream, empty) = (raw(octroi.addr("plain")), b"\r\n");
     for _ in 0..4 {
         stream.write_all(empty).unwrap();
-        std::thread::sleep(Duration::from_millis(5));
+        wait::slow_peer(Duration::from_millis(5));
     }
     let (got, _) = {
         stream.write_all(get("/3").as_bytes()).unwrap();

@@ -27,6 +27,7 @@ use std::{
 };
 
 use harness::redis::Redis as Server;
+use harness::wait;
 use octroi::{
     cluster::{NodeIdentity, Replication, SyncObserver},
     model::{ClientPrefix, Clock, Secret, SessionId, SystemClock, TenantName},
@@ -189,7 +190,7 @@ async fn a_wrong_password_is_no_connection() {
     let (redis, _news, _) =
         client(&Rules { password: Some(Secret::new("wrong".to_owned())), ..rules(&server) }).await;
 
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    wait::elapse_async(Duration::from_millis(500)).await;
 
     assert_eq!(redis.connection(), 0);
 }

@@ -26,6 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use harness::wait;
 use harness::{Octroi, Upstream, eventually, redis::Redis};
 
 /// What stands for a name: new connections go to where it leads now, old ones stay where they are.
@@ -180,11 +181,9 @@ fn a_replica_that_stays_is_asked_again_every_three_seconds_and_told_of_once() {
 
     fail_over(&pair);
     trouble(&octroi, "READONLY");
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while name.came().len() < before + 4 {
-        assert!(Instant::now() < deadline, "another connection is made again and again");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait::eventually_within(Duration::from_secs(60), "another connection is made again and again", || {
+        (name.came().len() >= before + 4).then_some(())
+    });
 
     let times = name.came();
     for (earlier, later) in times[before..].iter().zip(&times[before + 1..]) {

@@ -28,6 +28,7 @@ use std::{
 
 use bytes::Bytes;
 
+use harness::wait;
 use harness::{Curl, Octroi, eventually};
 
 /// More than any buffer on the way, and more than `body_bytes` by default.
@@ -392,7 +393,7 @@ impl Sender {
             if self.stream.write_all(piece).and_then(|()| self.stream.flush()).is_err() {
                 return self.since.elapsed();
             }
-            std::thread::sleep(every);
+            wait::slow_peer(every);
         }
         panic!("it sends for ever");
     }

@@ -30,6 +30,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use harness::wait;
 use harness::{
     Octroi,
     apps::App,
@@ -302,9 +303,8 @@ fn a_body_without_an_octet_leaves_as_none() {
             let mut client = Http2Client::connect(&octroi, "own.test").await;
             let mut call = client.ask("POST", "/put", &[], false).await;
             // It is asked before its body has ended.
-            while app.heads.lock().unwrap().is_empty() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            wait::eventually_async("the request is at the app", || !app.heads.lock().unwrap().is_empty())
+                .await;
             assert!(app.take()[0].has("transfer-encoding: chunked"));
             call.say(b"", true);
             assert_eq!(call.end().await.status, 200);
@@ -675,7 +675,7 @@ fn a_connection_is_kept_only_where_the_answer_began_behind_the_whole_request() {
             assert!(client.read(&mut some).unwrap() > 0);
         } else {
             // Nobody is told that octroi has read less than a head.
-            std::thread::sleep(Duration::from_millis(100));
+            wait::elapse(Duration::from_millis(100));
         }
 
         client.write_all(SMUGGLED.as_bytes()).unwrap();
@@ -800,9 +800,7 @@ fn said_again(upstream: &str) {
             if !body.is_empty() {
                 call.say(body.as_bytes(), false);
             }
-            while begun.load(Ordering::SeqCst) == before {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            wait::eventually_async("the app has begun", || begun.load(Ordering::SeqCst) != before).await;
             call.say(b"", true);
             call.end().await.status
         });
@@ -952,7 +950,7 @@ fn talkative(pause: Option<Duration>, surplus: &'static [u8]) -> SocketAddr {
             };
             stream.write_all(said).unwrap();
             let began = Instant::now();
-            std::thread::sleep(pause.unwrap_or_default());
+            wait::slow_peer(pause.unwrap_or_default());
             // On a busy machine it may have slept for longer than it meant to; that is another case.
             if began.elapsed() > Duration::from_millis(12) || stream.write_all(surplus).is_err() {
                 return;
@@ -1016,7 +1014,7 @@ fn a_body_that_comes_late_behind_head_205_or_304_is_nobody_s_answer() {
                 return;
             }
             if late {
-                std::thread::sleep(Duration::from_millis(60));
+                wait::slow_peer(Duration::from_millis(60));
                 let _ = stream.write_all(wrong);
             }
         }

@@ -22,6 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use harness::wait;
 use harness::{
     Octroi, Upstream,
     client::{self, Answer, ask, exchange, raw},
@@ -219,7 +220,7 @@ async fn post_h2(octroi: &Octroi, host: &str, bytes: usize, pause: Duration) -> 
             if body.send_data(bytes::Bytes::from_static(b"x"), false).is_err() {
                 return;
             }
-            tokio::time::sleep(pause).await;
+            wait::slow_peer_async(pause).await;
         }
     });
     let answer = answer.await.unwrap();
@@ -538,7 +539,7 @@ fn roles_and_the_age_of_the_sign_in_decide() {
     assert_eq!(upstream.only().field("octroi-roles"), Some("boss,x"));
     assert_eq!(octroi.curl("acme.test", "/staff/x").status(), 401);
     assert_eq!(get("/fresh/x", &clerk).status, 200);
-    std::thread::sleep(Duration::from_millis(1100));
+    wait::elapse(Duration::from_millis(1100));
     let old = get("/fresh/x", &clerk);
     assert_eq!((old.status, octroi.reason(&old).as_str()), (401, "auth_too_old"));
     assert_eq!(get("/in/x", &clerk).status, 200);

@@ -19,6 +19,7 @@ mod harness;
 
 use std::time::Duration;
 
+use harness::wait;
 use harness::{Octroi, Upstream, client::Answer, eventually};
 
 fn started(sessions: &str, tenant: &str) -> (Octroi, Upstream) {
@@ -77,7 +78,7 @@ fn of_many_requests_at_once_one_is_renewed_and_all_pass() {
     // A fourth of `idle` is 8 s: nothing here takes as long.
     let (octroi, _upstream) = started(", idle: 32s", "");
     let old = sign_in(&octroi);
-    std::thread::sleep(Duration::from_millis(8200));
+    wait::elapse(Duration::from_millis(8200));
 
     let answers: Vec<Answer> = std::thread::scope(|scope| {
         let asking: Vec<_> = (0..12).map(|_| scope.spawn(|| with(&octroi, &old))).collect();

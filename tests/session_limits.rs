@@ -20,6 +20,7 @@ mod harness;
 use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use harness::wait;
 use harness::{Octroi, Upstream, client::Answer, eventually};
 use octroi::{
     model::{ClientPrefix, Clock, Secret, SessionId, SystemClock, UnixTime},
@@ -306,7 +307,7 @@ fn a_browser_goes_on_and_the_copy_of_its_old_cookie_ends_the_session() {
     let octroi = Octroi::start(&config(&upstream, "").replace("idle: 30m", "idle: 1m"));
     let first = sign_in(&octroi, "u_1");
     // A fourth of `idle` is used: the answer renews.
-    std::thread::sleep(Duration::from_secs(12));
+    wait::elapse(Duration::from_secs(12));
     let second = eventually("a renewal", || {
         let answer = with(&octroi, &first);
         assert_eq!(answer.status, 200);
@@ -315,7 +316,7 @@ fn a_browser_goes_on_and_the_copy_of_its_old_cookie_ends_the_session() {
     let began = std::time::Instant::now();
     assert_eq!(statuses(&octroi, &[second.clone(), first.clone()]), [200, 200]);
     while began.elapsed() < Duration::from_secs(33) {
-        std::thread::sleep(Duration::from_secs(3));
+        wait::elapse(Duration::from_secs(3));
         assert_eq!(with(&octroi, &second).status, 200);
     }
 

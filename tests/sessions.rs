@@ -19,6 +19,7 @@ mod harness;
 
 use std::time::{Duration, Instant};
 
+use harness::wait;
 use harness::{
     Octroi, Upstream,
     client::{Answer, ask},
@@ -121,7 +122,7 @@ fn a_session_that_rests_too_long_ends() {
     let (octroi, _upstream) = started(", idle: 1s", "");
     let cookie = sign_in(&octroi, "acme.test", r#"user="u_1""#);
 
-    std::thread::sleep(Duration::from_millis(1100));
+    wait::elapse(Duration::from_millis(1100));
 
     assert_eq!(reason(&octroi, &with(&octroi, "acme.test", &cookie)), (401, "session_idle".to_owned()));
     let public = octroi.curl("acme.test", "/public/").cookie(&cookie).header("Accept: text/html").get();
@@ -193,7 +194,7 @@ fn tokens_are_minted_and_read_by_command() {
     assert_eq!(line["session"], told["session_hash"], "{line}");
     assert_eq!(octroi.code(&["session", "inspect", &format!("{bearer}x")]), 1);
     let expired = octroi.ok(&["session", "mint", "--tenant", "acme", "--user", "u", "--absolute", "1s"]);
-    std::thread::sleep(Duration::from_millis(1050));
+    wait::elapse(Duration::from_millis(1050));
     assert_eq!(octroi.code(&["session", "inspect", expired.trim()]), 1);
     assert!(!octroi.printed().iter().any(|line| line.contains("oct1.A")), "a token in a log");
 }
@@ -404,7 +405,7 @@ fn members_bring_their_own_clocks_ranges_mode_and_suspension_to_the_front_door()
 
     assert_eq!(ask(&octroi, &globex), is(200, "-"));
     assert_eq!([ask(&octroi, &few).0, ask(&octroi, &few).0, ask(&octroi, &few).0], [200, 200, 429]);
-    std::thread::sleep(Duration::from_millis(1100));
+    wait::elapse(Duration::from_millis(1100));
     assert_eq!(ask(&octroi, &quick), is(401, "session_idle"));
     assert_eq!(ask(&octroi, &globex), is(200, "-"));
 
@@ -466,7 +467,7 @@ fn an_open_websocket_ends_with_its_session() {
     let start = Instant::now();
     while stream.write_all(b"ping").is_ok() && stream.read(&mut buffer).is_ok_and(|read| read > 0) {
         assert!(start.elapsed() < Duration::from_secs(10), "the tunnel goes on");
-        std::thread::sleep(Duration::from_millis(100));
+        wait::slow_peer(Duration::from_millis(100));
     }
     let line = octroi.access_line(|line| line["path"] == "/ws");
     assert_eq!((&line["status"], &line["reason"]), (&101.into(), &"session_revoked".into()), "{line}");

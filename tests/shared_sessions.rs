@@ -20,6 +20,7 @@ mod harness;
 use std::{fs, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use harness::wait;
 use harness::{
     Octroi, Upstream,
     client::{Answer, ask, raw_tls},
@@ -338,7 +339,7 @@ fn either_node_lists_all_and_says_which_saw_each_last() {
             (vec!["edge-1".into(), "edge-2".into()], &true.into(), &().into())
         );
     }
-    std::thread::sleep(Duration::from_millis(1_100));
+    wait::elapse(Duration::from_millis(1_100));
     assert_eq!(status(&b, &first), 200);
     for node in [&a, &b] {
         eventually("B saw it last", || (list(node, "u_1")[0]["node"] == "edge-2").then_some(()));

@@ -24,6 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use harness::wait;
 use harness::{
     Octroi, Upstream,
     client::{self, ask, exchange, raw},
@@ -175,12 +176,10 @@ fn a_dead_server_of_two_costs_nobody_an_answer_and_comes_back() {
 
     // One request tries it after ten seconds, and it is back.
     let _back = Upstream::start_at(gone);
-    let deadline = Instant::now() + Duration::from_secs(15);
-    while octroi.metric(&aside) > 0.0 {
-        assert!(Instant::now() < deadline, "it never came back");
+    wait::eventually("it is back", || {
         assert_eq!(ask(&mut stream, &get("app.test", "/x")).status, 200);
-        std::thread::sleep(Duration::from_millis(100));
-    }
+        (octroi.metric(&aside) == 0.0).then_some(())
+    });
     alive.take();
     for _ in 0..10 {
         assert_eq!(ask(&mut stream, &get("app.test", "/x")).status, 200);
@@ -264,7 +263,7 @@ fn a_silent_server_is_given_up_at_its_deadlines() {
     stream.write_all(b"POST /x HTTP/1.1\r\nHost: app.test\r\nContent-Length: 5\r\n\r\n").unwrap();
     for byte in [b"h", b"e", b"l", b"l"] {
         stream.write_all(byte).unwrap();
-        std::thread::sleep(Duration::from_millis(200));
+        wait::slow_peer(Duration::from_millis(200));
     }
     assert_eq!(ask(&mut stream, "o").status, 200);
     assert!(
@@ -485,7 +484,7 @@ fn a_websocket_may_be_silent_for_as_long_as_its_route_says() {
     assert!(buffer[..read].starts_with(b"HTTP/1.1 101 "));
 
     // Longer than the upstream's deadlines, shorter than its own.
-    std::thread::sleep(Duration::from_millis(600));
+    wait::elapse(Duration::from_millis(600));
     stream.write_all(b"ping").unwrap();
     assert_eq!(stream.read(&mut buffer).unwrap(), 4);
     let start = Instant::now();

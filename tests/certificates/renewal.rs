@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use crate::harness::wait;
 use crate::{
     harness::{
         client::{ask, raw, tls_over},
@@ -62,9 +63,9 @@ fn a_pair_that_is_written_in_place_and_bit_by_bit_is_taken_without_noise() {
 
     // Half of the certificate, then all of it, and the key a second later: a slow renewer.
     fs::write(&cert, &after.cert[..after.cert.len() / 2]).unwrap();
-    std::thread::sleep(Duration::from_millis(500));
+    wait::slow_peer(Duration::from_millis(500));
     fs::write(&cert, &after.cert).unwrap();
-    std::thread::sleep(Duration::from_secs(1));
+    wait::slow_peer(Duration::from_secs(1));
     assert_ne!(server.shown("a.test").unwrap(), after.leaf(), "the key is another one still");
     fs::write(&key, &after.key).unwrap();
 

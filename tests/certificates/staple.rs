@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::harness::wait;
 use crate::{
     harness::eventually,
     ocsp::{Responder, Word},
@@ -41,7 +42,7 @@ fn an_answer_is_stapled_watched_and_judged() {
     assert!(first > 1_700_000_000.0, "{first}");
 
     // A fresher one is taken; sessions go on, since they stand for the certificate.
-    std::thread::sleep(std::time::Duration::from_millis(1100));
+    wait::elapse(std::time::Duration::from_millis(1100));
     fs::write(&answer, ca.answer(0x11, Word::Good, true)).unwrap();
     eventually("the answer is taken", || (until() > first).then_some(()));
 

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::harness::wait;
 use crate::{
     config, get,
     harness::{Octroi, Upstream, client, eventually, frames, raw_tls},
@@ -113,7 +114,7 @@ fn every_kind_of_offence_counts_and_an_ipv6_client_is_its_64() {
         stream.write_all(b"PROXY TCP4 192.0.2.17 192.0.2.1 1 443\r\n").unwrap();
         for piece in b"GET /x HT".chunks(1) {
             stream.write_all(piece).unwrap();
-            std::thread::sleep(Duration::from_millis(10));
+            wait::slow_peer(Duration::from_millis(10));
         }
         assert!(client::exchange(&mut stream, b"T").starts_with("HTTP/1.1 408"));
     }

@@ -10,6 +10,7 @@ use std::{
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::harness::wait;
 use crate::{
     config, get,
     harness::{Octroi, Upstream, client, eventually},
@@ -155,15 +156,9 @@ fn ten_thousand_idle_connections_are_counted_bounded_and_leave_nothing_behind() 
         upstream.take();
         // Half of them goes away, half waits for its deadline.
         if round == 1 {
-            let begun = Instant::now();
-            while gauge("crowd") + gauge("silent") > 0.0 {
-                assert!(
-                    begun.elapsed() < Duration::from_secs(60),
-                    "{} left",
-                    gauge("crowd") + gauge("silent")
-                );
-                std::thread::sleep(Duration::from_millis(500));
-            }
+            wait::eventually_within(Duration::from_secs(60), "all connections are closed", || {
+                (gauge("crowd") + gauge("silent") == 0.0).then_some(())
+            });
             assert_eq!(
                 octroi.metric(r#"octroi_connections_cut_total{listener="crowd",reason="timeout_idle"}"#),
                 5000.0

@@ -2,6 +2,7 @@
 
 use std::{fs, time::Duration};
 
+use crate::harness::wait;
 use crate::{
     config, get,
     harness::{Octroi, Upstream, client, eventually, raw_tls},
@@ -113,7 +114,7 @@ fn a_file_that_changes_is_in_force_by_itself_and_a_bad_one_changes_nothing() {
 
     // A file that is gone is no empty list.
     fs::remove_file(octroi.path().join("list.txt")).unwrap();
-    std::thread::sleep(Duration::from_millis(500));
+    wait::elapse(Duration::from_millis(500));
     assert_eq!(behind(&octroi, "TCP4 192.0.2.201 192.0.2.1"), 0);
     let refused = octroi.command(&["reload"]);
     assert_eq!(refused.status.code(), Some(1));

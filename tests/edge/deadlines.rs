@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use crate::test_listener::{GET, TestListener, ask, plan, proxied, rest};
+use crate::wait;
 
 const SHORT: Duration = Duration::from_millis(150);
 
@@ -22,7 +23,7 @@ async fn a_head_that_drips_is_answered_with_408() {
     // A byte every few milliseconds: no single read ever waits for long.
     let drip = tokio::spawn(async move {
         while writer.write_all(b"G").await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            wait::slow_peer_async(Duration::from_millis(5)).await;
         }
     });
 
@@ -67,7 +68,7 @@ async fn a_later_head_has_its_own_time() {
     ask(&mut client, GET).await;
 
     // Longer than the deadline of a head, but no head has begun.
-    tokio::time::sleep(SHORT * 2).await;
+    wait::elapse_async(SHORT * 2).await;
     assert!(ask(&mut client, GET).await.contains("200"));
 
     client.write_all(b"GET / HT").await.unwrap();
@@ -94,7 +95,7 @@ async fn a_silent_tunnel_is_closed_and_a_busy_one_is_not() {
 
     client.write_all(b"GET /tunnel HTTP/1.1\r\n\r\n").await.unwrap();
     for _ in 0..6 {
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        wait::slow_peer_async(Duration::from_millis(30)).await;
         client.write_all(b"ping").await.unwrap();
         let mut frame = [0; 4];
         client.read_exact(&mut frame).await.unwrap();

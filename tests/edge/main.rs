@@ -22,3 +22,5 @@ mod renewal;
 mod support;
 mod test_listener;
 mod tls;
+#[path = "../harness/wait.rs"]
+mod wait;

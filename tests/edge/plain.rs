@@ -6,6 +6,7 @@ use octroi::policy::{DenyFile, ListenerKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::test_listener::{GET, TestListener, ask, plan, proxied, ranges, rest};
+use crate::wait;
 
 #[tokio::test]
 async fn a_connection_carries_request_after_request() {
@@ -103,7 +104,7 @@ async fn a_header_may_come_in_pieces_and_in_either_version() {
     let mut client = test_listener.connect().await;
     for piece in ["PROXY TC", "P6 2001:db8::1 2001:db8::2 5 443\r", "\n"] {
         client.write_all(piece.as_bytes()).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        wait::slow_peer_async(Duration::from_millis(5)).await;
     }
     assert!(ask(&mut client, GET).await.contains("source=[2001:db8::1]:5"));
 
@@ -175,9 +176,10 @@ async fn after_shutdown_nobody_is_accepted_and_the_open_ones_go_on() {
     ask(&mut client, GET).await;
 
     test_listener.down.send(true).unwrap();
-    while tokio::net::TcpStream::connect(test_listener.addr).await.is_ok() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    wait::eventually_async("nobody is accepted", || {
+        std::net::TcpStream::connect(test_listener.addr).is_err()
+    })
+    .await;
 
     assert_eq!(test_listener.connections.open(), 1);
     assert_eq!(test_listener.connections.drained(Duration::from_millis(20)).await, 1);

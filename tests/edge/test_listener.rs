@@ -36,6 +36,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::support;
+use crate::wait;
 
 /// What the hooks of a listener saw, as text.
 #[derive(Default)]
@@ -48,14 +49,9 @@ impl Seen {
 
     /// Waits until a line that begins like this is there, and returns it.
     pub(crate) async fn line(&self, begin: &str) -> String {
-        for _ in 0..400 {
-            let found = self.0.lock().unwrap().iter().find(|line| line.starts_with(begin)).cloned();
-            if let Some(line) = found {
-                return line;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("no line begins with {begin:?}: {:?}", self.0.lock().unwrap());
+        let found = || self.0.lock().unwrap().iter().find(|line| line.starts_with(begin)).cloned();
+        wait::eventually_async(&format!("a line that begins with {begin:?}"), || found().is_some()).await;
+        found().unwrap()
     }
 
     /// From now on a client is banned.

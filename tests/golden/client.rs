@@ -12,6 +12,7 @@ use bytes::Bytes;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
+use crate::harness::wait;
 use crate::{
     harness::client::{raw, tls_config},
     world::World,
@@ -202,12 +203,7 @@ impl Exchange {
     /// Has an HTTP/2 client send what it has to say, without waiting for an answer.
     pub fn said(&self, is_there: impl Fn() -> bool) {
         if let Self::Http2 { runtime, .. } = self {
-            let said = async {
-                while !is_there() {
-                    tokio::time::sleep(Duration::from_millis(2)).await;
-                }
-            };
-            runtime.block_on(timely(said));
+            runtime.block_on(wait::eventually_async("it is there", is_there));
         }
     }
 

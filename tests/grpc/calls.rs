@@ -1,7 +1,5 @@
 //! Calls as their clients make them.
 
-use std::time::Duration;
-
 use super::{
     config,
     harness::{
@@ -11,6 +9,7 @@ use super::{
     },
     sign_in,
 };
+use crate::harness::wait;
 
 fn started(rules: &str) -> (Octroi, Http2Server) {
     let server = Http2Server::start();
@@ -141,9 +140,7 @@ fn a_client_that_cancels_cancels_at_the_server() {
         let mut client = Http2Client::connect(&octroi, "acme.test").await;
         let mut answering = client.call("/echo.Echo/Hold", &[("cookie", &cookie)]).await.head().await;
         answering.out.send_reset(h2::Reason::CANCEL);
-        while server.resets().is_empty() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        wait::eventually_async("the call is reset at the server", || !server.resets().is_empty()).await;
     });
 
     assert_eq!(server.resets(), [("/echo.Echo/Hold".to_owned(), 8)]);

@@ -20,6 +20,7 @@ use super::{
     },
     sign_in,
 };
+use crate::harness::wait;
 
 fn reason(octroi: &Octroi, path: &str) -> (u16, String) {
     let got = octroi.curl("acme.test", path).get();
@@ -122,9 +123,7 @@ fn a_server_that_takes_no_streams_is_busy() {
         assert_eq!(late.status, 503);
         // A place that is given up is taken.
         open.pop();
-        while server.resets().is_empty() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        wait::eventually_async("the call is reset at the server", || !server.resets().is_empty()).await;
         assert_eq!(client.ask("GET", "/x", &[], true).await.end().await.status, 200);
     });
 
@@ -314,7 +313,7 @@ fn goes_away(last: u32) -> (SocketAddr, Arc<AtomicUsize>) {
                             0,
                             &[&last.to_be_bytes()[..], &[0; 4]].concat(),
                         ))?;
-                        std::thread::sleep(Duration::from_millis(100));
+                        wait::slow_peer(Duration::from_millis(100));
                         return Ok(());
                     }
                 }

@@ -11,6 +11,7 @@ use super::{
     },
     sign_in,
 };
+use crate::harness::wait;
 
 const HOLD: &str = "/echo.Echo/Hold";
 
@@ -23,12 +24,9 @@ async fn held(octroi: &Octroi, host: &str, path: &str, cookie: &str) -> Answerin
 }
 
 async fn resets(server: &Http2Server, path: &str) -> u32 {
-    loop {
-        if let Some((_, reason)) = server.resets().into_iter().find(|(of, _)| of == path) {
-            return reason;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let reset = || server.resets().into_iter().find(|(of, _)| of == path);
+    wait::eventually_async("a reset", || reset().is_some()).await;
+    reset().unwrap().1
 }
 
 fn ending(got: &Got) -> (Option<&str>, Option<&str>, Option<u32>) {
@@ -77,9 +75,10 @@ fn a_call_that_was_not_answered_yet_is_refused_as_any_request() {
         let mut client = Http2Client::connect(&octroi, "acme.test").await;
         let mut call = client.call("/echo.Echo/Deaf", &[("cookie", &cookie)]).await;
         call.say(b"m", true);
-        while server.take().iter().all(|call| call.target != "/echo.Echo/Deaf") {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        wait::eventually_async("the call is at the server", || {
+            server.take().iter().any(|call| call.target == "/echo.Echo/Deaf")
+        })
+        .await;
         octroi.ok(&["session", "revoke", "--tenant", "acme", "--user", "u_1"]);
         let status = call.end().await.status.as_u16();
         assert_eq!(resets(&server, "/echo.Echo/Deaf").await, 8);
@@ -115,7 +114,7 @@ fn what_is_no_call_is_reset_with_its_session() {
     let got = block_on(async {
         let mut client = Http2Client::connect_with(&octroi, "acme.test", 1000).await;
         let answering = client.ask("GET", "/flood?10000000", &[("cookie", &cookie)], true).await.head().await;
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        wait::slow_peer_async(Duration::from_millis(200)).await;
         octroi.ok(&["session", "revoke", "--tenant", "acme", "--user", "u_1"]);
         octroi.access_line(|line| {
             line["path"].as_str().unwrap().starts_with("/flood") && line["reason"] == "session_revoked"
@@ -142,11 +141,11 @@ fn the_silence_of_a_call_is_bounded_by_websocket_idle_and_by_nothing_shorter() {
         for path in ["/echo.Echo/Bidi", "/echo.Echo/Lazy"] {
             let mut client = Http2Client::connect(&octroi, "acme.test").await;
             let mut call = client.call(path, &[("cookie", &cookie)]).await;
-            tokio::time::sleep(Duration::from_millis(1200)).await;
+            wait::slow_peer_async(Duration::from_millis(1200)).await;
             call.say(b"a", false);
             let mut answering = call.head().await;
             assert_eq!(answering.piece().await.unwrap().unwrap(), "a");
-            tokio::time::sleep(Duration::from_millis(1200)).await;
+            wait::slow_peer_async(Duration::from_millis(1200)).await;
             answering.out.send_data("b".into(), true).unwrap();
             let got = answering.end().await;
             assert_eq!((&got.body[..], got.trailer("grpc-status")), (&b"b"[..], Some("0")), "{path}");

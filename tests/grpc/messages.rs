@@ -11,6 +11,7 @@ use super::{
         raw_tls,
     },
 };
+use crate::harness::wait;
 
 fn started() -> (Octroi, Http2Server) {
     let server = Http2Server::start();
@@ -141,7 +142,7 @@ fn the_server_says_no_more_than_the_client_takes() {
         let mut before = usize::MAX;
         while before != server.seen.came.load(std::sync::atomic::Ordering::SeqCst) {
             before = server.seen.came.load(std::sync::atomic::Ordering::SeqCst);
-            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            wait::slow_peer_async(std::time::Duration::from_millis(300)).await;
         }
         assert!(before < 600_000, "{before} octets are on their way, and nothing was taken");
         let got = async {

@@ -14,6 +14,8 @@ use bytes::Bytes;
 use h2::{RecvStream, SendStream, server::SendResponse};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 
+use super::wait;
+
 /// One request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -269,7 +271,7 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
         "/torn" => {
             let mut out = respond.send_response(Response::new(()), false).ok()?;
             send(&mut out, Bytes::from_static(b"half")).await;
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            wait::slow_peer_async(Duration::from_millis(50)).await;
             out.send_reset(h2::Reason::INTERNAL_ERROR);
             None
         }

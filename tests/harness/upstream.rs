@@ -15,6 +15,8 @@ use std::{
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use super::wait;
+
 /// One request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Got {
@@ -250,7 +252,7 @@ fn answer(got: &Got, reader: &mut BufReader<Reading>, writer: &mut Writing) -> b
     }
     let status = query.get("status").map_or("200 OK", String::as_str).to_owned();
     if let Some(millis) = query.get("sleep") {
-        std::thread::sleep(Duration::from_millis(millis.parse().unwrap()));
+        wait::slow_peer(Duration::from_millis(millis.parse().unwrap()));
     }
     match path {
         "/close" => return false,
@@ -277,7 +279,7 @@ fn answer(got: &Got, reader: &mut BufReader<Reading>, writer: &mut Writing) -> b
         "/stall" => {
             let _ = writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
             let _ = writer.flush();
-            std::thread::sleep(Duration::from_secs(3));
+            wait::slow_peer(Duration::from_secs(3));
             return false;
         }
         "/garbage" => {
@@ -298,7 +300,7 @@ fn answer(got: &Got, reader: &mut BufReader<Reading>, writer: &mut Writing) -> b
             for event in ["data: 1\n\n", "data: 2\n\n"] {
                 let _ = writer.write_all(format!("{:x}\r\n{event}\r\n", event.len()).as_bytes());
                 let _ = writer.flush();
-                std::thread::sleep(Duration::from_millis(300));
+                wait::slow_peer(Duration::from_millis(300));
             }
             let _ = writer.write_all(b"0\r\n\r\n");
             return true;
@@ -312,7 +314,7 @@ fn answer(got: &Got, reader: &mut BufReader<Reading>, writer: &mut Writing) -> b
                 if writer.write_all(b"9\r\ndata: 1\n\n\r\n").and_then(|()| writer.flush()).is_err() {
                     return false;
                 }
-                std::thread::sleep(Duration::from_millis(100));
+                wait::slow_peer(Duration::from_millis(100));
             }
             let _ = writer.write_all(b"0\r\n\r\n");
             return true;

@@ -9,10 +9,11 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crate::harness::client::{parse, raw, tls_config, tls_over};
+use crate::harness::wait;
 
 /// What one client did.
 #[derive(Debug, Default)]
@@ -104,12 +105,7 @@ impl ClientFleet {
 
     /// Waits for a minute at most: a machine that does much else is slow, and loses nothing.
     fn wait(&self, what: &str, is_so: impl Fn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !is_so() {
-            let connections = self.connections();
-            assert!(Instant::now() < deadline, "not within a minute: {what}; connections {connections:?}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait::eventually_within(Duration::from_secs(60), what, || is_so().then_some(()));
     }
 
     /// Has them stop, once each has its last answer. Nobody lost a request.
@@ -157,7 +153,7 @@ fn new_connections(addr: SocketAddr, ca: &Path, stop: &AtomicBool, tally: &Tally
         tally.connections.fetch_add(1, Ordering::Relaxed);
         let mut stream = tls_over(raw(addr), "acme.test", ca, &[b"http/1.1"]);
         tally.note(ask(&mut stream).0);
-        std::thread::sleep(REST);
+        wait::slow_peer(REST);
     }
 }
 
@@ -173,7 +169,7 @@ fn kept_alive(addr: SocketAddr, ca: &Path, stop: &AtomicBool, tally: &Tally) {
             if !goes_on {
                 break;
             }
-            std::thread::sleep(REST);
+            wait::slow_peer(REST);
         }
     }
 }
@@ -231,7 +227,7 @@ fn http2(addr: SocketAddr, ca: &Path, stop: &AtomicBool, tally: &Tally) {
                         }
                     }
                 }
-                tokio::time::sleep(REST).await;
+                wait::slow_peer_async(REST).await;
             }
             drop(sender);
             let _ = connection.await;

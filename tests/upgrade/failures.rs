@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::harness::wait;
 use crate::{
     config,
     failing_successor::{BOUND, FailingSuccessor, GO, JOURNAL, REFUSED, SERVES, SOCKETS, TAKEN, VERSION},
@@ -287,7 +288,7 @@ fn a_successor_that_is_killed_at_any_moment_leaves_one_that_serves() {
                 text.split_whitespace().next()?.parse::<u32>().ok()
             })
         });
-        std::thread::sleep(Duration::from_millis(round * 15));
+        wait::elapse(Duration::from_millis(round * 15));
         let was_there = signal(child, "KILL");
         let output = upgrading.join().unwrap();
 
@@ -315,7 +316,7 @@ fn a_successor_that_neither_is_ready_nor_ends_holds_nothing_up() {
             Command::new(BINARY).args(["upgrade", "--no-start", "--config"]).arg(config).output().unwrap()
         })
     };
-    std::thread::sleep(Duration::from_millis(200));
+    wait::elapse(Duration::from_millis(200));
 
     goes_on(&octroi, octroi.pid());
     drop(successor);

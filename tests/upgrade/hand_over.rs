@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::harness::wait;
 use crate::{
     clients::ClientFleet,
     config,
@@ -198,9 +199,8 @@ fn term_ends_http2_connections_at_rest_at_once() {
         let mut sender = sender.ready().await.unwrap();
         assert_eq!(sender.send_request(request("/public/x"), true).unwrap().0.await.unwrap().status(), 200);
         let slow = sender.send_request(request("/public/x?sleep=700"), true).unwrap().0;
-        while !upstream.peek().iter().any(is_slow) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        wait::eventually_async("the slow request is at the app", || upstream.peek().iter().any(is_slow))
+            .await;
 
         octroi.signal("TERM");
         let start = Instant::now();

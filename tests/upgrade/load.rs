@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use crate::harness::wait;
 use crate::{
     clients::{ClientFleet, HTTP2, KEPT},
     harness::eventually,
@@ -47,12 +48,12 @@ fn fifty_thousand_requests_and_two_upgrades_lose_nothing() {
         clear.args(["-t1", "-c8", "-d12s", "-H", "Host: acme.test", &plain]);
         let clear = std::thread::spawn(move || clear.output().unwrap());
 
-        std::thread::sleep(Duration::from_secs(4));
+        wait::elapse(Duration::from_secs(4));
         let before = fleet.connections();
         let (_, second) = upgrade(&mut octroi);
         // Every client is told to go, and comes again.
         fleet.all_come_again(&before);
-        std::thread::sleep(Duration::from_secs(4));
+        wait::elapse(Duration::from_secs(4));
         let before = fleet.connections();
         assert_eq!(upgrade(&mut octroi).0, second);
         fleet.all_come_again(&before);
@@ -67,7 +68,7 @@ fn fifty_thousand_requests_and_two_upgrades_lose_nothing() {
             if enough(&fleet) {
                 break;
             }
-            std::thread::sleep(Duration::from_millis(100));
+            wait::elapse(Duration::from_millis(100));
         }
         fleet.stop();
 

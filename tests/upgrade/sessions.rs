@@ -8,6 +8,7 @@ use std::{
 
 use rustls::{ClientConnection, StreamOwned};
 
+use crate::harness::wait;
 use crate::{
     harness::{
         Octroi,
@@ -57,7 +58,7 @@ pub fn ends(tunnel: &mut Stream) {
     let mut buffer = [0; 64];
     while tunnel.write_all(b"ping").is_ok() && tunnel.read(&mut buffer).is_ok_and(|read| read > 0) {
         assert!(start.elapsed() < Duration::from_secs(10), "the tunnel goes on");
-        std::thread::sleep(Duration::from_millis(100));
+        wait::slow_peer(Duration::from_millis(100));
     }
 }
 
