@@ -8,38 +8,38 @@ use crate::{
 };
 
 wire! {
-    /// A door. It has exactly one of `tls`, `redirect_to_https` and `plaintext: true`.
+    /// A listener. It has exactly one of `tls`, `redirect_to_https` and `plaintext: true`.
     ListenerWire "listener" {
         /// Its name in logs and metrics.
         name: Spanned<ListenerName>,
         /// The address to bind: `127.0.0.1:8443`. Port 0 lets the system choose.
         address: Spanned<SocketAddr>,
-        /// The port that clients see in Host, where it is neither the address's nor 443.
+        /// The port that clients see in Host, if it is neither the port of `address` nor 443.
         public_port: Option<Spanned<u16>>,
         /// Serves the tenants over TLS: `{}`.
         tls: Option<ListenerTls>,
-        /// Serves the tenants in clear text: `true` says that this is meant.
+        /// Serves the tenants in clear text: `true` confirms that this is intended.
         plaintext: Option<Spanned<bool>>,
         /// Serves redirects to HTTPS on this port and nothing else.
         redirect_to_https: Option<Spanned<u16>>,
-        /// How many connections it holds at once. Default: 10000.
+        /// How many connections may be open at once. Default: 10000.
         max_connections: Option<Spanned<usize>>,
-        /// How many of them one client (an IPv4 address or an IPv6 /64) may hold; all those of an IPv6 /48
-        /// together hold eight times as many. Default: 256.
+        /// How many of them one client (an IPv4 address or an IPv6 /64) may hold. An IPv6 /48 may hold eight
+        /// times as many. Default: 256.
         max_connections_per_client: Option<Spanned<usize>>,
-        /// How many TLS handshakes it begins per second, all clients together. Default: no bound.
+        /// How many TLS handshakes may begin per second, all clients together. Default: no bound.
         max_handshakes_per_second: Option<Spanned<NonZeroU32>>,
         /// Requires a PROXY header, version 1 or 2. Default: none is read.
         proxy_protocol: Option<ProxyWire>,
-        /// Ranges that are dropped before any handshake.
+        /// Ranges whose connections are closed before the TLS handshake.
         deny: Vec<Spanned<Range>>,
-        /// Files of such ranges, one a line; `#` begins a comment. They are read again when they change.
+        /// Files with such ranges, one per line; `#` begins a comment. A changed file is read again.
         deny_files: Vec<Spanned<FilePath>>,
-        /// Peers whose forwarding header is believed here, instead of the server's list.
+        /// Peers whose forwarding header is trusted here, instead of the server's list.
         trusted_proxies: Option<Vec<Spanned<Range>>>,
-        /// Says that these proxies terminate TLS in front of this listener, which is `plaintext: true`:
-        /// `X-Forwarded-Proto` of them (`proto` of `Forwarded`, where that is `client_ip_header`) tells
-        /// whether the client came over TLS; absent, it did not. Default: false.
+        /// Whether these proxies terminate TLS in front of this listener, which is `plaintext: true`. Their
+        /// `X-Forwarded-Proto` (`proto` of `Forwarded`, if that is `client_ip_header`) then says whether the
+        /// client used TLS; without the field, it did not. Default: false.
         tls_in_front: Option<Spanned<bool>>,
     }
 

@@ -48,27 +48,25 @@ wire! {
         listeners: Required<NonEmpty<ListenerWire>>,
         /// Bounds of a connection, before any tenant is known.
         limits: Option<LimitsWire>,
-        /// Refuses clients that keep breaking the protocol for a while. Default: octroi bans nobody by
-        /// itself.
+        /// Bans clients that repeatedly break the protocol. Default: no automatic bans.
         bans: Option<BansWire>,
         /// Bounds of a request; tenants and routes may have their own.
         request_limits: Option<RequestLimitsWire>,
-        /// Where Prometheus scrapes and orchestrators ask: `/metrics`, `/healthz`, `/readyz`. Default:
-        /// nowhere.
+        /// The address that serves `/metrics`, `/healthz` and `/readyz`. Default: none.
         metrics: Option<Metrics>,
         /// The admin listener. Default: only the control socket.
         admin: Option<Admin>,
         /// Certificates and TLS versions.
         tls: Option<TlsWire>,
-        /// Session keys, the cookie, the clocks. Needed where a route asks for a session.
+        /// Session keys, the cookie, lifetimes. Required if a route needs a session.
         sessions: Option<Required<SessionsWire>>,
-        /// The store that nodes share. Default: each node knows only its own.
+        /// The store that nodes share. Default: none; each node has state of its own.
         redis: Option<RedisWire>,
         /// Where requests go, by name.
         upstreams: Named<UpstreamName, UpstreamWire>,
         /// Sets of rules by path, by name.
         routes: Named<Label, RouteSet>,
-        /// Who may ask how often, by name.
+        /// Rate limits, by name.
         quotas: Named<QuotaName, QuotaWire>,
         /// Customer accounts, by name.
         tenants: Named<TenantName, TenantWire>,
@@ -76,11 +74,11 @@ wire! {
         tenant_files: Vec<Spanned<FilePath>>,
         /// Where access lines go. Default: JSON to standard output.
         access_log: Option<Vec<LogWire>>,
-        /// How much the tenant files may hold.
+        /// Bounds of the tenant files.
         config_limits: Option<ConfigLimits>,
     }
 
-    /// How much the tenant files may hold: a guard against a file that is not what it should be.
+    /// Bounds of the tenant files, so that a wrong file does not exhaust memory.
     ConfigLimits "config_limits" {
         /// The largest file. Default: 512MiB.
         file_bytes: Option<Spanned<Size>>,

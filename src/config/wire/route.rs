@@ -106,7 +106,7 @@ wire! {
     RouteSet "route_set" {
         /// What happens where no rule matches: `session` (default), `public`, or `deny` (404).
         unmatched: Option<Spanned<Unmatched>>,
-        /// Whether the app tells paths apart that differ in case only. Default: false, so that `/ADMIN` is
+        /// Whether the app distinguishes paths that differ only in case. Default: false, so `/ADMIN` is
         /// judged as `/admin` too.
         case_sensitive: Option<Spanned<bool>>,
         /// The rules.
@@ -123,7 +123,7 @@ wire! {
         methods: Option<NonEmpty<Spanned<Method>>>,
         /// Who may pass: `public`, or `session` (default).
         access: Option<Spanned<AccessWord>>,
-        /// Who of those with a session may pass: one of these roles.
+        /// The roles of which a session needs one.
         roles: Option<NonEmpty<Spanned<RoleName>>>,
         /// Whether the upstream may grant a session here: `true`, or `callback`, where a sign-in that began
         /// here (`login_url`, `sign_in: begin`) comes back from an identity provider of another site.
@@ -134,7 +134,7 @@ wire! {
         sign_in: Option<Spanned<SignInWord>>,
         /// Whether the upstream may end sessions here. Default: false.
         revoke: Option<Spanned<bool>>,
-        /// How old a sign-in may be. Default: as old as the session.
+        /// The highest age of the sign-in. Default: that of the session.
         max_auth_age: Option<Spanned<Wait>>,
         /// Whether a WebSocket may be opened. Default: false.
         websocket: Option<Spanned<bool>>,
@@ -145,10 +145,10 @@ wire! {
         /// in a cookie, and on rules that grant, revoke or open WebSockets. `true`: always. `false`: never;
         /// `check` lists it.
         origin_check: Option<Spanned<bool>>,
-        /// Origins that are no other sites here, beside the realm's own hosts and the tenant's `origins`:
-        /// `https://app.example.com`, exact, with the port where it is not the scheme's own.
+        /// Origins that `origin_check` accepts here, besides the realm's own hosts and the tenant's
+        /// `origins`: `https://app.example.com`, exact, with the port unless it is the default of the scheme.
         origins: Vec<Spanned<WebOrigin>>,
-        /// Whether `%2F` may stand in the path, which is then judged with the slash decoded too. Default:
+        /// Whether the path may contain `%2F`; it is then judged with the slash decoded too. Default:
         /// false.
         allow_encoded_slash: Option<Spanned<bool>>,
         /// Whether `;name=value` may follow a segment of the path. Within the rule's own path it is judged as
@@ -159,7 +159,7 @@ wire! {
         allow_double_encoding: Option<Spanned<bool>>,
         /// Whether `//` in the path is read as `/`. Default: false.
         merge_slashes: Option<Spanned<bool>>,
-        /// Quotas, beside the tenant's.
+        /// Quotas, in addition to the tenant's.
         quotas: Vec<Spanned<QuotaName>>,
         /// Bounds of a request here.
         request_limits: Option<RequestLimitsWire>,
@@ -169,11 +169,11 @@ wire! {
     TenantRoutesMap "tenant_routes" {
         /// The named set.
         r#use: Option<Spanned<Label>>,
-        /// What happens where no rule matches, instead of what the named set says.
+        /// Overrides `unmatched` of the named set.
         unmatched: Option<Spanned<Unmatched>>,
-        /// Whether the app tells paths apart that differ in case only, instead of what the named set says.
+        /// Overrides `case_sensitive` of the named set.
         case_sensitive: Option<Spanned<bool>>,
-        /// Rules of its own. One with the path of a rule of the set takes its place.
+        /// The tenant's own rules. A rule with the same path as one of the set replaces it.
         rules: Vec<Rule>,
     }
 }

@@ -22,16 +22,17 @@ wire! {
     ServerWire "server" {
         /// Worker threads. Default: the number of cores.
         threads: Option<Spanned<usize>>,
-        /// How long open requests may go on once octroi is told to stop. Default: 30s.
+        /// How long open requests may continue after a stop begins. Default: 30s.
         drain: Option<Spanned<Duration>>,
-        /// How long octroi goes on taking connections once it is told to stop, while `/readyz` says already
-        /// that it ends: as long as the balancer in front needs to look away. `drain` begins behind it.
+        /// How long octroi still accepts connections after a stop begins, while `/readyz` already reports
+        /// that it is stopping: the time a load balancer needs to take it out. `drain` begins afterwards.
         /// Default: 0s.
         drain_delay: Option<Spanned<Duration>>,
-        /// How long a wall clock that was set by more than 30 seconds is not believed: until then sessions
-        /// are judged by the time before, and nobody signs in. Default: 10m.
+        /// How long octroi distrusts a wall clock that jumped by more than 30 seconds. Until then sessions
+        /// are judged by the earlier time, and nobody can sign in. Default: 10m.
         clock_hold: Option<Spanned<Wait>>,
-        /// Where octroi keeps what must survive it. Default: `$STATE_DIRECTORY`, else /var/lib/octroi.
+        /// The folder for state that must survive a restart. Default: `$STATE_DIRECTORY`, else
+        /// /var/lib/octroi.
         state_dir: Option<Spanned<FilePath>>,
         /// Proxies whose forwarding header is trusted. Default: none.
         trusted_proxies: Vec<Spanned<Range>>,
@@ -39,9 +40,9 @@ wire! {
         client_ip_header: Option<Spanned<ClientIpHeader>>,
     }
 
-    /// When clients that break the protocol are refused before the handshake for a while.
+    /// Automatic bans: a banned client is refused before the TLS handshake.
     BansWire "bans" {
-        /// The offence that brings the ban. Default: 20.
+        /// The number of offences that causes a ban. Default: 20.
         after: Option<Spanned<u16>>,
         /// For how long an offence counts, up to 1d. Default: 1m.
         within: Option<Spanned<Wait>>,
@@ -67,43 +68,44 @@ wire! {
         uri_bytes: Option<Spanned<Size>>,
         /// How long a kept-alive connection may wait for its next request. Default: 60s.
         idle_timeout: Option<Spanned<Wait>>,
-        /// How long a client may take none of the answer. Default: 30s.
+        /// How long a client may read nothing of the answer. Default: 30s.
         write_stall: Option<Spanned<Wait>>,
-        /// How fast a client must take the answer, on average over each `write_stall` in which octroi waits
-        /// for it; `0B/s` is no bound. Default: 1KiB/s.
+        /// How fast a client must read the answer, on average over each `write_stall` in which octroi waits
+        /// for it; `0B/s` means no bound. Default: 1KiB/s.
         write_min_rate: Option<Spanned<Throughput>>,
         /// Bounds of HTTP/2.
         http2: Option<Http2Wire>,
     }
 
-    /// Bounds of an HTTP/2 connection. Counts are of ten seconds; who exceeds one is sent away (`h2_abuse`).
+    /// Bounds of an HTTP/2 connection. Counts are per ten seconds; exceeding one ends the connection
+    /// (`h2_abuse`).
     Http2Wire "http2" {
-        /// Streams at once. Default: 100.
+        /// Concurrent streams. Default: 100.
         streams: Option<Spanned<NonZeroU32>>,
-        /// How much of one body may be on its way and not passed on. Default: 64KiB.
+        /// The receive window of one stream: how much of one body may wait to be forwarded. Default: 64KiB.
         stream_window: Option<Spanned<Size>>,
-        /// The same for all bodies of a connection. Default: 256KiB.
+        /// The receive window of a connection: the same for all its bodies together. Default: 256KiB.
         connection_window: Option<Spanned<Size>>,
-        /// How much of one answer is kept until the client takes it. Default: 64KiB.
+        /// How much of one answer is buffered until the client reads it. Default: 64KiB.
         send_buffer: Option<Spanned<Size>>,
-        /// RST_STREAM of the client. Default: 200.
+        /// RST_STREAM frames from the client. Default: 200.
         resets: Option<Spanned<NonZeroU32>>,
         /// Streams that break the protocol. Default: 100.
         errors: Option<Spanned<NonZeroU32>>,
-        /// SETTINGS. Default: 50.
+        /// SETTINGS frames. Default: 50.
         settings: Option<Spanned<NonZeroU32>>,
-        /// PING that do not come with an answer. Default: 100.
+        /// PING frames that do not accompany an answer. Default: 100.
         pings: Option<Spanned<NonZeroU32>>,
-        /// PRIORITY, GOAWAY and frames of unknown types. Default: 200.
+        /// PRIORITY and GOAWAY frames, and frames of unknown types. Default: 200.
         priorities: Option<Spanned<NonZeroU32>>,
-        /// WINDOW_UPDATE beyond ten per DATA frame of the answers. Default: 1000.
+        /// WINDOW_UPDATE frames beyond ten per DATA frame of the answers. Default: 1000.
         window_updates: Option<Spanned<NonZeroU32>>,
-        /// Empty DATA. Default: 100.
+        /// Empty DATA frames. Default: 100.
         empty_data: Option<Spanned<NonZeroU32>>,
-        /// CONTINUATION. Default: 100.
+        /// CONTINUATION frames. Default: 100.
         continuations: Option<Spanned<NonZeroU32>>,
-        /// Requests of a client that gives no stream a window for its answer, whenever they came. Default:
-        /// 50.
+        /// Requests of a client that gives no stream a window for its answer, not only of ten seconds.
+        /// Default: 50.
         starved: Option<Spanned<NonZeroU32>>,
     }
 
@@ -111,7 +113,7 @@ wire! {
     RequestLimitsWire "request_limits" {
         /// How large a body may be. Default: 10MiB.
         body_bytes: Option<Spanned<Size>>,
-        /// How fast a body must come, on average after ten seconds; `0B/s` is no bound. Default: 1KiB/s.
+        /// How fast a body must arrive, on average after ten seconds; `0B/s` means no bound. Default: 1KiB/s.
         body_min_rate: Option<Spanned<Throughput>>,
         /// How long a WebSocket may be silent. Default: 5m.
         websocket_idle: Option<Spanned<Wait>>,

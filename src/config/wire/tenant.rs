@@ -38,15 +38,15 @@ words! {
 wire! {
     /// A quota. Each tenant has its own count.
     QuotaWire "quota" {
-        /// Whom it counts: `client`, `route`, `tenant`, `user` or `session`.
+        /// What it counts by: `client`, `route`, `tenant`, `user` or `session`.
         by: Spanned<QuotaBy>,
-        /// How much: `50/s`, `10/m`, `100/h`, `1000/d`.
+        /// The rate: `50/s`, `10/m`, `100/h`, `1000/d`.
         rate: Spanned<Rate>,
-        /// How many at once after a rest. Default: the number of the rate.
+        /// How many may come at once after a pause. Default: the number of the rate.
         burst: Option<Spanned<NonZeroU32>>,
-        /// What costs: `requests` (default), or `failures`, which are given back on success.
+        /// What is counted: `requests` (default), or `failures`: the charge is given back on success.
         count: Option<Spanned<Charge>>,
-        /// `enforce` (default), or `observe`, which only writes down.
+        /// `enforce` (default), or `observe`, which records and does not refuse.
         mode: Option<Spanned<Mode>>,
         /// Where it is counted: `memory`.
         store: Option<Spanned<QuotaStoreWord>>,
@@ -66,9 +66,9 @@ wire! {
         ip_access: Option<IpAccessWire>,
         /// Whose client certificates are accepted, and whether one is needed. Default: none is asked for.
         client_certificate: Option<ClientCertificateWire>,
-        /// Whether a TLS client that names no host may come in. Default: false.
+        /// Whether a TLS client without SNI is accepted. Default: false.
         allow_no_sni: Option<Spanned<bool>>,
-        /// The clocks of its sessions.
+        /// The lifetimes of its sessions.
         sessions: Option<TenantSessions>,
         /// Bounds of a request.
         request_limits: Option<RequestLimitsWire>,
@@ -76,12 +76,12 @@ wire! {
         headers: Option<HeadersWire>,
         /// What its app may do with cookies.
         cookies: Option<CookiesWire>,
-        /// Origins that are no other sites here, beside its own hosts: `https://app.example.com`, exact, with
-        /// the port where it is not the scheme's own.
+        /// Origins that `origin_check` accepts, besides its own hosts: `https://app.example.com`, exact, with
+        /// the port unless it is the default of the scheme.
         origins: Vec<Spanned<WebOrigin>>,
         /// Tenants whose users sign in at this one's host.
         members: Vec<Spanned<TenantName>>,
-        /// `enforce` (default), or `observe`, which only writes down.
+        /// `enforce` (default), or `observe`, which records and does not refuse.
         mode: Option<Spanned<Mode>>,
         /// Whether every request is refused. Default: false.
         suspended: Option<Spanned<bool>>,
@@ -89,9 +89,9 @@ wire! {
 
     /// Who may reach a tenant. Deny wins.
     IpAccessWire "ip_access" {
-        /// The ranges that may. Default: every address that is not denied.
+        /// The ranges that are allowed. Default: every address that is not denied.
         allow: Option<NonEmpty<RangeWire>>,
-        /// The ranges that may not.
+        /// The ranges that are denied.
         deny: Vec<RangeWire>,
     }
 
@@ -100,8 +100,8 @@ wire! {
         /// The CAs, PEM: roots, and the CAs below them. A lobby that needs none of its own leaves it out:
         /// those of its members are asked for.
         ca: Option<Spanned<FilePath>>,
-        /// `required` (default): every request needs one. `optional`: one is asked for, and a client that has
-        /// none may come in.
+        /// `required` (default): every request needs one. `optional`: one is requested, and a client without
+        /// one is accepted.
         mode: Option<Spanned<CertificateMode>>,
         /// Revocation lists, PEM, one of each CA that may have made a certificate. Default: nothing is
         /// revoked.
@@ -120,11 +120,11 @@ wire! {
         range: Spanned<Range>,
         /// What it is for.
         note: Option<Spanned<String>>,
-        /// The last day (UTC) on which it counts.
+        /// The last day (UTC) on which it applies.
         expires: Option<Spanned<LastDay>>,
     }
 
-    /// A tenant's sessions, where they differ from everybody's.
+    /// A tenant's sessions, where they differ from `sessions` at the top.
     TenantSessions "tenant_sessions" {
         /// How long a session may be idle.
         idle: Option<Spanned<Wait>>,
@@ -138,7 +138,7 @@ wire! {
 
     /// Fields of a tenant's requests and responses.
     HeadersWire "headers" {
-        /// Fields of the response, by name. An empty value takes a default field away.
+        /// Fields of the response, by name. An empty value removes a default field.
         response: Named<FieldName, Spanned<String>>,
         /// Fields of the request that do or do not reach its app.
         request: Option<RequestFieldsWire>,
@@ -147,7 +147,7 @@ wire! {
     /// Fields of the request, beside the families that are taken off by themselves because they claim what
     /// only a gateway may say.
     RequestFieldsWire "request_fields" {
-        /// Further fields that do not reach the app: names, or prefixes with `*` at their end.
+        /// Further fields to remove: names, or prefixes that end in `*`.
         drop: Vec<Spanned<FieldPattern>>,
         /// Fields of such families that reach it all the same, by name: what the app means by them is its
         /// own, and octroi does not state it.
@@ -156,12 +156,12 @@ wire! {
 
     /// What a tenant's app may do with cookies.
     CookiesWire "cookies" {
-        /// The cookies that it may set. Default: all.
+        /// The cookies that the app may set. Default: all.
         allow: Option<Vec<Spanned<Label>>>,
-        /// Those that scripts of its pages read. All others are `HttpOnly`.
+        /// Cookies that scripts may read. All others become `HttpOnly`.
         script: Vec<Spanned<Label>>,
-        /// Those that may say `SameSite=None`, so that browsers send them when another site asks. All others
-        /// are `Lax` or `Strict`.
+        /// Cookies that may have `SameSite=None`, so that browsers send them with requests from other sites.
+        /// All others are `Lax` or `Strict`.
         cross_site: Vec<Spanned<Label>>,
     }
 }

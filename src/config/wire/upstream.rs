@@ -48,17 +48,17 @@ impl Scalar for ServerAddress {
 }
 
 wire! {
-    /// An upstream: servers that answer alike.
+    /// An upstream: interchangeable servers.
     UpstreamWire "upstream" {
         /// The servers: at least one.
         servers: NonEmpty<ServerEntry>,
-        /// Who gets the next request: `round_robin`, each in turn, by weight.
+        /// How a server is chosen: `round_robin`, each in turn, by weight.
         balance: Option<Spanned<Balance>>,
-        /// What is spoken with its servers: `http1`, or `http2`, which gRPC needs. Default: `http1`.
+        /// The protocol towards its servers: `http1`, or `http2`, which gRPC needs. Default: `http1`.
         protocol: Option<Spanned<Protocol>>,
-        /// TLS towards it. Default: plain, which beyond loopback needs `plaintext: true`.
+        /// TLS towards its servers. Default: clear text, which beyond loopback needs `plaintext: true`.
         tls: Option<UpstreamTlsWire>,
-        /// Says that requests may leave this machine in clear text.
+        /// Whether requests may leave this machine in clear text.
         plaintext: Option<Spanned<bool>>,
         /// Deadlines towards its servers.
         timeouts: Option<TimeoutsWire>,
@@ -68,12 +68,13 @@ wire! {
         retries: Option<Spanned<u8>>,
         /// Whether connections are never shared between tenants. Default: false.
         isolate: Option<Spanned<bool>>,
-        /// Says that every server of it reads every body, or closes, on every path and whatever it answers,
-        /// and sends no body with an answer to HEAD, a 205 or a 304: then HEAD and the bodies of POST, PUT,
-        /// PATCH and WebDAV share connections. Default: false, and each of these goes over a connection that
-        /// is not used again.
+        /// Whether every server reads every body or closes the connection, on every path and whatever it
+        /// answers, and sends no body with an answer to HEAD, a 205 or a 304. Then HEAD and requests with a
+        /// body (POST, PUT, PATCH, WebDAV) reuse connections. Default: false; each of these then takes a
+        /// connection that is not used again.
         reads_bodies: Option<Spanned<bool>>,
-        /// Whom `Octroi-Assertion` is for. Default: `sessions.assertion.audience`, or the upstream's name.
+        /// The audience of `Octroi-Assertion`. Default: `sessions.assertion.audience`, or the upstream's
+        /// name.
         audience: Option<Spanned<Party>>,
     }
 
@@ -81,13 +82,13 @@ wire! {
     ServerEntry "server_entry" {
         /// Its address: `127.0.0.1:9000` or `unix:/run/app.sock`.
         address: Spanned<ServerAddress>,
-        /// Its share. Default: 1.
+        /// Its weight in the rotation. Default: 1.
         weight: Option<Spanned<NonZeroU32>>,
     }
 
     /// TLS towards an upstream. It is always verified.
     UpstreamTlsWire "upstream_tls" {
-        /// The name that its certificate must have.
+        /// The host name that its certificate must match.
         sni: Spanned<Host>,
         /// The CA bundle, PEM. Default: the system's.
         ca: Option<Spanned<FilePath>>,
