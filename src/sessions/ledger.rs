@@ -95,7 +95,7 @@ impl SessionLedger {
     }
 
     /// Waits until every grant and end that has begun has ended, also those whose caller is gone: a process
-    /// that stops before would leave other nodes untold.
+    /// that stops before would leave other nodes unaware of it.
     pub async fn settled(&self) {
         self.under_way.none_left().await;
     }
