@@ -319,7 +319,7 @@ fn listed_keys_and_a_folder_go_together_and_the_folder_comes_first() {
     assert_eq!((with(&octroi, &old).status, with(&octroi, &new).status), (200, 200));
     assert_eq!(octroi.code(&["keys", "retire", "4"]), 1);
     let (code, why) = refused(&octroi, &["keys", "retire", "4", "--force"]);
-    assert!(code == 1 && why.contains("listed in sessions.keys: take it out there"), "{why}");
+    assert!(code == 1 && why.contains("listed in sessions.keys: remove it there"), "{why}");
     octroi.reload(&config(&upstream, "key_dir: keys"));
     assert_eq!((with(&octroi, &old).status, with(&octroi, &new).status), (401, 200));
 }
